@@ -1,0 +1,246 @@
+//! `regsweep garbage-collect`: survey, mark, plan, sweep.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use jiff::Timestamp;
+use rayon::prelude::*;
+
+use crate::cli::Limit;
+use crate::config::{Mode, Settings};
+use crate::error::{Context as _, Error};
+use crate::escape::escaped;
+use crate::finding::{Code, Finding};
+use crate::layout;
+use crate::mark::blobs::{self, BlobMarks};
+use crate::mark::{self, Context, Counts, Inventory, Manifests, Marks};
+use crate::plan::{Kind, SweepPlan};
+use crate::policy::RootPolicy;
+use crate::progress::{Phase, Progress};
+use crate::report::{Figures, Report, json};
+use crate::store::lock::StoreLock;
+use crate::store::{DryRun, FilesystemStore, Store, Vacuum};
+use crate::survey;
+use crate::sweep::sweep;
+
+/// Collects, or says what a collection would do.
+///
+/// `stop` ends the run cleanly when it becomes true.
+///
+/// # Errors
+///
+/// When the run ended before anything was removed. What goes wrong later is in the report.
+pub fn run(settings: Settings, progress: &dyn Progress, stop: &AtomicBool) -> Result<Report, Error> {
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(settings.jobs)
+        .thread_name(|index| format!("regsweep-{index}"))
+        .build()
+        .map_err(|error| Error::Usage(format!("cannot start {} threads: {error}; give a smaller --jobs", settings.jobs)))?;
+    let store = FilesystemStore::open(&settings.root)?;
+    let now = Timestamp::try_from(settings.policy.now).unwrap_or_default();
+    // Held to the end: the survey is only true for as long as nobody else sweeps.
+    let _lock = match settings.mode {
+        Mode::Execute => StoreLock::exclusive(store.root(), settings.wait_lock, now, stop)?,
+        Mode::DryRun => StoreLock::shared(store.root(), settings.wait_lock, stop)?,
+    };
+    foreign_owner(&settings, &store)?;
+    let result = pool.install(|| collect(&settings, &store, progress, stop));
+    progress.end();
+    result
+}
+
+/// What the store turned out to hold, and what of it goes.
+struct Collected {
+    plan: SweepPlan,
+    figures: Figures,
+    findings: Vec<Finding>,
+}
+
+fn collect(settings: &Settings, store: &FilesystemStore, progress: &dyn Progress, stop: &AtomicBool) -> Result<Report, Error> {
+    let free_before = store.free_bytes();
+    let begun = std::time::Instant::now();
+    let Collected { plan, figures, mut findings } = survey_and_plan(settings, store, progress, stop)?;
+    if let Some(path) = &settings.plan_out {
+        write_plan(&plan, path, store.root())?;
+    }
+    interrupted(stop)?;
+    let vacuum: &dyn Vacuum = match settings.mode {
+        Mode::DryRun => &DryRun,
+        Mode::Execute => store,
+    };
+    let swept = sweep(&plan, vacuum, progress, stop);
+    findings.extend(swept.findings.iter().cloned());
+    findings.sort();
+    findings.dedup();
+    Ok(Report {
+        mode: settings.mode,
+        root: store.root().to_owned(),
+        config_path: settings.config_path.clone(),
+        registry: settings.registry.clone(),
+        policy: settings.policy,
+        plan: settings.verbose.then_some(plan),
+        figures,
+        swept,
+        findings,
+        free_before,
+        free_after: store.free_bytes(),
+        elapsed: begun.elapsed(),
+    })
+}
+
+fn survey_and_plan(
+    settings: &Settings,
+    store: &dyn Store,
+    progress: &dyn Progress,
+    stop: &AtomicBool,
+) -> Result<Collected, Error> {
+    // Blobs first: what is pushed from now on is not in the inventory, and what is not there does not go.
+    progress.begin(Phase::ListingBlobs, None);
+    let (inventory, blob_strays) = Inventory::list(store)?;
+    interrupted(stop)?;
+    progress.begin(Phase::FindingRepositories, None);
+    let repositories = store.repositories()?;
+    interrupted(stop)?;
+    tracing::info!("{} blobs, {} repositories", inventory.len(), repositories.entries.len());
+
+    let manifests = Manifests::new(store, &inventory);
+    let context = Context { store, inventory: &inventory, manifests: &manifests, policy: settings.policy };
+    progress.begin(Phase::Marking, Some(repositories.entries.len() as u64));
+    let mut marks: Vec<Marks> = repositories
+        .entries
+        .par_iter()
+        .with_max_len(1)
+        .map(|repository| {
+            interrupted(stop)?;
+            let marks = mark::mark(&survey::survey(store, repository)?, &context)?;
+            tracing::debug!(repository = %marks.repository, held = marks.held, condemned = marks.condemned.len(), "marked");
+            progress.advance(1, 0);
+            Ok(marks)
+        })
+        .collect::<Result<_, Error>>()?;
+    empty_store(settings, &inventory, &marks)?;
+
+    progress.begin(Phase::Checking, None);
+    let mut blobs = blobs::unreached_blobs(&context, &marks)?;
+    let mut findings: Vec<Finding> = std::mem::take(&mut blobs.findings);
+    for marks in &mut marks {
+        findings.append(&mut marks.findings);
+    }
+    let strays = repositories.strays.iter().chain(&blob_strays);
+    findings.extend(strays.map(|stray| Finding::new(Code::of_stray(stray.kind)).path(&stray.path)));
+
+    let plan = SweepPlan::new(&mut marks, &mut blobs, &inventory);
+    let figures = figures(settings, &inventory, &marks, &blobs, &plan);
+    too_much(settings, &figures)?;
+    Ok(Collected { plan, figures, findings })
+}
+
+fn figures(settings: &Settings, inventory: &Inventory, marks: &[Marks], blobs: &BlobMarks, plan: &SweepPlan) -> Figures {
+    let mut counts = Counts::default();
+    for marks in marks {
+        counts += marks.counts;
+    }
+    Figures {
+        repositories: marks.len() as u64,
+        held_repositories: marks.iter().filter(|marks| marks.held).count() as u64,
+        counts,
+        blobs: inventory.len() as u64,
+        live: blobs.live,
+        young: blobs.young,
+        planned: plan.totals(),
+        delete_untagged_in_addition: match settings.policy.roots {
+            RootPolicy::AllRevisions => Some(blobs.live_untagged_only),
+            RootPolicy::TaggedOnly => None,
+        },
+        shares: plan.by_repository(inventory),
+    }
+}
+
+fn interrupted(stop: &AtomicBool) -> Result<(), Error> {
+    match stop.load(Ordering::Relaxed) {
+        true => Err(Error::Interrupted),
+        false => Ok(()),
+    }
+}
+
+/// Stores in which link files are not what keeps images alive (H18, H19).
+fn foreign_owner(settings: &Settings, store: &FilesystemStore) -> Result<(), Error> {
+    if settings.allow_foreign_owner {
+        return Ok(());
+    }
+    let lift = "use its owner's collector, or give --allow-foreign-owner if that is not so any more".to_owned();
+    if store.root().join(layout::DATABASE_IN_USE).symlink_metadata().is_ok() {
+        let reason = format!("{} says that GitLab's database, not this store, knows what is needed", layout::DATABASE_IN_USE);
+        return Err(Error::Brake { reason, lift });
+    }
+    let harbor = settings.registry.as_ref().is_some_and(|registry| registry.harbor);
+    if harbor && settings.policy.roots == RootPolicy::TaggedOnly {
+        let reason =
+            "the configuration is Harbor's, whose tags are in its database: --delete-untagged would drop all its artifacts";
+        return Err(Error::Brake { reason: reason.into(), lift });
+    }
+    Ok(())
+}
+
+/// Stores that look as if half of them were not mounted (H20).
+fn empty_store(settings: &Settings, inventory: &Inventory, marks: &[Marks]) -> Result<(), Error> {
+    if settings.allow_empty {
+        return Ok(());
+    }
+    let lift = "check that all of it is mounted, or give --allow-empty if this is how it should be".to_owned();
+    let blobs = inventory.len();
+    let revisions: u64 = marks.iter().map(|marks| marks.counts.revisions).sum();
+    let reason = if blobs > 0 && marks.is_empty() {
+        format!("there are {blobs} blobs and not one repository")
+    } else if blobs > 0 && !inventory.any_kept() {
+        format!("there are {blobs} blobs and no repository needs any of them")
+    } else if blobs == 0 && revisions > 0 {
+        format!("there are {revisions} revisions in the repositories and not one blob")
+    } else {
+        return Ok(());
+    };
+    Err(Error::Brake { reason, lift })
+}
+
+fn too_much(settings: &Settings, figures: &Figures) -> Result<(), Error> {
+    let size = |bytes| humansize::format_size(bytes, humansize::BINARY);
+    let going = figures.planned.kind(Kind::Blob).size_bytes;
+    let allowed = match settings.max_reclaim {
+        None => return Ok(()),
+        Some(Limit::SizeBytes(bytes)) => bytes,
+        Some(Limit::Percent(percent)) => (figures.stored_bytes() as f64 * percent / 100.0) as u64,
+    };
+    if going <= allowed {
+        return Ok(());
+    }
+    Err(Error::Brake {
+        reason: format!(
+            "{} of {} would go, more than the {} that --max-reclaim allows",
+            size(going),
+            size(figures.stored_bytes()),
+            size(allowed)
+        ),
+        lift: "look at what would go with --dry-run and without --max-reclaim, then raise it".into(),
+    })
+}
+
+/// Writes the plan as JSON Lines, before anything of it is carried out.
+fn write_plan(plan: &SweepPlan, path: &Path, root: &Path) -> Result<(), Error> {
+    let folder: PathBuf = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    let folder = std::fs::canonicalize(&folder).context("open", &folder)?;
+    if folder.starts_with(root.join("docker")) {
+        let message = format!("--plan-out {} lies in the store itself, where the registry would trip over it", escaped(path));
+        return Err(Error::Usage(message));
+    }
+    let file = std::fs::File::create(path).context("create", path)?;
+    let mut out = std::io::BufWriter::new(file);
+    for row in plan.rows() {
+        serde_json::to_writer(&mut out, &json::Row::of(row)).map_err(std::io::Error::from).context("write", path)?;
+        out.write_all(b"\n").context("write", path)?;
+    }
+    out.flush().context("write", path)
+}

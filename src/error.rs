@@ -1,0 +1,101 @@
+//! Why the job could not be done. What is wrong with the *store* is no error but a [finding](crate::finding).
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::escape::escaped;
+
+/// A job that could not be done. Unless it says otherwise, nothing was changed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// An operation on a file or folder failed.
+    Io {
+        /// What was tried, as in "cannot *read* ...".
+        operation: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// A symbolic link in the store leads nowhere: what it stands for may hold what keeps images alive.
+    UnresolvedSymlink {
+        /// The symbolic link.
+        path: PathBuf,
+    },
+    /// The arguments or the configuration do not say what to do.
+    Usage(String),
+    /// The folder does not look like a registry's root directory.
+    NotAStore {
+        /// The folder.
+        root: PathBuf,
+        /// What is missing, and what to give instead.
+        hint: String,
+    },
+    /// Another regsweep works on this store.
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+        /// Who holds it, as far as they have told.
+        holder: String,
+    },
+    /// The store is in a state in which a collection would do harm more likely than good.
+    Brake {
+        /// What was seen.
+        reason: String,
+        /// What to do, and the flag that lifts the brake.
+        lift: String,
+    },
+    /// A signal asked us to end.
+    Interrupted,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Io { operation, path, source } => {
+                write!(f, "cannot {operation} {}: {source}", escaped(path))
+            }
+            Error::UnresolvedSymlink { path } => write!(
+                f,
+                "cannot follow the symbolic link {}: it leads nowhere; mount what it points to, or remove it if nothing is behind it",
+                escaped(path)
+            ),
+            Error::Usage(message) => f.write_str(message),
+            Error::NotAStore { root, hint } => write!(f, "no registry storage in {}: {hint}", escaped(root)),
+            Error::Locked { path, holder } => write!(
+                f,
+                "another regsweep works on this store ({holder}; lock {}); wait for it, or give --wait-lock",
+                escaped(path)
+            ),
+            Error::Brake { reason, lift } => write!(f, "{reason}; {lift}"),
+            Error::Interrupted => f.write_str("interrupted before anything was removed"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::Io { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+/// Gives an I/O result its operation and path.
+pub trait Context<T> {
+    /// Turns the error into [`Error::Io`].
+    ///
+    /// # Errors
+    ///
+    /// When `self` is one.
+    fn context(self, operation: &'static str, path: impl AsRef<Path>) -> Result<T, Error>;
+}
+
+impl<T, E: Into<io::Error>> Context<T> for Result<T, E> {
+    fn context(self, operation: &'static str, path: impl AsRef<Path>) -> Result<T, Error> {
+        self.map_err(|error| Error::Io { operation, path: path.as_ref().to_owned(), source: error.into() })
+    }
+}

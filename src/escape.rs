@@ -1,0 +1,66 @@
+//! Names as people and programs may safely read them.
+//!
+//! Names in the store are bytes chosen by whoever could write to the disk: they may hold terminal control sequences or be no
+//! UTF-8 at all. Reports and findings show them through [`escaped`], which is reversible.
+
+use std::borrow::Cow;
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
+
+/// Renders bytes as text: printable UTF-8 as it is, everything else as `\xNN` for bytes and `\u{N}` for characters,
+/// a backslash doubled.
+///
+/// ```
+/// use regsweep::escape::escaped;
+///
+/// assert_eq!(escaped("team/app"), "team/app");
+/// assert_eq!(escaped("a\u{1b}[2J"), r"a\u{1b}[2J");
+/// assert_eq!(escaped(std::ffi::OsStr::new("C:\\x")), r"C:\\x");
+/// ```
+pub fn escaped<'a>(name: impl AsRef<OsStr> + 'a) -> String {
+    escaped_bytes(name.as_ref().as_bytes()).into_owned()
+}
+
+/// As [`escaped`], for plain bytes.
+pub fn escaped_bytes(bytes: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && text.chars().all(is_plain)
+    {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(bytes.len() + 8);
+    for chunk in bytes.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            match character {
+                '\\' => out.push_str("\\\\"),
+                plain if is_plain(plain) => out.push(plain),
+                other => write!(out, "\\u{{{:x}}}", u32::from(other)).expect("writing to a String"),
+            }
+        }
+        for byte in chunk.invalid() {
+            write!(out, "\\x{byte:02x}").expect("writing to a String");
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// Neither a control character nor one that changes the direction of the text around it.
+fn is_plain(character: char) -> bool {
+    !character.is_control()
+        && character != '\\'
+        && !matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shows_control_bytes_and_broken_utf8_without_sending_them() {
+        assert_eq!(escaped_bytes(b"a\nb"), "a\\u{a}b");
+        assert_eq!(escaped_bytes(b"a\xff\xfeb"), "a\\xff\\xfeb");
+        assert_eq!(escaped_bytes("\u{202e}txt".as_bytes()), "\\u{202e}txt");
+        assert_eq!(escaped_bytes("größe".as_bytes()), "größe");
+    }
+}

@@ -1,0 +1,217 @@
+//! What is wrong with a store, or merely odd: facts about it, apart from [errors](crate::error).
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::{Serialize, Serializer};
+
+use crate::escape::escaped;
+use crate::oci::{Digest, RepositoryName, TagName};
+
+/// How much a finding matters. A note alone leaves the exit code at 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Something cannot be pulled, or a repository could not be collected.
+    Error,
+    /// Something may be wrong.
+    Warning,
+    /// Something odd that harms nothing.
+    Note,
+}
+
+macro_rules! codes {
+    ($(#[doc = $doc:literal] $variant:ident = $code:literal, $severity:ident, $next:literal;)*) => {
+        /// What kind of thing was found. The names are stable; scripts may rely on them.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Code {
+            $(#[doc = $doc] $variant,)*
+        }
+
+        impl Code {
+            /// All codes.
+            pub const ALL: &[Code] = &[$(Code::$variant),*];
+
+            /// The stable name.
+            pub fn name(self) -> &'static str {
+                match self { $(Code::$variant => $code),* }
+            }
+
+            /// How much it matters.
+            pub fn severity(self) -> Severity {
+                match self { $(Code::$variant => Severity::$severity),* }
+            }
+
+            /// What it means, in a sentence.
+            pub fn meaning(self) -> &'static str {
+                match self { $(Code::$variant => $doc.trim_ascii()),* }
+            }
+
+            /// What an operator does about it.
+            pub fn next_step(self) -> &'static str {
+                match self { $(Code::$variant => $next),* }
+            }
+        }
+    };
+}
+
+codes! {
+    /// A repository in which something cannot be understood: everything it links is kept.
+    HeldRepository = "held-repository", Error,
+        "repair what the other findings of this repository name, then collect again";
+    /// A link file with nothing in it, as registries before 3.1 leave after a crash.
+    EmptyLink = "empty-link", Error,
+        "push the image again, or delete the link's folder if the image is not needed";
+    /// A link file whose content is no digest.
+    GarbledLink = "garbled-link", Error,
+        "push the image again, or delete the link's folder if the image is not needed";
+    /// A link file whose content names another digest than its folder.
+    DisagreeingLink = "disagreeing-link", Error,
+        "find out who wrote it; push the image again to restore the link";
+    /// A `link` that is a folder, symbolic link, fifo, socket or device.
+    IrregularLink = "irregular-link", Error,
+        "remove it and push the image again";
+    /// A manifest that a revision or a tag names is not in the store.
+    MissingManifest = "missing-manifest", Error,
+        "push the image again, or delete the revision";
+    /// The manifest that a tag names now is not in the store: nobody can tell what it kept.
+    MissingTagTarget = "missing-tag-target", Error,
+        "push the tag again, or delete its folder";
+    /// A layer or configuration that a kept manifest names is not in the store.
+    MissingBlob = "missing-blob", Error,
+        "push the image again from where it was built";
+    /// A manifest's bytes do not match its digest.
+    CorruptManifest = "corrupt-manifest", Error,
+        "delete the blob's data file and push the image again";
+    /// A manifest's bytes are not one whole JSON object.
+    UnreadableManifest = "unreadable-manifest", Error,
+        "delete the revision and push the image again";
+    /// A manifest of more than 16 MiB, which no registry accepts.
+    OversizedManifest = "oversized-manifest", Error,
+        "delete the revision: the registry cannot have written it";
+    /// A blob's `data` that is a folder, symbolic link, fifo, socket or device.
+    IrregularData = "irregular-data", Error,
+        "find out who made it; remove it and push what it was";
+    /// A target that was no longer what the plan had seen, and was left alone.
+    ChangedTarget = "changed-target", Error,
+        "something writes to the store; stop it and collect again";
+    /// A target that could not be removed.
+    FailedRemoval = "failed-removal", Error,
+        "mend what the message says and collect again";
+    /// A child that a kept index names is not in the store: a platform nobody copied, or a lost image.
+    MissingChild = "missing-child", Warning,
+        "nothing, if the index was copied without this platform; otherwise push it again";
+    /// A tag without a `current/link`.
+    TagWithoutCurrent = "tag-without-current", Warning,
+        "push the tag again, or delete its folder";
+    /// A tag names a manifest that the repository has no revision link for; the registry answers 404.
+    LostRevision = "lost-revision", Warning,
+        "push the tag again: its manifest and layers are still there";
+    /// A repository whose name the registry does not accept, a backup copy for instance.
+    InvalidName = "invalid-name", Warning,
+        "move it out of the store if it is a copy; until then all it links is kept";
+    /// Something that is reached through a symbolic link: read, and left alone.
+    BehindSymlink = "behind-symlink", Warning,
+        "nothing; what lies behind it is kept";
+    /// A blob folder that holds something, but no `data`.
+    MissingData = "missing-data", Warning,
+        "look at what is in the folder; remove it if it is a leftover";
+    /// An entry that matches no rule of the layout.
+    UnrecognisedEntry = "unrecognised-entry", Note,
+        "nothing; it was left alone";
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+/// One thing found. Findings order by severity, code and place, so that two runs can be compared line by line.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Finding {
+    /// How much it matters.
+    pub severity: Severity,
+    /// What kind of thing it is.
+    pub code: Code,
+    /// Where: the repository.
+    pub repository: Option<RepositoryName>,
+    /// Where: the tag.
+    pub tag: Option<TagName>,
+    /// Where: the manifest or blob.
+    pub digest: Option<Digest>,
+    /// Where: the path, relative to the root.
+    pub path: Option<PathBuf>,
+    /// What in particular, when the code and the place do not say it.
+    pub detail: Option<String>,
+}
+
+impl Finding {
+    /// A finding of that kind, nowhere yet.
+    pub fn new(code: Code) -> Finding {
+        Finding { severity: code.severity(), code, repository: None, tag: None, digest: None, path: None, detail: None }
+    }
+
+    /// Names the repository.
+    pub fn repository(mut self, repository: &RepositoryName) -> Finding {
+        self.repository = Some(repository.clone());
+        self
+    }
+
+    /// Names the tag.
+    pub fn tag(mut self, tag: &TagName) -> Finding {
+        self.tag = Some(tag.clone());
+        self
+    }
+
+    /// Names the digest.
+    pub fn digest(mut self, digest: &Digest) -> Finding {
+        self.digest = Some(*digest);
+        self
+    }
+
+    /// Names the path.
+    pub fn path(mut self, path: impl AsRef<Path>) -> Finding {
+        self.path = Some(path.as_ref().to_owned());
+        self
+    }
+
+    /// Says what in particular.
+    pub fn detail(mut self, detail: impl Into<String>) -> Finding {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    /// What was found, in a sentence.
+    pub fn message(&self) -> &str {
+        self.detail.as_deref().unwrap_or(self.code.meaning())
+    }
+
+    /// What an operator does about it.
+    pub fn next_step(&self) -> &'static str {
+        self.code.next_step()
+    }
+}
+
+impl Serialize for Finding {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct as _;
+
+        let mut object = serializer.serialize_struct("Finding", 8)?;
+        object.serialize_field("code", &self.code)?;
+        object.serialize_field("severity", &self.severity)?;
+        object.serialize_field("repository", &self.repository.as_ref().map(ToString::to_string))?;
+        object.serialize_field("tag", &self.tag.as_ref().map(ToString::to_string))?;
+        object.serialize_field("digest", &self.digest.as_ref().map(ToString::to_string))?;
+        object.serialize_field("path", &self.path.as_ref().map(escaped))?;
+        object.serialize_field("message", self.message())?;
+        object.serialize_field("next_step", self.next_step())?;
+        object.end()
+    }
+}

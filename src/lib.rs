@@ -1,0 +1,52 @@
+//! regsweep: garbage collection for the storage of container registries.
+//!
+//! Works offline on the tree that a Docker or OCI registry writes below `<root>/docker/registry/v2`: marks every blob that a
+//! link reaches, plans the removal of the rest, and carries the plan out.
+//!
+//! # The pipeline
+//!
+//! ```text
+//! argv -> cli -> config -> store -> survey -> mark -> plan -> sweep -> report -> exit code
+//!         typed  resolved  access   facts     live    value   removes  words     number
+//! ```
+//!
+//! Facts and decisions are plain values. A dry run is the same passes over a [`store::DryRun`] vacuum, which acknowledges and
+//! removes nothing. Whatever the number of threads, equal stores give equal plans.
+//!
+//! # Guarantees
+//!
+//! - **G1** Nothing reachable is removed: what a tag names, what a revision names (unless `--delete-untagged` drops it), every
+//!   digest that manifests kept in a repository name, to any depth, and what refers to a kept manifest.
+//! - **G2** Nothing younger than the minimum age is removed. An age that lies in the future counts as young.
+//! - **G3** Names go before contents: tag history, revisions, layer links, then blobs. Wherever a sweep ends, no link that is left
+//!   leads to a blob that it took.
+//! - **G4** What cannot be understood keeps everything that it might reach: its repository is held, the rest is collected. What
+//!   cannot be listed or read stops the run before anything is removed.
+//! - **G5** A sweep removes what its plan lists and is still as the plan saw it, and nothing else: exact files, and folders that
+//!   are named by a digest and empty. Never a folder with something in it, never through a symbolic link.
+//! - **G6** Entries that match no rule of the layout are reported and left alone.
+//! - **G7** Running again after any interruption comes to the same end.
+//!
+//! The registry itself takes no lock. Nothing here can see a push that is under way: stop the registry, or make it read-only.
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("regsweep reads folders through Linux system calls; run it where the registry's volume is mounted");
+
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod error;
+pub mod escape;
+pub mod exit;
+pub mod finding;
+pub mod layout;
+pub mod mark;
+pub mod oci;
+pub mod plan;
+pub mod policy;
+pub mod progress;
+pub mod registry_config;
+pub mod report;
+pub mod store;
+pub mod survey;
+pub mod sweep;

@@ -1,0 +1,174 @@
+//! The blobs that nothing reaches: how old they are, and what becomes of them.
+
+use std::collections::HashMap;
+
+use super::inventory::{BlobId, Colour, Inventory};
+use super::links::{Condemned, Reason};
+use super::{Context, Marks};
+use crate::error::Error;
+use crate::finding::{Code, Finding};
+use crate::layout::{self, LinkFolder, Shard, Target};
+use crate::oci::Digest;
+use crate::store::Leaf;
+
+/// Looks at so many blobs between two looks at what is left to do.
+const BLOBS_AT_ONCE: usize = 1024;
+
+/// Not the depth of any manifest: sorts what is no manifest behind them all.
+pub const NO_MANIFEST: u32 = u32::MAX;
+
+/// A number of blobs and the bytes in them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Amount {
+    /// How many.
+    pub count: u64,
+    /// How large together.
+    pub size_bytes: u64,
+}
+
+impl Amount {
+    /// Adds one more.
+    pub fn add(&mut self, size_bytes: u64) {
+        *self += Amount { count: 1, size_bytes };
+    }
+}
+
+impl std::ops::AddAssign for Amount {
+    fn add_assign(&mut self, other: Amount) {
+        self.count += other.count;
+        self.size_bytes += other.size_bytes;
+    }
+}
+
+/// What became of all blobs.
+#[derive(Debug, Default)]
+pub struct BlobMarks {
+    /// Not live, and old enough.
+    pub condemned: Vec<Condemned>,
+    /// What was found.
+    pub findings: Vec<Finding>,
+    /// Reached from a root that is kept whatever its age. Sizes are those that manifests state.
+    pub live: Amount,
+    /// Kept for nothing but being young, or being reached by what is.
+    pub young: Amount,
+    /// Of the live ones, those that `--delete-untagged` would not keep.
+    pub live_untagged_only: Amount,
+}
+
+impl std::ops::AddAssign for BlobMarks {
+    fn add_assign(&mut self, other: BlobMarks) {
+        self.condemned.extend(other.condemned);
+        self.findings.extend(other.findings);
+        self.live += other.live;
+        self.young += other.young;
+        self.live_untagged_only += other.live_untagged_only;
+    }
+}
+
+/// Looks at every blob once all repositories are marked. Live ones are counted, not touched.
+///
+/// # Errors
+///
+/// When a blob cannot be looked at.
+pub fn unreached_blobs(context: &Context<'_>, repositories: &[Marks]) -> Result<BlobMarks, Error> {
+    let manifests = dropped_manifests(context.inventory, repositories);
+    let parts = context.inventory.map_shards(|shard, blobs| {
+        let mut marks = BlobMarks::default();
+        let mut unknown = Vec::new();
+        for (blob, digest) in blobs {
+            match context.inventory.size_bytes(blob).filter(|_| context.inventory.has_any(blob, KEPT)) {
+                Some(size_bytes) => marks.keep(context.inventory, blob, size_bytes),
+                None => unknown.push((blob, digest)),
+            }
+            if unknown.len() == BLOBS_AT_ONCE {
+                marks.look_at(context, shard, &unknown, &manifests)?;
+                unknown.clear();
+            }
+        }
+        marks.look_at(context, shard, &unknown, &manifests)?;
+        Ok(marks)
+    })?;
+    let mut all = BlobMarks::default();
+    for part in parts {
+        all += part;
+    }
+    Ok(all)
+}
+
+const KEPT: Colour = Colour::LIVE.and(Colour::YOUNG);
+
+/// The manifests of revisions that go, with their depths.
+fn dropped_manifests(inventory: &Inventory, repositories: &[Marks]) -> HashMap<BlobId, u32> {
+    let mut manifests = HashMap::new();
+    for condemned in repositories.iter().flat_map(|marks| &marks.condemned) {
+        if let Target::Link(LinkFolder::Revisions(_), digest) = &condemned.target
+            && let Some(blob) = inventory.find(digest)
+        {
+            let depth = manifests.entry(blob).or_insert(0);
+            *depth = condemned.depth.max(*depth);
+        }
+    }
+    manifests
+}
+
+impl BlobMarks {
+    fn keep(&mut self, inventory: &Inventory, blob: BlobId, size_bytes: u64) {
+        if !inventory.has_any(blob, Colour::LIVE) {
+            self.young.add(size_bytes);
+            return;
+        }
+        self.live.add(size_bytes);
+        if !inventory.has_any(blob, Colour::TAGGED.and(Colour::YOUNG)) {
+            self.live_untagged_only.add(size_bytes);
+        }
+    }
+
+    fn look_at(
+        &mut self,
+        context: &Context<'_>,
+        shard: Shard,
+        blobs: &[(BlobId, Digest)],
+        manifests: &HashMap<BlobId, u32>,
+    ) -> Result<(), Error> {
+        let digests: Vec<Digest> = blobs.iter().map(|(_, digest)| *digest).collect();
+        let leaves = context.store.stat_blobs(shard, &digests)?;
+        for (&(blob, digest), leaf) in blobs.iter().zip(leaves) {
+            let inventory = context.inventory;
+            let kept = inventory.has_any(blob, KEPT);
+            match leaf {
+                Leaf::File(stat) if kept => self.keep(inventory, blob, stat.size_bytes),
+                Leaf::File(stat) if context.policy.is_young(stat.modified) => self.young.add(stat.size_bytes),
+                Leaf::File(stat) => {
+                    inventory.condemn(blob, stat.size_bytes);
+                    let (reason, depth) = match manifests.get(&blob) {
+                        Some(&depth) => (Reason::Untagged, depth),
+                        None if inventory.has_any(blob, Colour::LINK_DROPPED) => (Reason::Unreferenced, NO_MANIFEST),
+                        None => (Reason::Unlinked, NO_MANIFEST),
+                    };
+                    self.condemned.push(Condemned { target: Target::Blob(digest), stat, reason, depth });
+                }
+                Leaf::Irregular => self.note(Code::IrregularData, &digest),
+                // Marked and not there: what names it has been reported where its data is needed.
+                Leaf::Absent if kept => {}
+                Leaf::Absent => self.without_data(context, digest)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn without_data(&mut self, context: &Context<'_>, digest: Digest) -> Result<(), Error> {
+        let folder = Target::EmptyBlobFolder(digest);
+        match context.store.empty_folder(&folder)? {
+            Some(stat) if context.policy.is_young(stat.modified) => {}
+            Some(stat) => {
+                self.condemned.push(Condemned { target: folder, stat, reason: Reason::EmptyFolder, depth: 0 });
+            }
+            None => self.note(Code::MissingData, &digest),
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, code: Code, digest: &Digest) {
+        self.findings.push(Finding::new(code).digest(digest).path(layout::blob_data(digest)));
+    }
+}

@@ -1,0 +1,289 @@
+//! Every stored blob, and what is known of it: the memory of a run.
+//!
+//! A sorted table of digests with one word of facts for each. The first byte of a digest is implied by its shard and not kept,
+//! so a SHA-256 blob takes 31 + 8 = **39 bytes**, whatever refers to it. Sorted tables cannot be slowed down by chosen digests, as
+//! hash tables can: what manifests name is chosen by whoever may push.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rayon::prelude::*;
+
+use crate::error::Error;
+use crate::layout::{Shard, Target};
+use crate::oci::Digest;
+use crate::store::{Store, Stray, StrayKind};
+
+/// A stored blob: its place in the inventory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BlobId(u32);
+
+/// Why a blob was marked. Colours add up, so marking is the same in any order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Colour(u64);
+
+impl Colour {
+    /// Kept whatever its age.
+    pub const LIVE: Colour = Colour(1 << 48);
+    /// Kept because it, or something that reaches it, is young.
+    pub const YOUNG: Colour = Colour(1 << 49);
+    /// Would be kept with `--delete-untagged` too.
+    pub const TAGGED: Colour = Colour(1 << 50);
+    /// A link to it goes in this run. Does not keep it.
+    pub const LINK_DROPPED: Colour = Colour(1 << 51);
+    /// It is in the plan. Does not keep it.
+    pub const CONDEMNED: Colour = Colour(1 << 52);
+
+    /// Both.
+    pub const fn and(self, other: Colour) -> Colour {
+        Colour(self.0 | other.0)
+    }
+}
+
+/// The low bits of a fact hold the size plus one; 0 is "not known".
+const SIZE_MASK: u64 = (1 << 48) - 1;
+
+/// All blobs that were stored when the run began.
+#[derive(Debug)]
+pub struct Inventory {
+    shards: Vec<InventoryShard>,
+    facts: Vec<AtomicU64>,
+}
+
+/// The blobs of one shard, sorted.
+#[derive(Debug)]
+struct InventoryShard {
+    shard: Shard,
+    /// The id of its first blob.
+    first: u32,
+    /// All digests without their first byte, one after the other.
+    rests: Vec<u8>,
+}
+
+impl InventoryShard {
+    fn width(&self) -> usize {
+        self.shard.algorithm.len_bytes() - 1
+    }
+
+    fn len(&self) -> usize {
+        self.rests.len() / self.width()
+    }
+
+    fn rest(&self, index: usize) -> &[u8] {
+        &self.rests[index * self.width()..][..self.width()]
+    }
+
+    fn digest(&self, index: usize) -> Digest {
+        let mut bytes = [0; 64];
+        bytes[0] = self.shard.byte;
+        bytes[1..=self.width()].copy_from_slice(self.rest(index));
+        Digest::from_bytes(self.shard.algorithm, &bytes[..=self.width()])
+    }
+
+    fn position(&self, digest: &Digest) -> Option<usize> {
+        let wanted = &digest.bytes()[1..];
+        let (mut low, mut high) = (0, self.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            match self.rest(middle).cmp(wanted) {
+                std::cmp::Ordering::Less => low = middle + 1,
+                std::cmp::Ordering::Equal => return Some(middle),
+                std::cmp::Ordering::Greater => high = middle,
+            }
+        }
+        None
+    }
+}
+
+impl Inventory {
+    /// Lists every shard of a store. Also returns the entries that are no blobs, in no order.
+    ///
+    /// # Errors
+    ///
+    /// When a folder cannot be listed, or there are more than 2^32 blobs.
+    pub fn list(store: &dyn Store) -> Result<(Inventory, Vec<Stray>), Error> {
+        let shards = store.shards()?;
+        let mut strays = shards.strays;
+        let listed: Vec<(InventoryShard, Vec<Stray>)> = shards
+            .entries
+            .par_iter()
+            .map(|&shard| {
+                let blobs = store.blobs(shard)?;
+                let mut rests = Vec::with_capacity(blobs.entries.len() * (shard.algorithm.len_bytes() - 1));
+                for digest in &blobs.entries {
+                    rests.extend_from_slice(&digest.bytes()[1..]);
+                }
+                Ok((InventoryShard { shard, first: 0, rests }, blobs.strays))
+            })
+            .collect::<Result<_, Error>>()?;
+        let mut shards = Vec::with_capacity(listed.len());
+        let mut count = 0_usize;
+        for (mut shard, more) in listed {
+            strays.extend(more);
+            shard.first = u32::try_from(count).map_err(|_| Error::Usage("more than 2^32 blobs in one store".into()))?;
+            count += shard.len();
+            shards.push(shard);
+        }
+        let facts = (0..count).map(|_| AtomicU64::new(0)).collect();
+        let inventory = Inventory { shards, facts };
+        for stray in strays.iter().filter(|stray| stray.kind == StrayKind::Symlink) {
+            inventory.keep_behind(&stray.path);
+        }
+        Ok((inventory, strays))
+    }
+
+    /// Keeps whatever is reached through a symbolic link: an algorithm, a shard or a blob.
+    fn keep_behind(&self, link: &Path) {
+        for shard in
+            self.shards.iter().filter(|shard| shard.shard.path().starts_with(link) || link.starts_with(shard.shard.path()))
+        {
+            for index in 0..shard.len() {
+                if Target::EmptyBlobFolder(shard.digest(index)).path().starts_with(link) {
+                    self.mark(BlobId(shard.first + index as u32), Colour::LIVE.and(Colour::TAGGED));
+                }
+            }
+        }
+    }
+
+    /// How many blobs there are.
+    pub fn len(&self) -> usize {
+        self.facts.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.facts.is_empty()
+    }
+
+    /// Finds a blob; nothing if it is not stored.
+    pub fn find(&self, digest: &Digest) -> Option<BlobId> {
+        let shard = self.shards.binary_search_by_key(&Shard::of(digest), |shard| shard.shard).ok()?;
+        let shard = &self.shards[shard];
+        shard.position(digest).map(|index| BlobId(shard.first + index as u32))
+    }
+
+    /// The digest of a blob.
+    pub fn digest(&self, blob: BlobId) -> Digest {
+        let shard = self.shards.partition_point(|shard| shard.first <= blob.0) - 1;
+        let shard = &self.shards[shard];
+        shard.digest((blob.0 - shard.first) as usize)
+    }
+
+    /// Marks a blob.
+    pub fn mark(&self, blob: BlobId, colour: Colour) {
+        // Checked first: most marks are repetitions, and a shared read costs less than a write.
+        if !self.has_all(blob, colour) {
+            self.fact(blob).fetch_or(colour.0, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a blob has any of the colours given.
+    pub fn has_any(&self, blob: BlobId, colour: Colour) -> bool {
+        self.fact(blob).load(Ordering::Relaxed) & colour.0 != 0
+    }
+
+    /// Whether any blob at all is kept.
+    pub fn any_kept(&self) -> bool {
+        let kept = Colour::LIVE.and(Colour::YOUNG).0;
+        self.facts.iter().any(|fact| fact.load(Ordering::Relaxed) & kept != 0)
+    }
+
+    fn has_all(&self, blob: BlobId, colour: Colour) -> bool {
+        self.fact(blob).load(Ordering::Relaxed) & colour.0 == colour.0
+    }
+
+    /// Remembers how large a blob is said to be. Of several statements the largest stands, so that their order is none.
+    pub fn learn_size(&self, blob: BlobId, size_bytes: u64) {
+        let size = size_bytes.saturating_add(1).min(SIZE_MASK);
+        let larger = |fact: u64| (fact & SIZE_MASK < size).then_some(fact & !SIZE_MASK | size);
+        // An error only says that there was nothing to change.
+        let _ = self.fact(blob).fetch_update(Ordering::Relaxed, Ordering::Relaxed, larger);
+    }
+
+    /// Notes that a blob is in the plan, and how large it really is.
+    pub fn condemn(&self, blob: BlobId, size_bytes: u64) {
+        let size = size_bytes.saturating_add(1).min(SIZE_MASK);
+        let condemned = |fact: u64| Some(fact & !SIZE_MASK | size | Colour::CONDEMNED.0);
+        let _ = self.fact(blob).fetch_update(Ordering::Relaxed, Ordering::Relaxed, condemned);
+    }
+
+    /// How large a blob is said to be.
+    pub fn size_bytes(&self, blob: BlobId) -> Option<u64> {
+        (self.fact(blob).load(Ordering::Relaxed) & SIZE_MASK).checked_sub(1)
+    }
+
+    fn fact(&self, blob: BlobId) -> &AtomicU64 {
+        &self.facts[blob.0 as usize]
+    }
+
+    /// Calls `each` once for every shard, in parallel, and returns the answers in the order of the shards.
+    ///
+    /// # Errors
+    ///
+    /// When `each` fails.
+    pub fn map_shards<T: Send>(
+        &self,
+        each: impl Fn(Shard, &mut dyn Iterator<Item = (BlobId, Digest)>) -> Result<T, Error> + Sync,
+    ) -> Result<Vec<T>, Error> {
+        self.shards
+            .par_iter()
+            .map(|shard| {
+                let mut blobs = (0..shard.len()).map(|index| (BlobId(shard.first + index as u32), shard.digest(index)));
+                each(shard.shard, &mut blobs)
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::layout;
+    use crate::oci::Algorithm;
+    use crate::store::MemoryStore;
+
+    fn inventory(digests: &[Digest]) -> Inventory {
+        let store = MemoryStore::new();
+        for digest in digests {
+            store.add_file(layout::blob_data(digest), "x", SystemTime::UNIX_EPOCH);
+        }
+        Inventory::list(&store).expect("listable").0
+    }
+
+    #[test]
+    fn finds_what_is_stored_and_nothing_else() {
+        let digests: Vec<Digest> = (0..2000_u32).map(|n| Digest::of(Algorithm::ALL[n as usize % 3], &n.to_le_bytes())).collect();
+        let (stored, absent) = digests.split_at(1500);
+        let inventory = inventory(stored);
+        assert_eq!(inventory.len(), 1500);
+        let mut ids: Vec<BlobId> = stored.iter().map(|digest| inventory.find(digest).expect("stored")).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), 1500);
+        assert!(absent.iter().all(|digest| inventory.find(digest).is_none()));
+        let listed: Vec<Vec<Digest>> =
+            inventory.map_shards(|_, blobs| Ok(blobs.map(|(_, digest)| digest).collect())).expect("no error");
+        let mut expected = stored.to_vec();
+        expected.sort_unstable();
+        assert_eq!(listed.concat(), expected);
+    }
+
+    #[test]
+    fn colours_add_up_and_the_largest_size_stands() {
+        let digest = Digest::of(Algorithm::Sha256, b"x");
+        let inventory = inventory(&[digest]);
+        let blob = inventory.find(&digest).expect("stored");
+        assert_eq!(inventory.size_bytes(blob), None);
+        inventory.learn_size(blob, 0);
+        assert_eq!(inventory.size_bytes(blob), Some(0));
+        inventory.mark(blob, Colour::YOUNG);
+        inventory.learn_size(blob, 7);
+        inventory.learn_size(blob, 5);
+        inventory.mark(blob, Colour::TAGGED);
+        assert_eq!(inventory.size_bytes(blob), Some(7));
+        assert!(inventory.has_any(blob, Colour::YOUNG) && inventory.has_any(blob, Colour::TAGGED.and(Colour::LIVE)));
+        assert!(!inventory.has_any(blob, Colour::LIVE));
+    }
+}

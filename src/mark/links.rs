@@ -1,0 +1,313 @@
+//! The links of a repository that nothing reaches: how old they are, and what becomes of them.
+//!
+//! Only links that nothing needs are opened and looked at: that a needed one is there is not this tool's to prove.
+
+use std::collections::{HashMap, HashSet};
+
+use rayon::prelude::*;
+use serde::Serialize;
+
+use super::inventory::{BlobId, Colour};
+use super::manifests::Reading;
+use super::reach::{LinkVerdict, Reach, Role, judge_link};
+use super::{Context, judge_revision};
+use crate::error::Error;
+use crate::finding::{Code, Finding};
+use crate::layout::{LinkFolder, Target};
+use crate::oci::Digest;
+use crate::store::{Leaf, LinkContent, Stat};
+use crate::survey::{self, Survey};
+
+/// How many links one task looks at.
+const LINKS_AT_ONCE: usize = 256;
+
+/// Why something goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reason {
+    /// No tag reaches the revision, or the manifest was one of such a revision.
+    Untagged,
+    /// The history of a tag names a revision that was deleted.
+    RevisionGone,
+    /// A repository links it, and no manifest kept there needs it.
+    Unreferenced,
+    /// No repository links it.
+    Unlinked,
+    /// A folder that is named by a digest and holds nothing.
+    EmptyFolder,
+}
+
+/// Something that goes, with what was seen of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Condemned {
+    /// What.
+    pub target: Target,
+    /// Its size and age: looked at again before it is removed.
+    pub stat: Stat,
+    /// Why.
+    pub reason: Reason,
+    /// For manifests, how many others that go too are above it: an index goes before its children.
+    pub depth: u32,
+}
+
+/// A revision that no tag reaches.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Candidate {
+    pub(super) digest: Digest,
+    pub(super) stat: Stat,
+    /// Its link, or one in the history of a tag, is too young to judge.
+    pub(super) young: bool,
+}
+
+/// Looks at the revisions that were not reached.
+pub(super) fn untagged_revisions(survey: &Survey, context: &Context<'_>, reach: &Reach<'_>) -> Result<Vec<Candidate>, Error> {
+    let digests: Vec<Digest> = survey
+        .revisions
+        .iter()
+        .filter(|revision| matches!(judge_revision(&revision.digest, revision.link), LinkVerdict::Names(_)))
+        .map(|revision| revision.digest)
+        .filter(|digest| !reach.has_descended(digest))
+        .collect();
+    let leaves = stat_links(context, &LinkFolder::Revisions(survey.name.clone()), &digests)?;
+    let mut candidates: Vec<Candidate> = digests
+        .iter()
+        .zip(leaves)
+        .filter_map(|(&digest, leaf)| match leaf {
+            Leaf::File(stat) => Some(Candidate { digest, stat, young: context.policy.is_young(stat.modified) }),
+            // It was there when it was read: somebody is at work, and what he leaves is for the next run.
+            Leaf::Absent | Leaf::Irregular => None,
+        })
+        .collect();
+    // A revision cannot go before its history, and young history does not go (G2).
+    for tag in &survey.tags {
+        let (places, named): (Vec<usize>, Vec<Digest>) = tag
+            .history
+            .iter()
+            .filter_map(|digest| {
+                let place = candidates.binary_search_by(|candidate| candidate.digest.cmp(digest)).ok()?;
+                Some((place, *digest))
+            })
+            .unzip();
+        let leaves = stat_links(context, &LinkFolder::History(survey.name.clone(), tag.name.clone()), &named)?;
+        for (place, leaf) in places.into_iter().zip(leaves) {
+            if let Leaf::File(stat) = leaf {
+                candidates[place].young |= context.policy.is_young(stat.modified);
+            }
+        }
+    }
+    Ok(candidates)
+}
+
+/// What was found of the links that nothing reaches.
+#[derive(Default)]
+pub(super) struct Unreached {
+    pub(super) condemned: Vec<Condemned>,
+    pub(super) findings: Vec<Finding>,
+    pub(super) young_layer_links: u64,
+    /// Whether one of them cannot be understood.
+    pub(super) fault: bool,
+}
+
+/// Judges everything in a repository that was not reached. Young layer links become roots here. `untagged` are the revisions
+/// that go, sorted.
+pub(super) fn unreached(
+    survey: &Survey,
+    context: &Context<'_>,
+    reach: &mut Reach<'_>,
+    untagged: &[Candidate],
+    readings: &[Reading],
+) -> Result<Unreached, Error> {
+    let mut unreached = Unreached::default();
+    unreached.layers(survey, context, reach)?;
+    unreached.revisions(survey, context, untagged, readings)?;
+    unreached.history(survey, context, untagged)?;
+    Ok(unreached)
+}
+
+impl Unreached {
+    fn layers(&mut self, survey: &Survey, context: &Context<'_>, reach: &mut Reach<'_>) -> Result<(), Error> {
+        let folder = LinkFolder::Layers(survey.name.clone());
+        let digests: Vec<Digest> = survey.layers.iter().filter(|digest| !reach.has_reached(digest)).copied().collect();
+        let contents = survey::read_links(context.store, &folder, &digests)?;
+        let leaves = stat_links(context, &folder, &digests)?;
+        let mut old = Vec::new();
+        for ((digest, content), leaf) in digests.iter().zip(contents).zip(leaves) {
+            let canonical = match judge_link(digest, content) {
+                LinkVerdict::Names(canonical) => canonical,
+                LinkVerdict::Absent => {
+                    self.empty_folder(context, Target::EmptyLinkFolder(folder.clone(), *digest))?;
+                    continue;
+                }
+                LinkVerdict::Faulty(code) => {
+                    self.faulty(survey, &folder, digest, code);
+                    continue;
+                }
+            };
+            match leaf {
+                Leaf::File(stat) if context.policy.is_young(stat.modified) => {
+                    self.young_layer_links += 1;
+                    reach.mark_alone(digest, Colour::YOUNG);
+                    reach.mark_alone(&canonical, Colour::YOUNG);
+                }
+                Leaf::File(stat) => old.push((*digest, canonical, stat)),
+                Leaf::Absent => {}
+                Leaf::Irregular => self.faulty(survey, &folder, digest, Code::IrregularLink),
+            }
+        }
+        // Only now is it known what is reached under another name.
+        for (digest, canonical, stat) in old {
+            if !reach.has_reached(&digest) && !reach.has_reached(&canonical) {
+                self.condemn(Target::Link(folder.clone(), digest), stat, Reason::Unreferenced, 0);
+            }
+        }
+        Ok(())
+    }
+
+    fn revisions(
+        &mut self,
+        survey: &Survey,
+        context: &Context<'_>,
+        untagged: &[Candidate],
+        readings: &[Reading],
+    ) -> Result<(), Error> {
+        let folder = LinkFolder::Revisions(survey.name.clone());
+        for (candidate, depth) in untagged.iter().zip(depths(survey, context, untagged, readings)) {
+            self.condemn(Target::Link(folder.clone(), candidate.digest), candidate.stat, Reason::Untagged, depth);
+        }
+        for revision in survey.revisions.iter().filter(|revision| revision.link == LinkContent::Absent) {
+            self.empty_folder(context, Target::EmptyLinkFolder(folder.clone(), revision.digest))?;
+        }
+        Ok(())
+    }
+
+    fn history(&mut self, survey: &Survey, context: &Context<'_>, untagged: &[Candidate]) -> Result<(), Error> {
+        let named_now: HashSet<LinkContent> = survey.tags.iter().map(|tag| tag.current).collect();
+        for tag in &survey.tags {
+            let folder = LinkFolder::History(survey.name.clone(), tag.name.clone());
+            let stale: Vec<(Digest, Reason)> = tag
+                .history
+                .iter()
+                .filter_map(|&digest| {
+                    if untagged.binary_search_by(|candidate| candidate.digest.cmp(&digest)).is_ok() {
+                        return Some((digest, Reason::Untagged));
+                    }
+                    let revision = survey.revisions.binary_search_by(|revision| revision.digest.cmp(&digest));
+                    let is_there = revision.is_ok_and(|index| survey.revisions[index].link != LinkContent::Absent);
+                    // A tag still names it, although its revision link is lost: it can be repaired, so nothing of it goes.
+                    let is_current = named_now.contains(&LinkContent::Digest(digest));
+                    (!is_there && !is_current).then_some((digest, Reason::RevisionGone))
+                })
+                .collect();
+            let digests: Vec<Digest> = stale.iter().map(|(digest, _)| *digest).collect();
+            for ((digest, reason), leaf) in stale.into_iter().zip(stat_links(context, &folder, &digests)?) {
+                match leaf {
+                    Leaf::File(stat) if context.policy.is_young(stat.modified) => {}
+                    Leaf::File(stat) => self.condemn(Target::Link(folder.clone(), digest), stat, reason, 0),
+                    Leaf::Absent => self.empty_folder(context, Target::EmptyLinkFolder(folder.clone(), digest))?,
+                    Leaf::Irregular => self.faulty(survey, &folder, &digest, Code::IrregularLink),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn condemn(&mut self, target: Target, stat: Stat, reason: Reason, depth: u32) {
+        self.condemned.push(Condemned { target, stat, reason, depth });
+    }
+
+    fn empty_folder(&mut self, context: &Context<'_>, folder: Target) -> Result<(), Error> {
+        if let Some(stat) = context.store.empty_folder(&folder)?
+            && !context.policy.is_young(stat.modified)
+        {
+            self.condemn(folder, stat, Reason::EmptyFolder, 0);
+        }
+        Ok(())
+    }
+
+    fn faulty(&mut self, survey: &Survey, folder: &LinkFolder, digest: &Digest, code: Code) {
+        self.fault = true;
+        let mut finding = Finding::new(code).repository(&survey.name).digest(digest).path(folder.link(digest));
+        finding.tag = folder.tag().cloned();
+        self.findings.push(finding);
+    }
+}
+
+/// For each revision that goes, the length of the longest way down to it from another that goes.
+fn depths(survey: &Survey, context: &Context<'_>, untagged: &[Candidate], readings: &[Reading]) -> Vec<u32> {
+    let places: HashMap<BlobId, usize> = untagged
+        .iter()
+        .enumerate()
+        .filter_map(|(place, candidate)| Some((context.inventory.find(&candidate.digest)?, place)))
+        .collect();
+    let children = |place: usize| {
+        let revision = survey.revisions.binary_search_by(|revision| revision.digest.cmp(&untagged[place].digest));
+        let reading = &readings[revision.expect("candidates are revisions of the survey")];
+        let edges = match reading {
+            Reading::Read(edges) => &*edges.stored,
+            _ => &[],
+        };
+        let mut children: Vec<usize> = edges.iter().filter_map(|edge| places.get(&edge.blob).copied()).collect();
+        children.sort_unstable();
+        children.dedup();
+        children
+    };
+    let mut parents = vec![0_u32; untagged.len()];
+    for place in 0..untagged.len() {
+        for child in children(place) {
+            parents[child] += 1;
+        }
+    }
+    // Digests cannot form a circle, so everything is taken off the queue once.
+    let mut depths = vec![0; untagged.len()];
+    let mut queue: Vec<usize> = (0..untagged.len()).filter(|&place| parents[place] == 0).collect();
+    while let Some(place) = queue.pop() {
+        for child in children(place) {
+            depths[child] = depths[child].max(depths[place] + 1);
+            parents[child] -= 1;
+            if parents[child] == 0 {
+                queue.push(child);
+            }
+        }
+    }
+    depths
+}
+
+/// Marks what a held repository's layer links name, by folder and by content.
+pub(super) fn mark_held_layers(
+    survey: &Survey,
+    context: &Context<'_>,
+    reach: &mut Reach<'_>,
+    colour: Colour,
+) -> Result<(), Error> {
+    let folder = LinkFolder::Layers(survey.name.clone());
+    let contents = survey::read_links(context.store, &folder, &survey.layers)?;
+    for (digest, content) in survey.layers.iter().zip(contents) {
+        reach.mark_alone(digest, colour);
+        if let LinkContent::Digest(named) = content {
+            reach.mark_alone(&named, colour);
+        }
+    }
+    Ok(())
+}
+
+/// Marks every digest that a folder in the repository is named by.
+pub(super) fn mark_all_names(survey: &Survey, context: &Context<'_>, colour: Colour) {
+    let revisions = survey.revisions.iter().map(|revision| &revision.digest);
+    let history = survey.tags.iter().flat_map(|tag| &tag.history);
+    for digest in survey.layers.iter().chain(revisions).chain(history) {
+        if let Some(blob) = context.inventory.find(digest) {
+            context.inventory.mark(blob, colour);
+        }
+    }
+}
+
+fn stat_links(context: &Context<'_>, folder: &LinkFolder, digests: &[Digest]) -> Result<Vec<Leaf>, Error> {
+    let chunks: Vec<Vec<Leaf>> =
+        digests.par_chunks(LINKS_AT_ONCE).map(|some| context.store.stat_links(folder, some)).collect::<Result<_, _>>()?;
+    Ok(chunks.into_iter().flatten().collect())
+}
+
+/// A digest in a tag's history, as a root of a held repository.
+pub(super) fn history_roots(survey: &Survey) -> impl Iterator<Item = (Digest, Role)> {
+    survey.tags.iter().flat_map(|tag| tag.history.iter().map(|&digest| (digest, Role::History)))
+}

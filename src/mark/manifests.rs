@@ -1,0 +1,141 @@
+//! Reads manifests into edges, each once as far as memory allows.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use super::inventory::{BlobId, Inventory};
+use crate::error::Error;
+use crate::oci::{Algorithm, Descriptor, DescriptorKind, Digest, manifest};
+use crate::store::{ManifestContent, Store};
+
+/// Locks to spread the threads over.
+const CACHE_PARTS: usize = 64;
+/// Edges kept in each part: 64 parts of 100,000 edges of 8 bytes are about 50 MiB. A part that is full starts anew: manifests that
+/// several repositories share are mostly met at about the same time.
+const EDGES_PER_PART: usize = 100_000;
+/// What an entry costs beside its edges, counted in edges.
+const EDGES_PER_ENTRY: usize = 16;
+
+/// A blob that was read as a manifest.
+#[derive(Clone, Debug)]
+pub enum Reading {
+    /// It is one.
+    Read(Arc<Edges>),
+    /// It is not stored.
+    Absent,
+    /// It is stored and cannot be used.
+    Bad(Fault),
+}
+
+/// What is wrong with a stored manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Its bytes do not match its digest.
+    Corrupt,
+    /// It is larger than any registry accepts.
+    TooLarge,
+    /// It is no regular file.
+    Irregular,
+    /// It is not one whole JSON object; says where it ends being one.
+    Unreadable(Arc<str>),
+}
+
+/// What a manifest names, by place in the inventory.
+#[derive(Debug, Default)]
+pub struct Edges {
+    /// Stored blobs that it names.
+    pub stored: Box<[Edge]>,
+    /// Digests that it names and that are not stored, or are of an algorithm under which the registry stores nothing: a
+    /// repository may know such a digest as an alias of another.
+    pub unresolved: Box<[Descriptor]>,
+    /// What it refers to as its subject.
+    pub subjects: Box<[Digest]>,
+}
+
+/// One stored blob named by a manifest.
+#[derive(Clone, Copy, Debug)]
+pub struct Edge {
+    /// The blob.
+    pub blob: BlobId,
+    /// Whether it is a manifest in its turn.
+    pub kind: DescriptorKind,
+}
+
+/// Reads manifests and remembers them, within bounds.
+pub struct Manifests<'a> {
+    store: &'a dyn Store,
+    inventory: &'a Inventory,
+    cache: Vec<Mutex<Part>>,
+}
+
+#[derive(Default)]
+struct Part {
+    readings: HashMap<Digest, Reading>,
+    edges: usize,
+}
+
+impl<'a> Manifests<'a> {
+    /// An empty cache over a store.
+    pub fn new(store: &'a dyn Store, inventory: &'a Inventory) -> Manifests<'a> {
+        Manifests { store, inventory, cache: (0..CACHE_PARTS).map(|_| Mutex::default()).collect() }
+    }
+
+    /// Reads a manifest, stored when the run began or since.
+    ///
+    /// # Errors
+    ///
+    /// When it is there and cannot be read from the disk.
+    pub fn read(&self, digest: &Digest) -> Result<Reading, Error> {
+        let part = &self.cache[usize::from(digest.shard()) % CACHE_PARTS];
+        let lock = || part.lock().expect("no thread panics while it holds a part of the cache");
+        if let Some(reading) = lock().readings.get(digest) {
+            return Ok(reading.clone());
+        }
+        let reading = self.read_anew(digest)?;
+        let mut part = lock();
+        if part.edges > EDGES_PER_PART {
+            *part = Part::default();
+        }
+        part.edges += EDGES_PER_ENTRY;
+        if let Reading::Read(edges) = &reading {
+            part.edges += edges.stored.len() + EDGES_PER_ENTRY * edges.unresolved.len();
+        }
+        part.readings.insert(*digest, reading.clone());
+        Ok(reading)
+    }
+
+    fn read_anew(&self, digest: &Digest) -> Result<Reading, Error> {
+        let bytes = match self.store.manifest(digest)? {
+            ManifestContent::Verified(bytes) => bytes,
+            ManifestContent::Absent => return Ok(Reading::Absent),
+            ManifestContent::Corrupt => return Ok(Reading::Bad(Fault::Corrupt)),
+            ManifestContent::TooLarge => return Ok(Reading::Bad(Fault::TooLarge)),
+            ManifestContent::Irregular => return Ok(Reading::Bad(Fault::Irregular)),
+        };
+        if let Some(blob) = self.inventory.find(digest) {
+            self.inventory.learn_size(blob, bytes.len() as u64);
+        }
+        Ok(match manifest::references(&bytes) {
+            Ok(references) => Reading::Read(Arc::new(self.edges(&references))),
+            Err(error) => Reading::Bad(Fault::Unreadable(error.to_string().into())),
+        })
+    }
+
+    fn edges(&self, references: &manifest::References) -> Edges {
+        let mut stored = Vec::with_capacity(references.descriptors.len());
+        let mut unresolved = Vec::new();
+        for descriptor in &references.descriptors {
+            let blob = self.inventory.find(&descriptor.digest);
+            if let Some(blob) = blob {
+                stored.push(Edge { blob, kind: descriptor.kind });
+                if let Some(size_bytes) = descriptor.size_bytes {
+                    self.inventory.learn_size(blob, size_bytes);
+                }
+            }
+            if blob.is_none() || descriptor.digest.algorithm() != Algorithm::Sha256 {
+                unresolved.push(*descriptor);
+            }
+        }
+        Edges { stored: stored.into(), unresolved: unresolved.into(), subjects: references.subjects.as_slice().into() }
+    }
+}

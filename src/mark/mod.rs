@@ -1,0 +1,271 @@
+//! Decides what is live: roots and manifests in, marks on the inventory out (G1).
+//!
+//! Repositories are marked one by one, many at a time, in any order: a mark is a bit that is only ever set. What stays for the
+//! whole run is the [`Inventory`] (39 bytes for a stored blob), a cache of manifests of fixed size, and what the plan will
+//! hold; what is known of one repository is dropped when it is done.
+
+pub mod blobs;
+pub mod inventory;
+mod links;
+pub mod manifests;
+mod reach;
+
+use rayon::prelude::*;
+
+pub use self::inventory::{BlobId, Colour, Inventory};
+pub use self::links::{Condemned, Reason};
+pub use self::manifests::{Manifests, Reading};
+use self::reach::{LinkVerdict, Reach, Role, judge_link};
+use crate::error::Error;
+use crate::finding::{Code, Finding};
+use crate::layout::{self, LinkFolder};
+use crate::oci::{Digest, RepositoryName};
+use crate::policy::{Policy, RootPolicy};
+use crate::store::{LinkContent, Store, StrayKind};
+use crate::survey::Survey;
+
+/// What marking a repository needs beside its survey.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// Where links and manifests are read.
+    pub store: &'a dyn Store,
+    /// Where blobs are marked.
+    pub inventory: &'a Inventory,
+    /// The manifests read so far.
+    pub manifests: &'a Manifests<'a>,
+    /// What to keep.
+    pub policy: Policy,
+}
+
+/// What marking found out about one repository.
+#[derive(Debug)]
+pub struct Marks {
+    /// The repository.
+    pub repository: RepositoryName,
+    /// Whether everything in it is kept because something in it cannot be understood.
+    pub held: bool,
+    /// What in it is not live, and old enough.
+    pub condemned: Vec<Condemned>,
+    /// What was found.
+    pub findings: Vec<Finding>,
+    /// What was looked at.
+    pub counts: Counts,
+}
+
+/// How much of what one repository, or many, hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Tags.
+    pub tags: u64,
+    /// Revisions: folders with a link, whatever it says.
+    pub revisions: u64,
+    /// Folders in tag histories.
+    pub history_entries: u64,
+    /// Folders in `_layers`.
+    pub layer_links: u64,
+    /// Revisions that are no roots but too young to drop.
+    pub young_revisions: u64,
+    /// Layer links that nothing needs but that are too young to drop.
+    pub young_layer_links: u64,
+}
+
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Counts) {
+        self.tags += other.tags;
+        self.revisions += other.revisions;
+        self.history_entries += other.history_entries;
+        self.layer_links += other.layer_links;
+        self.young_revisions += other.young_revisions;
+        self.young_layer_links += other.young_layer_links;
+    }
+}
+
+/// Marks what one repository keeps.
+///
+/// # Errors
+///
+/// When a link or manifest that is there cannot be read: what it keeps is then unknown, and nothing must be removed anywhere.
+pub fn mark(survey: &Survey, context: &Context<'_>) -> Result<Marks, Error> {
+    let mut findings = Vec::new();
+    let mut held = oddities(survey, &mut findings);
+    let mut roots = Roots::of(survey, &mut held, &mut findings);
+
+    let readings: Vec<Reading> = survey
+        .revisions
+        .par_iter()
+        .with_min_len(64)
+        .map(|revision| match revision.link {
+            LinkContent::Absent => Ok(Reading::Absent),
+            _ => context.manifests.read(&revision.digest),
+        })
+        .collect::<Result<_, _>>()?;
+    let mut reach = Reach::new(context, survey, &readings);
+    let mut counts = Counts {
+        tags: survey.tags.len() as u64,
+        revisions: survey.revisions.iter().filter(|revision| revision.link != LinkContent::Absent).count() as u64,
+        history_entries: survey.tags.iter().map(|tag| tag.history.len() as u64).sum(),
+        layer_links: survey.layers.len() as u64,
+        ..Counts::default()
+    };
+
+    // Whether `--delete-untagged` holds the repository, given or not.
+    let held_untagged;
+    let mut candidates = Vec::new();
+    match context.policy.roots {
+        RootPolicy::AllRevisions => {
+            reach.walk(std::mem::take(&mut roots.tags), Colour::LIVE.and(Colour::TAGGED))?;
+            held_untagged = held || reach.fault || reach.tag_target_absent;
+            let colour = if held_untagged { Colour::LIVE.and(Colour::TAGGED) } else { Colour::LIVE };
+            reach.walk(std::mem::take(&mut roots.revisions), colour)?;
+            if held_untagged {
+                links::mark_all_names(survey, context, Colour::TAGGED);
+            }
+        }
+        RootPolicy::TaggedOnly => {
+            reach.walk(std::mem::take(&mut roots.tags), Colour::LIVE)?;
+            held_untagged = reach.tag_target_absent;
+            if !(held || held_untagged || reach.fault) {
+                candidates = links::untagged_revisions(survey, context, &reach)?;
+                let (young, old): (Vec<_>, Vec<_>) = candidates.into_iter().partition(|candidate| candidate.young);
+                reach.walk(young.iter().map(|candidate| (candidate.digest, Role::Revision)).collect(), Colour::YOUNG)?;
+                counts.young_revisions = young.len() as u64;
+                candidates = old;
+                candidates.retain(|candidate| !reach.has_descended(&candidate.digest));
+            }
+            held |= held_untagged;
+        }
+    }
+    held |= reach.fault;
+
+    let mut condemned = Vec::new();
+    let mut colour = if held_untagged { Colour::LIVE.and(Colour::TAGGED) } else { Colour::LIVE };
+    if !held {
+        let unreached = links::unreached(survey, context, &mut reach, &candidates, &readings)?;
+        if unreached.fault {
+            held = true;
+            colour = Colour::LIVE.and(Colour::TAGGED);
+        }
+        counts.young_layer_links = unreached.young_layer_links;
+        findings.extend(unreached.findings);
+        condemned = unreached.condemned;
+    }
+    if held {
+        condemned.clear();
+        reach.forget();
+        reach.walk(Roots::everything(survey), colour)?;
+        links::mark_held_layers(survey, context, &mut reach, colour)?;
+        findings.push(Finding::new(Code::HeldRepository).repository(&survey.name).path(layout::repository_folder(&survey.name)));
+    }
+    for target in &condemned {
+        if let Some(blob) = context.inventory.find(target.target.digest())
+            && !target.target.is_folder()
+        {
+            context.inventory.mark(blob, Colour::LINK_DROPPED);
+        }
+    }
+    findings.extend(reach.into_findings());
+    Ok(Marks { repository: survey.name.clone(), held, condemned, findings, counts })
+}
+
+/// Reports what is not as the layout has it; says whether the repository has to be held for it.
+fn oddities(survey: &Survey, findings: &mut Vec<Finding>) -> bool {
+    let mut held = false;
+    let here = |code| Finding::new(code).repository(&survey.name);
+    if !survey.name.is_valid() {
+        held = true;
+        findings.push(here(Code::InvalidName).path(layout::repository_folder(&survey.name)));
+    }
+    if survey.behind_symlink {
+        held = true;
+        findings.push(here(Code::BehindSymlink).path(layout::repository_folder(&survey.name)));
+    }
+    for stray in &survey.strays {
+        held |= stray.kind == StrayKind::Symlink;
+        findings.push(here(Code::of_stray(stray.kind)).path(&stray.path));
+    }
+    held
+}
+
+/// Where marking starts in one repository.
+struct Roots {
+    tags: Vec<(Digest, Role)>,
+    revisions: Vec<(Digest, Role)>,
+}
+
+impl Roots {
+    fn of(survey: &Survey, held: &mut bool, findings: &mut Vec<Finding>) -> Roots {
+        let mut roots = Roots { tags: Vec::new(), revisions: Vec::new() };
+        let folder = LinkFolder::Revisions(survey.name.clone());
+        for revision in &survey.revisions {
+            match judge_revision(&revision.digest, revision.link) {
+                LinkVerdict::Names(digest) => roots.revisions.push((digest, Role::Revision)),
+                LinkVerdict::Absent => {}
+                LinkVerdict::Faulty(code) => {
+                    *held = true;
+                    let finding = Finding::new(code).repository(&survey.name).digest(&revision.digest);
+                    findings.push(finding.path(folder.link(&revision.digest)));
+                }
+            }
+        }
+        for tag in &survey.tags {
+            let here = |code| {
+                let path = layout::current_link(&survey.name, &tag.name);
+                Finding::new(code).repository(&survey.name).tag(&tag.name).path(path)
+            };
+            let code = match tag.current {
+                LinkContent::Digest(digest) => {
+                    roots.tags.push((digest, Role::TagTarget(tag.name.clone())));
+                    continue;
+                }
+                LinkContent::Absent => {
+                    findings.push(here(Code::TagWithoutCurrent));
+                    continue;
+                }
+                LinkContent::Empty => Code::EmptyLink,
+                LinkContent::Garbled => Code::GarbledLink,
+                LinkContent::Irregular => Code::IrregularLink,
+            };
+            *held = true;
+            findings.push(here(code));
+        }
+        roots
+    }
+
+    /// All that a held repository's links name.
+    fn everything(survey: &Survey) -> Vec<(Digest, Role)> {
+        // Taken from the end: history comes last, when the same digest was met under a name that promises more.
+        let mut roots: Vec<(Digest, Role)> = links::history_roots(survey).collect();
+        for revision in &survey.revisions {
+            match revision.link {
+                LinkContent::Absent => continue,
+                LinkContent::Digest(digest) if digest != revision.digest => roots.push((digest, Role::Revision)),
+                _ => {}
+            }
+            roots.push((revision.digest, Role::Revision));
+        }
+        for tag in &survey.tags {
+            if let LinkContent::Digest(digest) = tag.current {
+                roots.push((digest, Role::TagTarget(tag.name.clone())));
+            }
+        }
+        roots
+    }
+}
+
+/// Judges a revision's link: unlike a layer link it cannot be an alias.
+fn judge_revision(folder: &Digest, content: LinkContent) -> LinkVerdict {
+    match judge_link(folder, content) {
+        LinkVerdict::Names(digest) if digest != *folder => LinkVerdict::Faulty(Code::DisagreeingLink),
+        verdict => verdict,
+    }
+}
+
+impl Code {
+    /// The finding for a stray entry.
+    pub fn of_stray(kind: StrayKind) -> Code {
+        match kind {
+            StrayKind::Symlink => Code::BehindSymlink,
+            StrayKind::Unrecognised => Code::UnrecognisedEntry,
+        }
+    }
+}

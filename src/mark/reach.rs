@@ -1,0 +1,317 @@
+//! Follows references from roots, within one repository.
+//!
+//! Whether to descend into a manifest is decided for each repository anew: that another repository has marked it says nothing
+//! about what it reaches here (H2). Manifests are looked up in the whole store, whether or not this repository links them (H1).
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::Context;
+use super::inventory::{BlobId, Colour};
+use super::manifests::{Edges, Fault, Reading};
+use crate::error::Error;
+use crate::finding::{Code, Finding};
+use crate::layout::{self, LinkFolder};
+use crate::oci::{Algorithm, Descriptor, DescriptorKind, Digest, TagName};
+use crate::store::LinkContent;
+use crate::survey::Survey;
+
+/// Why something is looked at as a manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// A tag names it.
+    TagTarget(TagName),
+    /// A revision link, or a tag's history, names it.
+    Revision,
+    /// A manifest names it as one of its manifests.
+    Child,
+    /// An index lists it with another media type.
+    PerhapsManifest,
+    /// The history of a tag names it: no promise that anything is there.
+    History,
+}
+
+/// What has been reached so far.
+pub(super) struct Reach<'a> {
+    context: &'a Context<'a>,
+    survey: &'a Survey,
+    /// What each revision of the survey reads as.
+    readings: &'a [Reading],
+    revisions: HashMap<BlobId, usize>,
+    referrers: HashMap<Digest, Vec<usize>>,
+    /// Manifests that were descended into, or found to be none.
+    descended: HashSet<Digest>,
+    /// Those of them that are not stored.
+    absent: HashSet<Digest>,
+    /// Stored blobs that were reached.
+    blobs: HashSet<BlobId>,
+    /// Digests that were named and are not stored under that name.
+    names: HashSet<Digest>,
+    /// Whether something was reached that cannot be understood.
+    pub(super) fault: bool,
+    /// Whether a tag's target is absent.
+    pub(super) tag_target_absent: bool,
+    findings: BTreeMap<(Code, Digest, Option<TagName>), Finding>,
+}
+
+impl<'a> Reach<'a> {
+    pub(super) fn new(context: &'a Context<'a>, survey: &'a Survey, readings: &'a [Reading]) -> Reach<'a> {
+        let mut revisions = HashMap::new();
+        let mut referrers: HashMap<Digest, Vec<usize>> = HashMap::new();
+        for (index, (revision, reading)) in survey.revisions.iter().zip(readings).enumerate() {
+            // A deleted revision is no revision any more: neither is it a referrer.
+            if revision.link == LinkContent::Absent {
+                continue;
+            }
+            if let Some(blob) = context.inventory.find(&revision.digest) {
+                revisions.insert(blob, index);
+            }
+            if let Reading::Read(edges) = reading {
+                for subject in &edges.subjects {
+                    referrers.entry(*subject).or_default().push(index);
+                }
+            }
+        }
+        Reach {
+            context,
+            survey,
+            readings,
+            revisions,
+            referrers,
+            descended: HashSet::new(),
+            absent: HashSet::new(),
+            blobs: HashSet::new(),
+            names: HashSet::new(),
+            fault: false,
+            tag_target_absent: false,
+            findings: BTreeMap::new(),
+        }
+    }
+
+    /// Forgets what was reached, so that it can be marked in another colour. Findings stay.
+    pub(super) fn forget(&mut self) {
+        self.descended.clear();
+        self.blobs.clear();
+        self.names.clear();
+    }
+
+    /// Whether a manifest was reached.
+    pub(super) fn has_descended(&self, digest: &Digest) -> bool {
+        self.descended.contains(digest)
+    }
+
+    /// Whether a layer link of that name is needed.
+    pub(super) fn has_reached(&self, digest: &Digest) -> bool {
+        self.names.contains(digest) || self.context.inventory.find(digest).is_some_and(|blob| self.blobs.contains(&blob))
+    }
+
+    /// What was found on the way.
+    pub(super) fn into_findings(self) -> impl Iterator<Item = Finding> {
+        self.findings.into_values()
+    }
+
+    /// Marks one digest and nothing that it may refer to.
+    pub(super) fn mark_alone(&mut self, digest: &Digest, colour: Colour) {
+        self.names.insert(*digest);
+        if let Some(blob) = self.context.inventory.find(digest) {
+            self.context.inventory.mark(blob, colour);
+            self.blobs.insert(blob);
+        }
+    }
+
+    /// Marks the roots and everything that they reach: references to any depth, and referrers of what was reached.
+    pub(super) fn walk(&mut self, roots: Vec<(Digest, Role)>, colour: Colour) -> Result<(), Error> {
+        let mut queue = roots;
+        while let Some((digest, role)) = queue.pop() {
+            if self.descended.contains(&digest) {
+                self.note_tag_again(&digest, &role);
+                continue;
+            }
+            let reading = self.reading(&digest)?;
+            let edges = match &reading {
+                Reading::Read(edges) => edges,
+                // It is a layer after all.
+                Reading::Bad(_) if matches!(role, Role::PerhapsManifest | Role::History) => {
+                    self.mark_alone(&digest, colour);
+                    continue;
+                }
+                Reading::Bad(fault) => {
+                    self.mark_alone(&digest, colour);
+                    self.descended.insert(digest);
+                    self.fault = true;
+                    self.note_fault(&digest, fault);
+                    continue;
+                }
+                Reading::Absent => {
+                    self.names.insert(digest);
+                    self.descended.insert(digest);
+                    self.absent.insert(digest);
+                    self.note_absent(&digest, &role);
+                    continue;
+                }
+            };
+            self.descended.insert(digest);
+            self.mark_alone(&digest, colour);
+            if let Role::TagTarget(tag) = &role {
+                self.note_lost_revision(&digest, tag);
+            }
+            for &referrer in self.referrers.get(&digest).into_iter().flatten() {
+                queue.push((self.survey.revisions[referrer].digest, Role::Revision));
+            }
+            self.follow(edges, colour, &mut queue)?;
+        }
+        Ok(())
+    }
+
+    /// Marks what a manifest names, and queues what is to be read in its turn.
+    fn follow(&mut self, edges: &Edges, colour: Colour, queue: &mut Vec<(Digest, Role)>) -> Result<(), Error> {
+        let inventory = self.context.inventory;
+        for edge in &edges.stored {
+            inventory.mark(edge.blob, colour);
+            self.blobs.insert(edge.blob);
+            let role = match edge.kind {
+                DescriptorKind::Manifest => Role::Child,
+                DescriptorKind::PerhapsManifest => Role::PerhapsManifest,
+                // Whatever the manifest calls it, this repository serves it as a manifest.
+                DescriptorKind::Blob if self.revisions.contains_key(&edge.blob) => Role::Revision,
+                DescriptorKind::Blob => continue,
+            };
+            queue.push((inventory.digest(edge.blob), role));
+        }
+        for descriptor in &edges.unresolved {
+            self.resolve(descriptor, colour, queue)?;
+        }
+        Ok(())
+    }
+
+    /// Deals with a digest that is not stored, or that may be another name of a blob (H3).
+    fn resolve(&mut self, descriptor: &Descriptor, colour: Colour, queue: &mut Vec<(Digest, Role)>) -> Result<(), Error> {
+        let digest = &descriptor.digest;
+        if !self.names.insert(*digest) {
+            return Ok(());
+        }
+        let stored = self.context.inventory.find(digest).is_some();
+        if self.survey.layers.binary_search(digest).is_ok() {
+            let folder = LinkFolder::Layers(self.survey.name.clone());
+            let content = self.context.store.read_links(&folder, &[*digest])?[0];
+            match judge_link(digest, content) {
+                LinkVerdict::Names(canonical) if canonical != *digest => {
+                    self.mark_alone(&canonical, colour);
+                    if descriptor.kind != DescriptorKind::Blob {
+                        queue.push((canonical, Role::Child));
+                    } else if self.context.inventory.find(&canonical).is_none() && !descriptor.foreign {
+                        self.note_missing_blob(&canonical);
+                    }
+                    return Ok(());
+                }
+                LinkVerdict::Faulty(code) => {
+                    self.fault = true;
+                    self.note(Finding::new(code).digest(digest).path(folder.link(digest)));
+                    return Ok(());
+                }
+                LinkVerdict::Names(_) | LinkVerdict::Absent => {}
+            }
+        }
+        if stored {
+            return Ok(());
+        }
+        match descriptor.kind {
+            // It may have been stored since the run began: the walk will tell.
+            DescriptorKind::Manifest => queue.push((*digest, Role::Child)),
+            _ if descriptor.foreign => {}
+            _ => self.note_missing_blob(digest),
+        }
+        Ok(())
+    }
+
+    fn reading(&self, digest: &Digest) -> Result<Reading, Error> {
+        match self.survey.revisions.binary_search_by(|revision| revision.digest.cmp(digest)) {
+            Ok(index) => Ok(self.readings[index].clone()),
+            Err(_) => self.context.manifests.read(digest),
+        }
+    }
+
+    fn note(&mut self, finding: Finding) {
+        let digest = finding.digest.expect("what is found on the way has a digest");
+        let finding = finding.repository(&self.survey.name);
+        self.findings.entry((finding.code, digest, finding.tag.clone())).or_insert(finding);
+    }
+
+    fn note_fault(&mut self, digest: &Digest, fault: &Fault) {
+        let finding = match fault {
+            Fault::Corrupt => Finding::new(Code::CorruptManifest),
+            Fault::TooLarge => Finding::new(Code::OversizedManifest),
+            Fault::Irregular => Finding::new(Code::IrregularData),
+            Fault::Unreadable(why) => {
+                Finding::new(Code::UnreadableManifest).detail(format!("The manifest is not one whole JSON object: {why}"))
+            }
+        };
+        self.note(finding.digest(digest).path(layout::blob_data(digest)));
+    }
+
+    fn note_absent(&mut self, digest: &Digest, role: &Role) {
+        let path = layout::blob_data(digest);
+        match role {
+            Role::TagTarget(tag) => {
+                self.tag_target_absent = true;
+                self.note(Finding::new(Code::MissingTagTarget).tag(tag).digest(digest).path(path));
+            }
+            Role::Revision if self.is_tag_target(digest) => {}
+            Role::Revision => self.note(Finding::new(Code::MissingManifest).digest(digest).path(path)),
+            Role::Child => self.note(Finding::new(Code::MissingChild).digest(digest).path(path)),
+            Role::PerhapsManifest => self.note_missing_blob(digest),
+            Role::History => {}
+        }
+    }
+
+    fn is_tag_target(&self, digest: &Digest) -> bool {
+        self.survey.tags.iter().any(|tag| tag.current == LinkContent::Digest(*digest))
+    }
+
+    fn note_missing_blob(&mut self, digest: &Digest) {
+        self.note(Finding::new(Code::MissingBlob).digest(digest).path(layout::blob_data(digest)));
+    }
+
+    fn note_lost_revision(&mut self, digest: &Digest, tag: &TagName) {
+        let found = self.survey.revisions.binary_search_by(|revision| revision.digest.cmp(digest));
+        if !found.is_ok_and(|index| self.survey.revisions[index].link != LinkContent::Absent) {
+            let link = LinkFolder::Revisions(self.survey.name.clone()).link(digest);
+            self.note(Finding::new(Code::LostRevision).tag(tag).digest(digest).path(link));
+        }
+    }
+
+    /// A second way to a manifest may be the one that matters to the operator.
+    fn note_tag_again(&mut self, digest: &Digest, role: &Role) {
+        if let Role::TagTarget(tag) = role {
+            match self.absent.contains(digest) {
+                true => self.note_absent(digest, role),
+                false => self.note_lost_revision(digest, tag),
+            }
+        }
+    }
+}
+
+/// What a link says about the digest that its folder is named by.
+pub(super) enum LinkVerdict {
+    /// It names this digest: its own, or one of another algorithm of which it is an alias.
+    Names(Digest),
+    /// It is not there.
+    Absent,
+    /// It cannot be understood.
+    Faulty(Code),
+}
+
+/// Judges a link in `_layers` or `revisions`.
+pub(super) fn judge_link(folder: &Digest, content: LinkContent) -> LinkVerdict {
+    match content {
+        LinkContent::Digest(digest) if digest == *folder => LinkVerdict::Names(digest),
+        // A blob uploaded under another algorithm is stored under SHA-256, and the link of either name says that.
+        LinkContent::Digest(digest) if digest.algorithm() == Algorithm::Sha256 && folder.algorithm() != Algorithm::Sha256 => {
+            LinkVerdict::Names(digest)
+        }
+        LinkContent::Digest(_) => LinkVerdict::Faulty(Code::DisagreeingLink),
+        LinkContent::Absent => LinkVerdict::Absent,
+        LinkContent::Empty => LinkVerdict::Faulty(Code::EmptyLink),
+        LinkContent::Garbled => LinkVerdict::Faulty(Code::GarbledLink),
+        LinkContent::Irregular => LinkVerdict::Faulty(Code::IrregularLink),
+    }
+}

@@ -1,0 +1,254 @@
+//! Reports and plans for programs. Field names are stable within one `schema` number; sizes are bytes, times RFC 3339 in UTC.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{Outcome, Report};
+use crate::config::Mode;
+use crate::escape::escaped;
+use crate::finding::{Finding, Severity};
+use crate::mark::blobs::Amount;
+use crate::mark::{Condemned, Reason};
+use crate::plan::{Kind, Totals};
+use crate::policy::RootPolicy;
+
+/// The version of the report's shape.
+const SCHEMA: u32 = 1;
+
+/// One target, as a line of a plan.
+#[derive(Debug, Serialize)]
+pub struct Row {
+    kind: &'static str,
+    repository: Option<String>,
+    tag: Option<String>,
+    digest: String,
+    path: String,
+    bytes: u64,
+    modified: String,
+    reason: Reason,
+}
+
+impl Row {
+    /// Describes a target.
+    pub fn of(condemned: &Condemned) -> Row {
+        let folder = condemned.target.link_folder();
+        Row {
+            kind: Kind::of(&condemned.target).name(),
+            repository: folder.map(|folder| folder.repository().to_string()),
+            tag: folder.and_then(|folder| folder.tag()).map(ToString::to_string),
+            digest: condemned.target.digest().to_string(),
+            path: escaped(condemned.target.path()),
+            bytes: condemned.stat.size_bytes,
+            // Times before the year -9999 or after 9999 are only found on disks that lie; they print as the epoch.
+            modified: Timestamp::try_from(condemned.stat.modified).unwrap_or_default().to_string(),
+            reason: condemned.reason,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: u32,
+    command: &'static str,
+    mode: &'static str,
+    outcome: &'static str,
+    exit_code: u8,
+    root: String,
+    config: Option<String>,
+    delete_untagged: bool,
+    min_age_seconds: f64,
+    started: String,
+    elapsed_seconds: f64,
+    looked_at: LookedAt,
+    live: Bytes,
+    young: Young,
+    planned: Removal,
+    removed: Removal,
+    left: u64,
+    delete_untagged_in_addition: Option<Bytes>,
+    repositories: Vec<Share>,
+    free_disk_bytes: FreeDisk,
+    registry: Option<Registry<'a>>,
+    registry_must_restart: bool,
+    finding_counts: BTreeMap<&'static str, u64>,
+    findings: &'a [Finding],
+}
+
+#[derive(Serialize)]
+struct LookedAt {
+    repositories: u64,
+    held_repositories: u64,
+    tags: u64,
+    revisions: u64,
+    tag_history: u64,
+    layer_links: u64,
+    blobs: u64,
+    bytes: u64,
+}
+
+#[derive(Serialize)]
+struct Bytes {
+    blobs: u64,
+    bytes: u64,
+}
+
+impl From<Amount> for Bytes {
+    fn from(amount: Amount) -> Bytes {
+        Bytes { blobs: amount.count, bytes: amount.size_bytes }
+    }
+}
+
+#[derive(Serialize)]
+struct Young {
+    blobs: u64,
+    bytes: u64,
+    revisions: u64,
+    layer_links: u64,
+}
+
+/// What goes or went. `bytes` are those of blobs.
+#[derive(Serialize)]
+struct Removal {
+    blobs: u64,
+    bytes: u64,
+    revisions: u64,
+    layer_links: u64,
+    tag_history: u64,
+    empty_folders: u64,
+    by_reason: Vec<ByReason>,
+}
+
+#[derive(Serialize)]
+struct ByReason {
+    kind: &'static str,
+    reason: Reason,
+    count: u64,
+    bytes: u64,
+}
+
+impl From<&Totals> for Removal {
+    fn from(totals: &Totals) -> Removal {
+        let blobs = totals.kind(Kind::Blob);
+        Removal {
+            blobs: blobs.count,
+            bytes: blobs.size_bytes,
+            revisions: totals.kind(Kind::Revision).count,
+            layer_links: totals.kind(Kind::LayerLink).count,
+            tag_history: totals.kind(Kind::TagHistory).count,
+            empty_folders: totals.kind(Kind::EmptyFolder).count,
+            by_reason: totals
+                .iter()
+                .map(|(kind, reason, amount)| ByReason {
+                    kind: kind.name(),
+                    reason,
+                    count: amount.count,
+                    bytes: amount.size_bytes,
+                })
+                .collect(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Share {
+    repository: String,
+    blobs: u64,
+    bytes: u64,
+    revisions: u64,
+    layer_links: u64,
+}
+
+#[derive(Serialize)]
+struct FreeDisk {
+    before: Option<u64>,
+    after: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Registry<'a> {
+    read_only: bool,
+    descriptor_cache: Option<&'a str>,
+    warnings: &'a [String],
+}
+
+/// Renders a report as one JSON document.
+pub fn render(report: &Report) -> String {
+    let figures = &report.figures;
+    let counts = &figures.counts;
+    let mut finding_counts = BTreeMap::from([("error", 0), ("warning", 0), ("note", 0)]);
+    for finding in &report.findings {
+        let severity = match finding.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+            Severity::Note => "note",
+        };
+        *finding_counts.entry(severity).or_default() += 1;
+    }
+    let document = Document {
+        schema: SCHEMA,
+        command: "garbage-collect",
+        mode: match report.mode {
+            Mode::DryRun => "dry-run",
+            Mode::Execute => "execute",
+        },
+        outcome: match report.outcome() {
+            Outcome::Complete => "complete",
+            Outcome::Incomplete => "incomplete",
+            Outcome::Interrupted => "interrupted",
+        },
+        exit_code: report.exit() as u8,
+        root: escaped(&report.root),
+        config: report.config_path.as_ref().map(escaped),
+        delete_untagged: report.policy.roots == RootPolicy::TaggedOnly,
+        min_age_seconds: report.policy.min_age.as_secs_f64(),
+        started: Timestamp::try_from(report.policy.now).unwrap_or_default().to_string(),
+        elapsed_seconds: report.elapsed.as_secs_f64(),
+        looked_at: LookedAt {
+            repositories: figures.repositories,
+            held_repositories: figures.held_repositories,
+            tags: counts.tags,
+            revisions: counts.revisions,
+            tag_history: counts.history_entries,
+            layer_links: counts.layer_links,
+            blobs: figures.blobs,
+            bytes: figures.stored_bytes(),
+        },
+        live: figures.live.into(),
+        young: Young {
+            blobs: figures.young.count,
+            bytes: figures.young.size_bytes,
+            revisions: counts.young_revisions,
+            layer_links: counts.young_layer_links,
+        },
+        planned: (&figures.planned).into(),
+        removed: match report.mode {
+            Mode::DryRun => (&Totals::default()).into(),
+            Mode::Execute => (&report.swept.removed).into(),
+        },
+        left: report.swept.left,
+        delete_untagged_in_addition: figures.delete_untagged_in_addition.map(Bytes::from),
+        repositories: figures
+            .shares
+            .iter()
+            .map(|(name, share)| Share {
+                repository: name.to_string(),
+                blobs: share.blobs.count,
+                bytes: share.blobs.size_bytes,
+                revisions: share.revisions,
+                layer_links: share.layer_links,
+            })
+            .collect(),
+        free_disk_bytes: FreeDisk { before: report.free_before, after: report.free_after },
+        registry: report.registry.as_ref().map(|registry| Registry {
+            read_only: registry.read_only,
+            descriptor_cache: registry.descriptor_cache.as_deref(),
+            warnings: &registry.warnings,
+        }),
+        registry_must_restart: report.registry_must_restart(),
+        finding_counts,
+        findings: &report.findings,
+    };
+    serde_json::to_string_pretty(&document).expect("a report is made of strings and numbers")
+}

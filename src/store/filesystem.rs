@@ -1,0 +1,608 @@
+//! A store on a local filesystem.
+//!
+//! - **Listing** trusts what the layout says: the names in `_layers/<algorithm>/`, `revisions/<algorithm>/` and the blob shards
+//!   are digests, and the folders of that name are never listed. Every other folder is listed once.
+//! - **Symbolic links**: the root, `docker/registry/v2`, `repositories` and `blobs` may be links, as administrators make them;
+//!   they are resolved once, when the store is opened. Further down a link to a folder is followed for reading and reported as
+//!   a stray, one that leads nowhere is an error, and nothing is ever removed through one.
+//! - **Odd files**: a `link` or `data` is opened without waiting and without following; what is no regular file is reported.
+//! - **Removal** opens the folder beneath its base without following links, looks at the file once more, and unlinks that name.
+//! - **Network filesystems** work as far as they keep POSIX semantics; nothing here depends on inode numbers or `d_type`.
+
+use std::cell::RefCell;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, FileType};
+use rustix::io::Errno;
+use walkdir::WalkDir;
+
+use super::directory::{self, Kind, for_each_entry, open_folder};
+use super::{
+    Leaf, LinkContent, Listing, MAX_MANIFEST_BYTES, ManifestContent, Removal, RepositoryEntry, Stat, Store, Stray, StrayKind,
+    TagContent, Vacuum,
+};
+use crate::error::{Context as _, Error};
+use crate::layout::{self, LinkFolder, MARKERS, Shard, Target};
+use crate::oci::digest::hex_byte;
+use crate::oci::{Algorithm, Digest, RepositoryName, TagName};
+
+/// Larger than any digest in text.
+const LINK_BUFFER_BYTES: usize = 512;
+/// Larger than nearly every manifest, so that one read is enough.
+const MANIFEST_BUFFER_BYTES: usize = 64 * 1024;
+
+thread_local! {
+    static MANIFEST: RefCell<Vec<u8>> = RefCell::new(vec![0; MANIFEST_BUFFER_BYTES]);
+}
+
+/// The storage of a registry with the filesystem driver.
+#[derive(Debug)]
+pub struct FilesystemStore {
+    root: PathBuf,
+    repositories: Option<Base>,
+    blobs: Option<Base>,
+}
+
+/// A folder that everything else is opened relative to.
+#[derive(Debug)]
+struct Base {
+    folder: OwnedFd,
+    /// Where it really is.
+    path: PathBuf,
+}
+
+impl Base {
+    fn open(root: &Path, relative: &str) -> Result<Option<Base>, Error> {
+        let given = root.join(relative);
+        let path = match std::fs::canonicalize(&given) {
+            Ok(path) => path,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return match first_symlink(root, relative) {
+                    Some(path) => Err(Error::UnresolvedSymlink { path }),
+                    None => Ok(None),
+                };
+            }
+            Err(error) => return Err(error).context("open", given),
+        };
+        let folder = open_folder(CWD, &path).context("open", &path)?;
+        Ok(Some(Base { folder, path }))
+    }
+}
+
+/// The symbolic link on the way to a path that does not exist.
+fn first_symlink(root: &Path, relative: &str) -> Option<PathBuf> {
+    let mut path = root.to_owned();
+    Path::new(relative)
+        .components()
+        .map(|component| {
+            path.push(component);
+            path.clone()
+        })
+        .find(|path| path.is_symlink())
+}
+
+impl FilesystemStore {
+    /// Opens the store below `root`, the folder that holds `docker/registry/v2`.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such folder, or what is there cannot be opened.
+    pub fn open(root: &Path) -> Result<FilesystemStore, Error> {
+        let root = std::fs::canonicalize(root).context("open the root directory", root)?;
+        if Base::open(&root, layout::V2)?.is_none() {
+            return Err(Error::NotAStore {
+                hint: format!("there is no {} in it; give the registry's root directory with --root", layout::V2),
+                root,
+            });
+        }
+        let repositories = Base::open(&root, layout::REPOSITORIES)?;
+        let blobs = Base::open(&root, layout::BLOBS)?;
+        Ok(FilesystemStore { root, repositories, blobs })
+    }
+
+    /// The root, symbolic links resolved.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Bytes that an unprivileged writer could still write, by `statvfs`; nothing if the system does not say.
+    pub fn free_bytes(&self) -> Option<u64> {
+        fs2::available_space(self.blobs.as_ref().map_or(&self.root, |blobs| &blobs.path)).ok()
+    }
+
+    /// The base of a path relative to the root, and the rest of the path.
+    fn locate<'a>(&self, path: &'a Path) -> Option<(&Base, &'a Path)> {
+        let within = |base: &'static str| path.strip_prefix(base).ok();
+        match (within(layout::REPOSITORIES), within(layout::BLOBS)) {
+            (Some(rest), _) => Some((self.repositories.as_ref()?, rest)),
+            (_, Some(rest)) => Some((self.blobs.as_ref()?, rest)),
+            _ => None,
+        }
+    }
+
+    /// Opens a folder for reading; nothing if there is none.
+    fn folder(&self, path: &Path) -> Result<Option<OwnedFd>, Error> {
+        let Some((base, relative)) = self.locate(path) else {
+            return Ok(None);
+        };
+        match open_folder(&base.folder, relative) {
+            Ok(folder) => Ok(Some(folder)),
+            Err(Errno::NOENT) => match first_symlink(&self.root, &path.to_string_lossy()) {
+                Some(path) => Err(Error::UnresolvedSymlink { path }),
+                None => Ok(None),
+            },
+            // A file in the place of a folder is reported where its parent is listed.
+            Err(Errno::NOTDIR) => Ok(None),
+            Err(error) => Err(error).context("list", self.root.join(path)),
+        }
+    }
+
+    /// Lists an open folder and sorts its entries into those that `accept` takes and strays. `path` is the folder's.
+    fn list<T: Ord>(
+        &self,
+        folder: BorrowedFd<'_>,
+        path: &Path,
+        accept: impl Fn(&[u8]) -> Option<T>,
+    ) -> Result<Listing<T>, Error> {
+        let mut listing = Listing::default();
+        for_each_entry(folder, |name, kind| -> Result<(), Listed> {
+            let accepted = accept(name);
+            let stray = |kind| Stray { path: path.join(std::ffi::OsStr::from_bytes(name)), kind };
+            match (kind, accepted) {
+                (Kind::Folder, Some(entry)) => listing.entries.push(entry),
+                (Kind::Symlink, Some(entry))
+                    if leads_to_folder(folder, name).map_err(|error| Listed::Entry(error, stray(StrayKind::Symlink).path))? =>
+                {
+                    listing.entries.push(entry);
+                    listing.strays.push(stray(StrayKind::Symlink));
+                }
+                _ => listing.strays.push(stray(StrayKind::Unrecognised)),
+            }
+            Ok(())
+        })
+        .map_err(|error| match error {
+            Listed::Folder(error) => Error::Io { operation: "list", path: self.root.join(path), source: error },
+            Listed::Entry(Errno::NOENT | Errno::LOOP, entry) => Error::UnresolvedSymlink { path: self.root.join(entry) },
+            Listed::Entry(error, entry) => Error::Io { operation: "follow", path: self.root.join(entry), source: error.into() },
+        })?;
+        Ok(listing.sorted())
+    }
+
+    /// Lists `<folder>/<algorithm>/<hex>`.
+    fn list_digests(&self, path: &Path) -> Result<Listing<Digest>, Error> {
+        let Some(folder) = self.folder(path)? else {
+            return Ok(Listing::default());
+        };
+        let algorithms = self.list(folder.as_fd(), path, Algorithm::from_name)?;
+        let mut all = Listing { entries: Vec::new(), strays: algorithms.strays };
+        for algorithm in algorithms.entries {
+            let path = path.join(algorithm.name());
+            let folder = open_folder(&folder, algorithm.name()).context("list", self.root.join(&path))?;
+            let digests = self.list(folder.as_fd(), &path, |hex| Digest::from_hex(algorithm, hex))?;
+            all.entries.extend(digests.entries);
+            all.strays.extend(digests.strays);
+        }
+        Ok(all.sorted())
+    }
+}
+
+/// Where a listing failed.
+enum Listed {
+    Folder(io::Error),
+    Entry(Errno, PathBuf),
+}
+
+impl From<io::Error> for Listed {
+    fn from(error: io::Error) -> Listed {
+        Listed::Folder(error)
+    }
+}
+
+/// Whether a symbolic link leads to a folder.
+fn leads_to_folder(at: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<bool> {
+    let stat = rustix::fs::statat(at, name, AtFlags::empty())?;
+    Ok(FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
+}
+
+impl Store for FilesystemStore {
+    fn repositories(&self) -> Result<Listing<RepositoryEntry>, Error> {
+        let Some(base) = &self.repositories else {
+            return Ok(Listing::default());
+        };
+        find_repositories(&base.path)
+    }
+
+    fn manifest_strays(&self, repository: &RepositoryName) -> Result<Vec<Stray>, Error> {
+        let path = layout::repository_folder(repository).join("_manifests");
+        match self.folder(&path)? {
+            Some(folder) => {
+                Ok(self.list(folder.as_fd(), &path, |name| matches!(name, b"revisions" | b"tags").then_some(()))?.strays)
+            }
+            None => Ok(Vec::new()),
+        }
+    }
+
+    fn tags(&self, repository: &RepositoryName) -> Result<Listing<TagName>, Error> {
+        let path = layout::tags_folder(repository);
+        match self.folder(&path)? {
+            Some(folder) => self.list(folder.as_fd(), &path, |name| Some(TagName::new(std::ffi::OsStr::from_bytes(name)))),
+            None => Ok(Listing::default()),
+        }
+    }
+
+    fn tag(&self, repository: &RepositoryName, tag: &TagName) -> Result<TagContent, Error> {
+        let path = layout::tag_folder(repository, tag);
+        let Some(folder) = self.folder(&path)? else {
+            return Ok(TagContent { current: LinkContent::Absent, history: Listing::default() });
+        };
+        let parts = self.list(folder.as_fd(), &path, |name| matches!(name, b"current" | b"index").then(|| name == b"index"))?;
+        let current = match parts.entries.contains(&false) {
+            true => read_link(&folder, "current/link").context("read", self.root.join(path.join("current/link")))?,
+            false => LinkContent::Absent,
+        };
+        let mut history = match parts.entries.contains(&true) {
+            true => self.list_digests(&path.join("index"))?,
+            false => Listing::default(),
+        };
+        history.strays.extend(parts.strays);
+        Ok(TagContent { current, history: history.sorted() })
+    }
+
+    fn links(&self, folder: &LinkFolder) -> Result<Listing<Digest>, Error> {
+        self.list_digests(&folder.path())
+    }
+
+    fn read_links(&self, folder: &LinkFolder, digests: &[Digest]) -> Result<Vec<LinkContent>, Error> {
+        let Some(open) = self.folder(&folder.path())? else {
+            return Ok(vec![LinkContent::Absent; digests.len()]);
+        };
+        digests
+            .iter()
+            .map(|digest| read_link(&open, link_relative(digest).as_str()).context("read", self.root.join(folder.link(digest))))
+            .collect()
+    }
+
+    fn stat_links(&self, folder: &LinkFolder, digests: &[Digest]) -> Result<Vec<Leaf>, Error> {
+        let Some(open) = self.folder(&folder.path())? else {
+            return Ok(vec![Leaf::Absent; digests.len()]);
+        };
+        digests
+            .iter()
+            .map(|digest| {
+                stat_leaf(&open, link_relative(digest).as_str()).context("look at", self.root.join(folder.link(digest)))
+            })
+            .collect()
+    }
+
+    fn shards(&self) -> Result<Listing<Shard>, Error> {
+        let Some(base) = &self.blobs else {
+            return Ok(Listing::default());
+        };
+        let path = Path::new(layout::BLOBS);
+        // Opened anew: a descriptor remembers how far it was read.
+        let folder = open_folder(&base.folder, ".").context("list", &base.path)?;
+        let algorithms = self.list(folder.as_fd(), path, Algorithm::from_name)?;
+        let mut all = Listing { entries: Vec::new(), strays: algorithms.strays };
+        for algorithm in algorithms.entries {
+            let path = path.join(algorithm.name());
+            let folder = open_folder(&folder, algorithm.name()).context("list", self.root.join(&path))?;
+            let shards = self.list(folder.as_fd(), &path, |name| hex_byte(name).map(|byte| Shard { algorithm, byte }))?;
+            all.entries.extend(shards.entries);
+            all.strays.extend(shards.strays);
+        }
+        Ok(all.sorted())
+    }
+
+    fn blobs(&self, shard: Shard) -> Result<Listing<Digest>, Error> {
+        let path = shard.path();
+        match self.folder(&path)? {
+            Some(folder) => self.list(folder.as_fd(), &path, |hex| {
+                Digest::from_hex(shard.algorithm, hex).filter(|digest| digest.shard() == shard.byte)
+            }),
+            None => Ok(Listing::default()),
+        }
+    }
+
+    fn stat_blobs(&self, shard: Shard, digests: &[Digest]) -> Result<Vec<Leaf>, Error> {
+        let Some(folder) = self.folder(&shard.path())? else {
+            return Ok(vec![Leaf::Absent; digests.len()]);
+        };
+        digests
+            .iter()
+            .map(|digest| {
+                stat_leaf(&folder, format!("{}/data", digest.hex()).as_str())
+                    .context("look at", self.root.join(layout::blob_data(digest)))
+            })
+            .collect()
+    }
+
+    fn manifest(&self, digest: &Digest) -> Result<ManifestContent, Error> {
+        let Some(base) = &self.blobs else {
+            return Ok(ManifestContent::Absent);
+        };
+        MANIFEST
+            .with_borrow_mut(|buffer| read_manifest(&base.folder, digest, buffer))
+            .context("read", self.root.join(layout::blob_data(digest)))
+    }
+
+    fn empty_folder(&self, folder: &Target) -> Result<Option<Stat>, Error> {
+        let path = folder.path();
+        let Some((base, relative)) = self.locate(&path) else {
+            return Ok(None);
+        };
+        let look = || -> io::Result<Option<Stat>> {
+            let stat = match rustix::fs::statat(&base.folder, relative, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => stat,
+                Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+                Err(error) => return Err(error.into()),
+            };
+            if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+                return Ok(None);
+            }
+            let empty = directory::is_empty(open_folder(&base.folder, relative)?)?;
+            Ok(empty.then(|| directory::stat_of(&stat)))
+        };
+        look().context("look at", self.root.join(&path))
+    }
+}
+
+/// Walks everything below `repositories/`, except into what makes a folder a repository.
+fn find_repositories(base: &Path) -> Result<Listing<RepositoryEntry>, Error> {
+    let in_store = |path: &Path| Path::new(layout::REPOSITORIES).join(path.strip_prefix(base).unwrap_or(path));
+    let mut names: Vec<(PathBuf, bool)> = Vec::new();
+    let mut strays = Vec::new();
+    // What is reached through a link, and where links lead to inside the store: the same repository under another name.
+    let mut linked: Vec<PathBuf> = Vec::new();
+    let mut entries = WalkDir::new(base).min_depth(1).follow_links(true).into_iter();
+    while let Some(entry) = entries.next() {
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(error) => {
+                let path = error.path().unwrap_or(base).to_owned();
+                if error.loop_ancestor().is_some() {
+                    strays.push(Stray { path: in_store(&path), kind: StrayKind::Symlink });
+                    continue;
+                }
+                let source: io::Error = error.into();
+                let unresolved = path.is_symlink()
+                    && matches!(source.raw_os_error().map(Errno::from_raw_os_error), Some(Errno::NOENT | Errno::LOOP));
+                return Err(match unresolved {
+                    true => Error::UnresolvedSymlink { path },
+                    false => Error::Io { operation: "list", path, source },
+                });
+            }
+        };
+        let is_folder = entry.file_type().is_dir();
+        let is_marker = entry.depth() > 1 && MARKERS.iter().any(|marker| entry.file_name() == *marker);
+        if !is_folder {
+            strays.push(Stray { path: in_store(entry.path()), kind: StrayKind::Unrecognised });
+            continue;
+        }
+        if entry.path_is_symlink() {
+            strays.push(Stray { path: in_store(entry.path()), kind: StrayKind::Symlink });
+            let target = std::fs::canonicalize(entry.path()).context("follow", entry.path())?;
+            linked.push(entry.path().to_owned());
+            linked.push(target);
+        }
+        if is_marker {
+            entries.skip_current_dir();
+            let repository = entry.path().parent().expect("an entry lies in a folder").to_owned();
+            names.push((repository, entry.path_is_symlink()));
+        } else if MARKERS.iter().any(|marker| entry.file_name() == *marker) {
+            // `repositories/_layers` belongs to no repository.
+            entries.skip_current_dir();
+            strays.push(Stray { path: in_store(entry.path()), kind: StrayKind::Unrecognised });
+        }
+    }
+    names.sort();
+    let mut listing = Listing { entries: Vec::<RepositoryEntry>::new(), strays };
+    for (path, linked_marker) in names {
+        let name = RepositoryName::new(path.strip_prefix(base).expect("the walk began at the base"));
+        let behind_symlink = linked_marker || linked.iter().any(|link| path.starts_with(link));
+        match listing.entries.last_mut() {
+            Some(last) if last.name == name => last.behind_symlink |= behind_symlink,
+            _ => listing.entries.push(RepositoryEntry { name, behind_symlink }),
+        }
+    }
+    Ok(listing.sorted())
+}
+
+fn link_relative(digest: &Digest) -> String {
+    let mut path = layout::digest_path(digest);
+    path.push_str("/link");
+    path
+}
+
+/// Reads a link. Looks at what kind of file it is only if it does not hold a digest.
+fn read_link(at: impl AsFd, path: &str) -> io::Result<LinkContent> {
+    let file = match directory::open_file(at, path) {
+        Ok(file) => file,
+        Err(Errno::NOENT) => return Ok(LinkContent::Absent),
+        // A symbolic link, a socket, a file in the place of the folder.
+        Err(Errno::LOOP | Errno::NXIO | Errno::NOTDIR) => return Ok(LinkContent::Irregular),
+        Err(error) => return Err(error.into()),
+    };
+    let mut buffer = [0; LINK_BUFFER_BYTES];
+    let read = match directory::read(&file, &mut buffer) {
+        Ok(read) => read,
+        Err(Errno::ISDIR) => return Ok(LinkContent::Irregular),
+        Err(Errno::AGAIN) if !directory::is_regular(&file)? => return Ok(LinkContent::Irregular),
+        Err(error) => return Err(error.into()),
+    };
+    if let Some(digest) = Digest::parse(&buffer[..read]) {
+        return Ok(LinkContent::Digest(digest));
+    }
+    Ok(match (directory::is_regular(&file)?, read) {
+        (false, _) => LinkContent::Irregular,
+        (true, 0) => LinkContent::Empty,
+        (true, _) => LinkContent::Garbled,
+    })
+}
+
+/// Reads a manifest. If the bytes of the first read match the digest they are all there is, and nothing more is asked.
+fn read_manifest(blobs: &OwnedFd, digest: &Digest, buffer: &mut Vec<u8>) -> io::Result<ManifestContent> {
+    let file = match directory::open_file(blobs, layout::blob_data_relative(digest)) {
+        Ok(file) => file,
+        Err(Errno::NOENT) => return Ok(ManifestContent::Absent),
+        Err(Errno::LOOP | Errno::NXIO | Errno::NOTDIR) => return Ok(ManifestContent::Irregular),
+        Err(error) => return Err(error.into()),
+    };
+    let mut filled = 0;
+    loop {
+        match directory::read(&file, &mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(Errno::ISDIR) => return Ok(ManifestContent::Irregular),
+            Err(Errno::AGAIN) if !directory::is_regular(&file)? => return Ok(ManifestContent::Irregular),
+            Err(error) => return Err(error.into()),
+        }
+        if filled < buffer.len() && Digest::of(digest.algorithm(), &buffer[..filled]) == *digest {
+            return Ok(ManifestContent::Verified(buffer[..filled].to_vec()));
+        }
+        if filled as u64 > MAX_MANIFEST_BYTES {
+            break;
+        }
+        if filled == buffer.len() {
+            buffer.resize(2 * filled, 0);
+        }
+    }
+    let matches = filled as u64 <= MAX_MANIFEST_BYTES && Digest::of(digest.algorithm(), &buffer[..filled]) == *digest;
+    let content = match matches {
+        true => ManifestContent::Verified(buffer[..filled].to_vec()),
+        false if !directory::is_regular(&file)? => ManifestContent::Irregular,
+        false if filled as u64 > MAX_MANIFEST_BYTES => ManifestContent::TooLarge,
+        false => ManifestContent::Corrupt,
+    };
+    buffer.resize(MANIFEST_BUFFER_BYTES, 0);
+    buffer.shrink_to_fit();
+    Ok(content)
+}
+
+/// Looks at a file without following it.
+fn stat_leaf(at: impl AsFd, path: &str) -> io::Result<Leaf> {
+    match rustix::fs::statat(at, path, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => Ok(Leaf::File(directory::stat_of(&stat))),
+        Ok(_) | Err(Errno::NOTDIR | Errno::LOOP) => Ok(Leaf::Irregular),
+        Err(Errno::NOENT) => Ok(Leaf::Absent),
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl Vacuum for FilesystemStore {
+    fn remove(&self, target: &Target, planned: &Stat) -> Result<Removal, Error> {
+        let path = target.path();
+        let Some((base, relative)) = self.locate(&path) else {
+            return Ok(Removal::AlreadyGone);
+        };
+        match target.is_folder() {
+            true => remove_empty_folder(base, relative, planned),
+            false => remove_file(base, relative, planned),
+        }
+        .context("remove", self.root.join(&path))
+    }
+
+    fn barrier(&self) -> Result<(), Error> {
+        for base in self.repositories.iter().chain(&self.blobs) {
+            rustix::fs::syncfs(&base.folder).context("flush", &base.path)?;
+        }
+        Ok(())
+    }
+}
+
+/// The bytes of a path's parent and of its last component.
+fn split(path: &Path) -> (&[u8], &[u8]) {
+    let parent = path.parent().expect("targets lie in folders");
+    let name = path.file_name().expect("targets have names");
+    (parent.as_os_str().as_bytes(), name.as_bytes())
+}
+
+/// Opens the folder that a target lies in; says what to answer if it is not there or not reached straight.
+fn open_for_removal(base: &Base, folder: &[u8]) -> io::Result<Result<OwnedFd, Removal>> {
+    match directory::open_folder_beneath(&base.folder, folder) {
+        Ok(folder) => Ok(Ok(folder)),
+        Err(Errno::NOENT) => Ok(Err(Removal::AlreadyGone)),
+        Err(Errno::LOOP | Errno::XDEV | Errno::NOTDIR) => {
+            Ok(Err(Removal::Changed("a symbolic link or file is on the way to it now")))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Removes `<...>/<hex>/<leaf>` and then `<hex>` if that leaves it empty.
+fn remove_file(base: &Base, relative: &Path, planned: &Stat) -> io::Result<Removal> {
+    let (folder, leaf) = split(relative);
+    let (shelf, hex) = split(relative.parent().expect("a leaf lies in its digest's folder"));
+    let shelf = match open_for_removal(base, shelf)? {
+        Ok(shelf) => shelf,
+        Err(removal) => return Ok(removal),
+    };
+    debug_assert!(folder.ends_with(hex));
+    let opened = match directory::open_folder_beneath(&shelf, hex) {
+        Ok(opened) => opened,
+        Err(Errno::NOENT) => return Ok(Removal::AlreadyGone),
+        Err(Errno::LOOP | Errno::XDEV | Errno::NOTDIR) => return Ok(Removal::Changed("its folder is not a folder any more")),
+        Err(error) => return Err(error.into()),
+    };
+    let removal = match rustix::fs::statat(&opened, leaf, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => match differs(&stat, FileType::RegularFile, planned) {
+            Some(difference) => return Ok(Removal::Changed(difference)),
+            None => match unlinkat(&opened, leaf, AtFlags::empty()) {
+                Ok(()) => Removal::Removed,
+                Err(Errno::NOENT) => Removal::AlreadyGone,
+                Err(error) => return Err(error.into()),
+            },
+        },
+        Err(Errno::NOENT) => Removal::AlreadyGone,
+        Err(error) => return Err(error.into()),
+    };
+    match unlinkat(&shelf, hex, AtFlags::REMOVEDIR) {
+        // Something else is in it, or somebody was faster: neither is ours to mend.
+        Ok(()) | Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOENT) => Ok(removal),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn remove_empty_folder(base: &Base, relative: &Path, planned: &Stat) -> io::Result<Removal> {
+    let (parent, name) = split(relative);
+    let parent = match open_for_removal(base, parent)? {
+        Ok(parent) => parent,
+        Err(removal) => return Ok(removal),
+    };
+    match rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => {
+            if let Some(difference) = differs(&stat, FileType::Directory, planned) {
+                return Ok(Removal::Changed(difference));
+            }
+        }
+        Err(Errno::NOENT) => return Ok(Removal::AlreadyGone),
+        Err(error) => return Err(error.into()),
+    }
+    match unlinkat(&parent, name, AtFlags::REMOVEDIR) {
+        Ok(()) => Ok(Removal::Removed),
+        Err(Errno::NOENT) => Ok(Removal::AlreadyGone),
+        Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(Removal::Changed("it is not empty any more")),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What is different from what the plan saw.
+fn differs(stat: &rustix::fs::Stat, expected: FileType, planned: &Stat) -> Option<&'static str> {
+    let now = directory::stat_of(stat);
+    if FileType::from_raw_mode(stat.st_mode) != expected {
+        Some("it is of another type now")
+    } else if now.size_bytes != planned.size_bytes {
+        Some("its size has changed")
+    } else if now.modified != planned.modified {
+        Some("it was written to in the meantime")
+    } else {
+        None
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one call that removes, for the one type that may")]
+fn unlinkat(folder: impl AsFd, name: &[u8], flags: AtFlags) -> rustix::io::Result<()> {
+    rustix::fs::unlinkat(folder, name, flags)
+}

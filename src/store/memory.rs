@@ -1,0 +1,251 @@
+//! A store in memory, for tests and benches: the same tree as on disk, as a sorted map of paths.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard};
+use std::time::SystemTime;
+
+use super::{
+    Leaf, LinkContent, Listing, MAX_MANIFEST_BYTES, ManifestContent, Removal, RepositoryEntry, Stat, Store, Stray, StrayKind,
+    TagContent, Vacuum,
+};
+use crate::error::Error;
+use crate::layout::{self, LinkFolder, MARKERS, Shard, Target};
+use crate::oci::digest::hex_byte;
+use crate::oci::{Algorithm, Digest, RepositoryName, TagName};
+
+/// Files and folders by their paths relative to the root. Knows no symbolic links and no special files.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    tree: Mutex<BTreeMap<PathBuf, Node>>,
+}
+
+#[derive(Clone, Debug)]
+struct Node {
+    /// Nothing for a folder.
+    content: Option<Vec<u8>>,
+    modified: SystemTime,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> MemoryStore {
+        MemoryStore::default()
+    }
+
+    /// Adds a file, and the folders above it with the same age.
+    pub fn add_file(&self, path: impl AsRef<Path>, content: impl Into<Vec<u8>>, modified: SystemTime) {
+        let path = path.as_ref();
+        self.add_folder(path.parent().unwrap_or(Path::new("")), modified);
+        let content = Some(content.into());
+        self.tree().insert(path.to_owned(), Node { content, modified });
+    }
+
+    /// Adds a folder, and those above it with the same age.
+    pub fn add_folder(&self, path: impl AsRef<Path>, modified: SystemTime) {
+        let mut tree = self.tree();
+        for folder in path.as_ref().ancestors().filter(|path| *path != Path::new("")) {
+            tree.entry(folder.to_owned()).or_insert(Node { content: None, modified });
+        }
+    }
+
+    /// The paths of all files.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let tree = self.tree();
+        let files = tree.iter().filter(|(_, node)| node.content.is_some());
+        files.map(|(path, _)| path.clone()).collect()
+    }
+
+    fn tree(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Node>> {
+        self.tree.lock().expect("no test panics while it holds the tree")
+    }
+
+    /// Names of the entries of a folder, and whether each is a folder.
+    fn children(&self, folder: &Path) -> Vec<(PathBuf, bool)> {
+        let tree = self.tree();
+        tree.range(folder.to_owned()..)
+            .skip(1)
+            .take_while(|(path, _)| path.starts_with(folder))
+            .filter(|(path, _)| path.parent() == Some(folder))
+            .map(|(path, node)| (path.clone(), node.content.is_none()))
+            .collect()
+    }
+
+    fn list<T: Ord>(&self, folder: &Path, accept: impl Fn(&OsStr) -> Option<T>) -> Listing<T> {
+        let mut listing = Listing::default();
+        for (path, is_folder) in self.children(folder) {
+            let name = path.file_name().expect("children have names");
+            match accept(name) {
+                Some(entry) if is_folder => listing.entries.push(entry),
+                _ => listing.strays.push(Stray { path, kind: StrayKind::Unrecognised }),
+            }
+        }
+        listing.sorted()
+    }
+
+    fn list_digests(&self, folder: &Path) -> Listing<Digest> {
+        let algorithms = self.list(folder, |name| Algorithm::from_name(name.as_encoded_bytes()));
+        let mut all = Listing { entries: Vec::new(), strays: algorithms.strays };
+        for algorithm in algorithms.entries {
+            let digests = self.list(&folder.join(algorithm.name()), |hex| Digest::from_hex(algorithm, hex.as_encoded_bytes()));
+            all.entries.extend(digests.entries);
+            all.strays.extend(digests.strays);
+        }
+        all.sorted()
+    }
+
+    fn read_link(&self, path: &Path) -> LinkContent {
+        match self.tree().get(path) {
+            None => LinkContent::Absent,
+            Some(Node { content: None, .. }) => LinkContent::Irregular,
+            Some(Node { content: Some(content), .. }) if content.is_empty() => LinkContent::Empty,
+            Some(Node { content: Some(content), .. }) => Digest::parse(content).map_or(LinkContent::Garbled, LinkContent::Digest),
+        }
+    }
+
+    fn leaf(&self, path: &Path) -> Leaf {
+        match self.tree().get(path) {
+            None => Leaf::Absent,
+            Some(Node { content: None, .. }) => Leaf::Irregular,
+            Some(Node { content: Some(content), modified }) => {
+                Leaf::File(Stat { size_bytes: content.len() as u64, modified: *modified })
+            }
+        }
+    }
+}
+
+impl Store for MemoryStore {
+    fn repositories(&self) -> Result<Listing<RepositoryEntry>, Error> {
+        let base = Path::new(layout::REPOSITORIES);
+        let mut found = BTreeSet::new();
+        let mut strays = Vec::new();
+        let mut folders = vec![base.to_owned()];
+        while let Some(folder) = folders.pop() {
+            for (path, is_folder) in self.children(&folder) {
+                let is_marker = MARKERS.iter().any(|marker| path.file_name() == Some(OsStr::new(marker)));
+                match (is_folder, is_marker) {
+                    (true, false) => folders.push(path),
+                    (true, true) if folder != base => {
+                        found.insert(folder.strip_prefix(base).expect("the walk began there").to_owned());
+                    }
+                    _ => strays.push(Stray { path, kind: StrayKind::Unrecognised }),
+                }
+            }
+        }
+        let entries = found.into_iter().map(|path| RepositoryEntry { name: RepositoryName::new(path), behind_symlink: false });
+        Ok(Listing { entries: entries.collect(), strays }.sorted())
+    }
+
+    fn manifest_strays(&self, repository: &RepositoryName) -> Result<Vec<Stray>, Error> {
+        let folder = layout::repository_folder(repository).join("_manifests");
+        Ok(self.list(&folder, |name| (name == "revisions" || name == "tags").then_some(())).strays)
+    }
+
+    fn tags(&self, repository: &RepositoryName) -> Result<Listing<TagName>, Error> {
+        Ok(self.list(&layout::tags_folder(repository), |name| Some(TagName::new(name))))
+    }
+
+    fn tag(&self, repository: &RepositoryName, tag: &TagName) -> Result<TagContent, Error> {
+        let folder = layout::tag_folder(repository, tag);
+        let parts = self.list(&folder, |name| (name == "current" || name == "index").then_some(()));
+        let mut history = self.list_digests(&folder.join("index"));
+        history.strays.extend(parts.strays);
+        Ok(TagContent { current: self.read_link(&layout::current_link(repository, tag)), history: history.sorted() })
+    }
+
+    fn links(&self, folder: &LinkFolder) -> Result<Listing<Digest>, Error> {
+        Ok(self.list_digests(&folder.path()))
+    }
+
+    fn read_links(&self, folder: &LinkFolder, digests: &[Digest]) -> Result<Vec<LinkContent>, Error> {
+        Ok(digests.iter().map(|digest| self.read_link(&folder.link(digest))).collect())
+    }
+
+    fn stat_links(&self, folder: &LinkFolder, digests: &[Digest]) -> Result<Vec<Leaf>, Error> {
+        Ok(digests.iter().map(|digest| self.leaf(&folder.link(digest))).collect())
+    }
+
+    fn shards(&self) -> Result<Listing<Shard>, Error> {
+        let base = Path::new(layout::BLOBS);
+        let algorithms = self.list(base, |name| Algorithm::from_name(name.as_encoded_bytes()));
+        let mut all = Listing { entries: Vec::new(), strays: algorithms.strays };
+        for algorithm in algorithms.entries {
+            let shards = self.list(&base.join(algorithm.name()), |name| {
+                hex_byte(name.as_encoded_bytes()).map(|byte| Shard { algorithm, byte })
+            });
+            all.entries.extend(shards.entries);
+            all.strays.extend(shards.strays);
+        }
+        Ok(all.sorted())
+    }
+
+    fn blobs(&self, shard: Shard) -> Result<Listing<Digest>, Error> {
+        Ok(self.list(&shard.path(), |hex| {
+            Digest::from_hex(shard.algorithm, hex.as_encoded_bytes()).filter(|digest| digest.shard() == shard.byte)
+        }))
+    }
+
+    fn stat_blobs(&self, _: Shard, digests: &[Digest]) -> Result<Vec<Leaf>, Error> {
+        Ok(digests.iter().map(|digest| self.leaf(&layout::blob_data(digest))).collect())
+    }
+
+    fn manifest(&self, digest: &Digest) -> Result<ManifestContent, Error> {
+        Ok(match self.tree().get(&layout::blob_data(digest)) {
+            None => ManifestContent::Absent,
+            Some(Node { content: None, .. }) => ManifestContent::Irregular,
+            Some(Node { content: Some(content), .. }) if content.len() as u64 > MAX_MANIFEST_BYTES => ManifestContent::TooLarge,
+            Some(Node { content: Some(content), .. }) => match Digest::of(digest.algorithm(), content) == *digest {
+                true => ManifestContent::Verified(content.clone()),
+                false => ManifestContent::Corrupt,
+            },
+        })
+    }
+
+    fn empty_folder(&self, folder: &Target) -> Result<Option<Stat>, Error> {
+        let path = folder.path();
+        let modified = match self.tree().get(&path) {
+            Some(Node { content: None, modified }) => *modified,
+            _ => return Ok(None),
+        };
+        Ok(self.children(&path).is_empty().then_some(Stat { size_bytes: 0, modified }))
+    }
+}
+
+impl Vacuum for MemoryStore {
+    fn remove(&self, target: &Target, planned: &Stat) -> Result<Removal, Error> {
+        let path = target.path();
+        if target.is_folder() {
+            return Ok(match self.empty_folder(target)? {
+                Some(stat) if stat == *planned => {
+                    self.tree().remove(&path);
+                    Removal::Removed
+                }
+                Some(_) => Removal::Changed("it was written to in the meantime"),
+                None if self.tree().contains_key(&path) => Removal::Changed("it is not empty any more"),
+                None => Removal::AlreadyGone,
+            });
+        }
+        let removal = match self.leaf(&path) {
+            Leaf::Absent => Removal::AlreadyGone,
+            Leaf::Irregular => return Ok(Removal::Changed("it is of another type now")),
+            Leaf::File(stat) if stat.size_bytes != planned.size_bytes => return Ok(Removal::Changed("its size has changed")),
+            Leaf::File(stat) if stat.modified != planned.modified => {
+                return Ok(Removal::Changed("it was written to in the meantime"));
+            }
+            Leaf::File(_) => {
+                self.tree().remove(&path);
+                Removal::Removed
+            }
+        };
+        let folder = path.parent().expect("targets lie in folders");
+        if self.children(folder).is_empty() {
+            self.tree().remove(folder);
+        }
+        Ok(removal)
+    }
+
+    fn barrier(&self) -> Result<(), Error> {
+        Ok(())
+    }
+}

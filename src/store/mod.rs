@@ -1,0 +1,254 @@
+//! The store as the passes see it: repositories, tags, links and blobs, never keys or paths.
+//!
+//! [`Store`] reads, [`Vacuum`] removes. The seam speaks the layout's language so that an implementation can use what it knows:
+//! the filesystem reads the names of digest folders and never enters them to look. What every implementation must do is
+//! written as tests in `conformance.rs`.
+
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use crate::error::Error;
+use crate::layout::{LinkFolder, Shard, Target};
+use crate::oci::{Digest, RepositoryName, TagName};
+
+pub mod directory;
+pub mod dry_run;
+pub mod filesystem;
+pub mod lock;
+pub mod memory;
+
+pub use dry_run::DryRun;
+pub use filesystem::FilesystemStore;
+pub use memory::MemoryStore;
+
+/// No registry accepts a larger manifest (distribution's limit is 4 MiB, others go up to this).
+pub const MAX_MANIFEST_BYTES: u64 = 16 << 20;
+
+/// What a folder holds, sorted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listing<T> {
+    /// What the layout knows.
+    pub entries: Vec<T>,
+    /// Everything else.
+    pub strays: Vec<Stray>,
+}
+
+impl<T> Default for Listing<T> {
+    fn default() -> Listing<T> {
+        Listing { entries: Vec::new(), strays: Vec::new() }
+    }
+}
+
+impl<T: Ord> Listing<T> {
+    /// Sorts both lists: folders come in any order.
+    fn sorted(mut self) -> Listing<T> {
+        self.entries.sort_unstable();
+        self.strays.sort_unstable();
+        self
+    }
+}
+
+/// An entry that is not what the layout has in its place.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Stray {
+    /// Its path, relative to the root.
+    pub path: PathBuf,
+    /// What it is.
+    pub kind: StrayKind,
+}
+
+/// What a stray entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StrayKind {
+    /// A symbolic link to a folder, in the place of a folder. What is behind it is listed as if it were here, but nothing may
+    /// be removed there: it may be anywhere.
+    Symlink,
+    /// Anything else that matches no rule. Left alone.
+    Unrecognised,
+}
+
+/// A repository that was found.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RepositoryEntry {
+    /// Its name.
+    pub name: RepositoryName,
+    /// Whether it is reached through a symbolic link, or one leads to it.
+    pub behind_symlink: bool,
+}
+
+/// What a tag's folder holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TagContent {
+    /// What `current/link` says.
+    pub current: LinkContent,
+    /// The digests that `index/` lists.
+    pub history: Listing<Digest>,
+}
+
+/// What a `link` holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LinkContent {
+    /// A digest and nothing else.
+    Digest(Digest),
+    /// There is no such file.
+    Absent,
+    /// The file is empty.
+    Empty,
+    /// The file holds something else.
+    Garbled,
+    /// It is no regular file.
+    Irregular,
+}
+
+/// What a blob that should be a manifest holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ManifestContent {
+    /// The bytes, which match the digest.
+    Verified(Vec<u8>),
+    /// There is no such blob.
+    Absent,
+    /// The bytes do not match the digest.
+    Corrupt,
+    /// There are more than [`MAX_MANIFEST_BYTES`].
+    TooLarge,
+    /// It is no regular file.
+    Irregular,
+}
+
+/// Size and age of a file or folder: what a target is checked against just before it is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// Size in bytes; 0 for a folder.
+    pub size_bytes: u64,
+    /// When it was last modified.
+    pub modified: SystemTime,
+}
+
+/// What is at the place of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaf {
+    /// A regular file.
+    File(Stat),
+    /// Nothing.
+    Absent,
+    /// Something that is no regular file.
+    Irregular,
+}
+
+/// Read access to a registry's storage.
+///
+/// A method returns an [`Error`] only when it cannot tell what is there. Things that are absent or odd are values.
+pub trait Store: Sync {
+    /// Every folder under `repositories/` that holds `_manifests`, `_layers` or `_uploads`, at any depth.
+    ///
+    /// # Errors
+    ///
+    /// When a folder cannot be listed, or a symbolic link leads nowhere.
+    fn repositories(&self) -> Result<Listing<RepositoryEntry>, Error>;
+
+    /// What is in `_manifests` beside `revisions` and `tags`.
+    ///
+    /// # Errors
+    ///
+    /// When the folder cannot be listed.
+    fn manifest_strays(&self, repository: &RepositoryName) -> Result<Vec<Stray>, Error>;
+
+    /// The repository's tags.
+    ///
+    /// # Errors
+    ///
+    /// When the folder cannot be listed.
+    fn tags(&self, repository: &RepositoryName) -> Result<Listing<TagName>, Error>;
+
+    /// What one tag names, and named before.
+    ///
+    /// # Errors
+    ///
+    /// When its folders cannot be listed or its link not be read.
+    fn tag(&self, repository: &RepositoryName, tag: &TagName) -> Result<TagContent, Error>;
+
+    /// The digests that have a folder in a folder of links. Whether the `link` is in there is not looked at.
+    ///
+    /// # Errors
+    ///
+    /// When a folder cannot be listed.
+    fn links(&self, folder: &LinkFolder) -> Result<Listing<Digest>, Error>;
+
+    /// Reads the links of the digests given, in that order.
+    ///
+    /// # Errors
+    ///
+    /// When one cannot be read.
+    fn read_links(&self, folder: &LinkFolder, digests: &[Digest]) -> Result<Vec<LinkContent>, Error>;
+
+    /// Looks at the link files of the digests given, in that order.
+    ///
+    /// # Errors
+    ///
+    /// When one cannot be looked at.
+    fn stat_links(&self, folder: &LinkFolder, digests: &[Digest]) -> Result<Vec<Leaf>, Error>;
+
+    /// The folders that blobs are kept in.
+    ///
+    /// # Errors
+    ///
+    /// When a folder cannot be listed.
+    fn shards(&self) -> Result<Listing<Shard>, Error>;
+
+    /// The digests that have a folder in a shard. Whether `data` is in there is not looked at.
+    ///
+    /// # Errors
+    ///
+    /// When the folder cannot be listed.
+    fn blobs(&self, shard: Shard) -> Result<Listing<Digest>, Error>;
+
+    /// Looks at the `data` files of blobs of one shard, in that order.
+    ///
+    /// # Errors
+    ///
+    /// When one cannot be looked at.
+    fn stat_blobs(&self, shard: Shard, digests: &[Digest]) -> Result<Vec<Leaf>, Error>;
+
+    /// Reads a blob that should be a manifest, and checks it against its digest.
+    ///
+    /// # Errors
+    ///
+    /// When it is there and cannot be read.
+    fn manifest(&self, digest: &Digest) -> Result<ManifestContent, Error>;
+
+    /// Looks at a folder that a removed file left behind: its age if it is an empty folder, nothing otherwise.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be looked at.
+    fn empty_folder(&self, folder: &Target) -> Result<Option<Stat>, Error>;
+}
+
+/// What became of a target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// It was removed.
+    Removed,
+    /// It was not there any more.
+    AlreadyGone,
+    /// It is not what the plan saw; it was left alone. Says what differs.
+    Changed(&'static str),
+}
+
+/// Removes targets from a registry's storage.
+pub trait Vacuum: Sync {
+    /// Looks at the target once more, removes exactly that file or empty folder if it is as `planned`, and then the folder that
+    /// its digest names if that is empty.
+    ///
+    /// # Errors
+    ///
+    /// When the target is as planned and cannot be removed.
+    fn remove(&self, target: &Target, planned: &Stat) -> Result<Removal, Error>;
+
+    /// Returns once everything removed so far is gone for good, also after a power cut.
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be had.
+    fn barrier(&self) -> Result<(), Error>;
+}

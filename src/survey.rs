@@ -1,0 +1,98 @@
+//! What one repository holds: its names, read in an order that cannot miss a writer's work.
+//!
+//! A push writes blobs, then layer links, then revisions, then tags. They are read in that order too (SAFETY I5): what was
+//! finished before the survey began is seen whole. Blobs are listed before the first repository.
+
+use rayon::prelude::*;
+
+use crate::error::Error;
+use crate::layout::LinkFolder;
+use crate::oci::{Digest, RepositoryName, TagName};
+use crate::store::{LinkContent, RepositoryEntry, Store, Stray, TagContent};
+
+/// How many links one task reads, so that one repository with 100,000 revisions keeps every thread busy.
+const LINKS_AT_ONCE: usize = 256;
+
+/// What one repository holds, sorted.
+#[derive(Clone, Debug)]
+pub struct Survey {
+    /// Its name.
+    pub name: RepositoryName,
+    /// Whether a symbolic link is on the way to it.
+    pub behind_symlink: bool,
+    /// Digests that have a folder in `_layers`. Their links are not read yet.
+    pub layers: Vec<Digest>,
+    /// Digests that have a folder in `_manifests/revisions`.
+    pub revisions: Vec<Revision>,
+    /// The tags.
+    pub tags: Vec<Tag>,
+    /// Entries that are not what the layout has in their place.
+    pub strays: Vec<Stray>,
+}
+
+/// A folder in `_manifests/revisions`.
+#[derive(Clone, Copy, Debug)]
+pub struct Revision {
+    /// The digest that the folder is named by.
+    pub digest: Digest,
+    /// What its link says.
+    pub link: LinkContent,
+}
+
+/// A folder in `_manifests/tags`.
+#[derive(Clone, Debug)]
+pub struct Tag {
+    /// Its name.
+    pub name: TagName,
+    /// What its `current/link` says.
+    pub current: LinkContent,
+    /// Digests that have a folder in its `index/`.
+    pub history: Vec<Digest>,
+}
+
+/// Surveys one repository.
+///
+/// # Errors
+///
+/// When a folder cannot be listed or a link not be read.
+pub fn survey(store: &dyn Store, repository: &RepositoryEntry) -> Result<Survey, Error> {
+    let name = &repository.name;
+    let layers = store.links(&LinkFolder::Layers(name.clone()))?;
+    let mut strays = layers.strays;
+
+    strays.extend(store.manifest_strays(name)?);
+    let folder = LinkFolder::Revisions(name.clone());
+    let listed = store.links(&folder)?;
+    strays.extend(listed.strays);
+    let contents = read_links(store, &folder, &listed.entries)?;
+    let revisions = listed.entries.iter().zip(contents).map(|(&digest, link)| Revision { digest, link });
+    let revisions = revisions.collect();
+
+    let tags = store.tags(name)?;
+    strays.extend(tags.strays);
+    let contents: Vec<TagContent> = tags.entries.par_iter().map(|tag| store.tag(name, tag)).collect::<Result<_, _>>()?;
+    let mut surveyed = Vec::with_capacity(contents.len());
+    for (name, content) in tags.entries.into_iter().zip(contents) {
+        strays.extend(content.history.strays);
+        surveyed.push(Tag { name, current: content.current, history: content.history.entries });
+    }
+    Ok(Survey {
+        name: name.clone(),
+        behind_symlink: repository.behind_symlink,
+        layers: layers.entries,
+        revisions,
+        tags: surveyed,
+        strays,
+    })
+}
+
+/// Reads many links of one folder, in parallel and in order.
+///
+/// # Errors
+///
+/// When one cannot be read.
+pub fn read_links(store: &dyn Store, folder: &LinkFolder, digests: &[Digest]) -> Result<Vec<LinkContent>, Error> {
+    let chunks: Vec<Vec<LinkContent>> =
+        digests.par_chunks(LINKS_AT_ONCE).map(|some| store.read_links(folder, some)).collect::<Result<_, _>>()?;
+    Ok(chunks.into_iter().flatten().collect())
+}

@@ -1,0 +1,239 @@
+//! Removes what a plan lists, in its order, and decides nothing (G5). The one caller of [`Vacuum`].
+//!
+//! One thing is not as planned once the sweep has begun: a link that has changed since, or that could not be removed. What it
+//! keeps must not go then. The whole repository is spared from there on: its remaining links and every blob they name.
+
+use std::collections::HashSet;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rayon::prelude::*;
+
+use crate::error::Error;
+use crate::finding::{Code, Finding};
+use crate::layout::Target;
+use crate::mark::Condemned;
+use crate::oci::{Digest, RepositoryName};
+use crate::plan::{Kind, SweepPlan, Totals};
+use crate::progress::{Phase, Progress};
+use crate::store::{Removal, Vacuum};
+
+/// What became of one row of the plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// Gone, through us or before us.
+    Gone,
+    /// Left alone: not what was planned. Says what differs.
+    Changed(&'static str),
+    /// Left alone: what links it is still there.
+    Spared,
+    /// Could not be removed. Says why.
+    Failed(String),
+    /// The sweep ended before.
+    NotReached,
+}
+
+/// What a sweep did.
+#[derive(Debug, Default)]
+pub struct SweepReport {
+    /// What is gone.
+    pub removed: Totals,
+    /// How many rows are not.
+    pub left: u64,
+    /// What stood in the way.
+    pub findings: Vec<Finding>,
+    /// Whether it ended because it was told to.
+    pub interrupted: bool,
+}
+
+/// Sweeps. Ends after the current targets when `stop` becomes true.
+pub fn sweep(plan: &SweepPlan, vacuum: &dyn Vacuum, progress: &dyn Progress, stop: &AtomicBool) -> SweepReport {
+    progress.begin(Phase::Sweeping, Some(plan.rows().len() as u64));
+    let sweep = Sweep { vacuum, progress, stop, hopeless: AtomicBool::new(false), spared: Mutex::default() };
+    let mut report = SweepReport::default();
+    let mut links_to_flush = false;
+    for step in plan.steps() {
+        let kind = Kind::of(&step[0].target);
+        if kind == Kind::Blob && std::mem::take(&mut links_to_flush) && !sweep.is_over() {
+            // A power cut must not bring back a link to a blob that it does not bring back.
+            if let Err(error) = vacuum.barrier() {
+                sweep.hopeless.store(true, Ordering::Relaxed);
+                report.findings.push(Finding::new(Code::FailedRemoval).detail(error.to_string()));
+            }
+        }
+        links_to_flush |= kind < Kind::Blob;
+        let outcomes: Vec<Outcome> = step.par_iter().map(|row| sweep.remove(row)).collect();
+        report.add(step, outcomes);
+    }
+    report.interrupted = stop.load(Ordering::Relaxed) && report.left > 0;
+    report
+}
+
+struct Sweep<'a> {
+    vacuum: &'a dyn Vacuum,
+    progress: &'a dyn Progress,
+    stop: &'a AtomicBool,
+    /// Whether the store cannot be written to at all.
+    hopeless: AtomicBool,
+    spared: Mutex<Spared>,
+}
+
+#[derive(Default)]
+struct Spared {
+    repositories: HashSet<RepositoryName>,
+    digests: HashSet<Digest>,
+}
+
+impl Sweep<'_> {
+    fn is_over(&self) -> bool {
+        self.stop.load(Ordering::Relaxed) || self.hopeless.load(Ordering::Relaxed)
+    }
+
+    fn remove(&self, row: &Condemned) -> Outcome {
+        if self.is_over() {
+            return Outcome::NotReached;
+        }
+        if self.is_spared(&row.target) {
+            self.spare(&row.target);
+            return Outcome::Spared;
+        }
+        let outcome = match self.vacuum.remove(&row.target, &row.stat) {
+            Ok(Removal::Removed | Removal::AlreadyGone) => Outcome::Gone,
+            Ok(Removal::Changed(difference)) => Outcome::Changed(difference),
+            Err(error) => {
+                if is_hopeless(&error) {
+                    self.hopeless.store(true, Ordering::Relaxed);
+                }
+                Outcome::Failed(error.to_string())
+            }
+        };
+        if outcome != Outcome::Gone {
+            self.spare(&row.target);
+        }
+        let size_bytes = if matches!(row.target, Target::Blob(_)) { row.stat.size_bytes } else { 0 };
+        self.progress.advance(1, size_bytes);
+        outcome
+    }
+
+    fn is_spared(&self, target: &Target) -> bool {
+        let spared = self.spared.lock().expect("nothing panics with the spared ones held");
+        match target.link_folder() {
+            Some(folder) => spared.repositories.contains(folder.repository()),
+            None => spared.digests.contains(target.digest()),
+        }
+    }
+
+    fn spare(&self, target: &Target) {
+        let mut spared = self.spared.lock().expect("nothing panics with the spared ones held");
+        // Neither an empty folder nor a blob keeps anything alive.
+        if let Target::Link(folder, digest) = target {
+            spared.repositories.insert(folder.repository().clone());
+            spared.digests.insert(*digest);
+        }
+    }
+}
+
+/// Whether the next target cannot fare better.
+fn is_hopeless(error: &Error) -> bool {
+    let Error::Io { source, .. } = error else { return false };
+    matches!(
+        source.raw_os_error().map(rustix::io::Errno::from_raw_os_error),
+        Some(rustix::io::Errno::ROFS | rustix::io::Errno::IO | rustix::io::Errno::STALE)
+    )
+}
+
+impl SweepReport {
+    fn add(&mut self, step: &[Condemned], outcomes: Vec<Outcome>) {
+        let gone = step.iter().zip(&outcomes).filter(|(_, outcome)| **outcome == Outcome::Gone).map(|(row, _)| row);
+        self.removed += Totals::of(gone);
+        for (row, outcome) in step.iter().zip(outcomes) {
+            let (code, detail) = match outcome {
+                Outcome::Gone => continue,
+                Outcome::Changed(difference) => (Some(Code::ChangedTarget), format!("Not removed: {difference}")),
+                Outcome::Failed(why) => (Some(Code::FailedRemoval), why),
+                Outcome::Spared | Outcome::NotReached => (None, String::new()),
+            };
+            self.left += 1;
+            if let Some(code) = code {
+                let mut finding = Finding::new(code).digest(row.target.digest()).path(row.target.path()).detail(detail);
+                finding.repository = row.target.link_folder().map(|folder| folder.repository().clone());
+                finding.tag = row.target.link_folder().and_then(|folder| folder.tag().cloned());
+                self.findings.push(finding);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::layout::LinkFolder;
+    use crate::mark::Reason;
+    use crate::oci::Algorithm;
+    use crate::progress::Silent;
+    use crate::store::Stat;
+
+    /// Refuses what it is told to and remembers what it was asked.
+    struct Stubborn {
+        refuses: Target,
+        asked: Mutex<Vec<Target>>,
+    }
+
+    impl Vacuum for Stubborn {
+        fn remove(&self, target: &Target, _: &Stat) -> Result<Removal, Error> {
+            self.asked.lock().expect("one thread").push(target.clone());
+            Ok(if *target == self.refuses { Removal::Changed("it grew") } else { Removal::Removed })
+        }
+
+        fn barrier(&self) -> Result<(), Error> {
+            Ok(())
+        }
+    }
+
+    fn digest(name: &str) -> Digest {
+        Digest::of(Algorithm::Sha256, name.as_bytes())
+    }
+
+    fn plan(targets: &[Target]) -> SweepPlan {
+        let row = |target: &Target| Condemned {
+            target: target.clone(),
+            stat: Stat { size_bytes: 1, modified: SystemTime::UNIX_EPOCH },
+            reason: Reason::Untagged,
+            depth: 0,
+        };
+        SweepPlan::of_rows(targets.iter().map(row).collect())
+    }
+
+    #[test]
+    fn a_link_that_stays_keeps_its_repository_and_its_blobs() {
+        let [a, b] = ["a", "b"].map(RepositoryName::new);
+        let revision = Target::Link(LinkFolder::Revisions(a.clone()), digest("manifest"));
+        let layer = Target::Link(LinkFolder::Layers(a.clone()), digest("layer"));
+        let other = Target::Link(LinkFolder::Layers(b), digest("other"));
+        let blobs = ["manifest", "layer", "other"].map(|name| Target::Blob(digest(name)));
+        let mut targets = vec![revision.clone(), layer.clone(), other.clone()];
+        targets.extend(blobs.clone());
+        let vacuum = Stubborn { refuses: revision.clone(), asked: Mutex::default() };
+        let report = sweep(&plan(&targets), &vacuum, &Silent, &AtomicBool::new(false));
+        let mut asked = vacuum.asked.into_inner().expect("one thread");
+        asked.sort();
+        let mut expected = vec![revision, other, blobs[2].clone()];
+        expected.sort();
+        assert_eq!(asked, expected);
+        assert_eq!(report.left, 4);
+        assert_eq!(report.removed.kind(Kind::Blob).count, 1);
+        assert_eq!(report.findings.len(), 1);
+        assert!(!report.interrupted);
+    }
+
+    #[test]
+    fn ends_when_told_to() {
+        let target = Target::Blob(digest("x"));
+        let vacuum = Stubborn { refuses: target.clone(), asked: Mutex::default() };
+        let report = sweep(&plan(&[target]), &vacuum, &Silent, &AtomicBool::new(true));
+        assert!(report.interrupted && report.left == 1 && report.removed.is_empty());
+        assert!(vacuum.asked.into_inner().expect("one thread").is_empty());
+    }
+}

@@ -1,0 +1,15 @@
+//! Integration tests: the binary on storage written by a builder and by the real registry.
+//!
+//! One binary, so that the vocabulary in `support` is built once.
+
+// A test ends by panicking; and it makes, damages and deletes files, which the product may only do in one place.
+#![allow(clippy::disallowed_methods)]
+
+mod command_line;
+mod configuration;
+mod differential;
+mod end_to_end;
+mod hazards;
+mod hostile;
+mod properties;
+mod support;

@@ -1,0 +1,39 @@
+//! The words tests are written in: storage as a registry writes it, the binary under test, the real registry.
+//!
+//! Nothing here depends on the rest of the suite, so a bench can take it in with `#[path]`.
+//!
+//! | File | What it gives |
+//! | --- | --- |
+//! | `digest` | names for bytes |
+//! | `image` | layers, configs, manifests of every kind |
+//! | `layout` | where the registry puts things |
+//! | `tree` | a registry's storage as a value, written to disk when wanted |
+//! | `registry` | the fluent form: `registry().repo("a").image("x", &[layer(1)]).tag("latest")` |
+//! | `run` | the binary under test, its output and its plan |
+//! | `snapshot` | a folder as it is on disk, to compare |
+//! | `server`, `http`, `skopeo` | the real registry and its clients |
+
+// Each binary that takes this in uses its own part of the vocabulary.
+#![allow(dead_code, unused_imports)]
+// It makes storage as of now, and deletes what it made.
+#![allow(clippy::disallowed_methods)]
+
+pub(crate) mod digest;
+pub(crate) mod http;
+pub(crate) mod image;
+pub(crate) mod layout;
+pub(crate) mod registry;
+pub(crate) mod run;
+pub(crate) mod server;
+pub(crate) mod skopeo;
+pub(crate) mod snapshot;
+pub(crate) mod tree;
+
+pub(crate) use digest::{sha256, sha512};
+pub(crate) use image::{
+    Content, Image, artifact_manifest, docker_image, index, layer, manifest_list, oci_image, schema1_image, tar_layer,
+};
+pub(crate) use registry::{Registry, registry};
+pub(crate) use run::{Finding, Outcome, Regsweep, Row};
+pub(crate) use snapshot::{Snapshot, snapshot};
+pub(crate) use tree::{Tree, days, hours, minutes};

@@ -1,0 +1,273 @@
+//! The binary under test: how it is started, and what it said.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// No run in a test takes this long; one that does is stuck.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// One row of `--plan-out`.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Row {
+    pub(crate) kind: String,
+    pub(crate) repository: Option<String>,
+    pub(crate) tag: Option<String>,
+    pub(crate) digest: Option<String>,
+    pub(crate) path: String,
+    pub(crate) bytes: u64,
+    pub(crate) modified: String,
+    pub(crate) reason: String,
+}
+
+/// One finding of a JSON report.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Finding {
+    pub(crate) code: String,
+    pub(crate) severity: String,
+    pub(crate) repository: Option<String>,
+    pub(crate) tag: Option<String>,
+    pub(crate) digest: Option<String>,
+    pub(crate) path: Option<String>,
+    pub(crate) message: String,
+    pub(crate) next_step: Option<String>,
+}
+
+/// A run to be.
+#[derive(Debug)]
+pub(crate) struct Regsweep {
+    command: Command,
+    plan: PathBuf,
+    folder: TempDir,
+}
+
+impl Regsweep {
+    /// The bare binary, no arguments yet. What the caller's environment says about a registry is left out.
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_regsweep"));
+        for (name, _) in std::env::vars_os() {
+            let foreign = ["REGISTRY_", "REGSWEEP_", "RUST_LOG"];
+            if foreign.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
+                command.env_remove(name);
+            }
+        }
+        command.stdin(Stdio::null());
+        Self { command, plan: folder.path().join("plan.jsonl"), folder }
+    }
+
+    /// `garbage-collect` on a root directory. The plan is always asked for: [`Outcome::plan`].
+    pub(crate) fn gc(root: &Path) -> Self {
+        Self::garbage_collect().arg("--root").arg(root)
+    }
+
+    /// `garbage-collect` with a registry's configuration file.
+    pub(crate) fn gc_config(config: &Path) -> Self {
+        Self::garbage_collect().arg(config)
+    }
+
+    fn garbage_collect() -> Self {
+        let bare = Self::new();
+        let plan = bare.plan.clone();
+        bare.arg("garbage-collect").arg("--plan-out").arg(plan)
+    }
+
+    /// Lets nothing be too young to go: `--min-age 0s`.
+    pub(crate) fn any_age(self) -> Self {
+        self.args(["--min-age", "0s"])
+    }
+
+    pub(crate) fn delete_untagged(self) -> Self {
+        self.arg("--delete-untagged")
+    }
+
+    pub(crate) fn dry(self) -> Self {
+        self.arg("--dry-run")
+    }
+
+    /// Asks for the report that [`Outcome::json`] and [`Outcome::findings`] read.
+    pub(crate) fn json(self) -> Self {
+        self.args(["--format", "json"])
+    }
+
+    pub(crate) fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.command.arg(arg);
+        self
+    }
+
+    pub(crate) fn args(mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
+        self.command.args(args);
+        self
+    }
+
+    pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    pub(crate) fn current_dir(mut self, folder: &Path) -> Self {
+        self.command.current_dir(folder);
+        self
+    }
+
+    /// Starts it and lets it run, for tests that send signals or hold its output back.
+    pub(crate) fn start(mut self) -> Running {
+        self.command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let line = format!("{:?}", self.command);
+        let child = self.command.spawn().expect("the binary starts");
+        Running { child, line, plan: self.plan, _folder: self.folder }
+    }
+
+    /// Runs it to its end.
+    ///
+    /// # Panics
+    ///
+    /// When it takes so long that it must be stuck.
+    pub(crate) fn run(self) -> Outcome {
+        self.start().wait()
+    }
+}
+
+/// A run that has begun.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) child: Child,
+    line: String,
+    plan: PathBuf,
+    _folder: TempDir,
+}
+
+impl Running {
+    /// Waits for its end.
+    pub(crate) fn wait(mut self) -> Outcome {
+        let stdout = self.child.stdout.take().map(collect);
+        let stderr = self.child.stderr.take().map(collect);
+        let begun = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("a child can be asked") {
+                break status;
+            }
+            if begun.elapsed() > PATIENCE {
+                self.child.kill().expect("a child can be ended");
+                panic!("stuck: {}", self.line);
+            }
+            thread::sleep(Duration::from_millis(1));
+        };
+        let text = |reader: Option<thread::JoinHandle<Vec<u8>>>| {
+            let bytes = reader.map(|reader| reader.join().expect("reading a pipe does not panic"));
+            String::from_utf8(bytes.unwrap_or_default()).expect("output is UTF-8")
+        };
+        Outcome {
+            line: self.line,
+            code: status.code(),
+            stdout: text(stdout),
+            stderr: text(stderr),
+            plan: fs::read_to_string(&self.plan).ok(),
+        }
+    }
+}
+
+fn collect(mut pipe: impl Read + Send + 'static) -> thread::JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        pipe.read_to_end(&mut bytes).expect("a pipe can be read");
+        bytes
+    })
+}
+
+/// What a run left.
+#[derive(Clone, Debug)]
+pub(crate) struct Outcome {
+    /// The command as it was given, for messages.
+    pub(crate) line: String,
+    /// The exit code; `None` when a signal ended it.
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    /// What `--plan-out` wrote, if it came to that.
+    pub(crate) plan: Option<String>,
+}
+
+impl Outcome {
+    /// Asserts the exit code; says all that was said when it is another.
+    #[track_caller]
+    pub(crate) fn expect_code(self, code: i32) -> Self {
+        assert!(
+            self.code == Some(code),
+            "expected exit code {code}, got {:?}\n{}\n--- stdout\n{}--- stderr\n{}",
+            self.code,
+            self.line,
+            self.stdout,
+            self.stderr
+        );
+        self
+    }
+
+    /// The rows of the plan, in order.
+    #[track_caller]
+    pub(crate) fn rows(&self) -> Vec<Row> {
+        let plan = self.plan.as_ref();
+        plan.unwrap_or_else(|| panic!("no plan was written\n{}\n{}", self.line, self.stderr))
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("not a plan row: {error}: {line}")))
+            .collect()
+    }
+
+    /// The rows of one kind.
+    #[track_caller]
+    pub(crate) fn rows_of(&self, kind: &str) -> Vec<Row> {
+        let mut rows = self.rows();
+        rows.retain(|row| row.kind == kind);
+        rows
+    }
+
+    /// Paths of everything planned, in order.
+    #[track_caller]
+    pub(crate) fn paths(&self) -> Vec<String> {
+        self.rows().into_iter().map(|row| row.path).collect()
+    }
+
+    /// Digests of the blobs planned to go.
+    #[track_caller]
+    pub(crate) fn blobs(&self) -> std::collections::BTreeSet<String> {
+        self.rows_of("blob").into_iter().map(|row| row.digest.expect("a blob row names its digest")).collect()
+    }
+
+    /// Bytes that the plan says come back.
+    #[track_caller]
+    pub(crate) fn reclaimable_bytes(&self) -> u64 {
+        self.rows_of("blob").iter().map(|row| row.bytes).sum()
+    }
+
+    /// The JSON report. The run needs [`Regsweep::json`].
+    #[track_caller]
+    pub(crate) fn report(&self) -> Value {
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("not a JSON report: {error}\n{}\n{}{}", self.line, self.stdout, self.stderr))
+    }
+
+    /// The findings of the JSON report.
+    #[track_caller]
+    pub(crate) fn findings(&self) -> Vec<Finding> {
+        serde_json::from_value(self.report()["findings"].clone())
+            .unwrap_or_else(|error| panic!("not findings: {error}\n{}", self.stdout))
+    }
+
+    /// The codes of the findings, one per finding, sorted.
+    #[track_caller]
+    pub(crate) fn finding_codes(&self) -> Vec<String> {
+        let mut codes: Vec<_> = self.findings().into_iter().map(|finding| finding.code).collect();
+        codes.sort();
+        codes
+    }
+}

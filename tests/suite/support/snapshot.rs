@@ -1,0 +1,101 @@
+//! A folder as it is on disk: what "nothing was touched" is checked against.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::path::Path;
+
+use walkdir::WalkDir;
+
+use super::digest::sha256;
+use super::tree::digest_of_blob;
+
+/// What is at one path. Times count to the nanosecond; access times do not count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) kind: SeenKind,
+    pub(crate) mode: u32,
+    pub(crate) modified: (i64, i64),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum SeenKind {
+    /// Length and sha256.
+    File(u64, String),
+    Folder,
+    Symlink(String),
+    /// A fifo, a socket, a device: never opened.
+    Other(&'static str),
+}
+
+/// Relative path to what is there. The folder itself is the empty path.
+pub(crate) type Snapshot = BTreeMap<String, Seen>;
+
+/// Looks at all that is at and below a folder. Symbolic links are not followed.
+pub(crate) fn snapshot(folder: &Path) -> Snapshot {
+    WalkDir::new(folder)
+        .into_iter()
+        .map(|entry| {
+            let entry = entry.expect("the test may read all of its own folder");
+            let path = entry.path().strip_prefix(folder).expect("entries are below the folder").to_string_lossy().into_owned();
+            let metadata = entry.metadata().expect("an entry just listed is there");
+            let seen = Seen {
+                kind: kind(entry.path(), &metadata),
+                mode: metadata.mode(),
+                modified: (metadata.mtime(), metadata.mtime_nsec()),
+            };
+            (path, seen)
+        })
+        .collect()
+}
+
+fn kind(path: &Path, metadata: &fs::Metadata) -> SeenKind {
+    let file_type = metadata.file_type();
+    if file_type.is_file() {
+        let bytes = fs::read(path).expect("the test may read its own files");
+        SeenKind::File(metadata.len(), sha256(&bytes))
+    } else if file_type.is_dir() {
+        SeenKind::Folder
+    } else if file_type.is_symlink() {
+        let target = fs::read_link(path).expect("a symlink can be read");
+        SeenKind::Symlink(target.to_string_lossy().into_owned())
+    } else if file_type.is_fifo() {
+        SeenKind::Other("fifo")
+    } else if file_type.is_socket() {
+        SeenKind::Other("socket")
+    } else {
+        SeenKind::Other("device")
+    }
+}
+
+/// Paths that are in the first and not in the second.
+pub(crate) fn gone(before: &Snapshot, after: &Snapshot) -> BTreeSet<String> {
+    before.keys().filter(|path| !after.contains_key(*path)).cloned().collect()
+}
+
+/// Digests of the blobs below a registry's root directory, with their sizes.
+pub(crate) fn blobs_on_disk(root: &Path) -> BTreeMap<String, u64> {
+    snapshot(root)
+        .into_iter()
+        .filter_map(|(path, seen)| match seen.kind {
+            SeenKind::File(size, _) => Some((digest_of_blob(&path)?, size)),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Copies a folder with all that is in it, times included, to a folder that is there and empty.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    for entry in WalkDir::new(from).min_depth(1).contents_first(false) {
+        let entry = entry.expect("the test may read all of its own folder");
+        let target = to.join(entry.path().strip_prefix(from).expect("entries are below the folder"));
+        let metadata = entry.metadata().expect("an entry just listed is there");
+        if metadata.is_dir() {
+            fs::create_dir(&target).expect("a folder can be made");
+        } else {
+            fs::copy(entry.path(), &target).expect("a file can be copied");
+            let modified = metadata.modified().expect("a file has a time");
+            fs::File::open(&target).and_then(|file| file.set_modified(modified)).expect("a file's time can be set");
+        }
+    }
+}
