@@ -50,7 +50,7 @@ impl MemoryStore {
         }
     }
 
-    /// The paths of all files.
+    /// The paths of all files, sorted.
     pub fn files(&self) -> Vec<PathBuf> {
         let tree = self.tree();
         let files = tree.iter().filter(|(_, node)| node.content.is_some());
@@ -247,5 +247,30 @@ impl Vacuum for MemoryStore {
 
     fn barrier(&self) -> Result<(), Error> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::conformance::{Subject, every_store};
+
+    impl Subject for MemoryStore {
+        fn put(&self, path: &Path, content: &[u8], modified: SystemTime) {
+            self.add_file(path, content, modified);
+        }
+
+        fn put_folder(&self, path: &Path, modified: SystemTime) {
+            self.add_folder(path, modified);
+        }
+
+        fn paths(&self) -> Vec<PathBuf> {
+            self.files()
+        }
+    }
+
+    #[test]
+    fn does_what_every_store_does() {
+        every_store(MemoryStore::new);
     }
 }

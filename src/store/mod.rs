@@ -11,6 +11,8 @@ use crate::error::Error;
 use crate::layout::{LinkFolder, Shard, Target};
 use crate::oci::{Digest, RepositoryName, TagName};
 
+#[cfg(test)]
+mod conformance;
 pub mod directory;
 pub mod dry_run;
 pub mod filesystem;

@@ -23,8 +23,10 @@ enum Comes {
 }
 use Comes::*;
 
+type Case = (&'static str, &'static [(&'static str, &'static str)], Comes);
+
 /// A configuration, variables and the root they come to. `{A}` and `{B}` stand for the stores.
-const CASES: &[(&str, &[(&str, &str)], Comes)] = &[
+const CASES: &[Case] = &[
     ("version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {A}\n", &[], ToA),
     ("version: \"0.1\"\nstorage: {filesystem: {rootdirectory: '{A}'}}\n", &[], ToA),
     ("version: 0.1\nstorage: {filesystem: {rootdirectory: {A}, rootDirectory: {B}}}\n", &[], ToA),

@@ -9,6 +9,9 @@
 //! - **Removal** opens the folder beneath its base without following links, looks at the file once more, and unlinks that name.
 //! - **Network filesystems** work as far as they keep POSIX semantics; nothing here depends on inode numbers or `d_type`.
 
+mod removal;
+mod repositories;
+
 use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -17,15 +20,13 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType};
 use rustix::io::Errno;
-use walkdir::WalkDir;
 
 use super::directory::{self, Kind, for_each_entry, open_folder};
 use super::{
-    Leaf, LinkContent, Listing, MAX_MANIFEST_BYTES, ManifestContent, Removal, RepositoryEntry, Stat, Store, Stray, StrayKind,
-    TagContent, Vacuum,
+    Leaf, LinkContent, Listing, MAX_MANIFEST_BYTES, ManifestContent, RepositoryEntry, Stat, Store, Stray, StrayKind, TagContent,
 };
 use crate::error::{Context as _, Error};
-use crate::layout::{self, LinkFolder, MARKERS, Shard, Target};
+use crate::layout::{self, LinkFolder, Shard, Target};
 use crate::oci::digest::hex_byte;
 use crate::oci::{Algorithm, Digest, RepositoryName, TagName};
 
@@ -212,7 +213,7 @@ impl Store for FilesystemStore {
         let Some(base) = &self.repositories else {
             return Ok(Listing::default());
         };
-        find_repositories(&base.path)
+        repositories::find(&base.path)
     }
 
     fn manifest_strays(&self, repository: &RepositoryName) -> Result<Vec<Stray>, Error> {
@@ -349,67 +350,6 @@ impl Store for FilesystemStore {
     }
 }
 
-/// Walks everything below `repositories/`, except into what makes a folder a repository.
-fn find_repositories(base: &Path) -> Result<Listing<RepositoryEntry>, Error> {
-    let in_store = |path: &Path| Path::new(layout::REPOSITORIES).join(path.strip_prefix(base).unwrap_or(path));
-    let mut names: Vec<(PathBuf, bool)> = Vec::new();
-    let mut strays = Vec::new();
-    // What is reached through a link, and where links lead to inside the store: the same repository under another name.
-    let mut linked: Vec<PathBuf> = Vec::new();
-    let mut entries = WalkDir::new(base).min_depth(1).follow_links(true).into_iter();
-    while let Some(entry) = entries.next() {
-        let entry = match entry {
-            Ok(entry) => entry,
-            Err(error) => {
-                let path = error.path().unwrap_or(base).to_owned();
-                if error.loop_ancestor().is_some() {
-                    strays.push(Stray { path: in_store(&path), kind: StrayKind::Symlink });
-                    continue;
-                }
-                let source: io::Error = error.into();
-                let unresolved = path.is_symlink()
-                    && matches!(source.raw_os_error().map(Errno::from_raw_os_error), Some(Errno::NOENT | Errno::LOOP));
-                return Err(match unresolved {
-                    true => Error::UnresolvedSymlink { path },
-                    false => Error::Io { operation: "list", path, source },
-                });
-            }
-        };
-        let is_folder = entry.file_type().is_dir();
-        let is_marker = entry.depth() > 1 && MARKERS.iter().any(|marker| entry.file_name() == *marker);
-        if !is_folder {
-            strays.push(Stray { path: in_store(entry.path()), kind: StrayKind::Unrecognised });
-            continue;
-        }
-        if entry.path_is_symlink() {
-            strays.push(Stray { path: in_store(entry.path()), kind: StrayKind::Symlink });
-            let target = std::fs::canonicalize(entry.path()).context("follow", entry.path())?;
-            linked.push(entry.path().to_owned());
-            linked.push(target);
-        }
-        if is_marker {
-            entries.skip_current_dir();
-            let repository = entry.path().parent().expect("an entry lies in a folder").to_owned();
-            names.push((repository, entry.path_is_symlink()));
-        } else if MARKERS.iter().any(|marker| entry.file_name() == *marker) {
-            // `repositories/_layers` belongs to no repository.
-            entries.skip_current_dir();
-            strays.push(Stray { path: in_store(entry.path()), kind: StrayKind::Unrecognised });
-        }
-    }
-    names.sort();
-    let mut listing = Listing { entries: Vec::<RepositoryEntry>::new(), strays };
-    for (path, linked_marker) in names {
-        let name = RepositoryName::new(path.strip_prefix(base).expect("the walk began at the base"));
-        let behind_symlink = linked_marker || linked.iter().any(|link| path.starts_with(link));
-        match listing.entries.last_mut() {
-            Some(last) if last.name == name => last.behind_symlink |= behind_symlink,
-            _ => listing.entries.push(RepositoryEntry { name, behind_symlink }),
-        }
-    }
-    Ok(listing.sorted())
-}
-
 fn link_relative(digest: &Digest) -> String {
     let mut path = layout::digest_path(digest);
     path.push_str("/link");
@@ -450,33 +390,31 @@ fn read_manifest(blobs: &OwnedFd, digest: &Digest, buffer: &mut Vec<u8>) -> io::
         Err(Errno::LOOP | Errno::NXIO | Errno::NOTDIR) => return Ok(ManifestContent::Irregular),
         Err(error) => return Err(error.into()),
     };
+    let matches = |bytes: &[u8]| Digest::of(digest.algorithm(), bytes) == *digest;
     let mut filled = 0;
-    loop {
-        match directory::read(&file, &mut buffer[filled..]) {
-            Ok(0) => break,
-            Ok(read) => filled += read,
-            Err(Errno::ISDIR) => return Ok(ManifestContent::Irregular),
-            Err(Errno::AGAIN) if !directory::is_regular(&file)? => return Ok(ManifestContent::Irregular),
+    let content = loop {
+        let read = match directory::read(&file, &mut buffer[filled..]) {
+            Ok(read) => read,
+            Err(Errno::ISDIR) => break ManifestContent::Irregular,
+            Err(Errno::AGAIN) if !directory::is_regular(&file)? => break ManifestContent::Irregular,
             Err(error) => return Err(error.into()),
-        }
-        if filled < buffer.len() && Digest::of(digest.algorithm(), &buffer[..filled]) == *digest {
-            return Ok(ManifestContent::Verified(buffer[..filled].to_vec()));
-        }
+        };
+        filled += read;
         if filled as u64 > MAX_MANIFEST_BYTES {
-            break;
+            break if directory::is_regular(&file)? { ManifestContent::TooLarge } else { ManifestContent::Irregular };
+        }
+        if filled < buffer.len() && matches(&buffer[..filled]) {
+            break ManifestContent::Verified(buffer[..filled].to_vec());
+        }
+        if read == 0 {
+            break if directory::is_regular(&file)? { ManifestContent::Corrupt } else { ManifestContent::Irregular };
         }
         if filled == buffer.len() {
             buffer.resize(2 * filled, 0);
         }
-    }
-    let matches = filled as u64 <= MAX_MANIFEST_BYTES && Digest::of(digest.algorithm(), &buffer[..filled]) == *digest;
-    let content = match matches {
-        true => ManifestContent::Verified(buffer[..filled].to_vec()),
-        false if !directory::is_regular(&file)? => ManifestContent::Irregular,
-        false if filled as u64 > MAX_MANIFEST_BYTES => ManifestContent::TooLarge,
-        false => ManifestContent::Corrupt,
     };
-    buffer.resize(MANIFEST_BUFFER_BYTES, 0);
+    // One large manifest must not keep its room for the rest of the run.
+    buffer.truncate(MANIFEST_BUFFER_BYTES);
     buffer.shrink_to_fit();
     Ok(content)
 }
@@ -491,118 +429,54 @@ fn stat_leaf(at: impl AsFd, path: &str) -> io::Result<Leaf> {
     }
 }
 
-impl Vacuum for FilesystemStore {
-    fn remove(&self, target: &Target, planned: &Stat) -> Result<Removal, Error> {
-        let path = target.path();
-        let Some((base, relative)) = self.locate(&path) else {
-            return Ok(Removal::AlreadyGone);
-        };
-        match target.is_folder() {
-            true => remove_empty_folder(base, relative, planned),
-            false => remove_file(base, relative, planned),
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use rustix::fs::{Timespec, Timestamps, utimensat};
+
+    use super::*;
+    use crate::store::conformance::{Subject, every_store};
+
+    impl Subject for FilesystemStore {
+        fn put(&self, path: &Path, content: &[u8], modified: SystemTime) {
+            self.put_folder(path.parent().expect("in a folder"), modified);
+            std::fs::write(self.root().join(path), content).expect("written");
+            age(&self.root().join(path), modified);
         }
-        .context("remove", self.root.join(&path))
-    }
 
-    fn barrier(&self) -> Result<(), Error> {
-        for base in self.repositories.iter().chain(&self.blobs) {
-            rustix::fs::syncfs(&base.folder).context("flush", &base.path)?;
+        fn put_folder(&self, path: &Path, modified: SystemTime) {
+            std::fs::create_dir_all(self.root().join(path)).expect("made");
+            age(&self.root().join(path), modified);
         }
-        Ok(())
-    }
-}
 
-/// The bytes of a path's parent and of its last component.
-fn split(path: &Path) -> (&[u8], &[u8]) {
-    let parent = path.parent().expect("targets lie in folders");
-    let name = path.file_name().expect("targets have names");
-    (parent.as_os_str().as_bytes(), name.as_bytes())
-}
-
-/// Opens the folder that a target lies in; says what to answer if it is not there or not reached straight.
-fn open_for_removal(base: &Base, folder: &[u8]) -> io::Result<Result<OwnedFd, Removal>> {
-    match directory::open_folder_beneath(&base.folder, folder) {
-        Ok(folder) => Ok(Ok(folder)),
-        Err(Errno::NOENT) => Ok(Err(Removal::AlreadyGone)),
-        Err(Errno::LOOP | Errno::XDEV | Errno::NOTDIR) => {
-            Ok(Err(Removal::Changed("a symbolic link or file is on the way to it now")))
+        fn paths(&self) -> Vec<PathBuf> {
+            let entries = walkdir::WalkDir::new(self.root()).into_iter().map(|entry| entry.expect("listable"));
+            let files = entries.filter(|entry| entry.file_type().is_file());
+            let mut paths: Vec<PathBuf> =
+                files.map(|file| file.path().strip_prefix(self.root()).expect("below it").to_owned()).collect();
+            paths.sort();
+            paths
         }
-        Err(error) => Err(error.into()),
     }
-}
 
-/// Removes `<...>/<hex>/<leaf>` and then `<hex>` if that leaves it empty.
-fn remove_file(base: &Base, relative: &Path, planned: &Stat) -> io::Result<Removal> {
-    let (folder, leaf) = split(relative);
-    let (shelf, hex) = split(relative.parent().expect("a leaf lies in its digest's folder"));
-    let shelf = match open_for_removal(base, shelf)? {
-        Ok(shelf) => shelf,
-        Err(removal) => return Ok(removal),
-    };
-    debug_assert!(folder.ends_with(hex));
-    let opened = match directory::open_folder_beneath(&shelf, hex) {
-        Ok(opened) => opened,
-        Err(Errno::NOENT) => return Ok(Removal::AlreadyGone),
-        Err(Errno::LOOP | Errno::XDEV | Errno::NOTDIR) => return Ok(Removal::Changed("its folder is not a folder any more")),
-        Err(error) => return Err(error.into()),
-    };
-    let removal = match rustix::fs::statat(&opened, leaf, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => match differs(&stat, FileType::RegularFile, planned) {
-            Some(difference) => return Ok(Removal::Changed(difference)),
-            None => match unlinkat(&opened, leaf, AtFlags::empty()) {
-                Ok(()) => Removal::Removed,
-                Err(Errno::NOENT) => Removal::AlreadyGone,
-                Err(error) => return Err(error.into()),
-            },
-        },
-        Err(Errno::NOENT) => Removal::AlreadyGone,
-        Err(error) => return Err(error.into()),
-    };
-    match unlinkat(&shelf, hex, AtFlags::REMOVEDIR) {
-        // Something else is in it, or somebody was faster: neither is ours to mend.
-        Ok(()) | Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOENT) => Ok(removal),
-        Err(error) => Err(error.into()),
+    fn age(path: &Path, modified: SystemTime) {
+        let since = modified.duration_since(SystemTime::UNIX_EPOCH).expect("after the epoch");
+        let time = Timespec { tv_sec: since.as_secs() as i64, tv_nsec: since.subsec_nanos().into() };
+        let times = Timestamps { last_access: time, last_modification: time };
+        utimensat(CWD, path, &times, AtFlags::empty()).expect("aged");
     }
-}
 
-fn remove_empty_folder(base: &Base, relative: &Path, planned: &Stat) -> io::Result<Removal> {
-    let (parent, name) = split(relative);
-    let parent = match open_for_removal(base, parent)? {
-        Ok(parent) => parent,
-        Err(removal) => return Ok(removal),
-    };
-    match rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => {
-            if let Some(difference) = differs(&stat, FileType::Directory, planned) {
-                return Ok(Removal::Changed(difference));
-            }
-        }
-        Err(Errno::NOENT) => return Ok(Removal::AlreadyGone),
-        Err(error) => return Err(error.into()),
+    #[test]
+    fn does_what_every_store_does() {
+        let folders = RefCell::new(Vec::new());
+        every_store(|| {
+            let folder = tempfile::tempdir().expect("a folder");
+            std::fs::create_dir_all(folder.path().join(layout::REPOSITORIES)).expect("made");
+            std::fs::create_dir_all(folder.path().join(layout::BLOBS)).expect("made");
+            let store = FilesystemStore::open(folder.path()).expect("a store");
+            folders.borrow_mut().push(folder);
+            store
+        });
     }
-    match unlinkat(&parent, name, AtFlags::REMOVEDIR) {
-        Ok(()) => Ok(Removal::Removed),
-        Err(Errno::NOENT) => Ok(Removal::AlreadyGone),
-        Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(Removal::Changed("it is not empty any more")),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// What is different from what the plan saw.
-fn differs(stat: &rustix::fs::Stat, expected: FileType, planned: &Stat) -> Option<&'static str> {
-    let now = directory::stat_of(stat);
-    if FileType::from_raw_mode(stat.st_mode) != expected {
-        Some("it is of another type now")
-    } else if now.size_bytes != planned.size_bytes {
-        Some("its size has changed")
-    } else if now.modified != planned.modified {
-        Some("it was written to in the meantime")
-    } else {
-        None
-    }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the one call that removes, for the one type that may")]
-fn unlinkat(folder: impl AsFd, name: &[u8], flags: AtFlags) -> rustix::io::Result<()> {
-    rustix::fs::unlinkat(folder, name, flags)
 }

@@ -1,0 +1,257 @@
+//! What every store does, as tests that each implementation runs on the same tree.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::*;
+use crate::layout;
+use crate::oci::Algorithm;
+
+/// A store that can be filled with files.
+pub(crate) trait Subject: Store + Vacuum {
+    /// Makes a file, and the folders above it.
+    fn put(&self, path: &Path, content: &[u8], modified: SystemTime);
+    /// Makes a folder, and those above it.
+    fn put_folder(&self, path: &Path, modified: SystemTime);
+    /// The paths of all files.
+    fn paths(&self) -> Vec<PathBuf>;
+}
+
+/// Long ago, to the nanosecond.
+fn then() -> SystemTime {
+    UNIX_EPOCH + Duration::new(1_600_000_000, 123_456_789)
+}
+
+fn digest(name: &str) -> Digest {
+    Digest::of(Algorithm::Sha256, name.as_bytes())
+}
+
+fn repository() -> RepositoryName {
+    RepositoryName::new("team/app")
+}
+
+fn revisions() -> LinkFolder {
+    LinkFolder::Revisions(repository())
+}
+
+/// Runs everything. `empty` makes a store that holds `docker/registry/v2` and nothing else.
+pub(crate) fn every_store<S: Subject>(empty: impl Fn() -> S) {
+    an_empty_store_is_no_error(&empty());
+    finds_repositories_by_any_marker(&empty());
+    lists_digests_and_sets_the_rest_apart(&empty());
+    tells_links_apart(&empty());
+    reads_tags(&empty());
+    lists_blobs_by_shard(&empty());
+    reads_whole_manifests_and_checks_them(&empty());
+    looks_without_touching(&empty());
+    removes_exactly_what_was_planned(&empty());
+    leaves_what_has_changed(&empty());
+    removes_folders_only_if_empty(&empty());
+}
+
+fn an_empty_store_is_no_error(store: &impl Subject) {
+    let folder = revisions();
+    assert_eq!(store.repositories().expect("listable"), Listing::default());
+    assert_eq!(store.shards().expect("listable"), Listing::default());
+    assert_eq!(store.links(&folder).expect("listable"), Listing::default());
+    assert_eq!(store.tags(&repository()).expect("listable"), Listing::default());
+    assert_eq!(store.read_links(&folder, &[digest("x")]).expect("readable"), [LinkContent::Absent]);
+    assert_eq!(store.stat_links(&folder, &[digest("x")]).expect("readable"), [Leaf::Absent]);
+    assert_eq!(store.manifest(&digest("x")).expect("readable"), ManifestContent::Absent);
+    assert_eq!(store.remove(&Target::Blob(digest("x")), &stat(0)).expect("no error"), Removal::AlreadyGone);
+    store.barrier().expect("nothing to flush is flushed");
+}
+
+fn finds_repositories_by_any_marker(store: &impl Subject) {
+    let at = |path: &str| Path::new(layout::REPOSITORIES).join(path);
+    for folder in ["a/_layers", "b/c/_manifests", "b/c/d/_uploads", "b/_layers", "Upper/_manifests", "empty/nothing"] {
+        store.put_folder(&at(folder), then());
+    }
+    store.put(&at("b/file"), b"x", then());
+    store.put(&at("_file"), b"x", then());
+    let found = store.repositories().expect("listable");
+    let names: Vec<String> = found.entries.iter().map(|entry| entry.name.to_string()).collect();
+    assert_eq!(names, ["Upper", "a", "b", "b/c", "b/c/d"]);
+    assert!(found.entries.iter().all(|entry| !entry.behind_symlink));
+    let strays: Vec<&Path> = found.strays.iter().map(|stray| &*stray.path).collect();
+    assert_eq!(strays, [at("_file"), at("b/file")]);
+}
+
+fn lists_digests_and_sets_the_rest_apart(store: &impl Subject) {
+    let folder = revisions();
+    let mut expected = [digest("a"), digest("b"), Digest::of(Algorithm::Sha512, b"c")];
+    for digest in &expected {
+        store.put_folder(folder.link(digest).parent().expect("in a folder"), then());
+    }
+    expected.sort();
+    let upper = digest("a").hex().to_uppercase();
+    let strays = ["md5/x", "sha256/short", &format!("sha256/{upper}")].map(|stray| folder.path().join(stray));
+    for stray in &strays {
+        store.put_folder(stray, then());
+    }
+    let file = folder.path().join("sha256").join(digest("file").hex());
+    store.put(&file, b"", then());
+    let listing = store.links(&folder).expect("listable");
+    assert_eq!(listing.entries, expected);
+    let mut unknown = vec![folder.path().join("md5"), strays[1].clone(), strays[2].clone(), file];
+    unknown.sort();
+    assert_eq!(listing.strays.iter().map(|stray| stray.path.clone()).collect::<Vec<_>>(), unknown);
+    assert!(listing.strays.iter().all(|stray| stray.kind == StrayKind::Unrecognised));
+}
+
+fn tells_links_apart(store: &impl Subject) {
+    let folder = revisions();
+    let contents: [(&str, &[u8], LinkContent); 7] = [
+        ("good", b"", LinkContent::Digest(digest("good"))),
+        ("empty", b"", LinkContent::Empty),
+        ("newline", b"\n", LinkContent::Garbled),
+        ("short", b"sha256:00", LinkContent::Garbled),
+        ("long", &[b'x'; 5000], LinkContent::Garbled),
+        ("nul", b"sha256:\0", LinkContent::Garbled),
+        ("traversal", b"sha256:../../../../etc/passwd", LinkContent::Garbled),
+    ];
+    let mut digests = Vec::new();
+    let mut expected = Vec::new();
+    for (name, content, reads) in contents {
+        let content = if name == "good" { digest(name).to_string().into_bytes() } else { content.to_vec() };
+        store.put(&folder.link(&digest(name)), &content, then());
+        digests.push(digest(name));
+        expected.push(reads);
+    }
+    store.put_folder(&folder.link(&digest("folder")), then());
+    digests.extend([digest("folder"), digest("absent")]);
+    expected.extend([LinkContent::Irregular, LinkContent::Absent]);
+    assert_eq!(store.read_links(&folder, &digests).expect("readable"), expected);
+}
+
+fn reads_tags(store: &impl Subject) {
+    let tag = |name: &str| TagName::new(name);
+    store.put(&layout::current_link(&repository(), &tag("v1")), digest("new").to_string().as_bytes(), then());
+    for old in ["old", "new"] {
+        let history = LinkFolder::History(repository(), tag("v1"));
+        store.put(&history.link(&digest(old)), digest(old).to_string().as_bytes(), then());
+    }
+    store.put_folder(&layout::tag_folder(&repository(), &tag("bare")), then());
+    store.put(&layout::tags_folder(&repository()).join(".DS_Store"), b"x", then());
+    store.put_folder(&layout::tag_folder(&repository(), &tag("v1")).join("extra"), then());
+    let tags = store.tags(&repository()).expect("listable");
+    assert_eq!(tags.entries, [tag("bare"), tag("v1")]);
+    assert_eq!(tags.strays.len(), 1);
+    let v1 = store.tag(&repository(), &tag("v1")).expect("readable");
+    assert_eq!(v1.current, LinkContent::Digest(digest("new")));
+    let mut history = vec![digest("old"), digest("new")];
+    history.sort();
+    assert_eq!(v1.history.entries, history);
+    assert_eq!(v1.history.strays.len(), 1);
+    let bare = store.tag(&repository(), &tag("bare")).expect("readable");
+    assert_eq!(bare, TagContent { current: LinkContent::Absent, history: Listing::default() });
+    assert_eq!(store.manifest_strays(&repository()).expect("listable"), []);
+}
+
+fn lists_blobs_by_shard(store: &impl Subject) {
+    let blobs = [digest("a"), digest("b"), Digest::of(Algorithm::Sha384, b"c")];
+    for blob in &blobs {
+        store.put(&layout::blob_data(blob), b"x", then());
+    }
+    let base = Path::new(layout::BLOBS);
+    let wrong = (digest("a").shard() ^ 1).to_string();
+    let misplaced = base.join("sha256").join(format!("{:02x}", digest("a").shard() ^ 1)).join(digest("a").hex());
+    store.put_folder(&misplaced, then());
+    store.put_folder(&base.join("sha256/xyz"), then());
+    store.put_folder(&base.join("x/data"), then());
+    store.put(&base.join("file"), wrong.as_bytes(), then());
+    let shards = store.shards().expect("listable");
+    assert_eq!(shards.strays.len(), 3);
+    let mut found = Vec::new();
+    let mut strays = Vec::new();
+    for shard in shards.entries {
+        let blobs = store.blobs(shard).expect("listable");
+        assert!(blobs.entries.iter().all(|digest| Shard::of(digest) == shard));
+        found.extend(blobs.entries);
+        strays.extend(blobs.strays);
+    }
+    let mut expected = blobs.to_vec();
+    expected.sort();
+    assert_eq!(found, expected);
+    assert_eq!(strays.iter().map(|stray| stray.path.clone()).collect::<Vec<_>>(), [misplaced]);
+}
+
+fn reads_whole_manifests_and_checks_them(store: &impl Subject) {
+    // Sizes around those of buffers.
+    for size in [0, 1, 4096, 65_535, 65_536, 65_537, 300_000] {
+        let content = vec![b'x'; size];
+        let digest = Digest::of(Algorithm::Sha512, &content);
+        store.put(&layout::blob_data(&digest), &content, then());
+        assert!(store.manifest(&digest).expect("readable") == ManifestContent::Verified(content), "{size} bytes");
+    }
+    store.put(&layout::blob_data(&digest("corrupt")), b"something else", then());
+    assert_eq!(store.manifest(&digest("corrupt")).expect("readable"), ManifestContent::Corrupt);
+    let large = vec![b'x'; MAX_MANIFEST_BYTES as usize + 1];
+    let large_digest = Digest::of(Algorithm::Sha256, &large);
+    store.put(&layout::blob_data(&large_digest), &large, then());
+    assert!(store.manifest(&large_digest).expect("readable") == ManifestContent::TooLarge);
+    store.put_folder(&layout::blob_data(&digest("folder")), then());
+    assert_eq!(store.manifest(&digest("folder")).expect("readable"), ManifestContent::Irregular);
+}
+
+fn stat(size_bytes: u64) -> Stat {
+    Stat { size_bytes, modified: then() }
+}
+
+fn looks_without_touching(store: &impl Subject) {
+    let blob = digest("a");
+    store.put(&layout::blob_data(&blob), b"12345", then());
+    let in_shard = |name: u8| Digest::from_bytes(Algorithm::Sha256, &[&[blob.shard()], &[name; 31][..]].concat());
+    store.put_folder(&layout::blob_data(&in_shard(1)), then());
+    let leaves = store.stat_blobs(Shard::of(&blob), &[blob, in_shard(1), in_shard(2)]).expect("readable");
+    assert_eq!(leaves, [Leaf::File(stat(5)), Leaf::Irregular, Leaf::Absent]);
+    store.put(&revisions().link(&blob), b"1", then());
+    assert_eq!(store.stat_links(&revisions(), &[blob]).expect("readable"), [Leaf::File(stat(1))]);
+    store.put_folder(&Target::EmptyBlobFolder(digest("husk")).path(), then());
+    assert_eq!(store.empty_folder(&Target::EmptyBlobFolder(digest("husk"))).expect("readable"), Some(stat(0)));
+    assert_eq!(store.empty_folder(&Target::EmptyBlobFolder(blob)).expect("readable"), None);
+    assert_eq!(store.empty_folder(&Target::EmptyBlobFolder(digest("none"))).expect("readable"), None);
+}
+
+fn removes_exactly_what_was_planned(store: &impl Subject) {
+    let (gone, stays) = (digest("gone"), digest("stays"));
+    for digest in [&gone, &stays] {
+        store.put(&layout::blob_data(digest), b"12345", then());
+        store.put(&revisions().link(digest), b"12345", then());
+    }
+    // Something that does not belong there keeps its folder.
+    let beside = layout::blob_data(&gone).with_file_name("data.tmp");
+    store.put(&beside, b"", then());
+    for target in [Target::Blob(gone), Target::Link(revisions(), gone)] {
+        assert_eq!(store.remove(&target, &stat(5)).expect("removable"), Removal::Removed);
+        assert_eq!(store.remove(&target, &stat(5)).expect("no error"), Removal::AlreadyGone);
+    }
+    let mut expected = vec![beside, layout::blob_data(&stays), revisions().link(&stays)];
+    expected.sort();
+    assert_eq!(store.paths(), expected);
+    assert_eq!(store.links(&revisions()).expect("listable").entries, [stays], "the folder goes with its link");
+    assert_eq!(store.blobs(Shard::of(&gone)).expect("listable").entries, [gone], "a folder with something in it stays");
+}
+
+fn leaves_what_has_changed(store: &impl Subject) {
+    let blob = digest("a");
+    store.put(&layout::blob_data(&blob), b"12345", then());
+    let later = Stat { modified: then() + Duration::from_nanos(1), ..stat(5) };
+    for planned in [stat(4), later] {
+        assert!(matches!(store.remove(&Target::Blob(blob), &planned).expect("no error"), Removal::Changed(_)));
+    }
+    store.put_folder(&layout::blob_data(&digest("b")), then());
+    assert!(matches!(store.remove(&Target::Blob(digest("b")), &stat(0)).expect("no error"), Removal::Changed(_)));
+    assert_eq!(store.paths(), [layout::blob_data(&blob)]);
+}
+
+fn removes_folders_only_if_empty(store: &impl Subject) {
+    let husk = |name| Target::EmptyLinkFolder(revisions(), digest(name));
+    store.put_folder(&husk("husk").path(), then());
+    store.put(&revisions().link(&digest("full")), b"x", then());
+    let planned = store.empty_folder(&husk("husk")).expect("readable").expect("a husk");
+    assert_eq!(store.remove(&husk("husk"), &planned).expect("removable"), Removal::Removed);
+    assert_eq!(store.remove(&husk("husk"), &planned).expect("no error"), Removal::AlreadyGone);
+    assert!(matches!(store.remove(&husk("full"), &stat(0)).expect("no error"), Removal::Changed(_)));
+    assert_eq!(store.links(&revisions()).expect("listable").entries, [digest("full")]);
+}

@@ -1,0 +1,130 @@
+//! Removing: one exact file or empty folder at a time, below its base, never through a symbolic link.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, FileType};
+use rustix::io::Errno;
+
+use super::{Base, FilesystemStore};
+use crate::error::{Context as _, Error};
+use crate::layout::Target;
+use crate::store::{Removal, Stat, Vacuum, directory};
+
+impl Vacuum for FilesystemStore {
+    fn remove(&self, target: &Target, planned: &Stat) -> Result<Removal, Error> {
+        let path = target.path();
+        let Some((base, relative)) = self.locate(&path) else {
+            return Ok(Removal::AlreadyGone);
+        };
+        match target.is_folder() {
+            true => remove_empty_folder(base, relative, planned),
+            false => remove_file(base, relative, planned),
+        }
+        .context("remove", self.root.join(&path))
+    }
+
+    fn barrier(&self) -> Result<(), Error> {
+        for base in self.repositories.iter().chain(&self.blobs) {
+            rustix::fs::syncfs(&base.folder).context("flush", &base.path)?;
+        }
+        Ok(())
+    }
+}
+
+/// The bytes of a path's parent and of its last component.
+fn split(path: &Path) -> (&[u8], &[u8]) {
+    let parent = path.parent().expect("targets lie in folders");
+    let name = path.file_name().expect("targets have names");
+    (parent.as_os_str().as_bytes(), name.as_bytes())
+}
+
+/// Opens the folder that a target lies in; says what to answer if it is not there or not reached straight.
+fn open_for_removal(base: &Base, folder: &[u8]) -> io::Result<Result<OwnedFd, Removal>> {
+    match directory::open_folder_beneath(&base.folder, folder) {
+        Ok(folder) => Ok(Ok(folder)),
+        Err(Errno::NOENT) => Ok(Err(Removal::AlreadyGone)),
+        Err(Errno::LOOP | Errno::XDEV | Errno::NOTDIR) => {
+            Ok(Err(Removal::Changed("a symbolic link or file is on the way to it now")))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Removes `<...>/<hex>/<leaf>` and then `<hex>` if that leaves it empty.
+fn remove_file(base: &Base, relative: &Path, planned: &Stat) -> io::Result<Removal> {
+    let (folder, leaf) = split(relative);
+    let (shelf, hex) = split(relative.parent().expect("a leaf lies in its digest's folder"));
+    let shelf = match open_for_removal(base, shelf)? {
+        Ok(shelf) => shelf,
+        Err(removal) => return Ok(removal),
+    };
+    debug_assert!(folder.ends_with(hex));
+    let opened = match directory::open_folder_beneath(&shelf, hex) {
+        Ok(opened) => opened,
+        Err(Errno::NOENT) => return Ok(Removal::AlreadyGone),
+        Err(Errno::LOOP | Errno::XDEV | Errno::NOTDIR) => return Ok(Removal::Changed("its folder is not a folder any more")),
+        Err(error) => return Err(error.into()),
+    };
+    let removal = match rustix::fs::statat(&opened, leaf, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => match differs(&stat, FileType::RegularFile, planned) {
+            Some(difference) => return Ok(Removal::Changed(difference)),
+            None => match unlinkat(&opened, leaf, AtFlags::empty()) {
+                Ok(()) => Removal::Removed,
+                Err(Errno::NOENT) => Removal::AlreadyGone,
+                Err(error) => return Err(error.into()),
+            },
+        },
+        Err(Errno::NOENT) => Removal::AlreadyGone,
+        Err(error) => return Err(error.into()),
+    };
+    match unlinkat(&shelf, hex, AtFlags::REMOVEDIR) {
+        // Something else is in it, or somebody was faster: neither is ours to mend.
+        Ok(()) | Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOENT) => Ok(removal),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn remove_empty_folder(base: &Base, relative: &Path, planned: &Stat) -> io::Result<Removal> {
+    let (parent, name) = split(relative);
+    let parent = match open_for_removal(base, parent)? {
+        Ok(parent) => parent,
+        Err(removal) => return Ok(removal),
+    };
+    match rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => {
+            if let Some(difference) = differs(&stat, FileType::Directory, planned) {
+                return Ok(Removal::Changed(difference));
+            }
+        }
+        Err(Errno::NOENT) => return Ok(Removal::AlreadyGone),
+        Err(error) => return Err(error.into()),
+    }
+    match unlinkat(&parent, name, AtFlags::REMOVEDIR) {
+        Ok(()) => Ok(Removal::Removed),
+        Err(Errno::NOENT) => Ok(Removal::AlreadyGone),
+        Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(Removal::Changed("it is not empty any more")),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What is different from what the plan saw.
+fn differs(stat: &rustix::fs::Stat, expected: FileType, planned: &Stat) -> Option<&'static str> {
+    let now = directory::stat_of(stat);
+    if FileType::from_raw_mode(stat.st_mode) != expected {
+        Some("it is of another type now")
+    } else if now.size_bytes != planned.size_bytes {
+        Some("its size has changed")
+    } else if now.modified != planned.modified {
+        Some("it was written to in the meantime")
+    } else {
+        None
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one call that removes, for the one type that may")]
+fn unlinkat(folder: impl AsFd, name: &[u8], flags: AtFlags) -> rustix::io::Result<()> {
+    rustix::fs::unlinkat(folder, name, flags)
+}
