@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use jiff::SignedDuration;
+
 use super::{Outcome, Report};
 use crate::config::Mode;
 use crate::escape::escaped;
@@ -326,6 +328,7 @@ fn seconds(elapsed: Duration) -> String {
     }
 }
 
+/// A span as `--min-age` takes it: `1h`, `90m`, `7d` as `168h`.
 fn duration(duration: Duration) -> String {
-    indicatif::HumanDuration(duration).to_string()
+    SignedDuration::try_from(duration).map_or_else(|_| format!("{}s", duration.as_secs()), |duration| format!("{duration:#}"))
 }
