@@ -89,7 +89,11 @@ pub fn current_link(repository: &RepositoryName, tag: &TagName) -> PathBuf {
 
 /// `<algorithm>/<hex>`, as links are kept.
 pub fn digest_path(digest: &Digest) -> String {
-    format!("{}/{}", digest.algorithm().name(), digest.hex())
+    let mut path = String::with_capacity(BLOB_PATH_BYTES);
+    path.push_str(digest.algorithm().name());
+    path.push('/');
+    digest.push_hex(&mut path);
+    path
 }
 
 /// A shard: the folder of all blobs of one algorithm whose digests begin with one byte.
@@ -110,7 +114,10 @@ impl Shard {
     /// `<algorithm>/<two hex digits>`, relative to `blobs/`.
     pub fn relative(&self) -> String {
         let [high, low] = hex_pair(self.byte);
-        format!("{}/{}{}", self.algorithm.name(), char::from(high), char::from(low))
+        let mut path = String::with_capacity(BLOB_PATH_BYTES);
+        path.push_str(self.algorithm.name());
+        path.extend(['/', char::from(high), char::from(low)]);
+        path
     }
 
     /// The shard's path.
@@ -121,10 +128,9 @@ impl Shard {
 
 /// `<algorithm>/<two hex digits>/<hex>/data`, relative to `blobs/`.
 pub fn blob_data_relative(digest: &Digest) -> String {
-    let mut path = String::with_capacity(BLOB_PATH_BYTES);
-    path.push_str(&Shard::of(digest).relative());
+    let mut path = Shard::of(digest).relative();
     path.push('/');
-    path.push_str(&digest.hex());
+    digest.push_hex(&mut path);
     path.push_str("/data");
     path
 }

@@ -1,6 +1,6 @@
 //! The blobs that nothing reaches: how old they are, and what becomes of them.
 
-use std::collections::HashMap;
+use foldhash::HashMap;
 
 use super::inventory::{BlobId, Colour, Inventory};
 use super::links::{Condemned, Reason};
@@ -99,7 +99,7 @@ const KEPT: Colour = Colour::LIVE.and(Colour::YOUNG);
 
 /// The manifests of revisions that go, with their depths.
 fn dropped_manifests(inventory: &Inventory, repositories: &[Marks]) -> HashMap<BlobId, u32> {
-    let mut manifests = HashMap::new();
+    let mut manifests = HashMap::default();
     for condemned in repositories.iter().flat_map(|marks| &marks.condemned) {
         if let Target::Link(LinkFolder::Revisions(_), digest) = &condemned.target
             && let Some(blob) = inventory.find(digest)

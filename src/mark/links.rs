@@ -2,7 +2,7 @@
 //!
 //! Only links that nothing needs are opened and looked at: that a needed one is there is not this tool's to prove.
 
-use std::collections::{HashMap, HashSet};
+use foldhash::{HashMap, HashSet};
 
 use rayon::prelude::*;
 use serde::Serialize;

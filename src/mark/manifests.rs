@@ -1,9 +1,10 @@
 //! Reads manifests into edges, each once as far as memory allows.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use super::inventory::{BlobId, Inventory};
+use foldhash::HashMap;
+
 use crate::error::Error;
 use crate::oci::{Algorithm, Descriptor, DescriptorKind, Digest, manifest};
 use crate::store::{ManifestContent, Store};
@@ -70,7 +71,7 @@ pub struct Manifests<'a> {
 
 #[derive(Default)]
 struct Part {
-    readings: HashMap<Digest, Reading>,
+    readings: HashMap<BlobId, Reading>,
     edges: usize,
 }
 
@@ -86,9 +87,11 @@ impl<'a> Manifests<'a> {
     ///
     /// When it is there and cannot be read from the disk.
     pub fn read(&self, digest: &Digest) -> Result<Reading, Error> {
+        // What was stored since the run began has no place in the inventory, and is rare.
+        let Some(blob) = self.inventory.find(digest) else { return self.read_anew(digest) };
         let part = &self.cache[usize::from(digest.shard()) % CACHE_PARTS];
         let lock = || part.lock().expect("no thread panics while it holds a part of the cache");
-        if let Some(reading) = lock().readings.get(digest) {
+        if let Some(reading) = lock().readings.get(&blob) {
             return Ok(reading.clone());
         }
         let reading = self.read_anew(digest)?;
@@ -100,7 +103,7 @@ impl<'a> Manifests<'a> {
         if let Reading::Read(edges) = &reading {
             part.edges += edges.stored.len() + EDGES_PER_ENTRY * edges.unresolved.len();
         }
-        part.readings.insert(*digest, reading.clone());
+        part.readings.insert(blob, reading.clone());
         Ok(reading)
     }
 

@@ -3,7 +3,9 @@
 //! Whether to descend into a manifest is decided for each repository anew: that another repository has marked it says nothing
 //! about what it reaches here (H2). Manifests are looked up in the whole store, whether or not this repository links them (H1).
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
+
+use foldhash::{HashMap, HashSet};
 
 use super::Context;
 use super::inventory::{BlobId, Colour};
@@ -55,8 +57,8 @@ pub(super) struct Reach<'a> {
 
 impl<'a> Reach<'a> {
     pub(super) fn new(context: &'a Context<'a>, survey: &'a Survey, readings: &'a [Reading]) -> Reach<'a> {
-        let mut revisions = HashMap::new();
-        let mut referrers: HashMap<Digest, Vec<usize>> = HashMap::new();
+        let mut revisions = HashMap::default();
+        let mut referrers: HashMap<Digest, Vec<usize>> = HashMap::default();
         for (index, (revision, reading)) in survey.revisions.iter().zip(readings).enumerate() {
             // A deleted revision is no revision any more: neither is it a referrer.
             if revision.link == LinkContent::Absent {
@@ -77,10 +79,10 @@ impl<'a> Reach<'a> {
             readings,
             revisions,
             referrers,
-            descended: HashSet::new(),
-            absent: HashSet::new(),
-            blobs: HashSet::new(),
-            names: HashSet::new(),
+            descended: HashSet::default(),
+            absent: HashSet::default(),
+            blobs: HashSet::default(),
+            names: HashSet::default(),
             fault: false,
             tag_target_absent: false,
             findings: BTreeMap::new(),

@@ -1,5 +1,6 @@
 //! Content digests: `<algorithm>:<lower-case hex>`, the name of every blob.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
@@ -61,7 +62,7 @@ impl Algorithm {
 /// assert!(format!("{empty}\n").parse::<Digest>().is_err());
 /// assert!("sha1:da39a3ee5e6b4b0d3255bfef95601890afd80709".parse::<Digest>().is_err());
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Digest {
     algorithm: Algorithm,
     // Unused trailing bytes are zero, so that the derived comparisons hold.
@@ -95,10 +96,14 @@ impl Digest {
             return None;
         }
         let mut bytes = [0; 64];
+        // Looked at once for all digits: a store has a name like this for every link and blob.
+        let mut all = 0;
         for (byte, pair) in bytes.iter_mut().zip(hex.chunks_exact(2)) {
-            *byte = hex_byte(pair)?;
+            let (high, low) = (DIGIT_VALUES[usize::from(pair[0])], DIGIT_VALUES[usize::from(pair[1])]);
+            all |= high | low;
+            *byte = high << 4 | low;
         }
-        Some(Digest { algorithm, bytes })
+        (all < 16).then_some(Digest { algorithm, bytes })
     }
 
     /// Reads a whole digest, `<algorithm>:<hex>`, and nothing around it.
@@ -125,22 +130,27 @@ impl Digest {
 
     /// The hex part.
     pub fn hex(&self) -> String {
-        String::from_utf8_lossy(self.write_hex(&mut [0; 128])).into_owned()
+        let mut text = String::with_capacity(2 * self.algorithm.len_bytes());
+        self.push_hex(&mut text);
+        text
     }
 
-    /// Writes the hex part into `buffer` and returns the part written, for paths built without allocating.
-    pub fn write_hex<'a>(&self, buffer: &'a mut [u8; 128]) -> &'a [u8] {
-        for (pair, byte) in buffer.chunks_exact_mut(2).zip(self.bytes()) {
+    /// Appends the hex part, for paths built in one go.
+    pub fn push_hex(&self, text: &mut String) {
+        let mut hex = [0; 128];
+        for (pair, byte) in hex.chunks_exact_mut(2).zip(self.bytes()) {
             pair.copy_from_slice(&hex_pair(*byte));
         }
-        &buffer[..2 * self.algorithm.len_bytes()]
+        let hex = &hex[..2 * self.algorithm.len_bytes()];
+        text.push_str(std::str::from_utf8(hex).expect("hex digits are ASCII"));
     }
 }
 
 /// Reads two lower-case hex digits.
 pub fn hex_byte(pair: &[u8]) -> Option<u8> {
     let &[high, low] = pair else { return None };
-    Some(hex_digit(high)? << 4 | hex_digit(low)?)
+    let (high, low) = (DIGIT_VALUES[usize::from(high)], DIGIT_VALUES[usize::from(low)]);
+    ((high | low) < 16).then_some(high << 4 | low)
 }
 
 /// Two lower-case hex digits for a byte.
@@ -149,11 +159,31 @@ pub fn hex_pair(byte: u8) -> [u8; 2] {
     [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]
 }
 
-fn hex_digit(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
+/// The value of each lower-case hex digit, and 255 for every other byte.
+const DIGIT_VALUES: [u8; 256] = {
+    let mut values = [255; 256];
+    let mut value = 0;
+    while value < 16 {
+        values[b"0123456789abcdef"[value as usize] as usize] = value;
+        value += 1;
+    }
+    values
+};
+
+impl Ord for Digest {
+    fn cmp(&self, other: &Digest) -> Ordering {
+        // Eight bytes tell nearly all digests apart, and are compared at once.
+        let head = |digest: &Digest| {
+            let [a, b, c, d, e, f, g, h, ..] = digest.bytes;
+            (digest.algorithm, u64::from_be_bytes([a, b, c, d, e, f, g, h]))
+        };
+        head(self).cmp(&head(other)).then_with(|| self.bytes.cmp(&other.bytes))
+    }
+}
+
+impl PartialOrd for Digest {
+    fn partial_cmp(&self, other: &Digest) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 

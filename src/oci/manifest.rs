@@ -76,11 +76,11 @@ impl fmt::Display for Unreadable {
 /// When the bytes are not one whole JSON object. What such a manifest names cannot be known.
 pub fn references(bytes: &[u8]) -> Result<References, Unreadable> {
     // Go replaces invalid UTF-8 where serde_json refuses it.
-    let text = String::from_utf8_lossy(bytes);
+    let text = std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed);
     let found = RefCell::new(References::default());
     let mut json = serde_json::Deserializer::from_str(&text);
     json.disable_recursion_limit();
-    let root = Value { found: &found, place: Place::Root, depth: 0 };
+    let root = Value { found: &found, place: Place::Root, keep_text: false, depth: 0 };
     root.deserialize(serde_stacker::Deserializer::new(&mut json))
         .and_then(|scalars| match scalars {
             Scalar::Object => json.end(),
@@ -114,6 +114,8 @@ enum Place {
 struct Value<'a> {
     found: &'a RefCell<References>,
     place: Place,
+    /// Whether a string is of interest to the object around it.
+    keep_text: bool,
     depth: usize,
 }
 
@@ -180,11 +182,11 @@ impl<'de> Visitor<'de> for Value<'_> {
             }
             _ => {}
         }
-        Ok(Scalar::Text(text.to_owned()))
+        Ok(if self.keep_text { Scalar::Text(text.to_owned()) } else { Scalar::Other })
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Scalar, A::Error> {
-        let element = Value { depth: deeper(self.depth)?, ..self };
+        let element = Value { depth: deeper(self.depth)?, keep_text: false, ..self };
         let mut filled = false;
         while list.next_element_seed(element)?.is_some() {
             filled = true;
@@ -202,12 +204,12 @@ impl<'de> Visitor<'de> for Value<'_> {
             let field = Field::of(&key);
             let place = self.place.below(field, &key);
             let before = self.found.borrow().descriptors.len();
-            let value = object.next_value_seed(Value { place, depth, ..self })?;
+            let keep_text = matches!(field, Field::MediaType | Field::Number);
+            let value = object.next_value_seed(Value { place, keep_text, depth, ..self })?;
             if place == Place::Reference {
                 own.extend(before..self.found.borrow().descriptors.len());
             }
-            // serde_json hands a number of arbitrary precision over as an object with one private key; its text is what counts.
-            if key.starts_with("$serde_json::private::Number") {
+            if field == Field::Number {
                 number = Some(value);
                 continue;
             }
@@ -260,34 +262,39 @@ enum Field {
     Urls,
     Manifests,
     Subject,
+    /// serde_json hands a number of arbitrary precision over as an object with one private key; its text is what counts.
+    Number,
     Other,
 }
 
 impl Field {
+    const NAMES: [(&'static str, Field); 7] = [
+        ("digest", Field::Digest),
+        ("blobsum", Field::Digest),
+        ("mediatype", Field::MediaType),
+        ("size", Field::Size),
+        ("urls", Field::Urls),
+        ("manifests", Field::Manifests),
+        ("subject", Field::Subject),
+    ];
+
     fn of(key: &str) -> Field {
-        // Folding is only needed for keys that could fold to one of ours: none is longer, two bytes for each `ſ` apart.
-        if key.len() > 20 {
-            return Field::Other;
+        if key == "$serde_json::private::Number" {
+            return Field::Number;
         }
-        match folded(key).as_str() {
-            "digest" | "blobsum" => Field::Digest,
-            "mediatype" => Field::MediaType,
-            "size" => Field::Size,
-            "urls" => Field::Urls,
-            "manifests" => Field::Manifests,
-            "subject" => Field::Subject,
-            _ => Field::Other,
-        }
+        let folded = if key.is_ascii() { Cow::Borrowed(key) } else { Cow::Owned(folded(key)) };
+        let named = Field::NAMES.into_iter().find(|(name, _)| folded.eq_ignore_ascii_case(name));
+        named.map_or(Field::Other, |(_, field)| field)
     }
 }
 
-/// Lower-cases as Go's decoder does when it looks for a field: ASCII, and the two letters that fold into ASCII.
+/// Replaces the two letters beyond ASCII that Go's decoder takes for ASCII ones when it looks for a field.
 fn folded(key: &str) -> String {
     key.chars()
         .map(|character| match character {
             '\u{17f}' => 's',
             '\u{212a}' => 'k',
-            other => other.to_ascii_lowercase(),
+            other => other,
         })
         .collect()
 }
@@ -328,11 +335,12 @@ impl Surroundings {
 
 /// Media types of manifests: OCI's manifest, index and artifact manifest, Docker's schema 1, schema 2 and list.
 fn is_manifest(media_type: &str) -> bool {
-    let lower = media_type.to_ascii_lowercase();
-    lower.contains(".image.index.")
-        || lower.contains(".image.manifest.")
-        || lower.contains(".distribution.manifest.")
-        || lower.contains(".artifact.manifest.")
+    const PAIRS: [[&str; 2]; 4] =
+        [["image", "index"], ["image", "manifest"], ["distribution", "manifest"], ["artifact", "manifest"]];
+    let parts = || media_type.split('.');
+    parts()
+        .zip(parts().skip(1))
+        .any(|(first, second)| PAIRS.iter().any(|[a, b]| first.eq_ignore_ascii_case(a) && second.eq_ignore_ascii_case(b)))
 }
 
 fn is_foreign(media_type: &str) -> bool {

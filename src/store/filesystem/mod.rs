@@ -314,8 +314,7 @@ impl Store for FilesystemStore {
         digests
             .iter()
             .map(|digest| {
-                stat_leaf(&folder, format!("{}/data", digest.hex()).as_str())
-                    .context("look at", self.root.join(layout::blob_data(digest)))
+                stat_leaf(&folder, data_relative(digest).as_str()).context("look at", self.root.join(layout::blob_data(digest)))
             })
             .collect()
     }
@@ -353,6 +352,12 @@ impl Store for FilesystemStore {
 fn link_relative(digest: &Digest) -> String {
     let mut path = layout::digest_path(digest);
     path.push_str("/link");
+    path
+}
+
+fn data_relative(digest: &Digest) -> String {
+    let mut path = digest.hex();
+    path.push_str("/data");
     path
 }
 
