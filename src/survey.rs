@@ -30,6 +30,14 @@ pub struct Survey {
     pub strays: Vec<Stray>,
 }
 
+impl Survey {
+    /// The place of a revision that has a link, whatever it says.
+    pub fn revision(&self, digest: &Digest) -> Option<usize> {
+        let place = self.revisions.binary_search_by(|revision| revision.digest.cmp(digest)).ok()?;
+        (self.revisions[place].link != LinkContent::Absent).then_some(place)
+    }
+}
+
 /// A folder in `_manifests/revisions`.
 #[derive(Clone, Copy, Debug)]
 pub struct Revision {

@@ -191,8 +191,7 @@ impl Unreached {
                     if untagged.binary_search_by(|candidate| candidate.digest.cmp(&digest)).is_ok() {
                         return Some((digest, Reason::Untagged));
                     }
-                    let revision = survey.revisions.binary_search_by(|revision| revision.digest.cmp(&digest));
-                    let is_there = revision.is_ok_and(|index| survey.revisions[index].link != LinkContent::Absent);
+                    let is_there = survey.revision(&digest).is_some();
                     // A tag still names it, although its revision link is lost: it can be repaired, so nothing of it goes.
                     let is_current = named_now.contains(&LinkContent::Digest(digest));
                     (!is_there && !is_current).then_some((digest, Reason::RevisionGone))
@@ -240,8 +239,7 @@ fn depths(survey: &Survey, context: &Context<'_>, untagged: &[Candidate], readin
         .filter_map(|(place, candidate)| Some((context.inventory.find(&candidate.digest)?, place)))
         .collect();
     let children = |place: usize| {
-        let revision = survey.revisions.binary_search_by(|revision| revision.digest.cmp(&untagged[place].digest));
-        let reading = &readings[revision.expect("candidates are revisions of the survey")];
+        let reading = &readings[survey.revision(&untagged[place].digest).expect("candidates are revisions")];
         let edges = match reading {
             Reading::Read(edges) => &*edges.stored,
             _ => &[],

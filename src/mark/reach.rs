@@ -144,7 +144,8 @@ impl<'a> Reach<'a> {
                     continue;
                 }
                 Reading::Absent => {
-                    self.names.insert(digest);
+                    // Its folder may be there, and waits for it to be pushed again.
+                    self.mark_alone(&digest, colour);
                     self.descended.insert(digest);
                     self.absent.insert(digest);
                     self.note_absent(&digest, &role);
@@ -226,9 +227,10 @@ impl<'a> Reach<'a> {
     }
 
     fn reading(&self, digest: &Digest) -> Result<Reading, Error> {
-        match self.survey.revisions.binary_search_by(|revision| revision.digest.cmp(digest)) {
-            Ok(index) => Ok(self.readings[index].clone()),
-            Err(_) => self.context.manifests.read(digest),
+        match self.survey.revision(digest) {
+            Some(index) => Ok(self.readings[index].clone()),
+            // Not a revision here, or one whose link was deleted: an index that names it needs it all the same.
+            None => self.context.manifests.read(digest),
         }
     }
 
@@ -274,8 +276,7 @@ impl<'a> Reach<'a> {
     }
 
     fn note_lost_revision(&mut self, digest: &Digest, tag: &TagName) {
-        let found = self.survey.revisions.binary_search_by(|revision| revision.digest.cmp(digest));
-        if !found.is_ok_and(|index| self.survey.revisions[index].link != LinkContent::Absent) {
+        if self.survey.revision(digest).is_none() {
             let link = LinkFolder::Revisions(self.survey.name.clone()).link(digest);
             self.note(Finding::new(Code::LostRevision).tag(tag).digest(digest).path(link));
         }

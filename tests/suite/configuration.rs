@@ -1,11 +1,16 @@
-//! Which root a configuration comes to, compared with the registry itself.
+//! What a configuration comes to, compared with the registry itself: the root, and whether pushes are taken.
 //!
 //! Two stores are made, each with one repository of its own. The registry's collector prints the names of the repositories it
 //! finds, and so shows which root it took; ours says it in its report.
 
 use std::collections::BTreeMap;
+use std::net::TcpListener;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::support::http::Client;
 
 use crate::support::*;
 
@@ -69,6 +74,56 @@ const CASES: &[Case] = &[
     ("version: 0.1\nfs: &fs {rootdirectory: {A}}\nstorage: {filesystem: *fs}\n", &[], ToA),
     ("version: 0.1\nfs: &fs {rootdirectory: {A}}\nstorage: {filesystem: {<<: *fs, maxthreads: 50}}\n", &[], ToA),
     ("version: 0.1\nfs: &fs {rootdirectory: {A}}\nstorage: {filesystem: {<<: *fs, rootdirectory: {B}}}\n", &[], ToB),
+    // A merge key overwrites what stands before it.
+    ("version: 0.1\nfs: &fs {rootdirectory: {A}}\nstorage: {filesystem: {rootdirectory: {B}, <<: *fs}}\n", &[], ToA),
+    ("version: 0.1\na: &a {rootdirectory: {A}}\nb: &b {rootdirectory: {B}}\nstorage: {filesystem: {<<: [*a, *b]}}\n", &[], ToA),
+    ("version: 0.1\nstorage: {filesystem: {rootdirectory: {A}, <<: 7}}\n", &[], ToNothing),
+    ("storage: {filesystem: {rootdirectory: {A}}}\n<<: {version: 0.1, storage: {filesystem: {rootdirectory: {B}}}}\n", &[], ToB),
+    // A key that comes again replaces the section.
+    ("version: 0.1\nstorage: {filesystem: {rootdirectory: {A}}}\nstorage: filesystem\n", &[], ToDefault),
+    ("version: 0.1\nstorage: {filesystem: {rootdirectory: {A}}}\nstorage: {delete: {enabled: true}}\n", &[], ToNothing),
+    ("---\nversion: 0.1\nstorage: {filesystem: {rootdirectory: !odd {A}}}\n---\nversion: 0.2\n", &[], ToA),
+    ("version: 0.1\nlog: {fields: {1: x, true: y}}\nstorage: {filesystem: {rootdirectory: {A}}, delete: {1: 2}}\n", &[], ToA),
+    ("version: 0.10\nstorage: {filesystem: {rootdirectory: {A}}}\n", &[], ToNothing),
+    ("version: 0.1\nversion: 0.2\nstorage: {filesystem: {rootdirectory: {A}}}\n", &[], ToNothing),
+    ("version: 0.1\nstorage: {filesystem: {rootdirectory: {A}}}\n", &[("REGISTRY_VERSION", "0.2")], ToA),
+    ("version: 0.1\nstorage: {Filesystem: {rootdirectory: {A}}}\n", &[], ToNothing),
+    ("version: 0.1\nstorage: {Filesystem: null}\n", &[("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", "{A}")], ToNothing),
+    ("version: 0.1\nStorage: {filesystem: {rootdirectory: {A}}}\n", &[], ToNothing),
+    ("version: 0.1\nstorage: maintenance\n", &[], ToNothing),
+    ("version: 0.1\nstorage: {filesystem: {rootdirectory: {A}}, maintenance: 7}\n", &[], ToNothing),
+    ("version: 0.1\nstorage: {filesystem: {A}}\n", &[], ToNothing),
+    // Two drivers in the file are no better for a variable that replaces both.
+    ("version: 0.1\nstorage: {filesystem: {}, s3: {}}\n", &[("REGISTRY_STORAGE", "filesystem")], ToNothing),
+    (
+        "version: 0.1\nstorage: {filesystem: {rootdirectory: {A}}}\n",
+        &[("REGISTRY_STORAGE", "{filesystem: {}, s3: {}}")],
+        ToNothing,
+    ),
+    ("version: 0.1\nstorage: {filesystem: {rootdirectory: {A}}}\n", &[("REGISTRY_STORAGE", "")], ToNothing),
+    (
+        "version: 0.1\nstorage: {filesystem: {rootdirectory: {A}}}\n",
+        &[("REGISTRY_STORAGE", ""), ("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", "{B}")],
+        ToB,
+    ),
+    ("version: 0.1\nstorage: {filesystem: {rootdirectory: {A}}}\n", &[("REGISTRY_STORAGE_FILESYSTEM", "")], ToDefault),
+    ("version: 0.1\nstorage: {filesystem: {rootdirectory: {A}}}\n", &[("REGISTRY_STORAGE_FILESYSTEM", "{B}")], ToNothing),
+    ("version: 0.1\nstorage: {filesystem: {rootdirectory: {A}}}\n", &[("REGISTRY_STORAGE_S3", "")], ToNothing),
+    ("version: 0.1\nstorage: {filesystem: {rootdirectory: {A}}}\n", &[("REGISTRY_STORAGE_", "")], ToNothing),
+    ("version: 0.1\nstorage: {filesystem: {rootdirectory: {A}}}\n", &[("REGISTRY_STORAGE_DELETE", "true")], ToNothing),
+    ("version: 0.1\nstorage: {filesystem: {rootdirectory: {A}}}\n", &[("REGISTRY_STORAGE_DELETE", "[")], ToNothing),
+    // A part of a name in lower case finds no key, and so makes the section anew.
+    (
+        "version: 0.1\nstorage: {filesystem: {rootdirectory: {A}}}\n",
+        &[("REGISTRY_STORAGE_filesystem_maxthreads", "30")],
+        ToDefault,
+    ),
+    ("version: 0.1\nstorage: {filesystem: {rootdirectory: {A}}}\n", &[("REGISTRY_storage_FILESYSTEM_ROOTDIRECTORY", "{B}")], ToA),
+    (
+        "version: 0.1\nstorage: {filesystem: {rootdirectory: {A}}}\n",
+        &[("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", "'{B}' # quoted")],
+        ToB,
+    ),
     ("version: 0.1\nunknown: {x: [1, 2]}\nstorage: {filesystem: {rootdirectory: {A}, unknown: 1}}\n", &[], ToA),
     ("version: 0.2\nstorage: {filesystem: {rootdirectory: {A}}}\n", &[], ToNothing),
     ("storage: {filesystem: {rootdirectory: {A}}}\n", &[], ToNothing),
@@ -76,6 +131,47 @@ const CASES: &[Case] = &[
     ("version: 0.1\nstorage: {nosuchdriver: {rootdirectory: {A}}}\n", &[], ToNothing),
     ("version: 0.1\nstorage: [\n", &[], ToNothing),
     ("", &[], ToNothing),
+];
+
+/// What the registry takes and we do not, because nobody can have meant where it goes.
+const REFUSED: &[Case] = &[
+    // `<nil>`, the filesystem's root, and what Go prints for a list and a map.
+    ("version: 0.1\nstorage: {filesystem: {rootdirectory: null}}\n", &[], ToDefault),
+    ("version: 0.1\nstorage: {filesystem: {rootdirectory: ''}}\n", &[], ToDefault),
+    ("version: 0.1\nstorage: {filesystem: {rootdirectory: [{A}]}}\n", &[], ToDefault),
+    ("version: 0.1\nstorage: filesystem\n", &[("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY_X", "{A}")], ToDefault),
+    // `true`, 7 and a time of day.
+    ("version: 0.1\nstorage: {filesystem: {rootdirectory: yes}}\n", &[], ToDefault),
+    ("version: 0.1\nstorage: {filesystem: {rootdirectory: 07}}\n", &[], ToDefault),
+    ("version: 0.1\nstorage: {filesystem: {rootdirectory: 2024-01-01}}\n", &[], ToDefault),
+    // Storage that is gone when the process is.
+    ("version: 0.1\nstorage: inmemory\n", &[], ToDefault),
+];
+
+/// A `readonly` section, the variables below `REGISTRY_STORAGE_MAINTENANCE`, and whether the registry takes pushes; none if it
+/// does not start.
+type ReadOnlyCase = (&'static str, &'static [(&'static str, &'static str)], Option<bool>);
+
+const READ_ONLY_CASES: &[ReadOnlyCase] = &[
+    ("{enabled: true}", &[], Some(false)),
+    ("{enabled: on}", &[], Some(false)),
+    ("{enabled: y}", &[], Some(false)),
+    ("{enabled: false, enabled: true}", &[], Some(false)),
+    ("{enabled: no}", &[], Some(true)),
+    ("{Enabled: true}", &[], Some(true)),
+    ("{}", &[], Some(true)),
+    ("{enabled: 'true'}", &[], None),
+    ("true", &[], None),
+    ("null", &[], None),
+    ("null", &[("_READONLY", "{\"enabled\":true}")], Some(false)),
+    ("{}", &[("", "{readonly: {enabled: true}}")], Some(false)),
+    ("{enabled: true}", &[("_READONLY", "{}")], Some(true)),
+    // What is inside a nested map of the file, or of one variable, cannot be changed by another.
+    ("{enabled: false}", &[("_READONLY_ENABLED", "true")], Some(true)),
+    ("{enabled: true}", &[("_READONLY_ENABLED", "false")], Some(false)),
+    ("{}", &[("_READONLY", "{enabled: true}"), ("_READONLY_ENABLED", "false")], Some(false)),
+    ("null", &[("_READONLY_ENABLED", "true")], None),
+    ("{}", &[("_READONLY", "true")], None),
 ];
 
 fn store_with(repository: &str) -> tempfile::TempDir {
@@ -95,7 +191,7 @@ fn registry_comes(config: &Path, variables: &BTreeMap<String, String>) -> Comes 
         ToA
     } else if said.contains("only-in-b: marking manifest") {
         ToB
-    } else if said.contains("filesystem: Path not found") {
+    } else if said.contains("Path not found: /docker/registry/v2/repositories") {
         ToDefault
     } else {
         ToNothing
@@ -139,6 +235,94 @@ fn comes_to_the_root_that_the_registry_comes_to() {
         let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), fill(value))).collect();
         assert_eq!(registry_comes(&config, &variables), *expected, "the registry: {text} {variables:?}");
         assert_eq!(regsweep_comes(&config, &variables, a.path(), b.path()), *expected, "regsweep: {text} {variables:?}");
+    }
+}
+
+#[test]
+fn refuses_what_nobody_can_have_meant() {
+    let a = store_with("only-in-a");
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("config.yml");
+    let fill = |text: &str| text.replace("{A}", &a.path().display().to_string());
+    for (text, variables, expected) in REFUSED {
+        std::fs::write(&config, fill(text)).expect("written");
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), fill(value))).collect();
+        assert_eq!(registry_comes(&config, &variables), *expected, "the registry: {text} {variables:?}");
+        assert_eq!(regsweep_comes(&config, &variables, a.path(), a.path()), ToNothing, "regsweep: {text} {variables:?}");
+    }
+}
+
+#[test]
+fn takes_a_relative_root_from_the_working_folder() {
+    let store = store_with("only-in-a");
+    let config = store.path().join("config.yml");
+    std::fs::write(&config, "version: 0.1\nstorage: {filesystem: {rootdirectory: .}}\n").expect("written");
+    let theirs = Command::new("docker-registry")
+        .args(["garbage-collect", "--dry-run", "config.yml"])
+        .current_dir(store.path())
+        .output()
+        .expect("docker-registry is installed");
+    assert!(String::from_utf8_lossy(&theirs.stdout).contains("only-in-a: marking manifest"));
+    let ours = Regsweep::gc_config(Path::new("config.yml")).current_dir(store.path()).dry().json().run().expect_code(0);
+    assert_eq!(ours.report()["looked_at"]["repositories"], 1);
+}
+
+/// Starts the server and begins an upload: whether that is taken, none if it does not start.
+fn registry_takes_pushes(config: &Path, variables: &BTreeMap<String, String>, address: &str) -> Option<bool> {
+    let mut server = Command::new("docker-registry")
+        .arg("serve")
+        .arg(config)
+        .envs(variables)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("docker-registry is installed");
+    let client = Client::new(address);
+    let begun = Instant::now();
+    let taken = loop {
+        if let Ok(answer) = client.try_send("POST", "/v2/x/blobs/uploads/", &[], &[]) {
+            assert!([202, 405].contains(&answer.status), "{answer:?}");
+            break Some(answer.status == 202);
+        }
+        if server.try_wait().expect("a child can be asked").is_some() {
+            break None;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "docker-registry neither answers nor ends");
+        thread::sleep(Duration::from_millis(10));
+    };
+    // It may have ended by itself, which is as good.
+    let _ = server.kill();
+    let _ = server.wait();
+    taken
+}
+
+/// Whoever takes a writable registry for a read-only one takes away what is just being pushed.
+#[test]
+fn is_read_only_when_the_registry_takes_no_pushes() {
+    let store = store_with("only-in-a");
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("config.yml");
+    for (read_only, variables, takes_pushes) in READ_ONLY_CASES {
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
+        let text = format!(
+            "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}, maintenance: {{readonly: {read_only}}}}}\n\
+             http: {{addr: \"{free}\"}}\n",
+            store.path().display()
+        );
+        std::fs::write(&config, text).expect("written");
+        let variables: BTreeMap<_, _> =
+            variables.iter().map(|(name, value)| (format!("REGISTRY_STORAGE_MAINTENANCE{name}"), (*value).to_owned())).collect();
+        let case = format!("readonly: {read_only}, {variables:?}");
+        assert_eq!(registry_takes_pushes(&config, &variables, &free.to_string()), *takes_pushes, "the registry: {case}");
+        let mut run = Regsweep::gc_config(&config).dry().json();
+        for (name, value) in &variables {
+            run = run.env(name, value);
+        }
+        let report = run.run().report();
+        assert_eq!(report["registry"]["read_only"], *takes_pushes == Some(false), "regsweep: {case}");
+        let warned = report["registry"]["warnings"].as_array().is_some_and(|warnings| !warnings.is_empty());
+        assert!(warned || takes_pushes.is_some(), "a registry that does not start is worth a warning: {case}");
     }
 }
 

@@ -1,0 +1,247 @@
+//! YAML as the registry reads it, which is with Go's yaml.v2: the first document of a stream, the last of equal keys.
+//!
+//! A merge key (`<<`) stands for the keys of what it names *at its place*: it overwrites keys before it and is overwritten by
+//! keys after it. (The merge key's own specification, and every other reader, let the keys of the map win wherever they are.)
+//! Unlike there, a quoted `"<<"` is a merge key here.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Deserialize as _;
+use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error as _, MapAccess, SeqAccess, VariantAccess as _, Visitor};
+
+/// A map of settings.
+pub(super) type Map = BTreeMap<String, Node>;
+
+/// A value in a configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Node {
+    Null,
+    Bool(bool),
+    /// As this program prints it; the registry's text of it may differ.
+    Number(String),
+    Text(String),
+    List(Vec<Node>),
+    Map(Map),
+    /// A map that environment variables have made where there was none. It is of another type in the registry, which takes a
+    /// map of its file for such a one only where it does not look closely.
+    Made(Map),
+}
+
+impl Node {
+    /// The keys below, for a map that was written as one.
+    pub(super) fn as_map(&self) -> Option<&Map> {
+        match self {
+            Node::Map(map) => Some(map),
+            _ => None,
+        }
+    }
+
+    /// The value at a key below.
+    pub(super) fn get(&self, key: &str) -> Option<&Node> {
+        self.as_map()?.get(key)
+    }
+
+    pub(super) fn as_text(&self) -> Option<&str> {
+        match self {
+            Node::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// What is written for a scalar.
+    pub(super) fn scalar(&self) -> Option<String> {
+        match self {
+            Node::Bool(boolean) => Some(boolean.to_string()),
+            Node::Number(text) | Node::Text(text) => Some(text.clone()),
+            Node::Null | Node::List(_) | Node::Map(_) | Node::Made(_) => None,
+        }
+    }
+
+    /// A boolean of YAML 1.1, where `yes` and `on` are some. Quoted ones, which are texts, cannot be told apart.
+    pub(super) fn as_bool(&self) -> Option<bool> {
+        match self {
+            Node::Bool(boolean) => Some(*boolean),
+            Node::Text(text) => match text.as_str() {
+                "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => Some(true),
+                "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => Some(false),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
+/// Reads the first document; nothing is `Null`. A `version` at the top keeps its text, as `0.10` is not `0.1` to the registry.
+pub(super) fn read(bytes: &[u8]) -> Result<Node, yaml_serde::Error> {
+    match yaml_serde::Deserializer::from_slice(bytes).next() {
+        Some(document) => Reader { at_top: true }.deserialize(document),
+        None => Ok(Node::Null),
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Reader {
+    at_top: bool,
+}
+
+const BELOW: Reader = Reader { at_top: false };
+
+impl<'de> DeserializeSeed<'de> for Reader {
+    type Value = Node;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Reader {
+    type Value = Node;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a setting")
+    }
+
+    fn visit_unit<E>(self) -> Result<Node, E> {
+        Ok(Node::Null)
+    }
+
+    /// What an empty document is.
+    fn visit_none<E>(self) -> Result<Node, E> {
+        Ok(Node::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Node, E> {
+        Ok(Node::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Node, E> {
+        Ok(Node::Number(value.to_string()))
+    }
+
+    fn visit_i128<E>(self, value: i128) -> Result<Node, E> {
+        Ok(Node::Number(value.to_string()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Node, E> {
+        Ok(Node::Number(value.to_string()))
+    }
+
+    fn visit_u128<E>(self, value: u128) -> Result<Node, E> {
+        Ok(Node::Number(value.to_string()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Node, E> {
+        Ok(Node::Number(value.to_string()))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Node, E> {
+        Ok(Node::Text(value.to_owned()))
+    }
+
+    /// A tag such as `!x` says nothing to the registry.
+    fn visit_enum<A: EnumAccess<'de>>(self, tagged: A) -> Result<Node, A::Error> {
+        let (_tag, content) = tagged.variant::<String>()?;
+        content.newtype_variant_seed(BELOW)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Node, A::Error> {
+        let mut list = Vec::new();
+        while let Some(element) = elements.next_element_seed(BELOW)? {
+            list.push(element);
+        }
+        Ok(Node::List(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Node, A::Error> {
+        let mut map = Map::new();
+        while let Some(key) = entries.next_key::<String>()? {
+            if key == "<<" {
+                merge(&mut map, entries.next_value_seed(BELOW)?).map_err(A::Error::custom)?;
+            } else if self.at_top && key == "version" {
+                map.insert(key, entries.next_value_seed(Verbatim)?);
+            } else {
+                map.insert(key, entries.next_value_seed(BELOW)?);
+            }
+        }
+        Ok(Node::Map(map))
+    }
+}
+
+/// A scalar as it is written, whatever it would resolve to.
+struct Verbatim;
+
+impl<'de> DeserializeSeed<'de> for Verbatim {
+    type Value = Node;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
+        String::deserialize(deserializer).map(Node::Text)
+    }
+}
+
+/// Lays what a merge key names over a map. Of several the earlier ones win.
+fn merge(map: &mut Map, named: Node) -> Result<(), &'static str> {
+    let all = match named {
+        Node::List(list) => list,
+        one => vec![one],
+    };
+    for one in all.into_iter().rev() {
+        match one {
+            Node::Map(one) => map.extend(one),
+            _ => return Err("a merge key (<<) must name a map or a list of maps"),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value_of_k(text: &str) -> Option<String> {
+        read(text.as_bytes()).expect("YAML").get("k")?.scalar()
+    }
+
+    #[test]
+    fn the_last_of_equal_keys_counts_and_a_merge_key_counts_where_it_stands() {
+        for (text, expected) in [
+            ("{k: 1, k: 2}", "2"),
+            ("{x: &x {k: 1}, <<: *x, k: 2}", "2"),
+            ("{x: &x {k: 1}, k: 2, <<: *x}", "1"),
+            ("{x: &x {k: 1}, y: &y {k: 2}, <<: [*x, *y]}", "1"),
+            ("{x: &x {k: 1}, y: &y {<<: *x}, <<: *y}", "1"),
+            ("k: 1\n---\nk: 2\n", "1"),
+            ("---\nk: !odd 1\n...\n", "1"),
+            ("\u{feff}k: 1", "1"),
+            ("{1: x, true: y, ~: z, k: 1}", "1"),
+        ] {
+            assert_eq!(value_of_k(text).as_deref(), Some(expected), "{text}");
+        }
+        assert_eq!(read(b"").expect("nothing"), Node::Null);
+        assert_eq!(read(b"# nothing\n").expect("nothing"), Node::Null);
+        for text in ["a: [", "{<<: 7}", "<<: ", "[\u{1}]", "&a [*a]"] {
+            assert!(read(text.as_bytes()).is_err(), "{text}");
+        }
+        assert!(read(b"k: \xff").is_err());
+    }
+
+    #[test]
+    fn the_version_keeps_its_text() {
+        let version = |text: &str| read(text.as_bytes()).expect("YAML").get("version").and_then(Node::scalar);
+        assert_eq!(version("version: 0.10").as_deref(), Some("0.10"));
+        assert_eq!(version("version: '0.1'").as_deref(), Some("0.1"));
+        assert_eq!(version("<<: {version: 0.1}").as_deref(), Some("0.1"));
+    }
+
+    #[test]
+    fn reads_hostile_text_without_harm() {
+        let deep = "[".repeat(100_000);
+        assert!(read(deep.as_bytes()).is_err());
+        let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x]\n");
+        for level in 1..12 {
+            let aliases = vec![format!("*a{}", level - 1); 9].join(", ");
+            bomb.push_str(&format!("a{level}: &a{level} [{aliases}]\n"));
+        }
+        assert!(read(bomb.as_bytes()).is_err());
+    }
+}
