@@ -157,6 +157,10 @@ impl Unreached {
         // Only now is it known what is reached under another name.
         for (digest, canonical, stat) in old {
             if !reach.has_reached(&digest) && !reach.has_reached(&canonical) {
+                // Under another name than that of its folder, if it is an alias.
+                if let Some(blob) = context.inventory.find(&canonical) {
+                    context.inventory.mark(blob, Colour::LINK_DROPPED);
+                }
                 self.condemn(Target::Link(folder.clone(), digest), stat, Reason::Unreferenced, 0);
             }
         }

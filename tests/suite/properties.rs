@@ -1,1 +1,666 @@
-//! To be written.
+//! What holds for every store: properties over generated registries, with everything in them that a registry, a crash
+//! or a person leaves behind.
+//!
+//! A store is made by a list of steps. A failing case shrinks to the fewest steps that still fail, and those read as
+//! the story of the store. What has to go is decided a second time by [`reference`], which shares nothing with the
+//! product. Not generated, since other tests have them: symbolic links, fifos, manifests too large, repeated keys.
+
+#[path = "reference.rs"]
+mod reference;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+use serde_json::{Value, json};
+use walkdir::WalkDir;
+
+use crate::support::image::{DOCKER_MANIFEST, OCI_INDEX, OCI_LAYER, OCI_MANIFEST};
+use crate::support::snapshot::SeenKind;
+use crate::support::tree::Kind;
+use crate::support::*;
+use reference::{Policy, is_digest, what_goes};
+
+/// How long ago something happened. In between lies the minimum age, when there is one.
+#[derive(Clone, Copy, Debug)]
+enum Age {
+    Old,
+    Young,
+}
+
+/// What the time of a file is changed to.
+#[derive(Clone, Copy, Debug)]
+enum Time {
+    Of(Age),
+    Future,
+}
+
+/// How a file that holds a digest is damaged.
+#[derive(Clone, Copy, Debug)]
+enum LinkDamage {
+    Empty,
+    Garbled,
+    NewLine,
+    OtherDigest,
+    Folder,
+}
+
+/// How a blob is damaged.
+#[derive(Clone, Copy, Debug)]
+enum BlobDamage {
+    Empty,
+    Truncated,
+    Flipped,
+    Appended,
+}
+
+/// One thing that happens to a store. Numbers choose from what there is: repositories, images, layers, tags; an `Index`
+/// chooses a file of the store as it is at that moment.
+#[derive(Clone, Debug)]
+enum Step {
+    Push { repository: usize, image: usize, tag: Option<usize>, age: Age },
+    PutManifestOnly { repository: usize, image: usize, tag: Option<usize>, age: Age },
+    Tag { repository: usize, image: usize, tag: usize, age: Age },
+    UploadLayer { repository: usize, layer: usize, age: Age },
+    UploadLayerBySha512 { repository: usize, layer: usize, age: Age },
+    StrayBlob { layer: usize, age: Age },
+    BlobStoredBySha512 { repository: usize, age: Age },
+    DeleteManifest { repository: usize, image: usize, age: Age },
+    DeleteTag { repository: usize, tag: usize, age: Age },
+    Upload { repository: usize, age: Age },
+    RemoveLink { link: Index, age: Age },
+    RemoveBlob { blob: Index, folder_stays: bool, age: Age },
+    DamageLink { link: Index, how: LinkDamage },
+    DamageBlob { blob: Index, how: BlobDamage },
+    Touch { file: Index, time: Time },
+    StrayFile { beside: Index, levels: usize },
+    EmptyFolder { repository: usize, image: usize, which: usize, age: Age },
+}
+
+const REPOSITORIES: usize = 5;
+const TAGS: [&str; 3] = ["latest", "v1", "v2"];
+
+/// The last is a name that the registry would refuse: somebody's copy of a folder.
+const NAMES: [&str; REPOSITORIES] = ["app", "app/web", "base", "team/x/y", "Backup_A"];
+
+/// Other names, which sort and nest otherwise. What is valid stays valid.
+const OTHER_NAMES: [&str; REPOSITORIES] = ["zoo/deep/down", "m", "m/n", "a", "m/Copy_Of_N"];
+
+/// All that is ever pushed. Images share layers, indexes share images, referrers refer to each other.
+struct Pool {
+    layers: Vec<Content>,
+    images: Vec<Image>,
+}
+
+fn pool() -> Pool {
+    let layers: Vec<Content> = (0..6).map(layer).collect();
+    let pick = |numbers: &[usize]| numbers.iter().map(|number| layers[*number].clone()).collect::<Vec<_>>();
+    let first = oci_image("first", &pick(&[0, 1]));
+    let second = oci_image("second", &pick(&[1, 2]));
+    let docker = docker_image("docker", &pick(&[2, 3]));
+    let old = schema1_image("old", &pick(&[0, 4]));
+    let sealed = oci_image("sealed", &pick(&[3, 5])).with_sha512_descriptors();
+    let both = index(&[first.clone(), second.clone()]);
+    let list = manifest_list(&[second.clone(), docker.clone()]);
+    let nested = index(&[both.clone(), old.clone()]);
+    let of_sealed = index(&[sealed.clone(), docker.clone()]);
+    let signature = artifact_manifest("signature", &pick(&[4])).referring_to(&first);
+    let of_signature = oci_image("of signature", &pick(&[5])).referring_to(&signature);
+    let of_index = oci_image("of index", &pick(&[4])).referring_to(&both);
+    let of_nothing = oci_image("of nothing", &pick(&[0])).referring_to(&oci_image("never pushed", &[]));
+    let images = vec![
+        unknown_kind(&layers),
+        cache_index(&layers, &docker),
+        talkative(&layers),
+        first,
+        second,
+        docker,
+        old,
+        sealed,
+        both,
+        list,
+        nested,
+        of_sealed,
+        signature,
+        of_signature,
+        of_index,
+        of_nothing,
+    ];
+    Pool { layers, images }
+}
+
+/// A manifest of a kind that nobody knows, with digests at odd places and under keys that only Go takes for `digest`.
+fn unknown_kind(layers: &[Content]) -> Image {
+    let json = json!({
+        "mediaType": "application/vnd.example.thing.v7+json",
+        "parts": [{ "deep": [{ "DIGEST": layers[0].digest }] }, [{ "dige\u{17f}t": layers[1].digest }]],
+        "sums": { "BlobSum": layers[2].digest, "digest": "", "else": { "digest": "sha256:short" } },
+        "more": { "digest": stored_by_sha512().sha512() },
+        "subjects": { "subject": { "digest": layers[3].digest } },
+        "text": layers[4].digest,
+        "annotations": { "digest": layers[5].digest },
+    });
+    Image::from_json("application/vnd.example.thing.v7+json", json, layers[..4].to_vec(), Vec::new())
+}
+
+/// A blob that is stored by its sha512. No registry writes this today; where a store has it, it goes by that digest.
+fn stored_by_sha512() -> Content {
+    layer(9)
+}
+
+/// An index as BuildKit writes it for its cache: layers listed as if they were manifests, beside one that is.
+fn cache_index(layers: &[Content], image: &Image) -> Image {
+    let manifests = [layers[4].descriptor(OCI_LAYER), image.manifest.descriptor(DOCKER_MANIFEST)];
+    let json = json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests });
+    Image::from_json(OCI_INDEX, json, vec![layers[4].clone()], vec![image.clone()])
+}
+
+/// An image with a layer that could be taken for a manifest, and a key written with an escape.
+fn talkative(layers: &[Content]) -> Image {
+    let decoy = Content::new(json!({ "layers": [layers[5].descriptor(OCI_LAYER)] }).to_string());
+    let json = json!({
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "config": layers[3].descriptor(OCI_LAYER),
+        "layers": [decoy.descriptor(OCI_LAYER)],
+    });
+    let mut image = Image::from_json(OCI_MANIFEST, json, vec![layers[3].clone(), decoy], Vec::new());
+    let text = String::from_utf8(image.manifest.bytes).expect("JSON is text");
+    image.manifest = Content::new(text.replace("\"digest\"", "\"di\\u0067est\""));
+    image
+}
+
+impl Age {
+    fn ago(self) -> Duration {
+        match self {
+            Self::Old => days(30),
+            Self::Young => minutes(1),
+        }
+    }
+}
+
+fn age() -> impl Strategy<Value = Age> {
+    prop_oneof![4 => Just(Age::Old), 1 => Just(Age::Young)]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    // The odd name comes seldom, or every store would be about it.
+    let repository = || prop_oneof![12 => 0..REPOSITORIES - 1, 1 => Just(REPOSITORIES - 1)];
+    let image = || 0..pool().images.len();
+    let layer = || 0..pool().layers.len();
+    let tag = || 0..TAGS.len();
+    let maybe_tag = || prop::option::weighted(0.6, 0..TAGS.len());
+    let index = any::<Index>;
+    let time = prop_oneof![4 => age().prop_map(Time::Of), 1 => Just(Time::Future)];
+    let link_damage = prop_oneof![
+        Just(LinkDamage::Empty),
+        Just(LinkDamage::Garbled),
+        Just(LinkDamage::NewLine),
+        Just(LinkDamage::OtherDigest),
+        Just(LinkDamage::Folder),
+    ];
+    let blob_damage =
+        prop_oneof![Just(BlobDamage::Empty), Just(BlobDamage::Truncated), Just(BlobDamage::Flipped), Just(BlobDamage::Appended),];
+    prop_oneof![
+        24 => (repository(), image(), maybe_tag(), age())
+            .prop_map(|(repository, image, tag, age)| Step::Push { repository, image, tag, age }),
+        6 => (repository(), image(), maybe_tag(), age())
+            .prop_map(|(repository, image, tag, age)| Step::PutManifestOnly { repository, image, tag, age }),
+        3 => (repository(), image(), tag(), age())
+            .prop_map(|(repository, image, tag, age)| Step::Tag { repository, image, tag, age }),
+        4 => (repository(), layer(), age())
+            .prop_map(|(repository, layer, age)| Step::UploadLayer { repository, layer, age }),
+        2 => (repository(), layer(), age())
+            .prop_map(|(repository, layer, age)| Step::UploadLayerBySha512 { repository, layer, age }),
+        2 => (layer(), age()).prop_map(|(layer, age)| Step::StrayBlob { layer, age }),
+        1 => (repository(), age()).prop_map(|(repository, age)| Step::BlobStoredBySha512 { repository, age }),
+        8 => (repository(), image(), age())
+            .prop_map(|(repository, image, age)| Step::DeleteManifest { repository, image, age }),
+        2 => (repository(), tag(), age()).prop_map(|(repository, tag, age)| Step::DeleteTag { repository, tag, age }),
+        1 => (repository(), age()).prop_map(|(repository, age)| Step::Upload { repository, age }),
+        4 => (index(), age()).prop_map(|(link, age)| Step::RemoveLink { link, age }),
+        4 => (index(), any::<bool>(), age())
+            .prop_map(|(blob, folder_stays, age)| Step::RemoveBlob { blob, folder_stays, age }),
+        1 => (index(), link_damage).prop_map(|(link, how)| Step::DamageLink { link, how }),
+        1 => (index(), blob_damage).prop_map(|(blob, how)| Step::DamageBlob { blob, how }),
+        6 => (index(), time).prop_map(|(file, time)| Step::Touch { file, time }),
+        2 => (index(), 0..4_usize).prop_map(|(beside, levels)| Step::StrayFile { beside, levels }),
+        2 => (repository(), image(), 0..4_usize, age())
+            .prop_map(|(repository, image, which, age)| Step::EmptyFolder { repository, image, which, age }),
+    ]
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    prop::collection::vec(step(), 1..16)
+}
+
+fn policy() -> impl Strategy<Value = Policy> {
+    let min_age = prop_oneof![3 => Just(hours(1)), 1 => Just(Duration::ZERO)];
+    (min_age, any::<bool>()).prop_map(|(min_age, delete_untagged)| Policy { min_age, delete_untagged })
+}
+
+/// The store that some steps make.
+fn store(steps: &[Step]) -> Tree {
+    let pool = pool();
+    let mut tree = Tree::new();
+    // Both are in every store, as in every registry that was ever pushed to.
+    tree.folder(format!("{}/repositories", layout::BASE)).folder(format!("{}/blobs", layout::BASE));
+    for step in steps {
+        happen(&mut tree, &pool, step);
+    }
+    tree
+}
+
+fn happen(tree: &mut Tree, pool: &Pool, step: &Step) {
+    match *step {
+        Step::Push { repository, image, tag, age } => {
+            tree.aged(age.ago()).push(NAMES[repository], &pool.images[image]);
+            tag_it(tree, repository, tag, &pool.images[image]);
+        }
+        Step::PutManifestOnly { repository, image, tag, age } => {
+            tree.aged(age.ago()).put_manifest(NAMES[repository], &pool.images[image]);
+            tag_it(tree, repository, tag, &pool.images[image]);
+        }
+        Step::Tag { repository, image, tag, age } => {
+            tag_it(tree.aged(age.ago()), repository, Some(tag), &pool.images[image]);
+        }
+        Step::UploadLayer { repository, layer, age } => {
+            tree.aged(age.ago()).layer(NAMES[repository], &pool.layers[layer]);
+        }
+        Step::UploadLayerBySha512 { repository, layer, age } => {
+            tree.aged(age.ago()).layer_by_sha512(NAMES[repository], &pool.layers[layer]);
+        }
+        Step::StrayBlob { layer, age } => {
+            tree.aged(age.ago()).blob(&pool.layers[layer]);
+        }
+        Step::BlobStoredBySha512 { repository, age } => {
+            let content = stored_by_sha512();
+            let digest = content.sha512();
+            tree.aged(age.ago()).file(layout::blob_data(&digest), content.bytes);
+            tree.layer_link(NAMES[repository], &digest);
+        }
+        Step::DeleteManifest { repository, image, age } => {
+            let digest = pool.images[image].digest();
+            if tree.bytes(&layout::revision_link(NAMES[repository], digest)).is_some() {
+                tree.aged(age.ago()).delete_manifest(NAMES[repository], digest);
+            }
+        }
+        Step::DeleteTag { repository, tag, age } => {
+            if tree.bytes(&layout::tag_current(NAMES[repository], TAGS[tag])).is_some() {
+                tree.aged(age.ago()).delete_tag(NAMES[repository], TAGS[tag]);
+            }
+        }
+        Step::Upload { repository, age } => {
+            tree.aged(age.ago()).upload(NAMES[repository], "1d7c9c8c-6e0c-4f9a-a3f2-0f5d3c9c2b11", b"begun");
+        }
+        Step::RemoveLink { link, age } => {
+            if let Some(path) = choose(tree, link, is_link) {
+                tree.aged(age.ago()).remove_leaving_folder(&path);
+            }
+        }
+        Step::RemoveBlob { blob, folder_stays, age } => match choose(tree, blob, is_blob) {
+            Some(path) if folder_stays => {
+                tree.aged(age.ago()).remove_leaving_folder(&path);
+            }
+            Some(path) => {
+                tree.remove(&path);
+            }
+            None => {}
+        },
+        Step::DamageLink { link, how } => {
+            if let Some(path) = choose(tree, link, is_link) {
+                damage_link(tree, &path, how, &pool.layers[0]);
+            }
+        }
+        Step::DamageBlob { blob, how } => {
+            if let Some(path) = choose(tree, blob, is_blob) {
+                damage_blob(tree, &path, how);
+            }
+        }
+        Step::Touch { file, time } => {
+            if let Some(path) = choose(tree, file, |path| is_link(path) || is_blob(path)) {
+                let modified = match time {
+                    Time::Of(age) => tree.now() - age.ago(),
+                    Time::Future => tree.now() + days(1),
+                };
+                tree.touch_at(&path, modified);
+            }
+        }
+        Step::StrayFile { beside, levels } => {
+            if let Some(path) = choose(tree, beside, |path| is_link(path) || is_blob(path)) {
+                let folder = (0..levels).fold(layout::parent(&path), |folder, _| layout::parent(folder));
+                tree.aged(days(30)).file(format!("{folder}/.stray"), "sha256:");
+            }
+        }
+        Step::EmptyFolder { repository, image, which, age } => {
+            let digest = pool.images[image].digest();
+            let leaf = match which {
+                0 => layout::layer_link(NAMES[repository], digest),
+                1 => layout::revision_link(NAMES[repository], digest),
+                2 => layout::tag_history(NAMES[repository], TAGS[0], digest),
+                _ => layout::blob_data(digest),
+            };
+            if tree.bytes(&leaf).is_none() {
+                tree.aged(age.ago()).folder(layout::parent(&leaf));
+            }
+        }
+    }
+}
+
+fn tag_it(tree: &mut Tree, repository: usize, tag: Option<usize>, image: &Image) {
+    if let Some(tag) = tag {
+        tree.tag(NAMES[repository], TAGS[tag], image.digest());
+    }
+}
+
+fn damage_link(tree: &mut Tree, path: &str, how: LinkDamage, other: &Content) {
+    let modified = tree.entries()[path].modified;
+    let text = tree.bytes(path).unwrap_or_default().to_vec();
+    match how {
+        LinkDamage::Empty => tree.file(path, ""),
+        LinkDamage::Garbled => tree.file(path, &text[..text.len() / 2]),
+        LinkDamage::NewLine => tree.file(path, [&text[..], b"\n"].concat()),
+        LinkDamage::OtherDigest => tree.file(path, other.digest.as_bytes()),
+        LinkDamage::Folder => tree.remove(path).folder(path),
+    };
+    tree.touch_at(path, modified);
+}
+
+fn damage_blob(tree: &mut Tree, path: &str, how: BlobDamage) {
+    let modified = tree.entries()[path].modified;
+    let mut bytes = tree.bytes(path).unwrap_or_default().to_vec();
+    match how {
+        BlobDamage::Empty => bytes.clear(),
+        BlobDamage::Truncated => bytes.truncate(bytes.len() / 2),
+        BlobDamage::Flipped => bytes.iter_mut().take(1).for_each(|byte| *byte ^= 1),
+        BlobDamage::Appended => bytes.push(b' '),
+    }
+    tree.file(path, bytes).touch_at(path, modified);
+}
+
+fn choose(tree: &Tree, index: Index, wanted: impl Fn(&str) -> bool) -> Option<String> {
+    let paths: Vec<&str> = tree.files().map(|(path, _, _)| path).filter(|path| wanted(path)).collect();
+    (!paths.is_empty()).then(|| (*index.get(&paths)).to_owned())
+}
+
+fn is_link(path: &str) -> bool {
+    path.ends_with("/link")
+}
+
+fn is_blob(path: &str) -> bool {
+    path.starts_with(&format!("{}/blobs/", layout::BASE)) && path.ends_with("/data")
+}
+
+/// The same store, each repository under its other name.
+fn renamed(tree: &Tree) -> Tree {
+    let mut other = Tree::new_at(tree.now());
+    for (path, entry) in tree.entries() {
+        let path = with_name(path, &NAMES, &OTHER_NAMES);
+        match &entry.kind {
+            Kind::File(bytes) => other.file(path.clone(), bytes.clone()),
+            Kind::Folder => other.folder(path.clone()),
+            Kind::Symlink(target) => other.symlink(path.clone(), target),
+        };
+        other.touch_at(&path, entry.modified);
+    }
+    other
+}
+
+fn with_name(path: &str, from: &[&str], to: &[&str]) -> String {
+    let start = format!("{}/repositories/", layout::BASE);
+    let Some(inside) = path.strip_prefix(&start) else { return path.to_owned() };
+    let fits = |name: &str| inside.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let longest = from.iter().zip(to).filter(|(name, _)| fits(name)).max_by_key(|(name, _)| name.len());
+    longest.map_or_else(|| path.to_owned(), |(name, other)| format!("{start}{other}{}", &inside[name.len()..]))
+}
+
+/// A run as the policy says. A store without a root is collected here like any other.
+fn collect(root: &Path, policy: Policy) -> Regsweep {
+    let run = Regsweep::gc(root).arg("--allow-empty").arg("--min-age").arg(format!("{}s", policy.min_age.as_secs()));
+    if policy.delete_untagged { run.delete_untagged() } else { run }
+}
+
+/// Findings are of no interest here, only that the run came to its end.
+#[track_caller]
+fn done(run: Regsweep) -> Outcome {
+    let outcome = run.run();
+    assert!(matches!(outcome.code, Some(0 | 1)), "{}: {:?}\n{}{}", outcome.line, outcome.code, outcome.stdout, outcome.stderr);
+    outcome
+}
+
+/// Files below a folder: path and bytes.
+fn files_on_disk(root: &Path) -> Files {
+    let entries = WalkDir::new(root).into_iter().map(|entry| entry.expect("the test may read all of its own folder"));
+    let files = entries.filter(|entry| entry.file_type().is_file());
+    files
+        .map(|entry| {
+            let path = entry.path().strip_prefix(root).expect("entries are below the folder").to_string_lossy().into_owned();
+            (path, fs::read(entry.path()).expect("a file can be read"))
+        })
+        .collect()
+}
+
+type Files = BTreeMap<String, Vec<u8>>;
+
+/// What a registry serves of something to a client that pulls it: repository and digest, as manifest or as blob.
+type Served = BTreeSet<(String, String, &'static str)>;
+
+/// Follows a manifest as a client does, with nothing but what the registry would serve. What is missing is left out.
+fn pull_manifest(files: &Files, repository: &str, digest: &str, served: &mut Served) {
+    let Some(bytes) = serve(files, &layout::revision_link(repository, digest)) else { return };
+    if !served.insert((repository.to_owned(), digest.to_owned(), "manifest")) {
+        return;
+    }
+    let json: Value = serde_json::from_slice(bytes).unwrap_or_default();
+    let mut named = BTreeSet::new();
+    named_by(&json, &mut named);
+    for digest in named {
+        pull_manifest(files, repository, &digest, served);
+        pull_blob(files, repository, &digest, served);
+    }
+}
+
+fn pull_blob(files: &Files, repository: &str, digest: &str, served: &mut Served) {
+    if serve(files, &layout::layer_link(repository, digest)).is_some() {
+        served.insert((repository.to_owned(), digest.to_owned(), "blob"));
+    }
+}
+
+/// What the registry finds by a link: the blob that the link names, wherever the link is.
+fn serve<'a>(files: &'a Files, link: &str) -> Option<&'a [u8]> {
+    let digest = std::str::from_utf8(files.get(link)?).ok().filter(|text| is_digest(text))?;
+    files.get(&layout::blob_data(digest)).map(Vec::as_slice)
+}
+
+fn named_by(json: &Value, named: &mut BTreeSet<String>) {
+    match json {
+        Value::Array(items) => items.iter().for_each(|item| named_by(item, named)),
+        Value::Object(fields) => {
+            for (key, value) in fields.iter().filter(|(key, _)| !["subject", "annotations"].contains(&key.as_str())) {
+                let text = value.as_str().filter(|text| ["digest", "blobSum"].contains(&key.as_str()) && is_digest(text));
+                named.extend(text.map(str::to_owned));
+                named_by(value, named);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// All that can be pulled of what a policy has to keep: tags, revisions, young links, and what refers to such.
+fn kept_pulls(tree: &Tree, files: &Files, policy: Policy) -> Served {
+    let mut served = Served::new();
+    let start = format!("{}/repositories/", layout::BASE);
+    let mut revisions = Vec::new();
+    for (path, bytes, modified) in tree.files() {
+        let Some((repository, rest)) = path.strip_prefix(&start).and_then(|path| path.split_once("/_")) else { continue };
+        let young = tree.now().duration_since(modified).map_or(true, |age| age < policy.min_age);
+        let parts: Vec<&str> = rest.split('/').collect();
+        match parts[..] {
+            ["manifests", "tags", _, "current", "link"] => {
+                let digest = std::str::from_utf8(bytes).ok().filter(|text| is_digest(text));
+                digest.into_iter().for_each(|digest| pull_manifest(files, repository, digest, &mut served));
+            }
+            ["manifests", "revisions", algorithm, hex, "link"] => {
+                let digest = format!("{algorithm}:{hex}");
+                if young || !policy.delete_untagged {
+                    pull_manifest(files, repository, &digest, &mut served);
+                }
+                revisions.push((repository, digest));
+            }
+            ["layers", algorithm, hex, "link"] if young => {
+                pull_blob(files, repository, &format!("{algorithm}:{hex}"), &mut served);
+            }
+            _ => {}
+        }
+    }
+    loop {
+        let before = served.len();
+        for (repository, digest) in &revisions {
+            let bytes = serve(files, &layout::revision_link(repository, digest)).unwrap_or_default();
+            let json: Value = serde_json::from_slice(bytes).unwrap_or_default();
+            let subject = json["subject"]["digest"].as_str().unwrap_or_default().to_owned();
+            if served.contains(&((*repository).to_owned(), subject, "manifest")) {
+                pull_manifest(files, repository, digest, &mut served);
+            }
+        }
+        if served.len() == before {
+            return served;
+        }
+    }
+}
+
+/// What has to be gone after a plan was carried out: its targets, and the folder of each if nothing else was in it.
+fn gone_with(plan: &[Row], before: &Snapshot) -> BTreeSet<String> {
+    let mut gone: BTreeSet<String> = plan.iter().map(|row| row.path.clone()).collect();
+    for row in plan.iter().filter(|row| row.kind != "empty-folder") {
+        let folder = layout::parent(&row.path);
+        let inside = format!("{folder}/");
+        if before.keys().filter(|path| path.starts_with(&inside)).all(|path| gone.contains(path)) {
+            gone.insert(folder.to_owned());
+        }
+    }
+    gone
+}
+
+/// As many cases as fit into a test run, or as many as `PROPTEST_CASES` says. Failures are kept as tests, not as files.
+fn config() -> ProptestConfig {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    ProptestConfig { cases: cases.unwrap_or(100), failure_persistence: None, ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn plan_is_what_the_reference_finds(steps in steps(), policy in policy()) {
+        let tree = store(&steps);
+        let root = tree.on_disk();
+        let plan = done(collect(root.path(), policy).dry()).rows();
+        let planned: BTreeSet<_> = plan.iter().map(|row| (&*row.kind, row.path.clone(), &*row.reason)).collect();
+        let expected = what_goes(&tree, policy);
+        let wrongly: Vec<_> = planned.difference(&expected).collect();
+        let missing: Vec<_> = expected.difference(&planned).collect();
+        prop_assert!(wrongly.is_empty() && missing.is_empty(), "only planned: {wrongly:#?}\nonly expected: {missing:#?}\n{}", story(&tree));
+        prop_assert_eq!(planned.len(), plan.len(), "a target is planned twice");
+    }
+
+    #[test]
+    fn plan_does_not_depend_on_threads(steps in steps(), policy in policy()) {
+        let root = store(&steps).on_disk();
+        let plan = |jobs| done(collect(root.path(), policy).dry().args(["--jobs", jobs])).plan;
+        prop_assert_eq!(plan("1"), plan("16"));
+    }
+
+    #[test]
+    fn plan_does_not_depend_on_names(steps in steps(), policy in policy()) {
+        let tree = store(&steps);
+        let plan = |tree: &Tree, names: &[&str]| -> BTreeSet<_> {
+            let root = tree.on_disk();
+            let rows = done(collect(root.path(), policy).dry()).rows();
+            rows.into_iter().map(|row| (row.kind, row.tag, row.digest, with_name(&row.path, names, &NAMES), row.bytes, row.reason)).collect()
+        };
+        prop_assert_eq!(plan(&tree, &NAMES), plan(&renamed(&tree), &OTHER_NAMES));
+    }
+
+    #[test]
+    fn plan_has_names_before_contents(steps in steps(), policy in policy()) {
+        let tree = store(&steps);
+        let root = tree.on_disk();
+        let plan = done(collect(root.path(), policy).dry()).rows();
+        let rank = |row: &Row| ["tag-history", "revision", "layer-link", "blob", "empty-folder"].iter().position(|kind| *kind == row.kind);
+        prop_assert!(plan.iter().all(|row| rank(row).is_some()));
+        prop_assert!(plan.is_sorted_by_key(rank), "kinds are out of order: {plan:#?}");
+        // A manifest goes before what it names: as a revision of the same repository, and as a blob.
+        for (at, row) in plan.iter().enumerate().filter(|(_, row)| ["revision", "blob"].contains(&&*row.kind)) {
+            let digest = row.digest.as_deref().expect("revisions and blobs have digests");
+            let bytes = tree.bytes(&layout::blob_data(digest)).unwrap_or_default();
+            let mut named = BTreeSet::new();
+            // Bytes that do not match name nothing that anybody could know.
+            let sound = sha256(bytes) == digest;
+            named_by(&serde_json::from_slice(if sound { bytes } else { b"" }).unwrap_or_default(), &mut named);
+            for earlier in plan[..at].iter().filter(|earlier| earlier.kind == row.kind && earlier.repository == row.repository) {
+                let is_named = earlier.digest.as_ref().is_some_and(|digest| named.contains(digest));
+                prop_assert!(!is_named, "{} goes before {digest}, which names it", earlier.path);
+            }
+        }
+    }
+
+    #[test]
+    fn run_keeps_all_that_could_be_pulled(steps in steps(), policy in policy()) {
+        let tree = store(&steps);
+        let root = tree.on_disk();
+        let before = kept_pulls(&tree, &files_on_disk(root.path()), policy);
+        done(collect(root.path(), policy));
+        let after = kept_pulls(&tree, &files_on_disk(root.path()), policy);
+        let lost: Vec<_> = before.difference(&after).collect();
+        prop_assert!(lost.is_empty(), "lost: {lost:#?}\n{}", story(&tree));
+    }
+
+    #[test]
+    fn dry_run_plans_what_the_run_removes(steps in steps(), policy in policy()) {
+        let root = store(&steps).on_disk();
+        // Our own lock is beside the storage, not in it.
+        let storage = || -> Snapshot { snapshot(&root.path().join("docker")).into_iter().map(|(path, seen)| (format!("docker/{path}"), seen)).collect() };
+        let before = storage();
+        let dry = done(collect(root.path(), policy).dry());
+        prop_assert_eq!(&before, &storage(), "a dry run touched the storage");
+        let real = done(collect(root.path(), policy));
+        prop_assert_eq!(&dry.plan, &real.plan);
+        let after = storage();
+        prop_assert_eq!(snapshot::gone(&before, &after), gone_with(&real.rows(), &before));
+        let changed: Vec<_> = after.iter().filter(|(path, seen)| match before.get(*path) {
+            // Removing something changes the time of the folder that it was in.
+            Some(earlier) if matches!(seen.kind, SeenKind::Folder) => earlier.kind != seen.kind,
+            earlier => earlier != Some(*seen),
+        }).collect();
+        prop_assert!(changed.is_empty(), "changed: {changed:#?}");
+    }
+
+    #[test]
+    fn second_run_removes_nothing(steps in steps(), policy in policy()) {
+        let tree = store(&steps);
+        let root = tree.on_disk();
+        done(collect(root.path(), policy));
+        let again = done(collect(root.path(), policy));
+        prop_assert_eq!(again.paths(), Vec::<String>::new(), "{}", story(&tree));
+    }
+}
+
+/// A store in lines, to read in a failure: path, age in minutes, and what is in it.
+fn story(tree: &Tree) -> String {
+    let mut lines = String::new();
+    for (path, entry) in tree.entries() {
+        let age =
+            tree.now().duration_since(entry.modified).map_or(-1, |age| i64::try_from(age.as_secs() / 60).unwrap_or(i64::MAX));
+        let what = match &entry.kind {
+            Kind::File(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+            Kind::Folder => "(folder)".to_owned(),
+            Kind::Symlink(target) => format!("-> {target}"),
+        };
+        lines += &format!("{path} [{age}m] {what}\n");
+    }
+    lines
+}
