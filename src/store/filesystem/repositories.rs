@@ -28,7 +28,7 @@ pub(super) fn find(base: &Path) -> Result<Listing<RepositoryEntry>, Error> {
                     strays.push(Stray { path: in_store(&path), kind: StrayKind::Symlink });
                     continue;
                 }
-                let source: io::Error = error.into();
+                let source = error.into_io_error().expect("what is no loop is an I/O error");
                 let unresolved = path.is_symlink()
                     && matches!(source.raw_os_error().map(Errno::from_raw_os_error), Some(Errno::NOENT | Errno::LOOP));
                 return Err(match unresolved {
