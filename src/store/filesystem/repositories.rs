@@ -1,6 +1,5 @@
 //! Finding the repositories: the one part of the tree whose depth is not known.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
