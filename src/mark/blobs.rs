@@ -1,10 +1,11 @@
 //! The blobs that nothing reaches: how old they are, and what becomes of them.
 
 use foldhash::HashMap;
+use rayon::prelude::*;
 
 use super::inventory::{BlobId, Colour, Inventory};
-use super::links::{Condemned, Reason};
-use super::{Context, Marks};
+use super::links::{self, Condemned, Reason};
+use super::{Context, Marks, Reading};
 use crate::error::Error;
 use crate::finding::{Code, Finding};
 use crate::layout::{self, LinkFolder, Shard, Target};
@@ -71,7 +72,7 @@ impl std::ops::AddAssign for BlobMarks {
 ///
 /// When a blob cannot be looked at.
 pub fn unreached_blobs(context: &Context<'_>, repositories: &[Marks]) -> Result<BlobMarks, Error> {
-    let manifests = dropped_manifests(context.inventory, repositories);
+    let manifests = dropped_manifests(context, repositories)?;
     let parts = context.inventory.map_shards(|shard, blobs| {
         let mut marks = BlobMarks::default();
         let mut unknown = Vec::new();
@@ -97,18 +98,25 @@ pub fn unreached_blobs(context: &Context<'_>, repositories: &[Marks]) -> Result<
 
 const KEPT: Colour = Colour::LIVE.and(Colour::YOUNG);
 
-/// The manifests of revisions that go, with their depths.
-fn dropped_manifests(inventory: &Inventory, repositories: &[Marks]) -> HashMap<BlobId, u32> {
-    let mut manifests = HashMap::default();
+/// The manifests of revisions that go, with their depths among all of them: an index may have gone from one repository and its
+/// children from another.
+fn dropped_manifests(context: &Context<'_>, repositories: &[Marks]) -> Result<HashMap<BlobId, u32>, Error> {
+    let mut dropped: Vec<BlobId> = Vec::new();
     for condemned in repositories.iter().flat_map(|marks| &marks.condemned) {
-        if let Target::Link(LinkFolder::Revisions(_), digest) = &condemned.target
-            && let Some(blob) = inventory.find(digest)
-        {
-            let depth = manifests.entry(blob).or_insert(0);
-            *depth = condemned.depth.max(*depth);
+        if let Target::Link(LinkFolder::Revisions(_), digest) = &condemned.target {
+            dropped.extend(context.inventory.find(digest));
         }
     }
-    manifests
+    dropped.sort_unstable();
+    dropped.dedup();
+    let readings: Vec<Reading> = dropped
+        .par_iter()
+        .with_min_len(64)
+        .map(|blob| context.manifests.read(&context.inventory.digest(*blob)))
+        .collect::<Result<_, _>>()?;
+    let blobs: Vec<Option<BlobId>> = dropped.iter().copied().map(Some).collect();
+    let depths = links::depths(&blobs, |place| readings[place].clone());
+    Ok(dropped.into_iter().zip(depths).collect())
 }
 
 impl BlobMarks {

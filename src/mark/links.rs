@@ -120,7 +120,7 @@ pub(super) fn unreached(
     let mut unreached = Unreached::default();
     unreached.layers(survey, context, reach)?;
     unreached.revisions(survey, context, untagged, readings)?;
-    unreached.history(survey, context, untagged)?;
+    unreached.history(survey, context, reach, untagged)?;
     Ok(unreached)
 }
 
@@ -175,7 +175,7 @@ impl Unreached {
         readings: &[Reading],
     ) -> Result<(), Error> {
         let folder = LinkFolder::Revisions(survey.name.clone());
-        for (candidate, depth) in untagged.iter().zip(depths(survey, context, untagged, readings)) {
+        for (candidate, depth) in untagged.iter().zip(revision_depths(survey, context, untagged, readings)) {
             self.condemn(Target::Link(folder.clone(), candidate.digest), candidate.stat, Reason::Untagged, depth);
         }
         for revision in survey.revisions.iter().filter(|revision| revision.link == LinkContent::Absent) {
@@ -184,7 +184,13 @@ impl Unreached {
         Ok(())
     }
 
-    fn history(&mut self, survey: &Survey, context: &Context<'_>, untagged: &[Candidate]) -> Result<(), Error> {
+    fn history(
+        &mut self,
+        survey: &Survey,
+        context: &Context<'_>,
+        reach: &mut Reach<'_>,
+        untagged: &[Candidate],
+    ) -> Result<(), Error> {
         let named_now: HashSet<LinkContent> = survey.tags.iter().map(|tag| tag.current).collect();
         for tag in &survey.tags {
             let folder = LinkFolder::History(survey.name.clone(), tag.name.clone());
@@ -204,7 +210,8 @@ impl Unreached {
             let digests: Vec<Digest> = stale.iter().map(|(digest, _)| *digest).collect();
             for ((digest, reason), leaf) in stale.into_iter().zip(stat_links(context, &folder, &digests)?) {
                 match leaf {
-                    Leaf::File(stat) if context.policy.is_young(stat.modified) => {}
+                    // A blob goes only if every link to it is old.
+                    Leaf::File(stat) if context.policy.is_young(stat.modified) => reach.mark_alone(&digest, Colour::YOUNG),
                     Leaf::File(stat) => self.condemn(Target::Link(folder.clone(), digest), stat, reason, 0),
                     Leaf::Absent => self.empty_folder(context, Target::EmptyLinkFolder(folder.clone(), digest))?,
                     Leaf::Irregular => self.faulty(survey, &folder, &digest, Code::IrregularLink),
@@ -235,35 +242,34 @@ impl Unreached {
     }
 }
 
-/// For each revision that goes, the length of the longest way down to it from another that goes.
-fn depths(survey: &Survey, context: &Context<'_>, untagged: &[Candidate], readings: &[Reading]) -> Vec<u32> {
-    let places: HashMap<BlobId, usize> = untagged
-        .iter()
-        .enumerate()
-        .filter_map(|(place, candidate)| Some((context.inventory.find(&candidate.digest)?, place)))
+/// For each of a repository's revisions that go, its depth below the others.
+fn revision_depths(survey: &Survey, context: &Context<'_>, untagged: &[Candidate], readings: &[Reading]) -> Vec<u32> {
+    let blobs: Vec<Option<BlobId>> = untagged.iter().map(|candidate| context.inventory.find(&candidate.digest)).collect();
+    depths(&blobs, |place| readings[survey.revision(&untagged[place].digest).expect("candidates are revisions")].clone())
+}
+
+/// For each of some manifests, the length of the longest way down to it from another of them.
+pub(super) fn depths(manifests: &[Option<BlobId>], reading: impl Fn(usize) -> Reading) -> Vec<u32> {
+    let places: HashMap<BlobId, usize> =
+        manifests.iter().enumerate().filter_map(|(place, blob)| Some(((*blob)?, place))).collect();
+    let children: Vec<Vec<usize>> = (0..manifests.len())
+        .map(|place| {
+            let Reading::Read(edges) = reading(place) else { return Vec::new() };
+            let mut children: Vec<usize> = edges.stored.iter().filter_map(|edge| places.get(&edge.blob).copied()).collect();
+            children.sort_unstable();
+            children.dedup();
+            children
+        })
         .collect();
-    let children = |place: usize| {
-        let reading = &readings[survey.revision(&untagged[place].digest).expect("candidates are revisions")];
-        let edges = match reading {
-            Reading::Read(edges) => &*edges.stored,
-            _ => &[],
-        };
-        let mut children: Vec<usize> = edges.iter().filter_map(|edge| places.get(&edge.blob).copied()).collect();
-        children.sort_unstable();
-        children.dedup();
-        children
-    };
-    let mut parents = vec![0_u32; untagged.len()];
-    for place in 0..untagged.len() {
-        for child in children(place) {
-            parents[child] += 1;
-        }
+    let mut parents = vec![0_u32; manifests.len()];
+    for &child in children.iter().flatten() {
+        parents[child] += 1;
     }
     // Digests cannot form a circle, so everything is taken off the queue once.
-    let mut depths = vec![0; untagged.len()];
-    let mut queue: Vec<usize> = (0..untagged.len()).filter(|&place| parents[place] == 0).collect();
+    let mut depths = vec![0; manifests.len()];
+    let mut queue: Vec<usize> = (0..manifests.len()).filter(|&place| parents[place] == 0).collect();
     while let Some(place) = queue.pop() {
-        for child in children(place) {
+        for &child in &children[place] {
             depths[child] = depths[child].max(depths[place] + 1);
             parents[child] -= 1;
             if parents[child] == 0 {

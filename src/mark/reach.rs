@@ -148,6 +148,8 @@ impl<'a> Reach<'a> {
                     self.mark_alone(&digest, colour);
                     self.descended.insert(digest);
                     self.absent.insert(digest);
+                    // What refers to a platform that was never copied is kept with the index that names it.
+                    self.queue_referrers(&digest, &mut queue);
                     self.note_absent(&digest, &role);
                     continue;
                 }
@@ -157,12 +159,16 @@ impl<'a> Reach<'a> {
             if let Role::TagTarget(tag) = &role {
                 self.note_lost_revision(&digest, tag);
             }
-            for &referrer in self.referrers.get(&digest).into_iter().flatten() {
-                queue.push((self.survey.revisions[referrer].digest, Role::Revision));
-            }
+            self.queue_referrers(&digest, &mut queue);
             self.follow(edges, colour, &mut queue)?;
         }
         Ok(())
+    }
+
+    fn queue_referrers(&self, subject: &Digest, queue: &mut Vec<(Digest, Role)>) {
+        for &referrer in self.referrers.get(subject).into_iter().flatten() {
+            queue.push((self.survey.revisions[referrer].digest, Role::Revision));
+        }
     }
 
     /// Marks what a manifest names, and queues what is to be read in its turn.

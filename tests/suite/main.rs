@@ -9,6 +9,7 @@ mod command_line;
 mod configuration;
 mod differential;
 mod end_to_end;
+mod fixtures;
 mod hazards;
 mod hostile;
 mod properties;

@@ -25,7 +25,7 @@ const UNREADABLE_UNTAGGED_REVISION_HOLDS: bool = false;
 /// What an index lists with a media type that is no manifest's, and that does not match its digest, holds.
 const UNREADABLE_LISTED_HOLDS: bool = false;
 /// A referrer stays for a subject that a kept index names and that is not stored.
-const ABSENT_SUBJECT_KEEPS_REFERRER: bool = false;
+const ABSENT_SUBJECT_KEEPS_REFERRER: bool = true;
 /// The folder of a missing link or blob stays while the link or blob is wanted.
 const WANTED_FOLDERS_STAY: bool = true;
 /// What a held repository keeps is also named by folders of layer links and of history that have no link in them.
