@@ -419,7 +419,7 @@ fn a_signal_ends_the_sweep_after_the_current_target() {
         while !first_gone() {
             assert!(begun.elapsed() < Duration::from_secs(60), "the sweep never began");
         }
-        rustix::process::kill_process(pid, signal).expect("it still runs");
+        rustix::process::kill_process(pid, signal).expect("it is not waited for yet");
         let interrupted = running.wait().expect_code(130);
         let report = document(&interrupted);
         assert_eq!((report.outcome.as_str(), report.exit_code), ("interrupted", 130));
