@@ -1,5 +1,7 @@
 //! How much memory a run takes on a store that is larger than any disk here: shards made up as they are listed.
 
+use std::path::{Path, PathBuf};
+
 use regsweep::error::Error;
 use regsweep::layout::{LinkFolder, Shard, Target};
 use regsweep::mark::{Colour, Inventory};
@@ -63,6 +65,10 @@ impl Store for Imagined {
 
     fn manifest(&self, _: &Digest) -> Result<ManifestContent, Error> {
         Ok(ManifestContent::Absent)
+    }
+
+    fn symlink_target(&self, _: &Path) -> Result<Option<PathBuf>, Error> {
+        Ok(None)
     }
 
     fn empty_folder(&self, _: &Target) -> Result<Option<Stat>, Error> {

@@ -20,7 +20,7 @@ use crate::policy::RootPolicy;
 use crate::progress::{Phase, Progress};
 use crate::report::{Figures, Report, json};
 use crate::store::lock::StoreLock;
-use crate::store::{DryRun, FilesystemStore, Store, Vacuum};
+use crate::store::{DryRun, FilesystemStore, RepositoryEntry, Store, Vacuum};
 use crate::survey;
 use crate::sweep::sweep;
 
@@ -119,6 +119,7 @@ fn survey_and_plan(
             Ok(marks)
         })
         .collect::<Result<_, Error>>()?;
+    hold_shared(&context, &repositories.entries, &mut marks)?;
     empty_store(settings, &inventory, &marks)?;
 
     progress.begin(Phase::Checking, None);
@@ -134,6 +135,26 @@ fn survey_and_plan(
     let figures = figures(settings, &inventory, &marks, &blobs, &plan);
     too_much(settings, &figures)?;
     Ok(Collected { plan, figures, findings })
+}
+
+/// Holds the repositories that a symbolic link inside another one leads into: what looks unused there is used from here.
+fn hold_shared(context: &Context<'_>, repositories: &[RepositoryEntry], marks: &mut [Marks]) -> Result<(), Error> {
+    let mut targets = Vec::new();
+    for link in marks.iter().flat_map(|marks| &marks.symlinks) {
+        targets.extend(context.store.symlink_target(link)?);
+    }
+    if targets.is_empty() {
+        return Ok(());
+    }
+    for (repository, marks) in repositories.iter().zip(marks) {
+        let folder = layout::repository_folder(&repository.name);
+        let is_shared = targets.iter().any(|target| target.starts_with(&folder) || folder.starts_with(target));
+        if is_shared && !marks.held {
+            let shared = RepositoryEntry { behind_symlink: true, ..repository.clone() };
+            *marks = mark::mark(&survey::survey(context.store, &shared)?, context)?;
+        }
+    }
+    Ok(())
 }
 
 fn figures(settings: &Settings, inventory: &Inventory, marks: &[Marks], blobs: &BlobMarks, plan: &SweepPlan) -> Figures {

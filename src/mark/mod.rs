@@ -10,6 +10,8 @@ mod links;
 pub mod manifests;
 mod reach;
 
+use std::path::PathBuf;
+
 use rayon::prelude::*;
 
 pub use self::inventory::{BlobId, Colour, Inventory};
@@ -48,6 +50,8 @@ pub struct Marks {
     pub condemned: Vec<Condemned>,
     /// What was found.
     pub findings: Vec<Finding>,
+    /// Symbolic links in the place of folders.
+    pub symlinks: Vec<PathBuf>,
     /// What was looked at.
     pub counts: Counts,
 }
@@ -164,7 +168,8 @@ pub fn mark(survey: &Survey, context: &Context<'_>) -> Result<Marks, Error> {
         }
     }
     findings.extend(reach.into_findings());
-    Ok(Marks { repository: survey.name.clone(), held, condemned, findings, counts })
+    let symlinks = survey.strays.iter().filter(|stray| stray.kind == StrayKind::Symlink).map(|stray| stray.path.clone());
+    Ok(Marks { repository: survey.name.clone(), held, condemned, findings, symlinks: symlinks.collect(), counts })
 }
 
 /// Reports what is not as the layout has it; says whether the repository has to be held for it.

@@ -170,6 +170,7 @@ struct FreeDisk {
 struct Registry<'a> {
     read_only: bool,
     descriptor_cache: Option<&'a str>,
+    proxy_remote: Option<&'a str>,
     warnings: &'a [String],
 }
 
@@ -244,6 +245,7 @@ pub fn render(report: &Report) -> String {
         registry: report.registry.as_ref().map(|registry| Registry {
             read_only: registry.read_only,
             descriptor_cache: registry.descriptor_cache.as_deref(),
+            proxy_remote: registry.proxy_remote.as_deref(),
             warnings: &registry.warnings,
         }),
         registry_must_restart: report.registry_must_restart(),

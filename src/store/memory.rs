@@ -202,6 +202,10 @@ impl Store for MemoryStore {
         })
     }
 
+    fn symlink_target(&self, _: &Path) -> Result<Option<PathBuf>, Error> {
+        Ok(None)
+    }
+
     fn empty_folder(&self, folder: &Target) -> Result<Option<Stat>, Error> {
         let path = folder.path();
         let modified = match self.tree().get(&path) {

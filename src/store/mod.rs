@@ -4,7 +4,7 @@
 //! the filesystem reads the names of digest folders and never enters them to look. What every implementation must do is
 //! written as tests in `conformance.rs`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::error::Error;
@@ -217,6 +217,13 @@ pub trait Store: Sync {
     ///
     /// When it is there and cannot be read.
     fn manifest(&self, digest: &Digest) -> Result<ManifestContent, Error>;
+
+    /// Where a symbolic link leads, relative to the root; nothing if that is outside the store.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be followed.
+    fn symlink_target(&self, link: &Path) -> Result<Option<PathBuf>, Error>;
 
     /// Looks at a folder that a removed file left behind: its age if it is an empty folder, nothing otherwise.
     ///

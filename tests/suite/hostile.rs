@@ -381,6 +381,10 @@ fn what_cannot_be_read_stops_the_run() {
     }
     for place in [
         repository("abused"),
+        format!("{}/_layers", repository("abused")),
+        layout::tags("abused"),
+        layout::tag("abused", "v1"),
+        layout::parent(&layout::blob_folder(&layer(21).digest)).to_owned(),
         layout::parent(&revision_link("abused", abused().digest())).to_owned(),
         revision_link("abused", abused().digest()),
         tag_current("abused", "v1"),

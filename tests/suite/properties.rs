@@ -392,6 +392,14 @@ fn is_link(path: &str) -> bool {
     path.ends_with("/link")
 }
 
+/// The digest that the registry would follow a link to. One at odds with its folder leads nowhere: what comes by it is
+/// not what was asked for. One by another algorithm is an alias.
+fn leads_to<'a>(link: &str, bytes: &'a [u8]) -> Option<&'a str> {
+    let digest = std::str::from_utf8(bytes).ok().filter(|text| is_digest(text))?;
+    let agrees = || link.ends_with(&format!("/{}/link", digest.replace(':', "/")));
+    (link.ends_with("/current/link") || link.contains("/_layers/sha512/") || agrees()).then_some(digest)
+}
+
 fn is_blob(path: &str) -> bool {
     path.starts_with(&format!("{}/blobs/", layout::BASE)) && path.ends_with("/data")
 }
@@ -452,7 +460,9 @@ type Served = BTreeSet<(String, String, &'static str)>;
 
 /// Follows a manifest as a client does, with nothing but what the registry would serve. What is missing is left out.
 fn pull_manifest(files: &Files, repository: &str, digest: &str, served: &mut Served) {
-    let Some(bytes) = serve(files, &layout::revision_link(repository, digest)) else { return };
+    let Some(bytes) = serve(files, &layout::revision_link(repository, digest)).filter(|bytes| is_it(bytes, digest)) else {
+        return;
+    };
     if !served.insert((repository.to_owned(), digest.to_owned(), "manifest")) {
         return;
     }
@@ -466,11 +476,15 @@ fn pull_manifest(files: &Files, repository: &str, digest: &str, served: &mut Ser
 }
 
 fn pull_blob(files: &Files, repository: &str, digest: &str, served: &mut Served) {
-    // Served under a name that is not its own it is thrown away by every client: the link disagrees, and that was no pull before either.
-    let is_it = |bytes: &[u8]| sha256(bytes) == digest || sha512(bytes) == digest;
-    if serve(files, &layout::layer_link(repository, digest)).is_some_and(is_it) {
+    if serve(files, &layout::layer_link(repository, digest)).is_some_and(|bytes| is_it(bytes, digest)) {
         served.insert((repository.to_owned(), digest.to_owned(), "blob"));
     }
+}
+
+/// Whether bytes are what a digest names. Others, from a corrupt blob or by a link that disagrees with its folder, are
+/// thrown away by every client: that was no pull before the run either.
+fn is_it(bytes: &[u8], digest: &str) -> bool {
+    sha256(bytes) == digest || sha512(bytes) == digest
 }
 
 /// What the registry finds by a link: the blob that the link names, wherever the link is.
@@ -597,6 +611,15 @@ proptest! {
         let rank = |row: &Row| ["tag-history", "revision", "layer-link", "blob", "empty-folder"].iter().position(|kind| *kind == row.kind);
         prop_assert!(plan.iter().all(|row| rank(row).is_some()));
         prop_assert!(plan.is_sorted_by_key(rank), "kinds are out of order: {plan:#?}");
+        // Wherever a run ends, no link that is still there leads to a blob that is gone.
+        let goes_at: BTreeMap<&str, usize> = plan.iter().enumerate().map(|(at, row)| (&*row.path, at)).collect();
+        for (link, bytes, _) in tree.files().filter(|(path, _, _)| is_link(path)) {
+            let Some(digest) = leads_to(link, bytes) else { continue };
+            let blob_goes_at = goes_at.get(&*layout::blob_data(digest));
+            let link_goes_at = goes_at.get(link);
+            let in_order = blob_goes_at.is_none_or(|blob| link_goes_at.is_some_and(|link| link < blob));
+            prop_assert!(in_order, "{link} goes at {link_goes_at:?}, what it leads to at {blob_goes_at:?}\n{}", story(&tree));
+        }
         // A manifest goes before what it names: as a revision of the same repository, and as a blob.
         // A blob that no repository links as a revision any more is not served as a manifest, and nobody reads it to find out.
         let revisions: BTreeSet<_> = plan.iter().filter(|row| row.kind == "revision").map(|row| row.digest.clone()).collect();

@@ -328,6 +328,16 @@ impl Store for FilesystemStore {
             .context("read", self.root.join(layout::blob_data(digest)))
     }
 
+    fn symlink_target(&self, link: &Path) -> Result<Option<PathBuf>, Error> {
+        let Some((base, relative)) = self.locate(link) else {
+            return Ok(None);
+        };
+        let target = std::fs::canonicalize(base.path.join(relative)).context("follow", self.root.join(link))?;
+        let below =
+            |base: &Option<Base>, relative: &str| Some(Path::new(relative).join(target.strip_prefix(&base.as_ref()?.path).ok()?));
+        Ok(below(&self.repositories, layout::REPOSITORIES).or_else(|| below(&self.blobs, layout::BLOBS)))
+    }
+
     fn empty_folder(&self, folder: &Target) -> Result<Option<Stat>, Error> {
         let path = folder.path();
         let Some((base, relative)) = self.locate(&path) else {

@@ -17,6 +17,7 @@ pub(super) fn find(base: &Path) -> Result<Listing<RepositoryEntry>, Error> {
     let mut strays = Vec::new();
     // What is reached through a link, and where links lead to inside the store: the same repository under another name.
     let mut linked: Vec<PathBuf> = Vec::new();
+    let mut targets: Vec<PathBuf> = Vec::new();
     let mut entries = WalkDir::new(base).min_depth(1).follow_links(true).into_iter();
     while let Some(entry) = entries.next() {
         let entry = match entry {
@@ -46,7 +47,7 @@ pub(super) fn find(base: &Path) -> Result<Listing<RepositoryEntry>, Error> {
             strays.push(Stray { path: in_store(entry.path()), kind: StrayKind::Symlink });
             let target = std::fs::canonicalize(entry.path()).context("follow", entry.path())?;
             linked.push(entry.path().to_owned());
-            linked.push(target);
+            targets.push(target);
         }
         if is_marker {
             entries.skip_current_dir();
@@ -62,7 +63,8 @@ pub(super) fn find(base: &Path) -> Result<Listing<RepositoryEntry>, Error> {
     let mut listing = Listing { entries: Vec::<RepositoryEntry>::new(), strays };
     for (path, linked_marker) in names {
         let name = RepositoryName::new(path.strip_prefix(base).expect("the walk began at the base"));
-        let behind_symlink = linked_marker || linked.iter().any(|link| path.starts_with(link));
+        let is_target = |target: &PathBuf| path.starts_with(target) || target.starts_with(&path);
+        let behind_symlink = linked_marker || linked.iter().any(|link| path.starts_with(link)) || targets.iter().any(is_target);
         match listing.entries.last_mut() {
             Some(last) if last.name == name => last.behind_symlink |= behind_symlink,
             _ => listing.entries.push(RepositoryEntry { name, behind_symlink }),

@@ -1,0 +1,222 @@
+//! Two at once: a second regsweep, and writers that nobody stopped.
+//!
+//! Method: a run writes its plan to a fifo, and the plan is more than a pipe holds. Once its first byte is there the plan is made and
+//! the lock taken; and the sweep does not begin before the last one is read.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
+use tempfile::TempDir;
+
+use super::{garbage, links};
+use crate::support::layout::{self, blob_data, layer_link, revision_link, tag_current, tag_history};
+use crate::support::run::Running;
+use crate::support::*;
+
+pub(super) fn make_fifo(path: &Path) {
+    mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a fifo");
+}
+
+/// Blobs that nothing links: their rows are more than the 64 KiB of a pipe, and more than what waits in a buffer before it.
+fn filling() -> impl Iterator<Item = Content> {
+    (1_000_000..1_000_500).map(layer)
+}
+
+/// A store in which the layer 2 has a link that nothing needs, and `untagged` no tag.
+fn store(untagged: &Image) -> Tree {
+    let tree = registry().stray_blob(&garbage()).repo("a").image("x", &[layer(1)]).tag("v1").upload_layer(&layer(2));
+    let tree = tree.pushed(untagged).repo("b").image("y", &[layer(3)]).tag("v1").upload_layer(&layer(4)).with(|tree| {
+        filling().for_each(|blob| {
+            tree.blob(&blob);
+        });
+    });
+    tree.into_tree()
+}
+
+/// A run between plan and sweep.
+struct Held {
+    running: Running,
+    fifo: File,
+    plan: Vec<u8>,
+    _folder: TempDir,
+}
+
+impl Held {
+    fn start(root: &Path, flags: &[&str]) -> Held {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("plan");
+        make_fifo(&path);
+        let fifo = rustix::fs::open(&path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).expect("a fifo can be read");
+        let command = ["garbage-collect", "--format", "json", "--root"];
+        let running = Regsweep::new().args(command).arg(root).args(flags).arg("--plan-out").arg(&path).start();
+        let mut held = Held { running, fifo: File::from(fifo), plan: Vec::new(), _folder: folder };
+        held.read(1);
+        held
+    }
+
+    /// Reads so many bytes of the plan, or all of it.
+    fn read(&mut self, bytes: usize) {
+        let begun = Instant::now();
+        let mut buffer = [0; 4096];
+        while self.plan.len() < bytes {
+            let room = buffer.len().min(bytes - self.plan.len());
+            match self.fifo.read(&mut buffer[..room]) {
+                Ok(0) if !self.plan.is_empty() => return,
+                Ok(0) => {
+                    let ended = self.running.child.try_wait().expect("a child can be asked");
+                    assert!(ended.is_none(), "it ended without a plan: {ended:?}");
+                    thread::sleep(Duration::from_millis(1));
+                }
+                Ok(read) => self.plan.extend(&buffer[..read]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(Duration::from_millis(1)),
+                Err(error) => panic!("{error}"),
+            }
+            assert!(begun.elapsed() < Duration::from_secs(60), "it is stuck");
+        }
+    }
+
+    /// Lets it sweep.
+    fn release(mut self) -> Outcome {
+        self.read(usize::MAX);
+        let mut outcome = self.running.wait();
+        outcome.plan = Some(String::from_utf8(self.plan).expect("a plan is text"));
+        outcome
+    }
+}
+
+/// What is below the registry's base, by relative path.
+fn names(root: &Path) -> BTreeSet<String> {
+    snapshot(root).into_keys().filter(|path| path.starts_with("docker")).collect()
+}
+
+#[test]
+fn h17_a_second_run_names_the_first_and_stops() {
+    let untagged = oci_image("untagged", &[layer(5)]);
+    let root = store(&untagged).on_disk();
+    let root = root.path();
+    let before = names(root);
+    let first = Held::start(root, &[]);
+    let holder = format!("process {} on ", first.running.child.id());
+    let lock = root.join(".regsweep/lock");
+    let inode = fs::metadata(&lock).expect("the lock").ino();
+    for run in [Regsweep::gc(root), Regsweep::gc(root).dry(), Regsweep::gc(root).args(["--wait-lock", "300ms"])] {
+        let refused = run.run().expect_code(2);
+        assert!(refused.stderr.contains(&holder), "{}", refused.stderr);
+        assert_eq!(refused.plan, None);
+    }
+    let waiting = Regsweep::gc(root).args(["--wait-lock", "60s"]).start();
+    thread::sleep(Duration::from_millis(300));
+    assert_eq!(names(root), before, "nothing goes while the first is held up and the second waits");
+    let first = first.release().expect_code(0);
+    let second = waiting.wait().expect_code(0);
+    assert!(first.blobs().contains(&garbage().digest));
+    assert!(second.rows().is_empty(), "the first left nothing");
+    assert_eq!(fs::metadata(&lock).expect("it stays").ino(), inode, "the lock file is never replaced");
+    Regsweep::gc(root).run().expect_code(0);
+}
+
+#[test]
+fn h17_looking_does_not_exclude_looking() {
+    let untagged = oci_image("untagged", &[layer(5)]);
+    let root = store(&untagged).on_disk();
+    // A run that was stopped leaves the lock file; without one a dry run locks nothing, and makes none.
+    Regsweep::gc(root.path()).args(["--max-reclaim", "0%"]).run().expect_code(2);
+    let first = Held::start(root.path(), &["--dry-run"]);
+    let second = Regsweep::gc(root.path()).dry().run().expect_code(0);
+    Regsweep::gc(root.path()).run().expect_code(2);
+    assert_eq!(first.release().expect_code(0).plan, second.plan);
+}
+
+#[test]
+fn h41_r15_what_is_gone_already_is_no_failure() {
+    let untagged = oci_image("untagged", &[layer(5)]);
+    let tree = store(&untagged);
+    let root = tree.on_disk();
+    let held = Held::start(root.path(), &["-m"]);
+    for path in [revision_link("a", untagged.digest()), layer_link("a", &layer(2).digest), blob_data(&layer(2).digest)] {
+        fs::remove_file(root.path().join(path)).expect("it was there");
+    }
+    fs::remove_dir_all(root.path().join(layout::blob_folder(&garbage().digest))).expect("it was there");
+    held.release().expect_code(0);
+    let whole = tree.on_disk();
+    Regsweep::gc(whole.path()).delete_untagged().run().expect_code(0);
+    assert_eq!(names(root.path()), names(whole.path()), "the same as when nobody interferes");
+}
+
+/// The registry writes a layer's link again when the layer is pushed again.
+#[test]
+fn a_link_that_was_written_again_keeps_its_repository_and_its_blob() {
+    let untagged = oci_image("untagged", &[layer(5)]);
+    let root = store(&untagged).on_disk();
+    let before = names(root.path());
+    let held = Held::start(root.path(), &[]);
+    fs::write(root.path().join(layer_link("a", &layer(2).digest)), layer(2).digest).expect("written");
+    let ran = held.release().expect_code(3);
+    assert_eq!(ran.finding_codes(), ["changed-target"]);
+    let left = snapshot::blobs_on_disk(root.path());
+    assert!(left.contains_key(&layer(2).digest));
+    assert!(!left.contains_key(&garbage().digest) && !left.contains_key(&layer(4).digest), "the rest goes");
+    let gone: BTreeSet<String> = before.difference(&names(root.path())).cloned().collect();
+    assert!(gone.iter().all(|path| !path.contains("/repositories/a/")), "{gone:?}");
+    // The next run sees what was planned then, young or not.
+    Regsweep::gc(root.path()).run().expect_code(0);
+    assert!(snapshot::blobs_on_disk(root.path()).contains_key(&layer(2).digest));
+}
+
+/// H5 the other way round: an image that nothing named is tagged after the tags were read.
+#[test]
+fn r08_r09_an_image_that_was_tagged_in_the_meantime_stays() {
+    let untagged = index(&[oci_image("child", &[layer(5)])]);
+    let root = store(&untagged).on_disk();
+    let held = Held::start(root.path(), &["-m"]);
+    let digest = untagged.digest();
+    for path in [revision_link("a", digest), tag_history("a", "v2", digest), tag_current("a", "v2")] {
+        let path = root.path().join(path);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        fs::write(path, digest).expect("written");
+    }
+    let ran = held.release().expect_code(3);
+    assert!(ran.blobs().is_superset(&untagged.reaches()), "it was to go");
+    assert_eq!(ran.finding_codes(), ["changed-target"]);
+    let left = snapshot::blobs_on_disk(root.path());
+    assert!(untagged.reaches().iter().all(|digest| left.contains_key(digest)), "all of it stays");
+    assert!(links("a", &untagged).iter().all(|link| root.path().join(link).exists()));
+    assert!(!left.contains_key(&garbage().digest) && !left.contains_key(&layer(4).digest), "the rest goes");
+}
+
+#[test]
+fn r10_what_is_pushed_after_the_blobs_were_listed_stays() {
+    let untagged = oci_image("untagged", &[layer(5)]);
+    let root = store(&untagged).on_disk();
+    let held = Held::start(root.path(), &["-m", "--min-age", "0s"]);
+    let pushed = oci_image("pushed", &[layer(1), layer(6)]);
+    let mut tree = Tree::new();
+    tree.aged(Duration::ZERO).push("c", &pushed).tag("c", "v1", pushed.digest()).remove(&blob_data(&layer(1).digest));
+    tree.write_to(root.path());
+    held.release().expect_code(0);
+    let left = snapshot::blobs_on_disk(root.path());
+    assert!(pushed.reaches().iter().all(|digest| left.contains_key(digest)));
+    assert!(!left.contains_key(&garbage().digest));
+}
+
+#[test]
+fn r11_a_blob_that_was_stored_again_stays() {
+    let untagged = oci_image("untagged", &[layer(5)]);
+    let root = store(&untagged).on_disk();
+    let held = Held::start(root.path(), &[]);
+    let again = root.path().join(blob_data(&garbage().digest));
+    fs::write(&again, garbage().bytes).expect("written");
+    let ran = held.release().expect_code(3);
+    assert_eq!(ran.finding_codes(), ["changed-target"]);
+    assert_eq!(fs::read(&again).expect("it stays"), garbage().bytes);
+    let long_ago = SystemTime::now() - days(30);
+    File::options().write(true).open(&again).and_then(|file| file.set_modified(long_ago)).expect("aged");
+    Regsweep::gc(root.path()).run().expect_code(0);
+    assert!(!again.exists());
+}
