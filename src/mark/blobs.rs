@@ -109,13 +109,10 @@ fn dropped_manifests(context: &Context<'_>, repositories: &[Marks]) -> Result<Ha
     }
     dropped.sort_unstable();
     dropped.dedup();
-    let readings: Vec<Reading> = dropped
-        .par_iter()
-        .with_min_len(64)
-        .map(|blob| context.manifests.read(&context.inventory.digest(*blob)))
-        .collect::<Result<_, _>>()?;
-    let blobs: Vec<Option<BlobId>> = dropped.iter().copied().map(Some).collect();
-    let depths = links::depths(&blobs, |place| readings[place].clone());
+    let digests: Vec<Digest> = dropped.iter().map(|blob| context.inventory.digest(*blob)).collect();
+    let readings: Vec<Reading> =
+        digests.par_iter().with_min_len(64).map(|digest| context.manifests.read(digest)).collect::<Result<_, _>>()?;
+    let depths = links::depths(context.inventory, &digests, |place| readings[place].clone());
     Ok(dropped.into_iter().zip(depths).collect())
 }
 

@@ -7,7 +7,7 @@ use foldhash::{HashMap, HashSet};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::inventory::{BlobId, Colour};
+use super::inventory::{Colour, Inventory};
 use super::manifests::Reading;
 use super::reach::{LinkVerdict, Reach, Role, judge_link};
 use super::{Context, judge_revision};
@@ -244,18 +244,21 @@ impl Unreached {
 
 /// For each of a repository's revisions that go, its depth below the others.
 fn revision_depths(survey: &Survey, context: &Context<'_>, untagged: &[Candidate], readings: &[Reading]) -> Vec<u32> {
-    let blobs: Vec<Option<BlobId>> = untagged.iter().map(|candidate| context.inventory.find(&candidate.digest)).collect();
-    depths(&blobs, |place| readings[survey.revision(&untagged[place].digest).expect("candidates are revisions")].clone())
+    let digests: Vec<Digest> = untagged.iter().map(|candidate| candidate.digest).collect();
+    depths(context.inventory, &digests, |place| {
+        readings[survey.revision(&digests[place]).expect("candidates are revisions")].clone()
+    })
 }
 
-/// For each of some manifests, the length of the longest way down to it from another of them.
-pub(super) fn depths(manifests: &[Option<BlobId>], reading: impl Fn(usize) -> Reading) -> Vec<u32> {
-    let places: HashMap<BlobId, usize> =
-        manifests.iter().enumerate().filter_map(|(place, blob)| Some(((*blob)?, place))).collect();
+/// For each of some manifests, the length of the longest way down to it from another of them. They need not be stored.
+pub(super) fn depths(inventory: &Inventory, manifests: &[Digest], reading: impl Fn(usize) -> Reading) -> Vec<u32> {
+    let places: HashMap<Digest, usize> = manifests.iter().enumerate().map(|(place, digest)| (*digest, place)).collect();
     let children: Vec<Vec<usize>> = (0..manifests.len())
         .map(|place| {
             let Reading::Read(edges) = reading(place) else { return Vec::new() };
-            let mut children: Vec<usize> = edges.stored.iter().filter_map(|edge| places.get(&edge.blob).copied()).collect();
+            let stored = edges.stored.iter().map(|edge| inventory.digest(edge.blob));
+            let named = stored.chain(edges.unresolved.iter().map(|descriptor| descriptor.digest));
+            let mut children: Vec<usize> = named.filter_map(|digest| places.get(&digest).copied()).collect();
             children.sort_unstable();
             children.dedup();
             children
