@@ -114,7 +114,12 @@ fn default_jobs() -> usize {
 }
 
 fn config_path(given: Option<&Path>, environment: &[(OsString, OsString)]) -> Result<PathBuf, Error> {
-    let variable = || environment.iter().find(|(name, _)| name == CONFIGURATION_PATH).map(|(_, value)| PathBuf::from(value));
+    let variable = || {
+        environment
+            .iter()
+            .find(|(name, value)| name == CONFIGURATION_PATH && !value.is_empty())
+            .map(|(_, value)| PathBuf::from(value))
+    };
     given.map(Path::to_owned).or_else(variable).ok_or_else(|| {
         let message = format!("no store named: give the registry's config.yml, set {CONFIGURATION_PATH}, or give --root DIR");
         Error::Usage(message)
@@ -147,13 +152,17 @@ fn find_root(given: &Path) -> Result<PathBuf, Error> {
     if path.join(layout::V2).is_dir() {
         return Ok(path);
     }
-    for inside in [layout::BLOBS, layout::REPOSITORIES, layout::V2, "docker/registry", "docker"] {
-        let depth = Path::new(inside).components().count();
-        if let Some(root) = path.ancestors().nth(depth)
-            && path.ends_with(inside)
-            && root.join(layout::V2).is_dir()
-        {
-            return Ok(root.to_owned());
+    // As it was given first, then as it really is: `..` and links in it hide where it lies.
+    let real = std::fs::canonicalize(&path).context("open the root directory", given)?;
+    for path in [&path, &real] {
+        for inside in [layout::BLOBS, layout::REPOSITORIES, layout::V2, "docker/registry", "docker"] {
+            let depth = Path::new(inside).components().count();
+            if let Some(root) = path.ancestors().nth(depth)
+                && path.ends_with(inside)
+                && root.join(layout::V2).is_dir()
+            {
+                return Ok(root.to_owned());
+            }
         }
     }
     let below = std::fs::read_dir(&path)

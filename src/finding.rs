@@ -86,6 +86,9 @@ codes! {
     /// A manifest's bytes are not one whole JSON object.
     UnreadableManifest = "unreadable-manifest", Error,
         "delete the revision and push the image again";
+    /// A manifest that names more than 1,024 blobs that are not in the store.
+    OverfullManifest = "overfull-manifest", Error,
+        "delete the revision: nobody builds such an image";
     /// A manifest of more than 16 MiB, which no registry accepts.
     OversizedManifest = "oversized-manifest", Error,
         "delete the revision: the registry cannot have written it";
@@ -113,6 +116,9 @@ codes! {
     /// Something that is reached through a symbolic link: read, and left alone.
     BehindSymlink = "behind-symlink", Warning,
         "nothing; what lies behind it is kept";
+    /// Something on another filesystem that is mounted inside the store: read, and left alone.
+    BehindMount = "behind-mount", Warning,
+        "nothing; what lies on it is kept";
     /// A blob folder that holds something, but no `data`.
     MissingData = "missing-data", Warning,
         "look at what is in the folder; remove it if it is a leftover";

@@ -50,3 +50,4 @@ pub mod report;
 pub mod store;
 pub mod survey;
 pub mod sweep;
+pub mod words;

@@ -1,5 +1,6 @@
 //! The `regsweep` command: parses, calls the command, prints its report, exits.
 
+use std::fmt::Display;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -37,8 +38,13 @@ fn collect(arguments: GarbageCollect) -> Result<Exit, Error> {
         tracing::warn!("{warning}");
     }
     let report = garbage_collect::run(settings, &*progress::on_stderr(quiet), &stop)?;
-    print(&report, format, quiet);
-    Ok(report.exit())
+    Ok(match print(&report, format, quiet) {
+        Ok(()) => report.exit(),
+        Err(error) => {
+            complain(format_args!("cannot print the report: {error}"));
+            report.exit_unseen()
+        }
+    })
 }
 
 /// A first signal asks the run to end after its current target; a second one does not ask.
@@ -61,24 +67,30 @@ fn stop_on_signals() -> Arc<AtomicBool> {
 fn log_to_stderr(verbose: bool) {
     let default = if verbose { "info" } else { "warn" };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).without_time().with_target(false).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .log_internal_errors(false)
+        .without_time()
+        .with_target(false)
+        .init();
 }
 
-fn print(report: &Report, format: Format, quiet: bool) {
+fn print(report: &Report, format: Format, quiet: bool) -> io::Result<()> {
     let rendered = match format {
         Format::Json => json::render(report) + "\n",
-        Format::Text if quiet => return,
+        Format::Text if quiet => return Ok(()),
         Format::Text => text::render(report),
     };
-    // Whoever closed the pipe has seen enough.
-    if let Err(error) = io::stdout().lock().write_all(rendered.as_bytes())
-        && error.kind() != io::ErrorKind::BrokenPipe
-    {
-        tracing::error!("cannot print the report: {error}");
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(rendered.as_bytes()).and_then(|()| stdout.flush()) {
+        // Whoever closed the pipe has seen enough.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(()),
     }
 }
 
-#[expect(clippy::print_stderr, reason = "errors are for standard error")]
-fn complain(error: &Error) {
-    eprintln!("regsweep: {error}");
+fn complain(of: impl Display) {
+    // Not `eprintln`, which panics when nobody listens.
+    let _nobody_listens = writeln!(io::stderr(), "regsweep: {of}");
 }

@@ -1,11 +1,13 @@
 //! How far a pass has come, told to whoever watches.
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::words::{number, size};
 
 /// What a pass counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,7 +118,7 @@ impl Progress for Bar {
         self.bar.inc(steps);
         if size_bytes > 0 {
             let total = self.size_bytes.fetch_add(size_bytes, Ordering::Relaxed) + size_bytes;
-            self.bar.set_message(format!(", {}", humansize::format_size(total, humansize::BINARY)));
+            self.bar.set_message(format!(", {}", size(total)));
         }
         self.show_when_due();
     }
@@ -162,18 +164,18 @@ impl Progress for Lines {
             return;
         }
         state.last = Some(Instant::now());
-        let of = total.map(|total| format!(" of {total}")).unwrap_or_default();
+        let of = total.map(|total| format!(" of {}", number(total))).unwrap_or_default();
         let bytes = match size_bytes {
             0 => String::new(),
-            some => format!(", {}", humansize::format_size(some, humansize::BINARY)),
+            some => format!(", {}", size(some)),
         };
-        tell(&format!("{}: {done}{of}{bytes}", phase.doing()));
+        tell(&format!("{}: {}{of}{bytes}", phase.doing(), number(done)));
     }
 
     fn end(&self) {}
 }
 
-#[expect(clippy::print_stderr, reason = "progress is for standard error")]
 fn tell(line: &str) {
-    eprintln!("regsweep: {line}");
+    // Not `eprintln`, which panics when nobody listens.
+    let _nobody_listens = writeln!(std::io::stderr(), "regsweep: {line}");
 }

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use crate::error::Error;
 use crate::layout::LinkFolder;
 use crate::oci::{Digest, RepositoryName, TagName};
-use crate::store::{LinkContent, RepositoryEntry, Store, Stray, TagContent};
+use crate::store::{LinkContent, RepositoryEntry, Store, Stray, StrayKind, TagContent};
 
 /// How many links one task reads, so that one repository with 100,000 revisions keeps every thread busy.
 const LINKS_AT_ONCE: usize = 256;
@@ -18,8 +18,8 @@ const LINKS_AT_ONCE: usize = 256;
 pub struct Survey {
     /// Its name.
     pub name: RepositoryName,
-    /// Whether a symbolic link is on the way to it.
-    pub behind_symlink: bool,
+    /// Why nothing may be removed in it: it is reached through a symbolic link, one leads to it, or it is on another filesystem.
+    pub set_apart: Option<StrayKind>,
     /// Digests that have a folder in `_layers`. Their links are not read yet.
     pub layers: Vec<Digest>,
     /// Digests that have a folder in `_manifests/revisions`.
@@ -84,14 +84,7 @@ pub fn survey(store: &dyn Store, repository: &RepositoryEntry) -> Result<Survey,
         strays.extend(content.history.strays);
         surveyed.push(Tag { name, current: content.current, history: content.history.entries });
     }
-    Ok(Survey {
-        name: name.clone(),
-        behind_symlink: repository.behind_symlink,
-        layers: layers.entries,
-        revisions,
-        tags: surveyed,
-        strays,
-    })
+    Ok(Survey { name: name.clone(), set_apart: repository.set_apart, layers: layers.entries, revisions, tags: surveyed, strays })
 }
 
 /// Reads many links of one folder, in parallel and in order.

@@ -63,7 +63,7 @@ impl Store for Imagined {
         Ok(vec![Leaf::Absent; digests.len()])
     }
 
-    fn manifest(&self, _: &Digest) -> Result<ManifestContent, Error> {
+    fn manifest(&self, _: &Digest, _: &mut dyn FnMut(&[u8])) -> Result<ManifestContent, Error> {
         Ok(ManifestContent::Absent)
     }
 

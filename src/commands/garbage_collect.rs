@@ -1,5 +1,6 @@
 //! `regsweep garbage-collect`: survey, mark, plan, sweep.
 
+use std::collections::HashSet;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,9 +21,10 @@ use crate::policy::RootPolicy;
 use crate::progress::{Phase, Progress};
 use crate::report::{Figures, Report, json};
 use crate::store::lock::StoreLock;
-use crate::store::{DryRun, FilesystemStore, RepositoryEntry, Store, Vacuum};
+use crate::store::{DryRun, FilesystemStore, RepositoryEntry, Store, StrayKind, Vacuum};
 use crate::survey;
 use crate::sweep::sweep;
+use crate::words::{number, plural, size};
 
 /// Collects, or says what a collection would do.
 ///
@@ -62,9 +64,8 @@ fn collect(settings: &Settings, store: &FilesystemStore, progress: &dyn Progress
     let begun = std::time::Instant::now();
     let Collected { plan, figures, mut findings } = survey_and_plan(settings, store, progress, stop)?;
     if let Some(path) = &settings.plan_out {
-        write_plan(&plan, path, store.root())?;
+        write_plan(&plan, path, store)?;
     }
-    interrupted(stop)?;
     let vacuum: &dyn Vacuum = match settings.mode {
         Mode::DryRun => &DryRun,
         Mode::Execute => store,
@@ -102,7 +103,7 @@ fn survey_and_plan(
     progress.begin(Phase::FindingRepositories, None);
     let repositories = store.repositories()?;
     interrupted(stop)?;
-    tracing::info!("{} blobs, {} repositories", inventory.len(), repositories.entries.len());
+    tracing::info!("{} blobs, {} repositories", number(inventory.len() as u64), number(repositories.entries.len() as u64));
 
     let manifests = Manifests::new(store, &inventory);
     let context = Context { store, inventory: &inventory, manifests: &manifests, policy: settings.policy };
@@ -133,24 +134,25 @@ fn survey_and_plan(
 
     let plan = SweepPlan::new(&mut marks, &mut blobs, &inventory);
     let figures = figures(settings, &inventory, &marks, &blobs, &plan);
-    too_much(settings, &figures)?;
+    too_much(settings, &figures, &context)?;
     Ok(Collected { plan, figures, findings })
 }
 
 /// Holds the repositories that a symbolic link inside another one leads into: what looks unused there is used from here.
 fn hold_shared(context: &Context<'_>, repositories: &[RepositoryEntry], marks: &mut [Marks]) -> Result<(), Error> {
-    let mut targets = Vec::new();
+    let mut targets = HashSet::new();
     for link in marks.iter().flat_map(|marks| &marks.symlinks) {
         targets.extend(context.store.symlink_target(link)?);
     }
+    let above: HashSet<&Path> = targets.iter().flat_map(|target| target.ancestors()).collect();
     if targets.is_empty() {
         return Ok(());
     }
     for (repository, marks) in repositories.iter().zip(marks) {
         let folder = layout::repository_folder(&repository.name);
-        let is_shared = targets.iter().any(|target| target.starts_with(&folder) || folder.starts_with(target));
+        let is_shared = above.contains(folder.as_path()) || folder.ancestors().any(|folder| targets.contains(folder));
         if is_shared && !marks.held {
-            let shared = RepositoryEntry { behind_symlink: true, ..repository.clone() };
+            let shared = RepositoryEntry { set_apart: Some(StrayKind::Symlink), ..repository.clone() };
             *marks = mark::mark(&survey::survey(context.store, &shared)?, context)?;
         }
     }
@@ -210,50 +212,57 @@ fn empty_store(settings: &Settings, inventory: &Inventory, marks: &[Marks]) -> R
         return Ok(());
     }
     let lift = "check that all of it is mounted, or give --allow-empty if this is how it should be".to_owned();
-    let blobs = inventory.len();
+    let blobs = inventory.len() as u64;
     let revisions: u64 = marks.iter().map(|marks| marks.counts.revisions).sum();
     let reason = if blobs > 0 && marks.is_empty() {
-        format!("there are {blobs} blobs and not one repository")
+        format!("there are {} and not one repository", plural(blobs, "blob", "blobs"))
     } else if blobs > 0 && !inventory.any_kept() {
-        format!("there are {blobs} blobs and no repository needs any of them")
+        format!("there are {} and no repository needs any of them", plural(blobs, "blob", "blobs"))
     } else if blobs == 0 && revisions > 0 {
-        format!("there are {revisions} revisions in the repositories and not one blob")
+        format!("there are {} in the repositories and not one blob", plural(revisions, "revision", "revisions"))
     } else {
         return Ok(());
     };
     Err(Error::Brake { reason, lift })
 }
 
-fn too_much(settings: &Settings, figures: &Figures) -> Result<(), Error> {
-    let size = |bytes| humansize::format_size(bytes, humansize::BINARY);
+fn too_much(settings: &Settings, figures: &Figures, context: &Context<'_>) -> Result<(), Error> {
     let going = figures.planned.kind(Kind::Blob).size_bytes;
-    let allowed = match settings.max_reclaim {
+    let (allowed, of) = match settings.max_reclaim {
         None => return Ok(()),
-        Some(Limit::SizeBytes(bytes)) => bytes,
-        Some(Limit::Percent(percent)) => (figures.stored_bytes() as f64 * percent / 100.0) as u64,
+        Some(Limit::SizeBytes(bytes)) => (bytes, String::new()),
+        Some(Limit::Percent(percent)) => {
+            // Not what manifests state: whoever may push decides that.
+            let stored = blobs::stored_bytes(context)?;
+            ((stored as f64 * percent / 100.0) as u64, format!(" of {}", size(stored)))
+        }
     };
     if going <= allowed {
         return Ok(());
     }
     Err(Error::Brake {
-        reason: format!(
-            "{} of {} would go, more than the {} that --max-reclaim allows",
-            size(going),
-            size(figures.stored_bytes()),
-            size(allowed)
-        ),
+        reason: format!("{}{of} would go, more than the {} that --max-reclaim allows", size(going), size(allowed)),
         lift: "look at what would go with --dry-run and without --max-reclaim, then raise it".into(),
     })
 }
 
 /// Writes the plan as JSON Lines, before anything of it is carried out.
-fn write_plan(plan: &SweepPlan, path: &Path, root: &Path) -> Result<(), Error> {
-    let folder: PathBuf = match path.parent() {
-        Some(parent) if parent != Path::new("") => parent.to_owned(),
-        _ => PathBuf::from("."),
+fn write_plan(plan: &SweepPlan, path: &Path, store: &FilesystemStore) -> Result<(), Error> {
+    let place = match std::fs::canonicalize(path) {
+        Ok(place) => place,
+        // A link to nothing yet would be followed, too.
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound || path.is_symlink() => {
+            return Err(error).context("create", path);
+        }
+        Err(_) => {
+            let folder = match path.parent() {
+                Some(parent) if parent != Path::new("") => parent.to_owned(),
+                _ => PathBuf::from("."),
+            };
+            std::fs::canonicalize(&folder).context("open", &folder)?
+        }
     };
-    let folder = std::fs::canonicalize(&folder).context("open", &folder)?;
-    if folder.starts_with(root.join("docker")) {
+    if store.holds(&place) {
         let message = format!("--plan-out {} lies in the store itself, where the registry would trip over it", escaped(path));
         return Err(Error::Usage(message));
     }

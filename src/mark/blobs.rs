@@ -37,7 +37,8 @@ impl Amount {
 impl std::ops::AddAssign for Amount {
     fn add_assign(&mut self, other: Amount) {
         self.count += other.count;
-        self.size_bytes += other.size_bytes;
+        // What manifests state may add up to anything.
+        self.size_bytes = self.size_bytes.saturating_add(other.size_bytes);
     }
 }
 
@@ -94,6 +95,27 @@ pub fn unreached_blobs(context: &Context<'_>, repositories: &[Marks]) -> Result<
         all += part;
     }
     Ok(all)
+}
+
+/// How large all blobs really are. Looks at every one.
+///
+/// # Errors
+///
+/// When one cannot be looked at.
+pub fn stored_bytes(context: &Context<'_>) -> Result<u64, Error> {
+    let shards = context.inventory.map_shards(|shard, blobs| {
+        let mut all = Amount::default();
+        let digests: Vec<Digest> = blobs.map(|(_, digest)| digest).collect();
+        for some in digests.chunks(BLOBS_AT_ONCE) {
+            for leaf in context.store.stat_blobs(shard, some)? {
+                if let Leaf::File(stat) = leaf {
+                    all.add(stat.size_bytes);
+                }
+            }
+        }
+        Ok(all.size_bytes)
+    })?;
+    Ok(shards.into_iter().sum())
 }
 
 const KEPT: Colour = Colour::LIVE.and(Colour::YOUNG);

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use crate::error::Error;
 use crate::layout::{Shard, Target};
 use crate::oci::Digest;
-use crate::store::{Store, Stray, StrayKind};
+use crate::store::{Store, Stray};
 
 /// A stored blob: its place in the inventory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -133,13 +133,13 @@ impl Inventory {
         }
         let facts = (0..count).map(|_| AtomicU64::new(0)).collect();
         let inventory = Inventory { shards, facts };
-        for stray in strays.iter().filter(|stray| stray.kind == StrayKind::Symlink) {
+        for stray in strays.iter().filter(|stray| stray.kind.sets_apart()) {
             inventory.keep_behind(&stray.path);
         }
         Ok((inventory, strays))
     }
 
-    /// Keeps whatever is reached through a symbolic link: an algorithm, a shard or a blob.
+    /// Keeps whatever is set apart by a symbolic link or a mount: an algorithm, a shard or a blob.
     fn keep_behind(&self, link: &Path) {
         for shard in
             self.shards.iter().filter(|shard| shard.shard.path().starts_with(link) || link.starts_with(shard.shard.path()))

@@ -320,5 +320,5 @@ fn stat_links(context: &Context<'_>, folder: &LinkFolder, digests: &[Digest]) ->
 
 /// A digest in a tag's history, as a root of a held repository.
 pub(super) fn history_roots(survey: &Survey) -> impl Iterator<Item = (Digest, Role)> {
-    survey.tags.iter().flat_map(|tag| tag.history.iter().map(|&digest| (digest, Role::History)))
+    survey.tags.iter().flat_map(|tag| tag.history.iter().map(|&digest| (digest, Role::Unpromised)))
 }

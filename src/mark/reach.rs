@@ -17,6 +17,10 @@ use crate::oci::{Algorithm, Descriptor, DescriptorKind, Digest, TagName};
 use crate::store::LinkContent;
 use crate::survey::Survey;
 
+/// Findings about what manifests name, of one code, that are told apart in one repository; of the rest there is a count. Whoever may
+/// push a manifest may let it name anything, and a report of a million lines is none.
+const FINDINGS_OF_A_CODE: u64 = 1000;
+
 /// Why something is looked at as a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Role {
@@ -28,8 +32,8 @@ pub(super) enum Role {
     Child,
     /// An index lists it with another media type.
     PerhapsManifest,
-    /// The history of a tag names it: no promise that anything is there.
-    History,
+    /// Named without a promise that anything is there: by the history of a tag, or as content that lives elsewhere.
+    Unpromised,
 }
 
 /// What has been reached so far.
@@ -53,6 +57,10 @@ pub(super) struct Reach<'a> {
     /// Whether a tag's target is absent.
     pub(super) tag_target_absent: bool,
     findings: BTreeMap<(Code, Digest, Option<TagName>), Finding>,
+    /// How many of a code there are, those that are not told apart included.
+    noted: BTreeMap<Code, u64>,
+    /// The digests that tags name now.
+    tag_targets: HashSet<Digest>,
 }
 
 impl<'a> Reach<'a> {
@@ -73,6 +81,10 @@ impl<'a> Reach<'a> {
                 }
             }
         }
+        let tag_targets = survey.tags.iter().filter_map(|tag| match tag.current {
+            LinkContent::Digest(digest) => Some(digest),
+            _ => None,
+        });
         Reach {
             context,
             survey,
@@ -86,11 +98,15 @@ impl<'a> Reach<'a> {
             fault: false,
             tag_target_absent: false,
             findings: BTreeMap::new(),
+            noted: BTreeMap::new(),
+            tag_targets: tag_targets.collect(),
         }
     }
 
     /// Forgets what was reached, so that it can be marked in another colour. Findings stay.
     pub(super) fn forget(&mut self) {
+        // Those that were only counted are about to be met again.
+        self.noted.values_mut().for_each(|noted| *noted = FINDINGS_OF_A_CODE.min(*noted));
         self.descended.clear();
         self.blobs.clear();
         self.names.clear();
@@ -108,7 +124,11 @@ impl<'a> Reach<'a> {
 
     /// What was found on the way.
     pub(super) fn into_findings(self) -> impl Iterator<Item = Finding> {
-        self.findings.into_values()
+        let uncounted = self.noted.into_iter().filter(|(_, noted)| *noted > FINDINGS_OF_A_CODE).map(|(code, noted)| {
+            let more = noted - FINDINGS_OF_A_CODE;
+            Finding::new(code).repository(&self.survey.name).detail(format!("{} {more} more of these here", code.meaning()))
+        });
+        self.findings.into_values().chain(uncounted)
     }
 
     /// Marks one digest and nothing that it may refer to.
@@ -132,7 +152,7 @@ impl<'a> Reach<'a> {
             let edges = match &reading {
                 Reading::Read(edges) => edges,
                 // It is a layer after all.
-                Reading::Bad(_) if matches!(role, Role::PerhapsManifest | Role::History) => {
+                Reading::Bad(_) if matches!(role, Role::PerhapsManifest | Role::Unpromised) => {
                     self.mark_alone(&digest, colour);
                     continue;
                 }
@@ -160,6 +180,10 @@ impl<'a> Reach<'a> {
                 self.note_lost_revision(&digest, tag);
             }
             self.queue_referrers(&digest, &mut queue);
+            if edges.overfull {
+                self.fault = true;
+                self.note(Finding::new(Code::OverfullManifest).digest(&digest).path(layout::blob_data(&digest)));
+            }
             self.follow(edges, colour, &mut queue)?;
         }
         Ok(())
@@ -179,9 +203,9 @@ impl<'a> Reach<'a> {
             self.blobs.insert(edge.blob);
             let role = match edge.kind {
                 DescriptorKind::Manifest => Role::Child,
-                DescriptorKind::PerhapsManifest => Role::PerhapsManifest,
                 // Whatever the manifest calls it, this repository serves it as a manifest.
-                DescriptorKind::Blob if self.revisions.contains_key(&edge.blob) => Role::Revision,
+                _ if self.revisions.contains_key(&edge.blob) => Role::Revision,
+                DescriptorKind::PerhapsManifest => Role::PerhapsManifest,
                 DescriptorKind::Blob => continue,
             };
             queue.push((inventory.digest(edge.blob), role));
@@ -195,7 +219,9 @@ impl<'a> Reach<'a> {
     /// Deals with a digest that is not stored, or that may be another name of a blob (H3).
     fn resolve(&mut self, descriptor: &Descriptor, colour: Colour, queue: &mut Vec<(Digest, Role)>) -> Result<(), Error> {
         let digest = &descriptor.digest;
-        if !self.names.insert(*digest) {
+        // Another manifest may have called it a layer, and this one knows better.
+        let is_new = self.names.insert(*digest);
+        if !is_new && descriptor.kind == DescriptorKind::Blob {
             return Ok(());
         }
         let stored = self.context.inventory.find(digest).is_some();
@@ -205,10 +231,12 @@ impl<'a> Reach<'a> {
             match judge_link(digest, content) {
                 LinkVerdict::Names(canonical) if canonical != *digest => {
                     self.mark_alone(&canonical, colour);
-                    if descriptor.kind != DescriptorKind::Blob {
-                        queue.push((canonical, Role::Child));
-                    } else if self.context.inventory.find(&canonical).is_none() && !descriptor.foreign {
-                        self.note_missing_blob(&canonical);
+                    match descriptor.kind {
+                        DescriptorKind::Manifest => queue.push((canonical, Role::Child)),
+                        _ if self.survey.revision(&canonical).is_some() => queue.push((canonical, Role::Revision)),
+                        DescriptorKind::PerhapsManifest => queue.push((canonical, Role::PerhapsManifest)),
+                        DescriptorKind::Blob if descriptor.foreign || self.context.inventory.find(&canonical).is_some() => {}
+                        DescriptorKind::Blob => self.note_missing_blob(&canonical),
                     }
                     return Ok(());
                 }
@@ -226,8 +254,11 @@ impl<'a> Reach<'a> {
         match descriptor.kind {
             // It may have been stored since the run began: the walk will tell.
             DescriptorKind::Manifest => queue.push((*digest, Role::Child)),
-            _ if descriptor.foreign => {}
-            _ => self.note_missing_blob(digest),
+            _ if self.survey.revision(digest).is_some() => queue.push((*digest, Role::Revision)),
+            DescriptorKind::PerhapsManifest if descriptor.foreign => queue.push((*digest, Role::Unpromised)),
+            DescriptorKind::PerhapsManifest => queue.push((*digest, Role::PerhapsManifest)),
+            DescriptorKind::Blob if descriptor.foreign || !is_new => {}
+            DescriptorKind::Blob => self.note_missing_blob(digest),
         }
         Ok(())
     }
@@ -243,7 +274,18 @@ impl<'a> Reach<'a> {
     fn note(&mut self, finding: Finding) {
         let digest = finding.digest.expect("what is found on the way has a digest");
         let finding = finding.repository(&self.survey.name);
-        self.findings.entry((finding.code, digest, finding.tag.clone())).or_insert(finding);
+        let key = (finding.code, digest, finding.tag.clone());
+        if self.findings.contains_key(&key) {
+            return;
+        }
+        if matches!(finding.code, Code::MissingBlob | Code::MissingChild) {
+            let noted = self.noted.entry(finding.code).or_default();
+            *noted += 1;
+            if *noted > FINDINGS_OF_A_CODE {
+                return;
+            }
+        }
+        self.findings.insert(key, finding);
     }
 
     fn note_fault(&mut self, digest: &Digest, fault: &Fault) {
@@ -265,16 +307,12 @@ impl<'a> Reach<'a> {
                 self.tag_target_absent = true;
                 self.note(Finding::new(Code::MissingTagTarget).tag(tag).digest(digest).path(path));
             }
-            Role::Revision if self.is_tag_target(digest) => {}
+            Role::Revision if self.tag_targets.contains(digest) => {}
             Role::Revision => self.note(Finding::new(Code::MissingManifest).digest(digest).path(path)),
             Role::Child => self.note(Finding::new(Code::MissingChild).digest(digest).path(path)),
             Role::PerhapsManifest => self.note_missing_blob(digest),
-            Role::History => {}
+            Role::Unpromised => {}
         }
-    }
-
-    fn is_tag_target(&self, digest: &Digest) -> bool {
-        self.survey.tags.iter().any(|tag| tag.current == LinkContent::Digest(*digest))
     }
 
     fn note_missing_blob(&mut self, digest: &Digest) {

@@ -34,7 +34,7 @@ pub struct References {
 }
 
 /// One digest named by a manifest, with what the object around it says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Descriptor {
     /// The digest.
     pub digest: Digest,
@@ -87,7 +87,10 @@ pub fn references(bytes: &[u8]) -> Result<References, Unreadable> {
             _ => Err(serde_json::Error::custom("not a JSON object")),
         })
         .map_err(|error| Unreadable(error.to_string()))?;
-    Ok(found.into_inner())
+    let mut found = found.into_inner();
+    found.subjects.sort_unstable();
+    found.subjects.dedup();
+    Ok(found)
 }
 
 /// What the keys above a value make of it.
@@ -178,7 +181,7 @@ impl<'de> Visitor<'de> for Value<'_> {
             }
             Place::SubjectReference => {
                 let subjects = &mut self.found.borrow_mut().subjects;
-                subjects.extend(Digest::parse(text.as_bytes()).filter(|digest| !subjects.contains(digest)));
+                subjects.extend(Digest::parse(text.as_bytes()));
             }
             _ => {}
         }

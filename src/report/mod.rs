@@ -73,7 +73,10 @@ pub struct Figures {
 impl Figures {
     /// All bytes in blobs.
     pub fn stored_bytes(&self) -> u64 {
-        self.live.size_bytes + self.young.size_bytes + self.planned.kind(Kind::Blob).size_bytes
+        let mut all = self.live;
+        all += self.young;
+        all += self.planned.kind(Kind::Blob);
+        all.size_bytes
     }
 
     /// Repositories that give something back, the most generous first.
@@ -111,6 +114,15 @@ impl Report {
             Outcome::Complete => Exit::of_findings(&self.findings),
             Outcome::Incomplete => Exit::Incomplete,
             Outcome::Interrupted => Exit::Interrupted,
+        }
+    }
+
+    /// The code to end with when nobody could be shown the report: that all is well must not be said then.
+    pub fn exit_unseen(&self) -> Exit {
+        match (self.exit(), self.mode) {
+            (Exit::Clean | Exit::Findings, Mode::DryRun) => Exit::Stopped,
+            (Exit::Clean | Exit::Findings, Mode::Execute) => Exit::Incomplete,
+            (exit, _) => exit,
         }
     }
 

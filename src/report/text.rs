@@ -13,6 +13,7 @@ use crate::mark::blobs::Amount;
 use crate::mark::{Condemned, Reason};
 use crate::plan::{Kind, Totals};
 use crate::policy::RootPolicy;
+use crate::words::{number, plural, size};
 
 /// Repositories named in the report.
 const REPOSITORIES_SHOWN: usize = 10;
@@ -109,7 +110,7 @@ impl Text {
                 amount(Amount { count: figures.blobs, size_bytes: figures.stored_bytes() }),
             ),
         );
-        self.item("live", &amount(figures.live));
+        self.item("live", &format!("{}, sizes as manifests state them", amount(figures.live)));
         if figures.held_repositories > 0 {
             let held = plural(figures.held_repositories, "repository", "repositories");
             self.item("held", &format!("{held} in which nothing is removed, see the findings"));
@@ -274,15 +275,13 @@ fn links(totals: &Totals) -> Vec<String> {
         }
         let mut part = plural(count, one, many);
         if kind == Kind::TagHistory {
-            let reasons: Vec<String> = totals
-                .iter()
-                .filter(|(this, ..)| *this == kind)
-                .map(|(_, reason, amount)| match reason {
-                    Reason::Untagged => format!("{} of untagged revisions", number(amount.count)),
-                    _ => format!("{} of deleted revisions", number(amount.count)),
-                })
-                .collect();
-            write!(part, " ({})", reasons.join(" and ")).expect("writing to a String");
+            let of = |reason| if reason == Reason::Untagged { "of untagged revisions" } else { "of deleted revisions" };
+            let reasons: Vec<_> = totals.iter().filter(|(this, ..)| *this == kind).collect();
+            let told: Vec<String> = match *reasons {
+                [(_, reason, _)] => vec![of(reason).to_owned()],
+                _ => reasons.iter().map(|(_, reason, amount)| format!("{} {}", number(amount.count), of(*reason))).collect(),
+            };
+            write!(part, " {}", told.join(" and ")).expect("writing to a String");
         }
         parts.push(part);
     }
@@ -306,19 +305,6 @@ fn target(row: &Condemned) -> String {
 
 fn amount(amount: Amount) -> String {
     format!("{} ({})", plural(amount.count, "blob", "blobs"), size(amount.size_bytes))
-}
-
-fn size(bytes: u64) -> String {
-    humansize::format_size(bytes, humansize::BINARY)
-}
-
-fn plural(count: u64, one: &str, many: &str) -> String {
-    format!("{} {}", number(count), if count == 1 { one } else { many })
-}
-
-/// A count with its thousands apart.
-fn number(count: u64) -> String {
-    indicatif::HumanCount(count).to_string()
 }
 
 fn seconds(elapsed: Duration) -> String {

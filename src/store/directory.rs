@@ -48,10 +48,11 @@ pub fn open_folder(at: impl AsFd, path: impl Arg) -> rustix::io::Result<OwnedFd>
     rustix::fs::openat(at, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// Opens a folder below `at` for removing things in it: no symbolic link anywhere on the way, never out of `at`.
+/// Opens a folder below `at` for removing things in it: no symbolic link anywhere on the way, never out of `at`, never into another
+/// filesystem.
 pub fn open_folder_beneath(at: impl AsFd, path: &[u8]) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
     match rustix::fs::openat2(&at, path, flags, Mode::empty(), resolve) {
         // Kernels before 5.6 and some sandboxes have no openat2. One component at a time says the same.
         Err(Errno::NOSYS | Errno::PERM) => {
@@ -61,7 +62,11 @@ pub fn open_folder_beneath(at: impl AsFd, path: &[u8]) -> rustix::io::Result<Own
                     return Err(Errno::XDEV);
                 }
                 let from = folder.as_ref().map_or(at.as_fd(), AsFd::as_fd);
-                folder = Some(rustix::fs::openat(from, component, flags | OFlags::NOFOLLOW, Mode::empty())?);
+                let opened = rustix::fs::openat(from, component, flags | OFlags::NOFOLLOW, Mode::empty())?;
+                if rustix::fs::fstat(&opened)?.st_dev != rustix::fs::fstat(from)?.st_dev {
+                    return Err(Errno::XDEV);
+                }
+                folder = Some(opened);
             }
             folder.ok_or(Errno::NOENT)
         }

@@ -3,7 +3,7 @@
 //! It excludes only our own processes: the registry takes no lock at all. The kernel releases it with the process, so it is never
 //! stale, and the file stays where it is: removing it would let a third process in beside a second.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use fs2::FileExt;
 use jiff::Timestamp;
+use rustix::fs::{FileType, Mode, OFlags};
 
 use crate::error::{Context as _, Error};
 use crate::escape::escaped;
@@ -39,7 +40,7 @@ impl StoreLock {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error).context("create", folder),
             _ => {}
         }
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).context("open", &path)?;
+        let file = open_own(root, OFlags::RDWR | OFlags::CREATE).context("open", &path)?;
         // Fully qualified: `File` has methods of its own with these names by now.
         hold(&file, &path, wait, stop, FileExt::try_lock_exclusive)?;
         // The text is for people, and a full disk is when they collect: that it cannot be written must not stop the run.
@@ -56,13 +57,30 @@ impl StoreLock {
     /// As [`StoreLock::exclusive`].
     pub fn shared(root: &Path, wait: Duration, stop: &AtomicBool) -> Result<StoreLock, Error> {
         let path = lock_path(root);
-        let file = match File::open(&path) {
+        let file = match open_own(root, OFlags::RDONLY) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(StoreLock { _file: None }),
             Err(error) => return Err(error).context("open", path),
         };
         hold(&file, &path, wait, stop, FileExt::try_lock_shared)?;
         Ok(StoreLock { _file: Some(file) })
+    }
+}
+
+/// Opens the lock file, which is one of our own and nothing else: whoever may write to the root directory could have put a link
+/// there that leads to any file of the machine, or a fifo that nobody writes to.
+fn open_own(root: &Path, flags: OFlags) -> io::Result<File> {
+    let folder = rustix::fs::open(
+        root.join(OWN_FOLDER),
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
+    let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(&folder, "lock", flags, Mode::from_raw_mode(0o666))?;
+    let stat = rustix::fs::fstat(&file)?;
+    match FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_nlink <= 1 {
+        true => Ok(File::from(file)),
+        false => Err(io::Error::other("it is no file of ours; remove it")),
     }
 }
 

@@ -133,7 +133,7 @@ impl Store for MemoryStore {
                 }
             }
         }
-        let entries = found.into_iter().map(|path| RepositoryEntry { name: RepositoryName::new(path), behind_symlink: false });
+        let entries = found.into_iter().map(|path| RepositoryEntry { name: RepositoryName::new(path), set_apart: None });
         Ok(Listing { entries: entries.collect(), strays }.sorted())
     }
 
@@ -190,13 +190,16 @@ impl Store for MemoryStore {
         Ok(digests.iter().map(|digest| self.leaf(&layout::blob_data(digest))).collect())
     }
 
-    fn manifest(&self, digest: &Digest) -> Result<ManifestContent, Error> {
+    fn manifest(&self, digest: &Digest, read: &mut dyn FnMut(&[u8])) -> Result<ManifestContent, Error> {
         Ok(match self.tree().get(&layout::blob_data(digest)) {
             None => ManifestContent::Absent,
             Some(Node { content: None, .. }) => ManifestContent::Irregular,
             Some(Node { content: Some(content), .. }) if content.len() as u64 > MAX_MANIFEST_BYTES => ManifestContent::TooLarge,
             Some(Node { content: Some(content), .. }) => match Digest::of(digest.algorithm(), content) == *digest {
-                true => ManifestContent::Verified(content.clone()),
+                true => {
+                    read(content);
+                    ManifestContent::Verified
+                }
                 false => ManifestContent::Corrupt,
             },
         })

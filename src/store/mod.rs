@@ -65,8 +65,17 @@ pub enum StrayKind {
     /// A symbolic link to a folder, in the place of a folder. What is behind it is listed as if it were here, but nothing may
     /// be removed there: it may be anywhere.
     Symlink,
+    /// A folder in which another filesystem is mounted. Treated like a symbolic link to a folder.
+    Mount,
     /// Anything else that matches no rule. Left alone.
     Unrecognised,
+}
+
+impl StrayKind {
+    /// Whether nothing may be removed behind it.
+    pub fn sets_apart(self) -> bool {
+        matches!(self, StrayKind::Symlink | StrayKind::Mount)
+    }
 }
 
 /// A repository that was found.
@@ -74,8 +83,8 @@ pub enum StrayKind {
 pub struct RepositoryEntry {
     /// Its name.
     pub name: RepositoryName,
-    /// Whether it is reached through a symbolic link, or one leads to it.
-    pub behind_symlink: bool,
+    /// Why nothing may be removed in it: it is reached through a symbolic link, one leads to it, or it is on another filesystem.
+    pub set_apart: Option<StrayKind>,
 }
 
 /// What a tag's folder holds.
@@ -105,8 +114,8 @@ pub enum LinkContent {
 /// What a blob that should be a manifest holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ManifestContent {
-    /// The bytes, which match the digest.
-    Verified(Vec<u8>),
+    /// Bytes that match the digest; they have been handed over.
+    Verified,
     /// There is no such blob.
     Absent,
     /// The bytes do not match the digest.
@@ -211,12 +220,12 @@ pub trait Store: Sync {
     /// When one cannot be looked at.
     fn stat_blobs(&self, shard: Shard, digests: &[Digest]) -> Result<Vec<Leaf>, Error>;
 
-    /// Reads a blob that should be a manifest, and checks it against its digest.
+    /// Reads a blob that should be a manifest, and checks it against its digest. Calls `read` with the bytes if they match.
     ///
     /// # Errors
     ///
     /// When it is there and cannot be read.
-    fn manifest(&self, digest: &Digest) -> Result<ManifestContent, Error>;
+    fn manifest(&self, digest: &Digest, read: &mut dyn FnMut(&[u8])) -> Result<ManifestContent, Error>;
 
     /// Where a symbolic link leads, relative to the root; nothing if that is outside the store.
     ///

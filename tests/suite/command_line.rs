@@ -1,5 +1,8 @@
 //! The command line: arguments, exit codes, what goes to standard output and what to standard error, text and JSON.
 
+mod figures;
+mod streams;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Read as _;
@@ -62,7 +65,20 @@ fn bad_arguments_exit_2_and_touch_nothing() {
         &["--min-age", "-1h"],
         &["--max-reclaim", "101%"],
         &["--max-reclaim", "much"],
+        &["--max-reclaim", "-1"],
+        &["--max-reclaim", ""],
+        &["--max-reclaim", "99999999999GiB"],
+        &["--min-age", ""],
+        &["--min-age", "20000 years"],
         &["--jobs", "0"],
+        &["--jobs", "-1"],
+        &["--jobs", "many"],
+        &["--jobs", "1000000"],
+        &["--dry-run=perhaps"],
+        &["-mx"],
+        &["--root"],
+        &["--plan-out", ""],
+        &["one.yml", "two.yml"],
         &["--format", "xml"],
         &["--wait-lock", "soon"],
         &["-q", "-v"],
@@ -91,9 +107,14 @@ fn a_plan_inside_the_store_is_refused() {
 fn says_what_to_give_when_no_store_is_named() {
     let refused = Regsweep::new().arg("garbage-collect").run();
     assert_eq!(refused.code, Some(2));
+    // The registry takes an empty variable for none.
+    let empty = Regsweep::new().arg("garbage-collect").env("REGISTRY_CONFIGURATION_PATH", "").run().expect_code(2);
     for word in ["config.yml", "REGISTRY_CONFIGURATION_PATH", "--root"] {
         assert!(refused.stderr.contains(word), "{}", refused.stderr);
+        assert!(empty.stderr.contains(word), "{}", empty.stderr);
     }
+    let missing = Regsweep::new().args(["garbage-collect", "/nowhere/config.yml"]).run().expect_code(2);
+    assert!(missing.stderr.contains("/nowhere/config.yml"), "{}", missing.stderr);
 }
 
 #[test]
@@ -135,12 +156,41 @@ fn understands_folders_on_the_way_down() {
     }
 }
 
+/// However it is spelled, the folder is the one that was meant; or the answer says which one to give.
+#[test]
+fn understands_other_spellings_of_folders() {
+    let root = tree().on_disk();
+    let aside = tempfile::tempdir().expect("a folder");
+    let link = aside.path().join("link");
+    std::os::unix::fs::symlink(root.path().join("docker/registry/v2"), &link).expect("linked");
+    let v2 = root.path().join("docker/registry/v2");
+    for (folder, given) in [
+        (root.path(), "."),
+        (root.path(), "docker/"),
+        (&v2, "."),
+        (&v2, "./blobs/"),
+        (&v2, "../../.."),
+        (&v2, ".."),
+        (&v2, "../v2/blobs/.."),
+        (aside.path(), "link"),
+        (aside.path(), "link/blobs"),
+    ] {
+        let ran = Regsweep::gc(Path::new(given)).dry().json().current_dir(folder).run();
+        let answer = ran.stderr.contains(root.path().to_str().expect("UTF-8")) && ran.stderr.contains("--root");
+        let understood = ran.code == Some(0) && ran.report()["looked_at"]["blobs"] == 9;
+        assert!(understood || (ran.code == Some(2) && answer), "{given}: {:?} {}", ran.code, ran.stderr);
+    }
+}
+
 #[test]
 fn short_flags_combine_and_a_dry_run_leaves_no_trace() {
     let root = tree().on_disk();
     let before = snapshot(root.path());
     let ran = Regsweep::gc(root.path()).args(["-md"]).json().run().expect_code(0);
     assert_eq!((&ran.report()["mode"], &ran.report()["delete_untagged"]), (&"dry-run".into(), &true.into()));
+    for flags in ["-dm", "-mdq", "-qdm", "-dv", "-vmd"] {
+        Regsweep::gc(root.path()).arg(flags).run().expect_code(0);
+    }
     assert_eq!(snapshot(root.path()), before);
 }
 
@@ -183,6 +233,8 @@ fn quiet_prints_nothing_and_verbose_a_line_for_each_target() {
     let root = tree().on_disk();
     let quiet = Regsweep::gc(root.path()).dry().arg("-q").run().expect_code(0);
     assert_eq!((quiet.stdout.as_str(), quiet.stderr.as_str()), ("", ""));
+    // A document that was asked for is no chatter.
+    document(&Regsweep::gc(root.path()).dry().json().arg("-q").run().expect_code(0));
     let verbose = Regsweep::gc(root.path()).args(["-m", "-v", "-d"]).run().expect_code(0);
     for row in verbose.rows() {
         let digest = row.digest.expect("targets have digests");
@@ -222,7 +274,7 @@ struct Document {
     delete_untagged_in_addition: Option<Bytes>,
     repositories: Vec<Share>,
     free_disk_bytes: FreeDisk,
-    registry: Option<serde_json::Value>,
+    registry: Option<RegistrySays>,
     registry_must_restart: bool,
     finding_counts: std::collections::BTreeMap<String, u64>,
     findings: Vec<Finding>,
@@ -295,6 +347,16 @@ struct FreeDisk {
     after: Option<u64>,
 }
 
+#[derive(Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+struct RegistrySays {
+    read_only: bool,
+    descriptor_cache: Option<String>,
+    proxy_remote: Option<String>,
+    warnings: Vec<String>,
+}
+
+#[track_caller]
 fn document(outcome: &Outcome) -> Document {
     serde_json::from_str(&outcome.stdout).unwrap_or_else(|error| panic!("{error}:\n{}", outcome.stdout))
 }

@@ -65,11 +65,12 @@ enum Step {
     PutManifestOnly { repository: usize, image: usize, tag: Option<usize>, age: Age },
     Tag { repository: usize, image: usize, tag: usize, age: Age },
     UploadLayer { repository: usize, layer: usize, age: Age },
-    UploadLayerBySha512 { repository: usize, layer: usize, age: Age },
+    UploadLayerBySha512 { repository: usize, layer: usize, age: Age, alias_age: Age },
     StrayBlob { layer: usize, age: Age },
     BlobStoredBySha512 { repository: usize, age: Age },
     DeleteManifest { repository: usize, image: usize, age: Age },
     DeleteTag { repository: usize, tag: usize, age: Age },
+    StaleHistory { repository: usize, image: usize, tag: usize, age: Age },
     Upload { repository: usize, age: Age },
     RemoveLink { link: Index, age: Age },
     RemoveBlob { blob: Index, folder_stays: bool, age: Age },
@@ -115,6 +116,8 @@ fn pool() -> Pool {
         unknown_kind(&layers),
         cache_index(&layers, &docker),
         talkative(&layers),
+        odd_index(&first, &docker),
+        bundle(&second),
         first,
         second,
         docker,
@@ -156,6 +159,21 @@ fn cache_index(layers: &[Content], image: &Image) -> Image {
     let manifests = [layers[4].descriptor(OCI_LAYER), image.manifest.descriptor(DOCKER_MANIFEST)];
     let json = json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests });
     Image::from_json(OCI_INDEX, json, vec![layers[4].clone()], vec![image.clone()])
+}
+
+/// An index that lists images as something else, and as nothing in particular.
+fn odd_index(image: &Image, other: &Image) -> Image {
+    let mut nameless = other.manifest.descriptor(DOCKER_MANIFEST);
+    nameless.as_object_mut().expect("descriptors are objects").remove("mediaType");
+    let manifests = [image.manifest.descriptor("application/vnd.example.odd+json"), nameless];
+    let json = json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests });
+    Image::from_json(OCI_INDEX, json, Vec::new(), vec![image.clone(), other.clone()])
+}
+
+/// A manifest of a kind that nobody knows, around an image that it does not call one.
+fn bundle(image: &Image) -> Image {
+    let json = json!({ "mediaType": "application/vnd.example.bundle+json", "contents": [{ "digest": image.digest() }] });
+    Image::from_json("application/vnd.example.bundle+json", json, Vec::new(), vec![image.clone()])
 }
 
 /// An image with a layer that could be taken for a manifest, and a key written with an escape.
@@ -207,25 +225,27 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         24 => (repository(), image(), maybe_tag(), age())
             .prop_map(|(repository, image, tag, age)| Step::Push { repository, image, tag, age }),
-        6 => (repository(), image(), maybe_tag(), age())
+        8 => (repository(), image(), maybe_tag(), age())
             .prop_map(|(repository, image, tag, age)| Step::PutManifestOnly { repository, image, tag, age }),
         3 => (repository(), image(), tag(), age())
             .prop_map(|(repository, image, tag, age)| Step::Tag { repository, image, tag, age }),
         4 => (repository(), layer(), age())
             .prop_map(|(repository, layer, age)| Step::UploadLayer { repository, layer, age }),
-        2 => (repository(), layer(), age())
-            .prop_map(|(repository, layer, age)| Step::UploadLayerBySha512 { repository, layer, age }),
+        2 => (repository(), layer(), age(), age())
+            .prop_map(|(repository, layer, age, alias_age)| Step::UploadLayerBySha512 { repository, layer, age, alias_age }),
         2 => (layer(), age()).prop_map(|(layer, age)| Step::StrayBlob { layer, age }),
         1 => (repository(), age()).prop_map(|(repository, age)| Step::BlobStoredBySha512 { repository, age }),
         8 => (repository(), image(), age())
             .prop_map(|(repository, image, age)| Step::DeleteManifest { repository, image, age }),
         2 => (repository(), tag(), age()).prop_map(|(repository, tag, age)| Step::DeleteTag { repository, tag, age }),
+        3 => (repository(), image(), tag(), age())
+            .prop_map(|(repository, image, tag, age)| Step::StaleHistory { repository, image, tag, age }),
         1 => (repository(), age()).prop_map(|(repository, age)| Step::Upload { repository, age }),
         4 => (index(), age()).prop_map(|(link, age)| Step::RemoveLink { link, age }),
         4 => (index(), any::<bool>(), age())
             .prop_map(|(blob, folder_stays, age)| Step::RemoveBlob { blob, folder_stays, age }),
-        1 => (index(), link_damage).prop_map(|(link, how)| Step::DamageLink { link, how }),
-        1 => (index(), blob_damage).prop_map(|(blob, how)| Step::DamageBlob { blob, how }),
+        2 => (index(), link_damage).prop_map(|(link, how)| Step::DamageLink { link, how }),
+        2 => (index(), blob_damage).prop_map(|(blob, how)| Step::DamageBlob { blob, how }),
         6 => (index(), time).prop_map(|(file, time)| Step::Touch { file, time }),
         2 => (index(), 0..4_usize).prop_map(|(beside, levels)| Step::StrayFile { beside, levels }),
         2 => (repository(), image(), 0..4_usize, age())
@@ -234,7 +254,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    prop::collection::vec(step(), 1..16)
+    prop::collection::vec(step(), 1..20)
 }
 
 fn policy() -> impl Strategy<Value = Policy> {
@@ -270,8 +290,10 @@ fn happen(tree: &mut Tree, pool: &Pool, step: &Step) {
         Step::UploadLayer { repository, layer, age } => {
             tree.aged(age.ago()).layer(NAMES[repository], &pool.layers[layer]);
         }
-        Step::UploadLayerBySha512 { repository, layer, age } => {
-            tree.aged(age.ago()).layer_by_sha512(NAMES[repository], &pool.layers[layer]);
+        Step::UploadLayerBySha512 { repository, layer, age, alias_age } => {
+            let content = &pool.layers[layer];
+            tree.aged(age.ago()).layer(NAMES[repository], content);
+            tree.aged(alias_age.ago()).layer_alias(NAMES[repository], &content.sha512(), &content.digest);
         }
         Step::StrayBlob { layer, age } => {
             tree.aged(age.ago()).blob(&pool.layers[layer]);
@@ -292,6 +314,11 @@ fn happen(tree: &mut Tree, pool: &Pool, step: &Step) {
             if tree.bytes(&layout::tag_current(NAMES[repository], TAGS[tag])).is_some() {
                 tree.aged(age.ago()).delete_tag(NAMES[repository], TAGS[tag]);
             }
+        }
+        Step::StaleHistory { repository, image, tag, age } => {
+            let manifest = &pool.images[image].manifest;
+            tree.aged(days(30)).blob(manifest).aged(age.ago());
+            tree.file(layout::tag_history(NAMES[repository], TAGS[tag], &manifest.digest), manifest.digest.as_bytes());
         }
         Step::Upload { repository, age } => {
             tree.aged(age.ago()).upload(NAMES[repository], "1d7c9c8c-6e0c-4f9a-a3f2-0f5d3c9c2b11", b"begun");
@@ -564,13 +591,14 @@ fn gone_with(plan: &[Row], before: &Snapshot) -> BTreeSet<String> {
 }
 
 /// As many cases as fit into a test run, or as many as `PROPTEST_CASES` says. Failures are kept as tests, not as files.
-fn config() -> ProptestConfig {
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
-    ProptestConfig { cases: cases.unwrap_or(100), failure_persistence: None, ..ProptestConfig::default() }
+fn cases(cases: u32) -> ProptestConfig {
+    let asked = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    ProptestConfig { cases: asked.unwrap_or(cases), failure_persistence: None, ..ProptestConfig::default() }
 }
 
 proptest! {
-    #![proptest_config(config())]
+    // What finds most, so it gets most.
+    #![proptest_config(cases(400))]
 
     #[test]
     fn plan_is_what_the_reference_finds(steps in steps(), policy in policy()) {
@@ -584,6 +612,10 @@ proptest! {
         prop_assert!(wrongly.is_empty() && missing.is_empty(), "only planned: {wrongly:#?}\nonly expected: {missing:#?}\n{}", story(&tree));
         prop_assert_eq!(planned.len(), plan.len(), "a target is planned twice");
     }
+}
+
+proptest! {
+    #![proptest_config(cases(100))]
 
     #[test]
     fn plan_does_not_depend_on_threads(steps in steps(), policy in policy()) {

@@ -131,13 +131,16 @@ pub(crate) fn what_goes(tree: &Tree, policy: Policy) -> BTreeSet<Target> {
         }
     }
 
+    let links_to = |digest: &str| -> Vec<&Link> {
+        repositories.iter().flat_map(|repository| &repository.links).filter(|link| link.speaks_of(digest)).collect()
+    };
+    let is_wanted = |digest: &str| is_live(&repositories, digest) || links_to(digest).iter().any(|link| young(link.modified));
     for (path, _, modified) in tree.files() {
         let Some(digest) = blob_at(path) else { continue };
-        let links = || repositories.iter().flat_map(|repository| &repository.links).filter(|link| link.speaks_of(&digest));
-        if is_live(&repositories, &digest) || young(modified) || links().any(|link| young(link.modified)) {
+        if is_wanted(&digest) || young(modified) {
             continue;
         }
-        let linked = if links().next().is_some() { "unreferenced" } else { "unlinked" };
+        let linked = if links_to(&digest).is_empty() { "unlinked" } else { "unreferenced" };
         goes.insert(("blob", path.to_owned(), if dropped.contains(&digest) { "untagged" } else { linked }));
     }
 
@@ -148,8 +151,8 @@ pub(crate) fn what_goes(tree: &Tree, policy: Policy) -> BTreeSet<Target> {
     };
     for (folder, modified) in &folders {
         // The folder of a link or of a blob is one that would be recognised with its file in it.
-        let of_blob =
-            blob_at(&format!("{folder}/data")).is_some_and(|digest| !WANTED_FOLDERS_STAY || !is_live(&repositories, &digest));
+        // Reading: a blob that is not there is wanted by whatever would keep it if it were, a young link among that.
+        let of_blob = blob_at(&format!("{folder}/data")).is_some_and(|digest| !WANTED_FOLDERS_STAY || !is_wanted(&digest));
         let of_link = link_at(&format!("{folder}/link")).is_some_and(|(name, place, named)| {
             let named = named.unwrap_or_default();
             let repository = repositories.iter().find(|repository| repository.name == name && !repository.held);
@@ -273,7 +276,11 @@ fn closure(tree: &Tree, repository: &Repository, roots: &Digests) -> (Digests, b
     let mut sound = true;
     let mut seen = BTreeSet::new();
     let mut todo: Vec<(String, As)> = roots.iter().map(|digest| (digest.clone(), As::Manifest)).collect();
-    while let Some((digest, named_as)) = todo.pop() {
+    while let Some((digest, mut named_as)) = todo.pop() {
+        // Reading: a revision that is reached is kept, and so kept whole, whatever the manifest that names it calls it (H7).
+        if repository.of(Place::Revision).any(|link| link.named.as_ref() == Some(&digest)) {
+            named_as = As::Manifest;
+        }
         if !seen.insert((digest.clone(), named_as)) {
             continue;
         }
@@ -299,7 +306,8 @@ fn references(json: &Value, top: bool, listed: bool, found: &mut Vec<(String, As
     match json {
         Value::Array(items) => items.iter().for_each(|item| references(item, false, listed, found)),
         Value::Object(fields) => {
-            let manifest = fields.get("mediaType").and_then(Value::as_str).is_some_and(is_manifest_type);
+            // Reading: what an index lists with no media type at all is not "of another media type".
+            let manifest = fields.get("mediaType").and_then(Value::as_str).map_or(listed, is_manifest_type);
             for (key, value) in fields {
                 // Reading: exactly these keys; `Annotations` or `Subject` is walked like any other.
                 if key == "annotations" || (top && key == "subject") {

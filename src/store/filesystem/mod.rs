@@ -5,10 +5,12 @@
 //! - **Symbolic links**: the root, `docker/registry/v2`, `repositories` and `blobs` may be links, as administrators make them;
 //!   they are resolved once, when the store is opened. Further down a link to a folder is followed for reading and reported as
 //!   a stray, one that leads nowhere is an error, and nothing is ever removed through one.
+//! - **Mounts**: another filesystem that is mounted further down is treated like such a link.
 //! - **Odd files**: a `link` or `data` is opened without waiting and without following; what is no regular file is reported.
 //! - **Removal** opens the folder beneath its base without following links, looks at the file once more, and unlinks that name.
 //! - **Network filesystems** work as far as they keep POSIX semantics; nothing here depends on inode numbers or `d_type`.
 
+mod mounts;
 mod removal;
 mod repositories;
 
@@ -17,6 +19,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{AtFlags, CWD, FileType};
 use rustix::io::Errno;
@@ -34,6 +37,9 @@ use crate::oci::{Algorithm, Digest, RepositoryName, TagName};
 const LINK_BUFFER_BYTES: usize = 512;
 /// Larger than nearly every manifest, so that one read is enough.
 const MANIFEST_BUFFER_BYTES: usize = 64 * 1024;
+/// Manifests larger than this are read one at a time: with 16 threads, as many buffers of [`MAX_MANIFEST_BYTES`] and what is made of
+/// them would take more than the rest of a run.
+const LARGE_MANIFEST_BYTES: usize = 1 << 20;
 
 thread_local! {
     static MANIFEST: RefCell<Vec<u8>> = RefCell::new(vec![0; MANIFEST_BUFFER_BYTES]);
@@ -45,6 +51,8 @@ pub struct FilesystemStore {
     root: PathBuf,
     repositories: Option<Base>,
     blobs: Option<Base>,
+    /// Held by whoever reads a large manifest.
+    large_manifest: Mutex<()>,
 }
 
 /// A folder that everything else is opened relative to.
@@ -53,6 +61,8 @@ struct Base {
     folder: OwnedFd,
     /// Where it really is.
     path: PathBuf,
+    /// Where in it other filesystems are mounted.
+    mounts: Vec<PathBuf>,
 }
 
 impl Base {
@@ -69,7 +79,13 @@ impl Base {
             Err(error) => return Err(error).context("open", given),
         };
         let folder = open_folder(CWD, &path).context("open", &path)?;
-        Ok(Some(Base { folder, path }))
+        let mounts = mounts::below(&path);
+        Ok(Some(Base { folder, path, mounts }))
+    }
+
+    /// Whether a path relative to the base is where another filesystem begins.
+    fn is_mount(&self, relative: &Path) -> bool {
+        self.mounts.iter().any(|mount| mount == relative)
     }
 }
 
@@ -82,7 +98,7 @@ fn first_symlink(root: &Path, relative: &str) -> Option<PathBuf> {
             path.push(component);
             path.clone()
         })
-        .find(|path| path.is_symlink())
+        .find(|path| path.is_symlink() && path.metadata().is_err())
 }
 
 impl FilesystemStore {
@@ -101,12 +117,19 @@ impl FilesystemStore {
         }
         let repositories = Base::open(&root, layout::REPOSITORIES)?;
         let blobs = Base::open(&root, layout::BLOBS)?;
-        Ok(FilesystemStore { root, repositories, blobs })
+        Ok(FilesystemStore { root, repositories, blobs, large_manifest: Mutex::default() })
     }
 
     /// The root, symbolic links resolved.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Whether a path, symbolic links resolved, is in the store, wherever its parts are.
+    pub fn holds(&self, path: &Path) -> bool {
+        let bases = self.repositories.iter().chain(&self.blobs).map(|base| base.path.as_path());
+        let docker = self.root.join("docker");
+        bases.chain([docker.as_path()]).any(|base| path.starts_with(base))
     }
 
     /// Bytes that an unprivileged writer could still write, by `statvfs`; nothing if the system does not say.
@@ -149,11 +172,17 @@ impl FilesystemStore {
         accept: impl Fn(&[u8]) -> Option<T>,
     ) -> Result<Listing<T>, Error> {
         let mut listing = Listing::default();
+        let mounted = self.locate(path).filter(|(base, _)| !base.mounts.is_empty());
         for_each_entry(folder, |name, kind| -> Result<(), Listed> {
             let accepted = accept(name);
             let stray = |kind| Stray { path: path.join(std::ffi::OsStr::from_bytes(name)), kind };
             match (kind, accepted) {
-                (Kind::Folder, Some(entry)) => listing.entries.push(entry),
+                (Kind::Folder, Some(entry)) => {
+                    listing.entries.push(entry);
+                    if mounted.is_some_and(|(base, within)| base.is_mount(&within.join(std::ffi::OsStr::from_bytes(name)))) {
+                        listing.strays.push(stray(StrayKind::Mount));
+                    }
+                }
                 (Kind::Symlink, Some(entry))
                     if leads_to_folder(folder, name).map_err(|error| Listed::Entry(error, stray(StrayKind::Symlink).path))? =>
                 {
@@ -213,7 +242,7 @@ impl Store for FilesystemStore {
         let Some(base) = &self.repositories else {
             return Ok(Listing::default());
         };
-        repositories::find(&base.path)
+        repositories::find(base)
     }
 
     fn manifest_strays(&self, repository: &RepositoryName) -> Result<Vec<Stray>, Error> {
@@ -319,12 +348,12 @@ impl Store for FilesystemStore {
             .collect()
     }
 
-    fn manifest(&self, digest: &Digest) -> Result<ManifestContent, Error> {
+    fn manifest(&self, digest: &Digest, read: &mut dyn FnMut(&[u8])) -> Result<ManifestContent, Error> {
         let Some(base) = &self.blobs else {
             return Ok(ManifestContent::Absent);
         };
         MANIFEST
-            .with_borrow_mut(|buffer| read_manifest(&base.folder, digest, buffer))
+            .with_borrow_mut(|buffer| read_manifest(&base.folder, digest, buffer, &self.large_manifest, read))
             .context("read", self.root.join(layout::blob_data(digest)))
     }
 
@@ -398,7 +427,13 @@ fn read_link(at: impl AsFd, path: &str) -> io::Result<LinkContent> {
 }
 
 /// Reads a manifest. If the bytes of the first read match the digest they are all there is, and nothing more is asked.
-fn read_manifest(blobs: &OwnedFd, digest: &Digest, buffer: &mut Vec<u8>) -> io::Result<ManifestContent> {
+fn read_manifest(
+    blobs: &OwnedFd,
+    digest: &Digest,
+    buffer: &mut Vec<u8>,
+    large_manifest: &Mutex<()>,
+    read_by: &mut dyn FnMut(&[u8]),
+) -> io::Result<ManifestContent> {
     let file = match directory::open_file(blobs, layout::blob_data_relative(digest)) {
         Ok(file) => file,
         Err(Errno::NOENT) => return Ok(ManifestContent::Absent),
@@ -407,6 +442,7 @@ fn read_manifest(blobs: &OwnedFd, digest: &Digest, buffer: &mut Vec<u8>) -> io::
     };
     let matches = |bytes: &[u8]| Digest::of(digest.algorithm(), bytes) == *digest;
     let mut filled = 0;
+    let mut alone = None;
     let content = loop {
         let read = match directory::read(&file, &mut buffer[filled..]) {
             Ok(read) => read,
@@ -419,18 +455,24 @@ fn read_manifest(blobs: &OwnedFd, digest: &Digest, buffer: &mut Vec<u8>) -> io::
             break if directory::is_regular(&file)? { ManifestContent::TooLarge } else { ManifestContent::Irregular };
         }
         if filled < buffer.len() && matches(&buffer[..filled]) {
-            break ManifestContent::Verified(buffer[..filled].to_vec());
+            read_by(&buffer[..filled]);
+            break ManifestContent::Verified;
         }
         if read == 0 {
             break if directory::is_regular(&file)? { ManifestContent::Corrupt } else { ManifestContent::Irregular };
         }
         if filled == buffer.len() {
+            if alone.is_none() && filled >= LARGE_MANIFEST_BYTES {
+                // Nothing is guarded but the number of those who read.
+                alone = Some(large_manifest.lock().unwrap_or_else(PoisonError::into_inner));
+            }
             buffer.resize(2 * filled, 0);
         }
     };
     // One large manifest must not keep its room for the rest of the run.
     buffer.truncate(MANIFEST_BUFFER_BYTES);
     buffer.shrink_to_fit();
+    drop(alone);
     Ok(content)
 }
 

@@ -47,7 +47,7 @@ fn open_for_removal(base: &Base, folder: &[u8]) -> io::Result<Result<OwnedFd, Re
         Ok(folder) => Ok(Ok(folder)),
         Err(Errno::NOENT) => Ok(Err(Removal::AlreadyGone)),
         Err(Errno::LOOP | Errno::XDEV | Errno::NOTDIR) => {
-            Ok(Err(Removal::Changed("a symbolic link or file is on the way to it now")))
+            Ok(Err(Removal::Changed("a symbolic link, a file or another filesystem is on the way to it now")))
         }
         Err(error) => Err(error.into()),
     }
@@ -65,7 +65,9 @@ fn remove_file(base: &Base, relative: &Path, planned: &Stat) -> io::Result<Remov
     let opened = match directory::open_folder_beneath(&shelf, hex) {
         Ok(opened) => opened,
         Err(Errno::NOENT) => return Ok(Removal::AlreadyGone),
-        Err(Errno::LOOP | Errno::XDEV | Errno::NOTDIR) => return Ok(Removal::Changed("its folder is not a folder any more")),
+        Err(Errno::LOOP | Errno::XDEV | Errno::NOTDIR) => {
+            return Ok(Removal::Changed("its folder is not the folder that it was"));
+        }
         Err(error) => return Err(error.into()),
     };
     let removal = match rustix::fs::statat(&opened, leaf, AtFlags::SYMLINK_NOFOLLOW) {
