@@ -4,14 +4,15 @@
 //! so a SHA-256 blob takes 31 + 8 = **39 bytes**, whatever refers to it. Sorted tables cannot be slowed down by chosen digests, as
 //! hash tables can: what manifests name is chosen by whoever may push.
 
+use std::cmp::Ordering;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{self, AtomicU64};
 
 use rayon::prelude::*;
 
 use crate::error::Error;
 use crate::layout::{Shard, Target};
-use crate::oci::Digest;
+use crate::oci::{Algorithm, Digest};
 use crate::store::{Store, Stray};
 
 /// A stored blob: its place in the inventory.
@@ -47,6 +48,8 @@ const SIZE_MASK: u64 = (1 << 48) - 1;
 #[derive(Debug)]
 pub struct Inventory {
     shards: Vec<InventoryShard>,
+    /// The place in `shards` of each shard that there may be, by algorithm and byte.
+    places: Vec<Option<u16>>,
     facts: Vec<AtomicU64>,
 }
 
@@ -84,22 +87,42 @@ impl InventoryShard {
         let wanted = &digest.bytes()[1..];
         let wanted_head = head(wanted);
         let (mut low, mut high) = (0, self.len());
+        let (mut low_head, mut high_head) = (0, u64::MAX);
+        let mut guesses = GUESSES;
         while low < high {
-            let middle = low.midpoint(high);
+            let middle = match guesses {
+                0 => low.midpoint(high),
+                _ => low + share((high - low) as u64, wanted_head - low_head, high_head - low_head) as usize,
+            };
+            guesses = guesses.saturating_sub(1);
             let rest = self.rest(middle);
-            match head(rest).cmp(&wanted_head).then_with(|| rest.cmp(wanted)) {
-                std::cmp::Ordering::Less => low = middle + 1,
-                std::cmp::Ordering::Equal => return Some(middle),
-                std::cmp::Ordering::Greater => high = middle,
+            let middle_head = head(rest);
+            match middle_head.cmp(&wanted_head).then_with(|| rest.cmp(wanted)) {
+                Ordering::Less => (low, low_head) = (middle + 1, middle_head),
+                Ordering::Equal => return Some(middle),
+                Ordering::Greater => (high, high_head) = (middle, middle_head),
             }
         }
         None
     }
 }
 
+/// Digests are spread evenly, so that where one is can be guessed. Names that somebody chose are not: after so many guesses the rest
+/// is halved.
+const GUESSES: u32 = 3;
+
+/// The place among `count` of what is `part` on the way to `whole`. Less than `count`.
+fn share(count: u64, part: u64, whole: u64) -> u64 {
+    ((count - 1) as f64 * (part as f64 / whole.max(1) as f64)) as u64
+}
+
 /// The first eight bytes, which tell nearly all digests apart and are compared at once.
 fn head(rest: &[u8]) -> u64 {
     u64::from_be_bytes(rest[..8].try_into().expect("every digest is longer"))
+}
+
+fn place_of(shard: Shard) -> usize {
+    (shard.algorithm as usize) << 8 | usize::from(shard.byte)
 }
 
 impl Inventory {
@@ -132,7 +155,11 @@ impl Inventory {
             shards.push(shard);
         }
         let facts = (0..count).map(|_| AtomicU64::new(0)).collect();
-        let inventory = Inventory { shards, facts };
+        let mut places = vec![None; Algorithm::ALL.len() << 8];
+        for (place, shard) in shards.iter().enumerate() {
+            places[place_of(shard.shard)] = Some(place as u16);
+        }
+        let inventory = Inventory { shards, places, facts };
         for stray in strays.iter().filter(|stray| stray.kind.sets_apart()) {
             inventory.keep_behind(&stray.path);
         }
@@ -164,8 +191,7 @@ impl Inventory {
 
     /// Finds a blob; nothing if it is not stored.
     pub fn find(&self, digest: &Digest) -> Option<BlobId> {
-        let shard = self.shards.binary_search_by_key(&Shard::of(digest), |shard| shard.shard).ok()?;
-        let shard = &self.shards[shard];
+        let shard = &self.shards[usize::from(self.places[place_of(Shard::of(digest))]?)];
         shard.position(digest).map(|index| BlobId(shard.first + index as u32))
     }
 
@@ -180,23 +206,23 @@ impl Inventory {
     pub fn mark(&self, blob: BlobId, colour: Colour) {
         // Checked first: most marks are repetitions, and a shared read costs less than a write.
         if !self.has_all(blob, colour) {
-            self.fact(blob).fetch_or(colour.0, Ordering::Relaxed);
+            self.fact(blob).fetch_or(colour.0, atomic::Ordering::Relaxed);
         }
     }
 
     /// Whether a blob has any of the colours given.
     pub fn has_any(&self, blob: BlobId, colour: Colour) -> bool {
-        self.fact(blob).load(Ordering::Relaxed) & colour.0 != 0
+        self.fact(blob).load(atomic::Ordering::Relaxed) & colour.0 != 0
     }
 
     /// Whether any blob at all is kept.
     pub fn any_kept(&self) -> bool {
         let kept = Colour::LIVE.and(Colour::YOUNG).0;
-        self.facts.iter().any(|fact| fact.load(Ordering::Relaxed) & kept != 0)
+        self.facts.iter().any(|fact| fact.load(atomic::Ordering::Relaxed) & kept != 0)
     }
 
     fn has_all(&self, blob: BlobId, colour: Colour) -> bool {
-        self.fact(blob).load(Ordering::Relaxed) & colour.0 == colour.0
+        self.fact(blob).load(atomic::Ordering::Relaxed) & colour.0 == colour.0
     }
 
     /// Remembers how large a blob is said to be. Of several statements the largest stands, so that their order is none.
@@ -204,19 +230,19 @@ impl Inventory {
         let size = size_bytes.saturating_add(1).min(SIZE_MASK);
         let larger = |fact: u64| (fact & SIZE_MASK < size).then_some(fact & !SIZE_MASK | size);
         // An error only says that there was nothing to change.
-        let _ = self.fact(blob).fetch_update(Ordering::Relaxed, Ordering::Relaxed, larger);
+        let _ = self.fact(blob).fetch_update(atomic::Ordering::Relaxed, atomic::Ordering::Relaxed, larger);
     }
 
     /// Notes that a blob is in the plan, and how large it really is.
     pub fn condemn(&self, blob: BlobId, size_bytes: u64) {
         let size = size_bytes.saturating_add(1).min(SIZE_MASK);
         let condemned = |fact: u64| Some(fact & !SIZE_MASK | size | Colour::CONDEMNED.0);
-        let _ = self.fact(blob).fetch_update(Ordering::Relaxed, Ordering::Relaxed, condemned);
+        let _ = self.fact(blob).fetch_update(atomic::Ordering::Relaxed, atomic::Ordering::Relaxed, condemned);
     }
 
     /// How large a blob is said to be.
     pub fn size_bytes(&self, blob: BlobId) -> Option<u64> {
-        (self.fact(blob).load(Ordering::Relaxed) & SIZE_MASK).checked_sub(1)
+        (self.fact(blob).load(atomic::Ordering::Relaxed) & SIZE_MASK).checked_sub(1)
     }
 
     fn fact(&self, blob: BlobId) -> &AtomicU64 {
@@ -248,7 +274,6 @@ mod tests {
 
     use super::*;
     use crate::layout;
-    use crate::oci::Algorithm;
     use crate::store::MemoryStore;
 
     fn inventory(digests: &[Digest]) -> Inventory {

@@ -80,7 +80,7 @@ pub fn references(bytes: &[u8]) -> Result<References, Unreadable> {
     let found = RefCell::new(References::default());
     let mut json = serde_json::Deserializer::from_str(&text);
     json.disable_recursion_limit();
-    let root = Value { found: &found, place: Place::Root, keep_text: false, depth: 0 };
+    let root = Value { found: &found, place: Place::Root, field: Field::Other, depth: 0 };
     root.deserialize(serde_stacker::Deserializer::new(&mut json))
         .and_then(|scalars| match scalars {
             Scalar::Object => json.end(),
@@ -117,14 +117,14 @@ enum Place {
 struct Value<'a> {
     found: &'a RefCell<References>,
     place: Place,
-    /// Whether a string is of interest to the object around it.
-    keep_text: bool,
+    /// The key above it.
+    field: Field,
     depth: usize,
 }
 
 /// What a value was, for the object that holds it.
 enum Scalar {
-    Text(String),
+    MediaType(MediaType),
     Unsigned(u64),
     /// A list that is not empty.
     List,
@@ -185,11 +185,15 @@ impl<'de> Visitor<'de> for Value<'_> {
             }
             _ => {}
         }
-        Ok(if self.keep_text { Scalar::Text(text.to_owned()) } else { Scalar::Other })
+        Ok(match self.field {
+            Field::MediaType => Scalar::MediaType(MediaType::of(text)),
+            Field::Number => text.parse().map_or(Scalar::Other, Scalar::Unsigned),
+            _ => Scalar::Other,
+        })
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Scalar, A::Error> {
-        let element = Value { depth: deeper(self.depth)?, keep_text: false, ..self };
+        let element = Value { depth: deeper(self.depth)?, field: Field::Other, ..self };
         let mut filled = false;
         while list.next_element_seed(element)?.is_some() {
             filled = true;
@@ -203,12 +207,10 @@ impl<'de> Visitor<'de> for Value<'_> {
         // The object's own digests, apart from those of objects inside it, which describe themselves.
         let mut own: Vec<usize> = Vec::new();
         let mut number = None;
-        while let Some(key) = object.next_key::<Cow<'de, str>>()? {
-            let field = Field::of(&key);
-            let place = self.place.below(field, &key);
+        while let Some(Key { field, annotations }) = object.next_key_seed(KeySeed)? {
+            let place = self.place.below(field, annotations);
             let before = self.found.borrow().descriptors.len();
-            let keep_text = matches!(field, Field::MediaType | Field::Number);
-            let value = object.next_value_seed(Value { place, keep_text, depth, ..self })?;
+            let value = object.next_value_seed(Value { place, field, depth, ..self })?;
             if place == Place::Reference {
                 own.extend(before..self.found.borrow().descriptors.len());
             }
@@ -218,8 +220,11 @@ impl<'de> Visitor<'de> for Value<'_> {
             }
             around.learn(field, value);
         }
-        if let Some(Scalar::Text(digits)) = number {
-            return Ok(digits.parse().map_or(Scalar::Other, Scalar::Unsigned));
+        // Whoever writes that key himself does not hide with it what else is there.
+        if let Some(number) = number
+            && own.is_empty()
+        {
+            return Ok(number);
         }
         let kind = around.kind(self.place == Place::Manifests);
         for index in own {
@@ -241,11 +246,11 @@ fn deeper<E: serde::de::Error>(depth: usize) -> Result<usize, E> {
 }
 
 impl Place {
-    fn below(self, field: Field, key: &str) -> Place {
+    fn below(self, field: Field, annotations: bool) -> Place {
         match (self, field) {
             (Place::Annotations, _) => Place::Annotations,
             // Only the exact key: in a superset the exceptions are narrow.
-            _ if key == "annotations" => Place::Annotations,
+            _ if annotations => Place::Annotations,
             (Place::Root, Field::Subject) => Place::Subject,
             (Place::SubjectReference, _) | (Place::Subject, Field::Digest) => Place::SubjectReference,
             (Place::Subject, _) => Place::Subject,
@@ -302,10 +307,57 @@ fn folded(key: &str) -> String {
         .collect()
 }
 
+/// A key, without its text.
+struct Key {
+    field: Field,
+    /// Whether it is exactly `annotations`.
+    annotations: bool,
+}
+
+/// Reads a [`Key`] where it lies.
+struct KeySeed;
+
+impl<'de> DeserializeSeed<'de> for KeySeed {
+    type Value = Key;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Key, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for KeySeed {
+    type Value = Key;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<Key, E> {
+        Ok(Key { field: Field::of(key), annotations: key == "annotations" })
+    }
+}
+
+/// What a media type says about content.
+#[derive(Clone, Copy)]
+struct MediaType {
+    empty: bool,
+    manifest: bool,
+    foreign: bool,
+}
+
+impl MediaType {
+    fn of(text: &str) -> MediaType {
+        MediaType { empty: text.is_empty(), manifest: is_manifest(text), foreign: is_foreign(text) }
+    }
+}
+
 /// What an object says about the digest in it.
 #[derive(Default)]
 struct Surroundings {
-    media_types: Vec<String>,
+    /// Whether it has a media type that is a manifest's.
+    manifest: bool,
+    /// Whether it has a media type at all.
+    typed: bool,
     size_bytes: Option<u64>,
     foreign: bool,
 }
@@ -313,9 +365,10 @@ struct Surroundings {
 impl Surroundings {
     fn learn(&mut self, field: Field, value: Scalar) {
         match (field, value) {
-            (Field::MediaType, Scalar::Text(media_type)) => {
-                self.foreign |= is_foreign(&media_type);
-                self.media_types.push(media_type);
+            (Field::MediaType, Scalar::MediaType(media_type)) => {
+                self.foreign |= media_type.foreign;
+                self.manifest |= media_type.manifest;
+                self.typed |= !media_type.empty;
             }
             (Field::Size, Scalar::Unsigned(size)) => self.size_bytes = Some(size),
             (Field::Urls, Scalar::List) => self.foreign = true,
@@ -324,14 +377,10 @@ impl Surroundings {
     }
 
     fn kind(&self, listed: bool) -> DescriptorKind {
-        if self.media_types.iter().any(|media_type| is_manifest(media_type)) {
-            DescriptorKind::Manifest
-        } else if !listed {
-            DescriptorKind::Blob
-        } else if self.media_types.iter().all(|media_type| media_type.is_empty()) {
-            DescriptorKind::Manifest
-        } else {
-            DescriptorKind::PerhapsManifest
+        match (self.manifest, listed, self.typed) {
+            (true, ..) | (false, true, false) => DescriptorKind::Manifest,
+            (false, true, true) => DescriptorKind::PerhapsManifest,
+            (false, false, _) => DescriptorKind::Blob,
         }
     }
 }
@@ -340,10 +389,11 @@ impl Surroundings {
 fn is_manifest(media_type: &str) -> bool {
     const PAIRS: [[&str; 2]; 4] =
         [["image", "index"], ["image", "manifest"], ["distribution", "manifest"], ["artifact", "manifest"]];
-    let parts = || media_type.split('.');
-    parts()
-        .zip(parts().skip(1))
-        .any(|(first, second)| PAIRS.iter().any(|[a, b]| first.eq_ignore_ascii_case(a) && second.eq_ignore_ascii_case(b)))
+    let mut before: &[u8] = b"";
+    media_type.as_bytes().split(|&byte| byte == b'.').any(|part| {
+        let first = std::mem::replace(&mut before, part);
+        PAIRS.iter().any(|[a, b]| part.eq_ignore_ascii_case(b.as_bytes()) && first.eq_ignore_ascii_case(a.as_bytes()))
+    })
 }
 
 fn is_foreign(media_type: &str) -> bool {

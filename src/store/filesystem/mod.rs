@@ -172,7 +172,8 @@ impl FilesystemStore {
         accept: impl Fn(&[u8]) -> Option<T>,
     ) -> Result<Listing<T>, Error> {
         let mut listing = Listing::default();
-        let mounted = self.locate(path).filter(|(base, _)| !base.mounts.is_empty());
+        let any_mounts = self.repositories.iter().chain(&self.blobs).any(|base| !base.mounts.is_empty());
+        let mounted = if any_mounts { self.locate(path) } else { None };
         for_each_entry(folder, |name, kind| -> Result<(), Listed> {
             let accepted = accept(name);
             let stray = |kind| Stray { path: path.join(std::ffi::OsStr::from_bytes(name)), kind };
