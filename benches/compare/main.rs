@@ -29,9 +29,9 @@ struct Arguments {
     /// Leave out the registry's own collector where it takes minutes
     #[arg(long)]
     quick: bool,
-    /// Measure the cold cache too, on a loop image (root only)
-    #[arg(long)]
-    cold: bool,
+    /// Measure only these parts; the cold cache, on a loop image, wants root and is measured only if named
+    #[arg(long, value_enum, value_delimiter = ',', default_values = ["dry-runs", "sweeps", "memory", "growth"])]
+    only: Vec<Part>,
     /// Where to keep the stores
     #[arg(long, default_value = "target/compare")]
     folder: PathBuf,
@@ -41,6 +41,15 @@ struct Arguments {
     /// Given by cargo
     #[arg(long, hide = true)]
     bench: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    DryRuns,
+    Sweeps,
+    Memory,
+    Growth,
+    Cold,
 }
 
 const REGSWEEP: &str = env!("CARGO_BIN_EXE_regsweep");
@@ -59,12 +68,17 @@ fn main() {
     println!("{}", measure::machine());
     println!("| Work | Contender | Median s | Ratio to regsweep | System calls |");
     println!("| --- | --- | --- | --- | --- |");
-    dry_runs(&arguments);
-    sweeps(&arguments);
-    memory_of(&arguments);
-    growth(&arguments);
-    if arguments.cold {
-        cold(&arguments);
+    let parts: [(Part, fn(&Arguments)); 5] = [
+        (Part::DryRuns, dry_runs),
+        (Part::Sweeps, sweeps),
+        (Part::Memory, memory_of),
+        (Part::Growth, growth),
+        (Part::Cold, cold),
+    ];
+    for (part, measure) in parts {
+        if arguments.only.contains(&part) {
+            measure(&arguments);
+        }
     }
 }
 

@@ -1,0 +1,120 @@
+//! The passes of a collection one by one, on a small store in a warm cache: `cargo bench --bench passes`.
+//!
+//! For whole programs, beside the registry's own collector and the floor, see `benches/compare`.
+
+#[path = "../compare/stores.rs"]
+#[allow(dead_code)]
+mod stores;
+#[path = "../../tests/suite/support/mod.rs"]
+mod support;
+
+use std::path::Path;
+use std::sync::LazyLock;
+use std::time::{Duration, SystemTime};
+
+use divan::counter::{BytesCount, ItemsCount};
+use divan::{Bencher, black_box};
+use regsweep::layout::LinkFolder;
+use regsweep::mark::blobs::unreached_blobs;
+use regsweep::mark::{Context, Inventory, Manifests, Marks, mark};
+use regsweep::oci::manifest::references;
+use regsweep::plan::SweepPlan;
+use regsweep::policy::{Policy, RootPolicy};
+use regsweep::store::{FilesystemStore, RepositoryEntry, Store as _};
+use regsweep::survey::{Survey, survey};
+use stores::Shape;
+
+fn main() {
+    // One thread: what is measured is work, not how it is spread.
+    rayon::ThreadPoolBuilder::new().num_threads(1).build_global().expect("the first to ask");
+    divan::main();
+}
+
+static STORE: LazyLock<FilesystemStore> = LazyLock::new(|| {
+    let folder = Path::new("target/compare");
+    std::fs::create_dir_all(folder).expect("the folder for stores can be made");
+    FilesystemStore::open(&stores::make(folder, Shape::GROWING[1])).expect("a store")
+});
+
+fn repositories() -> Vec<RepositoryEntry> {
+    STORE.repositories().expect("healthy").entries
+}
+
+fn surveys() -> Vec<Survey> {
+    repositories().iter().map(|repository| survey(&*STORE, repository).expect("healthy")).collect()
+}
+
+fn inventory() -> Inventory {
+    Inventory::list(&*STORE).expect("healthy").0
+}
+
+fn policy() -> Policy {
+    Policy {
+        roots: RootPolicy::TaggedOnly,
+        min_age: Duration::ZERO,
+        now: SystemTime::UNIX_EPOCH + Duration::from_secs(4_000_000_000),
+    }
+}
+
+#[divan::bench]
+fn list_blobs(bencher: Bencher<'_, '_>) {
+    let count = inventory().len();
+    bencher.counter(ItemsCount::new(count)).bench(inventory);
+}
+
+#[divan::bench]
+fn find_repositories(bencher: Bencher<'_, '_>) {
+    bencher.counter(ItemsCount::new(repositories().len())).bench(repositories);
+}
+
+#[divan::bench]
+fn survey_repositories(bencher: Bencher<'_, '_>) {
+    let revisions: usize = surveys().iter().map(|survey| survey.revisions.len()).sum();
+    bencher.counter(ItemsCount::new(revisions)).bench(surveys);
+}
+
+#[divan::bench]
+fn read_references(bencher: Bencher<'_, '_>) {
+    let folder = LinkFolder::Revisions(repositories()[0].name.clone());
+    let digest = STORE.links(&folder).expect("healthy").entries[0];
+    let mut manifest = Vec::new();
+    STORE.manifest(&digest, &mut |bytes| manifest = bytes.to_vec()).expect("healthy");
+    bencher.counter(BytesCount::of_slice(&manifest)).bench(|| references(black_box(&manifest)));
+}
+
+#[divan::bench]
+fn find_in_inventory(bencher: Bencher<'_, '_>) {
+    let inventory = inventory();
+    let layers = surveys().swap_remove(0).layers;
+    bencher
+        .counter(ItemsCount::new(layers.len()))
+        .bench(|| layers.iter().filter(|digest| inventory.find(black_box(digest)).is_some()).count());
+}
+
+/// With `--delete-untagged`, manifests read anew each time.
+#[divan::bench]
+fn mark_repositories(bencher: Bencher<'_, '_>) {
+    let surveys = surveys();
+    let revisions: usize = surveys.iter().map(|survey| survey.revisions.len()).sum();
+    bencher.counter(ItemsCount::new(revisions)).with_inputs(inventory).bench_refs(|inventory| mark_all(&surveys, inventory));
+}
+
+fn mark_all(surveys: &[Survey], inventory: &Inventory) -> Vec<Marks> {
+    let manifests = Manifests::new(&*STORE, inventory);
+    let context = Context { store: &*STORE, inventory, manifests: &manifests, policy: policy() };
+    surveys.iter().map(|survey| mark(survey, &context).expect("healthy")).collect()
+}
+
+#[divan::bench]
+fn put_the_plan_in_order(bencher: Bencher<'_, '_>) {
+    let surveys = surveys();
+    let marked = || {
+        let inventory = inventory();
+        let marks = mark_all(&surveys, &inventory);
+        let manifests = Manifests::new(&*STORE, &inventory);
+        let context = Context { store: &*STORE, inventory: &inventory, manifests: &manifests, policy: policy() };
+        let blobs = unreached_blobs(&context, &marks).expect("healthy");
+        (inventory, marks, blobs)
+    };
+    bencher.with_inputs(marked).bench_refs(|(inventory, marks, blobs)| SweepPlan::new(marks, blobs, inventory));
+}
