@@ -68,16 +68,13 @@ fn main() {
     println!("{}", measure::machine());
     println!("| Work | Contender | Median s | Ratio to regsweep | System calls |");
     println!("| --- | --- | --- | --- | --- |");
-    let parts: [(Part, fn(&Arguments)); 5] = [
-        (Part::DryRuns, dry_runs),
-        (Part::Sweeps, sweeps),
-        (Part::Memory, memory_of),
-        (Part::Growth, growth),
-        (Part::Cold, cold),
-    ];
-    for (part, measure) in parts {
-        if arguments.only.contains(&part) {
-            measure(&arguments);
+    for part in &arguments.only {
+        match part {
+            Part::DryRuns => dry_runs(&arguments),
+            Part::Sweeps => sweeps(&arguments),
+            Part::Memory => memory_of(&arguments),
+            Part::Growth => growth(&arguments),
+            Part::Cold => cold(&arguments),
         }
     }
 }

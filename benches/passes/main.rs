@@ -3,7 +3,7 @@
 //! For whole programs, beside the registry's own collector and the floor, see `benches/compare`.
 
 #[path = "../compare/stores.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, clippy::disallowed_methods)]
 mod stores;
 #[path = "../../tests/suite/support/mod.rs"]
 mod support;
