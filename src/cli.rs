@@ -76,6 +76,10 @@ pub struct GarbageCollect {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,
 
+    /// Stay within about so much memory: what the table of blobs (39 bytes each) takes beyond it goes to a file in $TMPDIR or /var/tmp
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub max_memory: Option<u64>,
+
     /// How to print the report
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
@@ -121,6 +125,10 @@ fn duration(text: &str) -> Result<std::time::Duration, String> {
         .ok()
         .and_then(|duration| std::time::Duration::try_from(duration).ok())
         .ok_or_else(|| "expected a duration with its unit, such as 30m, 24h or 7d".to_owned())
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    parse_size::parse_size(text).map_err(|_| "expected a size such as 512MiB".to_owned())
 }
 
 fn limit(text: &str) -> Result<Limit, String> {

@@ -51,6 +51,10 @@ pub struct Settings {
     pub allow_foreign_owner: bool,
     /// Threads.
     pub jobs: usize,
+    /// Memory to stay within by keeping the table of blobs in a file.
+    pub max_memory: Option<u64>,
+    /// Where that file would be made.
+    pub spill_folder: PathBuf,
     /// How to print the report.
     pub format: Format,
     /// Where to write the plan.
@@ -90,6 +94,8 @@ impl Settings {
             allow_empty: arguments.allow_empty,
             allow_foreign_owner: arguments.allow_foreign_owner,
             jobs: arguments.jobs.map_or_else(default_jobs, usize::from),
+            max_memory: arguments.max_memory,
+            spill_folder: spill_folder(&environment),
             format: arguments.format,
             plan_out: arguments.plan_out,
             wait_lock: arguments.wait_lock.unwrap_or_default(),
@@ -105,6 +111,12 @@ fn environment() -> Vec<(OsString, OsString)> {
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
 fn now() -> SystemTime {
     SystemTime::now()
+}
+
+/// Not `/tmp` unless somebody says so: where that is kept in memory, nothing would be won.
+fn spill_folder(environment: &[(OsString, OsString)]) -> PathBuf {
+    let given = environment.iter().find(|(name, value)| name == "TMPDIR" && !value.is_empty());
+    given.map_or_else(|| PathBuf::from("/var/tmp"), |(_, value)| PathBuf::from(value))
 }
 
 /// Reading folders waits for the disk more than it computes, so there are more threads than processors.

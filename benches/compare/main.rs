@@ -14,6 +14,7 @@ mod stores;
 mod support;
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use clap::Parser;
@@ -60,7 +61,10 @@ fn main() {
     match arguments.get(1).map(String::as_str) {
         Some("floor-survey") => return floor::survey(Path::new(&arguments[2])),
         Some("floor-sweep") => return floor::sweep(Path::new(&arguments[2])),
-        Some("memory") => return memory::run(arguments[2].parse().expect("a number of blobs")),
+        Some("memory") => {
+            let number = |place: usize| Some(arguments.get(place)?.parse().expect("a number"));
+            return memory::run(number(2).expect("a number of blobs"), number(3));
+        }
         _ => {}
     }
     let arguments = Arguments::parse();
@@ -160,9 +164,17 @@ fn sweeps(arguments: &Arguments) {
 
 fn memory_of(_: &Arguments) {
     let this = std::env::current_exe().expect("this program has a path");
-    for blobs in ["1000000", "10000000"] {
-        let output = std::process::Command::new(&this).args(["memory", blobs]).output().expect("this program runs again");
+    let measure = |command: &mut Command| {
+        let output = command.output().expect("this program runs again");
         println!("\n{}", String::from_utf8_lossy(&output.stdout).trim());
+        assert!(output.status.success(), "{}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+    };
+    for blobs in ["1000000", "10000000"] {
+        measure(Command::new(&this).args(["memory", blobs]));
+    }
+    match memory::Cage::of(512 << 20) {
+        Some(cage) => measure(cage.command(&this).args(["memory", "100000000", &(352_u64 << 20).to_string()])),
+        None => println!("\nmemory: 100,000,000 blobs in 512 MiB not measured, a control group needs root"),
     }
 }
 

@@ -1,10 +1,11 @@
 //! How much memory a run takes on a store that is larger than any disk here: shards made up as they are listed.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use regsweep::error::Error;
 use regsweep::layout::{LinkFolder, Shard, Target};
-use regsweep::mark::{Colour, Inventory};
+use regsweep::mark::{Budget, Colour, Inventory};
 use regsweep::oci::{Algorithm, Digest, RepositoryName, TagName};
 use regsweep::store::{Leaf, LinkContent, Listing, ManifestContent, RepositoryEntry, Stat, Store, Stray, TagContent};
 
@@ -47,16 +48,15 @@ impl Store for Imagined {
         Ok(Listing { entries, strays: Vec::new() })
     }
 
-    fn blobs(&self, shard: Shard) -> Result<Listing<Digest>, Error> {
+    fn blobs(&self, shard: Shard, each: &mut dyn FnMut(&Digest)) -> Result<Vec<Stray>, Error> {
         let digest = |number: u64| {
             let mut bytes = [shard.byte; 32];
             // Spread as digests are: a multiplication that is one to one.
             bytes[1..9].copy_from_slice(&number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
             Digest::from_bytes(Algorithm::Sha256, &bytes)
         };
-        let mut entries: Vec<Digest> = (0..self.blobs / 256).map(digest).collect();
-        entries.sort_unstable();
-        Ok(Listing { entries, strays: Vec::new() })
+        (0..self.blobs / 256).for_each(|number| each(&digest(number)));
+        Ok(Vec::new())
     }
 
     fn stat_blobs(&self, _: Shard, digests: &[Digest]) -> Result<Vec<Leaf>, Error> {
@@ -77,10 +77,13 @@ impl Store for Imagined {
 }
 
 /// Lists, marks every second blob, counts, and prints the peak of the memory that was resident.
-pub(crate) fn run(blobs: u64) {
+///
+/// With a budget the table goes to a file beyond it; how much of that file is resident then is the kernel's choice.
+pub(crate) fn run(blobs: u64, budget_bytes: Option<u64>) {
     let store = Imagined { blobs };
+    let budget = budget_bytes.map_or_else(Budget::unlimited, |bytes| Budget::of(bytes, Path::new("target/compare")));
     let begun = std::time::Instant::now();
-    let (inventory, _) = Inventory::list(&store).expect("imagined stores can be listed");
+    let (inventory, _) = Inventory::list(&store, &budget).expect("imagined stores can be listed");
     let listed = begun.elapsed();
     let marked = inventory
         .map_shards(|_, blobs| {
@@ -105,4 +108,39 @@ pub(crate) fn run(blobs: u64) {
         (begun.elapsed() - listed).as_secs_f64(),
         kib >> 10,
     );
+}
+
+/// A control group that gives no more memory than so much, the cache of files included.
+pub(crate) struct Cage {
+    folder: PathBuf,
+}
+
+impl Cage {
+    /// Makes one; nothing without the right to. Both versions of control groups are known.
+    pub(crate) fn of(bytes: u64) -> Option<Cage> {
+        let name = format!("regsweep-compare-{}", std::process::id());
+        [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")].into_iter().find_map(
+            |(above, limit)| {
+                let folder = Path::new(above).join(&name);
+                std::fs::create_dir(&folder).ok()?;
+                let cage = Cage { folder };
+                std::fs::write(cage.folder.join(limit), bytes.to_string()).ok()?;
+                Some(cage)
+            },
+        )
+    }
+
+    /// A command that runs in it.
+    pub(crate) fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new("sh");
+        let enter = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", self.folder.display());
+        command.args(["-c", &enter, "sh"]).arg(program);
+        command
+    }
+}
+
+impl Drop for Cage {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.folder);
+    }
 }

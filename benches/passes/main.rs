@@ -16,7 +16,7 @@ use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use regsweep::layout::LinkFolder;
 use regsweep::mark::blobs::unreached_blobs;
-use regsweep::mark::{Context, Inventory, Manifests, Marks, mark};
+use regsweep::mark::{Budget, Context, Inventory, Manifests, Marks, mark};
 use regsweep::oci::manifest::references;
 use regsweep::plan::SweepPlan;
 use regsweep::policy::{Policy, RootPolicy};
@@ -45,7 +45,7 @@ fn surveys() -> Vec<Survey> {
 }
 
 fn inventory() -> Inventory {
-    Inventory::list(&*STORE).expect("healthy").0
+    Inventory::list(&*STORE, &Budget::unlimited()).expect("healthy").0
 }
 
 fn policy() -> Policy {

@@ -15,7 +15,7 @@ use crate::escape::escaped;
 use crate::finding::{Code, Finding};
 use crate::layout;
 use crate::mark::blobs::{self, BlobMarks};
-use crate::mark::{self, Context, Counts, Inventory, Manifests, Marks};
+use crate::mark::{self, Budget, Context, Counts, Inventory, Manifests, Marks};
 use crate::plan::{Kind, SweepPlan};
 use crate::policy::RootPolicy;
 use crate::progress::{Phase, Progress};
@@ -25,6 +25,9 @@ use crate::store::{DryRun, FilesystemStore, RepositoryEntry, Store, StrayKind, V
 use crate::survey;
 use crate::sweep::sweep;
 use crate::words::{number, plural, size};
+
+/// What a run takes beside the table of blobs: the cache of manifests, four shards while they are listed, buffers.
+const MEMORY_BESIDE_THE_INVENTORY: u64 = 160 << 20;
 
 /// Collects, or says what a collection would do.
 ///
@@ -98,7 +101,11 @@ fn survey_and_plan(
 ) -> Result<Collected, Error> {
     // Blobs first: what is pushed from now on is not in the inventory, and what is not there does not go.
     progress.begin(Phase::ListingBlobs, None);
-    let (inventory, blob_strays) = Inventory::list(store)?;
+    let budget = match settings.max_memory {
+        Some(bytes) => Budget::of(bytes.saturating_sub(MEMORY_BESIDE_THE_INVENTORY), &settings.spill_folder),
+        None => Budget::unlimited(),
+    };
+    let (inventory, blob_strays) = Inventory::list(store, &budget)?;
     interrupted(stop)?;
     progress.begin(Phase::FindingRepositories, None);
     let repositories = store.repositories()?;

@@ -1,7 +1,7 @@
 //! Every stored blob, and what is known of it: the memory of a run.
 //!
 //! A sorted table of digests with one word of facts for each. The first byte of a digest is implied by its shard and not kept,
-//! so a SHA-256 blob takes 31 + 8 = **39 bytes**, whatever refers to it. Sorted tables cannot be slowed down by chosen digests, as
+//! so a SHA-256 blob takes 31 + 8 = **39 bytes**, whatever refers to it, in memory or, beyond a [`Budget`], in a file. Sorted tables cannot be slowed down by chosen digests, as
 //! hash tables can: what manifests name is chosen by whoever may push.
 
 use std::cmp::Ordering;
@@ -10,6 +10,7 @@ use std::sync::atomic::{self, AtomicU64};
 
 use rayon::prelude::*;
 
+use super::spill::{Budget, Bytes, Words};
 use crate::error::Error;
 use crate::layout::{Shard, Target};
 use crate::oci::{Algorithm, Digest};
@@ -50,7 +51,7 @@ pub struct Inventory {
     shards: Vec<InventoryShard>,
     /// The place in `shards` of each shard that there may be, by algorithm and byte.
     places: Vec<Option<u16>>,
-    facts: Vec<AtomicU64>,
+    facts: Words,
 }
 
 /// The blobs of one shard, sorted.
@@ -60,7 +61,7 @@ struct InventoryShard {
     /// The id of its first blob.
     first: u32,
     /// All digests without their first byte, one after the other.
-    rests: Vec<u8>,
+    rests: Bytes,
 }
 
 impl InventoryShard {
@@ -107,6 +108,21 @@ impl InventoryShard {
     }
 }
 
+/// Shards that are listed at the same time when memory counts.
+const SHARDS_AT_ONCE: usize = 4;
+
+/// Sorts digests without their first byte.
+fn sort(rests: &mut [u8], algorithm: Algorithm) {
+    fn chunks<const WIDTH: usize>(rests: &mut [u8]) {
+        rests.as_chunks_mut::<WIDTH>().0.sort_unstable();
+    }
+    match algorithm {
+        Algorithm::Sha256 => chunks::<31>(rests),
+        Algorithm::Sha384 => chunks::<47>(rests),
+        Algorithm::Sha512 => chunks::<63>(rests),
+    }
+}
+
 /// Digests are spread evenly, so that where one is can be guessed. Names that somebody chose are not: after so many guesses the rest
 /// is halved.
 const GUESSES: u32 = 3;
@@ -130,22 +146,22 @@ impl Inventory {
     ///
     /// # Errors
     ///
-    /// When a folder cannot be listed, or there are more than 2^32 blobs.
-    pub fn list(store: &dyn Store) -> Result<(Inventory, Vec<Stray>), Error> {
-        let shards = store.shards()?;
-        let mut strays = shards.strays;
-        let listed: Vec<(InventoryShard, Vec<Stray>)> = shards
-            .entries
-            .par_iter()
-            .map(|&shard| {
-                let blobs = store.blobs(shard)?;
-                let mut rests = Vec::with_capacity(blobs.entries.len() * (shard.algorithm.len_bytes() - 1));
-                for digest in &blobs.entries {
-                    rests.extend_from_slice(&digest.bytes()[1..]);
-                }
-                Ok((InventoryShard { shard, first: 0, rests }, blobs.strays))
-            })
-            .collect::<Result<_, Error>>()?;
+    /// When a folder cannot be listed, there are more than 2^32 blobs, or there is no room beyond the budget.
+    pub fn list(store: &dyn Store, budget: &Budget) -> Result<(Inventory, Vec<Stray>), Error> {
+        let found = store.shards()?;
+        let mut strays = found.strays;
+        let list = |&shard: &Shard| {
+            let mut rests = Vec::new();
+            let strays = store.blobs(shard, &mut |digest| rests.extend_from_slice(&digest.bytes()[1..]))?;
+            sort(&mut rests, shard.algorithm);
+            Ok((InventoryShard { shard, first: 0, rests: budget.keep(rests)? }, strays))
+        };
+        // What is being listed is in memory whatever the budget.
+        let at_once = if budget.is_limited() { SHARDS_AT_ONCE } else { found.entries.len().max(1) };
+        let mut listed: Vec<(InventoryShard, Vec<Stray>)> = Vec::with_capacity(found.entries.len());
+        for some in found.entries.chunks(at_once) {
+            listed.extend(some.par_iter().map(list).collect::<Result<Vec<_>, Error>>()?);
+        }
         let mut shards = Vec::with_capacity(listed.len());
         let mut count = 0_usize;
         for (mut shard, more) in listed {
@@ -154,7 +170,7 @@ impl Inventory {
             count += shard.len();
             shards.push(shard);
         }
-        let facts = (0..count).map(|_| AtomicU64::new(0)).collect();
+        let facts = budget.words(count)?;
         let mut places = vec![None; Algorithm::ALL.len() << 8];
         for (place, shard) in shards.iter().enumerate() {
             places[place_of(shard.shard)] = Some(place as u16);
@@ -281,7 +297,7 @@ mod tests {
         for digest in digests {
             store.add_file(layout::blob_data(digest), "x", SystemTime::UNIX_EPOCH);
         }
-        Inventory::list(&store).expect("listable").0
+        Inventory::list(&store, &Budget::unlimited()).expect("listable").0
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod inventory;
 mod links;
 pub mod manifests;
 mod reach;
+pub mod spill;
 
 use std::path::PathBuf;
 
@@ -19,6 +20,7 @@ pub use self::inventory::{BlobId, Colour, Inventory};
 pub use self::links::{Condemned, Reason};
 pub use self::manifests::{Manifests, Reading};
 use self::reach::{LinkVerdict, Reach, Role, judge_link};
+pub use self::spill::Budget;
 use crate::error::Error;
 use crate::finding::{Code, Finding};
 use crate::layout::{self, LinkFolder};

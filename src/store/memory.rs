@@ -180,10 +180,12 @@ impl Store for MemoryStore {
         Ok(all.sorted())
     }
 
-    fn blobs(&self, shard: Shard) -> Result<Listing<Digest>, Error> {
-        Ok(self.list(&shard.path(), |hex| {
+    fn blobs(&self, shard: Shard, each: &mut dyn FnMut(&Digest)) -> Result<Vec<Stray>, Error> {
+        let listing = self.list(&shard.path(), |hex| {
             Digest::from_hex(shard.algorithm, hex.as_encoded_bytes()).filter(|digest| digest.shard() == shard.byte)
-        }))
+        });
+        listing.entries.iter().for_each(each);
+        Ok(listing.strays)
     }
 
     fn stat_blobs(&self, _: Shard, digests: &[Digest]) -> Result<Vec<Leaf>, Error> {

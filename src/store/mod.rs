@@ -206,12 +206,13 @@ pub trait Store: Sync {
     /// When a folder cannot be listed.
     fn shards(&self) -> Result<Listing<Shard>, Error>;
 
-    /// The digests that have a folder in a shard. Whether `data` is in there is not looked at.
+    /// Calls `each` with the digests that have a folder in a shard, in no order, and returns what else is in it. Whether `data` is
+    /// in those folders is not looked at.
     ///
     /// # Errors
     ///
     /// When the folder cannot be listed.
-    fn blobs(&self, shard: Shard) -> Result<Listing<Digest>, Error>;
+    fn blobs(&self, shard: Shard, each: &mut dyn FnMut(&Digest)) -> Result<Vec<Stray>, Error>;
 
     /// Looks at the `data` files of blobs of one shard, in that order.
     ///

@@ -46,6 +46,7 @@ fn help_names_every_option() {
         "--allow-empty",
         "--allow-foreign-owner",
         "--jobs <N>",
+        "--max-memory <SIZE>",
         "--format <FORMAT>",
         "--plan-out <FILE>",
         "--wait-lock <DURATION>",
@@ -79,6 +80,7 @@ fn bad_arguments_exit_2_and_touch_nothing() {
         &["--root"],
         &["--plan-out", ""],
         &["one.yml", "two.yml"],
+        &["--max-memory", "much"],
         &["--format", "xml"],
         &["--wait-lock", "soon"],
         &["-q", "-v"],
@@ -92,6 +94,17 @@ fn bad_arguments_exit_2_and_touch_nothing() {
     let mut after = snapshot(root.path());
     after.retain(|path, _| !path.starts_with(".regsweep"));
     assert!(before.keys().eq(after.keys()), "{:?}", snapshot::gone(&before, &after));
+}
+
+#[test]
+fn what_does_not_fit_into_memory_or_on_disk_is_told() {
+    let root = tree().on_disk();
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = |spill: &Path| Regsweep::gc(root.path()).dry().args(["--max-memory", "1MiB"]).env("TMPDIR", spill).run();
+    run(folder.path()).expect_code(0);
+    assert_eq!(fs::read_dir(folder.path()).expect("there").count(), 0);
+    let refused = run(Path::new("/nowhere/at/all")).expect_code(2);
+    assert!(refused.stderr.contains("--max-memory") && refused.stderr.contains("/nowhere/at/all"), "{}", refused.stderr);
 }
 
 #[test]

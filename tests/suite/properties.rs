@@ -618,10 +618,12 @@ proptest! {
     #![proptest_config(cases(100))]
 
     #[test]
-    fn plan_does_not_depend_on_threads(steps in steps(), policy in policy()) {
+    fn plan_does_not_depend_on_threads_or_memory(steps in steps(), policy in policy()) {
         let root = store(&steps).on_disk();
-        let plan = |jobs| done(collect(root.path(), policy).dry().args(["--jobs", jobs])).plan;
-        prop_assert_eq!(plan("1"), plan("16"));
+        let plan = |arguments: [&str; 2]| done(collect(root.path(), policy).dry().args(arguments)).plan;
+        let one = plan(["--jobs", "1"]);
+        prop_assert_eq!(&one, &plan(["--jobs", "64"]));
+        prop_assert_eq!(&one, &plan(["--max-memory", "0"]));
     }
 
     #[test]

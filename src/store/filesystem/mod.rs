@@ -171,7 +171,20 @@ impl FilesystemStore {
         path: &Path,
         accept: impl Fn(&[u8]) -> Option<T>,
     ) -> Result<Listing<T>, Error> {
-        let mut listing = Listing::default();
+        let mut entries = Vec::new();
+        let strays = self.list_each(folder, path, accept, |entry| entries.push(entry))?;
+        Ok(Listing { entries, strays }.sorted())
+    }
+
+    /// Lists an open folder, calls `each` with the entries that `accept` takes, and returns the others.
+    fn list_each<T>(
+        &self,
+        folder: BorrowedFd<'_>,
+        path: &Path,
+        accept: impl Fn(&[u8]) -> Option<T>,
+        mut each: impl FnMut(T),
+    ) -> Result<Vec<Stray>, Error> {
+        let mut strays = Vec::new();
         let any_mounts = self.repositories.iter().chain(&self.blobs).any(|base| !base.mounts.is_empty());
         let mounted = if any_mounts { self.locate(path) } else { None };
         for_each_entry(folder, |name, kind| -> Result<(), Listed> {
@@ -179,18 +192,18 @@ impl FilesystemStore {
             let stray = |kind| Stray { path: path.join(std::ffi::OsStr::from_bytes(name)), kind };
             match (kind, accepted) {
                 (Kind::Folder, Some(entry)) => {
-                    listing.entries.push(entry);
+                    each(entry);
                     if mounted.is_some_and(|(base, within)| base.is_mount(&within.join(std::ffi::OsStr::from_bytes(name)))) {
-                        listing.strays.push(stray(StrayKind::Mount));
+                        strays.push(stray(StrayKind::Mount));
                     }
                 }
                 (Kind::Symlink, Some(entry))
                     if leads_to_folder(folder, name).map_err(|error| Listed::Entry(error, stray(StrayKind::Symlink).path))? =>
                 {
-                    listing.entries.push(entry);
-                    listing.strays.push(stray(StrayKind::Symlink));
+                    each(entry);
+                    strays.push(stray(StrayKind::Symlink));
                 }
-                _ => listing.strays.push(stray(StrayKind::Unrecognised)),
+                _ => strays.push(stray(StrayKind::Unrecognised)),
             }
             Ok(())
         })
@@ -199,7 +212,7 @@ impl FilesystemStore {
             Listed::Entry(Errno::NOENT | Errno::LOOP, entry) => Error::UnresolvedSymlink { path: self.root.join(entry) },
             Listed::Entry(error, entry) => Error::Io { operation: "follow", path: self.root.join(entry), source: error.into() },
         })?;
-        Ok(listing.sorted())
+        Ok(strays)
     }
 
     /// Lists `<folder>/<algorithm>/<hex>`.
@@ -327,14 +340,13 @@ impl Store for FilesystemStore {
         Ok(all.sorted())
     }
 
-    fn blobs(&self, shard: Shard) -> Result<Listing<Digest>, Error> {
+    fn blobs(&self, shard: Shard, each: &mut dyn FnMut(&Digest)) -> Result<Vec<Stray>, Error> {
         let path = shard.path();
-        match self.folder(&path)? {
-            Some(folder) => self.list(folder.as_fd(), &path, |hex| {
-                Digest::from_hex(shard.algorithm, hex).filter(|digest| digest.shard() == shard.byte)
-            }),
-            None => Ok(Listing::default()),
-        }
+        let Some(folder) = self.folder(&path)? else {
+            return Ok(Vec::new());
+        };
+        let accept = |hex: &[u8]| Digest::from_hex(shard.algorithm, hex).filter(|digest| digest.shard() == shard.byte);
+        self.list_each(folder.as_fd(), &path, accept, |digest| each(&digest))
     }
 
     fn stat_blobs(&self, shard: Shard, digests: &[Digest]) -> Result<Vec<Leaf>, Error> {

@@ -1,0 +1,145 @@
+//! Memory beyond a budget: a file without a name, mapped, that the kernel writes out when it needs the room.
+//!
+//! A map is right here and nowhere else in this program: the file is ours alone, so nobody can shorten it under the map, and its
+//! blocks are there before anything is written, so a full disk is an error and no signal.
+
+use std::fs::File;
+use std::ops::Deref;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{self, AtomicU64};
+
+use memmap2::{Mmap, MmapOptions, MmapRaw};
+
+use crate::error::{Context as _, Error};
+
+/// How much memory may be taken from the heap, and where what is more goes.
+#[derive(Debug)]
+pub struct Budget {
+    /// No limit if there is none.
+    bytes: Option<u64>,
+    taken: AtomicU64,
+    folder: PathBuf,
+}
+
+impl Budget {
+    /// All from the heap.
+    pub fn unlimited() -> Budget {
+        Budget { bytes: None, taken: AtomicU64::new(0), folder: PathBuf::new() }
+    }
+
+    /// So many bytes from the heap, and the rest from files without a name in `folder`.
+    pub fn of(bytes: u64, folder: &Path) -> Budget {
+        Budget { bytes: Some(bytes), taken: AtomicU64::new(0), folder: folder.to_owned() }
+    }
+
+    /// Whether there is a limit at all.
+    pub fn is_limited(&self) -> bool {
+        self.bytes.is_some()
+    }
+
+    /// Whether so much more fits.
+    fn take(&self, bytes: u64) -> bool {
+        let Some(limit) = self.bytes else { return true };
+        let more = |taken: u64| taken.checked_add(bytes).filter(|sum| *sum <= limit);
+        self.taken.fetch_update(atomic::Ordering::Relaxed, atomic::Ordering::Relaxed, more).is_ok()
+    }
+
+    /// A file that is gone when it is closed, with so many bytes of disk.
+    fn file(&self, bytes: u64) -> Result<File, Error> {
+        let file = tempfile::tempfile_in(&self.folder).context("make a file for --max-memory in", &self.folder)?;
+        fs2::FileExt::allocate(&file, bytes).context("get the room for --max-memory in", &self.folder)?;
+        Ok(file)
+    }
+
+    /// Keeps bytes that will not change.
+    pub(super) fn keep(&self, mut bytes: Vec<u8>) -> Result<Bytes, Error> {
+        bytes.shrink_to_fit();
+        if bytes.is_empty() || self.take(bytes.len() as u64) {
+            return Ok(Bytes::Heap(bytes));
+        }
+        let file = self.file(bytes.len() as u64)?;
+        file.write_all_at(&bytes, 0).context("write for --max-memory in", &self.folder)?;
+        #[expect(unsafe_code, reason = "a map of a file")]
+        // SAFETY: the file has no name and this is its only descriptor, so nobody changes it while it is mapped.
+        let map = unsafe { Mmap::map(&file) }.context("map a file for --max-memory in", &self.folder)?;
+        Ok(Bytes::File(map))
+    }
+
+    /// So many words, all zero.
+    pub(super) fn words(&self, count: usize) -> Result<Words, Error> {
+        let bytes = size_of::<AtomicU64>() as u64 * count as u64;
+        if count == 0 || self.take(bytes) {
+            return Ok(Words::Heap((0..count).map(|_| AtomicU64::new(0)).collect()));
+        }
+        let file = self.file(bytes)?;
+        let map = MmapOptions::new().map_raw(&file).context("map a file for --max-memory in", &self.folder)?;
+        assert!(map.len() as u64 >= bytes, "the map is as long as the file");
+        Ok(Words::File(map, count))
+    }
+}
+
+/// Bytes that do not change.
+#[derive(Debug)]
+pub(super) enum Bytes {
+    Heap(Vec<u8>),
+    File(Mmap),
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Bytes::Heap(bytes) => bytes,
+            Bytes::File(map) => map,
+        }
+    }
+}
+
+/// Words that many threads change.
+#[derive(Debug)]
+pub(super) enum Words {
+    Heap(Vec<AtomicU64>),
+    /// A map, and how many words are in it.
+    File(MmapRaw, usize),
+}
+
+impl Deref for Words {
+    type Target = [AtomicU64];
+
+    fn deref(&self) -> &[AtomicU64] {
+        match self {
+            Words::Heap(words) => words,
+            #[expect(unsafe_code, reason = "a map as words")]
+            // SAFETY: the map begins at a page, is long enough (see `words`), lives as long as `self`, is zero where nothing was
+            // written, and is only ever reached through these atomics; nobody else has the file.
+            Words::File(map, count) => unsafe { std::slice::from_raw_parts(map.as_ptr().cast::<AtomicU64>(), *count) },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_kept_all_the_same() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let budget = Budget::of(10, folder.path());
+        let kept = [vec![1; 8], vec![2; 8], vec![3; 2], Vec::new()].map(|bytes| budget.keep(bytes).expect("kept"));
+        assert_eq!(kept.each_ref().map(|bytes| bytes.to_vec()), [vec![1; 8], vec![2; 8], vec![3; 2], vec![]]);
+        assert!(matches!(kept, [Bytes::Heap(_), Bytes::File(_), Bytes::Heap(_), Bytes::Heap(_)]));
+        let words = budget.words(1000).expect("kept");
+        assert!(matches!(words, Words::File(..)) && words.len() == 1000);
+        words[999].fetch_add(7, atomic::Ordering::Relaxed);
+        assert_eq!(words.iter().map(|word| word.load(atomic::Ordering::Relaxed)).sum::<u64>(), 7);
+        assert_eq!(std::fs::read_dir(folder.path()).expect("there").count(), 0, "the files have no names");
+    }
+
+    #[test]
+    fn no_room_is_an_error_that_names_the_folder() {
+        let error = Budget::of(0, Path::new("/proc")).keep(vec![1]).expect_err("nobody writes there");
+        assert!(error.to_string().contains("--max-memory") && error.to_string().contains("/proc"), "{error}");
+    }
+}
