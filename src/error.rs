@@ -92,10 +92,21 @@ pub trait Context<T> {
     ///
     /// When `self` is one.
     fn context(self, operation: &'static str, path: impl AsRef<Path>) -> Result<T, Error>;
+
+    /// The same for a path that is only put together for an error.
+    ///
+    /// # Errors
+    ///
+    /// When `self` is one.
+    fn context_with(self, operation: &'static str, path: impl FnOnce() -> PathBuf) -> Result<T, Error>;
 }
 
 impl<T, E: Into<io::Error>> Context<T> for Result<T, E> {
     fn context(self, operation: &'static str, path: impl AsRef<Path>) -> Result<T, Error> {
-        self.map_err(|error| Error::Io { operation, path: path.as_ref().to_owned(), source: error.into() })
+        self.context_with(operation, || path.as_ref().to_owned())
+    }
+
+    fn context_with(self, operation: &'static str, path: impl FnOnce() -> PathBuf) -> Result<T, Error> {
+        self.map_err(|error| Error::Io { operation, path: path(), source: error.into() })
     }
 }

@@ -114,7 +114,8 @@ const SHARDS_AT_ONCE: usize = 4;
 /// Sorts digests without their first byte.
 fn sort(rests: &mut [u8], algorithm: Algorithm) {
     fn chunks<const WIDTH: usize>(rests: &mut [u8]) {
-        rests.as_chunks_mut::<WIDTH>().0.sort_unstable();
+        let (rests, _) = rests.as_chunks_mut::<WIDTH>();
+        rests.sort_unstable_by(|a, b| head(a).cmp(&head(b)).then_with(|| a.cmp(b)));
     }
     match algorithm {
         Algorithm::Sha256 => chunks::<31>(rests),

@@ -48,6 +48,8 @@ pub enum Fault {
 /// What a manifest names, by place in the inventory.
 #[derive(Debug, Default)]
 pub struct Edges {
+    /// The manifest itself; nothing if it was stored since the run began.
+    pub blob: Option<BlobId>,
     /// Stored blobs that it names.
     pub stored: Box<[Edge]>,
     /// Digests that it names and that are not stored, or are of an algorithm under which the registry stores nothing: a
@@ -94,13 +96,13 @@ impl<'a> Manifests<'a> {
     /// When it is there and cannot be read from the disk.
     pub fn read(&self, digest: &Digest) -> Result<Reading, Error> {
         // What was stored since the run began has no place in the inventory, and is rare.
-        let Some(blob) = self.inventory.find(digest) else { return self.read_anew(digest) };
+        let Some(blob) = self.inventory.find(digest) else { return self.read_anew(digest, None) };
         let part = &self.cache[usize::from(digest.shard()) % CACHE_PARTS];
         let lock = || part.lock().expect("no thread panics while it holds a part of the cache");
         if let Some(reading) = lock().readings.get(&blob) {
             return Ok(reading.clone());
         }
-        let reading = self.read_anew(digest)?;
+        let reading = self.read_anew(digest, Some(blob))?;
         let mut part = lock();
         if part.edges > EDGES_PER_PART {
             *part = Part::default();
@@ -113,14 +115,14 @@ impl<'a> Manifests<'a> {
         Ok(reading)
     }
 
-    fn read_anew(&self, digest: &Digest) -> Result<Reading, Error> {
+    fn read_anew(&self, digest: &Digest, blob: Option<BlobId>) -> Result<Reading, Error> {
         let mut reading = Reading::Absent;
         let content = self.store.manifest(digest, &mut |bytes| {
-            if let Some(blob) = self.inventory.find(digest) {
+            if let Some(blob) = blob {
                 self.inventory.learn_size(blob, bytes.len() as u64);
             }
             reading = match manifest::references(bytes) {
-                Ok(references) => Reading::Read(Arc::new(self.edges(&references))),
+                Ok(references) => Reading::Read(Arc::new(self.edges(blob, &references))),
                 Err(error) => Reading::Bad(Fault::Unreadable(error.to_string().into())),
             };
         })?;
@@ -132,7 +134,7 @@ impl<'a> Manifests<'a> {
         })
     }
 
-    fn edges(&self, references: &manifest::References) -> Edges {
+    fn edges(&self, blob: Option<BlobId>, references: &manifest::References) -> Edges {
         let mut stored = Vec::with_capacity(references.descriptors.len());
         let mut unresolved = Vec::new();
         for descriptor in &references.descriptors {
@@ -153,6 +155,7 @@ impl<'a> Manifests<'a> {
         unresolved.dedup();
         let overfull = unresolved.len() > MAX_UNRESOLVED;
         unresolved.truncate(MAX_UNRESOLVED);
-        Edges { stored: stored.into(), unresolved: unresolved.into(), overfull, subjects: references.subjects.as_slice().into() }
+        let subjects = references.subjects.as_slice().into();
+        Edges { blob, stored: stored.into(), unresolved: unresolved.into(), overfull, subjects }
     }
 }

@@ -72,13 +72,17 @@ impl<'a> Reach<'a> {
             if revision.link == LinkContent::Absent {
                 continue;
             }
-            if let Some(blob) = context.inventory.find(&revision.digest) {
-                revisions.insert(blob, index);
-            }
-            if let Reading::Read(edges) = reading {
-                for subject in &edges.subjects {
-                    referrers.entry(*subject).or_default().push(index);
+            let blob = match reading {
+                Reading::Read(edges) => {
+                    for subject in &edges.subjects {
+                        referrers.entry(*subject).or_default().push(index);
+                    }
+                    edges.blob
                 }
+                _ => context.inventory.find(&revision.digest),
+            };
+            if let Some(blob) = blob {
+                revisions.insert(blob, index);
             }
         }
         let tag_targets = survey.tags.iter().filter_map(|tag| match tag.current {
@@ -133,8 +137,13 @@ impl<'a> Reach<'a> {
 
     /// Marks one digest and nothing that it may refer to.
     pub(super) fn mark_alone(&mut self, digest: &Digest, colour: Colour) {
+        self.mark_found(digest, self.context.inventory.find(digest), colour);
+    }
+
+    /// The same for one whose place in the inventory is known.
+    fn mark_found(&mut self, digest: &Digest, blob: Option<BlobId>, colour: Colour) {
         self.names.insert(*digest);
-        if let Some(blob) = self.context.inventory.find(digest) {
+        if let Some(blob) = blob {
             self.context.inventory.mark(blob, colour);
             self.blobs.insert(blob);
         }
@@ -175,7 +184,7 @@ impl<'a> Reach<'a> {
                 }
             };
             self.descended.insert(digest);
-            self.mark_alone(&digest, colour);
+            self.mark_found(&digest, edges.blob, colour);
             if let Role::TagTarget(tag) = &role {
                 self.note_lost_revision(&digest, tag);
             }

@@ -77,20 +77,29 @@ impl fmt::Display for Unreadable {
 pub fn references(bytes: &[u8]) -> Result<References, Unreadable> {
     // Go replaces invalid UTF-8 where serde_json refuses it.
     let text = std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed);
-    let found = RefCell::new(References::default());
-    let mut json = serde_json::Deserializer::from_str(&text);
-    json.disable_recursion_limit();
-    let root = Value { found: &found, place: Place::Root, field: Field::Other, depth: 0 };
-    root.deserialize(serde_stacker::Deserializer::new(&mut json))
-        .and_then(|scalars| match scalars {
-            Scalar::Object => json.end(),
-            _ => Err(serde_json::Error::custom("not a JSON object")),
-        })
-        .map_err(|error| Unreadable(error.to_string()))?;
-    let mut found = found.into_inner();
+    // Nearly all are nested a few levels; only what serde_json's own limit refuses is worth a stack that grows.
+    let mut found = walk(&text, false).or_else(|_| walk(&text, true)).map_err(|error| Unreadable(error.to_string()))?;
     found.subjects.sort_unstable();
     found.subjects.dedup();
     Ok(found)
+}
+
+/// Collects what a text names, however deep it is nested or only as deep as an ordinary stack allows.
+fn walk(text: &str, deep: bool) -> serde_json::Result<References> {
+    let found = RefCell::new(References::default());
+    let mut json = serde_json::Deserializer::from_str(text);
+    let root = Value { found: &found, place: Place::Root, field: Field::Other, depth: 0 };
+    let scalar = if deep {
+        json.disable_recursion_limit();
+        root.deserialize(serde_stacker::Deserializer::new(&mut json))?
+    } else {
+        root.deserialize(&mut json)?
+    };
+    match scalar {
+        Scalar::Object => json.end()?,
+        _ => return Err(serde_json::Error::custom("not a JSON object")),
+    }
+    Ok(found.into_inner())
 }
 
 /// What the keys above a value make of it.

@@ -160,7 +160,7 @@ impl FilesystemStore {
             },
             // A file in the place of a folder is reported where its parent is listed.
             Err(Errno::NOTDIR) => Ok(None),
-            Err(error) => Err(error).context("list", self.root.join(path)),
+            Err(error) => Err(error).context_with("list", || self.root.join(path)),
         }
     }
 
@@ -224,7 +224,7 @@ impl FilesystemStore {
         let mut all = Listing { entries: Vec::new(), strays: algorithms.strays };
         for algorithm in algorithms.entries {
             let path = path.join(algorithm.name());
-            let folder = open_folder(&folder, algorithm.name()).context("list", self.root.join(&path))?;
+            let folder = open_folder(&folder, algorithm.name()).context_with("list", || self.root.join(&path))?;
             let digests = self.list(folder.as_fd(), &path, |hex| Digest::from_hex(algorithm, hex))?;
             all.entries.extend(digests.entries);
             all.strays.extend(digests.strays);
@@ -284,7 +284,7 @@ impl Store for FilesystemStore {
         };
         let parts = self.list(folder.as_fd(), &path, |name| matches!(name, b"current" | b"index").then(|| name == b"index"))?;
         let current = match parts.entries.contains(&false) {
-            true => read_link(&folder, "current/link").context("read", self.root.join(path.join("current/link")))?,
+            true => read_link(&folder, "current/link").context_with("read", || self.root.join(path.join("current/link")))?,
             false => LinkContent::Absent,
         };
         let mut history = match parts.entries.contains(&true) {
@@ -305,7 +305,9 @@ impl Store for FilesystemStore {
         };
         digests
             .iter()
-            .map(|digest| read_link(&open, link_relative(digest).as_str()).context("read", self.root.join(folder.link(digest))))
+            .map(|digest| {
+                read_link(&open, link_relative(digest).as_str()).context_with("read", || self.root.join(folder.link(digest)))
+            })
             .collect()
     }
 
@@ -316,7 +318,7 @@ impl Store for FilesystemStore {
         digests
             .iter()
             .map(|digest| {
-                stat_leaf(&open, link_relative(digest).as_str()).context("look at", self.root.join(folder.link(digest)))
+                stat_leaf(&open, link_relative(digest).as_str()).context_with("look at", || self.root.join(folder.link(digest)))
             })
             .collect()
     }
@@ -332,7 +334,7 @@ impl Store for FilesystemStore {
         let mut all = Listing { entries: Vec::new(), strays: algorithms.strays };
         for algorithm in algorithms.entries {
             let path = path.join(algorithm.name());
-            let folder = open_folder(&folder, algorithm.name()).context("list", self.root.join(&path))?;
+            let folder = open_folder(&folder, algorithm.name()).context_with("list", || self.root.join(&path))?;
             let shards = self.list(folder.as_fd(), &path, |name| hex_byte(name).map(|byte| Shard { algorithm, byte }))?;
             all.entries.extend(shards.entries);
             all.strays.extend(shards.strays);
@@ -356,7 +358,8 @@ impl Store for FilesystemStore {
         digests
             .iter()
             .map(|digest| {
-                stat_leaf(&folder, data_relative(digest).as_str()).context("look at", self.root.join(layout::blob_data(digest)))
+                stat_leaf(&folder, data_relative(digest).as_str())
+                    .context_with("look at", || self.root.join(layout::blob_data(digest)))
             })
             .collect()
     }
@@ -367,14 +370,14 @@ impl Store for FilesystemStore {
         };
         MANIFEST
             .with_borrow_mut(|buffer| read_manifest(&base.folder, digest, buffer, &self.large_manifest, read))
-            .context("read", self.root.join(layout::blob_data(digest)))
+            .context_with("read", || self.root.join(layout::blob_data(digest)))
     }
 
     fn symlink_target(&self, link: &Path) -> Result<Option<PathBuf>, Error> {
         let Some((base, relative)) = self.locate(link) else {
             return Ok(None);
         };
-        let target = std::fs::canonicalize(base.path.join(relative)).context("follow", self.root.join(link))?;
+        let target = std::fs::canonicalize(base.path.join(relative)).context_with("follow", || self.root.join(link))?;
         let below =
             |base: &Option<Base>, relative: &str| Some(Path::new(relative).join(target.strip_prefix(&base.as_ref()?.path).ok()?));
         Ok(below(&self.repositories, layout::REPOSITORIES).or_else(|| below(&self.blobs, layout::BLOBS)))
@@ -397,7 +400,7 @@ impl Store for FilesystemStore {
             let empty = directory::is_empty(open_folder(&base.folder, relative)?)?;
             Ok(empty.then(|| directory::stat_of(&stat)))
         };
-        look().context("look at", self.root.join(&path))
+        look().context_with("look at", || self.root.join(&path))
     }
 }
 

@@ -23,7 +23,7 @@ impl Vacuum for FilesystemStore {
             true => remove_empty_folder(base, relative, planned),
             false => remove_file(base, relative, planned),
         }
-        .context("remove", self.root.join(&path))
+        .context_with("remove", || self.root.join(&path))
     }
 
     fn barrier(&self) -> Result<(), Error> {
