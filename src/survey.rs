@@ -93,7 +93,18 @@ pub fn survey(store: &dyn Store, repository: &RepositoryEntry) -> Result<Survey,
 ///
 /// When one cannot be read.
 pub fn read_links(store: &dyn Store, folder: &LinkFolder, digests: &[Digest]) -> Result<Vec<LinkContent>, Error> {
-    let chunks: Vec<Vec<LinkContent>> =
-        digests.par_chunks(LINKS_AT_ONCE).map(|some| store.read_links(folder, some)).collect::<Result<_, _>>()?;
+    in_chunks(digests, |some| store.read_links(folder, some))
+}
+
+/// Asks about many links of one folder, in parallel and in order.
+///
+/// # Errors
+///
+/// When `ask` fails.
+pub fn in_chunks<T: Send>(
+    digests: &[Digest],
+    ask: impl Fn(&[Digest]) -> Result<Vec<T>, Error> + Sync + Send,
+) -> Result<Vec<T>, Error> {
+    let chunks: Vec<Vec<T>> = digests.par_chunks(LINKS_AT_ONCE).map(ask).collect::<Result<_, _>>()?;
     Ok(chunks.into_iter().flatten().collect())
 }

@@ -39,6 +39,10 @@ impl Store for Imagined {
         Ok(vec![LinkContent::Absent; digests.len()])
     }
 
+    fn inspect_links(&self, _: &LinkFolder, digests: &[Digest]) -> Result<Vec<(LinkContent, Leaf)>, Error> {
+        Ok(vec![(LinkContent::Absent, Leaf::Absent); digests.len()])
+    }
+
     fn stat_links(&self, _: &LinkFolder, digests: &[Digest]) -> Result<Vec<Leaf>, Error> {
         Ok(vec![Leaf::Absent; digests.len()])
     }

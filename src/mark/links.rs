@@ -4,7 +4,6 @@
 
 use foldhash::{HashMap, HashSet};
 
-use rayon::prelude::*;
 use serde::Serialize;
 
 use super::inventory::{Colour, Inventory};
@@ -16,10 +15,7 @@ use crate::finding::{Code, Finding};
 use crate::layout::{LinkFolder, Target};
 use crate::oci::Digest;
 use crate::store::{Leaf, LinkContent, Stat};
-use crate::survey::{self, Survey};
-
-/// How many links one task looks at.
-const LINKS_AT_ONCE: usize = 256;
+use crate::survey::{self, Survey, in_chunks};
 
 /// Why something goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -128,10 +124,9 @@ impl Unreached {
     fn layers(&mut self, survey: &Survey, context: &Context<'_>, reach: &mut Reach<'_>) -> Result<(), Error> {
         let folder = LinkFolder::Layers(survey.name.clone());
         let digests: Vec<Digest> = survey.layers.iter().filter(|digest| !reach.has_reached(digest)).copied().collect();
-        let contents = survey::read_links(context.store, &folder, &digests)?;
-        let leaves = stat_links(context, &folder, &digests)?;
+        let inspected = in_chunks(&digests, |some| context.store.inspect_links(&folder, some))?;
         let mut old = Vec::new();
-        for ((digest, content), leaf) in digests.iter().zip(contents).zip(leaves) {
+        for (digest, (content, leaf)) in digests.iter().zip(inspected) {
             let canonical = match judge_link(digest, content) {
                 LinkVerdict::Names(canonical) => canonical,
                 LinkVerdict::Absent => {
@@ -313,9 +308,7 @@ pub(super) fn mark_all_names(survey: &Survey, context: &Context<'_>, colour: Col
 }
 
 fn stat_links(context: &Context<'_>, folder: &LinkFolder, digests: &[Digest]) -> Result<Vec<Leaf>, Error> {
-    let chunks: Vec<Vec<Leaf>> =
-        digests.par_chunks(LINKS_AT_ONCE).map(|some| context.store.stat_links(folder, some)).collect::<Result<_, _>>()?;
-    Ok(chunks.into_iter().flatten().collect())
+    in_chunks(digests, |some| context.store.stat_links(folder, some))
 }
 
 /// A digest in a tag's history, as a root of a held repository.

@@ -129,6 +129,9 @@ fn tells_links_apart(store: &impl Subject) {
     digests.extend([digest("folder"), digest("absent")]);
     expected.extend([LinkContent::Irregular, LinkContent::Absent]);
     assert_eq!(store.read_links(&folder, &digests).expect("readable"), expected);
+    let leaves = store.stat_links(&folder, &digests).expect("readable");
+    let both: Vec<_> = expected.into_iter().zip(leaves).collect();
+    assert_eq!(store.inspect_links(&folder, &digests).expect("readable"), both);
 }
 
 fn reads_tags(store: &impl Subject) {

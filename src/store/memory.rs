@@ -162,6 +162,11 @@ impl Store for MemoryStore {
         Ok(digests.iter().map(|digest| self.read_link(&folder.link(digest))).collect())
     }
 
+    fn inspect_links(&self, folder: &LinkFolder, digests: &[Digest]) -> Result<Vec<(LinkContent, Leaf)>, Error> {
+        let inspect = |path: PathBuf| (self.read_link(&path), self.leaf(&path));
+        Ok(digests.iter().map(|digest| inspect(folder.link(digest))).collect())
+    }
+
     fn stat_links(&self, folder: &LinkFolder, digests: &[Digest]) -> Result<Vec<Leaf>, Error> {
         Ok(digests.iter().map(|digest| self.leaf(&folder.link(digest))).collect())
     }

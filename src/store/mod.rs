@@ -192,6 +192,13 @@ pub trait Store: Sync {
     /// When one cannot be read.
     fn read_links(&self, folder: &LinkFolder, digests: &[Digest]) -> Result<Vec<LinkContent>, Error>;
 
+    /// Reads the links of the digests given and looks at their files, in that order.
+    ///
+    /// # Errors
+    ///
+    /// When one cannot be read.
+    fn inspect_links(&self, folder: &LinkFolder, digests: &[Digest]) -> Result<Vec<(LinkContent, Leaf)>, Error>;
+
     /// Looks at the link files of the digests given, in that order.
     ///
     /// # Errors

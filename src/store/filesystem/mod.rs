@@ -311,6 +311,18 @@ impl Store for FilesystemStore {
             .collect()
     }
 
+    fn inspect_links(&self, folder: &LinkFolder, digests: &[Digest]) -> Result<Vec<(LinkContent, Leaf)>, Error> {
+        let Some(open) = self.folder(&folder.path())? else {
+            return Ok(vec![(LinkContent::Absent, Leaf::Absent); digests.len()]);
+        };
+        digests
+            .iter()
+            .map(|digest| {
+                inspect_link(&open, link_relative(digest).as_str()).context_with("read", || self.root.join(folder.link(digest)))
+            })
+            .collect()
+    }
+
     fn stat_links(&self, folder: &LinkFolder, digests: &[Digest]) -> Result<Vec<Leaf>, Error> {
         let Some(open) = self.folder(&folder.path())? else {
             return Ok(vec![Leaf::Absent; digests.len()]);
@@ -416,26 +428,47 @@ fn data_relative(digest: &Digest) -> String {
     path
 }
 
-/// Reads a link. Looks at what kind of file it is only if it does not hold a digest.
+/// Reads a link.
 fn read_link(at: impl AsFd, path: &str) -> io::Result<LinkContent> {
-    let file = match directory::open_file(at, path) {
-        Ok(file) => file,
-        Err(Errno::NOENT) => return Ok(LinkContent::Absent),
+    match open_link(at, path)? {
+        Ok(file) => read_open_link(&file),
+        Err(content) => Ok(content),
+    }
+}
+
+/// Reads a link and looks at the file, opened once.
+fn inspect_link(at: impl AsFd, path: &str) -> io::Result<(LinkContent, Leaf)> {
+    Ok(match open_link(at, path)? {
+        Ok(file) => (read_open_link(&file)?, leaf_of(&rustix::fs::fstat(&file)?)),
+        Err(LinkContent::Absent) => (LinkContent::Absent, Leaf::Absent),
+        Err(content) => (content, Leaf::Irregular),
+    })
+}
+
+/// Opens a link, or says what it is if it cannot be read.
+fn open_link(at: impl AsFd, path: &str) -> io::Result<Result<OwnedFd, LinkContent>> {
+    match directory::open_file(at, path) {
+        Ok(file) => Ok(Ok(file)),
+        Err(Errno::NOENT) => Ok(Err(LinkContent::Absent)),
         // A symbolic link, a socket, a file in the place of the folder.
-        Err(Errno::LOOP | Errno::NXIO | Errno::NOTDIR) => return Ok(LinkContent::Irregular),
-        Err(error) => return Err(error.into()),
-    };
+        Err(Errno::LOOP | Errno::NXIO | Errno::NOTDIR) => Ok(Err(LinkContent::Irregular)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What kind of file it is matters only if it does not hold a digest.
+fn read_open_link(file: &OwnedFd) -> io::Result<LinkContent> {
     let mut buffer = [0; LINK_BUFFER_BYTES];
-    let read = match directory::read(&file, &mut buffer) {
+    let read = match directory::read(file, &mut buffer) {
         Ok(read) => read,
         Err(Errno::ISDIR) => return Ok(LinkContent::Irregular),
-        Err(Errno::AGAIN) if !directory::is_regular(&file)? => return Ok(LinkContent::Irregular),
+        Err(Errno::AGAIN) if !directory::is_regular(file)? => return Ok(LinkContent::Irregular),
         Err(error) => return Err(error.into()),
     };
     if let Some(digest) = Digest::parse(&buffer[..read]) {
         return Ok(LinkContent::Digest(digest));
     }
-    Ok(match (directory::is_regular(&file)?, read) {
+    Ok(match (directory::is_regular(file)?, read) {
         (false, _) => LinkContent::Irregular,
         (true, 0) => LinkContent::Empty,
         (true, _) => LinkContent::Garbled,
@@ -492,11 +525,18 @@ fn read_manifest(
     Ok(content)
 }
 
+fn leaf_of(stat: &rustix::fs::Stat) -> Leaf {
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => Leaf::File(directory::stat_of(stat)),
+        _ => Leaf::Irregular,
+    }
+}
+
 /// Looks at a file without following it.
 fn stat_leaf(at: impl AsFd, path: &str) -> io::Result<Leaf> {
     match rustix::fs::statat(at, path, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => Ok(Leaf::File(directory::stat_of(&stat))),
-        Ok(_) | Err(Errno::NOTDIR | Errno::LOOP) => Ok(Leaf::Irregular),
+        Ok(stat) => Ok(leaf_of(&stat)),
+        Err(Errno::NOTDIR | Errno::LOOP) => Ok(Leaf::Irregular),
         Err(Errno::NOENT) => Ok(Leaf::Absent),
         Err(error) => Err(error.into()),
     }
