@@ -36,15 +36,17 @@ impl Contender {
     }
 }
 
-/// Runs all in turn, once unmeasured to warm the cache, then `count` times. Times by contender.
+/// Runs all in turn, once unmeasured to warm the cache, then `count` times, each time beginning with another: whoever comes after the
+/// longest finds the least in the processor's caches. Times by contender.
 pub(crate) fn rounds(contenders: &[Contender], count: usize) -> Vec<Vec<Duration>> {
     if count > 1 {
         contenders[0].run();
     }
     let mut times = vec![Vec::new(); contenders.len()];
-    for _ in 0..count {
-        for (contender, times) in contenders.iter().zip(&mut times) {
-            times.push(contender.run());
+    for round in 0..count {
+        for turn in 0..contenders.len() {
+            let place = (round + turn) % contenders.len();
+            times[place].push(contenders[place].run());
         }
     }
     times
