@@ -80,6 +80,28 @@ fn h03_keeps_layers_that_are_named_by_their_sha512() {
     control(&tree, &[]).loses(&layer(1));
 }
 
+/// One manifest takes a digest for a layer, another for a manifest: what the second reaches is needed, whichever is read first.
+#[test]
+fn h03_one_name_in_two_roles() {
+    let child = oci_image("child", &[layer(1)]);
+    let name = child.manifest.sha512();
+    let as_layer = Content::new(format!(r#"{{"layers":[{{"digest":"{name}"}}]}}"#));
+    let as_manifest = Content::new(format!(r#"{{"manifests":[{{"digest":"{name}"}}]}}"#));
+    for tagged in [[&as_layer, &as_manifest], [&as_manifest, &as_layer]] {
+        let mut tree = Tree::new();
+        tree.blob(&garbage()).layer_by_sha512("a", &child.manifest);
+        for content in child.blobs.iter().chain([&child.manifest, &as_layer, &as_manifest]) {
+            tree.blob(content);
+        }
+        for (tag, content) in ["v1", "v2"].into_iter().zip(tagged) {
+            tree.revision("a", &content.digest).tag("a", tag, &content.digest);
+        }
+        for flags in BOTH {
+            collect(&tree, flags, 0).lost_garbage_alone();
+        }
+    }
+}
+
 #[test]
 fn h05_a_deleted_revision_does_not_hide_those_after_it() {
     let images: Vec<Image> = (0..8).map(|n| oci_image(&format!("i{n}"), &[layer(n)])).collect();
@@ -133,6 +155,21 @@ fn h06_a_referrer_does_not_keep_its_subject() {
     let signature = oci_image("signature", &[layer(2)]).referring_to(&image);
     let tree = registry().stray_blob(&garbage()).repo("a").pushed(&image).pushed(&signature).tag("signature").into_tree();
     collect(&tree, &["-m"], 0).lost(&garbage_and(&image), links("a", &image));
+}
+
+/// Of a platform that was never copied there may be a signature all the same, whatever type the index says that the platform has.
+#[test]
+fn h06_keeps_referrers_of_a_child_that_is_not_stored() {
+    let child = oci_image("elsewhere", &[layer(1)]);
+    let signature = artifact_manifest("signature", &[layer(2)]).referring_to(&child);
+    let sparse = index(&[child]);
+    let odd = sparse.clone().edit(|json| json["manifests"][0]["mediaType"] = "application/vnd.example.odd+json".into());
+    for (multi, finding) in [(&sparse, "missing-child"), (&odd, "missing-blob")] {
+        let tree = registry().stray_blob(&garbage()).repo("a").manifest_only(multi).tag("multi").pushed(&signature).into_tree();
+        let ran = collect(&tree, &["-m"], 1);
+        ran.lost_garbage_alone();
+        ran.found(&[finding]);
+    }
 }
 
 #[test]
