@@ -55,8 +55,15 @@ pub(super) struct Candidate {
     pub(super) young: bool,
 }
 
-/// Looks at the revisions that were not reached.
-pub(super) fn untagged_revisions(survey: &Survey, context: &Context<'_>, reach: &Reach<'_>) -> Result<Vec<Candidate>, Error> {
+/// What was seen of the history of one tag, sorted.
+pub(super) type SeenHistory = Vec<(Digest, Leaf)>;
+
+/// Looks at the revisions that were not reached, and at what the tags' histories have of them.
+pub(super) fn untagged_revisions(
+    survey: &Survey,
+    context: &Context<'_>,
+    reach: &Reach<'_>,
+) -> Result<(Vec<Candidate>, Vec<SeenHistory>), Error> {
     let digests: Vec<Digest> = survey
         .revisions
         .iter()
@@ -75,6 +82,7 @@ pub(super) fn untagged_revisions(survey: &Survey, context: &Context<'_>, reach: 
         })
         .collect();
     // A revision cannot go before its history, and young history does not go (G2).
+    let mut seen = Vec::with_capacity(survey.tags.len());
     for tag in &survey.tags {
         let (places, named): (Vec<usize>, Vec<Digest>) = tag
             .history
@@ -85,13 +93,14 @@ pub(super) fn untagged_revisions(survey: &Survey, context: &Context<'_>, reach: 
             })
             .unzip();
         let leaves = stat_links(context, &LinkFolder::History(survey.name.clone(), tag.name.clone()), &named)?;
-        for (place, leaf) in places.into_iter().zip(leaves) {
+        for (place, leaf) in places.into_iter().zip(&leaves) {
             if let Leaf::File(stat) = leaf {
                 candidates[place].young |= context.policy.is_young(stat.modified);
             }
         }
+        seen.push(named.into_iter().zip(leaves).collect());
     }
-    Ok(candidates)
+    Ok((candidates, seen))
 }
 
 /// What was found of the links that nothing reaches.
@@ -105,18 +114,19 @@ pub(super) struct Unreached {
 }
 
 /// Judges everything in a repository that was not reached. Young layer links become roots here. `untagged` are the revisions
-/// that go, sorted.
+/// that go, sorted, and `seen` is what their going has already shown of each tag's history.
 pub(super) fn unreached(
     survey: &Survey,
     context: &Context<'_>,
     reach: &mut Reach<'_>,
     untagged: &[Candidate],
+    seen: &[SeenHistory],
     readings: &[Reading],
 ) -> Result<Unreached, Error> {
     let mut unreached = Unreached::default();
     unreached.layers(survey, context, reach)?;
     unreached.revisions(survey, context, untagged, readings)?;
-    unreached.history(survey, context, reach, untagged)?;
+    unreached.history(survey, context, reach, untagged, seen)?;
     Ok(unreached)
 }
 
@@ -185,10 +195,13 @@ impl Unreached {
         context: &Context<'_>,
         reach: &mut Reach<'_>,
         untagged: &[Candidate],
+        seen: &[SeenHistory],
     ) -> Result<(), Error> {
         let named_now: HashSet<LinkContent> = survey.tags.iter().map(|tag| tag.current).collect();
-        for tag in &survey.tags {
+        for (place, tag) in survey.tags.iter().enumerate() {
             let folder = LinkFolder::History(survey.name.clone(), tag.name.clone());
+            let seen = seen.get(place).map_or(&[][..], Vec::as_slice);
+            let seen = |digest: &Digest| seen.binary_search_by(|(seen, _)| seen.cmp(digest)).ok().map(|place| seen[place].1);
             let stale: Vec<(Digest, Reason)> = tag
                 .history
                 .iter()
@@ -202,9 +215,10 @@ impl Unreached {
                     (!is_there && !is_current).then_some((digest, Reason::RevisionGone))
                 })
                 .collect();
-            let digests: Vec<Digest> = stale.iter().map(|(digest, _)| *digest).collect();
-            for ((digest, reason), leaf) in stale.into_iter().zip(stat_links(context, &folder, &digests)?) {
-                match leaf {
+            let unseen: Vec<Digest> = stale.iter().map(|(digest, _)| *digest).filter(|digest| seen(digest).is_none()).collect();
+            let mut leaves = stat_links(context, &folder, &unseen)?.into_iter();
+            for (digest, reason) in stale {
+                match seen(&digest).or_else(|| leaves.next()).expect("each was looked at, then or now") {
                     // A blob goes only if every link to it is old.
                     Leaf::File(stat) if context.policy.is_young(stat.modified) => reach.mark_alone(&digest, Colour::YOUNG),
                     Leaf::File(stat) => self.condemn(Target::Link(folder.clone(), digest), stat, reason, 0),

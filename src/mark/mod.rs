@@ -118,6 +118,7 @@ pub fn mark(survey: &Survey, context: &Context<'_>) -> Result<Marks, Error> {
     // Whether `--delete-untagged` holds the repository, given or not.
     let held_untagged;
     let mut candidates = Vec::new();
+    let mut seen_history = Vec::new();
     match context.policy.roots {
         RootPolicy::AllRevisions => {
             reach.walk(std::mem::take(&mut roots.tags), Colour::LIVE.and(Colour::TAGGED))?;
@@ -132,7 +133,7 @@ pub fn mark(survey: &Survey, context: &Context<'_>) -> Result<Marks, Error> {
             reach.walk(std::mem::take(&mut roots.tags), Colour::LIVE)?;
             held_untagged = reach.tag_target_absent;
             if !(held || held_untagged || reach.fault) {
-                candidates = links::untagged_revisions(survey, context, &reach)?;
+                (candidates, seen_history) = links::untagged_revisions(survey, context, &reach)?;
                 let (young, old): (Vec<_>, Vec<_>) = candidates.into_iter().partition(|candidate| candidate.young);
                 reach.walk(young.iter().map(|candidate| (candidate.digest, Role::Revision)).collect(), Colour::YOUNG)?;
                 counts.young_revisions = young.len() as u64;
@@ -147,7 +148,7 @@ pub fn mark(survey: &Survey, context: &Context<'_>) -> Result<Marks, Error> {
     let mut condemned = Vec::new();
     let mut colour = if held_untagged { Colour::LIVE.and(Colour::TAGGED) } else { Colour::LIVE };
     if !held {
-        let unreached = links::unreached(survey, context, &mut reach, &candidates, &readings)?;
+        let unreached = links::unreached(survey, context, &mut reach, &candidates, &seen_history, &readings)?;
         if unreached.fault {
             held = true;
             colour = Colour::LIVE.and(Colour::TAGGED);
