@@ -1,5 +1,6 @@
 //! The floor: the system calls that a collection cannot do without, and nothing else. No parsing, no tables, no report.
 
+use std::collections::HashSet;
 use std::ffi::CString;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
@@ -25,27 +26,54 @@ fn names(folder: impl AsFd) -> Vec<CString> {
     names
 }
 
-fn read(at: impl AsFd, path: &str) {
-    let file = openat(at, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).expect("the store is healthy");
+fn open(at: impl AsFd, path: &str) -> OwnedFd {
+    openat(at, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).expect("the store is healthy")
+}
+
+fn read<T>(at: impl AsFd, path: &str, take: impl FnOnce(&[u8]) -> T) -> T {
     let mut buffer = [0_u8; 64 * 1024];
-    rustix::io::read(&file, &mut buffer).expect("the store is healthy");
+    let length = rustix::io::read(open(at, path), &mut buffer).expect("the store is healthy");
+    take(&buffer[..length])
+}
+
+fn look(at: impl AsFd, path: &str) {
+    rustix::fs::statat(at, path, AtFlags::SYMLINK_NOFOLLOW).expect("the store is healthy");
 }
 
 fn utf8(name: &CString) -> &str {
     name.to_str().expect("the store's names are ASCII")
 }
 
-/// Lists every folder, reads every revision's and every tag's link, and every manifest, once.
-pub(crate) fn survey(root: &Path) {
+/// Lists every folder, reads every revision's and every tag's link, and every manifest, once. With `untagged` it also makes the
+/// calls for what would go: each layer link is opened, looked at and read, so that a young or damaged one stays, and each link of a
+/// revision and of the history, and each blob, is looked at for its age and size.
+pub(crate) fn survey(root: &Path, untagged: bool) {
     let v2 = folder(CWD, root.join("docker/registry/v2"));
     let blobs = folder(&v2, "blobs");
     let shards = folder(&blobs, "sha256");
     names(&blobs);
-    let listed: Vec<usize> = names(&shards).par_iter().map(|shard| names(folder(&shards, shard)).len()).collect();
+    let listed: Vec<(CString, Vec<CString>)> = names(&shards)
+        .into_par_iter()
+        .map(|shard| {
+            let blobs = names(folder(&shards, &shard));
+            (shard, blobs)
+        })
+        .collect();
     let repositories = folder(&v2, "repositories");
     let found = find(&repositories, String::new());
-    let read: usize = found.par_iter().map(|repository| survey_repository(&repositories, repository, &blobs)).sum();
-    std::hint::black_box((listed, read));
+    let kept: Vec<HashSet<Hex>> =
+        found.par_iter().map(|repository| survey_repository(&repositories, repository, &blobs, untagged)).collect();
+    if !untagged {
+        std::hint::black_box((listed, kept));
+        return;
+    }
+    let kept: HashSet<Hex> = kept.into_iter().flatten().collect();
+    listed.par_iter().for_each(|(shard, blobs)| {
+        let shard = folder(&shards, shard);
+        for blob in blobs.iter().filter(|blob| !kept.contains(&hex(blob.as_bytes()))) {
+            look(&shard, &format!("{}/data", utf8(blob)));
+        }
+    });
 }
 
 fn find(repositories: &OwnedFd, path: String) -> Vec<String> {
@@ -57,34 +85,79 @@ fn find(repositories: &OwnedFd, path: String) -> Vec<String> {
     below.iter().flat_map(|name| find(repositories, join(name))).collect()
 }
 
-fn survey_repository(repositories: &OwnedFd, repository: &str, blobs: &OwnedFd) -> usize {
+/// What the repository's tags need, if `untagged`.
+fn survey_repository(repositories: &OwnedFd, repository: &str, blobs: &OwnedFd, untagged: bool) -> HashSet<Hex> {
     let repository = folder(repositories, repository);
     let layers = folder(&repository, "_layers");
-    let mut count = names(&layers).len() + names(folder(&layers, "sha256")).len();
+    names(&layers);
+    let layers = folder(&layers, "sha256");
+    let linked = names(&layers);
     let manifests = folder(&repository, "_manifests");
     names(&manifests);
+    let tags = folder(&manifests, "tags");
+    let tagged: Vec<(Hex, OwnedFd, Vec<CString>)> = names(&tags)
+        .par_iter()
+        .with_min_len(64)
+        .map(|tag| {
+            let tag = folder(&tags, tag);
+            names(&tag);
+            let current = hex(&read(&tag, "current/link", |text| text["sha256:".len()..].to_vec()));
+            let index = folder(&tag, "index");
+            names(&index);
+            let history = folder(&index, "sha256");
+            let entries = names(&history);
+            (current, history, entries)
+        })
+        .collect();
+    let mut kept: HashSet<Hex> = tagged.iter().map(|(current, ..)| *current).collect();
     let revisions = folder(&manifests, "revisions");
     names(&revisions);
     let revisions = folder(&revisions, "sha256");
-    let digests = names(&revisions);
-    count += digests.len();
-    digests.par_iter().with_min_len(256).for_each(|digest| {
-        let hex = utf8(digest);
-        read(&revisions, &format!("{hex}/link"));
-        read(blobs, &format!("sha256/{}/{hex}/data", &hex[..2]));
-    });
-    let tags = folder(&manifests, "tags");
-    let tagged = names(&tags);
-    count += tagged.len();
-    tagged.par_iter().with_min_len(64).for_each(|tag| {
-        let tag = folder(&tags, tag);
-        names(&tag);
-        read(&tag, "current/link");
-        let index = folder(&tag, "index");
-        names(&index);
-        names(folder(&index, "sha256"));
-    });
-    count
+    let needed: Vec<Hex> = names(&revisions)
+        .par_iter()
+        .with_min_len(256)
+        .flat_map_iter(|digest| {
+            let name = utf8(digest);
+            read(&revisions, &format!("{name}/link"), |_| ());
+            let manifest = format!("sha256/{}/{name}/data", &name[..2]);
+            if untagged && kept.contains(&hex(digest.as_bytes())) {
+                return read(blobs, &manifest, digests);
+            }
+            read(blobs, &manifest, |_| ());
+            if untagged {
+                look(&revisions, &format!("{name}/link"));
+            }
+            Vec::new()
+        })
+        .collect();
+    if untagged {
+        for (current, history, entries) in &tagged {
+            for entry in entries.iter().filter(|entry| hex(entry.as_bytes()) != *current) {
+                look(history, &format!("{}/link", utf8(entry)));
+            }
+        }
+        kept.extend(needed);
+        linked.par_iter().with_min_len(256).filter(|layer| !kept.contains(&hex(layer.as_bytes()))).for_each(|layer| {
+            let link = open(&layers, &format!("{}/link", utf8(layer)));
+            rustix::fs::fstat(&link).expect("the store is healthy");
+            rustix::io::read(&link, &mut [0; 128]).expect("the store is healthy");
+        });
+    }
+    kept
+}
+
+/// The 64 digits of a digest, as they are.
+type Hex = [u8; 64];
+
+fn hex(name: &[u8]) -> Hex {
+    name.try_into().expect("the store's digests are SHA-256")
+}
+
+/// All that looks like a digest: to know what a manifest needs without parsing it.
+fn digests(manifest: &[u8]) -> Vec<Hex> {
+    let mark = b"sha256:";
+    let starts = manifest.windows(mark.len()).enumerate().filter(|(_, window)| window == mark);
+    starts.map(|(start, _)| hex(&manifest[start + mark.len()..][..64])).collect()
 }
 
 /// Lists the shards and removes every blob that is not the one image's: one unlink and one rmdir each.

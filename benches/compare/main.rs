@@ -59,7 +59,8 @@ fn main() {
     // The floor and the memory measurement are this program again, so that they start as any other.
     let arguments: Vec<String> = std::env::args().collect();
     match arguments.get(1).map(String::as_str) {
-        Some("floor-survey") => return floor::survey(Path::new(&arguments[2])),
+        Some("floor-survey") => return floor::survey(Path::new(&arguments[2]), false),
+        Some("floor-survey-untagged") => return floor::survey(Path::new(&arguments[2]), true),
         Some("floor-sweep") => return floor::sweep(Path::new(&arguments[2])),
         Some("memory") => {
             let number = |place: usize| Some(arguments.get(place)?.parse().expect("a number"));
@@ -114,12 +115,12 @@ fn dry_runs(arguments: &Arguments) {
     );
     print_rows(
         "the same with -m",
-        &[regsweep(&wide, &["--dry-run", "-m"]), registry(&wide, &["--dry-run", "-m"])],
+        &[regsweep(&wide, &["--dry-run", "-m"]), floor("floor-survey-untagged", &wide), registry(&wide, &["--dry-run", "-m"])],
         arguments.rounds,
     );
     let deep = stores::make(&arguments.folder, Shape::DEEP);
     let work = format!("dry run with -m, {}", Shape::DEEP);
-    print_rows(&work, &[regsweep(&deep, &["--dry-run", "-m"])], arguments.rounds);
+    print_rows(&work, &[regsweep(&deep, &["--dry-run", "-m"]), floor("floor-survey-untagged", &deep)], arguments.rounds);
     if !arguments.quick {
         print_rows(&work, &[regsweep(&deep, &["--dry-run", "-m"]), registry(&deep, &["--dry-run", "-m"])], 1);
     }
