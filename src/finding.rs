@@ -20,6 +20,26 @@ pub enum Severity {
     Note,
 }
 
+impl Severity {
+    /// All of them, the gravest first.
+    pub const ALL: [Severity; 3] = [Severity::Error, Severity::Warning, Severity::Note];
+
+    /// The stable name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+            Severity::Note => "note",
+        }
+    }
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 macro_rules! codes {
     ($(#[doc = $doc:literal] $variant:ident = $code:literal, $severity:ident, $next:literal;)*) => {
         /// What kind of thing was found. The names are stable; scripts may rely on them.
@@ -230,7 +250,7 @@ mod tests {
     fn the_readme_lists_every_code_as_it_is() {
         let readme = include_str!("../README.md");
         for code in Code::ALL {
-            let severity = format!("{:?}", code.severity()).to_lowercase();
+            let severity = code.severity();
             let row = format!("| `{code}` | {severity} | {} | {} |", code.meaning(), code.next_step());
             assert!(readme.contains(&row), "README.md lacks: {row}");
         }

@@ -7,44 +7,73 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clap::Parser as _;
-use regsweep::cli::{Cli, Command, Format, GarbageCollect};
+use regsweep::cli::{Cli, Command, Format};
 use regsweep::commands::garbage_collect;
-use regsweep::config::Settings;
+use regsweep::config::{CollectSettings, Output, Settings};
 use regsweep::error::Error;
 use regsweep::exit::Exit;
-use regsweep::progress;
-use regsweep::report::{Report, json, text};
+use regsweep::progress::{self, Progress};
+use regsweep::report::{Metrics, Report};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
-    let Command::GarbageCollect(arguments) = Cli::parse().command;
-    log_to_stderr(arguments.verbose);
-    let exit = match collect(arguments) {
-        Ok(exit) => exit,
-        Err(error) => {
-            complain(&error);
-            Exit::of_error(&error)
-        }
+    let command = Cli::parse().command;
+    log_to_stderr(command.output().verbose);
+    let name = command.name();
+    let exit = match command {
+        Command::GarbageCollect(arguments) => run(name, CollectSettings::resolve(arguments), garbage_collect::run),
     };
     exit.into()
 }
 
-fn collect(arguments: GarbageCollect) -> Result<Exit, Error> {
+/// Runs a command, shows its report, and says how it ended.
+fn run<S: Settings, R: Report>(
+    name: &'static str,
+    settings: Result<S, Error>,
+    command: impl FnOnce(S, &dyn Progress, &AtomicBool) -> Result<R, Error>,
+) -> Exit {
     let stop = stop_on_signals();
-    let settings = Settings::resolve(arguments)?;
-    let (format, quiet) = (settings.format, settings.quiet);
-    for warning in settings.registry.iter().flat_map(|registry| &registry.warnings) {
+    let settings = match settings {
+        Ok(settings) => settings,
+        Err(error) => return failed(&error),
+    };
+    let output = settings.output().clone();
+    let started = settings.started();
+    for warning in settings.location().registry.iter().flat_map(|registry| &registry.warnings) {
         tracing::warn!("{warning}");
     }
-    let report = garbage_collect::run(settings, &*progress::on_stderr(quiet), &stop)?;
-    Ok(match print(&report, format, quiet) {
-        Ok(()) => report.exit(),
-        Err(error) => {
-            complain(format_args!("cannot print the report: {error}"));
-            report.exit_unseen()
+    match command(settings, &*progress::on_stderr(output.quiet), &stop) {
+        Ok(report) => {
+            let shown = print(&report, &output).map_err(|error| format!("cannot print the report: {error}"));
+            let told = tell(&report.metrics(), &output).map_err(|error| error.to_string());
+            match shown.and(told) {
+                Ok(()) => report.exit(),
+                Err(error) => {
+                    complain(error);
+                    report.exit_unseen()
+                }
+            }
         }
-    })
+        Err(error) => {
+            // Whoever watches the figures learns of it there and nowhere else. What was typed wrong may be the file's name itself.
+            if !matches!(error, Error::Usage(_))
+                && let Err(error) = tell(&Metrics::new(name, started, Exit::of_error(&error)), &output)
+            {
+                complain(&error);
+            }
+            failed(&error)
+        }
+    }
+}
+
+fn failed(error: &Error) -> Exit {
+    complain(error);
+    Exit::of_error(error)
+}
+
+fn tell(metrics: &Metrics, output: &Output) -> Result<(), Error> {
+    output.metrics.as_ref().map_or(Ok(()), |path| metrics.write(path))
 }
 
 /// A first signal asks the run to end after its current target; a second one does not ask.
@@ -76,11 +105,11 @@ fn log_to_stderr(verbose: bool) {
         .init();
 }
 
-fn print(report: &Report, format: Format, quiet: bool) -> io::Result<()> {
-    let rendered = match format {
-        Format::Json => json::render(report) + "\n",
-        Format::Text if quiet => return Ok(()),
-        Format::Text => text::render(report),
+fn print(report: &impl Report, output: &Output) -> io::Result<()> {
+    let rendered = match output.format {
+        Format::Json => report.json() + "\n",
+        Format::Text if output.quiet => return Ok(()),
+        Format::Text => report.text(),
     };
     let mut stdout = io::stdout().lock();
     match stdout.write_all(rendered.as_bytes()).and_then(|()| stdout.flush()) {

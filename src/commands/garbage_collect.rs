@@ -2,16 +2,16 @@
 
 use std::collections::HashSet;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::Timestamp;
 use rayon::prelude::*;
 
+use super::outside_the_store;
 use crate::cli::Limit;
-use crate::config::{Mode, Settings};
+use crate::config::{CollectSettings, Mode};
 use crate::error::{Context as _, Error};
-use crate::escape::escaped;
 use crate::finding::{Code, Finding};
 use crate::layout;
 use crate::mark::blobs::{self, BlobMarks};
@@ -19,7 +19,7 @@ use crate::mark::{self, Budget, Context, Counts, Inventory, Manifests, Marks};
 use crate::plan::{Kind, SweepPlan};
 use crate::policy::RootPolicy;
 use crate::progress::{Phase, Progress};
-use crate::report::{Figures, Report, json};
+use crate::report::collect::{CollectReport, Figures, json};
 use crate::store::lock::StoreLock;
 use crate::store::{DryRun, FilesystemStore, RepositoryEntry, Store, StrayKind, Vacuum};
 use crate::survey;
@@ -36,19 +36,22 @@ const MEMORY_BESIDE_THE_INVENTORY: u64 = 160 << 20;
 /// # Errors
 ///
 /// When the run ended before anything was removed. What goes wrong later is in the report.
-pub fn run(settings: Settings, progress: &dyn Progress, stop: &AtomicBool) -> Result<Report, Error> {
+pub fn run(settings: CollectSettings, progress: &dyn Progress, stop: &AtomicBool) -> Result<CollectReport, Error> {
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(settings.jobs)
         .thread_name(|index| format!("regsweep-{index}"))
         .build()
         .map_err(|error| Error::Usage(format!("cannot start {} threads: {error}; give a smaller --jobs", settings.jobs)))?;
-    let store = FilesystemStore::open(&settings.root)?;
+    let store = FilesystemStore::open(&settings.location.root)?;
     let now = Timestamp::try_from(settings.policy.now).unwrap_or_default();
     // Held to the end: the survey is only true for as long as nobody else sweeps.
     let _lock = match settings.mode {
         Mode::Execute => StoreLock::exclusive(store.root(), settings.wait_lock, now, stop)?,
         Mode::DryRun => StoreLock::shared(store.root(), settings.wait_lock, stop)?,
     };
+    if let Some(path) = &settings.output.metrics {
+        outside_the_store("--metrics", path, &store)?;
+    }
     foreign_owner(&settings, &store)?;
     let result = pool.install(|| collect(&settings, &store, progress, stop));
     progress.end();
@@ -62,7 +65,12 @@ struct Collected {
     findings: Vec<Finding>,
 }
 
-fn collect(settings: &Settings, store: &FilesystemStore, progress: &dyn Progress, stop: &AtomicBool) -> Result<Report, Error> {
+fn collect(
+    settings: &CollectSettings,
+    store: &FilesystemStore,
+    progress: &dyn Progress,
+    stop: &AtomicBool,
+) -> Result<CollectReport, Error> {
     let free_before = store.free_bytes();
     let begun = std::time::Instant::now();
     let Collected { plan, figures, mut findings } = survey_and_plan(settings, store, progress, stop)?;
@@ -77,11 +85,11 @@ fn collect(settings: &Settings, store: &FilesystemStore, progress: &dyn Progress
     findings.extend(swept.findings.iter().cloned());
     findings.sort();
     findings.dedup();
-    Ok(Report {
+    Ok(CollectReport {
         mode: settings.mode,
         root: store.root().to_owned(),
-        config_path: settings.config_path.clone(),
-        registry: settings.registry.clone(),
+        config_path: settings.location.config_path.clone(),
+        registry: settings.location.registry.clone(),
         policy: settings.policy,
         plan: settings.verbose.then_some(plan),
         figures,
@@ -94,7 +102,7 @@ fn collect(settings: &Settings, store: &FilesystemStore, progress: &dyn Progress
 }
 
 fn survey_and_plan(
-    settings: &Settings,
+    settings: &CollectSettings,
     store: &dyn Store,
     progress: &dyn Progress,
     stop: &AtomicBool,
@@ -166,7 +174,7 @@ fn hold_shared(context: &Context<'_>, repositories: &[RepositoryEntry], marks: &
     Ok(())
 }
 
-fn figures(settings: &Settings, inventory: &Inventory, marks: &[Marks], blobs: &BlobMarks, plan: &SweepPlan) -> Figures {
+fn figures(settings: &CollectSettings, inventory: &Inventory, marks: &[Marks], blobs: &BlobMarks, plan: &SweepPlan) -> Figures {
     let mut counts = Counts::default();
     for marks in marks {
         counts += marks.counts;
@@ -195,7 +203,7 @@ fn interrupted(stop: &AtomicBool) -> Result<(), Error> {
 }
 
 /// Stores in which link files are not what keeps images alive (H18, H19).
-fn foreign_owner(settings: &Settings, store: &FilesystemStore) -> Result<(), Error> {
+fn foreign_owner(settings: &CollectSettings, store: &FilesystemStore) -> Result<(), Error> {
     if settings.allow_foreign_owner {
         return Ok(());
     }
@@ -204,7 +212,7 @@ fn foreign_owner(settings: &Settings, store: &FilesystemStore) -> Result<(), Err
         let reason = format!("{} says that GitLab's database, not this store, knows what is needed", layout::DATABASE_IN_USE);
         return Err(Error::Brake { reason, lift });
     }
-    let harbor = settings.registry.as_ref().is_some_and(|registry| registry.harbor);
+    let harbor = settings.location.registry.as_ref().is_some_and(|registry| registry.harbor);
     if harbor && settings.policy.roots == RootPolicy::TaggedOnly {
         let reason =
             "the configuration is Harbor's, whose tags are in its database: --delete-untagged would drop all its artifacts";
@@ -214,7 +222,7 @@ fn foreign_owner(settings: &Settings, store: &FilesystemStore) -> Result<(), Err
 }
 
 /// Stores that look as if half of them were not mounted (H20).
-fn empty_store(settings: &Settings, inventory: &Inventory, marks: &[Marks]) -> Result<(), Error> {
+fn empty_store(settings: &CollectSettings, inventory: &Inventory, marks: &[Marks]) -> Result<(), Error> {
     if settings.allow_empty {
         return Ok(());
     }
@@ -233,7 +241,7 @@ fn empty_store(settings: &Settings, inventory: &Inventory, marks: &[Marks]) -> R
     Err(Error::Brake { reason, lift })
 }
 
-fn too_much(settings: &Settings, figures: &Figures, context: &Context<'_>) -> Result<(), Error> {
+fn too_much(settings: &CollectSettings, figures: &Figures, context: &Context<'_>) -> Result<(), Error> {
     let going = figures.planned.kind(Kind::Blob).size_bytes;
     let (allowed, of) = match settings.max_reclaim {
         None => return Ok(()),
@@ -255,24 +263,7 @@ fn too_much(settings: &Settings, figures: &Figures, context: &Context<'_>) -> Re
 
 /// Writes the plan as JSON Lines, before anything of it is carried out.
 fn write_plan(plan: &SweepPlan, path: &Path, store: &FilesystemStore) -> Result<(), Error> {
-    let place = match std::fs::canonicalize(path) {
-        Ok(place) => place,
-        // A link to nothing yet would be followed, too.
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound || path.is_symlink() => {
-            return Err(error).context("create", path);
-        }
-        Err(_) => {
-            let folder = match path.parent() {
-                Some(parent) if parent != Path::new("") => parent.to_owned(),
-                _ => PathBuf::from("."),
-            };
-            std::fs::canonicalize(&folder).context("open", &folder)?
-        }
-    };
-    if store.holds(&place) {
-        let message = format!("--plan-out {} lies in the store itself, where the registry would trip over it", escaped(path));
-        return Err(Error::Usage(message));
-    }
+    outside_the_store("--plan-out", path, store)?;
     let file = std::fs::File::create(path).context("create", path)?;
     let mut out = std::io::BufWriter::new(file);
     for row in plan.rows() {

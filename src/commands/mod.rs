@@ -1,3 +1,39 @@
 //! What can be asked for. Each command wires the passes together and returns a report.
 
 pub mod garbage_collect;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Context as _, Error};
+use crate::escape::escaped;
+use crate::store::FilesystemStore;
+
+/// Makes sure that a file which an option names would not be written into the store.
+///
+/// # Errors
+///
+/// When it would, or nobody can tell.
+fn outside_the_store(option: &str, path: &Path, store: &FilesystemStore) -> Result<(), Error> {
+    let place = match std::fs::canonicalize(path) {
+        Ok(place) => place,
+        // A link to nothing yet would be followed, too.
+        Err(error) if error.kind() != io::ErrorKind::NotFound || path.is_symlink() => {
+            return Err(error).context("create", path);
+        }
+        Err(_) => {
+            let folder = match path.parent() {
+                Some(parent) if parent != Path::new("") => parent.to_owned(),
+                _ => PathBuf::from("."),
+            };
+            std::fs::canonicalize(&folder).context("open", &folder)?
+        }
+    };
+    match store.holds(&place) {
+        true => {
+            let message = format!("{option} {} lies in the store itself, where the registry would trip over it", escaped(path));
+            Err(Error::Usage(message))
+        }
+        false => Ok(()),
+    }
+}

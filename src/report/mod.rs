@@ -1,134 +1,51 @@
-//! What a collection found and did, as a value; [`text`] and [`json`] are the only places that put it into words.
+//! What commands found and did, as values that can be put into words. Nothing else formats.
 
-pub mod json;
-pub mod text;
+pub mod collect;
+pub mod metrics;
+mod page;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::time::Duration;
 
-use crate::config::Mode;
+pub use self::metrics::Metrics;
+
 use crate::exit::Exit;
-use crate::finding::Finding;
-use crate::mark::Counts;
-use crate::mark::blobs::Amount;
-use crate::oci::RepositoryName;
-use crate::plan::{Kind, RepositoryShare, SweepPlan, Totals};
-use crate::policy::Policy;
-use crate::registry_config::RegistryConfig;
-use crate::sweep::SweepReport;
+use crate::finding::{Finding, Severity};
 
-/// A collection, done or imagined.
-#[derive(Debug)]
-pub struct Report {
-    /// Whether anything was removed.
-    pub mode: Mode,
-    /// The root directory, symbolic links resolved.
-    pub root: PathBuf,
-    /// The configuration that names it.
-    pub config_path: Option<PathBuf>,
-    /// What the configuration says.
-    pub registry: Option<RegistryConfig>,
-    /// What was kept.
-    pub policy: Policy,
-    /// Every target, if they were asked for.
-    pub plan: Option<SweepPlan>,
-    /// What was found and planned.
-    pub figures: Figures,
-    /// What was removed.
-    pub swept: SweepReport,
-    /// What is wrong or odd, sorted.
-    pub findings: Vec<Finding>,
-    /// Free disk space before, in bytes.
-    pub free_before: Option<u64>,
-    /// Free disk space after, in bytes.
-    pub free_after: Option<u64>,
-    /// How long it took.
-    pub elapsed: Duration,
-}
+/// The version of the shape of JSON reports.
+const SCHEMA: u32 = 1;
 
-/// What a store holds, and what of it goes.
-#[derive(Debug)]
-pub struct Figures {
-    /// Repositories.
-    pub repositories: u64,
-    /// Those in which nothing is removed.
-    pub held_repositories: u64,
-    /// What is in them.
-    pub counts: Counts,
-    /// Stored blobs.
-    pub blobs: u64,
-    /// Blobs that are needed. Sizes are those that manifests state.
-    pub live: Amount,
-    /// Blobs that are kept for being young alone.
-    pub young: Amount,
-    /// What goes.
-    pub planned: Totals,
-    /// What `--delete-untagged` would free in addition, at most; nothing if it was given.
-    pub delete_untagged_in_addition: Option<Amount>,
-    /// What each repository gives back.
-    pub shares: BTreeMap<RepositoryName, RepositoryShare>,
-}
+/// What a command found and did.
+pub trait Report {
+    /// For people: what matters in ten seconds, then the details.
+    fn text(&self) -> String;
 
-impl Figures {
-    /// All bytes in blobs.
-    pub fn stored_bytes(&self) -> u64 {
-        let mut all = self.live;
-        all += self.young;
-        all += self.planned.kind(Kind::Blob);
-        all.size_bytes
-    }
+    /// For programs: one document. Field names are stable within one `schema` number; sizes are bytes, times RFC 3339 in UTC.
+    fn json(&self) -> String;
 
-    /// Repositories that give something back, the most generous first.
-    pub fn most_generous(&self) -> Vec<(&RepositoryName, &RepositoryShare)> {
-        let mut shares: Vec<_> = self.shares.iter().filter(|(_, share)| share.blobs.count > 0).collect();
-        shares.sort_by_key(|(name, share)| (std::cmp::Reverse(share.blobs.size_bytes), (*name).clone()));
-        shares
-    }
-}
-
-/// How far a collection came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Everything planned is gone, or would be.
-    Complete,
-    /// Something planned was left.
-    Incomplete,
-    /// A signal ended it before everything was gone.
-    Interrupted,
-}
-
-impl Report {
-    /// How far it came.
-    pub fn outcome(&self) -> Outcome {
-        match (self.swept.interrupted, self.swept.left) {
-            (true, _) => Outcome::Interrupted,
-            (false, 0) => Outcome::Complete,
-            (false, _) => Outcome::Incomplete,
-        }
-    }
+    /// For Prometheus.
+    fn metrics(&self) -> Metrics;
 
     /// The code to end with.
-    pub fn exit(&self) -> Exit {
-        match self.outcome() {
-            Outcome::Complete => Exit::of_findings(&self.findings),
-            Outcome::Incomplete => Exit::Incomplete,
-            Outcome::Interrupted => Exit::Interrupted,
-        }
-    }
+    fn exit(&self) -> Exit;
+
+    /// Whether it was meant to change the store.
+    fn changed_anything(&self) -> bool;
 
     /// The code to end with when nobody could be shown the report: that all is well must not be said then.
-    pub fn exit_unseen(&self) -> Exit {
-        match (self.exit(), self.mode) {
-            (Exit::Clean | Exit::Findings, Mode::DryRun) => Exit::Stopped,
-            (Exit::Clean | Exit::Findings, Mode::Execute) => Exit::Incomplete,
+    fn exit_unseen(&self) -> Exit {
+        match (self.exit(), self.changed_anything()) {
+            (Exit::Clean | Exit::Findings, false) => Exit::Stopped,
+            (Exit::Clean | Exit::Findings, true) => Exit::Incomplete,
             (exit, _) => exit,
         }
     }
+}
 
-    /// Whether a registry that runs, or was only made read-only, now remembers blobs that are gone.
-    pub fn registry_must_restart(&self) -> bool {
-        let cached = self.registry.as_ref().is_some_and(|registry| registry.descriptor_cache.is_some());
-        cached && self.mode == Mode::Execute && !self.swept.removed.is_empty()
+/// How many findings there are of each severity, 0 included.
+fn finding_counts(findings: &[Finding]) -> BTreeMap<&'static str, u64> {
+    let mut counts: BTreeMap<&str, u64> = Severity::ALL.iter().map(|severity| (severity.name(), 0)).collect();
+    for finding in findings {
+        *counts.entry(finding.severity.name()).or_default() += 1;
     }
+    counts
 }

@@ -5,17 +5,15 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Outcome, Report};
+use super::{CollectReport, Outcome};
 use crate::config::Mode;
 use crate::escape::escaped;
-use crate::finding::{Finding, Severity};
+use crate::finding::Finding;
 use crate::mark::blobs::Amount;
 use crate::mark::{Condemned, Reason};
 use crate::plan::{Kind, Totals};
 use crate::policy::RootPolicy;
-
-/// The version of the report's shape.
-const SCHEMA: u32 = 1;
+use crate::report::{Report as _, SCHEMA, finding_counts};
 
 /// One target, as a line of a plan.
 #[derive(Debug, Serialize)]
@@ -175,18 +173,9 @@ struct Registry<'a> {
 }
 
 /// Renders a report as one JSON document.
-pub fn render(report: &Report) -> String {
+pub fn render(report: &CollectReport) -> String {
     let figures = &report.figures;
     let counts = &figures.counts;
-    let mut finding_counts = BTreeMap::from([("error", 0), ("warning", 0), ("note", 0)]);
-    for finding in &report.findings {
-        let severity = match finding.severity {
-            Severity::Error => "error",
-            Severity::Warning => "warning",
-            Severity::Note => "note",
-        };
-        *finding_counts.entry(severity).or_default() += 1;
-    }
     let document = Document {
         schema: SCHEMA,
         command: "garbage-collect",
@@ -249,7 +238,7 @@ pub fn render(report: &Report) -> String {
             warnings: &registry.warnings,
         }),
         registry_must_restart: report.registry_must_restart(),
-        finding_counts,
+        finding_counts: finding_counts(&report.findings),
         findings: &report.findings,
     };
     serde_json::to_string_pretty(&document).expect("a report is made of strings and numbers")

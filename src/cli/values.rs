@@ -1,0 +1,82 @@
+//! Values as people type them: durations, sizes, percentages.
+
+use jiff::{SignedDuration, Span, SpanRelativeTo};
+
+/// How much may go at most.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Limit {
+    /// So many bytes.
+    SizeBytes(u64),
+    /// So many percent of the bytes stored.
+    Percent(f64),
+}
+
+/// Reads `90s`, `1h30m`, `168h`, `7d`, `2 weeks`. A number without a unit is refused: nobody can tell what it means.
+pub(super) fn duration(text: &str) -> Result<std::time::Duration, String> {
+    let trimmed = text.trim();
+    if trimmed == "0" {
+        return Ok(std::time::Duration::ZERO);
+    }
+    let parsed = trimmed.parse::<SignedDuration>().or_else(|_| {
+        let span = trimmed.parse::<Span>()?;
+        span.to_duration(SpanRelativeTo::days_are_24_hours())
+    });
+    parsed
+        .ok()
+        .and_then(|duration| std::time::Duration::try_from(duration).ok())
+        .ok_or_else(|| "expected a duration with its unit, such as 30m, 24h or 7d".to_owned())
+}
+
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    parse_size::parse_size(text).map_err(|_| "expected a size such as 512MiB".to_owned())
+}
+
+pub(super) fn limit(text: &str) -> Result<Limit, String> {
+    let expected = || "expected a size such as 50GiB, or a percentage such as 30%".to_owned();
+    if let Some(number) = text.trim().strip_suffix('%') {
+        let percent: f64 = number.trim().parse().map_err(|_| expected())?;
+        return match (0.0..=100.0).contains(&percent) {
+            true => Ok(Limit::Percent(percent)),
+            false => Err("expected a percentage from 0% to 100%".to_owned()),
+        };
+    }
+    parse_size::parse_size(text).map(Limit::SizeBytes).map_err(|_| expected())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn durations_need_a_unit() {
+        let hour = Duration::from_secs(3600);
+        for (text, expected) in [
+            ("1h", hour),
+            ("0s", Duration::ZERO),
+            ("0", Duration::ZERO),
+            ("90m", hour + hour / 2),
+            ("1h30m", hour + hour / 2),
+            ("168h", 168 * hour),
+            ("7d", 7 * 24 * hour),
+            ("2 weeks", 14 * 24 * hour),
+        ] {
+            assert_eq!(duration(text), Ok(expected), "{text}");
+        }
+        for text in ["", "10", "-1h", "1 month", "yesterday", "1x"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn limits_are_sizes_or_percentages() {
+        assert_eq!(limit("10GiB"), Ok(Limit::SizeBytes(10 << 30)));
+        assert_eq!(limit("1.5 kB"), Ok(Limit::SizeBytes(1500)));
+        assert_eq!(limit("0"), Ok(Limit::SizeBytes(0)));
+        assert_eq!(limit("12.5%"), Ok(Limit::Percent(12.5)));
+        for text in ["", "%", "101%", "-1%", "-5", "NaN%", "much"] {
+            assert!(limit(text).is_err(), "{text}");
+        }
+    }
+}

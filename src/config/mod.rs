@@ -1,0 +1,150 @@
+//! From what was typed, the registry's configuration, the environment and the clock to settings: the only reader of the last two.
+
+mod location;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+pub use self::location::Location;
+use crate::cli::{self, Format, Limit};
+use crate::error::Error;
+use crate::policy::{Policy, RootPolicy};
+
+/// Keeps what was pushed in the last hour: longer than nearly every push takes.
+const DEFAULT_MIN_AGE: Duration = Duration::from_secs(3600);
+
+/// Whether anything is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Nothing is touched.
+    DryRun,
+    /// The plan is carried out.
+    Execute,
+}
+
+/// Where a command's report goes.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// Print no text report and no progress.
+    pub quiet: bool,
+    /// How to print the report.
+    pub format: Format,
+    /// Where to write figures for Prometheus.
+    pub metrics: Option<PathBuf>,
+}
+
+impl Output {
+    fn of(arguments: cli::OutputArguments) -> Output {
+        Output { quiet: arguments.quiet, format: arguments.format, metrics: arguments.metrics }
+    }
+}
+
+/// What every command has to know.
+pub trait Settings {
+    /// The store.
+    fn location(&self) -> &Location;
+
+    /// Where the report goes.
+    fn output(&self) -> &Output;
+
+    /// When the command began: the moment that ages are counted back from.
+    fn started(&self) -> SystemTime;
+}
+
+/// Everything that a collection has to know.
+#[derive(Clone, Debug)]
+pub struct CollectSettings {
+    /// The store.
+    pub location: Location,
+    /// What to keep.
+    pub policy: Policy,
+    /// Whether to remove.
+    pub mode: Mode,
+    /// Where the report goes.
+    pub output: Output,
+    /// Print a line for each target.
+    pub verbose: bool,
+    /// How much may go at most.
+    pub max_reclaim: Option<Limit>,
+    /// Lifts the brakes for stores that look empty.
+    pub allow_empty: bool,
+    /// Lifts the brakes for stores whose roots are in a database.
+    pub allow_foreign_owner: bool,
+    /// Threads.
+    pub jobs: usize,
+    /// Memory to stay within by keeping the table of blobs in a file.
+    pub max_memory: Option<u64>,
+    /// Where that file would be made.
+    pub spill_folder: PathBuf,
+    /// Where to write the plan.
+    pub plan_out: Option<PathBuf>,
+    /// How long to wait for another regsweep.
+    pub wait_lock: Duration,
+}
+
+impl CollectSettings {
+    /// Resolves the arguments of `garbage-collect`.
+    ///
+    /// # Errors
+    ///
+    /// When no store is named, the configuration cannot be read, or what it names is not there.
+    pub fn resolve(arguments: cli::GarbageCollect) -> Result<CollectSettings, Error> {
+        let environment = environment();
+        let location = Location::resolve(&arguments.store, &environment)?;
+        let read_only = location.registry.as_ref().is_some_and(|registry| registry.read_only);
+        let roots = if arguments.delete_untagged { RootPolicy::TaggedOnly } else { RootPolicy::AllRevisions };
+        let min_age = arguments.min_age.unwrap_or(if read_only { Duration::ZERO } else { DEFAULT_MIN_AGE });
+        Ok(CollectSettings {
+            location,
+            policy: Policy { roots, min_age, now: now() },
+            mode: if arguments.dry_run { Mode::DryRun } else { Mode::Execute },
+            verbose: arguments.output.verbose,
+            output: Output::of(arguments.output),
+            max_reclaim: arguments.max_reclaim,
+            allow_empty: arguments.allow_empty,
+            allow_foreign_owner: arguments.allow_foreign_owner,
+            jobs: arguments.jobs.map_or_else(default_jobs, usize::from),
+            max_memory: arguments.max_memory,
+            spill_folder: spill_folder(&environment),
+            plan_out: arguments.plan_out,
+            wait_lock: arguments.wait_lock.unwrap_or_default(),
+        })
+    }
+}
+
+impl Settings for CollectSettings {
+    fn location(&self) -> &Location {
+        &self.location
+    }
+
+    fn output(&self) -> &Output {
+        &self.output
+    }
+
+    fn started(&self) -> SystemTime {
+        self.policy.now
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+fn environment() -> Vec<(OsString, OsString)> {
+    std::env::vars_os().collect()
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+fn now() -> SystemTime {
+    SystemTime::now()
+}
+
+/// Not `/tmp` unless somebody says so: where that is kept in memory, nothing would be won.
+fn spill_folder(environment: &[(OsString, OsString)]) -> PathBuf {
+    let given = environment.iter().find(|(name, value)| name == "TMPDIR" && !value.is_empty());
+    given.map_or_else(|| PathBuf::from("/var/tmp"), |(_, value)| PathBuf::from(value))
+}
+
+/// Reading folders waits for the disk more than it computes, so there are more threads than processors.
+fn default_jobs() -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    (8 * processors).clamp(16, 64)
+}

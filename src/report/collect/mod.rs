@@ -1,0 +1,151 @@
+//! What a collection found and did.
+
+pub mod json;
+mod text;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::Mode;
+use crate::exit::Exit;
+use crate::finding::Finding;
+use crate::mark::Counts;
+use crate::mark::blobs::Amount;
+use crate::oci::RepositoryName;
+use crate::plan::{Kind, RepositoryShare, SweepPlan, Totals};
+use crate::policy::Policy;
+use crate::registry_config::RegistryConfig;
+use crate::report::{Metrics, Report};
+use crate::sweep::SweepReport;
+
+/// A collection, done or imagined.
+#[derive(Debug)]
+pub struct CollectReport {
+    /// Whether anything was removed.
+    pub mode: Mode,
+    /// The root directory, symbolic links resolved.
+    pub root: PathBuf,
+    /// The configuration that names it.
+    pub config_path: Option<PathBuf>,
+    /// What the configuration says.
+    pub registry: Option<RegistryConfig>,
+    /// What was kept.
+    pub policy: Policy,
+    /// Every target, if they were asked for.
+    pub plan: Option<SweepPlan>,
+    /// What was found and planned.
+    pub figures: Figures,
+    /// What was removed.
+    pub swept: SweepReport,
+    /// What is wrong or odd, sorted.
+    pub findings: Vec<Finding>,
+    /// Free disk space before, in bytes.
+    pub free_before: Option<u64>,
+    /// Free disk space after, in bytes.
+    pub free_after: Option<u64>,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+/// What a store holds, and what of it goes.
+#[derive(Debug)]
+pub struct Figures {
+    /// Repositories.
+    pub repositories: u64,
+    /// Those in which nothing is removed.
+    pub held_repositories: u64,
+    /// What is in them.
+    pub counts: Counts,
+    /// Stored blobs.
+    pub blobs: u64,
+    /// Blobs that are needed. Sizes are those that manifests state.
+    pub live: Amount,
+    /// Blobs that are kept for being young alone.
+    pub young: Amount,
+    /// What goes.
+    pub planned: Totals,
+    /// What `--delete-untagged` would free in addition, at most; nothing if it was given.
+    pub delete_untagged_in_addition: Option<Amount>,
+    /// What each repository gives back.
+    pub shares: BTreeMap<RepositoryName, RepositoryShare>,
+}
+
+impl Figures {
+    /// All bytes in blobs.
+    pub fn stored_bytes(&self) -> u64 {
+        let mut all = self.live;
+        all += self.young;
+        all += self.planned.kind(Kind::Blob);
+        all.size_bytes
+    }
+
+    /// Repositories that give something back, the most generous first.
+    pub fn most_generous(&self) -> Vec<(&RepositoryName, &RepositoryShare)> {
+        let mut shares: Vec<_> = self.shares.iter().filter(|(_, share)| share.blobs.count > 0).collect();
+        shares.sort_by_key(|(name, share)| (std::cmp::Reverse(share.blobs.size_bytes), (*name).clone()));
+        shares
+    }
+}
+
+/// How far a collection came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Everything planned is gone, or would be.
+    Complete,
+    /// Something planned was left.
+    Incomplete,
+    /// A signal ended it before everything was gone.
+    Interrupted,
+}
+
+impl CollectReport {
+    /// How far it came.
+    pub fn outcome(&self) -> Outcome {
+        match (self.swept.interrupted, self.swept.left) {
+            (true, _) => Outcome::Interrupted,
+            (false, 0) => Outcome::Complete,
+            (false, _) => Outcome::Incomplete,
+        }
+    }
+
+    /// Whether a registry that runs, or was only made read-only, now remembers blobs that are gone.
+    pub fn registry_must_restart(&self) -> bool {
+        let cached = self.registry.as_ref().is_some_and(|registry| registry.descriptor_cache.is_some());
+        cached && self.mode == Mode::Execute && !self.swept.removed.is_empty()
+    }
+}
+
+impl Report for CollectReport {
+    fn text(&self) -> String {
+        text::render(self)
+    }
+
+    fn json(&self) -> String {
+        json::render(self)
+    }
+
+    fn metrics(&self) -> Metrics {
+        let mut metrics = Metrics::new("garbage-collect", self.policy.now, self.exit());
+        metrics.seconds(self.elapsed).findings(&self.findings);
+        metrics.looked_at(self.figures.blobs, self.figures.stored_bytes());
+        if self.mode == Mode::Execute {
+            let gone = self.swept.removed.kind(Kind::Blob);
+            metrics.reclaimed(gone.count, gone.size_bytes);
+        }
+        metrics.reclaimable(self.figures.planned.kind(Kind::Blob));
+        metrics
+    }
+
+    fn exit(&self) -> Exit {
+        match self.outcome() {
+            Outcome::Complete => Exit::of_findings(&self.findings),
+            Outcome::Incomplete => Exit::Incomplete,
+            Outcome::Interrupted => Exit::Interrupted,
+        }
+    }
+
+    fn changed_anything(&self) -> bool {
+        self.mode == Mode::Execute
+    }
+}

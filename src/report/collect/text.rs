@@ -1,0 +1,227 @@
+//! Reports for people: what matters in ten seconds, then the details.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::{CollectReport, Outcome};
+use crate::config::Mode;
+use crate::escape::escaped;
+use crate::mark::blobs::Amount;
+use crate::mark::{Condemned, Reason};
+use crate::plan::{Kind, Totals};
+use crate::policy::RootPolicy;
+use crate::report::page::{Page, amount, duration, seconds};
+use crate::words::{number, plural, size};
+
+/// Repositories named in the report.
+const REPOSITORIES_SHOWN: usize = 10;
+
+/// Renders a report as text.
+pub(super) fn render(report: &CollectReport) -> String {
+    let mut page = Page::default();
+    let mode = headline(report);
+    page.line(&format!("regsweep garbage-collect: {mode}"));
+    about(&mut page, report);
+    page.blank();
+    store(&mut page, report);
+    removal(&mut page, report);
+    targets(&mut page, report);
+    repositories(&mut page, report);
+    page.findings(&report.findings);
+    disk(&mut page, report);
+    advice(&mut page, report);
+    page.blank();
+    page.line(&closing(report, mode));
+    page.into_text()
+}
+
+fn headline(report: &CollectReport) -> &'static str {
+    match (report.mode, report.outcome()) {
+        (Mode::DryRun, Outcome::Interrupted) => "DRY RUN, interrupted; nothing was removed",
+        (Mode::DryRun, _) => "DRY RUN, nothing was removed",
+        (Mode::Execute, Outcome::Complete) => "done",
+        (Mode::Execute, Outcome::Incomplete) => "NOT FINISHED, run it again",
+        (Mode::Execute, Outcome::Interrupted) => "INTERRUPTED, run it again",
+    }
+}
+
+fn closing(report: &CollectReport, mode: &str) -> String {
+    let blobs = |totals: &Totals| amount(totals.kind(Kind::Blob));
+    match report.mode {
+        Mode::DryRun if report.figures.planned.is_empty() => format!("{mode}: there is nothing to remove"),
+        Mode::DryRun => format!("{mode}: without --dry-run this frees {}", blobs(&report.figures.planned)),
+        Mode::Execute => format!("{mode}: freed {} in {}", blobs(&report.swept.removed), seconds(report.elapsed)),
+    }
+}
+
+fn about(page: &mut Page, report: &CollectReport) {
+    let source = match &report.config_path {
+        Some(config) => format!(" (from {})", escaped(config)),
+        None => String::new(),
+    };
+    page.item("root", &format!("{}{source}", escaped(&report.root)));
+    let kept = match report.policy.roots {
+        RootPolicy::AllRevisions => "every revision",
+        RootPolicy::TaggedOnly => "tagged images, their children and referrers (--delete-untagged)",
+    };
+    let age = match report.policy.min_age {
+        Duration::ZERO => "of any age".to_owned(),
+        age => format!("and what is younger than {}", duration(age)),
+    };
+    page.item("keeps", &format!("{kept}, {age}"));
+}
+
+fn store(page: &mut Page, report: &CollectReport) {
+    let figures = &report.figures;
+    let counts = &figures.counts;
+    page.item(
+        "looked at",
+        &format!(
+            "{}, {}, {}, {}, {}",
+            plural(figures.repositories, "repository", "repositories"),
+            plural(counts.tags, "tag", "tags"),
+            plural(counts.revisions, "revision", "revisions"),
+            plural(counts.layer_links, "layer link", "layer links"),
+            amount(Amount { count: figures.blobs, size_bytes: figures.stored_bytes() }),
+        ),
+    );
+    page.item("live", &format!("{}, sizes as manifests state them", amount(figures.live)));
+    if figures.held_repositories > 0 {
+        let held = plural(figures.held_repositories, "repository", "repositories");
+        page.item("held", &format!("{held} in which nothing is removed, see the findings"));
+    }
+    let young = figures.young.count + counts.young_revisions + counts.young_layer_links;
+    if young > 0 {
+        let mut parts = Vec::new();
+        if figures.young.count > 0 {
+            parts.push(amount(figures.young));
+        }
+        if counts.young_revisions > 0 {
+            parts.push(plural(counts.young_revisions, "untagged revision", "untagged revisions"));
+        }
+        if counts.young_layer_links > 0 {
+            parts.push(plural(counts.young_layer_links, "layer link", "layer links"));
+        }
+        let only = format!("{}, kept only for being young; --min-age 0s includes them", parts.join(", "));
+        page.item("young", &only);
+    }
+}
+
+fn removal(page: &mut Page, report: &CollectReport) {
+    let (label, totals) = match report.mode {
+        Mode::DryRun => ("would free", &report.figures.planned),
+        Mode::Execute => ("freed", &report.swept.removed),
+    };
+    page.item(label, &amount(totals.kind(Kind::Blob)));
+    for (_, reason, part) in totals.iter().filter(|(kind, ..)| *kind == Kind::Blob) {
+        let why = match reason {
+            Reason::Untagged => "manifests of untagged revisions",
+            Reason::Unreferenced => "linked, but needed by no manifest that is kept",
+            _ => "linked by no repository",
+        };
+        page.item("", &format!("  {}: {why}", amount(part)));
+    }
+    let links = links(totals);
+    if !links.is_empty() {
+        page.item("", &format!("and {}", links.join(", ")));
+    }
+    if report.swept.left > 0 {
+        page.item("left", &format!("{} of the plan", plural(report.swept.left, "target", "targets")));
+    }
+    match report.figures.delete_untagged_in_addition {
+        Some(more) if more.count > 0 => {
+            page.item("untagged", &format!("--delete-untagged would free up to {} in addition", amount(more)));
+        }
+        Some(_) => page.item("untagged", "--delete-untagged would free nothing in addition"),
+        None => {}
+    }
+}
+
+/// A line for each target, in the words that scripts around the registry's own collector look for.
+fn targets(page: &mut Page, report: &CollectReport) {
+    let Some(plan) = &report.plan else { return };
+    page.blank();
+    for row in plan.rows() {
+        page.line(&target(row));
+    }
+}
+
+fn repositories(page: &mut Page, report: &CollectReport) {
+    let shares = report.figures.most_generous();
+    if shares.is_empty() {
+        return;
+    }
+    page.blank();
+    page.line("repositories that give back most (a blob that several linked counts for each)");
+    for (name, share) in shares.iter().take(REPOSITORIES_SHOWN) {
+        let size = size(share.blobs.size_bytes);
+        let blobs = plural(share.blobs.count, "blob", "blobs");
+        page.line(&format!("  {size:>10}  {blobs:<14} {name}"));
+    }
+    if shares.len() > REPOSITORIES_SHOWN {
+        page.line(&format!("  and {} more", number((shares.len() - REPOSITORIES_SHOWN) as u64)));
+    }
+}
+
+fn disk(page: &mut Page, report: &CollectReport) {
+    page.blank();
+    match (report.free_before, report.free_after, report.mode) {
+        (Some(before), _, Mode::DryRun) => {
+            let after = before + report.figures.planned.kind(Kind::Blob).size_bytes;
+            page.item("free disk", &format!("{} now, about {} after a run", size(before), size(after)));
+        }
+        (Some(before), Some(after), Mode::Execute) => {
+            page.item("free disk", &format!("{} before, {} after", size(before), size(after)));
+        }
+        _ => page.item("free disk", "unknown: the filesystem does not say"),
+    }
+}
+
+fn advice(page: &mut Page, report: &CollectReport) {
+    if report.registry_must_restart() {
+        let advice = "restart the registry (and flush its redis, if that is the cache) before it takes pushes: with \
+                          storage.cache.blobdescriptor set it remembers blobs that are gone and accepts images without them";
+        page.item("restart", advice);
+    }
+}
+fn links(totals: &Totals) -> Vec<String> {
+    let mut parts = Vec::new();
+    for (kind, one, many) in [
+        (Kind::Revision, "revision", "revisions"),
+        (Kind::TagHistory, "tag history entry", "tag history entries"),
+        (Kind::LayerLink, "layer link", "layer links"),
+        (Kind::EmptyFolder, "empty folder", "empty folders"),
+    ] {
+        let count = totals.kind(kind).count;
+        if count == 0 {
+            continue;
+        }
+        let mut part = plural(count, one, many);
+        if kind == Kind::TagHistory {
+            let of = |reason| if reason == Reason::Untagged { "of untagged revisions" } else { "of deleted revisions" };
+            let reasons: Vec<_> = totals.iter().filter(|(this, ..)| *this == kind).collect();
+            let told: Vec<String> = match *reasons {
+                [(_, reason, _)] => vec![of(reason).to_owned()],
+                _ => reasons.iter().map(|(_, reason, amount)| format!("{} {}", number(amount.count), of(*reason))).collect(),
+            };
+            write!(part, " {}", told.join(" and ")).expect("writing to a String");
+        }
+        parts.push(part);
+    }
+    parts
+}
+
+fn target(row: &Condemned) -> String {
+    let digest = row.target.digest();
+    let repository = row.target.link_folder().map(|folder| folder.repository().to_string()).unwrap_or_default();
+    match Kind::of(&row.target) {
+        Kind::TagHistory => {
+            let tag = row.target.link_folder().and_then(|folder| folder.tag()).map(ToString::to_string).unwrap_or_default();
+            format!("{repository}: tag history entry of {tag} eligible for deletion: {digest}")
+        }
+        Kind::Revision => format!("{repository}: manifest eligible for deletion: {digest}"),
+        Kind::LayerLink => format!("{repository}: layer link eligible for deletion: {digest}"),
+        Kind::Blob => format!("blob eligible for deletion: {digest}"),
+        Kind::EmptyFolder => format!("empty folder eligible for deletion: {}", escaped(row.target.path())),
+    }
+}

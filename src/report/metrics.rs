@@ -1,0 +1,113 @@
+//! Figures for Prometheus, in its text format, as the node exporter's textfile collector reads them from `*.prom` files.
+//!
+//! Every sample carries the command, so that files of several commands may lie side by side. Source of the format and of the names'
+//! habits: the exposition format's page and the naming page of the Prometheus documentation.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs::Permissions;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use crate::error::{Context as _, Error};
+use crate::exit::Exit;
+use crate::finding::{Code, Finding};
+use crate::mark::blobs::Amount;
+
+/// Read by everybody: the exporter runs as a user of its own.
+const FILE_MODE: u32 = 0o644;
+
+/// The figures of one run.
+#[derive(Debug)]
+pub struct Metrics {
+    command: &'static str,
+    text: String,
+}
+
+impl Metrics {
+    /// Those that every run has, also one that could not do its job.
+    pub fn new(command: &'static str, started: SystemTime, exit: Exit) -> Metrics {
+        let mut metrics = Metrics { command, text: String::new() };
+        let since = started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        metrics.gauge("start_time_seconds", "When the last run began, in seconds since 1970.", since.as_secs_f64());
+        metrics.gauge(
+            "exit_code",
+            "How the last run ended: 0 clean, 1 findings, 2 not run, 3 not finished, 130 interrupted.",
+            exit as u8,
+        );
+        metrics
+    }
+
+    /// How long it took.
+    pub fn seconds(&mut self, elapsed: Duration) -> &mut Metrics {
+        self.gauge("duration_seconds", "How long the last run took.", elapsed.as_secs_f64())
+    }
+
+    /// How much is stored.
+    pub fn looked_at(&mut self, blobs: u64, size_bytes: u64) -> &mut Metrics {
+        self.gauge("stored_blobs", "Blobs in the store.", blobs).gauge("stored_bytes", "Bytes in the store's blobs.", size_bytes)
+    }
+
+    /// What went.
+    pub fn reclaimed(&mut self, blobs: u64, size_bytes: u64) -> &mut Metrics {
+        self.gauge("reclaimed_blobs", "Blobs that the last run removed.", blobs).gauge(
+            "reclaimed_bytes",
+            "Bytes that the last run gave back.",
+            size_bytes,
+        )
+    }
+
+    /// What was found to go, whether or not it went.
+    pub fn reclaimable(&mut self, amount: Amount) -> &mut Metrics {
+        self.gauge("reclaimable_blobs", "Blobs that the last run found unreferenced.", amount.count).gauge(
+            "reclaimable_bytes",
+            "Bytes in the blobs that the last run found unreferenced.",
+            amount.size_bytes,
+        )
+    }
+
+    /// What is wrong: a sample for every code, so that an alert sees 0 and not nothing.
+    pub fn findings(&mut self, findings: &[Finding]) -> &mut Metrics {
+        let mut counts: BTreeMap<Code, u64> = Code::ALL.iter().map(|code| (*code, 0)).collect();
+        for finding in findings {
+            *counts.entry(finding.code).or_default() += 1;
+        }
+        self.head("findings", "Findings of the last run, by code.");
+        for (code, count) in counts {
+            let (command, severity) = (self.command, code.severity());
+            let labels = format!("command=\"{command}\",code=\"{code}\",severity=\"{severity}\"");
+            writeln!(self.text, "regsweep_findings{{{labels}}} {count}").expect("writing to a String");
+        }
+        self
+    }
+
+    fn head(&mut self, name: &str, help: &str) {
+        write!(self.text, "# HELP regsweep_{name} {help}\n# TYPE regsweep_{name} gauge\n").expect("writing to a String");
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: impl std::fmt::Display) -> &mut Metrics {
+        self.head(name, help);
+        writeln!(self.text, "regsweep_{name}{{command=\"{}\"}} {value}", self.command).expect("writing to a String");
+        self
+    }
+
+    /// Writes them to a file that is there as a whole or not at all: whoever reads it at any moment reads one run.
+    ///
+    /// # Errors
+    ///
+    /// When the file or its folder cannot be written to.
+    pub fn write(&self, path: &Path) -> Result<(), Error> {
+        let folder = match path.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        let mut file = tempfile::Builder::new().prefix(".regsweep-metrics-").tempfile_in(folder).context("write to", folder)?;
+        file.write_all(self.text.as_bytes()).context("write", path)?;
+        file.as_file().set_permissions(Permissions::from_mode(FILE_MODE)).context("write", path)?;
+        file.as_file().sync_all().context("write", path)?;
+        file.persist(path).map_err(|error| error.error).context("write", path)?;
+        Ok(())
+    }
+}
