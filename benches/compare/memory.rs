@@ -1,5 +1,6 @@
 //! How much memory a run takes on a store that is larger than any disk here: shards made up as they are listed.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -7,7 +8,9 @@ use regsweep::error::Error;
 use regsweep::layout::{LinkFolder, Shard, Target};
 use regsweep::mark::{Budget, Colour, Inventory};
 use regsweep::oci::{Algorithm, Digest, RepositoryName, TagName};
-use regsweep::store::{Leaf, LinkContent, Listing, ManifestContent, RepositoryEntry, Stat, Store, Stray, TagContent};
+use regsweep::store::{
+    BlobContent, Leaf, LinkContent, Listing, ManifestContent, RepositoryEntry, Stat, Store, Stray, TagContent,
+};
 
 /// So many blobs and nothing else.
 struct Imagined {
@@ -69,6 +72,10 @@ impl Store for Imagined {
 
     fn manifest(&self, _: &Digest, _: &mut dyn FnMut(&[u8])) -> Result<ManifestContent, Error> {
         Ok(ManifestContent::Absent)
+    }
+
+    fn read_blob(&self, _: &Digest, _: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> BlobContent {
+        BlobContent::Absent
     }
 
     fn symlink_target(&self, _: &Path) -> Result<Option<PathBuf>, Error> {

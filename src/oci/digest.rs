@@ -199,6 +199,46 @@ impl fmt::Debug for Digest {
     }
 }
 
+/// Computes a digest of content that comes in parts.
+#[derive(Clone, Debug)]
+pub enum Hasher {
+    /// Of SHA-256.
+    Sha256(Sha256),
+    /// Of SHA-384.
+    Sha384(Sha384),
+    /// Of SHA-512.
+    Sha512(Sha512),
+}
+
+impl Hasher {
+    /// Nothing hashed yet.
+    pub fn new(algorithm: Algorithm) -> Hasher {
+        match algorithm {
+            Algorithm::Sha256 => Hasher::Sha256(Sha256::new()),
+            Algorithm::Sha384 => Hasher::Sha384(Sha384::new()),
+            Algorithm::Sha512 => Hasher::Sha512(Sha512::new()),
+        }
+    }
+
+    /// Goes on with more content.
+    pub fn update(&mut self, part: &[u8]) {
+        match self {
+            Hasher::Sha256(hasher) => hasher.update(part),
+            Hasher::Sha384(hasher) => hasher.update(part),
+            Hasher::Sha512(hasher) => hasher.update(part),
+        }
+    }
+
+    /// The digest of all parts.
+    pub fn finish(self) -> Digest {
+        match self {
+            Hasher::Sha256(hasher) => Digest::from_bytes(Algorithm::Sha256, &hasher.finalize()),
+            Hasher::Sha384(hasher) => Digest::from_bytes(Algorithm::Sha384, &hasher.finalize()),
+            Hasher::Sha512(hasher) => Digest::from_bytes(Algorithm::Sha512, &hasher.finalize()),
+        }
+    }
+}
+
 /// Text that is not a digest as the registry writes it.
 #[derive(Debug)]
 pub struct InvalidDigest;
@@ -229,6 +269,17 @@ mod tests {
             let digest = Digest::of(algorithm, b"content");
             assert_eq!(Digest::parse(digest.to_string().as_bytes()), Some(digest));
             assert_eq!(Digest::from_bytes(algorithm, digest.bytes()), digest);
+        }
+    }
+
+    #[test]
+    fn parts_come_to_the_digest_of_the_whole() {
+        for algorithm in Algorithm::ALL {
+            let mut hasher = Hasher::new(algorithm);
+            for part in ["con", "", "tent"] {
+                hasher.update(part.as_bytes());
+            }
+            assert_eq!(hasher.finish(), Digest::of(algorithm, b"content"));
         }
     }
 

@@ -50,6 +50,7 @@ pub(crate) fn every_store<S: Subject>(empty: impl Fn() -> S) {
     reads_tags(&empty());
     lists_blobs_by_shard(&empty());
     reads_whole_manifests_and_checks_them(&empty());
+    reads_blobs_to_their_end(&empty());
     looks_without_touching(&empty());
     removes_exactly_what_was_planned(&empty());
     leaves_what_has_changed(&empty());
@@ -206,6 +207,29 @@ fn reads_whole_manifests_and_checks_them(store: &impl Subject) {
 
 fn stat(size_bytes: u64) -> Stat {
     Stat { size_bytes, modified: then() }
+}
+
+fn reads_blobs_to_their_end(store: &impl Subject) {
+    // Larger than any buffer or window, and no multiple of one.
+    let large: Vec<u8> = (0..5_000_003_u32).map(|n| (n % 251) as u8).collect();
+    let contents = [Vec::new(), b"small".to_vec(), vec![7; 256 * 1024], vec![7; 256 * 1024 + 1], large];
+    for content in &contents {
+        let digest = Digest::of(Algorithm::Sha256, content);
+        store.put(&layout::blob_data(&digest), content, then());
+        let mut read = Vec::new();
+        let whole = store.read_blob(&digest, &mut |part| {
+            read.extend_from_slice(part);
+            ControlFlow::Continue(())
+        });
+        let expected = Stat { size_bytes: content.len() as u64, modified: then() };
+        assert!(matches!(whole, BlobContent::Whole(stat) if stat == expected), "{whole:?}");
+        assert!(read == *content, "{} bytes", content.len());
+    }
+    let abandoned = store.read_blob(&digest("small"), &mut |_| ControlFlow::Break(()));
+    assert!(matches!(abandoned, BlobContent::Abandoned), "{abandoned:?}");
+    assert!(matches!(store.read_blob(&digest("absent"), &mut |_| ControlFlow::Continue(())), BlobContent::Absent));
+    store.put_folder(&layout::blob_data(&digest("folder")), then());
+    assert!(matches!(store.read_blob(&digest("folder"), &mut |_| ControlFlow::Continue(())), BlobContent::Irregular));
 }
 
 fn looks_without_touching(store: &impl Subject) {

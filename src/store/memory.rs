@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 use std::time::SystemTime;
 
 use super::{
-    Leaf, LinkContent, Listing, MAX_MANIFEST_BYTES, ManifestContent, Removal, RepositoryEntry, Stat, Store, Stray, StrayKind,
-    TagContent, Vacuum,
+    BlobContent, Leaf, LinkContent, Listing, MAX_MANIFEST_BYTES, ManifestContent, Removal, RepositoryEntry, Stat, Store, Stray,
+    StrayKind, TagContent, Vacuum,
 };
 use crate::error::Error;
 use crate::layout::{self, LinkFolder, MARKERS, Shard, Target};
@@ -210,6 +211,18 @@ impl Store for MemoryStore {
                 false => ManifestContent::Corrupt,
             },
         })
+    }
+
+    fn read_blob(&self, digest: &Digest, each: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> BlobContent {
+        let node = self.tree().get(&layout::blob_data(digest)).cloned();
+        match node {
+            None => BlobContent::Absent,
+            Some(Node { content: None, .. }) => BlobContent::Irregular,
+            Some(Node { content: Some(bytes), modified }) => match each(&bytes) {
+                ControlFlow::Continue(()) => BlobContent::Whole(Stat { size_bytes: bytes.len() as u64, modified }),
+                ControlFlow::Break(()) => BlobContent::Abandoned,
+            },
+        }
     }
 
     fn symlink_target(&self, _: &Path) -> Result<Option<PathBuf>, Error> {

@@ -4,6 +4,7 @@
 //! the filesystem reads the names of digest folders and never enters them to look. What every implementation must do is
 //! written as tests in `conformance.rs`.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -146,6 +147,26 @@ pub enum Leaf {
     Irregular,
 }
 
+/// What reading a blob to its end came to.
+#[derive(Debug)]
+pub enum BlobContent {
+    /// All its bytes have been handed over. What the file was when it was opened.
+    Whole(Stat),
+    /// There is no such blob.
+    Absent,
+    /// It is no regular file.
+    Irregular,
+    /// It could not be opened, or not be read from there on.
+    Failed {
+        /// How many bytes had been read.
+        offset: u64,
+        /// Why it ended there.
+        source: std::io::Error,
+    },
+    /// Whoever was handed the bytes wanted no more.
+    Abandoned,
+}
+
 /// Read access to a registry's storage.
 ///
 /// A method returns an [`Error`] only when it cannot tell what is there. Things that are absent or odd are values.
@@ -234,6 +255,10 @@ pub trait Store: Sync {
     ///
     /// When it is there and cannot be read.
     fn manifest(&self, digest: &Digest, read: &mut dyn FnMut(&[u8])) -> Result<ManifestContent, Error>;
+
+    /// Reads a blob of any size and calls `each` with its bytes, part by part, until it breaks off. What of the file was not in the
+    /// page cache before is not left there.
+    fn read_blob(&self, digest: &Digest, each: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> BlobContent;
 
     /// Where a symbolic link leads, relative to the root; nothing if that is outside the store.
     ///

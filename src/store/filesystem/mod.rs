@@ -10,12 +10,14 @@
 //! - **Removal** opens the folder beneath its base without following links, looks at the file once more, and unlinks that name.
 //! - **Network filesystems** work as far as they keep POSIX semantics; nothing here depends on inode numbers or `d_type`.
 
+mod content;
 mod mounts;
 mod removal;
 mod repositories;
 
 use std::cell::RefCell;
 use std::io;
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -26,7 +28,8 @@ use rustix::io::Errno;
 
 use super::directory::{self, Kind, for_each_entry, open_folder};
 use super::{
-    Leaf, LinkContent, Listing, MAX_MANIFEST_BYTES, ManifestContent, RepositoryEntry, Stat, Store, Stray, StrayKind, TagContent,
+    BlobContent, Leaf, LinkContent, Listing, MAX_MANIFEST_BYTES, ManifestContent, RepositoryEntry, Stat, Store, Stray, StrayKind,
+    TagContent,
 };
 use crate::error::{Context as _, Error};
 use crate::layout::{self, LinkFolder, Shard, Target};
@@ -383,6 +386,13 @@ impl Store for FilesystemStore {
         MANIFEST
             .with_borrow_mut(|buffer| read_manifest(&base.folder, digest, buffer, &self.large_manifest, read))
             .context_with("read", || self.root.join(layout::blob_data(digest)))
+    }
+
+    fn read_blob(&self, digest: &Digest, each: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> BlobContent {
+        match &self.blobs {
+            Some(base) => content::read(&base.folder, digest, each),
+            None => BlobContent::Absent,
+        }
     }
 
     fn symlink_target(&self, link: &Path) -> Result<Option<PathBuf>, Error> {
