@@ -121,6 +121,9 @@ codes! {
     /// A target that could not be removed.
     FailedRemoval = "failed-removal", Error,
         "mend what the message says and collect again";
+    /// Something in quarantine that could not be put back, or not be removed for good.
+    FailedRestore = "failed-restore", Error,
+        "mend what the message says and run it again, or move the file to its place by hand";
     /// A child that a kept index names is not in the store: a platform nobody copied, or a lost image.
     MissingChild = "missing-child", Warning,
         "nothing, if the index was copied without this platform; otherwise push it again";

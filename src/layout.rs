@@ -3,6 +3,8 @@
 //! The shapes are distribution's (source: its `registry/storage/paths.go`). Every path here is relative to the root, the folder
 //! that holds `docker/`.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::oci::digest::hex_pair;
@@ -14,7 +16,7 @@ pub const V2: &str = "docker/registry/v2";
 pub const REPOSITORIES: &str = "docker/registry/v2/repositories";
 /// The folder of all blobs.
 pub const BLOBS: &str = "docker/registry/v2/blobs";
-/// A folder of our own, beside `docker/`: some registry versions lose their catalog over a stray file below it.
+/// A folder of our own, beside `docker/`: some registry versions lose their catalog over a stray file below `docker/registry/v2`.
 pub const OWN_FOLDER: &str = ".regsweep";
 /// GitLab's registry leaves this file where the roots of the store live in its database and not in link files.
 pub const DATABASE_IN_USE: &str = "docker/registry/lockfiles/database-in-use";
@@ -186,6 +188,40 @@ impl Target {
             Target::EmptyBlobFolder(digest) => Shard::of(digest).path().join(digest.hex()),
         }
     }
+
+    /// Reads the path of a file back; nothing if no target that is a file lies there.
+    pub fn of_path(path: &Path) -> Option<Target> {
+        let parts: Vec<&OsStr> = path.strip_prefix(V2).ok()?.iter().collect();
+        let (&leaf, parts) = parts.split_last()?;
+        let (&hex, parts) = parts.split_last()?;
+        if leaf == "data" {
+            let &[blobs, algorithm, shard] = parts else { return None };
+            let digest = digest_of(algorithm, hex)?;
+            let belongs = blobs == "blobs" && shard.as_bytes() == hex_pair(digest.shard());
+            return belongs.then_some(Target::Blob(digest));
+        }
+        let (&algorithm, parts) = parts.split_last()?;
+        let digest = digest_of(algorithm, hex).filter(|_| leaf == "link")?;
+        let (&repositories, parts) = parts.split_first()?;
+        let marker = parts.iter().position(|part| MARKERS.iter().any(|marker| part == marker))?;
+        if repositories != "repositories" || marker == 0 {
+            return None;
+        }
+        let repository = RepositoryName::new(parts[..marker].iter().collect::<PathBuf>());
+        let folder = match parts[marker..] {
+            [layers] if layers == "_layers" => LinkFolder::Layers(repository),
+            [manifests, revisions] if manifests == "_manifests" && revisions == "revisions" => LinkFolder::Revisions(repository),
+            [manifests, tags, tag, index] if manifests == "_manifests" && tags == "tags" && index == "index" => {
+                LinkFolder::History(repository, TagName::new(tag))
+            }
+            _ => return None,
+        };
+        Some(Target::Link(folder, digest))
+    }
+}
+
+fn digest_of(algorithm: &OsStr, hex: &OsStr) -> Option<Digest> {
+    Digest::from_hex(Algorithm::from_name(algorithm.as_bytes())?, hex.as_bytes())
 }
 
 #[cfg(test)]
@@ -210,6 +246,37 @@ mod tests {
             (Target::EmptyLinkFolder(LinkFolder::Layers(repository), digest).path(), format!("{base}/_layers/sha256/{hex}")),
         ] {
             assert_eq!(path, Path::new(&expected));
+        }
+    }
+    #[test]
+    fn paths_of_files_are_read_back() {
+        let repository = RepositoryName::new("a/b-c");
+        for algorithm in Algorithm::ALL {
+            let digest = Digest::of(algorithm, b"x");
+            let folders = [
+                LinkFolder::Layers(repository.clone()),
+                LinkFolder::Revisions(repository.clone()),
+                LinkFolder::History(repository.clone(), TagName::new("index")),
+            ];
+            let links = folders.into_iter().map(|folder| Target::Link(folder, digest));
+            for target in links.chain([Target::Blob(digest)]) {
+                assert_eq!(Target::of_path(&target.path()).as_ref(), Some(&target));
+                assert_eq!(Target::of_path(&target.path().with_file_name("other")), None);
+                assert_eq!(Target::of_path(&target.path().join("deeper")), None);
+                assert_eq!(Target::of_path(target.path().parent().expect("in a folder")), None);
+            }
+            assert_eq!(Target::of_path(&Target::EmptyBlobFolder(digest).path()), None);
+        }
+        let hex = Digest::of(Algorithm::Sha256, b"").hex();
+        for path in [
+            "".into(),
+            format!("{BLOBS}/sha256/00/{hex}/data"),
+            format!("{REPOSITORIES}/_layers/sha256/{hex}/link"),
+            format!("{REPOSITORIES}/a/_uploads/sha256/{hex}/link"),
+            format!("{REPOSITORIES}/a/_manifests/tags/v1/current/link"),
+            format!("elsewhere/blobs/sha256/e3/{hex}/data"),
+        ] {
+            assert_eq!(Target::of_path(Path::new(&path)), None, "{path}");
         }
     }
 }

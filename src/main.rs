@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clap::Parser as _;
-use regsweep::cli::{Cli, Command, Format};
-use regsweep::commands::garbage_collect;
-use regsweep::config::{CollectSettings, Output, Settings};
+use regsweep::cli::{Cli, Command, Format, Quarantine};
+use regsweep::commands::{garbage_collect, quarantine};
+use regsweep::config::{CollectSettings, Output, QuarantineSettings, Settings};
 use regsweep::error::Error;
 use regsweep::exit::Exit;
 use regsweep::progress::{self, Progress};
@@ -23,6 +23,8 @@ fn main() -> ExitCode {
     let name = command.name();
     let exit = match command {
         Command::GarbageCollect(arguments) => run(name, CollectSettings::resolve(arguments), garbage_collect::run),
+        Command::Restore(arguments) => run(name, QuarantineSettings::resolve(Quarantine::Restore(arguments)), quarantine::run),
+        Command::Quarantine(wanted) => run(name, QuarantineSettings::resolve(wanted), quarantine::run),
     };
     exit.into()
 }

@@ -85,6 +85,11 @@ impl SweepPlan {
         SweepPlan { rows }
     }
 
+    /// Leaves out what does not go after all.
+    pub fn retain(&mut self, keep: impl FnMut(&Condemned) -> bool) {
+        self.rows.retain(keep);
+    }
+
     /// What goes, in order.
     pub fn rows(&self) -> &[Condemned] {
         &self.rows

@@ -28,6 +28,8 @@ pub struct Survey {
     pub tags: Vec<Tag>,
     /// Entries that are not what the layout has in their place.
     pub strays: Vec<Stray>,
+    /// Digests that somebody wants to know of whether anything here needs them. None at first.
+    pub asked: Vec<Digest>,
 }
 
 impl Survey {
@@ -84,7 +86,15 @@ pub fn survey(store: &dyn Store, repository: &RepositoryEntry) -> Result<Survey,
         strays.extend(content.history.strays);
         surveyed.push(Tag { name, current: content.current, history: content.history.entries });
     }
-    Ok(Survey { name: name.clone(), set_apart: repository.set_apart, layers: layers.entries, revisions, tags: surveyed, strays })
+    Ok(Survey {
+        name: name.clone(),
+        set_apart: repository.set_apart,
+        layers: layers.entries,
+        revisions,
+        tags: surveyed,
+        strays,
+        asked: Vec::new(),
+    })
 }
 
 /// Reads many links of one folder, in parallel and in order.

@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use self::values::Limit;
 use self::values::{duration, limit, size};
+use crate::oci::Digest;
 
 /// Garbage collection and maintenance for container-registry storage
 ///
@@ -33,6 +34,17 @@ pub enum Command {
     /// Exit codes: 0 done and nothing wrong found; 1 done, with findings about the store; 2 stopped before anything was
     /// removed; 3 a sweep began and did not finish cleanly, run it again; 130 interrupted.
     GarbageCollect(GarbageCollect),
+
+    /// Put back what a run moved aside: short for `quarantine restore`
+    ///
+    /// Replaces nothing: where the store has something again, that stays, and what was moved aside stays in quarantine.
+    ///
+    /// Exit codes: 0 everything is back; 1 something was left in quarantine; 2 stopped before anything was moved.
+    Restore(Restore),
+
+    /// Say what --quarantine and --online moved aside, put it back, or purge it
+    #[command(subcommand)]
+    Quarantine(Quarantine),
 }
 
 impl Command {
@@ -40,6 +52,9 @@ impl Command {
     pub fn name(&self) -> &'static str {
         match self {
             Command::GarbageCollect(_) => "garbage-collect",
+            Command::Restore(_) | Command::Quarantine(Quarantine::Restore(_)) => "restore",
+            Command::Quarantine(Quarantine::List(_)) => "quarantine list",
+            Command::Quarantine(Quarantine::Purge(_)) => "quarantine purge",
         }
     }
 
@@ -47,6 +62,9 @@ impl Command {
     pub fn output(&self) -> &OutputArguments {
         match self {
             Command::GarbageCollect(arguments) => &arguments.output,
+            Command::Restore(arguments) | Command::Quarantine(Quarantine::Restore(arguments)) => &arguments.output,
+            Command::Quarantine(Quarantine::List(arguments)) => &arguments.output,
+            Command::Quarantine(Quarantine::Purge(arguments)) => &arguments.output,
         }
     }
 }
@@ -128,6 +146,113 @@ pub struct GarbageCollect {
     /// Write each target as a line of JSON to this file
     #[arg(long, value_name = "FILE")]
     pub plan_out: Option<PathBuf>,
+
+    /// Move what goes to .regsweep/quarantine in the root directory, from where `regsweep restore` brings it back
+    #[arg(long)]
+    pub quarantine: bool,
+
+    /// Collect while the registry takes pushes: quarantine, put back what turns out to be needed, purge in a later run
+    #[arg(long, conflicts_with = "assume_offline")]
+    pub online: bool,
+
+    /// With --quarantine or --online, purge what earlier runs moved aside so long ago and nothing needs [default: 24h]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub quarantine_for: Option<Duration>,
+
+    /// With --online, look out for so long for pushes that need what has just been moved aside [default: 60s]
+    #[arg(long, value_name = "DURATION", value_parser = duration, requires = "online")]
+    pub rescue_for: Option<Duration>,
+
+    /// Ask this registry as well whether it takes pushes, such as http://127.0.0.1:5000; may be repeated
+    #[arg(long, value_name = "URL")]
+    pub registry: Vec<String>,
+
+    /// Go on although somebody seems to write to the store
+    #[arg(long)]
+    pub assume_offline: bool,
+
+    /// Wait so long for another regsweep on this store [default: not at all]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub wait_lock: Option<Duration>,
+}
+
+/// What to do with what was moved aside.
+#[derive(Debug, Subcommand)]
+pub enum Quarantine {
+    /// Say what is in quarantine, since when, and how much that is
+    List(QuarantineList),
+
+    /// Put back what a run moved aside, or one blob or manifest of it
+    Restore(Restore),
+
+    /// Remove for good what is in quarantine and still not needed
+    ///
+    /// Marks the store first, whatever runs before have said, and puts back what is needed by now.
+    Purge(QuarantinePurge),
+}
+
+/// Arguments of `quarantine list`.
+#[derive(Args, Debug)]
+pub struct QuarantineList {
+    /// Which store.
+    #[command(flatten)]
+    pub store: StoreArguments,
+
+    /// Where the report goes.
+    #[command(flatten)]
+    pub output: OutputArguments,
+}
+
+/// Arguments of `restore` and `quarantine restore`.
+#[derive(Args, Debug)]
+pub struct Restore {
+    /// Which store.
+    #[command(flatten)]
+    pub store: StoreArguments,
+
+    /// Put back what this run moved aside [default: the newest]
+    #[arg(long, value_name = "RUN", conflicts_with = "all")]
+    pub run: Option<String>,
+
+    /// Put back what all runs moved aside
+    #[arg(long)]
+    pub all: bool,
+
+    /// Put back only this digest: its blob, and the links that name it; from any run, unless --run names one
+    #[arg(long, value_name = "DIGEST")]
+    pub digest: Option<Digest>,
+
+    /// Where the report goes.
+    #[command(flatten)]
+    pub output: OutputArguments,
+
+    /// Wait so long for another regsweep on this store [default: not at all]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub wait_lock: Option<Duration>,
+}
+
+/// Arguments of `quarantine purge`.
+#[derive(Args, Debug)]
+pub struct QuarantinePurge {
+    /// Which store.
+    #[command(flatten)]
+    pub store: StoreArguments,
+
+    /// Purge this run alone, also one of `verify`, whose corrupt blobs nothing else purges [default: all of garbage-collect]
+    #[arg(long, value_name = "RUN")]
+    pub run: Option<String>,
+
+    /// Purge what has been in quarantine for so long [default: everything]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub older_than: Option<Duration>,
+
+    /// Go on although nothing in the store needs anything
+    #[arg(long)]
+    pub allow_empty: bool,
+
+    /// Where the report goes.
+    #[command(flatten)]
+    pub output: OutputArguments,
 
     /// Wait so long for another regsweep on this store [default: not at all]
     #[arg(long, value_name = "DURATION", value_parser = duration)]

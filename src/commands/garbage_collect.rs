@@ -1,30 +1,33 @@
 //! `regsweep garbage-collect`: survey, mark, plan, sweep.
 
-use std::collections::HashSet;
 use std::io::Write as _;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
 use jiff::Timestamp;
-use rayon::prelude::*;
 
-use super::outside_the_store;
+use super::settle::{self, Moment, Purge};
+use super::{outside_the_store, threads};
 use crate::cli::Limit;
-use crate::config::{CollectSettings, Mode};
+use crate::config::{CollectSettings, Disposal, Mode};
 use crate::error::{Context as _, Error};
 use crate::finding::{Code, Finding};
-use crate::layout;
+use crate::layout::{self, LinkFolder, Shard, Target};
 use crate::mark::blobs::{self, BlobMarks};
-use crate::mark::{self, Budget, Context, Counts, Inventory, Manifests, Marks};
+use crate::mark::{self, Budget, Colour, Context, Counts, Inventory, Manifests, Marks, interrupted};
+use crate::oci::{Algorithm, Digest};
 use crate::plan::{Kind, SweepPlan};
 use crate::policy::RootPolicy;
 use crate::progress::{Phase, Progress};
-use crate::report::collect::{CollectReport, Figures, json};
+use crate::quarantine::{self, Overlay, Purpose, Quarantine, Quarantining};
+use crate::report::collect::{Aside, CollectReport, Figures, json};
+use crate::store::filesystem::removal::Folders;
 use crate::store::lock::StoreLock;
-use crate::store::{DryRun, FilesystemStore, RepositoryEntry, Store, StrayKind, Vacuum};
-use crate::survey;
-use crate::sweep::sweep;
+use crate::store::{DryRun, FilesystemStore, Leaf, Store as _};
+use crate::sweep::{SweepReport, sweep};
 use crate::words::{number, plural, size};
+use crate::writers;
 
 /// What a run takes beside the table of blobs: the cache of manifests, four shards while they are listed, buffers.
 const MEMORY_BESIDE_THE_INVENTORY: u64 = 160 << 20;
@@ -37,11 +40,7 @@ const MEMORY_BESIDE_THE_INVENTORY: u64 = 160 << 20;
 ///
 /// When the run ended before anything was removed. What goes wrong later is in the report.
 pub fn run(settings: CollectSettings, progress: &dyn Progress, stop: &AtomicBool) -> Result<CollectReport, Error> {
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(settings.jobs)
-        .thread_name(|index| format!("regsweep-{index}"))
-        .build()
-        .map_err(|error| Error::Usage(format!("cannot start {} threads: {error}; give a smaller --jobs", settings.jobs)))?;
+    let pool = threads(settings.jobs)?;
     let store = FilesystemStore::open(&settings.location.root)?;
     let now = Timestamp::try_from(settings.policy.now).unwrap_or_default();
     // Held to the end: the survey is only true for as long as nobody else sweeps.
@@ -53,6 +52,14 @@ pub fn run(settings: CollectSettings, progress: &dyn Progress, stop: &AtomicBool
         outside_the_store("--metrics", path, &store)?;
     }
     foreign_owner(&settings, &store)?;
+    let registry = settings.location.registry.as_ref();
+    match (settings.disposal, settings.mode) {
+        (Disposal::Online, _) => settle::may_be_online(store.root(), registry)?,
+        (_, Mode::Execute) if !settings.assume_offline => {
+            writers::none_at_work(store.root(), registry, &settings.registries)?;
+        }
+        _ => {}
+    }
     let result = pool.install(|| collect(&settings, &store, progress, stop));
     progress.end();
     result
@@ -72,21 +79,53 @@ fn collect(
     stop: &AtomicBool,
 ) -> Result<CollectReport, Error> {
     let free_before = store.free_bytes();
-    let begun = std::time::Instant::now();
-    let Collected { plan, figures, mut findings } = survey_and_plan(settings, store, progress, stop)?;
+    let moment = Moment { now: settings.policy.now, boot: settings.boot.as_ref(), begun: Instant::now() };
+    let mut quarantine = Quarantine::open(store)?;
+    let mut aside = Aside { waits_for: settings.quarantine_for, ..Aside::default() };
+    if settings.mode == Mode::Execute {
+        // Without a flag things wait for as long as anybody likes, but what is needed goes back.
+        let purge = Purge { older_than: settings.quarantine_for, run: None, allow_empty: settings.allow_empty };
+        let purge = (settings.disposal != Disposal::Remove).then_some(purge);
+        let settled = settle::settle(store, &mut quarantine, purge, moment, progress, stop)?;
+        (aside.put_back, aside.purged) = (settled.put_back, settled.purged);
+    }
+    let overlay = Overlay::new(store, &quarantine);
+    let Collected { plan, figures, mut findings } = survey_and_plan(settings, store, &overlay, progress, stop)?;
     if let Some(path) = &settings.plan_out {
         write_plan(&plan, path, store)?;
     }
-    let vacuum: &dyn Vacuum = match settings.mode {
-        Mode::DryRun => &DryRun,
-        Mode::Execute => store,
+    let mut swept = match (settings.mode, settings.disposal) {
+        (Mode::DryRun, _) => sweep(&plan, &DryRun, progress, stop),
+        (Mode::Execute, Disposal::Remove) => sweep(&plan, store, progress, stop),
+        (Mode::Execute, disposal) if !plan.rows().is_empty() => {
+            let mut run = quarantine::begin(store, Purpose::GarbageCollect, moment.timestamp())?;
+            let folders = if disposal == Disposal::Online { Folders::Keep } else { Folders::Prune };
+            let swept = sweep(&plan, &Quarantining::new(store, &run, folders), progress, stop);
+            aside.run = Some(run.id().to_owned());
+            settle::finish(store, &mut run, moment)?;
+            swept
+        }
+        (Mode::Execute, _) => SweepReport::default(),
     };
-    let swept = sweep(&plan, vacuum, progress, stop);
+    if settings.mode == Mode::Execute && settings.disposal == Disposal::Online && aside.run.is_some() {
+        match settle::rescue(store, settings.rescue_for, moment, progress, stop) {
+            Ok(rescued) => aside.rescued = rescued,
+            Err(error) => {
+                swept.left += 1;
+                findings.push(Finding::new(Code::FailedRestore).detail(error.to_string()));
+            }
+        }
+    }
+    for settled in [&aside.put_back, &aside.purged, &aside.rescued] {
+        findings.extend(settle::failures(settled));
+    }
+    aside.waiting = Quarantine::open(store)?.amount();
     findings.extend(swept.findings.iter().cloned());
     findings.sort();
     findings.dedup();
     Ok(CollectReport {
         mode: settings.mode,
+        disposal: settings.disposal,
         root: store.root().to_owned(),
         config_path: settings.location.config_path.clone(),
         registry: settings.location.registry.clone(),
@@ -94,16 +133,18 @@ fn collect(
         plan: settings.verbose.then_some(plan),
         figures,
         swept,
+        aside,
         findings,
         free_before,
         free_after: store.free_bytes(),
-        elapsed: begun.elapsed(),
+        elapsed: moment.begun.elapsed(),
     })
 }
 
 fn survey_and_plan(
     settings: &CollectSettings,
-    store: &dyn Store,
+    filesystem: &FilesystemStore,
+    store: &Overlay<'_>,
     progress: &dyn Progress,
     stop: &AtomicBool,
 ) -> Result<Collected, Error> {
@@ -114,6 +155,9 @@ fn survey_and_plan(
         None => Budget::unlimited(),
     };
     let (inventory, blob_strays) = Inventory::list(store, &budget)?;
+    for digest in store.aside() {
+        inventory.mark(inventory.find(digest).expect("the overlay lists it"), Colour::ASIDE);
+    }
     interrupted(stop)?;
     progress.begin(Phase::FindingRepositories, None);
     let repositories = store.repositories()?;
@@ -122,20 +166,7 @@ fn survey_and_plan(
 
     let manifests = Manifests::new(store, &inventory);
     let context = Context { store, inventory: &inventory, manifests: &manifests, policy: settings.policy };
-    progress.begin(Phase::Marking, Some(repositories.entries.len() as u64));
-    let mut marks: Vec<Marks> = repositories
-        .entries
-        .par_iter()
-        .with_max_len(1)
-        .map(|repository| {
-            interrupted(stop)?;
-            let marks = mark::mark(&survey::survey(store, repository)?, &context)?;
-            tracing::debug!(repository = %marks.repository, held = marks.held, condemned = marks.condemned.len(), "marked");
-            progress.advance(1, 0);
-            Ok(marks)
-        })
-        .collect::<Result<_, Error>>()?;
-    hold_shared(&context, &repositories.entries, &mut marks)?;
+    let mut marks = mark::repositories(&context, &repositories.entries, &|_| Vec::new(), progress, stop)?;
     empty_store(settings, &inventory, &marks)?;
 
     progress.begin(Phase::Checking, None);
@@ -147,31 +178,35 @@ fn survey_and_plan(
     let strays = repositories.strays.iter().chain(&blob_strays);
     findings.extend(strays.map(|stray| Finding::new(Code::of_stray(stray.kind)).path(&stray.path)));
 
-    let plan = SweepPlan::new(&mut marks, &mut blobs, &inventory);
+    let mut plan = SweepPlan::new(&mut marks, &mut blobs, &inventory);
+    if settings.disposal == Disposal::Online {
+        online_only(&mut plan, filesystem, &inventory)?;
+    }
     let figures = figures(settings, &inventory, &marks, &blobs, &plan);
     too_much(settings, &figures, &context)?;
     Ok(Collected { plan, figures, findings })
 }
 
-/// Holds the repositories that a symbolic link inside another one leads into: what looks unused there is used from here.
-fn hold_shared(context: &Context<'_>, repositories: &[RepositoryEntry], marks: &mut [Marks]) -> Result<(), Error> {
-    let mut targets = HashSet::new();
-    for link in marks.iter().flat_map(|marks| &marks.symlinks) {
-        targets.extend(context.store.symlink_target(link)?);
-    }
-    let above: HashSet<&Path> = targets.iter().flat_map(|target| target.ancestors()).collect();
-    if targets.is_empty() {
-        return Ok(());
-    }
-    for (repository, marks) in repositories.iter().zip(marks) {
-        let folder = layout::repository_folder(&repository.name);
-        let is_shared = above.contains(folder.as_path()) || folder.ancestors().any(|folder| targets.contains(folder));
-        if is_shared && !marks.held {
-            let shared = RepositoryEntry { set_apart: Some(StrayKind::Symlink), ..repository.clone() };
-            *marks = mark::mark(&survey::survey(context.store, &shared)?, context)?;
+/// Leaves in the plan what may go beside a registry that takes pushes: folders stay, because one may be about to be used, and so do links
+/// to blobs that are there, or could come back.
+fn online_only(plan: &mut SweepPlan, store: &FilesystemStore, inventory: &Inventory) -> Result<(), Error> {
+    let is_gone = |digest: &Digest| -> Result<bool, Error> {
+        match inventory.find(digest) {
+            None => Ok(digest.algorithm() == Algorithm::Sha256),
+            Some(blob) if inventory.has_any(blob, Colour::ASIDE) => Ok(false),
+            Some(_) => Ok(store.stat_blobs(Shard::of(digest), &[*digest])? == [Leaf::Absent]),
         }
-    }
-    Ok(())
+    };
+    let mut failed = None;
+    plan.retain(|row| match &row.target {
+        Target::EmptyLinkFolder(..) | Target::EmptyBlobFolder(_) => false,
+        Target::Link(LinkFolder::Layers(_), digest) => is_gone(digest).unwrap_or_else(|error| {
+            failed = Some(error);
+            false
+        }),
+        Target::Link(..) | Target::Blob(_) => true,
+    });
+    failed.map_or(Ok(()), Err)
 }
 
 fn figures(settings: &CollectSettings, inventory: &Inventory, marks: &[Marks], blobs: &BlobMarks, plan: &SweepPlan) -> Figures {
@@ -183,7 +218,7 @@ fn figures(settings: &CollectSettings, inventory: &Inventory, marks: &[Marks], b
         repositories: marks.len() as u64,
         held_repositories: marks.iter().filter(|marks| marks.held).count() as u64,
         counts,
-        blobs: inventory.len() as u64,
+        blobs: inventory.len() as u64 - blobs.aside,
         live: blobs.live,
         young: blobs.young,
         planned: plan.totals(),
@@ -192,13 +227,6 @@ fn figures(settings: &CollectSettings, inventory: &Inventory, marks: &[Marks], b
             RootPolicy::TaggedOnly => None,
         },
         shares: plan.by_repository(inventory),
-    }
-}
-
-fn interrupted(stop: &AtomicBool) -> Result<(), Error> {
-    match stop.load(Ordering::Relaxed) {
-        true => Err(Error::Interrupted),
-        false => Ok(()),
     }
 }
 

@@ -1,6 +1,8 @@
 //! What can be asked for. Each command wires the passes together and returns a report.
 
 pub mod garbage_collect;
+pub mod quarantine;
+mod settle;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,6 +10,19 @@ use std::path::{Path, PathBuf};
 use crate::error::{Context as _, Error};
 use crate::escape::escaped;
 use crate::store::FilesystemStore;
+
+/// So many threads to read and remove with.
+///
+/// # Errors
+///
+/// When the system has none.
+fn threads(jobs: usize) -> Result<rayon::ThreadPool, Error> {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(jobs)
+        .thread_name(|index| format!("regsweep-{index}"))
+        .build()
+        .map_err(|error| Error::Usage(format!("cannot start {jobs} threads: {error}; give a smaller --jobs")))
+}
 
 /// Makes sure that a file which an option names would not be written into the store.
 ///

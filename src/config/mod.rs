@@ -1,18 +1,26 @@
 //! From what was typed, the registry's configuration, the environment and the clock to settings: the only reader of the last two.
 
 mod location;
+mod quarantine;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 pub use self::location::Location;
+pub use self::quarantine::{QuarantineSettings, Wanted};
 use crate::cli::{self, Format, Limit};
 use crate::error::Error;
 use crate::policy::{Policy, RootPolicy};
+use crate::quarantine::Boot;
 
 /// Keeps what was pushed in the last hour: longer than nearly every push takes.
 const DEFAULT_MIN_AGE: Duration = Duration::from_secs(3600);
+
+/// Longer than any push takes, and long enough for somebody to notice.
+const DEFAULT_QUARANTINE: Duration = Duration::from_secs(24 * 3600);
+/// Longer than nearly every request takes.
+const DEFAULT_RESCUE: Duration = Duration::from_secs(60);
 
 /// Whether anything is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +29,17 @@ pub enum Mode {
     DryRun,
     /// The plan is carried out.
     Execute,
+}
+
+/// What happens to what goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disposal {
+    /// It is removed. Nobody else may be at work.
+    Remove,
+    /// It is moved aside, and what waited long enough is removed. Nobody else may be at work.
+    Quarantine,
+    /// The same beside a registry that takes pushes.
+    Online,
 }
 
 /// Where a command's report goes.
@@ -79,6 +98,18 @@ pub struct CollectSettings {
     pub spill_folder: PathBuf,
     /// Where to write the plan.
     pub plan_out: Option<PathBuf>,
+    /// What happens to what goes.
+    pub disposal: Disposal,
+    /// How long things wait in quarantine.
+    pub quarantine_for: Duration,
+    /// How long to look out for pushes that need what was moved aside.
+    pub rescue_for: Duration,
+    /// Registries to ask, beside the configuration's.
+    pub registries: Vec<String>,
+    /// Lifts the brakes for registries at work.
+    pub assume_offline: bool,
+    /// The clock that nobody sets, when the run began.
+    pub boot: Option<Boot>,
     /// How long to wait for another regsweep.
     pub wait_lock: Duration,
 }
@@ -108,6 +139,16 @@ impl CollectSettings {
             max_memory: arguments.max_memory,
             spill_folder: spill_folder(&environment),
             plan_out: arguments.plan_out,
+            disposal: match (arguments.online, arguments.quarantine) {
+                (true, _) => Disposal::Online,
+                (false, true) => Disposal::Quarantine,
+                (false, false) => Disposal::Remove,
+            },
+            quarantine_for: arguments.quarantine_for.unwrap_or(DEFAULT_QUARANTINE),
+            rescue_for: arguments.rescue_for.unwrap_or(DEFAULT_RESCUE),
+            registries: arguments.registry,
+            assume_offline: arguments.assume_offline,
+            boot: boot(),
             wait_lock: arguments.wait_lock.unwrap_or_default(),
         })
     }
@@ -135,6 +176,13 @@ fn environment() -> Vec<(OsString, OsString)> {
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
 fn now() -> SystemTime {
     SystemTime::now()
+}
+
+/// Which start of the machine this is, and how long ago it was; nothing where the kernel does not say.
+fn boot() -> Option<Boot> {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let uptime = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Some(Boot { id: id.trim().to_owned(), uptime_seconds: uptime.tv_sec as f64 + uptime.tv_nsec as f64 / 1e9 })
 }
 
 /// Not `/tmp` unless somebody says so: where that is kept in memory, nothing would be won.

@@ -55,6 +55,8 @@ pub struct BlobMarks {
     pub young: Amount,
     /// Of the live ones, those that `--delete-untagged` would not keep.
     pub live_untagged_only: Amount,
+    /// Those that are in quarantine and nowhere else, and that nothing needs.
+    pub aside: u64,
 }
 
 impl std::ops::AddAssign for BlobMarks {
@@ -64,6 +66,7 @@ impl std::ops::AddAssign for BlobMarks {
         self.live += other.live;
         self.young += other.young;
         self.live_untagged_only += other.live_untagged_only;
+        self.aside += other.aside;
     }
 }
 
@@ -177,6 +180,7 @@ impl BlobMarks {
                 Leaf::Irregular => self.note(Code::IrregularData, &digest),
                 // Marked and not there: what names it has been reported where its data is needed.
                 Leaf::Absent if kept => {}
+                Leaf::Absent if inventory.has_any(blob, Colour::ASIDE) => self.aside += 1,
                 Leaf::Absent => self.without_data(context, digest)?,
             }
         }

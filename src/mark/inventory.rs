@@ -35,6 +35,8 @@ impl Colour {
     pub const LINK_DROPPED: Colour = Colour(1 << 51);
     /// It is in the plan. Does not keep it.
     pub const CONDEMNED: Colour = Colour(1 << 52);
+    /// It is in quarantine, and perhaps nowhere else. Does not keep it.
+    pub const ASIDE: Colour = Colour(1 << 53);
 
     /// Both.
     pub const fn and(self, other: Colour) -> Colour {

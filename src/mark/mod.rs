@@ -10,6 +10,7 @@ pub mod inventory;
 mod links;
 pub mod manifests;
 mod reach;
+mod repositories;
 pub mod spill;
 
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ pub use self::inventory::{BlobId, Colour, Inventory};
 pub use self::links::{Condemned, Reason};
 pub use self::manifests::{Manifests, Reading};
 use self::reach::{LinkVerdict, Reach, Role, judge_link};
+pub use self::repositories::{interrupted, repositories};
 pub use self::spill::Budget;
 use crate::error::Error;
 use crate::finding::{Code, Finding};
@@ -57,6 +59,8 @@ pub struct Marks {
     pub symlinks: Vec<PathBuf>,
     /// What was looked at.
     pub counts: Counts,
+    /// Of what the survey was asked about, what is needed here; all of it where everything is kept.
+    pub needed: Vec<Digest>,
 }
 
 /// How much of what one repository, or many, hold.
@@ -171,9 +175,10 @@ pub fn mark(survey: &Survey, context: &Context<'_>) -> Result<Marks, Error> {
             context.inventory.mark(blob, Colour::LINK_DROPPED);
         }
     }
+    let needed = survey.asked.iter().filter(|digest| held || reach.has_reached(digest)).copied().collect();
     findings.extend(reach.into_findings());
     let symlinks = survey.strays.iter().filter(|stray| stray.kind == StrayKind::Symlink).map(|stray| stray.path.clone());
-    Ok(Marks { repository: survey.name.clone(), held, condemned, findings, symlinks: symlinks.collect(), counts })
+    Ok(Marks { repository: survey.name.clone(), held, condemned, findings, symlinks: symlinks.collect(), counts, needed })
 }
 
 /// Reports what is not as the layout has it; says whether the repository has to be held for it.

@@ -19,14 +19,17 @@ const CONFIGURATION_PATH: &str = "REGISTRY_CONFIGURATION_PATH";
 
 /// The sections that are looked into, and how many levels below them may be changed: a `storage.filesystem` has typed keys; a
 /// `validation` is typed down to its leaves.
-const READ: [(&str, usize); 4] = [("auth", 1), ("proxy", usize::MAX), ("storage", 1), ("validation", usize::MAX)];
+const READ: [(&str, usize); 5] =
+    [("auth", 1), ("http", usize::MAX), ("proxy", usize::MAX), ("storage", 1), ("validation", usize::MAX)];
+
+/// Of `http`, what says where the registry listens: there are secrets beside it, which are nobody's business here.
+const READ_OF_HTTP: [&str; 4] = ["ADDR", "NET", "PREFIX", "TLS"];
 
 /// The sections that the registry knows beside, in version 2 or 3.
-const KNOWN: [&str; 12] = [
+const KNOWN: [&str; 11] = [
     "CATALOG",
     "COMPATIBILITY",
     "HEALTH",
-    "HTTP",
     "LOG",
     "LOGLEVEL",
     "MIDDLEWARE",
@@ -49,6 +52,9 @@ pub(super) fn apply(settings: &mut Map, environment: &[(OsString, OsString)], wa
             }
             continue;
         };
+        if key == "http" && path.get(1).is_some_and(|key| !READ_OF_HTTP.contains(key)) {
+            continue;
+        }
         let value = read(&name, value)?;
         if path.len() == 1 {
             settings.insert(key.into(), if key == "storage" { super::storage_section(value)? } else { value });
@@ -141,7 +147,9 @@ mod tests {
             ("{}", "VALIDATION_DISABLED", "{validation: {disabled: x}}"),
             ("{}", "STORAGE", "{storage: {x: {}}}"),
             ("{auth: a}", "AUTH_A_B", "{auth: {a: {b: x}}}"),
-            ("{a: b}", "HTTP_ADDR", "{a: b}"),
+            ("{a: b}", "HTTP_ADDR", "{a: b, http: {addr: x}}"),
+            ("{a: b}", "HTTP_SECRET", "{a: b}"),
+            ("{a: b}", "LOG_LEVEL", "{a: b}"),
         ] {
             let (settings, warnings) = overlaid(file, &[(&format!("REGISTRY_{name}"), "x")]);
             assert_eq!(settings, yaml::read(expected.as_bytes()).expect("YAML"), "{file} {name}");

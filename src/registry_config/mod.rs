@@ -14,6 +14,7 @@
 //! | `storage.cache.blobdescriptor`, or `layerinfo` | whether the registry remembers blobs |
 //! | `proxy.remoteurl` | whether the registry is a pull-through cache |
 //! | `auth.*.realm`, `validation.disabled` | whether the configuration is Harbor's |
+//! | `http.addr`, `http.net`, `http.tls`, `http.prefix` | where the registry can be asked whether it takes pushes |
 //!
 //! Where the registry takes something that nobody can have meant (a root of `null`, which it makes a folder `<nil>`), this refuses
 //! it. Where its server does not start but its collector would, the setting counts as not made, with a warning.
@@ -51,8 +52,23 @@ pub struct RegistryConfig {
     pub proxy_remote: Option<String>,
     /// Whether the configuration is one that Harbor writes: its realm, or no validation and `layerinfo: redis`.
     pub harbor: bool,
+    /// Where the registry listens.
+    pub http: Listening,
     /// What the operator probably means otherwise; a sentence each, which names the key or the variable.
     pub warnings: Vec<String>,
+}
+
+/// Where a registry listens.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listening {
+    /// `host:port`, or the path of a socket.
+    pub address: Option<String>,
+    /// Whether that is a socket of this machine.
+    pub is_unix: bool,
+    /// Whether it speaks TLS.
+    pub has_tls: bool,
+    /// What every path begins with.
+    pub prefix: String,
 }
 
 /// Why a configuration does not say where the storage is.
@@ -189,7 +205,7 @@ impl std::error::Error for ConfigError {
 /// # Errors
 ///
 /// When the file cannot be read, is no configuration, names another storage than the filesystem, or a variable that matters
-/// cannot be understood. What is in other sections, such as `http`, is not looked at.
+/// cannot be understood. What is in other sections, such as `log`, is not looked at.
 pub fn load(path: &Path, environment: &[(OsString, OsString)]) -> Result<RegistryConfig, ConfigError> {
     let read = || parse(&std::fs::read(path).map_err(Problem::Unreadable)?, environment);
     read().map_err(|problem| ConfigError { path: path.to_owned(), problem })
@@ -224,6 +240,7 @@ fn parse(text: &[u8], environment: &[(OsString, OsString)]) -> Result<RegistryCo
         descriptor_cache: descriptor_cache(&storage),
         proxy_remote: proxy_remote(&settings),
         harbor: is_harbor(&settings, &storage),
+        http: listening(&settings),
         warnings,
     })
 }
@@ -306,6 +323,18 @@ fn descriptor_cache(storage: &Map) -> Option<String> {
     // The old key counts only where the new one is not even there.
     let name = cache.get("blobdescriptor").or_else(|| cache.get("layerinfo"))?.as_text()?;
     ["inmemory", "redis"].contains(&name).then(|| name.to_owned())
+}
+
+fn listening(settings: &Map) -> Listening {
+    let Some(http) = settings.get("http") else { return Listening::default() };
+    let given = |node: &Node| node.scalar().filter(|text| !text.is_empty());
+    let tls = http.get("tls");
+    Listening {
+        address: http.get("addr").and_then(given),
+        is_unix: http.get("net").and_then(given).as_deref() == Some("unix"),
+        has_tls: tls.is_some_and(|tls| ["certificate", "letsencrypt"].iter().any(|key| tls.get(key).is_some())),
+        prefix: http.get("prefix").and_then(given).unwrap_or_default(),
+    }
 }
 
 fn proxy_remote(settings: &Map) -> Option<String> {
@@ -486,5 +515,18 @@ mod tests {
         let proxy = format!("{FILE}proxy: {{remoteurl: \"https://mirror.example\"}}\n");
         assert_eq!(config(&proxy, &[]).proxy_remote.as_deref(), Some("https://mirror.example"));
         assert_eq!(config(&proxy, &[("REGISTRY_PROXY_REMOTEURL", "")]).proxy_remote, None);
+    }
+
+    #[test]
+    fn where_it_listens() {
+        let plain =
+            config(&format!("{FILE}http: {{addr: ':5000', prefix: /r/}}\n"), &[("REGISTRY_HTTP_ADDR", "127.0.0.1:6000")]).http;
+        assert_eq!((plain.address.as_deref(), plain.is_unix, plain.has_tls), (Some("127.0.0.1:6000"), false, false));
+        assert_eq!(plain.prefix, "/r/");
+        let secure = config(&format!("{FILE}http: {{addr: 'x:443', tls: {{certificate: /c, key: /k}}}}\n"), &[]).http;
+        assert!(secure.has_tls);
+        let socket = config(&format!("{FILE}http: {{addr: /run/r.sock, net: unix}}\n"), &[]).http;
+        assert!(socket.is_unix);
+        assert_eq!(config(FILE, &[]).http, Listening::default());
     }
 }

@@ -59,6 +59,15 @@ impl Metrics {
         )
     }
 
+    /// What waits in quarantine.
+    pub fn quarantined(&mut self, amount: Amount) -> &mut Metrics {
+        self.gauge("quarantined_blobs", "Blobs in quarantine after the last run.", amount.count).gauge(
+            "quarantined_bytes",
+            "Bytes in the blobs in quarantine after the last run.",
+            amount.size_bytes,
+        )
+    }
+
     /// What was found to go, whether or not it went.
     pub fn reclaimable(&mut self, amount: Amount) -> &mut Metrics {
         self.gauge("reclaimable_blobs", "Blobs that the last run found unreferenced.", amount.count).gauge(

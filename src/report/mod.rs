@@ -3,6 +3,7 @@
 pub mod collect;
 pub mod metrics;
 mod page;
+pub mod quarantine;
 
 use std::collections::BTreeMap;
 

@@ -74,6 +74,46 @@ pub fn open_folder_beneath(at: impl AsFd, path: &[u8]) -> rustix::io::Result<Own
     }
 }
 
+/// Opens a folder below `at` as [`open_folder_beneath`] does, and makes what is missing on the way. A new folder gets the mode and, as far
+/// as we may, the owner of the folder that it is made in: whoever could write there can write here.
+pub fn make_folder_beneath(at: impl AsFd, path: &[u8]) -> rustix::io::Result<OwnedFd> {
+    match open_folder_beneath(&at, path) {
+        Err(Errno::NOENT) => {}
+        opened => return opened,
+    }
+    let mut folder: Option<OwnedFd> = None;
+    for component in path.split(|&byte| byte == b'/') {
+        let from = folder.as_ref().map_or(at.as_fd(), AsFd::as_fd);
+        let opened = match open_folder_beneath(from, component) {
+            Err(Errno::NOENT) => {
+                make_like(from, component)?;
+                open_folder_beneath(from, component)?
+            }
+            opened => opened?,
+        };
+        folder = Some(opened);
+    }
+    folder.ok_or(Errno::NOENT)
+}
+
+/// Makes a folder like the one around it.
+fn make_like(around: impl AsFd, name: &[u8]) -> rustix::io::Result<()> {
+    let like = rustix::fs::fstat(&around)?;
+    match rustix::fs::mkdirat(&around, name, Mode::from_raw_mode(0o700)) {
+        // Somebody was faster, and sees to its owner.
+        Err(Errno::EXIST) => return Ok(()),
+        made => made?,
+    }
+    let folder = open_folder_beneath(&around, name)?;
+    let (owner, group) = (rustix::fs::Uid::from_raw(like.st_uid), rustix::fs::Gid::from_raw(like.st_gid));
+    match rustix::fs::fchown(&folder, Some(owner), Some(group)) {
+        // Only root may give things away.
+        Ok(()) | Err(Errno::PERM) => {}
+        Err(error) => return Err(error),
+    }
+    rustix::fs::fchmod(&folder, Mode::from_raw_mode(like.st_mode & 0o7777))
+}
+
 /// Calls `each` with the name and kind of every entry of an open folder, in no order.
 pub fn for_each_entry<E: From<io::Error>>(
     folder: impl AsFd,

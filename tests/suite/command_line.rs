@@ -285,6 +285,7 @@ struct Document {
     planned: Removal,
     removed: Removal,
     left: u64,
+    quarantine: Quarantined,
     delete_untagged_in_addition: Option<Bytes>,
     repositories: Vec<Share>,
     free_disk_bytes: FreeDisk,
@@ -292,6 +293,24 @@ struct Document {
     registry_must_restart: bool,
     finding_counts: std::collections::BTreeMap<String, u64>,
     findings: Vec<Finding>,
+}
+
+#[derive(Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+struct Quarantined {
+    run: Option<String>,
+    put_back: Moved,
+    purged: Moved,
+    rescued: Moved,
+    waiting: Bytes,
+}
+
+#[derive(Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+struct Moved {
+    blobs: u64,
+    bytes: u64,
+    links: u64,
 }
 
 #[derive(Debug, Deserialize, PartialEq)]

@@ -13,6 +13,7 @@ use crate::mark::blobs::Amount;
 use crate::mark::{Condemned, Reason};
 use crate::plan::{Kind, Totals};
 use crate::policy::RootPolicy;
+use crate::quarantine::Settled;
 use crate::report::{Report as _, SCHEMA, finding_counts};
 
 /// One target, as a line of a plan.
@@ -65,6 +66,7 @@ struct Document<'a> {
     planned: Removal,
     removed: Removal,
     left: u64,
+    quarantine: Quarantined<'a>,
     delete_untagged_in_addition: Option<Bytes>,
     repositories: Vec<Share>,
     free_disk_bytes: FreeDisk,
@@ -149,6 +151,29 @@ impl From<&Totals> for Removal {
     }
 }
 
+/// What was done with the quarantine. `run` holds what was removed from the store in this run.
+#[derive(Serialize)]
+struct Quarantined<'a> {
+    run: Option<&'a str>,
+    put_back: Moved,
+    purged: Moved,
+    rescued: Moved,
+    waiting: Bytes,
+}
+
+#[derive(Serialize)]
+struct Moved {
+    blobs: u64,
+    bytes: u64,
+    links: u64,
+}
+
+impl From<&Settled> for Moved {
+    fn from(settled: &Settled) -> Moved {
+        Moved { blobs: settled.blobs.count, bytes: settled.blobs.size_bytes, links: settled.links }
+    }
+}
+
 #[derive(Serialize)]
 struct Share {
     repository: String,
@@ -218,6 +243,13 @@ pub fn render(report: &CollectReport) -> String {
             Mode::Execute => (&report.swept.removed).into(),
         },
         left: report.swept.left,
+        quarantine: Quarantined {
+            run: report.aside.run.as_deref(),
+            put_back: (&report.aside.put_back).into(),
+            purged: (&report.aside.purged).into(),
+            rescued: (&report.aside.rescued).into(),
+            waiting: report.aside.waiting.into(),
+        },
         delete_untagged_in_addition: figures.delete_untagged_in_addition.map(Bytes::from),
         repositories: figures
             .shares

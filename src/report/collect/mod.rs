@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::Mode;
+use crate::config::{Disposal, Mode};
 use crate::exit::Exit;
 use crate::finding::Finding;
 use crate::mark::Counts;
@@ -15,6 +15,7 @@ use crate::mark::blobs::Amount;
 use crate::oci::RepositoryName;
 use crate::plan::{Kind, RepositoryShare, SweepPlan, Totals};
 use crate::policy::Policy;
+use crate::quarantine::Settled;
 use crate::registry_config::RegistryConfig;
 use crate::report::{Metrics, Report};
 use crate::sweep::SweepReport;
@@ -24,6 +25,8 @@ use crate::sweep::SweepReport;
 pub struct CollectReport {
     /// Whether anything was removed.
     pub mode: Mode,
+    /// Whether it was removed or moved aside.
+    pub disposal: Disposal,
     /// The root directory, symbolic links resolved.
     pub root: PathBuf,
     /// The configuration that names it.
@@ -38,6 +41,8 @@ pub struct CollectReport {
     pub figures: Figures,
     /// What was removed.
     pub swept: SweepReport,
+    /// What was done with the quarantine.
+    pub aside: Aside,
     /// What is wrong or odd, sorted.
     pub findings: Vec<Finding>,
     /// Free disk space before, in bytes.
@@ -46,6 +51,23 @@ pub struct CollectReport {
     pub free_after: Option<u64>,
     /// How long it took.
     pub elapsed: Duration,
+}
+
+/// What was done with what was moved aside, in this run and before.
+#[derive(Clone, Debug, Default)]
+pub struct Aside {
+    /// What went back before the sweep because it is needed by now.
+    pub put_back: Settled,
+    /// What had waited long enough and went for good.
+    pub purged: Settled,
+    /// The run that holds what was moved aside now.
+    pub run: Option<String>,
+    /// What of it went back at once.
+    pub rescued: Settled,
+    /// Blobs that are in quarantine now.
+    pub waiting: Amount,
+    /// How long they wait.
+    pub waits_for: Duration,
 }
 
 /// What a store holds, and what of it goes.
@@ -109,6 +131,15 @@ impl CollectReport {
         }
     }
 
+    /// The blobs that are gone for good.
+    pub fn reclaimed(&self) -> Amount {
+        let mut gone = self.aside.purged.blobs;
+        if self.disposal == Disposal::Remove && self.mode == Mode::Execute {
+            gone += self.swept.removed.kind(Kind::Blob);
+        }
+        gone
+    }
+
     /// Whether a registry that runs, or was only made read-only, now remembers blobs that are gone.
     pub fn registry_must_restart(&self) -> bool {
         let cached = self.registry.as_ref().is_some_and(|registry| registry.descriptor_cache.is_some());
@@ -130,8 +161,8 @@ impl Report for CollectReport {
         metrics.seconds(self.elapsed).findings(&self.findings);
         metrics.looked_at(self.figures.blobs, self.figures.stored_bytes());
         if self.mode == Mode::Execute {
-            let gone = self.swept.removed.kind(Kind::Blob);
-            metrics.reclaimed(gone.count, gone.size_bytes);
+            let gone = self.reclaimed();
+            metrics.reclaimed(gone.count, gone.size_bytes).quarantined(self.aside.waiting);
         }
         metrics.reclaimable(self.figures.planned.kind(Kind::Blob));
         metrics

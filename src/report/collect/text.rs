@@ -4,12 +4,13 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::{CollectReport, Outcome};
-use crate::config::Mode;
+use crate::config::{Disposal, Mode};
 use crate::escape::escaped;
 use crate::mark::blobs::Amount;
 use crate::mark::{Condemned, Reason};
 use crate::plan::{Kind, Totals};
 use crate::policy::RootPolicy;
+use crate::quarantine::Settled;
 use crate::report::page::{Page, amount, duration, seconds};
 use crate::words::{number, plural, size};
 
@@ -25,6 +26,7 @@ pub(super) fn render(report: &CollectReport) -> String {
     page.blank();
     store(&mut page, report);
     removal(&mut page, report);
+    quarantine(&mut page, report);
     targets(&mut page, report);
     repositories(&mut page, report);
     page.findings(&report.findings);
@@ -49,8 +51,19 @@ fn closing(report: &CollectReport, mode: &str) -> String {
     let blobs = |totals: &Totals| amount(totals.kind(Kind::Blob));
     match report.mode {
         Mode::DryRun if report.figures.planned.is_empty() => format!("{mode}: there is nothing to remove"),
-        Mode::DryRun => format!("{mode}: without --dry-run this frees {}", blobs(&report.figures.planned)),
-        Mode::Execute => format!("{mode}: freed {} in {}", blobs(&report.swept.removed), seconds(report.elapsed)),
+        Mode::DryRun if report.disposal == Disposal::Remove => {
+            format!("{mode}: without --dry-run this frees {}", blobs(&report.figures.planned))
+        }
+        Mode::DryRun => format!("{mode}: without --dry-run this moves {} aside", blobs(&report.figures.planned)),
+        Mode::Execute if report.disposal == Disposal::Remove => {
+            format!("{mode}: freed {} in {}", blobs(&report.swept.removed), seconds(report.elapsed))
+        }
+        Mode::Execute => format!(
+            "{mode}: moved {} aside and freed {} in {}",
+            blobs(&report.swept.removed),
+            amount(report.reclaimed()),
+            seconds(report.elapsed)
+        ),
     }
 }
 
@@ -108,9 +121,10 @@ fn store(page: &mut Page, report: &CollectReport) {
 }
 
 fn removal(page: &mut Page, report: &CollectReport) {
+    let removes = report.disposal == Disposal::Remove;
     let (label, totals) = match report.mode {
-        Mode::DryRun => ("would free", &report.figures.planned),
-        Mode::Execute => ("freed", &report.swept.removed),
+        Mode::DryRun => (if removes { "would free" } else { "would move" }, &report.figures.planned),
+        Mode::Execute => (if removes { "freed" } else { "moved aside" }, &report.swept.removed),
     };
     page.item(label, &amount(totals.kind(Kind::Blob)));
     for (_, reason, part) in totals.iter().filter(|(kind, ..)| *kind == Kind::Blob) {
@@ -134,6 +148,32 @@ fn removal(page: &mut Page, report: &CollectReport) {
         }
         Some(_) => page.item("untagged", "--delete-untagged would free nothing in addition"),
         None => {}
+    }
+}
+
+/// What was done with what this run and earlier ones moved aside.
+fn quarantine(page: &mut Page, report: &CollectReport) {
+    let aside = &report.aside;
+    let moved = |settled: &Settled| format!("{} and {}", amount(settled.blobs), plural(settled.links, "link", "links"));
+    let some = |settled: &Settled| settled.blobs.count + settled.links > 0;
+    let mut lines = Vec::new();
+    if some(&aside.put_back) {
+        lines.push(format!("{} put back, because something needs them by now", moved(&aside.put_back)));
+    }
+    if some(&aside.purged) {
+        lines.push(format!("{} had waited for {} and are gone for good", moved(&aside.purged), duration(aside.waits_for)));
+    }
+    if some(&aside.rescued) {
+        lines.push(format!("{} of this run put back at once: a push needed them", moved(&aside.rescued)));
+    }
+    if aside.waiting.count > 0 {
+        lines.push(format!("{} wait in it; `regsweep quarantine list` says since when", amount(aside.waiting)));
+    }
+    if let Some(run) = &aside.run {
+        lines.push(format!("this run is {run}; `regsweep restore --run {run}` undoes it"));
+    }
+    for (place, line) in lines.iter().enumerate() {
+        page.item(if place == 0 { "quarantine" } else { "" }, line);
     }
 }
 
@@ -166,6 +206,9 @@ fn repositories(page: &mut Page, report: &CollectReport) {
 fn disk(page: &mut Page, report: &CollectReport) {
     page.blank();
     match (report.free_before, report.free_after, report.mode) {
+        (Some(before), _, Mode::DryRun) if report.disposal != Disposal::Remove => {
+            page.item("free disk", &format!("{} now", size(before)))
+        }
         (Some(before), _, Mode::DryRun) => {
             let after = before + report.figures.planned.kind(Kind::Blob).size_bytes;
             page.item("free disk", &format!("{} now, about {} after a run", size(before), size(after)));

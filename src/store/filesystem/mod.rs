@@ -10,9 +10,10 @@
 //! - **Removal** opens the folder beneath its base without following links, looks at the file once more, and unlinks that name.
 //! - **Network filesystems** work as far as they keep POSIX semantics; nothing here depends on inode numbers or `d_type`.
 
+pub(crate) mod aside;
 mod content;
-mod mounts;
-mod removal;
+pub(crate) mod mounts;
+pub(crate) mod removal;
 mod repositories;
 
 use std::cell::RefCell;
@@ -36,6 +37,8 @@ use crate::layout::{self, LinkFolder, Shard, Target};
 use crate::oci::digest::hex_byte;
 use crate::oci::{Algorithm, Digest, RepositoryName, TagName};
 
+/// So often an empty link is read again, 2 ms later each time.
+const READS_OF_AN_EMPTY_LINK: u32 = 3;
 /// Larger than any digest in text.
 const LINK_BUFFER_BYTES: usize = 512;
 /// Larger than nearly every manifest, so that one read is enough.
@@ -138,6 +141,16 @@ impl FilesystemStore {
     /// Bytes that an unprivileged writer could still write, by `statvfs`; nothing if the system does not say.
     pub fn free_bytes(&self) -> Option<u64> {
         fs2::available_space(self.blobs.as_ref().map_or(&self.root, |blobs| &blobs.path)).ok()
+    }
+
+    /// The folders that everything is opened relative to, with their paths.
+    pub(crate) fn bases(&self) -> impl Iterator<Item = (&OwnedFd, &Path)> {
+        self.repositories.iter().chain(&self.blobs).map(|base| (&base.folder, base.path.as_path()))
+    }
+
+    /// Reads a manifest out of a folder that has the shape of `blobs/`.
+    fn read_manifest_in(&self, blobs: &OwnedFd, digest: &Digest, read: &mut dyn FnMut(&[u8])) -> io::Result<ManifestContent> {
+        MANIFEST.with_borrow_mut(|buffer| read_manifest(blobs, digest, buffer, &self.large_manifest, read))
     }
 
     /// The base of a path relative to the root, and the rest of the path.
@@ -383,9 +396,7 @@ impl Store for FilesystemStore {
         let Some(base) = &self.blobs else {
             return Ok(ManifestContent::Absent);
         };
-        MANIFEST
-            .with_borrow_mut(|buffer| read_manifest(&base.folder, digest, buffer, &self.large_manifest, read))
-            .context_with("read", || self.root.join(layout::blob_data(digest)))
+        self.read_manifest_in(&base.folder, digest, read).context_with("read", || self.root.join(layout::blob_data(digest)))
     }
 
     fn read_blob(&self, digest: &Digest, each: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> BlobContent {
@@ -438,12 +449,21 @@ fn data_relative(digest: &Digest) -> String {
     path
 }
 
-/// Reads a link.
+/// Reads a link. One that is empty is read again: registries before 3.1 empty a link before they write it (R14).
 fn read_link(at: impl AsFd, path: &str) -> io::Result<LinkContent> {
-    match open_link(at, path)? {
+    let read = || match open_link(&at, path)? {
         Ok(file) => read_open_link(&file),
         Err(content) => Ok(content),
+    };
+    let mut content = read()?;
+    for _ in 0..READS_OF_AN_EMPTY_LINK {
+        if content != LinkContent::Empty {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(2));
+        content = read()?;
     }
+    Ok(content)
 }
 
 /// Reads a link and looks at the file, opened once.

@@ -6,26 +6,73 @@
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
-/// Where the kernel lists what this process sees mounted.
-const MOUNTINFO: &str = "/proc/self/mountinfo";
+/// One line of a process's table of mounts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Mounted {
+    /// Major and minor number of the filesystem.
+    device: Vec<u8>,
+    /// The folder of the filesystem that is shown.
+    root: PathBuf,
+    /// Where it is shown.
+    point: PathBuf,
+}
+
+/// A folder by its place in its filesystem, wherever that is mounted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    device: Vec<u8>,
+    path: PathBuf,
+}
+
+impl Mounted {
+    /// The place of a folder that the process with this table sees at `path`.
+    pub(crate) fn around(table: &[Mounted], path: &Path) -> Option<Place> {
+        // Of several mounts at one point the last is the one that is seen.
+        let mounted = table.iter().filter(|mounted| path.starts_with(&mounted.point));
+        let mounted = mounted.max_by_key(|mounted| mounted.point.components().count())?;
+        let below = path.strip_prefix(&mounted.point).expect("it was found by that");
+        Some(Place { device: mounted.device.clone(), path: mounted.root.join(below) })
+    }
+
+    /// Where this mount shows a place, or a part of it.
+    pub(crate) fn shows(&self, place: &Place) -> Option<PathBuf> {
+        if self.device != place.device {
+            return None;
+        }
+        match place.path.strip_prefix(&self.root) {
+            Ok(below) => Some(self.point.join(below)),
+            Err(_) => self.root.starts_with(&place.path).then(|| self.point.clone()),
+        }
+    }
+}
+
+/// What a process sees mounted; nothing where that is not to be had.
+pub(crate) fn of_process(pid: &str) -> Vec<Mounted> {
+    table(&std::fs::read(Path::new("/proc").join(pid).join("mountinfo")).unwrap_or_default())
+}
 
 /// The mount points below some folder, relative to it.
 ///
 /// Without `/proc` there are none: removal looks again, at every step, whether it would leave the filesystem.
 pub(super) fn below(folder: &Path) -> Vec<PathBuf> {
-    let Ok(mountinfo) = std::fs::read(MOUNTINFO) else { return Vec::new() };
-    mount_points(&mountinfo)
-        .filter_map(|point| Some(point.strip_prefix(folder).ok()?.to_owned()))
+    of_process("self")
+        .into_iter()
+        .filter_map(|mounted| Some(mounted.point.strip_prefix(folder).ok()?.to_owned()))
         .filter(|point| point != Path::new(""))
         .collect()
 }
 
-/// The fifth field of every line; see proc_pid_mountinfo(5).
-fn mount_points(mountinfo: &[u8]) -> impl Iterator<Item = PathBuf> {
-    mountinfo.split(|&byte| byte == b'\n').filter_map(|line| {
-        let point = line.split(|&byte| byte == b' ').nth(4)?;
-        Some(PathBuf::from(std::ffi::OsString::from_vec(unescaped(point))))
-    })
+/// The third, fourth and fifth field of every line; see proc_pid_mountinfo(5).
+fn table(mountinfo: &[u8]) -> Vec<Mounted> {
+    let path = |field: &[u8]| PathBuf::from(std::ffi::OsString::from_vec(unescaped(field)));
+    mountinfo
+        .split(|&byte| byte == b'\n')
+        .filter_map(|line| {
+            let mut fields = line.split(|&byte| byte == b' ').skip(2);
+            let (device, root, point) = (fields.next()?, fields.next()?, fields.next()?);
+            Some(Mounted { device: device.to_owned(), root: path(root), point: path(point) })
+        })
+        .collect()
 }
 
 /// Space, tab, newline and backslash are written in octal, as in `\040`.
@@ -48,8 +95,21 @@ mod tests {
     fn mount_points_as_the_kernel_writes_them() {
         let mountinfo = b"36 35 98:0 /mnt1 /mnt/a\\040b\\134c rw,noatime master:1 - ext3 /dev/root rw,errors=continue\n\
             40 36 0:30 / /mnt rw - tmpfs tmpfs rw\n\n";
-        let points: Vec<PathBuf> = mount_points(mountinfo).collect();
+        let points: Vec<PathBuf> = table(mountinfo).into_iter().map(|mounted| mounted.point).collect();
         assert_eq!(points, [Path::new("/mnt/a b\\c"), Path::new("/mnt")]);
         assert_eq!(unescaped(b"\\9\\04"), b"\\9\\04");
+    }
+
+    #[test]
+    fn a_folder_is_the_same_wherever_it_is_mounted() {
+        let host = table(b"1 0 8:1 / / rw - ext4 d rw\n2 1 8:2 / /srv rw - ext4 e rw\n");
+        let container = table(b"9 0 0:30 / / rw - overlay o rw\n10 9 8:2 /registry /var/lib/registry rw - ext4 e rw\n");
+        let store = Mounted::around(&host, Path::new("/srv/registry/docker/registry/v2")).expect("mounted");
+        let seen: Vec<PathBuf> = container.iter().filter_map(|mounted| mounted.shows(&store)).collect();
+        assert_eq!(seen, [Path::new("/var/lib/registry/docker/registry/v2")]);
+        let other = Mounted::around(&host, Path::new("/srv/other")).expect("mounted");
+        assert!(container.iter().all(|mounted| mounted.shows(&other).is_none()));
+        let part = table(b"11 9 8:2 /registry/docker/registry/v2/blobs /blobs ro - ext4 e rw\n");
+        assert_eq!(part[0].shows(&store), Some(PathBuf::from("/blobs")));
     }
 }

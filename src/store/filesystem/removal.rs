@@ -35,7 +35,7 @@ impl Vacuum for FilesystemStore {
 }
 
 /// The bytes of a path's parent and of its last component.
-fn split(path: &Path) -> (&[u8], &[u8]) {
+pub(super) fn split(path: &Path) -> (&[u8], &[u8]) {
     let parent = path.parent().expect("targets lie in folders");
     let name = path.file_name().expect("targets have names");
     (parent.as_os_str().as_bytes(), name.as_bytes())
@@ -55,6 +55,29 @@ fn open_for_removal(base: &Base, folder: &[u8]) -> io::Result<Result<OwnedFd, Re
 
 /// Removes `<...>/<hex>/<leaf>` and then `<hex>` if that leaves it empty.
 fn remove_file(base: &Base, relative: &Path, planned: &Stat) -> io::Result<Removal> {
+    dispose_of_file(base, relative, planned, Folders::Prune, |folder, leaf| {
+        unlinkat(folder, leaf, AtFlags::empty())?;
+        Ok(Removal::Removed)
+    })
+}
+
+/// What becomes of the folder that a file leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Folders {
+    /// It goes if it is empty.
+    Prune,
+    /// It stays: a registry at work may have made it just now for what it is about to put there.
+    Keep,
+}
+
+/// Looks at `<...>/<hex>/<leaf>` once more, gives it to `dispose` if it is as planned, and then sees to `<hex>`.
+pub(super) fn dispose_of_file(
+    base: &Base,
+    relative: &Path,
+    planned: &Stat,
+    folders: Folders,
+    dispose: impl FnOnce(&OwnedFd, &[u8]) -> io::Result<Removal>,
+) -> io::Result<Removal> {
     let (folder, leaf) = split(relative);
     let (shelf, hex) = split(relative.parent().expect("a leaf lies in its digest's folder"));
     let shelf = match open_for_removal(base, shelf)? {
@@ -73,15 +96,18 @@ fn remove_file(base: &Base, relative: &Path, planned: &Stat) -> io::Result<Remov
     let removal = match rustix::fs::statat(&opened, leaf, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => match differs(&stat, FileType::RegularFile, planned) {
             Some(difference) => return Ok(Removal::Changed(difference)),
-            None => match unlinkat(&opened, leaf, AtFlags::empty()) {
-                Ok(()) => Removal::Removed,
-                Err(Errno::NOENT) => Removal::AlreadyGone,
-                Err(error) => return Err(error.into()),
+            None => match dispose(&opened, leaf) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Removal::AlreadyGone,
+                Ok(Removal::Changed(difference)) => return Ok(Removal::Changed(difference)),
+                removal => removal?,
             },
         },
         Err(Errno::NOENT) => Removal::AlreadyGone,
         Err(error) => return Err(error.into()),
     };
+    if folders == Folders::Keep {
+        return Ok(removal);
+    }
     match unlinkat(&shelf, hex, AtFlags::REMOVEDIR) {
         // Something else is in it, or somebody was faster: neither is ours to mend.
         Ok(()) | Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOENT) => Ok(removal),
@@ -113,7 +139,7 @@ fn remove_empty_folder(base: &Base, relative: &Path, planned: &Stat) -> io::Resu
 }
 
 /// What is different from what the plan saw.
-fn differs(stat: &rustix::fs::Stat, expected: FileType, planned: &Stat) -> Option<&'static str> {
+pub(super) fn differs(stat: &rustix::fs::Stat, expected: FileType, planned: &Stat) -> Option<&'static str> {
     let now = directory::stat_of(stat);
     if FileType::from_raw_mode(stat.st_mode) != expected {
         Some("it is of another type now")
@@ -127,6 +153,6 @@ fn differs(stat: &rustix::fs::Stat, expected: FileType, planned: &Stat) -> Optio
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one call that removes, for the one type that may")]
-fn unlinkat(folder: impl AsFd, name: &[u8], flags: AtFlags) -> rustix::io::Result<()> {
+pub(super) fn unlinkat(folder: impl AsFd, name: &[u8], flags: AtFlags) -> rustix::io::Result<()> {
     rustix::fs::unlinkat(folder, name, flags)
 }

@@ -1,0 +1,85 @@
+//! Marks all repositories of a store, many at a time.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use foldhash::HashSet;
+use rayon::prelude::*;
+
+use super::{Context, Marks, mark};
+use crate::error::Error;
+use crate::layout;
+use crate::oci::{Digest, RepositoryName};
+use crate::progress::{Phase, Progress};
+use crate::store::{RepositoryEntry, StrayKind};
+use crate::survey::survey;
+
+/// Marks what the repositories keep. `asked` names digests of which is to be told whether a repository needs them.
+///
+/// # Errors
+///
+/// When something that is there cannot be read, or `stop` becomes true.
+pub fn repositories(
+    context: &Context<'_>,
+    repositories: &[RepositoryEntry],
+    asked: &(dyn Fn(&RepositoryName) -> Vec<Digest> + Sync),
+    progress: &dyn Progress,
+    stop: &AtomicBool,
+) -> Result<Vec<Marks>, Error> {
+    progress.begin(Phase::Marking, Some(repositories.len() as u64));
+    let one = |repository: &RepositoryEntry| {
+        let mut survey = survey(context.store, repository)?;
+        survey.asked = asked(&repository.name);
+        mark(&survey, context)
+    };
+    let mut marks: Vec<Marks> = repositories
+        .par_iter()
+        .with_max_len(1)
+        .map(|repository| {
+            interrupted(stop)?;
+            let marks = one(repository)?;
+            tracing::debug!(repository = %marks.repository, held = marks.held, condemned = marks.condemned.len(), "marked");
+            progress.advance(1, 0);
+            Ok(marks)
+        })
+        .collect::<Result<_, Error>>()?;
+    hold_shared(context, repositories, &mut marks, &one)?;
+    Ok(marks)
+}
+
+/// Says that somebody wants the run to end.
+///
+/// # Errors
+///
+/// [`Error::Interrupted`] when `stop` is true.
+pub fn interrupted(stop: &AtomicBool) -> Result<(), Error> {
+    match stop.load(Ordering::Relaxed) {
+        true => Err(Error::Interrupted),
+        false => Ok(()),
+    }
+}
+
+/// Holds the repositories that a symbolic link inside another one leads into: what looks unused there is used from here.
+fn hold_shared(
+    context: &Context<'_>,
+    repositories: &[RepositoryEntry],
+    marks: &mut [Marks],
+    one: &dyn Fn(&RepositoryEntry) -> Result<Marks, Error>,
+) -> Result<(), Error> {
+    let mut targets = HashSet::default();
+    for link in marks.iter().flat_map(|marks| &marks.symlinks) {
+        targets.extend(context.store.symlink_target(link)?);
+    }
+    let above: HashSet<&Path> = targets.iter().flat_map(|target| target.ancestors()).collect();
+    if targets.is_empty() {
+        return Ok(());
+    }
+    for (repository, marks) in repositories.iter().zip(marks) {
+        let folder = layout::repository_folder(&repository.name);
+        let is_shared = above.contains(folder.as_path()) || folder.ancestors().any(|folder| targets.contains(folder));
+        if is_shared && !marks.held {
+            *marks = one(&RepositoryEntry { set_apart: Some(StrayKind::Symlink), ..repository.clone() })?;
+        }
+    }
+    Ok(())
+}

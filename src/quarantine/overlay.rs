@@ -1,0 +1,129 @@
+//! The store with what is in quarantine: what a marker has to see.
+//!
+//! A manifest that was moved aside may be needed again by now, and what it names with it. So blobs in quarantine are listed with the
+//! store's, and manifests are read from there if the store has them no more. Links are only the store's: what went with them is not
+//! served, and keeps nothing alive. Where a blob is in both, the store's counts.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use foldhash::HashSet;
+
+use super::Quarantine;
+use super::run::Purpose;
+use crate::error::Error;
+use crate::layout::{LinkFolder, Shard, Target};
+use crate::oci::{Digest, RepositoryName, TagName};
+use crate::store::{
+    BlobContent, FilesystemStore, Leaf, LinkContent, Listing, ManifestContent, RepositoryEntry, Stat, Store, Stray, TagContent,
+};
+
+/// A store and the blobs that collections have moved out of it.
+#[derive(Debug)]
+pub struct Overlay<'a> {
+    store: &'a FilesystemStore,
+    quarantine: &'a Quarantine,
+    /// The runs that hold each blob.
+    blobs: BTreeMap<Shard, BTreeMap<Digest, usize>>,
+}
+
+impl<'a> Overlay<'a> {
+    /// The blobs that are in quarantine, whether or not the store has them too.
+    pub fn aside(&self) -> impl Iterator<Item = &Digest> {
+        self.blobs.values().flat_map(BTreeMap::keys)
+    }
+
+    /// Lays a quarantine over its store. Corrupt blobs that `verify` has moved aside are left out: nobody is to read them.
+    pub fn new(store: &'a FilesystemStore, quarantine: &'a Quarantine) -> Overlay<'a> {
+        let mut blobs: BTreeMap<Shard, BTreeMap<Digest, usize>> = BTreeMap::new();
+        for (place, run) in quarantine.runs.iter().enumerate().filter(|(_, run)| run.stamp().purpose == Purpose::GarbageCollect) {
+            for held in run.held() {
+                if let Target::Blob(digest) = held.target {
+                    blobs.entry(Shard::of(&digest)).or_default().insert(digest, place);
+                }
+            }
+        }
+        Overlay { store, quarantine, blobs }
+    }
+}
+
+impl Store for Overlay<'_> {
+    fn repositories(&self) -> Result<Listing<RepositoryEntry>, Error> {
+        self.store.repositories()
+    }
+
+    fn manifest_strays(&self, repository: &RepositoryName) -> Result<Vec<Stray>, Error> {
+        self.store.manifest_strays(repository)
+    }
+
+    fn tags(&self, repository: &RepositoryName) -> Result<Listing<TagName>, Error> {
+        self.store.tags(repository)
+    }
+
+    fn tag(&self, repository: &RepositoryName, tag: &TagName) -> Result<TagContent, Error> {
+        self.store.tag(repository, tag)
+    }
+
+    fn links(&self, folder: &LinkFolder) -> Result<Listing<Digest>, Error> {
+        self.store.links(folder)
+    }
+
+    fn read_links(&self, folder: &LinkFolder, digests: &[Digest]) -> Result<Vec<LinkContent>, Error> {
+        self.store.read_links(folder, digests)
+    }
+
+    fn inspect_links(&self, folder: &LinkFolder, digests: &[Digest]) -> Result<Vec<(LinkContent, Leaf)>, Error> {
+        self.store.inspect_links(folder, digests)
+    }
+
+    fn stat_links(&self, folder: &LinkFolder, digests: &[Digest]) -> Result<Vec<Leaf>, Error> {
+        self.store.stat_links(folder, digests)
+    }
+
+    fn shards(&self) -> Result<Listing<Shard>, Error> {
+        let mut shards = self.store.shards()?;
+        shards.entries.extend(self.blobs.keys());
+        shards.entries.sort_unstable();
+        shards.entries.dedup();
+        Ok(shards)
+    }
+
+    fn blobs(&self, shard: Shard, each: &mut dyn FnMut(&Digest)) -> Result<Vec<Stray>, Error> {
+        let Some(more) = self.blobs.get(&shard) else { return self.store.blobs(shard, each) };
+        let mut seen: HashSet<Digest> = HashSet::default();
+        let strays = self.store.blobs(shard, &mut |digest| {
+            seen.insert(*digest);
+            each(digest);
+        })?;
+        more.keys().filter(|digest| !seen.contains(digest)).for_each(each);
+        Ok(strays)
+    }
+
+    /// Of the store alone: what is in quarantine is not there to go a second time.
+    fn stat_blobs(&self, shard: Shard, digests: &[Digest]) -> Result<Vec<Leaf>, Error> {
+        self.store.stat_blobs(shard, digests)
+    }
+
+    fn manifest(&self, digest: &Digest, read: &mut dyn FnMut(&[u8])) -> Result<ManifestContent, Error> {
+        match self.store.manifest(digest, read)? {
+            ManifestContent::Absent => match self.blobs.get(&Shard::of(digest)).and_then(|blobs| blobs.get(digest)) {
+                Some(&place) => self.store.manifest_aside(digest, self.quarantine.runs[place].mirror(), read),
+                None => Ok(ManifestContent::Absent),
+            },
+            content => Ok(content),
+        }
+    }
+
+    fn read_blob(&self, digest: &Digest, each: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> BlobContent {
+        self.store.read_blob(digest, each)
+    }
+
+    fn symlink_target(&self, link: &Path) -> Result<Option<PathBuf>, Error> {
+        self.store.symlink_target(link)
+    }
+
+    fn empty_folder(&self, folder: &Target) -> Result<Option<Stat>, Error> {
+        self.store.empty_folder(folder)
+    }
+}

@@ -1,0 +1,236 @@
+//! One run's folder: its stamp, what it holds, and the ways out of it.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use super::{Held, child, contents, open_own};
+use crate::error::{Context as _, Error};
+use crate::layout::Target;
+use crate::store::filesystem::aside::Return;
+use crate::store::{FilesystemStore, Stat};
+
+/// The file that says who made a run and when.
+pub(super) const STAMP: &str = "run.json";
+/// Runs that may begin within one second.
+const RUNS_A_SECOND: u32 = 1000;
+
+/// Why things were moved aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Purpose {
+    /// Nothing needed them. They go for good when they have waited long enough and nothing needs them still.
+    GarbageCollect,
+    /// Their bytes are not what their digests say. They wait until somebody says what is to become of them.
+    Verify,
+}
+
+impl Purpose {
+    /// The name of the command.
+    pub fn name(self) -> &'static str {
+        match self {
+            Purpose::GarbageCollect => "garbage-collect",
+            Purpose::Verify => "verify",
+        }
+    }
+}
+
+/// A machine's time since it was started: a clock that nobody sets.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Boot {
+    /// Which start.
+    pub id: String,
+    /// How long ago, in seconds, times asleep included.
+    pub uptime_seconds: f64,
+}
+
+/// What `run.json` says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stamp {
+    /// The shape of this file.
+    pub schema: u32,
+    /// Why.
+    pub purpose: Purpose,
+    /// When the run began.
+    pub began: Timestamp,
+    /// When the last thing had been moved and the disk had it all. Nothing while the run goes on, or after a crash.
+    pub finished: Option<Timestamp>,
+    /// By the clock that nobody sets.
+    pub boot: Option<Boot>,
+}
+
+/// A run in quarantine.
+#[derive(Debug)]
+pub struct Run {
+    id: String,
+    path: PathBuf,
+    mirror: OwnedFd,
+    stamp: Stamp,
+    held: Vec<Held>,
+    unrecognised: u64,
+}
+
+impl Run {
+    pub(super) fn begin(quarantine: &OwnedFd, path: &Path, purpose: Purpose, now: Timestamp) -> Result<Run, Error> {
+        let second = now.strftime("%Y%m%dT%H%M%SZ");
+        let names = (1..=RUNS_A_SECOND).map(|number| match number {
+            1 => format!("{second}-{}", purpose.name()),
+            more => format!("{second}-{}-{more}", purpose.name()),
+        });
+        for id in names {
+            let path = path.join(&id);
+            match rustix::fs::mkdirat(quarantine, &id, Mode::from_raw_mode(0o755)) {
+                Err(Errno::EXIST) => continue,
+                made => made.context("create", &path)?,
+            }
+            let mirror = child(quarantine, &id).context("open", &path)?;
+            let stamp = Stamp { schema: 1, purpose, began: now, finished: None, boot: None };
+            let run = Run { id, path, mirror, stamp, held: Vec::new(), unrecognised: 0 };
+            run.write_stamp()?;
+            return Ok(run);
+        }
+        Err(io::Error::from(io::ErrorKind::AlreadyExists)).context("create a folder in", path)
+    }
+
+    pub(super) fn open(path: &Path) -> Result<Run, Error> {
+        let mirror = open_own(path).context("open", path)?;
+        let stamp = match read_stamp(&mirror).context_with("read", || path.join(STAMP))? {
+            Some(text) => {
+                serde_json::from_slice(&text).map_err(io::Error::from).context_with("understand", || path.join(STAMP))?
+            }
+            // Nothing had been moved when its run was cut off; or somebody removed it, and nobody knows how long things have waited.
+            None => {
+                Stamp { schema: 1, purpose: Purpose::GarbageCollect, began: Timestamp::UNIX_EPOCH, finished: None, boot: None }
+            }
+        };
+        let (held, unrecognised) = contents(path)?;
+        let id = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(Run { id, path: path.to_owned(), mirror, stamp, held, unrecognised })
+    }
+
+    /// Its name: when it began, and by which command.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Its folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What its stamp says.
+    pub fn stamp(&self) -> &Stamp {
+        &self.stamp
+    }
+
+    /// When it began.
+    pub fn began(&self) -> SystemTime {
+        SystemTime::try_from(self.stamp.began).unwrap_or(SystemTime::UNIX_EPOCH)
+    }
+
+    /// What it held when it was opened, in order.
+    pub fn held(&self) -> &[Held] {
+        &self.held
+    }
+
+    /// Files in its folder that are at no place that the layout knows. They are left alone.
+    pub fn unrecognised(&self) -> u64 {
+        self.unrecognised
+    }
+
+    pub(super) fn mirror(&self) -> &OwnedFd {
+        &self.mirror
+    }
+
+    /// Whether things have waited here for so long, by every clock there is. A run that was cut off has not begun to wait.
+    pub fn has_waited(&self, wait: Duration, now: Timestamp, boot: Option<&Boot>) -> bool {
+        let Some(finished) = self.stamp.finished else { return false };
+        let by_date = Duration::try_from(now.duration_since(finished)).is_ok_and(|waited| waited >= wait);
+        let by_boot = match (&self.stamp.boot, boot) {
+            (Some(then), Some(now)) if then.id == now.id => now.uptime_seconds - then.uptime_seconds >= wait.as_secs_f64(),
+            _ => true,
+        };
+        by_date && by_boot
+    }
+
+    /// Notes that the last thing has been moved. The store has to be flushed before.
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be written.
+    pub fn finish(&mut self, now: Timestamp, boot: Option<Boot>) -> Result<(), Error> {
+        self.stamp.finished = Some(now);
+        self.stamp.boot = boot;
+        self.write_stamp()
+    }
+
+    /// Moves something to where it was. Replaces nothing.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be moved.
+    pub fn put_back(&self, store: &FilesystemStore, target: &Target) -> Result<Return, Error> {
+        store.put_back(target, &self.mirror)
+    }
+
+    /// Removes something for good. Says whether it was there.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be removed.
+    pub fn drop_for_good(&self, store: &FilesystemStore, target: &Target) -> Result<bool, Error> {
+        store.drop_aside(target, &self.mirror)
+    }
+
+    /// Looks at something again.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be looked at.
+    pub fn look_at(&self, store: &FilesystemStore, target: &Target) -> Result<Option<Stat>, Error> {
+        Ok(match store.stat_aside(target, &self.mirror)? {
+            crate::store::Leaf::File(stat) => Some(stat),
+            _ => None,
+        })
+    }
+
+    /// Removes the run's folder if it holds nothing any more.
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be told, or not be done.
+    pub fn remove_if_empty(&self, store: &FilesystemStore) -> Result<bool, Error> {
+        store.remove_emptied(&self.path, STAMP)
+    }
+
+    fn write_stamp(&self) -> Result<(), Error> {
+        let path = self.path.join(STAMP);
+        let write = || -> io::Result<()> {
+            let mut file = tempfile::Builder::new().prefix(".run-").tempfile_in(&self.path)?;
+            serde_json::to_writer_pretty(&mut file, &self.stamp)?;
+            io::Write::write_all(&mut file, b"\n")?;
+            file.as_file().sync_all()?;
+            file.persist(&path).map_err(|error| error.error)?;
+            rustix::fs::fsync(&self.mirror)?;
+            Ok(())
+        };
+        write().context("write", &path)
+    }
+}
+
+fn read_stamp(mirror: &OwnedFd) -> io::Result<Option<Vec<u8>>> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match rustix::fs::openat(mirror, STAMP, flags, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(None),
+        file => file?,
+    };
+    let mut text = Vec::new();
+    io::Read::read_to_end(&mut io::Read::take(std::fs::File::from(file), 1 << 16), &mut text)?;
+    Ok(Some(text))
+}

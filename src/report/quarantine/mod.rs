@@ -1,0 +1,133 @@
+//! What is in quarantine, and what was done with it.
+
+mod json;
+mod text;
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
+
+use crate::exit::Exit;
+use crate::finding::Finding;
+use crate::mark::blobs::Amount;
+use crate::quarantine::{Held, Purpose, Settled};
+use crate::report::{Metrics, Report};
+
+/// A look at a quarantine, and what came of it.
+#[derive(Debug)]
+pub struct QuarantineReport {
+    /// The root directory, symbolic links resolved.
+    pub root: PathBuf,
+    /// When the command began.
+    pub started: SystemTime,
+    /// The folder of all runs, relative to the root.
+    pub folder: String,
+    /// The runs that are there now, the oldest first.
+    pub runs: Vec<RunRow>,
+    /// What was done.
+    pub done: Done,
+    /// What went wrong.
+    pub findings: Vec<Finding>,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+/// What was done with a quarantine.
+#[derive(Debug)]
+pub enum Done {
+    /// Nothing: it was looked at.
+    Listed,
+    /// Things were put back.
+    Restored(Settled),
+    /// Things went for good.
+    Purged {
+        /// What was needed after all, and went back.
+        put_back: Settled,
+        /// What is gone.
+        purged: Settled,
+    },
+}
+
+impl Done {
+    /// All that happened to anything.
+    pub fn settled(&self) -> impl Iterator<Item = &Settled> {
+        let (first, second) = match self {
+            Done::Listed => (None, None),
+            Done::Restored(settled) => (Some(settled), None),
+            Done::Purged { put_back, purged } => (Some(put_back), Some(purged)),
+        };
+        first.into_iter().chain(second)
+    }
+}
+
+/// One run.
+#[derive(Debug)]
+pub struct RunRow {
+    /// Its name.
+    pub id: String,
+    /// Why things were moved.
+    pub purpose: Purpose,
+    /// When it began.
+    pub began: Timestamp,
+    /// When the last thing had been moved; nothing if it was cut off.
+    pub finished: Option<Timestamp>,
+    /// How long that is ago.
+    pub waited: Option<Duration>,
+    /// Blobs in it.
+    pub blobs: Amount,
+    /// Links in it.
+    pub links: u64,
+    /// Files in it that are none of ours.
+    pub unrecognised: u64,
+    /// All of them.
+    pub targets: Vec<Held>,
+}
+
+impl QuarantineReport {
+    fn command(&self) -> &'static str {
+        match self.done {
+            Done::Listed => "quarantine list",
+            Done::Restored(_) => "restore",
+            Done::Purged { .. } => "quarantine purge",
+        }
+    }
+
+    /// How much is in quarantine now.
+    fn waiting(&self) -> Amount {
+        let mut all = Amount::default();
+        self.runs.iter().for_each(|run| all += run.blobs);
+        all
+    }
+}
+
+impl Report for QuarantineReport {
+    fn text(&self) -> String {
+        text::render(self)
+    }
+
+    fn json(&self) -> String {
+        json::render(self)
+    }
+
+    fn metrics(&self) -> Metrics {
+        let mut metrics = Metrics::new(self.command(), self.started, self.exit());
+        metrics.seconds(self.elapsed).findings(&self.findings).quarantined(self.waiting());
+        if let Done::Purged { purged, .. } = &self.done {
+            metrics.reclaimed(purged.blobs.count, purged.blobs.size_bytes);
+        }
+        metrics
+    }
+
+    fn exit(&self) -> Exit {
+        match &self.done {
+            // Something is where it should have gone: whoever wants it back has to look.
+            Done::Restored(settled) if settled.replaced > 0 => Exit::Findings,
+            _ => Exit::of_findings(&self.findings),
+        }
+    }
+
+    fn changed_anything(&self) -> bool {
+        !matches!(self.done, Done::Listed)
+    }
+}

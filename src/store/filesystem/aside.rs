@@ -1,0 +1,203 @@
+//! Moving files aside instead of removing them, and back.
+//!
+//! A *mirror* is a folder on the same filesystem, outside the registry's tree, that has the shape of `docker/registry/v2`. A file is moved by
+//! one rename, which replaces nothing, and is looked at once more when it has arrived: a registry at work may have written to it in
+//! between.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, FileType, RenameFlags};
+use rustix::io::Errno;
+use walkdir::WalkDir;
+
+use super::FilesystemStore;
+use super::removal::{Folders, differs, dispose_of_file, split, unlinkat};
+use crate::error::{Context as _, Error};
+use crate::layout::{self, Target};
+use crate::oci::Digest;
+use crate::store::{Leaf, ManifestContent, Removal, Stat, directory};
+
+/// What became of a file that was to go back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Return {
+    /// It is where it was.
+    Back,
+    /// Something is in its place; it stays in the mirror.
+    Replaced,
+    /// It is not in the mirror.
+    Absent,
+}
+
+impl FilesystemStore {
+    /// Moves a target that is as planned to its place in a mirror.
+    ///
+    /// # Errors
+    ///
+    /// When it is as planned and cannot be moved.
+    pub fn move_aside(&self, target: &Target, planned: &Stat, mirror: &OwnedFd, folders: Folders) -> Result<Removal, Error> {
+        let path = target.path();
+        let Some((base, relative)) = self.locate(&path) else { return Ok(Removal::AlreadyGone) };
+        let place = in_mirror(target);
+        let moved = || -> io::Result<Removal> {
+            // Made first: between the last look and the rename nothing else is to happen.
+            let shelf = directory::make_folder_beneath(mirror, split(&place).0)?;
+            dispose_of_file(base, relative, planned, folders, |folder, leaf| {
+                rename(folder, &shelf, leaf)?;
+                let arrived = rustix::fs::statat(&shelf, leaf, AtFlags::SYMLINK_NOFOLLOW)?;
+                let Some(difference) = differs(&arrived, FileType::RegularFile, planned) else { return Ok(Removal::Removed) };
+                match rename(&shelf, folder, leaf) {
+                    // Written anew in the meantime: the newer one stands, and ours waits in the mirror.
+                    Ok(()) | Err(Errno::EXIST) => Ok(Removal::Changed(difference)),
+                    Err(error) => Err(error.into()),
+                }
+            })
+        };
+        moved().context_with("move aside", || self.root.join(&path))
+    }
+
+    /// Moves a target from a mirror to where it was. Replaces nothing.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be moved.
+    pub fn put_back(&self, target: &Target, mirror: &OwnedFd) -> Result<Return, Error> {
+        let path = target.path();
+        let place = in_mirror(target);
+        let (base, relative) = self
+            .locate(&path)
+            .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+            .context_with("put back", || self.root.join(&path))?;
+        let moved = || -> io::Result<Return> {
+            let (shelf, leaf) = split(&place);
+            let shelf = match directory::open_folder_beneath(mirror, shelf) {
+                Err(Errno::NOENT) => return Ok(Return::Absent),
+                opened => opened?,
+            };
+            let folder = directory::make_folder_beneath(&base.folder, split(relative).0)?;
+            match rename(&shelf, &folder, leaf) {
+                Ok(()) => Ok(Return::Back),
+                Err(Errno::EXIST) => Ok(Return::Replaced),
+                Err(Errno::NOENT) => Ok(Return::Absent),
+                Err(error) => Err(error.into()),
+            }
+        };
+        let outcome = moved().context_with("put back", || self.root.join(&path))?;
+        prune(mirror, place.parent().expect("targets lie in folders"));
+        Ok(outcome)
+    }
+
+    /// Removes a target from a mirror for good. Says whether it was there.
+    ///
+    /// # Errors
+    ///
+    /// When it is there and cannot be removed.
+    pub fn drop_aside(&self, target: &Target, mirror: &OwnedFd) -> Result<bool, Error> {
+        let place = in_mirror(target);
+        let dropped = || -> io::Result<bool> {
+            let (shelf, leaf) = split(&place);
+            let shelf = match directory::open_folder_beneath(mirror, shelf) {
+                Err(Errno::NOENT) => return Ok(false),
+                opened => opened?,
+            };
+            match unlinkat(&shelf, leaf, AtFlags::empty()) {
+                Ok(()) => Ok(true),
+                Err(Errno::NOENT) => Ok(false),
+                Err(error) => Err(error.into()),
+            }
+        };
+        let outcome = dropped().context_with("remove from the quarantine", || self.root.join(target.path()))?;
+        prune(mirror, place.parent().expect("targets lie in folders"));
+        Ok(outcome)
+    }
+
+    /// Reads a blob in a mirror that should be a manifest, as [`Store::manifest`](crate::store::Store::manifest) does one in the store.
+    ///
+    /// # Errors
+    ///
+    /// When it is there and cannot be read.
+    pub fn manifest_aside(
+        &self,
+        digest: &Digest,
+        mirror: &OwnedFd,
+        read: &mut dyn FnMut(&[u8]),
+    ) -> Result<ManifestContent, Error> {
+        let path = || Path::new("blobs").join(layout::blob_data_relative(digest));
+        match directory::open_folder_beneath(mirror, b"blobs") {
+            Ok(blobs) => self.read_manifest_in(&blobs, digest, read).context_with("read from the quarantine", path),
+            Err(Errno::NOENT) => Ok(ManifestContent::Absent),
+            Err(error) => Err(error).context_with("read from the quarantine", path),
+        }
+    }
+
+    /// Removes the folder of a mirror, and a file in it, if nothing else is in there. Says whether it did.
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be told, or not be done.
+    pub fn remove_emptied(&self, mirror: &Path, stamp: &str) -> Result<bool, Error> {
+        // Folders only, the deepest first: what holds something stays.
+        let folders = WalkDir::new(mirror).min_depth(1).contents_first(true);
+        for entry in folders {
+            let entry = entry.map_err(io::Error::from).context("list", mirror)?;
+            if entry.file_type().is_dir() {
+                let _not_empty = unlinkat(CWD, entry.path().as_os_str().as_bytes(), AtFlags::REMOVEDIR);
+            }
+        }
+        let mut left = std::fs::read_dir(mirror).context("list", mirror)?;
+        if left.any(|entry| entry.map_or(true, |entry| entry.file_name() != stamp)) {
+            return Ok(false);
+        }
+        match unlinkat(CWD, mirror.join(stamp).as_os_str().as_bytes(), AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(error).context("remove", mirror.join(stamp)),
+        }
+        unlinkat(CWD, mirror.as_os_str().as_bytes(), AtFlags::REMOVEDIR).context("remove", mirror)?;
+        Ok(true)
+    }
+
+    /// Looks at a target in a mirror.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be looked at.
+    pub fn stat_aside(&self, target: &Target, mirror: &OwnedFd) -> Result<Leaf, Error> {
+        let place = in_mirror(target);
+        match rustix::fs::statat(mirror, &place, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => {
+                Ok(Leaf::File(directory::stat_of(&stat)))
+            }
+            Ok(_) => Ok(Leaf::Irregular),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(Leaf::Absent),
+            Err(error) => Err(error).context_with("look at", || place),
+        }
+    }
+}
+
+/// Where a target lies in a mirror.
+pub(crate) fn in_mirror(target: &Target) -> PathBuf {
+    let path = target.path();
+    path.strip_prefix(layout::V2).expect("targets lie in the registry's tree").to_owned()
+}
+
+/// Renames without replacing. Filesystems that cannot do that in one step link and unlink, which leaves two names for a moment.
+fn rename(from: &OwnedFd, to: &OwnedFd, leaf: &[u8]) -> rustix::io::Result<()> {
+    match rustix::fs::renameat_with(from, leaf, to, leaf, RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS) => {
+            rustix::fs::linkat(from, leaf, to, leaf, AtFlags::empty())?;
+            unlinkat(from, leaf, AtFlags::empty())
+        }
+        renamed => renamed,
+    }
+}
+
+/// Removes folders of a mirror that are empty, from `folder` upwards. Never while something moves in: it may be about to use them. What cannot be removed is looked at again when the run is.
+fn prune(mirror: &OwnedFd, folder: &Path) {
+    for folder in folder.ancestors().take_while(|folder| !folder.as_os_str().is_empty()) {
+        if unlinkat(mirror.as_fd(), folder.as_os_str().as_bytes(), AtFlags::REMOVEDIR).is_err() {
+            break;
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Processes of this machine that may write to the store, as far as `/proc` shows them to us.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::escape::escaped;
+use crate::layout;
+use crate::store::filesystem::mounts::{self, Mounted};
+
+/// Of the flags that `fdinfo` tells, those for writing.
+const ACCESS_MODE: u32 = 0o3;
+
+/// A sign of somebody at work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sign {
+    /// A process has a file of the store open for writing.
+    Writing {
+        /// Its number.
+        pid: u32,
+        /// Its name.
+        name: String,
+        /// The file, as it sees it.
+        path: PathBuf,
+    },
+    /// A process sees the store mounted at a place of its own.
+    Mounted {
+        /// Its number.
+        pid: u32,
+        /// Its name.
+        name: String,
+        /// Where it sees it.
+        at: PathBuf,
+    },
+}
+
+impl fmt::Display for Sign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Sign::Writing { pid, name, path } => {
+                write!(f, "process {pid} ({}) has {} open for writing", escaped(name), escaped(path))
+            }
+            Sign::Mounted { pid, name, at } => {
+                write!(f, "process {pid} ({}) has the store mounted at {}", escaped(name), escaped(at))
+            }
+        }
+    }
+}
+
+/// Looks at every process but this one. Those that we may not look at are passed over.
+pub(super) fn signs(root: &Path) -> Vec<Sign> {
+    let v2 = root.join(layout::V2);
+    let ours = mounts::of_process("self");
+    let place = Mounted::around(&ours, &v2);
+    let own_namespace = fs::read_link("/proc/self/ns/mnt").ok();
+    let mut namespaces = BTreeSet::new();
+    let mut signs = Vec::new();
+    for pid in pids().filter(|pid| *pid != std::process::id()) {
+        let process = Path::new("/proc").join(pid.to_string());
+        let name = || fs::read_to_string(process.join("comm")).unwrap_or_default().trim_end().to_owned();
+        signs.extend(writing(&process, &v2).map(|path| Sign::Writing { pid, name: name(), path }));
+        let namespace = fs::read_link(process.join("ns/mnt")).ok();
+        if namespace.is_none() || namespace == own_namespace || !namespaces.insert(namespace) {
+            continue;
+        }
+        let Some(place) = &place else { continue };
+        let theirs = mounts::of_process(&pid.to_string());
+        let elsewhere = theirs.iter().filter_map(|mounted| mounted.shows(place)).find(|at| *at != v2);
+        signs.extend(elsewhere.map(|at| Sign::Mounted { pid, name: name(), at }));
+    }
+    signs
+}
+
+fn pids() -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// The first file of the store that a process has open for writing. The path may be one that only it knows, so what counts is that the
+/// same file is at the same place in our view of the store.
+fn writing(process: &Path, v2: &Path) -> Option<PathBuf> {
+    let base = format!("/{}/", layout::V2);
+    fs::read_dir(process.join("fd")).ok()?.flatten().find_map(|descriptor| {
+        let path = fs::read_link(descriptor.path()).ok()?;
+        let (_, inside) = path.to_str()?.split_once(&base)?;
+        let (here, there) = (fs::metadata(v2.join(inside)).ok()?, fs::metadata(descriptor.path()).ok()?);
+        let info = fs::read_to_string(process.join("fdinfo").join(descriptor.file_name())).ok()?;
+        let flags = info.lines().find_map(|line| u32::from_str_radix(line.strip_prefix("flags:")?.trim(), 8).ok())?;
+        let is_ours = (here.dev(), here.ino()) == (there.dev(), there.ino());
+        (is_ours && flags & ACCESS_MODE != 0).then_some(path)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_a_process_writes_to_is_seen() {
+        let root = tempfile::tempdir().expect("a folder");
+        let root = fs::canonicalize(root.path()).expect("there");
+        let uploads = root.join(layout::REPOSITORIES).join("a/_uploads/1");
+        fs::create_dir_all(&uploads).expect("made");
+        assert_eq!(signs(&root), []);
+        let data = fs::File::create(uploads.join("data")).expect("made");
+        let other = tempfile::tempdir().expect("a folder");
+        fs::create_dir_all(other.path().join(layout::V2)).expect("made");
+        let mut sleeper = std::process::Command::new("sleep").arg("60").stdout(data).spawn().expect("sleep runs");
+        let seen = signs(&root);
+        assert_eq!(signs(other.path()), [], "of another store");
+        sleeper.kill().and_then(|()| sleeper.wait()).expect("ours to end");
+        assert!(
+            matches!(&seen[..], [Sign::Writing { pid, path, .. }] if *pid == sleeper.id() && path.ends_with("1/data")),
+            "{seen:?}"
+        );
+    }
+}
