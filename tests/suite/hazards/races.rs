@@ -125,7 +125,7 @@ fn h17_a_second_run_names_the_first_and_stops() {
 fn h17_looking_does_not_exclude_looking() {
     let untagged = oci_image("untagged", &[layer(5)]);
     let root = store(&untagged).on_disk();
-    // A run that was stopped leaves the lock file; without one a dry run locks nothing, and makes none.
+    // A run that was stopped leaves the lock file. A dry run makes none, and locks the root folder all the same.
     Regsweep::gc(root.path()).args(["--max-reclaim", "0%"]).run().expect_code(2);
     let first = Held::start(root.path(), &["--dry-run"]);
     let second = Regsweep::gc(root.path()).dry().run().expect_code(0);
