@@ -94,7 +94,7 @@ impl Sweep<'_> {
             return Outcome::NotReached;
         }
         if self.is_spared(&row.target) {
-            self.spare(&row.target);
+            self.spare(row);
             return Outcome::Spared;
         }
         let outcome = match self.vacuum.remove(&row.target, &row.stat) {
@@ -108,7 +108,7 @@ impl Sweep<'_> {
             }
         };
         if outcome != Outcome::Gone {
-            self.spare(&row.target);
+            self.spare(row);
         }
         let size_bytes = if matches!(row.target, Target::Blob(_)) { row.stat.size_bytes } else { 0 };
         self.progress.advance(1, size_bytes);
@@ -123,12 +123,12 @@ impl Sweep<'_> {
         }
     }
 
-    fn spare(&self, target: &Target) {
+    fn spare(&self, row: &Condemned) {
         let mut spared = self.spared.lock().expect("nothing panics with the spared ones held");
         // Neither an empty folder nor a blob keeps anything alive.
-        if let Target::Link(folder, digest) = target {
+        if let Target::Link(folder, digest) = &row.target {
             spared.repositories.insert(folder.repository().clone());
-            spared.digests.insert(*digest);
+            spared.digests.extend([*digest, row.leads_to]);
         }
     }
 }
@@ -200,6 +200,7 @@ mod tests {
         let row = |target: &Target| Condemned {
             target: target.clone(),
             stat: Stat { size_bytes: 1, modified: SystemTime::UNIX_EPOCH },
+            leads_to: *target.digest(),
             reason: Reason::Untagged,
             depth: 0,
         };
@@ -226,6 +227,23 @@ mod tests {
         assert_eq!(report.removed.kind(Kind::Blob).count, 1);
         assert_eq!(report.findings.len(), 1);
         assert!(!report.interrupted);
+    }
+
+    /// The link by the blob's own name went before it.
+    #[test]
+    fn an_alias_that_stays_keeps_the_blob_that_it_leads_to() {
+        let folder = LinkFolder::Layers(RepositoryName::new("a"));
+        let alias = Target::Link(folder.clone(), Digest::of(Algorithm::Sha512, b"layer"));
+        let targets = [Target::Link(folder, digest("layer")), alias.clone(), Target::Blob(digest("layer"))];
+        let mut rows = plan(&targets).rows().to_vec();
+        for row in &mut rows {
+            row.leads_to = digest("layer");
+        }
+        let vacuum = Stubborn { refuses: alias.clone(), asked: Mutex::default() };
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread");
+        let report = pool.install(|| sweep(&SweepPlan::of_rows(rows), &vacuum, &Silent, &AtomicBool::new(false)));
+        assert_eq!(vacuum.asked.into_inner().expect("one thread"), targets[..2]);
+        assert_eq!(report.left, 2);
     }
 
     #[test]

@@ -175,7 +175,7 @@ impl BlobMarks {
                         None if inventory.has_any(blob, Colour::LINK_DROPPED) => (Reason::Unreferenced, NO_MANIFEST),
                         None => (Reason::Unlinked, NO_MANIFEST),
                     };
-                    self.condemned.push(Condemned { target: Target::Blob(digest), stat, reason, depth });
+                    self.condemned.push(Condemned { target: Target::Blob(digest), stat, leads_to: digest, reason, depth });
                 }
                 Leaf::Irregular => self.note(Code::IrregularData, &digest),
                 // Marked and not there: what names it has been reported where its data is needed.
@@ -192,7 +192,7 @@ impl BlobMarks {
         match context.store.empty_folder(&folder)? {
             Some(stat) if context.policy.is_young(stat.modified) => {}
             Some(stat) => {
-                self.condemned.push(Condemned { target: folder, stat, reason: Reason::EmptyFolder, depth: 0 });
+                self.condemned.push(Condemned { target: folder, stat, leads_to: digest, reason: Reason::EmptyFolder, depth: 0 });
             }
             None => self.note(Code::MissingData, &digest),
         }

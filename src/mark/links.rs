@@ -40,6 +40,8 @@ pub struct Condemned {
     pub target: Target,
     /// Its size and age: looked at again before it is removed.
     pub stat: Stat,
+    /// The blob that it leads to, by the name that blob has: for an alias another than the target's.
+    pub leads_to: Digest,
     /// Why.
     pub reason: Reason,
     /// For manifests, how many others that go too are above it: an index goes before its children.
@@ -166,7 +168,8 @@ impl Unreached {
                 if let Some(blob) = context.inventory.find(&canonical) {
                     context.inventory.mark(blob, Colour::LINK_DROPPED);
                 }
-                self.condemn(Target::Link(folder.clone(), digest), stat, Reason::Unreferenced, 0);
+                let target = Target::Link(folder.clone(), digest);
+                self.condemned.push(Condemned { target, stat, leads_to: canonical, reason: Reason::Unreferenced, depth: 0 });
             }
         }
         Ok(())
@@ -231,7 +234,8 @@ impl Unreached {
     }
 
     fn condemn(&mut self, target: Target, stat: Stat, reason: Reason, depth: u32) {
-        self.condemned.push(Condemned { target, stat, reason, depth });
+        let leads_to = *target.digest();
+        self.condemned.push(Condemned { target, stat, leads_to, reason, depth });
     }
 
     fn empty_folder(&mut self, context: &Context<'_>, folder: Target) -> Result<(), Error> {
