@@ -138,6 +138,10 @@ pub fn mark(survey: &Survey, context: &Context<'_>) -> Result<Marks, Error> {
             held_untagged = reach.tag_target_absent;
             if !(held || held_untagged || reach.fault) {
                 (candidates, seen_history) = links::untagged_revisions(survey, context, &reach)?;
+                // The registry follows a symbolic link and serves what is behind it. What that refers to is not known here.
+                let read = survey.revisions.iter().zip(&readings);
+                let irregular = read.filter(|(_, reading)| matches!(reading, Reading::Bad(manifests::Fault::Irregular)));
+                reach.walk(irregular.map(|(revision, _)| (revision.digest, Role::Revision)).collect(), Colour::LIVE)?;
                 let (young, old): (Vec<_>, Vec<_>) = candidates.into_iter().partition(|candidate| candidate.young);
                 reach.walk(young.iter().map(|candidate| (candidate.digest, Role::Revision)).collect(), Colour::YOUNG)?;
                 counts.young_revisions = young.len() as u64;

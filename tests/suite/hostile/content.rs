@@ -122,3 +122,21 @@ fn a_manifest_holds_no_repository_but_its_own() {
         .collect();
     assert_eq!(held, [Some("abused".to_owned())]);
 }
+
+/// The registry follows the link and serves it, so it can be pulled, and what it refers to may be kept. Here nobody looks behind it.
+#[test]
+fn an_untagged_manifest_behind_a_symbolic_link_holds_its_repository() {
+    let signature = oci_image("signature", &[layer(50)]).referring_to(&abused());
+    let mut tree = victim();
+    tree.push("abused", &signature).remove(&blob_data(signature.digest()));
+    let outside = tempfile::tempdir().expect("a folder");
+    let moved = outside.path().join("moved");
+    fs::write(&moved, &signature.manifest.bytes).expect("written");
+    tree.symlink(blob_data(signature.digest()), moved.to_str().expect("a plain name"));
+    let root = tree.on_disk();
+    let ran = survive(root.path(), &["--min-age", "0s", "-m"], &[1]);
+    assert!(root.path().join(revision_link("abused", signature.digest())).exists());
+    let left = snapshot::blobs_on_disk(root.path());
+    assert!(signature.blobs.iter().chain([&layer(21)]).all(|blob| left.contains_key(&blob.digest)));
+    assert!(["held-repository", "irregular-data"].iter().all(|code| ran.finding_codes().contains(&(*code).into())));
+}
