@@ -206,8 +206,9 @@ fn errno(error: &io::Error) -> Option<Errno> {
 fn tell(mut file: &File, now: Timestamp) -> io::Result<()> {
     let system = rustix::system::uname();
     let host = system.nodename().to_string_lossy();
+    let text = format!("process {} on {host}, since {now:.0}\n", std::process::id());
     file.set_len(0)?;
-    writeln!(file, "process {} on {host}, since {now:.0}", std::process::id())
+    file.write_all(text.as_bytes())
 }
 
 /// Who holds the lock, as the lock file has it.
