@@ -51,17 +51,17 @@ pub fn sweep(plan: &SweepPlan, vacuum: &dyn Vacuum, progress: &dyn Progress, sto
     progress.begin(Phase::Sweeping, Some(plan.rows().len() as u64));
     let sweep = Sweep { vacuum, progress, stop, hopeless: AtomicBool::new(false), spared: Mutex::default() };
     let mut report = SweepReport::default();
-    let mut links_to_flush = false;
+    let mut links_are_flushed = false;
     for step in plan.steps() {
-        let kind = Kind::of(&step[0].target);
-        if kind == Kind::Blob && std::mem::take(&mut links_to_flush) && !sweep.is_over() {
-            // A power cut must not bring back a link to a blob that it does not bring back.
+        let is_of_blobs = Kind::of(&step[0].target) == Kind::Blob;
+        if is_of_blobs && !std::mem::replace(&mut links_are_flushed, true) && !sweep.is_over() {
+            // A power cut must not bring back a link to a blob that it does not bring back; nor one that a killed run removed, or the
+            // registry, which flushes nothing when it deletes.
             if let Err(error) = vacuum.barrier() {
                 sweep.hopeless.store(true, Ordering::Relaxed);
                 report.findings.push(Finding::new(Code::FailedRemoval).detail(error.to_string()));
             }
         }
-        links_to_flush |= kind < Kind::Blob;
         let outcomes: Vec<Outcome> = step.par_iter().map(|row| sweep.remove(row)).collect();
         report.add(step, outcomes);
     }
@@ -179,6 +179,14 @@ mod tests {
     struct Stubborn {
         refuses: Target,
         asked: Mutex<Vec<Target>>,
+        /// How much it had been asked at each barrier.
+        barriers: Mutex<Vec<usize>>,
+    }
+
+    impl Stubborn {
+        fn refusing(refuses: &Target) -> Stubborn {
+            Stubborn { refuses: refuses.clone(), asked: Mutex::default(), barriers: Mutex::default() }
+        }
     }
 
     impl Vacuum for Stubborn {
@@ -188,6 +196,7 @@ mod tests {
         }
 
         fn barrier(&self) -> Result<(), Error> {
+            self.barriers.lock().expect("one thread").push(self.asked.lock().expect("one thread").len());
             Ok(())
         }
     }
@@ -216,7 +225,7 @@ mod tests {
         let blobs = ["manifest", "layer", "other"].map(|name| Target::Blob(digest(name)));
         let mut targets = vec![revision.clone(), layer.clone(), other.clone()];
         targets.extend(blobs.clone());
-        let vacuum = Stubborn { refuses: revision.clone(), asked: Mutex::default() };
+        let vacuum = Stubborn::refusing(&revision);
         let report = sweep(&plan(&targets), &vacuum, &Silent, &AtomicBool::new(false));
         let mut asked = vacuum.asked.into_inner().expect("one thread");
         asked.sort();
@@ -239,17 +248,37 @@ mod tests {
         for row in &mut rows {
             row.leads_to = digest("layer");
         }
-        let vacuum = Stubborn { refuses: alias.clone(), asked: Mutex::default() };
+        let vacuum = Stubborn::refusing(&alias);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread");
         let report = pool.install(|| sweep(&SweepPlan::of_rows(rows), &vacuum, &Silent, &AtomicBool::new(false)));
         assert_eq!(vacuum.asked.into_inner().expect("one thread"), targets[..2]);
         assert_eq!(report.left, 2);
     }
 
+    /// Also when all links went before: with a run that was killed, or by the registry.
+    #[test]
+    fn one_barrier_comes_before_the_first_blob() {
+        let link = Target::Link(LinkFolder::Layers(RepositoryName::new("a")), digest("layer"));
+        let blobs = ["layer", "other"].map(|name| Target::Blob(digest(name)));
+        let husk = Target::EmptyBlobFolder(digest("husk"));
+        for (targets, barriers) in [
+            (vec![link.clone(), blobs[0].clone(), blobs[1].clone(), husk.clone()], vec![1]),
+            (blobs.to_vec(), vec![0]),
+            (vec![link, husk], vec![]),
+        ] {
+            let vacuum = Stubborn::refusing(&Target::Blob(digest("nothing")));
+            let mut plan = plan(&targets).rows().to_vec();
+            // Manifests go in steps of their own.
+            plan.iter_mut().enumerate().for_each(|(depth, row)| row.depth = depth as u32);
+            sweep(&SweepPlan::of_rows(plan), &vacuum, &Silent, &AtomicBool::new(false));
+            assert_eq!(vacuum.barriers.into_inner().expect("one thread"), barriers, "{targets:?}");
+        }
+    }
+
     #[test]
     fn ends_when_told_to() {
         let target = Target::Blob(digest("x"));
-        let vacuum = Stubborn { refuses: target.clone(), asked: Mutex::default() };
+        let vacuum = Stubborn::refusing(&target);
         let report = sweep(&plan(&[target]), &vacuum, &Silent, &AtomicBool::new(true));
         assert!(report.interrupted && report.left == 1 && report.removed.is_empty());
         assert!(vacuum.asked.into_inner().expect("one thread").is_empty());

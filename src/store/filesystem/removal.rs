@@ -27,8 +27,13 @@ impl Vacuum for FilesystemStore {
     }
 
     fn barrier(&self) -> Result<(), Error> {
+        let mut flushed = None;
+        // Mostly on one filesystem, but administrators mount blobs elsewhere.
         for base in self.repositories.iter().chain(&self.blobs) {
-            rustix::fs::syncfs(&base.folder).context("flush", &base.path)?;
+            let device = rustix::fs::fstat(&base.folder).context("look at", &base.path)?.st_dev;
+            if flushed.replace(device) != Some(device) {
+                rustix::fs::syncfs(&base.folder).context("flush", &base.path)?;
+            }
         }
         Ok(())
     }
