@@ -120,6 +120,24 @@ impl Regsweep {
         self
     }
 
+    /// Lets another program start it, given with its own arguments: `strace`, for one.
+    pub(crate) fn under(mut self, starter: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
+        let mut words = starter.into_iter();
+        let mut command = Command::new(words.next().expect("a program"));
+        command.args(words).arg(self.command.get_program()).args(self.command.get_args()).stdin(Stdio::null());
+        for (name, value) in self.command.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        if let Some(folder) = self.command.get_current_dir() {
+            command.current_dir(folder);
+        }
+        self.command = command;
+        self
+    }
+
     /// Starts it and lets it run, for tests that send signals or hold its output back.
     pub(crate) fn start(mut self) -> Running {
         self.command.stdout(Stdio::piped()).stderr(Stdio::piped());
