@@ -16,9 +16,12 @@
 // It says what it tried, and what it could not.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod disks;
 mod errors;
 mod figures;
 mod kills;
+mod mounts;
+mod power;
 mod races;
 mod strace;
 mod subject;

@@ -120,11 +120,24 @@ impl Regsweep {
         self
     }
 
+    /// Runs another copy of it.
+    pub(crate) fn program(mut self, program: &Path) -> Self {
+        self.command = self.again(Command::new(program));
+        self
+    }
+
     /// Lets another program start it, given with its own arguments: `strace`, for one.
     pub(crate) fn under(mut self, starter: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
         let mut words = starter.into_iter();
         let mut command = Command::new(words.next().expect("a program"));
-        command.args(words).arg(self.command.get_program()).args(self.command.get_args()).stdin(Stdio::null());
+        command.args(words).arg(self.command.get_program());
+        self.command = self.again(command);
+        self
+    }
+
+    /// Gives another command what this one was given.
+    fn again(&self, mut command: Command) -> Command {
+        command.args(self.command.get_args()).stdin(Stdio::null());
         for (name, value) in self.command.get_envs() {
             match value {
                 Some(value) => command.env(name, value),
@@ -134,8 +147,7 @@ impl Regsweep {
         if let Some(folder) = self.command.get_current_dir() {
             command.current_dir(folder);
         }
-        self.command = command;
-        self
+        command
     }
 
     /// Starts it and lets it run, for tests that send signals or hold its output back.

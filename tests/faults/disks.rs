@@ -1,0 +1,128 @@
+//! Disks that are full, or that may not be written to.
+//!
+//! Not here: what is mounted inside the store (`suite/hostile/places.rs`), files that may not be read (`suite/hostile.rs`).
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use crate::mounts::{EXT4, Image, Mounted, succeeds};
+use crate::skipped;
+use crate::subject::{Subject, gc, names};
+use crate::support::layout::{self, blob_data, layer_link};
+use crate::support::*;
+use crate::verdict::{Allowed, Verdict, judge, lost, run_again};
+
+/// (d) A full disk is when people collect: without a block, and without an inode, to spare.
+#[test]
+fn a_full_disk_is_collected() {
+    let subject = Subject::small();
+    let images = [Image::make(EXT4, &[]), Image::make(EXT4, &["-N", "1024"])];
+    let disks = images.iter().map(|image| image.as_ref()?.mounted());
+    let names_of_disks = ["ext4 without a free block", "ext4 without a free inode", "tmpfs without a free inode"];
+    for (disk, name) in disks.chain([Mounted::tmpfs("nr_inodes=2000")]).zip(names_of_disks) {
+        let Some(disk) = disk else {
+            skipped(&format!("nothing to be mounted here: {name}"));
+            continue;
+        };
+        subject.tree.write_to(&disk.path);
+        disk.fill();
+        gc(&disk.path).dry().run().expect_code(0);
+        assert_eq!(names(&disk.path), subject.before, "{name}");
+        let ran = gc(&disk.path).run().expect_code(0);
+        assert!(ran.stderr.contains("No space left on device"), "{name}: it was not full: {}", ran.stderr);
+        assert_eq!(names(&disk.path), subject.after, "{name}");
+        fs::create_dir(disk.path.join("one-more")).unwrap_or_else(|error| panic!("{name}: nothing was freed: {error}"));
+        // With room, the lock is as usual, and there is nothing to say.
+        let again = gc(&disk.path).run().expect_code(0);
+        assert!(again.stderr.is_empty() && disk.path.join(".regsweep/lock").exists(), "{name}: {}", again.stderr);
+        println!("faults: {name}: collected");
+    }
+}
+
+#[test]
+fn a_read_only_disk_is_left_alone() {
+    let subject = Subject::small();
+    let Some(disk) = Mounted::tmpfs("size=64m") else {
+        return skipped("nothing may be mounted here: no disk is read-only");
+    };
+    subject.tree.write_to(&disk.path);
+    // Without a lock file, and with one.
+    for _ in 0..2 {
+        assert!(disk.remount("ro"));
+        let refused = gc(&disk.path).run().expect_code(2);
+        assert!(refused.stderr.contains("Read-only file system"), "{}", refused.stderr);
+        gc(&disk.path).dry().run().expect_code(0);
+        assert_eq!(names(&disk.path), subject.before);
+        assert!(disk.remount("rw"));
+        fs::create_dir_all(disk.path.join(".regsweep")).expect("made");
+        fs::write(disk.path.join(".regsweep/lock"), "").expect("written");
+    }
+    gc(&disk.path).run().expect_code(0);
+    assert_eq!(names(&disk.path), subject.after);
+}
+
+/// What may not be removed is left with all that it leads to, and said; the next run finishes when it may.
+#[test]
+fn what_is_immutable_is_left_until_it_is_not() {
+    let subject = Subject::small();
+    let alias = layer(32).sha512();
+    for place in [
+        blob_data(&layer(2).digest),
+        layout::blob_folder(&layer(90).digest),
+        layer_link("team/app", &layer(20).digest),
+        layer_link("team/web", &alias),
+        layout::parent(&layer_link("team/web", &alias)).to_owned(),
+    ] {
+        assert!(subject.before.contains_key(&place) && !subject.after.contains_key(&place), "{place} is no garbage");
+        let root = subject.on_disk();
+        let set = |flag: &str| succeeds("chattr", &[flag], &[&root.path().join(&place)]);
+        if !set("+i") {
+            return skipped("no immutable files here");
+        }
+        let ran = gc(root.path()).run();
+        let is_left = root.path().join(&place).exists();
+        assert!(set("-i"));
+        let ran = ran.expect_code(3);
+        assert!(is_left && ran.finding_codes().contains(&"failed-removal".to_owned()), "{place}: {:?}", ran.finding_codes());
+        let verdict = judge(&subject, root.path(), &ran, Allowed::default());
+        assert!(verdict.is_good(), "{place}: {verdict:#?}");
+    }
+}
+
+/// Runs as `nobody`, who may go anywhere but own nothing.
+fn as_nobody(program: &Path, root: &Path) -> Option<Outcome> {
+    let words = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+    succeeds(words[0], &[&words[1..], &["true"]].concat(), &[]).then(|| gc(root).program(program).under(words).run())
+}
+
+#[test]
+fn another_user_removes_nothing_and_is_told_why() {
+    let subject = Subject::small();
+    // The build folder is root's alone on some machines.
+    let aside = tempfile::tempdir().expect("a folder");
+    let open = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("its own folder");
+    open(aside.path());
+    let program = aside.path().join("regsweep");
+    fs::copy(env!("CARGO_BIN_EXE_regsweep"), &program).expect("copied");
+
+    let root = subject.on_disk();
+    open(root.path());
+    let Some(refused) = as_nobody(&program, root.path()) else {
+        return skipped("only root becomes somebody else");
+    };
+    let refused = refused.expect_code(2);
+    assert!(refused.stderr.contains("Permission denied") && refused.stderr.contains(".regsweep"), "{}", refused.stderr);
+    assert_eq!(names(root.path()), subject.before);
+
+    // May lock, and may not remove.
+    let own = root.path().join(".regsweep");
+    fs::create_dir(&own).expect("made");
+    assert!(succeeds("chown", &["65534:65534"], &[&own]));
+    let ran = as_nobody(&program, root.path()).expect("it went before").expect_code(3);
+    assert!(ran.stdout.contains("Permission denied"), "{}", ran.stdout);
+    let mut verdict = Verdict { lost: lost(&subject, root.path(), &names(root.path())), ..Verdict::default() };
+    assert_eq!(names(root.path()), subject.before);
+    run_again(&subject, root.path(), &mut verdict);
+    assert!(verdict.is_good(), "{verdict:#?}");
+}
