@@ -100,6 +100,9 @@ codes! {
     /// A layer or configuration that a kept manifest names is not in the store.
     MissingBlob = "missing-blob", Error,
         "push the image again from where it was built";
+    /// A manifest states another size for a blob than the blob has: clients refuse it.
+    SizeMismatch = "size-mismatch", Error,
+        "delete the blob's data file and push the image again; if that does not help, the image was built wrong";
     /// A manifest's bytes do not match its digest.
     CorruptManifest = "corrupt-manifest", Error,
         "delete the blob's data file and push the image again";
@@ -162,6 +165,72 @@ impl Serialize for Code {
     }
 }
 
+/// Somebody who needs a blob: an image that cannot be pulled without it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Need {
+    /// The repository that the image is in.
+    pub repository: RepositoryName,
+    /// The tag that leads to it; nothing if only a revision does.
+    pub tag: Option<TagName>,
+    /// The manifest that names the blob, or the blob itself if it is a manifest that is needed by its own name.
+    pub manifest: Digest,
+    /// The platform of that manifest, such as `linux/arm64/v8`, if anything says so. Words for people.
+    pub platform: Option<String>,
+}
+
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.tag {
+            Some(tag) => write!(f, "{}:{tag}", self.repository)?,
+            None => write!(f, "{}@{}", self.repository, self.manifest)?,
+        }
+        self.platform.as_ref().map_or(Ok(()), |platform| write!(f, " ({platform})"))
+    }
+}
+
+impl Serialize for Need {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct as _;
+
+        let mut object = serializer.serialize_struct("Need", 4)?;
+        object.serialize_field("repository", &self.repository.to_string())?;
+        object.serialize_field("tag", &self.tag.as_ref().map(ToString::to_string))?;
+        object.serialize_field("manifest", &self.manifest.to_string())?;
+        object.serialize_field("platform", &self.platform)?;
+        object.end()
+    }
+}
+
+/// Who needs a blob, sorted. Somebody may need it a million times over, and a report of a million lines is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Needs {
+    /// The first [`Needs::MOST`] of them.
+    pub first: Vec<Need>,
+    /// How many more there are.
+    pub more: u64,
+}
+
+impl Needs {
+    /// How many are told apart.
+    pub const MOST: usize = 1000;
+
+    /// Takes in others, all of which sort behind those that are there.
+    pub fn append(&mut self, others: impl IntoIterator<Item = Need>) {
+        for need in others {
+            match self.first.len() < Needs::MOST {
+                true => self.first.push(need),
+                false => self.more += 1,
+            }
+        }
+    }
+
+    /// The same for others that are counted already.
+    pub fn append_all(&mut self, others: Needs) {
+        self.append(others.first);
+        self.more += others.more;
+    }
+}
+
 /// One thing found. Findings order by severity, code and place, so that two runs can be compared line by line.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Finding {
@@ -179,12 +248,15 @@ pub struct Finding {
     pub path: Option<PathBuf>,
     /// What in particular, when the code and the place do not say it.
     pub detail: Option<String>,
+    /// The images that cannot be pulled for it.
+    pub needed_by: Needs,
 }
 
 impl Finding {
     /// A finding of that kind, nowhere yet.
     pub fn new(code: Code) -> Finding {
-        Finding { severity: code.severity(), code, repository: None, tag: None, digest: None, path: None, detail: None }
+        let (repository, tag, digest, path, detail) = (None, None, None, None, None);
+        Finding { severity: code.severity(), code, repository, tag, digest, path, detail, needed_by: Needs::default() }
     }
 
     /// Names the repository.
@@ -217,6 +289,12 @@ impl Finding {
         self
     }
 
+    /// Says who cannot be pulled for it.
+    pub fn needed_by(mut self, needs: Needs) -> Finding {
+        self.needed_by = needs;
+        self
+    }
+
     /// What was found, in a sentence.
     pub fn message(&self) -> &str {
         self.detail.as_deref().unwrap_or(self.code.meaning())
@@ -232,7 +310,7 @@ impl Serialize for Finding {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeStruct as _;
 
-        let mut object = serializer.serialize_struct("Finding", 8)?;
+        let mut object = serializer.serialize_struct("Finding", 10)?;
         object.serialize_field("code", &self.code)?;
         object.serialize_field("severity", &self.severity)?;
         object.serialize_field("repository", &self.repository.as_ref().map(ToString::to_string))?;
@@ -241,6 +319,8 @@ impl Serialize for Finding {
         object.serialize_field("path", &self.path.as_ref().map(escaped))?;
         object.serialize_field("message", self.message())?;
         object.serialize_field("next_step", self.next_step())?;
+        object.serialize_field("needed_by", &self.needed_by.first)?;
+        object.serialize_field("needed_by_more", &self.needed_by.more)?;
         object.end()
     }
 }

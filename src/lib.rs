@@ -35,6 +35,7 @@ compile_error!("regsweep reads folders through Linux system calls; run it where 
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod dependents;
 pub mod error;
 pub mod escape;
 pub mod exit;

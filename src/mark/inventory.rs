@@ -38,6 +38,9 @@ impl Colour {
     /// It is in quarantine, and perhaps nowhere else. Does not keep it.
     pub const ASIDE: Colour = Colour(1 << 53);
 
+    /// Its size was stated in two ways. Does not keep it.
+    pub const SIZES_DIFFER: Colour = Colour(1 << 54);
+
     /// Both.
     pub const fn and(self, other: Colour) -> Colour {
         Colour(self.0 | other.0)
@@ -247,15 +250,23 @@ impl Inventory {
     /// Remembers how large a blob is said to be. Of several statements the largest stands, so that their order is none.
     pub fn learn_size(&self, blob: BlobId, size_bytes: u64) {
         let size = size_bytes.saturating_add(1).min(SIZE_MASK);
-        let larger = |fact: u64| (fact & SIZE_MASK < size).then_some(fact & !SIZE_MASK | size);
+        let learnt = |fact: u64| {
+            let known = fact & SIZE_MASK;
+            let differs = if known == 0 || known == size { 0 } else { Colour::SIZES_DIFFER.0 };
+            let new = fact & !SIZE_MASK | known.max(size) | differs;
+            (new != fact).then_some(new)
+        };
         // An error only says that there was nothing to change.
-        let _ = self.fact(blob).fetch_update(atomic::Ordering::Relaxed, atomic::Ordering::Relaxed, larger);
+        let _ = self.fact(blob).fetch_update(atomic::Ordering::Relaxed, atomic::Ordering::Relaxed, learnt);
     }
 
     /// Notes that a blob is in the plan, and how large it really is.
     pub fn condemn(&self, blob: BlobId, size_bytes: u64) {
         let size = size_bytes.saturating_add(1).min(SIZE_MASK);
-        let condemned = |fact: u64| Some(fact & !SIZE_MASK | size | Colour::CONDEMNED.0);
+        let condemned = |fact: u64| {
+            let differs = if fact & SIZE_MASK == 0 || fact & SIZE_MASK == size { 0 } else { Colour::SIZES_DIFFER.0 };
+            Some(fact & !SIZE_MASK | size | Colour::CONDEMNED.0 | differs)
+        };
         let _ = self.fact(blob).fetch_update(atomic::Ordering::Relaxed, atomic::Ordering::Relaxed, condemned);
     }
 
@@ -336,5 +347,24 @@ mod tests {
         assert_eq!(inventory.size_bytes(blob), Some(7));
         assert!(inventory.has_any(blob, Colour::YOUNG) && inventory.has_any(blob, Colour::TAGGED.and(Colour::LIVE)));
         assert!(!inventory.has_any(blob, Colour::LIVE));
+    }
+
+    #[test]
+    fn sizes_that_differ_are_told_in_any_order() {
+        let digest = Digest::of(Algorithm::Sha256, b"x");
+        for (sizes, differ) in [([7, 7, 7], false), ([7, 5, 7], true), ([5, 7, 7], true), ([7, 7, 5], true)] {
+            let inventory = inventory(&[digest]);
+            let blob = inventory.find(&digest).expect("stored");
+            sizes.into_iter().for_each(|size| inventory.learn_size(blob, size));
+            assert_eq!(inventory.has_any(blob, Colour::SIZES_DIFFER), differ, "{sizes:?}");
+            assert_eq!(inventory.size_bytes(blob), Some(7));
+        }
+        for (stored, differ) in [(7, false), (8, true)] {
+            let inventory = inventory(&[digest]);
+            let blob = inventory.find(&digest).expect("stored");
+            inventory.learn_size(blob, 7);
+            inventory.condemn(blob, stored);
+            assert_eq!(inventory.has_any(blob, Colour::SIZES_DIFFER), differ);
+        }
     }
 }

@@ -234,28 +234,25 @@ impl<'a> Reach<'a> {
             return Ok(());
         }
         let stored = self.context.inventory.find(digest).is_some();
-        if self.survey.layers.binary_search(digest).is_ok() {
-            let folder = LinkFolder::Layers(self.survey.name.clone());
-            let content = self.context.store.read_links(&folder, &[*digest])?[0];
-            match judge_link(digest, content) {
-                LinkVerdict::Names(canonical) if canonical != *digest => {
-                    self.mark_alone(&canonical, colour);
-                    match descriptor.kind {
-                        DescriptorKind::Manifest => queue.push((canonical, Role::Child)),
-                        _ if self.survey.revision(&canonical).is_some() => queue.push((canonical, Role::Revision)),
-                        DescriptorKind::PerhapsManifest => queue.push((canonical, Role::PerhapsManifest)),
-                        DescriptorKind::Blob if descriptor.foreign || self.context.inventory.find(&canonical).is_some() => {}
-                        DescriptorKind::Blob => self.note_missing_blob(&canonical),
-                    }
-                    return Ok(());
+        match layer_verdict(self.context, self.survey, digest)? {
+            LinkVerdict::Names(canonical) if canonical != *digest => {
+                self.mark_alone(&canonical, colour);
+                match descriptor.kind {
+                    DescriptorKind::Manifest => queue.push((canonical, Role::Child)),
+                    _ if self.survey.revision(&canonical).is_some() => queue.push((canonical, Role::Revision)),
+                    DescriptorKind::PerhapsManifest => queue.push((canonical, Role::PerhapsManifest)),
+                    DescriptorKind::Blob if descriptor.foreign || self.context.inventory.find(&canonical).is_some() => {}
+                    DescriptorKind::Blob => self.note_missing_blob(&canonical),
                 }
-                LinkVerdict::Faulty(code) => {
-                    self.fault = true;
-                    self.note(Finding::new(code).digest(digest).path(folder.link(digest)));
-                    return Ok(());
-                }
-                LinkVerdict::Names(_) | LinkVerdict::Absent => {}
+                return Ok(());
             }
+            LinkVerdict::Faulty(code) => {
+                self.fault = true;
+                let link = LinkFolder::Layers(self.survey.name.clone()).link(digest);
+                self.note(Finding::new(code).digest(digest).path(link));
+                return Ok(());
+            }
+            LinkVerdict::Names(_) | LinkVerdict::Absent => {}
         }
         if stored {
             return Ok(());
@@ -346,8 +343,17 @@ impl<'a> Reach<'a> {
     }
 }
 
+/// Judges what a repository's layer link says of a digest: it may be another name of a blob (H3).
+pub(crate) fn layer_verdict(context: &Context<'_>, survey: &Survey, digest: &Digest) -> Result<LinkVerdict, Error> {
+    if survey.layers.binary_search(digest).is_err() {
+        return Ok(LinkVerdict::Absent);
+    }
+    let content = context.store.read_links(&LinkFolder::Layers(survey.name.clone()), &[*digest])?[0];
+    Ok(judge_link(digest, content))
+}
+
 /// What a link says about the digest that its folder is named by.
-pub(super) enum LinkVerdict {
+pub(crate) enum LinkVerdict {
     /// It names this digest: its own, or one of another algorithm of which it is an alias.
     Names(Digest),
     /// It is not there.
@@ -357,7 +363,7 @@ pub(super) enum LinkVerdict {
 }
 
 /// Judges a link in `_layers` or `revisions`.
-pub(super) fn judge_link(folder: &Digest, content: LinkContent) -> LinkVerdict {
+pub(crate) fn judge_link(folder: &Digest, content: LinkContent) -> LinkVerdict {
     match content {
         LinkContent::Digest(digest) if digest == *folder => LinkVerdict::Names(digest),
         // A blob uploaded under another algorithm is stored under SHA-256, and the link of either name says that.

@@ -12,6 +12,8 @@ use crate::words::{number, plural, size};
 
 /// Findings of one code shown; the rest is counted. `--format json` has them all.
 const FINDINGS_SHOWN: usize = 10;
+/// Images shown that need what is missing.
+const NEEDS_SHOWN: usize = 5;
 /// The labels' column.
 const INDENT: usize = 14;
 
@@ -83,6 +85,14 @@ impl Page {
         self.line(&format!("    {}", finding.message()));
         if let Some(path) = &finding.path {
             self.line(&format!("    {}", escaped(path)));
+        }
+        let needs = &finding.needed_by;
+        for need in needs.first.iter().take(NEEDS_SHOWN) {
+            self.line(&format!("    needed by {need}"));
+        }
+        let more = needs.first.len().saturating_sub(NEEDS_SHOWN) as u64 + needs.more;
+        if more > 0 {
+            self.line(&format!("    and {} more", number(more)));
         }
     }
 }

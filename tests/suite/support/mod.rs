@@ -34,6 +34,6 @@ pub(crate) use image::{
     Content, Image, artifact_manifest, docker_image, index, layer, manifest_list, oci_image, schema1_image, tar_layer,
 };
 pub(crate) use registry::{Registry, registry};
-pub(crate) use run::{Finding, Outcome, Regsweep, Row};
+pub(crate) use run::{Finding, Need, Outcome, Regsweep, Row};
 pub(crate) use snapshot::{Snapshot, snapshot};
 pub(crate) use tree::{Tree, days, hours, minutes};

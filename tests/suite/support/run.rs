@@ -29,6 +29,16 @@ pub(crate) struct Row {
     pub(crate) reason: String,
 }
 
+/// One image that a finding names as hurt.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Need {
+    pub(crate) repository: String,
+    pub(crate) tag: Option<String>,
+    pub(crate) manifest: String,
+    pub(crate) platform: Option<String>,
+}
+
 /// One finding of a JSON report.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(deny_unknown_fields)]
@@ -41,6 +51,8 @@ pub(crate) struct Finding {
     pub(crate) path: Option<String>,
     pub(crate) message: String,
     pub(crate) next_step: Option<String>,
+    pub(crate) needed_by: Vec<Need>,
+    pub(crate) needed_by_more: u64,
 }
 
 /// A run to be.

@@ -1,0 +1,98 @@
+//! What the JSON of a manifest says for people, and which sizes it states. Never decides what is live.
+
+use foldhash::HashMap;
+use serde_json::Value;
+
+use crate::error::Error;
+use crate::mark::{Context, LinkVerdict, layer_verdict};
+use crate::oci::{Algorithm, Digest, manifest};
+use crate::survey::Survey;
+
+/// No part of a platform's name is longer.
+const MAX_PART_BYTES: usize = 32;
+
+/// What one manifest says.
+#[derive(Default)]
+pub(super) struct Described {
+    /// Platforms of the manifests that it lists.
+    platforms: HashMap<Digest, String>,
+    /// Its own platform, by its configuration.
+    own: Option<String>,
+    /// The sizes that it states, under the names that blobs are stored by.
+    sizes: Vec<(Digest, u64)>,
+}
+
+impl Described {
+    /// Reads a manifest again. One that cannot be read says nothing.
+    pub(super) fn read(context: &Context<'_>, survey: &Survey, digest: &Digest) -> Result<Described, Error> {
+        let mut described = Described::default();
+        let mut config = None;
+        let mut stated = Vec::new();
+        context.store.manifest(digest, &mut |bytes| {
+            if let Ok(references) = manifest::references(bytes) {
+                stated = references.descriptors.iter().filter_map(|named| Some((named.digest, named.size_bytes?))).collect();
+            }
+            let Ok(json) = serde_json::from_slice::<Value>(bytes) else { return };
+            config = digest_of(&json["config"]);
+            for child in json["manifests"].as_array().into_iter().flatten() {
+                if let (Some(digest), Some(platform)) = (digest_of(child), platform(&child["platform"])) {
+                    described.platforms.insert(digest, platform);
+                }
+            }
+        })?;
+        for (name, size) in stated {
+            described.sizes.push((stored_name(context, survey, name)?, size));
+        }
+        if let Some(config) = config {
+            let config = stored_name(context, survey, config)?;
+            context.store.manifest(&config, &mut |bytes| {
+                described.own = serde_json::from_slice(bytes).ok().and_then(|json| platform(&json));
+            })?;
+        }
+        Ok(described)
+    }
+
+    /// The platform of a manifest that this one lists.
+    pub(super) fn platform_of(&self, child: &Digest) -> Option<&String> {
+        self.platforms.get(child)
+    }
+
+    /// The platform that its configuration is for.
+    pub(super) fn own(&self) -> Option<&String> {
+        self.own.as_ref()
+    }
+
+    /// The sizes that it states for a blob.
+    pub(super) fn sizes_of(&self, blob: &Digest) -> impl Iterator<Item = u64> {
+        self.sizes.iter().filter(move |(named, _)| named == blob).map(|(_, size)| *size)
+    }
+}
+
+/// The name that a blob is stored by where a repository knows it by another.
+fn stored_name(context: &Context<'_>, survey: &Survey, name: Digest) -> Result<Digest, Error> {
+    if name.algorithm() == Algorithm::Sha256 {
+        return Ok(name);
+    }
+    Ok(match layer_verdict(context, survey, &name)? {
+        LinkVerdict::Names(stored) => stored,
+        LinkVerdict::Absent | LinkVerdict::Faulty(_) => name,
+    })
+}
+
+fn digest_of(descriptor: &Value) -> Option<Digest> {
+    Digest::parse(descriptor["digest"].as_str()?.as_bytes())
+}
+
+/// `os/architecture` and perhaps the variant, of a `platform` object or a configuration.
+fn platform(json: &Value) -> Option<String> {
+    let part = |key| {
+        let text = json[key].as_str()?;
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+        ((1..=MAX_PART_BYTES).contains(&text.len()) && text.bytes().all(plain)).then_some(text)
+    };
+    let (os, architecture) = (part("os")?, part("architecture")?);
+    Some(match part("variant") {
+        Some(variant) => format!("{os}/{architecture}/{variant}"),
+        None => format!("{os}/{architecture}"),
+    })
+}
