@@ -115,6 +115,21 @@ codes! {
     /// A manifest of more than 16 MiB, which no registry accepts.
     OversizedManifest = "oversized-manifest", Error,
         "delete the revision: the registry cannot have written it";
+    /// A blob with nothing in it that should hold something.
+    EmptyBlob = "empty-blob", Error,
+        "delete the blob's data file and push what needs it again";
+    /// A blob that is shorter than its descriptors state, and does not match its digest.
+    TruncatedBlob = "truncated-blob", Error,
+        "delete the blob's data file and push what needs it again";
+    /// A blob that is longer than its descriptors state, and does not match its digest.
+    OverlongBlob = "overlong-blob", Error,
+        "delete the blob's data file and push what needs it again";
+    /// A blob's bytes do not match its digest.
+    CorruptBlob = "corrupt-blob", Error,
+        "delete the blob's data file and push what needs it again";
+    /// A blob that could not be read to its end.
+    UnreadableBlob = "unreadable-blob", Error,
+        "look at the disk and the kernel's log; restore the file, or delete it and push what needs it again";
     /// A blob's `data` that is a folder, symbolic link, fifo, socket or device.
     IrregularData = "irregular-data", Error,
         "find out who made it; remove it and push what it was";

@@ -52,5 +52,6 @@ pub mod report;
 pub mod store;
 pub mod survey;
 pub mod sweep;
+pub mod verify;
 pub mod words;
 pub mod writers;

@@ -8,8 +8,8 @@ use std::sync::atomic::AtomicBool;
 
 use clap::Parser as _;
 use regsweep::cli::{Cli, Command, Format, Quarantine};
-use regsweep::commands::{garbage_collect, quarantine};
-use regsweep::config::{CollectSettings, Output, QuarantineSettings, Settings};
+use regsweep::commands::{garbage_collect, quarantine, verify};
+use regsweep::config::{CollectSettings, Output, QuarantineSettings, Settings, VerifySettings};
 use regsweep::error::Error;
 use regsweep::exit::Exit;
 use regsweep::progress::{self, Progress};
@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         Command::GarbageCollect(arguments) => run(name, CollectSettings::resolve(arguments), garbage_collect::run),
         Command::Restore(arguments) => run(name, QuarantineSettings::resolve(Quarantine::Restore(arguments)), quarantine::run),
         Command::Quarantine(wanted) => run(name, QuarantineSettings::resolve(wanted), quarantine::run),
+        Command::Verify(arguments) => run(name, VerifySettings::resolve(arguments), verify::run),
     };
     exit.into()
 }

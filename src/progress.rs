@@ -2,10 +2,10 @@
 
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::words::{number, size};
 
@@ -22,6 +22,10 @@ pub enum Phase {
     Checking,
     /// Removing targets.
     Sweeping,
+    /// Looking at what there is to read.
+    Selecting,
+    /// Reading blobs.
+    Verifying,
 }
 
 impl Phase {
@@ -32,6 +36,8 @@ impl Phase {
             Phase::Marking => "marking repositories",
             Phase::Checking => "checking unreferenced blobs",
             Phase::Sweeping => "removing",
+            Phase::Selecting => "looking at blobs",
+            Phase::Verifying => "verifying",
         }
     }
 }
@@ -40,6 +46,9 @@ impl Phase {
 pub trait Progress: Sync {
     /// A phase begins, of so many steps if that is known.
     fn begin(&self, phase: Phase, steps: Option<u64>);
+
+    /// A phase begins that is measured in bytes, of so many in all.
+    fn begin_bytes(&self, phase: Phase, steps: u64, size_bytes: u64);
 
     /// So many steps are done, and so many bytes dealt with.
     fn advance(&self, steps: u64, size_bytes: u64);
@@ -54,6 +63,8 @@ pub struct Silent;
 
 impl Progress for Silent {
     fn begin(&self, _: Phase, _: Option<u64>) {}
+
+    fn begin_bytes(&self, _: Phase, _: u64, _: u64) {}
 
     fn advance(&self, _: u64, _: u64) {}
 
@@ -78,13 +89,29 @@ const QUIET_START: Duration = Duration::from_millis(300);
 struct Bar {
     bar: ProgressBar,
     size_bytes: AtomicU64,
+    /// Whether bytes are what the bar shows.
+    measured: AtomicBool,
     begun: Instant,
 }
 
 impl Bar {
     fn new() -> Bar {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
-        Bar { bar, size_bytes: AtomicU64::new(0), begun: Instant::now() }
+        Bar { bar, size_bytes: AtomicU64::new(0), measured: AtomicBool::new(false), begun: Instant::now() }
+    }
+
+    fn start(&self, phase: Phase, template: &str, length: Option<u64>) {
+        let style = ProgressStyle::with_template(template).expect("all templates in this file are valid");
+        self.size_bytes.store(0, Ordering::Relaxed);
+        self.bar.reset();
+        self.bar.set_style(style.progress_chars("=> "));
+        match length {
+            Some(length) => self.bar.set_length(length),
+            None => self.bar.unset_length(),
+        }
+        self.bar.set_message("");
+        self.bar.set_prefix(phase.doing());
+        self.show_when_due();
     }
 
     fn show_when_due(&self) {
@@ -101,20 +128,22 @@ impl Progress for Bar {
             Some(_) => "{spinner} {prefix} [{bar:30}] {human_pos}/{human_len}{msg}, {eta} left",
             None => "{spinner} {prefix} {human_pos}{msg}",
         };
-        let style = ProgressStyle::with_template(template).expect("the templates above are valid");
-        self.size_bytes.store(0, Ordering::Relaxed);
-        self.bar.reset();
-        self.bar.set_style(style.progress_chars("=> "));
-        match steps {
-            Some(steps) => self.bar.set_length(steps),
-            None => self.bar.unset_length(),
-        }
-        self.bar.set_message("");
-        self.bar.set_prefix(phase.doing());
-        self.show_when_due();
+        self.measured.store(false, Ordering::Relaxed);
+        self.start(phase, template, steps);
+    }
+
+    fn begin_bytes(&self, phase: Phase, _: u64, size_bytes: u64) {
+        self.measured.store(true, Ordering::Relaxed);
+        let template = "{spinner} {prefix} [{bar:30}] {binary_bytes}/{binary_total_bytes}, {binary_bytes_per_sec}, {eta} left";
+        self.start(phase, template, Some(size_bytes));
     }
 
     fn advance(&self, steps: u64, size_bytes: u64) {
+        if self.measured.load(Ordering::Relaxed) {
+            self.bar.inc(size_bytes);
+            self.show_when_due();
+            return;
+        }
         self.bar.inc(steps);
         if size_bytes > 0 {
             let total = self.size_bytes.fetch_add(size_bytes, Ordering::Relaxed) + size_bytes;
@@ -141,17 +170,58 @@ struct Lines {
 
 #[derive(Default)]
 struct LineState {
-    phase: Option<(Phase, Option<u64>)>,
+    phase: Option<Begun>,
     last: Option<Instant>,
+}
+
+/// A phase that has begun.
+#[derive(Clone, Copy)]
+struct Begun {
+    phase: Phase,
+    at: Instant,
+    steps: Option<u64>,
+    size_bytes: Option<u64>,
+}
+
+impl Begun {
+    /// How far it is.
+    fn line(&self, steps: u64, size_bytes: u64, elapsed: Duration) -> String {
+        let of =
+            |total: Option<u64>, word: fn(u64) -> String| total.map(|total| format!(" of {}", word(total))).unwrap_or_default();
+        let mut line = format!("{}: {}{}", self.phase.doing(), number(steps), of(self.steps, number));
+        if size_bytes > 0 || self.size_bytes.is_some() {
+            line += &format!(", {}{}", size(size_bytes), of(self.size_bytes, size));
+        }
+        if let Some(total) = self.size_bytes
+            && size_bytes > 0
+            && elapsed.as_secs_f64() > 0.0
+        {
+            let rate = size_bytes as f64 / elapsed.as_secs_f64();
+            let left = Duration::from_secs_f64(total.saturating_sub(size_bytes) as f64 / rate);
+            line += &format!(", {}/s, {} left", size(rate as u64), HumanDuration(left));
+        }
+        line
+    }
+}
+
+impl Lines {
+    fn start(&self, phase: Phase, steps: Option<u64>, size_bytes: Option<u64>) {
+        self.steps.store(0, Ordering::Relaxed);
+        self.size_bytes.store(0, Ordering::Relaxed);
+        let mut state = self.state.lock().expect("nothing panics with the state held");
+        let now = Instant::now();
+        state.phase = Some(Begun { phase, at: now, steps, size_bytes });
+        state.last.get_or_insert(now);
+    }
 }
 
 impl Progress for Lines {
     fn begin(&self, phase: Phase, steps: Option<u64>) {
-        self.steps.store(0, Ordering::Relaxed);
-        self.size_bytes.store(0, Ordering::Relaxed);
-        let mut state = self.state.lock().expect("nothing panics with the state held");
-        state.phase = Some((phase, steps));
-        state.last.get_or_insert_with(Instant::now);
+        self.start(phase, steps, None);
+    }
+
+    fn begin_bytes(&self, phase: Phase, steps: u64, size_bytes: u64) {
+        self.start(phase, Some(steps), Some(size_bytes));
     }
 
     fn advance(&self, steps: u64, size_bytes: u64) {
@@ -159,17 +229,12 @@ impl Progress for Lines {
         let size_bytes = self.size_bytes.fetch_add(size_bytes, Ordering::Relaxed) + size_bytes;
         // Whoever finds it taken leaves the line to the other.
         let Ok(mut state) = self.state.try_lock() else { return };
-        let (Some((phase, total)), Some(last)) = (state.phase, state.last) else { return };
+        let (Some(begun), Some(last)) = (state.phase, state.last) else { return };
         if last.elapsed() < LINE_EVERY {
             return;
         }
         state.last = Some(Instant::now());
-        let of = total.map(|total| format!(" of {}", number(total))).unwrap_or_default();
-        let bytes = match size_bytes {
-            0 => String::new(),
-            some => format!(", {}", size(some)),
-        };
-        tell(&format!("{}: {}{of}{bytes}", phase.doing(), number(done)));
+        tell(&begun.line(done, size_bytes, begun.at.elapsed()));
     }
 
     fn end(&self) {}
@@ -178,4 +243,19 @@ impl Progress for Lines {
 fn tell(line: &str) {
     // Not `eprintln`, which panics when nobody listens.
     let _nobody_listens = writeln!(std::io::stderr(), "regsweep: {line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_phase_measured_in_bytes_tells_rate_and_time_left() {
+        let begun = Begun { phase: Phase::Verifying, at: Instant::now(), steps: Some(1200), size_bytes: Some(3 << 30) };
+        let line = begun.line(400, 1 << 30, Duration::from_secs(10));
+        assert_eq!(line, "verifying: 400 of 1,200, 1 GiB of 3 GiB, 102.40 MiB/s, 20 seconds left");
+        assert_eq!(begun.line(0, 0, Duration::ZERO), "verifying: 0 of 1,200, 0 B of 3 GiB");
+        let plain = Begun { phase: Phase::Marking, at: Instant::now(), steps: None, size_bytes: None };
+        assert_eq!(plain.line(7, 0, Duration::from_secs(1)), "marking repositories: 7");
+    }
 }

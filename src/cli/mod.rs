@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use globset::Glob;
 
-pub use self::values::Limit;
-use self::values::{duration, limit, size};
+pub use self::values::{Limit, Slice};
+use self::values::{duration, glob, limit, percentage, rate, size, slice};
 use crate::oci::Digest;
 
 /// Garbage collection and maintenance for container-registry storage
@@ -45,6 +46,14 @@ pub enum Command {
     /// Say what --quarantine and --online moved aside, put it back, or purge it
     #[command(subcommand)]
     Quarantine(Quarantine),
+
+    /// Read every blob and compare it with its digest
+    ///
+    /// Changes nothing, and may run while the registry serves. Blobs that are missing, corrupt, cut short or unreadable are reported
+    /// with what needs them.
+    ///
+    /// Exit codes: 0 nothing wrong found; 1 findings; 2 could not run; 130 interrupted, with a report of what was found so far.
+    Verify(Verify),
 }
 
 impl Command {
@@ -55,6 +64,7 @@ impl Command {
             Command::Restore(_) | Command::Quarantine(Quarantine::Restore(_)) => "restore",
             Command::Quarantine(Quarantine::List(_)) => "quarantine list",
             Command::Quarantine(Quarantine::Purge(_)) => "quarantine purge",
+            Command::Verify(_) => "verify",
         }
     }
 
@@ -65,6 +75,7 @@ impl Command {
             Command::Restore(arguments) | Command::Quarantine(Quarantine::Restore(arguments)) => &arguments.output,
             Command::Quarantine(Quarantine::List(arguments)) => &arguments.output,
             Command::Quarantine(Quarantine::Purge(arguments)) => &arguments.output,
+            Command::Verify(arguments) => &arguments.output,
         }
     }
 }
@@ -253,6 +264,54 @@ pub struct QuarantinePurge {
     /// Where the report goes.
     #[command(flatten)]
     pub output: OutputArguments,
+
+    /// Wait so long for another regsweep on this store [default: not at all]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub wait_lock: Option<Duration>,
+}
+
+/// Arguments of `verify`.
+#[derive(Args, Debug)]
+pub struct Verify {
+    /// Which store.
+    #[command(flatten)]
+    pub store: StoreArguments,
+
+    /// Only what the repositories reach whose names match, such as 'team/*' or 'team/**'; may be repeated
+    #[arg(long, value_name = "GLOB", value_parser = glob)]
+    pub repository: Vec<Glob>,
+
+    /// Only so many of the blobs, others each time, such as 5%
+    #[arg(long, value_name = "PERCENT", value_parser = percentage, conflicts_with = "slice")]
+    pub sample: Option<f64>,
+
+    /// Only one part of so many, the same each time: 1/30 to 30/30 in thirty nights are all blobs
+    #[arg(long, value_name = "K/N", value_parser = slice)]
+    pub slice: Option<Slice>,
+
+    /// End after so long, and leave the rest
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub max_duration: Option<Duration>,
+
+    /// Read no faster, such as 100MiB/s
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    pub max_rate: Option<u64>,
+
+    /// Remember in this file when each blob was last found good, and read those first that have waited longest
+    #[arg(long, value_name = "FILE")]
+    pub state: Option<PathBuf>,
+
+    /// Leave out what --state says was found good so recently, such as 30d
+    #[arg(long, value_name = "DURATION", value_parser = duration, requires = "state")]
+    pub max_age: Option<Duration>,
+
+    /// Where the report goes.
+    #[command(flatten)]
+    pub output: OutputArguments,
+
+    /// How many threads read [default: 8 for each processor, 16 to 64; no more than processors read blobs above 1 MiB]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub jobs: Option<u16>,
 
     /// Wait so long for another regsweep on this store [default: not at all]
     #[arg(long, value_name = "DURATION", value_parser = duration)]

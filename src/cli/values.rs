@@ -1,5 +1,6 @@
 //! Values as people type them: durations, sizes, percentages.
 
+use globset::{Glob, GlobBuilder};
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 
 /// How much may go at most.
@@ -43,6 +44,45 @@ pub(super) fn limit(text: &str) -> Result<Limit, String> {
     parse_size::parse_size(text).map(Limit::SizeBytes).map_err(|_| expected())
 }
 
+/// One part of so many: `3/30` is the third of thirty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slice {
+    /// Which, from 1.
+    pub part: u32,
+    /// Of how many.
+    pub of: u32,
+}
+
+pub(super) fn percentage(text: &str) -> Result<f64, String> {
+    match limit(text) {
+        Ok(Limit::Percent(percent)) if percent > 0.0 => Ok(percent),
+        _ => Err("expected a percentage above 0% and up to 100%, such as 5%".to_owned()),
+    }
+}
+
+pub(super) fn rate(text: &str) -> Result<u64, String> {
+    let per_second = text.trim().strip_suffix("/s").unwrap_or(text);
+    match parse_size::parse_size(per_second) {
+        Ok(bytes @ 1..) => Ok(bytes),
+        _ => Err("expected a rate such as 100MiB/s".to_owned()),
+    }
+}
+
+pub(super) fn slice(text: &str) -> Result<Slice, String> {
+    let read = || -> Option<Slice> {
+        let (part, of) = text.split_once('/')?;
+        let slice = Slice { part: part.trim().parse().ok()?, of: of.trim().parse().ok()? };
+        (1..=slice.of).contains(&slice.part).then_some(slice)
+    };
+    read().ok_or_else(|| "expected a part of so many, such as 3/30".to_owned())
+}
+
+pub(super) fn glob(text: &str) -> Result<Glob, String> {
+    // A star is one component of a name, two are any number.
+    let glob = GlobBuilder::new(text).literal_separator(true).build();
+    glob.map_err(|error| format!("expected a pattern such as 'team/*' or 'team/**': {}", error.kind()))
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -77,6 +117,24 @@ mod tests {
         assert_eq!(limit("12.5%"), Ok(Limit::Percent(12.5)));
         for text in ["", "%", "101%", "-1%", "-5", "NaN%", "much"] {
             assert!(limit(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn parts_and_rates_are_checked() {
+        assert_eq!(slice("3/30"), Ok(Slice { part: 3, of: 30 }));
+        assert_eq!(slice("1/1"), Ok(Slice { part: 1, of: 1 }));
+        for text in ["0/3", "4/3", "3", "/", "-1/3", "1/0"] {
+            assert!(slice(text).is_err(), "{text}");
+        }
+        assert_eq!(rate("100MiB/s"), Ok(100 << 20));
+        assert_eq!(rate("5 MB"), Ok(5_000_000));
+        for text in ["0/s", "", "fast", "-1MiB/s"] {
+            assert!(rate(text).is_err(), "{text}");
+        }
+        assert_eq!(percentage("5%"), Ok(5.0));
+        for text in ["0%", "5", "101%"] {
+            assert!(percentage(text).is_err(), "{text}");
         }
     }
 }

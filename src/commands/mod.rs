@@ -3,6 +3,7 @@
 pub mod garbage_collect;
 pub mod quarantine;
 mod settle;
+pub mod verify;
 
 use std::io;
 use std::path::{Path, PathBuf};

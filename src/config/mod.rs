@@ -2,6 +2,7 @@
 
 mod location;
 mod quarantine;
+mod verify;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use std::time::{Duration, SystemTime};
 
 pub use self::location::Location;
 pub use self::quarantine::{QuarantineSettings, Wanted};
+pub use self::verify::{Selection, VerifySettings};
 use crate::cli::{self, Format, Limit};
 use crate::error::Error;
 use crate::policy::{Policy, RootPolicy};

@@ -77,6 +77,15 @@ impl Metrics {
         )
     }
 
+    /// What was read, and what was not for want of time.
+    pub fn verified(&mut self, good: Amount, damaged_blobs: u64, left: Amount) -> &mut Metrics {
+        self.gauge("verified_blobs", "Blobs that the last run read and found good.", good.count)
+            .gauge("verified_bytes", "Bytes in the blobs that the last run found good.", good.size_bytes)
+            .gauge("damaged_blobs", "Blobs that the last run read and found not to be good.", damaged_blobs)
+            .gauge("unread_blobs", "Blobs that the last run was to read and did not.", left.count)
+            .gauge("unread_bytes", "Bytes in the blobs that the last run was to read and did not.", left.size_bytes)
+    }
+
     /// What is wrong: a sample for every code, so that an alert sees 0 and not nothing.
     pub fn findings(&mut self, findings: &[Finding]) -> &mut Metrics {
         let mut counts: BTreeMap<Code, u64> = Code::ALL.iter().map(|code| (*code, 0)).collect();

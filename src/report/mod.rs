@@ -4,6 +4,7 @@ pub mod collect;
 pub mod metrics;
 mod page;
 pub mod quarantine;
+pub mod verify;
 
 use std::collections::BTreeMap;
 

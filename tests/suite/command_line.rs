@@ -1,7 +1,7 @@
 //! The command line: arguments, exit codes, what goes to standard output and what to standard error, text and JSON.
 
 mod figures;
-mod metrics;
+pub(crate) mod metrics;
 mod streams;
 
 use std::ffi::OsStr;

@@ -14,3 +14,4 @@ mod hazards;
 mod hostile;
 mod properties;
 mod support;
+mod verify;

@@ -1,0 +1,220 @@
+//! `regsweep verify`: what is needed, what is selected, every byte of it.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rayon::prelude::*;
+
+use super::outside_the_store;
+use crate::config::VerifySettings;
+use crate::error::Error;
+use crate::finding::{Code, Finding};
+use crate::layout::{self, Shard};
+use crate::mark::{self, Budget, Context, Inventory, Manifests};
+use crate::oci::Digest;
+use crate::policy::{Policy, RootPolicy};
+use crate::progress::{Phase, Progress};
+use crate::report::verify::VerifyReport;
+use crate::store::lock::StoreLock;
+use crate::store::{FilesystemStore, Leaf, RepositoryEntry, Store};
+use crate::survey;
+use crate::verify::lenient::Lenient;
+use crate::verify::rate::Rate;
+use crate::verify::selection::{Queue, Selected, Wanted, select};
+use crate::verify::state::{Identity, State};
+use crate::verify::{Damage, Hurt, Outcome, Pass, deadline};
+use crate::words::number;
+
+/// Verifies.
+///
+/// `stop` ends the run cleanly when it becomes true.
+///
+/// # Errors
+///
+/// When it is not known what there is to verify. What is wrong with it is in the report.
+pub fn run(settings: VerifySettings, progress: &dyn Progress, stop: &AtomicBool) -> Result<VerifyReport, Error> {
+    let began = Instant::now();
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(settings.jobs)
+        .thread_name(|index| format!("regsweep-{index}"))
+        .build()
+        .map_err(|error| Error::Usage(format!("cannot start {} threads: {error}; give a smaller --jobs", settings.jobs)))?;
+    let store = FilesystemStore::open(&settings.location.root)?;
+    // Held to the end: a sweep would take blobs away while they are read.
+    let _lock = StoreLock::shared(store.root(), settings.wait_lock, stop)?;
+    for (option, path) in [("--metrics", &settings.output.metrics), ("--state", &settings.state)] {
+        path.as_ref().map_or(Ok(()), |path| outside_the_store(option, path, &store))?;
+    }
+    let state = settings.state.as_ref().map(|path| State::open(path, &Identity::of(&store)?)).transpose()?;
+    let result = verify(&settings, &store, state, &pool, (progress, stop), began);
+    progress.end();
+    result
+}
+
+fn verify(
+    settings: &VerifySettings,
+    store: &FilesystemStore,
+    state: Option<State>,
+    pool: &rayon::ThreadPool,
+    (progress, stop): (&dyn Progress, &AtomicBool),
+    began: Instant,
+) -> Result<VerifyReport, Error> {
+    let lenient = Lenient(store);
+    progress.begin(Phase::ListingBlobs, None);
+    let (inventory, _) = pool.install(|| Inventory::list(&lenient, &Budget::unlimited()))?;
+    let manifests = Manifests::new(&lenient, &inventory);
+    // Everything that a repository links is needed, whatever its age.
+    let policy = Policy { roots: RootPolicy::AllRevisions, min_age: Duration::ZERO, now: settings.started };
+    let context = Context { store: &lenient, inventory: &inventory, manifests: &manifests, policy };
+    let mut report = VerifyReport::new(settings, store.root(), inventory.len() as u64);
+
+    let surveyed = pool.install(|| survey(settings, &context, state.as_ref(), (progress, stop)));
+    let (repositories, mut findings, selected) = match surveyed {
+        Ok(surveyed) => surveyed,
+        // Whoever asked for the end gets the report all the same: nothing was read.
+        Err(Error::Interrupted) => {
+            report.interrupted = true;
+            report.elapsed = began.elapsed();
+            return Ok(report);
+        }
+        Err(error) => return Err(error),
+    };
+    report.repositories = repositories.len() as u64;
+    report.selected = selected.amount;
+    report.fresh = selected.fresh;
+
+    let rate = settings.max_rate.map(Rate::new);
+    let pass = Pass {
+        store,
+        inventory: &inventory,
+        state: state.as_ref(),
+        rate: rate.as_ref(),
+        deadline: deadline(began, settings.max_duration),
+        began: (settings.started, began),
+        jobs: settings.jobs,
+        progress,
+        stop,
+    };
+    progress.begin_bytes(Phase::Verifying, selected.amount.count, selected.amount.size_bytes);
+    let reading = Instant::now();
+    let mut outcome = pass.run(&Queue::new(selected.jobs));
+    report.reading = reading.elapsed();
+    report.interrupted = stop.load(Ordering::Relaxed);
+    outcome.hurt.extend(selected.hurt);
+    for hurt in outcome.hurt.iter().filter(|hurt| hurt.stat.is_none()) {
+        // One that was no file was never handed out to be read.
+        state.iter().for_each(|state| state.note_bad(&hurt.digest));
+    }
+    findings.retain(|finding| {
+        let missing = finding.digest.filter(|_| is_missing(finding.code));
+        missing.is_none_or(|digest| !is_stored_by_now(store, &digest))
+    });
+    tell(&outcome, store, &mut findings)?;
+    findings.sort();
+    findings.dedup();
+    report.count(&outcome);
+    report.findings = findings;
+    if let Some(state) = state {
+        report.state_failure = state.close(|digest| inventory.find(digest).is_some()).err().map(|error| error.to_string());
+    }
+    report.elapsed = began.elapsed();
+    Ok(report)
+}
+
+/// Marks what the repositories need, and selects what is to be read.
+fn survey(
+    settings: &VerifySettings,
+    context: &Context<'_>,
+    state: Option<&State>,
+    (progress, stop): (&dyn Progress, &AtomicBool),
+) -> Result<(Vec<RepositoryEntry>, Vec<Finding>, Selected), Error> {
+    interrupted(stop)?;
+    progress.begin(Phase::FindingRepositories, None);
+    let mut repositories = context.store.repositories()?.entries;
+    if let Some(names) = &settings.repositories {
+        repositories.retain(|repository| names.is_match(repository.name.as_path()));
+        if repositories.is_empty() {
+            let patterns = settings.repository_patterns.join(", ");
+            return Err(Error::Usage(format!(
+                "no repository matches --repository {patterns}; '*' is one component, '**' any number"
+            )));
+        }
+    }
+    tracing::info!("{} blobs, {} repositories", number(context.inventory.len() as u64), number(repositories.len() as u64));
+    progress.begin(Phase::Marking, Some(repositories.len() as u64));
+    let findings: Vec<Vec<Finding>> = repositories
+        .par_iter()
+        .with_max_len(1)
+        .map(|repository| {
+            interrupted(stop)?;
+            let findings = missing(context, repository);
+            progress.advance(1, 0);
+            Ok(findings)
+        })
+        .collect::<Result<_, Error>>()?;
+    progress.begin(Phase::Selecting, None);
+    let wanted = Wanted {
+        marked_only: settings.repositories.is_some(),
+        part: &settings.selection,
+        state,
+        max_age: settings.max_age,
+        now: settings.started,
+    };
+    let selected = select(context, &wanted, progress)?;
+    interrupted(stop)?;
+    Ok((repositories, findings.concat(), selected))
+}
+
+/// Marks what one repository needs, and returns what of it is not stored. Everything else that is odd about a repository is not asked for.
+fn missing(context: &Context<'_>, repository: &RepositoryEntry) -> Vec<Finding> {
+    let marks = survey::survey(context.store, repository).and_then(|survey| mark::mark(&survey, context));
+    match marks {
+        Ok(marks) => marks.findings.into_iter().filter(|finding| is_missing(finding.code)).collect(),
+        // The blobs can be read whatever is wrong with the links to them.
+        Err(error) => {
+            let finding = Finding::new(Code::HeldRepository).repository(&repository.name);
+            vec![finding.path(layout::repository_folder(&repository.name)).detail(format!("What it needs is not known: {error}"))]
+        }
+    }
+}
+
+fn is_missing(code: Code) -> bool {
+    matches!(code, Code::MissingBlob | Code::MissingManifest | Code::MissingTagTarget | Code::MissingChild)
+}
+
+/// Whether what was missing when the blobs were listed has been pushed since.
+fn is_stored_by_now(store: &dyn Store, digest: &Digest) -> bool {
+    matches!(store.stat_blobs(Shard::of(digest), &[*digest]).as_deref(), Ok([Leaf::File(_)]))
+}
+
+/// Puts what was found hurt to the findings, each blob once.
+fn tell(outcome: &Outcome, store: &dyn Store, findings: &mut Vec<Finding>) -> Result<(), Error> {
+    let told: HashSet<Digest> = findings.iter().filter_map(|finding| finding.digest).collect();
+    for hurt in &outcome.hurt {
+        let tells = match hurt.damage {
+            // Whoever needs it may have said so.
+            Damage::Missing => !told.contains(&hurt.digest) && !is_stored_by_now(store, &hurt.digest),
+            Damage::NoData => !is_stored_by_now(store, &hurt.digest) && is_listed(store, hurt)?,
+            _ => true,
+        };
+        if tells {
+            findings.push(hurt.finding());
+        }
+    }
+    Ok(())
+}
+
+/// Whether a blob's folder is still there.
+fn is_listed(store: &dyn Store, hurt: &Hurt) -> Result<bool, Error> {
+    let mut listed = false;
+    store.blobs(Shard::of(&hurt.digest), &mut |digest| listed |= *digest == hurt.digest)?;
+    Ok(listed)
+}
+
+fn interrupted(stop: &AtomicBool) -> Result<(), Error> {
+    match stop.load(Ordering::Relaxed) {
+        true => Err(Error::Interrupted),
+        false => Ok(()),
+    }
+}

@@ -1,0 +1,99 @@
+//! Settings of `verify`.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use globset::GlobSet;
+
+use super::{Location, Output, Settings, default_jobs, environment, now};
+use crate::cli::{self, Slice};
+use crate::error::Error;
+
+/// Which blobs are meant to be read.
+#[derive(Clone, Debug)]
+pub enum Selection {
+    /// All.
+    All,
+    /// So many percent, at random.
+    Sample(f64),
+    /// One part of so many, the same each time.
+    Slice(Slice),
+}
+
+/// Everything that `verify` has to know.
+#[derive(Clone, Debug)]
+pub struct VerifySettings {
+    /// The store.
+    pub location: Location,
+    /// Where the report goes.
+    pub output: Output,
+    /// When the command began.
+    pub started: SystemTime,
+    /// Only what repositories of such names reach.
+    pub repositories: Option<GlobSet>,
+    /// The patterns that `repositories` was made of, as they were typed.
+    pub repository_patterns: Vec<String>,
+    /// Which part of that.
+    pub selection: Selection,
+    /// When to end, counted from the beginning.
+    pub max_duration: Option<Duration>,
+    /// How many bytes to read in a second.
+    pub max_rate: Option<u64>,
+    /// Where it is remembered when each blob was last found good.
+    pub state: Option<PathBuf>,
+    /// What was found good so recently is left out.
+    pub max_age: Option<Duration>,
+    /// Threads.
+    pub jobs: usize,
+    /// How long to wait for another regsweep.
+    pub wait_lock: Duration,
+}
+
+impl VerifySettings {
+    /// Resolves the arguments of `verify`.
+    ///
+    /// # Errors
+    ///
+    /// When no store is named, the configuration cannot be read, or what it names is not there.
+    pub fn resolve(arguments: cli::Verify) -> Result<VerifySettings, Error> {
+        let location = Location::resolve(&arguments.store, &environment())?;
+        let patterns: Vec<String> = arguments.repository.iter().map(ToString::to_string).collect();
+        let repositories = match patterns.is_empty() {
+            true => None,
+            false => Some(GlobSet::new(arguments.repository).map_err(|error| Error::Usage(format!("--repository: {error}")))?),
+        };
+        let selection = match (arguments.sample, arguments.slice) {
+            (Some(percent), _) => Selection::Sample(percent),
+            (None, Some(slice)) => Selection::Slice(slice),
+            (None, None) => Selection::All,
+        };
+        Ok(VerifySettings {
+            location,
+            output: Output::of(arguments.output),
+            started: now(),
+            repositories,
+            repository_patterns: patterns,
+            selection,
+            max_duration: arguments.max_duration,
+            max_rate: arguments.max_rate,
+            state: arguments.state,
+            max_age: arguments.max_age,
+            jobs: arguments.jobs.map_or_else(default_jobs, usize::from),
+            wait_lock: arguments.wait_lock.unwrap_or_default(),
+        })
+    }
+}
+
+impl Settings for VerifySettings {
+    fn location(&self) -> &Location {
+        &self.location
+    }
+
+    fn output(&self) -> &Output {
+        &self.output
+    }
+
+    fn started(&self) -> SystemTime {
+        self.started
+    }
+}

@@ -1,0 +1,99 @@
+//! The report for people.
+
+use super::{Extent, VerifyReport};
+use crate::config::Selection;
+use crate::escape::escaped;
+use crate::finding::{Finding, Severity};
+use crate::report::page::{Page, amount, duration, seconds};
+use crate::words::{plural, size};
+
+/// Renders a report as text.
+pub(super) fn render(report: &VerifyReport) -> String {
+    let mut page = Page::default();
+    page.line(&format!("regsweep verify: {}", headline(report)));
+    about(&mut page, report);
+    page.blank();
+    figures(&mut page, report);
+    page.findings(&report.findings);
+    page.blank();
+    page.line(&closing(report));
+    page.into_text()
+}
+
+fn headline(report: &VerifyReport) -> &'static str {
+    match (report.extent(), is_wrong(&report.findings)) {
+        (Extent::Interrupted, _) => "INTERRUPTED, what was found so far",
+        (Extent::Complete, false) => "done, nothing wrong",
+        (Extent::TimeUp, false) => "the time is up, nothing wrong so far",
+        (Extent::Complete, true) => "done, with FINDINGS",
+        (Extent::TimeUp, true) => "the time is up, with FINDINGS so far",
+    }
+}
+
+fn is_wrong(findings: &[Finding]) -> bool {
+    findings.iter().any(|finding| finding.severity < Severity::Note)
+}
+
+fn about(page: &mut Page, report: &VerifyReport) {
+    let settings = &report.settings;
+    let source = match &settings.location.config_path {
+        Some(config) => format!(" (from {})", escaped(config)),
+        None => String::new(),
+    };
+    page.item("root", &format!("{}{source}", escaped(&report.root)));
+    let part = match &settings.selection {
+        Selection::All => "all".to_owned(),
+        Selection::Sample(percent) => format!("{percent} % at random of the"),
+        Selection::Slice(slice) => format!("part {} of {} of the", slice.part, slice.of),
+    };
+    let whose = match settings.repository_patterns.is_empty() {
+        true => String::new(),
+        false => format!(" that {} reach", settings.repository_patterns.join(", ")),
+    };
+    let age = match settings.max_age {
+        Some(age) => format!(", but for those found good within {}", duration(age)),
+        None => String::new(),
+    };
+    page.item("reads", &format!("{part} blobs{whose}{age}"));
+    if let Some(state) = &settings.state {
+        page.item("state", &escaped(state));
+    }
+}
+
+fn figures(page: &mut Page, report: &VerifyReport) {
+    let repositories = plural(report.repositories, "repository", "repositories");
+    page.item("stored", &format!("{}, {repositories} looked at", plural(report.stored_blobs, "blob", "blobs")));
+    page.item("to read", &amount(report.selected));
+    page.item("good", &amount(report.good));
+    if report.hurt.count > 0 {
+        page.item("damaged", &amount(report.hurt));
+    }
+    if report.fresh.count > 0 {
+        page.item("fresh", &format!("{}, found good recently and not read", amount(report.fresh)));
+    }
+    if report.vanished > 0 {
+        page.item("vanished", &format!("{} that went before they were read", plural(report.vanished, "blob", "blobs")));
+    }
+    if report.left.count > 0 {
+        page.item("left", &format!("{}, not read", amount(report.left)));
+    }
+    if let Some(rate) = report.bytes_per_second() {
+        page.item("speed", &format!("{}/s for {}", size(rate), seconds(report.reading)));
+    }
+    if let Some(failure) = &report.state_failure {
+        page.item("STATE", &format!("not written: {failure}"));
+    }
+}
+
+fn closing(report: &VerifyReport) -> String {
+    let took = seconds(report.elapsed);
+    let good = amount(report.good);
+    let left = match report.left.count {
+        0 => String::new(),
+        _ => format!(", {} not read", plural(report.left.count, "blob", "blobs")),
+    };
+    match report.hurt.count {
+        0 => format!("{good} match their digests{left}, in {took}"),
+        hurt => format!("{} DAMAGED, {good} match their digests{left}, in {took}", plural(hurt, "blob", "blobs")),
+    }
+}

@@ -1,0 +1,215 @@
+//! Reads blobs and compares them with their digests: jobs in, outcomes out.
+//!
+//! As many threads as there are processors take the blobs as they come, the largest first. More threads help where small files wait for
+//! the disk, but where nothing waits they would only take turns with whoever hashes a large blob, and it would come last after all. So
+//! the others read small blobs only, and with the lowest priority: what they get is what the processors have to spare.
+
+pub mod damage;
+pub mod lenient;
+pub mod rate;
+pub mod selection;
+pub mod state;
+
+use std::ops::ControlFlow;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+pub use self::damage::{Damage, Hurt};
+use self::rate::Rate;
+use self::selection::{Job, Queue};
+use self::state::State;
+use crate::layout::Shard;
+use crate::mark::Inventory;
+use crate::mark::blobs::Amount;
+use crate::oci::Digest;
+use crate::oci::digest::Hasher;
+use crate::progress::Progress;
+use crate::store::{BlobContent, Leaf, Stat, Store};
+
+/// The lowest priority there is.
+const IDLE: i32 = 19;
+
+/// What a pass works with.
+pub struct Pass<'a> {
+    /// Where blobs are read.
+    pub store: &'a dyn Store,
+    /// Which blobs there are, and how large they are said to be.
+    pub inventory: &'a Inventory,
+    /// Where it is noted what was found good.
+    pub state: Option<&'a State>,
+    /// How fast to read.
+    pub rate: Option<&'a Rate>,
+    /// When to end.
+    pub deadline: Option<Instant>,
+    /// When the run began, by either clock.
+    pub began: (SystemTime, Instant),
+    /// How many threads.
+    pub jobs: usize,
+    /// Who is told how far it is.
+    pub progress: &'a dyn Progress,
+    /// Ends it.
+    pub stop: &'a AtomicBool,
+}
+
+/// What a pass found.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// What is as its digest says.
+    pub good: Amount,
+    /// What is not, in no order.
+    pub hurt: Vec<Hurt>,
+    /// How much that is, of what there was to read.
+    pub hurt_amount: Amount,
+    /// Blobs that went while the pass ran.
+    pub vanished: u64,
+    /// What is done of the jobs, with the sizes that they were selected with.
+    pub done: Amount,
+}
+
+impl Outcome {
+    fn add(&mut self, other: Outcome) {
+        self.good += other.good;
+        self.hurt.extend(other.hurt);
+        self.hurt_amount += other.hurt_amount;
+        self.vanished += other.vanished;
+        self.done += other.done;
+    }
+}
+
+/// What reading one blob came to.
+enum Verdict {
+    Good {
+        size_bytes: u64,
+    },
+    Hurt(Damage, Option<Stat>),
+    Vanished,
+    /// The pass is over.
+    Left,
+}
+
+impl Pass<'_> {
+    /// Reads all jobs, or as many as there is time for.
+    pub fn run(&self, queue: &Queue) -> Outcome {
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        let outcome = Mutex::new(Outcome::default());
+        let work = |next: &dyn Fn() -> Option<Job>| {
+            let mine = self.work(next);
+            outcome.lock().expect("nothing panics with it held").add(mine);
+        };
+        thread::scope(|scope| {
+            for index in 1..self.jobs {
+                let work = &work;
+                let thread = thread::Builder::new().name(format!("regsweep-verify-{index}")).spawn_scoped(scope, move || {
+                    if index < processors {
+                        return work(&|| queue.next());
+                    }
+                    // Of this thread alone. Where it is not to be had, nothing is lost but time.
+                    let _ = rustix::process::nice(IDLE);
+                    work(&|| queue.next_small());
+                });
+                if let Err(error) = thread {
+                    tracing::warn!("cannot start thread {index} of {}: {error}; going on with fewer", self.jobs);
+                    break;
+                }
+            }
+            work(&|| queue.next());
+        });
+        outcome.into_inner().expect("all threads have ended")
+    }
+
+    fn work(&self, next: &dyn Fn() -> Option<Job>) -> Outcome {
+        let mut outcome = Outcome::default();
+        while !self.is_over()
+            && let Some(job) = next()
+        {
+            let digest = self.inventory.digest(job.blob);
+            let begun = self.began.0 + self.began.1.elapsed();
+            let verdict = self.verify(&job, &digest);
+            match (&verdict, self.state) {
+                (Verdict::Good { .. }, Some(state)) => state.note_good(&digest, begun),
+                (Verdict::Hurt(..) | Verdict::Vanished, Some(state)) => state.note_bad(&digest),
+                _ => {}
+            }
+            match verdict {
+                Verdict::Good { size_bytes } => outcome.good.add(size_bytes),
+                Verdict::Hurt(damage, stat) => {
+                    outcome.hurt_amount.add(job.size_bytes);
+                    outcome.hurt.push(Hurt { digest, damage, stat });
+                }
+                Verdict::Vanished => outcome.vanished += 1,
+                Verdict::Left => break,
+            }
+            outcome.done.add(job.size_bytes);
+            self.progress.advance(1, 0);
+        }
+        outcome
+    }
+
+    /// Whether to end.
+    fn is_over(&self) -> bool {
+        self.stop.load(Ordering::Relaxed) || self.is_late()
+    }
+
+    /// Whether the time is up.
+    pub fn is_late(&self) -> bool {
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    /// Reads one blob, and once more if it was written to meanwhile.
+    fn verify(&self, job: &Job, digest: &Digest) -> Verdict {
+        let mut again = true;
+        loop {
+            let (content, found, size_bytes) = self.read(digest);
+            let stat = match content {
+                BlobContent::Whole(_) if found == *digest => return Verdict::Good { size_bytes },
+                BlobContent::Whole(stat) => Some(stat),
+                BlobContent::Failed { .. } | BlobContent::Irregular => None,
+                BlobContent::Absent => return Verdict::Vanished,
+                BlobContent::Abandoned => return Verdict::Left,
+            };
+            let now = self.look(digest);
+            match (stat, now) {
+                (_, Some(Leaf::Absent)) => return Verdict::Vanished,
+                (Some(before), Some(Leaf::File(after))) if before != after && again => {
+                    again = false;
+                    continue;
+                }
+                _ => {}
+            }
+            let damage = match content {
+                BlobContent::Failed { offset, source } => Damage::Unreadable { offset, source },
+                BlobContent::Irregular => Damage::Irregular,
+                _ => Damage::Corrupt { stored_bytes: size_bytes, stated_bytes: self.inventory.size_bytes(job.blob) },
+            };
+            return Verdict::Hurt(damage, stat);
+        }
+    }
+
+    /// Reads and hashes a blob: how the reading ended, the digest of what was read, and how much that was.
+    fn read(&self, digest: &Digest) -> (BlobContent, Digest, u64) {
+        let mut hasher = Hasher::new(digest.algorithm());
+        let mut size_bytes = 0;
+        let content = self.store.read_blob(digest, &mut |part| {
+            let bytes = part.len() as u64;
+            if self.rate.is_some_and(|rate| !rate.take(bytes, || self.is_over())) || self.is_over() {
+                return ControlFlow::Break(());
+            }
+            hasher.update(part);
+            size_bytes += bytes;
+            self.progress.advance(0, bytes);
+            ControlFlow::Continue(())
+        });
+        (content, hasher.finish(), size_bytes)
+    }
+
+    fn look(&self, digest: &Digest) -> Option<Leaf> {
+        Some(self.store.stat_blobs(Shard::of(digest), &[*digest]).ok()?[0])
+    }
+}
+
+/// When to end, for a run that may take so long.
+pub fn deadline(began: Instant, max_duration: Option<Duration>) -> Option<Instant> {
+    began.checked_add(max_duration?)
+}

@@ -1,0 +1,146 @@
+//! `--state`: what is remembered from run to run, and after a crash.
+
+use std::time::{Duration, SystemTime};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::*;
+
+fn many(count: u64) -> Tree {
+    let layers: Vec<Content> = (0..count).map(|number| layer_of(2000 + number, 64 << 10)).collect();
+    registry().repo("many").image("many", &layers).tag("v1").into_tree()
+}
+
+/// Damages a file as a disk does, which changes no time.
+fn rot(data: &Path) {
+    let modified = fs::metadata(data).and_then(|metadata| metadata.modified()).expect("there");
+    Damage::LastByte.happen(data);
+    fs::File::options().write(true).open(data).and_then(|file| file.set_modified(modified)).expect("set");
+}
+
+#[test]
+fn what_was_found_good_recently_is_left_out() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = folder.path().join("state");
+    let tree = tree();
+    let root = tree.on_disk();
+    let all = tree.blobs().len() as u64;
+    let run = |arguments: &[&str]| verify(root.path()).json().arg("--state").arg(&state).args(arguments).run();
+    let bad = layer(3).digest;
+    Damage::Shortened.happen(&data(root.path(), &bad));
+    assert_eq!(number(&run(&[]).expect_code(1), "/selected/blobs"), all);
+
+    // Only the bad one is read again, and found again.
+    let again = run(&["--max-age", "1d"]).expect_code(1);
+    assert_eq!((number(&again, "/selected/blobs"), number(&again, "/fresh/blobs")), (1, all - 1));
+    assert_eq!(found(&again), [("truncated-blob".to_owned(), bad.clone())]);
+
+    // What was written to since is not what was read.
+    let touched = data(root.path(), &layer(1).digest);
+    let now = SystemTime::now() + Duration::from_secs(2);
+    fs::File::options().write(true).open(touched).and_then(|file| file.set_modified(now)).expect("set");
+    assert_eq!(number(&run(&["--max-age", "1d"]).expect_code(1), "/selected/blobs"), 2);
+
+    // Without --max-age all of it is read.
+    let all_of_it = run(&[]).expect_code(1);
+    assert_eq!((number(&all_of_it, "/selected/blobs"), number(&all_of_it, "/fresh/blobs")), (all, 0));
+    assert!(fs::metadata(&state).expect("there").len() < 36 * all + 300);
+}
+
+#[test]
+fn what_has_waited_longest_is_read_first() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = folder.path().join("state");
+    let root = many(40).on_disk();
+    let run = |arguments: &[&str]| verify(root.path()).json().arg("--state").arg(&state).args(arguments).run().expect_code(0);
+    let some = run(&["--max-rate", "1MiB/s", "--max-duration", "1s"]);
+    let first = number(&some, "/good/blobs");
+    let rest = number(&some, "/left/blobs");
+    assert!(first > 5 && rest > 5, "{first} {rest}");
+    // So many as were left are read in the time that there is, and they are those that were left.
+    run(&["--max-rate", "1MiB/s", "--max-duration", &format!("{}ms", rest * 60)]);
+    let fresh = number(&run(&["--max-age", "1d"]), "/fresh/blobs");
+    assert!(fresh > first + rest / 2, "{fresh} are fresh after {first} of {}", first + rest);
+}
+
+#[test]
+fn a_state_of_another_store_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = folder.path().join("state");
+    let [one, other] = [tree().on_disk(), tree().on_disk()];
+    verify(one.path()).arg("--state").arg(&state).run().expect_code(0);
+    let before = fs::read(&state).expect("there");
+    let refused = verify(other.path()).arg("--state").arg(&state).run().expect_code(2);
+    assert!(refused.stderr.contains("another store"), "{}", refused.stderr);
+    // A copy that took the place of the original was not read either.
+    let aside = one.path().join("aside");
+    fs::rename(one.path().join("docker"), aside).expect("renamed");
+    tree().write_to(one.path());
+    let refused = verify(one.path()).arg("--state").arg(&state).run().expect_code(2);
+    assert!(refused.stderr.contains("a copy that was not read yet"), "{}", refused.stderr);
+    assert!(before == fs::read(&state).expect("there"));
+    fs::write(&state, "not ours").expect("written");
+    verify(one.path()).arg("--state").arg(&state).run().expect_code(2);
+    assert_eq!(fs::read(&state).expect("there"), b"not ours");
+}
+
+#[test]
+fn what_is_killed_loses_seconds_and_believes_nothing_that_was_not_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = folder.path().join("state");
+    let tree = many(200);
+    let root = tree.on_disk();
+    let all = tree.blobs().len() as u64;
+    let mut fresh = 0;
+    for _ in 0..2 {
+        let slow = ["--max-rate", "1MiB/s"];
+        let mut running = verify(root.path()).arg("--state").arg(&state).args(slow).start();
+        std::thread::sleep(Duration::from_millis(4500));
+        running.child.kill().expect("killed");
+        running.wait();
+        // Whatever was not read is bad now, and nobody can see that without reading.
+        let rotten = tempfile::tempdir().expect("a folder");
+        let copy = rotten.path().join("state");
+        fs::copy(&state, &copy).expect("copied");
+        let counted =
+            verify(root.path()).json().arg("--state").arg(&copy).args(["--max-age", "1d", "--max-duration", "0s"]).run();
+        let now = number(&counted.expect_code(0), "/fresh/blobs");
+        // 16 blobs a second, of which those of the last two seconds and a bit may be forgotten.
+        let more = now - fresh;
+        assert!((16..=76).contains(&more), "{more} of at most 72 are remembered");
+        fresh = now;
+    }
+    for digest in tree.blobs() {
+        rot(&data(root.path(), &digest));
+    }
+    let ran = verify(root.path()).json().arg("--state").arg(&state).args(["--max-age", "1d"]).run().expect_code(1);
+    assert_eq!(number(&ran, "/fresh/blobs"), fresh);
+    assert_eq!(found(&ran).len() as u64, all - fresh, "all that is not remembered was read");
+    // And what was remembered is found as soon as it is read.
+    let ran = verify(root.path()).json().arg("--state").arg(&state).run().expect_code(1);
+    assert_eq!(found(&ran).len() as u64, all);
+    let ran = verify(root.path()).json().arg("--state").arg(&state).args(["--max-age", "1d"]).run().expect_code(1);
+    assert_eq!(number(&ran, "/fresh/blobs"), 0, "what is bad is not remembered as good");
+}
+
+#[test]
+fn an_interrupted_run_tells_what_it_found_and_keeps_its_state() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = folder.path().join("state");
+    let tree = many(200);
+    let root = tree.on_disk();
+    for digest in tree.blobs().iter().step_by(2) {
+        rot(&data(root.path(), digest));
+    }
+    let running = verify(root.path()).json().arg("--state").arg(&state).args(["--max-rate", "2MiB/s"]).start();
+    std::thread::sleep(Duration::from_millis(1500));
+    let pid = Pid::from_raw(running.child.id().try_into().expect("a pid")).expect("a pid");
+    kill_process(pid, Signal::INT).expect("signalled");
+    let ran = running.wait().expect_code(130);
+    assert_eq!(ran.report()["outcome"], "interrupted");
+    let (good, damaged, left) = (number(&ran, "/good/blobs"), number(&ran, "/damaged/blobs"), number(&ran, "/left/blobs"));
+    assert!(good > 0 && damaged > 0 && left > 0 && good + damaged + left == number(&ran, "/selected/blobs"));
+    assert_eq!(found(&ran).len() as u64, damaged);
+    let rest = verify(root.path()).json().arg("--state").arg(&state).args(["--max-age", "1d"]).run().expect_code(1);
+    assert_eq!(number(&rest, "/fresh/blobs"), good);
+}
