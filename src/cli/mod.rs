@@ -49,7 +49,7 @@ pub enum Command {
 
     /// Read every blob and compare it with its digest
     ///
-    /// Changes nothing, and may run while the registry serves. Blobs that are missing, corrupt, cut short or unreadable are reported
+    /// Changes nothing without --quarantine, and may run while the registry serves. Blobs that are missing, corrupt, cut short or unreadable are reported
     /// with what needs them.
     ///
     /// Exit codes: 0 nothing wrong found; 1 findings; 2 could not run; 130 interrupted, with a report of what was found so far.
@@ -304,6 +304,12 @@ pub struct Verify {
     /// Leave out what --state says was found good so recently, such as 30d
     #[arg(long, value_name = "DURATION", value_parser = duration, requires = "state")]
     pub max_age: Option<Duration>,
+
+    /// Move corrupt blobs aside, so that the next push of the same content heals the image; `regsweep restore` puts them back
+    ///
+    /// A registry does not write a blob again that it has. Without this, what is corrupt stays so for good.
+    #[arg(long)]
+    pub quarantine: bool,
 
     /// Where the report goes.
     #[command(flatten)]

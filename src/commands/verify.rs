@@ -6,18 +6,21 @@ use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
-use super::outside_the_store;
+use super::settle::{self, Moment};
+use super::{outside_the_store, threads};
 use crate::config::VerifySettings;
 use crate::error::Error;
 use crate::finding::{Code, Finding};
-use crate::layout::{self, Shard};
+use crate::layout::{self, Shard, Target};
 use crate::mark::{self, Budget, Context, Inventory, Manifests};
 use crate::oci::Digest;
 use crate::policy::{Policy, RootPolicy};
 use crate::progress::{Phase, Progress};
+use crate::quarantine::{self, Purpose, Quarantining};
 use crate::report::verify::VerifyReport;
+use crate::store::filesystem::removal::Folders;
 use crate::store::lock::StoreLock;
-use crate::store::{FilesystemStore, Leaf, RepositoryEntry, Store};
+use crate::store::{FilesystemStore, Leaf, Removal, RepositoryEntry, Stat, Store, Vacuum as _};
 use crate::survey;
 use crate::verify::lenient::Lenient;
 use crate::verify::rate::Rate;
@@ -35,14 +38,14 @@ use crate::words::number;
 /// When it is not known what there is to verify. What is wrong with it is in the report.
 pub fn run(settings: VerifySettings, progress: &dyn Progress, stop: &AtomicBool) -> Result<VerifyReport, Error> {
     let began = Instant::now();
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(settings.jobs)
-        .thread_name(|index| format!("regsweep-{index}"))
-        .build()
-        .map_err(|error| Error::Usage(format!("cannot start {} threads: {error}; give a smaller --jobs", settings.jobs)))?;
+    let pool = threads(settings.jobs)?;
     let store = FilesystemStore::open(&settings.location.root)?;
+    let moment = Moment { now: settings.started, boot: settings.boot.as_ref(), begun: began };
     // Held to the end: a sweep would take blobs away while they are read.
-    let _lock = StoreLock::shared(store.root(), settings.wait_lock, stop)?;
+    let _lock = match settings.quarantine {
+        true => StoreLock::exclusive(store.root(), settings.wait_lock, moment.timestamp(), stop)?,
+        false => StoreLock::shared(store.root(), settings.wait_lock, stop)?,
+    };
     for (option, path) in [("--metrics", &settings.output.metrics), ("--state", &settings.state)] {
         path.as_ref().map_or(Ok(()), |path| outside_the_store(option, path, &store))?;
     }
@@ -115,11 +118,42 @@ fn verify(
     findings.dedup();
     report.count(&outcome);
     report.findings = findings;
+    if settings.quarantine {
+        let moment = Moment { now: settings.started, boot: settings.boot.as_ref(), begun: began };
+        move_aside(store, &outcome, moment, &mut report)?;
+    }
     if let Some(state) = state {
         report.state_failure = state.close(|digest| inventory.find(digest).is_some()).err().map(|error| error.to_string());
     }
     report.elapsed = began.elapsed();
     Ok(report)
+}
+
+/// Moves what is corrupt to a quarantine of its own.
+fn move_aside(store: &FilesystemStore, outcome: &Outcome, moment: Moment<'_>, report: &mut VerifyReport) -> Result<(), Error> {
+    let corrupt: Vec<(&Hurt, Stat)> =
+        outcome.hurt.iter().filter(|hurt| hurt.damage.is_corrupt()).filter_map(|hurt| Some((hurt, hurt.stat?))).collect();
+    if corrupt.is_empty() {
+        return Ok(());
+    }
+    let mut run = quarantine::begin(store, Purpose::Verify, moment.timestamp())?;
+    // The registry may serve, and its folders are its own.
+    let vacuum = Quarantining::new(store, &run, Folders::Keep);
+    for (hurt, stat) in corrupt {
+        let failure = match vacuum.remove(&Target::Blob(hurt.digest), &stat) {
+            Ok(Removal::Removed) => {
+                report.quarantined.add(stat.size_bytes);
+                continue;
+            }
+            Ok(Removal::AlreadyGone) => continue,
+            Ok(Removal::Changed(difference)) => Finding::new(Code::ChangedTarget).detail(format!("Not moved: {difference}")),
+            Err(error) => Finding::new(Code::FailedRemoval).detail(error.to_string()),
+        };
+        report.findings.push(failure.digest(&hurt.digest).path(layout::blob_data(&hurt.digest)));
+    }
+    report.findings.sort();
+    report.quarantine_run = Some(run.id().to_owned());
+    settle::finish(store, &mut run, moment)
 }
 
 /// Marks what the repositories need, and selects what is to be read.

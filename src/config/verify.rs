@@ -5,9 +5,10 @@ use std::time::{Duration, SystemTime};
 
 use globset::GlobSet;
 
-use super::{Location, Output, Settings, default_jobs, environment, now};
+use super::{Location, Output, Settings, boot, default_jobs, environment, now};
 use crate::cli::{self, Slice};
 use crate::error::Error;
+use crate::quarantine::Boot;
 
 /// Which blobs are meant to be read.
 #[derive(Clone, Debug)]
@@ -43,6 +44,10 @@ pub struct VerifySettings {
     pub state: Option<PathBuf>,
     /// What was found good so recently is left out.
     pub max_age: Option<Duration>,
+    /// Whether what is corrupt is moved aside.
+    pub quarantine: bool,
+    /// The clock that nobody sets, when the command began.
+    pub boot: Option<Boot>,
     /// Threads.
     pub jobs: usize,
     /// How long to wait for another regsweep.
@@ -78,6 +83,8 @@ impl VerifySettings {
             max_rate: arguments.max_rate,
             state: arguments.state,
             max_age: arguments.max_age,
+            quarantine: arguments.quarantine,
+            boot: boot(),
             jobs: arguments.jobs.map_or_else(default_jobs, usize::from),
             wait_lock: arguments.wait_lock.unwrap_or_default(),
         })

@@ -36,6 +36,10 @@ pub struct VerifyReport {
     pub vanished: u64,
     /// What was not read for want of time.
     pub left: Amount,
+    /// Corrupt blobs that were moved aside.
+    pub quarantined: Amount,
+    /// The run that holds them.
+    pub quarantine_run: Option<String>,
     /// What is wrong, sorted.
     pub findings: Vec<Finding>,
     /// Why what was found good could not be noted.
@@ -73,6 +77,8 @@ impl VerifyReport {
             hurt: Amount::default(),
             vanished: 0,
             left: Amount::default(),
+            quarantined: Amount::default(),
+            quarantine_run: None,
             findings: Vec::new(),
             state_failure: None,
             interrupted: false,
@@ -137,6 +143,6 @@ impl Report for VerifyReport {
     }
 
     fn changed_anything(&self) -> bool {
-        false
+        self.quarantined.count > 0
     }
 }

@@ -68,6 +68,10 @@ fn figures(page: &mut Page, report: &VerifyReport) {
     if report.hurt.count > 0 {
         page.item("damaged", &amount(report.hurt));
     }
+    if let Some(run) = &report.quarantine_run {
+        page.item("moved aside", &format!("{}: push them again, and their images are whole", amount(report.quarantined)));
+        page.item("", &format!("`regsweep restore --run {run}` puts them back as they were"));
+    }
     if report.fresh.count > 0 {
         page.item("fresh", &format!("{}, found good recently and not read", amount(report.fresh)));
     }

@@ -1,6 +1,7 @@
 //! `verify` on storage that was damaged on purpose, in every way that it names: each damage is told once, and nothing else is.
 
 mod faults;
+mod heal;
 mod options;
 mod state;
 
