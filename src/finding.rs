@@ -133,6 +133,12 @@ codes! {
     /// A blob's `data` that is a folder, symbolic link, fifo, socket or device.
     IrregularData = "irregular-data", Error,
         "find out who made it; remove it and push what it was";
+    /// A manifest here names a blob that is stored, but the repository has no layer link for it; the registry answers 404.
+    MissingLayerLink = "missing-layer-link", Error,
+        "push the image again, which restores the link";
+    /// There are blobs and nothing that needs any, or images and no blobs: part of the store is not there.
+    EmptyStore = "empty-store", Error,
+        "check that all of it is mounted before anything else";
     /// A target that was no longer what the plan had seen, and was left alone.
     ChangedTarget = "changed-target", Error,
         "something writes to the store; stop it and collect again";
@@ -163,6 +169,54 @@ codes! {
     /// A blob folder that holds something, but no `data`.
     MissingData = "missing-data", Warning,
         "look at what is in the folder; remove it if it is a leftover";
+    /// A child that an index here names is stored, but the repository has no revision link for it; the registry answers 404.
+    LostChild = "lost-child", Warning,
+        "push the index again with all its platforms, or nothing if it was copied without this one";
+    /// A layer link whose blob is not in the store, and that no manifest here names.
+    BrokenLayerLink = "broken-layer-link", Warning,
+        "nothing, a collection removes it; if it appears again, find out who removes blobs";
+    /// A tag whose name the registry does not accept.
+    InvalidTagName = "invalid-tag-name", Warning,
+        "look at what it is; remove its folder if nobody misses it";
+    /// GitLab's database, not this store, knows what is needed: what is said here of unused things does not count.
+    GitlabDatabase = "gitlab-database", Warning,
+        "collect with GitLab's registry; delete the file if its database is not used any more";
+    /// The configuration is Harbor's, whose tags are in its database: untagged revisions here may be its artifacts.
+    HarborDatabase = "harbor-database", Note,
+        "collect with Harbor, or without --delete-untagged";
+    /// The registry is a pull-through cache, which fetches what is missing and drops what expires.
+    PullThroughCache = "pull-through-cache", Note,
+        "nothing; what is missing is fetched when somebody asks for it";
+    /// A manifest that refers to a subject which is neither stored nor known to the repository.
+    OrphanedReferrer = "orphaned-referrer", Note,
+        "delete the manifest, if its subject is not to come";
+    /// A tag that carries a signature or the like, named after an image that the repository does not know.
+    OrphanedSignature = "orphaned-signature", Note,
+        "delete the tag, if the image is not to come";
+    /// Revisions that no tag reaches.
+    UntaggedRevisions = "untagged-revisions", Note,
+        "collect with --delete-untagged, if nobody pulls them by digest";
+    /// Layer links that no manifest in the repository needs.
+    UnneededLayerLinks = "unneeded-layer-links", Note,
+        "collect";
+    /// Entries in the history of tags whose revisions were deleted.
+    StaleHistory = "stale-history", Note,
+        "collect";
+    /// A blob that no repository links: garbage whoever owns the store.
+    UnlinkedBlob = "unlinked-blob", Note,
+        "collect";
+    /// An upload that nobody has continued for long.
+    StaleUpload = "stale-upload", Note,
+        "delete its folder while the registry is stopped, or let its uploadpurging do it";
+    /// What a cancelled upload has left, which the registry never removes.
+    HalfCancelledUpload = "half-cancelled-upload", Note,
+        "delete its folder";
+    /// A file that a crash has left beside the one that it was to become.
+    LeftoverFile = "leftover-file", Note,
+        "delete it while the registry is stopped";
+    /// A repository without a revision and without a tag.
+    EmptyRepository = "empty-repository", Note,
+        "delete its folder while the registry is stopped, if nothing is to come";
     /// An entry that matches no rule of the layout.
     UnrecognisedEntry = "unrecognised-entry", Note,
         "nothing; it was left alone";

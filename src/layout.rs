@@ -21,6 +21,9 @@ pub const OWN_FOLDER: &str = ".regsweep";
 /// GitLab's registry leaves this file where the roots of the store live in its database and not in link files.
 pub const DATABASE_IN_USE: &str = "docker/registry/lockfiles/database-in-use";
 
+/// A pull-through cache keeps here when what it holds expires.
+pub const PROXY_STATE: &str = "scheduler-state.json";
+
 /// The folders that make the folder around them a repository, and that nothing else may be called.
 pub const MARKERS: [&str; 3] = ["_layers", "_manifests", "_uploads"];
 
@@ -77,6 +80,11 @@ pub fn repository_folder(repository: &RepositoryName) -> PathBuf {
 /// The folder of a repository's tags.
 pub fn tags_folder(repository: &RepositoryName) -> PathBuf {
     repository_folder(repository).join("_manifests/tags")
+}
+
+/// The folder of a repository's uploads.
+pub fn uploads_folder(repository: &RepositoryName) -> PathBuf {
+    repository_folder(repository).join("_uploads")
 }
 
 /// The folder of one tag.

@@ -32,6 +32,7 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("regsweep reads folders through Linux system calls; run it where the registry's volume is mounted");
 
+pub mod audit;
 pub mod cli;
 pub mod commands;
 pub mod config;

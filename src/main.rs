@@ -8,8 +8,8 @@ use std::sync::atomic::AtomicBool;
 
 use clap::Parser as _;
 use regsweep::cli::{Cli, Command, Format, Quarantine};
-use regsweep::commands::{garbage_collect, quarantine, verify};
-use regsweep::config::{CollectSettings, Output, QuarantineSettings, Settings, VerifySettings};
+use regsweep::commands::{audit, garbage_collect, quarantine, verify};
+use regsweep::config::{AuditSettings, CollectSettings, Output, QuarantineSettings, Settings, VerifySettings};
 use regsweep::error::Error;
 use regsweep::exit::Exit;
 use regsweep::progress::{self, Progress};
@@ -26,6 +26,7 @@ fn main() -> ExitCode {
         Command::Restore(arguments) => run(name, QuarantineSettings::resolve(Quarantine::Restore(arguments)), quarantine::run),
         Command::Quarantine(wanted) => run(name, QuarantineSettings::resolve(wanted), quarantine::run),
         Command::Verify(arguments) => run(name, VerifySettings::resolve(arguments), verify::run),
+        Command::Audit(arguments) => run(name, AuditSettings::resolve(arguments), audit::run),
     };
     exit.into()
 }

@@ -9,7 +9,7 @@ use regsweep::layout::{LinkFolder, Shard, Target};
 use regsweep::mark::{Budget, Colour, Inventory};
 use regsweep::oci::{Algorithm, Digest, RepositoryName, TagName};
 use regsweep::store::{
-    BlobContent, Leaf, LinkContent, Listing, ManifestContent, RepositoryEntry, Stat, Store, Stray, TagContent,
+    BlobContent, Extra, Leaf, LinkContent, Listing, ManifestContent, RepositoryEntry, Stat, Store, Stray, TagContent, Upload,
 };
 
 /// So many blobs and nothing else.
@@ -48,6 +48,14 @@ impl Store for Imagined {
 
     fn stat_links(&self, _: &LinkFolder, digests: &[Digest]) -> Result<Vec<Leaf>, Error> {
         Ok(vec![Leaf::Absent; digests.len()])
+    }
+
+    fn uploads(&self, _: &RepositoryName) -> Result<Listing<Upload>, Error> {
+        Ok(Listing::default())
+    }
+
+    fn extras(&self, _: &Path, _: &[&str]) -> Result<Vec<Extra>, Error> {
+        Ok(Vec::new())
     }
 
     fn shards(&self) -> Result<Listing<Shard>, Error> {

@@ -54,6 +54,14 @@ pub enum Command {
     ///
     /// Exit codes: 0 nothing wrong found; 1 findings; 2 could not run; 130 interrupted, with a report of what was found so far.
     Verify(Verify),
+
+    /// Report everything that is wrong or wasteful, and what a collection would free; changes nothing
+    ///
+    /// Opens every link and every manifest and looks at every blob, but reads no layer: `verify` does. Fit for cron; two reports
+    /// of the same store are the same.
+    ///
+    /// Exit codes: 0 nothing found that --fail-on counts; 1 findings; 2 could not run; 130 interrupted.
+    Audit(Audit),
 }
 
 impl Command {
@@ -65,6 +73,7 @@ impl Command {
             Command::Quarantine(Quarantine::List(_)) => "quarantine list",
             Command::Quarantine(Quarantine::Purge(_)) => "quarantine purge",
             Command::Verify(_) => "verify",
+            Command::Audit(_) => "audit",
         }
     }
 
@@ -76,6 +85,7 @@ impl Command {
             Command::Quarantine(Quarantine::List(arguments)) => &arguments.output,
             Command::Quarantine(Quarantine::Purge(arguments)) => &arguments.output,
             Command::Verify(arguments) => &arguments.output,
+            Command::Audit(arguments) => &arguments.output,
         }
     }
 }
@@ -322,6 +332,53 @@ pub struct Verify {
     /// Wait so long for another regsweep on this store [default: not at all]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub wait_lock: Option<Duration>,
+}
+
+/// Arguments of `audit`.
+#[derive(Args, Debug)]
+pub struct Audit {
+    /// Which store.
+    #[command(flatten)]
+    pub store: StoreArguments,
+
+    /// Where the report goes.
+    #[command(flatten)]
+    pub output: OutputArguments,
+
+    /// Exit with 1 from this severity on
+    #[arg(long, value_enum, default_value_t = FailOn::Warning)]
+    pub fail_on: FailOn,
+
+    /// Take what is younger for work under way, as garbage-collect does [default: 1h; 0s when the configuration says read-only]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub min_age: Option<Duration>,
+
+    /// Report uploads that nobody has continued for so long [default: 168h, after which the registry purges them]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub upload_age: Option<Duration>,
+
+    /// How many threads read [default: 8 for each processor, 16 to 64]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub jobs: Option<u16>,
+
+    /// Stay within about so much memory: what the table of blobs (47 bytes each) takes beyond it goes to a file in $TMPDIR or /var/tmp
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub max_memory: Option<u64>,
+
+    /// Wait so long for a collection on this store [default: not at all]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub wait_lock: Option<Duration>,
+}
+
+/// Which findings make the exit code 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FailOn {
+    /// Errors
+    Error,
+    /// Errors and warnings
+    Warning,
+    /// None
+    Never,
 }
 
 /// How to print a report.

@@ -30,7 +30,7 @@ use crate::words::{number, plural, size};
 use crate::writers;
 
 /// What a run takes beside the table of blobs: the cache of manifests, four shards while they are listed, buffers.
-const MEMORY_BESIDE_THE_INVENTORY: u64 = 160 << 20;
+pub(super) const MEMORY_BESIDE_THE_INVENTORY: u64 = 160 << 20;
 
 /// Collects, or says what a collection would do.
 ///

@@ -1,5 +1,6 @@
 //! What can be asked for. Each command wires the passes together and returns a report.
 
+pub mod audit;
 pub mod garbage_collect;
 pub mod quarantine;
 mod settle;

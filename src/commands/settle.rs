@@ -19,8 +19,6 @@ use crate::words::plural;
 const RESCUES: [Duration; 2] = [Duration::ZERO, Duration::from_secs(5)];
 /// How long a wait goes on before it looks whether it is still wanted.
 const TICK: Duration = Duration::from_millis(50);
-/// Where a pull-through cache keeps what is to expire when.
-const PROXY_STATE: &str = "scheduler-state.json";
 
 /// The moment a command lives in.
 #[derive(Clone, Copy, Debug)]
@@ -202,7 +200,7 @@ pub(super) fn may_be_online(root: &Path, registry: Option<&RegistryConfig>) -> R
             lift: format!("take the cache out of its configuration and restart it, or {}", stopped()),
         });
     }
-    let state = root.join(PROXY_STATE).symlink_metadata().is_ok();
+    let state = root.join(layout::PROXY_STATE).symlink_metadata().is_ok();
     if registry.proxy_remote.is_some() || state {
         let reason = "the registry is a pull-through cache, which writes to its store whenever somebody pulls".to_owned();
         return Err(Error::Brake { reason, lift: stopped() });

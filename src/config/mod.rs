@@ -1,5 +1,6 @@
 //! From what was typed, the registry's configuration, the environment and the clock to settings: the only reader of the last two.
 
+mod audit;
 mod location;
 mod quarantine;
 mod verify;
@@ -8,6 +9,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+pub use self::audit::AuditSettings;
 pub use self::location::Location;
 pub use self::quarantine::{QuarantineSettings, Wanted};
 pub use self::verify::{Selection, VerifySettings};
@@ -125,9 +127,8 @@ impl CollectSettings {
     pub fn resolve(arguments: cli::GarbageCollect) -> Result<CollectSettings, Error> {
         let environment = environment();
         let location = Location::resolve(&arguments.store, &environment)?;
-        let read_only = location.registry.as_ref().is_some_and(|registry| registry.read_only);
         let roots = if arguments.delete_untagged { RootPolicy::TaggedOnly } else { RootPolicy::AllRevisions };
-        let min_age = arguments.min_age.unwrap_or(if read_only { Duration::ZERO } else { DEFAULT_MIN_AGE });
+        let min_age = arguments.min_age.unwrap_or_else(|| default_min_age(&location));
         Ok(CollectSettings {
             location,
             policy: Policy { roots, min_age, now: now() },
@@ -168,6 +169,12 @@ impl Settings for CollectSettings {
     fn started(&self) -> SystemTime {
         self.policy.now
     }
+}
+
+/// Where nobody pushes there is nothing to wait for.
+fn default_min_age(location: &Location) -> Duration {
+    let read_only = location.registry.as_ref().is_some_and(|registry| registry.read_only);
+    if read_only { Duration::ZERO } else { DEFAULT_MIN_AGE }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]

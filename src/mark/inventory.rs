@@ -6,6 +6,7 @@
 
 use std::cmp::Ordering;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{self, AtomicU64};
 
 use rayon::prelude::*;
@@ -53,7 +54,7 @@ const SIZE_MASK: u64 = (1 << 48) - 1;
 /// All blobs that were stored when the run began.
 #[derive(Debug)]
 pub struct Inventory {
-    shards: Vec<InventoryShard>,
+    shards: Arc<[InventoryShard]>,
     /// The place in `shards` of each shard that there may be, by algorithm and byte.
     places: Vec<Option<u16>>,
     facts: Words,
@@ -181,11 +182,35 @@ impl Inventory {
         for (place, shard) in shards.iter().enumerate() {
             places[place_of(shard.shard)] = Some(place as u16);
         }
-        let inventory = Inventory { shards, places, facts };
+        let inventory = Inventory { shards: shards.into(), places, facts };
         for stray in strays.iter().filter(|stray| stray.kind.sets_apart()) {
             inventory.keep_behind(&stray.path);
         }
         Ok((inventory, strays))
+    }
+
+    /// The same blobs, of which nothing is known yet. The table of digests is shared, so that places are the same too. `strays` are
+    /// those of the listing.
+    ///
+    /// # Errors
+    ///
+    /// When there is no room beyond the budget.
+    pub fn afresh(&self, strays: &[Stray], budget: &Budget) -> Result<Inventory, Error> {
+        let facts = budget.words(self.len())?;
+        let inventory = Inventory { shards: Arc::clone(&self.shards), places: self.places.clone(), facts };
+        for stray in strays.iter().filter(|stray| stray.kind.sets_apart()) {
+            inventory.keep_behind(&stray.path);
+        }
+        Ok(inventory)
+    }
+
+    /// Learns all sizes that another inventory of the same blobs knows.
+    pub fn learn_sizes_of(&self, other: &Inventory) {
+        for (index, fact) in other.facts.iter().enumerate() {
+            if let Some(size_bytes) = (fact.load(atomic::Ordering::Relaxed) & SIZE_MASK).checked_sub(1) {
+                self.learn_size(BlobId(index as u32), size_bytes);
+            }
+        }
     }
 
     /// Keeps whatever is set apart by a symbolic link or a mount: an algorithm, a shard or a blob.

@@ -22,7 +22,7 @@ pub use self::links::{Condemned, Reason};
 pub use self::manifests::{Manifests, Reading};
 pub(crate) use self::reach::{LinkVerdict, judge_link, layer_verdict};
 use self::reach::{Reach, Role};
-pub use self::repositories::{interrupted, repositories};
+pub use self::repositories::{hold_shared, interrupted, repositories};
 pub use self::spill::Budget;
 use crate::error::Error;
 use crate::finding::{Code, Finding};

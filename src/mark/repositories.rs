@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::layout;
 use crate::oci::{Digest, RepositoryName};
 use crate::progress::{Phase, Progress};
-use crate::store::{RepositoryEntry, StrayKind};
+use crate::store::{RepositoryEntry, Store, StrayKind};
 use crate::survey::survey;
 
 /// Marks what the repositories keep. `asked` names digests of which is to be told whether a repository needs them.
@@ -43,7 +43,7 @@ pub fn repositories(
             Ok(marks)
         })
         .collect::<Result<_, Error>>()?;
-    hold_shared(context, repositories, &mut marks, &one)?;
+    hold_shared(context.store, repositories, &mut marks, &one)?;
     Ok(marks)
 }
 
@@ -59,16 +59,21 @@ pub fn interrupted(stop: &AtomicBool) -> Result<(), Error> {
     }
 }
 
-/// Holds the repositories that a symbolic link inside another one leads into: what looks unused there is used from here.
-fn hold_shared(
-    context: &Context<'_>,
+/// Holds the repositories that a symbolic link inside another one leads into: what looks unused there is used from here. `one` marks one
+/// of them again.
+///
+/// # Errors
+///
+/// When a link cannot be followed, or one of them not be read.
+pub fn hold_shared(
+    store: &dyn Store,
     repositories: &[RepositoryEntry],
     marks: &mut [Marks],
     one: &dyn Fn(&RepositoryEntry) -> Result<Marks, Error>,
 ) -> Result<(), Error> {
     let mut targets = HashSet::default();
     for link in marks.iter().flat_map(|marks| &marks.symlinks) {
-        targets.extend(context.store.symlink_target(link)?);
+        targets.extend(store.symlink_target(link)?);
     }
     let above: HashSet<&Path> = targets.iter().flat_map(|target| target.ancestors()).collect();
     if targets.is_empty() {

@@ -79,6 +79,13 @@ impl TagName {
         TagName(name.as_ref().into())
     }
 
+    /// Whether the registry accepts the name: `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}`.
+    pub fn is_valid(&self) -> bool {
+        let bytes = self.0.as_bytes();
+        let word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+        (1..=128).contains(&bytes.len()) && word(&bytes[0]) && bytes.iter().all(|byte| word(byte) || matches!(byte, b'.' | b'-'))
+    }
+
     /// The name as it is on disk.
     pub fn as_os_str(&self) -> &OsStr {
         &self.0
@@ -105,6 +112,16 @@ shown_escaped!(RepositoryName, TagName);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn accepts_what_the_registry_accepts_as_a_tag() {
+        for name in ["v1", "_", "A.b-c_d", &"a".repeat(128)] {
+            assert!(TagName::new(name).is_valid(), "{name}");
+        }
+        for name in ["", ".a", "-a", "a b", "a:b", "caf\u{e9}", &"a".repeat(129)] {
+            assert!(!TagName::new(name).is_valid(), "{name}");
+        }
+    }
 
     #[test]
     fn accepts_what_the_registry_accepts_as_a_repository() {

@@ -16,7 +16,8 @@ use crate::error::Error;
 use crate::layout::{LinkFolder, Shard, Target};
 use crate::oci::{Digest, RepositoryName, TagName};
 use crate::store::{
-    BlobContent, FilesystemStore, Leaf, LinkContent, Listing, ManifestContent, RepositoryEntry, Stat, Store, Stray, TagContent,
+    BlobContent, Extra, FilesystemStore, Leaf, LinkContent, Listing, ManifestContent, RepositoryEntry, Stat, Store, Stray,
+    TagContent, Upload,
 };
 
 /// A store and the blobs that collections have moved out of it.
@@ -79,6 +80,14 @@ impl Store for Overlay<'_> {
 
     fn stat_links(&self, folder: &LinkFolder, digests: &[Digest]) -> Result<Vec<Leaf>, Error> {
         self.store.stat_links(folder, digests)
+    }
+
+    fn uploads(&self, repository: &RepositoryName) -> Result<Listing<Upload>, Error> {
+        self.store.uploads(repository)
+    }
+
+    fn extras(&self, folder: &Path, known: &[&str]) -> Result<Vec<Extra>, Error> {
+        self.store.extras(folder, known)
     }
 
     fn shards(&self) -> Result<Listing<Shard>, Error> {

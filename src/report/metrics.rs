@@ -86,6 +86,15 @@ impl Metrics {
             .gauge("unread_bytes", "Bytes in the blobs that the last run was to read and did not.", left.size_bytes)
     }
 
+    /// The same with `--delete-untagged`.
+    pub fn reclaimable_untagged(&mut self, amount: Amount) -> &mut Metrics {
+        self.gauge("reclaimable_untagged_blobs", "The same with --delete-untagged.", amount.count).gauge(
+            "reclaimable_untagged_bytes",
+            "The same in bytes.",
+            amount.size_bytes,
+        )
+    }
+
     /// What is wrong: a sample for every code, so that an alert sees 0 and not nothing.
     pub fn findings(&mut self, findings: &[Finding]) -> &mut Metrics {
         let mut counts: BTreeMap<Code, u64> = Code::ALL.iter().map(|code| (*code, 0)).collect();

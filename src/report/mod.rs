@@ -1,5 +1,6 @@
 //! What commands found and did, as values that can be put into words. Nothing else formats.
 
+pub mod audit;
 pub mod collect;
 pub mod metrics;
 mod page;

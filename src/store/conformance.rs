@@ -55,6 +55,8 @@ pub(crate) fn every_store<S: Subject>(empty: impl Fn() -> S) {
     removes_exactly_what_was_planned(&empty());
     leaves_what_has_changed(&empty());
     removes_folders_only_if_empty(&empty());
+    looks_at_uploads(&empty());
+    looks_at_what_lies_beside(&empty());
 }
 
 fn an_empty_store_is_no_error(store: &impl Subject) {
@@ -290,4 +292,37 @@ fn removes_folders_only_if_empty(store: &impl Subject) {
     assert_eq!(store.remove(&husk("husk"), &planned).expect("no error"), Removal::AlreadyGone);
     assert!(matches!(store.remove(&husk("full"), &stat(0)).expect("no error"), Removal::Changed(_)));
     assert_eq!(store.links(&revisions()).expect("listable").entries, [digest("full")]);
+}
+
+fn looks_at_uploads(store: &impl Subject) {
+    assert_eq!(store.uploads(&repository()).expect("listable"), Listing::default());
+    let folder = layout::uploads_folder(&repository());
+    store.put(&folder.join("whole/startedat"), b"2026-01-02T03:04:05Z", then());
+    store.put(&folder.join("whole/data"), b"12345", then());
+    store.put(&folder.join("whole/hashstates/sha256/0"), b"x", then());
+    store.put(&folder.join("garbled/startedat"), b"yesterday", then());
+    store.put(&folder.join("cancelled/hashstates/sha256/0"), b"x", then());
+    store.put_folder(&folder.join("odd/startedat"), then());
+    store.put_folder(&folder.join("odd/data"), then());
+    store.put(&folder.join("file"), b"x", then());
+    let listing = store.uploads(&repository()).expect("listable");
+    assert_eq!(listing.strays.iter().map(|stray| stray.path.clone()).collect::<Vec<_>>(), [folder.join("file")]);
+    let [cancelled, garbled, odd, whole] = &listing.entries[..] else { panic!("four: {:?}", listing.entries) };
+    assert_eq!([&cancelled.id, &garbled.id, &odd.id, &whole.id], ["cancelled", "garbled", "odd", "whole"]);
+    assert_eq!((cancelled.started_file, cancelled.started, cancelled.data), (Leaf::Absent, None, Leaf::Absent));
+    assert_eq!((garbled.started_file, garbled.started, garbled.data), (Leaf::File(stat(9)), None, Leaf::Absent));
+    assert_eq!((odd.started_file, odd.started, odd.data), (Leaf::Irregular, None, Leaf::Irregular));
+    let started = UNIX_EPOCH + Duration::from_secs(1_767_323_045);
+    assert_eq!((whole.started_file, whole.started, whole.data), (Leaf::File(stat(20)), Some(started), Leaf::File(stat(5))));
+}
+
+fn looks_at_what_lies_beside(store: &impl Subject) {
+    let folder = Target::EmptyBlobFolder(digest("a")).path();
+    assert_eq!(store.extras(&folder, &["data"]).expect("listable"), []);
+    store.put(&folder.join("data"), b"12345", then());
+    store.put(&folder.join("data.x.tmp"), b"123", then());
+    store.put(&folder.join("b/inside"), b"1", then());
+    let extras = store.extras(&folder, &["data"]).expect("listable");
+    let expected = [("b", Leaf::Irregular), ("data.x.tmp", Leaf::File(stat(3)))];
+    assert_eq!(extras, expected.map(|(name, leaf)| Extra { path: folder.join(name), leaf }));
 }

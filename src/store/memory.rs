@@ -8,8 +8,8 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::SystemTime;
 
 use super::{
-    BlobContent, Leaf, LinkContent, Listing, MAX_MANIFEST_BYTES, ManifestContent, Removal, RepositoryEntry, Stat, Store, Stray,
-    StrayKind, TagContent, Vacuum,
+    BlobContent, Extra, Leaf, LinkContent, Listing, MAX_MANIFEST_BYTES, ManifestContent, Removal, RepositoryEntry, Stat, Store,
+    Stray, StrayKind, TagContent, Upload, Vacuum,
 };
 use crate::error::Error;
 use crate::layout::{self, LinkFolder, MARKERS, Shard, Target};
@@ -170,6 +170,33 @@ impl Store for MemoryStore {
 
     fn stat_links(&self, folder: &LinkFolder, digests: &[Digest]) -> Result<Vec<Leaf>, Error> {
         Ok(digests.iter().map(|digest| self.leaf(&folder.link(digest))).collect())
+    }
+
+    fn uploads(&self, repository: &RepositoryName) -> Result<Listing<Upload>, Error> {
+        let folder = layout::uploads_folder(repository);
+        let listed = self.list(&folder, |name| Some(name.to_owned()));
+        let upload = |id: std::ffi::OsString| {
+            let folder = folder.join(&id);
+            let start = folder.join("startedat");
+            let tree = self.tree();
+            let text = tree.get(&start).and_then(|node| node.content.clone());
+            let modified = tree[&folder].modified;
+            drop(tree);
+            Upload {
+                modified,
+                started_file: self.leaf(&start),
+                started: text.and_then(|text| super::started(&text)),
+                data: self.leaf(&folder.join("data")),
+                id,
+            }
+        };
+        Ok(Listing { entries: listed.entries.into_iter().map(upload).collect(), strays: listed.strays })
+    }
+
+    fn extras(&self, folder: &Path, known: &[&str]) -> Result<Vec<Extra>, Error> {
+        let children = self.children(folder).into_iter().map(|(path, _)| path);
+        let unknown = children.filter(|path| !known.iter().any(|name| path.file_name() == Some(OsStr::new(name))));
+        Ok(unknown.map(|path| Extra { leaf: self.leaf(&path), path }).collect())
     }
 
     fn shards(&self) -> Result<Listing<Shard>, Error> {

@@ -4,6 +4,7 @@
 //! the filesystem reads the names of digest folders and never enters them to look. What every implementation must do is
 //! written as tests in `conformance.rs`.
 
+use std::ffi::OsString;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -23,6 +24,15 @@ pub mod memory;
 pub use dry_run::DryRun;
 pub use filesystem::FilesystemStore;
 pub use memory::MemoryStore;
+
+/// Longer than any time that the registry writes.
+const START_BUFFER_BYTES: usize = 64;
+
+/// Reads the time in a `startedat`.
+fn started(text: &[u8]) -> Option<SystemTime> {
+    let time: jiff::Timestamp = std::str::from_utf8(text).ok()?.parse().ok()?;
+    SystemTime::try_from(time).ok()
+}
 
 /// No registry accepts a larger manifest (distribution's limit is 4 MiB, others go up to this).
 pub const MAX_MANIFEST_BYTES: u64 = 16 << 20;
@@ -136,6 +146,30 @@ pub struct Stat {
     pub modified: SystemTime,
 }
 
+/// An upload that was begun.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upload {
+    /// The name of its folder.
+    pub id: OsString,
+    /// When its folder was last written to.
+    pub modified: SystemTime,
+    /// Its `startedat`.
+    pub started_file: Leaf,
+    /// What that says, if it says a time.
+    pub started: Option<SystemTime>,
+    /// Its `data`: what has been sent so far.
+    pub data: Leaf,
+}
+
+/// Something that lies in a folder, beside what the layout has there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extra {
+    /// Its path, relative to the root.
+    pub path: PathBuf,
+    /// What it is.
+    pub leaf: Leaf,
+}
+
 /// What is at the place of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leaf {
@@ -226,6 +260,20 @@ pub trait Store: Sync {
     ///
     /// When one cannot be looked at.
     fn stat_links(&self, folder: &LinkFolder, digests: &[Digest]) -> Result<Vec<Leaf>, Error>;
+
+    /// The uploads that were begun in a repository and not ended.
+    ///
+    /// # Errors
+    ///
+    /// When a folder cannot be listed, or what is in it not be looked at.
+    fn uploads(&self, repository: &RepositoryName) -> Result<Listing<Upload>, Error>;
+
+    /// Everything in a folder but the names given, sorted. `folder` is relative to the root; one that is not there holds nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the folder cannot be listed, or what is in it not be looked at.
+    fn extras(&self, folder: &Path, known: &[&str]) -> Result<Vec<Extra>, Error>;
 
     /// The folders that blobs are kept in.
     ///

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use crate::error::Error;
 use crate::layout::{LinkFolder, Shard, Target};
 use crate::oci::{Digest, RepositoryName, TagName};
-use crate::store::{BlobContent, Leaf, LinkContent, Listing, ManifestContent, RepositoryEntry, Stat, Store, Stray, TagContent};
+use crate::store::{
+    BlobContent, Extra, Leaf, LinkContent, Listing, ManifestContent, RepositoryEntry, Stat, Store, Stray, TagContent, Upload,
+};
 
 /// Another store, but a manifest that cannot be read is a corrupt one. A collection must stop there; what only looks goes on, and will
 /// meet the blob again and say what is wrong with it.
@@ -50,6 +52,14 @@ impl Store for Lenient<'_> {
 
     fn stat_links(&self, folder: &LinkFolder, digests: &[Digest]) -> Result<Vec<Leaf>, Error> {
         self.0.stat_links(folder, digests)
+    }
+
+    fn uploads(&self, repository: &RepositoryName) -> Result<Listing<Upload>, Error> {
+        self.0.uploads(repository)
+    }
+
+    fn extras(&self, folder: &Path, known: &[&str]) -> Result<Vec<Extra>, Error> {
+        self.0.extras(folder, known)
     }
 
     fn shards(&self) -> Result<Listing<Shard>, Error> {

@@ -110,7 +110,7 @@ struct Young {
 
 /// What goes or went. `bytes` are those of blobs.
 #[derive(Serialize)]
-struct Removal {
+pub(in crate::report) struct Removal {
     blobs: u64,
     bytes: u64,
     revisions: u64,
@@ -121,7 +121,7 @@ struct Removal {
 }
 
 #[derive(Serialize)]
-struct ByReason {
+pub(in crate::report) struct ByReason {
     kind: &'static str,
     reason: Reason,
     count: u64,

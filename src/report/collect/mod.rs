@@ -1,7 +1,7 @@
 //! What a collection found and did.
 
 pub mod json;
-mod text;
+pub(super) mod text;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -227,7 +227,9 @@ fn advice(page: &mut Page, report: &CollectReport) {
         page.item("restart", advice);
     }
 }
-fn links(totals: &Totals) -> Vec<String> {
+
+/// What of links and folders goes, in words.
+pub(in crate::report) fn links(totals: &Totals) -> Vec<String> {
     let mut parts = Vec::new();
     for (kind, one, many) in [
         (Kind::Revision, "revision", "revisions"),

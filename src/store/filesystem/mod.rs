@@ -15,6 +15,7 @@ mod content;
 pub(crate) mod mounts;
 pub(crate) mod removal;
 mod repositories;
+mod uploads;
 
 use std::cell::RefCell;
 use std::io;
@@ -29,8 +30,8 @@ use rustix::io::Errno;
 
 use super::directory::{self, Kind, for_each_entry, open_folder};
 use super::{
-    BlobContent, Leaf, LinkContent, Listing, MAX_MANIFEST_BYTES, ManifestContent, RepositoryEntry, Stat, Store, Stray, StrayKind,
-    TagContent,
+    BlobContent, Extra, Leaf, LinkContent, Listing, MAX_MANIFEST_BYTES, ManifestContent, RepositoryEntry, Stat, Store, Stray,
+    StrayKind, TagContent, Upload,
 };
 use crate::error::{Context as _, Error};
 use crate::layout::{self, LinkFolder, Shard, Target};
@@ -349,6 +350,26 @@ impl Store for FilesystemStore {
                 stat_leaf(&open, link_relative(digest).as_str()).context_with("look at", || self.root.join(folder.link(digest)))
             })
             .collect()
+    }
+
+    fn uploads(&self, repository: &RepositoryName) -> Result<Listing<Upload>, Error> {
+        let path = layout::uploads_folder(repository);
+        let Some(folder) = self.folder(&path)? else {
+            return Ok(Listing::default());
+        };
+        let listed = self.list(folder.as_fd(), &path, |name| Some(std::ffi::OsStr::from_bytes(name).to_owned()))?;
+        let uploads = listed.entries.into_iter().filter_map(|id| {
+            let path = path.join(&id);
+            uploads::look_at(&folder, id).context_with("look at", || self.root.join(path)).transpose()
+        });
+        Ok(Listing { entries: uploads.collect::<Result<_, _>>()?, strays: listed.strays })
+    }
+
+    fn extras(&self, path: &Path, known: &[&str]) -> Result<Vec<Extra>, Error> {
+        let Some(folder) = self.folder(path)? else {
+            return Ok(Vec::new());
+        };
+        uploads::extras(&folder, path, known).context_with("list", || self.root.join(path))
     }
 
     fn shards(&self) -> Result<Listing<Shard>, Error> {

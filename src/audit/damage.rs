@@ -1,0 +1,149 @@
+//! What is broken: links, names, and whatever a manifest needs and cannot have.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::facts::{BlobFacts, RepositoryFacts};
+use super::{Ages, extra};
+use crate::finding::{Code, Finding, Needs};
+use crate::layout::{self, LinkFolder};
+use crate::mark::{Inventory, LinkVerdict, judge_link};
+use crate::oci::{Algorithm, Digest};
+use crate::store::{Leaf, LinkContent};
+
+/// What is broken in one repository, beyond what marking has found.
+pub fn repository(facts: &RepositoryFacts, inventory: &Inventory, blobs: &BlobFacts, ages: &Ages) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let is_stored = |digest: &Digest| inventory.find(digest).is_some() && blobs.has_data(digest);
+    layer_links(facts, &is_stored, &mut findings);
+    history_links(facts, &mut findings);
+    tag_names(facts, &mut findings);
+    let name = &facts.survey.name;
+    for digest in facts.needed.lost_children.iter().filter(|digest| is_stored(digest)) {
+        let link = LinkFolder::Revisions(name.clone()).link(digest);
+        findings.push(Finding::new(Code::LostChild).repository(name).digest(digest).path(link));
+    }
+    for digest in facts.needed.unlinked.iter().filter(|digest| is_stored(digest)) {
+        let link = LinkFolder::Layers(name.clone()).link(digest);
+        findings.push(Finding::new(Code::MissingLayerLink).repository(name).digest(digest).path(link));
+    }
+    // Marking takes a blob for stored that has a folder: what is needed of those without data is told here.
+    for (digest, leaf) in blobs.without_data.iter().filter(|(digest, _)| facts.needed.named.contains(digest)) {
+        let code = if *leaf == Leaf::Absent { Code::MissingBlob } else { Code::IrregularData };
+        findings.push(Finding::new(code).digest(digest).path(layout::blob_data(digest)));
+    }
+    findings.extend(facts.extras.iter().filter_map(|found| extra(found, ages)).map(|finding| finding.repository(name)));
+    findings.extend(
+        facts.uploads.strays.iter().map(|stray| Finding::new(Code::of_stray(stray.kind)).repository(name).path(&stray.path)),
+    );
+    findings
+}
+
+fn layer_links(facts: &RepositoryFacts, is_stored: &impl Fn(&Digest) -> bool, findings: &mut Vec<Finding>) {
+    let folder = LinkFolder::Layers(facts.survey.name.clone());
+    for (digest, content) in facts.survey.layers.iter().zip(&facts.layer_links) {
+        let code = match judge_link(digest, *content) {
+            LinkVerdict::Absent => continue,
+            LinkVerdict::Faulty(code) => code,
+            LinkVerdict::Names(name) if is_stored(&name) => continue,
+            // What a manifest names is missing there, and told so.
+            LinkVerdict::Names(name) if [digest, &name].into_iter().any(|name| facts.needed.named.contains(name)) => continue,
+            LinkVerdict::Names(_) => Code::BrokenLayerLink,
+        };
+        findings.push(Finding::new(code).repository(folder.repository()).digest(digest).path(folder.link(digest)));
+    }
+}
+
+fn history_links(facts: &RepositoryFacts, findings: &mut Vec<Finding>) {
+    for (tag, contents) in facts.survey.tags.iter().zip(&facts.history_links) {
+        let folder = LinkFolder::History(facts.survey.name.clone(), tag.name.clone());
+        for (digest, content) in tag.history.iter().zip(contents) {
+            let code = match content {
+                LinkContent::Digest(named) if named == digest => continue,
+                LinkContent::Absent => continue,
+                LinkContent::Digest(_) => Code::DisagreeingLink,
+                LinkContent::Empty => Code::EmptyLink,
+                LinkContent::Garbled => Code::GarbledLink,
+                LinkContent::Irregular => Code::IrregularLink,
+            };
+            let here = Finding::new(code).repository(folder.repository()).tag(&tag.name);
+            findings.push(here.digest(digest).path(folder.link(digest)));
+        }
+    }
+}
+
+fn tag_names(facts: &RepositoryFacts, findings: &mut Vec<Finding>) {
+    let name = &facts.survey.name;
+    for tag in facts.survey.tags.iter().filter(|tag| !tag.name.is_valid()) {
+        let folder = layout::tag_folder(name, &tag.name);
+        findings.push(Finding::new(Code::InvalidTagName).repository(name).tag(&tag.name).path(folder));
+    }
+    for tag in &facts.survey.tags {
+        let Some(subject) = signature_of(tag.name.as_os_str().as_encoded_bytes()) else { continue };
+        if facts.survey.revision(&subject).is_none() {
+            let folder = layout::tag_folder(name, &tag.name);
+            let found = Finding::new(Code::OrphanedSignature).repository(name).tag(&tag.name);
+            findings.push(found.digest(&subject).path(folder));
+        }
+    }
+    for digest in &facts.needed.orphans {
+        let link = LinkFolder::Revisions(name.clone()).link(digest);
+        findings.push(Finding::new(Code::OrphanedReferrer).repository(name).digest(digest).path(link));
+    }
+}
+
+/// The image that a tag is about, if its name is `sha256-<hex>`, as the referrers' tags of OCI are, or has one of cosign's endings.
+fn signature_of(tag: &[u8]) -> Option<Digest> {
+    let rest = tag.strip_prefix(b"sha256-")?;
+    let endings: [&[u8]; 3] = [b".sig", b".att", b".sbom"];
+    let hex = endings.into_iter().find_map(|ending| rest.strip_suffix(ending)).unwrap_or(rest);
+    Digest::from_hex(Algorithm::Sha256, hex)
+}
+
+/// Whether a finding is about a blob, wherever it was met: told once for the whole store.
+fn is_of_the_store(code: Code) -> bool {
+    matches!(
+        code,
+        Code::MissingManifest
+            | Code::MissingBlob
+            | Code::MissingChild
+            | Code::CorruptManifest
+            | Code::UnreadableManifest
+            | Code::OverfullManifest
+            | Code::OversizedManifest
+            | Code::IrregularData
+    )
+}
+
+/// The digests that images are broken for.
+pub fn hurt(findings: &[Finding]) -> BTreeSet<Digest> {
+    let hurt = findings.iter().filter(|finding| is_of_the_store(finding.code) || finding.code == Code::MissingTagTarget);
+    hurt.filter_map(|finding| finding.digest).collect()
+}
+
+/// Tells the damage of a blob once, under its gravest name, with all who need it.
+pub fn once_each(findings: Vec<Finding>, needs: &BTreeMap<Digest, Needs>) -> Vec<Finding> {
+    let targets: BTreeSet<Digest> =
+        findings.iter().filter(|finding| finding.code == Code::MissingTagTarget).filter_map(|finding| finding.digest).collect();
+    let mut of_blobs: BTreeMap<Digest, Finding> = BTreeMap::new();
+    let mut all = Vec::new();
+    for mut finding in findings {
+        match finding.digest {
+            Some(digest) if is_of_the_store(finding.code) => {
+                if targets.contains(&digest) {
+                    continue;
+                }
+                finding.repository = None;
+                finding.needed_by = needs.get(&digest).cloned().unwrap_or_default();
+                let kept = of_blobs.entry(digest).or_insert_with(|| finding.clone());
+                if finding < *kept {
+                    *kept = finding;
+                }
+            }
+            _ => all.push(finding),
+        }
+    }
+    all.extend(of_blobs.into_values());
+    all.sort();
+    all.dedup();
+    all
+}

@@ -1,0 +1,140 @@
+//! What an audit looks at beyond what a collection does.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use super::needed::{Needed, needed};
+use crate::error::Error;
+use crate::layout::{self, LinkFolder, Target};
+use crate::mark::Context;
+use crate::mark::blobs::Amount;
+use crate::oci::Digest;
+use crate::store::{Extra, Leaf, LinkContent, Listing, Store, Upload};
+use crate::survey::{self, Survey};
+
+/// Looks at so many blobs between two looks at what is left to do.
+const BLOBS_AT_ONCE: usize = 1024;
+/// How many folders one task lists.
+const FOLDERS_AT_ONCE: usize = 64;
+
+/// All blobs, looked at.
+#[derive(Debug, Default)]
+pub struct BlobFacts {
+    /// Those that have data.
+    pub stored: Amount,
+    /// Folders of blobs without a regular `data`: what is in its place.
+    pub without_data: BTreeMap<Digest, Leaf>,
+    /// What else lies in the folders.
+    pub extras: Vec<Extra>,
+}
+
+impl BlobFacts {
+    /// Looks at every blob and into its folder.
+    ///
+    /// # Errors
+    ///
+    /// When one cannot be looked at.
+    pub fn look(context: &Context<'_>) -> Result<BlobFacts, Error> {
+        let parts = context.inventory.map_shards(|shard, blobs| {
+            let mut facts = BlobFacts::default();
+            let digests: Vec<Digest> = blobs.map(|(_, digest)| digest).collect();
+            for some in digests.chunks(BLOBS_AT_ONCE) {
+                for (digest, leaf) in some.iter().zip(context.store.stat_blobs(shard, some)?) {
+                    match leaf {
+                        Leaf::File(stat) => facts.stored.add(stat.size_bytes),
+                        other => drop(facts.without_data.insert(*digest, other)),
+                    }
+                }
+            }
+            let folders: Vec<PathBuf> = digests.iter().map(|digest| Target::EmptyBlobFolder(*digest).path()).collect();
+            facts.extras = extras(context.store, &folders, &["data"])?;
+            Ok(facts)
+        })?;
+        let mut all = BlobFacts::default();
+        for part in parts {
+            all.stored += part.stored;
+            all.without_data.extend(part.without_data);
+            all.extras.extend(part.extras);
+        }
+        Ok(all)
+    }
+
+    /// Whether a blob that has a place in the inventory has bytes, too.
+    pub fn has_data(&self, digest: &Digest) -> bool {
+        !self.without_data.contains_key(digest)
+    }
+}
+
+/// One repository, looked at.
+#[derive(Debug)]
+pub struct RepositoryFacts {
+    /// What a collection sees of it.
+    pub survey: Survey,
+    /// What its layer links say, in the survey's order.
+    pub layer_links: Vec<LinkContent>,
+    /// What the history of each of its tags says, in the survey's order.
+    pub history_links: Vec<Vec<LinkContent>>,
+    /// What its manifests name.
+    pub needed: Needed,
+    /// Its uploads.
+    pub uploads: Listing<Upload>,
+    /// What lies in its folders beside links.
+    pub extras: Vec<Extra>,
+}
+
+impl RepositoryFacts {
+    /// Looks at everything in a repository that was surveyed.
+    ///
+    /// # Errors
+    ///
+    /// When something cannot be listed or read.
+    pub fn look(context: &Context<'_>, survey: Survey) -> Result<RepositoryFacts, Error> {
+        let store = context.store;
+        let name = survey.name.clone();
+        let layers = LinkFolder::Layers(name.clone());
+        let layer_links = survey::read_links(store, &layers, &survey.layers)?;
+        let history_links = survey
+            .tags
+            .par_iter()
+            .map(|tag| survey::read_links(store, &LinkFolder::History(name.clone(), tag.name.clone()), &tag.history))
+            .collect::<Result<_, _>>()?;
+        let needed = needed(context, &survey, &layer_links)?;
+        let uploads = store.uploads(&name)?;
+        let mut beside = extras(store, &link_folders(&survey), &["link"])?;
+        for upload in &uploads.entries {
+            let folder = layout::uploads_folder(&name).join(&upload.id);
+            beside.extend(store.extras(&folder, &["startedat", "data", "hashstates"])?);
+        }
+        Ok(RepositoryFacts { survey, layer_links, history_links, needed, uploads, extras: beside })
+    }
+}
+
+/// Every folder that should hold one link and nothing else.
+fn link_folders(survey: &Survey) -> Vec<PathBuf> {
+    let of = |folder: LinkFolder, digest: &Digest| folder.path().join(layout::digest_path(digest));
+    let layers = survey.layers.iter().map(|digest| of(LinkFolder::Layers(survey.name.clone()), digest));
+    let revisions = survey.revisions.iter().map(|revision| of(LinkFolder::Revisions(survey.name.clone()), &revision.digest));
+    let tags = survey.tags.iter().flat_map(|tag| {
+        let history = LinkFolder::History(survey.name.clone(), tag.name.clone());
+        let current = layout::current_link(&survey.name, &tag.name).parent().map(Path::to_owned);
+        tag.history.iter().map(move |digest| of(history.clone(), digest)).chain(current)
+    });
+    layers.chain(revisions).chain(tags).collect()
+}
+
+/// What lies in many folders beside what is known, in parallel and in order.
+fn extras(store: &dyn Store, folders: &[PathBuf], known: &[&str]) -> Result<Vec<Extra>, Error> {
+    let parts: Vec<Vec<Extra>> = folders
+        .par_chunks(FOLDERS_AT_ONCE)
+        .map(|some| {
+            let mut found = Vec::new();
+            for folder in some {
+                found.extend(store.extras(folder, known)?);
+            }
+            Ok(found)
+        })
+        .collect::<Result<_, Error>>()?;
+    Ok(parts.into_iter().flatten().collect())
+}

@@ -1,0 +1,140 @@
+//! What a repository's manifests name, and whether the repository could serve it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use foldhash::HashSet;
+
+use crate::error::Error;
+use crate::mark::{BlobId, Context, LinkVerdict, Reading, layer_verdict};
+use crate::oci::{DescriptorKind, Digest, manifest};
+use crate::store::LinkContent;
+use crate::survey::Survey;
+
+/// What the manifests of one repository name.
+#[derive(Debug, Default)]
+pub struct Needed {
+    /// Every digest that a manifest names, and what it is another name of.
+    pub named: HashSet<Digest>,
+    /// Stored blobs that manifests name as content, and that the repository has no layer link for.
+    pub unlinked: BTreeSet<Digest>,
+    /// Stored manifests that an index names, and that the repository has no revision link for.
+    pub lost_children: BTreeSet<Digest>,
+    /// Revisions whose subject is neither stored nor a revision.
+    pub orphans: BTreeSet<Digest>,
+}
+
+/// Walks from all tags and revisions of a repository to everything that manifests name. `links` are those of its layers, in the
+/// survey's order.
+///
+/// # Errors
+///
+/// When a link or a manifest cannot be read.
+pub fn needed(context: &Context<'_>, survey: &Survey, links: &[LinkContent]) -> Result<Needed, Error> {
+    let revisions: HashSet<BlobId> = survey
+        .revisions
+        .iter()
+        .filter(|revision| revision.link != LinkContent::Absent)
+        .filter_map(|revision| context.inventory.find(&revision.digest))
+        .collect();
+    let walk = Walk { context, survey, links, revisions };
+    let mut needed = Needed::default();
+    // Blobs without a link, with the manifests that name them as content.
+    let mut suspects: BTreeMap<Digest, BTreeSet<Digest>> = BTreeMap::new();
+    let mut seen: HashSet<Digest> = HashSet::default();
+    let mut queue: Vec<Digest> = walk.roots();
+    while let Some(digest) = queue.pop() {
+        if seen.insert(digest) {
+            walk.visit(&digest, &mut needed, &mut suspects, &mut queue)?;
+        }
+    }
+    for (blob, manifests) in suspects {
+        if walk.is_promised(&blob, &manifests)? {
+            needed.unlinked.insert(blob);
+        }
+    }
+    Ok(needed)
+}
+
+struct Walk<'a> {
+    context: &'a Context<'a>,
+    survey: &'a Survey,
+    links: &'a [LinkContent],
+    revisions: HashSet<BlobId>,
+}
+
+impl Walk<'_> {
+    fn roots(&self) -> Vec<Digest> {
+        let revisions = self.survey.revisions.iter().filter(|revision| revision.link != LinkContent::Absent);
+        let tags = self.survey.tags.iter().filter_map(|tag| match tag.current {
+            LinkContent::Digest(digest) => Some(digest),
+            _ => None,
+        });
+        revisions.map(|revision| revision.digest).chain(tags).collect()
+    }
+
+    fn visit(
+        &self,
+        digest: &Digest,
+        needed: &mut Needed,
+        suspects: &mut BTreeMap<Digest, BTreeSet<Digest>>,
+        queue: &mut Vec<Digest>,
+    ) -> Result<(), Error> {
+        let Reading::Read(edges) = self.context.manifests.read(digest)? else { return Ok(()) };
+        let is_revision = self.survey.revision(digest).is_some();
+        if is_revision && !edges.subjects.is_empty() && edges.subjects.iter().all(|subject| self.is_unknown(subject)) {
+            needed.orphans.insert(*digest);
+        }
+        for edge in &edges.stored {
+            let name = self.context.inventory.digest(edge.blob);
+            needed.named.insert(name);
+            if self.revisions.contains(&edge.blob) {
+                queue.push(name);
+                continue;
+            }
+            let is_manifest = match edge.kind {
+                DescriptorKind::Blob => false,
+                _ => matches!(self.context.manifests.read(&name)?, Reading::Read(_)),
+            };
+            if is_manifest {
+                queue.push(name);
+                needed.lost_children.insert(name);
+            } else if edge.kind != DescriptorKind::Manifest && !self.is_linked(&name) {
+                suspects.entry(name).or_default().insert(*digest);
+            }
+        }
+        for descriptor in &edges.unresolved {
+            needed.named.insert(descriptor.digest);
+            if let LinkVerdict::Names(name) = layer_verdict(self.context, self.survey, &descriptor.digest)? {
+                needed.named.insert(name);
+                if descriptor.kind != DescriptorKind::Blob || self.survey.revision(&name).is_some() {
+                    queue.push(name);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn is_unknown(&self, subject: &Digest) -> bool {
+        self.survey.revision(subject).is_none() && self.context.inventory.find(subject).is_none()
+    }
+
+    /// Whether there is a layer link of that name, whatever it says.
+    fn is_linked(&self, name: &Digest) -> bool {
+        self.survey.layers.binary_search(name).is_ok_and(|place| self.links[place] != LinkContent::Absent)
+    }
+
+    /// Whether one of the manifests names the blob as content that is to be here, rather than one that may live elsewhere.
+    fn is_promised(&self, blob: &Digest, manifests: &BTreeSet<Digest>) -> Result<bool, Error> {
+        for digest in manifests {
+            let mut promised = false;
+            self.context.store.manifest(digest, &mut |bytes| {
+                let references = manifest::references(bytes).unwrap_or_default();
+                promised = references.descriptors.iter().any(|named| named.digest == *blob && !named.foreign);
+            })?;
+            if promised {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}

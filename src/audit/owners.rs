@@ -1,0 +1,46 @@
+//! Who else owns the store, and whether all of it is there.
+
+use crate::finding::{Code, Finding};
+use crate::layout;
+use crate::registry_config::RegistryConfig;
+use crate::words::plural;
+
+/// What was seen of other owners.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Signs {
+    /// GitLab's file is there.
+    pub gitlab_database: bool,
+    /// The state of a pull-through cache is there.
+    pub proxy_state: bool,
+}
+
+/// Who else has a say in what the store holds.
+pub fn owners(signs: Signs, registry: Option<&RegistryConfig>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if signs.gitlab_database {
+        findings.push(Finding::new(Code::GitlabDatabase).path(layout::DATABASE_IN_USE));
+    }
+    if registry.is_some_and(|registry| registry.harbor) {
+        findings.push(Finding::new(Code::HarborDatabase));
+    }
+    if signs.proxy_state {
+        findings.push(Finding::new(Code::PullThroughCache).path(layout::PROXY_STATE));
+    } else if registry.is_some_and(|registry| registry.proxy_remote.is_some()) {
+        findings.push(Finding::new(Code::PullThroughCache));
+    }
+    findings
+}
+
+/// Says so if the store looks as if half of it were not mounted (H20), where a collection would stop.
+pub fn half_a_store(blobs: u64, any_needed: bool, repositories: u64, revisions: u64) -> Option<Finding> {
+    let detail = if blobs > 0 && repositories == 0 {
+        format!("There are {} and not one repository.", plural(blobs, "blob", "blobs"))
+    } else if blobs > 0 && !any_needed {
+        format!("There are {} and no repository needs any of them.", plural(blobs, "blob", "blobs"))
+    } else if blobs == 0 && revisions > 0 {
+        format!("There are {} in the repositories and not one blob.", plural(revisions, "revision", "revisions"))
+    } else {
+        return None;
+    };
+    Some(Finding::new(Code::EmptyStore).detail(detail))
+}

@@ -1,0 +1,107 @@
+//! What a collection would remove: one finding for each repository and kind, and one for each blob that nobody links.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::facts::RepositoryFacts;
+use crate::finding::{Code, Finding};
+use crate::layout::{self, LinkFolder, Target};
+use crate::mark::blobs::Amount;
+use crate::mark::{Colour, Inventory, Reason};
+use crate::oci::{Digest, RepositoryName};
+use crate::plan::SweepPlan;
+use crate::store::LinkContent;
+use crate::words::{plural, size};
+
+/// What a repository has too much of.
+#[derive(Debug, Default)]
+struct Share {
+    count: u64,
+    /// Blobs that go with it, once each.
+    blobs: BTreeMap<Digest, u64>,
+}
+
+impl Share {
+    fn freed(&self) -> Amount {
+        Amount { count: self.blobs.len() as u64, size_bytes: self.blobs.values().sum() }
+    }
+}
+
+/// What two plans say is waste: of a collection, and of one with `--delete-untagged`. `told` has the digests of which something else
+/// is said already.
+pub fn of_plans(
+    plain: (&SweepPlan, &Inventory),
+    untagged: (&SweepPlan, &Inventory),
+    told: &BTreeSet<(Option<RepositoryName>, Digest)>,
+) -> Vec<Finding> {
+    let mut shares: BTreeMap<(Code, RepositoryName), Share> = BTreeMap::new();
+    let mut findings = Vec::new();
+    let is_told = |repository: &RepositoryName, digest: &Digest| {
+        told.contains(&(Some(repository.clone()), *digest)) || told.contains(&(None, *digest))
+    };
+    let goes = |inventory: &Inventory, digest: &Digest| {
+        let blob = inventory.find(digest).filter(|blob| inventory.has_any(*blob, Colour::CONDEMNED))?;
+        inventory.size_bytes(blob)
+    };
+    for row in plain.0.rows() {
+        let (folder, digest) = match &row.target {
+            Target::Blob(digest) if row.reason == Reason::Unlinked => {
+                let detail = format!("{} {} in it.", Code::UnlinkedBlob.meaning(), size(row.stat.size_bytes));
+                findings.push(Finding::new(Code::UnlinkedBlob).digest(digest).path(layout::blob_data(digest)).detail(detail));
+                continue;
+            }
+            Target::Link(folder, digest) => (folder, digest),
+            _ => continue,
+        };
+        if is_told(folder.repository(), digest) {
+            continue;
+        }
+        let code = match folder {
+            LinkFolder::History(..) => Code::StaleHistory,
+            LinkFolder::Layers(_) => Code::UnneededLayerLinks,
+            LinkFolder::Revisions(_) => continue,
+        };
+        let share = shares.entry((code, folder.repository().clone())).or_default();
+        share.count += 1;
+        share.blobs.extend(goes(plain.1, digest).map(|size_bytes| (*digest, size_bytes)));
+    }
+    for row in untagged.0.rows() {
+        let Target::Link(folder, digest) = &row.target else { continue };
+        let is_revision = matches!(folder, LinkFolder::Revisions(_));
+        let is_history = matches!(folder, LinkFolder::History(..));
+        if is_history || is_told(folder.repository(), digest) {
+            continue;
+        }
+        let share = shares.entry((Code::UntaggedRevisions, folder.repository().clone())).or_default();
+        share.count += u64::from(is_revision);
+        // What goes without --delete-untagged too is counted above.
+        if goes(plain.1, digest).is_none() {
+            share.blobs.extend(goes(untagged.1, digest).map(|size_bytes| (*digest, size_bytes)));
+        }
+    }
+    findings.extend(
+        shares
+            .iter()
+            .filter(|(_, share)| share.count > 0)
+            .map(|((code, repository), share)| Finding::new(*code).repository(repository).detail(words(*code, share))),
+    );
+    findings
+}
+
+fn words(code: Code, share: &Share) -> String {
+    let freed = share.freed();
+    let blobs = format!("{} ({})", plural(freed.count, "blob", "blobs"), size(freed.size_bytes));
+    let what = match code {
+        Code::StaleHistory => plural(share.count, "history entry", "history entries") + " of deleted revisions",
+        Code::UnneededLayerLinks => plural(share.count, "layer link", "layer links") + " that no manifest here needs",
+        _ => plural(share.count, "revision", "revisions") + " that no tag reaches",
+    };
+    format!("{what}; {blobs} would go with {}.", if share.count == 1 { "it" } else { "them" })
+}
+
+/// Says so if nothing can be pulled from a repository.
+pub fn empty_repository(facts: &RepositoryFacts) -> Option<Finding> {
+    let survey = &facts.survey;
+    let any_revision = survey.revisions.iter().any(|revision| revision.link != LinkContent::Absent);
+    (!any_revision && survey.tags.is_empty())
+        .then(|| Finding::new(Code::EmptyRepository).repository(&survey.name).path(layout::repository_folder(&survey.name)))
+}

@@ -1,0 +1,217 @@
+//! `regsweep audit`: what two collections would see and do, and everything that they do not look at.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::AtomicBool;
+
+use rayon::prelude::*;
+
+use super::garbage_collect::MEMORY_BESIDE_THE_INVENTORY;
+use super::{outside_the_store, threads};
+use crate::audit::facts::{BlobFacts, RepositoryFacts};
+use crate::audit::{Ages, damage, extra, owners, uploads, waste};
+use crate::config::AuditSettings;
+use crate::dependents::{dependents, size_mismatches};
+use crate::error::Error;
+use crate::finding::{Code, Finding};
+use crate::layout;
+use crate::mark::blobs;
+use crate::mark::{self, Budget, Context, Inventory, Manifests, Marks, hold_shared, interrupted};
+use crate::oci::{Digest, RepositoryName};
+use crate::plan::SweepPlan;
+use crate::policy::{Policy, RootPolicy};
+use crate::progress::{Phase, Progress};
+use crate::report::audit::{AuditReport, Collection, Figures};
+use crate::store::lock::StoreLock;
+use crate::store::{FilesystemStore, RepositoryEntry, Store};
+use crate::survey;
+
+/// Audits a store. Nothing in it is touched.
+///
+/// `stop` ends the run cleanly when it becomes true.
+///
+/// # Errors
+///
+/// When something in the store cannot be listed or read, or a collection is at work.
+pub fn run(settings: AuditSettings, progress: &dyn Progress, stop: &AtomicBool) -> Result<AuditReport, Error> {
+    let pool = threads(settings.jobs)?;
+    let store = FilesystemStore::open(&settings.location.root)?;
+    // Held to the end: what was seen is only true for as long as nobody sweeps.
+    let _lock = StoreLock::shared(store.root(), settings.wait_lock, stop)?;
+    if let Some(path) = &settings.output.metrics {
+        outside_the_store("--metrics", path, &store)?;
+    }
+    let begun = std::time::Instant::now();
+    let result = pool.install(|| audit(&settings, &store, progress, stop));
+    progress.end();
+    let Audited { figures, collections, mut findings } = result?;
+    findings.extend(owners::owners(signs(&store), settings.location.registry.as_ref()));
+    findings.sort();
+    Ok(AuditReport {
+        root: store.root().to_owned(),
+        config_path: settings.location.config_path,
+        fail_on: settings.fail_on,
+        min_age: settings.min_age,
+        upload_age: settings.upload_age,
+        started: settings.now,
+        figures,
+        collections,
+        findings,
+        elapsed: begun.elapsed(),
+    })
+}
+
+fn signs(store: &FilesystemStore) -> owners::Signs {
+    let is_there = |path: &str| store.root().join(path).symlink_metadata().is_ok();
+    owners::Signs { gitlab_database: is_there(layout::DATABASE_IN_USE), proxy_state: is_there(layout::PROXY_STATE) }
+}
+
+struct Audited {
+    figures: Figures,
+    collections: [Collection; 2],
+    findings: Vec<Finding>,
+}
+
+/// What one collection would make of the store.
+struct Imagined {
+    marks: Vec<Marks>,
+    plan: SweepPlan,
+    findings: Vec<Finding>,
+}
+
+fn audit(settings: &AuditSettings, store: &dyn Store, progress: &dyn Progress, stop: &AtomicBool) -> Result<Audited, Error> {
+    // In the order of a collection: what is pushed from now on is not in the inventory.
+    progress.begin(Phase::ListingBlobs, None);
+    let budget = match settings.max_memory {
+        Some(bytes) => Budget::of(bytes.saturating_sub(MEMORY_BESIDE_THE_INVENTORY), &settings.spill_folder),
+        None => Budget::unlimited(),
+    };
+    let (inventory, blob_strays) = Inventory::list(store, &budget)?;
+    let inventory_untagged = inventory.afresh(&blob_strays, &budget)?;
+    interrupted(stop)?;
+    progress.begin(Phase::FindingRepositories, None);
+    let repositories = store.repositories()?;
+    interrupted(stop)?;
+
+    // Places are the same in both inventories, so one cache of manifests serves both.
+    let manifests = Manifests::new(store, &inventory);
+    let context = |inventory, roots| {
+        let policy = Policy { roots, min_age: settings.min_age, now: settings.now };
+        Context { store, inventory, manifests: &manifests, policy }
+    };
+    let plain = context(&inventory, RootPolicy::AllRevisions);
+    let untagged = context(&inventory_untagged, RootPolicy::TaggedOnly);
+    let ages = Ages { min_age: settings.min_age, upload_age: settings.upload_age, now: settings.now };
+
+    progress.begin(Phase::Checking, None);
+    let blob_facts = BlobFacts::look(&plain)?;
+    let mut findings: Vec<Finding> = blob_facts.extras.iter().filter_map(|found| extra(found, &ages)).collect();
+    let strays = repositories.strays.iter().chain(&blob_strays);
+    findings.extend(strays.map(|stray| Finding::new(Code::of_stray(stray.kind)).path(&stray.path)));
+
+    progress.begin(Phase::Marking, Some(repositories.entries.len() as u64));
+    let looked: Vec<Looked> = repositories
+        .entries
+        .par_iter()
+        .with_max_len(1)
+        .map(|repository| {
+            interrupted(stop)?;
+            let looked = Looked::at(repository, [&plain, &untagged], &blob_facts, &ages)?;
+            progress.advance(1, 0);
+            Ok(looked)
+        })
+        .collect::<Result<_, Error>>()?;
+    let mut figures = Figures { repositories: looked.len() as u64, blobs: blob_facts.stored, ..Figures::default() };
+    let mut marks = [Vec::with_capacity(looked.len()), Vec::with_capacity(looked.len())];
+    for looked in looked {
+        findings.extend(looked.findings);
+        figures.uploads += looked.uploads;
+        for (all, marks) in marks.iter_mut().zip(looked.marks) {
+            all.push(marks);
+        }
+    }
+    let [mut plain_marks, mut untagged_marks] = marks;
+    for (context, marks) in [(&plain, &mut plain_marks), (&untagged, &mut untagged_marks)] {
+        let again = |repository: &RepositoryEntry| mark::mark(&survey::survey(store, repository)?, context);
+        hold_shared(store, &repositories.entries, marks, &again)?;
+    }
+    for marks in &plain_marks {
+        figures.counts += marks.counts;
+    }
+    let revisions = figures.counts.revisions;
+    findings.extend(owners::half_a_store(inventory.len() as u64, inventory.any_kept(), figures.repositories, revisions));
+
+    progress.begin(Phase::Checking, None);
+    interrupted(stop)?;
+    let sizes = size_mismatches(&plain, &repositories.entries)?;
+    inventory_untagged.learn_sizes_of(&inventory);
+    let mut plain_run = imagine(&plain, plain_marks)?;
+    let untagged_run = imagine(&untagged, untagged_marks)?;
+    findings.append(&mut plain_run.findings);
+    let findings = with_needs(&plain, &repositories.entries, findings, sizes)?;
+    let told: BTreeSet<(Option<RepositoryName>, Digest)> =
+        findings.iter().filter_map(|finding| Some((finding.repository.clone(), finding.digest?))).collect();
+    let more = waste::of_plans((&plain_run.plan, &inventory), (&untagged_run.plan, &inventory_untagged), &told);
+    Ok(Audited {
+        figures,
+        collections: [plain_run, untagged_run].map(|run| Collection {
+            held_repositories: run.marks.iter().filter(|marks| marks.held).count() as u64,
+            totals: run.plan.totals(),
+        }),
+        findings: findings.into_iter().chain(more).collect(),
+    })
+}
+
+/// One repository, seen as both collections see it and beyond.
+struct Looked {
+    marks: [Marks; 2],
+    findings: Vec<Finding>,
+    uploads: u64,
+}
+
+impl Looked {
+    fn at(repository: &RepositoryEntry, contexts: [&Context<'_>; 2], blobs: &BlobFacts, ages: &Ages) -> Result<Looked, Error> {
+        let surveyed = survey::survey(contexts[0].store, repository)?;
+        let marks = [mark::mark(&surveyed, contexts[0])?, mark::mark(&surveyed, contexts[1])?];
+        let facts = RepositoryFacts::look(contexts[0], surveyed)?;
+        let mut findings = damage::repository(&facts, contexts[0].inventory, blobs, ages);
+        findings.extend(uploads::repository(&facts, ages));
+        findings.extend(waste::empty_repository(&facts));
+        Ok(Looked { marks, findings, uploads: facts.uploads.entries.len() as u64 })
+    }
+}
+
+/// Goes on as a collection would, to its plan.
+fn imagine(context: &Context<'_>, mut marks: Vec<Marks>) -> Result<Imagined, Error> {
+    let mut blobs = blobs::unreached_blobs(context, &marks)?;
+    let mut findings = std::mem::take(&mut blobs.findings);
+    for marks in &mut marks {
+        findings.append(&mut marks.findings);
+    }
+    let plan = SweepPlan::new(&mut marks, &mut blobs, context.inventory);
+    Ok(Imagined { marks, plan, findings })
+}
+
+/// Tells each damage once, with the images that it breaks.
+fn with_needs(
+    context: &Context<'_>,
+    repositories: &[RepositoryEntry],
+    findings: Vec<Finding>,
+    sizes: Vec<Finding>,
+) -> Result<Vec<Finding>, Error> {
+    let needs = dependents(context, repositories, &damage::hurt(&findings))?;
+    let mut findings = damage::once_each(findings, &needs);
+    let hurt = damage::hurt(&findings);
+    findings.extend(sizes.into_iter().filter(|finding| finding.digest.is_none_or(|digest| !hurt.contains(&digest))));
+    for repository in repositories {
+        let here = |finding: &&mut Finding| {
+            matches!(finding.code, Code::MissingLayerLink | Code::LostChild)
+                && finding.repository.as_ref() == Some(&repository.name)
+        };
+        let lost: BTreeSet<Digest> = findings.iter_mut().filter(here).filter_map(|finding| finding.digest).collect();
+        let mut needs = dependents(context, std::slice::from_ref(repository), &lost)?;
+        for finding in findings.iter_mut().filter(here) {
+            finding.needed_by = finding.digest.and_then(|digest| needs.remove(&digest)).unwrap_or_default();
+        }
+    }
+    Ok(findings)
+}

@@ -1,0 +1,97 @@
+//! What an audit found.
+
+mod json;
+mod text;
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use crate::cli::FailOn;
+use crate::exit::Exit;
+use crate::finding::{Finding, Severity};
+use crate::mark::Counts;
+use crate::mark::blobs::Amount;
+use crate::plan::{Kind, Totals};
+use crate::report::{Metrics, Report};
+
+/// An audit.
+#[derive(Debug)]
+pub struct AuditReport {
+    /// The root directory, symbolic links resolved.
+    pub root: PathBuf,
+    /// The configuration that names it.
+    pub config_path: Option<PathBuf>,
+    /// Which findings make the exit code 1.
+    pub fail_on: FailOn,
+    /// What is younger may still be at work.
+    pub min_age: Duration,
+    /// An upload that nobody has continued for so long is stale.
+    pub upload_age: Duration,
+    /// When it began.
+    pub started: SystemTime,
+    /// What was looked at.
+    pub figures: Figures,
+    /// What a collection would do, and what one with `--delete-untagged`.
+    pub collections: [Collection; 2],
+    /// What is wrong or odd, sorted.
+    pub findings: Vec<Finding>,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+/// What a store holds.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Figures {
+    /// Repositories.
+    pub repositories: u64,
+    /// What is in them.
+    pub counts: Counts,
+    /// Uploads that were begun.
+    pub uploads: u64,
+    /// Blobs, by what the disk says.
+    pub blobs: Amount,
+}
+
+/// What a collection would do.
+#[derive(Debug)]
+pub struct Collection {
+    /// Repositories in which nothing would be removed.
+    pub held_repositories: u64,
+    /// What would go.
+    pub totals: Totals,
+}
+
+impl Report for AuditReport {
+    fn text(&self) -> String {
+        text::render(self)
+    }
+
+    fn json(&self) -> String {
+        json::render(self)
+    }
+
+    fn metrics(&self) -> Metrics {
+        let mut metrics = Metrics::new("audit", self.started, self.exit());
+        metrics.seconds(self.elapsed).findings(&self.findings);
+        metrics.looked_at(self.figures.blobs.count, self.figures.blobs.size_bytes);
+        let [plain, untagged] = &self.collections;
+        metrics.reclaimable(plain.totals.kind(Kind::Blob)).reclaimable_untagged(untagged.totals.kind(Kind::Blob));
+        metrics
+    }
+
+    fn exit(&self) -> Exit {
+        let least = match self.fail_on {
+            FailOn::Error => Severity::Error,
+            FailOn::Warning => Severity::Warning,
+            FailOn::Never => return Exit::Clean,
+        };
+        match self.findings.iter().any(|finding| finding.severity <= least) {
+            true => Exit::Findings,
+            false => Exit::Clean,
+        }
+    }
+
+    fn changed_anything(&self) -> bool {
+        false
+    }
+}

@@ -1,0 +1,64 @@
+//! What lies in the store and is no part of any image: uploads, and files that a crash has left.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::time::SystemTime;
+
+use rustix::fs::AtFlags;
+use rustix::io::Errno;
+
+use super::{leaf_of, stat_leaf};
+use crate::store::directory::{self, for_each_entry, open_folder};
+use crate::store::{Extra, Leaf, START_BUFFER_BYTES, Upload, started};
+
+/// Looks at one upload; nothing if it has ended in the meantime.
+pub(super) fn look_at(uploads: &OwnedFd, id: OsString) -> io::Result<Option<Upload>> {
+    let folder = match open_folder(uploads, &*id) {
+        Ok(folder) => folder,
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let modified = directory::stat_of(&rustix::fs::fstat(&folder)?).modified;
+    let started_file = stat_leaf(&folder, "startedat")?;
+    let started = match started_file {
+        Leaf::File(_) => read_start(&folder)?,
+        Leaf::Absent | Leaf::Irregular => None,
+    };
+    Ok(Some(Upload { id, modified, started_file, started, data: stat_leaf(&folder, "data")? }))
+}
+
+fn read_start(folder: &OwnedFd) -> io::Result<Option<SystemTime>> {
+    let file = match directory::open_file(folder, "startedat") {
+        Ok(file) => file,
+        // It is another thing than it was just now.
+        Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    if !directory::is_regular(&file)? {
+        return Ok(None);
+    }
+    let mut buffer = [0; START_BUFFER_BYTES];
+    let read = directory::read(&file, &mut buffer)?;
+    Ok(started(&buffer[..read]))
+}
+
+/// Looks at everything in a folder but the names given. Opens nothing.
+pub(super) fn extras(folder: &OwnedFd, path: &Path, known: &[&str]) -> io::Result<Vec<Extra>> {
+    let mut extras = Vec::new();
+    for_each_entry(folder, |name, _| -> io::Result<()> {
+        if known.iter().any(|known| known.as_bytes() == name) {
+            return Ok(());
+        }
+        match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => extras.push(Extra { path: path.join(OsStr::from_bytes(name)), leaf: leaf_of(&stat) }),
+            Err(Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    })?;
+    extras.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    Ok(extras)
+}
