@@ -12,6 +12,7 @@ mod plot;
 mod stores;
 #[path = "../../tests/suite/support/mod.rs"]
 mod support;
+mod verify;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -31,7 +32,7 @@ struct Arguments {
     #[arg(long)]
     quick: bool,
     /// Measure only these parts; the cold cache, on a loop image, wants root and is measured only if named
-    #[arg(long, value_enum, value_delimiter = ',', default_values = ["dry-runs", "sweeps", "memory", "growth"])]
+    #[arg(long, value_enum, value_delimiter = ',', default_values = ["dry-runs", "sweeps", "memory", "growth", "verify"])]
     only: Vec<Part>,
     /// Where to keep the stores
     #[arg(long, default_value = "target/compare")]
@@ -51,6 +52,7 @@ enum Part {
     Memory,
     Growth,
     Cold,
+    Verify,
 }
 
 const REGSWEEP: &str = env!("CARGO_BIN_EXE_regsweep");
@@ -62,6 +64,8 @@ fn main() {
         Some("floor-survey") => return floor::survey(Path::new(&arguments[2]), false),
         Some("floor-survey-untagged") => return floor::survey(Path::new(&arguments[2]), true),
         Some("floor-sweep") => return floor::sweep(Path::new(&arguments[2])),
+        Some("floor-verify-hash") => return verify::hash_alone(&arguments[2]),
+        Some("floor-verify-read") => return verify::read(Path::new(&arguments[2])),
         Some("memory") => {
             let number = |place: usize| Some(arguments.get(place)?.parse().expect("a number"));
             return memory::run(number(2).expect("a number of blobs"), number(3));
@@ -80,6 +84,7 @@ fn main() {
             Part::Memory => memory_of(&arguments),
             Part::Growth => growth(&arguments),
             Part::Cold => cold(&arguments),
+            Part::Verify => verify::compare(&arguments.folder, arguments.rounds),
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::config::VerifySettings;
 use crate::error::Error;
 use crate::finding::{Code, Finding};
 use crate::layout::{self, Shard, Target};
-use crate::mark::{self, Budget, Context, Inventory, Manifests};
+use crate::mark::{self, BlobId, Budget, Colour, Context, Inventory, Manifests};
 use crate::oci::Digest;
 use crate::policy::{Policy, RootPolicy};
 use crate::progress::{Phase, Progress};
@@ -101,19 +101,24 @@ fn verify(
     };
     progress.begin_bytes(Phase::Verifying, selected.amount.count, selected.amount.size_bytes);
     let reading = Instant::now();
-    let mut outcome = pass.run(&Queue::new(selected.jobs));
+    let outcome = pass.run(&Queue::new(selected.jobs));
     report.reading = reading.elapsed();
     report.interrupted = stop.load(Ordering::Relaxed);
-    outcome.hurt.extend(selected.hurt);
-    for hurt in outcome.hurt.iter().filter(|hurt| hurt.stat.is_none()) {
-        // One that was no file was never handed out to be read.
-        state.iter().for_each(|state| state.note_bad(&hurt.digest));
-    }
     findings.retain(|finding| {
         let missing = finding.digest.filter(|_| is_missing(finding.code));
         missing.is_none_or(|digest| !is_stored_by_now(store, &digest))
     });
-    tell(&outcome, store, &mut findings)?;
+    let told: HashSet<Digest> = findings.iter().filter_map(|finding| finding.digest).collect();
+    findings.extend(outcome.hurt.iter().map(Hurt::finding));
+    for blob in &outcome.absent {
+        let digest = inventory.digest(*blob);
+        match absent(&context, *blob, &digest)? {
+            // Whoever needs it may have said so.
+            Absent::Hurt(hurt) if !told.contains(&digest) => findings.push(hurt.finding()),
+            Absent::Vanished => report.vanished += 1,
+            Absent::Hurt(_) | Absent::Nothing => {}
+        }
+    }
     findings.sort();
     findings.dedup();
     report.count(&outcome);
@@ -222,27 +227,35 @@ fn is_stored_by_now(store: &dyn Store, digest: &Digest) -> bool {
     matches!(store.stat_blobs(Shard::of(digest), &[*digest]).as_deref(), Ok([Leaf::File(_)]))
 }
 
-/// Puts what was found hurt to the findings, each blob once.
-fn tell(outcome: &Outcome, store: &dyn Store, findings: &mut Vec<Finding>) -> Result<(), Error> {
-    let told: HashSet<Digest> = findings.iter().filter_map(|finding| finding.digest).collect();
-    for hurt in &outcome.hurt {
-        let tells = match hurt.damage {
-            // Whoever needs it may have said so.
-            Damage::Missing => !told.contains(&hurt.digest) && !is_stored_by_now(store, &hurt.digest),
-            Damage::NoData => !is_stored_by_now(store, &hurt.digest) && is_listed(store, hurt)?,
-            _ => true,
-        };
-        if tells {
-            findings.push(hurt.finding());
-        }
-    }
-    Ok(())
+/// What a folder without data is.
+enum Absent {
+    /// Something is wrong.
+    Hurt(Hurt),
+    /// It is no folder any more.
+    Vanished,
+    /// It is what an upload that was never finished leaves, or was pushed while the others were read.
+    Nothing,
+}
+
+fn absent(context: &Context<'_>, blob: BlobId, digest: &Digest) -> Result<Absent, Error> {
+    let hurt = |damage| Absent::Hurt(Hurt { digest: *digest, damage, stat: None });
+    Ok(if is_stored_by_now(context.store, digest) {
+        Absent::Nothing
+    } else if !is_listed(context.store, digest)? {
+        Absent::Vanished
+    } else if context.inventory.has_any(blob, Colour::LIVE.and(Colour::YOUNG)) {
+        hurt(Damage::Missing)
+    } else if context.store.empty_folder(&Target::EmptyBlobFolder(*digest))?.is_some() {
+        Absent::Nothing
+    } else {
+        hurt(Damage::NoData)
+    })
 }
 
 /// Whether a blob's folder is still there.
-fn is_listed(store: &dyn Store, hurt: &Hurt) -> Result<bool, Error> {
+fn is_listed(store: &dyn Store, wanted: &Digest) -> Result<bool, Error> {
     let mut listed = false;
-    store.blobs(Shard::of(&hurt.digest), &mut |digest| listed |= *digest == hurt.digest)?;
+    store.blobs(Shard::of(wanted), &mut |digest| listed |= digest == wanted)?;
     Ok(listed)
 }
 

@@ -21,8 +21,8 @@ use self::rate::Rate;
 use self::selection::{Job, Queue};
 use self::state::State;
 use crate::layout::Shard;
-use crate::mark::Inventory;
 use crate::mark::blobs::Amount;
+use crate::mark::{BlobId, Inventory};
 use crate::oci::Digest;
 use crate::oci::digest::Hasher;
 use crate::progress::Progress;
@@ -62,8 +62,8 @@ pub struct Outcome {
     pub hurt: Vec<Hurt>,
     /// How much that is, of what there was to read.
     pub hurt_amount: Amount,
-    /// Blobs that went while the pass ran.
-    pub vanished: u64,
+    /// Blobs that have no data, or not any more.
+    pub absent: Vec<BlobId>,
     /// What is done of the jobs, with the sizes that they were selected with.
     pub done: Amount,
 }
@@ -73,7 +73,7 @@ impl Outcome {
         self.good += other.good;
         self.hurt.extend(other.hurt);
         self.hurt_amount += other.hurt_amount;
-        self.vanished += other.vanished;
+        self.absent.extend(other.absent);
         self.done += other.done;
     }
 }
@@ -84,7 +84,7 @@ enum Verdict {
         size_bytes: u64,
     },
     Hurt(Damage, Option<Stat>),
-    Vanished,
+    Absent,
     /// The pass is over.
     Left,
 }
@@ -129,7 +129,7 @@ impl Pass<'_> {
             let verdict = self.verify(&job, &digest);
             match (&verdict, self.state) {
                 (Verdict::Good { .. }, Some(state)) => state.note_good(&digest, begun),
-                (Verdict::Hurt(..) | Verdict::Vanished, Some(state)) => state.note_bad(&digest),
+                (Verdict::Hurt(..) | Verdict::Absent, Some(state)) => state.note_bad(&digest),
                 _ => {}
             }
             match verdict {
@@ -138,7 +138,7 @@ impl Pass<'_> {
                     outcome.hurt_amount.add(job.size_bytes);
                     outcome.hurt.push(Hurt { digest, damage, stat });
                 }
-                Verdict::Vanished => outcome.vanished += 1,
+                Verdict::Absent => outcome.absent.push(job.blob),
                 Verdict::Left => break,
             }
             outcome.done.add(job.size_bytes);
@@ -166,12 +166,12 @@ impl Pass<'_> {
                 BlobContent::Whole(_) if found == *digest => return Verdict::Good { size_bytes },
                 BlobContent::Whole(stat) => Some(stat),
                 BlobContent::Failed { .. } | BlobContent::Irregular => None,
-                BlobContent::Absent => return Verdict::Vanished,
+                BlobContent::Absent => return Verdict::Absent,
                 BlobContent::Abandoned => return Verdict::Left,
             };
             let now = self.look(digest);
             match (stat, now) {
-                (_, Some(Leaf::Absent)) => return Verdict::Vanished,
+                (_, Some(Leaf::Absent)) => return Verdict::Absent,
                 (Some(before), Some(Leaf::File(after))) if before != after && again => {
                     again = false;
                     continue;

@@ -1,21 +1,24 @@
 //! Which blobs are read, and in which order.
+//!
+//! The order needs sizes, and looking at a small file costs nearly half of what reading it does. So the size that manifests state is
+//! taken where there is one: if it is a lie, blobs come in another order. Only blobs that nothing names are looked at, and those that
+//! may be left out for having been found good recently.
 
 use std::cmp::Reverse;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
-use super::damage::{Damage, Hurt};
 use super::state::State;
 use crate::cli::Slice;
 use crate::config::Selection;
 use crate::error::Error;
-use crate::layout::{Shard, Target};
+use crate::layout::Shard;
 use crate::mark::blobs::Amount;
 use crate::mark::{BlobId, Colour, Context};
 use crate::oci::Digest;
 use crate::progress::Progress;
-use crate::store::{Leaf, Stat, Store};
+use crate::store::{Leaf, Store};
 
 /// Blobs that are looked at between two looks at the rest.
 const BLOBS_AT_ONCE: usize = 1024;
@@ -45,7 +48,7 @@ pub struct Job {
     pub blob: BlobId,
     /// How long ago it was last found good, in bands; 0 is never.
     band: u32,
-    /// How large it was when it was selected.
+    /// How large it is, or is said to be.
     pub size_bytes: u64,
 }
 
@@ -58,11 +61,9 @@ pub struct Selected {
     pub amount: Amount,
     /// What was left out for having been found good recently.
     pub fresh: Amount,
-    /// What cannot be read because it is no file.
-    pub hurt: Vec<Hurt>,
 }
 
-/// Looks at every blob that is asked for.
+/// Selects what is asked for.
 ///
 /// # Errors
 ///
@@ -70,19 +71,21 @@ pub struct Selected {
 pub fn select(context: &Context<'_>, wanted: &Wanted<'_>, progress: &dyn Progress) -> Result<Selected, Error> {
     let parts = context.inventory.map_shards(|shard, blobs| {
         let mut selected = Selected::default();
-        let mut some = Vec::with_capacity(BLOBS_AT_ONCE);
-        for (blob, digest) in blobs {
-            if wanted.wants(context, blob, &digest) {
-                some.push((blob, digest));
+        let mut some = Vec::new();
+        for (blob, digest) in blobs.filter(|(blob, digest)| wanted.wants(context, *blob, digest)) {
+            let last_good = wanted.last_good(&digest);
+            let looks_fresh = wanted.is_fresh(last_good);
+            match context.inventory.size_bytes(blob) {
+                Some(size_bytes) if !looks_fresh => selected.jobs.push(Job { blob, band: band(last_good), size_bytes }),
+                _ => some.push((blob, digest, last_good)),
             }
             if some.len() == BLOBS_AT_ONCE {
-                selected.look_at(context, shard, &some, wanted)?;
-                progress.advance(some.len() as u64, 0);
+                selected.look_at(context, shard, &some, wanted);
                 some.clear();
             }
         }
-        selected.look_at(context, shard, &some, wanted)?;
-        progress.advance(some.len() as u64, 0);
+        selected.look_at(context, shard, &some, wanted);
+        progress.advance(1, 0);
         Ok(selected)
     })?;
     let mut all = Selected::default();
@@ -90,7 +93,6 @@ pub fn select(context: &Context<'_>, wanted: &Wanted<'_>, progress: &dyn Progres
     for part in parts {
         all.jobs.extend(part.jobs);
         all.fresh += part.fresh;
-        all.hurt.extend(part.hurt);
     }
     if let Selection::Sample(percent) = wanted.part {
         sample(&mut all.jobs, *percent);
@@ -112,9 +114,15 @@ impl Wanted<'_> {
         in_part && (!self.marked_only || context.inventory.has_any(blob, marked))
     }
 
-    /// When a file was last found good. What was written to it since then nobody has read.
-    fn last_good(&self, digest: &Digest, stat: &Stat) -> Option<SystemTime> {
-        self.state?.last_good(digest).filter(|at| *at >= stat.modified && *at <= self.now)
+    /// When a blob was last found good. Nobody can have done that in the future.
+    fn last_good(&self, digest: &Digest) -> Option<SystemTime> {
+        self.state?.last_good(digest).filter(|at| *at <= self.now)
+    }
+
+    /// Whether that was recently.
+    fn is_fresh(&self, last_good: Option<SystemTime>) -> bool {
+        let age = last_good.and_then(|at| self.now.duration_since(at).ok());
+        age.zip(self.max_age).is_some_and(|(age, max_age)| age < max_age)
     }
 }
 
@@ -134,47 +142,23 @@ fn sample(jobs: &mut Vec<Job>, percent: f64) {
     }
 }
 
+/// A blob that has to be looked at, and when it was last found good.
+type Unsure = (BlobId, Digest, Option<SystemTime>);
+
 impl Selected {
-    fn look_at(
-        &mut self,
-        context: &Context<'_>,
-        shard: Shard,
-        blobs: &[(BlobId, Digest)],
-        wanted: &Wanted<'_>,
-    ) -> Result<(), Error> {
-        let digests: Vec<Digest> = blobs.iter().map(|(_, digest)| *digest).collect();
-        for (&(blob, digest), leaf) in blobs.iter().zip(look(context.store, shard, &digests)) {
+    fn look_at(&mut self, context: &Context<'_>, shard: Shard, blobs: &[Unsure], wanted: &Wanted<'_>) {
+        let digests: Vec<Digest> = blobs.iter().map(|(_, digest, _)| *digest).collect();
+        for (&(blob, _, last_good), leaf) in blobs.iter().zip(look(context.store, shard, &digests)) {
             match leaf {
-                Some(Leaf::File(stat)) => self.file(blob, &digest, &stat, wanted),
+                // What was written to the file since then nobody has read.
+                Some(Leaf::File(stat)) => match last_good.filter(|at| *at >= stat.modified) {
+                    at if wanted.is_fresh(at) => self.fresh.add(stat.size_bytes),
+                    at => self.jobs.push(Job { blob, band: band(at), size_bytes: stat.size_bytes }),
+                },
                 // Reading it will say what is wrong.
-                None => self.jobs.push(Job { blob, band: 0, size_bytes: 0 }),
-                Some(Leaf::Irregular) => self.hurt.push(Hurt { digest, damage: Damage::Irregular, stat: None }),
-                Some(Leaf::Absent) => self.without_data(context, blob, digest)?,
+                _ => self.jobs.push(Job { blob, band: 0, size_bytes: 0 }),
             }
         }
-        Ok(())
-    }
-
-    fn file(&mut self, blob: BlobId, digest: &Digest, stat: &Stat, wanted: &Wanted<'_>) {
-        let last_good = wanted.last_good(digest, stat);
-        let age = last_good.and_then(|at| wanted.now.duration_since(at).ok());
-        match (age, wanted.max_age) {
-            (Some(age), Some(max_age)) if age < max_age => self.fresh.add(stat.size_bytes),
-            _ => self.jobs.push(Job { blob, band: band(last_good), size_bytes: stat.size_bytes }),
-        }
-    }
-
-    fn without_data(&mut self, context: &Context<'_>, blob: BlobId, digest: Digest) -> Result<(), Error> {
-        let damage = if context.inventory.has_any(blob, Colour::LIVE.and(Colour::YOUNG)) {
-            Damage::Missing
-        } else if context.store.empty_folder(&Target::EmptyBlobFolder(digest))?.is_some() {
-            // An upload that was never finished left it.
-            return Ok(());
-        } else {
-            Damage::NoData
-        };
-        self.hurt.push(Hurt { digest, damage, stat: None });
-        Ok(())
     }
 }
 

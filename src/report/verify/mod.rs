@@ -91,7 +91,6 @@ impl VerifyReport {
     pub fn count(&mut self, outcome: &Outcome) {
         self.good = outcome.good;
         self.hurt = outcome.hurt_amount;
-        self.vanished = outcome.vanished;
         self.left = Amount {
             count: self.selected.count - outcome.done.count,
             size_bytes: self.selected.size_bytes - outcome.done.size_bytes,

@@ -63,7 +63,7 @@ fn about(page: &mut Page, report: &VerifyReport) {
 fn figures(page: &mut Page, report: &VerifyReport) {
     let repositories = plural(report.repositories, "repository", "repositories");
     page.item("stored", &format!("{}, {repositories} looked at", plural(report.stored_blobs, "blob", "blobs")));
-    page.item("to read", &amount(report.selected));
+    page.item("to read", &format!("{}, sizes as manifests state them", amount(report.selected)));
     page.item("good", &amount(report.good));
     if report.hurt.count > 0 {
         page.item("damaged", &amount(report.hurt));

@@ -230,7 +230,8 @@ fn damages_of_all_kinds_are_told_apart_in_one_store() {
         *read.entry(code.as_str()).or_default() += 1;
         read
     });
-    let damaged = ["empty-blob", "truncated-blob", "overlong-blob", "corrupt-blob"].map(|code| read[code] as u64);
+    let damaged =
+        ["empty-blob", "truncated-blob", "overlong-blob", "corrupt-blob", "irregular-data"].map(|code| read[code] as u64);
     assert_eq!(number(&ran, "/damaged/blobs"), damaged.iter().sum::<u64>());
 }
 
