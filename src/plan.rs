@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use rayon::prelude::*;
+
 use crate::layout::{LinkFolder, Target};
 use crate::mark::blobs::{Amount, BlobMarks};
 use crate::mark::{Colour, Condemned, Inventory, Marks, Reason};
@@ -63,25 +65,45 @@ impl SweepPlan {
     ///
     /// When a blob in it is marked live: that is never to happen, and must not get any further (I2).
     pub fn new(repositories: &mut [Marks], blobs: &mut BlobMarks, inventory: &Inventory) -> SweepPlan {
-        let mut rows = std::mem::take(&mut blobs.condemned);
-        for row in &rows {
+        blobs.condemned.par_iter().flatten().for_each(|row| {
             let blob = inventory.find(row.target.digest()).expect("condemned blobs come from the inventory");
             let live = inventory.has_any(blob, Colour::LIVE.and(Colour::YOUNG));
             assert!(!live, "{} is live and in the plan", row.target.digest());
-        }
+        });
+        let mut parts = Vec::with_capacity(repositories.len() + blobs.condemned.len());
         for marks in repositories {
             assert!(!marks.held || marks.condemned.is_empty(), "{} is held and in the plan", marks.repository);
-            rows.append(&mut marks.condemned);
+            parts.push(std::mem::take(&mut marks.condemned));
         }
-        SweepPlan::of_rows(rows)
+        parts.append(&mut blobs.condemned);
+        SweepPlan::of_parts(parts)
     }
 
-    /// Puts rows into the order of removal.
-    pub(crate) fn of_rows(mut rows: Vec<Condemned>) -> SweepPlan {
-        rows.sort_unstable_by(|a, b| {
-            let place = |row: &Condemned| (Kind::of(&row.target), row.depth);
-            place(a).cmp(&place(b)).then_with(|| a.target.cmp(&b.target))
-        });
+    /// Puts rows into the order of removal. Any parts will do; what follows one another as it is need not be moved about.
+    pub(crate) fn of_parts(mut parts: Vec<Vec<Condemned>>) -> SweepPlan {
+        parts.par_iter_mut().for_each(|part| part.sort_by_key(step));
+        let mut rows = Vec::with_capacity(parts.iter().map(Vec::len).sum());
+        let mut parts: Vec<_> = parts.into_iter().map(Vec::into_iter).collect();
+        // The places of the parts that are not used up, by the step that they are at.
+        let mut waiting: BTreeMap<Step, Vec<usize>> = BTreeMap::new();
+        for (place, part) in parts.iter().enumerate() {
+            if let Some(first) = part.as_slice().first() {
+                waiting.entry(step(first)).or_default().push(place);
+            }
+        }
+        while let Some((this, mut places)) = waiting.pop_first() {
+            places.sort_unstable();
+            let begun = rows.len();
+            for place in places {
+                let part = &mut parts[place];
+                let count = part.as_slice().partition_point(|row| step(row) == this);
+                rows.extend(part.by_ref().take(count));
+                if let Some(next) = part.as_slice().first() {
+                    waiting.entry(step(next)).or_default().push(place);
+                }
+            }
+            rows[begun..].sort_by(|a: &Condemned, b| a.target.cmp(&b.target));
+        }
         SweepPlan { rows }
     }
 
@@ -97,36 +119,44 @@ impl SweepPlan {
 
     /// Parts that have to be gone before the next part begins.
     pub fn steps(&self) -> impl Iterator<Item = &[Condemned]> {
-        self.rows.chunk_by(|a, b| Kind::of(&a.target) == Kind::of(&b.target) && a.depth == b.depth)
+        self.rows.chunk_by(|a, b| step(a) == step(b))
     }
 
     /// How much goes, by kind and reason. Sizes are of blobs; that of a link is not worth counting.
     pub fn totals(&self) -> Totals {
-        Totals::of(self.rows.iter())
+        let parts = self.rows.par_chunks(ROWS_AT_ONCE).map(|rows| Totals::of(rows.iter()));
+        parts.reduce(Totals::default, |mut all, part| {
+            all += part;
+            all
+        })
     }
 
     /// What each repository gives back: the blobs that go and that it had linked. A blob that several had linked counts for each.
     pub fn by_repository(&self, inventory: &Inventory) -> BTreeMap<RepositoryName, RepositoryShare> {
+        let links = &self.rows[..self.rows.partition_point(|row| Kind::of(&row.target) < Kind::Blob)];
+        let parts: Vec<(&RepositoryName, RepositoryShare)> = links
+            .par_chunk_by(|a, b| a.target.link_folder() == b.target.link_folder())
+            .map(|rows| {
+                let folder = rows[0].target.link_folder().expect("links lie in folders");
+                (folder.repository(), RepositoryShare::of(rows, inventory))
+            })
+            .collect();
         let mut shares: BTreeMap<RepositoryName, RepositoryShare> = BTreeMap::new();
-        for row in &self.rows {
-            let Target::Link(folder, digest) = &row.target else { continue };
-            let share = match shares.get_mut(folder.repository()) {
-                Some(share) => share,
-                None => shares.entry(folder.repository().clone()).or_default(),
-            };
-            match folder {
-                LinkFolder::History(..) => continue,
-                LinkFolder::Revisions(_) => share.revisions += 1,
-                LinkFolder::Layers(_) => share.layer_links += 1,
-            }
-            if let Some(blob) = inventory.find(digest)
-                && inventory.has_any(blob, Colour::CONDEMNED)
-            {
-                share.blobs.add(inventory.size_bytes(blob).unwrap_or_default());
-            }
+        for (repository, part) in parts {
+            *shares.entry(repository.clone()).or_default() += part;
         }
         shares
     }
+}
+
+/// Rows at a time that are counted as one task.
+const ROWS_AT_ONCE: usize = 4096;
+
+/// What goes at the same time: one kind, and one depth.
+type Step = (Kind, u32);
+
+fn step(row: &Condemned) -> Step {
+    (Kind::of(&row.target), row.depth)
 }
 
 /// How much of what a plan or a sweep removes.
@@ -139,12 +169,24 @@ impl Totals {
     /// Counts rows.
     pub fn of<'a>(rows: impl Iterator<Item = &'a Condemned>) -> Totals {
         let mut totals = Totals::default();
+        let mut run: Option<((Kind, Reason), Amount)> = None;
         for row in rows {
-            let kind = Kind::of(&row.target);
-            let size_bytes = if kind == Kind::Blob { row.stat.size_bytes } else { 0 };
-            totals.by_kind.entry((kind, row.reason)).or_default().add(size_bytes);
+            let key = (Kind::of(&row.target), row.reason);
+            let size_bytes = if key.0 == Kind::Blob { row.stat.size_bytes } else { 0 };
+            match &mut run {
+                // Most rows are of the kind of the one before.
+                Some((same, amount)) if *same == key => amount.add(size_bytes),
+                _ => totals.add(run.replace((key, Amount { count: 1, size_bytes }))),
+            }
         }
+        totals.add(run);
         totals
+    }
+
+    fn add(&mut self, run: Option<((Kind, Reason), Amount)>) {
+        if let Some((key, amount)) = run {
+            *self.by_kind.entry(key).or_default() += amount;
+        }
     }
 
     /// All kinds and reasons that occur, in order.
@@ -184,4 +226,32 @@ pub struct RepositoryShare {
     pub revisions: u64,
     /// Layer links that go.
     pub layer_links: u64,
+}
+
+impl RepositoryShare {
+    /// Counts the links of one folder that go.
+    fn of(links: &[Condemned], inventory: &Inventory) -> RepositoryShare {
+        let mut share = RepositoryShare::default();
+        for link in links {
+            match &link.target {
+                Target::Link(LinkFolder::Revisions(_), _) => share.revisions += 1,
+                Target::Link(LinkFolder::Layers(_), _) => share.layer_links += 1,
+                _ => continue,
+            }
+            if let Some(blob) = inventory.find(link.target.digest())
+                && inventory.has_any(blob, Colour::CONDEMNED)
+            {
+                share.blobs.add(inventory.size_bytes(blob).unwrap_or_default());
+            }
+        }
+        share
+    }
+}
+
+impl std::ops::AddAssign for RepositoryShare {
+    fn add_assign(&mut self, other: RepositoryShare) {
+        self.blobs += other.blobs;
+        self.revisions += other.revisions;
+        self.layer_links += other.layer_links;
+    }
 }

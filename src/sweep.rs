@@ -128,7 +128,7 @@ impl Sweep<'_> {
         // Neither an empty folder nor a blob keeps anything alive.
         if let Target::Link(folder, digest) = &row.target {
             spared.repositories.insert(folder.repository().clone());
-            spared.digests.extend([*digest, row.leads_to]);
+            spared.digests.extend([*digest].into_iter().chain(row.alias_of.as_deref().copied()));
         }
     }
 }
@@ -209,11 +209,11 @@ mod tests {
         let row = |target: &Target| Condemned {
             target: target.clone(),
             stat: Stat { size_bytes: 1, modified: SystemTime::UNIX_EPOCH },
-            leads_to: *target.digest(),
+            alias_of: None,
             reason: Reason::Untagged,
             depth: 0,
         };
-        SweepPlan::of_rows(targets.iter().map(row).collect())
+        SweepPlan::of_parts(vec![targets.iter().map(row).collect()])
     }
 
     #[test]
@@ -246,11 +246,11 @@ mod tests {
         let targets = [Target::Link(folder, digest("layer")), alias.clone(), Target::Blob(digest("layer"))];
         let mut rows = plan(&targets).rows().to_vec();
         for row in &mut rows {
-            row.leads_to = digest("layer");
+            row.alias_of = Some(Box::new(digest("layer")));
         }
         let vacuum = Stubborn::refusing(&alias);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread");
-        let report = pool.install(|| sweep(&SweepPlan::of_rows(rows), &vacuum, &Silent, &AtomicBool::new(false)));
+        let report = pool.install(|| sweep(&SweepPlan::of_parts(vec![rows]), &vacuum, &Silent, &AtomicBool::new(false)));
         assert_eq!(vacuum.asked.into_inner().expect("one thread"), targets[..2]);
         assert_eq!(report.left, 2);
     }
@@ -270,7 +270,7 @@ mod tests {
             let mut plan = plan(&targets).rows().to_vec();
             // Manifests go in steps of their own.
             plan.iter_mut().enumerate().for_each(|(depth, row)| row.depth = depth as u32);
-            sweep(&SweepPlan::of_rows(plan), &vacuum, &Silent, &AtomicBool::new(false));
+            sweep(&SweepPlan::of_parts(vec![plan]), &vacuum, &Silent, &AtomicBool::new(false));
             assert_eq!(vacuum.barriers.into_inner().expect("one thread"), barriers, "{targets:?}");
         }
     }

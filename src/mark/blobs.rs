@@ -45,8 +45,8 @@ impl std::ops::AddAssign for Amount {
 /// What became of all blobs.
 #[derive(Debug, Default)]
 pub struct BlobMarks {
-    /// Not live, and old enough.
-    pub condemned: Vec<Condemned>,
+    /// Not live, and old enough: a list for each shard.
+    pub condemned: Vec<Vec<Condemned>>,
     /// What was found.
     pub findings: Vec<Finding>,
     /// Reached from a root that is kept whatever its age. Sizes are those that manifests state.
@@ -79,6 +79,7 @@ pub fn unreached_blobs(context: &Context<'_>, repositories: &[Marks]) -> Result<
     let manifests = dropped_manifests(context, repositories)?;
     let parts = context.inventory.map_shards(|shard, blobs| {
         let mut marks = BlobMarks::default();
+        let mut condemned = Vec::new();
         let mut unknown = Vec::new();
         for (blob, digest) in blobs {
             match context.inventory.size_bytes(blob).filter(|_| context.inventory.has_any(blob, KEPT)) {
@@ -86,11 +87,12 @@ pub fn unreached_blobs(context: &Context<'_>, repositories: &[Marks]) -> Result<
                 None => unknown.push((blob, digest)),
             }
             if unknown.len() == BLOBS_AT_ONCE {
-                marks.look_at(context, shard, &unknown, &manifests)?;
+                marks.look_at(context, shard, &unknown, &manifests, &mut condemned)?;
                 unknown.clear();
             }
         }
-        marks.look_at(context, shard, &unknown, &manifests)?;
+        marks.look_at(context, shard, &unknown, &manifests, &mut condemned)?;
+        marks.condemned.push(condemned);
         Ok(marks)
     })?;
     let mut all = BlobMarks::default();
@@ -159,6 +161,7 @@ impl BlobMarks {
         shard: Shard,
         blobs: &[(BlobId, Digest)],
         manifests: &HashMap<BlobId, u32>,
+        condemned: &mut Vec<Condemned>,
     ) -> Result<(), Error> {
         let digests: Vec<Digest> = blobs.iter().map(|(_, digest)| *digest).collect();
         let leaves = context.store.stat_blobs(shard, &digests)?;
@@ -175,24 +178,24 @@ impl BlobMarks {
                         None if inventory.has_any(blob, Colour::LINK_DROPPED) => (Reason::Unreferenced, NO_MANIFEST),
                         None => (Reason::Unlinked, NO_MANIFEST),
                     };
-                    self.condemned.push(Condemned { target: Target::Blob(digest), stat, leads_to: digest, reason, depth });
+                    condemned.push(Condemned { target: Target::Blob(digest), stat, alias_of: None, reason, depth });
                 }
                 Leaf::Irregular => self.note(Code::IrregularData, &digest),
                 // Marked and not there: what names it has been reported where its data is needed.
                 Leaf::Absent if kept => {}
                 Leaf::Absent if inventory.has_any(blob, Colour::ASIDE) => self.aside += 1,
-                Leaf::Absent => self.without_data(context, digest)?,
+                Leaf::Absent => self.without_data(context, digest, condemned)?,
             }
         }
         Ok(())
     }
 
-    fn without_data(&mut self, context: &Context<'_>, digest: Digest) -> Result<(), Error> {
+    fn without_data(&mut self, context: &Context<'_>, digest: Digest, condemned: &mut Vec<Condemned>) -> Result<(), Error> {
         let folder = Target::EmptyBlobFolder(digest);
         match context.store.empty_folder(&folder)? {
             Some(stat) if context.policy.is_young(stat.modified) => {}
             Some(stat) => {
-                self.condemned.push(Condemned { target: folder, stat, leads_to: digest, reason: Reason::EmptyFolder, depth: 0 });
+                condemned.push(Condemned { target: folder, stat, alias_of: None, reason: Reason::EmptyFolder, depth: 0 });
             }
             None => self.note(Code::MissingData, &digest),
         }

@@ -40,8 +40,8 @@ pub struct Condemned {
     pub target: Target,
     /// Its size and age: looked at again before it is removed.
     pub stat: Stat,
-    /// The blob that it leads to, by the name that blob has: for an alias another than the target's.
-    pub leads_to: Digest,
+    /// For a link by another name than that of the blob that it leads to: the blob's.
+    pub alias_of: Option<Box<Digest>>,
     /// Why.
     pub reason: Reason,
     /// For manifests, how many others that go too are above it: an index goes before its children.
@@ -169,7 +169,8 @@ impl Unreached {
                     context.inventory.mark(blob, Colour::LINK_DROPPED);
                 }
                 let target = Target::Link(folder.clone(), digest);
-                self.condemned.push(Condemned { target, stat, leads_to: canonical, reason: Reason::Unreferenced, depth: 0 });
+                let alias_of = (canonical != digest).then(|| Box::new(canonical));
+                self.condemned.push(Condemned { target, stat, alias_of, reason: Reason::Unreferenced, depth: 0 });
             }
         }
         Ok(())
@@ -234,8 +235,7 @@ impl Unreached {
     }
 
     fn condemn(&mut self, target: Target, stat: Stat, reason: Reason, depth: u32) {
-        let leads_to = *target.digest();
-        self.condemned.push(Condemned { target, stat, leads_to, reason, depth });
+        self.condemned.push(Condemned { target, stat, alias_of: None, reason, depth });
     }
 
     fn empty_folder(&mut self, context: &Context<'_>, folder: Target) -> Result<(), Error> {
