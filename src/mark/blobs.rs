@@ -4,7 +4,7 @@ use foldhash::HashMap;
 use rayon::prelude::*;
 
 use super::inventory::{BlobId, Colour, Inventory};
-use super::links::{self, Condemned, Reason};
+use super::links::{self, Condemned, Dropped, Reason};
 use super::{Context, Marks, Reading};
 use crate::error::Error;
 use crate::finding::{Code, Finding};
@@ -128,18 +128,28 @@ const KEPT: Colour = Colour::LIVE.and(Colour::YOUNG);
 /// The manifests of revisions that go, with their depths among all of them: an index may have gone from one repository and its
 /// children from another.
 fn dropped_manifests(context: &Context<'_>, repositories: &[Marks]) -> Result<HashMap<BlobId, u32>, Error> {
-    let mut dropped: Vec<BlobId> = Vec::new();
-    for condemned in repositories.iter().flat_map(|marks| &marks.condemned) {
-        if let Target::Link(LinkFolder::Revisions(_), digest) = &condemned.target {
-            dropped.extend(context.inventory.find(digest));
-        }
-    }
-    dropped.sort_unstable();
+    let mut dropped: Vec<BlobId> = repositories
+        .par_iter()
+        .flat_map_iter(|marks| {
+            marks.condemned.iter().filter_map(|condemned| match &condemned.target {
+                Target::Link(LinkFolder::Revisions(_), digest) => context.inventory.find(digest),
+                _ => None,
+            })
+        })
+        .collect();
+    dropped.par_sort_unstable();
     dropped.dedup();
-    let digests: Vec<Digest> = dropped.iter().map(|blob| context.inventory.digest(*blob)).collect();
-    let readings: Vec<Reading> =
-        digests.par_iter().with_min_len(64).map(|digest| context.manifests.read(digest)).collect::<Result<_, _>>()?;
-    let depths = links::depths(context.inventory, &digests, |place| readings[place].clone());
+    let readings: Vec<(Digest, Reading)> = dropped
+        .par_iter()
+        .with_min_len(64)
+        .map(|blob| {
+            let digest = context.inventory.digest(*blob);
+            Ok((digest, context.manifests.read(&digest)?))
+        })
+        .collect::<Result<_, Error>>()?;
+    let manifests = dropped.iter().zip(&readings);
+    let manifests = manifests.map(|(&blob, (digest, reading))| Dropped { digest: *digest, blob: Some(blob), reading });
+    let depths = links::depths(&manifests.collect::<Vec<_>>());
     Ok(dropped.into_iter().zip(depths).collect())
 }
 

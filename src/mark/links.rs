@@ -6,14 +6,14 @@ use foldhash::{HashMap, HashSet};
 
 use serde::Serialize;
 
-use super::inventory::{Colour, Inventory};
+use super::inventory::{BlobId, Colour};
 use super::manifests::Reading;
 use super::reach::{LinkVerdict, Reach, Role, judge_link};
 use super::{Context, judge_revision};
 use crate::error::Error;
 use crate::finding::{Code, Finding};
 use crate::layout::{LinkFolder, Target};
-use crate::oci::Digest;
+use crate::oci::{Algorithm, Digest};
 use crate::store::{Leaf, LinkContent, Stat};
 use crate::survey::{self, Survey, in_chunks};
 
@@ -135,10 +135,15 @@ pub(super) fn unreached(
 impl Unreached {
     fn layers(&mut self, survey: &Survey, context: &Context<'_>, reach: &mut Reach<'_>) -> Result<(), Error> {
         let folder = LinkFolder::Layers(survey.name.clone());
-        let digests: Vec<Digest> = survey.layers.iter().filter(|digest| !reach.has_reached(digest)).copied().collect();
+        let (digests, blobs): (Vec<Digest>, Vec<Option<BlobId>>) = survey
+            .layers
+            .iter()
+            .map(|digest| (*digest, context.inventory.find(digest)))
+            .filter(|(digest, blob)| !reach.has_reached(digest, *blob))
+            .unzip();
         let inspected = in_chunks(&digests, |some| context.store.inspect_links(&folder, some))?;
-        let mut old = Vec::new();
-        for (digest, (content, leaf)) in digests.iter().zip(inspected) {
+        let mut old = Vec::with_capacity(digests.len());
+        for ((digest, blob), (content, leaf)) in digests.iter().zip(blobs).zip(inspected) {
             let canonical = match judge_link(digest, content) {
                 LinkVerdict::Names(canonical) => canonical,
                 LinkVerdict::Absent => {
@@ -156,22 +161,26 @@ impl Unreached {
                     reach.mark_alone(digest, Colour::YOUNG);
                     reach.mark_alone(&canonical, Colour::YOUNG);
                 }
-                Leaf::File(stat) => old.push((*digest, canonical, stat)),
+                Leaf::File(stat) => {
+                    let named = if canonical == *digest { blob } else { context.inventory.find(&canonical) };
+                    old.push(([(*digest, blob), (canonical, named)], stat));
+                }
                 Leaf::Absent => {}
                 Leaf::Irregular => self.faulty(survey, &folder, digest, Code::IrregularLink),
             }
         }
         // Only now is it known what is reached under another name.
-        for (digest, canonical, stat) in old {
-            if !reach.has_reached(&digest) && !reach.has_reached(&canonical) {
-                // Under another name than that of its folder, if it is an alias.
-                if let Some(blob) = context.inventory.find(&canonical) {
-                    context.inventory.mark(blob, Colour::LINK_DROPPED);
-                }
-                let target = Target::Link(folder.clone(), digest);
-                let alias_of = (canonical != digest).then(|| Box::new(canonical));
-                self.condemned.push(Condemned { target, stat, alias_of, reason: Reason::Unreferenced, depth: 0 });
+        for ([(digest, blob), (canonical, named)], stat) in old {
+            if reach.has_reached(&digest, blob) || (canonical != digest && reach.has_reached(&canonical, named)) {
+                continue;
             }
+            // Under another name than that of its folder, too, if it is an alias.
+            if let Some(named) = named {
+                context.inventory.mark(named, Colour::LINK_DROPPED);
+            }
+            let alias_of = (canonical != digest).then(|| Box::new(canonical));
+            let target = Target::Link(folder.clone(), digest);
+            self.drop_link(context, blob, Condemned { target, stat, alias_of, reason: Reason::Unreferenced, depth: 0 });
         }
         Ok(())
     }
@@ -185,7 +194,10 @@ impl Unreached {
     ) -> Result<(), Error> {
         let folder = LinkFolder::Revisions(survey.name.clone());
         for (candidate, depth) in untagged.iter().zip(revision_depths(survey, context, untagged, readings)) {
-            self.condemn(Target::Link(folder.clone(), candidate.digest), candidate.stat, Reason::Untagged, depth);
+            let blob = context.inventory.find(&candidate.digest);
+            let target = Target::Link(folder.clone(), candidate.digest);
+            let row = Condemned { target, stat: candidate.stat, alias_of: None, reason: Reason::Untagged, depth };
+            self.drop_link(context, blob, row);
         }
         for revision in survey.revisions.iter().filter(|revision| revision.link == LinkContent::Absent) {
             self.empty_folder(context, Target::EmptyLinkFolder(folder.clone(), revision.digest))?;
@@ -225,7 +237,11 @@ impl Unreached {
                 match seen(&digest).or_else(|| leaves.next()).expect("each was looked at, then or now") {
                     // A blob goes only if every link to it is old.
                     Leaf::File(stat) if context.policy.is_young(stat.modified) => reach.mark_alone(&digest, Colour::YOUNG),
-                    Leaf::File(stat) => self.condemn(Target::Link(folder.clone(), digest), stat, reason, 0),
+                    Leaf::File(stat) => {
+                        let blob = context.inventory.find(&digest);
+                        let target = Target::Link(folder.clone(), digest);
+                        self.drop_link(context, blob, Condemned { target, stat, alias_of: None, reason, depth: 0 });
+                    }
                     Leaf::Absent => self.empty_folder(context, Target::EmptyLinkFolder(folder.clone(), digest))?,
                     Leaf::Irregular => self.faulty(survey, &folder, &digest, Code::IrregularLink),
                 }
@@ -234,15 +250,20 @@ impl Unreached {
         Ok(())
     }
 
-    fn condemn(&mut self, target: Target, stat: Stat, reason: Reason, depth: u32) {
-        self.condemned.push(Condemned { target, stat, alias_of: None, reason, depth });
+    /// Lets a link go. `blob` is where the inventory has the digest of its folder.
+    fn drop_link(&mut self, context: &Context<'_>, blob: Option<BlobId>, row: Condemned) {
+        // Should the repository be held yet, all that it links is marked live, and why a blob goes is asked of none of it.
+        if let Some(blob) = blob {
+            context.inventory.mark(blob, Colour::LINK_DROPPED);
+        }
+        self.condemned.push(row);
     }
 
     fn empty_folder(&mut self, context: &Context<'_>, folder: Target) -> Result<(), Error> {
         if let Some(stat) = context.store.empty_folder(&folder)?
             && !context.policy.is_young(stat.modified)
         {
-            self.condemn(folder, stat, Reason::EmptyFolder, 0);
+            self.condemned.push(Condemned { target: folder, stat, alias_of: None, reason: Reason::EmptyFolder, depth: 0 });
         }
         Ok(())
     }
@@ -257,21 +278,46 @@ impl Unreached {
 
 /// For each of a repository's revisions that go, its depth below the others.
 fn revision_depths(survey: &Survey, context: &Context<'_>, untagged: &[Candidate], readings: &[Reading]) -> Vec<u32> {
-    let digests: Vec<Digest> = untagged.iter().map(|candidate| candidate.digest).collect();
-    depths(context.inventory, &digests, |place| {
-        readings[survey.revision(&digests[place]).expect("candidates are revisions")].clone()
-    })
+    let manifests: Vec<Dropped<'_>> = untagged
+        .iter()
+        .map(|candidate| {
+            let reading = &readings[survey.revision(&candidate.digest).expect("candidates are revisions")];
+            let blob = match reading {
+                Reading::Read(edges) => edges.blob,
+                _ => context.inventory.find(&candidate.digest),
+            };
+            Dropped { digest: candidate.digest, blob, reading }
+        })
+        .collect();
+    depths(&manifests)
+}
+
+/// A manifest of a revision that goes.
+pub(super) struct Dropped<'a> {
+    pub(super) digest: Digest,
+    /// Its place in the inventory, if it is stored.
+    pub(super) blob: Option<BlobId>,
+    pub(super) reading: &'a Reading,
 }
 
 /// For each of some manifests, the length of the longest way down to it from another of them. They need not be stored.
-pub(super) fn depths(inventory: &Inventory, manifests: &[Digest], reading: impl Fn(usize) -> Reading) -> Vec<u32> {
-    let places: HashMap<Digest, usize> = manifests.iter().enumerate().map(|(place, digest)| (*digest, place)).collect();
-    let children: Vec<Vec<usize>> = (0..manifests.len())
-        .map(|place| {
-            let Reading::Read(edges) = reading(place) else { return Vec::new() };
-            let stored = edges.stored.iter().map(|edge| inventory.digest(edge.blob));
-            let named = stored.chain(edges.unresolved.iter().map(|descriptor| descriptor.digest));
-            let mut children: Vec<usize> = named.filter_map(|digest| places.get(&digest).copied()).collect();
+pub(super) fn depths(manifests: &[Dropped<'_>]) -> Vec<u32> {
+    let mut blobs: HashMap<BlobId, usize> = HashMap::default();
+    // What edges name by digest: what is not stored, and what may be another name of a blob.
+    let mut names: HashMap<Digest, usize> = HashMap::default();
+    for (place, manifest) in manifests.iter().enumerate() {
+        blobs.extend(manifest.blob.map(|blob| (blob, place)));
+        if manifest.blob.is_none() || manifest.digest.algorithm() != Algorithm::Sha256 {
+            names.insert(manifest.digest, place);
+        }
+    }
+    let children: Vec<Vec<usize>> = manifests
+        .iter()
+        .map(|manifest| {
+            let Reading::Read(edges) = manifest.reading else { return Vec::new() };
+            let stored = edges.stored.iter().filter_map(|edge| blobs.get(&edge.blob));
+            let named = edges.unresolved.iter().filter_map(|descriptor| names.get(&descriptor.digest));
+            let mut children: Vec<usize> = stored.chain(named).copied().collect();
             children.sort_unstable();
             children.dedup();
             children

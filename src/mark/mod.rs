@@ -173,14 +173,8 @@ pub fn mark(survey: &Survey, context: &Context<'_>) -> Result<Marks, Error> {
         links::mark_held_layers(survey, context, &mut reach, colour)?;
         findings.push(Finding::new(Code::HeldRepository).repository(&survey.name).path(layout::repository_folder(&survey.name)));
     }
-    for target in &condemned {
-        if let Some(blob) = context.inventory.find(target.target.digest())
-            && !target.target.is_folder()
-        {
-            context.inventory.mark(blob, Colour::LINK_DROPPED);
-        }
-    }
-    let needed = survey.asked.iter().filter(|digest| held || reach.has_reached(digest)).copied().collect();
+    let is_needed = |digest: &&Digest| held || reach.has_reached(digest, context.inventory.find(digest));
+    let needed = survey.asked.iter().filter(is_needed).copied().collect();
     findings.extend(reach.into_findings());
     let symlinks = survey.strays.iter().filter(|stray| stray.kind == StrayKind::Symlink).map(|stray| stray.path.clone());
     Ok(Marks { repository: survey.name.clone(), held, condemned, findings, symlinks: symlinks.collect(), counts, needed })

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use foldhash::fast::RandomState;
 use foldhash::{HashMap, HashSet};
 
 use super::Context;
@@ -65,7 +66,7 @@ pub(super) struct Reach<'a> {
 
 impl<'a> Reach<'a> {
     pub(super) fn new(context: &'a Context<'a>, survey: &'a Survey, readings: &'a [Reading]) -> Reach<'a> {
-        let mut revisions = HashMap::default();
+        let mut revisions = HashMap::with_capacity_and_hasher(survey.revisions.len(), RandomState::default());
         let mut referrers: HashMap<Digest, Vec<usize>> = HashMap::default();
         for (index, (revision, reading)) in survey.revisions.iter().zip(readings).enumerate() {
             // A deleted revision is no revision any more: neither is it a referrer.
@@ -95,10 +96,10 @@ impl<'a> Reach<'a> {
             readings,
             revisions,
             referrers,
-            descended: HashSet::default(),
+            descended: with_room(survey.revisions.len()),
             absent: HashSet::default(),
-            blobs: HashSet::default(),
-            names: HashSet::default(),
+            blobs: with_room(survey.layers.len() + survey.revisions.len()),
+            names: with_room(survey.revisions.len()),
             fault: false,
             tag_target_absent: false,
             findings: BTreeMap::new(),
@@ -121,9 +122,9 @@ impl<'a> Reach<'a> {
         self.descended.contains(digest)
     }
 
-    /// Whether a layer link of that name is needed.
-    pub(super) fn has_reached(&self, digest: &Digest) -> bool {
-        self.names.contains(digest) || self.context.inventory.find(digest).is_some_and(|blob| self.blobs.contains(&blob))
+    /// Whether a layer link of that name is needed. `blob` is where the inventory has it.
+    pub(super) fn has_reached(&self, digest: &Digest, blob: Option<BlobId>) -> bool {
+        blob.is_some_and(|blob| self.blobs.contains(&blob)) || self.names.contains(digest)
     }
 
     /// What was found on the way.
@@ -350,6 +351,10 @@ pub(crate) fn layer_verdict(context: &Context<'_>, survey: &Survey, digest: &Dig
     }
     let content = context.store.read_links(&LinkFolder::Layers(survey.name.clone()), &[*digest])?[0];
     Ok(judge_link(digest, content))
+}
+
+fn with_room<T>(count: usize) -> HashSet<T> {
+    HashSet::with_capacity_and_hasher(count, RandomState::default())
 }
 
 /// What a link says about the digest that its folder is named by.
