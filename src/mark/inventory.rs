@@ -66,49 +66,68 @@ struct InventoryShard {
     shard: Shard,
     /// The id of its first blob.
     first: u32,
-    /// All digests without their first byte, one after the other.
+    count: usize,
+    /// All digests without their first byte: their next four bytes one after the other, and then, in the same order, the others.
+    /// A search looks at the former until they agree, and those of a few neighbours come with one look at the memory.
     rests: Bytes,
 }
 
+/// Bytes of a digest that are kept apart for the search.
+const HEAD_BYTES: usize = size_of::<u32>();
+
 impl InventoryShard {
-    fn width(&self) -> usize {
-        self.shard.algorithm.len_bytes() - 1
+    /// Takes digests without their first byte, sorted, one after the other.
+    fn keep(shard: Shard, rests: &[u8], budget: &Budget) -> Result<InventoryShard, Error> {
+        let width = shard.algorithm.len_bytes() - 1;
+        let mut parted = Vec::with_capacity(rests.len());
+        for rest in rests.chunks_exact(width) {
+            parted.extend_from_slice(&rest[..HEAD_BYTES]);
+        }
+        for rest in rests.chunks_exact(width) {
+            parted.extend_from_slice(&rest[HEAD_BYTES..]);
+        }
+        Ok(InventoryShard { shard, first: 0, count: rests.len() / width, rests: budget.keep(parted)? })
     }
 
-    fn len(&self) -> usize {
-        self.rests.len() / self.width()
+    fn head(&self, index: usize) -> u32 {
+        head(&self.rests[HEAD_BYTES * index..])
     }
 
-    fn rest(&self, index: usize) -> &[u8] {
-        &self.rests[index * self.width()..][..self.width()]
+    fn tail(&self, index: usize) -> &[u8] {
+        let width = self.shard.algorithm.len_bytes() - 1 - HEAD_BYTES;
+        &self.rests[HEAD_BYTES * self.count + width * index..][..width]
     }
 
     fn digest(&self, index: usize) -> Digest {
         let mut bytes = [0; 64];
+        let length = self.shard.algorithm.len_bytes();
         bytes[0] = self.shard.byte;
-        bytes[1..=self.width()].copy_from_slice(self.rest(index));
-        Digest::from_bytes(self.shard.algorithm, &bytes[..=self.width()])
+        bytes[1..=HEAD_BYTES].copy_from_slice(&self.head(index).to_be_bytes());
+        bytes[HEAD_BYTES + 1..length].copy_from_slice(self.tail(index));
+        Digest::from_bytes(self.shard.algorithm, &bytes[..length])
     }
 
     fn position(&self, digest: &Digest) -> Option<usize> {
-        let wanted = &digest.bytes()[1..];
-        let wanted_head = head(wanted);
-        let (mut low, mut high) = (0, self.len());
-        let (mut low_head, mut high_head) = (0, u64::MAX);
-        let mut guesses = GUESSES;
+        let (wanted_head, wanted_tail) = (head(&digest.bytes()[1..]), &digest.bytes()[1 + HEAD_BYTES..]);
+        let compare = |index| self.head(index).cmp(&wanted_head).then_with(|| self.tail(index).cmp(wanted_tail));
+        // All before `low` are less, and none from `high` on is.
+        let (mut low, mut high) = (0, self.count);
+        // Digests are spread evenly, so that where one is can nearly be told. Names that somebody chose are not: from the guess on,
+        // each step is twice as long as the one before, so that no choice makes it slow.
+        let mut guess = ((u64::from(wanted_head) * self.count as u64) >> u32::BITS) as usize;
+        let mut stride = 1;
         while low < high {
-            let middle = match guesses {
-                0 => low.midpoint(high),
-                _ => low + share((high - low) as u64, wanted_head - low_head, high_head - low_head) as usize,
-            };
-            guesses = guesses.saturating_sub(1);
-            let rest = self.rest(middle);
-            let middle_head = head(rest);
-            match middle_head.cmp(&wanted_head).then_with(|| rest.cmp(wanted)) {
-                Ordering::Less => (low, low_head) = (middle + 1, middle_head),
-                Ordering::Equal => return Some(middle),
-                Ordering::Greater => (high, high_head) = (middle, middle_head),
+            match compare(guess) {
+                Ordering::Equal => return Some(guess),
+                Ordering::Less => low = guess + 1,
+                Ordering::Greater => high = guess,
             }
+            guess = match (low, high) {
+                (0, _) => high.saturating_sub(stride),
+                (_, high) if high == self.count => (low + stride - 1).min(high.saturating_sub(1)),
+                _ => low.midpoint(high),
+            };
+            stride *= 2;
         }
         None
     }
@@ -130,18 +149,9 @@ fn sort(rests: &mut [u8], algorithm: Algorithm) {
     }
 }
 
-/// Digests are spread evenly, so that where one is can be guessed. Names that somebody chose are not: after so many guesses the rest
-/// is halved.
-const GUESSES: u32 = 3;
-
-/// The place among `count` of what is `part` on the way to `whole`. Less than `count`.
-fn share(count: u64, part: u64, whole: u64) -> u64 {
-    ((count - 1) as f64 * (part as f64 / whole.max(1) as f64)) as u64
-}
-
-/// The first eight bytes, which tell nearly all digests apart and are compared at once.
-fn head(rest: &[u8]) -> u64 {
-    u64::from_be_bytes(rest[..8].try_into().expect("every digest is longer"))
+/// The first four bytes, which tell nearly all digests of a shard apart and are compared at once.
+fn head(rest: &[u8]) -> u32 {
+    u32::from_be_bytes(*rest.first_chunk().expect("every digest is longer"))
 }
 
 fn place_of(shard: Shard) -> usize {
@@ -161,7 +171,7 @@ impl Inventory {
             let mut rests = Vec::new();
             let strays = store.blobs(shard, &mut |digest| rests.extend_from_slice(&digest.bytes()[1..]))?;
             sort(&mut rests, shard.algorithm);
-            Ok((InventoryShard { shard, first: 0, rests: budget.keep(rests)? }, strays))
+            Ok((InventoryShard::keep(shard, &rests, budget)?, strays))
         };
         // What is being listed is in memory whatever the budget.
         let at_once = if budget.is_limited() { SHARDS_AT_ONCE } else { found.entries.len().max(1) };
@@ -174,7 +184,7 @@ impl Inventory {
         for (mut shard, more) in listed {
             strays.extend(more);
             shard.first = u32::try_from(count).map_err(|_| Error::Usage("more than 2^32 blobs in one store".into()))?;
-            count += shard.len();
+            count += shard.count;
             shards.push(shard);
         }
         let facts = budget.words(count)?;
@@ -218,7 +228,7 @@ impl Inventory {
         for shard in
             self.shards.iter().filter(|shard| shard.shard.path().starts_with(link) || link.starts_with(shard.shard.path()))
         {
-            for index in 0..shard.len() {
+            for index in 0..shard.count {
                 if Target::EmptyBlobFolder(shard.digest(index)).path().starts_with(link) {
                     self.mark(BlobId(shard.first + index as u32), Colour::LIVE.and(Colour::TAGGED));
                 }
@@ -316,7 +326,7 @@ impl Inventory {
         self.shards
             .par_iter()
             .map(|shard| {
-                let mut blobs = (0..shard.len()).map(|index| (BlobId(shard.first + index as u32), shard.digest(index)));
+                let mut blobs = (0..shard.count).map(|index| (BlobId(shard.first + index as u32), shard.digest(index)));
                 each(shard.shard, &mut blobs)
             })
             .collect()
@@ -355,6 +365,35 @@ mod tests {
         let mut expected = stored.to_vec();
         expected.sort_unstable();
         assert_eq!(listed.concat(), expected);
+    }
+
+    #[test]
+    fn finds_names_that_somebody_chose() {
+        // The byte of the shard, those that a search looks at first, and the last one.
+        let named = |head: u32, last: u8| {
+            let mut bytes = [0; 32];
+            bytes[1..5].copy_from_slice(&head.to_be_bytes());
+            bytes[31] = last;
+            Digest::from_bytes(Algorithm::Sha256, &bytes)
+        };
+        let spread = |n: u32| n.wrapping_mul(0x9e37_79b1);
+        let all: [Vec<Digest>; 5] = [
+            (0..200).map(|n| named(7, n)).collect(),
+            (0..200).map(|n| named(u32::MAX, n)).collect(),
+            (0..200).map(|n| named(n, 1)).collect(),
+            (0..200).map(|n| named(u32::MAX - n, 1)).collect(),
+            (0..200).map(|n| named(spread(n), 1)).collect(),
+        ];
+        for mut digests in all {
+            digests.sort_unstable();
+            let stored: Vec<Digest> = digests.iter().copied().step_by(2).collect();
+            let inventory = inventory(&stored);
+            for (place, digest) in digests.iter().enumerate() {
+                let found = inventory.find(digest);
+                assert_eq!(found, (place % 2 == 0).then_some(BlobId(place as u32 / 2)), "{digest}");
+                assert!(found.is_none_or(|blob| inventory.digest(blob) == *digest));
+            }
+        }
     }
 
     #[test]
