@@ -16,6 +16,7 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt;
+use std::ops::Range;
 
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 
@@ -23,6 +24,9 @@ use super::Digest;
 
 /// Go refuses JSON nested deeper than this.
 const MAX_DEPTH: usize = 10_000;
+
+/// Room for what an ordinary image names.
+const DESCRIPTORS: usize = 16;
 
 /// What a manifest names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -86,7 +90,7 @@ pub fn references(bytes: &[u8]) -> Result<References, Unreadable> {
 
 /// Collects what a text names, however deep it is nested or only as deep as an ordinary stack allows.
 fn walk(text: &str, deep: bool) -> serde_json::Result<References> {
-    let found = RefCell::new(References::default());
+    let found = RefCell::new(References { descriptors: Vec::with_capacity(DESCRIPTORS), subjects: Vec::new() });
     let mut json = serde_json::Deserializer::from_str(text);
     let root = Value { found: &found, place: Place::Root, field: Field::Other, depth: 0 };
     let scalar = if deep {
@@ -214,14 +218,14 @@ impl<'de> Visitor<'de> for Value<'_> {
         let depth = deeper(self.depth)?;
         let mut around = Surroundings::default();
         // The object's own digests, apart from those of objects inside it, which describe themselves.
-        let mut own: Vec<usize> = Vec::new();
+        let mut own = Own::default();
         let mut number = None;
         while let Some(Key { field, annotations }) = object.next_key_seed(KeySeed)? {
             let place = self.place.below(field, annotations);
             let before = self.found.borrow().descriptors.len();
             let value = object.next_value_seed(Value { place, field, depth, ..self })?;
             if place == Place::Reference {
-                own.extend(before..self.found.borrow().descriptors.len());
+                own.add(before..self.found.borrow().descriptors.len());
             }
             if field == Field::Number {
                 number = Some(value);
@@ -236,14 +240,38 @@ impl<'de> Visitor<'de> for Value<'_> {
             return Ok(number);
         }
         let kind = around.kind(self.place == Place::Manifests);
-        for index in own {
-            let mut found = self.found.borrow_mut();
+        let mut found = self.found.borrow_mut();
+        for index in own.indices() {
             let descriptor = &mut found.descriptors[index];
             descriptor.kind = descriptor.kind.max(kind);
             descriptor.foreign |= around.foreign;
             descriptor.size_bytes = descriptor.size_bytes.or(around.size_bytes);
         }
         Ok(Scalar::Object)
+    }
+}
+
+/// The places of an object's own digests: one stretch, unless it has several keys for them.
+#[derive(Default)]
+struct Own {
+    first: Range<usize>,
+    more: Vec<Range<usize>>,
+}
+
+impl Own {
+    fn add(&mut self, places: Range<usize>) {
+        match self.first.is_empty() {
+            true => self.first = places,
+            false => self.more.push(places),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.first.is_empty()
+    }
+
+    fn indices(self) -> impl Iterator<Item = usize> {
+        self.first.chain(self.more.into_iter().flatten())
     }
 }
 
@@ -296,9 +324,17 @@ impl Field {
     ];
 
     fn of(key: &str) -> Field {
-        if key == "$serde_json::private::Number" {
-            return Field::Number;
+        // As nearly everybody writes them. Whatever is not here is folded and compared.
+        match key {
+            "digest" | "blobSum" => Field::Digest,
+            "mediaType" => Field::MediaType,
+            "size" => Field::Size,
+            "$serde_json::private::Number" => Field::Number,
+            _ => Field::folded(key),
         }
+    }
+
+    fn folded(key: &str) -> Field {
         let folded = if key.is_ascii() { Cow::Borrowed(key) } else { Cow::Owned(folded(key)) };
         let named = Field::NAMES.into_iter().find(|(name, _)| folded.eq_ignore_ascii_case(name));
         named.map_or(Field::Other, |(_, field)| field)
@@ -356,9 +392,21 @@ struct MediaType {
 
 impl MediaType {
     fn of(text: &str) -> MediaType {
+        if ORDINARY.contains(&text) {
+            return MediaType { empty: false, manifest: false, foreign: false };
+        }
         MediaType { empty: text.is_empty(), manifest: is_manifest(text), foreign: is_foreign(text) }
     }
 }
+
+/// What nearly all descriptors are: neither a manifest's nor foreign, which takes longer to find out.
+const ORDINARY: [&str; 5] = [
+    "application/vnd.oci.image.layer.v1.tar+gzip",
+    "application/vnd.docker.image.rootfs.diff.tar.gzip",
+    "application/vnd.oci.image.config.v1+json",
+    "application/vnd.docker.container.image.v1+json",
+    "application/vnd.oci.image.layer.v1.tar+zstd",
+];
 
 /// What an object says about the digest in it.
 #[derive(Default)]
@@ -517,5 +565,14 @@ mod tests {
         }
         let read = references(format!(r#"{{"layers":[{{"urls":[],"digest":"{a}"}}]}}"#).as_bytes()).expect("readable");
         assert!(!read.descriptors[0].foreign);
+    }
+
+    #[test]
+    fn what_is_ordinary_is_so_by_the_rule() {
+        assert!(ORDINARY.iter().all(|text| !text.is_empty() && !is_manifest(text) && !is_foreign(text)));
+        for (name, field) in Field::NAMES {
+            assert!(Field::folded(name) == field && Field::of(name) == field, "{name}");
+        }
+        assert!(Field::of("blobSum") == Field::folded("blobSum") && Field::of("mediaType") == Field::folded("mediaType"));
     }
 }
