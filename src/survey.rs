@@ -13,6 +13,9 @@ use crate::store::{LinkContent, RepositoryEntry, Store, Stray, StrayKind, TagCon
 /// How many links one task reads, so that one repository with 100,000 revisions keeps every thread busy.
 const LINKS_AT_ONCE: usize = 256;
 
+/// How many tags one task reads at least: small repositories are not worth dividing, there are others.
+const TAGS_AT_ONCE: usize = 8;
+
 /// What one repository holds, sorted.
 #[derive(Clone, Debug)]
 pub struct Survey {
@@ -80,7 +83,8 @@ pub fn survey(store: &dyn Store, repository: &RepositoryEntry) -> Result<Survey,
 
     let tags = store.tags(name)?;
     strays.extend(tags.strays);
-    let contents: Vec<TagContent> = tags.entries.par_iter().map(|tag| store.tag(name, tag)).collect::<Result<_, _>>()?;
+    let contents: Vec<TagContent> =
+        tags.entries.par_iter().with_min_len(TAGS_AT_ONCE).map(|tag| store.tag(name, tag)).collect::<Result<_, _>>()?;
     let mut surveyed = Vec::with_capacity(contents.len());
     for (name, content) in tags.entries.into_iter().zip(contents) {
         strays.extend(content.history.strays);

@@ -156,7 +156,12 @@ impl FilesystemStore {
 
     /// The base of a path relative to the root, and the rest of the path.
     fn locate<'a>(&self, path: &'a Path) -> Option<(&Base, &'a Path)> {
-        let within = |base: &'static str| path.strip_prefix(base).ok();
+        // Compared as bytes: every path here is put together below one of the two, and taking paths apart takes its time.
+        let within = |base: &str| match path.as_os_str().as_bytes().strip_prefix(base.as_bytes())? {
+            [b'/', rest @ ..] => Some(Path::new(std::ffi::OsStr::from_bytes(rest))),
+            [] => Some(Path::new("")),
+            _ => None,
+        };
         match (within(layout::REPOSITORIES), within(layout::BLOBS)) {
             (Some(rest), _) => Some((self.repositories.as_ref()?, rest)),
             (_, Some(rest)) => Some((self.blobs.as_ref()?, rest)),
@@ -242,9 +247,8 @@ impl FilesystemStore {
         for algorithm in algorithms.entries {
             let path = path.join(algorithm.name());
             let folder = open_folder(&folder, algorithm.name()).context_with("list", || self.root.join(&path))?;
-            let digests = self.list(folder.as_fd(), &path, |hex| Digest::from_hex(algorithm, hex))?;
-            all.entries.extend(digests.entries);
-            all.strays.extend(digests.strays);
+            let accept = |hex: &[u8]| Digest::from_hex(algorithm, hex);
+            all.strays.extend(self.list_each(folder.as_fd(), &path, accept, |digest| all.entries.push(digest))?);
         }
         Ok(all.sorted())
     }
@@ -320,11 +324,10 @@ impl Store for FilesystemStore {
         let Some(open) = self.folder(&folder.path())? else {
             return Ok(vec![LinkContent::Absent; digests.len()]);
         };
+        let mut relative = Relative::default();
         digests
             .iter()
-            .map(|digest| {
-                read_link(&open, link_relative(digest).as_str()).context_with("read", || self.root.join(folder.link(digest)))
-            })
+            .map(|digest| read_link(&open, relative.link(digest)).context_with("read", || self.root.join(folder.link(digest))))
             .collect()
     }
 
@@ -332,11 +335,10 @@ impl Store for FilesystemStore {
         let Some(open) = self.folder(&folder.path())? else {
             return Ok(vec![(LinkContent::Absent, Leaf::Absent); digests.len()]);
         };
+        let mut relative = Relative::default();
         digests
             .iter()
-            .map(|digest| {
-                inspect_link(&open, link_relative(digest).as_str()).context_with("read", || self.root.join(folder.link(digest)))
-            })
+            .map(|digest| inspect_link(&open, relative.link(digest)).context_with("read", || self.root.join(folder.link(digest))))
             .collect()
     }
 
@@ -344,11 +346,10 @@ impl Store for FilesystemStore {
         let Some(open) = self.folder(&folder.path())? else {
             return Ok(vec![Leaf::Absent; digests.len()]);
         };
+        let mut relative = Relative::default();
         digests
             .iter()
-            .map(|digest| {
-                stat_leaf(&open, link_relative(digest).as_str()).context_with("look at", || self.root.join(folder.link(digest)))
-            })
+            .map(|digest| stat_leaf(&open, relative.link(digest)).context_with("look at", || self.root.join(folder.link(digest))))
             .collect()
     }
 
@@ -404,11 +405,11 @@ impl Store for FilesystemStore {
         let Some(folder) = self.folder(&shard.path())? else {
             return Ok(vec![Leaf::Absent; digests.len()]);
         };
+        let mut relative = Relative::default();
         digests
             .iter()
             .map(|digest| {
-                stat_leaf(&folder, data_relative(digest).as_str())
-                    .context_with("look at", || self.root.join(layout::blob_data(digest)))
+                stat_leaf(&folder, relative.data(digest)).context_with("look at", || self.root.join(layout::blob_data(digest)))
             })
             .collect()
     }
@@ -458,16 +459,28 @@ impl Store for FilesystemStore {
     }
 }
 
-fn link_relative(digest: &Digest) -> String {
-    let mut path = layout::digest_path(digest);
-    path.push_str("/link");
-    path
-}
+/// A path relative to the folder of many such files, in room that is used again.
+#[derive(Default)]
+struct Relative(String);
 
-fn data_relative(digest: &Digest) -> String {
-    let mut path = digest.hex();
-    path.push_str("/data");
-    path
+impl Relative {
+    /// `<algorithm>/<hex>/link`.
+    fn link(&mut self, digest: &Digest) -> &str {
+        self.0.clear();
+        self.0.push_str(digest.algorithm().name());
+        self.0.push('/');
+        digest.push_hex(&mut self.0);
+        self.0.push_str("/link");
+        &self.0
+    }
+
+    /// `<hex>/data`.
+    fn data(&mut self, digest: &Digest) -> &str {
+        self.0.clear();
+        digest.push_hex(&mut self.0);
+        self.0.push_str("/data");
+        &self.0
+    }
 }
 
 /// Reads a link. One that is empty is read again: registries before 3.1 empty a link before they write it (R14).

@@ -1,27 +1,93 @@
 //! Finding the repositories: the one part of the tree whose depth is not known.
 
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use foldhash::HashSet;
+use rayon::prelude::*;
 use rustix::io::Errno;
 use walkdir::WalkDir;
 
 use super::Base;
+use super::directory::{Kind, for_each_entry, open_folder};
 use crate::error::{Context as _, Error};
 use crate::layout::{self, MARKERS};
 use crate::oci::RepositoryName;
 use crate::store::{Listing, RepositoryEntry, Stray, StrayKind};
 
-/// Walks everything below `repositories/`, except into what makes a folder a repository.
+/// Finds everything below `repositories/`, and looks not into what makes a folder a repository.
 pub(super) fn find(base: &Base) -> Result<Listing<RepositoryEntry>, Error> {
+    // Few stores have symbolic links here, and following them takes twice as many calls.
+    let found = match find_unlinked(base)? {
+        Some(found) => found,
+        None => find_linked(base)?,
+    };
+    Ok(found.into_listing(base))
+}
+
+/// What a walk came by.
+#[derive(Default)]
+struct Found {
+    /// Folders of repositories, each as often as it has one of the markers, and whether that one is a symbolic link.
+    names: Vec<(PathBuf, bool)>,
+    strays: Vec<Stray>,
+    /// What is reached through a link.
+    linked: HashSet<PathBuf>,
+    /// Where links lead to inside the store: the same repository under another name.
+    targets: HashSet<PathBuf>,
+}
+
+/// Lists folders level by level, the folders of one level in parallel; nothing if there is a symbolic link among them.
+fn find_unlinked(base: &Base) -> Result<Option<Found>, Error> {
+    let mut found = Found::default();
+    let mut level = vec![PathBuf::new()];
+    while !level.is_empty() {
+        let listed: Vec<Vec<(PathBuf, Kind)>> = level.par_iter().map(|folder| list(base, folder)).collect::<Result<_, _>>()?;
+        let mut below = Vec::new();
+        for (folder, entries) in level.iter().zip(listed) {
+            for (path, kind) in entries {
+                let is_marker = MARKERS.iter().any(|marker| path.file_name().is_some_and(|name| name == *marker));
+                match kind {
+                    Kind::Symlink => return Ok(None),
+                    Kind::Other => found.stray(&path, StrayKind::Unrecognised),
+                    Kind::Folder => {
+                        if base.is_mount(&path) {
+                            found.stray(&path, StrayKind::Mount);
+                        }
+                        match is_marker {
+                            false => below.push(path),
+                            true if folder.as_os_str().is_empty() => found.stray(&path, StrayKind::Unrecognised),
+                            true => found.names.push((base.path.join(folder), false)),
+                        }
+                    }
+                }
+            }
+        }
+        level = below;
+    }
+    Ok(Some(found))
+}
+
+fn list(base: &Base, folder: &Path) -> Result<Vec<(PathBuf, Kind)>, Error> {
+    let relative = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let mut entries = Vec::new();
+    let listed = open_folder(&base.folder, relative).map_err(io::Error::from).and_then(|open| {
+        for_each_entry(open, |name, kind| -> io::Result<()> {
+            entries.push((folder.join(OsStr::from_bytes(name)), kind));
+            Ok(())
+        })
+    });
+    listed.context_with("list", || base.path.join(folder))?;
+    Ok(entries)
+}
+
+/// Walks everything, symbolic links followed.
+fn find_linked(base: &Base) -> Result<Found, Error> {
     let Base { path: base, mounts, .. } = base;
     let is_mount = |path: &Path| mounts.iter().any(|mount| base.join(mount) == path);
-    let in_store = |path: &Path| Path::new(layout::REPOSITORIES).join(path.strip_prefix(base).unwrap_or(path));
-    let mut names: Vec<(PathBuf, bool)> = Vec::new();
-    let mut strays = Vec::new();
-    // What is reached through a link, and where links lead to inside the store: the same repository under another name.
-    let mut linked: HashSet<PathBuf> = HashSet::default();
-    let mut targets: HashSet<PathBuf> = HashSet::default();
+    let mut found = Found::default();
     let mut entries = WalkDir::new(base).min_depth(1).follow_links(true).into_iter();
     while let Some(entry) = entries.next() {
         let entry = match entry {
@@ -29,7 +95,7 @@ pub(super) fn find(base: &Base) -> Result<Listing<RepositoryEntry>, Error> {
             Err(error) => {
                 let path = error.path().unwrap_or(base).to_owned();
                 if error.loop_ancestor().is_some() {
-                    strays.push(Stray { path: in_store(&path), kind: StrayKind::Symlink });
+                    found.stray(within(base, &path), StrayKind::Symlink);
                     continue;
                 }
                 let source = error.into_io_error().expect("what is no loop is an I/O error");
@@ -44,18 +110,18 @@ pub(super) fn find(base: &Base) -> Result<Listing<RepositoryEntry>, Error> {
         let is_folder = entry.file_type().is_dir();
         let is_marker = entry.depth() > 1 && MARKERS.iter().any(|marker| entry.file_name() == *marker);
         if !is_folder {
-            strays.push(Stray { path: in_store(entry.path()), kind: StrayKind::Unrecognised });
+            found.stray(within(base, entry.path()), StrayKind::Unrecognised);
             continue;
         }
         if is_mount(entry.path()) {
-            strays.push(Stray { path: in_store(entry.path()), kind: StrayKind::Mount });
+            found.stray(within(base, entry.path()), StrayKind::Mount);
         }
         if entry.path_is_symlink() {
-            strays.push(Stray { path: in_store(entry.path()), kind: StrayKind::Symlink });
+            found.stray(within(base, entry.path()), StrayKind::Symlink);
             let target = std::fs::canonicalize(entry.path()).context("follow", entry.path())?;
-            linked.insert(entry.path().to_owned());
+            found.linked.insert(entry.path().to_owned());
             // Each folder once through a link: links between a few folders make more ways than anybody can walk.
-            let is_new = targets.insert(target);
+            let is_new = found.targets.insert(target);
             if !is_marker && !is_new {
                 entries.skip_current_dir();
                 continue;
@@ -64,28 +130,47 @@ pub(super) fn find(base: &Base) -> Result<Listing<RepositoryEntry>, Error> {
         if is_marker {
             entries.skip_current_dir();
             let repository = entry.path().parent().expect("an entry lies in a folder").to_owned();
-            names.push((repository, entry.path_is_symlink()));
+            found.names.push((repository, entry.path_is_symlink()));
         } else if MARKERS.iter().any(|marker| entry.file_name() == *marker) {
             // `repositories/_layers` belongs to no repository.
             entries.skip_current_dir();
-            strays.push(Stray { path: in_store(entry.path()), kind: StrayKind::Unrecognised });
+            found.stray(within(base, entry.path()), StrayKind::Unrecognised);
         }
     }
-    names.sort();
-    let above: HashSet<&Path> = targets.iter().flat_map(|target| target.ancestors()).collect();
-    let mut listing = Listing { entries: Vec::<RepositoryEntry>::new(), strays };
-    for (path, linked_marker) in names {
-        let name = RepositoryName::new(path.strip_prefix(base).expect("the walk began at the base"));
-        let through = path.ancestors().any(|folder| linked.contains(folder) || targets.contains(folder));
-        let mounted = path.ancestors().any(is_mount) || MARKERS.iter().any(|marker| is_mount(&path.join(marker)));
-        let set_apart = match linked_marker || through || above.contains(path.as_path()) {
-            true => Some(StrayKind::Symlink),
-            false => mounted.then_some(StrayKind::Mount),
-        };
-        match listing.entries.last_mut() {
-            Some(last) if last.name == name => last.set_apart = last.set_apart.or(set_apart),
-            _ => listing.entries.push(RepositoryEntry { name, set_apart }),
-        }
+    Ok(found)
+}
+
+/// A path without the base.
+fn within<'a>(base: &Path, path: &'a Path) -> &'a Path {
+    path.strip_prefix(base).unwrap_or(path)
+}
+
+impl Found {
+    /// Notes an entry that makes no repository. `path` is relative to the base.
+    fn stray(&mut self, path: &Path, kind: StrayKind) {
+        self.strays.push(Stray { path: Path::new(layout::REPOSITORIES).join(path), kind });
     }
-    Ok(listing.sorted())
+
+    fn into_listing(self, base: &Base) -> Listing<RepositoryEntry> {
+        let Found { mut names, strays, linked, targets } = self;
+        let Base { path: base, mounts, .. } = base;
+        let is_mount = |path: &Path| mounts.iter().any(|mount| base.join(mount) == path);
+        names.sort();
+        let above: HashSet<&Path> = targets.iter().flat_map(|target| target.ancestors()).collect();
+        let mut listing = Listing { entries: Vec::<RepositoryEntry>::new(), strays };
+        for (path, linked_marker) in names {
+            let name = RepositoryName::new(path.strip_prefix(base).expect("the walk began at the base"));
+            let through = path.ancestors().any(|folder| linked.contains(folder) || targets.contains(folder));
+            let mounted = path.ancestors().any(is_mount) || MARKERS.iter().any(|marker| is_mount(&path.join(marker)));
+            let set_apart = match linked_marker || through || above.contains(path.as_path()) {
+                true => Some(StrayKind::Symlink),
+                false => mounted.then_some(StrayKind::Mount),
+            };
+            match listing.entries.last_mut() {
+                Some(last) if last.name == name => last.set_apart = last.set_apart.or(set_apart),
+                _ => listing.entries.push(RepositoryEntry { name, set_apart }),
+            }
+        }
+        listing.sorted()
+    }
 }
