@@ -1,16 +1,20 @@
 //! What was typed: arguments and help text. What they mean is decided in [`config`](crate::config).
 
+mod audit;
+mod quarantine;
 mod values;
+mod verify;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use globset::Glob;
 
+pub use self::audit::{Audit, FailOn};
+pub use self::quarantine::{Quarantine, QuarantineList, QuarantinePurge, Restore};
 pub use self::values::{Limit, Slice};
-use self::values::{duration, glob, limit, percentage, rate, size, slice};
-use crate::oci::Digest;
+use self::values::{duration, limit, size};
+pub use self::verify::Verify;
 
 /// Garbage collection and maintenance for container-registry storage
 ///
@@ -195,190 +199,6 @@ pub struct GarbageCollect {
     /// Wait so long for another regsweep on this store [default: not at all]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub wait_lock: Option<Duration>,
-}
-
-/// What to do with what was moved aside.
-#[derive(Debug, Subcommand)]
-pub enum Quarantine {
-    /// Say what is in quarantine, since when, and how much that is
-    List(QuarantineList),
-
-    /// Put back what a run moved aside, or one blob or manifest of it
-    Restore(Restore),
-
-    /// Remove for good what is in quarantine and still not needed
-    ///
-    /// Marks the store first, whatever runs before have said, and puts back what is needed by now.
-    Purge(QuarantinePurge),
-}
-
-/// Arguments of `quarantine list`.
-#[derive(Args, Debug)]
-pub struct QuarantineList {
-    /// Which store.
-    #[command(flatten)]
-    pub store: StoreArguments,
-
-    /// Where the report goes.
-    #[command(flatten)]
-    pub output: OutputArguments,
-}
-
-/// Arguments of `restore` and `quarantine restore`.
-#[derive(Args, Debug)]
-pub struct Restore {
-    /// Which store.
-    #[command(flatten)]
-    pub store: StoreArguments,
-
-    /// Put back what this run moved aside [default: the newest]
-    #[arg(long, value_name = "RUN", conflicts_with = "all")]
-    pub run: Option<String>,
-
-    /// Put back what all runs moved aside
-    #[arg(long)]
-    pub all: bool,
-
-    /// Put back only this digest: its blob, and the links that name it; from any run, unless --run names one
-    #[arg(long, value_name = "DIGEST")]
-    pub digest: Option<Digest>,
-
-    /// Where the report goes.
-    #[command(flatten)]
-    pub output: OutputArguments,
-
-    /// Wait so long for another regsweep on this store [default: not at all]
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
-    pub wait_lock: Option<Duration>,
-}
-
-/// Arguments of `quarantine purge`.
-#[derive(Args, Debug)]
-pub struct QuarantinePurge {
-    /// Which store.
-    #[command(flatten)]
-    pub store: StoreArguments,
-
-    /// Purge this run alone, also one of `verify`, whose corrupt blobs nothing else purges [default: all of garbage-collect]
-    #[arg(long, value_name = "RUN")]
-    pub run: Option<String>,
-
-    /// Purge what has been in quarantine for so long [default: everything]
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
-    pub older_than: Option<Duration>,
-
-    /// Go on although nothing in the store needs anything
-    #[arg(long)]
-    pub allow_empty: bool,
-
-    /// Where the report goes.
-    #[command(flatten)]
-    pub output: OutputArguments,
-
-    /// Wait so long for another regsweep on this store [default: not at all]
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
-    pub wait_lock: Option<Duration>,
-}
-
-/// Arguments of `verify`.
-#[derive(Args, Debug)]
-pub struct Verify {
-    /// Which store.
-    #[command(flatten)]
-    pub store: StoreArguments,
-
-    /// Only what the repositories reach whose names match, such as 'team/*' or 'team/**'; may be repeated
-    #[arg(long, value_name = "GLOB", value_parser = glob)]
-    pub repository: Vec<Glob>,
-
-    /// Only so many of the blobs, others each time, such as 5%
-    #[arg(long, value_name = "PERCENT", value_parser = percentage, conflicts_with = "slice")]
-    pub sample: Option<f64>,
-
-    /// Only one part of so many, the same each time: 1/30 to 30/30 in thirty nights are all blobs
-    #[arg(long, value_name = "K/N", value_parser = slice)]
-    pub slice: Option<Slice>,
-
-    /// End after so long, and leave the rest
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
-    pub max_duration: Option<Duration>,
-
-    /// Read no faster, such as 100MiB/s
-    #[arg(long, value_name = "RATE", value_parser = rate)]
-    pub max_rate: Option<u64>,
-
-    /// Remember in this file when each blob was last found good, and read those first that have waited longest
-    #[arg(long, value_name = "FILE")]
-    pub state: Option<PathBuf>,
-
-    /// Leave out what --state says was found good so recently, such as 30d
-    #[arg(long, value_name = "DURATION", value_parser = duration, requires = "state")]
-    pub max_age: Option<Duration>,
-
-    /// Move corrupt blobs aside, so that the next push of the same content heals the image; `regsweep restore` puts them back
-    ///
-    /// A registry does not write a blob again that it has. Without this, what is corrupt stays so for good.
-    #[arg(long)]
-    pub quarantine: bool,
-
-    /// Where the report goes.
-    #[command(flatten)]
-    pub output: OutputArguments,
-
-    /// How many threads read [default: 8 for each processor, 16 to 64; no more than processors read blobs above 1 MiB]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub jobs: Option<u16>,
-
-    /// Wait so long for another regsweep on this store [default: not at all]
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
-    pub wait_lock: Option<Duration>,
-}
-
-/// Arguments of `audit`.
-#[derive(Args, Debug)]
-pub struct Audit {
-    /// Which store.
-    #[command(flatten)]
-    pub store: StoreArguments,
-
-    /// Where the report goes.
-    #[command(flatten)]
-    pub output: OutputArguments,
-
-    /// Exit with 1 from this severity on
-    #[arg(long, value_enum, default_value_t = FailOn::Warning)]
-    pub fail_on: FailOn,
-
-    /// Take what is younger for work under way, as garbage-collect does [default: 1h; 0s when the configuration says read-only]
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
-    pub min_age: Option<Duration>,
-
-    /// Report uploads that nobody has continued for so long [default: 168h, after which the registry purges them]
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
-    pub upload_age: Option<Duration>,
-
-    /// How many threads read [default: 8 for each processor, 16 to 64]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub jobs: Option<u16>,
-
-    /// Stay within about so much memory: what the table of blobs (47 bytes each) takes beyond it goes to a file in $TMPDIR or /var/tmp
-    #[arg(long, value_name = "SIZE", value_parser = size)]
-    pub max_memory: Option<u64>,
-
-    /// Wait so long for a collection on this store [default: not at all]
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
-    pub wait_lock: Option<Duration>,
-}
-
-/// Which findings make the exit code 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum FailOn {
-    /// Errors
-    Error,
-    /// Errors and warnings
-    Warning,
-    /// None
-    Never,
 }
 
 /// How to print a report.

@@ -26,6 +26,7 @@ use crate::verify::lenient::Lenient;
 use crate::verify::rate::Rate;
 use crate::verify::selection::{Queue, Selected, Wanted, select};
 use crate::verify::state::{Identity, State};
+use crate::verify::told::told;
 use crate::verify::{Damage, Hurt, Outcome, Pass, deadline};
 use crate::words::number;
 
@@ -73,7 +74,7 @@ fn verify(
     let mut report = VerifyReport::new(settings, store.root(), inventory.len() as u64);
 
     let surveyed = pool.install(|| survey(settings, &context, state.as_ref(), (progress, stop)));
-    let (repositories, mut findings, selected) = match surveyed {
+    let Surveyed { repositories, looked_at, mut findings, selected } = match surveyed {
         Ok(surveyed) => surveyed,
         // Whoever asked for the end gets the report all the same: nothing was read.
         Err(Error::Interrupted) => {
@@ -83,7 +84,7 @@ fn verify(
         }
         Err(error) => return Err(error),
     };
-    report.repositories = repositories.len() as u64;
+    report.repositories = looked_at;
     report.selected = selected.amount;
     report.fresh = selected.fresh;
 
@@ -108,21 +109,21 @@ fn verify(
         let missing = finding.digest.filter(|_| is_missing(finding.code));
         missing.is_none_or(|digest| !is_stored_by_now(store, &digest))
     });
-    let told: HashSet<Digest> = findings.iter().filter_map(|finding| finding.digest).collect();
+    let missed: HashSet<Digest> = findings.iter().filter_map(|finding| finding.digest).collect();
     findings.extend(outcome.hurt.iter().map(Hurt::finding));
     for blob in &outcome.absent {
         let digest = inventory.digest(*blob);
         match absent(&context, *blob, &digest)? {
             // Whoever needs it may have said so.
-            Absent::Hurt(hurt) if !told.contains(&digest) => findings.push(hurt.finding()),
+            Absent::Hurt(hurt) if !missed.contains(&digest) => findings.push(hurt.finding()),
             Absent::Vanished => report.vanished += 1,
             Absent::Hurt(_) | Absent::Nothing => {}
         }
     }
-    findings.sort();
-    findings.dedup();
+    progress.begin(Phase::Checking, None);
+    let sizes = outcome.otherwise.iter().map(|(blob, size_bytes)| (inventory.digest(*blob), *size_bytes)).collect();
+    report.findings = pool.install(|| told(&context, &repositories, findings, &sizes));
     report.count(&outcome);
-    report.findings = findings;
     if settings.quarantine {
         let moment = Moment { now: settings.started, boot: settings.boot.as_ref(), begun: began };
         move_aside(store, &outcome, moment, &mut report)?;
@@ -161,16 +162,27 @@ fn move_aside(store: &FilesystemStore, outcome: &Outcome, moment: Moment<'_>, re
     settle::finish(store, &mut run, moment)
 }
 
+/// What is known before the first blob is read.
+struct Surveyed {
+    /// All repositories.
+    repositories: Vec<RepositoryEntry>,
+    /// How many of them were asked what they need.
+    looked_at: u64,
+    findings: Vec<Finding>,
+    selected: Selected,
+}
+
 /// Marks what the repositories need, and selects what is to be read.
 fn survey(
     settings: &VerifySettings,
     context: &Context<'_>,
     state: Option<&State>,
     (progress, stop): (&dyn Progress, &AtomicBool),
-) -> Result<(Vec<RepositoryEntry>, Vec<Finding>, Selected), Error> {
+) -> Result<Surveyed, Error> {
     interrupted(stop)?;
     progress.begin(Phase::FindingRepositories, None);
-    let mut repositories = context.store.repositories()?.entries;
+    let all = context.store.repositories()?.entries;
+    let mut repositories = all.clone();
     if let Some(names) = &settings.repositories {
         repositories.retain(|repository| names.is_match(repository.name.as_path()));
         if repositories.is_empty() {
@@ -202,7 +214,7 @@ fn survey(
     };
     let selected = select(context, &wanted, progress)?;
     interrupted(stop)?;
-    Ok((repositories, findings.concat(), selected))
+    Ok(Surveyed { repositories: all, looked_at: repositories.len() as u64, findings: findings.concat(), selected })
 }
 
 /// Marks what one repository needs, and returns what of it is not stored. Everything else that is odd about a repository is not asked for.

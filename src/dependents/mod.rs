@@ -53,12 +53,25 @@ pub fn dependents(
 ///
 /// When a blob cannot be looked at, or a folder, a link or a manifest not be read.
 pub fn size_mismatches(context: &Context<'_>, repositories: &[RepositoryEntry]) -> Result<Vec<Finding>, Error> {
-    let suspects: BTreeMap<Digest, Option<u64>> = suspects(context)?.into_iter().map(|(d, size)| (d, Some(size))).collect();
-    if suspects.is_empty() {
+    stated_otherwise(context, repositories, &suspects(context)?)
+}
+
+/// Finds who states another size for blobs than they have, given with that.
+///
+/// # Errors
+///
+/// When a folder, a link or a manifest cannot be read.
+pub fn stated_otherwise(
+    context: &Context<'_>,
+    repositories: &[RepositoryEntry],
+    sizes: &BTreeMap<Digest, u64>,
+) -> Result<Vec<Finding>, Error> {
+    if sizes.is_empty() {
         return Ok(Vec::new());
     }
-    let named = named(context, repositories, &suspects)?;
-    Ok(named.into_iter().map(|(digest, named)| named.into_finding(&digest, suspects[&digest].unwrap_or_default())).collect())
+    let wanted = sizes.iter().map(|(digest, size)| (*digest, Some(*size))).collect();
+    let named = named(context, repositories, &wanted)?;
+    Ok(named.into_iter().map(|(digest, named)| named.into_finding(&digest, sizes[&digest])).collect())
 }
 
 /// Reads every manifest that a repository reaches, so that the context knows what sizes they state.

@@ -9,6 +9,7 @@ pub mod lenient;
 pub mod rate;
 pub mod selection;
 pub mod state;
+pub mod told;
 
 use std::ops::ControlFlow;
 use std::sync::Mutex;
@@ -22,7 +23,7 @@ use self::selection::{Job, Queue};
 use self::state::State;
 use crate::layout::Shard;
 use crate::mark::blobs::Amount;
-use crate::mark::{BlobId, Inventory};
+use crate::mark::{BlobId, Colour, Inventory};
 use crate::oci::Digest;
 use crate::oci::digest::Hasher;
 use crate::progress::Progress;
@@ -62,6 +63,8 @@ pub struct Outcome {
     pub hurt: Vec<Hurt>,
     /// How much that is, of what there was to read.
     pub hurt_amount: Amount,
+    /// Those that are good, with their sizes, but of which another size is stated.
+    pub otherwise: Vec<(BlobId, u64)>,
     /// Blobs that have no data, or not any more.
     pub absent: Vec<BlobId>,
     /// What is done of the jobs, with the sizes that they were selected with.
@@ -73,6 +76,7 @@ impl Outcome {
         self.good += other.good;
         self.hurt.extend(other.hurt);
         self.hurt_amount += other.hurt_amount;
+        self.otherwise.extend(other.otherwise);
         self.absent.extend(other.absent);
         self.done += other.done;
     }
@@ -133,7 +137,12 @@ impl Pass<'_> {
                 _ => {}
             }
             match verdict {
-                Verdict::Good { size_bytes } => outcome.good.add(size_bytes),
+                Verdict::Good { size_bytes } => {
+                    outcome.good.add(size_bytes);
+                    if self.is_stated_otherwise(job.blob, size_bytes) {
+                        outcome.otherwise.push((job.blob, size_bytes));
+                    }
+                }
                 Verdict::Hurt(damage, stat) => {
                     outcome.hurt_amount.add(job.size_bytes);
                     outcome.hurt.push(Hurt { digest, damage, stat });
@@ -145,6 +154,11 @@ impl Pass<'_> {
             self.progress.advance(1, 0);
         }
         outcome
+    }
+
+    fn is_stated_otherwise(&self, blob: BlobId, size_bytes: u64) -> bool {
+        let differs = self.inventory.size_bytes(blob).is_some_and(|stated| stated != size_bytes);
+        differs || self.inventory.has_any(blob, Colour::SIZES_DIFFER)
     }
 
     /// Whether to end.

@@ -164,10 +164,7 @@ fn every_damage_is_told_once_and_by_its_name() {
             let root = tree().on_disk();
             damage.happen(&data(root.path(), &digest));
             let ran = verify(root.path()).json().run().expect_code(1);
-            let mut found = found(&ran);
-            // Each repository that misses it says so.
-            found.dedup();
-            assert_eq!(found, [(code.to_owned(), digest.clone())], "{damage:?}");
+            assert_eq!(found(&ran), [(code.to_owned(), digest.clone())], "{damage:?}");
             assert_eq!(number(&ran, "/good/blobs"), tree().blobs().len() as u64 - 1);
         }
     }
@@ -269,4 +266,52 @@ fn what_a_registry_leaves_behind_is_no_damage() {
         .on_disk();
     let clean = verify(root.path()).json().run().expect_code(0);
     assert_eq!(found(&clean), []);
+}
+
+#[test]
+fn whoever_needs_what_is_hurt_is_named_with_tag_and_platform() {
+    let tree = tree();
+    let root = tree.on_disk();
+    for (damage, content) in [(Damage::LastByte, layer(1)), (Damage::RemovedWithFolder, layer_of(1, 300_000))] {
+        damage.happen(&data(root.path(), &content.digest));
+    }
+    Damage::Emptied.happen(&data(root.path(), &layer(900).digest));
+    let ran = verify(root.path()).json().run().expect_code(1);
+    let needs = |code: &str| -> Vec<String> {
+        let finding = ran.findings().into_iter().find(|finding| finding.code == code).expect("found");
+        let needed = finding
+            .needed_by
+            .into_iter()
+            .map(|need| format!("{}:{} {}", need.repository, need.tag.unwrap_or_default(), need.platform.unwrap_or_default()));
+        let mut needed: Vec<String> = needed.collect();
+        needed.sort();
+        needed
+    };
+    assert_eq!(needs("missing-blob"), ["team/app:latest linux/amd64", "team/app:latest linux/arm64"]);
+    // By its sha512 in another repository.
+    assert_eq!(needs("corrupt-blob"), ["other:v1 linux/amd64", "team/app:latest linux/amd64", "team/app:latest linux/arm64"]);
+    assert_eq!(needs("empty-blob"), [""; 0]);
+    let text = verify(root.path()).run().expect_code(1).stdout;
+    assert!(text.contains("needed by team/app:latest (linux/arm64)"), "{text}");
+    assert_eq!(found(&ran).len(), 3, "each once");
+    // Whoever else needs it is named too when only some repositories are read.
+    let ran = verify(root.path()).json().args(["--repository", "other"]).run().expect_code(1);
+    assert_eq!(found(&ran), [("corrupt-blob".to_owned(), layer(1).digest)]);
+    assert_eq!(ran.findings()[0].needed_by.len(), 3);
+}
+
+#[test]
+fn a_wrong_size_of_a_whole_blob_is_the_manifests_fault() {
+    let whole = layer(1);
+    let image = oci_image("x", &[whole.clone(), layer(2)]).edit(|json| json["layers"][0]["size"] = 7.into());
+    let right = oci_image("y", std::slice::from_ref(&whole));
+    for images in [vec![&image], vec![&image, &right]] {
+        let mut registry = registry().repo("a");
+        for (image, tag) in images.into_iter().zip(["wrong", "right"]) {
+            registry = registry.pushed(image).tag(tag);
+        }
+        let ran = verify(registry.on_disk().path()).json().run().expect_code(1);
+        assert_eq!(found(&ran), [("size-mismatch".to_owned(), whole.digest.clone())]);
+        assert_eq!(ran.findings()[0].needed_by.iter().filter_map(|need| need.tag.as_deref()).collect::<Vec<_>>(), ["wrong"]);
+    }
 }

@@ -1,0 +1,67 @@
+//! What was found, each blob once, with everyone who needs it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::dependents::{dependents, stated_otherwise};
+use crate::error::Error;
+use crate::finding::{Finding, Needs};
+use crate::mark::Context;
+use crate::oci::Digest;
+use crate::store::RepositoryEntry;
+
+/// Tells the damage of each blob once, under its gravest name, and the blobs that are whole but not as large as is stated somewhere.
+///
+/// Whoever cannot be asked is left out, with a warning: what was found must not be lost for that.
+pub fn told(
+    context: &Context<'_>,
+    repositories: &[RepositoryEntry],
+    findings: Vec<Finding>,
+    sizes: &BTreeMap<Digest, u64>,
+) -> Vec<Finding> {
+    let mut of_blobs: BTreeMap<Digest, Finding> = BTreeMap::new();
+    let mut all = Vec::new();
+    for mut finding in findings {
+        let Some(digest) = finding.digest else {
+            all.push(finding);
+            continue;
+        };
+        // Where it was missed is told with who needs it.
+        (finding.repository, finding.tag) = (None, None);
+        let kept = of_blobs.entry(digest).or_insert_with(|| finding.clone());
+        if finding < *kept {
+            *kept = finding;
+        }
+    }
+    let hurt: BTreeSet<Digest> = of_blobs.keys().copied().collect();
+    let mut needs: BTreeMap<Digest, Needs> = BTreeMap::new();
+    for part in of_each(repositories, |repositories| dependents(context, repositories, &hurt)) {
+        for (digest, part) in part {
+            needs.entry(digest).or_default().append_all(part);
+        }
+    }
+    for (digest, finding) in &mut of_blobs {
+        finding.needed_by = needs.remove(digest).unwrap_or_default();
+    }
+    all.extend(of_blobs.into_values());
+    all.extend(of_each(repositories, |repositories| stated_otherwise(context, repositories, sizes)).concat());
+    all.sort();
+    all.dedup();
+    all
+}
+
+/// Asks all repositories at once or, if one of them cannot answer, each by itself.
+fn of_each<T>(repositories: &[RepositoryEntry], ask: impl Fn(&[RepositoryEntry]) -> Result<T, Error>) -> Vec<T> {
+    match ask(repositories) {
+        Ok(answer) => vec![answer],
+        Err(_) => repositories
+            .iter()
+            .filter_map(|repository| match ask(std::slice::from_ref(repository)) {
+                Ok(answer) => Some(answer),
+                Err(error) => {
+                    tracing::warn!("cannot tell what {} needs: {error}", repository.name);
+                    None
+                }
+            })
+            .collect(),
+    }
+}
