@@ -1,9 +1,10 @@
 //! What is broken: links, names, and whatever a manifest needs and cannot have.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use super::facts::{BlobFacts, RepositoryFacts};
-use super::{Ages, extra};
+use super::{Ages, extra, is_unfinished};
 use crate::finding::{Code, Finding, Needs};
 use crate::layout::{self, LinkFolder};
 use crate::mark::{Inventory, LinkVerdict, judge_link};
@@ -26,16 +27,20 @@ pub fn repository(facts: &RepositoryFacts, inventory: &Inventory, blobs: &BlobFa
         let link = LinkFolder::Layers(name.clone()).link(digest);
         findings.push(Finding::new(Code::MissingLayerLink).repository(name).digest(digest).path(link));
     }
-    // Marking takes a blob for stored that has a folder: what is needed of those without data is told here.
-    for (digest, leaf) in blobs.without_data.iter().filter(|(digest, _)| facts.needed.named.contains(digest)) {
-        let code = if *leaf == Leaf::Absent { Code::MissingBlob } else { Code::IrregularData };
-        findings.push(Finding::new(code).digest(digest).path(layout::blob_data(digest)));
-    }
+    // Marking takes a blob for stored that has a folder.
+    let absent = facts.needed.absent.iter().filter(|digest| blobs.without_data.get(digest) == Some(&Leaf::Absent));
+    findings.extend(absent.map(|digest| Finding::new(Code::MissingBlob).digest(digest).path(layout::blob_data(digest))));
     findings.extend(facts.extras.iter().filter_map(|found| extra(found, ages)).map(|finding| finding.repository(name)));
     findings.extend(
         facts.uploads.strays.iter().map(|stray| Finding::new(Code::of_stray(stray.kind)).repository(name).path(&stray.path)),
     );
     findings
+}
+
+/// Blobs whose data is something that no registry makes.
+pub fn blobs(blobs: &BlobFacts) -> impl Iterator<Item = Finding> {
+    let irregular = blobs.without_data.iter().filter(|(_, leaf)| **leaf == Leaf::Irregular);
+    irregular.map(|(digest, _)| Finding::new(Code::IrregularData).digest(digest).path(layout::blob_data(digest)))
 }
 
 fn layer_links(facts: &RepositoryFacts, is_stored: &impl Fn(&Digest) -> bool, findings: &mut Vec<Finding>) {
@@ -97,6 +102,19 @@ fn signature_of(tag: &[u8]) -> Option<Digest> {
     let endings: [&[u8]; 3] = [b".sig", b".att", b".sbom"];
     let hex = endings.into_iter().find_map(|ending| rest.strip_suffix(ending)).unwrap_or(rest);
     Digest::from_hex(Algorithm::Sha256, hex)
+}
+
+/// Lets one of the findings about a blob's folder without data stand: a file that a crash left explains it, and one that is being
+/// written is no fault; what else lies in it is told by the folder.
+pub fn folder_once(findings: &mut Vec<Finding>, blobs: &BlobFacts) {
+    let folder = |path: &Path| path.parent().map(Path::to_owned);
+    let unfinished: BTreeSet<PathBuf> =
+        blobs.extras.iter().filter(|extra| is_unfinished(extra)).filter_map(|extra| folder(&extra.path)).collect();
+    let of = |finding: &Finding| finding.path.as_deref().and_then(folder);
+    let is_in = |finding: &Finding, folders: &BTreeSet<PathBuf>| of(finding).is_some_and(|folder| folders.contains(&folder));
+    findings.retain(|finding| finding.code != Code::MissingData || !is_in(finding, &unfinished));
+    let without: BTreeSet<PathBuf> = findings.iter().filter(|finding| finding.code == Code::MissingData).filter_map(of).collect();
+    findings.retain(|finding| finding.code != Code::UnrecognisedEntry || !is_in(finding, &without));
 }
 
 /// Whether a finding is about a blob, wherever it was met: told once for the whole store.

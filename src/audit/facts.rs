@@ -90,7 +90,7 @@ impl RepositoryFacts {
     /// # Errors
     ///
     /// When something cannot be listed or read.
-    pub fn look(context: &Context<'_>, survey: Survey) -> Result<RepositoryFacts, Error> {
+    pub fn look(context: &Context<'_>, survey: Survey, blobs: &BlobFacts) -> Result<RepositoryFacts, Error> {
         let store = context.store;
         let name = survey.name.clone();
         let layers = LinkFolder::Layers(name.clone());
@@ -100,7 +100,7 @@ impl RepositoryFacts {
             .par_iter()
             .map(|tag| survey::read_links(store, &LinkFolder::History(name.clone(), tag.name.clone()), &tag.history))
             .collect::<Result<_, _>>()?;
-        let needed = needed(context, &survey, &layer_links)?;
+        let needed = needed(context, &survey, &layer_links, blobs)?;
         let uploads = store.uploads(&name)?;
         let mut beside = extras(store, &link_folders(&survey), &["link"])?;
         for upload in &uploads.entries {

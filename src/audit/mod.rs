@@ -39,13 +39,17 @@ impl Ages {
 
 /// Judges what lies beside a file that the layout knows.
 pub fn extra(extra: &Extra, ages: &Ages) -> Option<Finding> {
-    let name = extra.path.file_name().map_or(&b""[..], |name| name.as_encoded_bytes());
     match extra.leaf {
-        Leaf::File(stat) if name.ends_with(UNFINISHED) => ages.is_past(stat.modified, ages.min_age).then(|| {
+        Leaf::File(stat) if is_unfinished(extra) => ages.is_past(stat.modified, ages.min_age).then(|| {
             let detail = format!("{} {} in it.", Code::LeftoverFile.meaning(), size(stat.size_bytes));
             Finding::new(Code::LeftoverFile).path(&extra.path).detail(detail)
         }),
         Leaf::Absent => None,
         Leaf::File(_) | Leaf::Irregular => Some(Finding::new(Code::UnrecognisedEntry).path(&extra.path)),
     }
+}
+
+/// Whether something has the name of a file that the registry has not finished writing.
+fn is_unfinished(extra: &Extra) -> bool {
+    extra.path.file_name().is_some_and(|name| name.as_encoded_bytes().ends_with(UNFINISHED))
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use foldhash::HashSet;
 
+use super::facts::BlobFacts;
 use crate::error::Error;
 use crate::mark::{BlobId, Context, LinkVerdict, Reading, layer_verdict};
 use crate::oci::{DescriptorKind, Digest, manifest};
@@ -17,6 +18,8 @@ pub struct Needed {
     pub named: HashSet<Digest>,
     /// Stored blobs that manifests name as content, and that the repository has no layer link for.
     pub unlinked: BTreeSet<Digest>,
+    /// Blobs that manifests name as content, and that have a folder in the store and no data.
+    pub absent: BTreeSet<Digest>,
     /// Stored manifests that an index names, and that the repository has no revision link for.
     pub lost_children: BTreeSet<Digest>,
     /// Revisions whose subject is neither stored nor a revision.
@@ -29,16 +32,16 @@ pub struct Needed {
 /// # Errors
 ///
 /// When a link or a manifest cannot be read.
-pub fn needed(context: &Context<'_>, survey: &Survey, links: &[LinkContent]) -> Result<Needed, Error> {
+pub fn needed(context: &Context<'_>, survey: &Survey, links: &[LinkContent], blobs: &BlobFacts) -> Result<Needed, Error> {
     let revisions: HashSet<BlobId> = survey
         .revisions
         .iter()
         .filter(|revision| revision.link != LinkContent::Absent)
         .filter_map(|revision| context.inventory.find(&revision.digest))
         .collect();
-    let walk = Walk { context, survey, links, revisions };
+    let walk = Walk { context, survey, links, blobs, revisions };
     let mut needed = Needed::default();
-    // Blobs without a link, with the manifests that name them as content.
+    // Blobs without a link or without data, with the manifests that name them as content.
     let mut suspects: BTreeMap<Digest, BTreeSet<Digest>> = BTreeMap::new();
     let mut seen: HashSet<Digest> = HashSet::default();
     let mut queue: Vec<Digest> = walk.roots();
@@ -49,7 +52,8 @@ pub fn needed(context: &Context<'_>, survey: &Survey, links: &[LinkContent]) -> 
     }
     for (blob, manifests) in suspects {
         if walk.is_promised(&blob, &manifests)? {
-            needed.unlinked.insert(blob);
+            let lacks = if blobs.has_data(&blob) { &mut needed.unlinked } else { &mut needed.absent };
+            lacks.insert(blob);
         }
     }
     Ok(needed)
@@ -59,6 +63,7 @@ struct Walk<'a> {
     context: &'a Context<'a>,
     survey: &'a Survey,
     links: &'a [LinkContent],
+    blobs: &'a BlobFacts,
     revisions: HashSet<BlobId>,
 }
 
@@ -98,7 +103,7 @@ impl Walk<'_> {
             if is_manifest {
                 queue.push(name);
                 needed.lost_children.insert(name);
-            } else if edge.kind != DescriptorKind::Manifest && !self.is_linked(&name) {
+            } else if edge.kind != DescriptorKind::Manifest && !(self.is_linked(&name) && self.blobs.has_data(&name)) {
                 suspects.entry(name).or_default().insert(*digest);
             }
         }
@@ -106,8 +111,13 @@ impl Walk<'_> {
             needed.named.insert(descriptor.digest);
             if let LinkVerdict::Names(name) = layer_verdict(self.context, self.survey, &descriptor.digest)? {
                 needed.named.insert(name);
+                if let (Some(blob), Some(size_bytes)) = (self.context.inventory.find(&name), descriptor.size_bytes) {
+                    self.context.inventory.learn_size(blob, size_bytes);
+                }
                 if descriptor.kind != DescriptorKind::Blob || self.survey.revision(&name).is_some() {
                     queue.push(name);
+                } else if !descriptor.foreign && !self.blobs.has_data(&name) {
+                    needed.absent.insert(name);
                 }
             }
         }

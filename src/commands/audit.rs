@@ -1,6 +1,6 @@
 //! `regsweep audit`: what two collections would see and do, and everything that they do not look at.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 
 use rayon::prelude::*;
@@ -105,6 +105,7 @@ fn audit(settings: &AuditSettings, store: &dyn Store, progress: &dyn Progress, s
     progress.begin(Phase::Checking, None);
     let blob_facts = BlobFacts::look(&plain)?;
     let mut findings: Vec<Finding> = blob_facts.extras.iter().filter_map(|found| extra(found, &ages)).collect();
+    findings.extend(damage::blobs(&blob_facts));
     let strays = repositories.strays.iter().chain(&blob_strays);
     findings.extend(strays.map(|stray| Finding::new(Code::of_stray(stray.kind)).path(&stray.path)));
 
@@ -147,6 +148,7 @@ fn audit(settings: &AuditSettings, store: &dyn Store, progress: &dyn Progress, s
     let mut plain_run = imagine(&plain, plain_marks)?;
     let untagged_run = imagine(&untagged, untagged_marks)?;
     findings.append(&mut plain_run.findings);
+    damage::folder_once(&mut findings, &blob_facts);
     let findings = with_needs(&plain, &repositories.entries, findings, sizes)?;
     let told: BTreeSet<(Option<RepositoryName>, Digest)> =
         findings.iter().filter_map(|finding| Some((finding.repository.clone(), finding.digest?))).collect();
@@ -172,7 +174,7 @@ impl Looked {
     fn at(repository: &RepositoryEntry, contexts: [&Context<'_>; 2], blobs: &BlobFacts, ages: &Ages) -> Result<Looked, Error> {
         let surveyed = survey::survey(contexts[0].store, repository)?;
         let marks = [mark::mark(&surveyed, contexts[0])?, mark::mark(&surveyed, contexts[1])?];
-        let facts = RepositoryFacts::look(contexts[0], surveyed)?;
+        let facts = RepositoryFacts::look(contexts[0], surveyed, blobs)?;
         let mut findings = damage::repository(&facts, contexts[0].inventory, blobs, ages);
         findings.extend(uploads::repository(&facts, ages));
         findings.extend(waste::empty_repository(&facts));
@@ -202,16 +204,22 @@ fn with_needs(
     let mut findings = damage::once_each(findings, &needs);
     let hurt = damage::hurt(&findings);
     findings.extend(sizes.into_iter().filter(|finding| finding.digest.is_none_or(|digest| !hurt.contains(&digest))));
+    // What one repository lacks hurts nobody else.
+    let is_lost = |finding: &Finding| matches!(finding.code, Code::MissingLayerLink | Code::LostChild);
+    let mut lost: BTreeMap<RepositoryName, BTreeSet<Digest>> = BTreeMap::new();
+    for finding in findings.iter().filter(|finding| is_lost(finding)) {
+        let (Some(name), Some(digest)) = (&finding.repository, finding.digest) else { continue };
+        lost.entry(name.clone()).or_default().insert(digest);
+    }
+    let mut needs = BTreeMap::new();
     for repository in repositories {
-        let here = |finding: &&mut Finding| {
-            matches!(finding.code, Code::MissingLayerLink | Code::LostChild)
-                && finding.repository.as_ref() == Some(&repository.name)
-        };
-        let lost: BTreeSet<Digest> = findings.iter_mut().filter(here).filter_map(|finding| finding.digest).collect();
-        let mut needs = dependents(context, std::slice::from_ref(repository), &lost)?;
-        for finding in findings.iter_mut().filter(here) {
-            finding.needed_by = finding.digest.and_then(|digest| needs.remove(&digest)).unwrap_or_default();
+        if let Some(lost) = lost.get(&repository.name) {
+            needs.insert(&repository.name, dependents(context, std::slice::from_ref(repository), lost)?);
         }
+    }
+    for finding in findings.iter_mut().filter(|finding| is_lost(finding)) {
+        let here = finding.repository.as_ref().and_then(|name| needs.get_mut(name));
+        finding.needed_by = here.zip(finding.digest).and_then(|(needs, digest)| needs.remove(&digest)).unwrap_or_default();
     }
     Ok(findings)
 }

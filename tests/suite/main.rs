@@ -5,6 +5,7 @@
 // A test ends by panicking; and it makes, damages and deletes files, which the product may only do in one place.
 #![allow(clippy::disallowed_methods)]
 
+mod audit;
 mod command_line;
 mod configuration;
 mod differential;

@@ -713,6 +713,35 @@ proptest! {
     }
 }
 
+proptest! {
+    // Each is four runs.
+    #![proptest_config(cases(40))]
+
+    #[test]
+    fn audit_says_what_both_dry_runs_say(steps in steps(), min_age in policy().prop_map(|policy| policy.min_age)) {
+        let tree = store(&steps);
+        let root = tree.on_disk();
+        let before = snapshot(root.path());
+        let age = format!("{}s", min_age.as_secs());
+        let audit = |jobs| {
+            let mut report = done(Regsweep::audit(root.path()).args(["--min-age", &age, "--jobs", jobs]).json()).report();
+            report["elapsed_seconds"].take();
+            report["started"].take();
+            report
+        };
+        let report = audit("1");
+        prop_assert_eq!(&report, &audit("64"), "{}", story(&tree));
+        for (delete_untagged, key) in [(false, "would_free"), (true, "would_free_delete_untagged")] {
+            let dry = done(collect(root.path(), Policy { delete_untagged, min_age }).dry().json()).report();
+            let mut said = report[key].clone();
+            let held = said.as_object_mut().expect("an object").remove("held_repositories").expect("told");
+            prop_assert_eq!(&said, &dry["planned"], "{}\n{}", key, story(&tree));
+            prop_assert_eq!(&held, &dry["looked_at"]["held_repositories"], "{}\n{}", key, story(&tree));
+        }
+        prop_assert_eq!(&before, &snapshot(root.path()), "an audit touched the store");
+    }
+}
+
 /// A store in lines, to read in a failure: path, age in minutes, and what is in it.
 fn story(tree: &Tree) -> String {
     let mut lines = String::new();

@@ -83,6 +83,11 @@ impl Regsweep {
         Self::garbage_collect().arg("--root").arg(root)
     }
 
+    /// `audit` of a root directory.
+    pub(crate) fn audit(root: &Path) -> Self {
+        Self::new().args(["audit", "--root"]).arg(root)
+    }
+
     /// `garbage-collect` with a registry's configuration file.
     pub(crate) fn gc_config(config: &Path) -> Self {
         Self::garbage_collect().arg(config)
