@@ -11,6 +11,7 @@ mod configuration;
 mod differential;
 mod end_to_end;
 mod fixtures;
+mod fuzz;
 mod hazards;
 mod hostile;
 mod properties;
