@@ -2,7 +2,7 @@
 //!
 //! Ends with 1 if there is a manifest in which Go reads what we do not, although we take it, or a link that only one of both takes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 use std::sync::mpsc::{Sender, channel};
@@ -142,6 +142,8 @@ struct Tally {
     subjects: u64,
     ours: u64,
     held: u64,
+    /// Why, without the place.
+    held_because: BTreeMap<String, u64>,
     held_naming: u64,
     missed: u64,
     missed_by_model: u64,
@@ -168,6 +170,9 @@ fn manifests_beside_go(program: &str, count: u64, seed: u64) -> u64 {
     );
     println!("we take       {}", tally.ours);
     println!("held          {} that Go takes, of which {} name something", tally.held, tally.held_naming);
+    for (why, count) in &tally.held_because {
+        println!("                {count} {why}");
+    }
     println!("missed        {} by us, {} by the model", tally.missed, tally.missed_by_model);
     tally.missed + tally.missed_by_model
 }
@@ -195,7 +200,11 @@ fn compare(ours: &Ours, taken: bool, read: &[Reading], tally: &mut Tally, seed: 
     tally.digests += read.len() as u64;
     tally.subjects += read.iter().filter(|reading| reading.role == Role::Subject).count() as u64;
     tally.ours += u64::from(ours.read.is_ok());
-    tally.held += u64::from(taken && ours.read.is_err());
+    if let (true, Err(error)) = (taken, &ours.read) {
+        tally.held += 1;
+        let why = error.to_string();
+        *tally.held_because.entry(why.split(" at line").next().unwrap_or_default().to_owned()).or_default() += 1;
+    }
     tally.held_naming += u64::from(!read.is_empty() && ours.read.is_err());
     let model: Option<BTreeSet<&Reading>> = ours.model.as_ref().map(|model| model.iter().collect());
     for reading in read {
