@@ -16,6 +16,7 @@ use crate::mark::Condemned;
 use crate::oci::{Digest, RepositoryName};
 use crate::plan::{Kind, SweepPlan, Totals};
 use crate::progress::{Phase, Progress};
+use crate::store::filesystem::aside::MOVE_ASIDE;
 use crate::store::{Removal, Vacuum};
 
 /// What became of one row of the plan.
@@ -135,11 +136,13 @@ impl Sweep<'_> {
 
 /// Whether the next target cannot fare better.
 fn is_hopeless(error: &Error) -> bool {
-    let Error::Io { source, .. } = error else { return false };
-    matches!(
-        source.raw_os_error().map(rustix::io::Errno::from_raw_os_error),
-        Some(rustix::io::Errno::ROFS | rustix::io::Errno::IO | rustix::io::Errno::STALE)
-    )
+    let Error::Io { source, operation, .. } = error else { return false };
+    match source.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
+        Some(rustix::io::Errno::ROFS | rustix::io::Errno::IO | rustix::io::Errno::STALE) => true,
+        // To remove something makes room, to move it aside needs some.
+        Some(rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT) => *operation == MOVE_ASIDE,
+        _ => false,
+    }
 }
 
 impl SweepReport {

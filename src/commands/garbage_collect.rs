@@ -94,6 +94,7 @@ fn collect(
     if let Some(path) = &settings.plan_out {
         write_plan(&plan, path, store)?;
     }
+    let mut unsettled: Vec<Error> = Vec::new();
     let mut swept = match (settings.mode, settings.disposal) {
         (Mode::DryRun, _) => sweep(&plan, &DryRun, progress, stop),
         (Mode::Execute, Disposal::Remove) => sweep(&plan, store, progress, stop),
@@ -102,7 +103,10 @@ fn collect(
             let folders = if disposal == Disposal::Online { Folders::Keep } else { Folders::Prune };
             let swept = sweep(&plan, &Quarantining::new(store, &run, folders), progress, stop);
             aside.run = Some(run.id().to_owned());
-            settle::finish(store, &mut run, moment)?;
+            // From here on nothing may end the run without its report.
+            if let Err(error) = settle::finish(store, &mut run, moment) {
+                unsettled.push(error);
+            }
             swept
         }
         (Mode::Execute, _) => SweepReport::default(),
@@ -110,16 +114,18 @@ fn collect(
     if settings.mode == Mode::Execute && settings.disposal == Disposal::Online && aside.run.is_some() {
         match settle::rescue(store, settings.rescue_for, moment, progress, stop) {
             Ok(rescued) => aside.rescued = rescued,
-            Err(error) => {
-                swept.left += 1;
-                findings.push(Finding::new(Code::FailedRestore).detail(error.to_string()));
-            }
+            Err(error) => unsettled.push(error),
         }
     }
+    swept.left += unsettled.len() as u64;
+    match Quarantine::open(store) {
+        Ok(quarantine) => aside.waiting = quarantine.amount(),
+        Err(error) => unsettled.push(error),
+    }
+    findings.extend(unsettled.iter().map(|error| Finding::new(Code::FailedRestore).detail(error.to_string())));
     for settled in [&aside.put_back, &aside.purged, &aside.rescued] {
         findings.extend(settle::failures(settled));
     }
-    aside.waiting = Quarantine::open(store)?.amount();
     findings.extend(swept.findings.iter().cloned());
     findings.sort();
     findings.dedup();

@@ -157,9 +157,12 @@ fn move_aside(store: &FilesystemStore, outcome: &Outcome, moment: Moment<'_>, re
         };
         report.findings.push(failure.digest(&hurt.digest).path(layout::blob_data(&hurt.digest)));
     }
-    report.findings.sort();
     report.quarantine_run = Some(run.id().to_owned());
-    settle::finish(store, &mut run, moment)
+    if let Err(error) = settle::finish(store, &mut run, moment) {
+        report.findings.push(Finding::new(Code::FailedRestore).detail(error.to_string()));
+    }
+    report.findings.sort();
+    Ok(())
 }
 
 /// What is known before the first blob is read.

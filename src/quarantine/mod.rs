@@ -14,6 +14,7 @@ mod vacuum;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use rustix::fs::{CWD, Mode, OFlags};
@@ -29,6 +30,8 @@ use crate::layout::{self, Target};
 use crate::mark::blobs::Amount;
 use crate::store::{FilesystemStore, Stat};
 
+/// Clocks of a machine and of its storage may differ by so much.
+const CLOCKS_APART: Duration = Duration::from_secs(300);
 /// The folder of all runs, in our own.
 const QUARANTINE: &str = "quarantine";
 
@@ -120,7 +123,29 @@ pub fn begin(store: &FilesystemStore, purpose: Purpose, now: Timestamp) -> Resul
             return Err(Error::Usage(message));
         }
     }
-    Run::begin(&quarantine, &folder(store), purpose, now)
+    let run = Run::begin(&quarantine, &folder(store), purpose, now)?;
+    match clocks_agree(&run, now) {
+        Ok(()) => Ok(run),
+        Err(error) => {
+            run.remove_if_empty(store)?;
+            Err(error)
+        }
+    }
+}
+
+/// Makes sure that the storage's clock, which says how old things are, is this machine's, by which they wait (A4).
+fn clocks_agree(run: &Run, now: Timestamp) -> Result<(), Error> {
+    let path = run.path().join(run::STAMP);
+    let written = std::fs::metadata(&path).and_then(|metadata| metadata.modified()).context("look at", &path)?;
+    let now = SystemTime::try_from(now).unwrap_or(written);
+    let apart = now.duration_since(written).unwrap_or_else(|error| error.duration());
+    match apart > CLOCKS_APART {
+        true => Err(Error::Brake {
+            reason: format!("the clock of the storage and that of this machine are {} s apart", apart.as_secs()),
+            lift: "set the one that is wrong: how long things wait in quarantine is counted by both".to_owned(),
+        }),
+        false => Ok(()),
+    }
 }
 
 /// Where the runs are.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-use super::{Held, Overlay, Quarantine, Run};
+use super::{CLOCKS_APART, Held, Overlay, Quarantine, Run};
 use crate::error::Error;
 use crate::layout::Target;
 use crate::mark::blobs::Amount;
@@ -18,9 +18,6 @@ use crate::policy::{Policy, RootPolicy};
 use crate::progress::{Phase, Progress};
 use crate::store::filesystem::aside::Return;
 use crate::store::{FilesystemStore, Store as _};
-
-/// Clocks of a machine and of its storage may differ by so much.
-const SLACK: Duration = Duration::from_secs(300);
 
 /// What has to go back.
 #[derive(Debug, Default)]
@@ -85,7 +82,7 @@ pub fn needed(
 /// How long ago the oldest run began.
 fn since_began(quarantine: &Quarantine, now: SystemTime) -> Duration {
     let oldest = quarantine.collected().map(Run::began).min().unwrap_or(now);
-    now.duration_since(oldest).unwrap_or_default() + SLACK
+    now.duration_since(oldest).unwrap_or_default() + CLOCKS_APART
 }
 
 /// The digests that links in quarantine name, by repository.

@@ -20,6 +20,9 @@ use crate::layout::{self, Target};
 use crate::oci::Digest;
 use crate::store::{Leaf, ManifestContent, Removal, Stat, directory};
 
+/// What an error calls the operation that needs room where removal makes some.
+pub(crate) const MOVE_ASIDE: &str = "move aside";
+
 /// What became of a file that was to go back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Return {
@@ -55,7 +58,7 @@ impl FilesystemStore {
                 }
             })
         };
-        moved().context_with("move aside", || self.root.join(&path))
+        moved().context_with(MOVE_ASIDE, || self.root.join(&path))
     }
 
     /// Moves a target from a mirror to where it was. Replaces nothing.
