@@ -270,7 +270,7 @@ impl Serialize for Need {
     }
 }
 
-/// Who needs a blob, sorted. Somebody may need it a million times over, and a report of a million lines is none.
+/// Who needs a blob, in order. Somebody may need it a million times over, and a report of a million lines is none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Needs {
     /// The first [`Needs::MOST`] of them.

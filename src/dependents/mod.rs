@@ -26,7 +26,7 @@ const BLOBS_AT_ONCE: usize = 1024;
 /// Wrong sizes of one blob that are told apart.
 const SIZES_SHOWN: usize = 3;
 
-/// Says for each hurt digest who needs it, in order. A digest that nobody needs is not in the answer.
+/// Says for each hurt digest who needs it: tagged images first, then by repository. A digest that nobody needs is not in the answer.
 ///
 /// A manifest that names a digest as content that may live elsewhere does not need it to be here.
 ///
@@ -42,7 +42,7 @@ pub fn dependents(
         return Ok(BTreeMap::new());
     }
     let hurt = hurt.iter().map(|digest| (*digest, None)).collect();
-    Ok(named(context, repositories, &hurt)?.into_iter().map(|(digest, named)| (digest, named.needs)).collect())
+    Ok(named(context, repositories, &hurt)?.into_iter().map(|(digest, named)| (digest, named.into_needs())).collect())
 }
 
 /// Finds the blobs whose size is not what a manifest states. No blob's content is read, only manifests.
@@ -86,14 +86,23 @@ pub fn read_manifests(context: &Context<'_>, repositories: &[RepositoryEntry]) -
 /// Who names a digest, and with which wrong sizes.
 #[derive(Debug, Default)]
 pub(crate) struct Named {
-    needs: Needs,
+    tagged: Needs,
+    untagged: Needs,
     sizes: BTreeSet<u64>,
 }
 
 impl Named {
     fn add(&mut self, other: Named) {
-        self.needs.append_all(other.needs);
+        self.tagged.append_all(other.tagged);
+        self.untagged.append_all(other.untagged);
         self.learn(other.sizes);
+    }
+
+    /// Those with a tag first: they are missed first.
+    fn into_needs(self) -> Needs {
+        let mut needs = self.tagged;
+        needs.append_all(self.untagged);
+        needs
     }
 
     /// Keeps the smallest few: which they are does not depend on the order.
@@ -110,7 +119,11 @@ impl Named {
         let sizes: Vec<String> = self.sizes.iter().map(|size| number(*size)).collect();
         let detail =
             format!("The blob has {} bytes, and what names it states {}: clients refuse it.", number(stored), sizes.join(" or "));
-        Finding::new(Code::SizeMismatch).digest(digest).path(layout::blob_data(digest)).detail(detail).needed_by(self.needs)
+        Finding::new(Code::SizeMismatch)
+            .digest(digest)
+            .path(layout::blob_data(digest))
+            .detail(detail)
+            .needed_by(self.into_needs())
     }
 }
 

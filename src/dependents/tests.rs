@@ -90,10 +90,10 @@ fn names_tags_and_platforms_through_any_depth() {
     assert_eq!(
         built.needed(&layer),
         [
-            format!("other@{} (linux/from-the-config)", images[1]),
             "team/app:v1 (linux/arm64/v8)".to_owned(),
             "team/app:v1 (linux/from-the-config)".to_owned(),
             "team/app:v2 (linux/from-the-config)".to_owned(),
+            format!("other@{} (linux/from-the-config)", images[1]),
         ]
     );
     // A child is needed by the index that lists it, and by those that name it alone.

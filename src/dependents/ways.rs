@@ -46,7 +46,6 @@ pub(super) fn of(context: &Context<'_>, survey: &Survey, wanted: &Wanted<'_>) ->
     }
     let mut search = Search { context, survey, wanted, graph: &graph, described: HashMap::default(), found: BTreeMap::new() };
 
-    // Nobody's tag sorts before all tags, and what it leads to is known when they are.
     let tagged = graph.below(tags.iter().map(|(_, digest)| *digest));
     let mut untagged: Vec<Digest> = revisions.into_iter().filter(|digest| !tagged.contains(digest)).collect();
     // Whoever is named by another untagged one is told with it.
@@ -236,7 +235,9 @@ impl Search<'_> {
             queue.extend(graph.children(&digest).iter().map(|child| (*child, Some(digest))));
         }
         for (digest, needs) in needs {
-            self.found.entry(digest).or_default().needs.append(needs);
+            let named = self.found.entry(digest).or_default();
+            let all = if tag.is_some() { &mut named.tagged } else { &mut named.untagged };
+            all.append(needs);
         }
         Ok(())
     }
