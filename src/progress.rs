@@ -20,6 +20,8 @@ pub enum Phase {
     Marking,
     /// Looking at blobs that nothing reached.
     Checking,
+    /// Looking at every blob, and into its folder.
+    LookingAtBlobs,
     /// Removing targets.
     Sweeping,
     /// Looking at what there is to read.
@@ -35,6 +37,7 @@ impl Phase {
             Phase::FindingRepositories => "finding repositories",
             Phase::Marking => "marking repositories",
             Phase::Checking => "checking unreferenced blobs",
+            Phase::LookingAtBlobs => "looking at blobs",
             Phase::Sweeping => "removing",
             Phase::Selecting => "looking at blobs",
             Phase::Verifying => "verifying",

@@ -19,6 +19,9 @@ const BLOBS_AT_ONCE: usize = 1024;
 /// How many folders one task lists.
 const FOLDERS_AT_ONCE: usize = 64;
 
+/// What a folder of one link may hold: registries before 2.5 kept signatures beside revisions.
+const IN_LINK_FOLDERS: [&str; 2] = ["link", "signatures"];
+
 /// All blobs, looked at.
 #[derive(Debug, Default)]
 pub struct BlobFacts {
@@ -102,7 +105,7 @@ impl RepositoryFacts {
             .collect::<Result<_, _>>()?;
         let needed = needed(context, &survey, &layer_links, blobs)?;
         let uploads = store.uploads(&name)?;
-        let mut beside = extras(store, &link_folders(&survey), &["link"])?;
+        let mut beside = extras(store, &link_folders(&survey), &IN_LINK_FOLDERS)?;
         for upload in &uploads.entries {
             let folder = layout::uploads_folder(&name).join(&upload.id);
             beside.extend(store.extras(&folder, &["startedat", "data", "hashstates"])?);

@@ -1,12 +1,13 @@
 //! Everything that is wrong or wasteful, out of what was seen: facts in, findings out.
 //!
 //! A collection looks at as little as it may; an audit opens every link and looks at every blob, reads no layer, and changes nothing.
-//! [`facts`] and [`needed`] look, the rest judges what they saw.
+//! [`facts`], [`needed`] and [`recheck`] look, the rest judges what they saw.
 
 pub mod damage;
 pub mod facts;
 pub mod needed;
 pub mod owners;
+pub mod recheck;
 pub mod uploads;
 pub mod waste;
 

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::garbage_collect::MEMORY_BESIDE_THE_INVENTORY;
 use super::{outside_the_store, threads};
 use crate::audit::facts::{BlobFacts, RepositoryFacts};
-use crate::audit::{Ages, damage, extra, owners, uploads, waste};
+use crate::audit::{Ages, damage, extra, owners, recheck, uploads, waste};
 use crate::config::AuditSettings;
 use crate::dependents::{dependents, size_mismatches};
 use crate::error::Error;
@@ -102,7 +102,7 @@ fn audit(settings: &AuditSettings, store: &dyn Store, progress: &dyn Progress, s
     let untagged = context(&inventory_untagged, RootPolicy::TaggedOnly);
     let ages = Ages { min_age: settings.min_age, upload_age: settings.upload_age, now: settings.now };
 
-    progress.begin(Phase::Checking, None);
+    progress.begin(Phase::LookingAtBlobs, None);
     let blob_facts = BlobFacts::look(&plain)?;
     let mut findings: Vec<Finding> = blob_facts.extras.iter().filter_map(|found| extra(found, &ages)).collect();
     findings.extend(damage::blobs(&blob_facts));
@@ -200,6 +200,11 @@ fn with_needs(
     findings: Vec<Finding>,
     sizes: Vec<Finding>,
 ) -> Result<Vec<Finding>, Error> {
+    let findings: Vec<Finding> = findings
+        .into_par_iter()
+        .map(|finding| Ok(recheck::stands(context.store, &finding)?.then_some(finding)))
+        .filter_map(Result::transpose)
+        .collect::<Result<_, Error>>()?;
     let needs = dependents(context, repositories, &damage::hurt(&findings))?;
     let mut findings = damage::once_each(findings, &needs);
     let hurt = damage::hurt(&findings);
