@@ -161,8 +161,12 @@ impl Pass<'_> {
         differs || self.inventory.has_any(blob, Colour::SIZES_DIFFER)
     }
 
-    /// Whether to end.
+    /// Whether to end. Every thread asks several times a second, whatever it does, so that this is also when what was noted goes to the
+    /// disk.
     fn is_over(&self) -> bool {
+        if let Some(state) = self.state {
+            state.flush_when_due();
+        }
         self.stop.load(Ordering::Relaxed) || self.is_late()
     }
 

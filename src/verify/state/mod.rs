@@ -105,9 +105,13 @@ impl State {
     }
 
     fn note(&self, entry: Entry) {
+        self.pending.lock().expect("nothing panics with it held").entries.push(entry);
+    }
+
+    /// Brings what was noted to the disk if the last time was some seconds ago. To be called now and then.
+    pub fn flush_when_due(&self) {
         let mut pending = self.pending.lock().expect("nothing panics with it held");
-        pending.entries.push(entry);
-        if pending.flushed.elapsed() < FLUSH_EVERY {
+        if pending.entries.is_empty() || pending.flushed.elapsed() < FLUSH_EVERY {
             return;
         }
         pending.flushed = Instant::now();

@@ -91,13 +91,21 @@ fn files_that_change_under_the_reader_crash_nothing() {
 fn what_was_pushed_meanwhile_is_not_missing() {
     let layers: Vec<Content> = (0..20).map(|number| layer_of(3000 + number, 64 << 10)).collect();
     let root = registry().repo("a").image("x", &layers).tag("v1").on_disk();
-    let late = layer(50);
-    registry().repo("a").image("late", std::slice::from_ref(&late)).tag("v2").write_to(root.path());
-    let aside = root.path().join("aside");
-    fs::rename(data(root.path(), &late.digest), &aside).expect("renamed");
+    // One whose folder is not there when the blobs are listed, and one that is the first to be read.
+    let [unlisted, unread] = [layer(50), layer_of(51, 100 << 10)];
+    registry().repo("a").image("late", &[unlisted.clone(), unread.clone()]).tag("v2").write_to(root.path());
+    let folder = data(root.path(), &unlisted.digest).parent().expect("in a folder").to_owned();
+    let moved = [(folder, root.path().join("one")), (data(root.path(), &unread.digest), root.path().join("other"))];
+    for (place, aside) in &moved {
+        fs::rename(place, aside).expect("renamed");
+    }
+    let before = verify(root.path()).json().run().expect_code(1);
+    assert_eq!(found(&before).len(), 2, "both are missing");
     let running = verify(root.path()).json().args(["--max-rate", "1MiB/s"]).start();
     std::thread::sleep(Duration::from_millis(600));
-    fs::rename(&aside, data(root.path(), &late.digest)).expect("renamed");
+    for (place, aside) in &moved {
+        fs::rename(aside, place).expect("renamed");
+    }
     let ran = running.wait().expect_code(0);
     assert_eq!(found(&ran), []);
 }
