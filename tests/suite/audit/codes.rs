@@ -18,8 +18,18 @@ macro_rules! cases {
 }
 
 /// Of other commands, or tested where what they need can be made.
-const NOT_HERE: &[&str] =
-    &["changed-target", "failed-removal", "behind-mount", "harbor-database", "corrupt-blob", "unreadable-blob"];
+const NOT_HERE: &[&str] = &[
+    "changed-target",
+    "failed-removal",
+    "failed-restore",
+    "behind-mount",
+    "harbor-database",
+    "corrupt-blob",
+    "empty-blob",
+    "truncated-blob",
+    "overlong-blob",
+    "unreadable-blob",
+];
 
 #[test]
 fn every_code_has_its_test() {

@@ -1,5 +1,6 @@
 //! `verify` on storage that was damaged on purpose, in every way that it names: each damage is told once, and nothing else is.
 
+mod disk;
 mod faults;
 mod heal;
 mod options;
