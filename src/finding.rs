@@ -102,10 +102,10 @@ codes! {
         "push the image again from where it was built";
     /// A manifest states another size for a blob than the blob has: clients refuse it.
     SizeMismatch = "size-mismatch", Error,
-        "delete the blob's data file and push the image again; if that does not help, the image was built wrong";
+        "push the image again; if that does not help, it was built wrong";
     /// A manifest's bytes do not match its digest.
     CorruptManifest = "corrupt-manifest", Error,
-        "delete the blob's data file and push the image again";
+        "move it aside with `regsweep verify --quarantine`, then push the image again";
     /// A manifest's bytes are not one whole JSON object.
     UnreadableManifest = "unreadable-manifest", Error,
         "delete the revision and push the image again";
@@ -117,16 +117,16 @@ codes! {
         "delete the revision: the registry cannot have written it";
     /// A blob with nothing in it that should hold something.
     EmptyBlob = "empty-blob", Error,
-        "delete the blob's data file and push what needs it again";
+        "move it aside with `regsweep verify --quarantine`, then push what needs it again";
     /// A blob that is shorter than its descriptors state, and does not match its digest.
     TruncatedBlob = "truncated-blob", Error,
-        "delete the blob's data file and push what needs it again";
+        "move it aside with `regsweep verify --quarantine`, then push what needs it again";
     /// A blob that is longer than its descriptors state, and does not match its digest.
     OverlongBlob = "overlong-blob", Error,
-        "delete the blob's data file and push what needs it again";
+        "move it aside with `regsweep verify --quarantine`, then push what needs it again";
     /// A blob's bytes do not match its digest.
     CorruptBlob = "corrupt-blob", Error,
-        "delete the blob's data file and push what needs it again";
+        "move it aside with `regsweep verify --quarantine`, then push what needs it again";
     /// A blob that could not be read to its end.
     UnreadableBlob = "unreadable-blob", Error,
         "look at the disk and the kernel's log; restore the file, or delete it and push what needs it again";

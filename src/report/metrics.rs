@@ -88,11 +88,12 @@ impl Metrics {
 
     /// The same with `--delete-untagged`.
     pub fn reclaimable_untagged(&mut self, amount: Amount) -> &mut Metrics {
-        self.gauge("reclaimable_untagged_blobs", "The same with --delete-untagged.", amount.count).gauge(
-            "reclaimable_untagged_bytes",
-            "The same in bytes.",
-            amount.size_bytes,
-        )
+        self.gauge("reclaimable_untagged_blobs", "Blobs that a collection with --delete-untagged would remove.", amount.count)
+            .gauge(
+                "reclaimable_untagged_bytes",
+                "Bytes in the blobs that a collection with --delete-untagged would remove.",
+                amount.size_bytes,
+            )
     }
 
     /// What is wrong: a sample for every code, so that an alert sees 0 and not nothing.
