@@ -113,7 +113,7 @@ fn verify(
     findings.extend(outcome.hurt.iter().map(Hurt::finding));
     for blob in &outcome.absent {
         let digest = inventory.digest(*blob);
-        match absent(&context, *blob, &digest)? {
+        match absent(&context, *blob, &digest) {
             // Whoever needs it may have said so.
             Absent::Hurt(hurt) if !missed.contains(&digest) => findings.push(hurt.finding()),
             Absent::Vanished => report.vanished += 1,
@@ -252,26 +252,28 @@ enum Absent {
     Nothing,
 }
 
-fn absent(context: &Context<'_>, blob: BlobId, digest: &Digest) -> Result<Absent, Error> {
+/// Whatever cannot be looked at counts as what is worse: what was found before must not be lost for it.
+fn absent(context: &Context<'_>, blob: BlobId, digest: &Digest) -> Absent {
     let hurt = |damage| Absent::Hurt(Hurt { digest: *digest, damage, stat: None });
-    Ok(if is_stored_by_now(context.store, digest) {
+    let is_empty = || matches!(context.store.empty_folder(&Target::EmptyBlobFolder(*digest)), Ok(Some(_)));
+    if is_stored_by_now(context.store, digest) {
         Absent::Nothing
-    } else if !is_listed(context.store, digest)? {
+    } else if is_gone(context.store, digest) {
         Absent::Vanished
     } else if context.inventory.has_any(blob, Colour::LIVE.and(Colour::YOUNG)) {
         hurt(Damage::Missing)
-    } else if context.store.empty_folder(&Target::EmptyBlobFolder(*digest))?.is_some() {
+    } else if is_empty() {
         Absent::Nothing
     } else {
         hurt(Damage::NoData)
-    })
+    }
 }
 
-/// Whether a blob's folder is still there.
-fn is_listed(store: &dyn Store, wanted: &Digest) -> Result<bool, Error> {
+/// Whether a blob has no folder any more.
+fn is_gone(store: &dyn Store, digest: &Digest) -> bool {
     let mut listed = false;
-    store.blobs(Shard::of(wanted), &mut |digest| listed |= digest == wanted)?;
-    Ok(listed)
+    let shard = store.blobs(Shard::of(digest), &mut |there| listed |= there == digest);
+    shard.is_ok() && !listed
 }
 
 fn interrupted(stop: &AtomicBool) -> Result<(), Error> {
