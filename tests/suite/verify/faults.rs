@@ -76,8 +76,8 @@ fn files_that_change_under_the_reader_crash_nothing() {
     let huge = layer_of(1, 6 << 20);
     let all: Vec<Content> = layers.iter().chain([&huge]).cloned().collect();
     let root = registry().repo("a").image("x", &all).tag("v1").on_disk();
-    let running = verify(root.path()).json().args(["--max-rate", "4MiB/s", "--jobs", "1"]).start();
-    std::thread::sleep(Duration::from_millis(700));
+    let running = verify(root.path()).json().args(["--max-rate", "2MiB/s", "--jobs", "1"]).start();
+    std::thread::sleep(Duration::from_millis(1500));
     // The huge one is being read now, and these wait.
     fs::File::options().write(true).open(data(root.path(), &huge.digest)).and_then(|file| file.set_len(2 << 20)).expect("cut");
     fs::remove_dir_all(data(root.path(), &layers[0].digest).parent().expect("in a folder")).expect("removed");
@@ -114,8 +114,8 @@ fn what_was_pushed_meanwhile_is_not_missing() {
 fn runs_beside_another_but_not_beside_a_sweep() {
     let root = registry().repo("a").image("x", &[layer_of(1, 4 << 20)]).tag("v1").on_disk();
     Regsweep::gc(root.path()).run().expect_code(0);
-    let running = verify(root.path()).args(["--max-rate", "2MiB/s"]).start();
-    std::thread::sleep(Duration::from_millis(500));
+    let running = verify(root.path()).args(["--max-rate", "1MiB/s"]).start();
+    std::thread::sleep(Duration::from_millis(800));
     verify(root.path()).run().expect_code(0);
     let refused = Regsweep::gc(root.path()).run().expect_code(2);
     assert!(refused.stderr.contains("another regsweep"), "{}", refused.stderr);

@@ -87,9 +87,10 @@ fn a_rate_is_held() {
     let begun = Instant::now();
     let ran = verify(root.path()).json().args(["--max-rate", "2MiB/s"]).run().expect_code(0);
     let elapsed = begun.elapsed().as_secs_f64();
-    assert!((2.0..3.0).contains(&elapsed), "4 MiB at 2 MiB/s took {elapsed} s");
+    // Longer on a machine that has other things to do, but never shorter.
+    assert!((2.0..20.0).contains(&elapsed), "4 MiB at 2 MiB/s took {elapsed} s");
     let rate = number(&ran, "/bytes_per_second") as f64 / f64::from(2 << 20);
-    assert!((0.9..1.05).contains(&rate), "{rate} of what was allowed");
+    assert!((0.1..1.03).contains(&rate), "{rate} of what was allowed");
 }
 
 #[test]
@@ -97,10 +98,10 @@ fn the_time_that_is_up_is_no_error_and_the_rest_is_told() {
     let root = many(64, 64 << 10).on_disk();
     let begun = Instant::now();
     let ran = verify(root.path()).json().args(["--max-rate", "1MiB/s", "--max-duration", "1s"]).run().expect_code(0);
-    assert!(begun.elapsed() < Duration::from_secs(3));
+    assert!(begun.elapsed() < Duration::from_secs(4), "all of it would take longer");
     assert_eq!(ran.report()["outcome"], "time-up");
     let (good, left) = (number(&ran, "/good/blobs"), number(&ran, "/left/blobs"));
-    assert!(good > 5 && left > 5 && good + left == number(&ran, "/selected/blobs"), "{good} {left}");
+    assert!(good > 0 && left > 0 && good + left == number(&ran, "/selected/blobs"), "{good} {left}");
     let text = verify(root.path()).args(["--max-duration", "0s"]).run().expect_code(0).stdout;
     assert!(text.contains("the time is up") && text.contains("not read"), "{text}");
 }
