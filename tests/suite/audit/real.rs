@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::*;
 use crate::support::server::RealRegistry;
@@ -38,6 +39,35 @@ fn what_the_registry_writes_is_well() {
     assert_eq!(audit(&registry.root()), []);
     let old = Regsweep::audit(&registry.root()).args(["--min-age", "0s", "--upload-age", "0s"]).json().run().expect_code(0);
     assert_eq!(old.findings(), []);
+}
+
+#[test]
+fn a_registry_at_work_is_not_taken_for_a_damaged_one() {
+    let registry = RealRegistry::start();
+    let push = |number: u64| {
+        let images = [1, 2].map(|platform| oci_image("pushed", &[layer(1), layer(1000 + 2 * number + platform)]));
+        registry.client().push_tag(&format!("busy/{}", number % 3), &format!("v{number}"), &index(&images));
+    };
+    push(0);
+    let pushed = AtomicU64::new(1);
+    let done = AtomicBool::new(false);
+    let mut wrong = Vec::new();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                push(pushed.load(Ordering::Relaxed));
+                pushed.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let begun = std::time::Instant::now();
+        while pushed.load(Ordering::Relaxed) < 10 && begun.elapsed() < minutes(1) {
+            let codes = Regsweep::audit(&registry.root()).json().run().stdout;
+            wrong.extend(["\"missing-", "\"lost-", "\"broken-"].into_iter().filter(|code| codes.contains(code)));
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(wrong, [""; 0]);
+    assert!(pushed.into_inner() > 1, "nothing was pushed meanwhile");
 }
 
 /// Storage to be damaged, and what is then expected: code, and repository or digest.
