@@ -99,7 +99,8 @@ fn collect(
         (Mode::DryRun, _) => sweep(&plan, &DryRun, progress, stop),
         (Mode::Execute, Disposal::Remove) => sweep(&plan, store, progress, stop),
         (Mode::Execute, disposal) if !plan.rows().is_empty() => {
-            let mut run = quarantine::begin(store, Purpose::GarbageCollect, moment.timestamp())?;
+            // As of the beginning: what was linked since then may not have been seen by the survey.
+            let mut run = quarantine::begin(store, Purpose::GarbageCollect, moment.beginning(), moment.begun.elapsed())?;
             let folders = if disposal == Disposal::Online { Folders::Keep } else { Folders::Prune };
             let swept = sweep(&plan, &Quarantining::new(store, &run, folders), progress, stop);
             aside.run = Some(run.id().to_owned());
@@ -119,7 +120,11 @@ fn collect(
     }
     swept.left += unsettled.len() as u64;
     match Quarantine::open(store) {
-        Ok(quarantine) => aside.waiting = quarantine.amount(),
+        Ok(quarantine) => {
+            aside.waiting = quarantine.amount();
+            // Everything in it may have been put back by now.
+            aside.run = aside.run.filter(|id| quarantine.run(id).is_ok());
+        }
         Err(error) => unsettled.push(error),
     }
     findings.extend(unsettled.iter().map(|error| Finding::new(Code::FailedRestore).detail(error.to_string())));

@@ -1,6 +1,6 @@
 //! `regsweep quarantine`: what was moved aside, and what is to become of it.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -45,6 +45,7 @@ pub fn run(settings: QuarantineSettings, progress: &dyn Progress, stop: &AtomicB
         runs: quarantine.runs.iter().map(|run| RunRow::of(run, now)).collect(),
         done,
         findings,
+        interrupted: matches!(settings.wanted, Wanted::Purge { .. }) && stop.load(Ordering::Relaxed),
         elapsed: moment.begun.elapsed(),
     })
 }

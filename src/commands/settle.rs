@@ -37,6 +37,11 @@ impl Moment<'_> {
         self.now + self.begun.elapsed()
     }
 
+    /// When the command began.
+    pub(super) fn beginning(&self) -> Timestamp {
+        Timestamp::try_from(self.now).unwrap_or_default()
+    }
+
     pub(super) fn timestamp(&self) -> Timestamp {
         Timestamp::try_from(self.by_now()).unwrap_or_default()
     }
@@ -84,21 +89,22 @@ pub(super) fn settle(
     if quarantine.collected().next().is_none() {
         return Ok(outcome);
     }
-    adopt(store, quarantine, moment)?;
+    adopt(store, quarantine, moment);
     let needed = quarantine::needed(store, quarantine, moment.by_now(), progress, stop)?;
     outcome.put_back = bring_back(store, quarantine, &needed)?;
     if let Some(purge) = purge {
-        if needed.looks_empty && !purge.allow_empty {
+        let now = moment.beginning();
+        let is_due = |run: &&Run| match purge.run {
+            Some(id) => run.id() == id,
+            // No wait at all is over, whatever the clocks say, and for runs that were cut off too.
+            None => purge.older_than.is_zero() || run.has_waited(purge.older_than, now, moment.boot),
+        };
+        let due: Vec<&Run> = quarantine.collected().filter(is_due).collect();
+        if !due.is_empty() && needed.looks_empty && !purge.allow_empty {
             let reason = "nothing in the store needs anything, so nothing of the quarantine goes for good".to_owned();
             let lift = "check that all of the store is mounted, or give --allow-empty if this is how it should be".to_owned();
             return Err(Error::Brake { reason, lift });
         }
-        let now = Timestamp::try_from(moment.now).unwrap_or_default();
-        let is_due = |run: &&Run| match purge.run {
-            Some(id) => run.id() == id,
-            None => run.has_waited(purge.older_than, now, moment.boot),
-        };
-        let due: Vec<&Run> = quarantine.collected().filter(is_due).collect();
         outcome.purged = quarantine::purge(store, &due, &needed, stop);
     }
     for run in &quarantine.runs {
@@ -108,13 +114,15 @@ pub(super) fn settle(
     Ok(outcome)
 }
 
-/// Lets the wait of runs begin that were cut off.
-fn adopt(store: &FilesystemStore, quarantine: &mut Quarantine, moment: Moment<'_>) -> Result<(), Error> {
-    for run in quarantine.runs.iter_mut().filter(|run| run.stamp().finished.is_none()) {
-        store.barrier()?;
-        run.finish(moment.timestamp(), moment.boot_by_now())?;
+/// Lets the wait of runs begin that were cut off. One that cannot be written to waits on, and must not keep a full disk from being
+/// collected.
+fn adopt(store: &FilesystemStore, quarantine: &mut Quarantine, moment: Moment<'_>) {
+    for run in quarantine.runs.iter_mut().filter(|run| run.stamp().finished.is_none() && !run.held().is_empty()) {
+        let finished = store.barrier().and_then(|()| run.finish(moment.timestamp(), moment.boot_by_now()));
+        if let Err(error) = finished {
+            tracing::warn!("run {} waits until its end can be noted: {error}", run.id());
+        }
     }
-    Ok(())
 }
 
 fn bring_back(store: &FilesystemStore, quarantine: &Quarantine, needed: &Needed) -> Result<Settled, Error> {

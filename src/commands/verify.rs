@@ -142,7 +142,7 @@ fn move_aside(store: &FilesystemStore, outcome: &Outcome, moment: Moment<'_>, re
     if corrupt.is_empty() {
         return Ok(());
     }
-    let mut run = quarantine::begin(store, Purpose::Verify, moment.timestamp())?;
+    let mut run = quarantine::begin(store, Purpose::Verify, moment.timestamp(), std::time::Duration::ZERO)?;
     // The registry may serve, and its folders are its own.
     let vacuum = Quarantining::new(store, &run, Folders::Keep);
     for (hurt, stat) in corrupt {

@@ -128,7 +128,12 @@ impl CollectSettings {
         let environment = environment();
         let location = Location::resolve(&arguments.store, &environment)?;
         let roots = if arguments.delete_untagged { RootPolicy::TaggedOnly } else { RootPolicy::AllRevisions };
-        let min_age = arguments.min_age.unwrap_or_else(|| default_min_age(&location));
+        let min_age = match arguments.min_age {
+            Some(age) => age,
+            // Whoever collects online says that there may be pushes, whatever the configuration says.
+            None if arguments.online => DEFAULT_MIN_AGE,
+            None => default_min_age(&location),
+        };
         Ok(CollectSettings {
             location,
             policy: Policy { roots, min_age, now: now() },

@@ -52,26 +52,28 @@ pub struct Held {
 }
 
 impl Quarantine {
-    /// Looks at what there is. Makes nothing.
+    /// Looks at what there is. Makes nothing. Folders whose names are not those of runs are somebody's own: they are left alone.
     ///
     /// # Errors
     ///
     /// When a folder cannot be listed, or a run's stamp cannot be read.
     pub fn open(store: &FilesystemStore) -> Result<Quarantine, Error> {
         let path = folder(store);
-        let entries = match std::fs::read_dir(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Quarantine { runs: Vec::new() }),
-            entries => entries.context("list", &path)?,
+        match open_own(path.parent().expect("it lies in our own")).and_then(|own| child(&own, QUARANTINE)) {
+            Err(Errno::NOENT) => return Ok(Quarantine { runs: Vec::new() }),
+            // Not through a link, which may lead anywhere.
+            opened => opened.context("open", &path)?,
         };
         let mut runs = Vec::new();
-        for entry in entries {
+        for entry in std::fs::read_dir(&path).context("list", &path)? {
             let entry = entry.context("list", &path)?;
-            // A link would lead anywhere.
-            if entry.file_type().context("look at", entry.path())?.is_dir() {
+            if run::is_id(&entry.file_name()) && entry.file_type().context("look at", entry.path())?.is_dir() {
                 runs.push(Run::open(&entry.path())?);
+            } else {
+                tracing::warn!("{} is no run of regsweep, and is left alone", crate::escape::escaped(entry.path()));
             }
         }
-        runs.sort_by(|a, b| a.id().cmp(b.id()));
+        runs.sort_by(|a, b| (a.stamp().began, a.id()).cmp(&(b.stamp().began, b.id())));
         Ok(Quarantine { runs })
     }
 
@@ -101,15 +103,15 @@ impl Quarantine {
     }
 }
 
-/// Begins a run.
+/// Begins a run. What it is about was looked at since `began`, which is so long ago.
 ///
 /// # Errors
 ///
-/// When its folder cannot be made, or the store is not all on the filesystem of its root.
-pub fn begin(store: &FilesystemStore, purpose: Purpose, now: Timestamp) -> Result<Run, Error> {
+/// When its folder cannot be made, the store is not all on the filesystem of its root, or its clock is not ours.
+pub fn begin(store: &FilesystemStore, purpose: Purpose, began: Timestamp, elapsed: Duration) -> Result<Run, Error> {
     let own = store.root().join(layout::OWN_FOLDER);
     let opened = open_own(&own).context("open", &own)?;
-    make(&opened, QUARANTINE).context_with("create", || folder(store))?;
+    make(&opened, QUARANTINE, store).context_with("create", || folder(store))?;
     let quarantine = child(&opened, QUARANTINE).context_with("open", || folder(store))?;
     let device = |folder: &OwnedFd| rustix::fs::fstat(folder).map(|stat| stat.st_dev);
     let ours = device(&quarantine).context_with("look at", || folder(store))?;
@@ -123,8 +125,8 @@ pub fn begin(store: &FilesystemStore, purpose: Purpose, now: Timestamp) -> Resul
             return Err(Error::Usage(message));
         }
     }
-    let run = Run::begin(&quarantine, &folder(store), purpose, now)?;
-    match clocks_agree(&run, now) {
+    let mut run = Run::begin(&quarantine, &folder(store), purpose, began)?;
+    match clocks_agree(&mut run, elapsed) {
         Ok(()) => Ok(run),
         Err(error) => {
             run.remove_if_empty(store)?;
@@ -134,11 +136,8 @@ pub fn begin(store: &FilesystemStore, purpose: Purpose, now: Timestamp) -> Resul
 }
 
 /// Makes sure that the storage's clock, which says how old things are, is this machine's, by which they wait (A4).
-fn clocks_agree(run: &Run, now: Timestamp) -> Result<(), Error> {
-    let path = run.path().join(run::STAMP);
-    let written = std::fs::metadata(&path).and_then(|metadata| metadata.modified()).context("look at", &path)?;
-    let now = SystemTime::try_from(now).unwrap_or(written);
-    let apart = now.duration_since(written).unwrap_or_else(|error| error.duration());
+fn clocks_agree(run: &mut Run, elapsed: Duration) -> Result<(), Error> {
+    let apart = run.compare_clocks(elapsed)?;
     match apart > CLOCKS_APART {
         true => Err(Error::Brake {
             reason: format!("the clock of the storage and that of this machine are {} s apart", apart.as_secs()),
@@ -163,8 +162,14 @@ fn child(of: &OwnedFd, name: &str) -> rustix::io::Result<OwnedFd> {
     rustix::fs::openat(of, name, flags, Mode::empty())
 }
 
-fn make(of: &OwnedFd, name: &str) -> rustix::io::Result<()> {
-    match rustix::fs::mkdirat(of, name, Mode::from_raw_mode(0o755)) {
+/// Makes the folder of all runs: nobody may look into it who may not look at the store.
+fn make(of: &OwnedFd, name: &str, store: &FilesystemStore) -> rustix::io::Result<()> {
+    let mut mode = 0o777;
+    let above = Path::new(layout::V2).ancestors().map(|folder| rustix::fs::stat(store.root().join(folder)));
+    for stat in above.chain(store.bases().map(|(base, _)| rustix::fs::fstat(base))) {
+        mode &= stat?.st_mode;
+    }
+    match rustix::fs::mkdirat(of, name, Mode::from_raw_mode(mode | 0o700)) {
         Ok(()) | Err(Errno::EXIST) => Ok(()),
         Err(error) => Err(error),
     }
@@ -182,7 +187,8 @@ fn contents(path: &Path) -> Result<(Vec<Held>, u64), Error> {
                 return Err(Error::Io { operation: "list", path: at, source: error.into() });
             }
         };
-        if entry.file_type().is_dir() || (entry.depth() == 1 && entry.file_name() == run::STAMP) {
+        let is_stamp = entry.depth() == 1 && run::STAMPS.iter().any(|stamp| entry.file_name() == *stamp);
+        if entry.file_type().is_dir() || is_stamp {
             continue;
         }
         let place = entry.path().strip_prefix(path).expect("the walk began there");

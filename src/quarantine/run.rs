@@ -1,5 +1,6 @@
 //! One run's folder: its stamp, what it holds, and the ways out of it.
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -10,14 +11,20 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::{Held, child, contents, open_own};
+use super::{CLOCKS_APART, Held, child, contents, open_own};
 use crate::error::{Context as _, Error};
 use crate::layout::Target;
 use crate::store::filesystem::aside::Return;
 use crate::store::{FilesystemStore, Stat};
 
 /// The file that says who made a run and when.
-pub(super) const STAMP: &str = "run.json";
+const STAMP: &str = "run.json";
+/// The same while it is written.
+const NEW_STAMP: &str = "run.json.new";
+/// The files in a run's folder that are not what it holds.
+pub(super) const STAMPS: [&str; 2] = [STAMP, NEW_STAMP];
+/// Times of files may be cut down to this.
+const COARSENESS: Duration = Duration::from_secs(1);
 /// Runs that may begin within one second.
 const RUNS_A_SECOND: u32 = 1000;
 
@@ -32,6 +39,12 @@ pub enum Purpose {
 }
 
 impl Purpose {
+    /// What the name of a run says of it.
+    fn of_id(id: &str) -> Purpose {
+        let is_verify = id.split_once('-').is_some_and(|(_, name)| name.starts_with(Purpose::Verify.name()));
+        if is_verify { Purpose::Verify } else { Purpose::GarbageCollect }
+    }
+
     /// The name of the command.
     pub fn name(self) -> &'static str {
         match self {
@@ -59,6 +72,9 @@ pub struct Stamp {
     pub purpose: Purpose,
     /// When the run began.
     pub began: Timestamp,
+    /// The same by the clock that the store's files get their times from, which may be another machine's.
+    #[serde(default)]
+    pub began_by_store: Option<Timestamp>,
     /// When the last thing had been moved and the disk had it all. Nothing while the run goes on, or after a crash.
     pub finished: Option<Timestamp>,
     /// By the clock that nobody sets.
@@ -90,7 +106,7 @@ impl Run {
                 made => made.context("create", &path)?,
             }
             let mirror = child(quarantine, &id).context("open", &path)?;
-            let stamp = Stamp { schema: 1, purpose, began: now, finished: None, boot: None };
+            let stamp = Stamp { schema: 1, purpose, began: now, began_by_store: None, finished: None, boot: None };
             let run = Run { id, path, mirror, stamp, held: Vec::new(), unrecognised: 0 };
             run.write_stamp()?;
             return Ok(run);
@@ -100,17 +116,16 @@ impl Run {
 
     pub(super) fn open(path: &Path) -> Result<Run, Error> {
         let mirror = open_own(path).context("open", path)?;
+        let id = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let stamp = match read_stamp(&mirror).context_with("read", || path.join(STAMP))? {
-            Some(text) => {
-                serde_json::from_slice(&text).map_err(io::Error::from).context_with("understand", || path.join(STAMP))?
-            }
+            Some(text) => understood(&text).context_with("understand", || path.join(STAMP))?,
             // Nothing had been moved when its run was cut off; or somebody removed it, and nobody knows how long things have waited.
             None => {
-                Stamp { schema: 1, purpose: Purpose::GarbageCollect, began: Timestamp::UNIX_EPOCH, finished: None, boot: None }
+                let purpose = Purpose::of_id(&id);
+                Stamp { schema: 1, purpose, began: Timestamp::UNIX_EPOCH, began_by_store: None, finished: None, boot: None }
             }
         };
         let (held, unrecognised) = contents(path)?;
-        let id = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Ok(Run { id, path: path.to_owned(), mirror, stamp, held, unrecognised })
     }
 
@@ -129,9 +144,24 @@ impl Run {
         &self.stamp
     }
 
-    /// When it began.
+    /// When it began, by the store's clock or not long before.
     pub fn began(&self) -> SystemTime {
-        SystemTime::try_from(self.stamp.began).unwrap_or(SystemTime::UNIX_EPOCH)
+        let (began, slack) = match self.stamp.began_by_store {
+            Some(by_store) => (by_store.min(self.stamp.began), COARSENESS),
+            None => (self.stamp.began, CLOCKS_APART),
+        };
+        SystemTime::try_from(began).ok().and_then(|began| began.checked_sub(slack)).unwrap_or(SystemTime::UNIX_EPOCH)
+    }
+
+    /// Compares the store's clock with ours: the stamp has been written just now, and the run began so long ago. Says how far they are
+    /// apart.
+    pub(super) fn compare_clocks(&mut self, elapsed: Duration) -> Result<Duration, Error> {
+        let path = self.path.join(STAMP);
+        let written = path.metadata().and_then(|metadata| metadata.modified()).context("look at", &path)?;
+        let by_store = written.checked_sub(elapsed).unwrap_or(SystemTime::UNIX_EPOCH);
+        let by_us = SystemTime::try_from(self.stamp.began).unwrap_or(by_store);
+        self.stamp.began_by_store = Timestamp::try_from(by_store).ok();
+        Ok(by_us.duration_since(by_store).unwrap_or_else(|error| error.duration()))
     }
 
     /// What it held when it was opened, in order.
@@ -188,6 +218,15 @@ impl Run {
         store.drop_aside(target, &self.mirror)
     }
 
+    /// Removes something that the store has the same of. Says whether it did.
+    ///
+    /// # Errors
+    ///
+    /// When nobody can tell, or it cannot be removed.
+    pub fn drop_copy(&self, store: &FilesystemStore, target: &Target) -> Result<bool, Error> {
+        store.drop_copy(target, &self.mirror)
+    }
+
     /// Looks at something again.
     ///
     /// # Errors
@@ -206,21 +245,45 @@ impl Run {
     ///
     /// When that cannot be told, or not be done.
     pub fn remove_if_empty(&self, store: &FilesystemStore) -> Result<bool, Error> {
-        store.remove_emptied(&self.path, STAMP)
+        store.remove_emptied(&self.path, &STAMPS)
     }
 
     fn write_stamp(&self) -> Result<(), Error> {
         let path = self.path.join(STAMP);
         let write = || -> io::Result<()> {
-            let mut file = tempfile::Builder::new().prefix(".run-").tempfile_in(&self.path)?;
-            serde_json::to_writer_pretty(&mut file, &self.stamp)?;
-            io::Write::write_all(&mut file, b"\n")?;
-            file.as_file().sync_all()?;
-            file.persist(&path).map_err(|error| error.error)?;
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            let file = rustix::fs::openat(&self.mirror, NEW_STAMP, flags, Mode::from_raw_mode(0o644))?;
+            let mut file = std::fs::File::from(file);
+            io::Write::write_all(&mut file, &[&serde_json::to_vec_pretty(&self.stamp)?[..], b"\n"].concat())?;
+            file.sync_all()?;
+            rustix::fs::renameat(&self.mirror, NEW_STAMP, &self.mirror, STAMP)?;
             rustix::fs::fsync(&self.mirror)?;
             Ok(())
         };
         write().context("write", &path)
+    }
+}
+
+/// Whether a folder of that name is a run: `20261124T230000Z-garbage-collect`.
+pub(super) fn is_id(name: &OsStr) -> bool {
+    let Some((second, command)) = name.to_str().and_then(|name| name.split_once('-')) else { return false };
+    let is_second = second.len() == 16
+        && second.bytes().enumerate().all(|(place, byte)| match place {
+            8 => byte == b'T',
+            15 => byte == b'Z',
+            _ => byte.is_ascii_digit(),
+        });
+    is_second && [Purpose::GarbageCollect, Purpose::Verify].iter().any(|purpose| command.starts_with(purpose.name()))
+}
+
+fn understood(text: &[u8]) -> io::Result<Stamp> {
+    let with_step = |error: &dyn std::fmt::Display| {
+        io::Error::other(format!("{error}; remove the file, and what is in its folder begins to wait anew"))
+    };
+    let stamp: Stamp = serde_json::from_slice(text).map_err(|error| with_step(&error))?;
+    match stamp.schema {
+        1 => Ok(stamp),
+        other => Err(io::Error::other(format!("its schema is {other}: a newer regsweep wrote it"))),
     }
 }
 
@@ -233,4 +296,33 @@ fn read_stamp(mirror: &OwnedFd) -> io::Result<Option<Vec<u8>>> {
     let mut text = Vec::new();
     io::Read::read_to_end(&mut io::Read::take(std::fs::File::from(file), 1 << 16), &mut text)?;
     Ok(Some(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_runs_are_told_from_others() {
+        for (name, purpose) in [
+            ("20261124T230000Z-garbage-collect", Purpose::GarbageCollect),
+            ("20261124T230000Z-garbage-collect-2", Purpose::GarbageCollect),
+            ("20261124T230000Z-verify", Purpose::Verify),
+            ("20261124T230000Z-verify-12", Purpose::Verify),
+        ] {
+            assert!(is_id(OsStr::new(name)), "{name}");
+            assert_eq!(Purpose::of_id(name), purpose, "{name}");
+        }
+        for name in ["", "-", "backup", "lost+found", "20261124T230000Z", "20261124-garbage-collect", "20261124T230000Z-mine"] {
+            assert!(!is_id(OsStr::new(name)), "{name}");
+        }
+    }
+
+    #[test]
+    fn stamps_of_others_are_not_understood() {
+        let stamp = |schema| format!(r#"{{"schema":{schema},"purpose":"verify","began":"2026-11-24T23:00:00Z"}}"#);
+        assert_eq!(understood(stamp(1).as_bytes()).expect("ours").purpose, Purpose::Verify);
+        assert!(understood(stamp(2).as_bytes()).expect_err("newer").to_string().contains("newer"));
+        assert!(understood(b"").expect_err("empty").to_string().contains("remove the file"));
+    }
 }

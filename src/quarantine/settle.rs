@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-use super::{CLOCKS_APART, Held, Overlay, Quarantine, Run};
+use super::{Held, Overlay, Quarantine, Run};
 use crate::error::Error;
 use crate::layout::Target;
 use crate::mark::blobs::Amount;
@@ -59,7 +59,7 @@ pub fn needed(
             let is_needed = match &held.target {
                 Target::Link(folder, digest) => {
                     // Written to by a registry that had it open when it was moved.
-                    let written = run.look_at(store, &held.target)?.is_some_and(|stat| stat.modified >= run.began());
+                    let written = run.look_at(store, &held.target)?.is_some_and(|stat| stat.modified > run.began());
                     written || reached.get(folder.repository()).is_some_and(|reached| reached.contains(digest))
                 }
                 target => {
@@ -82,7 +82,7 @@ pub fn needed(
 /// How long ago the oldest run began.
 fn since_began(quarantine: &Quarantine, now: SystemTime) -> Duration {
     let oldest = quarantine.collected().map(Run::began).min().unwrap_or(now);
-    now.duration_since(oldest).unwrap_or_default() + CLOCKS_APART
+    now.duration_since(oldest).unwrap_or_default()
 }
 
 /// The digests that links in quarantine name, by repository.
@@ -128,7 +128,7 @@ impl std::ops::AddAssign for Settled {
 /// What happens to something whose place in the store is taken again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Replaced {
-    /// It is a copy of what is there: it goes.
+    /// It goes if it is a copy of what is there.
     Drop,
     /// It may be something else: it stays in quarantine.
     Keep,
@@ -163,7 +163,7 @@ pub fn put_back(
                     Ok(Return::Replaced) => {
                         settled.replaced += 1;
                         if replaced == Replaced::Drop
-                            && let Err(error) = run.drop_for_good(store, &held.target)
+                            && let Err(error) = run.drop_copy(store, &held.target)
                         {
                             settled.failed.push((held.target.clone(), error.to_string()));
                         }

@@ -99,7 +99,8 @@ pub fn make_folder_beneath(at: impl AsFd, path: &[u8]) -> rustix::io::Result<Own
 /// Makes a folder like the one around it.
 fn make_like(around: impl AsFd, name: &[u8]) -> rustix::io::Result<()> {
     let like = rustix::fs::fstat(&around)?;
-    match rustix::fs::mkdirat(&around, name, Mode::from_raw_mode(0o700)) {
+    // With its mode at once: were we killed after this, the registry could read there, whoever it is.
+    match rustix::fs::mkdirat(&around, name, Mode::from_raw_mode(like.st_mode & 0o7777)) {
         // Somebody was faster, and sees to its owner.
         Err(Errno::EXIST) => return Ok(()),
         made => made?,

@@ -14,7 +14,7 @@ use crate::support::*;
 
 /// What `fixtures/make` wrote about an archive.
 #[derive(Deserialize)]
-struct Story {
+pub(crate) struct Story {
     blobs: BTreeMap<String, Blob>,
     repositories: BTreeMap<String, Repository>,
     goes: BTreeMap<String, Goes>,
@@ -36,7 +36,7 @@ struct Goes {
     bytes: u64,
 }
 
-fn fixture(name: &str) -> (Story, TempDir) {
+pub(crate) fn fixture(name: &str) -> (Story, TempDir) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
     let story = fs::read(folder.join(name).with_extension("json")).expect("the story is there");
     let root = tempfile::tempdir().expect("a folder");

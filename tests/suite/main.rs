@@ -4,6 +4,8 @@
 
 // A test ends by panicking; and it makes, damages and deletes files, which the product may only do in one place.
 #![allow(clippy::disallowed_methods)]
+// It says what it could not try.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod audit;
 mod command_line;
@@ -15,5 +17,6 @@ mod fuzz;
 mod hazards;
 mod hostile;
 mod properties;
+mod quarantine;
 mod support;
 mod verify;

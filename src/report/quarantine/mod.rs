@@ -29,6 +29,8 @@ pub struct QuarantineReport {
     pub done: Done,
     /// What went wrong.
     pub findings: Vec<Finding>,
+    /// Whether a signal ended it before all had gone that was to go.
+    pub interrupted: bool,
     /// How long it took.
     pub elapsed: Duration,
 }
@@ -121,6 +123,7 @@ impl Report for QuarantineReport {
 
     fn exit(&self) -> Exit {
         match &self.done {
+            _ if self.interrupted => Exit::Interrupted,
             // Something is where it should have gone: whoever wants it back has to look.
             Done::Restored(settled) if settled.replaced > 0 => Exit::Findings,
             _ => Exit::of_findings(&self.findings),

@@ -92,6 +92,24 @@ impl FilesystemStore {
         Ok(outcome)
     }
 
+    /// Removes a target from a mirror if the store has the same in its place: a file of that size. Another may be half of what it should
+    /// be, and ours the only whole one. Says whether it did.
+    ///
+    /// # Errors
+    ///
+    /// When nobody can tell, or it cannot be removed.
+    pub fn drop_copy(&self, target: &Target, mirror: &OwnedFd) -> Result<bool, Error> {
+        let path = target.path();
+        let in_store = match self.locate(&path).map(|(base, within)| stat_in(&base.folder, within)) {
+            None => Leaf::Absent,
+            Some(leaf) => leaf.context_with("look at", || self.root.join(&path))?,
+        };
+        match (in_store, self.stat_aside(target, mirror)?) {
+            (Leaf::File(there), Leaf::File(here)) if there.size_bytes == here.size_bytes => self.drop_aside(target, mirror),
+            _ => Ok(false),
+        }
+    }
+
     /// Removes a target from a mirror for good. Says whether it was there.
     ///
     /// # Errors
@@ -135,12 +153,15 @@ impl FilesystemStore {
         }
     }
 
-    /// Removes the folder of a mirror, and a file in it, if nothing else is in there. Says whether it did.
+    /// Removes the folder of a mirror, and the files that stamp it, if nothing else is in there. Says whether it is gone.
     ///
     /// # Errors
     ///
     /// When that cannot be told, or not be done.
-    pub fn remove_emptied(&self, mirror: &Path, stamp: &str) -> Result<bool, Error> {
+    pub fn remove_emptied(&self, mirror: &Path, stamps: &[&str]) -> Result<bool, Error> {
+        if mirror.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            return Ok(true);
+        }
         // Folders only, the deepest first: what holds something stays.
         let folders = WalkDir::new(mirror).min_depth(1).contents_first(true);
         for entry in folders {
@@ -150,12 +171,14 @@ impl FilesystemStore {
             }
         }
         let mut left = std::fs::read_dir(mirror).context("list", mirror)?;
-        if left.any(|entry| entry.map_or(true, |entry| entry.file_name() != stamp)) {
+        if left.any(|entry| entry.map_or(true, |entry| stamps.iter().all(|stamp| entry.file_name() != *stamp))) {
             return Ok(false);
         }
-        match unlinkat(CWD, mirror.join(stamp).as_os_str().as_bytes(), AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(error) => return Err(error).context("remove", mirror.join(stamp)),
+        for stamp in stamps {
+            match unlinkat(CWD, mirror.join(stamp).as_os_str().as_bytes(), AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(error) => return Err(error).context("remove", mirror.join(stamp)),
+            }
         }
         unlinkat(CWD, mirror.as_os_str().as_bytes(), AtFlags::REMOVEDIR).context("remove", mirror)?;
         Ok(true)
@@ -168,14 +191,16 @@ impl FilesystemStore {
     /// When it cannot be looked at.
     pub fn stat_aside(&self, target: &Target, mirror: &OwnedFd) -> Result<Leaf, Error> {
         let place = in_mirror(target);
-        match rustix::fs::statat(mirror, &place, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => {
-                Ok(Leaf::File(directory::stat_of(&stat)))
-            }
-            Ok(_) => Ok(Leaf::Irregular),
-            Err(Errno::NOENT | Errno::NOTDIR) => Ok(Leaf::Absent),
-            Err(error) => Err(error).context_with("look at", || place),
-        }
+        stat_in(mirror, &place).context_with("look at", || place)
+    }
+}
+
+fn stat_in(folder: &OwnedFd, place: &Path) -> rustix::io::Result<Leaf> {
+    match rustix::fs::statat(folder, place, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => Ok(Leaf::File(directory::stat_of(&stat))),
+        Ok(_) => Ok(Leaf::Irregular),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(Leaf::Absent),
+        Err(error) => Err(error),
     }
 }
 
