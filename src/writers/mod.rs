@@ -44,12 +44,18 @@ fn ask(registry: Option<&RegistryConfig>, urls: &[String]) -> Result<bool, Error
     for endpoint in configured.into_iter().chain(given) {
         let reason = match endpoint.ask() {
             Answer::Down => continue,
+            Answer::ReadOnly | Answer::Unknown(_) if registry.is_some_and(|registry| registry.proxy_remote.is_some()) => {
+                let reason = format!(
+                    "the registry at {endpoint} is a pull-through cache, which writes to its store whenever somebody pulls, read-only or not"
+                );
+                return Err(Error::Brake { reason, lift: "stop it, or give --assume-offline".to_owned() });
+            }
             Answer::ReadOnly => {
                 read_only = true;
                 continue;
             }
             Answer::Writable => format!("a registry that takes pushes answers at {endpoint}"),
-            Answer::Unknown(why) if says_read_only => {
+            Answer::Unknown(why) if says_read_only && !matches!(endpoint, Endpoint::Given(_)) => {
                 tracing::warn!(
                     "the registry at {endpoint} does not say whether it takes pushes ({why}); its configuration says read-only"
                 );

@@ -67,7 +67,11 @@ pub(super) fn signs(root: &Path) -> Vec<Sign> {
         }
         let Some(place) = &place else { continue };
         let theirs = mounts::of_process(&pid.to_string());
-        let elsewhere = theirs.iter().filter_map(|mounted| mounted.shows(place)).find(|at| *at != v2);
+        let elsewhere = theirs.iter().find_map(|mounted| {
+            // A namespace that shows all of our filesystem at its usual place is any service's. One that shows less of it was
+            // made to show the store.
+            mounted.shows(place).filter(|at| *at != v2 || place.is_shown_alone_by(mounted))
+        });
         signs.extend(elsewhere.map(|at| Sign::Mounted { pid, name: name(), at }));
     }
     signs

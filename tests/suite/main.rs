@@ -20,3 +20,4 @@ mod properties;
 mod quarantine;
 mod support;
 mod verify;
+mod writers;

@@ -22,6 +22,15 @@ pub(crate) struct Mounted {
 pub(crate) struct Place {
     device: Vec<u8>,
     path: PathBuf,
+    /// How much of the filesystem is mounted where it was looked at.
+    around: PathBuf,
+}
+
+impl Place {
+    /// Whether another mount shows less around the place than ours does.
+    pub(crate) fn is_shown_alone_by(&self, mounted: &Mounted) -> bool {
+        mounted.root != self.around && mounted.root.starts_with(&self.around)
+    }
 }
 
 impl Mounted {
@@ -31,7 +40,7 @@ impl Mounted {
         let mounted = table.iter().filter(|mounted| path.starts_with(&mounted.point));
         let mounted = mounted.max_by_key(|mounted| mounted.point.components().count())?;
         let below = path.strip_prefix(&mounted.point).expect("it was found by that");
-        Some(Place { device: mounted.device.clone(), path: mounted.root.join(below) })
+        Some(Place { device: mounted.device.clone(), path: mounted.root.join(below), around: mounted.root.clone() })
     }
 
     /// Where this mount shows a place, or a part of it.
@@ -107,6 +116,9 @@ mod tests {
         let store = Mounted::around(&host, Path::new("/srv/registry/docker/registry/v2")).expect("mounted");
         let seen: Vec<PathBuf> = container.iter().filter_map(|mounted| mounted.shows(&store)).collect();
         assert_eq!(seen, [Path::new("/var/lib/registry/docker/registry/v2")]);
+        assert!(container.iter().all(|mounted| !store.is_shown_alone_by(mounted)), "a filesystem of its own shows nothing else");
+        let bound = table(b"12 9 8:2 /registry /srv/registry rw - ext4 e rw\n");
+        assert!(store.is_shown_alone_by(&bound[0]), "at the same place, and nothing beside it");
         let other = Mounted::around(&host, Path::new("/srv/other")).expect("mounted");
         assert!(container.iter().all(|mounted| mounted.shows(&other).is_none()));
         let part = table(b"11 9 8:2 /registry/docker/registry/v2/blobs /blobs ro - ext4 e rw\n");

@@ -17,6 +17,33 @@ pub(crate) struct RealRegistry {
     folder: TempDir,
     address: String,
     child: Option<Child>,
+    settings: Settings,
+}
+
+/// What a registry's configuration has beside the usual: members of flow mappings such as `, readonly: {enabled: true}`, and lines.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Settings {
+    pub(crate) storage: String,
+    pub(crate) maintenance: String,
+    pub(crate) http: String,
+    pub(crate) more: String,
+}
+
+impl Settings {
+    /// A registry that takes no pushes.
+    pub(crate) fn read_only() -> Self {
+        Self { maintenance: ", readonly: {enabled: true}".to_owned(), ..Self::default() }
+    }
+}
+
+/// System calls of a registry that are held up: those of a name that name a path.
+#[derive(Clone, Debug)]
+pub(crate) struct HeldUp {
+    pub(crate) path: PathBuf,
+    pub(crate) call: &'static str,
+    /// `delay_enter`, or `delay_exit`: when the kernel has answered and the registry does not know yet.
+    pub(crate) when: &'static str,
+    pub(crate) by: Duration,
 }
 
 impl RealRegistry {
@@ -31,9 +58,15 @@ impl RealRegistry {
     pub(crate) fn stopped() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         fs::create_dir(folder.path().join("storage")).expect("a folder can be made");
-        let registry = Self { folder, address: "127.0.0.1:0".to_owned(), child: None };
+        let registry = Self { folder, address: "127.0.0.1:0".to_owned(), child: None, settings: Settings::default() };
         registry.write_config();
         registry
+    }
+
+    /// Configures it anew: in its file at once, in a registry that runs after a restart.
+    pub(crate) fn configure(&mut self, settings: Settings) {
+        self.settings = settings;
+        self.write_config();
     }
 
     /// `host:port`, which a restart may change.
@@ -57,12 +90,28 @@ impl RealRegistry {
 
     /// Stops it if it runs, and starts it.
     pub(crate) fn restart(&mut self) {
+        self.restart_as(registry_command);
+    }
+
+    /// The same under `strace`, which holds some of its calls up. The registry is the child, and `strace` a process beside it.
+    pub(crate) fn restart_held_up(&mut self, held: &HeldUp) {
+        self.restart_as(|| {
+            let mut command = without_settings(Command::new("strace"));
+            command.args(["-D", "-f", "-qq", "-o", "/dev/null", "-P"]).arg(&held.path);
+            command.args(["-e", &format!("trace={}", held.call)]);
+            command.args(["-e", &format!("inject={}:{}={}", held.call, held.when, held.by.as_micros())]);
+            command.arg("docker-registry");
+            command
+        });
+    }
+
+    fn restart_as(&mut self, command: impl Fn() -> Command) {
         // Another process may take the port between our look and the registry's; then the next is tried.
         for _ in 0..10 {
             self.stop();
             self.address = free_address();
             self.write_config();
-            if self.try_start() {
+            if self.try_start(command()) {
                 return;
             }
         }
@@ -85,9 +134,9 @@ impl RealRegistry {
         registry_command().arg("garbage-collect").args(flags).arg(self.config()).output().expect("docker-registry runs")
     }
 
-    fn try_start(&mut self) -> bool {
+    fn try_start(&mut self, mut command: Command) -> bool {
         let log = File::create(self.folder.path().join("log")).expect("a file can be made");
-        let child = registry_command()
+        let child = command
             .arg("serve")
             .arg(self.config())
             .stdin(Stdio::null())
@@ -102,7 +151,8 @@ impl RealRegistry {
             if child.try_wait().expect("a child can be asked").is_some() {
                 return false;
             }
-            if client.try_send("GET", "/v2/", &[], &[]).is_ok_and(|answer| answer.status == 200) {
+            // Whatever it answers: it may want a password, or TLS.
+            if client.try_send("GET", "/v2/", &[], &[]).is_ok() {
                 return true;
             }
             thread::sleep(Duration::from_millis(10));
@@ -111,14 +161,17 @@ impl RealRegistry {
     }
 
     fn write_config(&self) {
+        let Settings { storage, maintenance, http, more } = &self.settings;
         let text = format!(
             "version: 0.1\n\
              log: {{level: warn}}\n\
              storage:\n\
              \x20 filesystem: {{rootdirectory: {}}}\n\
              \x20 delete: {{enabled: true}}\n\
-             \x20 maintenance: {{uploadpurging: {{enabled: false}}}}\n\
-             http: {{addr: \"{}\"}}\n",
+             \x20 maintenance: {{uploadpurging: {{enabled: false}}{maintenance}}}\n\
+             {storage}\
+             http: {{addr: \"{}\"{http}}}\n\
+             {more}",
             self.root().display(),
             self.address
         );
@@ -147,7 +200,10 @@ pub(crate) fn garbage_collect(root: &Path, flags: &[&str]) -> Output {
 
 /// The registry without the settings that the caller's environment may hold for another one.
 fn registry_command() -> Command {
-    let mut command = Command::new("docker-registry");
+    without_settings(Command::new("docker-registry"))
+}
+
+fn without_settings(mut command: Command) -> Command {
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("REGISTRY_") {
             command.env_remove(name);

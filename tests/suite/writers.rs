@@ -1,0 +1,252 @@
+//! Who may be at work on a store, and what a collection does about it.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::support::server::{RealRegistry, Settings};
+use crate::support::*;
+
+/// A registry with a layer that nothing needs, running.
+fn with_garbage(settings: Settings) -> RealRegistry {
+    let mut registry = RealRegistry::start();
+    registry.client().push_tag("a", "v1", &oci_image("kept", &[layer(1)]));
+    registry.client().put_blob("a", &layer(2));
+    registry.configure(settings);
+    registry.restart();
+    registry
+}
+
+fn gc(registry: &RealRegistry, flags: &[&str]) -> Outcome {
+    Regsweep::gc_config(&registry.config()).any_age().args(flags).run()
+}
+
+#[track_caller]
+fn is_refused(registry: &RealRegistry, flags: &[&str], said: &str) {
+    let before = snapshot(&registry.root().join("docker"));
+    let refused = gc(registry, flags).expect_code(2);
+    assert!(refused.stderr.contains(said), "{}", refused.stderr);
+    for way_out in ["stop it", "read-only", "--online", "--assume-offline"] {
+        assert!(refused.stderr.contains(way_out), "{way_out}: {}", refused.stderr);
+    }
+    assert_eq!(snapshot(&registry.root().join("docker")), before, "nothing was touched");
+}
+
+#[track_caller]
+fn goes_on(registry: &RealRegistry, flags: &[&str]) {
+    let done = gc(registry, flags).expect_code(0);
+    assert_eq!(done.rows_of("blob").len(), 1, "{}", done.stdout);
+    assert!(!registry.root().join(layout::blob_data(&layer(2).digest)).exists());
+}
+
+fn basic(registry: &RealRegistry) -> Settings {
+    // The bcrypt of "secret" for "user", made by htpasswd.
+    let file = registry.config().with_file_name("htpasswd");
+    fs::write(&file, "user:$2y$05$Tb5kOqfVsoN5kyOTdYJYqOHXjzzWgAQBUvMr1Kjn1JAeI0AdXlcXm\n").expect("written");
+    Settings { more: format!("auth: {{htpasswd: {{realm: r, path: {}}}}}\n", file.display()), ..Settings::default() }
+}
+
+#[test]
+fn a_registry_that_takes_pushes_stops_the_run() {
+    let mut registry = with_garbage(Settings::default());
+    is_refused(&registry, &[], &format!("takes pushes answers at http://{}", registry.address()));
+    is_refused(&registry, &["--quarantine"], "takes pushes");
+    assert!(!registry.root().join(".regsweep/quarantine").exists());
+    gc(&registry, &["--dry-run"]).expect_code(0);
+    let root = registry.root();
+    Regsweep::gc(&root).any_age().args(["--registry", &format!("http://{}/", registry.address())]).run().expect_code(2);
+    registry.stop();
+    goes_on(&registry, &[]);
+}
+
+#[test]
+fn a_registry_that_is_read_only_does_not() {
+    goes_on(&with_garbage(Settings::read_only()), &[]);
+}
+
+#[test]
+fn assume_offline_goes_on_regardless() {
+    goes_on(&with_garbage(Settings::default()), &["--assume-offline"]);
+}
+
+#[test]
+fn every_registry_that_is_named_is_asked() {
+    let mut first = with_garbage(Settings::read_only());
+    let second = RealRegistry::start();
+    let urls = [&first, &second].map(|registry| format!("http://{}", registry.address()));
+    let [read_only, writable] = [&urls[0], &urls[1]].map(|url| url.as_str());
+    is_refused(&first, &["--registry", read_only, "--registry", writable], &format!("answers at {writable}"));
+    gc(&first, &["--registry", "127.0.0.1:5000"]).expect_code(2);
+    is_refused(&first, &["--registry", "http://no-such-machine.invalid:5000"], "no-such-machine.invalid");
+    goes_on(&first, &["--registry", read_only]);
+    first.stop();
+    gc(&first, &["--registry", read_only]).expect_code(0);
+}
+
+#[test]
+fn a_registry_that_wants_a_password_does_not_say() {
+    let mut registry = with_garbage(Settings::default());
+    let settings = basic(&registry);
+    registry.configure(settings.clone());
+    registry.restart();
+    is_refused(&registry, &[], "it answers 401");
+    // Its configuration says so, and that is as much as there is to be had.
+    registry.configure(Settings { maintenance: Settings::read_only().maintenance, ..settings });
+    registry.restart();
+    goes_on(&registry, &[]);
+}
+
+#[test]
+fn a_prefix_is_where_the_registry_is_asked() {
+    let settings = Settings { http: ", prefix: /registry/".to_owned(), ..Settings::default() };
+    is_refused(&with_garbage(settings), &[], "/registry");
+}
+
+#[test]
+fn certificates_of_any_name_are_taken() {
+    let mut registry = with_garbage(Settings::default());
+    let [key, certificate] = ["key.pem", "certificate.pem"].map(|name| registry.config().with_file_name(name));
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=registry.example", "-keyout"])
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate)
+        .stderr(Stdio::null())
+        .status();
+    if !made.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: no openssl");
+        return;
+    }
+    let http = format!(", tls: {{certificate: {}, key: {}}}", certificate.display(), key.display());
+    registry.configure(Settings { http, ..Settings::default() });
+    registry.restart();
+    is_refused(&registry, &[], &format!("takes pushes answers at https://{}", registry.address()));
+}
+
+/// Answers the first connection with `answer`, or never.
+fn server(answer: Option<&'static str>) -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("it has one");
+    std::thread::spawn(move || {
+        let mut silent: Vec<TcpStream> = Vec::new();
+        while let Ok((mut connection, _)) = listener.accept() {
+            match answer {
+                Some(answer) => {
+                    let _request = connection.read(&mut [0; 4096]);
+                    connection.write_all(answer.as_bytes()).expect("somebody asks");
+                }
+                None => silent.push(connection),
+            }
+        }
+    });
+    address
+}
+
+fn store_with_address(address: std::net::SocketAddr) -> (tempfile::TempDir, tempfile::NamedTempFile) {
+    let root = registry().repo("a").image("kept", &[layer(1)]).tag("v1").upload_layer(&layer(2)).on_disk();
+    let config = tempfile::NamedTempFile::new().expect("a file");
+    let text = format!(
+        "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: \"{address}\"}}\n",
+        root.path().display()
+    );
+    fs::write(config.path(), text).expect("written");
+    (root, config)
+}
+
+#[test]
+fn what_has_the_port_may_be_something_else() {
+    let address = server(Some("HTTP/1.1 404 Not Found\r\nAllow: POST\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"));
+    let (_root, config) = store_with_address(address);
+    Regsweep::gc_config(config.path()).run().expect_code(0);
+    // Where somebody says that a registry is, there has to be one.
+    let (root, _config) = store_with_address(address);
+    let refused = Regsweep::gc(root.path()).args(["--registry", &format!("http://{address}")]).run().expect_code(2);
+    assert!(refused.stderr.contains("does not answer as a registry"), "{}", refused.stderr);
+}
+
+#[test]
+fn nobody_waits_for_ever_for_an_answer() {
+    let (_root, config) = store_with_address(server(None));
+    let begun = Instant::now();
+    let refused = Regsweep::gc_config(config.path()).run().expect_code(2);
+    assert!(refused.stderr.contains("does not say whether it takes pushes"), "{}", refused.stderr);
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_pull_through_cache_writes_although_it_is_read_only() {
+    let remote = RealRegistry::start();
+    let more = format!("proxy: {{remoteurl: \"http://{}\"}}\n", remote.address());
+    let settings = Settings { more, ..Settings::read_only() };
+    let mut registry = with_garbage(settings);
+    let refused = gc(&registry, &[]).expect_code(2);
+    assert!(refused.stderr.contains("pull-through cache"), "{}", refused.stderr);
+    registry.stop();
+    goes_on(&registry, &[]);
+}
+
+/// Ends a process of ours.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn an_upload_under_way_stops_the_run() {
+    let tree = registry().repo("a").image("kept", &[layer(1)]).tag("v1").with(|tree| {
+        tree.upload("a", "11111111-2222-3333-4444-555555555555", b"half");
+    });
+    let root = tree.on_disk();
+    let upload = root.path().join(layout::upload("a", "11111111-2222-3333-4444-555555555555")).join("data");
+    let reader = Command::new("sleep").arg("100").stdin(fs::File::open(&upload).expect("there")).spawn().map(Ended);
+    let reader = reader.expect("sleep runs");
+    Regsweep::gc(root.path()).run().expect_code(0);
+    drop(reader);
+    let writer = fs::OpenOptions::new().append(true).open(&upload).expect("there");
+    let writer = Command::new("sleep").arg("100").stdout(writer).spawn().map(Ended).expect("sleep runs");
+    let refused = Regsweep::gc(root.path()).run().expect_code(2);
+    let said =
+        format!("process {} (sleep) has {} open for writing", writer.0.id(), fs::canonicalize(&upload).expect("there").display());
+    assert!(refused.stderr.contains(&said), "{}", refused.stderr);
+    Regsweep::gc(root.path()).arg("--assume-offline").run().expect_code(0);
+}
+
+/// Starts a process that sees the store mounted at `at`, in a namespace of its own.
+fn mounted(root: &std::path::Path, at: &std::path::Path) -> Option<Ended> {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root mounts");
+        return None;
+    }
+    let script = format!("mount --bind '{}' '{}' && echo mounted && exec sleep 100", root.display(), at.display());
+    let child = Command::new("unshare").args(["-m", "sh", "-ec", &script]).stdout(Stdio::piped()).spawn();
+    let mut child = Ended(child.expect("unshare is there"));
+    let mut word = [0; 7];
+    child.0.stdout.as_mut().expect("a pipe").read_exact(&mut word).expect("it mounts");
+    Some(child)
+}
+
+#[test]
+fn a_process_that_has_the_store_mounted_stops_the_run() {
+    let root = registry().repo("a").image("kept", &[layer(1)]).tag("v1").on_disk();
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    // As containers do, at another place or the same.
+    for at in [elsewhere.path(), root.path()] {
+        let Some(process) = mounted(root.path(), at) else { return };
+        let refused = Regsweep::gc(root.path()).run().expect_code(2);
+        let said = format!("process {} (", process.0.id());
+        assert!(refused.stderr.contains(&said) && refused.stderr.contains("has the store mounted at"), "{}", refused.stderr);
+        Regsweep::gc(root.path()).arg("--assume-offline").run().expect_code(0);
+        drop(process);
+        Regsweep::gc(root.path()).run().expect_code(0);
+    }
+    // Whoever says read-only may have it mounted.
+    let registry = with_garbage(Settings::read_only());
+    let Some(_process) = mounted(&registry.root(), elsewhere.path()) else { return };
+    goes_on(&registry, &[]);
+}
