@@ -1,0 +1,256 @@
+//! One race at a time. The names are those of the catalogue: R1 is an upload of a layer that is there already, and so on.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use crate::support::http::Client;
+use crate::support::layout::{blob_data, tag_current};
+use crate::support::server::{HeldUp, RealRegistry};
+use crate::support::*;
+
+/// So long is a call held up. The collection has to be over by then; where it is not, the race is run again with more.
+const HELD_UP: [u64; 3] = [4, 12, 40];
+/// Until then the request has come to the call that is held up.
+const ON_ITS_WAY: Duration = Duration::from_millis(1500);
+
+/// How a race is set up and run.
+struct Race {
+    /// Brings the store to where the race begins.
+    before: fn(&Client),
+    /// The path, below the root, that the registry's call names.
+    path: fn() -> String,
+    call: &'static str,
+    when: &'static str,
+    /// The request that meets the collection, and the status that it is answered with.
+    push: fn(&Client) -> u16,
+    /// What may go beside what no tag needs.
+    flags: &'static [&'static str],
+}
+
+/// What goes.
+#[derive(Clone, Copy, PartialEq)]
+enum Collector {
+    /// At once.
+    Direct,
+    /// To quarantine.
+    Online,
+}
+
+const ONLINE: [&str; 5] = ["--online", "--rescue-for", "0s", "--quarantine-for", "1h"];
+
+/// Runs it until the collection has come in between. Gives the registry, running as usual, and the answer to the push.
+fn run(race: &Race, collector: Collector) -> (RealRegistry, u16) {
+    for seconds in HELD_UP {
+        let mut registry = RealRegistry::start();
+        (race.before)(&registry.client());
+        // Nothing is kept for its age alone.
+        registry.stop();
+        age(&registry.root());
+        let path: PathBuf = registry.root().join((race.path)());
+        registry.restart_held_up(&HeldUp { path, call: race.call, when: race.when, by: Duration::from_secs(seconds) });
+        let client = registry.client();
+        let push = race.push;
+        let request = thread::spawn(move || push(&client));
+        thread::sleep(ON_ITS_WAY);
+        let flags = if collector == Collector::Online { &ONLINE[..] } else { &["--assume-offline"] };
+        let run = Regsweep::gc_config(&registry.config()).args(flags).args(race.flags).run().expect_code(0);
+        let met = !request.is_finished();
+        let status = request.join().expect("a request is answered");
+        if met {
+            assert!(!run.rows_of("blob").is_empty(), "the race is about nothing: {}", run.stdout);
+            registry.restart();
+            return (registry, status);
+        }
+    }
+    panic!("the collection never ended while the push was held up");
+}
+
+fn age(root: &Path) {
+    let then = SystemTime::now() - hours(2);
+    for entry in walkdir::WalkDir::new(root).into_iter().map(|entry| entry.expect("listable")) {
+        File::open(entry.path()).and_then(|file| file.set_modified(then)).expect("a time can be set");
+    }
+}
+
+/// Runs `--online` as the next night would: what is needed goes back, and the rest goes for good.
+fn next_night(registry: &RealRegistry, flags: &[&str]) -> Outcome {
+    let purge = ["--online", "--rescue-for", "0s", "--quarantine-for", "0s", "--format", "json"];
+    Regsweep::gc_config(&registry.config()).args(purge).args(flags).run().expect_code(0)
+}
+
+/// The links of what has gone follow a night later.
+fn nothing_is_left(registry: &RealRegistry, flags: &[&str]) {
+    for _ in 0..4 {
+        next_night(registry, flags);
+        let list = Regsweep::new().args(["quarantine", "list", "--format", "json"]).arg(registry.config()).run().expect_code(0);
+        if list.report()["runs"] == serde_json::json!([]) {
+            return;
+        }
+    }
+    panic!("something waits for ever");
+}
+
+fn image() -> Image {
+    oci_image("raced", &[layer(1), layer(2)])
+}
+
+/// An image that stays, and a blob that nothing needs, by then or later.
+fn bystander(client: &Client) {
+    client.push_tag("other", "v1", &oci_image("bystander", &[layer(77)]));
+    client.put_blob("other", &layer(99));
+    client.delete_blob("other", &layer(99).digest);
+}
+
+fn layers_without_manifest(client: &Client) {
+    bystander(client);
+    image().blobs.iter().for_each(|blob| client.put_blob("a", blob));
+}
+
+fn put(client: &Client, reference: &str, image: &Image) -> u16 {
+    let path = format!("/v2/a/manifests/{reference}");
+    client.send("PUT", &path, &[("Content-Type", image.media_type)], &image.manifest.bytes).status
+}
+
+/// Where a push was answered with 201 although it met a collection: direct removal breaks it, `--online` does not.
+fn is_saved(race: &Race, tag: &str) {
+    if !crate::can_hold_up() {
+        return;
+    }
+    let (registry, status) = run(race, Collector::Direct);
+    assert_eq!(status, 201);
+    registry.client().pull("a", tag).expect_err("removing at once loses it");
+
+    let (mut registry, status) = run(race, Collector::Online);
+    assert_eq!(status, 201);
+    let night = next_night(&registry, race.flags).report();
+    assert_eq!(night["quarantine"]["purged"]["blobs"], 1, "what nothing needs goes for good: {night}");
+    registry.client().pull("a", tag).expect("it is back");
+    nothing_is_left(&registry, race.flags);
+    registry.restart();
+    registry.client().pull("a", tag).expect("and stays");
+}
+
+/// Where the push fails as it should, and a second try of the client has to succeed.
+fn is_retried(race: &Race, repository: &str, again: fn(&Client)) {
+    if !crate::can_hold_up() {
+        return;
+    }
+    for collector in [Collector::Direct, Collector::Online] {
+        let (registry, status) = run(race, collector);
+        assert_eq!(status, 201, "the registry believes that it has the layer");
+        let client = registry.client();
+        assert_eq!(client.get_blob(repository, &layer(1).digest).status, 404, "and does not have it");
+        if collector == Collector::Online {
+            let night = next_night(&registry, &[]);
+            assert_ne!(night.report()["quarantine"]["put_back"]["blobs"], 0, "{}", night.stdout);
+            assert_eq!(client.get_blob(repository, &layer(1).digest).status, 200, "a fresh link needs it");
+        }
+        again(&client);
+        if collector == Collector::Online {
+            nothing_is_left(&registry, &[]);
+        }
+        client.pull(repository, "v1").expect("pushed again");
+    }
+}
+
+#[test]
+fn r1_a_layer_that_is_there_is_uploaded_again() {
+    let race = Race {
+        before: layers_without_manifest,
+        path: || blob_data(&layer(1).digest),
+        call: "newfstatat",
+        when: "delay_exit",
+        push: |client| {
+            client.put_blob("a", &layer(1));
+            201
+        },
+        flags: &[],
+    };
+    is_retried(&race, "a", |client| client.push_tag("a", "v1", &image()));
+}
+
+#[test]
+fn r2_a_manifest_is_put_whose_layers_were_there_a_moment_ago() {
+    let race = Race {
+        before: layers_without_manifest,
+        path: || blob_data(&image().blobs.last().expect("it has layers").digest),
+        call: "newfstatat",
+        when: "delay_exit",
+        push: |client| put(client, "v1", &image()),
+        flags: &[],
+    };
+    is_saved(&race, "v1");
+}
+
+#[test]
+fn r5_a_manifest_that_is_there_is_put_again() {
+    let race = Race {
+        before: |client| {
+            bystander(client);
+            client.push_tag("a", "old", &image());
+            client.delete_manifest("a", image().digest());
+        },
+        path: || blob_data(image().digest()),
+        call: "newfstatat",
+        when: "delay_exit",
+        push: |client| put(client, "v1", &image()),
+        flags: &[],
+    };
+    is_saved(&race, "v1");
+}
+
+#[test]
+fn r6_a_layer_is_mounted_from_another_repository() {
+    let race = Race {
+        before: layers_without_manifest,
+        path: || blob_data(&layer(1).digest),
+        call: "newfstatat",
+        when: "delay_exit",
+        push: |client| {
+            client.mount("b", &layer(1).digest, "a");
+            201
+        },
+        flags: &[],
+    };
+    is_retried(&race, "b", |client| client.push_tag("b", "v1", &image()));
+}
+
+#[test]
+fn r7_an_index_is_put_over_children_without_tags() {
+    fn multi() -> Image {
+        index(&[image(), oci_image("other platform", &[layer(3)])])
+    }
+    let race = Race {
+        before: |client| {
+            bystander(client);
+            multi().children.iter().for_each(|child| client.push("a", child));
+        },
+        path: || blob_data(multi().children[1].digest()),
+        call: "newfstatat",
+        when: "delay_exit",
+        push: |client| put(client, "v1", &multi()),
+        flags: &["-m"],
+    };
+    is_saved(&race, "v1");
+}
+
+#[test]
+fn r8_a_tag_is_set_back_to_an_image_that_goes() {
+    let race = Race {
+        before: |client| {
+            bystander(client);
+            client.push_tag("a", "v1", &image());
+            client.push_tag("a", "v1", &oci_image("newer", &[layer(3)]));
+        },
+        // All is written but what the tag names now.
+        path: || tag_current("a", "v1"),
+        call: "openat",
+        when: "delay_enter",
+        push: |client| put(client, "v1", &image()),
+        // The links that the push has written by then are young.
+        flags: &["-m", "--min-age", "0s"],
+    };
+    is_saved(&race, "v1");
+}
