@@ -10,6 +10,7 @@
 mod audit;
 mod command_line;
 mod configuration;
+mod contrib;
 mod differential;
 mod end_to_end;
 mod fixtures;
