@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Facts and decisions are plain values. A dry run is the same passes over a [`store::DryRun`] vacuum, which acknowledges and
-//! removes nothing. Whatever the number of threads, equal stores give equal plans.
+//! removes nothing; [`quarantine::Quarantining`] moves aside what another would remove. `verify` and `audit` share the passes up to the marks. Whatever the number of threads, equal stores give equal plans.
 //!
 //! # Guarantees
 //!
@@ -25,9 +25,11 @@
 //! - **G5** A sweep removes what its plan lists and is still as the plan saw it, and nothing else: exact files, and folders that
 //!   are named by a digest and empty. Never a folder with something in it, never through a symbolic link.
 //! - **G6** Entries that match no rule of the layout are reported and left alone.
-//! - **G7** Running again after any interruption comes to the same end.
+//! - **G7** Running again after any interruption comes to the same end. An empty folder that an interruption left goes when it is older
+//!   than the minimum age.
 //!
-//! The registry itself takes no lock. Nothing here can see a push that is under way: stop the registry, or make it read-only.
+//! The registry itself takes no lock, and nothing here can see a push that is under way: [`writers`] looks for signs of one before anything
+//! is removed, and [`quarantine`] moves aside instead, for stores whose registry goes on.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("regsweep reads folders through Linux system calls; run it where the registry's volume is mounted");

@@ -14,7 +14,7 @@ mod vacuum;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use rustix::fs::{CWD, Mode, OFlags};

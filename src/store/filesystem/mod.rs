@@ -12,45 +12,32 @@
 
 pub(crate) mod aside;
 mod content;
+mod files;
 pub(crate) mod mounts;
 pub(crate) mod removal;
 mod repositories;
 mod uploads;
 
-use std::cell::RefCell;
 use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use rustix::fs::{AtFlags, CWD, FileType};
 use rustix::io::Errno;
 
+use self::files::{Relative, inspect_link, read_link, stat_leaf};
 use super::directory::{self, Kind, for_each_entry, open_folder};
 use super::{
-    BlobContent, Extra, Leaf, LinkContent, Listing, MAX_MANIFEST_BYTES, ManifestContent, RepositoryEntry, Stat, Store, Stray,
-    StrayKind, TagContent, Upload,
+    BlobContent, Extra, Leaf, LinkContent, Listing, ManifestContent, RepositoryEntry, Stat, Store, Stray, StrayKind, TagContent,
+    Upload,
 };
 use crate::error::{Context as _, Error};
 use crate::layout::{self, LinkFolder, Shard, Target};
 use crate::oci::digest::hex_byte;
 use crate::oci::{Algorithm, Digest, RepositoryName, TagName};
-
-/// So often an empty link is read again, 2 ms later each time.
-const READS_OF_AN_EMPTY_LINK: u32 = 3;
-/// Larger than any digest in text.
-const LINK_BUFFER_BYTES: usize = 512;
-/// Larger than nearly every manifest, so that one read is enough.
-const MANIFEST_BUFFER_BYTES: usize = 64 * 1024;
-/// Manifests larger than this are read one at a time: with 16 threads, as many buffers of [`MAX_MANIFEST_BYTES`] and what is made of
-/// them would take more than the rest of a run.
-const LARGE_MANIFEST_BYTES: usize = 1 << 20;
-
-thread_local! {
-    static MANIFEST: RefCell<Vec<u8>> = RefCell::new(vec![0; MANIFEST_BUFFER_BYTES]);
-}
 
 /// The storage of a registry with the filesystem driver.
 #[derive(Debug)]
@@ -151,7 +138,7 @@ impl FilesystemStore {
 
     /// Reads a manifest out of a folder that has the shape of `blobs/`.
     fn read_manifest_in(&self, blobs: &OwnedFd, digest: &Digest, read: &mut dyn FnMut(&[u8])) -> io::Result<ManifestContent> {
-        MANIFEST.with_borrow_mut(|buffer| read_manifest(blobs, digest, buffer, &self.large_manifest, read))
+        files::read_manifest(blobs, digest, &self.large_manifest, read)
     }
 
     /// The base of a path relative to the root, and the rest of the path.
@@ -459,155 +446,9 @@ impl Store for FilesystemStore {
     }
 }
 
-/// A path relative to the folder of many such files, in room that is used again.
-#[derive(Default)]
-struct Relative(String);
-
-impl Relative {
-    /// `<algorithm>/<hex>/link`.
-    fn link(&mut self, digest: &Digest) -> &str {
-        self.0.clear();
-        self.0.push_str(digest.algorithm().name());
-        self.0.push('/');
-        digest.push_hex(&mut self.0);
-        self.0.push_str("/link");
-        &self.0
-    }
-
-    /// `<hex>/data`.
-    fn data(&mut self, digest: &Digest) -> &str {
-        self.0.clear();
-        digest.push_hex(&mut self.0);
-        self.0.push_str("/data");
-        &self.0
-    }
-}
-
-/// Reads a link. One that is empty is read again: registries before 3.1 empty a link before they write it (R14).
-fn read_link(at: impl AsFd, path: &str) -> io::Result<LinkContent> {
-    let read = || match open_link(&at, path)? {
-        Ok(file) => read_open_link(&file),
-        Err(content) => Ok(content),
-    };
-    let mut content = read()?;
-    for _ in 0..READS_OF_AN_EMPTY_LINK {
-        if content != LinkContent::Empty {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(2));
-        content = read()?;
-    }
-    Ok(content)
-}
-
-/// Reads a link and looks at the file, opened once.
-fn inspect_link(at: impl AsFd, path: &str) -> io::Result<(LinkContent, Leaf)> {
-    Ok(match open_link(at, path)? {
-        Ok(file) => (read_open_link(&file)?, leaf_of(&rustix::fs::fstat(&file)?)),
-        Err(LinkContent::Absent) => (LinkContent::Absent, Leaf::Absent),
-        Err(content) => (content, Leaf::Irregular),
-    })
-}
-
-/// Opens a link, or says what it is if it cannot be read.
-fn open_link(at: impl AsFd, path: &str) -> io::Result<Result<OwnedFd, LinkContent>> {
-    match directory::open_file(at, path) {
-        Ok(file) => Ok(Ok(file)),
-        Err(Errno::NOENT) => Ok(Err(LinkContent::Absent)),
-        // A symbolic link, a socket, a file in the place of the folder.
-        Err(Errno::LOOP | Errno::NXIO | Errno::NOTDIR) => Ok(Err(LinkContent::Irregular)),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// What kind of file it is matters only if it does not hold a digest.
-fn read_open_link(file: &OwnedFd) -> io::Result<LinkContent> {
-    let mut buffer = [0; LINK_BUFFER_BYTES];
-    let read = match directory::read(file, &mut buffer) {
-        Ok(read) => read,
-        Err(Errno::ISDIR) => return Ok(LinkContent::Irregular),
-        Err(Errno::AGAIN) if !directory::is_regular(file)? => return Ok(LinkContent::Irregular),
-        Err(error) => return Err(error.into()),
-    };
-    if let Some(digest) = Digest::parse(&buffer[..read]) {
-        return Ok(LinkContent::Digest(digest));
-    }
-    Ok(match (directory::is_regular(file)?, read) {
-        (false, _) => LinkContent::Irregular,
-        (true, 0) => LinkContent::Empty,
-        (true, _) => LinkContent::Garbled,
-    })
-}
-
-/// Reads a manifest. If the bytes of the first read match the digest they are all there is, and nothing more is asked.
-fn read_manifest(
-    blobs: &OwnedFd,
-    digest: &Digest,
-    buffer: &mut Vec<u8>,
-    large_manifest: &Mutex<()>,
-    read_by: &mut dyn FnMut(&[u8]),
-) -> io::Result<ManifestContent> {
-    let file = match directory::open_file(blobs, layout::blob_data_relative(digest)) {
-        Ok(file) => file,
-        Err(Errno::NOENT) => return Ok(ManifestContent::Absent),
-        Err(Errno::LOOP | Errno::NXIO | Errno::NOTDIR) => return Ok(ManifestContent::Irregular),
-        Err(error) => return Err(error.into()),
-    };
-    let matches = |bytes: &[u8]| Digest::of(digest.algorithm(), bytes) == *digest;
-    let mut filled = 0;
-    let mut alone = None;
-    let content = loop {
-        let read = match directory::read(&file, &mut buffer[filled..]) {
-            Ok(read) => read,
-            Err(Errno::ISDIR) => break ManifestContent::Irregular,
-            Err(Errno::AGAIN) if !directory::is_regular(&file)? => break ManifestContent::Irregular,
-            Err(error) => return Err(error.into()),
-        };
-        filled += read;
-        if filled as u64 > MAX_MANIFEST_BYTES {
-            break if directory::is_regular(&file)? { ManifestContent::TooLarge } else { ManifestContent::Irregular };
-        }
-        if filled < buffer.len() && matches(&buffer[..filled]) {
-            read_by(&buffer[..filled]);
-            break ManifestContent::Verified;
-        }
-        if read == 0 {
-            break if directory::is_regular(&file)? { ManifestContent::Corrupt } else { ManifestContent::Irregular };
-        }
-        if filled == buffer.len() {
-            if alone.is_none() && filled >= LARGE_MANIFEST_BYTES {
-                // Nothing is guarded but the number of those who read.
-                alone = Some(large_manifest.lock().unwrap_or_else(PoisonError::into_inner));
-            }
-            buffer.resize(2 * filled, 0);
-        }
-    };
-    // One large manifest must not keep its room for the rest of the run.
-    buffer.truncate(MANIFEST_BUFFER_BYTES);
-    buffer.shrink_to_fit();
-    drop(alone);
-    Ok(content)
-}
-
-fn leaf_of(stat: &rustix::fs::Stat) -> Leaf {
-    match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => Leaf::File(directory::stat_of(stat)),
-        _ => Leaf::Irregular,
-    }
-}
-
-/// Looks at a file without following it.
-fn stat_leaf(at: impl AsFd, path: &str) -> io::Result<Leaf> {
-    match rustix::fs::statat(at, path, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => Ok(leaf_of(&stat)),
-        Err(Errno::NOTDIR | Errno::LOOP) => Ok(Leaf::Irregular),
-        Err(Errno::NOENT) => Ok(Leaf::Absent),
-        Err(error) => Err(error.into()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
     use std::time::SystemTime;
 
     use rustix::fs::{Timespec, Timestamps, utimensat};

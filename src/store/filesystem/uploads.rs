@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
-use super::{leaf_of, stat_leaf};
+use super::files::{leaf_of, stat_leaf};
 use crate::store::directory::{self, for_each_entry, open_folder};
 use crate::store::{Extra, Leaf, START_BUFFER_BYTES, Upload, started};
 
