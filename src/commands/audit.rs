@@ -210,7 +210,12 @@ fn with_needs(
     let hurt = damage::hurt(&findings);
     findings.extend(sizes.into_iter().filter(|finding| finding.digest.is_none_or(|digest| !hurt.contains(&digest))));
     // What one repository lacks hurts nobody else.
-    let is_lost = |finding: &Finding| matches!(finding.code, Code::MissingLayerLink | Code::LostChild);
+    let is_lost = |finding: &Finding| match finding.code {
+        Code::MissingLayerLink | Code::LostChild => true,
+        // In the history of a tag it hurts nobody.
+        Code::EmptyLink | Code::GarbledLink | Code::DisagreeingLink | Code::IrregularLink => finding.tag.is_none(),
+        _ => false,
+    };
     let mut lost: BTreeMap<RepositoryName, BTreeSet<Digest>> = BTreeMap::new();
     for finding in findings.iter().filter(|finding| is_lost(finding)) {
         let (Some(name), Some(digest)) = (&finding.repository, finding.digest) else { continue };

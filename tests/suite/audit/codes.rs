@@ -238,6 +238,34 @@ fn damage_names_the_tags_and_platforms_that_it_breaks() {
 }
 
 #[test]
+fn a_damaged_link_names_what_it_breaks_unless_it_is_history() {
+    for (path, expected) in [
+        (layer_link(APP, &layer(2).digest), &["team/app:v1 linux/amd64", "team/app:v1 linux/arm64"][..]),
+        (tag_history(APP, "v1", app().digest()), &[]),
+    ] {
+        let findings = found(
+            &healthy()
+                .with(|tree| {
+                    tree.file(path, "");
+                })
+                .into_tree(),
+            &["empty-link"],
+        );
+        assert_eq!(broken(&findings[0]), expected);
+    }
+    let findings = found(
+        &healthy()
+            .with(|tree| {
+                tree.file(revision_link(APP, arm64().digest()), "x");
+            })
+            .into_tree(),
+        &["garbled-link", "held-repository"],
+    );
+    let garbled = findings.iter().find(|finding| finding.code == "garbled-link").expect("found");
+    assert_eq!(broken(garbled), ["team/app:v1 linux/arm64"]);
+}
+
+#[test]
 fn a_digest_that_is_missing_in_every_way_is_told_once() {
     let tree = healthy().repo("other").manifest_only(&arm64()).repo("third").pushed(&app()).tag("v1").with(|tree| {
         tree.remove(&blob_folder(arm64().digest()));
