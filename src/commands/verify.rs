@@ -126,7 +126,11 @@ fn verify(
     report.count(&outcome);
     if settings.quarantine {
         let moment = Moment { now: settings.started, boot: settings.boot.as_ref(), begun: began };
-        move_aside(store, &outcome, moment, &mut report)?;
+        // What was found must not be lost for it, and neither what was found good.
+        if let Err(error) = move_aside(store, &outcome, moment, &mut report) {
+            report.findings.push(Finding::new(Code::FailedRemoval).detail(error.to_string()));
+            report.findings.sort();
+        }
     }
     if let Some(state) = state {
         report.state_failure = state.close(|digest| inventory.find(digest).is_some()).err().map(|error| error.to_string());
