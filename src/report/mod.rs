@@ -11,8 +11,11 @@ use std::collections::BTreeMap;
 
 pub use self::metrics::Metrics;
 
+use serde::Serialize;
+
 use crate::exit::Exit;
 use crate::finding::{Finding, Severity};
+use crate::mark::blobs::Amount;
 
 /// The version of the shape of JSON reports.
 const SCHEMA: u32 = 1;
@@ -41,6 +44,19 @@ pub trait Report {
             (Exit::Clean | Exit::Findings, true) => Exit::Incomplete,
             (exit, _) => exit,
         }
+    }
+}
+
+/// A number of blobs and the bytes in them, in a JSON document.
+#[derive(Serialize)]
+struct Bytes {
+    blobs: u64,
+    bytes: u64,
+}
+
+impl From<Amount> for Bytes {
+    fn from(amount: Amount) -> Bytes {
+        Bytes { blobs: amount.count, bytes: amount.size_bytes }
     }
 }
 

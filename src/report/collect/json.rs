@@ -9,12 +9,11 @@ use super::{CollectReport, Outcome};
 use crate::config::Mode;
 use crate::escape::escaped;
 use crate::finding::Finding;
-use crate::mark::blobs::Amount;
 use crate::mark::{Condemned, Reason};
 use crate::plan::{Kind, Totals};
 use crate::policy::RootPolicy;
 use crate::quarantine::Settled;
-use crate::report::{Report as _, SCHEMA, finding_counts};
+use crate::report::{Bytes, Report as _, SCHEMA, finding_counts};
 
 /// One target, as a line of a plan.
 #[derive(Debug, Serialize)]
@@ -86,18 +85,6 @@ struct LookedAt {
     layer_links: u64,
     blobs: u64,
     bytes: u64,
-}
-
-#[derive(Serialize)]
-struct Bytes {
-    blobs: u64,
-    bytes: u64,
-}
-
-impl From<Amount> for Bytes {
-    fn from(amount: Amount) -> Bytes {
-        Bytes { blobs: amount.count, bytes: amount.size_bytes }
-    }
 }
 
 #[derive(Serialize)]

@@ -9,8 +9,7 @@ use super::{Extent, VerifyReport};
 use crate::config::Selection;
 use crate::escape::escaped;
 use crate::finding::Finding;
-use crate::mark::blobs::Amount;
-use crate::report::{Report as _, SCHEMA, finding_counts};
+use crate::report::{Bytes, Report as _, SCHEMA, finding_counts};
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -43,18 +42,6 @@ struct Document<'a> {
     vanished_blobs: u64,
     finding_counts: BTreeMap<&'static str, u64>,
     findings: &'a [Finding],
-}
-
-#[derive(Serialize)]
-struct Bytes {
-    blobs: u64,
-    bytes: u64,
-}
-
-impl From<Amount> for Bytes {
-    fn from(amount: Amount) -> Bytes {
-        Bytes { blobs: amount.count, bytes: amount.size_bytes }
-    }
 }
 
 /// Renders a report as one JSON document.
