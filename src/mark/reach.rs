@@ -238,6 +238,13 @@ impl<'a> Reach<'a> {
         match layer_verdict(self.context, self.survey, digest)? {
             LinkVerdict::Names(canonical) if canonical != *digest => {
                 self.mark_alone(&canonical, colour);
+                // Its own link is opened as if the manifest had named it by that name.
+                if self.context.inventory.find(&canonical).is_none()
+                    && let LinkVerdict::Faulty(code) = layer_verdict(self.context, self.survey, &canonical)?
+                {
+                    self.note_faulty_link(&canonical, code);
+                    return Ok(());
+                }
                 match descriptor.kind {
                     DescriptorKind::Manifest => queue.push((canonical, Role::Child)),
                     _ if self.survey.revision(&canonical).is_some() => queue.push((canonical, Role::Revision)),
@@ -248,9 +255,7 @@ impl<'a> Reach<'a> {
                 return Ok(());
             }
             LinkVerdict::Faulty(code) => {
-                self.fault = true;
-                let link = LinkFolder::Layers(self.survey.name.clone()).link(digest);
-                self.note(Finding::new(code).digest(digest).path(link));
+                self.note_faulty_link(digest, code);
                 return Ok(());
             }
             LinkVerdict::Names(_) | LinkVerdict::Absent => {}
@@ -320,6 +325,12 @@ impl<'a> Reach<'a> {
             Role::PerhapsManifest => self.note_missing_blob(digest),
             Role::Unpromised => {}
         }
+    }
+
+    fn note_faulty_link(&mut self, digest: &Digest, code: Code) {
+        self.fault = true;
+        let link = LinkFolder::Layers(self.survey.name.clone()).link(digest);
+        self.note(Finding::new(code).digest(digest).path(link));
     }
 
     fn note_missing_blob(&mut self, digest: &Digest) {
