@@ -90,8 +90,8 @@ pub(super) fn settle(
         return Ok(outcome);
     }
     adopt(store, quarantine, moment);
-    let needed = quarantine::needed(store, quarantine, moment.by_now(), progress, stop)?;
-    outcome.put_back = bring_back(store, quarantine, &needed)?;
+    let needed;
+    (needed, outcome.put_back) = bring_back(store, quarantine, moment, progress, stop)?;
     if let Some(purge) = purge {
         let now = moment.beginning();
         let is_due = |run: &&Run| match purge.run {
@@ -125,7 +125,28 @@ fn adopt(store: &FilesystemStore, quarantine: &mut Quarantine, moment: Moment<'_
     }
 }
 
-fn bring_back(store: &FilesystemStore, quarantine: &Quarantine, needed: &Needed) -> Result<Settled, Error> {
+/// Puts back what is needed. Looks again when links went back: one of a manifest needs all that the manifest names.
+fn bring_back(
+    store: &FilesystemStore,
+    quarantine: &mut Quarantine,
+    moment: Moment<'_>,
+    progress: &dyn Progress,
+    stop: &AtomicBool,
+) -> Result<(Needed, Settled), Error> {
+    let mut all = Settled::default();
+    loop {
+        let needed = quarantine::needed(store, quarantine, moment.by_now(), progress, stop)?;
+        let settled = put_back(store, quarantine, &needed)?;
+        let is_all = settled.links == 0;
+        all += settled;
+        if is_all {
+            return Ok((needed, all));
+        }
+        *quarantine = Quarantine::open(store)?;
+    }
+}
+
+fn put_back(store: &FilesystemStore, quarantine: &Quarantine, needed: &Needed) -> Result<Settled, Error> {
     let collected = |run: &Run| quarantine.collected().any(|other| other.id() == run.id());
     let settled = quarantine::put_back(store, quarantine, Replaced::Drop, &|run, target| {
         collected(run) && needed.targets.contains(target)
@@ -176,9 +197,8 @@ pub(super) fn rescue(
         if stop.load(Ordering::Relaxed) {
             break;
         }
-        let quarantine = Quarantine::open(store)?;
-        let needed = quarantine::needed(store, &quarantine, moment.by_now(), progress, stop)?;
-        rescued += bring_back(store, &quarantine, &needed)?;
+        let mut quarantine = Quarantine::open(store)?;
+        rescued += bring_back(store, &mut quarantine, moment, progress, stop)?.1;
         for run in &quarantine.runs {
             run.remove_if_empty(store)?;
         }

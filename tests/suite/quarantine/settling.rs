@@ -1,6 +1,7 @@
 //! What a run does with what earlier ones moved aside, and where it refuses to move anything.
 
 use std::fs;
+use std::io::Write as _;
 use std::process::Command;
 
 use super::*;
@@ -84,6 +85,23 @@ fn a_blob_in_two_runs_comes_back_once() {
     let next = moved(&collect(root, &[]).expect_code(0), "put_back");
     assert_eq!((next.blobs, next.links), (1, 0));
     assert_eq!(runs(root), Vec::<PathBuf>::new(), "the other blob and both links are copies of what is there");
+}
+
+/// Registries before 3.1 open a link, cut it and write it. One that had it open when it was moved writes to what is in quarantine.
+#[test]
+fn a_link_that_is_written_to_after_it_was_moved_comes_back() {
+    let root = store().on_disk();
+    let root = root.path();
+    let image = untagged();
+    let link = root.join(revision_link("team/app", image.digest()));
+    let mut open = fs::OpenOptions::new().write(true).open(&link).expect("there");
+    collect(root, &["-m", "--assume-offline"]).expect_code(0);
+    assert!(!link.exists());
+    open.set_len(0).and_then(|()| open.write_all(image.digest().as_bytes())).expect("written");
+    drop(open);
+    let back = moved(&collect(root, &["-m", "--quarantine-for", "0s"]).expect_code(0), "put_back");
+    assert_eq!((back.blobs, back.links), (3, 3), "the link, the manifest that it names, and what that names");
+    assert!(image.reaches().iter().all(|digest| root.join(blob_data(digest)).exists()) && link.exists());
 }
 
 /// Half a file in the place of a whole one is no reason to throw the whole one away.
