@@ -13,8 +13,9 @@ use crate::support::*;
 const PUSHERS: u64 = 6;
 const REPOSITORIES: [&str; 3] = ["a", "b", "team/c"];
 /// Few, so that they are shared, go and come back.
-const LAYERS: u64 = 12;
-const IMAGES: u64 = 6;
+const LAYERS: u64 = 36;
+const IMAGES: u64 = 30;
+/// Tags of each pusher that are overwritten again and again.
 const TAGS: u64 = 3;
 
 /// What a stress came to.
@@ -54,7 +55,7 @@ impl Pusher {
         while Instant::now() < until {
             let repository = REPOSITORIES[self.below(3) as usize];
             let image = self.image();
-            if self.below(4) == 0 {
+            if self.below(8) == 0 {
                 self.delete(repository, &image);
             } else {
                 self.push(repository, &image);
@@ -72,9 +73,12 @@ impl Pusher {
 
     fn push(&mut self, repository: &'static str, image: &Image) {
         self.pushes += 1;
-        // Half of them without a tag; nobody promises to keep those.
-        let (is_tagged, number) = (self.below(2) == 0, self.below(TAGS));
-        let tag = is_tagged.then(|| format!("p{}-{number}", self.number));
+        // Some without a tag, which nobody promises to keep, some with one that they had before, and some with a new one.
+        let tag = match self.below(4) {
+            0 => None,
+            1 => Some(format!("p{}-{}", self.number, self.pushes % TAGS)),
+            _ => Some(format!("p{}-new-{}", self.number, self.pushes)),
+        };
         if let Some(tag) = &tag {
             // Whatever becomes of the request, nobody knows what the tag names until it is answered.
             self.acknowledged.remove(&(repository, tag.clone()));
