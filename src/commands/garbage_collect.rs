@@ -1,5 +1,6 @@
 //! `regsweep garbage-collect`: survey, mark, plan, sweep.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -190,10 +191,12 @@ fn survey_and_plan(
     findings.extend(strays.map(|stray| Finding::new(Code::of_stray(stray.kind)).path(&stray.path)));
 
     let mut plan = SweepPlan::new(&mut marks, &mut blobs, &inventory);
+    // By all links: beside a registry at work some stay although their blobs go.
+    let shares = plan.by_repository(&inventory);
     if settings.disposal == Disposal::Online {
         online_only(&mut plan, filesystem, &inventory)?;
     }
-    let figures = figures(settings, &inventory, &marks, &blobs, &plan);
+    let figures = Figures { shares, ..figures(settings, &inventory, &marks, &blobs, &plan) };
     too_much(settings, &figures, &context)?;
     Ok(Collected { plan, figures, findings })
 }
@@ -237,7 +240,7 @@ fn figures(settings: &CollectSettings, inventory: &Inventory, marks: &[Marks], b
             RootPolicy::AllRevisions => Some(blobs.live_untagged_only),
             RootPolicy::TaggedOnly => None,
         },
-        shares: plan.by_repository(inventory),
+        shares: BTreeMap::new(),
     }
 }
 
