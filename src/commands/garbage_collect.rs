@@ -17,8 +17,8 @@ use crate::finding::{Code, Finding};
 use crate::layout::{self, LinkFolder, Shard, Target};
 use crate::mark::blobs::{self, BlobMarks};
 use crate::mark::{self, Budget, Colour, Context, Counts, Inventory, Manifests, Marks, interrupted};
-use crate::oci::{Algorithm, Digest};
-use crate::plan::{Kind, SweepPlan};
+use crate::oci::{Algorithm, Digest, RepositoryName};
+use crate::plan::{Kind, RepositoryShare, SweepPlan};
 use crate::policy::RootPolicy;
 use crate::progress::{Phase, Progress};
 use crate::quarantine::{self, Overlay, Purpose, Quarantine, Quarantining};
@@ -196,7 +196,7 @@ fn survey_and_plan(
     if settings.disposal == Disposal::Online {
         online_only(&mut plan, filesystem, &inventory)?;
     }
-    let figures = Figures { shares, ..figures(settings, &inventory, &marks, &blobs, &plan) };
+    let figures = figures(settings, &inventory, &marks, &blobs, &plan, shares);
     too_much(settings, &figures, &context)?;
     Ok(Collected { plan, figures, findings })
 }
@@ -223,7 +223,14 @@ fn online_only(plan: &mut SweepPlan, store: &FilesystemStore, inventory: &Invent
     failed.map_or(Ok(()), Err)
 }
 
-fn figures(settings: &CollectSettings, inventory: &Inventory, marks: &[Marks], blobs: &BlobMarks, plan: &SweepPlan) -> Figures {
+fn figures(
+    settings: &CollectSettings,
+    inventory: &Inventory,
+    marks: &[Marks],
+    blobs: &BlobMarks,
+    plan: &SweepPlan,
+    shares: BTreeMap<RepositoryName, RepositoryShare>,
+) -> Figures {
     let mut counts = Counts::default();
     for marks in marks {
         counts += marks.counts;
@@ -240,7 +247,7 @@ fn figures(settings: &CollectSettings, inventory: &Inventory, marks: &[Marks], b
             RootPolicy::AllRevisions => Some(blobs.live_untagged_only),
             RootPolicy::TaggedOnly => None,
         },
-        shares: BTreeMap::new(),
+        shares,
     }
 }
 
