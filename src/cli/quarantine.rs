@@ -74,7 +74,7 @@ pub struct QuarantinePurge {
     #[arg(long, value_name = "RUN")]
     pub run: Option<String>,
 
-    /// Purge what has been in quarantine for so long [default: everything]
+    /// Purge what has been in quarantine for so long; beside a registry that takes pushes give at least 1h [default: everything]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub older_than: Option<Duration>,
 
