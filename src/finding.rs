@@ -102,7 +102,7 @@ codes! {
         "push the image again from where it was built";
     /// A manifest states another size for a blob than the blob has: clients refuse it.
     SizeMismatch = "size-mismatch", Error,
-        "push the image again; if that does not help, it was built wrong";
+        "let `regsweep verify --quarantine` read the blob, then push the image again; if that does not help, it was built wrong";
     /// A manifest's bytes do not match its digest.
     CorruptManifest = "corrupt-manifest", Error,
         "move it aside with `regsweep verify --quarantine`, then push the image again";
@@ -220,6 +220,14 @@ codes! {
     /// An entry that matches no rule of the layout.
     UnrecognisedEntry = "unrecognised-entry", Note,
         "nothing; it was left alone";
+}
+
+impl Code {
+    /// Whether something is named and not stored. In a pull-through cache that is nothing: it is fetched when somebody asks for it.
+    pub fn is_absence(self) -> bool {
+        use Code::{MissingBlob, MissingChild, MissingManifest, MissingTagTarget};
+        matches!(self, MissingBlob | MissingChild | MissingManifest | MissingTagTarget)
+    }
 }
 
 impl fmt::Display for Code {

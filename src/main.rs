@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use clap::Parser as _;
 use regsweep::cli::{Cli, Command, Format, Quarantine};
 use regsweep::commands::{audit, garbage_collect, quarantine, verify};
-use regsweep::config::{AuditSettings, CollectSettings, Output, QuarantineSettings, Settings, VerifySettings};
+use regsweep::config::{self, AuditSettings, CollectSettings, Output, QuarantineSettings, Settings, VerifySettings};
 use regsweep::error::Error;
 use regsweep::exit::Exit;
 use regsweep::progress::{self, Progress};
@@ -20,64 +20,50 @@ use tracing_subscriber::EnvFilter;
 fn main() -> ExitCode {
     let command = Cli::parse().command;
     log_to_stderr(command.output().verbose);
-    let name = command.name();
+    let (name, metrics, started) = (command.name(), command.output().metrics.clone(), config::now());
     let exit = match command {
-        Command::GarbageCollect(arguments) => run(name, CollectSettings::resolve(arguments), garbage_collect::run),
-        Command::Restore(arguments) => run(name, QuarantineSettings::resolve(Quarantine::Restore(arguments)), quarantine::run),
-        Command::Quarantine(wanted) => run(name, QuarantineSettings::resolve(wanted), quarantine::run),
-        Command::Verify(arguments) => run(name, VerifySettings::resolve(arguments), verify::run),
-        Command::Audit(arguments) => run(name, AuditSettings::resolve(arguments), audit::run),
+        Command::GarbageCollect(arguments) => run(CollectSettings::resolve(arguments), garbage_collect::run),
+        Command::Restore(arguments) => run(QuarantineSettings::resolve(Quarantine::Restore(arguments)), quarantine::run),
+        Command::Quarantine(wanted) => run(QuarantineSettings::resolve(wanted), quarantine::run),
+        Command::Verify(arguments) => run(VerifySettings::resolve(arguments), verify::run),
+        Command::Audit(arguments) => run(AuditSettings::resolve(arguments), audit::run),
     };
+    let exit = exit.unwrap_or_else(|error| {
+        complain(&error);
+        let exit = Exit::of_error(&error);
+        // Whoever watches the figures learns of it there and nowhere else, unless it is their file that is wrong.
+        let is_theirs = matches!(&error, Error::Usage(message) if message.starts_with("--metrics"));
+        if let Some(path) = metrics.filter(|_| !is_theirs)
+            && let Err(error) = Metrics::new(name, started, exit).write(&path)
+        {
+            complain(&error);
+        }
+        exit
+    });
     exit.into()
 }
 
 /// Runs a command, shows its report, and says how it ended.
 fn run<S: Settings, R: Report>(
-    name: &'static str,
     settings: Result<S, Error>,
     command: impl FnOnce(S, &dyn Progress, &AtomicBool) -> Result<R, Error>,
-) -> Exit {
+) -> Result<Exit, Error> {
     let stop = stop_on_signals();
-    let settings = match settings {
-        Ok(settings) => settings,
-        Err(error) => return failed(&error),
-    };
+    let settings = settings?;
     let output = settings.output().clone();
-    let started = settings.started();
     for warning in settings.location().registry.iter().flat_map(|registry| &registry.warnings) {
         tracing::warn!("{warning}");
     }
-    match command(settings, &*progress::on_stderr(output.quiet), &stop) {
-        Ok(report) => {
-            let shown = print(&report, &output).map_err(|error| format!("cannot print the report: {error}"));
-            let told = tell(&report.metrics(), &output).map_err(|error| error.to_string());
-            match shown.and(told) {
-                Ok(()) => report.exit(),
-                Err(error) => {
-                    complain(error);
-                    report.exit_unseen()
-                }
-            }
-        }
+    let report = command(settings, &*progress::on_stderr(output.quiet), &stop)?;
+    let shown = print(&report, &output).map_err(|error| format!("cannot print the report: {error}"));
+    let told = output.metrics.as_ref().map_or(Ok(()), |path| report.metrics().write(path)).map_err(|error| error.to_string());
+    Ok(match shown.and(told) {
+        Ok(()) => report.exit(),
         Err(error) => {
-            // Whoever watches the figures learns of it there and nowhere else. What was typed wrong may be the file's name itself.
-            if !matches!(error, Error::Usage(_))
-                && let Err(error) = tell(&Metrics::new(name, started, Exit::of_error(&error)), &output)
-            {
-                complain(&error);
-            }
-            failed(&error)
+            complain(error);
+            report.exit_unseen()
         }
-    }
-}
-
-fn failed(error: &Error) -> Exit {
-    complain(error);
-    Exit::of_error(error)
-}
-
-fn tell(metrics: &Metrics, output: &Output) -> Result<(), Error> {
-    output.metrics.as_ref().map_or(Ok(()), |path| metrics.write(path))
+    })
 }
 
 /// A first signal asks the run to end after its current target; a second one does not ask.

@@ -63,6 +63,9 @@ pub fn sweep(plan: &SweepPlan, vacuum: &dyn Vacuum, progress: &dyn Progress, sto
                 report.findings.push(Finding::new(Code::FailedRemoval).detail(error.to_string()));
             }
         }
+        if is_of_blobs && vacuum.leaves_links() && report.left > 0 {
+            sweep.hopeless.store(true, Ordering::Relaxed);
+        }
         let outcomes: Vec<Outcome> = step.par_iter().map(|row| sweep.remove(row)).collect();
         report.add(step, outcomes);
     }

@@ -19,7 +19,8 @@ pub enum Quarantine {
 
     /// Remove for good what is in quarantine and still not needed
     ///
-    /// Marks the store first, whatever runs before have said, and puts back what is needed by now.
+    /// Marks the store first, whatever runs before have said, and puts back what is needed by now. A push that is under way may need
+    /// what has just been moved aside and not have said so yet: beside a registry that takes pushes give --older-than 1h or more.
     Purge(QuarantinePurge),
 }
 
@@ -74,9 +75,13 @@ pub struct QuarantinePurge {
     #[arg(long, value_name = "RUN")]
     pub run: Option<String>,
 
-    /// Purge what has been in quarantine for so long; beside a registry that takes pushes give at least 1h [default: everything]
+    /// Purge what has been in quarantine for so long [default: everything]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub older_than: Option<Duration>,
+
+    /// Purge what has just been moved aside although a registry may be taking pushes
+    #[arg(long)]
+    pub assume_offline: bool,
 
     /// Go on although nothing in the store needs anything
     #[arg(long)]

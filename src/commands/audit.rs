@@ -44,6 +44,9 @@ pub fn run(settings: AuditSettings, progress: &dyn Progress, stop: &AtomicBool) 
     let result = pool.install(|| audit(&settings, &store, progress, stop));
     progress.end();
     let Audited { figures, collections, mut findings } = result?;
+    if settings.location.is_proxy() {
+        findings.retain(|finding| !finding.code.is_absence());
+    }
     findings.extend(owners::owners(signs(&store), settings.location.registry.as_ref()));
     findings.sort();
     Ok(AuditReport {

@@ -17,6 +17,10 @@ use crate::quarantine::{self, Purpose, Quarantine, Replaced, Run, Settled};
 use crate::report::quarantine::{Done, QuarantineReport, RunRow};
 use crate::store::FilesystemStore;
 use crate::store::lock::StoreLock;
+use crate::writers;
+
+/// No request of a push takes longer.
+const LONGEST_REQUEST: Duration = Duration::from_secs(3600);
 
 /// Lists, restores or purges.
 ///
@@ -33,6 +37,11 @@ pub fn run(settings: QuarantineSettings, progress: &dyn Progress, stop: &AtomicB
     };
     if let Some(path) = &settings.output.metrics {
         outside_the_store("--metrics", path, &store)?;
+    }
+    if let Wanted::Purge { older_than, assume_offline: false, .. } = settings.wanted
+        && older_than < LONGEST_REQUEST
+    {
+        writers::none_at_work(store.root(), settings.location.registry.as_ref(), &[])?;
     }
     let done = threads(settings.jobs)?.install(|| act(&settings.wanted, &store, moment, progress, stop))?;
     progress.end();
@@ -63,7 +72,7 @@ fn act(
         Wanted::Restore { run, all, digest } => {
             restore(store, &quarantine, run.as_deref(), *all, digest.as_ref()).map(Done::Restored)
         }
-        Wanted::Purge { run, older_than, allow_empty } => {
+        Wanted::Purge { run, older_than, allow_empty, .. } => {
             let chosen = run.as_deref().map(|id| quarantine.run(id)).transpose()?;
             if let Some(run) = chosen.filter(|run| run.stamp().purpose == Purpose::Verify) {
                 // Nothing has to be marked for these: their bytes are nobody's.

@@ -106,7 +106,7 @@ fn verify(
     report.reading = reading.elapsed();
     report.interrupted = stop.load(Ordering::Relaxed);
     findings.retain(|finding| {
-        let missing = finding.digest.filter(|_| is_missing(finding.code));
+        let missing = finding.digest.filter(|_| finding.code.is_absence());
         missing.is_none_or(|digest| !is_stored_by_now(store, &digest))
     });
     let missed: HashSet<Digest> = findings.iter().filter_map(|finding| finding.digest).collect();
@@ -123,6 +123,9 @@ fn verify(
     progress.begin(Phase::Checking, None);
     let sizes = outcome.otherwise.iter().map(|(blob, size_bytes)| (inventory.digest(*blob), *size_bytes)).collect();
     report.findings = pool.install(|| told(&context, &repositories, findings, &sizes));
+    if settings.location.is_proxy() {
+        report.findings.retain(|finding| !finding.code.is_absence());
+    }
     report.count(&outcome);
     if settings.quarantine {
         let moment = Moment { now: settings.started, boot: settings.boot.as_ref(), begun: began };
@@ -228,17 +231,13 @@ fn survey(
 fn missing(context: &Context<'_>, repository: &RepositoryEntry) -> Vec<Finding> {
     let marks = survey::survey(context.store, repository).and_then(|survey| mark::mark(&survey, context));
     match marks {
-        Ok(marks) => marks.findings.into_iter().filter(|finding| is_missing(finding.code)).collect(),
+        Ok(marks) => marks.findings.into_iter().filter(|finding| finding.code.is_absence()).collect(),
         // The blobs can be read whatever is wrong with the links to them.
         Err(error) => {
             let finding = Finding::new(Code::HeldRepository).repository(&repository.name);
             vec![finding.path(layout::repository_folder(&repository.name)).detail(format!("What it needs is not known: {error}"))]
         }
     }
-}
-
-fn is_missing(code: Code) -> bool {
-    matches!(code, Code::MissingBlob | Code::MissingManifest | Code::MissingTagTarget | Code::MissingChild)
 }
 
 /// Whether what was missing when the blobs were listed has been pushed since.

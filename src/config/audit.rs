@@ -67,8 +67,4 @@ impl Settings for AuditSettings {
     fn output(&self) -> &Output {
         &self.output
     }
-
-    fn started(&self) -> SystemTime {
-        self.now
-    }
 }

@@ -24,6 +24,12 @@ pub struct Location {
 }
 
 impl Location {
+    /// Whether the registry is a pull-through cache.
+    pub fn is_proxy(&self) -> bool {
+        let configured = self.registry.as_ref().is_some_and(|registry| registry.proxy_remote.is_some());
+        configured || self.root.join(layout::PROXY_STATE).symlink_metadata().is_ok()
+    }
+
     /// Finds the store that the arguments name.
     pub(super) fn resolve(arguments: &StoreArguments, environment: &[(OsString, OsString)]) -> Result<Location, Error> {
         if let Some(root) = &arguments.root {

@@ -70,9 +70,6 @@ pub trait Settings {
 
     /// Where the report goes.
     fn output(&self) -> &Output;
-
-    /// When the command began: the moment that ages are counted back from.
-    fn started(&self) -> SystemTime;
 }
 
 /// Everything that a collection has to know.
@@ -170,10 +167,6 @@ impl Settings for CollectSettings {
     fn output(&self) -> &Output {
         &self.output
     }
-
-    fn started(&self) -> SystemTime {
-        self.policy.now
-    }
 }
 
 /// Where nobody pushes there is nothing to wait for.
@@ -187,8 +180,9 @@ fn environment() -> Vec<(OsString, OsString)> {
     std::env::vars_os().collect()
 }
 
+/// What the clock says.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
-fn now() -> SystemTime {
+pub fn now() -> SystemTime {
     SystemTime::now()
 }
 

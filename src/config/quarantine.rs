@@ -28,6 +28,8 @@ pub enum Wanted {
         run: Option<String>,
         /// What has waited for so long.
         older_than: Duration,
+        /// Lifts the brake for registries at work.
+        assume_offline: bool,
         /// Lifts the brake for stores that look empty.
         allow_empty: bool,
     },
@@ -67,7 +69,12 @@ impl QuarantineSettings {
             }
             cli::Quarantine::Purge(purge) => {
                 let older_than = purge.older_than.unwrap_or_default();
-                let wanted = Wanted::Purge { run: purge.run, older_than, allow_empty: purge.allow_empty };
+                let wanted = Wanted::Purge {
+                    run: purge.run,
+                    older_than,
+                    assume_offline: purge.assume_offline,
+                    allow_empty: purge.allow_empty,
+                };
                 (purge.store, purge.output, purge.wait_lock, wanted)
             }
         };
@@ -90,9 +97,5 @@ impl Settings for QuarantineSettings {
 
     fn output(&self) -> &Output {
         &self.output
-    }
-
-    fn started(&self) -> SystemTime {
-        self.now
     }
 }

@@ -99,8 +99,4 @@ impl Settings for VerifySettings {
     fn output(&self) -> &Output {
         &self.output
     }
-
-    fn started(&self) -> SystemTime {
-        self.started
-    }
 }

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use foldhash::HashSet;
 
-use super::Quarantine;
 use super::run::Purpose;
+use super::{Quarantine, Run};
 use crate::error::Error;
 use crate::layout::{LinkFolder, Shard, Target};
 use crate::oci::{Digest, RepositoryName, TagName};
@@ -27,6 +27,8 @@ pub struct Overlay<'a> {
     quarantine: &'a Quarantine,
     /// The runs that hold each blob.
     blobs: BTreeMap<Shard, BTreeMap<Digest, usize>>,
+    /// What `verify` has moved aside.
+    corrupt: HashSet<Digest>,
 }
 
 impl<'a> Overlay<'a> {
@@ -45,7 +47,9 @@ impl<'a> Overlay<'a> {
                 }
             }
         }
-        Overlay { store, quarantine, blobs }
+        let verified = quarantine.runs.iter().filter(|run| run.stamp().purpose == Purpose::Verify);
+        let corrupt = verified.flat_map(Run::held).map(|held| *held.target.digest()).collect();
+        Overlay { store, quarantine, blobs, corrupt }
     }
 }
 
@@ -118,6 +122,8 @@ impl Store for Overlay<'_> {
         match self.store.manifest(digest, read)? {
             ManifestContent::Absent => match self.blobs.get(&Shard::of(digest)).and_then(|blobs| blobs.get(digest)) {
                 Some(&place) => self.store.manifest_aside(digest, self.quarantine.runs[place].mirror(), read),
+                // It waits to be pushed again, and what it names waits with it.
+                None if self.corrupt.contains(digest) => Ok(ManifestContent::Corrupt),
                 None => Ok(ManifestContent::Absent),
             },
             content => Ok(content),

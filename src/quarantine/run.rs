@@ -273,7 +273,13 @@ pub(super) fn is_id(name: &OsStr) -> bool {
             15 => byte == b'Z',
             _ => byte.is_ascii_digit(),
         });
-    is_second && [Purpose::GarbageCollect, Purpose::Verify].iter().any(|purpose| command.starts_with(purpose.name()))
+    // The second one of a second has a number.
+    let is_of = |purpose: &Purpose| {
+        let rest = command.strip_prefix(purpose.name());
+        let number = rest.map(|rest| rest.strip_prefix('-').unwrap_or(rest));
+        rest == Some("") || number.is_some_and(|number| rest != Some(number) && number.parse::<u32>().is_ok())
+    };
+    is_second && [Purpose::GarbageCollect, Purpose::Verify].iter().any(is_of)
 }
 
 fn understood(text: &[u8]) -> io::Result<Stamp> {
@@ -313,7 +319,16 @@ mod tests {
             assert!(is_id(OsStr::new(name)), "{name}");
             assert_eq!(Purpose::of_id(name), purpose, "{name}");
         }
-        for name in ["", "-", "backup", "lost+found", "20261124T230000Z", "20261124-garbage-collect", "20261124T230000Z-mine"] {
+        for name in [
+            "",
+            "-",
+            "backup",
+            "lost+found",
+            "20261124T230000Z",
+            "20261124-garbage-collect",
+            "20261124T230000Z-mine",
+            "20261124T230000Z-verify.bak",
+        ] {
             assert!(!is_id(OsStr::new(name)), "{name}");
         }
     }

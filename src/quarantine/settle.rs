@@ -10,9 +10,9 @@ use std::time::{Duration, SystemTime};
 
 use super::{Held, Overlay, Quarantine, Run};
 use crate::error::Error;
-use crate::layout::Target;
+use crate::layout::{LinkFolder, Target};
 use crate::mark::blobs::Amount;
-use crate::mark::{self, Budget, Colour, Context, Inventory, Manifests};
+use crate::mark::{self, Budget, Colour, Context, Inventory, Manifests, Reading};
 use crate::oci::{Digest, RepositoryName};
 use crate::policy::{Policy, RootPolicy};
 use crate::progress::{Phase, Progress};
@@ -47,7 +47,7 @@ pub fn needed(
     let manifests = Manifests::new(&overlay, &inventory);
     let policy = Policy { roots: RootPolicy::AllRevisions, min_age: since_began(quarantine, now), now };
     let context = Context { store: &overlay, inventory: &inventory, manifests: &manifests, policy };
-    let asked = asked(quarantine);
+    let asked = asked(quarantine, &manifests)?;
     let of = |name: &RepositoryName| asked.get(name).cloned().unwrap_or_default();
     let marks = mark::repositories(&context, &repositories, &of, progress, stop)?;
 
@@ -60,7 +60,10 @@ pub fn needed(
                 Target::Link(folder, digest) => {
                     // Written to by a registry that had it open when it was moved.
                     let written = run.look_at(store, &held.target)?.is_some_and(|stat| stat.modified > run.began());
-                    written || reached.get(folder.repository()).is_some_and(|reached| reached.contains(digest))
+                    // What refers to something lives with it.
+                    let names = [vec![*digest], subjects(folder, digest, &manifests)?].concat();
+                    let reached = reached.get(folder.repository());
+                    written || reached.is_some_and(|reached| names.iter().any(|name| reached.contains(name)))
                 }
                 target => {
                     let blob = inventory.find(target.digest());
@@ -85,15 +88,28 @@ fn since_began(quarantine: &Quarantine, now: SystemTime) -> Duration {
     now.duration_since(oldest).unwrap_or_default()
 }
 
-/// The digests that links in quarantine name, by repository.
-fn asked(quarantine: &Quarantine) -> BTreeMap<RepositoryName, Vec<Digest>> {
+/// The digests that links in quarantine name, and that the manifests of these refer to, by repository.
+fn asked(quarantine: &Quarantine, manifests: &Manifests<'_>) -> Result<BTreeMap<RepositoryName, Vec<Digest>>, Error> {
     let mut asked: BTreeMap<RepositoryName, Vec<Digest>> = BTreeMap::new();
     for held in quarantine.collected().flat_map(|run| run.held()) {
         if let Target::Link(folder, digest) = &held.target {
-            asked.entry(folder.repository().clone()).or_default().push(*digest);
+            let asked = asked.entry(folder.repository().clone()).or_default();
+            asked.push(*digest);
+            asked.extend(subjects(folder, digest, manifests)?);
         }
     }
-    asked
+    Ok(asked)
+}
+
+/// What the manifest of a revision in quarantine refers to.
+fn subjects(folder: &LinkFolder, digest: &Digest, manifests: &Manifests<'_>) -> Result<Vec<Digest>, Error> {
+    if !matches!(folder, LinkFolder::Revisions(_)) {
+        return Ok(Vec::new());
+    }
+    Ok(match manifests.read(digest)? {
+        Reading::Read(edges) => edges.subjects.to_vec(),
+        _ => Vec::new(),
+    })
 }
 
 /// What became of things in quarantine.

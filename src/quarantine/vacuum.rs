@@ -29,6 +29,10 @@ impl Vacuum for Quarantining<'_> {
         }
     }
 
+    fn leaves_links(&self) -> bool {
+        self.folders == Folders::Keep
+    }
+
     fn barrier(&self) -> Result<(), Error> {
         self.store.barrier()
     }

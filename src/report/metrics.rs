@@ -12,8 +12,10 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use crate::error::{Context as _, Error};
+use crate::escape::escaped;
 use crate::exit::Exit;
 use crate::finding::{Code, Finding};
+use crate::layout;
 use crate::mark::blobs::Amount;
 
 /// Read by everybody: the exporter runs as a user of its own.
@@ -127,10 +129,23 @@ impl Metrics {
     ///
     /// When the file or its folder cannot be written to.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
+        // Replaced by a new file: not a device, nor the link to it.
+        if std::fs::symlink_metadata(path).is_ok_and(|there| !there.is_file()) {
+            return Err(Error::Usage(format!(
+                "--metrics {} is no regular file; name one, or one that is not there",
+                escaped(path)
+            )));
+        }
         let folder = match path.parent() {
             Some(parent) if parent != Path::new("") => parent,
             _ => Path::new("."),
         };
+        // Whatever is wrong with the store, nothing of ours gets into one.
+        if std::fs::canonicalize(folder)
+            .is_ok_and(|folder| format!("{}/", folder.display()).contains(&format!("/{}/", layout::V2)))
+        {
+            return Err(Error::Usage(format!("--metrics {} lies in a registry's storage", escaped(path))));
+        }
         let mut file = tempfile::Builder::new().prefix(".regsweep-metrics-").tempfile_in(folder).context("write to", folder)?;
         file.write_all(self.text.as_bytes()).context("write", path)?;
         file.as_file().set_permissions(Permissions::from_mode(FILE_MODE)).context("write", path)?;

@@ -297,6 +297,12 @@ pub trait Store: Sync {
     /// When one cannot be looked at.
     fn stat_blobs(&self, shard: Shard, digests: &[Digest]) -> Result<Vec<Leaf>, Error>;
 
+    /// When anything about a blob's file last changed, by whatever moved or copied it too; nothing where the store does not tell.
+    fn blob_changed(&self, digest: &Digest) -> Option<SystemTime> {
+        let _ = digest;
+        None
+    }
+
     /// Reads a blob that should be a manifest, and checks it against its digest. Calls `read` with the bytes if they match.
     ///
     /// # Errors
@@ -343,6 +349,12 @@ pub trait Vacuum: Sync {
     ///
     /// When the target is as planned and cannot be removed.
     fn remove(&self, target: &Target, planned: &Stat) -> Result<Removal, Error>;
+
+    /// Whether links stay to blobs that go, as they do beside a registry at work. Then nothing tells which blobs a link keeps that could
+    /// not be removed, and it keeps them all.
+    fn leaves_links(&self) -> bool {
+        false
+    }
 
     /// Returns once everything removed so far is gone for good, also after a power cut.
     ///

@@ -54,6 +54,10 @@ impl Store for Lenient<'_> {
         self.0.stat_links(folder, digests)
     }
 
+    fn blob_changed(&self, digest: &Digest) -> Option<std::time::SystemTime> {
+        self.0.blob_changed(digest)
+    }
+
     fn uploads(&self, repository: &RepositoryName) -> Result<Listing<Upload>, Error> {
         self.0.uploads(repository)
     }

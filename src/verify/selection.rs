@@ -18,7 +18,7 @@ use crate::mark::blobs::Amount;
 use crate::mark::{BlobId, Colour, Context};
 use crate::oci::Digest;
 use crate::progress::Progress;
-use crate::store::{Leaf, Store};
+use crate::store::{Leaf, Stat, Store};
 
 /// Blobs that are looked at between two looks at the rest.
 const BLOBS_AT_ONCE: usize = 1024;
@@ -148,10 +148,10 @@ type Unsure = (BlobId, Digest, Option<SystemTime>);
 impl Selected {
     fn look_at(&mut self, context: &Context<'_>, shard: Shard, blobs: &[Unsure], wanted: &Wanted<'_>) {
         let digests: Vec<Digest> = blobs.iter().map(|(_, digest, _)| *digest).collect();
-        for (&(blob, _, last_good), leaf) in blobs.iter().zip(look(context.store, shard, &digests)) {
+        for (&(blob, digest, last_good), leaf) in blobs.iter().zip(look(context.store, shard, &digests)) {
             match leaf {
-                // What was written to the file since then nobody has read.
-                Some(Leaf::File(stat)) => match last_good.filter(|at| *at >= stat.modified) {
+                // What was written to the file since then, or put in its place, nobody has read.
+                Some(Leaf::File(stat)) => match last_good.filter(|at| *at >= newest(context.store, &digest, &stat)) {
                     at if wanted.is_fresh(at) => self.fresh.add(stat.size_bytes),
                     at => self.jobs.push(Job { blob, band: band(at), size_bytes: stat.size_bytes }),
                 },
@@ -160,6 +160,11 @@ impl Selected {
             }
         }
     }
+}
+
+/// When a blob's file was last written to or moved to where it is.
+fn newest(store: &dyn Store, digest: &Digest, stat: &Stat) -> SystemTime {
+    store.blob_changed(digest).map_or(stat.modified, |changed| changed.max(stat.modified))
 }
 
 /// Looks at blobs of one shard; nothing for those that cannot be looked at.

@@ -4,7 +4,7 @@
 //! one rename, which replaces nothing, and is looked at once more when it has arrived: a registry at work may have written to it in
 //! between.
 
-use std::io;
+use std::io::{self, BufRead as _, BufReader};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -92,7 +92,7 @@ impl FilesystemStore {
         Ok(outcome)
     }
 
-    /// Removes a target from a mirror if the store has the same in its place: a file of that size. Another may be half of what it should
+    /// Removes a target from a mirror if the store has the same in its place, byte for byte. What is there may be half of what it should
     /// be, and ours the only whole one. Says whether it did.
     ///
     /// # Errors
@@ -105,7 +105,15 @@ impl FilesystemStore {
             Some(leaf) => leaf.context_with("look at", || self.root.join(&path))?,
         };
         match (in_store, self.stat_aside(target, mirror)?) {
-            (Leaf::File(there), Leaf::File(here)) if there.size_bytes == here.size_bytes => self.drop_aside(target, mirror),
+            (Leaf::File(there), Leaf::File(here)) if there.size_bytes == here.size_bytes => {
+                let (base, within) = self.locate(&path).expect("its file was looked at there");
+                match same_content((&base.folder, within), (mirror, &in_mirror(target)))
+                    .context_with("compare", || path.clone())?
+                {
+                    true => self.drop_aside(target, mirror),
+                    false => Ok(false),
+                }
+            }
             _ => Ok(false),
         }
     }
@@ -192,6 +200,24 @@ impl FilesystemStore {
     pub fn stat_aside(&self, target: &Target, mirror: &OwnedFd) -> Result<Leaf, Error> {
         let place = in_mirror(target);
         stat_in(mirror, &place).context_with("look at", || place)
+    }
+}
+
+/// Whether two files hold the same.
+fn same_content(one: (&OwnedFd, &Path), other: (&OwnedFd, &Path)) -> io::Result<bool> {
+    let open = |(folder, path): (&OwnedFd, &Path)| directory::open_file(folder, path).map(std::fs::File::from);
+    let (mut one, mut other) = (BufReader::new(open(one)?), BufReader::new(open(other)?));
+    loop {
+        let (left, right) = (one.fill_buf()?, other.fill_buf()?);
+        let length = left.len().min(right.len());
+        if left[..length] != right[..length] || (length == 0 && left.len() != right.len()) {
+            return Ok(false);
+        }
+        if length == 0 {
+            return Ok(true);
+        }
+        one.consume(length);
+        other.consume(length);
     }
 }
 

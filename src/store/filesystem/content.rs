@@ -22,7 +22,7 @@ const BUFFER_BYTES: usize = 256 * 1024;
 /// What is probed, asked for and dropped at once.
 const WINDOW_BYTES: u64 = 1 << 20;
 /// Windows asked for before they are read.
-const WINDOWS_AHEAD: usize = 8;
+const WINDOWS_AHEAD: u64 = 8;
 
 thread_local! {
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; BUFFER_BYTES]);
@@ -92,25 +92,21 @@ impl Reader<'_> {
     fn large(&mut self, buffer: &mut [u8]) -> Result<(), End> {
         // Advice that is not taken costs no more than time.
         let _ = rustix::fs::fadvise(&self.file, 0, None, Advice::Random);
+        // Before anything is read: from a page that was cached the kernel goes on to read ahead, whatever the advice.
         let windows = self.size.div_ceil(WINDOW_BYTES);
-        let mut cold = [false; WINDOWS_AHEAD];
-        for turn in 0..windows + WINDOWS_AHEAD as u64 {
-            let slot = (turn % WINDOWS_AHEAD as u64) as usize;
-            if let Some(window) = turn.checked_sub(WINDOWS_AHEAD as u64) {
+        let cold: Vec<bool> = (0..windows).map(|window| !self.is_cached(window * WINDOW_BYTES)).collect();
+        for turn in 0..windows + WINDOWS_AHEAD {
+            if let Some(window) = turn.checked_sub(WINDOWS_AHEAD) {
                 let begin = window * WINDOW_BYTES;
-                let end = (begin + WINDOW_BYTES).min(self.size);
-                let read = self.read_up_to(end, buffer);
-                if cold[slot] {
+                let read = self.read_up_to((begin + WINDOW_BYTES).min(self.size), buffer);
+                if cold[window as usize] {
                     self.drop_cached(begin, NonZeroU64::new(WINDOW_BYTES));
                 }
                 read?;
             }
-            if turn < windows {
+            if cold.get(turn as usize).is_some_and(|cold| *cold) {
                 let begin = turn * WINDOW_BYTES;
-                cold[slot] = !self.is_cached(begin);
-                if cold[slot] {
-                    let _ = rustix::fs::fadvise(&self.file, begin, NonZeroU64::new(WINDOW_BYTES), Advice::WillNeed);
-                }
+                let _ = rustix::fs::fadvise(&self.file, begin, NonZeroU64::new(WINDOW_BYTES), Advice::WillNeed);
             }
         }
         Ok(())

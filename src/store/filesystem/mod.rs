@@ -24,6 +24,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::{Duration, SystemTime};
 
 use rustix::fs::{AtFlags, CWD, FileType};
 use rustix::io::Errno;
@@ -399,6 +400,13 @@ impl Store for FilesystemStore {
                 stat_leaf(&folder, relative.data(digest)).context_with("look at", || self.root.join(layout::blob_data(digest)))
             })
             .collect()
+    }
+
+    fn blob_changed(&self, digest: &Digest) -> Option<SystemTime> {
+        let path = layout::blob_data_relative(digest);
+        let stat = rustix::fs::statat(&self.blobs.as_ref()?.folder, path, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        let seconds = Duration::from_secs(u64::try_from(stat.st_ctime).ok()?);
+        Some(SystemTime::UNIX_EPOCH + seconds + Duration::from_nanos(stat.st_ctime_nsec))
     }
 
     fn manifest(&self, digest: &Digest, read: &mut dyn FnMut(&[u8])) -> Result<ManifestContent, Error> {

@@ -102,7 +102,8 @@ pub(super) fn dispose_of_file(
         Ok(stat) => match differs(&stat, FileType::RegularFile, planned) {
             Some(difference) => return Ok(Removal::Changed(difference)),
             None => match dispose(&opened, leaf) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Removal::AlreadyGone,
+                // Unless it is where it was to go that is not there.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && !is_there(&opened, leaf) => Removal::AlreadyGone,
                 Ok(Removal::Changed(difference)) => return Ok(Removal::Changed(difference)),
                 removal => removal?,
             },
@@ -118,6 +119,10 @@ pub(super) fn dispose_of_file(
         Ok(()) | Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOENT) => Ok(removal),
         Err(error) => Err(error.into()),
     }
+}
+
+fn is_there(folder: &OwnedFd, leaf: &[u8]) -> bool {
+    rustix::fs::statat(folder, leaf, AtFlags::SYMLINK_NOFOLLOW).is_ok()
 }
 
 fn remove_empty_folder(base: &Base, relative: &Path, planned: &Stat) -> io::Result<Removal> {

@@ -152,6 +152,10 @@ impl State {
 
 /// Opens the file, which is then ours alone.
 fn lock(path: &Path) -> Result<File, Error> {
+    // It will be replaced by a new one: not a device, and not what a link leads to.
+    if std::fs::symlink_metadata(path).is_ok_and(|there| !there.is_file()) {
+        return Err(Error::Usage(format!("--state {} is no regular file; name one, or one that is not there", escaped(path))));
+    }
     loop {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).context("open", path)?;
         take(&file, path)?;

@@ -11,7 +11,18 @@ fn many(count: u64) -> Tree {
     registry().repo("many").image("many", &layers).tag("v1").into_tree()
 }
 
-/// Damages a file as a disk does, which changes no time.
+/// Writes a tree to disk, and lets the second pass in which its files came there: what was found good in it does not count.
+fn settled(tree: &Tree) -> tempfile::TempDir {
+    let root = tree.on_disk();
+    a_second_passes();
+    root
+}
+
+fn a_second_passes() {
+    std::thread::sleep(Duration::from_millis(1100));
+}
+
+/// Damages a file, and makes it look as old as it was.
 fn rot(data: &Path) {
     let modified = fs::metadata(data).and_then(|metadata| metadata.modified()).expect("there");
     Damage::LastByte.happen(data);
@@ -28,6 +39,7 @@ fn what_was_found_good_recently_is_left_out() {
     let run = |arguments: &[&str]| verify(root.path()).json().arg("--state").arg(&state).args(arguments).run();
     let bad = layer(3).digest;
     Damage::Shortened.happen(&data(root.path(), &bad));
+    a_second_passes();
     assert_eq!(number(&run(&[]).expect_code(1), "/selected/blobs"), all);
 
     // Only the bad one is read again, and found again.
@@ -41,6 +53,17 @@ fn what_was_found_good_recently_is_left_out() {
     fs::File::options().write(true).open(touched).and_then(|file| file.set_modified(now)).expect("set");
     assert_eq!(number(&run(&["--max-age", "1d"]).expect_code(1), "/selected/blobs"), 2);
 
+    // Nor is what was put in the place of what was read, however old it looks.
+    let replaced = data(root.path(), &layer(9).digest);
+    let old = fs::metadata(&replaced).and_then(|metadata| metadata.modified()).expect("there");
+    let whole = fs::read(&replaced).expect("there");
+    let beside = replaced.with_file_name("other");
+    fs::write(&beside, "other").and_then(|()| fs::File::options().write(true).open(&beside)?.set_modified(old)).expect("made");
+    fs::rename(&beside, &replaced).expect("in its place");
+    let again = run(&["--max-age", "1d"]).expect_code(1);
+    assert_eq!((number(&again, "/selected/blobs"), found(&again).len()), (3, 2));
+    fs::write(&replaced, whole).expect("put back");
+
     // Without --max-age all of it is read.
     let all_of_it = run(&[]).expect_code(1);
     assert_eq!((number(&all_of_it, "/selected/blobs"), number(&all_of_it, "/fresh/blobs")), (all, 0));
@@ -51,7 +74,7 @@ fn what_was_found_good_recently_is_left_out() {
 fn what_has_waited_longest_is_read_first() {
     let folder = tempfile::tempdir().expect("a folder");
     let state = folder.path().join("state");
-    let root = many(40).on_disk();
+    let root = settled(&many(40));
     let run = |arguments: &[&str]| verify(root.path()).json().arg("--state").arg(&state).args(arguments).run().expect_code(0);
     let first = number(&run(&["--slice", "1/2"]), "/good/blobs");
     assert!((5..37).contains(&first), "{first}");
@@ -88,7 +111,7 @@ fn what_is_killed_loses_seconds_and_believes_nothing_that_was_not_read() {
     let folder = tempfile::tempdir().expect("a folder");
     let state = folder.path().join("state");
     let tree = many(200);
-    let root = tree.on_disk();
+    let root = settled(&tree);
     let all = tree.blobs().len() as u64;
     let mut fresh = 0;
     for _ in 0..2 {
@@ -114,12 +137,9 @@ fn what_is_killed_loses_seconds_and_believes_nothing_that_was_not_read() {
     for digest in tree.blobs() {
         rot(&data(root.path(), &digest));
     }
+    // Whatever is remembered, the files are not those that were read.
     let ran = verify(root.path()).json().arg("--state").arg(&state).args(["--max-age", "1d"]).run().expect_code(1);
-    assert_eq!(number(&ran, "/fresh/blobs"), fresh);
-    assert_eq!(found(&ran).len() as u64, all - fresh, "all that is not remembered was read");
-    // And what was remembered is found as soon as it is read.
-    let ran = verify(root.path()).json().arg("--state").arg(&state).run().expect_code(1);
-    assert_eq!(found(&ran).len() as u64, all);
+    assert_eq!((number(&ran, "/fresh/blobs"), found(&ran).len() as u64), (0, all));
     let ran = verify(root.path()).json().arg("--state").arg(&state).args(["--max-age", "1d"]).run().expect_code(1);
     assert_eq!(number(&ran, "/fresh/blobs"), 0, "what is bad is not remembered as good");
 }
@@ -129,7 +149,7 @@ fn an_interrupted_run_tells_what_it_found_and_keeps_its_state() {
     let folder = tempfile::tempdir().expect("a folder");
     let state = folder.path().join("state");
     let tree = many(200);
-    let root = tree.on_disk();
+    let root = settled(&tree);
     for digest in tree.blobs().iter().step_by(2) {
         rot(&data(root.path(), digest));
     }
