@@ -223,3 +223,57 @@ fn what_is_on_another_filesystem_is_not_moved() {
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.contains("another filesystem"), "{said}");
 }
+
+/// A signature lives with what it signs (H6), also on the way back.
+#[test]
+fn a_referrer_comes_back_with_its_subject() {
+    let subject = untagged();
+    let signature = artifact_manifest("signature", &[layer(7)]).referring_to(&subject);
+    let root = store().pushed(&signature).on_disk();
+    let root = root.path();
+    collect(root, &["-m"]).expect_code(0);
+    let of_signature =
+        [revision_link("team/app", signature.digest()), blob_data(signature.digest()), blob_data(&layer(7).digest)];
+    assert!(of_signature.iter().all(|path| !root.join(path).exists()));
+    // Somebody tags what it signs, which is in quarantine too.
+    let mut tagged = Tree::new();
+    tagged.aged(minutes(1)).tag("team/app", "again", subject.digest()).write_to(root);
+    collect(root, &["-m", "--quarantine-for", "0s"]).expect_code(0);
+    for path in of_signature {
+        assert!(root.join(&path).exists(), "{path}");
+    }
+}
+
+/// What a corrupt manifest names is not known, wherever its bytes are.
+#[test]
+fn a_manifest_that_verify_moved_aside_still_holds_its_repository() {
+    let image = oci_image("rots", &[layer(5)]);
+    let root = registry().stray_blob(&layer(900)).repo("team/app").pushed(&image).tag("v1").on_disk();
+    let root = root.path();
+    fs::write(root.join(blob_data(image.digest())), "rotten").expect("damaged");
+    Regsweep::gc(root).run().expect_code(1);
+    command(root, &["verify", "--quarantine"]).expect_code(1);
+    assert!(!root.join(blob_data(image.digest())).exists());
+    let held = Regsweep::gc(root).any_age().json().run().expect_code(1);
+    assert!(held.finding_codes().contains(&"held-repository".to_owned()), "{:?}", held.findings());
+    assert!(root.join(blob_data(&layer(5).digest)).exists() && root.join(layer_link("team/app", &layer(5).digest)).exists());
+}
+
+/// A push under way may need what has just been moved aside (R2).
+#[test]
+fn nothing_fresh_is_purged_beside_a_registry_that_takes_pushes() {
+    let registry = server::RealRegistry::start();
+    registry.client().push("team/app", &oci_image("x", &[layer(1)]));
+    registry.client().push_tag("team/app", "v1", &oci_image("y", &[layer(2)]));
+    // Clocks of files and of programs are some milliseconds apart, and what is linked as a run begins is put back.
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    Regsweep::gc_config(&registry.config()).any_age().args(["--online", "-m", "--rescue-for", "0s"]).run().expect_code(0);
+    let purge = |flags: &[&str]| Regsweep::new().args(["quarantine", "purge"]).args(flags).arg(registry.config()).run();
+    let refused = purge(&[]).expect_code(2);
+    assert!(refused.stderr.contains("takes pushes"), "{}", refused.stderr);
+    assert_eq!(list(&registry.root()).runs.len(), 1);
+    purge(&["--older-than", "1h"]).expect_code(0);
+    assert_eq!(list(&registry.root()).runs.len(), 1, "it has not waited that long");
+    purge(&["--assume-offline"]).expect_code(0);
+    assert_eq!(list(&registry.root()).runs.len(), 0);
+}
