@@ -179,6 +179,10 @@ impl Looked {
         let marks = [mark::mark(&surveyed, contexts[0])?, mark::mark(&surveyed, contexts[1])?];
         let facts = RepositoryFacts::look(contexts[0], surveyed, blobs)?;
         let mut findings = damage::repository(&facts, contexts[0].inventory, blobs, ages);
+        if marks[0].held {
+            // That no manifest names it is not known, and no collection removes it.
+            findings.retain(|finding| finding.code != Code::BrokenLayerLink);
+        }
         findings.extend(uploads::repository(&facts, ages));
         findings.extend(waste::empty_repository(&facts));
         Ok(Looked { marks, findings, uploads: facts.uploads.entries.len() as u64 })

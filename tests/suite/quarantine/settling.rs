@@ -277,3 +277,25 @@ fn nothing_fresh_is_purged_beside_a_registry_that_takes_pushes() {
     purge(&["--assume-offline"]).expect_code(0);
     assert_eq!(list(&registry.root()).runs.len(), 0);
 }
+
+#[test]
+fn what_cannot_go_for_good_is_told() {
+    let root = store().on_disk();
+    let root = root.path();
+    collect(root, &["-m"]).expect_code(0);
+    let held = list(root).runs.remove(0).targets.into_iter().find(|held| held.path.ends_with("data")).expect("a blob");
+    let place = only_run(root).join(held.path.strip_prefix("docker/registry/v2/").expect("in the registry's tree"));
+    let chattr = |flag: &str| Command::new("chattr").arg(flag).arg(&place).status().is_ok_and(|status| status.success());
+    if !chattr("+i") {
+        eprintln!("skipped: no file can be made immutable here");
+        return;
+    }
+    let left = command(root, &["quarantine", "purge"]);
+    assert!(chattr("-i"));
+    let left = left.expect_code(1);
+    assert_eq!(left.finding_codes(), ["failed-restore"]);
+    assert_eq!(left.findings()[0].digest.as_ref(), Some(&held.digest));
+    assert_eq!(list(root).runs[0].blobs, 1, "the rest is gone");
+    command(root, &["quarantine", "purge"]).expect_code(0);
+    assert!(list(root).runs.is_empty());
+}
