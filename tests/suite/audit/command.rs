@@ -91,7 +91,13 @@ fn other_owners_are_told_by_the_configuration() {
     };
     assert_eq!(audit(""), [""; 0]);
     assert_eq!(audit("auth: {htpasswd: {realm: harbor-registry-basic-realm, path: /x}}\n"), ["harbor-database"]);
-    assert_eq!(audit("proxy: {remoteurl: 'https://example.com'}\n"), ["pull-through-cache"]);
+    let proxy = "proxy: {remoteurl: 'https://example.com'}\n";
+    assert_eq!(audit(proxy), ["pull-through-cache"]);
+    // Nobody has asked it for all of the image yet.
+    fs::remove_file(root.path().join(blob_data(&layer(2).digest))).expect("there");
+    fs::remove_dir(root.path().join(blob_folder(&layer(2).digest))).expect("empty");
+    assert_eq!(audit(proxy), ["pull-through-cache"]);
+    Regsweep::new().arg("verify").arg(&config).run().expect_code(0);
 }
 
 #[test]

@@ -273,6 +273,4 @@ fn leave_things(damaged: &mut Damaged, own: &dyn Fn(&str) -> String) {
     damaged.expect("held-repository", "Backup_A");
     damaged.write("docker/registry/lockfiles/database-in-use", "{}");
     damaged.expect("gitlab-database", "docker/registry/lockfiles/database-in-use");
-    damaged.write("scheduler-state.json", "{}");
-    damaged.expect("pull-through-cache", "scheduler-state.json");
 }
