@@ -51,6 +51,13 @@ pub enum Error {
     Interrupted,
 }
 
+impl Error {
+    /// Whether something had gone between being listed and being opened: somebody else is at work.
+    pub fn is_vanished(&self) -> bool {
+        matches!(self, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

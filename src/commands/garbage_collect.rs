@@ -91,7 +91,9 @@ fn collect(
         (aside.put_back, aside.purged) = (settled.put_back, settled.purged);
     }
     let overlay = Overlay::new(store, &quarantine);
-    let Collected { plan, figures, mut findings } = survey_and_plan(settings, store, &overlay, progress, stop)?;
+    let is_online = settings.disposal == Disposal::Online;
+    let collected = settle::look(is_online, || survey_and_plan(settings, store, &overlay, progress, stop))?;
+    let Collected { plan, figures, mut findings } = collected;
     if let Some(path) = &settings.plan_out {
         write_plan(&plan, path, store)?;
     }

@@ -20,6 +20,24 @@ const RESCUES: [Duration; 2] = [Duration::ZERO, Duration::from_secs(5)];
 /// How long a wait goes on before it looks whether it is still wanted.
 const TICK: Duration = Duration::from_millis(50);
 
+/// How often the store is looked at anew when a registry at work takes away what was listed a moment before.
+const LOOKS: u32 = 5;
+
+/// Looks at a store that a registry may be changing, again if something went from under it (R15). Where nobody else should be at work the
+/// first look is the last: that somebody is has to be told.
+pub(super) fn look<T>(is_online: bool, mut at: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+    let mut looks = 1;
+    loop {
+        match at() {
+            Err(error) if is_online && error.is_vanished() && looks < LOOKS => {
+                tracing::info!("{error}; looking again");
+                looks += 1;
+            }
+            looked => return looked,
+        }
+    }
+}
+
 /// The moment a command lives in.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Moment<'a> {
@@ -135,7 +153,7 @@ fn bring_back(
 ) -> Result<(Needed, Settled), Error> {
     let mut all = Settled::default();
     loop {
-        let needed = quarantine::needed(store, quarantine, moment.by_now(), progress, stop)?;
+        let needed = look(true, || quarantine::needed(store, quarantine, moment.by_now(), progress, stop))?;
         let settled = put_back(store, quarantine, &needed)?;
         let is_all = settled.links == 0;
         all += settled;
