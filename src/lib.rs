@@ -36,6 +36,7 @@ compile_error!("regsweep reads folders through Linux system calls; run it where 
 
 pub mod audit;
 pub mod cli;
+pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod dependents;
@@ -50,6 +51,7 @@ pub mod plan;
 pub mod policy;
 pub mod progress;
 pub mod quarantine;
+pub mod records;
 pub mod registry_config;
 pub mod report;
 pub mod store;

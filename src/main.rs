@@ -55,6 +55,7 @@ fn run<S: Settings, R: Report>(
         tracing::warn!("{warning}");
     }
     let report = command(settings, &*progress::on_stderr(output.quiet), &stop)?;
+    report.complaints().iter().for_each(complain);
     let shown = print(&report, &output).map_err(|error| format!("cannot print the report: {error}"));
     let told = output.metrics.as_ref().map_or(Ok(()), |path| report.metrics().write(path)).map_err(|error| error.to_string());
     Ok(match shown.and(told) {

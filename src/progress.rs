@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use crate::words::{number, size};
 
@@ -24,6 +24,12 @@ pub enum Phase {
     LookingAtBlobs,
     /// Removing targets.
     Sweeping,
+    /// Waiting for pushes that need what was quarantined, in seconds.
+    Rescuing,
+    /// Restoring from the quarantine.
+    Restoring,
+    /// Purging the quarantine.
+    Purging,
     /// Looking at what there is to read.
     Selecting,
     /// Reading blobs.
@@ -39,6 +45,9 @@ impl Phase {
             Phase::Checking => "checking unreferenced blobs",
             Phase::LookingAtBlobs => "looking at blobs",
             Phase::Sweeping => "removing",
+            Phase::Rescuing => "watching for pushes that need what was quarantined",
+            Phase::Restoring => "restoring",
+            Phase::Purging => "purging",
             Phase::Selecting => "looking at blobs",
             Phase::Verifying => "verifying",
         }
@@ -105,6 +114,10 @@ impl Bar {
 
     fn start(&self, phase: Phase, template: &str, length: Option<u64>) {
         let style = ProgressStyle::with_template(template).expect("all templates in this file are valid");
+        let style = style.with_key("left", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+            let left = state.len().unwrap_or_default().saturating_sub(state.pos());
+            out.write_fmt(format_args!("{left}")).expect("writing to a String");
+        });
         self.size_bytes.store(0, Ordering::Relaxed);
         self.bar.reset();
         self.bar.set_style(style.progress_chars("=> "));
@@ -128,6 +141,8 @@ impl Bar {
 impl Progress for Bar {
     fn begin(&self, phase: Phase, steps: Option<u64>) {
         let template = match steps {
+            // A countdown: the steps are seconds, and go by by themselves.
+            Some(_) if phase == Phase::Rescuing => "{spinner} {prefix}, {left} s left",
             Some(_) => "{spinner} {prefix} [{bar:30}] {human_pos}/{human_len}{msg}, {eta} left",
             None => "{spinner} {prefix} {human_pos}{msg}",
         };

@@ -33,6 +33,9 @@ pub struct Survey {
     pub strays: Vec<Stray>,
     /// Digests that somebody wants to know of whether anything here needs them. None at first.
     pub asked: Vec<Digest>,
+    /// Manifests that are kept like young ones although nothing here may say so: the repository has, had or may get back a revision link
+    /// to them. None at first.
+    pub protected: Vec<Digest>,
 }
 
 impl Survey {
@@ -98,6 +101,7 @@ pub fn survey(store: &dyn Store, repository: &RepositoryEntry) -> Result<Survey,
         tags: surveyed,
         strays,
         asked: Vec::new(),
+        protected: Vec::new(),
     })
 }
 

@@ -1,9 +1,10 @@
 //! Removes what a plan lists, in its order, and decides nothing (G5). The one caller of [`Vacuum`].
 //!
 //! One thing is not as planned once the sweep has begun: a link that has changed since, or that could not be removed. What it
-//! keeps must not go then. The whole repository is spared from there on: its remaining links and every blob they name.
+//! keeps must not go then. The whole repository is spared from there on: its remaining links and every blob they name, and before the
+//! first blob goes [`Vacuum::keeps_now`] says what else.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -17,7 +18,7 @@ use crate::oci::{Digest, RepositoryName};
 use crate::plan::{Kind, SweepPlan, Totals};
 use crate::progress::{Phase, Progress};
 use crate::store::filesystem::aside::MOVE_ASIDE;
-use crate::store::{Removal, Vacuum};
+use crate::store::{KeepsNow, Removal, Vacuum};
 
 /// What became of one row of the plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +46,8 @@ pub struct SweepReport {
     pub findings: Vec<Finding>,
     /// Whether it ended because it was told to.
     pub interrupted: bool,
+    /// Whether it ended before the first blob, because somebody was seen to write where nobody should be at work.
+    pub met_writer: bool,
 }
 
 /// Sweeps. Ends after the current targets when `stop` becomes true.
@@ -56,15 +59,13 @@ pub fn sweep(plan: &SweepPlan, vacuum: &dyn Vacuum, progress: &dyn Progress, sto
     for step in plan.steps() {
         let is_of_blobs = Kind::of(&step[0].target) == Kind::Blob;
         if is_of_blobs && !std::mem::replace(&mut links_are_flushed, true) && !sweep.is_over() {
+            report.met_writer = !sweep.spare_what_is_kept_now(&mut report.findings);
             // A power cut must not bring back a link to a blob that it does not bring back; nor one that a killed run removed, or the
             // registry, which flushes nothing when it deletes.
             if let Err(error) = vacuum.barrier() {
                 sweep.hopeless.store(true, Ordering::Relaxed);
                 report.findings.push(Finding::new(Code::FailedRemoval).detail(error.to_string()));
             }
-        }
-        if is_of_blobs && vacuum.leaves_links() && report.left > 0 {
-            sweep.hopeless.store(true, Ordering::Relaxed);
         }
         let outcomes: Vec<Outcome> = step.par_iter().map(|row| sweep.remove(row)).collect();
         report.add(step, outcomes);
@@ -84,7 +85,8 @@ struct Sweep<'a> {
 
 #[derive(Default)]
 struct Spared {
-    repositories: HashSet<RepositoryName>,
+    /// With whether a link in it was not as planned.
+    repositories: HashMap<RepositoryName, bool>,
     digests: HashSet<Digest>,
 }
 
@@ -98,7 +100,7 @@ impl Sweep<'_> {
             return Outcome::NotReached;
         }
         if self.is_spared(&row.target) {
-            self.spare(row);
+            self.spare(row, false);
             return Outcome::Spared;
         }
         let outcome = match self.vacuum.remove(&row.target, &row.stat) {
@@ -112,7 +114,7 @@ impl Sweep<'_> {
             }
         };
         if outcome != Outcome::Gone {
-            self.spare(row);
+            self.spare(row, matches!(outcome, Outcome::Changed(_)));
         }
         let size_bytes = if matches!(row.target, Target::Blob(_)) { row.stat.size_bytes } else { 0 };
         self.progress.advance(1, size_bytes);
@@ -122,18 +124,42 @@ impl Sweep<'_> {
     fn is_spared(&self, target: &Target) -> bool {
         let spared = self.spared.lock().expect("nothing panics with the spared ones held");
         match target.link_folder() {
-            Some(folder) => spared.repositories.contains(folder.repository()),
+            Some(folder) => spared.repositories.contains_key(folder.repository()),
             None => spared.digests.contains(target.digest()),
         }
     }
 
-    fn spare(&self, row: &Condemned) {
+    fn spare(&self, row: &Condemned, is_changed: bool) {
         let mut spared = self.spared.lock().expect("nothing panics with the spared ones held");
         // Neither an empty folder nor a blob keeps anything alive.
         if let Target::Link(folder, digest) = &row.target {
-            spared.repositories.insert(folder.repository().clone());
+            *spared.repositories.entry(folder.repository().clone()).or_default() |= is_changed;
             spared.digests.extend([*digest].into_iter().chain(row.alias_of.as_deref().copied()));
         }
+    }
+}
+
+impl Sweep<'_> {
+    /// Spares what the repositories keep that are spared already. Says whether that could be told; if not, no blob is to go.
+    fn spare_what_is_kept_now(&self, findings: &mut Vec<Finding>) -> bool {
+        let mut spared = self.spared.lock().expect("nothing panics with the spared ones held");
+        let repositories: Vec<(RepositoryName, bool)> =
+            spared.repositories.iter().map(|(name, is_changed)| (name.clone(), *is_changed)).collect();
+        for (repository, is_changed) in repositories {
+            match self.vacuum.keeps_now(&repository, is_changed) {
+                Ok(KeepsNow::AsPlanned) => {}
+                Ok(KeepsNow::Digests(digests)) => spared.digests.extend(digests),
+                Ok(KeepsNow::Anything) => {
+                    self.hopeless.store(true, Ordering::Relaxed);
+                    return false;
+                }
+                Err(error) => {
+                    self.hopeless.store(true, Ordering::Relaxed);
+                    findings.push(Finding::new(Code::FailedRemoval).repository(&repository).detail(error.to_string()));
+                }
+            }
+        }
+        true
     }
 }
 
@@ -187,11 +213,12 @@ mod tests {
         asked: Mutex<Vec<Target>>,
         /// How much it had been asked at each barrier.
         barriers: Mutex<Vec<usize>>,
+        keeps: KeepsNow,
     }
 
     impl Stubborn {
         fn refusing(refuses: &Target) -> Stubborn {
-            Stubborn { refuses: refuses.clone(), asked: Mutex::default(), barriers: Mutex::default() }
+            Stubborn { refuses: refuses.clone(), asked: Mutex::default(), barriers: Mutex::default(), keeps: KeepsNow::AsPlanned }
         }
     }
 
@@ -199,6 +226,11 @@ mod tests {
         fn remove(&self, target: &Target, _: &Stat) -> Result<Removal, Error> {
             self.asked.lock().expect("one thread").push(target.clone());
             Ok(if *target == self.refuses { Removal::Changed("it grew") } else { Removal::Removed })
+        }
+
+        fn keeps_now(&self, repository: &RepositoryName, is_changed: bool) -> Result<KeepsNow, Error> {
+            assert!(is_changed && self.refuses.link_folder().expect("a link").repository() == repository);
+            Ok(self.keeps.clone())
         }
 
         fn barrier(&self) -> Result<(), Error> {
@@ -242,6 +274,26 @@ mod tests {
         assert_eq!(report.removed.kind(Kind::Blob).count, 1);
         assert_eq!(report.findings.len(), 1);
         assert!(!report.interrupted);
+    }
+
+    /// What a repository that was seen to change names by now stays, and the rest goes; or nothing goes where nobody should be at work.
+    #[test]
+    fn a_link_that_changed_has_its_repository_looked_at_again() {
+        let folder = LinkFolder::Revisions(RepositoryName::new("a"));
+        let link = Target::Link(folder, digest("manifest"));
+        let blobs = ["named by now", "garbage"].map(|name| Target::Blob(digest(name)));
+        let targets = [vec![link.clone()], blobs.to_vec()].concat();
+        let swept = |keeps| {
+            let vacuum = Stubborn { keeps, ..Stubborn::refusing(&link) };
+            let report = sweep(&plan(&targets), &vacuum, &Silent, &AtomicBool::new(false));
+            (report, vacuum.asked.into_inner().expect("one thread"))
+        };
+        let (report, asked) = swept(KeepsNow::Digests(vec![digest("named by now")]));
+        assert_eq!(asked, [link.clone(), blobs[1].clone()]);
+        assert_eq!((report.left, report.met_writer), (2, false));
+        let (report, asked) = swept(KeepsNow::Anything);
+        assert_eq!(asked, [link.clone()]);
+        assert_eq!((report.left, report.met_writer), (3, true));
     }
 
     /// The link by the blob's own name went before it.

@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use self::audit::{Audit, FailOn};
 pub use self::quarantine::{Quarantine, QuarantineList, QuarantinePurge, Restore};
 pub use self::values::{Limit, Slice};
-use self::values::{duration, limit, size};
+use self::values::{duration, limit, percentage, size};
 pub use self::verify::Verify;
 
 /// Garbage collection and maintenance for container-registry storage
@@ -155,6 +155,18 @@ pub struct GarbageCollect {
     /// Go on although the store has blobs and nothing that needs any, or images and no blobs
     #[arg(long)]
     pub allow_empty: bool,
+
+    /// Go on although less than half is left of what the last run saw, or something is not mounted that was
+    #[arg(long)]
+    pub allow_shrunk: bool,
+
+    /// Go on although up to this share of the blobs is linked by no repository, such as 62%
+    #[arg(long, value_name = "PERCENT", value_parser = percentage)]
+    pub allow_unlinked: Option<f64>,
+
+    /// With --delete-untagged, go on although most repositories have no tag at all
+    #[arg(long)]
+    pub allow_untagged_repositories: bool,
 
     /// Go on although another program's database (GitLab's, Harbor's) says what is needed
     #[arg(long)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use super::values::duration;
+use super::values::{duration, size};
 use super::{OutputArguments, StoreArguments};
 use crate::oci::Digest;
 
@@ -19,8 +19,8 @@ pub enum Quarantine {
 
     /// Remove for good what is in quarantine and still not needed
     ///
-    /// Marks the store first, whatever runs before have said, and puts back what is needed by now. A push that is under way may need
-    /// what has just been moved aside and not have said so yet: beside a registry that takes pushes give --older-than 1h or more.
+    /// Marks the store first, whatever runs before have said, and restores what is needed by now. A push that is under way may need
+    /// what has just been quarantined and not have said so yet: beside a registry that takes pushes give --older-than 1h or more.
     Purge(QuarantinePurge),
 }
 
@@ -75,7 +75,7 @@ pub struct QuarantinePurge {
     #[arg(long, value_name = "RUN")]
     pub run: Option<String>,
 
-    /// Purge what has been in quarantine for so long [default: everything]
+    /// Purge only what has been in quarantine for this long [default: everything]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub older_than: Option<Duration>,
 
@@ -86,6 +86,14 @@ pub struct QuarantinePurge {
     /// Go on although nothing in the store needs anything
     #[arg(long)]
     pub allow_empty: bool,
+
+    /// Go on although less than half is left of what the last collection saw, or something is not mounted that was
+    #[arg(long)]
+    pub allow_shrunk: bool,
+
+    /// Memory limit; the table of blobs spills to $TMPDIR or /var/tmp beyond it
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub max_memory: Option<u64>,
 
     /// Where the report goes.
     #[command(flatten)]

@@ -5,8 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use rayon::prelude::*;
 
-use super::garbage_collect::MEMORY_BESIDE_THE_INVENTORY;
-use super::{outside_the_store, threads};
+use super::{budget, outside_the_store, threads};
 use crate::audit::facts::{BlobFacts, RepositoryFacts};
 use crate::audit::{Ages, damage, extra, owners, recheck, uploads, waste};
 use crate::config::AuditSettings;
@@ -15,7 +14,7 @@ use crate::error::Error;
 use crate::finding::{Code, Finding};
 use crate::layout;
 use crate::mark::blobs;
-use crate::mark::{self, Budget, Context, Inventory, Manifests, Marks, hold_shared, interrupted};
+use crate::mark::{self, Context, Inventory, Manifests, Marks, hold_shared, interrupted};
 use crate::oci::{Digest, RepositoryName};
 use crate::plan::SweepPlan;
 use crate::policy::{Policy, RootPolicy};
@@ -84,10 +83,8 @@ struct Imagined {
 fn audit(settings: &AuditSettings, store: &dyn Store, progress: &dyn Progress, stop: &AtomicBool) -> Result<Audited, Error> {
     // In the order of a collection: what is pushed from now on is not in the inventory.
     progress.begin(Phase::ListingBlobs, None);
-    let budget = match settings.max_memory {
-        Some(bytes) => Budget::of(bytes.saturating_sub(MEMORY_BESIDE_THE_INVENTORY), &settings.spill_folder),
-        None => Budget::unlimited(),
-    };
+    // Both tables share what there is.
+    let budget = budget(settings.max_memory, &settings.spill_folder)();
     let (inventory, blob_strays) = Inventory::list(store, &budget)?;
     let inventory_untagged = inventory.afresh(&blob_strays, &budget)?;
     interrupted(stop)?;

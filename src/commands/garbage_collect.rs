@@ -1,37 +1,34 @@
-//! `regsweep garbage-collect`: survey, mark, plan, sweep.
+//! `regsweep garbage-collect`: read everything, ask everything that can refuse, then change things and report.
+//!
+//! Nothing is changed before [`assess`] and everything else that can refuse has been asked, and nothing after the first change ends the run
+//! without a report: what goes wrong there is a value. A dry run is the same up to the first change.
 
-use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::settle::{self, Moment, Purge};
-use super::{outside_the_store, threads};
-use crate::cli::Limit;
+use super::assess::{self, Assessment, assess};
+use super::reconcile::{self, Rescue};
+use super::{budget, outputs_are_writable, outside_the_store, threads};
 use crate::config::{CollectSettings, Disposal, Mode};
 use crate::error::{Context as _, Error};
 use crate::finding::{Code, Finding};
-use crate::layout::{self, LinkFolder, Shard, Target};
-use crate::mark::blobs::{self, BlobMarks};
-use crate::mark::{self, Budget, Colour, Context, Counts, Inventory, Manifests, Marks, interrupted};
-use crate::oci::{Algorithm, Digest, RepositoryName};
-use crate::plan::{Kind, RepositoryShare, SweepPlan};
+use crate::layout;
+use crate::oci::{Digest, RepositoryName};
+use crate::plan::{Kind, SweepPlan};
 use crate::policy::RootPolicy;
 use crate::progress::{Phase, Progress};
-use crate::quarantine::{self, Overlay, Purpose, Quarantine, Quarantining};
-use crate::report::collect::{Aside, CollectReport, Figures, json};
+use crate::quarantine::{self, Gate, Needed, Overlay, Purpose, Quarantine, Quarantining, Reader, Run, Wait};
+use crate::records::{Records, Summary};
+use crate::report::collect::{Aside, CollectReport, RescueEnd, json};
 use crate::store::filesystem::removal::Folders;
 use crate::store::lock::StoreLock;
-use crate::store::{DryRun, FilesystemStore, Leaf, Store as _};
+use crate::store::{DryRun, FilesystemStore, Vacuum};
 use crate::sweep::{SweepReport, sweep};
-use crate::words::{number, plural, size};
-use crate::writers;
-
-/// What a run takes beside the table of blobs: the cache of manifests, four shards while they are listed, buffers.
-pub(super) const MEMORY_BESIDE_THE_INVENTORY: u64 = 160 << 20;
+use crate::writers::{self, OpenFiles};
 
 /// Collects, or says what a collection would do.
 ///
@@ -39,7 +36,7 @@ pub(super) const MEMORY_BESIDE_THE_INVENTORY: u64 = 160 << 20;
 ///
 /// # Errors
 ///
-/// When the run ended before anything was removed. What goes wrong later is in the report.
+/// When the run ended before anything was changed. What goes wrong later is in the report.
 pub fn run(settings: CollectSettings, progress: &dyn Progress, stop: &AtomicBool) -> Result<CollectReport, Error> {
     let pool = threads(settings.jobs)?;
     let store = FilesystemStore::open(&settings.location.root)?;
@@ -51,205 +48,318 @@ pub fn run(settings: CollectSettings, progress: &dyn Progress, stop: &AtomicBool
     };
     if let Some(path) = &settings.output.metrics {
         outside_the_store("--metrics", path, &store)?;
+        outputs_are_writable("--metrics", path)?;
     }
     foreign_owner(&settings, &store)?;
-    let registry = settings.location.registry.as_ref();
-    match (settings.disposal, settings.mode) {
-        (Disposal::Online, _) => settle::may_be_online(store.root(), registry)?,
-        (_, Mode::Execute) if !settings.assume_offline => {
-            writers::none_at_work(store.root(), registry, &settings.registries)?;
-        }
-        _ => {}
-    }
-    let result = pool.install(|| collect(&settings, &store, progress, stop));
+    ensure_alone(&settings, &store)?;
+    let budget = budget(settings.max_memory, &settings.spill_folder);
+    let reader = Reader { store: &store, budget: &budget, progress, stop };
+    let result = pool.install(|| collect(&settings, &reader));
     progress.end();
     result
 }
 
-/// What the store turned out to hold, and what of it goes.
-struct Collected {
-    plan: SweepPlan,
-    figures: Figures,
+/// Makes sure that nobody is at work who may not be.
+fn ensure_alone(settings: &CollectSettings, store: &FilesystemStore) -> Result<(), Error> {
+    let registry = settings.location.registry.as_ref();
+    match (settings.disposal, settings.mode) {
+        (Disposal::Online, _) => reconcile::may_be_online(store.root(), registry),
+        (_, Mode::Execute) if !settings.assume_offline => writers::none_at_work(store.root(), registry, &settings.registries),
+        _ => Ok(()),
+    }
+}
+
+/// How long things wait before this run purges them; nothing if it purges none.
+fn wait(settings: &CollectSettings) -> Option<Wait> {
+    match settings.disposal {
+        // Without a flag things wait for as long as anybody likes, but what is needed is restored.
+        Disposal::Remove => None,
+        // No registry is at work, so the operator's word is enough.
+        Disposal::Quarantine if settings.quarantine_for.is_zero() => Some(Wait::Lifted),
+        Disposal::Quarantine => Some(Wait::AtLeast(settings.quarantine_for)),
+        Disposal::Online => Some(Wait::AtLeast(settings.quarantine_for.max(settings.clock.longest_request()))),
+    }
+}
+
+fn collect(settings: &CollectSettings, reader: &Reader<'_>) -> Result<CollectReport, Error> {
+    let free_before = reader.store.free_bytes();
+    let quarantine = Quarantine::open(reader.store)?;
+    let mut records = Records::open(reader.store.root())?;
+    let wait = wait(settings);
+    let mut assessment = assess(settings, reader, &quarantine, &records, wait)?;
+    if settings.mode == Mode::Execute
+        && let Some(error) = std::mem::take(&mut assessment.stops).into_iter().next()
+    {
+        return Err(error);
+    }
+    if let Some(path) = &settings.plan_out {
+        write_plan(&assessment.plan, path, reader.store)?;
+    }
+    let mut done = Done { aside: Aside { waits_for: waits_for(wait), ..Aside::default() }, ..Done::default() };
+    match settings.mode {
+        Mode::DryRun => {
+            done.foresee(settings, reader, &quarantine, &assessment, wait)?;
+            // An empty plan would need no room.
+            if let Err(error) = has_room(settings, reader, &assessment) {
+                assessment.stops.push(error);
+            }
+        }
+        Mode::Execute => {
+            has_room(settings, reader, &assessment)?;
+            // Right before the first change once more: the reading may have taken long.
+            ensure_alone(settings, reader.store)?;
+            let run = match settings.disposal {
+                Disposal::Remove => None,
+                _ if assessment.plan.rows().is_empty() => None,
+                // As of the beginning: what was linked since then may not have been seen by the survey.
+                _ => Some(quarantine::begin(reader.store, Purpose::GarbageCollect, &settings.clock)?),
+            };
+            if assess::is_stopped(reader) {
+                run.iter().try_for_each(|run| run.remove_if_empty().map(drop))?;
+                return Err(Error::Interrupted);
+            }
+            done.carry_out(settings, reader, quarantine, &mut records, &mut assessment, (run, wait));
+        }
+    }
+    Ok(report(settings, reader, assessment, done, free_before))
+}
+
+fn waits_for(wait: Option<Wait>) -> Duration {
+    match wait {
+        Some(Wait::AtLeast(wait)) => wait,
+        _ => Duration::ZERO,
+    }
+}
+
+/// Makes sure that what is to be quarantined has room.
+fn has_room(settings: &CollectSettings, reader: &Reader<'_>, assessment: &Assessment) -> Result<(), Error> {
+    let files = assessment.plan.rows().iter().filter(|row| !row.target.is_folder()).count() as u64;
+    match settings.disposal {
+        Disposal::Remove => Ok(()),
+        _ if files == 0 => Ok(()),
+        _ => quarantine::has_room(reader.store, files),
+    }
+}
+
+/// What was done, or would be.
+#[derive(Default)]
+struct Done {
+    swept: SweepReport,
+    aside: Aside,
+    /// What went wrong after the first change.
     findings: Vec<Finding>,
 }
 
-fn collect(
-    settings: &CollectSettings,
-    store: &FilesystemStore,
-    progress: &dyn Progress,
-    stop: &AtomicBool,
-) -> Result<CollectReport, Error> {
-    let free_before = store.free_bytes();
-    let moment = Moment { now: settings.policy.now, boot: settings.boot.as_ref(), begun: Instant::now() };
-    let mut quarantine = Quarantine::open(store)?;
-    let mut aside = Aside { waits_for: settings.quarantine_for, ..Aside::default() };
-    if settings.mode == Mode::Execute {
-        // Without a flag things wait for as long as anybody likes, but what is needed goes back.
-        let purge = Purge { older_than: settings.quarantine_for, run: None, allow_empty: settings.allow_empty };
-        let purge = (settings.disposal != Disposal::Remove).then_some(purge);
-        let settled = settle::settle(store, &mut quarantine, purge, moment, progress, stop)?;
-        (aside.put_back, aside.purged) = (settled.put_back, settled.purged);
+impl Done {
+    /// What a real run would do.
+    fn foresee(
+        &mut self,
+        settings: &CollectSettings,
+        reader: &Reader<'_>,
+        quarantine: &Quarantine,
+        assessment: &Assessment,
+        wait: Option<Wait>,
+    ) -> Result<(), Error> {
+        self.swept = sweep(&assessment.plan, &DryRun, reader.progress, reader.stop);
+        self.aside.put_back = quarantine.amount_of(&assessment.needed);
+        self.aside.waiting = quarantine.amount();
+        if let Some(wait) = wait {
+            let purgeable = assess::purgeable(settings, reader, quarantine, &assessment.needed, wait)?;
+            self.aside.purged = purgeable.amount();
+            self.aside.withheld = purgeable.withheld;
+        }
+        Ok(())
     }
-    let overlay = Overlay::new(store, &quarantine);
-    let is_online = settings.disposal == Disposal::Online;
-    let collected = settle::look(is_online, || survey_and_plan(settings, store, &overlay, progress, stop))?;
-    let Collected { plan, figures, mut findings } = collected;
-    if let Some(path) = &settings.plan_out {
-        write_plan(&plan, path, store)?;
+
+    /// Does it. From here on nothing ends the run without its report.
+    fn carry_out(
+        &mut self,
+        settings: &CollectSettings,
+        reader: &Reader<'_>,
+        mut quarantine: Quarantine,
+        records: &mut Records,
+        assessment: &mut Assessment,
+        (run, wait): (Option<Run>, Option<Wait>),
+    ) {
+        // Of runs that were killed, or whose files were moved back by hand.
+        quarantine.tidy();
+        if !assessment.needed.targets.is_empty() {
+            reader.progress.begin(Phase::Restoring, None);
+            self.aside.put_back = reconcile::restore_needed(reader, &quarantine, &assessment.needed, records, &settings.clock);
+        }
+        if !self.aside.put_back.failed.is_empty() {
+            // Something needs what could not be restored: nothing else is to go before it is.
+            self.swept.left = assessment.plan.rows().len() as u64;
+            run.iter().for_each(|run| drop(run.remove_if_empty()));
+            self.wait_on(reader);
+            return;
+        }
+        reconcile::begin_waits(reader, &mut quarantine, &settings.clock);
+        self.sweep(settings, reader, &quarantine, records, assessment, run);
+        if settings.disposal == Disposal::Online && self.aside.run.is_some() && !self.swept.interrupted {
+            let wait = wait.expect("beside a registry things wait");
+            let rescue = reconcile::rescue(reader, settings.rescue_for, wait, records, &settings.clock);
+            self.note_rescue(rescue, &mut assessment.needed);
+        }
+        if let Some(wait) = wait.filter(|_| self.goes_on(reader)) {
+            self.purge(settings, reader, &assessment.needed, wait);
+        }
+        if self.goes_on(reader) {
+            self.note_summary(records, &assessment.summary);
+        }
+        self.wait_on(reader);
     }
-    let mut unsettled: Vec<Error> = Vec::new();
-    let mut swept = match (settings.mode, settings.disposal) {
-        (Mode::DryRun, _) => sweep(&plan, &DryRun, progress, stop),
-        (Mode::Execute, Disposal::Remove) => sweep(&plan, store, progress, stop),
-        (Mode::Execute, disposal) if !plan.rows().is_empty() => {
-            // As of the beginning: what was linked since then may not have been seen by the survey.
-            let mut run = quarantine::begin(store, Purpose::GarbageCollect, moment.beginning(), moment.begun.elapsed())?;
-            let folders = if disposal == Disposal::Online { Folders::Keep } else { Folders::Prune };
-            let swept = sweep(&plan, &Quarantining::new(store, &run, folders), progress, stop);
-            aside.run = Some(run.id().to_owned());
-            // From here on nothing may end the run without its report.
-            if let Err(error) = settle::finish(store, &mut run, moment) {
-                unsettled.push(error);
+
+    /// Whether everything so far went well.
+    fn goes_on(&self, reader: &Reader<'_>) -> bool {
+        let rescued = matches!(self.aside.rescue, None | Some(RescueEnd::Complete));
+        !assess::is_stopped(reader) && rescued && !self.swept.met_writer && self.findings.is_empty()
+    }
+
+    fn sweep(
+        &mut self,
+        settings: &CollectSettings,
+        reader: &Reader<'_>,
+        quarantine: &Quarantine,
+        records: &mut Records,
+        assessment: &Assessment,
+        run: Option<Run>,
+    ) {
+        let plan = &assessment.plan;
+        if plan.rows().is_empty() {
+            return;
+        }
+        let blobs = plan.rows().iter().filter(|row| Kind::of(&row.target) == Kind::Blob).map(|row| row.target.digest());
+        if let Err(error) = records.begin_sweep(blobs) {
+            // On a full disk, which is when people collect. Were we killed now, the next run would ask before it goes on.
+            tracing::warn!("{error}; should this run be killed, the next one may ask for --allow-unlinked");
+        }
+        let vacuum: &dyn Vacuum = reader.store;
+        match run {
+            None => self.swept = sweep(plan, vacuum, reader.progress, reader.stop),
+            Some(mut run) => {
+                let overlay = Overlay::new(reader.store, quarantine);
+                let survey = |name: &RepositoryName| -> Result<Vec<Digest>, Error> {
+                    assess::named_now(reader, &overlay, &assessment.inventory, name)
+                };
+                let folders = if settings.disposal == Disposal::Online { Folders::Keep } else { Folders::Prune };
+                let vacuum = Quarantining::new(reader.store, &run, folders, &survey);
+                self.swept = sweep(plan, &vacuum, reader.progress, reader.stop);
+                match reconcile::finish(reader, &mut run, &settings.clock) {
+                    Ok(true) => self.aside.run = Some(run.id().to_owned()),
+                    Ok(false) => {}
+                    Err(error) => {
+                        self.aside.run = Some(run.id().to_owned());
+                        self.note(&error);
+                    }
+                }
             }
-            swept
         }
-        (Mode::Execute, _) => SweepReport::default(),
-    };
-    if settings.mode == Mode::Execute && settings.disposal == Disposal::Online && aside.run.is_some() {
-        match settle::rescue(store, settings.rescue_for, moment, progress, stop) {
-            Ok(rescued) => aside.rescued = rescued,
-            Err(error) => unsettled.push(error),
+        if self.swept.left == 0
+            && let Err(error) = records.end_sweep()
+        {
+            tracing::warn!("{error}");
         }
     }
-    swept.left += unsettled.len() as u64;
-    match Quarantine::open(store) {
-        Ok(quarantine) => {
-            aside.waiting = quarantine.amount();
-            // Everything in it may have been put back by now.
-            aside.run = aside.run.filter(|id| quarantine.run(id).is_ok());
+
+    fn note_rescue(&mut self, rescue: Rescue, needed: &mut Needed) {
+        self.aside.rescue = Some(match (&rescue.failed, rescue.interrupted) {
+            (Some(_), _) => RescueEnd::Failed,
+            (None, true) => RescueEnd::Interrupted,
+            (None, false) if rescue.rescued.failed.is_empty() => RescueEnd::Complete,
+            (None, false) => RescueEnd::Failed,
+        });
+        self.aside.rescued = rescue.rescued;
+        // Younger than what was read at the beginning.
+        if let Some(latest) = rescue.needed {
+            *needed = latest;
         }
-        Err(error) => unsettled.push(error),
+        if let Some(error) = rescue.failed {
+            self.note(&error);
+        }
     }
-    findings.extend(unsettled.iter().map(|error| Finding::new(Code::FailedRestore).detail(error.to_string())));
-    for settled in [&aside.put_back, &aside.purged, &aside.rescued] {
-        findings.extend(settle::failures(settled));
+
+    /// The last thing that a run does.
+    fn purge(&mut self, settings: &CollectSettings, reader: &Reader<'_>, needed: &Needed, wait: Wait) {
+        let purge = || -> Result<_, Error> {
+            let quarantine = Quarantine::open(reader.store)?;
+            let gate = Gate { needed, wait, clock: &settings.clock, open: OpenFiles::look() };
+            let mut purgeable = gate.purgeable(reader.store, &quarantine, None)?;
+            let withheld = std::mem::take(&mut purgeable.withheld);
+            reader.progress.begin(Phase::Purging, None);
+            Ok((quarantine::purge(reader.store, &gate, purgeable, reader.stop), withheld, gate.proof()))
+        };
+        match purge() {
+            Ok((purged, withheld, proof)) => {
+                self.aside.proof = (!purged.is_empty()).then_some(proof);
+                (self.aside.purged, self.aside.withheld) = (purged, withheld);
+            }
+            Err(error) => self.note(&error),
+        }
+    }
+
+    /// Notes what the store holds after this run.
+    fn note_summary(&mut self, records: &mut Records, before: &Summary) {
+        let mut after = before.clone();
+        after.revisions = after.revisions.saturating_sub(self.swept.removed.kind(Kind::Revision).count);
+        if let Err(error) = records.write_summary(after) {
+            // On a full disk: the one before stands, which says no less.
+            tracing::warn!("{error}");
+        }
+    }
+
+    /// What is in quarantine now.
+    fn wait_on(&mut self, reader: &Reader<'_>) {
+        match Quarantine::open(reader.store) {
+            Ok(quarantine) => {
+                self.aside.waiting = quarantine.amount();
+                // Everything in it may have been restored by now.
+                let run = self.aside.run.take();
+                self.aside.run = run.filter(|id| quarantine.run(id).is_ok());
+            }
+            Err(error) => self.note(&error),
+        }
+    }
+
+    fn note(&mut self, error: &Error) {
+        self.findings.push(Finding::new(Code::FailedRestore).detail(error.to_string()));
+    }
+}
+
+fn report(
+    settings: &CollectSettings,
+    reader: &Reader<'_>,
+    assessment: Assessment,
+    done: Done,
+    free_before: Option<u64>,
+) -> CollectReport {
+    let Done { swept, aside, findings: failed } = done;
+    let mut findings = assessment.findings;
+    let unfinished = failed.len() as u64;
+    findings.extend(failed);
+    for moved in [&aside.put_back, &aside.purged, &aside.rescued] {
+        findings.extend(reconcile::failures(moved));
     }
     findings.extend(swept.findings.iter().cloned());
     findings.sort();
     findings.dedup();
-    Ok(CollectReport {
+    CollectReport {
         mode: settings.mode,
         disposal: settings.disposal,
-        root: store.root().to_owned(),
+        root: reader.store.root().to_owned(),
         config_path: settings.location.config_path.clone(),
         registry: settings.location.registry.clone(),
         policy: settings.policy,
-        plan: settings.verbose.then_some(plan),
-        figures,
+        plan: settings.verbose.then_some(assessment.plan),
+        figures: assessment.figures,
         swept,
         aside,
+        unfinished,
+        stops: assessment.stops.iter().map(ToString::to_string).collect(),
         findings,
         free_before,
-        free_after: store.free_bytes(),
-        elapsed: moment.begun.elapsed(),
-    })
-}
-
-fn survey_and_plan(
-    settings: &CollectSettings,
-    filesystem: &FilesystemStore,
-    store: &Overlay<'_>,
-    progress: &dyn Progress,
-    stop: &AtomicBool,
-) -> Result<Collected, Error> {
-    // Blobs first: what is pushed from now on is not in the inventory, and what is not there does not go.
-    progress.begin(Phase::ListingBlobs, None);
-    let budget = match settings.max_memory {
-        Some(bytes) => Budget::of(bytes.saturating_sub(MEMORY_BESIDE_THE_INVENTORY), &settings.spill_folder),
-        None => Budget::unlimited(),
-    };
-    let (inventory, blob_strays) = Inventory::list(store, &budget)?;
-    for digest in store.aside() {
-        inventory.mark(inventory.find(digest).expect("the overlay lists it"), Colour::ASIDE);
-    }
-    interrupted(stop)?;
-    progress.begin(Phase::FindingRepositories, None);
-    let repositories = store.repositories()?;
-    interrupted(stop)?;
-    tracing::info!("{} blobs, {} repositories", number(inventory.len() as u64), number(repositories.entries.len() as u64));
-
-    let manifests = Manifests::new(store, &inventory);
-    let context = Context { store, inventory: &inventory, manifests: &manifests, policy: settings.policy };
-    let mut marks = mark::repositories(&context, &repositories.entries, &|_| Vec::new(), progress, stop)?;
-    empty_store(settings, &inventory, &marks)?;
-
-    progress.begin(Phase::Checking, None);
-    let mut blobs = blobs::unreached_blobs(&context, &marks)?;
-    let mut findings: Vec<Finding> = std::mem::take(&mut blobs.findings);
-    for marks in &mut marks {
-        findings.append(&mut marks.findings);
-    }
-    let strays = repositories.strays.iter().chain(&blob_strays);
-    findings.extend(strays.map(|stray| Finding::new(Code::of_stray(stray.kind)).path(&stray.path)));
-
-    let mut plan = SweepPlan::new(&mut marks, &mut blobs, &inventory);
-    // By all links: beside a registry at work some stay although their blobs go.
-    let shares = plan.by_repository(&inventory);
-    if settings.disposal == Disposal::Online {
-        online_only(&mut plan, filesystem, &inventory)?;
-    }
-    let figures = figures(settings, &inventory, &marks, &blobs, &plan, shares);
-    too_much(settings, &figures, &context)?;
-    Ok(Collected { plan, figures, findings })
-}
-
-/// Leaves in the plan what may go beside a registry that takes pushes: folders stay, because one may be about to be used, and so do links
-/// to blobs that are there, or could come back.
-fn online_only(plan: &mut SweepPlan, store: &FilesystemStore, inventory: &Inventory) -> Result<(), Error> {
-    let is_gone = |digest: &Digest| -> Result<bool, Error> {
-        match inventory.find(digest) {
-            None => Ok(digest.algorithm() == Algorithm::Sha256),
-            Some(blob) if inventory.has_any(blob, Colour::ASIDE) => Ok(false),
-            Some(_) => Ok(store.stat_blobs(Shard::of(digest), &[*digest])? == [Leaf::Absent]),
-        }
-    };
-    let mut failed = None;
-    plan.retain(|row| match &row.target {
-        Target::EmptyLinkFolder(..) | Target::EmptyBlobFolder(_) => false,
-        Target::Link(LinkFolder::Layers(_), digest) => is_gone(digest).unwrap_or_else(|error| {
-            failed = Some(error);
-            false
-        }),
-        Target::Link(..) | Target::Blob(_) => true,
-    });
-    failed.map_or(Ok(()), Err)
-}
-
-fn figures(
-    settings: &CollectSettings,
-    inventory: &Inventory,
-    marks: &[Marks],
-    blobs: &BlobMarks,
-    plan: &SweepPlan,
-    shares: BTreeMap<RepositoryName, RepositoryShare>,
-) -> Figures {
-    let mut counts = Counts::default();
-    for marks in marks {
-        counts += marks.counts;
-    }
-    Figures {
-        repositories: marks.len() as u64,
-        held_repositories: marks.iter().filter(|marks| marks.held).count() as u64,
-        counts,
-        blobs: inventory.len() as u64 - blobs.aside,
-        live: blobs.live,
-        young: blobs.young,
-        planned: plan.totals(),
-        delete_untagged_in_addition: match settings.policy.roots {
-            RootPolicy::AllRevisions => Some(blobs.live_untagged_only),
-            RootPolicy::TaggedOnly => None,
-        },
-        shares,
+        free_after: reader.store.free_bytes(),
+        elapsed: settings.clock.elapsed(),
     }
 }
 
@@ -270,46 +380,6 @@ fn foreign_owner(settings: &CollectSettings, store: &FilesystemStore) -> Result<
         return Err(Error::Brake { reason: reason.into(), lift });
     }
     Ok(())
-}
-
-/// Stores that look as if half of them were not mounted (H20).
-fn empty_store(settings: &CollectSettings, inventory: &Inventory, marks: &[Marks]) -> Result<(), Error> {
-    if settings.allow_empty {
-        return Ok(());
-    }
-    let lift = "check that all of it is mounted, or give --allow-empty if this is how it should be".to_owned();
-    let blobs = inventory.len() as u64;
-    let revisions: u64 = marks.iter().map(|marks| marks.counts.revisions).sum();
-    let reason = if blobs > 0 && marks.is_empty() {
-        format!("there are {} and not one repository", plural(blobs, "blob", "blobs"))
-    } else if blobs > 0 && !inventory.any_kept() {
-        format!("there are {} and no repository needs any of them", plural(blobs, "blob", "blobs"))
-    } else if blobs == 0 && revisions > 0 {
-        format!("there are {} in the repositories and not one blob", plural(revisions, "revision", "revisions"))
-    } else {
-        return Ok(());
-    };
-    Err(Error::Brake { reason, lift })
-}
-
-fn too_much(settings: &CollectSettings, figures: &Figures, context: &Context<'_>) -> Result<(), Error> {
-    let going = figures.planned.kind(Kind::Blob).size_bytes;
-    let (allowed, of) = match settings.max_reclaim {
-        None => return Ok(()),
-        Some(Limit::SizeBytes(bytes)) => (bytes, String::new()),
-        Some(Limit::Percent(percent)) => {
-            // Not what manifests state: whoever may push decides that.
-            let stored = blobs::stored_bytes(context)?;
-            ((stored as f64 * percent / 100.0) as u64, format!(" of {}", size(stored)))
-        }
-    };
-    if going <= allowed {
-        return Ok(());
-    }
-    Err(Error::Brake {
-        reason: format!("{}{of} would go, more than the {} that --max-reclaim allows", size(going), size(allowed)),
-        lift: "look at what would go with --dry-run and without --max-reclaim, then raise it".into(),
-    })
 }
 
 /// Writes the plan as JSON Lines, before anything of it is carried out.

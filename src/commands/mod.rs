@@ -1,9 +1,11 @@
 //! What can be asked for. Each command wires the passes together and returns a report.
 
+mod assess;
 pub mod audit;
+mod brakes;
 pub mod garbage_collect;
 pub mod quarantine;
-mod settle;
+mod reconcile;
 pub mod verify;
 
 use std::io;
@@ -11,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Context as _, Error};
 use crate::escape::escaped;
+use crate::mark::Budget;
 use crate::store::FilesystemStore;
 
 /// So many threads to read and remove with.
@@ -24,6 +27,31 @@ fn threads(jobs: usize) -> Result<rayon::ThreadPool, Error> {
         .thread_name(|index| format!("regsweep-{index}"))
         .build()
         .map_err(|error| Error::Usage(format!("cannot start {jobs} threads: {error}; give a smaller --jobs")))
+}
+
+/// What a run takes beside the table of blobs: the cache of manifests, four shards while they are listed, buffers.
+const MEMORY_BESIDE_THE_INVENTORY: u64 = 160 << 20;
+
+/// Gives each table that a command makes the memory that `--max-memory` leaves it. They are made one after the other.
+fn budget(max_memory: Option<u64>, spill_folder: &Path) -> impl Fn() -> Budget + Sync {
+    move || match max_memory {
+        Some(bytes) => Budget::of(bytes.saturating_sub(MEMORY_BESIDE_THE_INVENTORY), spill_folder),
+        None => Budget::unlimited(),
+    }
+}
+
+/// Makes sure that a file could be written next to where an option names one, before anything is changed.
+///
+/// # Errors
+///
+/// When it could not.
+fn outputs_are_writable(option: &str, path: &Path) -> Result<(), Error> {
+    let directory = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    rustix::fs::access(directory, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)
+        .map_err(|error| Error::Usage(format!("{option} {}: cannot write in its directory: {error}", escaped(path))))
 }
 
 /// Makes sure that a file which an option names would not be written into the store.

@@ -1,98 +1,221 @@
-//! `regsweep quarantine`: what was moved aside, and what is to become of it.
+//! `regsweep quarantine`: what was quarantined, and what is to become of it.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::settle::{self, Moment, Purge};
-use super::{outside_the_store, threads};
+use super::brakes::shrunk_lift;
+use super::reconcile;
+use super::{budget, outputs_are_writable, outside_the_store, threads};
+use crate::clock::RunClock;
 use crate::config::{QuarantineSettings, Wanted};
 use crate::error::Error;
-use crate::finding::Finding;
+use crate::finding::{Code, Finding};
 use crate::layout::Target;
 use crate::oci::Digest;
-use crate::progress::Progress;
-use crate::quarantine::{self, Purpose, Quarantine, Replaced, Run, Settled};
+use crate::progress::{Phase, Progress};
+use crate::quarantine::{self, Gate, Moved, Needed, Purpose, Quarantine, Reader, Replaced, Run, Wait};
+use crate::records::{Records, Summary};
+use crate::report::page::duration;
 use crate::report::quarantine::{Done, QuarantineReport, RunRow};
 use crate::store::FilesystemStore;
 use crate::store::lock::StoreLock;
-use crate::writers;
-
-/// No request of a push takes longer.
-const LONGEST_REQUEST: Duration = Duration::from_secs(3600);
+use crate::writers::{self, OpenFiles};
 
 /// Lists, restores or purges.
 ///
 /// # Errors
 ///
-/// When the command ended before anything was moved.
+/// When the command ended before anything was changed.
 pub fn run(settings: QuarantineSettings, progress: &dyn Progress, stop: &AtomicBool) -> Result<QuarantineReport, Error> {
     let store = FilesystemStore::open(&settings.location.root)?;
-    let moment = Moment { now: settings.now, boot: settings.boot.as_ref(), begun: Instant::now() };
-    let now = moment.timestamp();
+    let now = settings.clock.timestamp();
     let _lock = match settings.wanted {
         Wanted::List => StoreLock::shared(store.root(), Duration::ZERO, stop)?,
         _ => StoreLock::exclusive(store.root(), settings.wait_lock, now, stop)?,
     };
     if let Some(path) = &settings.output.metrics {
         outside_the_store("--metrics", path, &store)?;
+        outputs_are_writable("--metrics", path)?;
     }
-    if let Wanted::Purge { older_than, assume_offline: false, .. } = settings.wanted
-        && older_than < LONGEST_REQUEST
-    {
-        writers::none_at_work(store.root(), settings.location.registry.as_ref(), &[])?;
-    }
-    let done = threads(settings.jobs)?.install(|| act(&settings.wanted, &store, moment, progress, stop))?;
+    let budget = budget(settings.max_memory, &settings.spill_folder);
+    let reader = Reader { store: &store, budget: &budget, progress, stop };
+    let Acted { done, mut findings } = threads(settings.jobs)?.install(|| act(&settings, &reader))?;
     progress.end();
-    let quarantine = Quarantine::open(&store)?;
-    let findings: Vec<Finding> = done.settled().flat_map(settle::failures).collect();
+    findings.extend(done.moved().flat_map(reconcile::failures));
+    // What was done is reported, whatever cannot be seen afterwards.
+    let runs = match Quarantine::open(&store) {
+        Ok(quarantine) => quarantine.runs.iter().map(|run| RunRow::of(run, now)).collect(),
+        Err(error) if matches!(settings.wanted, Wanted::List) => return Err(error),
+        Err(error) => {
+            findings.push(Finding::new(Code::FailedRestore).detail(error.to_string()));
+            Vec::new()
+        }
+    };
+    findings.sort();
+    findings.dedup();
     Ok(QuarantineReport {
         root: store.root().to_owned(),
-        started: settings.now,
-        folder: settle::folder(),
-        runs: quarantine.runs.iter().map(|run| RunRow::of(run, now)).collect(),
+        started: settings.clock.start(),
+        folder: reconcile::directory(),
+        runs,
         done,
         findings,
         interrupted: matches!(settings.wanted, Wanted::Purge { .. }) && stop.load(Ordering::Relaxed),
-        elapsed: moment.begun.elapsed(),
+        elapsed: settings.clock.elapsed(),
     })
 }
 
-fn act(
-    wanted: &Wanted,
-    store: &FilesystemStore,
-    moment: Moment<'_>,
-    progress: &dyn Progress,
-    stop: &AtomicBool,
-) -> Result<Done, Error> {
-    let mut quarantine = Quarantine::open(store)?;
-    match wanted {
-        Wanted::List => Ok(Done::Listed),
-        Wanted::Restore { run, all, digest } => {
-            restore(store, &quarantine, run.as_deref(), *all, digest.as_ref()).map(Done::Restored)
-        }
-        Wanted::Purge { run, older_than, allow_empty, .. } => {
+/// What was done, and what was found on the way.
+struct Acted {
+    done: Done,
+    findings: Vec<Finding>,
+}
+
+impl From<Done> for Acted {
+    fn from(done: Done) -> Acted {
+        Acted { done, findings: Vec::new() }
+    }
+}
+
+fn act(settings: &QuarantineSettings, reader: &Reader<'_>) -> Result<Acted, Error> {
+    let quarantine = Quarantine::open(reader.store)?;
+    match &settings.wanted {
+        Wanted::List => Ok(Done::Listed.into()),
+        Wanted::Restore { run, all, digest } => restore(settings, reader, &quarantine, run.as_deref(), *all, digest.as_ref()),
+        Wanted::Purge { run, older_than, assume_offline, .. } => {
             let chosen = run.as_deref().map(|id| quarantine.run(id)).transpose()?;
-            if let Some(run) = chosen.filter(|run| run.stamp().purpose == Purpose::Verify) {
-                // Nothing has to be marked for these: their bytes are nobody's.
-                let purged = quarantine::purge(store, &[run], &quarantine::Needed::default(), stop);
-                return Ok(Done::Purged { put_back: Settled::default(), purged });
+            let wait = wait(settings, reader, *older_than, *assume_offline)?;
+            if let Some(run) = chosen {
+                is_due(run, wait, &settings.clock)?;
             }
-            let purge = Purge { older_than: *older_than, run: run.as_deref(), allow_empty: *allow_empty };
-            let outcome = settle::settle(store, &mut quarantine, Some(purge), moment, progress, stop)?;
-            Ok(Done::Purged { put_back: outcome.put_back, purged: outcome.purged })
+            match chosen.map(|run| (run.id().to_owned(), run.stamp().purpose)) {
+                // Nothing has to be marked for these: their bytes are nobody's, unless they match their digests after all.
+                Some((id, Purpose::Verify)) => purge(settings, reader, quarantine, &Needed::default(), (wait, Some(&id))),
+                chosen => purge_collected(settings, reader, quarantine, (wait, chosen.as_ref().map(|(id, _)| id.as_str()))),
+            }
         }
     }
 }
 
+/// How long things have to have waited. Beside a registry that takes pushes never less than a push may take.
+fn wait(
+    settings: &QuarantineSettings,
+    reader: &Reader<'_>,
+    older_than: Option<Duration>,
+    assume_offline: bool,
+) -> Result<Wait, Error> {
+    if older_than.is_none_or(|wait| wait < settings.clock.longest_request()) && !assume_offline {
+        writers::none_at_work(reader.store.root(), settings.location.registry.as_ref(), &[])?;
+    }
+    Ok(older_than.map_or(Wait::Lifted, Wait::AtLeast))
+}
+
+/// A run that somebody names and that has not waited is no silent nothing.
+fn is_due(run: &Run, wait: Wait, clock: &RunClock) -> Result<(), Error> {
+    let Wait::AtLeast(least) = wait else { return Ok(()) };
+    if quarantine::is_due(run, wait, clock) {
+        return Ok(());
+    }
+    let reason = match run.stamp().finished {
+        None => format!("run {} was cut off, and has not begun to wait", run.id()),
+        Some(_) if run.waits_by_no_clock(clock) => {
+            format!(
+                "nothing tells how long run {} has waited: the machine was restarted, and its clock is not synchronised",
+                run.id()
+            )
+        }
+        Some(finished) => {
+            let waited = Duration::try_from(clock.started().duration_since(finished)).unwrap_or_default();
+            let waited = duration(Duration::from_secs(waited.as_secs()));
+            format!("run {} has waited for {waited}, and --older-than asks for {}", run.id(), duration(least))
+        }
+    };
+    Err(Error::Brake { reason, lift: "wait, or stop the registry and purge without --older-than".to_owned() })
+}
+
+fn purge_collected(
+    settings: &QuarantineSettings,
+    reader: &Reader<'_>,
+    quarantine: Quarantine,
+    (wait, named): (Wait, Option<&str>),
+) -> Result<Acted, Error> {
+    if quarantine.collected().next().is_none() {
+        return Ok(
+            Done::Purged { put_back: Moved::default(), purged: Moved::default(), withheld: Vec::new(), proof: None }.into()
+        );
+    }
+    let mut records = Records::open(reader.store.root())?;
+    let is_meant = |run: &Run| named.is_none_or(|id| run.id() == id);
+    let needed = reconcile::needed_by(reader, &quarantine, &settings.clock, &|run| {
+        is_meant(run) && quarantine::is_due(run, wait, &settings.clock)
+    })?;
+    brakes(settings, reader, &records, &needed)?;
+    let put_back = reconcile::restore_needed(reader, &quarantine, &needed, &mut records, &settings.clock);
+    if !put_back.failed.is_empty() {
+        return Ok(Done::Purged { put_back, purged: Moved::default(), withheld: Vec::new(), proof: None }.into());
+    }
+    let reopened = Quarantine::open(reader.store);
+    let acted = reopened.and_then(|mut quarantine| {
+        reconcile::begin_waits(reader, &mut quarantine, &settings.clock);
+        purge(settings, reader, quarantine, &needed, (wait, named))
+    });
+    match acted {
+        Ok(Acted { done: Done::Purged { purged, withheld, proof, .. }, findings }) => {
+            Ok(Acted { done: Done::Purged { put_back, purged, withheld, proof }, findings })
+        }
+        // Something was restored: that is reported, whatever keeps the rest from being purged.
+        Err(error) if !put_back.is_empty() => {
+            let done = Done::Purged { put_back, purged: Moved::default(), withheld: Vec::new(), proof: None };
+            Ok(Acted { done, findings: vec![Finding::new(Code::FailedRestore).detail(error.to_string())] })
+        }
+        other => other,
+    }
+}
+
+/// What keeps anything from being purged in a store of which a part may be missing.
+fn brakes(settings: &QuarantineSettings, reader: &Reader<'_>, records: &Records, needed: &Needed) -> Result<(), Error> {
+    let Wanted::Purge { allow_empty, allow_shrunk, .. } = settings.wanted else { return Ok(()) };
+    if needed.looks_empty && !allow_empty {
+        let reason = "nothing in the store needs anything, so nothing in quarantine is purged".to_owned();
+        let lift = "check that all of the store is mounted, or give --allow-empty if this is how it should be".to_owned();
+        return Err(Error::Brake { reason, lift });
+    }
+    let counts = [needed.repositories, needed.counts.tags, needed.counts.revisions];
+    let now = Summary::new(settings.clock.started(), counts, reader.store.mounts());
+    match records.summary().filter(|_| !allow_shrunk && !needed.looks_empty).and_then(|before| before.missing_from(&now)) {
+        Some(reason) => Err(Error::Brake { reason, lift: shrunk_lift() }),
+        None => Ok(()),
+    }
+}
+
+fn purge(
+    settings: &QuarantineSettings,
+    reader: &Reader<'_>,
+    quarantine: Quarantine,
+    needed: &Needed,
+    (wait, named): (Wait, Option<&str>),
+) -> Result<Acted, Error> {
+    let gate = Gate { needed, wait, clock: &settings.clock, open: OpenFiles::look() };
+    let mut purgeable = gate.purgeable(reader.store, &quarantine, named)?;
+    let withheld = std::mem::take(&mut purgeable.withheld);
+    reader.progress.begin(Phase::Purging, None);
+    let purged = quarantine::purge(reader.store, &gate, purgeable, reader.stop);
+    quarantine.tidy();
+    let proof = (!purged.is_empty()).then(|| gate.proof());
+    Ok(Done::Purged { put_back: Moved::default(), purged, withheld, proof }.into())
+}
+
 fn restore(
-    store: &FilesystemStore,
+    settings: &QuarantineSettings,
+    reader: &Reader<'_>,
     quarantine: &Quarantine,
     run: Option<&str>,
     all: bool,
     digest: Option<&Digest>,
-) -> Result<Settled, Error> {
+) -> Result<Acted, Error> {
     if quarantine.runs.is_empty() {
         return Err(Error::Usage("nothing is in quarantine".to_owned()));
     }
@@ -105,16 +228,23 @@ fn restore(
     let is_wanted = |run: &Run, target: &Target| {
         only.is_none_or(|id| run.id() == id) && digest.is_none_or(|digest| target.digest() == digest)
     };
-    if let Some(digest) = digest
-        && !quarantine.runs.iter().any(|run| run.held().iter().any(|held| is_wanted(run, &held.target)))
-    {
+    let wanted: BTreeSet<Target> = quarantine
+        .runs
+        .iter()
+        .flat_map(|run| run.held().iter().filter(|held| is_wanted(run, &held.target)))
+        .map(|held| held.target.clone())
+        .collect();
+    if let Some(digest) = digest.filter(|_| wanted.is_empty()) {
         return Err(Error::Usage(format!("{digest} is not in quarantine; `regsweep quarantine list` says what is")));
     }
-    let settled = quarantine::put_back(store, quarantine, Replaced::Keep, &is_wanted)?;
-    for run in &quarantine.runs {
-        run.remove_if_empty(store)?;
-    }
-    Ok(settled)
+    let mut records = Records::open(reader.store.root())?;
+    let moved = reconcile::restore(reader, quarantine, Replaced::Keep, &is_wanted, &mut records, &settings.clock);
+    // It is only back if it can be pulled.
+    let findings = quarantine::check(reader, &wanted).unwrap_or_else(|error| {
+        let detail = format!("Restored, but whether it can be pulled cannot be told: {error}");
+        vec![Finding::new(Code::FailedRestore).detail(detail)]
+    });
+    Ok(Acted { done: Done::Restored(moved), findings })
 }
 
 impl RunRow {

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
-use super::settle::{self, Moment};
 use super::{outside_the_store, threads};
+use crate::clock::RunClock;
 use crate::config::VerifySettings;
 use crate::error::Error;
 use crate::finding::{Code, Finding};
@@ -41,10 +41,9 @@ pub fn run(settings: VerifySettings, progress: &dyn Progress, stop: &AtomicBool)
     let began = Instant::now();
     let pool = threads(settings.jobs)?;
     let store = FilesystemStore::open(&settings.location.root)?;
-    let moment = Moment { now: settings.started, boot: settings.boot.as_ref(), begun: began };
     // Held to the end: a sweep would take blobs away while they are read.
     let _lock = match settings.quarantine {
-        true => StoreLock::exclusive(store.root(), settings.wait_lock, moment.timestamp(), stop)?,
+        true => StoreLock::exclusive(store.root(), settings.wait_lock, settings.clock.timestamp(), stop)?,
         false => StoreLock::shared(store.root(), settings.wait_lock, stop)?,
     };
     for (option, path) in [("--metrics", &settings.output.metrics), ("--state", &settings.state)] {
@@ -128,9 +127,8 @@ fn verify(
     }
     report.count(&outcome);
     if settings.quarantine {
-        let moment = Moment { now: settings.started, boot: settings.boot.as_ref(), begun: began };
         // What was found must not be lost for it, and neither what was found good.
-        if let Err(error) = move_aside(store, &outcome, moment, &mut report) {
+        if let Err(error) = move_aside(store, &outcome, &settings.clock, &mut report) {
             report.findings.push(Finding::new(Code::FailedRemoval).detail(error.to_string()));
             report.findings.sort();
         }
@@ -143,15 +141,15 @@ fn verify(
 }
 
 /// Moves what is corrupt to a quarantine of its own.
-fn move_aside(store: &FilesystemStore, outcome: &Outcome, moment: Moment<'_>, report: &mut VerifyReport) -> Result<(), Error> {
+fn move_aside(store: &FilesystemStore, outcome: &Outcome, clock: &RunClock, report: &mut VerifyReport) -> Result<(), Error> {
     let corrupt: Vec<(&Hurt, Stat)> =
         outcome.hurt.iter().filter(|hurt| hurt.damage.is_corrupt()).filter_map(|hurt| Some((hurt, hurt.stat?))).collect();
     if corrupt.is_empty() {
         return Ok(());
     }
-    let mut run = quarantine::begin(store, Purpose::Verify, moment.timestamp(), std::time::Duration::ZERO)?;
+    let mut run = quarantine::begin(store, Purpose::Verify, clock)?;
     // The registry may serve, and its folders are its own.
-    let vacuum = Quarantining::new(store, &run, Folders::Keep);
+    let vacuum = Quarantining::new(store, &run, Folders::Keep, &|_| Ok(Vec::new()));
     for (hurt, stat) in corrupt {
         let failure = match vacuum.remove(&Target::Blob(hurt.digest), &stat) {
             Ok(Removal::Removed) => {
@@ -165,7 +163,8 @@ fn move_aside(store: &FilesystemStore, outcome: &Outcome, moment: Moment<'_>, re
         report.findings.push(failure.digest(&hurt.digest).path(layout::blob_data(&hurt.digest)));
     }
     report.quarantine_run = Some(run.id().to_owned());
-    if let Err(error) = settle::finish(store, &mut run, moment) {
+    let finished = store.barrier().and_then(|()| run.finish(clock)).and_then(|()| run.remove_if_empty());
+    if let Err(error) = finished {
         report.findings.push(Finding::new(Code::FailedRestore).detail(error.to_string()));
     }
     report.findings.sort();

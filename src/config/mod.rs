@@ -14,9 +14,9 @@ pub use self::location::Location;
 pub use self::quarantine::{QuarantineSettings, Wanted};
 pub use self::verify::{Selection, VerifySettings};
 use crate::cli::{self, Format, Limit};
+use crate::clock::RunClock;
 use crate::error::Error;
 use crate::policy::{Policy, RootPolicy};
-use crate::quarantine::Boot;
 
 /// Keeps what was pushed in the last hour: longer than nearly every push takes.
 const DEFAULT_MIN_AGE: Duration = Duration::from_secs(3600);
@@ -89,6 +89,12 @@ pub struct CollectSettings {
     pub max_reclaim: Option<Limit>,
     /// Lifts the brakes for stores that look empty.
     pub allow_empty: bool,
+    /// Lifts the brakes for stores of which less than half is left.
+    pub allow_shrunk: bool,
+    /// The share of blobs, in percent, that may be linked by no repository.
+    pub allow_unlinked: Option<f64>,
+    /// Lifts the brakes for stores whose repositories mostly have no tag.
+    pub allow_untagged_repositories: bool,
     /// Lifts the brakes for stores whose roots are in a database.
     pub allow_foreign_owner: bool,
     /// Threads.
@@ -109,8 +115,8 @@ pub struct CollectSettings {
     pub registries: Vec<String>,
     /// Lifts the brakes for registries at work.
     pub assume_offline: bool,
-    /// The clock that nobody sets, when the run began.
-    pub boot: Option<Boot>,
+    /// When the run began, and what time it is since.
+    pub clock: RunClock,
     /// How long to wait for another regsweep.
     pub wait_lock: Duration,
 }
@@ -131,14 +137,18 @@ impl CollectSettings {
             None if arguments.online => DEFAULT_MIN_AGE,
             None => default_min_age(&location),
         };
+        let clock = RunClock::read();
         Ok(CollectSettings {
             location,
-            policy: Policy { roots, min_age, now: now() },
+            policy: Policy { roots, min_age, now: clock.start() },
             mode: if arguments.dry_run { Mode::DryRun } else { Mode::Execute },
             verbose: arguments.output.verbose,
             output: Output::of(arguments.output),
             max_reclaim: arguments.max_reclaim,
             allow_empty: arguments.allow_empty,
+            allow_shrunk: arguments.allow_shrunk,
+            allow_unlinked: arguments.allow_unlinked,
+            allow_untagged_repositories: arguments.allow_untagged_repositories,
             allow_foreign_owner: arguments.allow_foreign_owner,
             jobs: arguments.jobs.map_or_else(default_jobs, usize::from),
             max_memory: arguments.max_memory,
@@ -153,7 +163,7 @@ impl CollectSettings {
             rescue_for: arguments.rescue_for.unwrap_or(DEFAULT_RESCUE),
             registries: arguments.registry,
             assume_offline: arguments.assume_offline,
-            boot: boot(),
+            clock,
             wait_lock: arguments.wait_lock.unwrap_or_default(),
         })
     }
@@ -186,11 +196,10 @@ pub fn now() -> SystemTime {
     SystemTime::now()
 }
 
-/// Which start of the machine this is, and how long ago it was; nothing where the kernel does not say.
-fn boot() -> Option<Boot> {
-    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    let uptime = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    Some(Boot { id: id.trim().to_owned(), uptime_seconds: uptime.tv_sec as f64 + uptime.tv_nsec as f64 / 1e9 })
+/// How tests move the clocks of a debug build; see [`RunClock`].
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+pub(crate) fn test_clock() -> Option<String> {
+    std::env::var("REGSWEEP_TEST_CLOCK").ok()
 }
 
 /// Not `/tmp` unless somebody says so: where that is kept in memory, nothing would be won.

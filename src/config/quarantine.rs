@@ -1,12 +1,13 @@
 //! Settings of the commands that deal with what was moved aside.
 
-use std::time::{Duration, SystemTime};
+use std::path::PathBuf;
+use std::time::Duration;
 
-use super::{Location, Output, Settings, boot, default_jobs, environment, now};
+use super::{Location, Output, Settings, default_jobs, environment, spill_folder};
 use crate::cli;
+use crate::clock::RunClock;
 use crate::error::Error;
 use crate::oci::Digest;
-use crate::quarantine::Boot;
 
 /// What is to be done with a quarantine.
 #[derive(Clone, Debug)]
@@ -26,12 +27,14 @@ pub enum Wanted {
     Purge {
         /// Of this run; of all collections if none is named.
         run: Option<String>,
-        /// What has waited for so long.
-        older_than: Duration,
+        /// What has waited for this long; everything if nothing is said.
+        older_than: Option<Duration>,
         /// Lifts the brake for registries at work.
         assume_offline: bool,
         /// Lifts the brake for stores that look empty.
         allow_empty: bool,
+        /// Lifts the brakes for stores of which less than half is left.
+        allow_shrunk: bool,
     },
 }
 
@@ -44,10 +47,12 @@ pub struct QuarantineSettings {
     pub wanted: Wanted,
     /// Where the report goes.
     pub output: Output,
-    /// When the command began.
-    pub now: SystemTime,
-    /// The same by the clock that nobody sets.
-    pub boot: Option<Boot>,
+    /// When the command began, and what time it is since.
+    pub clock: RunClock,
+    /// Memory to stay within by keeping the table of blobs in a file.
+    pub max_memory: Option<u64>,
+    /// Where that file would be made.
+    pub spill_folder: PathBuf,
     /// Threads.
     pub jobs: usize,
     /// How long to wait for another regsweep.
@@ -61,6 +66,8 @@ impl QuarantineSettings {
     ///
     /// When no store is named, the configuration cannot be read, or what it names is not there.
     pub fn resolve(arguments: cli::Quarantine) -> Result<QuarantineSettings, Error> {
+        let environment = environment();
+        let mut max_memory = None;
         let (store, output, wait_lock, wanted) = match arguments {
             cli::Quarantine::List(list) => (list.store, list.output, None, Wanted::List),
             cli::Quarantine::Restore(restore) => {
@@ -68,22 +75,24 @@ impl QuarantineSettings {
                 (restore.store, restore.output, restore.wait_lock, wanted)
             }
             cli::Quarantine::Purge(purge) => {
-                let older_than = purge.older_than.unwrap_or_default();
+                max_memory = purge.max_memory;
                 let wanted = Wanted::Purge {
                     run: purge.run,
-                    older_than,
+                    older_than: purge.older_than,
                     assume_offline: purge.assume_offline,
                     allow_empty: purge.allow_empty,
+                    allow_shrunk: purge.allow_shrunk,
                 };
                 (purge.store, purge.output, purge.wait_lock, wanted)
             }
         };
         Ok(QuarantineSettings {
-            location: Location::resolve(&store, &environment())?,
+            location: Location::resolve(&store, &environment)?,
             wanted,
             output: Output::of(output),
-            now: now(),
-            boot: boot(),
+            clock: RunClock::read(),
+            max_memory,
+            spill_folder: spill_folder(&environment),
             jobs: default_jobs(),
             wait_lock: wait_lock.unwrap_or_default(),
         })

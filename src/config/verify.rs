@@ -5,10 +5,10 @@ use std::time::{Duration, SystemTime};
 
 use globset::GlobSet;
 
-use super::{Location, Output, Settings, boot, default_jobs, environment, now};
+use super::{Location, Output, Settings, default_jobs, environment};
 use crate::cli::{self, Slice};
+use crate::clock::RunClock;
 use crate::error::Error;
-use crate::quarantine::Boot;
 
 /// Which blobs are meant to be read.
 #[derive(Clone, Debug)]
@@ -46,8 +46,8 @@ pub struct VerifySettings {
     pub max_age: Option<Duration>,
     /// Whether what is corrupt is moved aside.
     pub quarantine: bool,
-    /// The clock that nobody sets, when the command began.
-    pub boot: Option<Boot>,
+    /// When the command began, and what time it is since.
+    pub clock: RunClock,
     /// Threads.
     pub jobs: usize,
     /// How long to wait for another regsweep.
@@ -72,10 +72,11 @@ impl VerifySettings {
             (None, Some(slice)) => Selection::Slice(slice),
             (None, None) => Selection::All,
         };
+        let clock = RunClock::read();
         Ok(VerifySettings {
             location,
             output: Output::of(arguments.output),
-            started: now(),
+            started: clock.start(),
             repositories,
             repository_patterns: patterns,
             selection,
@@ -84,7 +85,7 @@ impl VerifySettings {
             state: arguments.state,
             max_age: arguments.max_age,
             quarantine: arguments.quarantine,
-            boot: boot(),
+            clock,
             jobs: arguments.jobs.map_or_else(default_jobs, usize::from),
             wait_lock: arguments.wait_lock.unwrap_or_default(),
         })

@@ -1,5 +1,7 @@
 //! The blobs that nothing reaches: how old they are, and what becomes of them.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use foldhash::HashMap;
 use rayon::prelude::*;
 
@@ -82,7 +84,10 @@ pub fn unreached_blobs(context: &Context<'_>, repositories: &[Marks]) -> Result<
         let mut condemned = Vec::new();
         let mut unknown = Vec::new();
         for (blob, digest) in blobs {
-            match context.inventory.size_bytes(blob).filter(|_| context.inventory.has_any(blob, KEPT)) {
+            // What only waits in quarantine is not stored, whatever keeps it there.
+            let is_kept = context.inventory.has_any(blob, KEPT)
+                && (context.inventory.has_any(blob, Colour::LIVE) || !context.inventory.has_any(blob, Colour::ASIDE));
+            match context.inventory.size_bytes(blob).filter(|_| is_kept) {
                 Some(size_bytes) => marks.keep(context.inventory, blob, size_bytes),
                 None => unknown.push((blob, digest)),
             }
@@ -122,6 +127,36 @@ pub fn stored_bytes(context: &Context<'_>) -> Result<u64, Error> {
     })?;
     Ok(shards.into_iter().sum())
 }
+
+/// Whether a blob is kept whatever its age, and is old. Looks until it finds one, which is mostly the first.
+///
+/// # Errors
+///
+/// When one cannot be looked at.
+pub fn any_old_kept(context: &Context<'_>) -> Result<bool, Error> {
+    let found = AtomicBool::new(false);
+    context.inventory.map_shards(|shard, blobs| {
+        let live: Vec<Digest> = blobs
+            .filter(|(blob, _)| !found.load(Ordering::Relaxed) && context.inventory.has_any(*blob, Colour::LIVE))
+            .map(|(_, digest)| digest)
+            .collect();
+        for some in live.chunks(FEW_BLOBS) {
+            if found.load(Ordering::Relaxed) {
+                break;
+            }
+            let leaves = context.store.stat_blobs(shard, some)?;
+            let is_old = |leaf: &Leaf| matches!(leaf, Leaf::File(stat) if !context.policy.is_young(stat.modified));
+            if leaves.iter().any(is_old) {
+                found.store(true, Ordering::Relaxed);
+            }
+        }
+        Ok(())
+    })?;
+    Ok(found.into_inner())
+}
+
+/// So many blobs are enough to find an old one among.
+const FEW_BLOBS: usize = 8;
 
 const KEPT: Colour = Colour::LIVE.and(Colour::YOUNG);
 
@@ -191,9 +226,9 @@ impl BlobMarks {
                     condemned.push(Condemned { target: Target::Blob(digest), stat, alias_of: None, reason, depth });
                 }
                 Leaf::Irregular => self.note(Code::IrregularData, &digest),
+                Leaf::Absent if inventory.has_any(blob, Colour::ASIDE) => self.aside += 1,
                 // Marked and not there: what names it has been reported where its data is needed.
                 Leaf::Absent if kept => {}
-                Leaf::Absent if inventory.has_any(blob, Colour::ASIDE) => self.aside += 1,
                 Leaf::Absent => self.without_data(context, digest, condemned)?,
             }
         }

@@ -38,6 +38,8 @@ impl Colour {
     pub const CONDEMNED: Colour = Colour(1 << 52);
     /// It is in quarantine, and perhaps nowhere else. Does not keep it.
     pub const ASIDE: Colour = Colour(1 << 53);
+    /// Layer links to it stay: it is in quarantine, or was restored from there lately. Does not keep it.
+    pub const PROTECTED: Colour = Colour(1 << 55);
 
     /// Its size was stated in two ways. Does not keep it.
     pub const SIZES_DIFFER: Colour = Colour(1 << 54);

@@ -78,7 +78,10 @@ pub(super) fn untagged_revisions(
         .iter()
         .zip(leaves)
         .filter_map(|(&digest, leaf)| match leaf {
-            Leaf::File(stat) => Some(Candidate { digest, stat, young: context.policy.is_young(stat.modified) }),
+            Leaf::File(stat) => {
+                let young = context.policy.is_young(stat.modified) || survey.protected.contains(&digest);
+                Some(Candidate { digest, stat, young })
+            }
             // It was there when it was read: somebody is at work, and what he leaves is for the next run.
             Leaf::Absent | Leaf::Irregular => None,
         })
@@ -155,7 +158,15 @@ impl Unreached {
                     continue;
                 }
             };
+            // Whatever is in quarantine can only be restored whole if its links are still there.
+            let protects = |digest: &Digest| {
+                context.inventory.find(digest).is_some_and(|blob| context.inventory.has_any(blob, Colour::PROTECTED))
+            };
             match leaf {
+                Leaf::File(_) if protects(digest) || protects(&canonical) => {
+                    reach.mark_alone(digest, Colour::YOUNG);
+                    reach.mark_alone(&canonical, Colour::YOUNG);
+                }
                 Leaf::File(stat) if context.policy.is_young(stat.modified) => {
                     self.young_layer_links += 1;
                     reach.mark_alone(digest, Colour::YOUNG);
@@ -225,7 +236,7 @@ impl Unreached {
                     if untagged.binary_search_by(|candidate| candidate.digest.cmp(&digest)).is_ok() {
                         return Some((digest, Reason::Untagged));
                     }
-                    let is_there = survey.revision(&digest).is_some();
+                    let is_there = survey.revision(&digest).is_some() || survey.protected.contains(&digest);
                     // A tag still names it, although its revision link is lost: it can be repaired, so nothing of it goes.
                     let is_current = named_now.contains(&LinkContent::Digest(digest));
                     (!is_there && !is_current).then_some((digest, Reason::RevisionGone))

@@ -15,6 +15,7 @@ pub mod spill;
 
 use std::path::PathBuf;
 
+use foldhash::HashSet;
 use rayon::prelude::*;
 
 pub use self::inventory::{BlobId, Colour, Inventory};
@@ -27,9 +28,9 @@ pub use self::spill::Budget;
 use crate::error::Error;
 use crate::finding::{Code, Finding};
 use crate::layout::{self, LinkFolder};
-use crate::oci::{Digest, RepositoryName};
+use crate::oci::{DescriptorKind, Digest, RepositoryName};
 use crate::policy::{Policy, RootPolicy};
-use crate::store::{LinkContent, Store, StrayKind};
+use crate::store::{Leaf, LinkContent, Store, StrayKind};
 use crate::survey::Survey;
 
 /// What marking a repository needs beside its survey.
@@ -79,6 +80,10 @@ pub struct Counts {
     pub young_revisions: u64,
     /// Layer links that nothing needs but that are too young to drop.
     pub young_layer_links: u64,
+    /// Repositories with a revision that is not young; counted with [`RootPolicy::TaggedOnly`] only.
+    pub with_old_revisions: u64,
+    /// Those of them that have no tag.
+    pub untagged_repositories: u64,
 }
 
 impl std::ops::AddAssign for Counts {
@@ -89,6 +94,8 @@ impl std::ops::AddAssign for Counts {
         self.layer_links += other.layer_links;
         self.young_revisions += other.young_revisions;
         self.young_layer_links += other.young_layer_links;
+        self.with_old_revisions += other.with_old_revisions;
+        self.untagged_repositories += other.untagged_repositories;
     }
 }
 
@@ -130,6 +137,7 @@ pub fn mark(survey: &Survey, context: &Context<'_>) -> Result<Marks, Error> {
             held_untagged = held || reach.fault || reach.tag_target_absent;
             let colour = if held_untagged { Colour::LIVE.and(Colour::TAGGED) } else { Colour::LIVE };
             reach.walk(std::mem::take(&mut roots.revisions), colour)?;
+            reach.walk(protected(survey), Colour::YOUNG)?;
             if held_untagged {
                 links::mark_all_names(survey, context, Colour::TAGGED);
             }
@@ -145,6 +153,7 @@ pub fn mark(survey: &Survey, context: &Context<'_>) -> Result<Marks, Error> {
                 reach.walk(irregular.map(|(revision, _)| (revision.digest, Role::Revision)).collect(), Colour::LIVE)?;
                 let (young, old): (Vec<_>, Vec<_>) = candidates.into_iter().partition(|candidate| candidate.young);
                 reach.walk(young.iter().map(|candidate| (candidate.digest, Role::Revision)).collect(), Colour::YOUNG)?;
+                reach.walk(protected(survey), Colour::YOUNG)?;
                 counts.young_revisions = young.len() as u64;
                 candidates = old;
                 candidates.retain(|candidate| !reach.has_descended(&candidate.digest));
@@ -170,14 +179,48 @@ pub fn mark(survey: &Survey, context: &Context<'_>) -> Result<Marks, Error> {
         condemned.clear();
         reach.forget();
         reach.walk(Roots::everything(survey), colour)?;
+        reach.walk(protected(survey), Colour::YOUNG)?;
         links::mark_held_layers(survey, context, &mut reach, colour)?;
         findings.push(Finding::new(Code::HeldRepository).repository(&survey.name).path(layout::repository_folder(&survey.name)));
+    }
+    if context.policy.roots == RootPolicy::TaggedOnly && has_old_revision(survey, context)? {
+        counts.with_old_revisions = 1;
+        counts.untagged_repositories = u64::from(survey.tags.is_empty());
     }
     let is_needed = |digest: &&Digest| held || reach.has_reached(digest, context.inventory.find(digest));
     let needed = survey.asked.iter().filter(is_needed).copied().collect();
     findings.extend(reach.into_findings());
     let symlinks = survey.strays.iter().filter(|stray| stray.kind == StrayKind::Symlink).map(|stray| stray.path.clone());
     Ok(Marks { repository: survey.name.clone(), held, condemned, findings, symlinks: symlinks.collect(), counts, needed })
+}
+
+/// Every digest that a repository's links name, by directory and by content, and that the manifests among them name to any depth.
+///
+/// # Errors
+///
+/// When a link or a manifest that is there cannot be read.
+pub fn everything_named(store: &dyn Store, inventory: &Inventory, survey: &Survey) -> Result<Vec<Digest>, Error> {
+    let manifests = Manifests::new(store, inventory);
+    let folder = LinkFolder::Layers(survey.name.clone());
+    let layers = crate::survey::read_links(store, &folder, &survey.layers)?;
+    let aliases = layers.iter().filter_map(|content| match content {
+        LinkContent::Digest(digest) => Some(*digest),
+        _ => None,
+    });
+    let mut named: HashSet<Digest> = survey.layers.iter().copied().chain(aliases).collect();
+    let mut waiting: Vec<Digest> = Roots::everything(survey).into_iter().map(|(digest, _)| digest).collect();
+    named.extend(&waiting);
+    while let Some(digest) = waiting.pop() {
+        let Reading::Read(edges) = manifests.read(&digest)? else { continue };
+        let stored = edges.stored.iter().map(|edge| (inventory.digest(edge.blob), edge.kind));
+        let unresolved = edges.unresolved.iter().map(|descriptor| (descriptor.digest, descriptor.kind));
+        for (digest, kind) in stored.chain(unresolved) {
+            if named.insert(digest) && (kind != DescriptorKind::Blob || survey.revision(&digest).is_some()) {
+                waiting.push(digest);
+            }
+        }
+    }
+    Ok(named.into_iter().collect())
 }
 
 /// Reports what is not as the layout has it; says whether the repository has to be held for it.
@@ -263,6 +306,23 @@ impl Roots {
         }
         roots
     }
+}
+
+/// Whether a revision here is not young. Looks until it finds one, which is mostly the first.
+fn has_old_revision(survey: &Survey, context: &Context<'_>) -> Result<bool, Error> {
+    let folder = LinkFolder::Revisions(survey.name.clone());
+    for revision in survey.revisions.iter().filter(|revision| revision.link != LinkContent::Absent) {
+        let leaves = context.store.stat_links(&folder, &[revision.digest])?;
+        if leaves.iter().any(|leaf| matches!(leaf, Leaf::File(stat) if !context.policy.is_young(stat.modified))) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Manifests that may be linked here again: what they name stays for them.
+fn protected(survey: &Survey) -> Vec<(Digest, Role)> {
+    survey.protected.iter().map(|digest| (*digest, Role::Unpromised)).collect()
 }
 
 /// Judges a revision's link: unlike a layer link it cannot be an alias.

@@ -9,12 +9,11 @@ use rayon::prelude::*;
 use super::{Context, Marks, mark};
 use crate::error::Error;
 use crate::layout;
-use crate::oci::{Digest, RepositoryName};
 use crate::progress::{Phase, Progress};
 use crate::store::{RepositoryEntry, Store, StrayKind};
-use crate::survey::survey;
+use crate::survey::{Survey, survey};
 
-/// Marks what the repositories keep. `asked` names digests of which is to be told whether a repository needs them.
+/// Marks what the repositories keep. `prepare` may add to each survey what is to be queried or protected.
 ///
 /// # Errors
 ///
@@ -22,14 +21,14 @@ use crate::survey::survey;
 pub fn repositories(
     context: &Context<'_>,
     repositories: &[RepositoryEntry],
-    asked: &(dyn Fn(&RepositoryName) -> Vec<Digest> + Sync),
+    prepare: &(dyn Fn(&mut Survey) + Sync),
     progress: &dyn Progress,
     stop: &AtomicBool,
 ) -> Result<Vec<Marks>, Error> {
     progress.begin(Phase::Marking, Some(repositories.len() as u64));
     let one = |repository: &RepositoryEntry| {
         let mut survey = survey(context.store, repository)?;
-        survey.asked = asked(&repository.name);
+        prepare(&mut survey);
         mark(&survey, context)
     };
     let mut marks: Vec<Marks> = repositories

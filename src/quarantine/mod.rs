@@ -1,38 +1,63 @@
-//! What was moved aside instead of being removed: `<root>/.regsweep/quarantine/<run>/`, a mirror of `docker/registry/v2` for each run.
+//! What was quarantined instead of being removed: `<root>/.regsweep/quarantine/<run>/`, a mirror of `docker/registry/v2` for each run.
 //!
-//! A run's folder is all that there is to know of it: what lies in it at `blobs/...` or `repositories/...` was at that place below
+//! A run's directory is all that there is to know of it: what lies in it at `blobs/...` or `repositories/...` was at that place below
 //! `docker/registry/v2`, and moving it there by hand undoes the run. `run.json` says who moved it and when. Nothing in there is ever
-//! replaced, and nothing leaves it but by [`Run::put_back`] and [`Run::drop_for_good`].
+//! replaced. The quarantine shares the filesystem of what it takes in: a rename is atomic and needs no room, a copy is neither.
 //!
-//! The quarantine shares the filesystem of what it takes in: a rename is atomic and needs no room, a copy is neither.
+//! # The protocol
+//!
+//! A collection with a quarantine goes through these steps. Nothing is changed before all that can refuse has been asked.
+//!
+//! 1. **Read.** [`needed`] marks the store together with the quarantine and says what of it something needs by now. The plan of the
+//!    collection is made over the same view: what is in quarantine keeps its links and what it needs, so that it can be restored whole.
+//! 2. **Refuse.** Brakes, limits, room, outputs, clocks.
+//! 3. **Restore** what is needed. What comes back counts as young from then on ([`records`](crate::records)).
+//! 4. **Quarantine** what the plan lists.
+//! 5. **Rescue.** Beside a registry at work, look at once, a little later and once more for pushes that need what has just gone.
+//! 6. **Purge** what has waited long enough, through one [`Gate`]. It comes last, and only if everything before it went well.
+//!
+//! # The gate
+//!
+//! Nothing is purged but through [`purge`], which asks of everything: has it waited ([`Wait`], [`Run::has_waited`]); does a complete mark
+//! that was made in this run, under the lock, need it, or does what stays in quarantine; does a process of this machine have it open for
+//! writing; has it changed since it was quarantined. No flag skips the last three. What this machine cannot see (other nodes, processes of
+//! others) is covered by the last one: a file that somebody still wrote to has another modification time, and one that was touched in any
+//! other way is hashed.
 
+mod check;
+mod needed;
 mod overlay;
+mod purge;
+mod restore;
 mod run;
-mod settle;
+mod tree;
 mod vacuum;
 
-use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
-use jiff::Timestamp;
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::Mode;
 use rustix::io::Errno;
-use walkdir::WalkDir;
 
+pub use self::check::check;
+pub use self::needed::{Needed, Reader, needed};
 pub use self::overlay::Overlay;
-pub use self::run::{Boot, Purpose, Run, Stamp};
-pub use self::settle::{Needed, Replaced, Settled, needed, purge, put_back};
+pub use self::purge::{Gate, Proof, Purgeable, Wait, Withheld, is_due, purge};
+pub use self::restore::{Replaced, restore};
+pub use self::run::{Purpose, Run, Stamp};
 pub use self::vacuum::Quarantining;
+use crate::clock::{RunClock, TOLERANCE};
 use crate::error::{Context as _, Error};
 use crate::layout::{self, Target};
 use crate::mark::blobs::Amount;
+use crate::records::Protected;
+use crate::store::directory::{self, Kind, for_each_entry, open_folder_beneath};
+use crate::store::own::OwnDirectory;
 use crate::store::{FilesystemStore, Stat};
 
-/// Clocks of a machine and of its storage may differ by so much.
-const CLOCKS_APART: Duration = Duration::from_secs(300);
-/// The folder of all runs, in our own.
+/// The directory of all runs, in our own.
 const QUARANTINE: &str = "quarantine";
 
 /// The runs of one store that still hold something.
@@ -49,32 +74,78 @@ pub struct Held {
     pub target: Target,
     /// What it is.
     pub stat: Stat,
+    /// When anything about it last changed; our own rename does that too.
+    pub changed: SystemTime,
+}
+
+/// What became of things in quarantine, or would.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// Blobs.
+    pub blobs: Amount,
+    /// Links.
+    pub links: u64,
+    /// Things that were in the store again already.
+    pub replaced: u64,
+    /// What could not be moved or removed, in words.
+    pub failed: Vec<(Target, String)>,
+}
+
+impl Moved {
+    /// Whether nothing happened.
+    pub fn is_empty(&self) -> bool {
+        self.blobs.count == 0 && self.links == 0 && self.replaced == 0
+    }
+
+    /// Counts one more.
+    fn add(&mut self, held: &Held) {
+        match held.target {
+            Target::Blob(_) => self.blobs.add(held.stat.size_bytes),
+            _ => self.links += 1,
+        }
+    }
+}
+
+impl std::ops::AddAssign for Moved {
+    fn add_assign(&mut self, other: Moved) {
+        self.blobs += other.blobs;
+        self.links += other.links;
+        self.replaced += other.replaced;
+        self.failed.extend(other.failed);
+    }
 }
 
 impl Quarantine {
-    /// Looks at what there is. Makes nothing. Folders whose names are not those of runs are somebody's own: they are left alone.
+    /// Looks at what there is. Makes nothing. Directories whose names are not those of runs are somebody's own: they are left alone.
     ///
     /// # Errors
     ///
-    /// When a folder cannot be listed, or a run's stamp cannot be read.
+    /// When a directory cannot be listed, or a run's stamp cannot be read.
     pub fn open(store: &FilesystemStore) -> Result<Quarantine, Error> {
-        let path = folder(store);
-        match open_own(path.parent().expect("it lies in our own")).and_then(|own| child(&own, QUARANTINE)) {
-            Err(Errno::NOENT) => return Ok(Quarantine { runs: Vec::new() }),
-            // Not through a link, which may lead anywhere.
-            opened => opened.context("open", &path)?,
+        let path = directory_of(store);
+        let mut quarantine = Quarantine { runs: Vec::new() };
+        let Some(own) = OwnDirectory::open(store.root())? else { return Ok(quarantine) };
+        let all = match open_folder_beneath(own.descriptor(), QUARANTINE.as_bytes()) {
+            Err(Errno::NOENT) => return Ok(quarantine),
+            opened => Arc::new(opened.context("open", &path)?),
         };
-        let mut runs = Vec::new();
-        for entry in std::fs::read_dir(&path).context("list", &path)? {
-            let entry = entry.context("list", &path)?;
-            if run::is_id(&entry.file_name()) && entry.file_type().context("look at", entry.path())?.is_dir() {
-                runs.push(Run::open(&entry.path())?);
-            } else {
-                tracing::warn!("{} is no run of regsweep, and is left alone", crate::escape::escaped(entry.path()));
+        let mut names = Vec::new();
+        for_each_entry(&*all, |name, kind| -> std::io::Result<()> {
+            match std::str::from_utf8(name).ok().filter(|name| kind == Kind::Folder && run::is_id(name)) {
+                Some(name) => names.push(name.to_owned()),
+                None => {
+                    let name = crate::escape::escaped_bytes(name);
+                    tracing::warn!("{}/{name} is no run of regsweep, and is left alone", crate::escape::escaped(&path));
+                }
             }
+            Ok(())
+        })
+        .context("list", &path)?;
+        for name in names {
+            quarantine.runs.extend(Run::open(&all, &path, &name)?);
         }
-        runs.sort_by(|a, b| (a.stamp().began, a.id()).cmp(&(b.stamp().began, b.id())));
-        Ok(Quarantine { runs })
+        quarantine.runs.sort_by(|a, b| (a.stamp().began, a.id()).cmp(&(b.stamp().began, b.id())));
+        Ok(quarantine)
     }
 
     /// The runs of collections: of things that nothing needed.
@@ -91,6 +162,22 @@ impl Quarantine {
         all
     }
 
+    /// How much of it is needed.
+    pub fn amount_of(&self, needed: &Needed) -> Moved {
+        let mut all = Moved::default();
+        for held in self.collected().flat_map(Run::held).filter(|held| needed.targets.contains(&held.target)) {
+            all.add(held);
+        }
+        all
+    }
+
+    /// Adds what a collection must keep in the store so that all of this can be restored whole. What a run that was killed has begun to
+    /// move, the next one with a quarantine (`goes_on`) moves the rest of.
+    pub fn protect(&self, goes_on: bool, protected: &mut Protected) {
+        let whole = self.collected().filter(|run| !goes_on || run.stamp().finished.is_some());
+        whole.flat_map(Run::held).for_each(|held| protected.add(&held.target));
+    }
+
     /// The run of that name.
     ///
     /// # Errors
@@ -101,44 +188,55 @@ impl Quarantine {
             Error::Usage(format!("no run {} is in quarantine; `regsweep quarantine list` names them", crate::escape::escaped(id)))
         })
     }
+
+    /// Removes the directories of runs that hold nothing any more. That one cannot be removed costs nothing but its name.
+    pub fn tidy(&self) {
+        for run in &self.runs {
+            if let Err(error) = run.remove_if_empty() {
+                tracing::warn!("cannot tidy up after run {}: {error}", run.id());
+            }
+        }
+    }
 }
 
-/// Begins a run. What it is about was looked at since `began`, which is so long ago.
+/// Begins a run of a command that began at the start of `clock`.
 ///
 /// # Errors
 ///
-/// When its folder cannot be made, the store is not all on the filesystem of its root, or its clock is not ours.
-pub fn begin(store: &FilesystemStore, purpose: Purpose, began: Timestamp, elapsed: Duration) -> Result<Run, Error> {
-    let own = store.root().join(layout::OWN_FOLDER);
-    let opened = open_own(&own).context("open", &own)?;
-    make(&opened, QUARANTINE, store).context_with("create", || folder(store))?;
-    let quarantine = child(&opened, QUARANTINE).context_with("open", || folder(store))?;
-    let device = |folder: &OwnedFd| rustix::fs::fstat(folder).map(|stat| stat.st_dev);
-    let ours = device(&quarantine).context_with("look at", || folder(store))?;
-    for (base, path) in store.bases() {
-        if device(base).context("look at", path)? != ours {
+/// When its directory cannot be made, the store is not all on the filesystem of its root, or its clock is not ours.
+pub fn begin(store: &FilesystemStore, purpose: Purpose, clock: &RunClock) -> Result<Run, Error> {
+    let path = directory_of(store);
+    let own = OwnDirectory::open(store.root())?;
+    let absent = || std::io::Error::from(std::io::ErrorKind::NotFound);
+    let own = own.ok_or_else(absent).context_with("open", || store.root().join(layout::OWN_FOLDER))?;
+    make(own.descriptor(), store).context("create", &path)?;
+    let quarantine = Arc::new(open_folder_beneath(own.descriptor(), QUARANTINE.as_bytes()).context("open", &path)?);
+    let device = |directory: &OwnedFd| rustix::fs::fstat(directory).map(|stat| stat.st_dev);
+    let ours = device(&quarantine).context("look at", &path)?;
+    for (base, base_path) in store.bases() {
+        if device(base).context("look at", base_path)? != ours {
             let message = format!(
                 "{} is on another filesystem than {}, and nothing can be moved between the two at once; run without a quarantine",
-                crate::escape::escaped(path),
-                crate::escape::escaped(folder(store))
+                crate::escape::escaped(base_path),
+                crate::escape::escaped(&path)
             );
             return Err(Error::Usage(message));
         }
     }
-    let mut run = Run::begin(&quarantine, &folder(store), purpose, began)?;
-    match clocks_agree(&mut run, elapsed) {
+    let mut run = Run::begin(&quarantine, &path, purpose, clock)?;
+    match clocks_agree(&mut run, clock) {
         Ok(()) => Ok(run),
         Err(error) => {
-            run.remove_if_empty(store)?;
+            run.remove_if_empty()?;
             Err(error)
         }
     }
 }
 
 /// Makes sure that the storage's clock, which says how old things are, is this machine's, by which they wait (A4).
-fn clocks_agree(run: &mut Run, elapsed: Duration) -> Result<(), Error> {
-    let apart = run.compare_clocks(elapsed)?;
-    match apart > CLOCKS_APART {
+fn clocks_agree(run: &mut Run, clock: &RunClock) -> Result<(), Error> {
+    let apart = run.compare_clocks(clock)?;
+    match apart > TOLERANCE {
         true => Err(Error::Brake {
             reason: format!("the clock of the storage and that of this machine are {} s apart", apart.as_secs()),
             lift: "set the one that is wrong: how long things wait in quarantine is counted by both".to_owned(),
@@ -147,60 +245,59 @@ fn clocks_agree(run: &mut Run, elapsed: Duration) -> Result<(), Error> {
     }
 }
 
-/// Where the runs are.
-pub fn folder(store: &FilesystemStore) -> PathBuf {
+/// Where the runs are, for messages.
+pub fn directory_of(store: &FilesystemStore) -> PathBuf {
     store.root().join(layout::OWN_FOLDER).join(QUARANTINE)
 }
 
-fn open_own(path: &Path) -> rustix::io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(CWD, path, flags, Mode::empty())
-}
-
-fn child(of: &OwnedFd, name: &str) -> rustix::io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(of, name, flags, Mode::empty())
-}
-
-/// Makes the folder of all runs: nobody may look into it who may not look at the store.
-fn make(of: &OwnedFd, name: &str, store: &FilesystemStore) -> rustix::io::Result<()> {
+/// Makes the directory of all runs: nobody may look into it who may not look at the store.
+fn make(own: &OwnedFd, store: &FilesystemStore) -> rustix::io::Result<()> {
     let mut mode = 0o777;
-    let above = Path::new(layout::V2).ancestors().map(|folder| rustix::fs::stat(store.root().join(folder)));
+    let above = Path::new(layout::V2).ancestors().map(|directory| rustix::fs::stat(store.root().join(directory)));
     for stat in above.chain(store.bases().map(|(base, _)| rustix::fs::fstat(base))) {
         mode &= stat?.st_mode;
     }
-    match rustix::fs::mkdirat(of, name, Mode::from_raw_mode(mode | 0o700)) {
+    match rustix::fs::mkdirat(own, QUARANTINE, Mode::from_raw_mode(mode | 0o700)) {
         Ok(()) | Err(Errno::EXIST) => Ok(()),
         Err(error) => Err(error),
     }
 }
 
-/// Lists the files of a run. Also counts those that were at no place that the layout knows.
-fn contents(path: &Path) -> Result<(Vec<Held>, u64), Error> {
-    let mut held = Vec::new();
-    let mut unrecognised = 0;
-    for entry in WalkDir::new(path).min_depth(1) {
-        let entry = match entry {
-            Ok(entry) => entry,
-            Err(error) => {
-                let at = error.path().unwrap_or(path).to_owned();
-                return Err(Error::Io { operation: "list", path: at, source: error.into() });
-            }
-        };
-        let is_stamp = entry.depth() == 1 && run::STAMPS.iter().any(|stamp| entry.file_name() == *stamp);
-        if entry.file_type().is_dir() || is_stamp {
-            continue;
-        }
-        let place = entry.path().strip_prefix(path).expect("the walk began there");
-        match Target::of_path(&Path::new(layout::V2).join(place)).filter(|_| entry.file_type().is_file()) {
-            Some(target) => {
-                let metadata = entry.metadata().map_err(io::Error::from).context("look at", entry.path())?;
-                let modified = metadata.modified().context("look at", entry.path())?;
-                held.push(Held { target, stat: Stat { size_bytes: metadata.len(), modified } });
-            }
-            None => unrecognised += 1,
-        }
-    }
-    held.sort_by(|a, b| a.target.cmp(&b.target));
-    Ok((held, unrecognised))
+/// Makes sure that there is room for what is to be quarantined: each file takes a directory of its own along.
+///
+/// # Errors
+///
+/// When there is less than that takes at least.
+pub fn has_room(store: &FilesystemStore, files: u64) -> Result<(), Error> {
+    let path = store.root();
+    let room = directory::open_folder(rustix::fs::CWD, path).and_then(rustix::fs::fstatvfs).context("look at", path)?;
+    // Only ext gives a directory a block at once; with others it takes an inode, which some keep in blocks.
+    let is_ext = rustix::fs::statfs(path).is_ok_and(|stat| stat.f_type as u64 == EXT_MAGIC);
+    let bytes_each = if is_ext { room.f_frsize } else { INODE_BYTES };
+    let needed = files.saturating_mul(bytes_each).saturating_add(STAMP_BYTES);
+    let is_full = |needed: u64, free: u64| free < needed;
+    // A filesystem that makes inodes as it goes says that it has none.
+    let inodes = room.f_files > 0 && is_full(files, room.f_favail);
+    let reason = if is_full(needed, room.f_bavail.saturating_mul(room.f_frsize)) {
+        let free = crate::words::size(room.f_bavail.saturating_mul(room.f_frsize));
+        format!("to quarantine {files} files takes {} for their directories, and {free} are free", crate::words::size(needed))
+    } else if inodes {
+        format!("to quarantine {files} files takes as many inodes for their directories, and {} are free", room.f_favail)
+    } else {
+        return Ok(());
+    };
+    let lift = "stop the registry and collect without a quarantine, which needs no room, or make some".to_owned();
+    Err(Error::Brake { reason, lift })
+}
+
+/// ext2, ext3 and ext4.
+const EXT_MAGIC: u64 = 0xEF53;
+/// What an inode takes at least where it is kept in blocks.
+const INODE_BYTES: u64 = 256;
+/// A run's stamp, twice while it is replaced, and its directories.
+const STAMP_BYTES: u64 = 64 << 10;
+
+/// A span that may be cut off anywhere: how long ago something was.
+fn since(now: SystemTime, then: SystemTime) -> Duration {
+    now.duration_since(then).unwrap_or_default()
 }

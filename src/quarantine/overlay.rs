@@ -33,7 +33,7 @@ pub struct Overlay<'a> {
 
 impl<'a> Overlay<'a> {
     /// The blobs that are in quarantine, whether or not the store has them too.
-    pub fn aside(&self) -> impl Iterator<Item = &Digest> {
+    pub fn quarantined(&self) -> impl Iterator<Item = &Digest> {
         self.blobs.values().flat_map(BTreeMap::keys)
     }
 

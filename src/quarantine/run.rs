@@ -1,21 +1,24 @@
 //! One run's folder: its stamp, what it holds, and the ways out of it.
 
-use std::ffi::OsStr;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::{CLOCKS_APART, Held, child, contents, open_own};
+use super::{Held, tree};
+use crate::clock::{BootTime, RunClock, TOLERANCE};
 use crate::error::{Context as _, Error};
 use crate::layout::Target;
-use crate::store::filesystem::aside::Return;
-use crate::store::{FilesystemStore, Stat};
+use crate::oci::Digest;
+use crate::store::directory::{self, open_folder_beneath};
+use crate::store::filesystem::aside::{Return, in_mirror};
+use crate::store::{FilesystemStore, own};
 
 /// The file that says who made a run and when.
 const STAMP: &str = "run.json";
@@ -54,15 +57,6 @@ impl Purpose {
     }
 }
 
-/// A machine's time since it was started: a clock that nobody sets.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Boot {
-    /// Which start.
-    pub id: String,
-    /// How long ago, in seconds, times asleep included.
-    pub uptime_seconds: f64,
-}
-
 /// What `run.json` says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Stamp {
@@ -77,15 +71,27 @@ pub struct Stamp {
     pub began_by_store: Option<Timestamp>,
     /// When the last thing had been moved and the disk had it all. Nothing while the run goes on, or after a crash.
     pub finished: Option<Timestamp>,
-    /// By the clock that nobody sets.
-    pub boot: Option<Boot>,
+    /// The same by the store's clock: what changed later was touched in quarantine.
+    #[serde(default)]
+    pub finished_by_store: Option<Timestamp>,
+    /// When the last thing had been moved, by the boot-time clock.
+    pub boot: Option<BootTime>,
+}
+
+impl Stamp {
+    fn new(purpose: Purpose, began: Timestamp) -> Stamp {
+        Stamp { schema: 1, purpose, began, began_by_store: None, finished: None, finished_by_store: None, boot: None }
+    }
 }
 
 /// A run in quarantine.
 #[derive(Debug)]
 pub struct Run {
     id: String,
+    /// For messages.
     path: PathBuf,
+    /// The directory of all runs.
+    quarantine: Arc<OwnedFd>,
     mirror: OwnedFd,
     stamp: Stamp,
     held: Vec<Held>,
@@ -93,40 +99,47 @@ pub struct Run {
 }
 
 impl Run {
-    pub(super) fn begin(quarantine: &OwnedFd, path: &Path, purpose: Purpose, now: Timestamp) -> Result<Run, Error> {
-        let second = now.strftime("%Y%m%dT%H%M%SZ");
+    pub(super) fn begin(quarantine: &Arc<OwnedFd>, path: &Path, purpose: Purpose, clock: &RunClock) -> Result<Run, Error> {
+        let began = clock.started();
+        let second = began.strftime("%Y%m%dT%H%M%SZ");
         let names = (1..=RUNS_A_SECOND).map(|number| match number {
             1 => format!("{second}-{}", purpose.name()),
             more => format!("{second}-{}-{more}", purpose.name()),
         });
         for id in names {
             let path = path.join(&id);
-            match rustix::fs::mkdirat(quarantine, &id, Mode::from_raw_mode(0o755)) {
+            match rustix::fs::mkdirat(&**quarantine, &id, Mode::from_raw_mode(0o755)) {
                 Err(Errno::EXIST) => continue,
                 made => made.context("create", &path)?,
             }
-            let mirror = child(quarantine, &id).context("open", &path)?;
-            let stamp = Stamp { schema: 1, purpose, began: now, began_by_store: None, finished: None, boot: None };
-            let run = Run { id, path, mirror, stamp, held: Vec::new(), unrecognised: 0 };
-            run.write_stamp()?;
+            let mirror = open_folder_beneath(&**quarantine, id.as_bytes()).context("open", &path)?;
+            let quarantine = Arc::clone(quarantine);
+            let stamp = Stamp::new(purpose, began);
+            let run = Run { id, path, quarantine, mirror, stamp, held: Vec::new(), unrecognised: 0 };
+            if let Err(error) = run.write_stamp() {
+                let _nothing_in_it = run.remove_if_empty();
+                return Err(error);
+            }
             return Ok(run);
         }
-        Err(io::Error::from(io::ErrorKind::AlreadyExists)).context("create a folder in", path)
+        Err(io::Error::from(io::ErrorKind::AlreadyExists)).context("create a directory in", path)
     }
 
-    pub(super) fn open(path: &Path) -> Result<Run, Error> {
-        let mirror = open_own(path).context("open", path)?;
-        let id = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    /// Opens a run; nothing if it is not there any more.
+    pub(super) fn open(quarantine: &Arc<OwnedFd>, path: &Path, id: &str) -> Result<Option<Run>, Error> {
+        let path = path.join(id);
+        let mirror = match open_folder_beneath(&**quarantine, id.as_bytes()) {
+            Err(Errno::NOENT) => return Ok(None),
+            opened => opened.context("open", &path)?,
+        };
         let stamp = match read_stamp(&mirror).context_with("read", || path.join(STAMP))? {
             Some(text) => understood(&text).context_with("understand", || path.join(STAMP))?,
             // Nothing had been moved when its run was cut off; or somebody removed it, and nobody knows how long things have waited.
-            None => {
-                let purpose = Purpose::of_id(&id);
-                Stamp { schema: 1, purpose, began: Timestamp::UNIX_EPOCH, began_by_store: None, finished: None, boot: None }
-            }
+            None => Stamp::new(Purpose::of_id(id), Timestamp::UNIX_EPOCH),
         };
-        let (held, unrecognised) = contents(path)?;
-        Ok(Run { id, path: path.to_owned(), mirror, stamp, held, unrecognised })
+        let tree::Contents { held, unrecognised } = tree::contents(&mirror).context("list", &path)?;
+        let quarantine = Arc::clone(quarantine);
+        Ok(Some(Run { id: id.to_owned(), path, quarantine, mirror, stamp, held, unrecognised }))
     }
 
     /// Its name: when it began, and by which command.
@@ -148,20 +161,35 @@ impl Run {
     pub fn began(&self) -> SystemTime {
         let (began, slack) = match self.stamp.began_by_store {
             Some(by_store) => (by_store.min(self.stamp.began), COARSENESS),
-            None => (self.stamp.began, CLOCKS_APART),
+            None => (self.stamp.began, TOLERANCE),
         };
         SystemTime::try_from(began).ok().and_then(|began| began.checked_sub(slack)).unwrap_or(SystemTime::UNIX_EPOCH)
     }
 
-    /// Compares the store's clock with ours: the stamp has been written just now, and the run began so long ago. Says how far they are
-    /// apart.
-    pub(super) fn compare_clocks(&mut self, elapsed: Duration) -> Result<Duration, Error> {
-        let path = self.path.join(STAMP);
-        let written = path.metadata().and_then(|metadata| metadata.modified()).context("look at", &path)?;
-        let by_store = written.checked_sub(elapsed).unwrap_or(SystemTime::UNIX_EPOCH);
-        let by_us = SystemTime::try_from(self.stamp.began).unwrap_or(by_store);
-        self.stamp.began_by_store = Timestamp::try_from(by_store).ok();
-        Ok(by_us.duration_since(by_store).unwrap_or_else(|error| error.duration()))
+    /// When the last thing had been moved into it, by the store's clock or not long after; nothing while that is not known.
+    pub fn finished(&self) -> Option<SystemTime> {
+        let (finished, slack) = match (self.stamp.finished_by_store, self.stamp.finished) {
+            (Some(by_store), _) => (by_store, Duration::ZERO),
+            (None, Some(finished)) => (finished, TOLERANCE),
+            (None, None) => return None,
+        };
+        SystemTime::try_from(finished).ok()?.checked_add(slack)
+    }
+
+    /// Compares the store's clock with ours: the stamp has been written just now. Says how far they are apart.
+    pub(super) fn compare_clocks(&mut self, clock: &RunClock) -> Result<Duration, Error> {
+        let written = self.stamp_written()?;
+        let elapsed = clock.elapsed();
+        let began = written.checked_sub(elapsed).unwrap_or(SystemTime::UNIX_EPOCH);
+        self.stamp.began_by_store = Timestamp::try_from(began).ok();
+        let began = clock.of_store(began);
+        Ok(clock.start().duration_since(began).unwrap_or_else(|error| error.duration()))
+    }
+
+    /// When the stamp was written, by the store's clock.
+    fn stamp_written(&self) -> Result<SystemTime, Error> {
+        let stat = rustix::fs::statat(&self.mirror, STAMP, AtFlags::SYMLINK_NOFOLLOW);
+        Ok(directory::stat_of(&stat.context_with("look at", || self.path.join(STAMP))?).modified)
     }
 
     /// What it held when it was opened, in order.
@@ -178,95 +206,117 @@ impl Run {
         &self.mirror
     }
 
-    /// Whether things have waited here for so long, by every clock there is. A run that was cut off has not begun to wait.
-    pub fn has_waited(&self, wait: Duration, now: Timestamp, boot: Option<&Boot>) -> bool {
+    /// Whether things have waited here for so long, by every clock that counts. A run that was cut off has not begun to wait, and where
+    /// neither the boot-time clock nor a wall clock that something vouches for can tell, nothing has waited.
+    pub fn has_waited(&self, wait: Duration, clock: &RunClock) -> bool {
         let Some(finished) = self.stamp.finished else { return false };
-        let by_date = Duration::try_from(now.duration_since(finished)).is_ok_and(|waited| waited >= wait);
-        let by_boot = match (&self.stamp.boot, boot) {
+        let by_date = Duration::try_from(clock.started().duration_since(finished)).is_ok_and(|waited| waited >= wait);
+        let by_boot = match (&self.stamp.boot, clock.boot()) {
             (Some(then), Some(now)) if then.id == now.id => now.uptime_seconds - then.uptime_seconds >= wait.as_secs_f64(),
-            _ => true,
+            _ => clock.is_trusted(),
         };
         by_date && by_boot
     }
 
-    /// Notes that the last thing has been moved. The store has to be flushed before.
+    /// Whether no clock that counts reaches back to when this run ended: its wait has to begin again.
+    pub fn waits_by_no_clock(&self, clock: &RunClock) -> bool {
+        let is_same_boot = matches!((&self.stamp.boot, clock.boot()), (Some(then), Some(now)) if then.id == now.id);
+        self.stamp.finished.is_some() && !is_same_boot && !clock.is_trusted()
+    }
+
+    /// Notes that the last thing has been moved, or that its wait begins now. The store has to be flushed before.
     ///
     /// # Errors
     ///
     /// When that cannot be written.
-    pub fn finish(&mut self, now: Timestamp, boot: Option<Boot>) -> Result<(), Error> {
-        self.stamp.finished = Some(now);
-        self.stamp.boot = boot;
-        self.write_stamp()
+    pub fn finish(&mut self, clock: &RunClock) -> Result<(), Error> {
+        let before = self.stamp.clone();
+        self.stamp.finished = Some(clock.timestamp());
+        self.stamp.boot = clock.boot();
+        // Twice: when it was written is what it has to say.
+        let written = self.write_stamp().and_then(|()| self.stamp_written());
+        let written = written.and_then(|written| {
+            self.stamp.finished_by_store = before.finished_by_store.or_else(|| Timestamp::try_from(written).ok());
+            self.write_stamp()
+        });
+        if written.is_err() {
+            self.stamp = before;
+        }
+        written
     }
 
     /// Moves something to where it was. Replaces nothing.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be moved.
-    pub fn put_back(&self, store: &FilesystemStore, target: &Target) -> Result<Return, Error> {
+    pub(super) fn put_back(&self, store: &FilesystemStore, target: &Target) -> Result<Return, Error> {
         store.put_back(target, &self.mirror)
     }
 
     /// Removes something for good. Says whether it was there.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be removed.
-    pub fn drop_for_good(&self, store: &FilesystemStore, target: &Target) -> Result<bool, Error> {
+    pub(super) fn drop_for_good(&self, store: &FilesystemStore, target: &Target) -> Result<bool, Error> {
         store.drop_aside(target, &self.mirror)
     }
 
     /// Removes something that the store has the same of. Says whether it did.
-    ///
-    /// # Errors
-    ///
-    /// When nobody can tell, or it cannot be removed.
-    pub fn drop_copy(&self, store: &FilesystemStore, target: &Target) -> Result<bool, Error> {
+    pub(super) fn drop_copy(&self, store: &FilesystemStore, target: &Target) -> Result<bool, Error> {
         store.drop_copy(target, &self.mirror)
     }
 
-    /// Looks at something again.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be looked at.
-    pub fn look_at(&self, store: &FilesystemStore, target: &Target) -> Result<Option<Stat>, Error> {
-        Ok(match store.stat_aside(target, &self.mirror)? {
-            crate::store::Leaf::File(stat) => Some(stat),
-            _ => None,
-        })
+    /// Looks at something again; nothing if it is not there.
+    pub(super) fn stat(&self, target: &Target) -> Result<Option<rustix::fs::Stat>, Error> {
+        let place = in_mirror(target);
+        match directory::stat_beneath(&self.mirror, &place) {
+            Err(Errno::NOENT) => Ok(None),
+            looked => looked.map(Some).context_with("look at", || self.path.join(place)),
+        }
     }
 
-    /// Removes the run's folder if it holds nothing any more.
+    /// Whether something is, byte for byte, what its digest says.
+    pub(super) fn is_whole(&self, store: &FilesystemStore, target: &Target) -> Result<bool, Error> {
+        store.is_whole_aside(target, &self.mirror)
+    }
+
+    /// What a link says, if it is here and says a digest.
+    pub(super) fn read_link(&self, target: &Target) -> Option<Digest> {
+        self.held.binary_search_by(|held| held.target.cmp(target)).ok()?;
+        let place = in_mirror(target);
+        let (parent, name) = (place.parent()?, place.file_name()?);
+        let parent = open_folder_beneath(&self.mirror, parent.as_os_str().as_encoded_bytes()).ok()?;
+        let file = std::fs::File::from(directory::open_file(parent, name).ok()?);
+        let mut text = Vec::new();
+        io::Read::read_to_end(&mut io::Read::take(file, 512), &mut text).ok()?;
+        Digest::parse(&text)
+    }
+
+    /// Removes the run's directory if it holds nothing any more. Says whether it is gone.
     ///
     /// # Errors
     ///
     /// When that cannot be told, or not be done.
-    pub fn remove_if_empty(&self, store: &FilesystemStore) -> Result<bool, Error> {
-        store.remove_emptied(&self.path, &STAMPS)
+    pub fn remove_if_empty(&self) -> Result<bool, Error> {
+        let removed = || -> io::Result<bool> {
+            if !tree::remove_empty(&self.mirror)? {
+                return Ok(false);
+            }
+            STAMPS.iter().try_for_each(|stamp| tree::remove_stamp(&self.mirror, stamp))?;
+            match tree::remove_directory(&self.quarantine, self.id.as_bytes()) {
+                Ok(()) | Err(Errno::NOENT) => Ok(true),
+                Err(error) => Err(error.into()),
+            }
+        };
+        removed().context("remove", &self.path)
     }
 
     fn write_stamp(&self) -> Result<(), Error> {
-        let path = self.path.join(STAMP);
-        let write = || -> io::Result<()> {
-            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-            let file = rustix::fs::openat(&self.mirror, NEW_STAMP, flags, Mode::from_raw_mode(0o644))?;
-            let mut file = std::fs::File::from(file);
-            io::Write::write_all(&mut file, &[&serde_json::to_vec_pretty(&self.stamp)?[..], b"\n"].concat())?;
-            file.sync_all()?;
-            rustix::fs::renameat(&self.mirror, NEW_STAMP, &self.mirror, STAMP)?;
-            rustix::fs::fsync(&self.mirror)?;
-            Ok(())
+        let write = |out: &mut dyn io::Write| -> io::Result<()> {
+            serde_json::to_writer_pretty(&mut *out, &self.stamp)?;
+            out.write_all(b"\n")
         };
-        write().context("write", &path)
+        own::replace(&self.mirror, STAMP, write).context_with("write", || self.path.join(STAMP))
     }
 }
 
-/// Whether a folder of that name is a run: `20261124T230000Z-garbage-collect`.
-pub(super) fn is_id(name: &OsStr) -> bool {
-    let Some((second, command)) = name.to_str().and_then(|name| name.split_once('-')) else { return false };
+/// Whether a directory of that name is a run: `20261124T230000Z-garbage-collect`.
+pub(super) fn is_id(name: &str) -> bool {
+    let Some((second, command)) = name.split_once('-') else { return false };
     let is_second = second.len() == 16
         && second.bytes().enumerate().all(|(place, byte)| match place {
             8 => byte == b'T',
@@ -316,7 +366,7 @@ mod tests {
             ("20261124T230000Z-verify", Purpose::Verify),
             ("20261124T230000Z-verify-12", Purpose::Verify),
         ] {
-            assert!(is_id(OsStr::new(name)), "{name}");
+            assert!(is_id(name), "{name}");
             assert_eq!(Purpose::of_id(name), purpose, "{name}");
         }
         for name in [
@@ -329,7 +379,7 @@ mod tests {
             "20261124T230000Z-mine",
             "20261124T230000Z-verify.bak",
         ] {
-            assert!(!is_id(OsStr::new(name)), "{name}");
+            assert!(!is_id(name), "{name}");
         }
     }
 

@@ -1,23 +1,27 @@
-//! A vacuum that moves aside what another would remove.
+//! A vacuum that quarantines what another would remove.
 
 use super::Run;
 use crate::error::Error;
 use crate::layout::Target;
+use crate::oci::{Digest, RepositoryName};
 use crate::store::filesystem::removal::Folders;
-use crate::store::{FilesystemStore, Removal, Stat, Vacuum};
+use crate::store::{FilesystemStore, KeepsNow, Removal, Stat, Vacuum};
 
-/// Moves files into a run. Folders that were empty before are removed: there is nothing in them to bring back.
-#[derive(Debug)]
+/// Surveys a repository again, and says all that it names by now.
+pub(super) type Survey<'a> = &'a (dyn Fn(&RepositoryName) -> Result<Vec<Digest>, Error> + Sync);
+
+/// Moves files into a run. Directories that were empty before are removed: there is nothing in them to restore.
 pub struct Quarantining<'a> {
     store: &'a FilesystemStore,
     run: &'a Run,
     folders: Folders,
+    survey: Survey<'a>,
 }
 
 impl<'a> Quarantining<'a> {
     /// Moves what goes from `store` to `run`.
-    pub fn new(store: &'a FilesystemStore, run: &'a Run, folders: Folders) -> Quarantining<'a> {
-        Quarantining { store, run, folders }
+    pub fn new(store: &'a FilesystemStore, run: &'a Run, folders: Folders, survey: Survey<'a>) -> Quarantining<'a> {
+        Quarantining { store, run, folders, survey }
     }
 }
 
@@ -29,8 +33,11 @@ impl Vacuum for Quarantining<'_> {
         }
     }
 
-    fn leaves_links(&self) -> bool {
-        self.folders == Folders::Keep
+    /// A registry at work may write anywhere at any time, and what goes by mistake comes back. But of a repository that was seen to change
+    /// everything that it names now is left, and of the others the rest goes: else one busy repository would keep a store from ever being
+    /// collected.
+    fn keeps_now(&self, repository: &RepositoryName, _: bool) -> Result<KeepsNow, Error> {
+        (self.survey)(repository).map(KeepsNow::Digests)
     }
 
     fn barrier(&self) -> Result<(), Error> {

@@ -3,7 +3,7 @@
 pub mod audit;
 pub mod collect;
 pub mod metrics;
-mod page;
+pub(crate) mod page;
 pub mod quarantine;
 pub mod verify;
 
@@ -36,6 +36,11 @@ pub trait Report {
 
     /// Whether it was meant to change the store.
     fn changed_anything(&self) -> bool;
+
+    /// What is to be said on standard error, too.
+    fn complaints(&self) -> &[String] {
+        &[]
+    }
 
     /// The code to end with when nobody could be shown the report: that all is well must not be said then.
     fn exit_unseen(&self) -> Exit {

@@ -109,6 +109,6 @@ pub(super) fn seconds(elapsed: Duration) -> String {
 }
 
 /// A span as `--min-age` takes it: `1h`, `90m`, `7d` as `168h`.
-pub(super) fn duration(duration: Duration) -> String {
+pub(crate) fn duration(duration: Duration) -> String {
     SignedDuration::try_from(duration).map_or_else(|_| format!("{}s", duration.as_secs()), |duration| format!("{duration:#}"))
 }

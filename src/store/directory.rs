@@ -96,6 +96,14 @@ pub fn make_folder_beneath(at: impl AsFd, path: &[u8]) -> rustix::io::Result<Own
     folder.ok_or(Errno::NOENT)
 }
 
+/// Looks at a file below `at`, reached as [`open_folder_beneath`] does, symbolic links not followed.
+pub fn stat_beneath(at: impl AsFd, path: &std::path::Path) -> rustix::io::Result<rustix::fs::Stat> {
+    use std::os::unix::ffi::OsStrExt as _;
+
+    let (parent, name) = (path.parent().ok_or(Errno::NOENT)?, path.file_name().ok_or(Errno::NOENT)?);
+    rustix::fs::statat(open_folder_beneath(at, parent.as_os_str().as_bytes())?, name, AtFlags::SYMLINK_NOFOLLOW)
+}
+
 /// Makes a folder like the one around it.
 fn make_like(around: impl AsFd, name: &[u8]) -> rustix::io::Result<()> {
     let like = rustix::fs::fstat(&around)?;

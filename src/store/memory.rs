@@ -8,8 +8,8 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::SystemTime;
 
 use super::{
-    BlobContent, Extra, Leaf, LinkContent, Listing, MAX_MANIFEST_BYTES, ManifestContent, Removal, RepositoryEntry, Stat, Store,
-    Stray, StrayKind, TagContent, Upload, Vacuum,
+    BlobContent, Extra, KeepsNow, Leaf, LinkContent, Listing, MAX_MANIFEST_BYTES, ManifestContent, Removal, RepositoryEntry,
+    Stat, Store, Stray, StrayKind, TagContent, Upload, Vacuum,
 };
 use crate::error::Error;
 use crate::layout::{self, LinkFolder, MARKERS, Shard, Target};
@@ -297,6 +297,10 @@ impl Vacuum for MemoryStore {
             self.tree().remove(folder);
         }
         Ok(removal)
+    }
+
+    fn keeps_now(&self, _: &RepositoryName, is_changed: bool) -> Result<KeepsNow, Error> {
+        Ok(if is_changed { KeepsNow::Anything } else { KeepsNow::AsPlanned })
     }
 
     fn barrier(&self) -> Result<(), Error> {

@@ -20,6 +20,7 @@ pub mod dry_run;
 pub mod filesystem;
 pub mod lock;
 pub mod memory;
+pub mod own;
 
 pub use dry_run::DryRun;
 pub use filesystem::FilesystemStore;
@@ -340,6 +341,17 @@ pub enum Removal {
     Changed(&'static str),
 }
 
+/// What a repository keeps in which a link is not as planned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeepsNow {
+    /// Nothing but what its remaining links name: nobody else is at work.
+    AsPlanned,
+    /// These digests, and what its remaining links name.
+    Digests(Vec<Digest>),
+    /// Anything: somebody writes where nobody should be at work.
+    Anything,
+}
+
 /// Removes targets from a registry's storage.
 pub trait Vacuum: Sync {
     /// Looks at the target once more, removes exactly that file or empty folder if it is as `planned`, and then the folder that
@@ -350,11 +362,13 @@ pub trait Vacuum: Sync {
     /// When the target is as planned and cannot be removed.
     fn remove(&self, target: &Target, planned: &Stat) -> Result<Removal, Error>;
 
-    /// Whether links stay to blobs that go, as they do beside a registry at work. Then nothing tells which blobs a link keeps that could
-    /// not be removed, and it keeps them all.
-    fn leaves_links(&self) -> bool {
-        false
-    }
+    /// What a repository keeps by now in which a link was left: because it is not as planned any more (`is_changed`), or because it could
+    /// not be removed.
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be told: then it may be anything.
+    fn keeps_now(&self, repository: &RepositoryName, is_changed: bool) -> Result<KeepsNow, Error>;
 
     /// Returns once everything removed so far is gone for good, also after a power cut.
     ///

@@ -5,11 +5,13 @@
 //! mounted where we do not, as containers do. None of them sees another machine that has the same volume.
 
 mod http;
+mod open_files;
 mod processes;
 
 use std::path::Path;
 
 pub use self::http::{Answer, Endpoint};
+pub use self::open_files::OpenFiles;
 pub use self::processes::Sign;
 use crate::error::Error;
 use crate::registry_config::RegistryConfig;

@@ -285,6 +285,7 @@ struct Document {
     planned: Removal,
     removed: Removal,
     left: u64,
+    stops: Vec<String>,
     quarantine: Quarantined,
     delete_untagged_in_addition: Option<Bytes>,
     repositories: Vec<Share>,
@@ -301,7 +302,9 @@ struct Quarantined {
     run: Option<String>,
     put_back: Moved,
     purged: Moved,
+    rescue: Option<String>,
     rescued: Moved,
+    withheld: u64,
     waiting: Bytes,
 }
 

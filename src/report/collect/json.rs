@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{CollectReport, Outcome};
+use super::{CollectReport, Outcome, RescueEnd};
 use crate::config::Mode;
 use crate::escape::escaped;
 use crate::finding::Finding;
 use crate::mark::{Condemned, Reason};
 use crate::plan::{Kind, Totals};
 use crate::policy::RootPolicy;
-use crate::quarantine::Settled;
+use crate::quarantine;
 use crate::report::{Bytes, Report as _, SCHEMA, finding_counts};
 
 /// One target, as a line of a plan.
@@ -65,6 +65,8 @@ struct Document<'a> {
     planned: Removal,
     removed: Removal,
     left: u64,
+    /// What stops a real run.
+    stops: &'a [String],
     quarantine: Quarantined<'a>,
     delete_untagged_in_addition: Option<Bytes>,
     repositories: Vec<Share>,
@@ -144,7 +146,11 @@ struct Quarantined<'a> {
     run: Option<&'a str>,
     put_back: Moved,
     purged: Moved,
+    /// How the watch for pushes ended.
+    rescue: Option<&'static str>,
     rescued: Moved,
+    /// What had waited and stays.
+    withheld: u64,
     waiting: Bytes,
 }
 
@@ -155,8 +161,8 @@ struct Moved {
     links: u64,
 }
 
-impl From<&Settled> for Moved {
-    fn from(settled: &Settled) -> Moved {
+impl From<&quarantine::Moved> for Moved {
+    fn from(settled: &quarantine::Moved) -> Moved {
         Moved { blobs: settled.blobs.count, bytes: settled.blobs.size_bytes, links: settled.links }
     }
 }
@@ -199,6 +205,7 @@ pub fn render(report: &CollectReport) -> String {
             Outcome::Complete => "complete",
             Outcome::Incomplete => "incomplete",
             Outcome::Interrupted => "interrupted",
+            Outcome::Stopped => "stopped",
         },
         exit_code: report.exit() as u8,
         root: escaped(&report.root),
@@ -230,11 +237,14 @@ pub fn render(report: &CollectReport) -> String {
             Mode::Execute => (&report.swept.removed).into(),
         },
         left: report.swept.left,
+        stops: &report.stops,
         quarantine: Quarantined {
             run: report.aside.run.as_deref(),
             put_back: (&report.aside.put_back).into(),
             purged: (&report.aside.purged).into(),
+            rescue: report.aside.rescue.map(RescueEnd::name),
             rescued: (&report.aside.rescued).into(),
+            withheld: report.aside.withheld.len() as u64,
             waiting: report.aside.waiting.into(),
         },
         delete_untagged_in_addition: figures.delete_untagged_in_addition.map(Bytes::from),

@@ -10,12 +10,13 @@ use std::time::Duration;
 use crate::config::{Disposal, Mode};
 use crate::exit::Exit;
 use crate::finding::Finding;
+use crate::layout::Target;
 use crate::mark::Counts;
 use crate::mark::blobs::Amount;
 use crate::oci::RepositoryName;
 use crate::plan::{Kind, RepositoryShare, SweepPlan, Totals};
 use crate::policy::Policy;
-use crate::quarantine::Settled;
+use crate::quarantine::{Moved, Proof, Withheld};
 use crate::registry_config::RegistryConfig;
 use crate::report::{Metrics, Report};
 use crate::sweep::SweepReport;
@@ -43,6 +44,10 @@ pub struct CollectReport {
     pub swept: SweepReport,
     /// What was done with the quarantine.
     pub aside: Aside,
+    /// What went wrong after the first change, beside targets that are left.
+    pub unfinished: u64,
+    /// What stops a real run; only a dry run has any.
+    pub stops: Vec<String>,
     /// What is wrong or odd, sorted.
     pub findings: Vec<Finding>,
     /// Free disk space before, in bytes.
@@ -57,17 +62,45 @@ pub struct CollectReport {
 #[derive(Clone, Debug, Default)]
 pub struct Aside {
     /// What went back before the sweep because it is needed by now.
-    pub put_back: Settled,
+    pub put_back: Moved,
     /// What had waited long enough and went for good.
-    pub purged: Settled,
+    pub purged: Moved,
     /// The run that holds what was moved aside now.
     pub run: Option<String>,
+    /// How the watch for pushes ended; nothing if there was none.
+    pub rescue: Option<RescueEnd>,
     /// What of it went back at once.
-    pub rescued: Settled,
+    pub rescued: Moved,
+    /// What had waited and stays.
+    pub withheld: Vec<(Target, Withheld)>,
+    /// What proved that nobody writes to what was purged.
+    pub proof: Option<Proof>,
     /// Blobs that are in quarantine now.
     pub waiting: Amount,
     /// How long they wait.
     pub waits_for: Duration,
+}
+
+/// How the watch for pushes that need what was quarantined ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RescueEnd {
+    /// It went on for as long as it should.
+    Complete,
+    /// A signal ended it: the next run sees to the rest.
+    Interrupted,
+    /// The store could not be read, or something not be restored.
+    Failed,
+}
+
+impl RescueEnd {
+    /// The stable name.
+    pub fn name(self) -> &'static str {
+        match self {
+            RescueEnd::Complete => "complete",
+            RescueEnd::Interrupted => "interrupted",
+            RescueEnd::Failed => "failed",
+        }
+    }
 }
 
 /// What a store holds, and what of it goes.
@@ -117,6 +150,8 @@ pub enum Outcome {
     Complete,
     /// Something planned was left.
     Incomplete,
+    /// It ended before anything was changed, or would.
+    Stopped,
     /// A signal ended it before everything was gone.
     Interrupted,
 }
@@ -124,16 +159,35 @@ pub enum Outcome {
 impl CollectReport {
     /// How far it came.
     pub fn outcome(&self) -> Outcome {
-        match (self.swept.interrupted, self.swept.left) {
-            (true, _) => Outcome::Interrupted,
-            (false, 0) => Outcome::Complete,
-            (false, _) => Outcome::Incomplete,
+        let is_interrupted = self.swept.interrupted || self.aside.rescue == Some(RescueEnd::Interrupted);
+        let failed = [&self.aside.put_back, &self.aside.rescued].iter().any(|moved| !moved.failed.is_empty());
+        let is_left = self.swept.left > 0 || self.unfinished > 0 || failed;
+        // A removal that failed may have happened all the same; what was never tried did not.
+        let is_refused = self.swept.met_writer || !self.aside.put_back.failed.is_empty();
+        if !self.stops.is_empty() || (is_refused && !self.has_changed_anything()) {
+            Outcome::Stopped
+        } else if is_interrupted {
+            Outcome::Interrupted
+        } else if is_left {
+            Outcome::Incomplete
+        } else {
+            Outcome::Complete
         }
+    }
+
+    /// Whether anything in the store or in quarantine is not as it was.
+    pub fn has_changed_anything(&self) -> bool {
+        let aside = &self.aside;
+        let moved = [&aside.put_back, &aside.purged, &aside.rescued];
+        self.mode == Mode::Execute && (!self.swept.removed.is_empty() || moved.iter().any(|moved| !moved.is_empty()))
     }
 
     /// The blobs that are gone for good.
     pub fn reclaimed(&self) -> Amount {
-        let mut gone = self.aside.purged.blobs;
+        let mut gone = Amount::default();
+        if self.mode == Mode::Execute {
+            gone += self.aside.purged.blobs;
+        }
         if self.disposal == Disposal::Remove && self.mode == Mode::Execute {
             gone += self.swept.removed.kind(Kind::Blob);
         }
@@ -172,11 +226,16 @@ impl Report for CollectReport {
         match self.outcome() {
             Outcome::Complete => Exit::of_findings(&self.findings),
             Outcome::Incomplete => Exit::Incomplete,
+            Outcome::Stopped => Exit::Stopped,
             Outcome::Interrupted => Exit::Interrupted,
         }
     }
 
     fn changed_anything(&self) -> bool {
-        self.mode == Mode::Execute
+        self.has_changed_anything()
+    }
+
+    fn complaints(&self) -> &[String] {
+        &self.stops
     }
 }

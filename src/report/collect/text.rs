@@ -3,15 +3,16 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::{CollectReport, Outcome};
+use super::{CollectReport, Outcome, RescueEnd};
 use crate::config::{Disposal, Mode};
 use crate::escape::escaped;
 use crate::mark::blobs::Amount;
 use crate::mark::{Condemned, Reason};
 use crate::plan::{Kind, Totals};
 use crate::policy::RootPolicy;
-use crate::quarantine::Settled;
+use crate::quarantine::Moved;
 use crate::report::page::{Page, amount, duration, seconds};
+use crate::report::quarantine::text::{proof_line, withheld};
 use crate::words::{number, plural, size};
 
 /// Repositories named in the report.
@@ -23,6 +24,9 @@ pub(super) fn render(report: &CollectReport) -> String {
     let mode = headline(report);
     page.line(&format!("regsweep garbage-collect: {mode}"));
     about(&mut page, report);
+    for stop in &report.stops {
+        page.item("would stop", stop);
+    }
     page.blank();
     store(&mut page, report);
     removal(&mut page, report);
@@ -39,10 +43,12 @@ pub(super) fn render(report: &CollectReport) -> String {
 
 fn headline(report: &CollectReport) -> &'static str {
     match (report.mode, report.outcome()) {
+        (Mode::DryRun, Outcome::Stopped) => "DRY RUN, nothing was removed; a real run would stop",
         (Mode::DryRun, Outcome::Interrupted) => "DRY RUN, interrupted; nothing was removed",
         (Mode::DryRun, _) => "DRY RUN, nothing was removed",
         (Mode::Execute, Outcome::Complete) => "done",
         (Mode::Execute, Outcome::Incomplete) => "NOT FINISHED, run it again",
+        (Mode::Execute, Outcome::Stopped) => "STOPPED, nothing was changed",
         (Mode::Execute, Outcome::Interrupted) => "INTERRUPTED, run it again",
     }
 }
@@ -50,16 +56,23 @@ fn headline(report: &CollectReport) -> &'static str {
 fn closing(report: &CollectReport, mode: &str) -> String {
     let blobs = |totals: &Totals| amount(totals.kind(Kind::Blob));
     match report.mode {
+        Mode::DryRun if report.figures.planned.is_empty() && !report.aside.purged.is_empty() => {
+            format!("{mode}: without --dry-run this purges {}", amount(report.aside.purged.blobs))
+        }
         Mode::DryRun if report.figures.planned.is_empty() => format!("{mode}: there is nothing to remove"),
         Mode::DryRun if report.disposal == Disposal::Remove => {
             format!("{mode}: without --dry-run this frees {}", blobs(&report.figures.planned))
         }
-        Mode::DryRun => format!("{mode}: without --dry-run this moves {} aside", blobs(&report.figures.planned)),
+        Mode::DryRun => format!(
+            "{mode}: without --dry-run this quarantines {} and purges {}",
+            blobs(&report.figures.planned),
+            amount(report.aside.purged.blobs)
+        ),
         Mode::Execute if report.disposal == Disposal::Remove => {
             format!("{mode}: freed {} in {}", blobs(&report.swept.removed), seconds(report.elapsed))
         }
         Mode::Execute => format!(
-            "{mode}: moved {} aside and freed {} in {}",
+            "{mode}: quarantined {} and freed {} in {}",
             blobs(&report.swept.removed),
             amount(report.reclaimed()),
             seconds(report.elapsed)
@@ -123,8 +136,8 @@ fn store(page: &mut Page, report: &CollectReport) {
 fn removal(page: &mut Page, report: &CollectReport) {
     let removes = report.disposal == Disposal::Remove;
     let (label, totals) = match report.mode {
-        Mode::DryRun => (if removes { "would free" } else { "would move" }, &report.figures.planned),
-        Mode::Execute => (if removes { "freed" } else { "moved aside" }, &report.swept.removed),
+        Mode::DryRun => (if removes { "would free" } else { "would quarantine" }, &report.figures.planned),
+        Mode::Execute => (if removes { "freed" } else { "quarantined" }, &report.swept.removed),
     };
     page.item(label, &amount(totals.kind(Kind::Blob)));
     for (_, reason, part) in totals.iter().filter(|(kind, ..)| *kind == Kind::Blob) {
@@ -154,17 +167,37 @@ fn removal(page: &mut Page, report: &CollectReport) {
 /// What was done with what this run and earlier ones moved aside.
 fn quarantine(page: &mut Page, report: &CollectReport) {
     let aside = &report.aside;
-    let moved = |settled: &Settled| format!("{} and {}", amount(settled.blobs), plural(settled.links, "link", "links"));
-    let some = |settled: &Settled| settled.blobs.count + settled.links > 0;
+    let is_dry = report.mode == Mode::DryRun;
+    let moved = |moved: &Moved| format!("{} and {}", amount(moved.blobs), plural(moved.links, "link", "links"));
+    let some = |moved: &Moved| moved.blobs.count + moved.links > 0;
     let mut lines = Vec::new();
     if some(&aside.put_back) {
-        lines.push(format!("{} put back, because something needs them by now", moved(&aside.put_back)));
+        let done = if is_dry { "would be restored" } else { "restored" };
+        lines.push(format!("{} {done}, because something needs them by now", moved(&aside.put_back)));
     }
     if some(&aside.purged) {
-        lines.push(format!("{} had waited for {} and are gone for good", moved(&aside.purged), duration(aside.waits_for)));
+        let done = if is_dry { "would be purged" } else { "purged" };
+        let waited = match aside.waits_for {
+            Duration::ZERO => String::new(),
+            wait => format!(", after waiting for {}", duration(wait)),
+        };
+        lines.push(format!("{} {done}{waited}", moved(&aside.purged)));
+        lines.extend(aside.proof.map(|proof| proof_line(proof).to_owned()));
     }
+    lines.extend(withheld(&aside.withheld));
     if some(&aside.rescued) {
-        lines.push(format!("{} of this run put back at once: a push needed them", moved(&aside.rescued)));
+        lines.push(format!("{} of this run restored at once: a push needed them", moved(&aside.rescued)));
+    }
+    match aside.rescue {
+        Some(RescueEnd::Interrupted) => {
+            lines.push("the watch for pushes that need what was quarantined was interrupted: run it again soon".to_owned());
+        }
+        Some(RescueEnd::Failed) => {
+            lines.push(
+                "the watch for pushes that need what was quarantined failed, see the findings: run it again soon".to_owned(),
+            );
+        }
+        Some(RescueEnd::Complete) | None => {}
     }
     if aside.waiting.count > 0 {
         lines.push(format!("{} wait in it; `regsweep quarantine list` says since when", amount(aside.waiting)));

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::{Done, QuarantineReport};
 use crate::escape::escaped;
 use crate::finding::Finding;
-use crate::quarantine::{Purpose, Settled};
+use crate::quarantine::{self, Purpose};
 use crate::report::{Report as _, SCHEMA};
 
 #[derive(Serialize)]
@@ -20,6 +20,8 @@ struct Document<'a> {
     elapsed_seconds: f64,
     put_back: Option<Moved>,
     purged: Option<Moved>,
+    /// What had waited and stays.
+    withheld: u64,
     runs: Vec<Run<'a>>,
     findings: &'a [Finding],
 }
@@ -32,8 +34,8 @@ struct Moved {
     replaced: u64,
 }
 
-impl From<&Settled> for Moved {
-    fn from(settled: &Settled) -> Moved {
+impl From<&quarantine::Moved> for Moved {
+    fn from(settled: &quarantine::Moved) -> Moved {
         Moved { blobs: settled.blobs.count, bytes: settled.blobs.size_bytes, links: settled.links, replaced: settled.replaced }
     }
 }
@@ -61,10 +63,10 @@ struct Target {
 
 /// Renders a report as one JSON document.
 pub(super) fn render(report: &QuarantineReport) -> String {
-    let (put_back, purged) = match &report.done {
-        Done::Listed => (None, None),
-        Done::Restored(settled) => (Some(settled.into()), None),
-        Done::Purged { put_back, purged } => (Some(put_back.into()), Some(purged.into())),
+    let (put_back, purged, withheld) = match &report.done {
+        Done::Listed => (None, None, 0),
+        Done::Restored(moved) => (Some(moved.into()), None, 0),
+        Done::Purged { put_back, purged, withheld, .. } => (Some(put_back.into()), Some(purged.into()), withheld.len() as u64),
     };
     let document = Document {
         schema: SCHEMA,
@@ -76,6 +78,7 @@ pub(super) fn render(report: &QuarantineReport) -> String {
         elapsed_seconds: report.elapsed.as_secs_f64(),
         put_back,
         purged,
+        withheld,
         runs: report.runs.iter().map(run).collect(),
         findings: &report.findings,
     };

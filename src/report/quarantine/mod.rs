@@ -1,7 +1,7 @@
 //! What is in quarantine, and what was done with it.
 
 mod json;
-mod text;
+pub(super) mod text;
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -10,8 +10,9 @@ use jiff::Timestamp;
 
 use crate::exit::Exit;
 use crate::finding::Finding;
+use crate::layout::Target;
 use crate::mark::blobs::Amount;
-use crate::quarantine::{Held, Purpose, Settled};
+use crate::quarantine::{Held, Moved, Proof, Purpose, Withheld};
 use crate::report::{Metrics, Report};
 
 /// A look at a quarantine, and what came of it.
@@ -41,23 +42,27 @@ pub enum Done {
     /// Nothing: it was looked at.
     Listed,
     /// Things were put back.
-    Restored(Settled),
+    Restored(Moved),
     /// Things went for good.
     Purged {
         /// What was needed after all, and went back.
-        put_back: Settled,
+        put_back: Moved,
         /// What is gone.
-        purged: Settled,
+        purged: Moved,
+        /// What had waited and stays.
+        withheld: Vec<(Target, Withheld)>,
+        /// What proved that nobody writes to what is gone.
+        proof: Option<Proof>,
     },
 }
 
 impl Done {
     /// All that happened to anything.
-    pub fn settled(&self) -> impl Iterator<Item = &Settled> {
+    pub fn moved(&self) -> impl Iterator<Item = &Moved> {
         let (first, second) = match self {
             Done::Listed => (None, None),
-            Done::Restored(settled) => (Some(settled), None),
-            Done::Purged { put_back, purged } => (Some(put_back), Some(purged)),
+            Done::Restored(moved) => (Some(moved), None),
+            Done::Purged { put_back, purged, .. } => (Some(put_back), Some(purged)),
         };
         first.into_iter().chain(second)
     }
@@ -124,6 +129,14 @@ impl Report for QuarantineReport {
     fn exit(&self) -> Exit {
         match &self.done {
             _ if self.interrupted => Exit::Interrupted,
+            // Something needs what could not be restored.
+            Done::Purged { put_back, purged, .. } if !put_back.failed.is_empty() => {
+                if put_back.is_empty() && purged.is_empty() {
+                    Exit::Stopped
+                } else {
+                    Exit::Incomplete
+                }
+            }
             // Something is where it should have gone: whoever wants it back has to look.
             Done::Restored(settled) if settled.replaced > 0 => Exit::Findings,
             _ => Exit::of_findings(&self.findings),

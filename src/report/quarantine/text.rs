@@ -1,20 +1,23 @@
 //! The same for people.
 
+use std::collections::BTreeMap;
+
 use super::{Done, QuarantineReport};
 use crate::escape::escaped;
-use crate::quarantine::Settled;
+use crate::layout::Target;
+use crate::quarantine::{Moved, Proof, Withheld};
 use crate::report::page::{Page, amount, duration};
 use crate::words::plural;
 
 /// Renders a report as text.
-pub(super) fn render(report: &QuarantineReport) -> String {
+pub(in crate::report) fn render(report: &QuarantineReport) -> String {
     let mut page = Page::default();
     page.line(&format!("regsweep {}", report.command()));
     page.item("root", &escaped(&report.root));
     match &report.done {
         Done::Listed => {}
         Done::Restored(settled) => {
-            page.item("put back", &moved(settled));
+            page.item("restored", &moved(settled));
             if settled.replaced > 0 {
                 let many = plural(settled.replaced, "thing", "things");
                 page.item(
@@ -23,9 +26,12 @@ pub(super) fn render(report: &QuarantineReport) -> String {
                 );
             }
         }
-        Done::Purged { put_back, purged } => {
-            page.item("put back", &format!("{}, needed by now", moved(put_back)));
-            page.item("freed", &moved(purged));
+        Done::Purged { put_back, purged, withheld: stays, proof } => {
+            page.item("restored", &format!("{}, needed by now", moved(put_back)));
+            page.item("purged", &moved(purged));
+            for line in proof.iter().map(|proof| proof_line(*proof).to_owned()).chain(withheld(stays)) {
+                page.item("", &line);
+            }
         }
     }
     page.blank();
@@ -50,6 +56,25 @@ pub(super) fn render(report: &QuarantineReport) -> String {
     page.into_text()
 }
 
-fn moved(settled: &Settled) -> String {
+/// Why nobody writes to what was purged.
+pub(in crate::report) fn proof_line(proof: Proof) -> &'static str {
+    match proof {
+        Proof::NotOpen => "no process had any of it open, and none of it changed while it waited",
+        Proof::Unchanged => "none of it changed while it waited; not every process can be seen from here",
+    }
+}
+
+/// What had waited and stays, by reason.
+pub(in crate::report) fn withheld(stays: &[(Target, Withheld)]) -> Vec<String> {
+    let mut counts: BTreeMap<Withheld, u64> = BTreeMap::new();
+    for (_, why) in stays {
+        *counts.entry(*why).or_default() += 1;
+    }
+    let line =
+        |(why, count): (Withheld, u64)| format!("{} had waited and stay: {}", plural(count, "file", "files"), why.reason());
+    counts.into_iter().map(line).collect()
+}
+
+fn moved(settled: &Moved) -> String {
     format!("{} and {}", amount(settled.blobs), plural(settled.links, "link", "links"))
 }

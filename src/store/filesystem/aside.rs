@@ -5,23 +5,28 @@
 //! between.
 
 use std::io::{self, BufRead as _, BufReader};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, FileType, RenameFlags};
+use rustix::fs::{AtFlags, FileType, RenameFlags};
 use rustix::io::Errno;
-use walkdir::WalkDir;
 
 use super::FilesystemStore;
 use super::removal::{Folders, differs, dispose_of_file, split, unlinkat};
 use crate::error::{Context as _, Error};
 use crate::layout::{self, Target};
-use crate::oci::Digest;
+use crate::oci::digest::Hasher;
+use crate::oci::{Algorithm, Digest};
 use crate::store::{Leaf, ManifestContent, Removal, Stat, directory};
 
 /// What an error calls the operation that needs room where removal makes some.
 pub(crate) const MOVE_ASIDE: &str = "move aside";
+
+/// As much of a blob as is hashed at once.
+const HASH_BUFFER_BYTES: usize = 128 << 10;
+/// Longer than any digest in text.
+const MAX_LINK_BYTES: u64 = 512;
 
 /// What became of a file that was to go back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,35 +166,38 @@ impl FilesystemStore {
         }
     }
 
-    /// Removes the folder of a mirror, and the files that stamp it, if nothing else is in there. Says whether it is gone.
+    /// Whether a file in a mirror is, byte for byte, what its digest says: a blob's content has that digest, a link's is that digest.
     ///
     /// # Errors
     ///
-    /// When that cannot be told, or not be done.
-    pub fn remove_emptied(&self, mirror: &Path, stamps: &[&str]) -> Result<bool, Error> {
-        if mirror.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
-            return Ok(true);
-        }
-        // Folders only, the deepest first: what holds something stays.
-        let folders = WalkDir::new(mirror).min_depth(1).contents_first(true);
-        for entry in folders {
-            let entry = entry.map_err(io::Error::from).context("list", mirror)?;
-            if entry.file_type().is_dir() {
-                let _not_empty = unlinkat(CWD, entry.path().as_os_str().as_bytes(), AtFlags::REMOVEDIR);
+    /// When it cannot be read.
+    pub(crate) fn is_whole_aside(&self, target: &Target, mirror: &OwnedFd) -> Result<bool, Error> {
+        let place = in_mirror(target);
+        let is_whole = || -> io::Result<bool> {
+            let (shelf, leaf) = split(&place);
+            let file = std::fs::File::from(directory::open_file(directory::open_folder_beneath(mirror, shelf)?, leaf)?);
+            let mut reader = BufReader::with_capacity(HASH_BUFFER_BYTES, file);
+            match target {
+                Target::Blob(digest) => {
+                    let mut hasher = Hasher::new(digest.algorithm());
+                    loop {
+                        let part = reader.fill_buf()?;
+                        if part.is_empty() {
+                            return Ok(hasher.finish() == *digest);
+                        }
+                        hasher.update(part);
+                        let length = part.len();
+                        reader.consume(length);
+                    }
+                }
+                target => {
+                    let mut text = Vec::new();
+                    io::Read::read_to_end(&mut io::Read::take(reader, MAX_LINK_BYTES), &mut text)?;
+                    Ok(Digest::parse(&text).is_some_and(|named| named == *target.digest() || is_alias(target, &named)))
+                }
             }
-        }
-        let mut left = std::fs::read_dir(mirror).context("list", mirror)?;
-        if left.any(|entry| entry.map_or(true, |entry| stamps.iter().all(|stamp| entry.file_name() != *stamp))) {
-            return Ok(false);
-        }
-        for stamp in stamps {
-            match unlinkat(CWD, mirror.join(stamp).as_os_str().as_bytes(), AtFlags::empty()) {
-                Ok(()) | Err(Errno::NOENT) => {}
-                Err(error) => return Err(error).context("remove", mirror.join(stamp)),
-            }
-        }
-        unlinkat(CWD, mirror.as_os_str().as_bytes(), AtFlags::REMOVEDIR).context("remove", mirror)?;
-        Ok(true)
+        };
+        is_whole().context_with("read from the quarantine", || self.root.join(target.path()))
     }
 
     /// Looks at a target in a mirror.
@@ -205,7 +213,12 @@ impl FilesystemStore {
 
 /// Whether two files hold the same.
 fn same_content(one: (&OwnedFd, &Path), other: (&OwnedFd, &Path)) -> io::Result<bool> {
-    let open = |(folder, path): (&OwnedFd, &Path)| directory::open_file(folder, path).map(std::fs::File::from);
+    let open = |(folder, path): (&OwnedFd, &Path)| {
+        let (parent, name) = split(path);
+        directory::open_folder_beneath(folder, parent)
+            .and_then(|parent| directory::open_file(parent, name))
+            .map(std::fs::File::from)
+    };
     let (mut one, mut other) = (BufReader::new(open(one)?), BufReader::new(open(other)?));
     loop {
         let (left, right) = (one.fill_buf()?, other.fill_buf()?);
@@ -221,8 +234,14 @@ fn same_content(one: (&OwnedFd, &Path), other: (&OwnedFd, &Path)) -> io::Result<
     }
 }
 
+/// Whether a layer link by another name may say this digest (H3).
+fn is_alias(target: &Target, named: &Digest) -> bool {
+    let is_layer = matches!(target, Target::Link(layout::LinkFolder::Layers(_), _));
+    is_layer && named.algorithm() == Algorithm::Sha256 && target.digest().algorithm() != Algorithm::Sha256
+}
+
 fn stat_in(folder: &OwnedFd, place: &Path) -> rustix::io::Result<Leaf> {
-    match rustix::fs::statat(folder, place, AtFlags::SYMLINK_NOFOLLOW) {
+    match directory::stat_beneath(folder, place) {
         Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => Ok(Leaf::File(directory::stat_of(&stat))),
         Ok(_) => Ok(Leaf::Irregular),
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(Leaf::Absent),
@@ -250,7 +269,13 @@ fn rename(from: &OwnedFd, to: &OwnedFd, leaf: &[u8]) -> rustix::io::Result<()> {
 /// Removes folders of a mirror that are empty, from `folder` upwards. Never while something moves in: it may be about to use them. What cannot be removed is looked at again when the run is.
 fn prune(mirror: &OwnedFd, folder: &Path) {
     for folder in folder.ancestors().take_while(|folder| !folder.as_os_str().is_empty()) {
-        if unlinkat(mirror.as_fd(), folder.as_os_str().as_bytes(), AtFlags::REMOVEDIR).is_err() {
+        let name = folder.file_name().expect("it is below the mirror").as_bytes();
+        let around = match folder.parent().map(|parent| parent.as_os_str().as_bytes()) {
+            // Opened again, through no link: whoever owns the root may have put one there.
+            Some(parent) if !parent.is_empty() => directory::open_folder_beneath(mirror, parent),
+            _ => mirror.try_clone().map_err(|_| Errno::MFILE),
+        };
+        if around.and_then(|around| unlinkat(around, name, AtFlags::REMOVEDIR)).is_err() {
             break;
         }
     }

@@ -132,6 +132,19 @@ impl FilesystemStore {
         fs2::available_space(self.blobs.as_ref().map_or(&self.root, |blobs| &blobs.path)).ok()
     }
 
+    /// Where other filesystems are mounted in the store, in words: below the root relative to it, elsewhere as they are.
+    pub fn mounts(&self) -> Vec<String> {
+        let bases = self.repositories.iter().chain(&self.blobs);
+        let below = bases.flat_map(|base| base.mounts.iter().map(|mount| base.path.join(mount)));
+        // The whole tree may be a mount, and so may `repositories` or `blobs`.
+        let ours = mounts::below(&self.root).into_iter().map(|mount| self.root.join(mount));
+        let mut all: Vec<PathBuf> = below.chain(ours.filter(|mount| mount.starts_with(self.root.join("docker")))).collect();
+        all.sort();
+        all.dedup();
+        let relative = |path: PathBuf| path.strip_prefix(&self.root).map(Path::to_owned).unwrap_or(path);
+        all.into_iter().map(|mount| crate::escape::escaped(relative(mount)).to_string()).collect()
+    }
+
     /// The folders that everything is opened relative to, with their paths.
     pub(crate) fn bases(&self) -> impl Iterator<Item = (&OwnedFd, &Path)> {
         self.repositories.iter().chain(&self.blobs).map(|base| (&base.folder, base.path.as_path()))

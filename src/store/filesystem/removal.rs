@@ -11,7 +11,8 @@ use rustix::io::Errno;
 use super::{Base, FilesystemStore};
 use crate::error::{Context as _, Error};
 use crate::layout::Target;
-use crate::store::{Removal, Stat, Vacuum, directory};
+use crate::oci::RepositoryName;
+use crate::store::{KeepsNow, Removal, Stat, Vacuum, directory};
 
 impl Vacuum for FilesystemStore {
     fn remove(&self, target: &Target, planned: &Stat) -> Result<Removal, Error> {
@@ -24,6 +25,11 @@ impl Vacuum for FilesystemStore {
             false => remove_file(base, relative, planned),
         }
         .context_with("remove", || self.root.join(&path))
+    }
+
+    /// What is removed here does not come back, so a link that changed since the plan was made ends the sweep: a registry is at work.
+    fn keeps_now(&self, _: &RepositoryName, is_changed: bool) -> Result<KeepsNow, Error> {
+        Ok(if is_changed { KeepsNow::Anything } else { KeepsNow::AsPlanned })
     }
 
     fn barrier(&self) -> Result<(), Error> {

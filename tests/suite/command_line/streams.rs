@@ -39,7 +39,7 @@ fn nobody_listens_on_standard_output() {
     for flags in [&["-d"][..], &["-d", "-v"], &["-d", "--format", "json"], &["-m"]] {
         let root = talkative().on_disk();
         let ran = program()
-            .args(["garbage-collect", "--root"])
+            .args(["garbage-collect", "--allow-unlinked", "100%", "--root"])
             .arg(root.path())
             .args(flags)
             .stdout(closed())
@@ -63,7 +63,7 @@ fn nobody_listens_on_standard_error() {
         for stderr in [closed as fn() -> Stdio, full] {
             let root = talkative().on_disk();
             let ran = program()
-                .args(["garbage-collect", "--root"])
+                .args(["garbage-collect", "--allow-unlinked", "100%", "--root"])
                 .arg(root.path())
                 .args(flags)
                 .stdout(Stdio::null())
@@ -155,7 +155,12 @@ fn a_plan_that_would_overwrite_the_store_is_refused() {
             }
             _ => root.path().join("docker/../docker/registry/plan"),
         };
-        let ran = Regsweep::new().args(["garbage-collect", "--root"]).arg(root.path()).arg("--plan-out").arg(&plan).run();
+        let ran = Regsweep::new()
+            .args(["garbage-collect", "--allow-unlinked", "100%", "--root"])
+            .arg(root.path())
+            .arg("--plan-out")
+            .arg(&plan)
+            .run();
         assert_eq!(snapshot(&root.path().join("docker")), before, "{way}");
         assert_eq!(ran.code, Some(2), "{way}: {}", ran.stderr);
         assert!(ran.stdout.is_empty() && !ran.stderr.is_empty(), "{way}");
@@ -168,7 +173,12 @@ fn a_plan_that_would_overwrite_the_store_is_refused() {
     symlink(other.path().join("blobs"), &blobs).expect("linked");
     let before = snapshot(other.path());
     let plan = other.path().join("blobs/plan");
-    let ran = Regsweep::new().args(["garbage-collect", "--root"]).arg(root.path()).arg("--plan-out").arg(plan).run();
+    let ran = Regsweep::new()
+        .args(["garbage-collect", "--allow-unlinked", "100%", "--root"])
+        .arg(root.path())
+        .arg("--plan-out")
+        .arg(plan)
+        .run();
     assert_eq!((ran.code, snapshot(other.path()) == before), (Some(2), true), "{}", ran.stderr);
 }
 

@@ -53,7 +53,7 @@ impl Held {
         let path = folder.path().join("plan");
         make_fifo(&path);
         let fifo = rustix::fs::open(&path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).expect("a fifo can be read");
-        let command = ["garbage-collect", "--format", "json", "--root"];
+        let command = ["garbage-collect", "--allow-unlinked", "100%", "--format", "json", "--root"];
         let running = Regsweep::new().args(command).arg(root).args(flags).arg("--plan-out").arg(&path).start();
         let mut held = Held { running, fifo: File::from(fifo), plan: Vec::new(), _folder: folder };
         held.read(1);
@@ -149,13 +149,38 @@ fn h41_r15_what_is_gone_already_is_no_failure() {
     assert_eq!(names(root.path()), names(whole.path()), "the same as when nobody interferes");
 }
 
-/// The registry writes a layer's link again when the layer is pushed again.
+/// The registry writes a layer's link again when the layer is pushed again. Where nobody should be at work no blob goes then.
+#[test]
+fn a_link_that_was_written_again_keeps_all_blobs() {
+    let untagged = oci_image("untagged", &[layer(5)]);
+    // With a link in another repository that goes, and with nothing that goes before it is seen.
+    for (others, code) in [(true, 3), (false, 2)] {
+        let root = store(&untagged).on_disk();
+        if !others {
+            fs::remove_file(root.path().join(layer_link("b", &layer(4).digest))).expect("there");
+        }
+        let before = names(root.path());
+        let held = Held::start(root.path(), &["--min-age", "30m"]);
+        fs::write(root.path().join(layer_link("a", &layer(2).digest)), layer(2).digest).expect("written");
+        let ran = held.release().expect_code(code);
+        assert_eq!(ran.finding_codes(), ["changed-target"]);
+        let blobs = |names: &BTreeSet<String>| names.iter().filter(|path| path.contains("/blobs/")).cloned().collect::<Vec<_>>();
+        assert_eq!(blobs(&names(root.path())), blobs(&before), "no blob goes");
+        assert_eq!(names(root.path()) == before, code == 2);
+        // The next run sees what was planned then, and that the link is young.
+        Regsweep::gc(root.path()).run().expect_code(0);
+        assert!(snapshot::blobs_on_disk(root.path()).contains_key(&layer(2).digest));
+        assert!(!snapshot::blobs_on_disk(root.path()).contains_key(&garbage().digest));
+    }
+}
+
+/// With a quarantine the repository is looked at again, and the rest goes.
 #[test]
 fn a_link_that_was_written_again_keeps_its_repository_and_its_blob() {
     let untagged = oci_image("untagged", &[layer(5)]);
     let root = store(&untagged).on_disk();
     let before = names(root.path());
-    let held = Held::start(root.path(), &[]);
+    let held = Held::start(root.path(), &["--quarantine"]);
     fs::write(root.path().join(layer_link("a", &layer(2).digest)), layer(2).digest).expect("written");
     let ran = held.release().expect_code(3);
     assert_eq!(ran.finding_codes(), ["changed-target"]);
@@ -174,7 +199,7 @@ fn a_link_that_was_written_again_keeps_its_repository_and_its_blob() {
 fn r08_r09_an_image_that_was_tagged_in_the_meantime_stays() {
     let untagged = index(&[oci_image("child", &[layer(5)])]);
     let root = store(&untagged).on_disk();
-    let held = Held::start(root.path(), &["-m"]);
+    let held = Held::start(root.path(), &["-m", "--quarantine"]);
     let digest = untagged.digest();
     for path in [revision_link("a", digest), tag_history("a", "v2", digest), tag_current("a", "v2")] {
         let path = root.path().join(path);
@@ -188,6 +213,27 @@ fn r08_r09_an_image_that_was_tagged_in_the_meantime_stays() {
     assert!(untagged.reaches().iter().all(|digest| left.contains_key(digest)), "all of it stays");
     assert!(links("a", &untagged).iter().all(|link| root.path().join(link).exists()));
     assert!(!left.contains_key(&garbage().digest) && !left.contains_key(&layer(4).digest), "the rest goes");
+}
+
+/// What a repository that was seen to change names by now stays, also what it did not name when the plan was made.
+#[test]
+fn a_repository_that_changes_keeps_what_it_names_by_now() {
+    let untagged = oci_image("untagged", &[layer(5)]);
+    let root = store(&untagged).on_disk();
+    let held = Held::start(root.path(), &["-m", "--quarantine"]);
+    // A push that uses layers that nothing linked, and tags the untagged image again.
+    let pushed = oci_image("pushed", &[garbage(), layer(1_000_001)]);
+    let mut tree = Tree::new();
+    tree.aged(Duration::ZERO).push("a", &pushed).tag("a", "v2", pushed.digest());
+    for blob in [garbage(), layer(1_000_001)] {
+        tree.remove(&blob_data(&blob.digest));
+    }
+    tree.write_to(root.path());
+    fs::write(root.path().join(revision_link("a", untagged.digest())), untagged.digest()).expect("written");
+    held.release().expect_code(3);
+    let left = snapshot::blobs_on_disk(root.path());
+    assert!(pushed.reaches().union(&untagged.reaches()).all(|digest| left.contains_key(digest)));
+    assert!(!left.contains_key(&layer(1_000_002).digest), "the rest goes");
 }
 
 #[test]

@@ -29,6 +29,7 @@ struct Report {
     elapsed_seconds: f64,
     put_back: Option<Moved>,
     purged: Option<Moved>,
+    withheld: u64,
     runs: Vec<Run>,
     findings: Vec<Finding>,
 }

@@ -1,0 +1,179 @@
+//! Time, as a run counts it: the wall clock, the boot-time clock, and the clock of the store's filesystem.
+//!
+//! Things in quarantine wait by two clocks. The boot-time clock cannot be set, but it ends with the boot. The wall clock goes on, but
+//! whoever sets it moves it: a node that starts with its clock a day ahead would purge what was quarantined a minute ago. So across
+//! boots the wall clock counts only where something vouches for it, which is what [`RunClock::is_trusted`] says.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Clocks that differ by no more than this agree.
+pub const TOLERANCE: Duration = Duration::from_secs(300);
+
+/// No request of a push takes longer (A1).
+const LONGEST_REQUEST: Duration = Duration::from_secs(3600);
+
+/// The time since a machine was started, which nobody can set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BootTime {
+    /// Which start of which machine.
+    pub id: String,
+    /// Seconds since then, times asleep included.
+    pub uptime_seconds: f64,
+}
+
+/// What vouches for the wall clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Voucher {
+    /// The kernel says that it is synchronised.
+    Kernel,
+    /// The `Date` of the registry agrees within [`TOLERANCE`].
+    Registry,
+}
+
+/// All clocks, read once when a command begins and carried on by the process's own.
+#[derive(Clone, Debug)]
+pub struct RunClock {
+    start: SystemTime,
+    boot: Option<BootTime>,
+    voucher: Option<Voucher>,
+    /// How long no request of a push takes longer than.
+    longest_request: Duration,
+    /// How far the clocks of this run are moved, in tests.
+    shift: Duration,
+    begun: Instant,
+}
+
+impl RunClock {
+    /// Reads the clocks.
+    pub(crate) fn read() -> RunClock {
+        let voucher = kernel_is_synchronised().then_some(Voucher::Kernel);
+        let clock = RunClock {
+            start: wall_clock(),
+            boot: boot_time(),
+            voucher,
+            longest_request: LONGEST_REQUEST,
+            shift: Duration::ZERO,
+            begun: Instant::now(),
+        };
+        // Not in a program that is released: who sets its environment must not be able to end a wait.
+        if cfg!(debug_assertions) { clock.moved_for_tests() } else { clock }
+    }
+
+    /// When the command began.
+    pub fn start(&self) -> SystemTime {
+        self.start
+    }
+
+    /// The same to write down.
+    pub fn started(&self) -> Timestamp {
+        Timestamp::try_from(self.start).unwrap_or_default()
+    }
+
+    /// What the wall clock says now, unless somebody has set it since the command began.
+    pub fn now(&self) -> SystemTime {
+        self.start + self.begun.elapsed()
+    }
+
+    /// The same to write down.
+    pub fn timestamp(&self) -> Timestamp {
+        Timestamp::try_from(self.now()).unwrap_or_default()
+    }
+
+    /// The boot-time clock now; nothing where the kernel does not say.
+    pub fn boot(&self) -> Option<BootTime> {
+        let elapsed = self.begun.elapsed().as_secs_f64();
+        self.boot.as_ref().map(|boot| BootTime { id: boot.id.clone(), uptime_seconds: boot.uptime_seconds + elapsed })
+    }
+
+    /// How long the command has run.
+    pub fn elapsed(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    /// How long a push may take between looking at a blob and saying that it needs it.
+    pub fn longest_request(&self) -> Duration {
+        self.longest_request
+    }
+
+    /// Takes a registry's `Date` for a voucher if it agrees.
+    pub fn compare_with_registry(&mut self, date: SystemTime) {
+        let now = self.now();
+        let apart = now.duration_since(date).unwrap_or_else(|error| error.duration());
+        if apart <= TOLERANCE && self.voucher.is_none() {
+            self.voucher = Some(Voucher::Registry);
+        }
+    }
+
+    /// What vouches for the wall clock.
+    pub fn voucher(&self) -> Option<Voucher> {
+        self.voucher
+    }
+
+    /// Whether the wall clock counts across boots.
+    pub fn is_trusted(&self) -> bool {
+        self.voucher.is_some()
+    }
+
+    /// What the store's clock says, as this run counts it: the modification time of a file just written there.
+    pub(crate) fn of_store(&self, modified: SystemTime) -> SystemTime {
+        modified + self.shift
+    }
+
+    /// Moves the clocks as `REGSWEEP_TEST_CLOCK` says, such as `shift=90000,boot=other,trusted=yes,request=2`, times in seconds: the wall
+    /// clock, the boot-time clock and the store's go forward together.
+    fn moved_for_tests(mut self) -> RunClock {
+        let text = crate::config::test_clock().unwrap_or_default();
+        for (name, value) in text.split(',').filter_map(|part| part.split_once('=')) {
+            let seconds = || value.parse().map(Duration::from_secs).unwrap_or_default();
+            match name {
+                "shift" => self.shift = seconds(),
+                "request" => self.longest_request = seconds(),
+                "trusted" => self.voucher = (value == "yes").then_some(Voucher::Kernel),
+                "boot" => self.boot.iter_mut().for_each(|boot| boot.id = value.to_owned()),
+                _ => {}
+            }
+        }
+        self.start += self.shift;
+        self.boot.iter_mut().for_each(|boot| boot.uptime_seconds += self.shift.as_secs_f64());
+        self
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
+fn wall_clock() -> SystemTime {
+    SystemTime::now()
+}
+
+fn boot_time() -> Option<BootTime> {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let uptime = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Some(BootTime { id: id.trim().to_owned(), uptime_seconds: uptime.tv_sec as f64 + uptime.tv_nsec as f64 / 1e9 })
+}
+
+/// Whether a time service keeps the kernel's clock, as adjtimex(2) tells everybody.
+fn kernel_is_synchronised() -> bool {
+    // SAFETY: all fields of `timex` are numbers, for which zeros are valid.
+    #[expect(unsafe_code, reason = "no safe crate has this call")]
+    let mut status: libc::timex = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes to the structure that it is given, and changes nothing as `modes` is zero.
+    #[expect(unsafe_code, reason = "no safe crate has this call")]
+    let state = unsafe { libc::adjtimex(&raw mut status) };
+    state != -1 && state != libc::TIME_ERROR && status.status & libc::STA_UNSYNC == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registry_vouches_for_a_clock_that_agrees_with_it() {
+        let mut clock = RunClock { voucher: None, ..RunClock::read() };
+        clock.compare_with_registry(clock.now() + TOLERANCE * 2);
+        assert!(!clock.is_trusted());
+        clock.compare_with_registry(clock.now() - TOLERANCE / 2);
+        assert_eq!(clock.voucher(), Some(Voucher::Registry));
+    }
+}

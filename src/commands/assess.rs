@@ -1,0 +1,249 @@
+//! The reading half of a collection: what the store and its quarantine hold, what of it would go, and what stops that.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::Ordering;
+
+use super::brakes::{self, Seen};
+use super::reconcile;
+use crate::cli::Limit;
+use crate::config::{CollectSettings, Disposal};
+use crate::error::Error;
+use crate::finding::{Code, Finding};
+use crate::layout::{LinkFolder, Shard, Target};
+use crate::mark::blobs::{self, BlobMarks};
+use crate::mark::{self, Colour, Context, Counts, Inventory, Manifests, Marks, interrupted};
+use crate::oci::{Algorithm, Digest, RepositoryName};
+use crate::plan::{RepositoryShare, SweepPlan};
+use crate::policy::RootPolicy;
+use crate::progress::Phase;
+use crate::quarantine::{Gate, Needed, Overlay, Purgeable, Quarantine, Reader, Wait};
+use crate::records::{Protected, Records, Summary};
+use crate::report::collect::Figures;
+use crate::store::{FilesystemStore, Leaf, Store as _};
+use crate::survey::{self, Survey};
+use crate::words::number;
+use crate::writers::OpenFiles;
+
+/// What a collection would do.
+pub(super) struct Assessment {
+    /// What of the quarantine is needed by now.
+    pub(super) needed: Needed,
+    /// What goes from the store.
+    pub(super) plan: SweepPlan,
+    pub(super) figures: Figures,
+    pub(super) findings: Vec<Finding>,
+    /// What the store holds.
+    pub(super) summary: Summary,
+    /// What stops it.
+    pub(super) stops: Vec<Error>,
+    /// The blobs that the store held.
+    pub(super) inventory: Inventory,
+}
+
+/// Reads everything, and changes nothing.
+///
+/// # Errors
+///
+/// When something that is there cannot be read, or the reader is to stop.
+pub(super) fn assess(
+    settings: &CollectSettings,
+    reader: &Reader<'_>,
+    quarantine: &Quarantine,
+    records: &Records,
+    wait: Option<Wait>,
+) -> Result<Assessment, Error> {
+    let needed = match quarantine.collected().next() {
+        Some(_) => reconcile::needed(reader, quarantine, wait, &settings.clock)?,
+        None => Needed::default(),
+    };
+    // After what is in quarantine: what was pushed in between is seen by the plan at least.
+    let is_online = settings.disposal == Disposal::Online;
+    let mut protected = records.restored_within(settings.policy.min_age, &settings.clock);
+    let restored: Vec<Digest> = protected.digests.iter().copied().collect();
+    quarantine.protect(settings.disposal != Disposal::Remove, &mut protected);
+    let overlay = Overlay::new(reader.store, quarantine);
+    let mut assessment = reconcile::look(is_online, || survey_and_plan(settings, reader, &overlay, (&protected, &restored)))?;
+    // What is missing for being in quarantine is restored first.
+    let returns: HashSet<&Digest> = needed.targets.iter().map(Target::digest).collect();
+    assessment.findings.retain(|finding| {
+        let is_missing = finding.code.is_absence() || finding.code == Code::LostRevision;
+        !is_missing || finding.digest.is_none_or(|digest| !returns.contains(&digest))
+    });
+    assessment.needed = needed;
+    let purge = match wait {
+        Some(wait) => purgeable(settings, reader, quarantine, &assessment.needed, wait)?.blobs(),
+        None => blobs::Amount::default(),
+    };
+    assessment.stops = assessment.stops_of(settings, reader, &overlay, records, purge)?;
+    Ok(assessment)
+}
+
+/// What of the quarantine would be purged as it is now.
+pub(super) fn purgeable<'q>(
+    settings: &CollectSettings,
+    reader: &Reader<'_>,
+    quarantine: &'q Quarantine,
+    needed: &Needed,
+    wait: Wait,
+) -> Result<Purgeable<'q>, Error> {
+    let gate = Gate { needed, wait, clock: &settings.clock, open: OpenFiles::look() };
+    gate.purgeable(reader.store, quarantine, None)
+}
+
+impl Assessment {
+    fn stops_of(
+        &self,
+        settings: &CollectSettings,
+        reader: &Reader<'_>,
+        overlay: &Overlay<'_>,
+        records: &Records,
+        purge: blobs::Amount,
+    ) -> Result<Vec<Error>, Error> {
+        let manifests = Manifests::new(overlay, &self.inventory);
+        let context = Context { store: overlay, inventory: &self.inventory, manifests: &manifests, policy: settings.policy };
+        let goes = !self.plan.rows().is_empty();
+        let seen = Seen {
+            settings,
+            figures: &self.figures,
+            records,
+            summary: &self.summary,
+            any_kept: self.inventory.any_kept(),
+            any_old_kept: !goes || settings.allow_empty || blobs::any_old_kept(&context)?,
+            unlinked: brakes::unlinked_in(&self.plan, records),
+            purge,
+            stored_bytes: match settings.max_reclaim {
+                Some(Limit::Percent(_)) => Some(blobs::stored_bytes(&context)?),
+                _ => None,
+            },
+        };
+        interrupted(reader.stop)?;
+        Ok(brakes::brakes(&seen))
+    }
+}
+
+fn survey_and_plan(
+    settings: &CollectSettings,
+    reader: &Reader<'_>,
+    store: &Overlay<'_>,
+    (protected, restored): (&Protected, &[Digest]),
+) -> Result<Assessment, Error> {
+    let Reader { progress, stop, .. } = *reader;
+    // Blobs first: what is pushed from now on is not in the inventory, and what is not there does not go.
+    progress.begin(Phase::ListingBlobs, None);
+    let (inventory, blob_strays) = Inventory::list(store, &(reader.budget)())?;
+    let mark = |digest: &Digest, colour| {
+        if let Some(blob) = inventory.find(digest) {
+            inventory.mark(blob, colour);
+        }
+    };
+    store.quarantined().for_each(|digest| mark(digest, Colour::ASIDE));
+    protected.digests.iter().for_each(|digest| mark(digest, Colour::PROTECTED));
+    restored.iter().for_each(|digest| mark(digest, Colour::YOUNG));
+    interrupted(stop)?;
+    progress.begin(Phase::FindingRepositories, None);
+    let repositories = store.repositories()?;
+    interrupted(stop)?;
+    tracing::info!("{} blobs, {} repositories", number(inventory.len() as u64), number(repositories.entries.len() as u64));
+
+    let manifests = Manifests::new(store, &inventory);
+    let context = Context { store, inventory: &inventory, manifests: &manifests, policy: settings.policy };
+    let prepare = |survey: &mut Survey| {
+        survey.protected = protected.revisions.get(&survey.name).cloned().unwrap_or_default();
+    };
+    let mut marks = mark::repositories(&context, &repositories.entries, &prepare, progress, stop)?;
+
+    progress.begin(Phase::Checking, None);
+    let mut blobs = blobs::unreached_blobs(&context, &marks)?;
+    let mut findings: Vec<Finding> = std::mem::take(&mut blobs.findings);
+    for marks in &mut marks {
+        findings.append(&mut marks.findings);
+    }
+    let strays = repositories.strays.iter().chain(&blob_strays);
+    findings.extend(strays.map(|stray| Finding::new(Code::of_stray(stray.kind)).path(&stray.path)));
+
+    let mut plan = SweepPlan::new(&mut marks, &mut blobs, &inventory);
+    // By all links: beside a registry at work some stay although their blobs go.
+    let shares = plan.by_repository(&inventory);
+    if settings.disposal == Disposal::Online {
+        online_only(&mut plan, reader.store, &inventory)?;
+    }
+    let figures = figures(settings, &inventory, &marks, &blobs, &plan, shares);
+    let counts = [figures.repositories, figures.counts.tags, figures.counts.revisions];
+    let summary = Summary::new(settings.clock.started(), counts, reader.store.mounts());
+    Ok(Assessment { needed: Needed::default(), plan, figures, findings, summary, stops: Vec::new(), inventory })
+}
+
+/// Leaves in the plan what may go beside a registry that takes pushes: directories stay, because one may be about to be used, and so do
+/// links to blobs that are there, or could come back.
+fn online_only(plan: &mut SweepPlan, store: &FilesystemStore, inventory: &Inventory) -> Result<(), Error> {
+    let is_gone = |digest: &Digest| -> Result<bool, Error> {
+        match inventory.find(digest) {
+            None => Ok(digest.algorithm() == Algorithm::Sha256),
+            Some(blob) if inventory.has_any(blob, Colour::ASIDE) => Ok(false),
+            Some(_) => Ok(store.stat_blobs(Shard::of(digest), &[*digest])? == [Leaf::Absent]),
+        }
+    };
+    let mut failed = None;
+    plan.retain(|row| match &row.target {
+        Target::EmptyLinkFolder(..) | Target::EmptyBlobFolder(_) => false,
+        Target::Link(LinkFolder::Layers(_), digest) => is_gone(digest).unwrap_or_else(|error| {
+            failed = Some(error);
+            false
+        }),
+        Target::Link(..) | Target::Blob(_) => true,
+    });
+    failed.map_or(Ok(()), Err)
+}
+
+fn figures(
+    settings: &CollectSettings,
+    inventory: &Inventory,
+    marks: &[Marks],
+    blobs: &BlobMarks,
+    plan: &SweepPlan,
+    shares: BTreeMap<RepositoryName, RepositoryShare>,
+) -> Figures {
+    let mut counts = Counts::default();
+    for marks in marks {
+        counts += marks.counts;
+    }
+    Figures {
+        repositories: marks.len() as u64,
+        held_repositories: marks.iter().filter(|marks| marks.held).count() as u64,
+        counts,
+        blobs: inventory.len() as u64 - blobs.aside,
+        live: blobs.live,
+        young: blobs.young,
+        planned: plan.totals(),
+        delete_untagged_in_addition: match settings.policy.roots {
+            RootPolicy::AllRevisions => Some(blobs.live_untagged_only),
+            RootPolicy::TaggedOnly => None,
+        },
+        shares,
+    }
+}
+
+/// All that a repository names by now, to any depth: what must stay of a store in which it was seen to change.
+///
+/// # Errors
+///
+/// When something in it cannot be read.
+pub(super) fn named_now(
+    reader: &Reader<'_>,
+    overlay: &Overlay<'_>,
+    inventory: &Inventory,
+    name: &RepositoryName,
+) -> Result<Vec<Digest>, Error> {
+    reconcile::look(true, || {
+        interrupted(reader.stop)?;
+        let entry = overlay.repositories()?.entries.into_iter().find(|entry| entry.name == *name);
+        let Some(entry) = entry else { return Ok(Vec::new()) };
+        let survey = survey::survey(overlay, &entry)?;
+        mark::everything_named(overlay, inventory, &survey)
+    })
+}
+
+/// Whether somebody wants the run to end.
+pub(super) fn is_stopped(reader: &Reader<'_>) -> bool {
+    reader.stop.load(Ordering::Relaxed)
+}

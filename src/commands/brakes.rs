@@ -1,0 +1,153 @@
+//! What stops a collection that would be a disaster if a part of the store is missing, or if more goes than anybody meant.
+//!
+//! All of them are asked before anything is changed. They ask about what is old: a registry on a lost mount takes pushes at once, so what
+//! is young proves nothing. Each names its reason, and the one flag that lifts it.
+
+use crate::cli::Limit;
+use crate::config::CollectSettings;
+use crate::error::Error;
+use crate::mark::Reason;
+use crate::mark::blobs::Amount;
+use crate::plan::Kind;
+use crate::policy::RootPolicy;
+use crate::records::{Records, Summary};
+use crate::report::collect::Figures;
+use crate::words::{plural, size};
+
+/// Shares of fewer blobs, or repositories, say nothing.
+const ENOUGH: u64 = 10;
+
+/// What a collection is about to do, and to what.
+pub(super) struct Seen<'a> {
+    pub(super) settings: &'a CollectSettings,
+    pub(super) figures: &'a Figures,
+    pub(super) records: &'a Records,
+    /// What the store holds now.
+    pub(super) summary: &'a Summary,
+    /// Whether anything needs a blob at all.
+    pub(super) any_kept: bool,
+    /// Whether anything needs a blob that is old, or nothing old goes.
+    pub(super) any_old_kept: bool,
+    /// Blobs that go and that no repository links; not those whose links we removed ourselves.
+    pub(super) unlinked: Amount,
+    /// What would be purged.
+    pub(super) purge: Amount,
+    /// All bytes in blobs as they are on the disk, where that was looked at: manifests may state anything.
+    pub(super) stored_bytes: Option<u64>,
+}
+
+/// Everything that stops this collection.
+pub(super) fn brakes(seen: &Seen<'_>) -> Vec<Error> {
+    let all = [empty_store(seen), shrunk(seen), unlinked(seen), untagged(seen), too_much(seen)];
+    all.into_iter().flatten().map(|(reason, lift)| Error::Brake { reason, lift }).collect()
+}
+
+/// A reason, and what lifts it.
+type Brake = Option<(String, String)>;
+
+/// Stores that look as if half of them were not mounted (H20).
+fn empty_store(seen: &Seen<'_>) -> Brake {
+    let figures = seen.figures;
+    let (blobs, revisions) = (figures.blobs, figures.counts.revisions);
+    let stored = plural(blobs, "blob", "blobs");
+    let reason = if seen.settings.allow_empty {
+        return None;
+    } else if blobs > 0 && figures.repositories == 0 {
+        format!("there are {stored} and not one repository")
+    } else if blobs > 0 && !seen.any_kept {
+        format!("there are {stored} and no repository needs any of them")
+    } else if blobs > 0 && !seen.any_old_kept {
+        format!("there are {stored} and no repository needs any that is older than --min-age; what is younger proves nothing")
+    } else if blobs == 0 && revisions > 0 {
+        format!("there are {} in the repositories and not one blob", plural(revisions, "revision", "revisions"))
+    } else {
+        return None;
+    };
+    Some((reason, "check that all of it is mounted, or give --allow-empty if this is how it should be".to_owned()))
+}
+
+/// Whether the store is empty, and the operator says that this is right: it has shrunk, then, and nothing is linked.
+fn is_allowed_empty(seen: &Seen<'_>) -> bool {
+    seen.settings.allow_empty && (seen.figures.repositories == 0 || !seen.any_kept)
+}
+
+/// Stores of which a part is not there that was there before.
+fn shrunk(seen: &Seen<'_>) -> Brake {
+    if seen.settings.allow_shrunk || is_allowed_empty(seen) {
+        return None;
+    }
+    let missing = seen.records.summary()?.missing_from(seen.summary)?;
+    Some((missing, shrunk_lift()))
+}
+
+/// What to do about a store that has shrunk.
+pub(super) fn shrunk_lift() -> String {
+    "check that all of it is mounted, or give --allow-shrunk if this is how it should be".to_owned()
+}
+
+/// Stores with too much that no repository links.
+fn unlinked(seen: &Seen<'_>) -> Brake {
+    let (blobs, bytes) = (seen.figures.blobs, seen.figures.stored_bytes());
+    let percent = |part: u64, whole: u64| if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 };
+    let share = percent(seen.unlinked.count, blobs).max(percent(seen.unlinked.size_bytes, bytes));
+    // As much as is shown, and rounded up as it is shown: 62% lifts a share of 61.2 %.
+    let shown = share.ceil();
+    let is_allowed = seen.settings.allow_unlinked.is_some_and(|allowed| shown <= allowed);
+    if blobs < ENOUGH || share < 50.0 || is_allowed || is_allowed_empty(seen) {
+        return None;
+    }
+    let reason = format!(
+        "{} of {}, {shown}% of what is stored, are linked by no repository: repositories are missing, or were removed by hand",
+        plural(seen.unlinked.count, "blob", "blobs"),
+        blobs,
+    );
+    let lift = format!(
+        "check that all of `repositories` is mounted; if repositories were removed on purpose (`rm -rf`), give --allow-unlinked {shown}%"
+    );
+    Some((reason, lift))
+}
+
+/// Stores whose tags are kept elsewhere.
+fn untagged(seen: &Seen<'_>) -> Brake {
+    let counts = &seen.figures.counts;
+    let (untagged, all) = (counts.untagged_repositories, counts.with_old_revisions);
+    let is_most = untagged > 0 && (untagged == all || (all >= ENOUGH && untagged * 2 >= all));
+    if seen.settings.policy.roots == RootPolicy::AllRevisions || seen.settings.allow_untagged_repositories || !is_most {
+        return None;
+    }
+    let reason = format!(
+        "{untagged} of {} with images have no tag at all, and --delete-untagged would drop all their images: Harbor and GitLab keep tags in a \
+         database, OpenShift in etcd",
+        plural(all, "repository", "repositories"),
+    );
+    let lift = "use the collector of whoever owns this store, or collect without --delete-untagged; if nobody needs untagged images here, \
+                give --allow-untagged-repositories";
+    Some((reason, lift.to_owned()))
+}
+
+/// More than `--max-reclaim`: what goes from the store and what is purged, each by itself.
+fn too_much(seen: &Seen<'_>) -> Brake {
+    let limit = seen.settings.max_reclaim?;
+    let (allowed, of) = match limit {
+        Limit::SizeBytes(bytes) => (bytes, String::new()),
+        Limit::Percent(percent) => {
+            let stored = seen.stored_bytes.unwrap_or_default();
+            ((stored as f64 * percent / 100.0) as u64, format!(" of {}", size(stored)))
+        }
+    };
+    let parts = [(seen.figures.planned.kind(Kind::Blob), "would go"), (seen.purge, "would be purged")];
+    let (amount, what) = parts.into_iter().find(|(amount, _)| amount.size_bytes > allowed)?;
+    let reason = format!("{}{of} {what}, more than the {} that --max-reclaim allows", size(amount.size_bytes), size(allowed));
+    Some((reason, "look at what would go with --dry-run and without --max-reclaim, then raise it".to_owned()))
+}
+
+/// Blobs of a plan that no repository links, but for those whose links we removed.
+pub(super) fn unlinked_in(plan: &crate::plan::SweepPlan, records: &Records) -> Amount {
+    let mut unlinked = Amount::default();
+    for row in plan.rows().iter().filter(|row| row.reason == Reason::Unlinked && Kind::of(&row.target) == Kind::Blob) {
+        if !records.was_to_go(row.target.digest()) {
+            unlinked.add(row.stat.size_bytes);
+        }
+    }
+    unlinked
+}

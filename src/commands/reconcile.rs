@@ -1,0 +1,241 @@
+//! What becomes of a quarantine around a command: what is needed is restored, what has waited long enough is purged.
+//!
+//! The protocol is in [`quarantine`]. Here are its steps as commands take them, each of which either changes nothing or ends in a value
+//! that is reported: from the first change on nothing may end a command without its report.
+
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crate::clock::RunClock;
+use crate::error::Error;
+use crate::finding::{Code, Finding};
+use crate::layout::{self, Target};
+use crate::progress::Phase;
+use crate::quarantine::{self, Moved, Needed, Quarantine, Reader, Replaced, Run, Wait};
+use crate::records::Records;
+use crate::registry_config::RegistryConfig;
+use crate::store::Vacuum as _;
+
+/// When things that have just been quarantined are looked at again, beside the end of the time for that.
+const RESCUES: [Duration; 2] = [Duration::ZERO, Duration::from_secs(5)];
+/// How long a wait goes on before it looks whether it is still wanted.
+const TICK: Duration = Duration::from_millis(50);
+
+/// How often the store is looked at anew when a registry at work takes away what was listed a moment before.
+const LOOKS: u32 = 5;
+
+/// Looks at a store that a registry may be changing, again if something went from under it (R15). Where nobody else should be at work the
+/// first look is the last: that somebody is has to be said.
+pub(super) fn look<T>(is_online: bool, mut at: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+    let mut looks = 1;
+    loop {
+        match at() {
+            Err(error) if is_online && error.is_vanished() && looks < LOOKS => {
+                tracing::info!("{error}; looking again");
+                looks += 1;
+            }
+            looked => return looked,
+        }
+    }
+}
+
+/// Reads what of the quarantine is needed by now. Changes nothing.
+///
+/// # Errors
+///
+/// When something that is there cannot be read.
+pub(super) fn needed(
+    reader: &Reader<'_>,
+    quarantine: &Quarantine,
+    wait: Option<Wait>,
+    clock: &RunClock,
+) -> Result<Needed, Error> {
+    needed_by(reader, quarantine, clock, &|run| wait.is_some_and(|wait| quarantine::is_due(run, wait, clock)))
+}
+
+/// The same, with other runs that may be purged.
+///
+/// # Errors
+///
+/// When something that is there cannot be read.
+pub(super) fn needed_by(
+    reader: &Reader<'_>,
+    quarantine: &Quarantine,
+    clock: &RunClock,
+    is_due: &dyn Fn(&Run) -> bool,
+) -> Result<Needed, Error> {
+    look(true, || quarantine::needed(reader, quarantine, clock.now(), is_due))
+}
+
+/// Restores what is needed, and notes it as young. What could not be restored is in the answer.
+pub(super) fn restore_needed(
+    reader: &Reader<'_>,
+    quarantine: &Quarantine,
+    needed: &Needed,
+    records: &mut Records,
+    clock: &RunClock,
+) -> Moved {
+    let is_chosen = |run: &Run, target: &Target| {
+        run.stamp().purpose == quarantine::Purpose::GarbageCollect && needed.targets.contains(target)
+    };
+    restore(reader, quarantine, Replaced::Drop, &is_chosen, records, clock)
+}
+
+/// Restores what is chosen, and notes it as young.
+pub(super) fn restore(
+    reader: &Reader<'_>,
+    quarantine: &Quarantine,
+    replaced: Replaced,
+    is_chosen: &dyn Fn(&Run, &Target) -> bool,
+    records: &mut Records,
+    clock: &RunClock,
+) -> Moved {
+    let mut restored = Vec::new();
+    let mut moved =
+        quarantine::restore(reader.store, quarantine, replaced, is_chosen, &mut |target| restored.push(target.clone()));
+    if let Err(error) = records.add_restored(restored.iter(), clock) {
+        let first = restored.swap_remove(0);
+        moved.failed.push((first, format!("restored, but a next run will not know that it was: {error}")));
+    }
+    quarantine.tidy();
+    moved
+}
+
+/// Lets the wait of runs begin that were cut off, and begin again where no clock reaches back to when they ended. One whose stamp cannot be
+/// written waits on, and must not keep a full disk from being collected.
+pub(super) fn begin_waits(reader: &Reader<'_>, quarantine: &mut Quarantine, clock: &RunClock) {
+    let is_open = |run: &&mut Run| run.stamp().finished.is_none() || run.waits_by_no_clock(clock);
+    for run in quarantine.runs.iter_mut().filter(|run| !run.held().is_empty()).filter(is_open) {
+        if let Err(error) = reader.store.barrier().and_then(|()| run.finish(clock)) {
+            tracing::warn!("run {} waits until that can be noted: {error}", run.id());
+        }
+    }
+}
+
+/// Closes a run: nothing more will be moved into it. Says whether it holds anything.
+///
+/// # Errors
+///
+/// When the store cannot be flushed or the run's stamp not be written.
+pub(super) fn finish(reader: &Reader<'_>, run: &mut Run, clock: &RunClock) -> Result<bool, Error> {
+    reader.store.barrier()?;
+    run.finish(clock)?;
+    Ok(!run.remove_if_empty()?)
+}
+
+/// How a watch for pushes ended.
+#[derive(Debug, Default)]
+pub(super) struct Rescue {
+    /// What a push needed and was restored.
+    pub(super) rescued: Moved,
+    /// What the store needs as of the last look.
+    pub(super) needed: Option<Needed>,
+    /// Whether somebody ended it early.
+    pub(super) interrupted: bool,
+    /// Why it could not go on.
+    pub(super) failed: Option<Error>,
+}
+
+/// Looks, at once, a little later and once more when the time is over, for pushes that need what was quarantined, and restores that. Ends
+/// early when the reader is to stop: the next run sees to the rest.
+pub(super) fn rescue(reader: &Reader<'_>, rescue_for: Duration, wait: Wait, records: &mut Records, clock: &RunClock) -> Rescue {
+    let mut rescue = Rescue::default();
+    let begun = Instant::now();
+    for at in RESCUES.into_iter().filter(|at| *at < rescue_for).chain([rescue_for]) {
+        if !sleep_until(begun, at, rescue_for, reader) {
+            rescue.interrupted = true;
+            return rescue;
+        }
+        match rescue_once(reader, wait, records, clock, &mut rescue.rescued) {
+            Ok(needed) => rescue.needed = Some(needed),
+            Err(Error::Interrupted) => {
+                rescue.interrupted = true;
+                return rescue;
+            }
+            Err(error) => {
+                rescue.failed = Some(error);
+                return rescue;
+            }
+        }
+    }
+    rescue
+}
+
+fn rescue_once(
+    reader: &Reader<'_>,
+    wait: Wait,
+    records: &mut Records,
+    clock: &RunClock,
+    rescued: &mut Moved,
+) -> Result<Needed, Error> {
+    let quarantine = Quarantine::open(reader.store)?;
+    let needed = needed(reader, &quarantine, Some(wait), clock)?;
+    let moved = restore_needed(reader, &quarantine, &needed, records, clock);
+    *rescued += moved;
+    Ok(needed)
+}
+
+/// Counts down to the end of the watch. Says whether the time came.
+fn sleep_until(begun: Instant, at: Duration, end: Duration, reader: &Reader<'_>) -> bool {
+    let mut shown = None;
+    while begun.elapsed() < at {
+        if reader.stop.load(Ordering::Relaxed) {
+            return false;
+        }
+        let left = end.saturating_sub(begun.elapsed()).as_secs() + 1;
+        if shown.is_none() {
+            reader.progress.begin(Phase::Rescuing, Some(end.as_secs().max(1)));
+            reader.progress.advance(end.as_secs().saturating_sub(left), 0);
+        } else if shown != Some(left) {
+            reader.progress.advance(1, 0);
+        }
+        shown = Some(left);
+        std::thread::sleep(TICK.min(at.saturating_sub(begun.elapsed())));
+    }
+    !reader.stop.load(Ordering::Relaxed)
+}
+
+/// Makes sure that what the registry may do meanwhile is something that a quarantine can undo.
+///
+/// # Errors
+///
+/// When it is not, or nobody can tell.
+pub(super) fn may_be_online(root: &Path, registry: Option<&RegistryConfig>) -> Result<(), Error> {
+    let stopped = || "stop the registry and collect without --online".to_owned();
+    let Some(registry) = registry else {
+        let message = "--online needs the registry's configuration, which says whether the registry remembers blobs that are gone: \
+                       give its config.yml in place of --root";
+        return Err(Error::Usage(message.to_owned()));
+    };
+    if let Some(cache) = &registry.descriptor_cache {
+        let reason = format!(
+            "the registry keeps a cache of blob descriptors (storage.cache.blobdescriptor: {cache}), so it would accept images that need \
+             what has been quarantined, and nobody could tell"
+        );
+        return Err(Error::Brake {
+            reason,
+            lift: format!("take the cache out of its configuration and restart it, or {}", stopped()),
+        });
+    }
+    let state = root.join(layout::PROXY_STATE).symlink_metadata().is_ok();
+    if registry.proxy_remote.is_some() || state {
+        let reason = "the registry is a pull-through cache, which writes to its store whenever somebody pulls".to_owned();
+        return Err(Error::Brake { reason, lift: stopped() });
+    }
+    Ok(())
+}
+
+/// What could not be moved, as findings.
+pub(super) fn failures(moved: &Moved) -> impl Iterator<Item = Finding> {
+    moved.failed.iter().map(|(target, why)| {
+        let mut finding = Finding::new(Code::FailedRestore).digest(target.digest()).path(target.path()).detail(why.clone());
+        finding.repository = target.link_folder().map(|folder| folder.repository().clone());
+        finding
+    })
+}
+
+/// The directory of the quarantine, for people.
+pub(super) fn directory() -> String {
+    format!("{}/quarantine", layout::OWN_FOLDER)
+}

@@ -1,0 +1,121 @@
+//! What a restoration is worth: whether what came back can be pulled.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use super::Reader;
+use crate::error::Error;
+use crate::finding::{Code, Finding};
+use crate::layout::{self, LinkFolder, Shard, Target};
+use crate::mark::manifests::Fault;
+use crate::mark::{Inventory, LinkVerdict, Manifests, Reading, judge_link};
+use crate::oci::{DescriptorKind, Digest, RepositoryName};
+use crate::store::{Leaf, LinkContent, RepositoryEntry, Store as _};
+use crate::survey::{self, Survey};
+
+/// Follows what was restored, and says what of it is still missing.
+///
+/// # Errors
+///
+/// When something cannot be read.
+pub fn check(reader: &Reader<'_>, restored: &BTreeSet<Target>) -> Result<Vec<Finding>, Error> {
+    let mut revisions: BTreeMap<RepositoryName, Vec<Digest>> = BTreeMap::new();
+    let mut findings = Vec::new();
+    for target in restored {
+        match target {
+            Target::Link(LinkFolder::Revisions(name), digest) => revisions.entry(name.clone()).or_default().push(*digest),
+            Target::Link(folder @ LinkFolder::Layers(name), digest) => {
+                let named = match reader.store.read_links(folder, &[*digest])?[0] {
+                    LinkContent::Digest(named) => named,
+                    _ => *digest,
+                };
+                if !is_stored(reader, &named)? {
+                    findings.push(missing(Code::MissingBlob, name, &named));
+                }
+            }
+            _ => {}
+        }
+    }
+    if !revisions.is_empty() {
+        let (inventory, _) = Inventory::list(reader.store, &(reader.budget)())?;
+        let manifests = Manifests::new(reader.store, &inventory);
+        for (name, revisions) in revisions {
+            let survey = survey::survey(reader.store, &RepositoryEntry { name, set_apart: None })?;
+            Check { reader, inventory: &inventory, manifests: &manifests, survey: &survey, seen: HashSet::new() }
+                .revisions(revisions, &mut findings)?;
+        }
+    }
+    findings.sort();
+    findings.dedup();
+    Ok(findings)
+}
+
+fn is_stored(reader: &Reader<'_>, digest: &Digest) -> Result<bool, Error> {
+    Ok(matches!(reader.store.stat_blobs(Shard::of(digest), &[*digest])?[..], [Leaf::File(_)]))
+}
+
+fn missing(code: Code, repository: &RepositoryName, digest: &Digest) -> Finding {
+    let detail = "It was restored, and this is not there for it.".to_owned();
+    let finding = Finding::new(code).repository(repository).digest(digest).path(layout::blob_data(digest));
+    finding.detail(format!("{} {detail}", code.meaning()))
+}
+
+struct Check<'a> {
+    reader: &'a Reader<'a>,
+    inventory: &'a Inventory,
+    manifests: &'a Manifests<'a>,
+    survey: &'a Survey,
+    seen: HashSet<Digest>,
+}
+
+impl Check<'_> {
+    fn revisions(&mut self, revisions: Vec<Digest>, findings: &mut Vec<Finding>) -> Result<(), Error> {
+        let mut waiting: Vec<(Digest, bool)> = revisions.into_iter().map(|digest| (digest, true)).collect();
+        while let Some((digest, is_root)) = waiting.pop() {
+            if !self.seen.insert(digest) {
+                continue;
+            }
+            if !is_root && self.survey.revision(&digest).is_none() {
+                findings.push(missing(Code::LostChild, &self.survey.name, &digest));
+            }
+            let code = match self.manifests.read(&digest)? {
+                Reading::Read(edges) => {
+                    let stored = edges.stored.iter().map(|edge| (self.inventory.digest(edge.blob), edge.kind, false));
+                    let unresolved = edges.unresolved.iter().map(|named| (named.digest, named.kind, named.foreign));
+                    for (named, kind, is_foreign) in stored.chain(unresolved).collect::<Vec<_>>() {
+                        match kind {
+                            DescriptorKind::Manifest => waiting.push((named, false)),
+                            _ if self.survey.revision(&named).is_some() => waiting.push((named, true)),
+                            _ if is_foreign => {}
+                            _ => findings.extend(self.layer(&named)?),
+                        }
+                    }
+                    continue;
+                }
+                Reading::Absent if is_root => Code::MissingManifest,
+                // A platform that was never copied, as often as not.
+                Reading::Absent => Code::MissingChild,
+                Reading::Bad(Fault::Corrupt) => Code::CorruptManifest,
+                Reading::Bad(Fault::TooLarge) => Code::OversizedManifest,
+                Reading::Bad(Fault::Irregular) => Code::IrregularData,
+                Reading::Bad(Fault::Unreadable(_)) => Code::UnreadableManifest,
+            };
+            findings.push(missing(code, &self.survey.name, &digest));
+        }
+        Ok(())
+    }
+
+    /// A layer or configuration is served through its link here.
+    fn layer(&mut self, digest: &Digest) -> Result<Option<Finding>, Error> {
+        if !self.seen.insert(*digest) {
+            return Ok(None);
+        }
+        let content = self.reader.store.read_links(&LinkFolder::Layers(self.survey.name.clone()), &[*digest])?[0];
+        let code = match judge_link(digest, content) {
+            LinkVerdict::Names(named) if is_stored(self.reader, &named)? => return Ok(None),
+            LinkVerdict::Absent if is_stored(self.reader, digest)? => Code::MissingLayerLink,
+            LinkVerdict::Faulty(code) => code,
+            _ => Code::MissingBlob,
+        };
+        Ok(Some(missing(code, &self.survey.name, digest)))
+    }
+}

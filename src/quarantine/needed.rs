@@ -1,0 +1,201 @@
+//! What of a quarantine is needed after all.
+//!
+//! Whatever was quarantined while a registry was at work may have been needed by a push that had looked at it just before. By the time
+//! that such a push has ended, a link of its own says so. Hence every mark here keeps all revisions, and all links that were written
+//! since the oldest run began, whatever the minimum age and whether or not tags name them; it is more than any collection would keep.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, SystemTime};
+
+use super::{Overlay, Quarantine, Run, since};
+use crate::error::Error;
+use crate::layout::{LinkFolder, Target};
+use crate::mark::{self, Budget, Colour, Context, Counts, Inventory, Manifests, Reading};
+use crate::oci::{Algorithm, DescriptorKind, Digest, RepositoryName};
+use crate::policy::{Policy, RootPolicy};
+use crate::progress::{Phase, Progress};
+use crate::store::{FilesystemStore, LinkContent, Store as _};
+use crate::survey::Survey;
+
+/// What the store says about a quarantine.
+#[derive(Debug, Default)]
+pub struct Needed {
+    /// Blobs and links that have to be restored.
+    pub targets: BTreeSet<Target>,
+    /// Whether the store looks as if a part of it were missing: then nothing must be purged.
+    pub looks_empty: bool,
+    /// Repositories in the store.
+    pub repositories: u64,
+    /// What is in them.
+    pub counts: Counts,
+    /// Needed by what stays in quarantine: an image that can still be restored needs all its layers.
+    pub(super) by_staying: HashSet<Digest>,
+}
+
+/// How a store is read: what every mark of a command has in common.
+#[derive(Clone, Copy)]
+pub struct Reader<'a> {
+    /// The store.
+    pub store: &'a FilesystemStore,
+    /// Gives the memory that one table may take.
+    pub budget: &'a (dyn Fn() -> Budget + Sync),
+    /// Where to say how far it is.
+    pub progress: &'a dyn Progress,
+    /// Ends it.
+    pub stop: &'a AtomicBool,
+}
+
+/// Marks the store as it is now, together with what is in quarantine. `is_due` tells the runs that may be purged from those that stay.
+///
+/// # Errors
+///
+/// When something that is there cannot be read.
+pub fn needed(
+    reader: &Reader<'_>,
+    quarantine: &Quarantine,
+    now: SystemTime,
+    is_due: &dyn Fn(&Run) -> bool,
+) -> Result<Needed, Error> {
+    let mut restored: BTreeSet<Target> = BTreeSet::new();
+    loop {
+        let needed = marked(reader, quarantine, now, is_due, &restored)?;
+        // A revision link that is restored needs all that its manifest names.
+        let before = restored.len();
+        let is_revision = |target: &&Target| matches!(target, Target::Link(LinkFolder::Revisions(_), _));
+        restored.extend(needed.targets.iter().filter(is_revision).cloned());
+        if restored.len() == before {
+            return Ok(needed);
+        }
+    }
+}
+
+/// One mark, with revision links that are to be restored as if they were in the store.
+fn marked(
+    reader: &Reader<'_>,
+    quarantine: &Quarantine,
+    now: SystemTime,
+    is_due: &dyn Fn(&Run) -> bool,
+    restored: &BTreeSet<Target>,
+) -> Result<Needed, Error> {
+    reader.progress.begin(Phase::ListingBlobs, None);
+    let overlay = Overlay::new(reader.store, quarantine);
+    let (inventory, _) = Inventory::list(&overlay, &(reader.budget)())?;
+    let repositories = overlay.repositories()?.entries;
+    let manifests = Manifests::new(&overlay, &inventory);
+    let policy = Policy { roots: RootPolicy::AllRevisions, min_age: since_began(quarantine, now), now };
+    let context = Context { store: &overlay, inventory: &inventory, manifests: &manifests, policy };
+    let mut roots: BTreeMap<RepositoryName, Vec<Digest>> = BTreeMap::new();
+    for target in restored {
+        let folder = target.link_folder().expect("revision links lie in directories of links");
+        roots.entry(folder.repository().clone()).or_default().push(*target.digest());
+    }
+    let asked = asked(quarantine, &manifests)?;
+    let prepare = |survey: &mut Survey| {
+        survey.asked = asked.get(&survey.name).cloned().unwrap_or_default();
+        survey.protected = roots.get(&survey.name).cloned().unwrap_or_default();
+    };
+    let marks = mark::repositories(&context, &repositories, &prepare, reader.progress, reader.stop)?;
+
+    let looks_empty = marks.is_empty() || !inventory.any_kept();
+    let mut needed = Needed { looks_empty, repositories: marks.len() as u64, ..Needed::default() };
+    marks.iter().for_each(|marks| needed.counts += marks.counts);
+    let reached: BTreeMap<&RepositoryName, BTreeSet<Digest>> =
+        marks.iter().map(|marks| (&marks.repository, marks.needed.iter().copied().collect())).collect();
+    for (run, held) in quarantine.collected().flat_map(|run| run.held().iter().map(move |held| (run, held))) {
+        let is_needed = match &held.target {
+            Target::Link(folder, digest) => {
+                // Written to by a registry that had it open when it was moved.
+                let written = held.stat.modified > run.began();
+                // What refers to something lives with it.
+                let names = [vec![*digest], subjects(folder, digest, &manifests)?].concat();
+                let reached = reached.get(folder.repository());
+                written || reached.is_some_and(|reached| names.iter().any(|name| reached.contains(name)))
+            }
+            target => {
+                let written = run.finished().is_some_and(|finished| held.stat.modified > finished);
+                let blob = inventory.find(target.digest());
+                written || blob.is_some_and(|blob| inventory.has_any(blob, Colour::LIVE.and(Colour::YOUNG)))
+            }
+        };
+        if is_needed {
+            needed.targets.insert(held.target.clone());
+        }
+    }
+    // What a link that is restored names is restored with it.
+    let named: Vec<Target> = needed.targets.iter().map(|target| Target::Blob(*target.digest())).collect();
+    let held: BTreeSet<&Target> = quarantine.collected().flat_map(Run::held).map(|held| &held.target).collect();
+    needed.targets.extend(named.into_iter().filter(|target| held.contains(target)));
+    let (due, stay): (Vec<&Run>, Vec<&Run>) = quarantine.collected().partition(|run| is_due(run));
+    if !due.is_empty() {
+        needed.by_staying = by_staying(reader.store, &stay, &inventory, &manifests)?;
+    }
+    Ok(needed)
+}
+
+/// Follows what the revisions in quarantine name.
+fn by_staying(
+    store: &FilesystemStore,
+    runs: &[&Run],
+    inventory: &Inventory,
+    manifests: &Manifests<'_>,
+) -> Result<HashSet<Digest>, Error> {
+    let mut reached = HashSet::new();
+    for held in runs.iter().flat_map(|run| run.held()) {
+        let Target::Link(folder @ LinkFolder::Revisions(repository), digest) = &held.target else { continue };
+        let layers = LinkFolder::Layers(repository.clone());
+        reached.insert(*digest);
+        let mut waiting = [vec![*digest], subjects(folder, digest, manifests)?].concat();
+        while let Some(digest) = waiting.pop() {
+            let Reading::Read(edges) = manifests.read(&digest)? else { continue };
+            let stored = edges.stored.iter().map(|edge| (inventory.digest(edge.blob), edge.kind));
+            let unresolved = edges.unresolved.iter().map(|descriptor| (descriptor.digest, descriptor.kind));
+            for (digest, kind) in stored.chain(unresolved) {
+                let mut names = vec![digest];
+                // It may be another name of a blob (H3), which the link that went with it knows, if it went.
+                if digest.algorithm() != Algorithm::Sha256 {
+                    let link = Target::Link(layers.clone(), digest);
+                    if let LinkContent::Digest(canonical) = store.read_links(&layers, &[digest])?[0] {
+                        names.push(canonical);
+                    }
+                    names.extend(runs.iter().filter_map(|run| run.read_link(&link)));
+                }
+                for name in names {
+                    if reached.insert(name) && kind != DescriptorKind::Blob {
+                        waiting.push(name);
+                    }
+                }
+            }
+        }
+    }
+    Ok(reached)
+}
+
+/// How long ago the oldest run began.
+fn since_began(quarantine: &Quarantine, now: SystemTime) -> Duration {
+    since(now, quarantine.collected().map(Run::began).min().unwrap_or(now))
+}
+
+/// The digests that links in quarantine name, and that the manifests of these refer to, by repository.
+fn asked(quarantine: &Quarantine, manifests: &Manifests<'_>) -> Result<BTreeMap<RepositoryName, Vec<Digest>>, Error> {
+    let mut asked: BTreeMap<RepositoryName, Vec<Digest>> = BTreeMap::new();
+    for held in quarantine.collected().flat_map(Run::held) {
+        if let Target::Link(folder, digest) = &held.target {
+            let asked = asked.entry(folder.repository().clone()).or_default();
+            asked.push(*digest);
+            asked.extend(subjects(folder, digest, manifests)?);
+        }
+    }
+    Ok(asked)
+}
+
+/// What the manifest of a revision in quarantine refers to.
+fn subjects(folder: &LinkFolder, digest: &Digest, manifests: &Manifests<'_>) -> Result<Vec<Digest>, Error> {
+    if !matches!(folder, LinkFolder::Revisions(_)) {
+        return Ok(Vec::new());
+    }
+    Ok(match manifests.read(digest)? {
+        Reading::Read(edges) => edges.subjects.to_vec(),
+        _ => Vec::new(),
+    })
+}

@@ -1,0 +1,72 @@
+//! The way back out of the quarantine.
+
+use super::{Held, Moved, Quarantine, Run};
+use crate::layout::Target;
+use crate::store::filesystem::aside::Return;
+use crate::store::{FilesystemStore, Vacuum as _};
+
+/// What happens to something whose place in the store is taken again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replaced {
+    /// It goes if it is a copy of what is there.
+    Drop,
+    /// It may be something else: it stays in quarantine.
+    Keep,
+}
+
+/// Restores what `chosen` names: contents before names, so that no link is ever there before what it names. Calls `restored` with what is
+/// back. What could not be moved is in the answer; no link is restored if a blob could not be.
+pub fn restore(
+    store: &FilesystemStore,
+    quarantine: &Quarantine,
+    replaced: Replaced,
+    chosen: &dyn Fn(&Run, &Target) -> bool,
+    restored: &mut dyn FnMut(&Target),
+) -> Moved {
+    let mut moved = Moved::default();
+    for blobs in [true, false] {
+        let mut last = None;
+        for run in &quarantine.runs {
+            // Links the other way round than they went: layer links, revisions, history.
+            let held = run.held().iter().rev().filter(|held| matches!(held.target, Target::Blob(_)) == blobs);
+            for held in held.filter(|held| chosen(run, &held.target)) {
+                if one(store, run, held, replaced, &mut moved) {
+                    restored(&held.target);
+                    last = Some(&held.target);
+                }
+            }
+        }
+        // On the disk before what names it, and before anything else goes.
+        if let Some(target) = last
+            && let Err(error) = store.barrier()
+        {
+            moved.failed.push((target.clone(), error.to_string()));
+        }
+        if blobs && !moved.failed.is_empty() {
+            break;
+        }
+    }
+    moved
+}
+
+/// Says whether it is back.
+fn one(store: &FilesystemStore, run: &Run, held: &Held, replaced: Replaced, moved: &mut Moved) -> bool {
+    let mut fail = |error: crate::error::Error| moved.failed.push((held.target.clone(), error.to_string()));
+    match run.put_back(store, &held.target) {
+        Ok(Return::Back) => {
+            moved.add(held);
+            return true;
+        }
+        Ok(Return::Replaced) => {
+            if replaced == Replaced::Drop
+                && let Err(error) = run.drop_copy(store, &held.target)
+            {
+                fail(error);
+            }
+            moved.replaced += 1;
+        }
+        Ok(Return::Absent) => {}
+        Err(error) => fail(error),
+    }
+    false
+}

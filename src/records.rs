@@ -1,0 +1,281 @@
+//! What regsweep remembers of a store from run to run, in our own directory: what the last run saw, what was restored, and what a run that
+//! was cut off had begun to remove.
+//!
+//! - **Summary** (`summary.json`): how much the store held after the last real collection that ended by itself, and what was mounted in it.
+//!   If half of it is missing by now, nothing is removed until somebody says that this is right (I12). A run that was stopped leaves it as
+//!   it was, a dry run writes none.
+//! - **Restored** (`restored.json`): what came back from the quarantine, and when. It counts as young from then on. Modification times say
+//!   when something was pushed, so they are left alone.
+//! - **Unfinished sweep** (`sweep`): the blobs that a sweep is about to remove after their links. Were it killed in between, these blobs
+//!   are linked by no repository, as after a lost mount; the record says that it was us.
+
+use std::collections::{BTreeMap, HashSet};
+use std::io::{self, BufRead as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::clock::{BootTime, RunClock};
+use crate::error::{Context as _, Error};
+use crate::layout::{LinkFolder, Target};
+use crate::oci::{Digest, RepositoryName};
+use crate::store::own::OwnDirectory;
+
+const SUMMARY: &str = "summary.json";
+const RESTORED: &str = "restored.json";
+const SWEEP: &str = "sweep";
+const SCHEMA: u32 = 1;
+
+/// Restorations are forgotten after this: no minimum age is longer.
+const REMEMBERED: Duration = Duration::from_secs(31 * 24 * 3600);
+
+/// What a collection left in the store.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    schema: u32,
+    /// When the collection ended.
+    pub at: Timestamp,
+    /// Repositories.
+    pub repositories: u64,
+    /// Tags.
+    pub tags: u64,
+    /// Revisions.
+    pub revisions: u64,
+    /// Where other filesystems were mounted in the store, relative to the root where they are below it.
+    #[serde(default)]
+    pub mounts: Vec<String>,
+}
+
+impl Summary {
+    /// What is there now.
+    pub fn new(at: Timestamp, counts: [u64; 3], mounts: Vec<String>) -> Summary {
+        let [repositories, tags, revisions] = counts;
+        Summary { schema: SCHEMA, at, repositories, tags, revisions, mounts }
+    }
+
+    /// What is missing from `now` that this says was there; nothing if it is as it should be.
+    pub fn missing_from(&self, now: &Summary) -> Option<String> {
+        let halved = [
+            (self.repositories, now.repositories, "repositories"),
+            (self.tags, now.tags, "tags"),
+            (self.revisions, now.revisions, "revisions"),
+        ];
+        let halved = halved.into_iter().find(|(before, now, _)| now.saturating_mul(2) < *before);
+        let unmounted = self.mounts.iter().find(|mount| !now.mounts.contains(mount));
+        match (unmounted, halved) {
+            (Some(mount), _) => Some(format!("{mount} was mounted in the store on {:.0} and is not now", self.at)),
+            (None, Some((before, now, what))) => {
+                Some(format!("there are {now} {what} left of the {before} that the last collection saw on {:.0}", self.at))
+            }
+            (None, None) => None,
+        }
+    }
+}
+
+/// Some things that came back at one time.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Restoration {
+    at: Timestamp,
+    boot: Option<BootTime>,
+    /// Their paths, relative to the root.
+    paths: Vec<PathBuf>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Restorations {
+    schema: u32,
+    restorations: Vec<Restoration>,
+}
+
+impl Restoration {
+    /// Whether this was so recently. Where no clock can tell it was.
+    fn is_younger(&self, age: Duration, clock: &RunClock) -> bool {
+        match (&self.boot, clock.boot()) {
+            (Some(then), Some(now)) if then.id == now.id => now.uptime_seconds - then.uptime_seconds < age.as_secs_f64(),
+            _ => Duration::try_from(clock.timestamp().duration_since(self.at)).map_or(true, |since| since < age),
+        }
+    }
+}
+
+/// What was restored lately, or would be restored by `restore`: it stays where it is, or where it would return to.
+#[derive(Clone, Debug, Default)]
+pub struct Protected {
+    /// Manifests that a repository has, had or may get back a revision link to.
+    pub revisions: BTreeMap<RepositoryName, Vec<Digest>>,
+    /// Everything else by its digest: blobs, and layer links to them.
+    pub digests: HashSet<Digest>,
+}
+
+impl Protected {
+    /// Adds one more.
+    pub fn add(&mut self, target: &Target) {
+        match target {
+            Target::Link(LinkFolder::Revisions(repository), digest) => {
+                self.revisions.entry(repository.clone()).or_default().push(*digest);
+            }
+            target => {
+                self.digests.insert(*target.digest());
+            }
+        }
+    }
+}
+
+/// The records of one store.
+#[derive(Debug)]
+pub struct Records {
+    root: PathBuf,
+    summary: Option<Summary>,
+    restorations: Vec<Restoration>,
+    unfinished: HashSet<Digest>,
+}
+
+impl Records {
+    /// Reads what there is. Makes nothing.
+    ///
+    /// # Errors
+    ///
+    /// When something that is there cannot be read or understood.
+    pub fn open(root: &Path) -> Result<Records, Error> {
+        let mut records = Records { root: root.to_owned(), summary: None, restorations: Vec::new(), unfinished: HashSet::new() };
+        let Some(own) = OwnDirectory::open(root)? else { return Ok(records) };
+        records.summary = parsed(&own, SUMMARY)?;
+        records.restorations = parsed::<Restorations>(&own, RESTORED)?.unwrap_or_default().restorations;
+        for line in own.read(SWEEP)?.unwrap_or_default().lines() {
+            // The last line may be half of one.
+            records.unfinished.extend(line.ok().and_then(|line| line.parse::<Digest>().ok()));
+        }
+        Ok(records)
+    }
+
+    /// What the last collection saw.
+    pub fn summary(&self) -> Option<&Summary> {
+        self.summary.as_ref()
+    }
+
+    /// Whether a sweep of ours that did not end was to remove this blob.
+    pub fn was_to_go(&self, digest: &Digest) -> bool {
+        self.unfinished.contains(digest)
+    }
+
+    /// What was restored so recently.
+    pub fn restored_within(&self, age: Duration, clock: &RunClock) -> Protected {
+        let mut protected = Protected::default();
+        for restoration in self.restorations.iter().filter(|restoration| restoration.is_younger(age, clock)) {
+            restoration.paths.iter().filter_map(|path| Target::of_path(path)).for_each(|target| protected.add(&target));
+        }
+        protected
+    }
+
+    /// Notes what the store holds after a collection.
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be written.
+    pub fn write_summary(&mut self, summary: Summary) -> Result<(), Error> {
+        self.own()?.replace(SUMMARY, |out| Ok(serde_json::to_writer_pretty(out, &summary)?))?;
+        self.summary = Some(summary);
+        Ok(())
+    }
+
+    /// Notes what came back just now.
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be written.
+    pub fn add_restored<'a>(&mut self, targets: impl Iterator<Item = &'a Target>, clock: &RunClock) -> Result<(), Error> {
+        // A repository whose name is no text is never collected.
+        let paths: Vec<PathBuf> = targets.map(Target::path).filter(|path| path.to_str().is_some()).collect();
+        if paths.is_empty() {
+            return Ok(());
+        }
+        self.restorations.retain(|restoration| restoration.is_younger(REMEMBERED, clock));
+        self.restorations.push(Restoration { at: clock.timestamp(), boot: clock.boot(), paths });
+        let all = Restorations { schema: SCHEMA, restorations: self.restorations.clone() };
+        self.own()?.replace(RESTORED, |out| Ok(serde_json::to_writer(out, &all)?))
+    }
+
+    /// Notes the blobs that a sweep is about to remove after their links, beside those of one that did not end.
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be written.
+    pub fn begin_sweep<'a>(&'a self, blobs: impl Iterator<Item = &'a Digest>) -> Result<(), Error> {
+        self.own()?.replace(SWEEP, |out| blobs.chain(&self.unfinished).try_for_each(|digest| writeln!(out, "{digest}")))
+    }
+
+    /// Forgets them: all are gone.
+    ///
+    /// # Errors
+    ///
+    /// When the record cannot be removed.
+    pub fn end_sweep(&mut self) -> Result<(), Error> {
+        self.unfinished.clear();
+        self.own()?.remove(SWEEP)
+    }
+
+    fn own(&self) -> Result<OwnDirectory, Error> {
+        // The lock is taken before anything is changed, and makes the directory, but for a full disk.
+        let absent = || io::Error::new(io::ErrorKind::NotFound, "our own directory could not be made");
+        OwnDirectory::open(&self.root)?.ok_or_else(absent).context_with("open", || self.root.join(crate::layout::OWN_FOLDER))
+    }
+}
+
+fn parsed<T: for<'d> Deserialize<'d>>(own: &OwnDirectory, name: &str) -> Result<Option<T>, Error> {
+    let Some(text) = own.read(name)? else { return Ok(None) };
+    let understood =
+        serde_json::from_slice(&text).map_err(|error| io::Error::other(format!("{error}; remove the file to go on without it")));
+    understood.map(Some).context_with("understand", || own.path().join(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn summary(counts: [u64; 3], mounts: &[&str]) -> Summary {
+        Summary::new(Timestamp::UNIX_EPOCH, counts, mounts.iter().map(|mount| (*mount).to_owned()).collect())
+    }
+
+    #[test]
+    fn less_than_half_of_anything_is_missing() {
+        let before = summary([10, 10, 10], &["a"]);
+        for (now, missing) in [
+            (summary([10, 10, 10], &["a"]), None),
+            (summary([5, 5, 5], &["a", "b"]), None),
+            (summary([4, 10, 10], &["a"]), Some("repositories")),
+            (summary([10, 4, 10], &["a"]), Some("tags")),
+            (summary([10, 10, 4], &["a"]), Some("revisions")),
+            (summary([10, 10, 10], &[]), Some("mounted")),
+            (summary([0, 0, 0], &[]), Some("mounted")),
+        ] {
+            let said = before.missing_from(&now);
+            assert_eq!(said.is_some(), missing.is_some(), "{now:?}: {said:?}");
+            assert!(missing.is_none_or(|word| said.expect("some").contains(word)), "{now:?}");
+        }
+        assert_eq!(summary([1, 1, 1], &[]).missing_from(&summary([1, 1, 1], &[])), None);
+    }
+
+    #[test]
+    fn records_outlive_a_run() {
+        let root = tempfile::tempdir().expect("a directory");
+        std::fs::create_dir(root.path().join(crate::layout::OWN_FOLDER)).expect("made");
+        let clock = RunClock::read();
+        let digest = |text: &str| Digest::of(crate::oci::Algorithm::Sha256, text.as_bytes());
+        let revision = Target::Link(LinkFolder::Revisions(RepositoryName::new("a/b")), digest("m"));
+        let mut records = Records::open(root.path()).expect("none");
+        records.write_summary(summary([1, 2, 3], &["m"])).expect("written");
+        records.add_restored([&revision, &Target::Blob(digest("l"))].into_iter(), &clock).expect("written");
+        records.begin_sweep([digest("x")].iter()).expect("written");
+        let mut again = Records::open(root.path()).expect("readable");
+        assert_eq!(again.summary(), Some(&summary([1, 2, 3], &["m"])));
+        assert!(again.was_to_go(&digest("x")) && !again.was_to_go(&digest("l")));
+        let hour = Duration::from_secs(3600);
+        let protected = again.restored_within(hour, &clock);
+        assert_eq!(protected.revisions[&RepositoryName::new("a/b")], [digest("m")]);
+        assert!(protected.digests.contains(&digest("l")));
+        assert!(again.restored_within(Duration::ZERO, &clock).digests.is_empty());
+        again.end_sweep().expect("removed");
+        assert!(!Records::open(root.path()).expect("readable").was_to_go(&digest("x")));
+    }
+}

@@ -1,0 +1,162 @@
+//! Our own directory beside the registry's, `<root>/.regsweep`: the lock, the quarantine and small records.
+//!
+//! The root often belongs to the registry's account while we run as root, so whoever runs the registry can replace anything in here while
+//! we work. Everything is opened from a descriptor of the root, one component at a time and through no symbolic link, and what was opened
+//! is what is worked on.
+
+use std::io::{self, Read as _};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::directory::{self, open_folder_beneath};
+use crate::error::{Context as _, Error};
+use crate::layout::OWN_FOLDER;
+
+/// Larger than any record that we write by far.
+const MAX_RECORD_BYTES: u64 = 1 << 30;
+
+/// Our own directory, opened.
+#[derive(Debug)]
+pub struct OwnDirectory {
+    directory: OwnedFd,
+    path: PathBuf,
+}
+
+impl OwnDirectory {
+    /// Opens the directory below `root`; nothing if there is none.
+    ///
+    /// # Errors
+    ///
+    /// When what is there cannot be opened or is no directory.
+    pub fn open(root: &Path) -> Result<Option<OwnDirectory>, Error> {
+        let path = root.join(OWN_FOLDER);
+        let opened =
+            directory::open_folder(rustix::fs::CWD, root).and_then(|root| open_folder_beneath(root, OWN_FOLDER.as_bytes()));
+        match opened {
+            Ok(directory) => Ok(Some(OwnDirectory { directory, path })),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(error).context("open", path),
+        }
+    }
+
+    /// The directory itself.
+    pub fn descriptor(&self) -> &OwnedFd {
+        &self.directory
+    }
+
+    /// Where it is, for messages.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads a record; nothing if there is none.
+    ///
+    /// # Errors
+    ///
+    /// When it is there and cannot be read, or is no file of ours.
+    pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        let read = || -> io::Result<Option<Vec<u8>>> {
+            let file = match directory::open_file(&self.directory, name) {
+                Err(Errno::NOENT) => return Ok(None),
+                file => file?,
+            };
+            if !directory::is_regular(&file)? {
+                return Err(io::Error::other("it is no file of ours; remove it"));
+            }
+            let mut text = Vec::new();
+            std::fs::File::from(file).take(MAX_RECORD_BYTES).read_to_end(&mut text)?;
+            Ok(Some(text))
+        };
+        read().context_with("read", || self.path.join(name))
+    }
+
+    /// Replaces a record in one step, and returns once it is on the disk.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written. The old one stands then.
+    pub fn replace(&self, name: &str, write: impl FnOnce(&mut dyn io::Write) -> io::Result<()>) -> Result<(), Error> {
+        replace(&self.directory, name, write).context_with("write", || self.path.join(name))
+    }
+
+    /// Removes a record. One that is not there is no error.
+    ///
+    /// # Errors
+    ///
+    /// When it is there and cannot be removed.
+    pub fn remove(&self, name: &str) -> Result<(), Error> {
+        match unlinkat(&self.directory, name.as_bytes(), AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(error).context_with("remove", || self.path.join(name)),
+        }
+    }
+}
+
+/// Replaces a file in one step, and returns once it is on the disk.
+pub(crate) fn replace(
+    directory: &OwnedFd,
+    name: &str,
+    write: impl FnOnce(&mut dyn io::Write) -> io::Result<()>,
+) -> io::Result<()> {
+    let new = format!("{name}.new");
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let written = || -> io::Result<()> {
+        let file = rustix::fs::openat(directory, &new, flags, Mode::from_raw_mode(0o644))?;
+        if !directory::is_regular(&file)? {
+            return Err(io::Error::other(format!("{new} is no file of ours; remove it")));
+        }
+        let mut out = io::BufWriter::new(std::fs::File::from(file));
+        write(&mut out)?;
+        out.into_inner()?.sync_all()?;
+        rustix::fs::renameat(directory, &new, directory, name)?;
+        rustix::fs::fsync(directory)?;
+        Ok(())
+    };
+    let outcome = written();
+    if outcome.is_err() {
+        // Half a record is of no use, and on a full disk in the way.
+        let _left_behind = unlinkat(directory, new.as_bytes(), AtFlags::empty());
+    }
+    outcome
+}
+
+#[expect(clippy::disallowed_methods, reason = "of a record of ours, by its exact name")]
+fn unlinkat(directory: &OwnedFd, name: &[u8], flags: AtFlags) -> rustix::io::Result<()> {
+    rustix::fs::unlinkat(directory, name, flags)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_are_read_back_and_links_are_not_followed() {
+        let root = tempfile::tempdir().expect("a directory");
+        assert!(OwnDirectory::open(root.path()).expect("none").is_none());
+        let place = root.path().join(OWN_FOLDER);
+        std::fs::create_dir(&place).expect("made");
+        let own = OwnDirectory::open(root.path()).expect("opened").expect("there");
+        assert_eq!(own.read("x").expect("none"), None);
+        own.replace("x", |out| out.write_all(b"one")).expect("written");
+        own.replace("x", |out| out.write_all(b"two")).expect("written");
+        assert_eq!(own.read("x").expect("there").as_deref(), Some(&b"two"[..]));
+        own.replace("x", |_| Err(io::Error::other("no room"))).expect_err("not written");
+        assert_eq!(own.read("x").expect("there").as_deref(), Some(&b"two"[..]), "the old one stands");
+        own.remove("x").expect("removed");
+        own.remove("x").expect("gone already");
+
+        let elsewhere = root.path().join("elsewhere");
+        std::fs::write(&elsewhere, "theirs").expect("written");
+        std::os::unix::fs::symlink(&elsewhere, place.join("x")).expect("linked");
+        std::os::unix::fs::symlink(&elsewhere, place.join("y.new")).expect("linked");
+        own.read("x").expect_err("a link");
+        own.replace("y", |out| out.write_all(b"ours")).expect_err("a link");
+        assert_eq!(std::fs::read(&elsewhere).expect("there"), b"theirs");
+        std::fs::rename(&place, root.path().join("moved")).expect("moved");
+        std::os::unix::fs::symlink(root.path().join("moved"), &place).expect("linked");
+        OwnDirectory::open(root.path()).expect_err("a link to a directory");
+    }
+}

@@ -1,0 +1,100 @@
+//! Files that processes of this machine have open for writing.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+/// Of the flags that `fdinfo` tells, those for writing.
+pub(super) const ACCESS_MODE: u32 = 0o3;
+
+/// The inode of the first process-id namespace; a process in another one does not see everybody.
+const FIRST_PID_NAMESPACE: &str = "pid:[4026531836]";
+
+/// What is open for writing on this machine, as far as we may look.
+#[derive(Clone, Debug, Default)]
+pub struct OpenFiles {
+    files: HashSet<(u64, u64)>,
+    is_complete: bool,
+}
+
+impl OpenFiles {
+    /// Looks at every process.
+    pub fn look() -> OpenFiles {
+        let mut open = OpenFiles { files: HashSet::new(), is_complete: true };
+        let namespace = fs::read_link("/proc/self/ns/pid");
+        open.is_complete &= namespace.is_ok_and(|namespace| namespace == Path::new(FIRST_PID_NAMESPACE));
+        let own = std::process::id();
+        let mut seen = 0;
+        for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let pid = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
+            if pid.is_some_and(|pid| pid != own) {
+                seen += 1;
+                open.add(&entry.path());
+            }
+        }
+        // Where even the first process is hidden from us, others are.
+        open.is_complete &= seen > 0 && Path::new("/proc/1").exists();
+        open
+    }
+
+    fn add(&mut self, process: &Path) {
+        let descriptors = match fs::read_dir(process.join("fd")) {
+            Ok(descriptors) => descriptors,
+            Err(error) => {
+                self.is_complete &= error.kind() != ErrorKind::PermissionDenied;
+                return;
+            }
+        };
+        for descriptor in descriptors.flatten() {
+            let Ok(file) = fs::metadata(descriptor.path()) else { continue };
+            if file.is_file() && is_for_writing(&process.join("fdinfo").join(descriptor.file_name())) {
+                self.files.insert((file.dev(), file.ino()));
+            }
+        }
+    }
+
+    /// Whether every process could be looked at.
+    pub fn is_complete(&self) -> bool {
+        self.is_complete
+    }
+
+    /// Whether a file, by its device and inode, is open for writing.
+    pub fn contains(&self, device: u64, inode: u64) -> bool {
+        self.files.contains(&(device, inode))
+    }
+}
+
+/// What the kernel says of a descriptor.
+pub(super) fn is_for_writing(fdinfo: &Path) -> bool {
+    let info = fs::read_to_string(fdinfo).unwrap_or_default();
+    let flags = info.lines().find_map(|line| u32::from_str_radix(line.strip_prefix("flags:")?.trim(), 8).ok());
+    flags.is_some_and(|flags| flags & ACCESS_MODE != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_another_process_writes_to_is_seen() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let [written, read] = ["written", "read"].map(|name| directory.path().join(name));
+        let out = fs::File::create(&written).expect("made");
+        fs::write(&read, "x").expect("made");
+        let mut sleeper = std::process::Command::new("sleep")
+            .arg("60")
+            .stdout(out)
+            .stdin(fs::File::open(&read).expect("there"))
+            .spawn()
+            .expect("sleep runs");
+        let open = OpenFiles::look();
+        sleeper.kill().and_then(|()| sleeper.wait()).expect("ours to end");
+        let is_open = |path: &Path| {
+            let file = fs::metadata(path).expect("there");
+            open.contains(file.dev(), file.ino())
+        };
+        assert!(is_open(&written) && !is_open(&read));
+    }
+}
