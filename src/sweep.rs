@@ -292,7 +292,7 @@ mod tests {
         assert_eq!(asked, [link.clone(), blobs[1].clone()]);
         assert_eq!((report.left, report.met_writer), (2, false));
         let (report, asked) = swept(KeepsNow::Anything);
-        assert_eq!(asked, [link.clone()]);
+        assert_eq!(asked, std::slice::from_ref(&link));
         assert_eq!((report.left, report.met_writer), (3, true));
     }
 

@@ -17,6 +17,7 @@ use crate::config::{CollectSettings, Disposal, Mode};
 use crate::error::{Context as _, Error};
 use crate::finding::{Code, Finding};
 use crate::layout;
+use crate::mark::interrupted;
 use crate::oci::{Digest, RepositoryName};
 use crate::plan::{Kind, SweepPlan};
 use crate::policy::RootPolicy;
@@ -24,6 +25,7 @@ use crate::progress::{Phase, Progress};
 use crate::quarantine::{self, Gate, Needed, Overlay, Purpose, Quarantine, Quarantining, Reader, Run, Wait};
 use crate::records::{Records, Summary};
 use crate::report::collect::{Aside, CollectReport, RescueEnd, json};
+use crate::report::page::duration;
 use crate::store::filesystem::removal::Folders;
 use crate::store::lock::StoreLock;
 use crate::store::{DryRun, FilesystemStore, Vacuum};
@@ -77,7 +79,16 @@ fn wait(settings: &CollectSettings) -> Option<Wait> {
         // No registry is at work, so the operator's word is enough.
         Disposal::Quarantine if settings.quarantine_for.is_zero() => Some(Wait::Lifted),
         Disposal::Quarantine => Some(Wait::AtLeast(settings.quarantine_for)),
-        Disposal::Online => Some(Wait::AtLeast(settings.quarantine_for.max(settings.clock.longest_request()))),
+        Disposal::Online => {
+            let least = settings.clock.longest_request();
+            if settings.quarantine_for < least {
+                let least = duration(least);
+                tracing::warn!(
+                    "beside a registry at work things wait for {least} at least: a push may take that long to say what it needs"
+                );
+            }
+            Some(Wait::AtLeast(settings.quarantine_for.max(least)))
+        }
     }
 }
 
@@ -108,16 +119,13 @@ fn collect(settings: &CollectSettings, reader: &Reader<'_>) -> Result<CollectRep
             has_room(settings, reader, &assessment)?;
             // Right before the first change once more: the reading may have taken long.
             ensure_alone(settings, reader.store)?;
+            interrupted(reader.stop)?;
             let run = match settings.disposal {
                 Disposal::Remove => None,
                 _ if assessment.plan.rows().is_empty() => None,
                 // As of the beginning: what was linked since then may not have been seen by the survey.
                 _ => Some(quarantine::begin(reader.store, Purpose::GarbageCollect, &settings.clock)?),
             };
-            if assess::is_stopped(reader) {
-                run.iter().try_for_each(|run| run.remove_if_empty().map(drop))?;
-                return Err(Error::Interrupted);
-            }
             done.carry_out(settings, reader, quarantine, &mut records, &mut assessment, (run, wait));
         }
     }
@@ -161,7 +169,7 @@ impl Done {
         wait: Option<Wait>,
     ) -> Result<(), Error> {
         self.swept = sweep(&assessment.plan, &DryRun, reader.progress, reader.stop);
-        self.aside.put_back = quarantine.amount_of(&assessment.needed);
+        self.aside.put_back = quarantine.would_restore(reader.store, &assessment.needed)?;
         self.aside.waiting = quarantine.amount();
         if let Some(wait) = wait {
             let purgeable = assess::purgeable(settings, reader, quarantine, &assessment.needed, wait)?;

@@ -50,12 +50,12 @@ pub use self::run::{Purpose, Run, Stamp};
 pub use self::vacuum::Quarantining;
 use crate::clock::{RunClock, TOLERANCE};
 use crate::error::{Context as _, Error};
-use crate::layout::{self, Target};
+use crate::layout::{self, Shard, Target};
 use crate::mark::blobs::Amount;
 use crate::records::Protected;
 use crate::store::directory::{self, Kind, for_each_entry, open_folder_beneath};
 use crate::store::own::OwnDirectory;
-use crate::store::{FilesystemStore, Stat};
+use crate::store::{FilesystemStore, Leaf, Stat, Store as _};
 
 /// The directory of all runs, in our own.
 const QUARANTINE: &str = "quarantine";
@@ -162,13 +162,25 @@ impl Quarantine {
         all
     }
 
-    /// How much of it is needed.
-    pub fn amount_of(&self, needed: &Needed) -> Moved {
+    /// What would be restored of what is needed: what the store has again is not moved.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be looked at.
+    pub fn would_restore(&self, store: &FilesystemStore, needed: &Needed) -> Result<Moved, Error> {
         let mut all = Moved::default();
         for held in self.collected().flat_map(Run::held).filter(|held| needed.targets.contains(&held.target)) {
-            all.add(held);
+            let digest = *held.target.digest();
+            let there = match held.target.link_folder() {
+                Some(folder) => store.stat_links(folder, &[digest])?,
+                None => store.stat_blobs(Shard::of(&digest), &[digest])?,
+            };
+            match there[..] {
+                [Leaf::Absent] => all.add(held),
+                _ => all.replaced += 1,
+            }
         }
-        all
+        Ok(all)
     }
 
     /// Adds what a collection must keep in the store so that all of this can be restored whole. What a run that was killed has begun to
@@ -277,7 +289,7 @@ pub fn has_room(store: &FilesystemStore, files: u64) -> Result<(), Error> {
     let needed = files.saturating_mul(bytes_each).saturating_add(STAMP_BYTES);
     let is_full = |needed: u64, free: u64| free < needed;
     // A filesystem that makes inodes as it goes says that it has none.
-    let inodes = room.f_files > 0 && is_full(files, room.f_favail);
+    let inodes = room.f_files > 0 && is_full(files.saturating_add(OWN_INODES), room.f_favail);
     let reason = if is_full(needed, room.f_bavail.saturating_mul(room.f_frsize)) {
         let free = crate::words::size(room.f_bavail.saturating_mul(room.f_frsize));
         format!("to quarantine {files} files takes {} for their directories, and {free} are free", crate::words::size(needed))
@@ -294,6 +306,8 @@ pub fn has_room(store: &FilesystemStore, files: u64) -> Result<(), Error> {
 const EXT_MAGIC: u64 = 0xEF53;
 /// What an inode takes at least where it is kept in blocks.
 const INODE_BYTES: u64 = 256;
+/// A run's directory, its stamp, twice while it is replaced, and the directories that all of it lies in.
+const OWN_INODES: u64 = 6;
 /// A run's stamp, twice while it is replaced, and its directories.
 const STAMP_BYTES: u64 = 64 << 10;
 

@@ -136,7 +136,7 @@ fn store(page: &mut Page, report: &CollectReport) {
 fn removal(page: &mut Page, report: &CollectReport) {
     let removes = report.disposal == Disposal::Remove;
     let (label, totals) = match report.mode {
-        Mode::DryRun => (if removes { "would free" } else { "would quarantine" }, &report.figures.planned),
+        Mode::DryRun => (if removes { "would free" } else { "to quarantine" }, &report.figures.planned),
         Mode::Execute => (if removes { "freed" } else { "quarantined" }, &report.swept.removed),
     };
     page.item(label, &amount(totals.kind(Kind::Blob)));

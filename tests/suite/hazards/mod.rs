@@ -15,7 +15,7 @@
 mod blocking;
 mod files;
 mod losing;
-mod races;
+pub(crate) mod races;
 
 use std::collections::BTreeSet;
 

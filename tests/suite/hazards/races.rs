@@ -19,7 +19,7 @@ use crate::support::layout::{self, blob_data, layer_link, revision_link, tag_cur
 use crate::support::run::Running;
 use crate::support::*;
 
-pub(super) fn make_fifo(path: &Path) {
+pub(crate) fn make_fifo(path: &Path) {
     mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a fifo");
 }
 

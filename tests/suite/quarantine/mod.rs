@@ -2,7 +2,9 @@
 
 mod by_hand;
 mod cut_off;
+mod refusing;
 mod restoring;
+mod sequences;
 mod settling;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -204,5 +204,5 @@ fn text_says_what_to_do() {
     let said = Regsweep::new().args(["quarantine", "list", "--root"]).arg(root).run().expect_code(0);
     assert!(said.stdout.contains(&id) && said.stdout.contains("regsweep restore --run RUN"), "{}", said.stdout);
     let dry = Regsweep::gc(root).args(["--quarantine", "-m"]).dry().run().expect_code(0);
-    assert!(dry.stdout.contains("would quarantine"), "{}", dry.stdout);
+    assert!(dry.stdout.contains("to quarantine"), "{}", dry.stdout);
 }

@@ -1,0 +1,107 @@
+//! The undo is whole: after every sequence of runs all that went can be pulled again, and every dry run says what the real one does.
+
+use super::*;
+use crate::support::server::RealRegistry;
+
+/// All kinds of collections; the first ones have a quarantine.
+const KINDS: [&[&str]; 6] = [&["--online", "-m"], &["--quarantine", "-m"], &["--quarantine"], &["--online"], &[], &["-m"]];
+
+/// What a run does to the store and the quarantine, without times and names.
+fn done(report: &Value) -> Value {
+    let part = |name: &str| report[name].clone();
+    let quarantine = |name: &str| report["quarantine"][name].clone();
+    let gone = if report["mode"] == "dry-run" { part("planned") } else { part("removed") };
+    serde_json::json!([
+        gone,
+        quarantine("put_back"),
+        quarantine("purged"),
+        quarantine("withheld"),
+        part("left"),
+        part("exit_code"),
+        part("findings")
+    ])
+}
+
+fn run(registry: &RealRegistry, kind: &[&str], shift: u64, is_dry: bool) -> Value {
+    let mut run = Regsweep::gc_config(&registry.config()).args(kind).json();
+    if kind.contains(&"--online") {
+        run = run.args(["--rescue-for", "0s"]);
+    }
+    let run = if is_dry { run.dry() } else { run };
+    run.env("REGSWEEP_TEST_CLOCK", format!("trusted=yes,shift={shift}")).run().report()
+}
+
+/// A stopped registry that holds a tagged image, one without a tag, and a layer that nothing needs.
+fn registry_with(store: &tempfile::TempDir) -> RealRegistry {
+    let registry = RealRegistry::stopped();
+    fs::create_dir(registry.root().join("docker")).expect("made");
+    snapshot::copy(&store.path().join("docker"), &registry.root().join("docker"));
+    registry
+}
+
+#[test]
+fn restore_brings_everything_back_after_any_sequence() {
+    let whole = std::env::var("REGSWEEP_FAULTS").is_ok_and(|wish| wish == "all");
+    let store = store().on_disk();
+    let mut pulled = 0;
+    for (place, first) in KINDS.iter().enumerate().take(4) {
+        for second in KINDS {
+            for (third_place, third) in KINDS.iter().enumerate() {
+                // All pairs; of the triples some, or all.
+                if !whole && (place + third_place) % 3 != 0 {
+                    continue;
+                }
+                let mut registry = registry_with(&store);
+                let sequence = [*first, second, *third];
+                for (number, kind) in sequence.iter().enumerate() {
+                    // Some hours apart: nothing is due.
+                    let shift = 4 * 3600 * number as u64;
+                    let dry = run(&registry, kind, shift, true);
+                    let real = run(&registry, kind, shift, false);
+                    assert_eq!(done(&dry), done(&real), "{sequence:?}, run {number}");
+                }
+                let root = registry.root();
+                // A run without -m first quarantines no image, and a direct -m then removes it for good.
+                let may_be_gone = sequence.iter().position(|kind| *kind == ["-m"]);
+                let was_quarantined = sequence.iter().position(|kind| kind.contains(&"-m") && kind.len() == 2);
+                restored(&root);
+                registry.restart();
+                let client = registry.client();
+                client.pull("team/app", "v1").unwrap_or_else(|error| panic!("{sequence:?}: the tagged image: {error}"));
+                if may_be_gone.is_none_or(|gone| was_quarantined.is_some_and(|quarantined| quarantined < gone)) {
+                    pulled += 1;
+                    let image = client.pull("team/app", untagged().digest());
+                    image.unwrap_or_else(|error| panic!("{sequence:?}: the image without a tag: {error}"));
+                }
+            }
+        }
+    }
+    assert!(pulled > 20, "{pulled}");
+}
+
+/// Also where things are due, and where something is needed again.
+#[test]
+fn a_dry_run_says_what_the_real_run_does_with_the_quarantine() {
+    let store = store().on_disk();
+    let day = 25 * 3600;
+    for first in &KINDS[..4] {
+        for second in KINDS {
+            for comes_back in [false, true] {
+                let registry = registry_with(&store);
+                run(&registry, first, 0, false);
+                if comes_back {
+                    crate::support::registry()
+                        .repo("team/app")
+                        .manifest_only(&untagged())
+                        .tag("again")
+                        .write_to(&registry.root());
+                }
+                for shift in [day, 2 * day, 3 * day] {
+                    let dry = run(&registry, second, shift, true);
+                    let real = run(&registry, second, shift, false);
+                    assert_eq!(done(&dry), done(&real), "{first:?}, {second:?}, {comes_back}, {shift}");
+                }
+            }
+        }
+    }
+}
