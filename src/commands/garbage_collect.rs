@@ -325,7 +325,8 @@ impl Done {
                 let run = self.aside.run.take();
                 self.aside.run = run.filter(|id| quarantine.run(id).is_ok());
             }
-            Err(error) => self.note(&error),
+            // Everything was done: only what is in quarantine now cannot be told.
+            Err(error) => tracing::warn!("{error}"),
         }
     }
 

@@ -310,7 +310,7 @@ impl Run {
             serde_json::to_writer_pretty(&mut *out, &self.stamp)?;
             out.write_all(b"\n")
         };
-        own::replace(&self.mirror, STAMP, write).context_with("write", || self.path.join(STAMP))
+        own::replace(&self.mirror, STAMP, NEW_STAMP, write).context_with("write", || self.path.join(STAMP))
     }
 }
 

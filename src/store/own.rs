@@ -4,6 +4,7 @@
 //! we work. Everything is opened from a descriptor of the root, one component at a time and through no symbolic link, and what was opened
 //! is what is worked on.
 
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -79,7 +80,9 @@ impl OwnDirectory {
     ///
     /// When it cannot be written. The old one stands then.
     pub fn replace(&self, name: &str, write: impl FnOnce(&mut dyn io::Write) -> io::Result<()>) -> Result<(), Error> {
-        replace(&self.directory, name, write).context_with("write", || self.path.join(name))
+        // Two runs that do not see each other's lock must not write to one file.
+        let new = format!("{name}.{:016x}.new", RandomState::new().build_hasher().finish());
+        replace(&self.directory, name, &new, write).context_with("write", || self.path.join(name))
     }
 
     /// Removes a record. One that is not there is no error.
@@ -95,23 +98,23 @@ impl OwnDirectory {
     }
 }
 
-/// Replaces a file in one step, and returns once it is on the disk.
+/// Replaces a file in one step by way of another, and returns once it is on the disk.
 pub(crate) fn replace(
     directory: &OwnedFd,
     name: &str,
+    new: &str,
     write: impl FnOnce(&mut dyn io::Write) -> io::Result<()>,
 ) -> io::Result<()> {
-    let new = format!("{name}.new");
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let written = || -> io::Result<()> {
-        let file = rustix::fs::openat(directory, &new, flags, Mode::from_raw_mode(0o644))?;
+        let file = rustix::fs::openat(directory, new, flags, Mode::from_raw_mode(0o644))?;
         if !directory::is_regular(&file)? {
             return Err(io::Error::other(format!("{new} is no file of ours; remove it")));
         }
         let mut out = io::BufWriter::new(std::fs::File::from(file));
         write(&mut out)?;
         out.into_inner()?.sync_all()?;
-        rustix::fs::renameat(directory, &new, directory, name)?;
+        rustix::fs::renameat(directory, new, directory, name)?;
         rustix::fs::fsync(directory)?;
         Ok(())
     };
@@ -153,7 +156,7 @@ mod tests {
         std::os::unix::fs::symlink(&elsewhere, place.join("x")).expect("linked");
         std::os::unix::fs::symlink(&elsewhere, place.join("y.new")).expect("linked");
         own.read("x").expect_err("a link");
-        own.replace("y", |out| out.write_all(b"ours")).expect_err("a link");
+        replace(own.descriptor(), "y", "y.new", |out| out.write_all(b"ours")).expect_err("a link");
         assert_eq!(std::fs::read(&elsewhere).expect("there"), b"theirs");
         std::fs::rename(&place, root.path().join("moved")).expect("moved");
         std::os::unix::fs::symlink(root.path().join("moved"), &place).expect("linked");
