@@ -4,6 +4,7 @@
 //!   system calls up until the collection is over. First a control that removes at once and loses the image, then `--online`.
 //! - [`stress`]: six pushers and a collector in a tight loop. `REGSWEEP_STRESS=120` makes it two minutes for each collector, of which the
 //!   registry's own then has to break something.
+//! - [`chaos`]: the same pushers beside everything that changes a store or its quarantine, half of it killed at any moment.
 //!
 //! Broken means: a manifest PUT was answered with 201, nobody has deleted or overwritten it since, and it cannot be pulled.
 
@@ -12,6 +13,7 @@
 // It says what it measured, and what it could not.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod chaos;
 mod races;
 mod stress;
 #[path = "../suite/support/mod.rs"]
