@@ -266,10 +266,13 @@ fn what_is_written_to_in_quarantine_is_not_purged() {
     }
 }
 
+/// What is done to a run so that it leads to a victim.
+type Swap<'a> = &'a dyn Fn(&Path, &Path);
+
 /// Whoever owns the root may replace what is in our directory by links to what only we may remove.
 #[test]
 fn nothing_outside_is_touched_through_our_own_directory() {
-    let swaps: [&dyn Fn(&Path, &Path); 4] = [
+    let swaps: [Swap<'_>; 4] = [
         &|run, victim| {
             fs::rename(run, run.with_extension("aside")).and_then(|()| symlink(victim, run)).expect("swapped");
         },
