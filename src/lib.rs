@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Facts and decisions are plain values. A dry run is the same passes over a [`store::DryRun`] vacuum, which acknowledges and
-//! removes nothing; [`quarantine::Quarantining`] moves aside what another would remove. `verify` and `audit` share the passes up to the marks. Whatever the number of threads, equal stores give equal plans.
+//! removes nothing; [`quarantine::Quarantining`] quarantines what another would remove. `verify` and `audit` share the passes up to the marks. Whatever the number of threads, equal stores give equal plans.
 //!
 //! # Guarantees
 //!
@@ -28,8 +28,14 @@
 //! - **G7** Running again after any interruption comes to the same end. An empty folder that an interruption left goes when it is older
 //!   than the minimum age.
 //!
+//! - **G8** Nothing is changed before everything that can refuse has been asked, and nothing irreversible before everything else: purging comes
+//!   last, through one [gate](quarantine). A run that ends with 2 changed nothing in the store and nothing in quarantine; from the first change
+//!   on nothing ends a run without its report.
+//! - **G9** What is in quarantine can be restored whole: until it is purged, every kind of run keeps its links and what it needs, and what was
+//!   restored counts as young.
+//!
 //! The registry itself takes no lock, and nothing here can see a push that is under way: [`writers`] looks for signs of one before anything
-//! is removed, and [`quarantine`] moves aside instead, for stores whose registry goes on.
+//! is removed, and [`quarantine`] moves things away instead, for stores whose registry goes on.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("regsweep reads folders through Linux system calls; run it where the registry's volume is mounted");

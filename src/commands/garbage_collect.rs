@@ -1,6 +1,6 @@
 //! `regsweep garbage-collect`: read everything, ask everything that can refuse, then change things and report.
 //!
-//! Nothing is changed before [`assess`] and everything else that can refuse has been asked, and nothing after the first change ends the run
+//! Nothing is changed before the assessment and everything else that can refuse has been asked, and nothing after the first change ends the run
 //! without a report: what goes wrong there is a value. A dry run is the same up to the first change.
 
 use std::io::Write as _;
