@@ -502,7 +502,7 @@ fn a_signal_ends_the_sweep_after_the_current_target() {
     for number in 0..20_000 {
         tree.blob(&layer(1_000_000 + number));
     }
-    for signal in [rustix::process::Signal::INT, rustix::process::Signal::TERM] {
+    for signal in [rustix::process::Signal::INT, rustix::process::Signal::TERM, rustix::process::Signal::HUP] {
         let root = tree.on_disk();
         let running = Regsweep::gc(root.path()).args(["--jobs", "1"]).json().start();
         let pid = rustix::process::Pid::from_child(&running.child);
