@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use rayon::prelude::*;
 
 use super::garbage_collect::MEMORY_BESIDE_THE_INVENTORY;
+use super::settle;
 use super::{outside_the_store, threads};
 use crate::audit::facts::{BlobFacts, RepositoryFacts};
 use crate::audit::{Ages, damage, extra, owners, recheck, uploads, waste};
@@ -36,12 +37,13 @@ pub fn run(settings: AuditSettings, progress: &dyn Progress, stop: &AtomicBool) 
     let pool = threads(settings.jobs)?;
     let store = FilesystemStore::open(&settings.location.root)?;
     // Held to the end: what was seen is only true for as long as nobody sweeps.
-    let _lock = StoreLock::shared(store.root(), settings.wait_lock, stop)?;
+    let lock = StoreLock::shared(store.root(), settings.wait_lock, stop)?;
     if let Some(path) = &settings.output.metrics {
         outside_the_store("--metrics", path, &store)?;
     }
     let begun = std::time::Instant::now();
-    let result = pool.install(|| audit(&settings, &store, progress, stop));
+    // Without the lock another regsweep may take away what was listed a moment before.
+    let result = pool.install(|| settle::look(!lock.is_held(), || audit(&settings, &store, progress, stop)));
     progress.end();
     let Audited { figures, collections, mut findings } = result?;
     if settings.location.is_proxy() {

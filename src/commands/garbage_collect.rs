@@ -45,7 +45,7 @@ pub fn run(settings: CollectSettings, progress: &dyn Progress, stop: &AtomicBool
     let store = FilesystemStore::open(&settings.location.root)?;
     let now = Timestamp::try_from(settings.policy.now).unwrap_or_default();
     // Held to the end: the survey is only true for as long as nobody else sweeps.
-    let _lock = match settings.mode {
+    let lock = match settings.mode {
         Mode::Execute => StoreLock::exclusive(store.root(), settings.wait_lock, now, stop)?,
         Mode::DryRun => StoreLock::shared(store.root(), settings.wait_lock, stop)?,
     };
@@ -61,7 +61,7 @@ pub fn run(settings: CollectSettings, progress: &dyn Progress, stop: &AtomicBool
         }
         _ => {}
     }
-    let result = pool.install(|| collect(&settings, &store, progress, stop));
+    let result = pool.install(|| collect(&settings, &store, lock.is_held(), progress, stop));
     progress.end();
     result
 }
@@ -76,6 +76,7 @@ struct Collected {
 fn collect(
     settings: &CollectSettings,
     store: &FilesystemStore,
+    is_locked: bool,
     progress: &dyn Progress,
     stop: &AtomicBool,
 ) -> Result<CollectReport, Error> {
@@ -92,7 +93,8 @@ fn collect(
     }
     let overlay = Overlay::new(store, &quarantine);
     let is_online = settings.disposal == Disposal::Online;
-    let collected = settle::look(is_online, || survey_and_plan(settings, store, &overlay, progress, stop))?;
+    // Without the lock, as only a dry run may be, another regsweep can be what takes things away.
+    let collected = settle::look(is_online || !is_locked, || survey_and_plan(settings, store, &overlay, progress, stop))?;
     let Collected { plan, figures, mut findings } = collected;
     if let Some(path) = &settings.plan_out {
         write_plan(&plan, path, store)?;
