@@ -209,11 +209,7 @@ fn with_needs(
     findings: Vec<Finding>,
     sizes: Vec<Finding>,
 ) -> Result<Vec<Finding>, Error> {
-    let findings: Vec<Finding> = findings
-        .into_par_iter()
-        .map(|finding| Ok(recheck::stands(context.store, &finding)?.then_some(finding)))
-        .filter_map(Result::transpose)
-        .collect::<Result<_, Error>>()?;
+    let findings = recheck::still_hold(context.store, findings)?;
     let needs = dependents(context, repositories, &damage::hurt(&findings))?;
     let mut findings = damage::once_each(findings, &needs);
     let hurt = damage::hurt(&findings);

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use super::settle::{self, Moment, Purge};
 use super::{outside_the_store, threads};
+use crate::audit::recheck;
 use crate::cli::Limit;
 use crate::config::{CollectSettings, Disposal, Mode};
 use crate::error::{Context as _, Error};
@@ -193,6 +194,7 @@ fn survey_and_plan(
     }
     let strays = repositories.strays.iter().chain(&blob_strays);
     findings.extend(strays.map(|stray| Finding::new(Code::of_stray(stray.kind)).path(&stray.path)));
+    let findings = recheck::still_hold(store, findings)?;
 
     let mut plan = SweepPlan::new(&mut marks, &mut blobs, &inventory);
     // By all links: beside a registry at work some stay although their blobs go.

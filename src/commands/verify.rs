@@ -229,7 +229,7 @@ fn survey(
 
 /// Marks what one repository needs, and returns what of it is not stored. Everything else that is odd about a repository is not asked for.
 fn missing(context: &Context<'_>, repository: &RepositoryEntry) -> Vec<Finding> {
-    let marks = survey::survey(context.store, repository).and_then(|survey| mark::mark(&survey, context));
+    let marks = settle::look(true, || mark::mark(&survey::survey(context.store, repository)?, context));
     match marks {
         Ok(marks) => marks.findings.into_iter().filter(|finding| finding.code.is_absence()).collect(),
         // The blobs can be read whatever is wrong with the links to them.
