@@ -245,7 +245,7 @@ fn figures(
         repositories: marks.len() as u64,
         held_repositories: marks.iter().filter(|marks| marks.held).count() as u64,
         counts,
-        blobs: inventory.len() as u64 - blobs.aside,
+        blobs: inventory.len() as u64 - blobs.aside - blobs.without_data,
         live: blobs.live,
         young: blobs.young,
         planned: plan.totals(),

@@ -85,6 +85,7 @@ fn verify(
         Err(error) => return Err(error),
     };
     report.repositories = looked_at;
+    report.stored_blobs -= selected.without_data;
     report.selected = selected.amount;
     report.fresh = selected.fresh;
 
@@ -102,7 +103,8 @@ fn verify(
     };
     progress.begin_bytes(Phase::Verifying, selected.amount.count, selected.amount.size_bytes);
     let reading = Instant::now();
-    let outcome = pass.run(&Queue::new(selected.jobs));
+    let mut outcome = pass.run(&Queue::new(selected.jobs));
+    outcome.absent.extend(selected.absent);
     report.reading = reading.elapsed();
     report.interrupted = stop.load(Ordering::Relaxed);
     findings.retain(|finding| {
