@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
+use super::garbage_collect::MEMORY_BESIDE_THE_INVENTORY;
 use super::settle::{self, Moment};
 use super::{outside_the_store, threads};
 use crate::config::VerifySettings;
@@ -66,7 +67,11 @@ fn verify(
 ) -> Result<VerifyReport, Error> {
     let lenient = Lenient(store);
     progress.begin(Phase::ListingBlobs, None);
-    let (inventory, _) = pool.install(|| Inventory::list(&lenient, &Budget::unlimited()))?;
+    let budget = match settings.max_memory {
+        Some(bytes) => Budget::of(bytes.saturating_sub(MEMORY_BESIDE_THE_INVENTORY), &settings.spill_folder),
+        None => Budget::unlimited(),
+    };
+    let (inventory, _) = pool.install(|| Inventory::list(&lenient, &budget))?;
     let manifests = Manifests::new(&lenient, &inventory);
     // Everything that a repository links is needed, whatever its age.
     let policy = Policy { roots: RootPolicy::AllRevisions, min_age: Duration::ZERO, now: settings.started };

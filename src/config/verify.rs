@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use globset::GlobSet;
 
-use super::{Location, Output, Settings, boot, default_jobs, environment, now};
+use super::{Location, Output, Settings, boot, default_jobs, environment, now, spill_folder};
 use crate::cli::{self, Slice};
 use crate::error::Error;
 use crate::quarantine::Boot;
@@ -50,6 +50,10 @@ pub struct VerifySettings {
     pub boot: Option<Boot>,
     /// Threads.
     pub jobs: usize,
+    /// Memory to stay within by keeping the table of blobs in a file.
+    pub max_memory: Option<u64>,
+    /// Where that file would be made.
+    pub spill_folder: PathBuf,
     /// How long to wait for another regsweep.
     pub wait_lock: Duration,
 }
@@ -61,7 +65,8 @@ impl VerifySettings {
     ///
     /// When no store is named, the configuration cannot be read, or what it names is not there.
     pub fn resolve(arguments: cli::Verify) -> Result<VerifySettings, Error> {
-        let location = Location::resolve(&arguments.store, &environment())?;
+        let environment = environment();
+        let location = Location::resolve(&arguments.store, &environment)?;
         let patterns: Vec<String> = arguments.repository.iter().map(ToString::to_string).collect();
         let repositories = match patterns.is_empty() {
             true => None,
@@ -86,6 +91,8 @@ impl VerifySettings {
             quarantine: arguments.quarantine,
             boot: boot(),
             jobs: arguments.jobs.map_or_else(default_jobs, usize::from),
+            max_memory: arguments.max_memory,
+            spill_folder: spill_folder(&environment),
             wait_lock: arguments.wait_lock.unwrap_or_default(),
         })
     }
