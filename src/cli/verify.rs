@@ -50,6 +50,14 @@ pub struct Verify {
     #[arg(long)]
     pub quarantine: bool,
 
+    /// With --quarantine, leave what was written, moved or copied more recently: it may not be finished [default: 1h]
+    #[arg(long, value_name = "DURATION", value_parser = duration, requires = "quarantine")]
+    pub min_age: Option<Duration>,
+
+    /// With --quarantine, go on although so much is damaged that it looks like the disk or the memory
+    #[arg(long, requires = "quarantine")]
+    pub allow_many_damaged: bool,
+
     /// Where the report goes.
     #[command(flatten)]
     pub output: OutputArguments,

@@ -51,7 +51,7 @@ pub(super) struct Moment<'a> {
 
 impl Moment<'_> {
     /// What the clock says now if nobody has set it since.
-    fn by_now(&self) -> SystemTime {
+    pub(super) fn by_now(&self) -> SystemTime {
         self.now + self.begun.elapsed()
     }
 

@@ -1,5 +1,8 @@
 //! `regsweep verify`: what is needed, what is selected, every byte of it.
 
+mod confirm;
+mod quarantine;
+
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -17,18 +20,16 @@ use crate::mark::{self, BlobId, Budget, Colour, Context, Inventory, Manifests};
 use crate::oci::Digest;
 use crate::policy::{Policy, RootPolicy};
 use crate::progress::{Phase, Progress};
-use crate::quarantine::{self, Purpose, Quarantining};
 use crate::report::verify::VerifyReport;
-use crate::store::filesystem::removal::Folders;
 use crate::store::lock::StoreLock;
-use crate::store::{FilesystemStore, Leaf, Removal, RepositoryEntry, Stat, Store, Vacuum as _};
+use crate::store::{FilesystemStore, Leaf, RepositoryEntry, Store};
 use crate::survey;
 use crate::verify::lenient::Lenient;
 use crate::verify::rate::Rate;
 use crate::verify::selection::{Queue, Selected, Wanted, select};
 use crate::verify::state::{Identity, State};
 use crate::verify::told::told;
-use crate::verify::{Damage, Hurt, Outcome, Pass, deadline};
+use crate::verify::{Damage, Hurt, Pass, deadline};
 use crate::words::number;
 
 /// Verifies.
@@ -112,6 +113,9 @@ fn verify(
     outcome.absent.extend(selected.absent);
     report.reading = reading.elapsed();
     report.interrupted = stop.load(Ordering::Relaxed);
+    progress.begin(Phase::Checking, None);
+    let moment = Moment { now: settings.started, boot: settings.boot.as_ref(), begun: began };
+    findings.extend(pool.install(|| confirm::confirm(store, &inventory, &mut outcome, moment.by_now(), stop)));
     findings.retain(|finding| {
         let missing = finding.digest.filter(|_| finding.code.is_absence());
         missing.is_none_or(|digest| !is_stored_by_now(store, &digest))
@@ -127,7 +131,6 @@ fn verify(
             Absent::Hurt(_) | Absent::Nothing => {}
         }
     }
-    progress.begin(Phase::Checking, None);
     let sizes = outcome.otherwise.iter().map(|(blob, size_bytes)| (inventory.digest(*blob), *size_bytes)).collect();
     report.findings = pool.install(|| told(&context, &repositories, findings, &sizes));
     if settings.location.is_proxy() {
@@ -135,9 +138,8 @@ fn verify(
     }
     report.count(&outcome);
     if settings.quarantine {
-        let moment = Moment { now: settings.started, boot: settings.boot.as_ref(), begun: began };
         // What was found must not be lost for it, and neither what was found good.
-        if let Err(error) = move_aside(store, &outcome, moment, &mut report) {
+        if let Err(error) = pool.install(|| quarantine::quarantine(store, settings, &outcome, moment, &mut report)) {
             report.findings.push(Finding::new(Code::FailedRemoval).detail(error.to_string()));
             report.findings.sort();
         }
@@ -147,36 +149,6 @@ fn verify(
     }
     report.elapsed = began.elapsed();
     Ok(report)
-}
-
-/// Moves what is corrupt to a quarantine of its own.
-fn move_aside(store: &FilesystemStore, outcome: &Outcome, moment: Moment<'_>, report: &mut VerifyReport) -> Result<(), Error> {
-    let corrupt: Vec<(&Hurt, Stat)> =
-        outcome.hurt.iter().filter(|hurt| hurt.damage.is_corrupt()).filter_map(|hurt| Some((hurt, hurt.stat?))).collect();
-    if corrupt.is_empty() {
-        return Ok(());
-    }
-    let mut run = quarantine::begin(store, Purpose::Verify, moment.timestamp(), std::time::Duration::ZERO)?;
-    // The registry may serve, and its folders are its own.
-    let vacuum = Quarantining::new(store, &run, Folders::Keep);
-    for (hurt, stat) in corrupt {
-        let failure = match vacuum.remove(&Target::Blob(hurt.digest), &stat) {
-            Ok(Removal::Removed) => {
-                report.quarantined.add(stat.size_bytes);
-                continue;
-            }
-            Ok(Removal::AlreadyGone) => continue,
-            Ok(Removal::Changed(difference)) => Finding::new(Code::ChangedTarget).detail(format!("Not moved: {difference}")),
-            Err(error) => Finding::new(Code::FailedRemoval).detail(error.to_string()),
-        };
-        report.findings.push(failure.digest(&hurt.digest).path(layout::blob_data(&hurt.digest)));
-    }
-    report.quarantine_run = Some(run.id().to_owned());
-    if let Err(error) = settle::finish(store, &mut run, moment) {
-        report.findings.push(Finding::new(Code::FailedRestore).detail(error.to_string()));
-    }
-    report.findings.sort();
-    Ok(())
 }
 
 /// What is known before the first blob is read.
@@ -264,7 +236,7 @@ enum Absent {
 
 /// Whatever cannot be looked at counts as what is worse: what was found before must not be lost for it.
 fn absent(context: &Context<'_>, blob: BlobId, digest: &Digest) -> Absent {
-    let hurt = |damage| Absent::Hurt(Hurt { digest: *digest, damage, stat: None });
+    let hurt = |damage| Absent::Hurt(Hurt { digest: *digest, damage, stat: None, job_bytes: 0 });
     let is_empty = || matches!(context.store.empty_folder(&Target::EmptyBlobFolder(*digest)), Ok(Some(_)));
     if is_stored_by_now(context.store, digest) {
         Absent::Nothing

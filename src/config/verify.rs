@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use globset::GlobSet;
 
-use super::{Location, Output, Settings, boot, default_jobs, environment, now, spill_folder};
+use super::{DEFAULT_MIN_AGE, Location, Output, Settings, boot, default_jobs, environment, now, spill_folder};
 use crate::cli::{self, Slice};
 use crate::error::Error;
 use crate::quarantine::Boot;
@@ -46,6 +46,10 @@ pub struct VerifySettings {
     pub max_age: Option<Duration>,
     /// Whether what is corrupt is moved aside.
     pub quarantine: bool,
+    /// With that, what was touched more recently stays: somebody may be writing it.
+    pub min_age: Duration,
+    /// Lifts the brake for disks that seem to read wrong.
+    pub allow_many_damaged: bool,
     /// The clock that nobody sets, when the command began.
     pub boot: Option<Boot>,
     /// Threads.
@@ -89,6 +93,9 @@ impl VerifySettings {
             state: arguments.state,
             max_age: arguments.max_age,
             quarantine: arguments.quarantine,
+            // Read-only or not: backups are copied back when nobody pushes.
+            min_age: arguments.min_age.unwrap_or(DEFAULT_MIN_AGE),
+            allow_many_damaged: arguments.allow_many_damaged,
             boot: boot(),
             jobs: arguments.jobs.map_or_else(default_jobs, usize::from),
             max_memory: arguments.max_memory,

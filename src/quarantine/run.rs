@@ -14,7 +14,9 @@ use serde::{Deserialize, Serialize};
 use super::{CLOCKS_APART, Held, child, contents, open_own};
 use crate::error::{Context as _, Error};
 use crate::layout::Target;
+use crate::oci::Digest;
 use crate::store::filesystem::aside::Return;
+use crate::store::filesystem::condition::Condition;
 use crate::store::{FilesystemStore, Stat};
 
 /// The file that says who made a run and when.
@@ -237,6 +239,25 @@ impl Run {
             crate::store::Leaf::File(stat) => Some(stat),
             _ => None,
         })
+    }
+
+    /// Looks at a blob again: which file it is, and when it was touched.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be looked at.
+    pub fn condition(&self, store: &FilesystemStore, digest: &Digest) -> Result<Option<Condition>, Error> {
+        store.condition_aside(digest, &self.mirror)
+    }
+
+    /// Hashes a blob: whether its bytes come to its digest; nothing if it is not there. What `verify` has quarantined may have been
+    /// written on by whoever had it open, and what is whole must never be purged.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read to its end.
+    pub fn is_whole(&self, store: &FilesystemStore, digest: &Digest) -> Result<Option<bool>, Error> {
+        store.is_whole_aside(digest, &self.mirror)
     }
 
     /// Removes the run's folder if it holds nothing any more.

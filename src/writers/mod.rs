@@ -10,7 +10,7 @@ mod processes;
 use std::path::Path;
 
 pub use self::http::{Answer, Endpoint};
-pub use self::processes::Sign;
+pub use self::processes::{OpenFiles, Sign};
 use crate::error::Error;
 use crate::registry_config::RegistryConfig;
 

@@ -1,6 +1,7 @@
 //! Processes of this machine that may write to the store, as far as `/proc` shows them to us.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -8,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::escape::escaped;
 use crate::layout;
+use crate::store::filesystem::condition::FileId;
 use crate::store::filesystem::mounts::{self, Mounted};
 
 /// Of the flags that `fdinfo` tells, those for writing.
@@ -77,6 +79,43 @@ pub(super) fn signs(root: &Path) -> Vec<Sign> {
     signs
 }
 
+/// The regular files that processes of this machine have open for writing, as far as `/proc` shows them to us.
+#[derive(Debug, Default)]
+pub struct OpenFiles(HashSet<FileId>);
+
+impl OpenFiles {
+    /// Looks at every process but this one. Those that we may not look at are passed over.
+    pub fn look() -> OpenFiles {
+        let others = pids().filter(|pid| *pid != std::process::id());
+        OpenFiles(others.flat_map(|pid| open_for_writing(&Path::new("/proc").join(pid.to_string()))).collect())
+    }
+
+    /// Whether somebody may write to that file.
+    pub fn contains(&self, file: &FileId) -> bool {
+        self.0.contains(file)
+    }
+}
+
+/// The files that one process has open for writing. By what they are and not by name: it may see them at other places, and they may
+/// have been moved since.
+fn open_for_writing(process: &Path) -> Vec<FileId> {
+    let descriptors = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
+    let files = descriptors.filter_map(|descriptor| {
+        // Sockets and pipes, which are most, have no path.
+        fs::read_link(descriptor.path()).ok().filter(|path| path.is_absolute())?;
+        let file = fs::metadata(descriptor.path()).ok().filter(fs::Metadata::is_file)?;
+        is_for_writing(process, &descriptor.file_name())?.then(|| FileId { device: file.dev(), inode: file.ino() })
+    });
+    files.collect()
+}
+
+/// Whether a descriptor of a process was opened for writing.
+fn is_for_writing(process: &Path, descriptor: &OsStr) -> Option<bool> {
+    let info = fs::read_to_string(process.join("fdinfo").join(descriptor)).ok()?;
+    let flags = info.lines().find_map(|line| u32::from_str_radix(line.strip_prefix("flags:")?.trim(), 8).ok())?;
+    Some(flags & ACCESS_MODE != 0)
+}
+
 fn pids() -> impl Iterator<Item = u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
@@ -90,10 +129,8 @@ fn writing(process: &Path, v2: &Path) -> Option<PathBuf> {
         let path = fs::read_link(descriptor.path()).ok()?;
         let (_, inside) = path.to_str()?.split_once(&base)?;
         let (here, there) = (fs::metadata(v2.join(inside)).ok()?, fs::metadata(descriptor.path()).ok()?);
-        let info = fs::read_to_string(process.join("fdinfo").join(descriptor.file_name())).ok()?;
-        let flags = info.lines().find_map(|line| u32::from_str_radix(line.strip_prefix("flags:")?.trim(), 8).ok())?;
         let is_ours = (here.dev(), here.ino()) == (there.dev(), there.ino());
-        (is_ours && flags & ACCESS_MODE != 0).then_some(path)
+        (is_ours && is_for_writing(process, &descriptor.file_name())?).then_some(path)
     })
 }
 
@@ -113,6 +150,14 @@ mod tests {
         fs::create_dir_all(other.path().join(layout::V2)).expect("made");
         let mut sleeper = std::process::Command::new("sleep").arg("60").stdout(data).spawn().expect("sleep runs");
         let seen = signs(&root);
+        let path = uploads.join("data");
+        let id = |path: &Path| fs::metadata(path).map(|file| FileId { device: file.dev(), inode: file.ino() }).expect("there");
+        assert!(OpenFiles::look().contains(&id(&path)));
+        fs::rename(&path, uploads.join("elsewhere")).expect("renamed");
+        fs::write(&path, "").expect("written");
+        let open = OpenFiles::look();
+        assert!(open.contains(&id(&uploads.join("elsewhere"))) && !open.contains(&id(&path)), "by what it is, not by name");
+        fs::rename(uploads.join("elsewhere"), &path).expect("renamed");
         assert_eq!(signs(other.path()), [], "of another store");
         sleeper.kill().and_then(|()| sleeper.wait()).expect("ours to end");
         assert!(
