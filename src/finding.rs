@@ -145,6 +145,9 @@ codes! {
     /// A target that could not be removed.
     FailedRemoval = "failed-removal", Error,
         "mend what the message says and collect again";
+    /// More blobs read wrong at once than are damaged by themselves: it looks like the disk, its controller or the memory.
+    SuspectDisk = "suspect-disk", Error,
+        "look at the kernel's log, the disk's own figures and the memory, then verify again; `--allow-many-damaged` quarantines them all the same";
     /// Something in quarantine that could not be put back, or not be removed for good.
     FailedRestore = "failed-restore", Error,
         "mend what the message says and run it again, or move the file to its place by hand";
@@ -205,6 +208,9 @@ codes! {
     /// A blob that no repository links: garbage whoever owns the store.
     UnlinkedBlob = "unlinked-blob", Note,
         "collect";
+    /// A blob that does not match its digest yet, and that somebody is writing.
+    BlobInProgress = "blob-in-progress", Note,
+        "nothing; verify again when it has been written";
     /// An upload that nobody has continued for long.
     StaleUpload = "stale-upload", Note,
         "delete its folder while the registry is stopped, or let its uploadpurging do it";

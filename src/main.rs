@@ -14,7 +14,7 @@ use regsweep::error::Error;
 use regsweep::exit::Exit;
 use regsweep::progress::{self, Progress};
 use regsweep::report::{Metrics, Report};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
@@ -67,10 +67,11 @@ fn run<S: Settings, R: Report>(
     })
 }
 
-/// A first signal asks the run to end after its current target; a second one does not ask.
+/// A first signal asks the run to end after its current target; a second one does not ask. A terminal that closes is such a signal,
+/// unless the run was started not to mind.
 fn stop_on_signals() -> Arc<AtomicBool> {
     let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
+    for signal in [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| *signal != SIGHUP || !is_ignored(*signal)) {
         let register = || -> io::Result<()> {
             signal_hook::flag::register_conditional_shutdown(signal, Exit::Interrupted as i32, Arc::clone(&stop))?;
             signal_hook::flag::register(signal, Arc::clone(&stop))?;
@@ -81,6 +82,13 @@ fn stop_on_signals() -> Arc<AtomicBool> {
         }
     }
     stop
+}
+
+/// Whether this process was started with a signal ignored, as `nohup` does it. Where the kernel does not say, it was not.
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
 /// Logs to standard error: warnings, or what `RUST_LOG` asks for, or more with `--verbose`.

@@ -1,5 +1,7 @@
-//! Whether what was missing is missing still: an audit may run while a registry takes pushes, and a push that ends in the middle of it
-//! is no damage.
+//! Whether what was missing is missing still: a registry may take pushes while a store is listed, and a push or a deletion that ends in
+//! the middle of it is no damage.
+
+use rayon::prelude::*;
 
 use crate::error::Error;
 use crate::finding::{Code, Finding};
@@ -7,7 +9,20 @@ use crate::layout::{LinkFolder, Shard};
 use crate::oci::Digest;
 use crate::store::{Leaf, LinkContent, Store};
 
-/// Whether a finding still holds. Only what can appear by a push is looked at again.
+/// Leaves the findings that still hold.
+///
+/// # Errors
+///
+/// When one cannot be looked at again.
+pub fn still_hold(store: &dyn Store, findings: Vec<Finding>) -> Result<Vec<Finding>, Error> {
+    findings
+        .into_par_iter()
+        .map(|finding| Ok(stands(store, &finding)?.then_some(finding)))
+        .filter_map(Result::transpose)
+        .collect()
+}
+
+/// Whether a finding still holds. Only what can appear by a push, or go with what was deleted, is looked at again.
 ///
 /// # Errors
 ///
@@ -17,6 +32,7 @@ pub fn stands(store: &dyn Store, finding: &Finding) -> Result<bool, Error> {
     let blob = |digest: &Digest| Ok::<_, Error>(is_file(store.stat_blobs(Shard::of(digest), &[*digest])?));
     let link = |folder: LinkFolder, digest: &Digest| Ok::<_, Error>(is_file(store.stat_links(&folder, &[*digest])?));
     let appeared = match (finding.code, &finding.repository, finding.digest) {
+        (Code::MissingTagTarget, Some(_), Some(digest)) => blob(&digest)? || !names(store, finding, &digest)?,
         (
             Code::MissingManifest
             | Code::MissingTagTarget
@@ -28,16 +44,27 @@ pub fn stands(store: &dyn Store, finding: &Finding) -> Result<bool, Error> {
             Some(digest),
         ) => blob(&digest)?,
         (Code::MissingLayerLink, Some(repository), Some(digest)) => link(LinkFolder::Layers(repository.clone()), &digest)?,
-        (Code::LostChild | Code::LostRevision, Some(repository), Some(digest)) => {
-            link(LinkFolder::Revisions(repository.clone()), &digest)?
+        (Code::LostChild, Some(repository), Some(digest)) => link(LinkFolder::Revisions(repository.clone()), &digest)?,
+        (Code::LostRevision, Some(repository), Some(digest)) => {
+            link(LinkFolder::Revisions(repository.clone()), &digest)? || !names(store, finding, &digest)?
         }
         (Code::TagWithoutCurrent, Some(repository), _) => match &finding.tag {
-            Some(tag) => store.tag(repository, tag)?.current != LinkContent::Absent,
+            Some(tag) => {
+                store.tag(repository, tag)?.current != LinkContent::Absent || !store.tags(repository)?.entries.contains(tag)
+            }
             None => false,
         },
         _ => false,
     };
     Ok(!appeared)
+}
+
+/// Whether the tag of a finding names a digest still; one without a tag names it for all that is known.
+fn names(store: &dyn Store, finding: &Finding, digest: &Digest) -> Result<bool, Error> {
+    match (&finding.repository, &finding.tag) {
+        (Some(repository), Some(tag)) => Ok(store.tag(repository, tag)?.current == LinkContent::Digest(*digest)),
+        _ => Ok(true),
+    }
 }
 
 #[cfg(test)]
@@ -50,33 +77,39 @@ mod tests {
     use crate::store::MemoryStore;
 
     #[test]
-    fn what_has_appeared_since_is_no_damage() {
-        let (before, after) = (MemoryStore::new(), MemoryStore::new());
-        let (repository, tag) = (RepositoryName::new("a"), TagName::new("v1"));
+    fn what_has_appeared_since_or_gone_with_what_needed_it_is_no_damage() {
+        let (before, after, gone) = (MemoryStore::new(), MemoryStore::new(), MemoryStore::new());
+        let (repository, bare, tag) = (RepositoryName::new("a"), TagName::new("bare"), TagName::new("v1"));
         let digest = Digest::of(Algorithm::Sha256, b"x");
         for path in [
             layout::blob_data(&digest),
+            layout::current_link(&repository, &bare),
             layout::current_link(&repository, &tag),
             LinkFolder::Layers(repository.clone()).link(&digest),
             LinkFolder::Revisions(repository.clone()).link(&digest),
         ] {
             after.add_file(path, digest.to_string(), SystemTime::UNIX_EPOCH);
         }
-        let of = |code| Finding::new(code).repository(&repository).tag(&tag).digest(&digest);
-        for code in [
-            Code::MissingManifest,
-            Code::MissingTagTarget,
-            Code::MissingBlob,
-            Code::MissingChild,
-            Code::BrokenLayerLink,
-            Code::MissingLayerLink,
-            Code::LostChild,
-            Code::LostRevision,
-            Code::TagWithoutCurrent,
+        before.add_file(layout::current_link(&repository, &tag), digest.to_string(), SystemTime::UNIX_EPOCH);
+        before.add_file(layout::tag_folder(&repository, &bare).join("index/x"), "", SystemTime::UNIX_EPOCH);
+        let of = |code| Finding::new(code).repository(&repository).digest(&digest);
+        for (code, tag, goes) in [
+            (Code::MissingManifest, &tag, false),
+            (Code::MissingTagTarget, &tag, true),
+            (Code::MissingBlob, &tag, false),
+            (Code::MissingChild, &tag, false),
+            (Code::BrokenLayerLink, &tag, false),
+            (Code::MissingLayerLink, &tag, false),
+            (Code::LostChild, &tag, false),
+            (Code::LostRevision, &tag, true),
+            (Code::TagWithoutCurrent, &bare, true),
         ] {
-            assert!(stands(&before, &of(code)).expect("readable"), "{code}");
-            assert!(!stands(&after, &of(code)).expect("readable"), "{code}");
+            let finding = of(code).tag(tag);
+            assert!(stands(&before, &finding).expect("readable"), "{code}");
+            assert!(!stands(&after, &finding).expect("readable"), "{code}");
+            assert_eq!(!stands(&gone, &finding).expect("readable"), goes, "{code}");
         }
+        let of = |code| of(code).tag(&tag);
         // What is there and wrong does not go by being there.
         for code in [Code::CorruptManifest, Code::EmptyLink, Code::OrphanedReferrer] {
             assert!(stands(&after, &of(code)).expect("readable"), "{code}");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use globset::Glob;
 
-use super::values::{Slice, duration, glob, percentage, rate, slice};
+use super::values::{Slice, duration, glob, percentage, rate, size, slice};
 use super::{OutputArguments, StoreArguments};
 
 /// Arguments of `verify`.
@@ -50,6 +50,14 @@ pub struct Verify {
     #[arg(long)]
     pub quarantine: bool,
 
+    /// With --quarantine, leave what was written, moved or copied more recently: it may not be finished [default: 1h]
+    #[arg(long, value_name = "DURATION", value_parser = duration, requires = "quarantine")]
+    pub min_age: Option<Duration>,
+
+    /// With --quarantine, go on although so much is damaged that it looks like the disk or the memory
+    #[arg(long, requires = "quarantine")]
+    pub allow_many_damaged: bool,
+
     /// Where the report goes.
     #[command(flatten)]
     pub output: OutputArguments,
@@ -57,6 +65,10 @@ pub struct Verify {
     /// How many threads read [default: 8 for each processor, 16 to 64; no more than processors read blobs above 1 MiB]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,
+
+    /// Memory limit: beyond it the table of blobs (39 bytes each) goes to a file in $TMPDIR or /var/tmp
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub max_memory: Option<u64>,
 
     /// Wait so long for another regsweep on this store [default: not at all]
     #[arg(long, value_name = "DURATION", value_parser = duration)]

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::brakes::{self, Seen};
 use super::reconcile;
+use crate::audit::recheck;
 use crate::cli::Limit;
 use crate::config::{CollectSettings, Disposal};
 use crate::error::Error;
@@ -51,18 +52,20 @@ pub(super) fn assess(
     quarantine: &Quarantine,
     records: &Records,
     wait: Option<Wait>,
+    is_locked: bool,
 ) -> Result<Assessment, Error> {
     let needed = match quarantine.collected().next() {
         Some(_) => reconcile::needed(reader, quarantine, wait, &settings.clock)?,
         None => Needed::default(),
     };
     // After what is in quarantine: what was pushed in between is seen by the plan at least.
-    let is_online = settings.disposal == Disposal::Online;
+    // Without the lock, as only a dry run may be, another regsweep can be what takes things away.
+    let may_change = settings.disposal == Disposal::Online || !is_locked;
     let mut protected = records.restored_within(settings.policy.min_age, &settings.clock);
     let restored: Vec<Digest> = protected.digests.iter().copied().collect();
     quarantine.protect(settings.disposal != Disposal::Remove, &mut protected);
     let overlay = Overlay::new(reader.store, quarantine);
-    let mut assessment = reconcile::look(is_online, || survey_and_plan(settings, reader, &overlay, (&protected, &restored)))?;
+    let mut assessment = reconcile::look(may_change, || survey_and_plan(settings, reader, &overlay, (&protected, &restored)))?;
     // What is missing for being in quarantine is restored first.
     let returns: HashSet<&Digest> = needed.targets.iter().map(Target::digest).collect();
     assessment.findings.retain(|finding| {
@@ -160,6 +163,7 @@ fn survey_and_plan(
     }
     let strays = repositories.strays.iter().chain(&blob_strays);
     findings.extend(strays.map(|stray| Finding::new(Code::of_stray(stray.kind)).path(&stray.path)));
+    let findings = recheck::still_hold(reader.store, findings)?;
 
     let mut plan = SweepPlan::new(&mut marks, &mut blobs, &inventory);
     // By all links: beside a registry at work some stay although their blobs go.
@@ -211,7 +215,7 @@ fn figures(
         repositories: marks.len() as u64,
         held_repositories: marks.iter().filter(|marks| marks.held).count() as u64,
         counts,
-        blobs: inventory.len() as u64 - blobs.aside,
+        blobs: inventory.len() as u64 - blobs.aside - blobs.without_data,
         live: blobs.live,
         young: blobs.young,
         planned: plan.totals(),

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use rayon::prelude::*;
 
+use super::reconcile;
 use super::{budget, outside_the_store, threads};
 use crate::audit::facts::{BlobFacts, RepositoryFacts};
 use crate::audit::{Ages, damage, extra, owners, recheck, uploads, waste};
@@ -35,12 +36,13 @@ pub fn run(settings: AuditSettings, progress: &dyn Progress, stop: &AtomicBool) 
     let pool = threads(settings.jobs)?;
     let store = FilesystemStore::open(&settings.location.root)?;
     // Held to the end: what was seen is only true for as long as nobody sweeps.
-    let _lock = StoreLock::shared(store.root(), settings.wait_lock, stop)?;
+    let lock = StoreLock::shared(store.root(), settings.wait_lock, stop)?;
     if let Some(path) = &settings.output.metrics {
         outside_the_store("--metrics", path, &store)?;
     }
     let begun = std::time::Instant::now();
-    let result = pool.install(|| audit(&settings, &store, progress, stop));
+    // Without the lock another regsweep may take away what was listed a moment before.
+    let result = pool.install(|| reconcile::look(!lock.is_held(), || audit(&settings, &store, progress, stop)));
     progress.end();
     let Audited { figures, collections, mut findings } = result?;
     if settings.location.is_proxy() {
@@ -204,11 +206,7 @@ fn with_needs(
     findings: Vec<Finding>,
     sizes: Vec<Finding>,
 ) -> Result<Vec<Finding>, Error> {
-    let findings: Vec<Finding> = findings
-        .into_par_iter()
-        .map(|finding| Ok(recheck::stands(context.store, &finding)?.then_some(finding)))
-        .filter_map(Result::transpose)
-        .collect::<Result<_, Error>>()?;
+    let findings = recheck::still_hold(context.store, findings)?;
     let needs = dependents(context, repositories, &damage::hurt(&findings))?;
     let mut findings = damage::once_each(findings, &needs);
     let hurt = damage::hurt(&findings);

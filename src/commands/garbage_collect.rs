@@ -44,7 +44,7 @@ pub fn run(settings: CollectSettings, progress: &dyn Progress, stop: &AtomicBool
     let store = FilesystemStore::open(&settings.location.root)?;
     let now = Timestamp::try_from(settings.policy.now).unwrap_or_default();
     // Held to the end: the survey is only true for as long as nobody else sweeps.
-    let _lock = match settings.mode {
+    let lock = match settings.mode {
         Mode::Execute => StoreLock::exclusive(store.root(), settings.wait_lock, now, stop)?,
         Mode::DryRun => StoreLock::shared(store.root(), settings.wait_lock, stop)?,
     };
@@ -56,7 +56,7 @@ pub fn run(settings: CollectSettings, progress: &dyn Progress, stop: &AtomicBool
     ensure_alone(&settings, &store)?;
     let budget = budget(settings.max_memory, &settings.spill_folder);
     let reader = Reader { store: &store, budget: &budget, progress, stop };
-    let result = pool.install(|| collect(&settings, &reader));
+    let result = pool.install(|| collect(&settings, &reader, lock.is_held()));
     progress.end();
     result
 }
@@ -92,12 +92,12 @@ fn wait(settings: &CollectSettings) -> Option<Wait> {
     }
 }
 
-fn collect(settings: &CollectSettings, reader: &Reader<'_>) -> Result<CollectReport, Error> {
+fn collect(settings: &CollectSettings, reader: &Reader<'_>, is_locked: bool) -> Result<CollectReport, Error> {
     let free_before = reader.store.free_bytes();
     let quarantine = Quarantine::open(reader.store)?;
     let mut records = Records::open(reader.store.root())?;
     let wait = wait(settings);
-    let mut assessment = assess(settings, reader, &quarantine, &records, wait)?;
+    let mut assessment = assess(settings, reader, &quarantine, &records, wait, is_locked)?;
     if settings.mode == Mode::Execute
         && let Some(error) = std::mem::take(&mut assessment.stops).into_iter().next()
     {

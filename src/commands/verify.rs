@@ -1,33 +1,34 @@
 //! `regsweep verify`: what is needed, what is selected, every byte of it.
 
+mod confirm;
+mod quarantine;
+
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
-use super::{outside_the_store, threads};
-use crate::clock::RunClock;
+use super::reconcile;
+use super::{budget, outside_the_store, threads};
 use crate::config::VerifySettings;
 use crate::error::Error;
 use crate::finding::{Code, Finding};
 use crate::layout::{self, Shard, Target};
-use crate::mark::{self, BlobId, Budget, Colour, Context, Inventory, Manifests};
+use crate::mark::{self, BlobId, Colour, Context, Inventory, Manifests};
 use crate::oci::Digest;
 use crate::policy::{Policy, RootPolicy};
 use crate::progress::{Phase, Progress};
-use crate::quarantine::{self, Purpose, Quarantining};
 use crate::report::verify::VerifyReport;
-use crate::store::filesystem::removal::Folders;
 use crate::store::lock::StoreLock;
-use crate::store::{FilesystemStore, Leaf, Removal, RepositoryEntry, Stat, Store, Vacuum as _};
+use crate::store::{FilesystemStore, Leaf, RepositoryEntry, Store};
 use crate::survey;
 use crate::verify::lenient::Lenient;
 use crate::verify::rate::Rate;
 use crate::verify::selection::{Queue, Selected, Wanted, select};
 use crate::verify::state::{Identity, State};
 use crate::verify::told::told;
-use crate::verify::{Damage, Hurt, Outcome, Pass, deadline};
+use crate::verify::{Damage, Hurt, Pass, deadline};
 use crate::words::number;
 
 /// Verifies.
@@ -65,7 +66,8 @@ fn verify(
 ) -> Result<VerifyReport, Error> {
     let lenient = Lenient(store);
     progress.begin(Phase::ListingBlobs, None);
-    let (inventory, _) = pool.install(|| Inventory::list(&lenient, &Budget::unlimited()))?;
+    let budget = budget(settings.max_memory, &settings.spill_folder)();
+    let (inventory, _) = pool.install(|| Inventory::list(&lenient, &budget))?;
     let manifests = Manifests::new(&lenient, &inventory);
     // Everything that a repository links is needed, whatever its age.
     let policy = Policy { roots: RootPolicy::AllRevisions, min_age: Duration::ZERO, now: settings.started };
@@ -84,6 +86,7 @@ fn verify(
         Err(error) => return Err(error),
     };
     report.repositories = looked_at;
+    report.stored_blobs -= selected.without_data;
     report.selected = selected.amount;
     report.fresh = selected.fresh;
 
@@ -101,9 +104,12 @@ fn verify(
     };
     progress.begin_bytes(Phase::Verifying, selected.amount.count, selected.amount.size_bytes);
     let reading = Instant::now();
-    let outcome = pass.run(&Queue::new(selected.jobs));
+    let mut outcome = pass.run(&Queue::new(selected.jobs));
+    outcome.absent.extend(selected.absent);
     report.reading = reading.elapsed();
     report.interrupted = stop.load(Ordering::Relaxed);
+    progress.begin(Phase::Checking, None);
+    findings.extend(pool.install(|| confirm::confirm(store, &inventory, &mut outcome, settings.clock.now(), stop)));
     findings.retain(|finding| {
         let missing = finding.digest.filter(|_| finding.code.is_absence());
         missing.is_none_or(|digest| !is_stored_by_now(store, &digest))
@@ -119,7 +125,6 @@ fn verify(
             Absent::Hurt(_) | Absent::Nothing => {}
         }
     }
-    progress.begin(Phase::Checking, None);
     let sizes = outcome.otherwise.iter().map(|(blob, size_bytes)| (inventory.digest(*blob), *size_bytes)).collect();
     report.findings = pool.install(|| told(&context, &repositories, findings, &sizes));
     if settings.location.is_proxy() {
@@ -128,7 +133,7 @@ fn verify(
     report.count(&outcome);
     if settings.quarantine {
         // What was found must not be lost for it, and neither what was found good.
-        if let Err(error) = move_aside(store, &outcome, &settings.clock, &mut report) {
+        if let Err(error) = pool.install(|| quarantine::quarantine(store, settings, &outcome, &settings.clock, &mut report)) {
             report.findings.push(Finding::new(Code::FailedRemoval).detail(error.to_string()));
             report.findings.sort();
         }
@@ -138,37 +143,6 @@ fn verify(
     }
     report.elapsed = began.elapsed();
     Ok(report)
-}
-
-/// Moves what is corrupt to a quarantine of its own.
-fn move_aside(store: &FilesystemStore, outcome: &Outcome, clock: &RunClock, report: &mut VerifyReport) -> Result<(), Error> {
-    let corrupt: Vec<(&Hurt, Stat)> =
-        outcome.hurt.iter().filter(|hurt| hurt.damage.is_corrupt()).filter_map(|hurt| Some((hurt, hurt.stat?))).collect();
-    if corrupt.is_empty() {
-        return Ok(());
-    }
-    let mut run = quarantine::begin(store, Purpose::Verify, clock)?;
-    // The registry may serve, and its folders are its own.
-    let vacuum = Quarantining::new(store, &run, Folders::Keep, &|_| Ok(Vec::new()));
-    for (hurt, stat) in corrupt {
-        let failure = match vacuum.remove(&Target::Blob(hurt.digest), &stat) {
-            Ok(Removal::Removed) => {
-                report.quarantined.add(stat.size_bytes);
-                continue;
-            }
-            Ok(Removal::AlreadyGone) => continue,
-            Ok(Removal::Changed(difference)) => Finding::new(Code::ChangedTarget).detail(format!("Not moved: {difference}")),
-            Err(error) => Finding::new(Code::FailedRemoval).detail(error.to_string()),
-        };
-        report.findings.push(failure.digest(&hurt.digest).path(layout::blob_data(&hurt.digest)));
-    }
-    report.quarantine_run = Some(run.id().to_owned());
-    let finished = store.barrier().and_then(|()| run.finish(clock)).and_then(|()| run.remove_if_empty());
-    if let Err(error) = finished {
-        report.findings.push(Finding::new(Code::FailedRestore).detail(error.to_string()));
-    }
-    report.findings.sort();
-    Ok(())
 }
 
 /// What is known before the first blob is read.
@@ -228,7 +202,7 @@ fn survey(
 
 /// Marks what one repository needs, and returns what of it is not stored. Everything else that is odd about a repository is not asked for.
 fn missing(context: &Context<'_>, repository: &RepositoryEntry) -> Vec<Finding> {
-    let marks = survey::survey(context.store, repository).and_then(|survey| mark::mark(&survey, context));
+    let marks = reconcile::look(true, || mark::mark(&survey::survey(context.store, repository)?, context));
     match marks {
         Ok(marks) => marks.findings.into_iter().filter(|finding| finding.code.is_absence()).collect(),
         // The blobs can be read whatever is wrong with the links to them.
@@ -256,7 +230,7 @@ enum Absent {
 
 /// Whatever cannot be looked at counts as what is worse: what was found before must not be lost for it.
 fn absent(context: &Context<'_>, blob: BlobId, digest: &Digest) -> Absent {
-    let hurt = |damage| Absent::Hurt(Hurt { digest: *digest, damage, stat: None });
+    let hurt = |damage| Absent::Hurt(Hurt { digest: *digest, damage, stat: None, job_bytes: 0 });
     let is_empty = || matches!(context.store.empty_folder(&Target::EmptyBlobFolder(*digest)), Ok(Some(_)));
     if is_stored_by_now(context.store, digest) {
         Absent::Nothing

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use globset::GlobSet;
 
-use super::{Location, Output, Settings, default_jobs, environment};
+use super::{DEFAULT_MIN_AGE, Location, Output, Settings, default_jobs, environment, spill_folder};
 use crate::cli::{self, Slice};
 use crate::clock::RunClock;
 use crate::error::Error;
@@ -48,8 +48,16 @@ pub struct VerifySettings {
     pub quarantine: bool,
     /// When the command began, and what time it is since.
     pub clock: RunClock,
+    /// With that, what was touched more recently stays: somebody may be writing it.
+    pub min_age: Duration,
+    /// Lifts the brake for disks that seem to read wrong.
+    pub allow_many_damaged: bool,
     /// Threads.
     pub jobs: usize,
+    /// Memory to stay within by keeping the table of blobs in a file.
+    pub max_memory: Option<u64>,
+    /// Where that file would be made.
+    pub spill_folder: PathBuf,
     /// How long to wait for another regsweep.
     pub wait_lock: Duration,
 }
@@ -61,7 +69,8 @@ impl VerifySettings {
     ///
     /// When no store is named, the configuration cannot be read, or what it names is not there.
     pub fn resolve(arguments: cli::Verify) -> Result<VerifySettings, Error> {
-        let location = Location::resolve(&arguments.store, &environment())?;
+        let environment = environment();
+        let location = Location::resolve(&arguments.store, &environment)?;
         let patterns: Vec<String> = arguments.repository.iter().map(ToString::to_string).collect();
         let repositories = match patterns.is_empty() {
             true => None,
@@ -86,7 +95,12 @@ impl VerifySettings {
             max_age: arguments.max_age,
             quarantine: arguments.quarantine,
             clock,
+            // Read-only or not: backups are copied back when nobody pushes.
+            min_age: arguments.min_age.unwrap_or(DEFAULT_MIN_AGE),
+            allow_many_damaged: arguments.allow_many_damaged,
             jobs: arguments.jobs.map_or_else(default_jobs, usize::from),
+            max_memory: arguments.max_memory,
+            spill_folder: spill_folder(&environment),
             wait_lock: arguments.wait_lock.unwrap_or_default(),
         })
     }

@@ -59,6 +59,8 @@ pub struct BlobMarks {
     pub live_untagged_only: Amount,
     /// Those that are in quarantine and nowhere else, and that nothing needs.
     pub aside: u64,
+    /// Directories without data, or with something that is no file in its place, as far as they were looked at: those of kept blobs whose size manifests state were not.
+    pub without_data: u64,
 }
 
 impl std::ops::AddAssign for BlobMarks {
@@ -69,6 +71,7 @@ impl std::ops::AddAssign for BlobMarks {
         self.young += other.young;
         self.live_untagged_only += other.live_untagged_only;
         self.aside += other.aside;
+        self.without_data += other.without_data;
     }
 }
 
@@ -225,11 +228,17 @@ impl BlobMarks {
                     };
                     condemned.push(Condemned { target: Target::Blob(digest), stat, alias_of: None, reason, depth });
                 }
-                Leaf::Irregular => self.note(Code::IrregularData, &digest),
-                Leaf::Absent if inventory.has_any(blob, Colour::ASIDE) => self.aside += 1,
+                Leaf::Irregular => {
+                    self.without_data += 1;
+                    self.note(Code::IrregularData, &digest);
+                }
                 // Marked and not there: what names it has been reported where its data is needed.
-                Leaf::Absent if kept => {}
-                Leaf::Absent => self.without_data(context, digest, condemned)?,
+                Leaf::Absent if kept => self.without_data += 1,
+                Leaf::Absent if inventory.has_any(blob, Colour::ASIDE) => self.aside += 1,
+                Leaf::Absent => {
+                    self.without_data += 1;
+                    self.without_data(context, digest, condemned)?;
+                }
             }
         }
         Ok(())

@@ -10,6 +10,7 @@ use crate::layout::Target;
 use crate::mark::blobs::Amount;
 use crate::store::FilesystemStore;
 use crate::store::directory::stat_of;
+use crate::store::filesystem::condition::FileId;
 use crate::writers::OpenFiles;
 
 /// How long things have to have waited.
@@ -139,7 +140,7 @@ impl Gate<'_> {
     /// Whether something is being written to, or was.
     fn withholds(&self, store: &FilesystemStore, run: &Run, held: &Held) -> Result<Option<Withheld>, Error> {
         let Some(stat) = run.stat(&held.target)? else { return Ok(None) };
-        if self.open.contains(stat.st_dev, stat.st_ino) {
+        if self.open.contains(&file_id(&stat)) {
             return Ok(Some(Withheld::Open));
         }
         let is_verifys = run.stamp().purpose == Purpose::Verify;
@@ -154,6 +155,10 @@ impl Gate<'_> {
             _ => None,
         })
     }
+}
+
+fn file_id(stat: &rustix::fs::Stat) -> FileId {
+    FileId { device: stat.st_dev, inode: stat.st_ino }
 }
 
 /// Whether a run has waited for long enough.
@@ -180,7 +185,7 @@ pub fn purge(store: &FilesystemStore, gate: &Gate<'_>, purgeable: Purgeable<'_>,
                         .push((held.target.clone(), "it was written to in the meantime; it stays in quarantine".to_owned()));
                     continue;
                 }
-                Ok(Some(stat)) if gate.open.contains(stat.st_dev, stat.st_ino) => continue,
+                Ok(Some(stat)) if gate.open.contains(&file_id(&stat)) => continue,
                 Ok(_) => {}
                 Err(error) => {
                     purged.failed.push((held.target.clone(), error.to_string()));

@@ -18,6 +18,7 @@ use crate::layout::Target;
 use crate::oci::Digest;
 use crate::store::directory::{self, open_folder_beneath};
 use crate::store::filesystem::aside::{Return, in_mirror};
+use crate::store::filesystem::condition::Condition;
 use crate::store::{FilesystemStore, own};
 
 /// The file that says who made a run and when.
@@ -246,7 +247,11 @@ impl Run {
     }
 
     /// Moves something to where it was. Replaces nothing.
-    pub(super) fn put_back(&self, store: &FilesystemStore, target: &Target) -> Result<Return, Error> {
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be moved.
+    pub fn put_back(&self, store: &FilesystemStore, target: &Target) -> Result<Return, Error> {
         store.put_back(target, &self.mirror)
     }
 
@@ -256,7 +261,11 @@ impl Run {
     }
 
     /// Removes something that the store has the same of. Says whether it did.
-    pub(super) fn drop_copy(&self, store: &FilesystemStore, target: &Target) -> Result<bool, Error> {
+    ///
+    /// # Errors
+    ///
+    /// When nobody can tell, or it cannot be removed.
+    pub fn drop_copy(&self, store: &FilesystemStore, target: &Target) -> Result<bool, Error> {
         store.drop_copy(target, &self.mirror)
     }
 
@@ -269,8 +278,21 @@ impl Run {
         }
     }
 
+    /// Looks at a blob again: which file it is, and when it was touched.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be looked at.
+    pub fn condition(&self, store: &FilesystemStore, digest: &Digest) -> Result<Option<Condition>, Error> {
+        store.condition_aside(digest, &self.mirror)
+    }
+
     /// Whether something is, byte for byte, what its digest says.
-    pub(super) fn is_whole(&self, store: &FilesystemStore, target: &Target) -> Result<bool, Error> {
+    ///
+    /// # Errors
+    ///
+    /// When it is not there, or cannot be read to its end.
+    pub fn is_whole(&self, store: &FilesystemStore, target: &Target) -> Result<bool, Error> {
         store.is_whole_aside(target, &self.mirror)
     }
 

@@ -1,16 +1,21 @@
 //! The lock that keeps two regsweeps out of each other's way.
 //!
 //! It excludes only our own processes: the registry takes no lock at all. The kernel releases it with the process, so it is never
-//! stale. It has two parts, taken in this order by everybody, so that no two wait for each other:
+//! stale.
 //!
-//! 1. The root folder itself. This takes no space, and a full disk is when people collect.
-//! 2. The file `.regsweep/lock`, which says who holds it, and which other machines see where the root is on a network filesystem.
-//!    It stays where it is: removing it would let a third process in beside a second. Somebody who only looks makes none.
+//! The lock is the file `.regsweep/lock`, which says who holds it, and which other machines see where the root is on a network
+//! filesystem. Nobody but its owner may open it (mode 0600): whoever can open a file can lock it, and keep everybody out. It stays
+//! where it is: removing it would let a third process in beside a second. Runs that only look never make it.
 //!
-//! Where one of them cannot be had the other one does: no space for the file, or a filesystem that locks no folders.
+//! Where there is no such file, and none can be made on a full disk, the root directory is locked in its place; that takes no room.
+//! Whoever can read the store can do the same, so a lock on the directory counts only if a regsweep holds it that may write there
+//! ([`holds_directory`]). Whoever has the file looks for such a one too: it may have begun before there was room for the file.
+//!
+//! Runs that only look take the lock if they can, and say so if they cannot: see [`StoreLock::is_held`].
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -27,11 +32,13 @@ use crate::layout::OWN_FOLDER;
 
 /// How often a waiting process tries again.
 const RETRY: Duration = Duration::from_millis(100);
+/// The lock file is its owner's alone.
+const FILE_MODE: u32 = 0o600;
 
 /// Proof that this process holds the lock, until it is dropped.
 #[derive(Debug)]
 pub struct StoreLock {
-    _folder: Option<File>,
+    directory: Option<File>,
     file: Option<File>,
 }
 
@@ -45,41 +52,65 @@ impl StoreLock {
     pub fn exclusive(root: &Path, wait: Duration, now: Timestamp, stop: &AtomicBool) -> Result<StoreLock, Error> {
         // Fully qualified: `File` has methods of its own with these names by now.
         let attempt = Attempt { root, wait, begun: Instant::now(), stop, lock: FileExt::try_lock_exclusive };
-        let folder = attempt.hold_folder()?;
         let file = match make_own(root) {
             Ok(file) => file,
-            Err(error) if folder.is_some() && is_full(&error) => {
+            Err(error) if is_full(&error) => {
                 tracing::warn!("{error}; {} alone is locked, which other machines may not see", escaped(root));
-                return Ok(StoreLock { _folder: folder, file: None });
+                return Ok(StoreLock { directory: attempt.hold_directory(&|_| true)?, file: None });
             }
             Err(error) => return Err(error),
         };
-        attempt.hold_file(&file)?;
+        let directory = match attempt.hold_file(&file)? {
+            // Somebody may have begun when there was no room for the file.
+            true => attempt.wait_for_directory().map(|()| None)?,
+            false => attempt.hold_directory(&|_| true)?,
+        };
+        keep_to_ourselves(&file);
         // The text is for people: that it cannot be written must not stop the run.
         if let Err(error) = tell(&file, now) {
             tracing::warn!("cannot write to {}: {error}", escaped(lock_path(root)));
         }
-        Ok(StoreLock { _folder: folder, file: Some(file) })
+        Ok(StoreLock { directory, file: Some(file) })
     }
 
-    /// Takes the lock for looking only, and makes nothing. Where no folder can be locked and there is no lock file, nobody ever
-    /// changed this store through us.
+    /// Takes the lock for looking only, and makes nothing. What may not be opened is not locked: [`StoreLock::is_held`].
     ///
     /// # Errors
     ///
-    /// As [`StoreLock::exclusive`].
+    /// [`Error::Locked`] when another process changes the store; [`Error::Io`] when the lock file is none of ours.
     pub fn shared(root: &Path, wait: Duration, stop: &AtomicBool) -> Result<StoreLock, Error> {
         let attempt = Attempt { root, wait, begun: Instant::now(), stop, lock: FileExt::try_lock_shared };
-        let folder = attempt.hold_folder()?;
         let file = match open_own(root, OFlags::RDONLY) {
             Ok(file) => Some(file),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                let path = lock_path(root);
+                tracing::warn!(
+                    "runs without a lock, because {} is another user's: looks twice at what is missing",
+                    escaped(path)
+                );
+                attempt.wait_for_directory()?;
+                return Ok(StoreLock { directory: None, file: None });
+            }
             Err(error) => return Err(error).context("open", lock_path(root)),
         };
-        if let Some(file) = &file {
-            attempt.hold_file(file)?;
+        let locks_files = file.as_ref().map_or(Ok(false), |file| attempt.hold_file(file))?;
+        let directory = match locks_files {
+            true => attempt.wait_for_directory().map(|()| None)?,
+            // A first run that changes something is kept out by this.
+            false => attempt.hold_directory(&holds_directory)?,
+        };
+        let file = file.filter(|_| locks_files);
+        if file.is_none() && directory.is_none() {
+            tracing::warn!("runs without a lock, which cannot be had here: looks twice at what is missing");
         }
-        Ok(StoreLock { _folder: folder, file })
+        Ok(StoreLock { directory, file })
+    }
+
+    /// Whether another regsweep is kept out. If not, one may be changing the store meanwhile, and what is missing has to be looked at
+    /// again before it is told.
+    pub fn is_held(&self) -> bool {
+        self.file.is_some() || self.directory.is_some()
     }
 }
 
@@ -93,7 +124,7 @@ impl Drop for StoreLock {
     }
 }
 
-/// One process's way to both parts of the lock.
+/// One process's way to the lock.
 struct Attempt<'a> {
     root: &'a Path,
     wait: Duration,
@@ -103,38 +134,52 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    /// Locks the root folder; nothing if folders cannot be locked here, or this one not be opened.
-    fn hold_folder(&self) -> Result<Option<File>, Error> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let folder = match rustix::fs::open(self.root, flags, Mode::empty()) {
-            Ok(folder) => File::from(folder),
-            Err(Errno::ACCESS) => return Ok(None),
-            Err(error) => return Err(error).context("open", self.root),
-        };
-        match self.hold(&folder) {
-            Ok(()) => Ok(Some(folder)),
-            Err(Refusal::Locked) => Err(self.locked()),
-            Err(Refusal::Stopped) => Err(Error::Interrupted),
-            Err(Refusal::Io(error)) if locks_no_folders(&error) => Ok(None),
-            Err(Refusal::Io(error)) => Err(error).context("lock", self.root),
+    /// Locks the file. Says whether files can be locked here at all.
+    fn hold_file(&self, file: &File) -> Result<bool, Error> {
+        match self.hold(file, &|_| true) {
+            Ok(()) => Ok(true),
+            Err(Refusal::Io(error)) if cannot_lock(&error) => Ok(false),
+            Err(refusal) => Err(self.error(refusal, lock_path(self.root))),
         }
     }
 
-    fn hold_file(&self, file: &File) -> Result<(), Error> {
-        self.hold(file).map_err(|refusal| match refusal {
-            Refusal::Locked => self.locked(),
-            Refusal::Stopped => Error::Interrupted,
-            Refusal::Io(source) => Error::Io { operation: "lock", path: lock_path(self.root), source },
-        })
+    /// Locks the root directory; nothing if that cannot be done here, or somebody has it who does not count.
+    fn hold_directory(&self, counts: &dyn Fn(&File) -> bool) -> Result<Option<File>, Error> {
+        let Some(directory) = self.open_directory()? else { return Ok(None) };
+        match self.hold(&directory, counts) {
+            Ok(()) => Ok(Some(directory)),
+            Err(Refusal::Stranger) => {
+                tracing::warn!("{} is locked by something that is no regsweep, and is not waited for", escaped(self.root));
+                Ok(None)
+            }
+            Err(Refusal::Io(error)) if cannot_lock(&error) => Ok(None),
+            Err(refusal) => Err(self.error(refusal, self.root.to_owned())),
+        }
     }
 
-    fn hold(&self, file: &File) -> Result<(), Refusal> {
+    /// Waits until no regsweep holds the root directory, and does not keep it.
+    fn wait_for_directory(&self) -> Result<(), Error> {
+        self.hold_directory(&holds_directory).map(drop)
+    }
+
+    fn open_directory(&self) -> Result<Option<File>, Error> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        match rustix::fs::open(self.root, flags, Mode::empty()) {
+            Ok(directory) => Ok(Some(File::from(directory))),
+            Err(Errno::ACCESS) => Ok(None),
+            Err(error) => Err(error).context("open", self.root),
+        }
+    }
+
+    /// Locks a file, and waits for those that count.
+    fn hold(&self, file: &File, counts: &dyn Fn(&File) -> bool) -> Result<(), Refusal> {
         loop {
             match (self.lock)(file) {
                 Ok(()) => return Ok(()),
                 Err(error) if error.raw_os_error() != fs2::lock_contended_error().raw_os_error() => {
                     return Err(Refusal::Io(error));
                 }
+                Err(_) if !counts(file) => return Err(Refusal::Stranger),
                 Err(_) if self.stop.load(Ordering::Relaxed) => return Err(Refusal::Stopped),
                 Err(_) if self.begun.elapsed() >= self.wait => return Err(Refusal::Locked),
                 Err(_) => thread::sleep(RETRY.min(self.wait.saturating_sub(self.begun.elapsed()))),
@@ -142,29 +187,74 @@ impl Attempt<'_> {
         }
     }
 
-    fn locked(&self) -> Error {
-        Error::Locked { path: lock_path(self.root), holder: holder(self.root) }
+    fn error(&self, refusal: Refusal, path: PathBuf) -> Error {
+        match refusal {
+            Refusal::Locked | Refusal::Stranger => Error::Locked { path, holder: holder(self.root) },
+            Refusal::Stopped => Error::Interrupted,
+            Refusal::Io(source) => Error::Io { operation: "lock", path, source },
+        }
     }
 }
 
-/// Why a part of the lock was not had.
+/// Why the lock was not had.
 enum Refusal {
     /// Another process has it.
     Locked,
+    /// Another process has it that does not count.
+    Stranger,
     /// A signal came while it was waited for.
     Stopped,
     /// It cannot be had at all.
     Io(io::Error),
 }
 
-/// Makes the lock file and its folder if they are not there, and opens it.
+/// Whether a regsweep of this machine that may write to a directory has locked it. Anybody who may read it can lock it, and stop
+/// nobody by that.
+fn holds_directory(directory: &File) -> bool {
+    let Ok(there) = directory.metadata() else { return true };
+    let locks = std::fs::read_to_string("/proc/locks").unwrap_or_default();
+    // The device is not compared: some filesystems tell another one here.
+    let holders = locks.lines().filter_map(|line| {
+        let mut words = line.split_whitespace().skip_while(|word| *word != "FLOCK").skip(3);
+        let (pid, place) = (words.next()?.parse::<u32>().ok()?, words.next()?);
+        (place.rsplit(':').next()?.parse::<u64>().ok()? == there.ino()).then_some(pid)
+    });
+    holders.into_iter().any(|pid| {
+        let process = Path::new("/proc").join(pid.to_string());
+        let is_ours = std::fs::read_to_string(process.join("comm")).is_ok_and(|name| name.starts_with("regsweep"));
+        let may_write = |user: u32| user == 0 || user == there.uid() || there.mode() & 0o022 != 0;
+        is_ours && process.metadata().is_ok_and(|process| may_write(process.uid()))
+    })
+}
+
+/// Makes the lock file and its directory if they are not there, and opens it.
 fn make_own(root: &Path) -> Result<File, Error> {
     let folder = root.join(OWN_FOLDER);
     match std::fs::create_dir(&folder) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error).context("create", folder),
         _ => {}
     }
-    open_own(root, OFlags::RDWR | OFlags::CREATE).context_with("open", || lock_path(root))
+    let file = open_own(root, OFlags::RDWR | OFlags::CREATE).map_err(|error| with_owner(error, root));
+    file.context_with("open", || lock_path(root))
+}
+
+/// Keeps others from locking a file that an earlier version made for all to open.
+fn keep_to_ourselves(file: &File) {
+    if file.metadata().is_ok_and(|there| there.mode() & 0o077 != 0) {
+        let _another_users = rustix::fs::fchmod(file, Mode::from_raw_mode(FILE_MODE));
+    }
+}
+
+/// Says whose the lock file is, if it is another user's.
+fn with_owner(error: io::Error, root: &Path) -> io::Error {
+    let owner = std::fs::symlink_metadata(lock_path(root)).map(|there| there.uid());
+    match owner {
+        Ok(owner) if error.kind() == io::ErrorKind::PermissionDenied => {
+            let hint = format!("{error}: it belongs to user {owner}; run regsweep as that user, or give the file to yours");
+            io::Error::new(error.kind(), hint)
+        }
+        _ => error,
+    }
 }
 
 /// Opens the lock file, which is one of our own and nothing else: whoever may write to the root directory could have put a link
@@ -176,7 +266,7 @@ fn open_own(root: &Path, flags: OFlags) -> io::Result<File> {
         Mode::empty(),
     )?;
     let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(&folder, "lock", flags, Mode::from_raw_mode(0o666))?;
+    let file = rustix::fs::openat(&folder, "lock", flags, Mode::from_raw_mode(FILE_MODE))?;
     let stat = rustix::fs::fstat(&file)?;
     match FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_nlink <= 1 {
         true => Ok(File::from(file)),
@@ -194,8 +284,8 @@ fn is_full(error: &Error) -> bool {
     matches!(errno(source), Some(Errno::NOSPC | Errno::DQUOT))
 }
 
-/// Whether this filesystem, or the kernel, does not lock folders that are open for reading.
-fn locks_no_folders(error: &io::Error) -> bool {
+/// Whether this filesystem, or the kernel, does not lock files, or not directories.
+fn cannot_lock(error: &io::Error) -> bool {
     matches!(errno(error), Some(Errno::BADF | Errno::NOLCK | Errno::INVAL | Errno::NOTSUP | Errno::NOSYS))
 }
 
@@ -253,7 +343,7 @@ mod tests {
         assert!(refused.to_string().contains("has not said who it is"), "{refused}");
     }
 
-    /// As when a disk was full for the holder's file, and as when its filesystem locks no folders.
+    /// As when a disk was full for the holder's file, and as when there is one.
     #[test]
     fn either_part_alone_keeps_others_out() {
         let root = tempfile::tempdir().expect("a folder");
@@ -266,13 +356,32 @@ mod tests {
         };
         let folder = File::open(root.path()).expect("a folder can be opened");
         FileExt::try_lock_exclusive(&folder).expect("free");
-        refused("folder");
+        // The first of these makes the file, the second finds it: neither sees less for that.
+        refused("folder, no file");
+        refused("folder, and a file");
         FileExt::unlock(&folder).expect("held");
         drop(StoreLock::exclusive(root.path(), Duration::ZERO, now(), &GO_ON).expect("free"));
         let file = File::open(lock_path(root.path())).expect("it stays");
         FileExt::try_lock_exclusive(&file).expect("free");
         refused("file");
         FileExt::try_lock_exclusive(&folder).expect("who was refused at the file does not keep the folder");
+    }
+
+    #[test]
+    fn the_file_is_its_owners_alone_and_keeps_the_directory_free() {
+        let root = tempfile::tempdir().expect("a folder");
+        let mode = || std::fs::metadata(lock_path(root.path())).expect("there").mode() & 0o777;
+        let lock = StoreLock::exclusive(root.path(), Duration::ZERO, now(), &GO_ON).expect("free");
+        assert!(lock.is_held() && mode() == 0o600);
+        let folder = File::open(root.path()).expect("a folder can be opened");
+        FileExt::try_lock_exclusive(&folder).expect("nobody needs it");
+        FileExt::unlock(&folder).expect("held");
+        drop(lock);
+        // As an earlier version made it.
+        let file = File::open(lock_path(root.path())).expect("there");
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(0o644)).expect("ours");
+        drop(StoreLock::exclusive(root.path(), Duration::ZERO, now(), &GO_ON).expect("free"));
+        assert_eq!(mode(), 0o600);
     }
 
     #[test]

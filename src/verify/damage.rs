@@ -17,6 +17,8 @@ pub struct Hurt {
     pub damage: Damage,
     /// What its file was when it was read, if there is a file: what a removal has to find again.
     pub stat: Option<Stat>,
+    /// The size that it was selected with.
+    pub job_bytes: u64,
 }
 
 /// What is wrong with a blob.
@@ -66,6 +68,11 @@ impl Damage {
             Damage::Missing => Some("A blob that something needs has a folder and no data in it".into()),
             Damage::Irregular | Damage::NoData => None,
         }
+    }
+
+    /// Whether what is wrong are its bytes, as far as they can be read.
+    pub fn is_of_bytes(&self) -> bool {
+        matches!(self, Damage::Corrupt { .. } | Damage::Unreadable { .. })
     }
 
     /// Whether its data are bytes that somebody could serve and nobody should.

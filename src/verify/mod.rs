@@ -63,6 +63,8 @@ pub struct Outcome {
     pub hurt: Vec<Hurt>,
     /// How much that is, of what there was to read.
     pub hurt_amount: Amount,
+    /// What somebody is writing, as a second look shows.
+    pub in_progress: Amount,
     /// Those that are good, with their sizes, but of which another size is stated.
     pub otherwise: Vec<(BlobId, u64)>,
     /// Blobs that have no data, or not any more.
@@ -76,6 +78,7 @@ impl Outcome {
         self.good += other.good;
         self.hurt.extend(other.hurt);
         self.hurt_amount += other.hurt_amount;
+        self.in_progress += other.in_progress;
         self.otherwise.extend(other.otherwise);
         self.absent.extend(other.absent);
         self.done += other.done;
@@ -145,7 +148,7 @@ impl Pass<'_> {
                 }
                 Verdict::Hurt(damage, stat) => {
                     outcome.hurt_amount.add(job.size_bytes);
-                    outcome.hurt.push(Hurt { digest, damage, stat });
+                    outcome.hurt.push(Hurt { digest, damage, stat, job_bytes: job.size_bytes });
                 }
                 Verdict::Absent => outcome.absent.push(job.blob),
                 Verdict::Left => break,

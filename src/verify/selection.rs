@@ -61,6 +61,10 @@ pub struct Selected {
     pub amount: Amount,
     /// What was left out for having been found good recently.
     pub fresh: Amount,
+    /// What is selected and has a directory without data.
+    pub absent: Vec<BlobId>,
+    /// Directories without data, selected or not, as far as they were looked at: those of which manifests state a size were not.
+    pub without_data: u64,
 }
 
 /// Selects what is asked for.
@@ -71,8 +75,15 @@ pub struct Selected {
 pub fn select(context: &Context<'_>, wanted: &Wanted<'_>, progress: &dyn Progress) -> Result<Selected, Error> {
     let parts = context.inventory.map_shards(|shard, blobs| {
         let mut selected = Selected::default();
-        let mut some = Vec::new();
-        for (blob, digest) in blobs.filter(|(blob, digest)| wanted.wants(context, *blob, digest)) {
+        let (mut some, mut others) = (Vec::new(), Vec::new());
+        for (blob, digest) in blobs {
+            if !wanted.wants(context, blob, &digest) {
+                // What is stored is counted the same whichever part of it is read.
+                if context.inventory.size_bytes(blob).is_none() {
+                    others.push(digest);
+                }
+                continue;
+            }
             let last_good = wanted.last_good(&digest);
             let looks_fresh = wanted.is_fresh(last_good);
             match context.inventory.size_bytes(blob) {
@@ -85,6 +96,11 @@ pub fn select(context: &Context<'_>, wanted: &Wanted<'_>, progress: &dyn Progres
             }
         }
         selected.look_at(context, shard, &some, wanted);
+        for some in others.chunks(BLOBS_AT_ONCE) {
+            let leaves = look(context.store, shard, some);
+            let is_without = |leaf: &&Option<Leaf>| matches!(leaf, Some(Leaf::Absent | Leaf::Irregular));
+            selected.without_data += leaves.iter().filter(is_without).count() as u64;
+        }
         progress.advance(1, 0);
         Ok(selected)
     })?;
@@ -93,9 +109,12 @@ pub fn select(context: &Context<'_>, wanted: &Wanted<'_>, progress: &dyn Progres
     for part in parts {
         all.jobs.extend(part.jobs);
         all.fresh += part.fresh;
+        all.absent.extend(part.absent);
+        all.without_data += part.without_data;
     }
     if let Selection::Sample(percent) = wanted.part {
-        sample(&mut all.jobs, *percent);
+        sample(&mut all.jobs, *percent, |job| job.blob);
+        sample(&mut all.absent, *percent, |blob| *blob);
     }
     all.jobs.sort_unstable_by_key(|job| (job.band, Reverse(job.size_bytes), job.blob));
     for job in &all.jobs {
@@ -132,13 +151,13 @@ fn is_in(slice: Slice, digest: &Digest) -> bool {
     middle % u64::from(slice.of) == u64::from(slice.part - 1)
 }
 
-/// Leaves so many percent of the jobs, others each time, and at least one.
-fn sample(jobs: &mut Vec<Job>, percent: f64) {
-    let count = (jobs.len() as f64 * percent / 100.0).ceil() as usize;
-    if count < jobs.len() {
+/// Leaves so many percent of what there is, others each time, and at least one.
+fn sample<T>(all: &mut Vec<T>, percent: f64, blob: impl Fn(&T) -> BlobId) {
+    let count = (all.len() as f64 * percent / 100.0).ceil() as usize;
+    if count < all.len() {
         let random = RandomState::new();
-        jobs.select_nth_unstable_by_key(count, |job| random.hash_one(job.blob));
-        jobs.truncate(count);
+        all.select_nth_unstable_by_key(count, |one| random.hash_one(blob(one)));
+        all.truncate(count);
     }
 }
 
@@ -155,8 +174,15 @@ impl Selected {
                     at if wanted.is_fresh(at) => self.fresh.add(stat.size_bytes),
                     at => self.jobs.push(Job { blob, band: band(at), size_bytes: stat.size_bytes }),
                 },
+                Some(Leaf::Absent) => {
+                    self.without_data += 1;
+                    self.absent.push(blob);
+                }
                 // Reading it will say what is wrong.
-                _ => self.jobs.push(Job { blob, band: 0, size_bytes: 0 }),
+                other => {
+                    self.without_data += u64::from(other == Some(Leaf::Irregular));
+                    self.jobs.push(Job { blob, band: 0, size_bytes: 0 });
+                }
             }
         }
     }
@@ -264,7 +290,7 @@ mod tests {
         let jobs: Vec<Job> = blobs(1000).into_iter().map(|(blob, _)| Job { blob, band: 0, size_bytes: 1 }).collect();
         let draw = |percent| {
             let mut drawn = jobs.clone();
-            sample(&mut drawn, percent);
+            sample(&mut drawn, percent, |job| job.blob);
             drawn.sort_unstable_by_key(|job| job.blob);
             drawn
         };

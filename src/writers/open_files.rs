@@ -6,6 +6,8 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use crate::store::filesystem::condition::FileId;
+
 /// Of the flags that `fdinfo` tells, those for writing.
 pub(super) const ACCESS_MODE: u32 = 0o3;
 
@@ -15,7 +17,7 @@ const FIRST_PID_NAMESPACE: &str = "pid:[4026531836]";
 /// What is open for writing on this machine, as far as we may look.
 #[derive(Clone, Debug, Default)]
 pub struct OpenFiles {
-    files: HashSet<(u64, u64)>,
+    files: HashSet<FileId>,
     is_complete: bool,
 }
 
@@ -50,7 +52,7 @@ impl OpenFiles {
         for descriptor in descriptors.flatten() {
             let Ok(file) = fs::metadata(descriptor.path()) else { continue };
             if file.is_file() && is_for_writing(&process.join("fdinfo").join(descriptor.file_name())) {
-                self.files.insert((file.dev(), file.ino()));
+                self.files.insert(FileId { device: file.dev(), inode: file.ino() });
             }
         }
     }
@@ -60,9 +62,9 @@ impl OpenFiles {
         self.is_complete
     }
 
-    /// Whether a file, by its device and inode, is open for writing.
-    pub fn contains(&self, device: u64, inode: u64) -> bool {
-        self.files.contains(&(device, inode))
+    /// Whether a file is open for writing.
+    pub fn contains(&self, file: &FileId) -> bool {
+        self.files.contains(file)
     }
 }
 
@@ -93,7 +95,7 @@ mod tests {
         sleeper.kill().and_then(|()| sleeper.wait()).expect("ours to end");
         let is_open = |path: &Path| {
             let file = fs::metadata(path).expect("there");
-            open.contains(file.dev(), file.ino())
+            open.contains(&FileId { device: file.dev(), inode: file.ino() })
         };
         assert!(is_open(&written) && !is_open(&read));
     }

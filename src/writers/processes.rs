@@ -6,12 +6,10 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use super::open_files::is_for_writing;
 use crate::escape::escaped;
 use crate::layout;
 use crate::store::filesystem::mounts::{self, Mounted};
-
-/// Of the flags that `fdinfo` tells, those for writing.
-const ACCESS_MODE: u32 = 0o3;
 
 /// A sign of somebody at work.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,16 +88,16 @@ fn writing(process: &Path, v2: &Path) -> Option<PathBuf> {
         let path = fs::read_link(descriptor.path()).ok()?;
         let (_, inside) = path.to_str()?.split_once(&base)?;
         let (here, there) = (fs::metadata(v2.join(inside)).ok()?, fs::metadata(descriptor.path()).ok()?);
-        let info = fs::read_to_string(process.join("fdinfo").join(descriptor.file_name())).ok()?;
-        let flags = info.lines().find_map(|line| u32::from_str_radix(line.strip_prefix("flags:")?.trim(), 8).ok())?;
         let is_ours = (here.dev(), here.ino()) == (there.dev(), there.ino());
-        (is_ours && flags & ACCESS_MODE != 0).then_some(path)
+        (is_ours && is_for_writing(&process.join("fdinfo").join(descriptor.file_name()))).then_some(path)
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::filesystem::condition::FileId;
+    use crate::writers::OpenFiles;
 
     #[test]
     fn a_file_that_a_process_writes_to_is_seen() {
@@ -113,6 +111,14 @@ mod tests {
         fs::create_dir_all(other.path().join(layout::V2)).expect("made");
         let mut sleeper = std::process::Command::new("sleep").arg("60").stdout(data).spawn().expect("sleep runs");
         let seen = signs(&root);
+        let path = uploads.join("data");
+        let id = |path: &Path| fs::metadata(path).map(|file| FileId { device: file.dev(), inode: file.ino() }).expect("there");
+        assert!(OpenFiles::look().contains(&id(&path)));
+        fs::rename(&path, uploads.join("elsewhere")).expect("renamed");
+        fs::write(&path, "").expect("written");
+        let open = OpenFiles::look();
+        assert!(open.contains(&id(&uploads.join("elsewhere"))) && !open.contains(&id(&path)), "by what it is, not by name");
+        fs::rename(uploads.join("elsewhere"), &path).expect("renamed");
         assert_eq!(signs(other.path()), [], "of another store");
         sleeper.kill().and_then(|()| sleeper.wait()).expect("ours to end");
         assert!(

@@ -3,7 +3,7 @@
 //! Not here: what is mounted inside the store (`suite/hostile/places.rs`), files that may not be read (`suite/hostile.rs`).
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use crate::mounts::{EXT4, Image, Mounted, succeeds};
@@ -125,4 +125,41 @@ fn another_user_removes_nothing_and_is_told_why() {
     assert_eq!(names(root.path()), subject.before);
     run_again(&subject, root.path(), &mut verdict);
     assert!(verdict.is_good(), "{verdict:#?}");
+}
+
+/// Memory that reads wrong where the disk is right: `verify` asks the disk before it takes anything away.
+#[test]
+fn what_is_wrong_in_the_page_cache_alone_is_not_quarantined() {
+    let Some(image) = Image::make(EXT4, &[]) else { return skipped("no ext4 here: no page cache is made wrong") };
+    let layers: Vec<Content> = (0..12_u8).map(|number| Content::new([[number, 0x5a].repeat(4096), vec![7]].concat())).collect();
+    let Some(disk) = image.mounted() else { return skipped("nothing may be mounted here: no page cache is made wrong") };
+    registry().repo("a").image("x", &layers).tag("v1").write_to(&disk.path);
+    drop(disk);
+    let right = fs::read(image.file()).expect("an image");
+    let mut wrong = right.clone();
+    for layer in &layers {
+        let places: Vec<usize> = (0..right.len()).step_by(1024).filter(|&at| right[at..].starts_with(&layer.bytes)).collect();
+        let [place] = places[..] else { panic!("it is there {} times", places.len()) };
+        wrong[place] ^= 1;
+    }
+    let file = fs::File::options().write(true).open(image.file()).expect("an image");
+    file.write_all_at(&wrong, 0).expect("written");
+    let disk = image.mounted().expect("it was before");
+    for layer in &layers {
+        assert_ne!(fs::read(disk.path.join(blob_data(&layer.digest))).expect("cached"), layer.bytes, "read wrong");
+    }
+    // Beneath the filesystem, which remembers what it has read.
+    for (place, _) in wrong.iter().zip(&right).enumerate().filter(|(_, (wrong, right))| wrong != right) {
+        file.write_all_at(&right[place..=place], place as u64).expect("written");
+    }
+    let verify = |flags: &[&str]| Regsweep::new().args(["verify", "--root"]).arg(&disk.path).args(flags).json().run();
+    let ran = verify(&["--quarantine", "--min-age", "0s"]).expect_code(1);
+    let codes = ran.finding_codes();
+    assert_eq!(codes.iter().filter(|code| *code == "corrupt-blob").count(), 12, "{codes:?}");
+    let suspicion = ran.findings().into_iter().find(|finding| finding.code == "suspect-disk").expect("said");
+    assert!(suspicion.message.contains("12 of them right past the page cache: it looks like the memory"), "{suspicion:?}");
+    assert_eq!(ran.report()["quarantined"]["blobs"], 0);
+    drop(disk);
+    let disk = image.mounted().expect("it was before");
+    Regsweep::new().args(["verify", "--root"]).arg(&disk.path).run().expect_code(0);
 }

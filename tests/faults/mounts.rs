@@ -52,7 +52,7 @@ impl Image {
         succeeds(kind.mkfs[0], &[&kind.mkfs[1..], more].concat(), &[&image.file()]).then_some(image)
     }
 
-    fn file(&self) -> PathBuf {
+    pub(crate) fn file(&self) -> PathBuf {
         self.folder.path().join("image")
     }
 

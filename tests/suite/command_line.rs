@@ -101,11 +101,16 @@ fn bad_arguments_exit_2_and_touch_nothing() {
 fn what_does_not_fit_into_memory_or_on_disk_is_told() {
     let root = tree().on_disk();
     let folder = tempfile::tempdir().expect("a folder");
-    let run = |spill: &Path| Regsweep::gc(root.path()).dry().args(["--max-memory", "1MiB"]).env("TMPDIR", spill).run();
-    run(folder.path()).expect_code(0);
-    assert_eq!(fs::read_dir(folder.path()).expect("there").count(), 0);
-    let refused = run(Path::new("/nowhere/at/all")).expect_code(2);
-    assert!(refused.stderr.contains("--max-memory") && refused.stderr.contains("/nowhere/at/all"), "{}", refused.stderr);
+    for words in [&["garbage-collect", "--dry-run"][..], &["audit"], &["verify"]] {
+        let run = |spill: &Path| {
+            let run = Regsweep::new().args(words).arg("--root").arg(root.path());
+            run.args(["--max-memory", "1MiB"]).env("TMPDIR", spill).run()
+        };
+        run(folder.path()).expect_code(0);
+        assert_eq!(fs::read_dir(folder.path()).expect("there").count(), 0, "{words:?}");
+        let refused = run(Path::new("/nowhere/at/all")).expect_code(2);
+        assert!(refused.stderr.contains("--max-memory") && refused.stderr.contains("/nowhere/at/all"), "{}", refused.stderr);
+    }
 }
 
 #[test]
@@ -505,7 +510,7 @@ fn a_signal_ends_the_sweep_after_the_current_target() {
     for number in 0..20_000 {
         tree.blob(&layer(1_000_000 + number));
     }
-    for signal in [rustix::process::Signal::INT, rustix::process::Signal::TERM] {
+    for signal in [rustix::process::Signal::INT, rustix::process::Signal::TERM, rustix::process::Signal::HUP] {
         let root = tree.on_disk();
         let running = Regsweep::gc(root.path()).args(["--jobs", "1"]).json().start();
         let pid = rustix::process::Pid::from_child(&running.child);

@@ -17,6 +17,7 @@ mod fixtures;
 mod fuzz;
 mod hazards;
 mod hostile;
+mod lock;
 mod properties;
 mod quarantine;
 mod support;

@@ -32,6 +32,10 @@ pub struct VerifyReport {
     pub good: Amount,
     /// What was read and is not.
     pub hurt: Amount,
+    /// What did not match and is being written.
+    pub in_progress: Amount,
+    /// Corrupt blobs that stay where they are because they were touched recently.
+    pub left_young: Amount,
     /// Blobs that went while they were waited for.
     pub vanished: u64,
     /// What was not read for want of time.
@@ -75,6 +79,8 @@ impl VerifyReport {
             fresh: Amount::default(),
             good: Amount::default(),
             hurt: Amount::default(),
+            in_progress: Amount::default(),
+            left_young: Amount::default(),
             vanished: 0,
             left: Amount::default(),
             quarantined: Amount::default(),
@@ -91,6 +97,7 @@ impl VerifyReport {
     pub fn count(&mut self, outcome: &Outcome) {
         self.good = outcome.good;
         self.hurt = outcome.hurt_amount;
+        self.in_progress = outcome.in_progress;
         self.left = Amount {
             count: self.selected.count - outcome.done.count,
             size_bytes: self.selected.size_bytes - outcome.done.size_bytes,

@@ -72,6 +72,14 @@ fn figures(page: &mut Page, report: &VerifyReport) {
         page.item("moved aside", &format!("{}: push them again, and their images are whole", amount(report.quarantined)));
         page.item("", &format!("`regsweep restore --run {run}` puts them back as they were"));
     }
+    if report.left_young.count > 0 {
+        let min_age = duration(report.settings.min_age);
+        let left = format!("{}, touched within {min_age}: somebody may be writing them", amount(report.left_young));
+        page.item("not moved", &format!("{left}; --min-age sets how long"));
+    }
+    if report.in_progress.count > 0 {
+        page.item("in progress", &format!("{}, being written", amount(report.in_progress)));
+    }
     if report.fresh.count > 0 {
         page.item("fresh", &format!("{}, found good recently and not read", amount(report.fresh)));
     }

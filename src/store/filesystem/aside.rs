@@ -16,15 +16,12 @@ use super::FilesystemStore;
 use super::removal::{Folders, differs, dispose_of_file, split, unlinkat};
 use crate::error::{Context as _, Error};
 use crate::layout::{self, Target};
-use crate::oci::digest::Hasher;
 use crate::oci::{Algorithm, Digest};
 use crate::store::{Leaf, ManifestContent, Removal, Stat, directory};
 
 /// What an error calls the operation that needs room where removal makes some.
 pub(crate) const MOVE_ASIDE: &str = "move aside";
 
-/// As much of a blob as is hashed at once.
-const HASH_BUFFER_BYTES: usize = 128 << 10;
 /// Longer than any digest in text.
 const MAX_LINK_BYTES: u64 = 512;
 
@@ -172,30 +169,19 @@ impl FilesystemStore {
     ///
     /// When it cannot be read.
     pub(crate) fn is_whole_aside(&self, target: &Target, mirror: &OwnedFd) -> Result<bool, Error> {
+        let digest = target.digest();
+        if matches!(target, Target::Blob(_)) {
+            let absent = || io::Error::from(io::ErrorKind::NotFound);
+            let is_whole = self.is_whole_blob_aside(digest, mirror)?;
+            return is_whole.ok_or_else(absent).context_with("read from the quarantine", || self.root.join(target.path()));
+        }
         let place = in_mirror(target);
         let is_whole = || -> io::Result<bool> {
             let (shelf, leaf) = split(&place);
             let file = std::fs::File::from(directory::open_file(directory::open_folder_beneath(mirror, shelf)?, leaf)?);
-            let mut reader = BufReader::with_capacity(HASH_BUFFER_BYTES, file);
-            match target {
-                Target::Blob(digest) => {
-                    let mut hasher = Hasher::new(digest.algorithm());
-                    loop {
-                        let part = reader.fill_buf()?;
-                        if part.is_empty() {
-                            return Ok(hasher.finish() == *digest);
-                        }
-                        hasher.update(part);
-                        let length = part.len();
-                        reader.consume(length);
-                    }
-                }
-                target => {
-                    let mut text = Vec::new();
-                    io::Read::read_to_end(&mut io::Read::take(reader, MAX_LINK_BYTES), &mut text)?;
-                    Ok(Digest::parse(&text).is_some_and(|named| named == *target.digest() || is_alias(target, &named)))
-                }
-            }
+            let mut text = Vec::new();
+            io::Read::read_to_end(&mut io::Read::take(file, MAX_LINK_BYTES), &mut text)?;
+            Ok(Digest::parse(&text).is_some_and(|named| named == *digest || is_alias(target, &named)))
         };
         is_whole().context_with("read from the quarantine", || self.root.join(target.path()))
     }

@@ -10,12 +10,12 @@ use std::num::NonZeroU64;
 use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{Advice, FileType};
+use rustix::fs::{Advice, FileType, Mode, OFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 
 use crate::layout;
 use crate::oci::Digest;
-use crate::store::{BlobContent, directory};
+use crate::store::{BlobContent, Stat, directory};
 
 /// Large enough that calls cost nothing, small enough that 16 of them stay in the processors' caches.
 const BUFFER_BYTES: usize = 256 * 1024;
@@ -23,6 +23,8 @@ const BUFFER_BYTES: usize = 256 * 1024;
 const WINDOW_BYTES: u64 = 1 << 20;
 /// Windows asked for before they are read.
 const WINDOWS_AHEAD: u64 = 8;
+/// What reads past the page cache have to be aligned to: no disk has larger sectors.
+const DIRECT_ALIGNMENT: usize = 4096;
 
 thread_local! {
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; BUFFER_BYTES]);
@@ -47,10 +49,66 @@ pub(super) fn read(blobs: &OwnedFd, digest: &Digest, each: &mut dyn FnMut(&[u8])
         true => reader.small(buffer),
         false => reader.large(buffer),
     });
+    content_of(end, stat, reader.offset)
+}
+
+/// Reads a blob's `data` from the disk, past the page cache: what is cached may be wrong where the disk is right, and the other way
+/// round.
+pub(super) fn read_uncached(blobs: &OwnedFd, digest: &Digest, each: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> BlobContent {
+    let path = layout::blob_data_relative(digest);
+    let file = match directory::open_file(blobs, &path) {
+        Ok(file) => file,
+        Err(Errno::NOENT) => return BlobContent::Absent,
+        Err(Errno::LOOP | Errno::NXIO | Errno::NOTDIR) => return BlobContent::Irregular,
+        Err(error) => return BlobContent::Failed { offset: 0, source: error.into() },
+    };
+    let stat = match rustix::fs::fstat(&file) {
+        Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => directory::stat_of(&stat),
+        Ok(_) => return BlobContent::Irregular,
+        Err(error) => return BlobContent::Failed { offset: 0, source: error.into() },
+    };
+    // Only clean pages are dropped. Where a filesystem takes neither, the page cache is all that there is.
+    let _ = rustix::fs::fdatasync(&file);
+    let _ = rustix::fs::fadvise(&file, 0, None, Advice::DontNeed);
+    let mut room = vec![0; BUFFER_BYTES + DIRECT_ALIGNMENT];
+    let aligned = room.as_ptr().align_offset(DIRECT_ALIGNMENT).min(DIRECT_ALIGNMENT);
+    let buffer = &mut room[aligned..][..BUFFER_BYTES];
+    // A page that is mapped stays cached whatever the advice, so that this is tried first.
+    let direct = OFlags::RDONLY | OFlags::DIRECT | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let mut offset = 0;
+    if let Ok(direct) = rustix::fs::openat(blobs, &path, direct, Mode::empty()) {
+        match read_on(&direct, buffer, &mut offset, each) {
+            Err(End::Failed(error)) if offset == 0 && error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => {}
+            end => return content_of(end, stat, offset),
+        }
+    }
+    content_of(read_on(&file, buffer, &mut offset, each), stat, offset)
+}
+
+/// Reads and hands over all of a file from where it is.
+fn read_on(
+    file: &OwnedFd,
+    buffer: &mut [u8],
+    offset: &mut u64,
+    each: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
+) -> Result<(), End> {
+    loop {
+        let read = directory::read(file, buffer)?;
+        if read == 0 {
+            return Ok(());
+        }
+        *offset += read as u64;
+        if each(&buffer[..read]).is_break() {
+            return Err(End::Abandoned);
+        }
+    }
+}
+
+fn content_of(end: Result<(), End>, stat: Stat, offset: u64) -> BlobContent {
     match end {
         Ok(()) => BlobContent::Whole(stat),
         Err(End::Abandoned) => BlobContent::Abandoned,
-        Err(End::Failed(source)) => BlobContent::Failed { offset: reader.offset, source },
+        Err(End::Failed(source)) => BlobContent::Failed { offset, source },
     }
 }
 
@@ -151,5 +209,35 @@ impl Reader<'_> {
 
     fn drop_cached(&self, offset: u64, length: Option<NonZeroU64>) {
         let _ = rustix::fs::fadvise(&self.file, offset, length, Advice::DontNeed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::Algorithm;
+
+    #[test]
+    fn every_size_is_read_past_the_page_cache_as_through_it() {
+        // On a disk, wherever temporary files are: those in memory may know no way past it.
+        for folder in [tempfile::tempdir().expect("a folder"), tempfile::tempdir_in(".").expect("a folder")] {
+            let blobs = directory::open_folder(rustix::fs::CWD, folder.path()).expect("there");
+            for length in [0, 1, 511, 4096, 4097, BUFFER_BYTES - 1, BUFFER_BYTES, BUFFER_BYTES + 1, 3 * BUFFER_BYTES + 777] {
+                let bytes: Vec<u8> = (0..length).map(|place| (place * 31 % 251) as u8).collect();
+                let digest = Digest::of(Algorithm::Sha256, &bytes);
+                let path = folder.path().join(layout::blob_data_relative(&digest));
+                std::fs::create_dir_all(path.parent().expect("in a folder")).expect("made");
+                std::fs::write(&path, &bytes).expect("written");
+                for read in [read, read_uncached] {
+                    let mut found = Vec::new();
+                    let content = read(&blobs, &digest, &mut |part| {
+                        found.extend_from_slice(part);
+                        ControlFlow::Continue(())
+                    });
+                    assert!(matches!(content, BlobContent::Whole(stat) if stat.size_bytes == length as u64), "{content:?}");
+                    assert!(found == bytes, "{length} bytes");
+                }
+            }
+        }
     }
 }

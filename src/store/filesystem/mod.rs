@@ -11,6 +11,7 @@
 //! - **Network filesystems** work as far as they keep POSIX semantics; nothing here depends on inode numbers or `d_type`.
 
 pub(crate) mod aside;
+pub(crate) mod condition;
 mod content;
 mod files;
 pub(crate) mod mounts;

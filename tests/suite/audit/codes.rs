@@ -29,6 +29,8 @@ const NOT_HERE: &[&str] = &[
     "truncated-blob",
     "overlong-blob",
     "unreadable-blob",
+    "suspect-disk",
+    "blob-in-progress",
 ];
 
 #[test]

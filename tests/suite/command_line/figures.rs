@@ -205,3 +205,35 @@ fn text_and_json_say_the_same() {
     }
     assert_eq!(report.planned.bytes, report.planned.by_reason.iter().map(|part| part.bytes).sum::<u64>());
 }
+
+/// What a registry at work leaves, and a collection beside one: directories whose data is gone.
+#[test]
+fn stored_is_what_has_data_in_every_command() {
+    let metrics = tempfile::tempdir().expect("a folder");
+    let metrics = metrics.path().join("regsweep.prom");
+    for age in [days(30), minutes(1)] {
+        let mut tree = old();
+        let stored = tree.blobs().len() as u64;
+        tree.aged(age);
+        for number in 0..9 {
+            tree.folder(layout::blob_folder(&layer(7700 + number).digest));
+        }
+        let root = tree.on_disk();
+        let run = |words: &[&str]| Regsweep::new().args(words).arg("--root").arg(root.path()).json().run().expect_code(0);
+        let number = |outcome: &Outcome, pointer: &str| outcome.report().pointer(pointer).and_then(serde_json::Value::as_u64);
+        for flags in [&[][..], &["-m"], &["--quarantine"]] {
+            let ran = run(&[&["garbage-collect", "-d", "--metrics", metrics.to_str().expect("UTF-8")], flags].concat());
+            assert_eq!(number(&ran, "/looked_at/blobs"), Some(stored), "{age:?} {flags:?}");
+            let figures = metrics::samples(&fs::read_to_string(&metrics).expect("written"));
+            assert_eq!(figures["regsweep_stored_blobs{command=\"garbage-collect\"}"], stored as f64);
+        }
+        assert_eq!(number(&run(&["audit"]), "/looked_at/blobs"), Some(stored), "{age:?}");
+        for part in [&[][..], &["--slice", "1/3"], &["--sample", "10%"], &["--repository", "b"]] {
+            let ran = run(&[&["verify"], part].concat());
+            assert_eq!(number(&ran, "/stored_blobs"), Some(stored), "{age:?} {part:?}");
+            if part.is_empty() {
+                assert_eq!(number(&ran, "/selected/blobs"), Some(stored), "{age:?}");
+            }
+        }
+    }
+}

@@ -231,7 +231,7 @@ fn a_lock_that_is_held_is_waited_for_as_long_as_was_said() {
 
 #[test]
 fn a_signal_ends_the_waiting() {
-    for signal in [Signal::INT, Signal::TERM] {
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
         let root = tree().on_disk();
         let _lock = hold(root.path());
         let waiting = Regsweep::gc(root.path()).args(["--wait-lock", "1h", "-v"]).start();
@@ -240,5 +240,30 @@ fn a_signal_ends_the_waiting() {
         kill_process(Pid::from_child(&waiting.child), signal).expect("it waits");
         let ended = waiting.wait().expect_code(130);
         assert!(ended.stderr.contains("interrupted before anything was removed"), "{}", ended.stderr);
+    }
+}
+
+/// A run that reads for some seconds.
+fn reading(root: &Path) -> Regsweep {
+    Regsweep::new().args(["verify", "--max-rate", "1MiB/s", "--format", "json", "--root"]).arg(root)
+}
+
+#[test]
+fn a_terminal_that_closes_ends_a_run_with_its_report_unless_it_was_started_not_to_mind() {
+    let layers: Vec<Content> = (0..4_u8).map(|number| Content::new(vec![number; 1 << 20])).collect();
+    let root = registry().repo("a").image("x", &layers).tag("v1").on_disk();
+    let ended_by_signal = |run: Regsweep| {
+        let running = run.start();
+        std::thread::sleep(Duration::from_millis(1500));
+        kill_process(Pid::from_child(&running.child), Signal::HUP).expect("it reads");
+        running.wait()
+    };
+    let report = ended_by_signal(reading(root.path())).expect_code(130).report();
+    assert_eq!(report["outcome"], "interrupted");
+    // `exec` and `nohup` keep what is ignored, and the shell becomes the run.
+    let ignoring = ["sh", "-c", "trap '' HUP; exec \"$@\"", "sh"];
+    for starter in [&ignoring[..], &["nohup"]] {
+        let report = ended_by_signal(reading(root.path()).under(starter)).expect_code(0).report();
+        assert_eq!(report["outcome"], "complete");
     }
 }

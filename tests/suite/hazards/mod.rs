@@ -14,6 +14,7 @@
 
 mod blocking;
 mod files;
+mod listing;
 mod losing;
 pub(crate) mod races;
 

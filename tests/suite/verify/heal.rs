@@ -18,7 +18,7 @@ fn pulls(registry: &server::RealRegistry) -> bool {
 }
 
 fn verify_aside(registry: &server::RealRegistry) -> Outcome {
-    Regsweep::new().args(["verify", "--quarantine", "--format", "json", "--root"]).arg(registry.root()).run()
+    Regsweep::new().args(["verify", "--quarantine", "--min-age", "0s", "--format", "json", "--root"]).arg(registry.root()).run()
 }
 
 #[test]

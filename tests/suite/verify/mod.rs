@@ -3,8 +3,10 @@
 mod disk;
 mod faults;
 mod heal;
+mod in_progress;
 mod options;
 mod state;
+mod wrong_disk;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,0 +1,114 @@
+//! Looks at damaged blobs once more before they are told: what is being written is no damage yet.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+
+use rayon::prelude::*;
+
+use crate::finding::{Code, Finding};
+use crate::layout;
+use crate::mark::Inventory;
+use crate::mark::blobs::Amount;
+use crate::oci::Digest;
+use crate::oci::digest::Hasher;
+use crate::store::filesystem::condition::Condition;
+use crate::store::{BlobContent, FilesystemStore, Store as _};
+use crate::verify::{Hurt, Outcome};
+use crate::writers::OpenFiles;
+
+/// Who is at work on a blob is not seen by its times alone. What was touched so recently is read again before it is told.
+const FRESH: Duration = Duration::from_secs(3600);
+
+/// What looking again came to.
+enum Again {
+    /// It is as it was.
+    Damaged(Hurt),
+    /// Somebody has it open for writing, or it was written to between two looks.
+    InProgress(Hurt),
+    /// Its bytes come to its digest by now.
+    Whole(u64),
+    /// It is gone.
+    Absent(Hurt),
+}
+
+/// Corrects what a pass found by what is there now. Returns what is being written, as findings.
+pub(super) fn confirm(
+    store: &FilesystemStore,
+    inventory: &Inventory,
+    outcome: &mut Outcome,
+    now: SystemTime,
+    stop: &AtomicBool,
+) -> Vec<Finding> {
+    if !outcome.hurt.iter().any(|hurt| hurt.damage.is_corrupt()) {
+        return Vec::new();
+    }
+    let open = OpenFiles::look();
+    let hurt = std::mem::take(&mut outcome.hurt);
+    let again: Vec<Again> = hurt.into_par_iter().map(|hurt| look_again(store, hurt, &open, now, stop)).collect();
+    let mut findings = Vec::new();
+    for again in again {
+        match again {
+            Again::Damaged(hurt) => outcome.hurt.push(hurt),
+            Again::InProgress(hurt) => {
+                findings.push(in_progress(&hurt.digest));
+                outcome.in_progress.add(hurt.job_bytes);
+            }
+            Again::Whole(size_bytes) => outcome.good.add(size_bytes),
+            Again::Absent(hurt) => outcome.absent.extend(inventory.find(&hurt.digest)),
+        }
+    }
+    outcome.hurt_amount = Amount::default();
+    for hurt in &outcome.hurt {
+        outcome.hurt_amount.add(hurt.job_bytes);
+    }
+    findings
+}
+
+/// The finding for a blob that is being written.
+pub(super) fn in_progress(digest: &Digest) -> Finding {
+    Finding::new(Code::BlobInProgress).digest(digest).path(layout::blob_data(digest))
+}
+
+/// Whatever cannot be looked at stays what it was: damage must not be lost for that.
+fn look_again(store: &FilesystemStore, hurt: Hurt, open: &OpenFiles, now: SystemTime, stop: &AtomicBool) -> Again {
+    let Some(then) = hurt.stat.filter(|_| hurt.damage.is_corrupt()) else { return Again::Damaged(hurt) };
+    let there = match store.blob_condition(&hurt.digest) {
+        Ok(Some(there)) => there,
+        Ok(None) if is_absent(store, &hurt.digest) => return Again::Absent(hurt),
+        Ok(None) | Err(_) => return Again::Damaged(hurt),
+    };
+    if open.contains(&there.id) {
+        return Again::InProgress(hurt);
+    }
+    let has_changed = there.stat != then;
+    if !has_changed && !is_fresh(&there, now) {
+        return Again::Damaged(hurt);
+    }
+    match hash(store, &hurt.digest, stop) {
+        Some((digest, size_bytes)) if digest == hurt.digest => Again::Whole(size_bytes),
+        // Written to since it was read, and perhaps not for the last time.
+        _ if has_changed => Again::InProgress(hurt),
+        _ => Again::Damaged(hurt),
+    }
+}
+
+fn is_fresh(there: &Condition, now: SystemTime) -> bool {
+    now.duration_since(there.touched()).map_or(true, |age| age < FRESH)
+}
+
+fn is_absent(store: &FilesystemStore, digest: &Digest) -> bool {
+    matches!(store.stat_blobs(layout::Shard::of(digest), &[*digest]).as_deref(), Ok([crate::store::Leaf::Absent]))
+}
+
+/// Hashes a blob; nothing if it cannot be read to its end, or nobody waits for it any more.
+fn hash(store: &FilesystemStore, digest: &Digest, stop: &AtomicBool) -> Option<(Digest, u64)> {
+    let mut hasher = Hasher::new(digest.algorithm());
+    let mut size_bytes = 0;
+    let content = store.read_blob(digest, &mut |part| {
+        hasher.update(part);
+        size_bytes += part.len() as u64;
+        if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    matches!(content, BlobContent::Whole(_)).then(|| (hasher.finish(), size_bytes))
+}

@@ -1,0 +1,194 @@
+//! `verify --quarantine`: takes corrupt blobs out of the way of the next push, and nothing that somebody is writing.
+//!
+//! A registry, or somebody who copies a backup back, writes blobs at their final names: half a blob may be one that is not finished.
+//! Moving it takes the writer's file away, and the writer says that all went well. So what was touched recently and what is open for
+//! writing stays, and what was moved is looked at once more where it has arrived: whoever opened it before the rename goes on there.
+
+use rayon::prelude::*;
+
+use super::confirm::in_progress;
+use crate::clock::RunClock;
+use crate::config::VerifySettings;
+use crate::error::Error;
+use crate::finding::{Code, Finding};
+use crate::layout::{self, Target};
+use crate::policy::{Policy, RootPolicy};
+use crate::quarantine::{self, Purpose, Quarantining, Run};
+use crate::report::verify::VerifyReport;
+use crate::store::filesystem::aside::Return;
+use crate::store::filesystem::removal::Folders;
+use crate::store::{FilesystemStore, Removal, Stat, Vacuum as _};
+use crate::verify::{Hurt, Outcome};
+use crate::words::{number, plural};
+use crate::writers::OpenFiles;
+
+/// Blobs that are moved between two looks at what has arrived.
+const BLOBS_AT_ONCE: usize = 64;
+/// As many damaged blobs do not come about by themselves ...
+const MANY_BLOBS: u64 = 10;
+/// ... if they are this share of those that were read.
+const MANY_PERCENT: u64 = 5;
+
+/// A blob that is to be moved.
+type Corrupt<'a> = (&'a Hurt, Stat);
+
+/// Quarantines what is corrupt.
+///
+/// # Errors
+///
+/// When nothing can be moved. Nothing has been then.
+pub(super) fn quarantine(
+    store: &FilesystemStore,
+    settings: &VerifySettings,
+    outcome: &Outcome,
+    clock: &RunClock,
+    report: &mut VerifyReport,
+) -> Result<(), Error> {
+    let corrupt = outcome.hurt.iter().filter(|hurt| hurt.damage.is_corrupt()).filter_map(|hurt| Some((hurt, hurt.stat?)));
+    let policy = Policy { roots: RootPolicy::AllRevisions, min_age: settings.min_age, now: clock.now() };
+    let (young, mut old): (Vec<Corrupt<'_>>, Vec<Corrupt<'_>>) = corrupt.partition(|(hurt, _)| is_young(store, hurt, &policy));
+    young.iter().for_each(|(_, stat)| report.left_young.add(stat.size_bytes));
+    if !settings.allow_many_damaged
+        && let Some(suspicion) = suspect_disk(store, outcome, &mut old)
+    {
+        report.findings.push(suspicion);
+    }
+    if old.is_empty() {
+        report.findings.sort();
+        return Ok(());
+    }
+    let mut run = quarantine::begin(store, Purpose::Verify, clock)?;
+    let mut stays = false;
+    for some in old.chunks(BLOBS_AT_ONCE) {
+        let moved = move_some(store, &run, some, &mut report.findings);
+        stays |= check_arrived(store, &run, &moved, report);
+    }
+    if stays {
+        report.quarantine_run = Some(run.id().to_owned());
+    }
+    let finished = store.barrier().and_then(|()| run.finish(clock)).and_then(|()| run.remove_if_empty());
+    if let Err(error) = finished {
+        report.findings.push(Finding::new(Code::FailedRestore).detail(error.to_string()));
+    }
+    report.findings.sort();
+    Ok(())
+}
+
+/// Whether a blob was written, moved or copied so recently that somebody may be at it still. What cannot be told counts as young.
+fn is_young(store: &FilesystemStore, hurt: &Hurt, policy: &Policy) -> bool {
+    match store.blob_condition(&hurt.digest) {
+        Ok(Some(there)) => policy.is_young(there.touched()),
+        Ok(None) | Err(_) => true,
+    }
+}
+
+/// More damage at once than blobs suffer by themselves is the disk's, or the memory's: then what they say is read again, past the page
+/// cache. Leaves in `corrupt` what is to be moved all the same, and says what it looks like.
+fn suspect_disk(store: &FilesystemStore, outcome: &Outcome, corrupt: &mut Vec<Corrupt<'_>>) -> Option<Finding> {
+    let read = outcome.good.count + outcome.hurt.len() as u64;
+    let is_much = |damaged: u64| damaged >= MANY_BLOBS && 100 * damaged >= MANY_PERCENT * read;
+    let damaged = outcome.hurt.iter().filter(|hurt| hurt.damage.is_of_bytes()).count() as u64;
+    if !is_much(damaged) || corrupt.is_empty() {
+        return None;
+    }
+    let before = corrupt.len();
+    let still: Vec<bool> =
+        corrupt.par_iter().map(|(hurt, _)| !matches!(store.is_whole_on_disk(&hurt.digest), Ok(Some(true)))).collect();
+    let mut still = still.into_iter();
+    corrupt.retain(|_| still.next().expect("one for each"));
+    let whole = (before - corrupt.len()) as u64;
+    let is_still_much = is_much(damaged - whole);
+    let what = match whole {
+        0 => "past the page cache too: it looks like the disk or its controller".to_owned(),
+        _ => format!("{} of them right past the page cache: it looks like the memory", number(whole)),
+    };
+    let end = if is_still_much { "Nothing was quarantined" } else { "Those stay where they are" };
+    let detail = format!("{} of {} were read wrong, {what}. {end}", number(damaged), plural(read, "blob", "blobs"));
+    if is_still_much {
+        corrupt.clear();
+    }
+    Some(Finding::new(Code::SuspectDisk).detail(detail))
+}
+
+/// Moves blobs that nobody has open. Returns those that were moved.
+fn move_some<'a>(store: &FilesystemStore, run: &Run, corrupt: &[Corrupt<'a>], findings: &mut Vec<Finding>) -> Vec<Corrupt<'a>> {
+    // The registry may serve, and its directories are its own.
+    let vacuum = Quarantining::new(store, run, Folders::Keep, &|_| Ok(Vec::new()));
+    let open = OpenFiles::look();
+    let mut moved = Vec::new();
+    for &(hurt, stat) in corrupt {
+        let there = store.blob_condition(&hurt.digest).ok().flatten();
+        if there.is_some_and(|there| open.contains(&there.id)) {
+            findings.push(in_progress(&hurt.digest));
+            continue;
+        }
+        let failure = match vacuum.remove(&Target::Blob(hurt.digest), &stat) {
+            Ok(Removal::Removed) => {
+                moved.push((hurt, stat));
+                continue;
+            }
+            Ok(Removal::AlreadyGone) => continue,
+            Ok(Removal::Changed(difference)) => {
+                in_progress(&hurt.digest).detail(format!("Left where it is, because somebody writes it: {difference}"))
+            }
+            Err(error) => failed(Code::FailedRemoval, hurt, &error),
+        };
+        findings.push(failure);
+    }
+    moved
+}
+
+/// Looks at what has been moved, and restores what is whole by now or still being written. Says whether anything stays in quarantine.
+fn check_arrived(store: &FilesystemStore, run: &Run, moved: &[Corrupt<'_>], report: &mut VerifyReport) -> bool {
+    let open = OpenFiles::look();
+    let mut stays = false;
+    for (hurt, stat) in moved {
+        let why = match has_arrived_broken(store, run, hurt, stat, &open) {
+            Ok(true) => {
+                report.quarantined.add(stat.size_bytes);
+                stays = true;
+                continue;
+            }
+            Ok(false) => in_progress(&hurt.digest).detail("Restored at once, because somebody writes it"),
+            Err(error) => failed(Code::FailedRemoval, hurt, &error),
+        };
+        match restore(store, run, hurt) {
+            Ok(None) => report.findings.push(why),
+            Ok(Some(finding)) => {
+                report.findings.push(finding);
+                stays = true;
+            }
+            Err(error) => {
+                report.findings.push(failed(Code::FailedRestore, hurt, &error));
+                stays = true;
+            }
+        }
+    }
+    stays
+}
+
+/// Whether a blob that was moved is what it was, and nobody writes to it. Its time of change is that of the rename.
+fn has_arrived_broken(store: &FilesystemStore, run: &Run, hurt: &Hurt, stat: &Stat, open: &OpenFiles) -> Result<bool, Error> {
+    let is_unmoved = || Ok::<_, Error>(run.condition(store, &hurt.digest)?.filter(|there| there.stat == *stat));
+    let Some(there) = is_unmoved()? else { return Ok(false) };
+    let is_whole = run.is_whole(store, &Target::Blob(hurt.digest))?;
+    // Once more behind the reading, which takes its time.
+    Ok(!is_whole && !open.contains(&there.id) && is_unmoved()?.is_some())
+}
+
+/// Restores a blob. Where the registry has written it anew, the new one stands, and a finding says that the other one waits.
+fn restore(store: &FilesystemStore, run: &Run, hurt: &Hurt) -> Result<Option<Finding>, Error> {
+    let target = Target::Blob(hurt.digest);
+    match run.put_back(store, &target)? {
+        Return::Back | Return::Absent => Ok(None),
+        Return::Replaced if run.drop_copy(store, &target)? => Ok(None),
+        Return::Replaced => {
+            let detail = format!("Written anew while it was moved; the other one stays in quarantine in run {}", run.id());
+            Ok(Some(in_progress(&hurt.digest).detail(detail)))
+        }
+    }
+}
+
+fn failed(code: Code, hurt: &Hurt, error: &Error) -> Finding {
+    Finding::new(code).digest(&hurt.digest).path(layout::blob_data(&hurt.digest)).detail(error.to_string())
+}

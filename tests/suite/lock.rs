@@ -1,0 +1,98 @@
+//! Who keeps whom out, and who may not.
+
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::support::*;
+
+fn tree() -> Tree {
+    registry().stray_blob(&layer(900)).repo("a").image("x", &[layer(1)]).tag("v1").into_tree()
+}
+
+/// Every command that takes the lock, and what its run comes to.
+fn commands(root: &Path) -> Vec<Regsweep> {
+    let of = |words: &[&str]| Regsweep::new().args(words).arg("--root").arg(root);
+    vec![
+        Regsweep::gc(root).dry(),
+        of(&["audit"]),
+        of(&["verify"]),
+        of(&["verify", "--quarantine"]),
+        of(&["quarantine", "list"]),
+        Regsweep::gc(root).arg("--quarantine"),
+        of(&["restore"]),
+        Regsweep::gc(root),
+    ]
+}
+
+/// Anybody who may read a directory can lock it.
+#[test]
+fn who_only_locks_the_root_directory_keeps_nobody_out() {
+    for has_file in [false, true] {
+        for number in 0..8 {
+            let root = tree().on_disk();
+            if has_file {
+                Regsweep::gc(root.path()).arg("--quarantine").run().expect_code(0);
+            }
+            let directory = File::open(root.path()).expect("there");
+            flock(&directory, FlockOperation::NonBlockingLockExclusive).expect("nobody has it");
+            let run = commands(root.path()).swap_remove(number).run();
+            assert!(matches!(run.code, Some(0 | 1)) || run.stderr.contains("nothing is in quarantine"), "{has_file}: {run:?}");
+            assert!(!run.stderr.contains("another regsweep"), "{has_file}: {run:?}");
+        }
+    }
+}
+
+#[test]
+fn the_lock_file_is_its_owners_alone() {
+    let root = tree().on_disk();
+    let lock = root.path().join(".regsweep/lock");
+    let mode = || fs::metadata(&lock).expect("made").permissions().mode() & 0o7777;
+    Regsweep::gc(root.path()).run().expect_code(0);
+    assert_eq!(mode(), 0o600);
+    // As earlier versions made it.
+    fs::set_permissions(&lock, Permissions::from_mode(0o644)).expect("ours");
+    Regsweep::gc(root.path()).dry().run().expect_code(0);
+    assert_eq!(mode(), 0o644, "who looks changes nothing");
+    Regsweep::gc(root.path()).run().expect_code(0);
+    assert_eq!(mode(), 0o600);
+}
+
+/// Whoever may read the store and not the lock looks at it all the same, and says that nobody is kept out.
+#[test]
+fn who_may_not_open_the_lock_file_looks_without() {
+    let setpriv = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+    if !Command::new(setpriv[0]).args(&setpriv[1..]).arg("true").output().is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: only root becomes somebody else");
+        return;
+    }
+    let open = |path: &Path| fs::set_permissions(path, Permissions::from_mode(0o755)).expect("its own directory");
+    // The build directory is root's alone on some machines.
+    let aside = tempfile::tempdir().expect("a directory");
+    open(aside.path());
+    let program = aside.path().join("regsweep");
+    fs::copy(env!("CARGO_BIN_EXE_regsweep"), &program).expect("copied");
+    let root = tree().on_disk();
+    open(root.path());
+    for has_file in [false, true] {
+        if has_file {
+            Regsweep::gc(root.path()).arg("--quarantine").run().expect_code(0);
+        }
+        let before = snapshot(root.path());
+        for words in [&["garbage-collect", "--dry-run"][..], &["audit"], &["verify"]] {
+            let run = || Regsweep::new().args(words).arg("--root").arg(root.path()).program(&program).under(setpriv);
+            let ran = run().run().expect_code(0);
+            assert_eq!(ran.stderr.contains("without a lock"), has_file, "{words:?}: {}", ran.stderr);
+            // Who holds it is not asked: that it is held cannot be seen.
+            let lock = has_file.then(|| File::open(root.path().join(".regsweep/lock")).expect("root may"));
+            lock.iter().for_each(|lock| flock(lock, FlockOperation::NonBlockingLockExclusive).expect("free"));
+            run().run().expect_code(0);
+        }
+        assert_eq!(snapshot(root.path()), before);
+    }
+    let refused = Regsweep::gc(root.path()).program(&program).under(setpriv).run().expect_code(2);
+    assert!(refused.stderr.contains("Permission denied") && refused.stderr.contains("user 0"), "{}", refused.stderr);
+}
