@@ -133,7 +133,7 @@ fn verify(
     report.count(&outcome);
     if settings.quarantine {
         // What was found must not be lost for it, and neither what was found good.
-        if let Err(error) = pool.install(|| quarantine::quarantine(store, settings, &outcome, &settings.clock, &mut report)) {
+        if let Err(error) = pool.install(|| quarantine::quarantine(store, settings, &outcome, &settings.clock, stop, &mut report)) {
             report.findings.push(Finding::new(Code::FailedRemoval).detail(error.to_string()));
             report.findings.sort();
         }

@@ -4,6 +4,8 @@
 //! Moving it takes the writer's file away, and the writer says that all went well. So what was touched recently and what is open for
 //! writing stays, and what was moved is looked at once more where it has arrived: whoever opened it before the rename goes on there.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use rayon::prelude::*;
 
 use super::confirm::in_progress;
@@ -32,7 +34,7 @@ const MANY_PERCENT: u64 = 5;
 /// A blob that is to be moved.
 type Corrupt<'a> = (&'a Hurt, Stat);
 
-/// Quarantines what is corrupt.
+/// Quarantines what is corrupt. Ends early when `stop` becomes true.
 ///
 /// # Errors
 ///
@@ -42,24 +44,34 @@ pub(super) fn quarantine(
     settings: &VerifySettings,
     outcome: &Outcome,
     clock: &RunClock,
+    stop: &AtomicBool,
     report: &mut VerifyReport,
 ) -> Result<(), Error> {
     let corrupt = outcome.hurt.iter().filter(|hurt| hurt.damage.is_corrupt()).filter_map(|hurt| Some((hurt, hurt.stat?)));
     let policy = Policy { roots: RootPolicy::AllRevisions, min_age: settings.min_age, now: clock.now() };
     let (young, mut old): (Vec<Corrupt<'_>>, Vec<Corrupt<'_>>) = corrupt.partition(|(hurt, _)| is_young(store, hurt, &policy));
     young.iter().for_each(|(_, stat)| report.left_young.add(stat.size_bytes));
-    if !settings.allow_many_damaged
-        && let Some(suspicion) = suspect_disk(store, outcome, &mut old)
-    {
-        report.findings.push(suspicion);
-    }
-    if old.is_empty() {
-        report.findings.sort();
+    if old.is_empty() || stop.load(Ordering::Relaxed) {
         return Ok(());
     }
+    report.findings.extend(suspect_disk(store, outcome, &mut old, settings.allow_many_damaged));
+    if !old.is_empty() {
+        move_all(store, &old, clock, stop, report)?;
+    }
+    report.findings.sort();
+    Ok(())
+}
+
+fn move_all(
+    store: &FilesystemStore,
+    corrupt: &[Corrupt<'_>],
+    clock: &RunClock,
+    stop: &AtomicBool,
+    report: &mut VerifyReport,
+) -> Result<(), Error> {
     let mut run = quarantine::begin(store, Purpose::Verify, clock)?;
     let mut stays = false;
-    for some in old.chunks(BLOBS_AT_ONCE) {
+    for some in corrupt.chunks(BLOBS_AT_ONCE).take_while(|_| !stop.load(Ordering::Relaxed)) {
         let moved = move_some(store, &run, some, &mut report.findings);
         stays |= check_arrived(store, &run, &moved, report);
     }
@@ -70,7 +82,6 @@ pub(super) fn quarantine(
     if let Err(error) = finished {
         report.findings.push(Finding::new(Code::FailedRestore).detail(error.to_string()));
     }
-    report.findings.sort();
     Ok(())
 }
 
@@ -82,32 +93,34 @@ fn is_young(store: &FilesystemStore, hurt: &Hurt, policy: &Policy) -> bool {
     }
 }
 
-/// More damage at once than blobs suffer by themselves is the disk's, or the memory's: then what they say is read again, past the page
-/// cache. Leaves in `corrupt` what is to be moved all the same, and says what it looks like.
-fn suspect_disk(store: &FilesystemStore, outcome: &Outcome, corrupt: &mut Vec<Corrupt<'_>>) -> Option<Finding> {
+/// Reads what is to be moved again, past the page cache: what the disk has right must not go for what the memory has wrong. And more
+/// damage at once than blobs suffer by themselves is the disk's. Leaves in `corrupt` what is to be moved, and says what it looks like.
+fn suspect_disk(store: &FilesystemStore, outcome: &Outcome, corrupt: &mut Vec<Corrupt<'_>>, lifted: bool) -> Option<Finding> {
+    let wrong: Vec<bool> = corrupt.par_iter().map(|(hurt, stat)| is_wrong_on_disk(store, hurt, stat)).collect();
+    let whole = wrong.iter().filter(|wrong| !**wrong).count() as u64;
+    let mut wrong = wrong.into_iter();
+    corrupt.retain(|_| wrong.next().expect("one for each"));
     let read = outcome.good.count + outcome.hurt.len() as u64;
-    let is_much = |damaged: u64| damaged >= MANY_BLOBS && 100 * damaged >= MANY_PERCENT * read;
     let damaged = outcome.hurt.iter().filter(|hurt| hurt.damage.is_of_bytes()).count() as u64;
-    if !is_much(damaged) || corrupt.is_empty() {
-        return None;
+    let left = damaged - whole;
+    let is_much = !lifted && left >= MANY_BLOBS && 100 * left >= MANY_PERCENT * read;
+    if is_much {
+        corrupt.clear();
     }
-    let before = corrupt.len();
-    let still: Vec<bool> =
-        corrupt.par_iter().map(|(hurt, _)| !matches!(store.is_whole_on_disk(&hurt.digest), Ok(Some(true)))).collect();
-    let mut still = still.into_iter();
-    corrupt.retain(|_| still.next().expect("one for each"));
-    let whole = (before - corrupt.len()) as u64;
-    let is_still_much = is_much(damaged - whole);
     let what = match whole {
+        0 if !is_much => return None,
         0 => "past the page cache too: it looks like the disk or its controller".to_owned(),
         _ => format!("{} of them right past the page cache: it looks like the memory", number(whole)),
     };
-    let end = if is_still_much { "Nothing was quarantined" } else { "Those stay where they are" };
+    let end = if is_much { "Nothing was quarantined" } else { "What is right on the disk stays where it is" };
     let detail = format!("{} of {} were read wrong, {what}. {end}", number(damaged), plural(read, "blob", "blobs"));
-    if is_still_much {
-        corrupt.clear();
-    }
     Some(Finding::new(Code::SuspectDisk).detail(detail))
+}
+
+/// Whether a blob is on the disk as it was read. What was written to since then is seen to where it would be moved.
+fn is_wrong_on_disk(store: &FilesystemStore, hurt: &Hurt, stat: &Stat) -> bool {
+    let is_as_read = || matches!(store.blob_condition(&hurt.digest), Ok(Some(there)) if there.stat == *stat);
+    !matches!(store.is_whole_on_disk(&hurt.digest), Ok(Some(true))) || !is_as_read()
 }
 
 /// Moves blobs that nobody has open. Returns those that were moved.

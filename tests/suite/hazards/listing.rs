@@ -46,7 +46,7 @@ fn cases() -> Vec<Case> {
     let manifest = oci_image("keep", &[layer(1)]);
     let reads_manifest = blob_data(manifest.digest());
     let child = oci_image("child", &[layer(7)]);
-    let indexed = || kept().pushed(&index(&[child.clone()])).tag("v2").into_tree();
+    let indexed = || kept().pushed(&index(std::slice::from_ref(&child))).tag("v2").into_tree();
     let mut childless = indexed();
     childless.remove(&layout::blob_folder(child.digest()));
     let mut untagged = pushed();
