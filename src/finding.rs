@@ -112,6 +112,9 @@ codes! {
     /// A manifest that names more than 1,024 blobs that are not in the store.
     OverfullManifest = "overfull-manifest", Error,
         "delete the revision: nobody builds such an image";
+    /// A repository that leads to more than 16,384 manifests, or 1 GiB of them, that it has no revision for.
+    OverfullRepository = "overfull-repository", Error,
+        "delete the revisions that name them, or push what they name to the repository";
     /// A manifest of more than 16 MiB, which no registry accepts.
     OversizedManifest = "oversized-manifest", Error,
         "delete the revision: the registry cannot have written it";

@@ -6,7 +6,7 @@ use foldhash::HashSet;
 
 use super::facts::BlobFacts;
 use crate::error::Error;
-use crate::mark::{BlobId, Context, LinkVerdict, Reading, layer_verdict};
+use crate::mark::{BlobId, Context, MAX_STRANGERS, LinkVerdict, Reading, layer_verdict};
 use crate::oci::{DescriptorKind, Digest, manifest};
 use crate::store::LinkContent;
 use crate::survey::Survey;
@@ -45,8 +45,14 @@ pub fn needed(context: &Context<'_>, survey: &Survey, links: &[LinkContent], blo
     let mut suspects: BTreeMap<Digest, BTreeSet<Digest>> = BTreeMap::new();
     let mut seen: HashSet<Digest> = HashSet::default();
     let mut queue: Vec<Digest> = walk.roots();
+    let mut strangers = 0;
     while let Some(digest) = queue.pop() {
-        if seen.insert(digest) {
+        // Who leads further is held, and is not followed here either.
+        if !seen.insert(digest) {
+            continue;
+        }
+        strangers += u64::from(survey.revision(&digest).is_none());
+        if strangers <= MAX_STRANGERS {
             walk.visit(&digest, &mut needed, &mut suspects, &mut queue)?;
         }
     }
@@ -86,7 +92,7 @@ impl Walk<'_> {
     ) -> Result<(), Error> {
         let Reading::Read(edges) = self.context.manifests.read(digest)? else { return Ok(()) };
         let is_revision = self.survey.revision(digest).is_some();
-        if is_revision && !edges.subjects.is_empty() && edges.subjects.iter().all(|subject| self.is_unknown(subject)) {
+        if is_revision && !edges.more_subjects && !edges.subjects.is_empty() && edges.subjects.iter().all(|subject| self.is_unknown(subject)) {
             needed.orphans.insert(*digest);
         }
         for edge in &edges.stored {
@@ -102,8 +108,10 @@ impl Walk<'_> {
             };
             if is_manifest {
                 queue.push(name);
-                needed.lost_children.insert(name);
-            } else if edge.kind != DescriptorKind::Manifest && !(self.is_linked(&name) && self.blobs.has_data(&name)) {
+                if edge.expected {
+                    needed.lost_children.insert(name);
+                }
+            } else if edge.expected && edge.kind != DescriptorKind::Manifest && !(self.is_linked(&name) && self.blobs.has_data(&name)) {
                 suspects.entry(name).or_default().insert(*digest);
             }
         }
@@ -116,7 +124,7 @@ impl Walk<'_> {
                 }
                 if descriptor.kind != DescriptorKind::Blob || self.survey.revision(&name).is_some() {
                     queue.push(name);
-                } else if !descriptor.foreign && !self.blobs.has_data(&name) {
+                } else if descriptor.expected && !descriptor.foreign && !self.blobs.has_data(&name) {
                     needed.absent.insert(name);
                 }
             }
@@ -139,7 +147,7 @@ impl Walk<'_> {
             let mut promised = false;
             self.context.store.manifest(digest, &mut |bytes| {
                 let references = manifest::references(bytes).unwrap_or_default();
-                promised = references.descriptors.iter().any(|named| named.digest == *blob && !named.foreign);
+                promised = references.descriptors.iter().any(|named| named.digest == *blob && named.expected && !named.foreign);
             })?;
             if promised {
                 return Ok(true);

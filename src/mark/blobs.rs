@@ -4,8 +4,8 @@ use foldhash::HashMap;
 use rayon::prelude::*;
 
 use super::inventory::{BlobId, Colour, Inventory};
-use super::links::{self, Condemned, Dropped, Reason};
-use super::{Context, Marks, Reading};
+use super::links::{self, Condemned, Reason};
+use super::{Context, Marks};
 use crate::error::Error;
 use crate::finding::{Code, Finding};
 use crate::layout::{self, LinkFolder, Shard, Target};
@@ -139,17 +139,8 @@ fn dropped_manifests(context: &Context<'_>, repositories: &[Marks]) -> Result<Ha
         .collect();
     dropped.par_sort_unstable();
     dropped.dedup();
-    let readings: Vec<(Digest, Reading)> = dropped
-        .par_iter()
-        .with_min_len(64)
-        .map(|blob| {
-            let digest = context.inventory.digest(*blob);
-            Ok((digest, context.manifests.read(&digest)?))
-        })
-        .collect::<Result<_, Error>>()?;
-    let manifests = dropped.iter().zip(&readings);
-    let manifests = manifests.map(|(&blob, (digest, reading))| Dropped { digest: *digest, blob: Some(blob), reading });
-    let depths = links::depths(&manifests.collect::<Vec<_>>());
+    let manifests: Vec<_> = dropped.par_iter().map(|blob| (context.inventory.digest(*blob), Some(*blob))).collect();
+    let depths = links::depths(&manifests, |digest| context.manifests.read_revision(digest))?;
     Ok(dropped.into_iter().zip(depths).collect())
 }
 

@@ -3,11 +3,11 @@
 //! Only links that nothing needs are opened and looked at: that a needed one is there is not this tool's to prove.
 
 use foldhash::{HashMap, HashSet};
-
+use rayon::prelude::*;
 use serde::Serialize;
 
 use super::inventory::{BlobId, Colour};
-use super::manifests::Reading;
+use super::manifests::{Held, Reading};
 use super::reach::{LinkVerdict, Reach, Role, judge_link};
 use super::{Context, judge_revision};
 use crate::error::Error;
@@ -123,7 +123,7 @@ pub(super) fn unreached(
     reach: &mut Reach<'_>,
     untagged: &[Candidate],
     seen: &[SeenHistory],
-    readings: &[Reading],
+    readings: &[Held<'_>],
 ) -> Result<Unreached, Error> {
     let mut unreached = Unreached::default();
     unreached.layers(survey, context, reach)?;
@@ -190,10 +190,10 @@ impl Unreached {
         survey: &Survey,
         context: &Context<'_>,
         untagged: &[Candidate],
-        readings: &[Reading],
+        readings: &[Held<'_>],
     ) -> Result<(), Error> {
         let folder = LinkFolder::Revisions(survey.name.clone());
-        for (candidate, depth) in untagged.iter().zip(revision_depths(survey, context, untagged, readings)) {
+        for (candidate, depth) in untagged.iter().zip(revision_depths(survey, context, untagged, readings)?) {
             let blob = context.inventory.find(&candidate.digest);
             let target = Target::Link(folder.clone(), candidate.digest);
             let row = Condemned { target, stat: candidate.stat, alias_of: None, reason: Reason::Untagged, depth };
@@ -277,52 +277,46 @@ impl Unreached {
 }
 
 /// For each of a repository's revisions that go, its depth below the others.
-fn revision_depths(survey: &Survey, context: &Context<'_>, untagged: &[Candidate], readings: &[Reading]) -> Vec<u32> {
-    let manifests: Vec<Dropped<'_>> = untagged
-        .iter()
-        .map(|candidate| {
-            let reading = &readings[survey.revision(&candidate.digest).expect("candidates are revisions")];
-            let blob = match reading {
-                Reading::Read(edges) => edges.blob,
-                _ => context.inventory.find(&candidate.digest),
-            };
-            Dropped { digest: candidate.digest, blob, reading }
-        })
-        .collect();
-    depths(&manifests)
+fn revision_depths(
+    survey: &Survey,
+    context: &Context<'_>,
+    untagged: &[Candidate],
+    readings: &[Held<'_>],
+) -> Result<Vec<u32>, Error> {
+    let manifests: Vec<(Digest, Option<BlobId>)> =
+        untagged.iter().map(|candidate| (candidate.digest, context.inventory.find(&candidate.digest))).collect();
+    depths(&manifests, |digest| readings[survey.revision(digest).expect("candidates are revisions")].get(digest))
 }
 
-/// A manifest of a revision that goes.
-pub(super) struct Dropped<'a> {
-    pub(super) digest: Digest,
-    /// Its place in the inventory, if it is stored.
-    pub(super) blob: Option<BlobId>,
-    pub(super) reading: &'a Reading,
-}
-
-/// For each of some manifests, the length of the longest way down to it from another of them. They need not be stored.
-pub(super) fn depths(manifests: &[Dropped<'_>]) -> Vec<u32> {
+/// For each of some manifests, given with their places in the inventory, the length of the longest way down to it from another of them.
+/// They need not be stored.
+pub(super) fn depths(
+    manifests: &[(Digest, Option<BlobId>)],
+    read: impl Fn(&Digest) -> Result<Reading, Error> + Sync,
+) -> Result<Vec<u32>, Error> {
     let mut blobs: HashMap<BlobId, usize> = HashMap::default();
     // What edges name by digest: what is not stored, and what may be another name of a blob.
     let mut names: HashMap<Digest, usize> = HashMap::default();
-    for (place, manifest) in manifests.iter().enumerate() {
-        blobs.extend(manifest.blob.map(|blob| (blob, place)));
-        if manifest.blob.is_none() || manifest.digest.algorithm() != Algorithm::Sha256 {
-            names.insert(manifest.digest, place);
+    for (place, (digest, blob)) in manifests.iter().enumerate() {
+        blobs.extend(blob.map(|blob| (blob, place)));
+        if blob.is_none() || digest.algorithm() != Algorithm::Sha256 {
+            names.insert(*digest, place);
         }
     }
+    // Only what leads from one to another is held: all that they name may be more than there is room for.
     let children: Vec<Vec<usize>> = manifests
-        .iter()
-        .map(|manifest| {
-            let Reading::Read(edges) = manifest.reading else { return Vec::new() };
+        .par_iter()
+        .with_min_len(64)
+        .map(|(digest, _)| {
+            let Reading::Read(edges) = read(digest)? else { return Ok(Vec::new()) };
             let stored = edges.stored.iter().filter_map(|edge| blobs.get(&edge.blob));
             let named = edges.unresolved.iter().filter_map(|descriptor| names.get(&descriptor.digest));
             let mut children: Vec<usize> = stored.chain(named).copied().collect();
             children.sort_unstable();
             children.dedup();
-            children
+            Ok(children)
         })
-        .collect();
+        .collect::<Result<_, Error>>()?;
     let mut parents = vec![0_u32; manifests.len()];
     for &child in children.iter().flatten() {
         parents[child] += 1;
@@ -339,7 +333,7 @@ pub(super) fn depths(manifests: &[Dropped<'_>]) -> Vec<u32> {
             }
         }
     }
-    depths
+    Ok(depths)
 }
 
 /// Marks what a held repository's layer links name, by folder and by content.

@@ -19,8 +19,9 @@ use rayon::prelude::*;
 
 pub use self::inventory::{BlobId, Colour, Inventory};
 pub use self::links::{Condemned, Reason};
+use self::manifests::Held;
 pub use self::manifests::{Manifests, Reading};
-pub(crate) use self::reach::{LinkVerdict, judge_link, layer_verdict};
+pub(crate) use self::reach::{LinkVerdict, MAX_STRANGERS, judge_link, layer_verdict};
 use self::reach::{Reach, Role};
 pub use self::repositories::{hold_shared, interrupted, repositories};
 pub use self::spill::Budget;
@@ -102,16 +103,18 @@ pub fn mark(survey: &Survey, context: &Context<'_>) -> Result<Marks, Error> {
     let mut held = oddities(survey, &mut findings);
     let mut roots = Roots::of(survey, &mut held, &mut findings);
 
-    let readings: Vec<Reading> = survey
+    let readings: Vec<Held<'_>> = survey
         .revisions
         .par_iter()
         .with_min_len(64)
-        .map(|revision| match revision.link {
-            LinkContent::Absent => Ok(Reading::Absent),
-            _ => context.manifests.read(&revision.digest),
+        .map(|revision| {
+            Ok(context.manifests.hold(match revision.link {
+                LinkContent::Absent => Reading::Absent,
+                _ => context.manifests.read_revision(&revision.digest)?,
+            }))
         })
-        .collect::<Result<_, _>>()?;
-    let mut reach = Reach::new(context, survey, &readings);
+        .collect::<Result<_, Error>>()?;
+    let mut reach = Reach::new(context, survey, &readings)?;
     let mut counts = Counts {
         tags: survey.tags.len() as u64,
         revisions: survey.revisions.iter().filter(|revision| revision.link != LinkContent::Absent).count() as u64,
@@ -140,9 +143,7 @@ pub fn mark(survey: &Survey, context: &Context<'_>) -> Result<Marks, Error> {
             if !(held || held_untagged || reach.fault) {
                 (candidates, seen_history) = links::untagged_revisions(survey, context, &reach)?;
                 // The registry follows a symbolic link and serves what is behind it. What that refers to is not known here.
-                let read = survey.revisions.iter().zip(&readings);
-                let irregular = read.filter(|(_, reading)| matches!(reading, Reading::Bad(manifests::Fault::Irregular)));
-                reach.walk(irregular.map(|(revision, _)| (revision.digest, Role::Revision)).collect(), Colour::LIVE)?;
+                reach.walk(reach.always_kept(), Colour::LIVE)?;
                 let (young, old): (Vec<_>, Vec<_>) = candidates.into_iter().partition(|candidate| candidate.young);
                 reach.walk(young.iter().map(|candidate| (candidate.digest, Role::Revision)).collect(), Colour::YOUNG)?;
                 counts.young_revisions = young.len() as u64;

@@ -106,7 +106,7 @@ fn subjects(folder: &LinkFolder, digest: &Digest, manifests: &Manifests<'_>) -> 
     if !matches!(folder, LinkFolder::Revisions(_)) {
         return Ok(Vec::new());
     }
-    Ok(match manifests.read(digest)? {
+    Ok(match manifests.read_revision(digest)? {
         Reading::Read(edges) => edges.subjects.to_vec(),
         _ => Vec::new(),
     })

@@ -137,6 +137,17 @@ pub enum ManifestContent {
     Irregular,
 }
 
+/// What the size and the first bytes of a blob say of it, before it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ManifestStart {
+    /// Reading it will tell.
+    Possible,
+    /// It begins otherwise than a JSON object does.
+    NotAnObject,
+    /// There are more than [`MAX_MANIFEST_BYTES`].
+    TooLarge,
+}
+
 /// Size and age of a file or folder: what a target is checked against just before it is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stat {
@@ -309,6 +320,17 @@ pub trait Store: Sync {
     ///
     /// When it is there and cannot be read.
     fn manifest(&self, digest: &Digest, read: &mut dyn FnMut(&[u8])) -> Result<ManifestContent, Error>;
+
+    /// Whether a blob may be a manifest, by its size and its first bytes: what lists layers where manifests stand must not have them
+    /// read. Small files, and what is not there or no regular file, are left to [`Store::manifest`].
+    ///
+    /// # Errors
+    ///
+    /// When it is there and cannot be read.
+    fn manifest_start(&self, digest: &Digest) -> Result<ManifestStart, Error> {
+        let _ = digest;
+        Ok(ManifestStart::Possible)
+    }
 
     /// Reads a blob of any size and calls `each` with its bytes, part by part, until it breaks off. What of the file was not in the
     /// page cache before is not left there.

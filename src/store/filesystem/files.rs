@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use crate::layout;
 use crate::oci::Digest;
-use crate::store::{Leaf, LinkContent, MAX_MANIFEST_BYTES, ManifestContent, directory};
+use crate::store::{Leaf, LinkContent, MAX_MANIFEST_BYTES, ManifestContent, ManifestStart, directory};
 
 /// So often an empty link is read again, 2 ms later each time.
 const READS_OF_AN_EMPTY_LINK: u32 = 3;
@@ -18,6 +18,8 @@ const READS_OF_AN_EMPTY_LINK: u32 = 3;
 const LINK_BUFFER_BYTES: usize = 512;
 /// Larger than nearly every manifest, so that one read is enough.
 const MANIFEST_BUFFER_BYTES: usize = 64 * 1024;
+/// What is read of a blob to see whether it may be a manifest.
+const FIRST_BYTES: usize = 1024;
 /// Manifests larger than this are read one at a time: with 16 threads, as many buffers of [`MAX_MANIFEST_BYTES`] and what is made of
 /// them would take more than the rest of a run.
 const LARGE_MANIFEST_BYTES: usize = 1 << 20;
@@ -104,6 +106,35 @@ fn read_open_link(file: &OwnedFd) -> io::Result<LinkContent> {
         (true, 0) => LinkContent::Empty,
         (true, _) => LinkContent::Garbled,
     })
+}
+
+/// What the size and the first bytes of a blob say of it.
+pub(super) fn manifest_start(blobs: &OwnedFd, digest: &Digest) -> io::Result<ManifestStart> {
+    let file = match directory::open_file(blobs, layout::blob_data_relative(digest)) {
+        Ok(file) => file,
+        Err(Errno::NOENT | Errno::LOOP | Errno::NXIO | Errno::NOTDIR) => return Ok(ManifestStart::Possible),
+        Err(error) => return Err(error.into()),
+    };
+    let stat = rustix::fs::fstat(&file)?;
+    // One read of a small file tells all of it, and whether it is damaged.
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || stat.st_size <= MANIFEST_BUFFER_BYTES as i64 {
+        return Ok(ManifestStart::Possible);
+    }
+    if stat.st_size as u64 > MAX_MANIFEST_BYTES {
+        return Ok(ManifestStart::TooLarge);
+    }
+    let mut first = [0; FIRST_BYTES];
+    let read = directory::read(&file, &mut first)?;
+    Ok(match begins_as_object(&first[..read]) {
+        true => ManifestStart::Possible,
+        false => ManifestStart::NotAnObject,
+    })
+}
+
+/// Whether bytes may be the first ones of a JSON object.
+fn begins_as_object(bytes: &[u8]) -> bool {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start();
+    bytes.first().is_none_or(|first| *first == b'{')
 }
 
 /// Reads a manifest out of a folder that has the shape of `blobs/`. Who reads a large one holds `large_manifest`.

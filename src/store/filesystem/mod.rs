@@ -32,7 +32,7 @@ use rustix::io::Errno;
 use self::files::{Relative, inspect_link, read_link, stat_leaf};
 use super::directory::{self, Kind, for_each_entry, open_folder};
 use super::{
-    BlobContent, Extra, Leaf, LinkContent, Listing, ManifestContent, RepositoryEntry, Stat, Store, Stray, StrayKind, TagContent,
+    BlobContent, Extra, Leaf, LinkContent, Listing, ManifestContent, ManifestStart, RepositoryEntry, Stat, Store, Stray, StrayKind, TagContent,
     Upload,
 };
 use crate::error::{Context as _, Error};
@@ -414,6 +414,11 @@ impl Store for FilesystemStore {
             return Ok(ManifestContent::Absent);
         };
         self.read_manifest_in(&base.folder, digest, read).context_with("read", || self.root.join(layout::blob_data(digest)))
+    }
+
+    fn manifest_start(&self, digest: &Digest) -> Result<ManifestStart, Error> {
+        let Some(base) = &self.blobs else { return Ok(ManifestStart::Possible) };
+        files::manifest_start(&base.folder, digest).context_with("read", || self.root.join(layout::blob_data(digest)))
     }
 
     fn read_blob(&self, digest: &Digest, each: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> BlobContent {
