@@ -220,6 +220,12 @@ codes! {
     /// A repository without a revision and without a tag.
     EmptyRepository = "empty-repository", Note,
         "delete its folder while the registry is stopped, if nothing is to come";
+    /// A manifest that refers to more than 16 subjects: it is kept as if it referred to all that is kept.
+    ManySubjects = "many-subjects", Note,
+        "delete the revision: nobody builds such an image";
+    /// Files and directories that a NAS, NFS or a desktop leaves wherever it looks.
+    SystemFile = "system-file", Note,
+        "nothing; they are left alone";
     /// An entry that matches no rule of the layout.
     UnrecognisedEntry = "unrecognised-entry", Note,
         "nothing; it was left alone";
@@ -330,13 +336,15 @@ pub struct Finding {
     pub detail: Option<String>,
     /// The images that cannot be pulled for it.
     pub needed_by: Needs,
+    /// How many things it is about: more than one where they are not told apart.
+    pub count: u64,
 }
 
 impl Finding {
     /// A finding of that kind, nowhere yet.
     pub fn new(code: Code) -> Finding {
         let (repository, tag, digest, path, detail) = (None, None, None, None, None);
-        Finding { severity: code.severity(), code, repository, tag, digest, path, detail, needed_by: Needs::default() }
+        Finding { severity: code.severity(), code, repository, tag, digest, path, detail, needed_by: Needs::default(), count: 1 }
     }
 
     /// Names the repository.
@@ -369,6 +377,12 @@ impl Finding {
         self
     }
 
+    /// Says how many things it is about.
+    pub fn count(mut self, count: u64) -> Finding {
+        self.count = count;
+        self
+    }
+
     /// Says who cannot be pulled for it.
     pub fn needed_by(mut self, needs: Needs) -> Finding {
         self.needed_by = needs;
@@ -390,7 +404,7 @@ impl Serialize for Finding {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeStruct as _;
 
-        let mut object = serializer.serialize_struct("Finding", 10)?;
+        let mut object = serializer.serialize_struct("Finding", 11)?;
         object.serialize_field("code", &self.code)?;
         object.serialize_field("severity", &self.severity)?;
         object.serialize_field("repository", &self.repository.as_ref().map(ToString::to_string))?;
@@ -401,6 +415,7 @@ impl Serialize for Finding {
         object.serialize_field("next_step", self.next_step())?;
         object.serialize_field("needed_by", &self.needed_by.first)?;
         object.serialize_field("needed_by_more", &self.needed_by.more)?;
+        object.serialize_field("count", &self.count)?;
         object.end()
     }
 }

@@ -6,7 +6,7 @@ use foldhash::HashSet;
 
 use super::facts::BlobFacts;
 use crate::error::Error;
-use crate::mark::{BlobId, Context, MAX_STRANGERS, LinkVerdict, Reading, layer_verdict};
+use crate::mark::{BlobId, Context, LinkVerdict, MAX_STRANGERS, Reading, layer_verdict};
 use crate::oci::{DescriptorKind, Digest, manifest};
 use crate::store::LinkContent;
 use crate::survey::Survey;
@@ -92,7 +92,11 @@ impl Walk<'_> {
     ) -> Result<(), Error> {
         let Reading::Read(edges) = self.context.manifests.read(digest)? else { return Ok(()) };
         let is_revision = self.survey.revision(digest).is_some();
-        if is_revision && !edges.more_subjects && !edges.subjects.is_empty() && edges.subjects.iter().all(|subject| self.is_unknown(subject)) {
+        if is_revision
+            && !edges.more_subjects
+            && !edges.subjects.is_empty()
+            && edges.subjects.iter().all(|subject| self.is_unknown(subject))
+        {
             needed.orphans.insert(*digest);
         }
         for edge in &edges.stored {
@@ -102,16 +106,18 @@ impl Walk<'_> {
                 queue.push(name);
                 continue;
             }
+            // Where the registry does not look, nothing is promised to anybody, and what it leads to is not asked either.
+            if !edge.expected {
+                continue;
+            }
             let is_manifest = match edge.kind {
                 DescriptorKind::Blob => false,
                 _ => matches!(self.context.manifests.read(&name)?, Reading::Read(_)),
             };
             if is_manifest {
                 queue.push(name);
-                if edge.expected {
-                    needed.lost_children.insert(name);
-                }
-            } else if edge.expected && edge.kind != DescriptorKind::Manifest && !(self.is_linked(&name) && self.blobs.has_data(&name)) {
+                needed.lost_children.insert(name);
+            } else if edge.kind != DescriptorKind::Manifest && !(self.is_linked(&name) && self.blobs.has_data(&name)) {
                 suspects.entry(name).or_default().insert(*digest);
             }
         }
@@ -122,7 +128,7 @@ impl Walk<'_> {
                 if let (Some(blob), Some(size_bytes)) = (self.context.inventory.find(&name), descriptor.size_bytes) {
                     self.context.inventory.learn_size(blob, size_bytes);
                 }
-                if descriptor.kind != DescriptorKind::Blob || self.survey.revision(&name).is_some() {
+                if (descriptor.expected && descriptor.kind != DescriptorKind::Blob) || self.survey.revision(&name).is_some() {
                     queue.push(name);
                 } else if descriptor.expected && !descriptor.foreign && !self.blobs.has_data(&name) {
                     needed.absent.insert(name);

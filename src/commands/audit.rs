@@ -13,6 +13,7 @@ use crate::config::AuditSettings;
 use crate::dependents::{dependents, size_mismatches};
 use crate::error::Error;
 use crate::finding::{Code, Finding};
+use crate::findings::consolidated;
 use crate::layout;
 use crate::mark::blobs;
 use crate::mark::{self, Budget, Context, Inventory, Manifests, Marks, hold_shared, interrupted};
@@ -44,11 +45,8 @@ pub fn run(settings: AuditSettings, progress: &dyn Progress, stop: &AtomicBool) 
     let result = pool.install(|| audit(&settings, &store, progress, stop));
     progress.end();
     let Audited { figures, collections, mut findings } = result?;
-    if settings.location.is_proxy() {
-        findings.retain(|finding| !finding.code.is_absence());
-    }
     findings.extend(owners::owners(signs(&store), settings.location.registry.as_ref()));
-    findings.sort();
+    let findings = consolidated(findings, settings.location.is_proxy());
     Ok(AuditReport {
         root: store.root().to_owned(),
         config_path: settings.location.config_path,

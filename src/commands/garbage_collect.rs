@@ -14,6 +14,7 @@ use crate::cli::Limit;
 use crate::config::{CollectSettings, Disposal, Mode};
 use crate::error::{Context as _, Error};
 use crate::finding::{Code, Finding};
+use crate::findings::consolidated;
 use crate::layout::{self, LinkFolder, Shard, Target};
 use crate::mark::blobs::{self, BlobMarks};
 use crate::mark::{self, Budget, Colour, Context, Counts, Inventory, Manifests, Marks, interrupted};
@@ -135,8 +136,7 @@ fn collect(
         findings.extend(settle::failures(settled));
     }
     findings.extend(swept.findings.iter().cloned());
-    findings.sort();
-    findings.dedup();
+    let findings = consolidated(findings, settings.location.is_proxy());
     Ok(CollectReport {
         mode: settings.mode,
         disposal: settings.disposal,

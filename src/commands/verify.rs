@@ -11,6 +11,7 @@ use super::{outside_the_store, threads};
 use crate::config::VerifySettings;
 use crate::error::Error;
 use crate::finding::{Code, Finding};
+use crate::findings::consolidated;
 use crate::layout::{self, Shard, Target};
 use crate::mark::{self, BlobId, Budget, Colour, Context, Inventory, Manifests};
 use crate::oci::Digest;
@@ -122,10 +123,8 @@ fn verify(
     }
     progress.begin(Phase::Checking, None);
     let sizes = outcome.otherwise.iter().map(|(blob, size_bytes)| (inventory.digest(*blob), *size_bytes)).collect();
-    report.findings = pool.install(|| told(&context, &repositories, findings, &sizes));
-    if settings.location.is_proxy() {
-        report.findings.retain(|finding| !finding.code.is_absence());
-    }
+    let findings = pool.install(|| told(&context, &repositories, findings, &sizes));
+    report.findings = consolidated(findings, settings.location.is_proxy());
     report.count(&outcome);
     if settings.quarantine {
         let moment = Moment { now: settings.started, boot: settings.boot.as_ref(), begun: began };

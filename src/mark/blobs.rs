@@ -198,6 +198,9 @@ impl BlobMarks {
             Some(stat) => {
                 condemned.push(Condemned { target: folder, stat, alias_of: None, reason: Reason::EmptyFolder, depth: 0 });
             }
+            None if context.store.holds_only_system_files(&folder)? => {
+                self.findings.push(Finding::new(Code::SystemFile).path(folder.path()));
+            }
             None => self.note(Code::MissingData, &digest),
         }
         Ok(())

@@ -212,9 +212,7 @@ impl<'a> Manifests<'a> {
             }
             reading = match manifest::references(bytes) {
                 Ok(references) => Reading::Read(Arc::new(self.edges(blob, &references, bytes.len() as u64))),
-                Err(error) => {
-                    Reading::Bad(Fault::Unreadable { why: error.to_string().into(), size_bytes: bytes.len() as u64 })
-                }
+                Err(error) => Reading::Bad(Fault::Unreadable { why: error.to_string().into(), size_bytes: bytes.len() as u64 }),
             };
         })?;
         Ok(match content {

@@ -143,7 +143,8 @@ pub fn mark(survey: &Survey, context: &Context<'_>) -> Result<Marks, Error> {
             if !(held || held_untagged || reach.fault) {
                 (candidates, seen_history) = links::untagged_revisions(survey, context, &reach)?;
                 // The registry follows a symbolic link and serves what is behind it. What that refers to is not known here.
-                reach.walk(reach.always_kept(), Colour::LIVE)?;
+                let always_kept = reach.always_kept();
+                reach.walk(always_kept, Colour::LIVE)?;
                 let (young, old): (Vec<_>, Vec<_>) = candidates.into_iter().partition(|candidate| candidate.young);
                 reach.walk(young.iter().map(|candidate| (candidate.digest, Role::Revision)).collect(), Colour::YOUNG)?;
                 counts.young_revisions = young.len() as u64;
@@ -280,6 +281,7 @@ impl Code {
         match kind {
             StrayKind::Symlink => Code::BehindSymlink,
             StrayKind::Mount => Code::BehindMount,
+            StrayKind::SystemFile => Code::SystemFile,
             StrayKind::Unrecognised => Code::UnrecognisedEntry,
         }
     }

@@ -13,14 +13,11 @@ use super::inventory::{BlobId, Colour};
 use super::manifests::{Edges, Fault, Held, Reading};
 use crate::error::Error;
 use crate::finding::{Code, Finding};
+use crate::findings::LISTED_OF_A_REPOSITORY as FINDINGS_OF_A_CODE;
 use crate::layout::{self, LinkFolder};
 use crate::oci::{Algorithm, Descriptor, DescriptorKind, Digest, TagName};
 use crate::store::LinkContent;
 use crate::survey::Survey;
-
-/// Findings about what manifests name, of one code, that are told apart in one repository; of the rest there is a count. Whoever may
-/// push a manifest may let it name anything, and a report of a million lines is none.
-const FINDINGS_OF_A_CODE: u64 = 1000;
 
 /// Manifests that a repository's lead to and that it has no revision for: so many, and so many bytes of them, are followed. A registry
 /// takes no index whose manifests it lacks, but keys that it does not read lead whoever may push to any manifest of the store, once for
@@ -53,6 +50,8 @@ pub(super) struct Reach<'a> {
     referrers: HashMap<Digest, Vec<usize>>,
     /// Revisions that are kept whatever keeps their subjects.
     always: Vec<usize>,
+    /// Of those, the ones that name more subjects than are told apart.
+    many_subjects: Vec<Digest>,
     /// Manifests that were read and have no revision here, and their bytes.
     strangers: (u64, u64),
     /// Whether there are more of them.
@@ -84,7 +83,7 @@ impl<'a> Reach<'a> {
     pub(super) fn new(context: &'a Context<'a>, survey: &'a Survey, readings: &'a [Held<'a>]) -> Result<Reach<'a>, Error> {
         let mut revisions = HashMap::with_capacity_and_hasher(survey.revisions.len(), RandomState::default());
         let mut referrers: HashMap<Digest, Vec<usize>> = HashMap::default();
-        let mut always = Vec::new();
+        let (mut always, mut many_subjects) = (Vec::new(), Vec::new());
         for (index, (revision, reading)) in survey.revisions.iter().zip(readings).enumerate() {
             // A deleted revision is no revision any more: neither is it a referrer.
             if revision.link == LinkContent::Absent {
@@ -93,6 +92,7 @@ impl<'a> Reach<'a> {
             let blob = match reading.get(&revision.digest)? {
                 Reading::Read(edges) => {
                     if edges.more_subjects {
+                        many_subjects.push(revision.digest);
                         always.push(index);
                     }
                     for subject in &edges.subjects {
@@ -122,6 +122,7 @@ impl<'a> Reach<'a> {
             revisions,
             referrers,
             always,
+            many_subjects,
             strangers: (0, 0),
             is_cut_off: false,
             any_alias: false,
@@ -139,8 +140,14 @@ impl<'a> Reach<'a> {
     }
 
     /// Revisions that are roots although no tag reaches them.
-    pub(super) fn always_kept(&self) -> Vec<(Digest, Role)> {
-        self.always.iter().map(|&index| (self.survey.revisions[index].digest, Role::Revision)).collect()
+    pub(super) fn always_kept(&mut self) -> Vec<(Digest, Role)> {
+        let kept: Vec<Digest> = self.always.iter().map(|&index| self.survey.revisions[index].digest).collect();
+        for digest in &self.many_subjects {
+            let link = LinkFolder::Revisions(self.survey.name.clone()).link(digest);
+            let finding = Finding::new(Code::ManySubjects).repository(&self.survey.name).digest(digest).path(link);
+            self.findings.insert((finding.code, *digest, None), finding);
+        }
+        kept.into_iter().map(|digest| (digest, Role::Revision)).collect()
     }
 
     /// Forgets what was reached, so that it can be marked in another colour. Findings stay.
@@ -169,7 +176,8 @@ impl<'a> Reach<'a> {
     pub(super) fn into_findings(self) -> impl Iterator<Item = Finding> {
         let uncounted = self.noted.into_iter().filter(|(_, noted)| *noted > FINDINGS_OF_A_CODE).map(|(code, noted)| {
             let more = noted - FINDINGS_OF_A_CODE;
-            Finding::new(code).repository(&self.survey.name).detail(format!("{} {more} more of these here", code.meaning()))
+            let detail = format!("{} {more} more of these here, which are not listed.", code.meaning());
+            Finding::new(code).repository(&self.survey.name).count(more).detail(detail)
         });
         self.findings.into_values().chain(uncounted)
     }
@@ -333,7 +341,9 @@ impl<'a> Reach<'a> {
                 match descriptor.kind {
                     DescriptorKind::Manifest if is_missed => queue.push((canonical, Role::Child)),
                     _ if self.survey.revision(&canonical).is_some() => queue.push((canonical, Role::Revision)),
-                    DescriptorKind::Manifest if self.context.inventory.find(&canonical).is_some() => queue.push((canonical, Role::Child)),
+                    DescriptorKind::Manifest if self.context.inventory.find(&canonical).is_some() => {
+                        queue.push((canonical, Role::Child))
+                    }
                     DescriptorKind::Manifest => queue.push((canonical, Role::Unpromised)),
                     DescriptorKind::PerhapsManifest if is_missed => queue.push((canonical, Role::PerhapsManifest)),
                     DescriptorKind::PerhapsManifest => queue.push((canonical, Role::Unpromised)),

@@ -16,8 +16,8 @@ use crate::error::Error;
 use crate::layout::{LinkFolder, Shard, Target};
 use crate::oci::{Digest, RepositoryName, TagName};
 use crate::store::{
-    BlobContent, Extra, FilesystemStore, Leaf, LinkContent, Listing, ManifestContent, ManifestStart, RepositoryEntry, Stat, Store,
-    Stray, TagContent, Upload,
+    BlobContent, Extra, FilesystemStore, Leaf, LinkContent, Listing, ManifestContent, ManifestStart, RepositoryEntry, Stat,
+    Store, Stray, TagContent, Upload,
 };
 
 /// A store and the blobs that collections have moved out of it.

@@ -12,6 +12,7 @@ use std::time::SystemTime;
 use crate::error::Error;
 use crate::layout::{LinkFolder, Shard, Target};
 use crate::oci::{Digest, RepositoryName, TagName};
+use crate::system_files::is_system_file;
 
 #[cfg(test)]
 mod conformance;
@@ -78,6 +79,8 @@ pub enum StrayKind {
     Symlink,
     /// A folder in which another filesystem is mounted. Treated like a symbolic link to a folder.
     Mount,
+    /// What another program leaves in any folder: a NAS, NFS, a desktop. Left alone.
+    SystemFile,
     /// Anything else that matches no rule. Left alone.
     Unrecognised,
 }
@@ -342,6 +345,20 @@ pub trait Store: Sync {
     ///
     /// When it cannot be followed.
     fn symlink_target(&self, link: &Path) -> Result<Option<PathBuf>, Error>;
+
+    /// Whether all that lies in a folder is what a NAS, NFS or a desktop left there: it is as good as empty, and stays.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be listed.
+    fn holds_only_system_files(&self, folder: &Target) -> Result<bool, Error> {
+        let entries = self.extras(&folder.path(), &[])?;
+        let is_system_file = |entry: &Extra| {
+            let is_folder = !matches!(entry.leaf, Leaf::File(_));
+            entry.path.file_name().is_some_and(|name| is_system_file(name.as_encoded_bytes(), is_folder))
+        };
+        Ok(!entries.is_empty() && entries.iter().all(is_system_file))
+    }
 
     /// Looks at a folder that a removed file left behind: its age if it is an empty folder, nothing otherwise.
     ///

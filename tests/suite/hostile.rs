@@ -4,6 +4,7 @@
 //! beside it goes unless the run says with exit code 2 why not.
 
 mod content;
+mod flood;
 mod places;
 mod sizes;
 

@@ -65,9 +65,8 @@ fn reads_escaped_digests_and_digests_deep_below_the_key() {
 fn annotations_and_the_top_level_subject_are_no_references() {
     let [a, b] = [1, 2].map(digest);
     assert_eq!(found(&format!(r#"{{"annotations":{{"digest":"{a}","x":{{"digest":"{a}"}}}}}}"#)), []);
-    let read =
-        references(format!(r#"{{"Subject":{{"DIGEST":"{a}"}},"layers":[{{"subject":{{"digest":"{b}"}}}}]}}"#).as_bytes())
-            .expect("readable");
+    let read = references(format!(r#"{{"Subject":{{"DIGEST":"{a}"}},"layers":[{{"subject":{{"digest":"{b}"}}}}]}}"#).as_bytes())
+        .expect("readable");
     assert_eq!(read.subjects, [a]);
     assert_eq!(read.descriptors.iter().map(|d| d.digest).collect::<Vec<_>>(), [b]);
 }

@@ -32,13 +32,14 @@ use rustix::io::Errno;
 use self::files::{Relative, inspect_link, read_link, stat_leaf};
 use super::directory::{self, Kind, for_each_entry, open_folder};
 use super::{
-    BlobContent, Extra, Leaf, LinkContent, Listing, ManifestContent, ManifestStart, RepositoryEntry, Stat, Store, Stray, StrayKind, TagContent,
-    Upload,
+    BlobContent, Extra, Leaf, LinkContent, Listing, ManifestContent, ManifestStart, RepositoryEntry, Stat, Store, Stray,
+    StrayKind, TagContent, Upload,
 };
 use crate::error::{Context as _, Error};
 use crate::layout::{self, LinkFolder, Shard, Target};
 use crate::oci::digest::hex_byte;
 use crate::oci::{Algorithm, Digest, RepositoryName, TagName};
+use crate::system_files::is_system_file;
 
 /// The storage of a registry with the filesystem driver.
 #[derive(Debug)]
@@ -198,8 +199,12 @@ impl FilesystemStore {
         let any_mounts = self.repositories.iter().chain(&self.blobs).any(|base| !base.mounts.is_empty());
         let mounted = if any_mounts { self.locate(path) } else { None };
         for_each_entry(folder, |name, kind| -> Result<(), Listed> {
-            let accepted = accept(name);
             let stray = |kind| Stray { path: path.join(std::ffi::OsStr::from_bytes(name)), kind };
+            if is_system_file(name, kind == Kind::Folder) {
+                strays.push(stray(StrayKind::SystemFile));
+                return Ok(());
+            }
+            let accepted = accept(name);
             match (kind, accepted) {
                 (Kind::Folder, Some(entry)) => {
                     each(entry);
@@ -222,7 +227,18 @@ impl FilesystemStore {
             Listed::Entry(Errno::NOENT | Errno::LOOP, entry) => Error::UnresolvedSymlink { path: self.root.join(entry) },
             Listed::Entry(error, entry) => Error::Io { operation: "follow", path: self.root.join(entry), source: error.into() },
         })?;
+        // What lies outside of the store is nobody's business here, its names included.
+        if strays.iter().any(|stray| stray.kind == StrayKind::Unrecognised) && self.is_outside(path) {
+            strays.retain(|stray| stray.kind.sets_apart());
+        }
         Ok(strays)
+    }
+
+    /// Whether a symbolic link leads from a path out of the store.
+    fn is_outside(&self, path: &Path) -> bool {
+        let Some((base, relative)) = self.locate(path) else { return false };
+        let is_inside = |real: PathBuf| real.starts_with(&self.root) || self.bases().any(|(_, base)| real.starts_with(base));
+        std::fs::canonicalize(base.path.join(relative)).is_ok_and(|real| !is_inside(real))
     }
 
     /// Lists `<folder>/<algorithm>/<hex>`.
@@ -265,7 +281,7 @@ impl Store for FilesystemStore {
         let Some(base) = &self.repositories else {
             return Ok(Listing::default());
         };
-        repositories::find(base)
+        repositories::find(base, &self.root)
     }
 
     fn manifest_strays(&self, repository: &RepositoryName) -> Result<Vec<Stray>, Error> {

@@ -53,6 +53,7 @@ pub(crate) struct Finding {
     pub(crate) next_step: Option<String>,
     pub(crate) needed_by: Vec<Need>,
     pub(crate) needed_by_more: u64,
+    pub(crate) count: u64,
 }
 
 /// A run to be.
