@@ -181,6 +181,9 @@ codes! {
     /// A tag whose name the registry does not accept.
     InvalidTagName = "invalid-tag-name", Warning,
         "look at what it is; remove its folder if nobody misses it";
+    /// A modification time that lies in the future: the file is never old enough to go.
+    FutureTime = "future-time", Warning,
+        "set the clock right, then give the files a time of today with `touch`, and collect when they are older than --min-age";
     /// GitLab's database, not this store, knows what is needed: what is said here of unused things does not count.
     GitlabDatabase = "gitlab-database", Warning,
         "collect with GitLab's registry; delete the file if its database is not used any more";
@@ -223,6 +226,9 @@ codes! {
     /// A manifest that refers to more than 16 subjects: it is kept as if it referred to all that is kept.
     ManySubjects = "many-subjects", Note,
         "delete the revision: nobody builds such an image";
+    /// Most of the store was changed just now, and the filesystem does not tell when files were made.
+    RecentChanges = "recent-changes", Note,
+        "if something is being copied into the store, collect when that is done";
     /// Files and directories that a NAS, NFS or a desktop leaves wherever it looks.
     SystemFile = "system-file", Note,
         "nothing; they are left alone";

@@ -15,8 +15,8 @@ use crate::error::Error;
 use crate::finding::{Code, Finding};
 use crate::findings::consolidated;
 use crate::layout;
-use crate::mark::blobs;
-use crate::mark::{self, Budget, Context, Inventory, Manifests, Marks, hold_shared, interrupted};
+use crate::mark::blobs::{self, Amount};
+use crate::mark::{self, Budget, Context, Inventory, Manifests, Marks, Waiting, hold_shared, interrupted};
 use crate::oci::{Digest, RepositoryName};
 use crate::plan::SweepPlan;
 use crate::policy::{Policy, RootPolicy};
@@ -76,6 +76,8 @@ struct Audited {
 struct Imagined {
     marks: Vec<Marks>,
     plan: SweepPlan,
+    young: Amount,
+    waiting: Waiting,
     findings: Vec<Finding>,
 }
 
@@ -95,10 +97,10 @@ fn audit(settings: &AuditSettings, store: &dyn Store, progress: &dyn Progress, s
 
     // Places are the same in both inventories, so one cache of manifests serves both.
     let manifests = Manifests::new(store, &inventory);
-    let context = |inventory, roots| {
-        let policy = Policy { roots, min_age: settings.min_age, now: settings.now };
-        Context { store, inventory, manifests: &manifests, policy }
-    };
+    let roots = RootPolicy::AllRevisions;
+    let policy = Policy { roots, min_age: settings.min_age, arrivals: settings.arrivals, now: settings.now };
+    let (policy, recent_changes) = mark::arrivals(store, &inventory, policy)?;
+    let context = |inventory, roots| Context { store, inventory, manifests: &manifests, policy: Policy { roots, ..policy } };
     let plain = context(&inventory, RootPolicy::AllRevisions);
     let untagged = context(&inventory_untagged, RootPolicy::TaggedOnly);
     let ages = Ages { min_age: settings.min_age, upload_age: settings.upload_age, now: settings.now };
@@ -107,6 +109,7 @@ fn audit(settings: &AuditSettings, store: &dyn Store, progress: &dyn Progress, s
     let blob_facts = BlobFacts::look(&plain)?;
     let mut findings: Vec<Finding> = blob_facts.extras.iter().filter_map(|found| extra(found, &ages)).collect();
     findings.extend(damage::blobs(&blob_facts));
+    findings.extend(recent_changes);
     let strays = repositories.strays.iter().chain(&blob_strays);
     findings.extend(strays.map(|stray| Finding::new(Code::of_stray(stray.kind)).path(&stray.path)));
 
@@ -159,6 +162,8 @@ fn audit(settings: &AuditSettings, store: &dyn Store, progress: &dyn Progress, s
         collections: [plain_run, untagged_run].map(|run| Collection {
             held_repositories: run.marks.iter().filter(|marks| marks.held).count() as u64,
             totals: run.plan.totals(),
+            young: run.young,
+            until: run.waiting.until,
         }),
         findings: findings.into_iter().chain(more).collect(),
     })
@@ -195,7 +200,7 @@ fn imagine(context: &Context<'_>, mut marks: Vec<Marks>) -> Result<Imagined, Err
         findings.append(&mut marks.findings);
     }
     let plan = SweepPlan::new(&mut marks, &mut blobs, context.inventory);
-    Ok(Imagined { marks, plan, findings })
+    Ok(Imagined { marks, plan, young: blobs.young, waiting: blobs.waiting, findings })
 }
 
 /// Tells each damage once, with the images that it breaks.

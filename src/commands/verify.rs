@@ -15,7 +15,7 @@ use crate::findings::consolidated;
 use crate::layout::{self, Shard, Target};
 use crate::mark::{self, BlobId, Budget, Colour, Context, Inventory, Manifests};
 use crate::oci::Digest;
-use crate::policy::{Policy, RootPolicy};
+use crate::policy::{Arrivals, Policy, RootPolicy};
 use crate::progress::{Phase, Progress};
 use crate::quarantine::{self, Purpose, Quarantining};
 use crate::report::verify::VerifyReport;
@@ -70,7 +70,8 @@ fn verify(
     let (inventory, _) = pool.install(|| Inventory::list(&lenient, &Budget::unlimited()))?;
     let manifests = Manifests::new(&lenient, &inventory);
     // Everything that a repository links is needed, whatever its age.
-    let policy = Policy { roots: RootPolicy::AllRevisions, min_age: Duration::ZERO, now: settings.started };
+    let policy =
+        Policy { roots: RootPolicy::AllRevisions, min_age: Duration::ZERO, arrivals: Arrivals::Ignored, now: settings.started };
     let context = Context { store: &lenient, inventory: &inventory, manifests: &manifests, policy };
     let mut report = VerifyReport::new(settings, store.root(), inventory.len() as u64);
 

@@ -15,7 +15,7 @@ pub use self::quarantine::{QuarantineSettings, Wanted};
 pub use self::verify::{Selection, VerifySettings};
 use crate::cli::{self, Format, Limit};
 use crate::error::Error;
-use crate::policy::{Policy, RootPolicy};
+use crate::policy::{Arrivals, Policy, RootPolicy};
 use crate::quarantine::Boot;
 
 /// Keeps what was pushed in the last hour: longer than nearly every push takes.
@@ -133,7 +133,7 @@ impl CollectSettings {
         };
         Ok(CollectSettings {
             location,
-            policy: Policy { roots, min_age, now: now() },
+            policy: Policy { roots, min_age, arrivals: arrivals(arguments.ignore_birth_time), now: now() },
             mode: if arguments.dry_run { Mode::DryRun } else { Mode::Execute },
             verbose: arguments.output.verbose,
             output: Output::of(arguments.output),
@@ -167,6 +167,11 @@ impl Settings for CollectSettings {
     fn output(&self) -> &Output {
         &self.output
     }
+}
+
+/// What counts as young for having just been made.
+fn arrivals(ignored: bool) -> Arrivals {
+    if ignored { Arrivals::Ignored } else { Arrivals::BornOrChanged }
 }
 
 /// Where nobody pushes there is nothing to wait for.

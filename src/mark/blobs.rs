@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::inventory::{BlobId, Colour, Inventory};
 use super::links::{self, Condemned, Reason};
-use super::{Context, Marks};
+use super::{Context, Marks, Waiting};
 use crate::error::Error;
 use crate::finding::{Code, Finding};
 use crate::layout::{self, LinkFolder, Shard, Target};
@@ -53,6 +53,8 @@ pub struct BlobMarks {
     pub live: Amount,
     /// Kept for nothing but being young, or being reached by what is.
     pub young: Amount,
+    /// Since when, for what and until when.
+    pub waiting: Waiting,
     /// Of the live ones, those that `--delete-untagged` would not keep.
     pub live_untagged_only: Amount,
     /// Those that are in quarantine and nowhere else, and that nothing needs.
@@ -65,6 +67,7 @@ impl std::ops::AddAssign for BlobMarks {
         self.findings.extend(other.findings);
         self.live += other.live;
         self.young += other.young;
+        self.waiting += other.waiting;
         self.live_untagged_only += other.live_untagged_only;
         self.aside += other.aside;
     }
@@ -98,6 +101,11 @@ pub fn unreached_blobs(context: &Context<'_>, repositories: &[Marks]) -> Result<
     let mut all = BlobMarks::default();
     for part in parts {
         all += part;
+    }
+    // Of the blobs: what waits in repositories is told there.
+    all.findings.extend(all.waiting.finding());
+    for marks in repositories {
+        all.waiting += marks.waiting.clone();
     }
     Ok(all)
 }
@@ -171,7 +179,9 @@ impl BlobMarks {
             let kept = inventory.has_any(blob, KEPT);
             match leaf {
                 Leaf::File(stat) if kept => self.keep(inventory, blob, stat.size_bytes),
-                Leaf::File(stat) if context.policy.is_young(stat.modified) => self.young.add(stat.size_bytes),
+                Leaf::File(stat) if self.waiting.note(context.policy.age(&stat), || layout::blob_data(&digest)) => {
+                    self.young.add(stat.size_bytes);
+                }
                 Leaf::File(stat) => {
                     inventory.condemn(blob, stat.size_bytes);
                     let (reason, depth) = match manifests.get(&blob) {
@@ -194,7 +204,7 @@ impl BlobMarks {
     fn without_data(&mut self, context: &Context<'_>, digest: Digest, condemned: &mut Vec<Condemned>) -> Result<(), Error> {
         let folder = Target::EmptyBlobFolder(digest);
         match context.store.empty_folder(&folder)? {
-            Some(stat) if context.policy.is_young(stat.modified) => {}
+            Some(stat) if context.policy.is_young(&stat) => {}
             Some(stat) => {
                 condemned.push(Condemned { target: folder, stat, alias_of: None, reason: Reason::EmptyFolder, depth: 0 });
             }

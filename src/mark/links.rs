@@ -9,11 +9,12 @@ use serde::Serialize;
 use super::inventory::{BlobId, Colour};
 use super::manifests::{Held, Reading};
 use super::reach::{LinkVerdict, Reach, Role, judge_link};
-use super::{Context, judge_revision};
+use super::{Context, Waiting, judge_revision};
 use crate::error::Error;
 use crate::finding::{Code, Finding};
 use crate::layout::{LinkFolder, Target};
 use crate::oci::{Algorithm, Digest};
+use crate::policy::Age;
 use crate::store::{Leaf, LinkContent, Stat};
 use crate::survey::{self, Survey, in_chunks};
 
@@ -53,8 +54,8 @@ pub struct Condemned {
 pub(super) struct Candidate {
     pub(super) digest: Digest,
     pub(super) stat: Stat,
-    /// Its link, or one in the history of a tag, is too young to judge.
-    pub(super) young: bool,
+    /// Of its link and of those in the history of tags, together.
+    pub(super) age: Age,
 }
 
 /// What was seen of the history of one tag, sorted.
@@ -78,7 +79,7 @@ pub(super) fn untagged_revisions(
         .iter()
         .zip(leaves)
         .filter_map(|(&digest, leaf)| match leaf {
-            Leaf::File(stat) => Some(Candidate { digest, stat, young: context.policy.is_young(stat.modified) }),
+            Leaf::File(stat) => Some(Candidate { digest, stat, age: context.policy.age(&stat) }),
             // It was there when it was read: somebody is at work, and what he leaves is for the next run.
             Leaf::Absent | Leaf::Irregular => None,
         })
@@ -97,7 +98,8 @@ pub(super) fn untagged_revisions(
         let leaves = stat_links(context, &LinkFolder::History(survey.name.clone(), tag.name.clone()), &named)?;
         for (place, leaf) in places.into_iter().zip(&leaves) {
             if let Leaf::File(stat) = leaf {
-                candidates[place].young |= context.policy.is_young(stat.modified);
+                let candidate = &mut candidates[place];
+                candidate.age = candidate.age.and(context.policy.age(stat));
             }
         }
         seen.push(named.into_iter().zip(leaves).collect());
@@ -111,6 +113,7 @@ pub(super) struct Unreached {
     pub(super) condemned: Vec<Condemned>,
     pub(super) findings: Vec<Finding>,
     pub(super) young_layer_links: u64,
+    pub(super) waiting: Waiting,
     /// Whether one of them cannot be understood.
     pub(super) fault: bool,
 }
@@ -156,7 +159,7 @@ impl Unreached {
                 }
             };
             match leaf {
-                Leaf::File(stat) if context.policy.is_young(stat.modified) => {
+                Leaf::File(stat) if self.waiting.note(context.policy.age(&stat), || folder.link(digest)) => {
                     self.young_layer_links += 1;
                     reach.mark_alone(digest, Colour::YOUNG);
                     reach.mark_alone(&canonical, Colour::YOUNG);
@@ -236,7 +239,9 @@ impl Unreached {
             for (digest, reason) in stale {
                 match seen(&digest).or_else(|| leaves.next()).expect("each was looked at, then or now") {
                     // A blob goes only if every link to it is old.
-                    Leaf::File(stat) if context.policy.is_young(stat.modified) => reach.mark_alone(&digest, Colour::YOUNG),
+                    Leaf::File(stat) if self.waiting.note(context.policy.age(&stat), || folder.link(&digest)) => {
+                        reach.mark_alone(&digest, Colour::YOUNG);
+                    }
                     Leaf::File(stat) => {
                         let blob = context.inventory.find(&digest);
                         let target = Target::Link(folder.clone(), digest);
@@ -261,7 +266,7 @@ impl Unreached {
 
     fn empty_folder(&mut self, context: &Context<'_>, folder: Target) -> Result<(), Error> {
         if let Some(stat) = context.store.empty_folder(&folder)?
-            && !context.policy.is_young(stat.modified)
+            && !context.policy.is_young(&stat)
         {
             self.condemned.push(Condemned { target: folder, stat, alias_of: None, reason: Reason::EmptyFolder, depth: 0 });
         }

@@ -5,6 +5,7 @@
 //! hold. What is known of one repository is dropped when it is done: 150 bytes for each of its folders, and what its manifests
 //! name, 8 bytes for what is stored and a hundred for what is not, at most 1,024 of those in each.
 
+mod arrivals;
 pub mod blobs;
 pub mod inventory;
 mod links;
@@ -12,11 +13,13 @@ pub mod manifests;
 mod reach;
 mod repositories;
 pub mod spill;
+mod waiting;
 
 use std::path::PathBuf;
 
 use rayon::prelude::*;
 
+pub use self::arrivals::arrivals;
 pub use self::inventory::{BlobId, Colour, Inventory};
 pub use self::links::{Condemned, Reason};
 use self::manifests::Held;
@@ -25,6 +28,7 @@ pub(crate) use self::reach::{LinkVerdict, MAX_STRANGERS, judge_link, layer_verdi
 use self::reach::{Reach, Role};
 pub use self::repositories::{hold_shared, interrupted, repositories};
 pub use self::spill::Budget;
+pub use self::waiting::Waiting;
 use crate::error::Error;
 use crate::finding::{Code, Finding};
 use crate::layout::{self, LinkFolder};
@@ -61,6 +65,8 @@ pub struct Marks {
     pub symlinks: Vec<PathBuf>,
     /// What was looked at.
     pub counts: Counts,
+    /// What is kept here for nothing but its age.
+    pub waiting: Waiting,
     /// Of what the survey was asked about, what is needed here; all of it where everything is kept.
     pub needed: Vec<Digest>,
 }
@@ -127,11 +133,21 @@ pub fn mark(survey: &Survey, context: &Context<'_>) -> Result<Marks, Error> {
     let held_untagged;
     let mut candidates = Vec::new();
     let mut seen_history = Vec::new();
+    let mut waiting = Waiting::default();
     match context.policy.roots {
         RootPolicy::AllRevisions => {
             reach.walk(std::mem::take(&mut roots.tags), Colour::LIVE.and(Colour::TAGGED))?;
             held_untagged = held || reach.fault || reach.tag_target_absent;
             let colour = if held_untagged { Colour::LIVE.and(Colour::TAGGED) } else { Colour::LIVE };
+            if !held_untagged {
+                // What `--delete-untagged` would keep for being young is none of what it would free.
+                let (untagged, _) = links::untagged_revisions(survey, context, &reach)?;
+                let young = untagged.iter().filter(|candidate| candidate.age.is_young());
+                reach.walk(
+                    young.map(|candidate| (candidate.digest, Role::Revision)).collect(),
+                    Colour::LIVE.and(Colour::TAGGED),
+                )?;
+            }
             reach.walk(std::mem::take(&mut roots.revisions), colour)?;
             if held_untagged {
                 links::mark_all_names(survey, context, Colour::TAGGED);
@@ -145,9 +161,13 @@ pub fn mark(survey: &Survey, context: &Context<'_>) -> Result<Marks, Error> {
                 // The registry follows a symbolic link and serves what is behind it. What that refers to is not known here.
                 let always_kept = reach.always_kept();
                 reach.walk(always_kept, Colour::LIVE)?;
-                let (young, old): (Vec<_>, Vec<_>) = candidates.into_iter().partition(|candidate| candidate.young);
+                let (young, old): (Vec<_>, Vec<_>) = candidates.into_iter().partition(|candidate| candidate.age.is_young());
                 reach.walk(young.iter().map(|candidate| (candidate.digest, Role::Revision)).collect(), Colour::YOUNG)?;
                 counts.young_revisions = young.len() as u64;
+                let folder = LinkFolder::Revisions(survey.name.clone());
+                for candidate in &young {
+                    waiting.note(candidate.age, || folder.link(&candidate.digest));
+                }
                 candidates = old;
                 candidates.retain(|candidate| !reach.has_descended(&candidate.digest));
             }
@@ -165,10 +185,12 @@ pub fn mark(survey: &Survey, context: &Context<'_>) -> Result<Marks, Error> {
             colour = Colour::LIVE.and(Colour::TAGGED);
         }
         counts.young_layer_links = unreached.young_layer_links;
+        waiting += unreached.waiting;
         findings.extend(unreached.findings);
         condemned = unreached.condemned;
     }
     if held {
+        waiting = Waiting::default();
         condemned.clear();
         reach.forget();
         reach.walk(Roots::everything(survey), colour)?;
@@ -178,8 +200,18 @@ pub fn mark(survey: &Survey, context: &Context<'_>) -> Result<Marks, Error> {
     let is_needed = |digest: &&Digest| held || reach.has_reached(digest, context.inventory.find(digest));
     let needed = survey.asked.iter().filter(is_needed).copied().collect();
     findings.extend(reach.into_findings());
+    findings.extend(waiting.finding().map(|finding| finding.repository(&survey.name)));
     let symlinks = survey.strays.iter().filter(|stray| stray.kind == StrayKind::Symlink).map(|stray| stray.path.clone());
-    Ok(Marks { repository: survey.name.clone(), held, condemned, findings, symlinks: symlinks.collect(), counts, needed })
+    Ok(Marks {
+        repository: survey.name.clone(),
+        held,
+        condemned,
+        findings,
+        symlinks: symlinks.collect(),
+        counts,
+        waiting,
+        needed,
+    })
 }
 
 /// Reports what is not as the layout has it; says whether the repository has to be held for it.

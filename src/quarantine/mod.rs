@@ -196,7 +196,7 @@ fn contents(path: &Path) -> Result<(Vec<Held>, u64), Error> {
             Some(target) => {
                 let metadata = entry.metadata().map_err(io::Error::from).context("look at", entry.path())?;
                 let modified = metadata.modified().context("look at", entry.path())?;
-                held.push(Held { target, stat: Stat { size_bytes: metadata.len(), modified } });
+                held.push(Held { target, stat: Stat::new(metadata.len(), modified) });
             }
             None => unrecognised += 1,
         }

@@ -14,7 +14,7 @@ use crate::layout::{LinkFolder, Target};
 use crate::mark::blobs::Amount;
 use crate::mark::{self, Budget, Colour, Context, Inventory, Manifests, Reading};
 use crate::oci::{Digest, RepositoryName};
-use crate::policy::{Policy, RootPolicy};
+use crate::policy::{Arrivals, Policy, RootPolicy};
 use crate::progress::{Phase, Progress};
 use crate::store::filesystem::aside::Return;
 use crate::store::{FilesystemStore, Store as _};
@@ -45,7 +45,8 @@ pub fn needed(
     let (inventory, _) = Inventory::list(&overlay, &Budget::unlimited())?;
     let repositories = overlay.repositories()?.entries;
     let manifests = Manifests::new(&overlay, &inventory);
-    let policy = Policy { roots: RootPolicy::AllRevisions, min_age: since_began(quarantine, now), now };
+    let policy =
+        Policy { roots: RootPolicy::AllRevisions, min_age: since_began(quarantine, now), arrivals: Arrivals::Ignored, now };
     let context = Context { store: &overlay, inventory: &inventory, manifests: &manifests, policy };
     let asked = asked(quarantine, &manifests)?;
     let of = |name: &RepositoryName| asked.get(name).cloned().unwrap_or_default();

@@ -1,9 +1,9 @@
 //! A report for people, line by line.
 
 use std::fmt::Write as _;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::escape::escaped;
 use crate::finding::{Finding, Severity};
@@ -98,6 +98,11 @@ impl Page {
 
 pub(super) fn amount(amount: Amount) -> String {
     format!("{} ({})", plural(amount.count, "blob", "blobs"), size(amount.size_bytes))
+}
+
+/// A moment, to the second.
+pub(super) fn time(time: SystemTime) -> String {
+    Timestamp::try_from(time).unwrap_or_default().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 pub(super) fn seconds(elapsed: Duration) -> String {

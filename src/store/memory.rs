@@ -113,9 +113,7 @@ impl MemoryStore {
         match self.tree().get(path) {
             None => Leaf::Absent,
             Some(Node { content: None, .. }) => Leaf::Irregular,
-            Some(Node { content: Some(content), modified }) => {
-                Leaf::File(Stat { size_bytes: content.len() as u64, modified: *modified })
-            }
+            Some(Node { content: Some(content), modified }) => Leaf::File(Stat::new(content.len() as u64, *modified)),
         }
     }
 }
@@ -254,7 +252,7 @@ impl Store for MemoryStore {
             None => BlobContent::Absent,
             Some(Node { content: None, .. }) => BlobContent::Irregular,
             Some(Node { content: Some(bytes), modified }) => match each(&bytes) {
-                ControlFlow::Continue(()) => BlobContent::Whole(Stat { size_bytes: bytes.len() as u64, modified }),
+                ControlFlow::Continue(()) => BlobContent::Whole(Stat::new(bytes.len() as u64, modified)),
                 ControlFlow::Break(()) => BlobContent::Abandoned,
             },
         }
@@ -270,7 +268,7 @@ impl Store for MemoryStore {
             Some(Node { content: None, modified }) => *modified,
             _ => return Ok(None),
         };
-        Ok(self.children(&path).is_empty().then_some(Stat { size_bytes: 0, modified }))
+        Ok(self.children(&path).is_empty().then_some(Stat::new(0, modified)))
     }
 }
 

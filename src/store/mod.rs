@@ -152,12 +152,39 @@ pub enum ManifestStart {
 }
 
 /// Size and age of a file or folder: what a target is checked against just before it is removed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Stat {
     /// Size in bytes; 0 for a folder.
     pub size_bytes: u64,
     /// When it was last modified.
     pub modified: SystemTime,
+    /// When it came to be where it is, if the store tells.
+    pub arrived: Option<Arrival>,
+}
+
+impl Stat {
+    /// Of something of which nothing else is known.
+    pub fn new(size_bytes: u64, modified: SystemTime) -> Stat {
+        Stat { size_bytes, modified, arrived: None }
+    }
+}
+
+/// What a writer leaves: size and modification time. A change time is another after a rename.
+impl PartialEq for Stat {
+    fn eq(&self, other: &Stat) -> bool {
+        (self.size_bytes, self.modified) == (other.size_bytes, other.modified)
+    }
+}
+
+impl Eq for Stat {}
+
+/// When a file came to be where it is. A copy that keeps modification times makes a new file all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// When it was made. Neither a rename nor a new owner changes that.
+    Born(SystemTime),
+    /// When anything about it last changed, where the filesystem tells no time of birth.
+    Changed(SystemTime),
 }
 
 /// An upload that was begun.

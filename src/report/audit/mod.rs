@@ -59,6 +59,10 @@ pub struct Collection {
     pub held_repositories: u64,
     /// What would go.
     pub totals: Totals,
+    /// What would go but for its age.
+    pub young: Amount,
+    /// Until when.
+    pub until: Option<SystemTime>,
 }
 
 impl Report for AuditReport {

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use crate::layout;
 use crate::oci::Digest;
-use crate::store::{Leaf, LinkContent, MAX_MANIFEST_BYTES, ManifestContent, ManifestStart, directory};
+use crate::store::{Leaf, LinkContent, MAX_MANIFEST_BYTES, ManifestContent, ManifestStart, Stat, directory};
 
 /// So often an empty link is read again, 2 ms later each time.
 const READS_OF_AN_EMPTY_LINK: u32 = 3;
@@ -72,7 +72,7 @@ pub(super) fn read_link(at: impl AsFd, path: &str) -> io::Result<LinkContent> {
 /// Reads a link and looks at the file, opened once.
 pub(super) fn inspect_link(at: impl AsFd, path: &str) -> io::Result<(LinkContent, Leaf)> {
     Ok(match open_link(at, path)? {
-        Ok(file) => (read_open_link(&file)?, leaf_of(&rustix::fs::fstat(&file)?)),
+        Ok(file) => (read_open_link(&file)?, leaf_of(directory::stat_at(&file, c"", AtFlags::EMPTY_PATH)?)),
         Err(LinkContent::Absent) => (LinkContent::Absent, Leaf::Absent),
         Err(content) => (content, Leaf::Irregular),
     })
@@ -197,17 +197,17 @@ fn read_manifest_into(
     Ok(content)
 }
 
-pub(super) fn leaf_of(stat: &rustix::fs::Stat) -> Leaf {
-    match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => Leaf::File(directory::stat_of(stat)),
+pub(super) fn leaf_of((file_type, stat): (FileType, Stat)) -> Leaf {
+    match file_type {
+        FileType::RegularFile => Leaf::File(stat),
         _ => Leaf::Irregular,
     }
 }
 
 /// Looks at a file without following it.
 pub(super) fn stat_leaf(at: impl AsFd, path: &str) -> io::Result<Leaf> {
-    match rustix::fs::statat(at, path, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => Ok(leaf_of(&stat)),
+    match directory::stat_at(at, path, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(found) => Ok(leaf_of(found)),
         Err(Errno::NOTDIR | Errno::LOOP) => Ok(Leaf::Irregular),
         Err(Errno::NOENT) => Ok(Leaf::Absent),
         Err(error) => Err(error.into()),

@@ -460,16 +460,16 @@ impl Store for FilesystemStore {
             return Ok(None);
         };
         let look = || -> io::Result<Option<Stat>> {
-            let stat = match rustix::fs::statat(&base.folder, relative, AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(stat) => stat,
+            let (file_type, stat) = match directory::stat_at(&base.folder, relative, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(found) => found,
                 Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
                 Err(error) => return Err(error.into()),
             };
-            if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+            if file_type != FileType::Directory {
                 return Ok(None);
             }
             let empty = directory::is_empty(open_folder(&base.folder, relative)?)?;
-            Ok(empty.then(|| directory::stat_of(&stat)))
+            Ok(empty.then_some(stat))
         };
         look().context_with("look at", || self.root.join(&path))
     }

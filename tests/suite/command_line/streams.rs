@@ -39,7 +39,7 @@ fn nobody_listens_on_standard_output() {
     for flags in [&["-d"][..], &["-d", "-v"], &["-d", "--format", "json"], &["-m"]] {
         let root = talkative().on_disk();
         let ran = program()
-            .args(["garbage-collect", "--root"])
+            .args(["garbage-collect", "--ignore-birth-time", "--root"])
             .arg(root.path())
             .args(flags)
             .stdout(closed())
@@ -63,7 +63,7 @@ fn nobody_listens_on_standard_error() {
         for stderr in [closed as fn() -> Stdio, full] {
             let root = talkative().on_disk();
             let ran = program()
-                .args(["garbage-collect", "--root"])
+                .args(["garbage-collect", "--ignore-birth-time", "--root"])
                 .arg(root.path())
                 .args(flags)
                 .stdout(Stdio::null())
@@ -80,7 +80,7 @@ fn nobody_listens_on_standard_error() {
 fn a_report_that_cannot_be_written_is_no_success() {
     let root = tree().on_disk();
     let ran = program()
-        .args(["garbage-collect", "-d", "--format", "json", "--root"])
+        .args(["garbage-collect", "--ignore-birth-time", "-d", "--format", "json", "--root"])
         .arg(root.path())
         .stdout(full())
         .stderr(Stdio::piped())
