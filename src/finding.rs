@@ -139,6 +139,9 @@ codes! {
     /// A manifest here names a blob that is stored, but the repository has no layer link for it; the registry answers 404.
     MissingLayerLink = "missing-layer-link", Error,
         "push the image again, which restores the link";
+    /// Something that cannot be listed or read: a collection stops there, and what it would free is not known.
+    UnreadableEntry = "unreadable-entry", Error,
+        "let the owner of the store read it, or mend the disk, then look again";
     /// There are blobs and nothing that needs any, or images and no blobs: part of the store is not there.
     EmptyStore = "empty-store", Error,
         "check that all of it is mounted before anything else";
@@ -165,10 +168,10 @@ codes! {
         "move it out of the store if it is a copy; until then all it links is kept";
     /// Something that is reached through a symbolic link: read, and left alone.
     BehindSymlink = "behind-symlink", Warning,
-        "nothing; what lies behind it is kept";
+        "nothing; what lies behind it is kept. For blobs to go, let the directory `blobs` itself be the link";
     /// Something on another filesystem that is mounted inside the store: read, and left alone.
     BehindMount = "behind-mount", Warning,
-        "nothing; what lies on it is kept";
+        "nothing; what lies on it is kept. For blobs to go, let the directory `blobs` itself be what is mounted";
     /// A blob folder that holds something, but no `data`.
     MissingData = "missing-data", Warning,
         "look at what is in the folder; remove it if it is a leftover";
@@ -242,6 +245,14 @@ impl Code {
     pub fn is_absence(self) -> bool {
         use Code::{MissingBlob, MissingChild, MissingManifest, MissingTagTarget};
         matches!(self, MissingBlob | MissingChild | MissingManifest | MissingTagTarget)
+    }
+}
+
+impl Code {
+    /// Whether something is there and nothing needs it.
+    pub fn is_waste(self) -> bool {
+        use Code::{EmptyRepository, EmptyStore, StaleHistory, UnlinkedBlob, UnneededLayerLinks, UntaggedRevisions};
+        matches!(self, EmptyRepository | EmptyStore | StaleHistory | UnlinkedBlob | UnneededLayerLinks | UntaggedRevisions)
     }
 }
 

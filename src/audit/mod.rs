@@ -8,6 +8,7 @@ pub mod facts;
 pub mod needed;
 pub mod owners;
 pub mod recheck;
+pub mod tolerant;
 pub mod uploads;
 pub mod waste;
 

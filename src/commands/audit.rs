@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use super::garbage_collect::MEMORY_BESIDE_THE_INVENTORY;
 use super::{outside_the_store, threads};
 use crate::audit::facts::{BlobFacts, RepositoryFacts};
+use crate::audit::tolerant::Tolerant;
 use crate::audit::{Ages, damage, extra, owners, recheck, uploads, waste};
 use crate::config::AuditSettings;
 use crate::dependents::{dependents, size_mismatches};
@@ -42,9 +43,12 @@ pub fn run(settings: AuditSettings, progress: &dyn Progress, stop: &AtomicBool) 
         outside_the_store("--metrics", path, &store)?;
     }
     let begun = std::time::Instant::now();
-    let result = pool.install(|| audit(&settings, &store, progress, stop));
+    let tolerant = Tolerant::new(&store, store.root());
+    let result = pool.install(|| audit(&settings, &tolerant, progress, stop));
     progress.end();
     let Audited { figures, collections, mut findings } = result?;
+    let would_stop = tolerant.judge(&mut findings);
+    let collections = if would_stop { <[Collection; 2]>::default() } else { collections };
     findings.extend(owners::owners(signs(&store), settings.location.registry.as_ref()));
     let findings = consolidated(findings, settings.location.is_proxy());
     Ok(AuditReport {
@@ -56,6 +60,7 @@ pub fn run(settings: AuditSettings, progress: &dyn Progress, stop: &AtomicBool) 
         started: settings.now,
         figures,
         collections,
+        would_stop,
         findings,
         elapsed: begun.elapsed(),
     })

@@ -42,6 +42,9 @@ impl Colour {
     /// Its size was stated in two ways. Does not keep it.
     pub const SIZES_DIFFER: Colour = Colour(1 << 54);
 
+    /// It lies behind a symbolic link or a mount, where nothing goes, and neither do the links to it.
+    pub const SET_APART: Colour = Colour(1 << 55);
+
     /// Both.
     pub const fn and(self, other: Colour) -> Colour {
         Colour(self.0 | other.0)
@@ -230,7 +233,8 @@ impl Inventory {
         {
             for index in 0..shard.count {
                 if Target::EmptyBlobFolder(shard.digest(index)).path().starts_with(link) {
-                    self.mark(BlobId(shard.first + index as u32), Colour::LIVE.and(Colour::TAGGED));
+                    let kept = Colour::LIVE.and(Colour::TAGGED).and(Colour::SET_APART);
+                    self.mark(BlobId(shard.first + index as u32), kept);
                 }
             }
         }

@@ -177,6 +177,10 @@ impl Unreached {
             if reach.has_reached(&digest, blob) || (canonical != digest && reach.has_reached(&canonical, named)) {
                 continue;
             }
+            // What cannot go is served for as long as it is linked: names and contents stay in step.
+            if [blob, named].into_iter().flatten().any(|blob| context.inventory.has_any(blob, Colour::SET_APART)) {
+                continue;
+            }
             // Under another name than that of its folder, too, if it is an alias.
             if let Some(named) = named {
                 context.inventory.mark(named, Colour::LINK_DROPPED);
@@ -229,6 +233,9 @@ impl Unreached {
                         return Some((digest, Reason::Untagged));
                     }
                     let is_there = survey.revision(&digest).is_some();
+                    if context.inventory.find(&digest).is_some_and(|blob| context.inventory.has_any(blob, Colour::SET_APART)) {
+                        return None;
+                    }
                     // A tag still names it, although its revision link is lost: it can be repaired, so nothing of it goes.
                     let is_current = named_now.contains(&LinkContent::Digest(digest));
                     (!is_there && !is_current).then_some((digest, Reason::RevisionGone))

@@ -159,8 +159,7 @@ pub fn mark(survey: &Survey, context: &Context<'_>) -> Result<Marks, Error> {
             if !(held || held_untagged || reach.fault) {
                 (candidates, seen_history) = links::untagged_revisions(survey, context, &reach)?;
                 // The registry follows a symbolic link and serves what is behind it. What that refers to is not known here.
-                let always_kept = reach.always_kept();
-                reach.walk(always_kept, Colour::LIVE)?;
+                reach.walk(reach.always_kept(), Colour::LIVE)?;
                 let (young, old): (Vec<_>, Vec<_>) = candidates.into_iter().partition(|candidate| candidate.age.is_young());
                 reach.walk(young.iter().map(|candidate| (candidate.digest, Role::Revision)).collect(), Colour::YOUNG)?;
                 counts.young_revisions = young.len() as u64;

@@ -50,8 +50,6 @@ pub(super) struct Reach<'a> {
     referrers: HashMap<Digest, Vec<usize>>,
     /// Revisions that are kept whatever keeps their subjects.
     always: Vec<usize>,
-    /// Of those, the ones that name more subjects than are told apart.
-    many_subjects: Vec<Digest>,
     /// Manifests that were read and have no revision here, and their bytes.
     strangers: (u64, u64),
     /// Whether there are more of them.
@@ -83,7 +81,8 @@ impl<'a> Reach<'a> {
     pub(super) fn new(context: &'a Context<'a>, survey: &'a Survey, readings: &'a [Held<'a>]) -> Result<Reach<'a>, Error> {
         let mut revisions = HashMap::with_capacity_and_hasher(survey.revisions.len(), RandomState::default());
         let mut referrers: HashMap<Digest, Vec<usize>> = HashMap::default();
-        let (mut always, mut many_subjects) = (Vec::new(), Vec::new());
+        let mut always = Vec::new();
+        let mut findings = BTreeMap::new();
         for (index, (revision, reading)) in survey.revisions.iter().zip(readings).enumerate() {
             // A deleted revision is no revision any more: neither is it a referrer.
             if revision.link == LinkContent::Absent {
@@ -92,7 +91,10 @@ impl<'a> Reach<'a> {
             let blob = match reading.get(&revision.digest)? {
                 Reading::Read(edges) => {
                     if edges.more_subjects {
-                        many_subjects.push(revision.digest);
+                        let link = LinkFolder::Revisions(survey.name.clone()).link(&revision.digest);
+                        let finding =
+                            Finding::new(Code::ManySubjects).repository(&survey.name).digest(&revision.digest).path(link);
+                        findings.insert((finding.code, revision.digest, None), finding);
                         always.push(index);
                     }
                     for subject in &edges.subjects {
@@ -109,6 +111,10 @@ impl<'a> Reach<'a> {
             };
             if let Some(blob) = blob {
                 revisions.insert(blob, index);
+                // It cannot go, and can be pulled for as long as it is linked.
+                if context.inventory.has_any(blob, Colour::SET_APART) {
+                    always.push(index);
+                }
             }
         }
         let tag_targets = survey.tags.iter().filter_map(|tag| match tag.current {
@@ -122,7 +128,6 @@ impl<'a> Reach<'a> {
             revisions,
             referrers,
             always,
-            many_subjects,
             strangers: (0, 0),
             is_cut_off: false,
             any_alias: false,
@@ -133,21 +138,15 @@ impl<'a> Reach<'a> {
             missed: HashSet::default(),
             fault: false,
             tag_target_absent: false,
-            findings: BTreeMap::new(),
+            findings,
             noted: BTreeMap::new(),
             tag_targets: tag_targets.collect(),
         })
     }
 
     /// Revisions that are roots although no tag reaches them.
-    pub(super) fn always_kept(&mut self) -> Vec<(Digest, Role)> {
-        let kept: Vec<Digest> = self.always.iter().map(|&index| self.survey.revisions[index].digest).collect();
-        for digest in &self.many_subjects {
-            let link = LinkFolder::Revisions(self.survey.name.clone()).link(digest);
-            let finding = Finding::new(Code::ManySubjects).repository(&self.survey.name).digest(digest).path(link);
-            self.findings.insert((finding.code, *digest, None), finding);
-        }
-        kept.into_iter().map(|digest| (digest, Role::Revision)).collect()
+    pub(super) fn always_kept(&self) -> Vec<(Digest, Role)> {
+        self.always.iter().map(|&index| (self.survey.revisions[index].digest, Role::Revision)).collect()
     }
 
     /// Forgets what was reached, so that it can be marked in another colour. Findings stay.

@@ -254,8 +254,8 @@ fn quiet_prints_nothing_and_verbose_a_line_for_each_target() {
     for row in verbose.rows() {
         let digest = row.digest.expect("targets have digests");
         let line = match row.kind.as_str() {
-            "blob" => format!("blob eligible for deletion: {digest}\n"),
-            "revision" => format!("team/app: manifest eligible for deletion: {digest}\n"),
+            "blob" => format!("\nblob eligible for deletion: {digest}\n"),
+            "revision" => format!("\nmanifest eligible for deletion: {digest}\n"),
             "layer-link" => format!("team/app: layer link eligible for deletion: {digest}\n"),
             _ => format!("team/app: tag history entry of v1 eligible for deletion: {digest}\n"),
         };

@@ -29,8 +29,13 @@ pub(super) fn render(report: &AuditReport) -> String {
     page.blank();
     store(&mut page, report);
     let [plain, untagged] = &report.collections;
-    collection(&mut page, "would free", plain, "a collection");
-    collection(&mut page, "", untagged, "with --delete-untagged");
+    match report.would_stop {
+        true => page.item("would free", "not known: a collection would stop at what cannot be read, see the findings"),
+        false => {
+            collection(&mut page, "would free", plain, "a collection");
+            collection(&mut page, "", untagged, "with --delete-untagged");
+        }
+    }
     page.findings(&report.findings);
     page.blank();
     page.line(&format!("{verdict}, after {}; nothing was changed", seconds(report.elapsed)));

@@ -207,6 +207,13 @@ fn quarantine(page: &mut Page, report: &CollectReport) {
 fn targets(page: &mut Page, report: &CollectReport) {
     let Some(plan) = &report.plan else { return };
     page.blank();
+    let (figures, planned) = (&report.figures, |kind| report.figures.planned.kind(kind).count);
+    page.line(&format!(
+        "{} blobs marked, {} blobs and {} manifests eligible for deletion",
+        figures.live.count + figures.young.count,
+        planned(Kind::Blob),
+        planned(Kind::Revision)
+    ));
     for row in plan.rows() {
         page.line(&target(row));
     }
@@ -290,7 +297,7 @@ fn target(row: &Condemned) -> String {
             let tag = row.target.link_folder().and_then(|folder| folder.tag()).map(ToString::to_string).unwrap_or_default();
             format!("{repository}: tag history entry of {tag} eligible for deletion: {digest}")
         }
-        Kind::Revision => format!("{repository}: manifest eligible for deletion: {digest}"),
+        Kind::Revision => format!("manifest eligible for deletion: {digest}"),
         Kind::LayerLink => format!("{repository}: layer link eligible for deletion: {digest}"),
         Kind::Blob => format!("blob eligible for deletion: {digest}"),
         Kind::EmptyFolder => format!("empty folder eligible for deletion: {}", escaped(row.target.path())),

@@ -127,6 +127,14 @@ fn verbose_has_a_line_for_each_target_in_the_order_of_the_plan() {
         };
         assert!(line.ends_with(&format!("eligible for deletion: {end}")), "{line}: {row:?}");
     }
+    // The registry's own summary, which wrappers look for by its end.
+    let count = |kind: &str| rows.iter().filter(|row| row.kind == kind).count();
+    let summary = format!(" blobs marked, {} blobs and {} manifests eligible for deletion", count("blob"), count("revision"));
+    let line = ran.stdout.lines().find(|line| line.ends_with("eligible for deletion")).expect("a summary");
+    assert!(line.ends_with(&summary) && line.starts_with(|first: char| first.is_ascii_digit()), "{line}");
+    for wording in ["blob eligible for deletion: sha256:", "manifest eligible for deletion: sha256:"] {
+        assert!(ran.stdout.lines().any(|line| line.starts_with(wording)), "{wording}");
+    }
     let kinds: std::collections::BTreeSet<&str> = rows.iter().map(|row| row.kind.as_str()).collect();
     assert_eq!(kinds.len(), 5, "{kinds:?}");
     let quiet = Regsweep::gc(root.path()).arg("-d").run().expect_code(0);

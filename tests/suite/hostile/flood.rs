@@ -65,7 +65,9 @@ fn layers_where_manifests_stand_are_not_read() {
             let mut tree = victim();
             let listed: Vec<_> = layers.iter().map(|layer| json!({"mediaType": media_type, "digest": layer.digest})).collect();
             let manifest = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, key: listed}).to_string();
-            layers.iter().for_each(|layer| drop(tree.layer("abused", layer)));
+            for layer in &layers {
+                tree.layer("abused", layer);
+            }
             let manifest = Content::new(manifest);
             tree.blob(&manifest).revision("abused", &manifest.digest).tag("abused", "cache", &manifest.digest);
             let root = tree.on_disk();
@@ -112,16 +114,17 @@ fn subjects_without_end() {
             .collect();
         image_with(&subjects.join(","))
     };
-    for number in 0..25 {
+    for number in 0..10 {
         let manifest = Content::new(repeated(number));
         tree.layer("abused", &Content::new("{}")).blob(&manifest).revision("abused", &manifest.digest);
     }
     let root = tree.on_disk();
-    let ran = bounded("garbage-collect", root.path(), 0);
+    let run = Regsweep::gc(root.path()).dry().json().delete_untagged().args(LIMIT);
+    // Each of them would take 12 MiB.
+    let ran = within(run, 112 << 20).expect_code(0);
     // Which of the subjects counts is not known: all of them are kept, with a note.
     let noted: Vec<_> = ran.findings().into_iter().filter(|finding| finding.code == "many-subjects").collect();
-    assert_eq!(noted.len(), 25);
-    bounded("audit", root.path(), 0);
+    assert_eq!(noted.len(), 10);
 }
 
 /// A thousand absent blobs in each of many repositories, named where the registry does not look.
