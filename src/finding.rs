@@ -112,6 +112,9 @@ codes! {
     /// A manifest that names more than 1,024 blobs that are not in the store.
     OverfullManifest = "overfull-manifest", Error,
         "delete the revision: nobody builds such an image";
+    /// A repository that leads to more than 16,384 manifests, or 1 GiB of them, that it has no revision for.
+    OverfullRepository = "overfull-repository", Error,
+        "delete the revisions that name them, or push what they name to the repository";
     /// A manifest of more than 16 MiB, which no registry accepts.
     OversizedManifest = "oversized-manifest", Error,
         "delete the revision: the registry cannot have written it";
@@ -136,6 +139,9 @@ codes! {
     /// A manifest here names a blob that is stored, but the repository has no layer link for it; the registry answers 404.
     MissingLayerLink = "missing-layer-link", Error,
         "push the image again, which restores the link";
+    /// Something that cannot be listed or read: a collection stops there, and what it would free is not known.
+    UnreadableEntry = "unreadable-entry", Error,
+        "let the owner of the store read it, or mend the disk, then look again";
     /// There are blobs and nothing that needs any, or images and no blobs: part of the store is not there.
     EmptyStore = "empty-store", Error,
         "check that all of it is mounted before anything else";
@@ -165,10 +171,10 @@ codes! {
         "move it out of the store if it is a copy; until then all it links is kept";
     /// Something that is reached through a symbolic link: read, and left alone.
     BehindSymlink = "behind-symlink", Warning,
-        "nothing; what lies behind it is kept";
+        "nothing; what lies behind it is kept. For blobs to go, let the directory `blobs` itself be the link";
     /// Something on another filesystem that is mounted inside the store: read, and left alone.
     BehindMount = "behind-mount", Warning,
-        "nothing; what lies on it is kept";
+        "nothing; what lies on it is kept. For blobs to go, let the directory `blobs` itself be what is mounted";
     /// A blob folder that holds something, but no `data`.
     MissingData = "missing-data", Warning,
         "look at what is in the folder; remove it if it is a leftover";
@@ -181,6 +187,9 @@ codes! {
     /// A tag whose name the registry does not accept.
     InvalidTagName = "invalid-tag-name", Warning,
         "look at what it is; remove its folder if nobody misses it";
+    /// A modification time that lies in the future: the file is never old enough to go.
+    FutureTime = "future-time", Warning,
+        "set the clock right, then give the files a time of today with `touch`, and collect when they are older than --min-age";
     /// GitLab's database, not this store, knows what is needed: what is said here of unused things does not count.
     GitlabDatabase = "gitlab-database", Warning,
         "collect with GitLab's registry; delete the file if its database is not used any more";
@@ -223,6 +232,15 @@ codes! {
     /// A repository without a revision and without a tag.
     EmptyRepository = "empty-repository", Note,
         "delete its folder while the registry is stopped, if nothing is to come";
+    /// A manifest that refers to more than 16 subjects: it is kept as if it referred to all that is kept.
+    ManySubjects = "many-subjects", Note,
+        "delete the revision: nobody builds such an image";
+    /// Most of the store was changed just now, and the filesystem does not tell when files were made.
+    RecentChanges = "recent-changes", Note,
+        "if something is being copied into the store, collect when that is done";
+    /// Files and directories that a NAS, NFS or a desktop leaves wherever it looks.
+    SystemFile = "system-file", Note,
+        "nothing; they are left alone";
     /// An entry that matches no rule of the layout.
     UnrecognisedEntry = "unrecognised-entry", Note,
         "nothing; it was left alone";
@@ -233,6 +251,14 @@ impl Code {
     pub fn is_absence(self) -> bool {
         use Code::{MissingBlob, MissingChild, MissingManifest, MissingTagTarget};
         matches!(self, MissingBlob | MissingChild | MissingManifest | MissingTagTarget)
+    }
+}
+
+impl Code {
+    /// Whether something is there and nothing needs it.
+    pub fn is_waste(self) -> bool {
+        use Code::{EmptyRepository, EmptyStore, StaleHistory, UnlinkedBlob, UnneededLayerLinks, UntaggedRevisions};
+        matches!(self, EmptyRepository | EmptyStore | StaleHistory | UnlinkedBlob | UnneededLayerLinks | UntaggedRevisions)
     }
 }
 
@@ -333,13 +359,15 @@ pub struct Finding {
     pub detail: Option<String>,
     /// The images that cannot be pulled for it.
     pub needed_by: Needs,
+    /// How many things it is about: more than one where they are not told apart.
+    pub count: u64,
 }
 
 impl Finding {
     /// A finding of that kind, nowhere yet.
     pub fn new(code: Code) -> Finding {
         let (repository, tag, digest, path, detail) = (None, None, None, None, None);
-        Finding { severity: code.severity(), code, repository, tag, digest, path, detail, needed_by: Needs::default() }
+        Finding { severity: code.severity(), code, repository, tag, digest, path, detail, needed_by: Needs::default(), count: 1 }
     }
 
     /// Names the repository.
@@ -372,6 +400,12 @@ impl Finding {
         self
     }
 
+    /// Says how many things it is about.
+    pub fn count(mut self, count: u64) -> Finding {
+        self.count = count;
+        self
+    }
+
     /// Says who cannot be pulled for it.
     pub fn needed_by(mut self, needs: Needs) -> Finding {
         self.needed_by = needs;
@@ -393,7 +427,7 @@ impl Serialize for Finding {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeStruct as _;
 
-        let mut object = serializer.serialize_struct("Finding", 10)?;
+        let mut object = serializer.serialize_struct("Finding", 11)?;
         object.serialize_field("code", &self.code)?;
         object.serialize_field("severity", &self.severity)?;
         object.serialize_field("repository", &self.repository.as_ref().map(ToString::to_string))?;
@@ -404,6 +438,7 @@ impl Serialize for Finding {
         object.serialize_field("next_step", self.next_step())?;
         object.serialize_field("needed_by", &self.needed_by.first)?;
         object.serialize_field("needed_by_more", &self.needed_by.more)?;
+        object.serialize_field("count", &self.count)?;
         object.end()
     }
 }

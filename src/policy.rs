@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use crate::store::{Arrival, Stat};
+
 /// Where marking starts in each repository. Tags are roots under either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RootPolicy {
@@ -11,6 +13,24 @@ pub enum RootPolicy {
     TaggedOnly,
 }
 
+/// How long after it was made a file counts as young whatever its modification time says: no copy of one image takes longer to be linked.
+/// A minimum age that is shorter counts in its place.
+const JUST_MADE: Duration = Duration::from_secs(3600);
+
+/// A time that is so far ahead of the clock is wrong, and no difference between two machines.
+const AHEAD: Duration = Duration::from_secs(600);
+
+/// Which files count as young for having just been made where they are: `cp -a` and `tar -x` keep old modification times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrivals {
+    /// None.
+    Ignored,
+    /// Those of which the filesystem tells when they were made.
+    Born,
+    /// Where it does not tell, those that anything changed.
+    BornOrChanged,
+}
+
 /// What to keep, and as of when.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy {
@@ -18,15 +38,90 @@ pub struct Policy {
     pub roots: RootPolicy,
     /// What is younger than this is never removed (G2).
     pub min_age: Duration,
+    /// What counts as young beside that.
+    pub arrivals: Arrivals,
     /// The moment that ages are counted back from: when the run began.
     pub now: SystemTime,
 }
 
+/// How old something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Age {
+    /// Old enough.
+    Old,
+    /// Too young to be judged until then.
+    Young(SystemTime),
+    /// The same for nothing but having been made just now: its modification time is old.
+    JustMade(SystemTime),
+    /// Its time lies in the future, and no minimum age reaches it.
+    Future,
+}
+
+impl Age {
+    /// Whether it is too young to be judged.
+    pub fn is_young(self) -> bool {
+        self != Age::Old
+    }
+
+    /// The age of two things of which neither goes before both are old enough.
+    pub fn and(self, other: Age) -> Age {
+        let until = |age| match age {
+            Age::Young(until) | Age::JustMade(until) => until,
+            Age::Old | Age::Future => SystemTime::UNIX_EPOCH,
+        };
+        match (self, other) {
+            (Age::Old, age) | (age, Age::Old) => age,
+            (Age::Future, _) | (_, Age::Future) => Age::Future,
+            (one, two) => {
+                if until(one) < until(two) {
+                    two
+                } else {
+                    one
+                }
+            }
+        }
+    }
+}
+
 impl Policy {
-    /// Whether something modified then is too young to be judged. What lies in the future counts as young: a clock is wrong
-    /// somewhere, and nobody can tell which.
-    pub fn is_young(&self, modified: SystemTime) -> bool {
-        self.now.duration_since(modified).map_or(true, |age| age < self.min_age)
+    /// How old something is. What lies in the future counts as young: a clock is wrong somewhere, and nobody can tell which.
+    pub fn age(&self, stat: &Stat) -> Age {
+        match self.now.duration_since(stat.modified) {
+            Err(ahead) if ahead.duration() > AHEAD => return Age::Future,
+            Ok(age) if age >= self.min_age => {}
+            _ => return stat.modified.checked_add(self.min_age).map_or(Age::Future, Age::Young),
+        }
+        match stat.arrived {
+            Some(arrival) if self.has_just_arrived(&arrival) => {
+                let (Arrival::Born(time) | Arrival::Changed(time)) = arrival;
+                time.checked_add(self.arrival_window()).map_or(Age::Old, Age::JustMade)
+            }
+            _ => Age::Old,
+        }
+    }
+
+    /// Whether something has just come to be where it is.
+    pub fn has_just_arrived(&self, arrival: &Arrival) -> bool {
+        let time = match (self.arrivals, arrival) {
+            (Arrivals::Born, Arrival::Changed(_)) => return false,
+            (_, Arrival::Born(time) | Arrival::Changed(time)) => *time,
+        };
+        let window = self.arrival_window();
+        // What lies in the future is young here, too, unless nothing is.
+        !window.is_zero() && self.now.duration_since(time).map_or(true, |age| age < window)
+    }
+
+    /// Whether something is too young to be judged.
+    pub fn is_young(&self, stat: &Stat) -> bool {
+        self.age(stat).is_young()
+    }
+
+    /// How long something counts as young after it was made.
+    pub fn arrival_window(&self) -> Duration {
+        match self.arrivals {
+            Arrivals::Ignored => Duration::ZERO,
+            Arrivals::Born | Arrivals::BornOrChanged => self.min_age.min(JUST_MADE),
+        }
     }
 }
 
@@ -34,14 +129,50 @@ impl Policy {
 mod tests {
     use super::*;
 
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn now() -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000)
+    }
+
+    fn policy(min_age: Duration, arrivals: Arrivals) -> Policy {
+        Policy { roots: RootPolicy::AllRevisions, min_age, arrivals, now: now() }
+    }
+
     #[test]
     fn the_future_is_young_whatever_the_minimum_age() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
-        let policy = |min_age| Policy { roots: RootPolicy::AllRevisions, min_age, now };
-        let hour = Duration::from_secs(3600);
-        assert!(policy(hour).is_young(now - hour + Duration::from_nanos(1)));
-        assert!(!policy(hour).is_young(now - hour));
-        assert!(!policy(Duration::ZERO).is_young(now));
-        assert!(policy(Duration::ZERO).is_young(now + Duration::from_nanos(1)));
+        let policy = |min_age| policy(min_age, Arrivals::Ignored);
+        let at = |modified| Stat::new(1, modified);
+        assert!(policy(HOUR).is_young(&at(now() - HOUR + Duration::from_nanos(1))));
+        assert!(!policy(HOUR).is_young(&at(now() - HOUR)));
+        assert!(!policy(Duration::ZERO).is_young(&at(now())));
+        assert_eq!(policy(Duration::ZERO).age(&at(now() + AHEAD)), Age::Young(now() + AHEAD));
+        assert_eq!(policy(Duration::ZERO).age(&at(now() + AHEAD + Duration::from_nanos(1))), Age::Future);
+    }
+
+    #[test]
+    fn what_was_just_made_is_young_for_an_hour_or_the_minimum_age() {
+        let old = now() - 1000 * HOUR;
+        let made = |ago: Duration| Stat { arrived: Some(Arrival::Born(now() - ago)), ..Stat::new(1, old) };
+        let changed = |ago: Duration| Stat { arrived: Some(Arrival::Changed(now() - ago)), ..Stat::new(1, old) };
+        let minute = Duration::from_secs(60);
+        for (min_age, ago, young) in [
+            (HOUR, minute, true),
+            (HOUR, HOUR, false),
+            (24 * HOUR, 59 * minute, true),
+            (24 * HOUR, HOUR, false),
+            (minute, Duration::from_secs(59), true),
+            (minute, minute, false),
+            (Duration::ZERO, Duration::ZERO, false),
+        ] {
+            let age = policy(min_age, Arrivals::Born).age(&made(ago));
+            assert_eq!(matches!(age, Age::JustMade(_)), young, "{min_age:?} {ago:?}");
+            assert_eq!(policy(min_age, Arrivals::Born).age(&changed(ago)), Age::Old);
+            assert_eq!(policy(min_age, Arrivals::BornOrChanged).is_young(&changed(ago)), young);
+            assert_eq!(policy(min_age, Arrivals::Ignored).age(&made(ago)), Age::Old);
+        }
+        // A clock that was set back.
+        let ahead = Stat { arrived: Some(Arrival::Born(now() + minute)), ..Stat::new(1, old) };
+        assert!(policy(HOUR, Arrivals::Born).is_young(&ahead) && !policy(Duration::ZERO, Arrivals::Born).is_young(&ahead));
     }
 }

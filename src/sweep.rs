@@ -246,7 +246,7 @@ mod tests {
     fn plan(targets: &[Target]) -> SweepPlan {
         let row = |target: &Target| Condemned {
             target: target.clone(),
-            stat: Stat { size_bytes: 1, modified: SystemTime::UNIX_EPOCH },
+            stat: Stat::new(1, SystemTime::UNIX_EPOCH),
             alias_of: None,
             reason: Reason::Untagged,
             depth: 0,

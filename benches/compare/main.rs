@@ -96,7 +96,13 @@ fn floor(work: &str, store: &Path) -> Contender {
 }
 
 fn regsweep(store: &Path, flags: &[&str]) -> Contender {
-    let mut arguments = vec!["garbage-collect".into(), "--quiet".into(), "--root".into(), store.as_os_str().to_owned()];
+    let mut arguments = vec![
+        "garbage-collect".into(),
+        "--quiet".into(),
+        "--ignore-birth-time".into(),
+        "--root".into(),
+        store.as_os_str().to_owned(),
+    ];
     arguments.extend(flags.iter().map(Into::into));
     Contender::new("regsweep", REGSWEEP, arguments)
 }

@@ -52,6 +52,7 @@ fn policy() -> Policy {
     Policy {
         roots: RootPolicy::TaggedOnly,
         min_age: Duration::ZERO,
+        arrivals: regsweep::policy::Arrivals::Ignored,
         now: SystemTime::UNIX_EPOCH + Duration::from_secs(4_000_000_000),
     }
 }

@@ -8,6 +8,7 @@ pub mod facts;
 pub mod needed;
 pub mod owners;
 pub mod recheck;
+pub mod tolerant;
 pub mod uploads;
 pub mod waste;
 
@@ -15,6 +16,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::finding::{Code, Finding};
 use crate::store::{Extra, Leaf};
+use crate::system_files::is_system_file;
 use crate::words::size;
 
 /// How the registry calls a file that it has not finished writing.
@@ -40,7 +42,11 @@ impl Ages {
 
 /// Judges what lies beside a file that the layout knows.
 pub fn extra(extra: &Extra, ages: &Ages) -> Option<Finding> {
+    let name = extra.path.file_name().unwrap_or_default().as_encoded_bytes();
     match extra.leaf {
+        Leaf::File(_) | Leaf::Irregular if is_system_file(name, extra.leaf == Leaf::Irregular) => {
+            Some(Finding::new(Code::SystemFile).path(&extra.path))
+        }
         Leaf::File(stat) if is_unfinished(extra) => ages.is_past(stat.modified, ages.min_age).then(|| {
             let detail = format!("{} {} in it.", Code::LeftoverFile.meaning(), size(stat.size_bytes));
             Finding::new(Code::LeftoverFile).path(&extra.path).detail(detail)

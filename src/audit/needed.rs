@@ -6,7 +6,7 @@ use foldhash::HashSet;
 
 use super::facts::BlobFacts;
 use crate::error::Error;
-use crate::mark::{BlobId, Context, LinkVerdict, Reading, layer_verdict};
+use crate::mark::{BlobId, Context, LinkVerdict, MAX_STRANGERS, Reading, layer_verdict};
 use crate::oci::{DescriptorKind, Digest, manifest};
 use crate::store::LinkContent;
 use crate::survey::Survey;
@@ -45,8 +45,14 @@ pub fn needed(context: &Context<'_>, survey: &Survey, links: &[LinkContent], blo
     let mut suspects: BTreeMap<Digest, BTreeSet<Digest>> = BTreeMap::new();
     let mut seen: HashSet<Digest> = HashSet::default();
     let mut queue: Vec<Digest> = walk.roots();
+    let mut strangers = 0;
     while let Some(digest) = queue.pop() {
-        if seen.insert(digest) {
+        // Who leads further is held, and is not followed here either.
+        if !seen.insert(digest) {
+            continue;
+        }
+        strangers += u64::from(survey.revision(&digest).is_none());
+        if strangers <= MAX_STRANGERS {
             walk.visit(&digest, &mut needed, &mut suspects, &mut queue)?;
         }
     }
@@ -86,7 +92,11 @@ impl Walk<'_> {
     ) -> Result<(), Error> {
         let Reading::Read(edges) = self.context.manifests.read(digest)? else { return Ok(()) };
         let is_revision = self.survey.revision(digest).is_some();
-        if is_revision && !edges.subjects.is_empty() && edges.subjects.iter().all(|subject| self.is_unknown(subject)) {
+        if is_revision
+            && !edges.more_subjects
+            && !edges.subjects.is_empty()
+            && edges.subjects.iter().all(|subject| self.is_unknown(subject))
+        {
             needed.orphans.insert(*digest);
         }
         for edge in &edges.stored {
@@ -94,6 +104,10 @@ impl Walk<'_> {
             needed.named.insert(name);
             if self.revisions.contains(&edge.blob) {
                 queue.push(name);
+                continue;
+            }
+            // Where the registry does not look, nothing is promised to anybody, and what it leads to is not asked either.
+            if !edge.expected {
                 continue;
             }
             let is_manifest = match edge.kind {
@@ -114,9 +128,9 @@ impl Walk<'_> {
                 if let (Some(blob), Some(size_bytes)) = (self.context.inventory.find(&name), descriptor.size_bytes) {
                     self.context.inventory.learn_size(blob, size_bytes);
                 }
-                if descriptor.kind != DescriptorKind::Blob || self.survey.revision(&name).is_some() {
+                if (descriptor.expected && descriptor.kind != DescriptorKind::Blob) || self.survey.revision(&name).is_some() {
                     queue.push(name);
-                } else if !descriptor.foreign && !self.blobs.has_data(&name) {
+                } else if descriptor.expected && !descriptor.foreign && !self.blobs.has_data(&name) {
                     needed.absent.insert(name);
                 }
             }
@@ -139,7 +153,7 @@ impl Walk<'_> {
             let mut promised = false;
             self.context.store.manifest(digest, &mut |bytes| {
                 let references = manifest::references(bytes).unwrap_or_default();
-                promised = references.descriptors.iter().any(|named| named.digest == *blob && !named.foreign);
+                promised = references.descriptors.iter().any(|named| named.digest == *blob && named.expected && !named.foreign);
             })?;
             if promised {
                 return Ok(true);

@@ -26,6 +26,11 @@ pub struct Audit {
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub min_age: Option<Duration>,
 
+    /// Take a file for as old as its modification time says even if it was made here less than an hour (or --min-age) ago: the store was
+    /// copied or unpacked as a whole, and nobody is copying any more
+    #[arg(long)]
+    pub ignore_birth_time: bool,
+
     /// Report uploads that nobody has continued for so long [default: 168h, after which the registry purges them]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub upload_age: Option<Duration>,

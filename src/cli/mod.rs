@@ -148,6 +148,11 @@ pub struct GarbageCollect {
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub min_age: Option<Duration>,
 
+    /// Take a file for as old as its modification time says even if it was made here less than an hour (or --min-age) ago: the store was
+    /// copied or unpacked as a whole, and nobody is copying any more
+    #[arg(long)]
+    pub ignore_birth_time: bool,
+
     /// Stop before anything is removed if more than this would go, such as 50GiB or 30% of what is stored
     #[arg(long, value_name = "SIZE|PERCENT", value_parser = limit)]
     pub max_reclaim: Option<Limit>,

@@ -149,7 +149,8 @@ fn survey_and_plan(
     tracing::info!("{} blobs, {} repositories", number(inventory.len() as u64), number(repositories.entries.len() as u64));
 
     let manifests = Manifests::new(store, &inventory);
-    let context = Context { store, inventory: &inventory, manifests: &manifests, policy: settings.policy };
+    let (policy, recent_changes) = mark::arrivals(store, &inventory, settings.policy)?;
+    let context = Context { store, inventory: &inventory, manifests: &manifests, policy };
     let prepare = |survey: &mut Survey| {
         survey.protected = protected.revisions.get(&survey.name).cloned().unwrap_or_default();
     };
@@ -158,6 +159,7 @@ fn survey_and_plan(
     progress.begin(Phase::Checking, None);
     let mut blobs = blobs::unreached_blobs(&context, &marks)?;
     let mut findings: Vec<Finding> = std::mem::take(&mut blobs.findings);
+    findings.extend(recent_changes);
     for marks in &mut marks {
         findings.append(&mut marks.findings);
     }
@@ -218,6 +220,7 @@ fn figures(
         blobs: inventory.len() as u64 - blobs.aside - blobs.without_data,
         live: blobs.live,
         young: blobs.young,
+        waiting: blobs.waiting.clone(),
         planned: plan.totals(),
         delete_untagged_in_addition: match settings.policy.roots {
             RootPolicy::AllRevisions => Some(blobs.live_untagged_only),

@@ -8,14 +8,16 @@ use rayon::prelude::*;
 use super::reconcile;
 use super::{budget, outside_the_store, threads};
 use crate::audit::facts::{BlobFacts, RepositoryFacts};
+use crate::audit::tolerant::Tolerant;
 use crate::audit::{Ages, damage, extra, owners, recheck, uploads, waste};
 use crate::config::AuditSettings;
 use crate::dependents::{dependents, size_mismatches};
 use crate::error::Error;
 use crate::finding::{Code, Finding};
+use crate::findings::consolidated;
 use crate::layout;
-use crate::mark::blobs;
-use crate::mark::{self, Context, Inventory, Manifests, Marks, hold_shared, interrupted};
+use crate::mark::blobs::{self, Amount};
+use crate::mark::{self, Context, Inventory, Manifests, Marks, Waiting, hold_shared, interrupted};
 use crate::oci::{Digest, RepositoryName};
 use crate::plan::SweepPlan;
 use crate::policy::{Policy, RootPolicy};
@@ -41,15 +43,15 @@ pub fn run(settings: AuditSettings, progress: &dyn Progress, stop: &AtomicBool) 
         outside_the_store("--metrics", path, &store)?;
     }
     let begun = std::time::Instant::now();
+    let tolerant = Tolerant::new(&store, store.root());
     // Without the lock another regsweep may take away what was listed a moment before.
-    let result = pool.install(|| reconcile::look(!lock.is_held(), || audit(&settings, &store, progress, stop)));
+    let result = pool.install(|| reconcile::look(!lock.is_held(), || audit(&settings, &tolerant, progress, stop)));
     progress.end();
     let Audited { figures, collections, mut findings } = result?;
-    if settings.location.is_proxy() {
-        findings.retain(|finding| !finding.code.is_absence());
-    }
+    let would_stop = tolerant.judge(&mut findings);
+    let collections = if would_stop { <[Collection; 2]>::default() } else { collections };
     findings.extend(owners::owners(signs(&store), settings.location.registry.as_ref()));
-    findings.sort();
+    let findings = consolidated(findings, settings.location.is_proxy());
     Ok(AuditReport {
         root: store.root().to_owned(),
         config_path: settings.location.config_path,
@@ -59,6 +61,7 @@ pub fn run(settings: AuditSettings, progress: &dyn Progress, stop: &AtomicBool) 
         started: settings.now,
         figures,
         collections,
+        would_stop,
         findings,
         elapsed: begun.elapsed(),
     })
@@ -79,6 +82,8 @@ struct Audited {
 struct Imagined {
     marks: Vec<Marks>,
     plan: SweepPlan,
+    young: Amount,
+    waiting: Waiting,
     findings: Vec<Finding>,
 }
 
@@ -96,10 +101,10 @@ fn audit(settings: &AuditSettings, store: &dyn Store, progress: &dyn Progress, s
 
     // Places are the same in both inventories, so one cache of manifests serves both.
     let manifests = Manifests::new(store, &inventory);
-    let context = |inventory, roots| {
-        let policy = Policy { roots, min_age: settings.min_age, now: settings.now };
-        Context { store, inventory, manifests: &manifests, policy }
-    };
+    let roots = RootPolicy::AllRevisions;
+    let policy = Policy { roots, min_age: settings.min_age, arrivals: settings.arrivals, now: settings.now };
+    let (policy, recent_changes) = mark::arrivals(store, &inventory, policy)?;
+    let context = |inventory, roots| Context { store, inventory, manifests: &manifests, policy: Policy { roots, ..policy } };
     let plain = context(&inventory, RootPolicy::AllRevisions);
     let untagged = context(&inventory_untagged, RootPolicy::TaggedOnly);
     let ages = Ages { min_age: settings.min_age, upload_age: settings.upload_age, now: settings.now };
@@ -108,6 +113,7 @@ fn audit(settings: &AuditSettings, store: &dyn Store, progress: &dyn Progress, s
     let blob_facts = BlobFacts::look(&plain)?;
     let mut findings: Vec<Finding> = blob_facts.extras.iter().filter_map(|found| extra(found, &ages)).collect();
     findings.extend(damage::blobs(&blob_facts));
+    findings.extend(recent_changes);
     let strays = repositories.strays.iter().chain(&blob_strays);
     findings.extend(strays.map(|stray| Finding::new(Code::of_stray(stray.kind)).path(&stray.path)));
 
@@ -160,6 +166,8 @@ fn audit(settings: &AuditSettings, store: &dyn Store, progress: &dyn Progress, s
         collections: [plain_run, untagged_run].map(|run| Collection {
             held_repositories: run.marks.iter().filter(|marks| marks.held).count() as u64,
             totals: run.plan.totals(),
+            young: run.young,
+            until: run.waiting.until,
         }),
         findings: findings.into_iter().chain(more).collect(),
     })
@@ -196,7 +204,7 @@ fn imagine(context: &Context<'_>, mut marks: Vec<Marks>) -> Result<Imagined, Err
         findings.append(&mut marks.findings);
     }
     let plan = SweepPlan::new(&mut marks, &mut blobs, context.inventory);
-    Ok(Imagined { marks, plan, findings })
+    Ok(Imagined { marks, plan, young: blobs.young, waiting: blobs.waiting, findings })
 }
 
 /// Tells each damage once, with the images that it breaks.

@@ -16,6 +16,7 @@ use super::{budget, outputs_are_writable, outside_the_store, threads};
 use crate::config::{CollectSettings, Disposal, Mode};
 use crate::error::{Context as _, Error};
 use crate::finding::{Code, Finding};
+use crate::findings::consolidated;
 use crate::layout;
 use crate::mark::interrupted;
 use crate::oci::{Digest, RepositoryName};
@@ -350,8 +351,7 @@ fn report(
         findings.extend(reconcile::failures(moved));
     }
     findings.extend(swept.findings.iter().cloned());
-    findings.sort();
-    findings.dedup();
+    let findings = consolidated(findings, settings.location.is_proxy());
     CollectReport {
         mode: settings.mode,
         disposal: settings.disposal,

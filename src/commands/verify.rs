@@ -14,10 +14,11 @@ use super::{budget, outside_the_store, threads};
 use crate::config::VerifySettings;
 use crate::error::Error;
 use crate::finding::{Code, Finding};
+use crate::findings::consolidated;
 use crate::layout::{self, Shard, Target};
 use crate::mark::{self, BlobId, Colour, Context, Inventory, Manifests};
 use crate::oci::Digest;
-use crate::policy::{Policy, RootPolicy};
+use crate::policy::{Arrivals, Policy, RootPolicy};
 use crate::progress::{Phase, Progress};
 use crate::report::verify::VerifyReport;
 use crate::store::lock::StoreLock;
@@ -70,7 +71,8 @@ fn verify(
     let (inventory, _) = pool.install(|| Inventory::list(&lenient, &budget))?;
     let manifests = Manifests::new(&lenient, &inventory);
     // Everything that a repository links is needed, whatever its age.
-    let policy = Policy { roots: RootPolicy::AllRevisions, min_age: Duration::ZERO, now: settings.started };
+    let policy =
+        Policy { roots: RootPolicy::AllRevisions, min_age: Duration::ZERO, arrivals: Arrivals::Ignored, now: settings.started };
     let context = Context { store: &lenient, inventory: &inventory, manifests: &manifests, policy };
     let mut report = VerifyReport::new(settings, store.root(), inventory.len() as u64);
 
@@ -126,14 +128,13 @@ fn verify(
         }
     }
     let sizes = outcome.otherwise.iter().map(|(blob, size_bytes)| (inventory.digest(*blob), *size_bytes)).collect();
-    report.findings = pool.install(|| told(&context, &repositories, findings, &sizes));
-    if settings.location.is_proxy() {
-        report.findings.retain(|finding| !finding.code.is_absence());
-    }
+    let findings = pool.install(|| told(&context, &repositories, findings, &sizes));
+    report.findings = consolidated(findings, settings.location.is_proxy());
     report.count(&outcome);
     if settings.quarantine {
         // What was found must not be lost for it, and neither what was found good.
-        if let Err(error) = pool.install(|| quarantine::quarantine(store, settings, &outcome, &settings.clock, stop, &mut report)) {
+        if let Err(error) = pool.install(|| quarantine::quarantine(store, settings, &outcome, &settings.clock, stop, &mut report))
+        {
             report.findings.push(Finding::new(Code::FailedRemoval).detail(error.to_string()));
             report.findings.sort();
         }

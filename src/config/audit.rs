@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use super::{Location, Output, Settings, default_jobs, default_min_age, environment, now, spill_folder};
+use super::{Location, Output, Settings, arrivals, default_jobs, default_min_age, environment, now, spill_folder};
 use crate::cli::{self, FailOn};
 use crate::error::Error;
+use crate::policy::Arrivals;
 
 /// As old as the registry lets uploads become before it purges them.
 const DEFAULT_UPLOAD_AGE: Duration = Duration::from_secs(168 * 3600);
@@ -21,6 +22,8 @@ pub struct AuditSettings {
     pub fail_on: FailOn,
     /// What is younger may still be at work.
     pub min_age: Duration,
+    /// What counts as young beside that.
+    pub arrivals: Arrivals,
     /// An upload that nobody has continued for so long is stale.
     pub upload_age: Duration,
     /// When the audit began: the moment that ages are counted back from.
@@ -46,6 +49,7 @@ impl AuditSettings {
         let location = Location::resolve(&arguments.store, &environment)?;
         Ok(AuditSettings {
             min_age: arguments.min_age.unwrap_or_else(|| default_min_age(&location)),
+            arrivals: arrivals(arguments.ignore_birth_time),
             location,
             output: Output::of(arguments.output),
             fail_on: arguments.fail_on,

@@ -16,7 +16,7 @@ pub use self::verify::{Selection, VerifySettings};
 use crate::cli::{self, Format, Limit};
 use crate::clock::RunClock;
 use crate::error::Error;
-use crate::policy::{Policy, RootPolicy};
+use crate::policy::{Arrivals, Policy, RootPolicy};
 
 /// Keeps what was pushed in the last hour: longer than nearly every push takes.
 const DEFAULT_MIN_AGE: Duration = Duration::from_secs(3600);
@@ -140,7 +140,7 @@ impl CollectSettings {
         let clock = RunClock::read();
         Ok(CollectSettings {
             location,
-            policy: Policy { roots, min_age, now: clock.start() },
+            policy: Policy { roots, min_age, arrivals: arrivals(arguments.ignore_birth_time), now: clock.start() },
             mode: if arguments.dry_run { Mode::DryRun } else { Mode::Execute },
             verbose: arguments.output.verbose,
             output: Output::of(arguments.output),
@@ -177,6 +177,11 @@ impl Settings for CollectSettings {
     fn output(&self) -> &Output {
         &self.output
     }
+}
+
+/// What counts as young for having just been made.
+fn arrivals(ignored: bool) -> Arrivals {
+    if ignored { Arrivals::Ignored } else { Arrivals::BornOrChanged }
 }
 
 /// Where nobody pushes there is nothing to wait for.

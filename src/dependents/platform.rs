@@ -30,7 +30,12 @@ impl Described {
         let mut stated = Vec::new();
         context.store.manifest(digest, &mut |bytes| {
             if let Ok(references) = manifest::references(bytes) {
-                stated = references.descriptors.iter().filter_map(|named| Some((named.digest, named.size_bytes?))).collect();
+                stated = references
+                    .descriptors
+                    .iter()
+                    .filter(|named| named.expected)
+                    .filter_map(|named| Some((named.digest, named.size_bytes?)))
+                    .collect();
             }
             let Ok(json) = serde_json::from_slice::<Value>(bytes) else { return };
             config = digest_of(&json["config"]);

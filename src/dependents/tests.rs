@@ -52,7 +52,12 @@ impl Built {
     fn ask<T>(&self, ask: impl FnOnce(&Context<'_>, &[RepositoryEntry]) -> Result<T, Error>) -> T {
         let (inventory, _) = Inventory::list(&self.0, &Budget::unlimited()).expect("listable");
         let manifests = Manifests::new(&self.0, &inventory);
-        let policy = Policy { roots: RootPolicy::AllRevisions, min_age: std::time::Duration::ZERO, now: THEN };
+        let policy = Policy {
+            roots: RootPolicy::AllRevisions,
+            min_age: std::time::Duration::ZERO,
+            arrivals: crate::policy::Arrivals::Ignored,
+            now: THEN,
+        };
         let context = Context { store: &self.0, inventory: &inventory, manifests: &manifests, policy };
         ask(&context, &self.0.repositories().expect("listable").entries).expect("answered")
     }

@@ -9,7 +9,7 @@ use super::Named;
 use super::platform::Described;
 use crate::error::Error;
 use crate::finding::Need;
-use crate::mark::{BlobId, Context, LinkVerdict, Reading, layer_verdict};
+use crate::mark::{BlobId, Context, LinkVerdict, MAX_STRANGERS, Reading, layer_verdict};
 use crate::oci::{Descriptor, DescriptorKind, Digest, TagName};
 use crate::store::LinkContent;
 use crate::survey::Survey;
@@ -61,6 +61,8 @@ pub(super) fn of(context: &Context<'_>, survey: &Survey, wanted: &Wanted<'_>) ->
 /// What one manifest names, as far as it matters here.
 #[derive(Default)]
 struct Node {
+    /// Whether it is a manifest: cache indexes list layers.
+    is_manifest: bool,
     children: Vec<Digest>,
     wanted: Vec<Digest>,
 }
@@ -77,17 +79,20 @@ impl Graph {
         // Many at a time: what follows finds them in the cache.
         survey.revisions.par_iter().with_min_len(64).try_for_each(|revision| match revision.link {
             LinkContent::Absent => Ok(()),
-            _ => context.manifests.read(&revision.digest).map(drop),
+            _ => context.manifests.read_revision(&revision.digest).map(drop),
         })?;
         let revisions: HashSet<BlobId> =
             survey.revisions.iter().filter_map(|revision| context.inventory.find(&revision.digest)).collect();
         let mut nodes: HashMap<Digest, Node> = HashMap::default();
         let mut queue = roots.to_vec();
+        let mut strangers = 0;
         while let Some(digest) = queue.pop() {
-            if nodes.contains_key(&digest) {
+            // Who leads further is held, and is not followed here either.
+            if nodes.contains_key(&digest) || strangers >= MAX_STRANGERS {
                 continue;
             }
             let node = Node::read(context, survey, wanted, &revisions, &digest)?;
+            strangers += u64::from(node.is_manifest && survey.revision(&digest).is_none());
             queue.extend(&node.children);
             nodes.insert(digest, node);
         }
@@ -144,6 +149,7 @@ impl Node {
     ) -> Result<Node, Error> {
         let mut node = Node::default();
         let Reading::Read(edges) = context.manifests.read(digest)? else { return Ok(node) };
+        node.is_manifest = true;
         for edge in &edges.stored {
             let is_wanted = wanted.blobs.contains(&edge.blob);
             let is_manifest = edge.kind != DescriptorKind::Blob || revisions.contains(&edge.blob);

@@ -6,8 +6,8 @@ use foldhash::HashMap;
 use rayon::prelude::*;
 
 use super::inventory::{BlobId, Colour, Inventory};
-use super::links::{self, Condemned, Dropped, Reason};
-use super::{Context, Marks, Reading};
+use super::links::{self, Condemned, Reason};
+use super::{Context, Marks, Waiting};
 use crate::error::Error;
 use crate::finding::{Code, Finding};
 use crate::layout::{self, LinkFolder, Shard, Target};
@@ -55,6 +55,8 @@ pub struct BlobMarks {
     pub live: Amount,
     /// Kept for nothing but being young, or being reached by what is.
     pub young: Amount,
+    /// Since when, for what and until when.
+    pub waiting: Waiting,
     /// Of the live ones, those that `--delete-untagged` would not keep.
     pub live_untagged_only: Amount,
     /// Those that are in quarantine and nowhere else, and that nothing needs.
@@ -69,6 +71,7 @@ impl std::ops::AddAssign for BlobMarks {
         self.findings.extend(other.findings);
         self.live += other.live;
         self.young += other.young;
+        self.waiting += other.waiting;
         self.live_untagged_only += other.live_untagged_only;
         self.aside += other.aside;
         self.without_data += other.without_data;
@@ -106,6 +109,11 @@ pub fn unreached_blobs(context: &Context<'_>, repositories: &[Marks]) -> Result<
     let mut all = BlobMarks::default();
     for part in parts {
         all += part;
+    }
+    // Of the blobs: what waits in repositories is told there.
+    all.findings.extend(all.waiting.finding());
+    for marks in repositories {
+        all.waiting += marks.waiting.clone();
     }
     Ok(all)
 }
@@ -148,7 +156,7 @@ pub fn any_old_kept(context: &Context<'_>) -> Result<bool, Error> {
                 break;
             }
             let leaves = context.store.stat_blobs(shard, some)?;
-            let is_old = |leaf: &Leaf| matches!(leaf, Leaf::File(stat) if !context.policy.is_young(stat.modified));
+            let is_old = |leaf: &Leaf| matches!(leaf, Leaf::File(stat) if !context.policy.is_young(stat));
             if leaves.iter().any(is_old) {
                 found.store(true, Ordering::Relaxed);
             }
@@ -177,17 +185,8 @@ fn dropped_manifests(context: &Context<'_>, repositories: &[Marks]) -> Result<Ha
         .collect();
     dropped.par_sort_unstable();
     dropped.dedup();
-    let readings: Vec<(Digest, Reading)> = dropped
-        .par_iter()
-        .with_min_len(64)
-        .map(|blob| {
-            let digest = context.inventory.digest(*blob);
-            Ok((digest, context.manifests.read(&digest)?))
-        })
-        .collect::<Result<_, Error>>()?;
-    let manifests = dropped.iter().zip(&readings);
-    let manifests = manifests.map(|(&blob, (digest, reading))| Dropped { digest: *digest, blob: Some(blob), reading });
-    let depths = links::depths(&manifests.collect::<Vec<_>>());
+    let manifests: Vec<_> = dropped.par_iter().map(|blob| (context.inventory.digest(*blob), Some(*blob))).collect();
+    let depths = links::depths(&manifests, |digest| context.manifests.read_revision(digest))?;
     Ok(dropped.into_iter().zip(depths).collect())
 }
 
@@ -218,7 +217,9 @@ impl BlobMarks {
             let kept = inventory.has_any(blob, KEPT);
             match leaf {
                 Leaf::File(stat) if kept => self.keep(inventory, blob, stat.size_bytes),
-                Leaf::File(stat) if context.policy.is_young(stat.modified) => self.young.add(stat.size_bytes),
+                Leaf::File(stat) if self.waiting.note(context.policy.age(&stat), || layout::blob_data(&digest)) => {
+                    self.young.add(stat.size_bytes);
+                }
                 Leaf::File(stat) => {
                     inventory.condemn(blob, stat.size_bytes);
                     let (reason, depth) = match manifests.get(&blob) {
@@ -247,9 +248,12 @@ impl BlobMarks {
     fn without_data(&mut self, context: &Context<'_>, digest: Digest, condemned: &mut Vec<Condemned>) -> Result<(), Error> {
         let folder = Target::EmptyBlobFolder(digest);
         match context.store.empty_folder(&folder)? {
-            Some(stat) if context.policy.is_young(stat.modified) => {}
+            Some(stat) if context.policy.is_young(&stat) => {}
             Some(stat) => {
                 condemned.push(Condemned { target: folder, stat, alias_of: None, reason: Reason::EmptyFolder, depth: 0 });
+            }
+            None if context.store.holds_only_system_files(&folder)? => {
+                self.findings.push(Finding::new(Code::SystemFile).path(folder.path()));
             }
             None => self.note(Code::MissingData, &digest),
         }

@@ -39,10 +39,13 @@ impl Colour {
     /// It is in quarantine, and perhaps nowhere else. Does not keep it.
     pub const ASIDE: Colour = Colour(1 << 53);
     /// Layer links to it stay: it is in quarantine, or was restored from there lately. Does not keep it.
-    pub const PROTECTED: Colour = Colour(1 << 55);
+    pub const PROTECTED: Colour = Colour(1 << 56);
 
     /// Its size was stated in two ways. Does not keep it.
     pub const SIZES_DIFFER: Colour = Colour(1 << 54);
+
+    /// It lies behind a symbolic link or a mount, where nothing goes, and neither do the links to it.
+    pub const SET_APART: Colour = Colour(1 << 55);
 
     /// Both.
     pub const fn and(self, other: Colour) -> Colour {
@@ -232,7 +235,8 @@ impl Inventory {
         {
             for index in 0..shard.count {
                 if Target::EmptyBlobFolder(shard.digest(index)).path().starts_with(link) {
-                    self.mark(BlobId(shard.first + index as u32), Colour::LIVE.and(Colour::TAGGED));
+                    let kept = Colour::LIVE.and(Colour::TAGGED).and(Colour::SET_APART);
+                    self.mark(BlobId(shard.first + index as u32), kept);
                 }
             }
         }

@@ -3,17 +3,18 @@
 //! Only links that nothing needs are opened and looked at: that a needed one is there is not this tool's to prove.
 
 use foldhash::{HashMap, HashSet};
-
+use rayon::prelude::*;
 use serde::Serialize;
 
 use super::inventory::{BlobId, Colour};
-use super::manifests::Reading;
+use super::manifests::{Held, Reading};
 use super::reach::{LinkVerdict, Reach, Role, judge_link};
-use super::{Context, judge_revision};
+use super::{Context, Waiting, judge_revision};
 use crate::error::Error;
 use crate::finding::{Code, Finding};
 use crate::layout::{LinkFolder, Target};
 use crate::oci::{Algorithm, Digest};
+use crate::policy::Age;
 use crate::store::{Leaf, LinkContent, Stat};
 use crate::survey::{self, Survey, in_chunks};
 
@@ -53,8 +54,8 @@ pub struct Condemned {
 pub(super) struct Candidate {
     pub(super) digest: Digest,
     pub(super) stat: Stat,
-    /// Its link, or one in the history of a tag, is too young to judge.
-    pub(super) young: bool,
+    /// Of its link and of those in the history of tags, together.
+    pub(super) age: Age,
 }
 
 /// What was seen of the history of one tag, sorted.
@@ -78,10 +79,7 @@ pub(super) fn untagged_revisions(
         .iter()
         .zip(leaves)
         .filter_map(|(&digest, leaf)| match leaf {
-            Leaf::File(stat) => {
-                let young = context.policy.is_young(stat.modified) || survey.protected.contains(&digest);
-                Some(Candidate { digest, stat, young })
-            }
+            Leaf::File(stat) => Some(Candidate { digest, stat, age: context.policy.age(&stat) }),
             // It was there when it was read: somebody is at work, and what he leaves is for the next run.
             Leaf::Absent | Leaf::Irregular => None,
         })
@@ -100,7 +98,8 @@ pub(super) fn untagged_revisions(
         let leaves = stat_links(context, &LinkFolder::History(survey.name.clone(), tag.name.clone()), &named)?;
         for (place, leaf) in places.into_iter().zip(&leaves) {
             if let Leaf::File(stat) = leaf {
-                candidates[place].young |= context.policy.is_young(stat.modified);
+                let candidate = &mut candidates[place];
+                candidate.age = candidate.age.and(context.policy.age(stat));
             }
         }
         seen.push(named.into_iter().zip(leaves).collect());
@@ -114,6 +113,7 @@ pub(super) struct Unreached {
     pub(super) condemned: Vec<Condemned>,
     pub(super) findings: Vec<Finding>,
     pub(super) young_layer_links: u64,
+    pub(super) waiting: Waiting,
     /// Whether one of them cannot be understood.
     pub(super) fault: bool,
 }
@@ -126,7 +126,7 @@ pub(super) fn unreached(
     reach: &mut Reach<'_>,
     untagged: &[Candidate],
     seen: &[SeenHistory],
-    readings: &[Reading],
+    readings: &[Held<'_>],
 ) -> Result<Unreached, Error> {
     let mut unreached = Unreached::default();
     unreached.layers(survey, context, reach)?;
@@ -167,7 +167,7 @@ impl Unreached {
                     reach.mark_alone(digest, Colour::YOUNG);
                     reach.mark_alone(&canonical, Colour::YOUNG);
                 }
-                Leaf::File(stat) if context.policy.is_young(stat.modified) => {
+                Leaf::File(stat) if self.waiting.note(context.policy.age(&stat), || folder.link(digest)) => {
                     self.young_layer_links += 1;
                     reach.mark_alone(digest, Colour::YOUNG);
                     reach.mark_alone(&canonical, Colour::YOUNG);
@@ -183,6 +183,10 @@ impl Unreached {
         // Only now is it known what is reached under another name.
         for ([(digest, blob), (canonical, named)], stat) in old {
             if reach.has_reached(&digest, blob) || (canonical != digest && reach.has_reached(&canonical, named)) {
+                continue;
+            }
+            // What cannot go is served for as long as it is linked: names and contents stay in step.
+            if [blob, named].into_iter().flatten().any(|blob| context.inventory.has_any(blob, Colour::SET_APART)) {
                 continue;
             }
             // Under another name than that of its folder, too, if it is an alias.
@@ -201,10 +205,10 @@ impl Unreached {
         survey: &Survey,
         context: &Context<'_>,
         untagged: &[Candidate],
-        readings: &[Reading],
+        readings: &[Held<'_>],
     ) -> Result<(), Error> {
         let folder = LinkFolder::Revisions(survey.name.clone());
-        for (candidate, depth) in untagged.iter().zip(revision_depths(survey, context, untagged, readings)) {
+        for (candidate, depth) in untagged.iter().zip(revision_depths(survey, context, untagged, readings)?) {
             let blob = context.inventory.find(&candidate.digest);
             let target = Target::Link(folder.clone(), candidate.digest);
             let row = Condemned { target, stat: candidate.stat, alias_of: None, reason: Reason::Untagged, depth };
@@ -237,6 +241,9 @@ impl Unreached {
                         return Some((digest, Reason::Untagged));
                     }
                     let is_there = survey.revision(&digest).is_some() || survey.protected.contains(&digest);
+                    if context.inventory.find(&digest).is_some_and(|blob| context.inventory.has_any(blob, Colour::SET_APART)) {
+                        return None;
+                    }
                     // A tag still names it, although its revision link is lost: it can be repaired, so nothing of it goes.
                     let is_current = named_now.contains(&LinkContent::Digest(digest));
                     (!is_there && !is_current).then_some((digest, Reason::RevisionGone))
@@ -247,7 +254,9 @@ impl Unreached {
             for (digest, reason) in stale {
                 match seen(&digest).or_else(|| leaves.next()).expect("each was looked at, then or now") {
                     // A blob goes only if every link to it is old.
-                    Leaf::File(stat) if context.policy.is_young(stat.modified) => reach.mark_alone(&digest, Colour::YOUNG),
+                    Leaf::File(stat) if self.waiting.note(context.policy.age(&stat), || folder.link(&digest)) => {
+                        reach.mark_alone(&digest, Colour::YOUNG);
+                    }
                     Leaf::File(stat) => {
                         let blob = context.inventory.find(&digest);
                         let target = Target::Link(folder.clone(), digest);
@@ -272,7 +281,7 @@ impl Unreached {
 
     fn empty_folder(&mut self, context: &Context<'_>, folder: Target) -> Result<(), Error> {
         if let Some(stat) = context.store.empty_folder(&folder)?
-            && !context.policy.is_young(stat.modified)
+            && !context.policy.is_young(&stat)
         {
             self.condemned.push(Condemned { target: folder, stat, alias_of: None, reason: Reason::EmptyFolder, depth: 0 });
         }
@@ -288,52 +297,46 @@ impl Unreached {
 }
 
 /// For each of a repository's revisions that go, its depth below the others.
-fn revision_depths(survey: &Survey, context: &Context<'_>, untagged: &[Candidate], readings: &[Reading]) -> Vec<u32> {
-    let manifests: Vec<Dropped<'_>> = untagged
-        .iter()
-        .map(|candidate| {
-            let reading = &readings[survey.revision(&candidate.digest).expect("candidates are revisions")];
-            let blob = match reading {
-                Reading::Read(edges) => edges.blob,
-                _ => context.inventory.find(&candidate.digest),
-            };
-            Dropped { digest: candidate.digest, blob, reading }
-        })
-        .collect();
-    depths(&manifests)
+fn revision_depths(
+    survey: &Survey,
+    context: &Context<'_>,
+    untagged: &[Candidate],
+    readings: &[Held<'_>],
+) -> Result<Vec<u32>, Error> {
+    let manifests: Vec<(Digest, Option<BlobId>)> =
+        untagged.iter().map(|candidate| (candidate.digest, context.inventory.find(&candidate.digest))).collect();
+    depths(&manifests, |digest| readings[survey.revision(digest).expect("candidates are revisions")].get(digest))
 }
 
-/// A manifest of a revision that goes.
-pub(super) struct Dropped<'a> {
-    pub(super) digest: Digest,
-    /// Its place in the inventory, if it is stored.
-    pub(super) blob: Option<BlobId>,
-    pub(super) reading: &'a Reading,
-}
-
-/// For each of some manifests, the length of the longest way down to it from another of them. They need not be stored.
-pub(super) fn depths(manifests: &[Dropped<'_>]) -> Vec<u32> {
+/// For each of some manifests, given with their places in the inventory, the length of the longest way down to it from another of them.
+/// They need not be stored.
+pub(super) fn depths(
+    manifests: &[(Digest, Option<BlobId>)],
+    read: impl Fn(&Digest) -> Result<Reading, Error> + Sync,
+) -> Result<Vec<u32>, Error> {
     let mut blobs: HashMap<BlobId, usize> = HashMap::default();
     // What edges name by digest: what is not stored, and what may be another name of a blob.
     let mut names: HashMap<Digest, usize> = HashMap::default();
-    for (place, manifest) in manifests.iter().enumerate() {
-        blobs.extend(manifest.blob.map(|blob| (blob, place)));
-        if manifest.blob.is_none() || manifest.digest.algorithm() != Algorithm::Sha256 {
-            names.insert(manifest.digest, place);
+    for (place, (digest, blob)) in manifests.iter().enumerate() {
+        blobs.extend(blob.map(|blob| (blob, place)));
+        if blob.is_none() || digest.algorithm() != Algorithm::Sha256 {
+            names.insert(*digest, place);
         }
     }
+    // Only what leads from one to another is held: all that they name may be more than there is room for.
     let children: Vec<Vec<usize>> = manifests
-        .iter()
-        .map(|manifest| {
-            let Reading::Read(edges) = manifest.reading else { return Vec::new() };
+        .par_iter()
+        .with_min_len(64)
+        .map(|(digest, _)| {
+            let Reading::Read(edges) = read(digest)? else { return Ok(Vec::new()) };
             let stored = edges.stored.iter().filter_map(|edge| blobs.get(&edge.blob));
             let named = edges.unresolved.iter().filter_map(|descriptor| names.get(&descriptor.digest));
             let mut children: Vec<usize> = stored.chain(named).copied().collect();
             children.sort_unstable();
             children.dedup();
-            children
+            Ok(children)
         })
-        .collect();
+        .collect::<Result<_, Error>>()?;
     let mut parents = vec![0_u32; manifests.len()];
     for &child in children.iter().flatten() {
         parents[child] += 1;
@@ -350,7 +353,7 @@ pub(super) fn depths(manifests: &[Dropped<'_>]) -> Vec<u32> {
             }
         }
     }
-    depths
+    Ok(depths)
 }
 
 /// Marks what a held repository's layer links name, by folder and by content.

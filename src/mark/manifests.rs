@@ -1,13 +1,14 @@
 //! Reads manifests into edges, each once as far as memory allows.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::inventory::{BlobId, Inventory};
-use foldhash::HashMap;
+use foldhash::{HashMap, HashSet};
 
 use crate::error::Error;
 use crate::oci::{Algorithm, Descriptor, DescriptorKind, Digest, manifest};
-use crate::store::{ManifestContent, Store};
+use crate::store::{ManifestContent, ManifestStart, Store};
 
 /// Locks to spread the threads over.
 const CACHE_PARTS: usize = 64;
@@ -20,6 +21,13 @@ const EDGES_PER_ENTRY: usize = 16;
 /// Digests without a blob that a manifest may name before its repository is held. Each takes a hundred bytes for as long as its
 /// repository is marked, and a manifest of 4 MiB can name 56,000: nobody builds that, and what nobody builds need not be collected.
 const MAX_UNRESOLVED: usize = 1024;
+
+/// Of those, the ones that stand where the registry does not read. A push may name 56,000 of them, and its image can be pulled: what is
+/// beyond this number is forgotten, which loses nothing, because there is nothing to lose under a name that leads to no blob.
+const MAX_UNEXPECTED: usize = 64;
+
+/// Edges of revisions that are held while their repositories are marked: 32 MiB, whatever is pushed. What is beyond is read again.
+const HELD_EDGES: usize = 4 << 20;
 
 /// A blob that was read as a manifest.
 #[derive(Clone, Debug)]
@@ -41,8 +49,15 @@ pub enum Fault {
     TooLarge,
     /// It is no regular file.
     Irregular,
-    /// It is not one whole JSON object; says where it ends being one.
-    Unreadable(Arc<str>),
+    /// It is large, and does not begin as a JSON object does. What follows was not read.
+    NotAnObject,
+    /// It is not one whole JSON object.
+    Unreadable {
+        /// Where it ends being one.
+        why: Arc<str>,
+        /// How large it is.
+        size_bytes: u64,
+    },
 }
 
 /// What a manifest names, by place in the inventory.
@@ -55,10 +70,33 @@ pub struct Edges {
     /// Digests that it names and that are not stored, or are of an algorithm under which the registry stores nothing: a
     /// repository may know such a digest as an alias of another.
     pub unresolved: Box<[Descriptor]>,
-    /// Whether it names so many more of those that nobody builds such a manifest.
+    /// Whether it names so many more of those, as content that the registry reads, that nobody builds such a manifest.
     pub overfull: bool,
+    /// Whether digests of an algorithm under which nothing is stored were left out of them: any alias in the repository may be one.
+    pub any_alias: bool,
     /// What it refers to as its subject.
     pub subjects: Box<[Digest]>,
+    /// Whether it refers to more than those: it is kept as if each were.
+    pub more_subjects: bool,
+    /// How large it is.
+    pub size_bytes: u64,
+}
+
+impl Reading {
+    /// What it takes to keep it, counted in edges.
+    fn cost(&self) -> usize {
+        let Reading::Read(edges) = self else { return EDGES_PER_ENTRY };
+        edges.stored.len() + EDGES_PER_ENTRY * (1 + edges.unresolved.len() + edges.subjects.len())
+    }
+
+    /// The bytes that were read to know it.
+    pub(super) fn bytes_read(&self) -> u64 {
+        match self {
+            Reading::Read(edges) => edges.size_bytes,
+            Reading::Bad(Fault::Unreadable { size_bytes, .. }) => *size_bytes,
+            Reading::Absent | Reading::Bad(_) => 0,
+        }
+    }
 }
 
 /// One stored blob named by a manifest.
@@ -68,6 +106,8 @@ pub struct Edge {
     pub blob: BlobId,
     /// Whether it is a manifest in its turn.
     pub kind: DescriptorKind,
+    /// Whether the registry reads that the manifest names it.
+    pub expected: bool,
 }
 
 /// Reads manifests and remembers them, within bounds.
@@ -75,44 +115,93 @@ pub struct Manifests<'a> {
     store: &'a dyn Store,
     inventory: &'a Inventory,
     cache: Vec<Mutex<Part>>,
+    /// Edges that [`Held`] readings take.
+    held: AtomicUsize,
 }
 
 #[derive(Default)]
 struct Part {
     readings: HashMap<BlobId, Reading>,
+    /// Those that cannot be manifests.
+    others: HashSet<BlobId>,
     edges: usize,
 }
 
 impl<'a> Manifests<'a> {
     /// An empty cache over a store.
     pub fn new(store: &'a dyn Store, inventory: &'a Inventory) -> Manifests<'a> {
-        Manifests { store, inventory, cache: (0..CACHE_PARTS).map(|_| Mutex::default()).collect() }
+        Manifests { store, inventory, cache: (0..CACHE_PARTS).map(|_| Mutex::default()).collect(), held: AtomicUsize::new(0) }
     }
 
-    /// Reads a manifest, stored when the run began or since.
+    /// Reads what something names as a manifest, stored when the run began or since, as far as it may be one.
     ///
     /// # Errors
     ///
     /// When it is there and cannot be read from the disk.
     pub fn read(&self, digest: &Digest) -> Result<Reading, Error> {
+        self.read_as(digest, false)
+    }
+
+    /// Reads a revision: what was pushed as a manifest is read in full and compared with its digest.
+    ///
+    /// # Errors
+    ///
+    /// When it is there and cannot be read from the disk.
+    pub fn read_revision(&self, digest: &Digest) -> Result<Reading, Error> {
+        self.read_as(digest, true)
+    }
+
+    fn read_as(&self, digest: &Digest, is_revision: bool) -> Result<Reading, Error> {
+        let start = || match is_revision {
+            true => Ok(ManifestStart::Possible),
+            false => self.store.manifest_start(digest),
+        };
         // What was stored since the run began has no place in the inventory, and is rare.
-        let Some(blob) = self.inventory.find(digest) else { return self.read_anew(digest, None) };
+        let Some(blob) = self.inventory.find(digest) else {
+            return match start()? {
+                ManifestStart::NotAnObject => Ok(Reading::Bad(Fault::NotAnObject)),
+                ManifestStart::TooLarge => Ok(Reading::Bad(Fault::TooLarge)),
+                ManifestStart::Possible => self.read_anew(digest, None),
+            };
+        };
         let part = &self.cache[usize::from(digest.shard()) % CACHE_PARTS];
         let lock = || part.lock().expect("no thread panics while it holds a part of the cache");
-        if let Some(reading) = lock().readings.get(&blob) {
-            return Ok(reading.clone());
+        {
+            let part = lock();
+            if !is_revision && part.others.contains(&blob) {
+                return Ok(Reading::Bad(Fault::NotAnObject));
+            }
+            if let Some(reading) = part.readings.get(&blob) {
+                return Ok(reading.clone());
+            }
         }
-        let reading = self.read_anew(digest, Some(blob))?;
+        let reading = match start()? {
+            ManifestStart::NotAnObject => Reading::Bad(Fault::NotAnObject),
+            ManifestStart::TooLarge => Reading::Bad(Fault::TooLarge),
+            ManifestStart::Possible => self.read_anew(digest, Some(blob))?,
+        };
         let mut part = lock();
         if part.edges > EDGES_PER_PART {
             *part = Part::default();
         }
-        part.edges += EDGES_PER_ENTRY;
-        if let Reading::Read(edges) = &reading {
-            part.edges += edges.stored.len() + EDGES_PER_ENTRY * edges.unresolved.len();
+        part.edges += reading.cost();
+        match reading {
+            Reading::Bad(Fault::NotAnObject) => drop(part.others.insert(blob)),
+            // Others would not have been read that far: what is said of them must not depend on who came first.
+            Reading::Bad(_) if is_revision => {}
+            _ => drop(part.readings.insert(blob, reading.clone())),
         }
-        part.readings.insert(blob, reading.clone());
         Ok(reading)
+    }
+
+    /// Holds what a revision reads as, as long as there is room for it.
+    pub(super) fn hold(&self, reading: Reading) -> Held<'_> {
+        let cost = reading.cost();
+        if self.held.fetch_add(cost, Ordering::Relaxed) <= HELD_EDGES {
+            return Held { reading: Some(reading), cost, manifests: self };
+        }
+        self.held.fetch_sub(cost, Ordering::Relaxed);
+        Held { reading: None, cost: 0, manifests: self }
     }
 
     fn read_anew(&self, digest: &Digest, blob: Option<BlobId>) -> Result<Reading, Error> {
@@ -122,8 +211,8 @@ impl<'a> Manifests<'a> {
                 self.inventory.learn_size(blob, bytes.len() as u64);
             }
             reading = match manifest::references(bytes) {
-                Ok(references) => Reading::Read(Arc::new(self.edges(blob, &references))),
-                Err(error) => Reading::Bad(Fault::Unreadable(error.to_string().into())),
+                Ok(references) => Reading::Read(Arc::new(self.edges(blob, &references, bytes.len() as u64))),
+                Err(error) => Reading::Bad(Fault::Unreadable { why: error.to_string().into(), size_bytes: bytes.len() as u64 }),
             };
         })?;
         Ok(match content {
@@ -134,14 +223,15 @@ impl<'a> Manifests<'a> {
         })
     }
 
-    fn edges(&self, blob: Option<BlobId>, references: &manifest::References) -> Edges {
+    fn edges(&self, blob: Option<BlobId>, references: &manifest::References, size_bytes: u64) -> Edges {
         let mut stored = Vec::with_capacity(references.descriptors.len());
         let mut unresolved = Vec::new();
         for descriptor in &references.descriptors {
             let blob = self.inventory.find(&descriptor.digest);
             if let Some(blob) = blob {
-                stored.push(Edge { blob, kind: descriptor.kind });
-                if let Some(size_bytes) = descriptor.size_bytes {
+                stored.push(Edge { blob, kind: descriptor.kind, expected: descriptor.expected });
+                // What stands elsewhere is no promise to anybody.
+                if let Some(size_bytes) = descriptor.size_bytes.filter(|_| descriptor.expected) {
                     self.inventory.learn_size(blob, size_bytes);
                 }
             }
@@ -153,9 +243,50 @@ impl<'a> Manifests<'a> {
         stored.dedup();
         unresolved.sort_unstable();
         unresolved.dedup();
+        let (mut unresolved, mut others): (Vec<Descriptor>, Vec<Descriptor>) =
+            unresolved.into_iter().partition(|descriptor| descriptor.expected);
         let overfull = unresolved.len() > MAX_UNRESOLVED;
         unresolved.truncate(MAX_UNRESOLVED);
-        let subjects = references.subjects.as_slice().into();
-        Edges { blob, stored: stored.into(), unresolved: unresolved.into(), overfull, subjects }
+        let beyond = others.split_off(MAX_UNEXPECTED.min(others.len()));
+        let any_alias = beyond.iter().any(|descriptor| descriptor.digest.algorithm() != Algorithm::Sha256);
+        unresolved.append(&mut others);
+        unresolved.shrink_to_fit();
+        Edges {
+            blob,
+            stored: stored.into(),
+            unresolved: unresolved.into(),
+            overfull,
+            any_alias,
+            subjects: references.subjects.as_slice().into(),
+            more_subjects: references.more_subjects,
+            size_bytes,
+        }
+    }
+}
+
+/// What a revision reads as, held while its repository is marked unless there are too many of them.
+pub(super) struct Held<'a> {
+    reading: Option<Reading>,
+    cost: usize,
+    manifests: &'a Manifests<'a>,
+}
+
+impl Held<'_> {
+    /// The reading, read again if it was not held.
+    ///
+    /// # Errors
+    ///
+    /// When it has to be read again and cannot be.
+    pub(super) fn get(&self, digest: &Digest) -> Result<Reading, Error> {
+        match &self.reading {
+            Some(reading) => Ok(reading.clone()),
+            None => self.manifests.read_revision(digest),
+        }
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.manifests.held.fetch_sub(self.cost, Ordering::Relaxed);
     }
 }

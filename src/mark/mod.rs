@@ -3,8 +3,9 @@
 //! Repositories are marked one by one, many at a time, in any order: a mark is a bit that is only ever set. What stays for the
 //! whole run is the [`Inventory`] (39 bytes for a stored blob), a cache of manifests of fixed size, and what the plan will
 //! hold. What is known of one repository is dropped when it is done: 150 bytes for each of its folders, and what its manifests
-//! name, 8 bytes for what is stored and a hundred for what is not, at most 1,024 of those in each.
+//! name, 8 bytes for what is stored and a hundred for what is not, 32 MiB of it at most: what is beyond is read again.
 
+mod arrivals;
 pub mod blobs;
 pub mod inventory;
 mod links;
@@ -12,19 +13,23 @@ pub mod manifests;
 mod reach;
 mod repositories;
 pub mod spill;
+mod waiting;
 
 use std::path::PathBuf;
 
 use foldhash::HashSet;
 use rayon::prelude::*;
 
+pub use self::arrivals::arrivals;
 pub use self::inventory::{BlobId, Colour, Inventory};
 pub use self::links::{Condemned, Reason};
+use self::manifests::Held;
 pub use self::manifests::{Manifests, Reading};
-pub(crate) use self::reach::{LinkVerdict, judge_link, layer_verdict};
+pub(crate) use self::reach::{LinkVerdict, MAX_STRANGERS, judge_link, layer_verdict};
 use self::reach::{Reach, Role};
 pub use self::repositories::{hold_shared, interrupted, repositories};
 pub use self::spill::Budget;
+pub use self::waiting::Waiting;
 use crate::error::Error;
 use crate::finding::{Code, Finding};
 use crate::layout::{self, LinkFolder};
@@ -61,6 +66,8 @@ pub struct Marks {
     pub symlinks: Vec<PathBuf>,
     /// What was looked at.
     pub counts: Counts,
+    /// What is kept here for nothing but its age.
+    pub waiting: Waiting,
     /// Of what the survey was asked about, what is needed here; all of it where everything is kept.
     pub needed: Vec<Digest>,
 }
@@ -109,16 +116,18 @@ pub fn mark(survey: &Survey, context: &Context<'_>) -> Result<Marks, Error> {
     let mut held = oddities(survey, &mut findings);
     let mut roots = Roots::of(survey, &mut held, &mut findings);
 
-    let readings: Vec<Reading> = survey
+    let readings: Vec<Held<'_>> = survey
         .revisions
         .par_iter()
         .with_min_len(64)
-        .map(|revision| match revision.link {
-            LinkContent::Absent => Ok(Reading::Absent),
-            _ => context.manifests.read(&revision.digest),
+        .map(|revision| {
+            Ok(context.manifests.hold(match revision.link {
+                LinkContent::Absent => Reading::Absent,
+                _ => context.manifests.read_revision(&revision.digest)?,
+            }))
         })
-        .collect::<Result<_, _>>()?;
-    let mut reach = Reach::new(context, survey, &readings);
+        .collect::<Result<_, Error>>()?;
+    let mut reach = Reach::new(context, survey, &readings)?;
     let mut counts = Counts {
         tags: survey.tags.len() as u64,
         revisions: survey.revisions.iter().filter(|revision| revision.link != LinkContent::Absent).count() as u64,
@@ -131,11 +140,21 @@ pub fn mark(survey: &Survey, context: &Context<'_>) -> Result<Marks, Error> {
     let held_untagged;
     let mut candidates = Vec::new();
     let mut seen_history = Vec::new();
+    let mut waiting = Waiting::default();
     match context.policy.roots {
         RootPolicy::AllRevisions => {
             reach.walk(std::mem::take(&mut roots.tags), Colour::LIVE.and(Colour::TAGGED))?;
             held_untagged = held || reach.fault || reach.tag_target_absent;
             let colour = if held_untagged { Colour::LIVE.and(Colour::TAGGED) } else { Colour::LIVE };
+            if !held_untagged {
+                // What `--delete-untagged` would keep for being young is none of what it would free.
+                let (untagged, _) = links::untagged_revisions(survey, context, &reach)?;
+                let young = untagged.iter().filter(|candidate| candidate.age.is_young());
+                reach.walk(
+                    young.map(|candidate| (candidate.digest, Role::Revision)).collect(),
+                    Colour::LIVE.and(Colour::TAGGED),
+                )?;
+            }
             reach.walk(std::mem::take(&mut roots.revisions), colour)?;
             reach.walk(protected(survey), Colour::YOUNG)?;
             if held_untagged {
@@ -148,13 +167,17 @@ pub fn mark(survey: &Survey, context: &Context<'_>) -> Result<Marks, Error> {
             if !(held || held_untagged || reach.fault) {
                 (candidates, seen_history) = links::untagged_revisions(survey, context, &reach)?;
                 // The registry follows a symbolic link and serves what is behind it. What that refers to is not known here.
-                let read = survey.revisions.iter().zip(&readings);
-                let irregular = read.filter(|(_, reading)| matches!(reading, Reading::Bad(manifests::Fault::Irregular)));
-                reach.walk(irregular.map(|(revision, _)| (revision.digest, Role::Revision)).collect(), Colour::LIVE)?;
-                let (young, old): (Vec<_>, Vec<_>) = candidates.into_iter().partition(|candidate| candidate.young);
+                reach.walk(reach.always_kept(), Colour::LIVE)?;
+                let (young, old): (Vec<_>, Vec<_>) = candidates
+                    .into_iter()
+                    .partition(|candidate| candidate.age.is_young() || survey.protected.contains(&candidate.digest));
                 reach.walk(young.iter().map(|candidate| (candidate.digest, Role::Revision)).collect(), Colour::YOUNG)?;
                 reach.walk(protected(survey), Colour::YOUNG)?;
                 counts.young_revisions = young.len() as u64;
+                let folder = LinkFolder::Revisions(survey.name.clone());
+                for candidate in &young {
+                    waiting.note(candidate.age, || folder.link(&candidate.digest));
+                }
                 candidates = old;
                 candidates.retain(|candidate| !reach.has_descended(&candidate.digest));
             }
@@ -172,10 +195,12 @@ pub fn mark(survey: &Survey, context: &Context<'_>) -> Result<Marks, Error> {
             colour = Colour::LIVE.and(Colour::TAGGED);
         }
         counts.young_layer_links = unreached.young_layer_links;
+        waiting += unreached.waiting;
         findings.extend(unreached.findings);
         condemned = unreached.condemned;
     }
     if held {
+        waiting = Waiting::default();
         condemned.clear();
         reach.forget();
         reach.walk(Roots::everything(survey), colour)?;
@@ -190,8 +215,18 @@ pub fn mark(survey: &Survey, context: &Context<'_>) -> Result<Marks, Error> {
     let is_needed = |digest: &&Digest| held || reach.has_reached(digest, context.inventory.find(digest));
     let needed = survey.asked.iter().filter(is_needed).copied().collect();
     findings.extend(reach.into_findings());
+    findings.extend(waiting.finding().map(|finding| finding.repository(&survey.name)));
     let symlinks = survey.strays.iter().filter(|stray| stray.kind == StrayKind::Symlink).map(|stray| stray.path.clone());
-    Ok(Marks { repository: survey.name.clone(), held, condemned, findings, symlinks: symlinks.collect(), counts, needed })
+    Ok(Marks {
+        repository: survey.name.clone(),
+        held,
+        condemned,
+        findings,
+        symlinks: symlinks.collect(),
+        counts,
+        waiting,
+        needed,
+    })
 }
 
 /// Every digest that a repository's links name, by directory and by content, and that the manifests among them name to any depth.
@@ -211,7 +246,11 @@ pub fn everything_named(store: &dyn Store, inventory: &Inventory, survey: &Surve
     let mut waiting: Vec<Digest> = Roots::everything(survey).into_iter().map(|(digest, _)| digest).collect();
     named.extend(&waiting);
     while let Some(digest) = waiting.pop() {
-        let Reading::Read(edges) = manifests.read(&digest)? else { continue };
+        let reading = match survey.revision(&digest) {
+            Some(_) => manifests.read_revision(&digest)?,
+            None => manifests.read(&digest)?,
+        };
+        let Reading::Read(edges) = reading else { continue };
         let stored = edges.stored.iter().map(|edge| (inventory.digest(edge.blob), edge.kind));
         let unresolved = edges.unresolved.iter().map(|descriptor| (descriptor.digest, descriptor.kind));
         for (digest, kind) in stored.chain(unresolved) {
@@ -313,7 +352,7 @@ fn has_old_revision(survey: &Survey, context: &Context<'_>) -> Result<bool, Erro
     let folder = LinkFolder::Revisions(survey.name.clone());
     for revision in survey.revisions.iter().filter(|revision| revision.link != LinkContent::Absent) {
         let leaves = context.store.stat_links(&folder, &[revision.digest])?;
-        if leaves.iter().any(|leaf| matches!(leaf, Leaf::File(stat) if !context.policy.is_young(stat.modified))) {
+        if leaves.iter().any(|leaf| matches!(leaf, Leaf::File(stat) if !context.policy.is_young(stat))) {
             return Ok(true);
         }
     }
@@ -339,6 +378,7 @@ impl Code {
         match kind {
             StrayKind::Symlink => Code::BehindSymlink,
             StrayKind::Mount => Code::BehindMount,
+            StrayKind::SystemFile => Code::SystemFile,
             StrayKind::Unrecognised => Code::UnrecognisedEntry,
         }
     }

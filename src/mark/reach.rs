@@ -10,17 +10,20 @@ use foldhash::{HashMap, HashSet};
 
 use super::Context;
 use super::inventory::{BlobId, Colour};
-use super::manifests::{Edges, Fault, Reading};
+use super::manifests::{Edges, Fault, Held, Reading};
 use crate::error::Error;
 use crate::finding::{Code, Finding};
+use crate::findings::LISTED_OF_A_REPOSITORY as FINDINGS_OF_A_CODE;
 use crate::layout::{self, LinkFolder};
 use crate::oci::{Algorithm, Descriptor, DescriptorKind, Digest, TagName};
 use crate::store::LinkContent;
 use crate::survey::Survey;
 
-/// Findings about what manifests name, of one code, that are told apart in one repository; of the rest there is a count. Whoever may
-/// push a manifest may let it name anything, and a report of a million lines is none.
-const FINDINGS_OF_A_CODE: u64 = 1000;
+/// Manifests that a repository's lead to and that it has no revision for: so many, and so many bytes of them, are followed. A registry
+/// takes no index whose manifests it lacks, but keys that it does not read lead whoever may push to any manifest of the store, once for
+/// each repository. One that leads to more is held, and nothing needs to be followed there.
+pub(crate) const MAX_STRANGERS: u64 = 16_384;
+const MAX_STRANGERS_BYTES: u64 = 1 << 30;
 
 /// Why something is looked at as a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,9 +45,17 @@ pub(super) struct Reach<'a> {
     context: &'a Context<'a>,
     survey: &'a Survey,
     /// What each revision of the survey reads as.
-    readings: &'a [Reading],
+    readings: &'a [Held<'a>],
     revisions: HashMap<BlobId, usize>,
     referrers: HashMap<Digest, Vec<usize>>,
+    /// Revisions that are kept whatever keeps their subjects.
+    always: Vec<usize>,
+    /// Manifests that were read and have no revision here, and their bytes.
+    strangers: (u64, u64),
+    /// Whether there are more of them.
+    is_cut_off: bool,
+    /// Whether all aliases have been reached.
+    any_alias: bool,
     /// Manifests that were descended into, or found to be none.
     descended: HashSet<Digest>,
     /// Those of them that are not stored.
@@ -53,6 +64,8 @@ pub(super) struct Reach<'a> {
     blobs: HashSet<BlobId>,
     /// Digests that were named and are not stored under that name.
     names: HashSet<Digest>,
+    /// Those of them that the registry misses.
+    missed: HashSet<Digest>,
     /// Whether something was reached that cannot be understood.
     pub(super) fault: bool,
     /// Whether a tag's target is absent.
@@ -65,56 +78,87 @@ pub(super) struct Reach<'a> {
 }
 
 impl<'a> Reach<'a> {
-    pub(super) fn new(context: &'a Context<'a>, survey: &'a Survey, readings: &'a [Reading]) -> Reach<'a> {
+    pub(super) fn new(context: &'a Context<'a>, survey: &'a Survey, readings: &'a [Held<'a>]) -> Result<Reach<'a>, Error> {
         let mut revisions = HashMap::with_capacity_and_hasher(survey.revisions.len(), RandomState::default());
         let mut referrers: HashMap<Digest, Vec<usize>> = HashMap::default();
+        let mut always = Vec::new();
+        let mut findings = BTreeMap::new();
         for (index, (revision, reading)) in survey.revisions.iter().zip(readings).enumerate() {
             // A deleted revision is no revision any more: neither is it a referrer.
             if revision.link == LinkContent::Absent {
                 continue;
             }
-            let blob = match reading {
+            let blob = match reading.get(&revision.digest)? {
                 Reading::Read(edges) => {
+                    if edges.more_subjects {
+                        let link = LinkFolder::Revisions(survey.name.clone()).link(&revision.digest);
+                        let finding =
+                            Finding::new(Code::ManySubjects).repository(&survey.name).digest(&revision.digest).path(link);
+                        findings.insert((finding.code, revision.digest, None), finding);
+                        always.push(index);
+                    }
                     for subject in &edges.subjects {
                         referrers.entry(*subject).or_default().push(index);
                     }
                     edges.blob
                 }
+                // The registry follows a symbolic link and serves what is behind it. What that refers to is not known here.
+                Reading::Bad(Fault::Irregular) => {
+                    always.push(index);
+                    context.inventory.find(&revision.digest)
+                }
                 _ => context.inventory.find(&revision.digest),
             };
             if let Some(blob) = blob {
                 revisions.insert(blob, index);
+                // It cannot go, and can be pulled for as long as it is linked.
+                if context.inventory.has_any(blob, Colour::SET_APART) {
+                    always.push(index);
+                }
             }
         }
         let tag_targets = survey.tags.iter().filter_map(|tag| match tag.current {
             LinkContent::Digest(digest) => Some(digest),
             _ => None,
         });
-        Reach {
+        Ok(Reach {
             context,
             survey,
             readings,
             revisions,
             referrers,
+            always,
+            strangers: (0, 0),
+            is_cut_off: false,
+            any_alias: false,
             descended: with_room(survey.revisions.len()),
             absent: HashSet::default(),
             blobs: with_room(survey.layers.len() + survey.revisions.len()),
             names: with_room(survey.revisions.len()),
+            missed: HashSet::default(),
             fault: false,
             tag_target_absent: false,
-            findings: BTreeMap::new(),
+            findings,
             noted: BTreeMap::new(),
             tag_targets: tag_targets.collect(),
-        }
+        })
+    }
+
+    /// Revisions that are roots although no tag reaches them.
+    pub(super) fn always_kept(&self) -> Vec<(Digest, Role)> {
+        self.always.iter().map(|&index| (self.survey.revisions[index].digest, Role::Revision)).collect()
     }
 
     /// Forgets what was reached, so that it can be marked in another colour. Findings stay.
     pub(super) fn forget(&mut self) {
         // Those that were only counted are about to be met again.
         self.noted.values_mut().for_each(|noted| *noted = FINDINGS_OF_A_CODE.min(*noted));
+        self.strangers = (0, 0);
+        self.any_alias = false;
         self.descended.clear();
         self.blobs.clear();
         self.names.clear();
+        self.missed.clear();
     }
 
     /// Whether a manifest was reached.
@@ -131,7 +175,8 @@ impl<'a> Reach<'a> {
     pub(super) fn into_findings(self) -> impl Iterator<Item = Finding> {
         let uncounted = self.noted.into_iter().filter(|(_, noted)| *noted > FINDINGS_OF_A_CODE).map(|(code, noted)| {
             let more = noted - FINDINGS_OF_A_CODE;
-            Finding::new(code).repository(&self.survey.name).detail(format!("{} {more} more of these here", code.meaning()))
+            let detail = format!("{} {more} more of these here, which are not listed.", code.meaning());
+            Finding::new(code).repository(&self.survey.name).count(more).detail(detail)
         });
         self.findings.into_values().chain(uncounted)
     }
@@ -158,7 +203,16 @@ impl<'a> Reach<'a> {
                 self.note_tag_again(&digest, &role);
                 continue;
             }
-            let reading = self.reading(&digest)?;
+            let reading = match self.survey.revision(&digest) {
+                Some(index) => self.readings[index].get(&digest)?,
+                None if self.is_too_far() => {
+                    self.mark_alone(&digest, colour);
+                    self.cut_off(&digest);
+                    continue;
+                }
+                // Not a revision here, or one whose link was deleted: an index that names it needs it all the same.
+                None => self.stranger(&digest)?,
+            };
             let edges = match &reading {
                 Reading::Read(edges) => edges,
                 // It is a layer after all.
@@ -199,6 +253,27 @@ impl<'a> Reach<'a> {
         Ok(())
     }
 
+    /// Reads a manifest that is no revision here.
+    fn stranger(&mut self, digest: &Digest) -> Result<Reading, Error> {
+        let reading = self.context.manifests.read(digest)?;
+        self.strangers.0 += u64::from(matches!(reading, Reading::Read(_)));
+        self.strangers.1 += reading.bytes_read();
+        Ok(reading)
+    }
+
+    /// Goes no further: the repository is held, and that is what it takes to keep all that can be pulled from it.
+    fn cut_off(&mut self, digest: &Digest) {
+        if !std::mem::replace(&mut self.is_cut_off, true) {
+            self.fault = true;
+            self.note(Finding::new(Code::OverfullRepository).digest(digest).path(layout::blob_data(digest)));
+        }
+    }
+
+    /// Whether the repository leads to more manifests of others than are followed.
+    fn is_too_far(&self) -> bool {
+        self.strangers.0 >= MAX_STRANGERS || self.strangers.1 >= MAX_STRANGERS_BYTES
+    }
+
     fn queue_referrers(&self, subject: &Digest, queue: &mut Vec<(Digest, Role)>) {
         for &referrer in self.referrers.get(subject).into_iter().flatten() {
             queue.push((self.survey.revisions[referrer].digest, Role::Revision));
@@ -220,8 +295,22 @@ impl<'a> Reach<'a> {
             };
             queue.push((inventory.digest(edge.blob), role));
         }
+        if edges.any_alias && !std::mem::replace(&mut self.any_alias, true) {
+            self.reach_aliases(colour, queue)?;
+        }
         for descriptor in &edges.unresolved {
             self.resolve(descriptor, colour, queue)?;
+        }
+        Ok(())
+    }
+
+    /// Reaches whatever the repository knows by a name of an algorithm under which nothing is stored.
+    fn reach_aliases(&mut self, colour: Colour, queue: &mut Vec<(Digest, Role)>) -> Result<(), Error> {
+        let survey = self.survey;
+        for digest in survey.layers.iter().filter(|digest| digest.algorithm() != Algorithm::Sha256) {
+            let kind = DescriptorKind::PerhapsManifest;
+            let alias = Descriptor { digest: *digest, size_bytes: None, kind, foreign: true, expected: false };
+            self.resolve(&alias, colour, queue)?;
         }
         Ok(())
     }
@@ -231,7 +320,10 @@ impl<'a> Reach<'a> {
         let digest = &descriptor.digest;
         // Another manifest may have called it a layer, and this one knows better.
         let is_new = self.names.insert(*digest);
-        if !is_new && descriptor.kind == DescriptorKind::Blob {
+        // What is expected here may have been named where the registry does not read.
+        let is_missed = descriptor.expected && !descriptor.foreign;
+        let is_first_missed = is_missed && self.missed.insert(*digest);
+        if !is_new && descriptor.kind == DescriptorKind::Blob && !is_first_missed {
             return Ok(());
         }
         let stored = self.context.inventory.find(digest).is_some();
@@ -246,10 +338,15 @@ impl<'a> Reach<'a> {
                     return Ok(());
                 }
                 match descriptor.kind {
-                    DescriptorKind::Manifest => queue.push((canonical, Role::Child)),
+                    DescriptorKind::Manifest if is_missed => queue.push((canonical, Role::Child)),
                     _ if self.survey.revision(&canonical).is_some() => queue.push((canonical, Role::Revision)),
-                    DescriptorKind::PerhapsManifest => queue.push((canonical, Role::PerhapsManifest)),
-                    DescriptorKind::Blob if descriptor.foreign || self.context.inventory.find(&canonical).is_some() => {}
+                    DescriptorKind::Manifest if self.context.inventory.find(&canonical).is_some() => {
+                        queue.push((canonical, Role::Child))
+                    }
+                    DescriptorKind::Manifest => queue.push((canonical, Role::Unpromised)),
+                    DescriptorKind::PerhapsManifest if is_missed => queue.push((canonical, Role::PerhapsManifest)),
+                    DescriptorKind::PerhapsManifest => queue.push((canonical, Role::Unpromised)),
+                    DescriptorKind::Blob if !is_missed || self.context.inventory.find(&canonical).is_some() => {}
                     DescriptorKind::Blob => self.note_missing_blob(&canonical),
                 }
                 return Ok(());
@@ -265,22 +362,14 @@ impl<'a> Reach<'a> {
         }
         match descriptor.kind {
             // It may have been stored since the run began: the walk will tell.
-            DescriptorKind::Manifest => queue.push((*digest, Role::Child)),
+            DescriptorKind::Manifest if descriptor.expected => queue.push((*digest, Role::Child)),
             _ if self.survey.revision(digest).is_some() => queue.push((*digest, Role::Revision)),
-            DescriptorKind::PerhapsManifest if descriptor.foreign => queue.push((*digest, Role::Unpromised)),
-            DescriptorKind::PerhapsManifest => queue.push((*digest, Role::PerhapsManifest)),
-            DescriptorKind::Blob if descriptor.foreign || !is_new => {}
+            DescriptorKind::PerhapsManifest if is_missed => queue.push((*digest, Role::PerhapsManifest)),
+            DescriptorKind::Manifest | DescriptorKind::PerhapsManifest => queue.push((*digest, Role::Unpromised)),
+            DescriptorKind::Blob if !is_first_missed => {}
             DescriptorKind::Blob => self.note_missing_blob(digest),
         }
         Ok(())
-    }
-
-    fn reading(&self, digest: &Digest) -> Result<Reading, Error> {
-        match self.survey.revision(digest) {
-            Some(index) => Ok(self.readings[index].clone()),
-            // Not a revision here, or one whose link was deleted: an index that names it needs it all the same.
-            None => self.context.manifests.read(digest),
-        }
     }
 
     fn note(&mut self, finding: Finding) {
@@ -305,8 +394,11 @@ impl<'a> Reach<'a> {
             Fault::Corrupt => Finding::new(Code::CorruptManifest),
             Fault::TooLarge => Finding::new(Code::OversizedManifest),
             Fault::Irregular => Finding::new(Code::IrregularData),
-            Fault::Unreadable(why) => {
+            Fault::Unreadable { why, .. } => {
                 Finding::new(Code::UnreadableManifest).detail(format!("The manifest is not one whole JSON object: {why}"))
+            }
+            Fault::NotAnObject => {
+                Finding::new(Code::UnreadableManifest).detail("What is named as a manifest does not begin as a JSON object does")
             }
         };
         self.note(finding.digest(digest).path(layout::blob_data(digest)));

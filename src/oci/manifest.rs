@@ -28,13 +28,20 @@ const MAX_DEPTH: usize = 10_000;
 /// Room for what an ordinary image names.
 const DESCRIPTORS: usize = 16;
 
+/// Subjects that are told apart. A manifest has one; with a repeated key a registry accepts 42,000 of them, which is as many bytes for
+/// as long as the repository is marked.
+pub const MAX_SUBJECTS: usize = 16;
+
 /// What a manifest names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct References {
     /// Every digest named as content, in the order of the bytes, repetitions included.
     pub descriptors: Vec<Descriptor>,
-    /// The digests under the top-level `subject`; more than one only if the key is repeated.
+    /// The digests under the top-level `subject`; more than one only if the key is repeated. Of more than [`MAX_SUBJECTS`] different
+    /// ones the first, and `more_subjects`.
     pub subjects: Vec<Digest>,
+    /// Whether there are more subjects than those.
+    pub more_subjects: bool,
 }
 
 /// One digest named by a manifest, with what the object around it says.
@@ -49,6 +56,9 @@ pub struct Descriptor {
     /// Whether the content may live elsewhere by design: a foreign or non-distributable layer, or one with `urls`. That it is
     /// absent from the store is then no fault.
     pub foreign: bool,
+    /// Whether the registry itself reads it, and so cannot serve the image without it: it stands where Go's decoder looks. Whatever
+    /// stands elsewhere keeps content alive all the same, but that it is absent is no fault.
+    pub expected: bool,
 }
 
 /// Whether what a descriptor names is read as a manifest in its turn.
@@ -84,15 +94,14 @@ pub fn references(bytes: &[u8]) -> Result<References, Unreadable> {
     // Nearly all are nested a few levels; only what serde_json's own limit refuses is worth a stack that grows.
     let mut found = walk(&text, false).or_else(|_| walk(&text, true)).map_err(|error| Unreadable(error.to_string()))?;
     found.subjects.sort_unstable();
-    found.subjects.dedup();
     Ok(found)
 }
 
 /// Collects what a text names, however deep it is nested or only as deep as an ordinary stack allows.
 fn walk(text: &str, deep: bool) -> serde_json::Result<References> {
-    let found = RefCell::new(References { descriptors: Vec::with_capacity(DESCRIPTORS), subjects: Vec::new() });
+    let found = RefCell::new(References { descriptors: Vec::with_capacity(DESCRIPTORS), ..References::default() });
     let mut json = serde_json::Deserializer::from_str(text);
-    let root = Value { found: &found, place: Place::Root, field: Field::Other, depth: 0 };
+    let root = Value { found: &found, place: Place::Root, field: Field::Other, depth: 0, expected: None };
     let scalar = if deep {
         json.disable_recursion_limit();
         root.deserialize(serde_stacker::Deserializer::new(&mut json))?
@@ -133,6 +142,8 @@ struct Value<'a> {
     /// The key above it.
     field: Field,
     depth: usize,
+    /// The key whose string the registry reads here, if it reads one.
+    expected: Option<Field>,
 }
 
 /// What a value was, for the object that holds it.
@@ -143,6 +154,16 @@ enum Scalar {
     List,
     Object,
     Other,
+}
+
+impl Scalar {
+    /// Whether it is the media type of an index, if it is that of a manifest.
+    fn index(&self) -> Option<bool> {
+        match self {
+            Scalar::MediaType(media_type) => media_type.manifest.then_some(media_type.index),
+            _ => None,
+        }
+    }
 }
 
 impl<'de> DeserializeSeed<'de> for Value<'_> {
@@ -189,12 +210,17 @@ impl<'de> Visitor<'de> for Value<'_> {
                         size_bytes: None,
                         kind: DescriptorKind::Blob,
                         foreign: false,
+                        expected: self.expected == Some(self.field),
                     });
                 }
             }
             Place::SubjectReference => {
-                let subjects = &mut self.found.borrow_mut().subjects;
-                subjects.extend(Digest::parse(text.as_bytes()));
+                let mut found = self.found.borrow_mut();
+                match Digest::parse(text.as_bytes()) {
+                    Some(subject) if found.subjects.contains(&subject) => {}
+                    Some(_) if found.subjects.len() == MAX_SUBJECTS => found.more_subjects = true,
+                    subject => found.subjects.extend(subject),
+                }
             }
             _ => {}
         }
@@ -219,13 +245,22 @@ impl<'de> Visitor<'de> for Value<'_> {
         let mut around = Surroundings::default();
         // The object's own digests, apart from those of objects inside it, which describe themselves.
         let mut own = Own::default();
+        let mut parts = Parts::default();
         let mut number = None;
         while let Some(Key { field, annotations }) = object.next_key_seed(KeySeed)? {
             let place = self.place.below(field, annotations);
             let before = self.found.borrow().descriptors.len();
-            let value = object.next_value_seed(Value { place, field, depth, ..self })?;
+            let expected = match self.place {
+                Place::Root => field.expects(),
+                _ => self.expected.filter(|expected| *expected == field),
+            };
+            let value = object.next_value_seed(Value { place, field, depth, expected, ..self })?;
+            let named = before..self.found.borrow().descriptors.len();
+            if self.place == Place::Root {
+                parts.add(field, named.clone(), value.index());
+            }
             if place == Place::Reference {
-                own.add(before..self.found.borrow().descriptors.len());
+                own.add(named);
             }
             if field == Field::Number {
                 number = Some(value);
@@ -241,6 +276,12 @@ impl<'de> Visitor<'de> for Value<'_> {
         }
         let kind = around.kind(self.place == Place::Manifests);
         let mut found = self.found.borrow_mut();
+        for range in parts.unread() {
+            found.descriptors[range].iter_mut().for_each(|descriptor| descriptor.expected = false);
+        }
+        for range in own.replaced() {
+            found.descriptors[range.clone()].iter_mut().for_each(|descriptor| descriptor.expected = false);
+        }
         for index in own.indices() {
             let descriptor = &mut found.descriptors[index];
             descriptor.kind = descriptor.kind.max(kind);
@@ -270,8 +311,48 @@ impl Own {
         self.first.is_empty()
     }
 
+    /// Those behind which another follows: of a repeated key Go takes the last.
+    fn replaced(&self) -> impl Iterator<Item = &Range<usize>> {
+        let all = std::iter::once(&self.first).chain(&self.more);
+        all.take(self.more.len())
+    }
+
     fn indices(self) -> impl Iterator<Item = usize> {
         self.first.chain(self.more.into_iter().flatten())
+    }
+}
+
+/// Where the references of each of a manifest's own lists are.
+#[derive(Default)]
+struct Parts {
+    lists: Vec<(Field, Range<usize>)>,
+    /// Whether the manifest's media type is that of an index, if it has a manifest's.
+    index: Option<bool>,
+}
+
+impl Parts {
+    fn add(&mut self, field: Field, named: Range<usize>, index: Option<bool>) {
+        if field == Field::MediaType {
+            self.index = index;
+        }
+        if field.expects().is_some() && !named.is_empty() {
+            self.lists.push((field, named));
+        }
+    }
+
+    /// The lists that the registry does not read: those of another kind of manifest than this is, and of a repeated key all but the
+    /// last.
+    fn unread(&self) -> impl Iterator<Item = Range<usize>> {
+        let any_other = self.lists.iter().any(|(field, _)| *field != Field::FsLayers);
+        let is_read = move |field: Field| match (self.index, field) {
+            (_, Field::FsLayers) => self.index.is_none() && !any_other,
+            (Some(index), _) => index == (field == Field::Manifests),
+            (None, _) => true,
+        };
+        let unread = self.lists.iter().enumerate().filter(move |(place, (field, _))| {
+            !is_read(*field) || self.lists[place + 1..].iter().any(|(later, _)| later == field)
+        });
+        unread.map(|(_, (_, range))| range.clone())
     }
 }
 
@@ -289,9 +370,9 @@ impl Place {
             // Only the exact key: in a superset the exceptions are narrow.
             _ if annotations => Place::Annotations,
             (Place::Root, Field::Subject) => Place::Subject,
-            (Place::SubjectReference, _) | (Place::Subject, Field::Digest) => Place::SubjectReference,
+            (Place::SubjectReference, _) | (Place::Subject, Field::Digest | Field::BlobSum) => Place::SubjectReference,
             (Place::Subject, _) => Place::Subject,
-            (Place::Reference, _) | (_, Field::Digest) => Place::Reference,
+            (Place::Reference, _) | (_, Field::Digest | Field::BlobSum) => Place::Reference,
             (_, Field::Manifests) => Place::Manifests,
             _ => Place::Inside,
         }
@@ -302,6 +383,10 @@ impl Place {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Field {
     Digest,
+    BlobSum,
+    Config,
+    Layers,
+    FsLayers,
     MediaType,
     Size,
     Urls,
@@ -313,9 +398,12 @@ enum Field {
 }
 
 impl Field {
-    const NAMES: [(&'static str, Field); 7] = [
+    const NAMES: [(&'static str, Field); 10] = [
         ("digest", Field::Digest),
-        ("blobsum", Field::Digest),
+        ("blobsum", Field::BlobSum),
+        ("config", Field::Config),
+        ("layers", Field::Layers),
+        ("fslayers", Field::FsLayers),
         ("mediatype", Field::MediaType),
         ("size", Field::Size),
         ("urls", Field::Urls),
@@ -326,11 +414,21 @@ impl Field {
     fn of(key: &str) -> Field {
         // As nearly everybody writes them. Whatever is not here is folded and compared.
         match key {
-            "digest" | "blobSum" => Field::Digest,
+            "digest" => Field::Digest,
+            "blobSum" => Field::BlobSum,
             "mediaType" => Field::MediaType,
             "size" => Field::Size,
             "$serde_json::private::Number" => Field::Number,
             _ => Field::folded(key),
+        }
+    }
+
+    /// The key under which the registry reads digests in what stands at the top of a manifest under this one.
+    fn expects(self) -> Option<Field> {
+        match self {
+            Field::Config | Field::Layers | Field::Manifests => Some(Field::Digest),
+            Field::FsLayers => Some(Field::BlobSum),
+            _ => None,
         }
     }
 
@@ -387,15 +485,18 @@ impl Visitor<'_> for KeySeed {
 struct MediaType {
     empty: bool,
     manifest: bool,
+    /// Whether it is that of a manifest that lists others.
+    index: bool,
     foreign: bool,
 }
 
 impl MediaType {
     fn of(text: &str) -> MediaType {
         if ORDINARY.contains(&text) {
-            return MediaType { empty: false, manifest: false, foreign: false };
+            return MediaType { empty: false, manifest: false, index: false, foreign: false };
         }
-        MediaType { empty: text.is_empty(), manifest: is_manifest(text), foreign: is_foreign(text) }
+        let index = text.contains(".index.") || text.contains(".manifest.list.");
+        MediaType { empty: text.is_empty(), manifest: is_manifest(text), index, foreign: is_foreign(text) }
     }
 }
 
@@ -458,121 +559,4 @@ fn is_foreign(media_type: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::oci::Algorithm;
-
-    fn digest(number: u32) -> Digest {
-        Digest::of(Algorithm::Sha256, &number.to_le_bytes())
-    }
-
-    fn found(json: &str) -> Vec<Digest> {
-        let references = references(json.as_bytes()).expect("readable");
-        references.descriptors.iter().map(|d| d.digest).collect()
-    }
-
-    #[test]
-    fn reads_every_kind_of_manifest() {
-        let [a, b, c] = [1, 2, 3].map(digest);
-        let oci = format!(
-            r#"{{"schemaVersion":2,"config":{{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"{a}","size":7}},
-               "layers":[{{"mediaType":"application/vnd.oci.image.layer.v1.tar+gzip","digest":"{b}","size":9}}],
-               "subject":{{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"{c}","size":1}}}}"#
-        );
-        let read = references(oci.as_bytes()).expect("readable");
-        assert_eq!(read.subjects, [c]);
-        let facts: Vec<_> = read.descriptors.iter().map(|d| (d.digest, d.size_bytes, d.kind)).collect();
-        assert_eq!(facts, [(a, Some(7), DescriptorKind::Blob), (b, Some(9), DescriptorKind::Blob)]);
-
-        let index = format!(
-            r#"{{"manifests":[{{"digest":"{a}"}},{{"digest":"{b}","mediaType":"application/vnd.oci.image.layer.v1.tar"}},
-               {{"digest":"{c}","mediaType":"application/vnd.docker.distribution.manifest.v2+json","platform":{{"os":"x"}}}}]}}"#
-        );
-        let kinds: Vec<_> = references(index.as_bytes()).expect("readable").descriptors.iter().map(|d| d.kind).collect();
-        assert_eq!(kinds, [DescriptorKind::Manifest, DescriptorKind::PerhapsManifest, DescriptorKind::Manifest]);
-
-        let schema1 = format!(r#"{{"schemaVersion":1,"fsLayers":[{{"blobSum":"{a}"}},{{"blobSum":"{b}"}}],"history":[]}}"#);
-        assert_eq!(found(&schema1), [a, b]);
-        let artifact = format!(r#"{{"mediaType":"application/vnd.oci.artifact.manifest.v1+json","blobs":[{{"digest":"{c}"}}]}}"#);
-        assert_eq!(found(&artifact), [c]);
-    }
-
-    #[test]
-    fn reads_keys_as_go_folds_them() {
-        let a = digest(1);
-        for key in ["digest", "DIGEST", "dige\u{17f}t", r"\u0064igest", "blobSum", "BLOBSUM", "blob\u{17f}um"] {
-            assert_eq!(found(&format!(r#"{{"x":{{"{key}":"{a}"}}}}"#)), [a], "{key}");
-        }
-        assert_eq!(found(&format!(r#"{{"x":{{"digests":"{a}"}}}}"#)), []);
-    }
-
-    #[test]
-    fn duplicate_keys_hide_nothing() {
-        let [a, b] = [1, 2].map(digest);
-        assert_eq!(found(&format!(r#"{{"config":{{"digest":"{a}","digest":"{b}"}},"config":null}}"#)), [a, b]);
-    }
-
-    #[test]
-    fn reads_escaped_digests_and_digests_deep_below_the_key() {
-        let a = digest(1);
-        let escaped = a.to_string().replace(':', r"\u003a");
-        assert_eq!(found(&format!(r#"{{"new":[[{{"digest":"{escaped}"}}]]}}"#)), [a]);
-        assert_eq!(found(&format!(r#"{{"digest":{{"of":["{a}"]}}}}"#)), [a]);
-    }
-
-    #[test]
-    fn annotations_and_the_top_level_subject_are_no_references() {
-        let [a, b] = [1, 2].map(digest);
-        assert_eq!(found(&format!(r#"{{"annotations":{{"digest":"{a}","x":{{"digest":"{a}"}}}}}}"#)), []);
-        let read =
-            references(format!(r#"{{"Subject":{{"DIGEST":"{a}"}},"layers":[{{"subject":{{"digest":"{b}"}}}}]}}"#).as_bytes())
-                .expect("readable");
-        assert_eq!(read.subjects, [a]);
-        assert_eq!(read.descriptors.iter().map(|d| d.digest).collect::<Vec<_>>(), [b]);
-    }
-
-    #[test]
-    fn reads_what_go_reads_and_serde_would_refuse() {
-        let a = digest(1);
-        let mut invalid = br#"{"n":1e999,"name":""#.to_vec();
-        invalid.push(0xff);
-        invalid.extend(format!(r#"","x":{{"digest":"{a}"}}}}"#).bytes());
-        let read = references(&invalid).expect("Go replaces invalid UTF-8 and skips numbers that nobody asked for");
-        assert_eq!(read.descriptors[0].digest, a);
-        let deep = format!("{{\"x\":{}{{\"digest\":\"{a}\"}}{}}}", "[".repeat(9_000), "]".repeat(9_000));
-        assert_eq!(found(&deep), [a]);
-    }
-
-    #[test]
-    fn refuses_what_is_not_one_whole_object() {
-        let a = digest(1);
-        let deep = format!("{{\"x\":{}{}}}", "[".repeat(20_000), "]".repeat(20_000));
-        for json in ["", "null", "[]", "\"x\"", "{", "{}x", "\u{feff}{}", &deep, &format!(r#"{{"digest":"{a}""#), "\0\0\0\0"] {
-            assert!(references(json.as_bytes()).is_err(), "{:.40}", json);
-        }
-    }
-
-    #[test]
-    fn foreign_layers_are_told_apart() {
-        let a = digest(1);
-        for extra in [
-            r#""urls":["https://example.com/x"]"#,
-            r#""mediaType":"application/vnd.docker.image.rootfs.foreign.diff.tar.gzip""#,
-            r#""mediaType":"application/vnd.oci.image.layer.nondistributable.v1.tar""#,
-        ] {
-            let read = references(format!(r#"{{"layers":[{{{extra},"digest":"{a}"}}]}}"#).as_bytes()).expect("readable");
-            assert!(read.descriptors[0].foreign, "{extra}");
-        }
-        let read = references(format!(r#"{{"layers":[{{"urls":[],"digest":"{a}"}}]}}"#).as_bytes()).expect("readable");
-        assert!(!read.descriptors[0].foreign);
-    }
-
-    #[test]
-    fn what_is_ordinary_is_so_by_the_rule() {
-        assert!(ORDINARY.iter().all(|text| !text.is_empty() && !is_manifest(text) && !is_foreign(text)));
-        for (name, field) in Field::NAMES {
-            assert!(Field::folded(name) == field && Field::of(name) == field, "{name}");
-        }
-        assert!(Field::of("blobSum") == Field::folded("blobSum") && Field::of("mediaType") == Field::folded("mediaType"));
-    }
-}
+mod tests;

@@ -77,7 +77,7 @@ impl Check<'_> {
             if !is_root && self.survey.revision(&digest).is_none() {
                 findings.push(missing(Code::LostChild, &self.survey.name, &digest));
             }
-            let code = match self.manifests.read(&digest)? {
+            let code = match self.manifests.read_revision(&digest)? {
                 Reading::Read(edges) => {
                     let stored = edges.stored.iter().map(|edge| (self.inventory.digest(edge.blob), edge.kind, false));
                     let unresolved = edges.unresolved.iter().map(|named| (named.digest, named.kind, named.foreign));
@@ -97,7 +97,7 @@ impl Check<'_> {
                 Reading::Bad(Fault::Corrupt) => Code::CorruptManifest,
                 Reading::Bad(Fault::TooLarge) => Code::OversizedManifest,
                 Reading::Bad(Fault::Irregular) => Code::IrregularData,
-                Reading::Bad(Fault::Unreadable(_)) => Code::UnreadableManifest,
+                Reading::Bad(Fault::Unreadable { .. } | Fault::NotAnObject) => Code::UnreadableManifest,
             };
             findings.push(missing(code, &self.survey.name, &digest));
         }

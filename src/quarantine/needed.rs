@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::layout::{LinkFolder, Target};
 use crate::mark::{self, Budget, Colour, Context, Counts, Inventory, Manifests, Reading};
 use crate::oci::{Algorithm, DescriptorKind, Digest, RepositoryName};
-use crate::policy::{Policy, RootPolicy};
+use crate::policy::{Arrivals, Policy, RootPolicy};
 use crate::progress::{Phase, Progress};
 use crate::store::{FilesystemStore, LinkContent, Store as _};
 use crate::survey::Survey;
@@ -83,7 +83,8 @@ fn marked(
     let (inventory, _) = Inventory::list(&overlay, &(reader.budget)())?;
     let repositories = overlay.repositories()?.entries;
     let manifests = Manifests::new(&overlay, &inventory);
-    let policy = Policy { roots: RootPolicy::AllRevisions, min_age: since_began(quarantine, now), now };
+    let policy =
+        Policy { roots: RootPolicy::AllRevisions, min_age: since_began(quarantine, now), arrivals: Arrivals::Ignored, now };
     let context = Context { store: &overlay, inventory: &inventory, manifests: &manifests, policy };
     let mut roots: BTreeMap<RepositoryName, Vec<Digest>> = BTreeMap::new();
     for target in restored {
@@ -145,9 +146,15 @@ fn by_staying(
         let Target::Link(folder @ LinkFolder::Revisions(repository), digest) = &held.target else { continue };
         let layers = LinkFolder::Layers(repository.clone());
         reached.insert(*digest);
-        let mut waiting = [vec![*digest], subjects(folder, digest, manifests)?].concat();
-        while let Some(digest) = waiting.pop() {
-            let Reading::Read(edges) = manifests.read(&digest)? else { continue };
+        let roots = [vec![*digest], subjects(folder, digest, manifests)?].concat();
+        let mut waiting: Vec<(Digest, bool)> = roots.into_iter().map(|digest| (digest, true)).collect();
+        while let Some((digest, is_revision)) = waiting.pop() {
+            let reading = if is_revision { manifests.read_revision(&digest)? } else { manifests.read(&digest)? };
+            let Reading::Read(edges) = reading else { continue };
+            if edges.any_alias {
+                // It may be any.
+                reached.extend(runs.iter().flat_map(|run| run.held()).map(|held| *held.target.digest()));
+            }
             let stored = edges.stored.iter().map(|edge| (inventory.digest(edge.blob), edge.kind));
             let unresolved = edges.unresolved.iter().map(|descriptor| (descriptor.digest, descriptor.kind));
             for (digest, kind) in stored.chain(unresolved) {
@@ -162,7 +169,7 @@ fn by_staying(
                 }
                 for name in names {
                     if reached.insert(name) && kind != DescriptorKind::Blob {
-                        waiting.push(name);
+                        waiting.push((name, false));
                     }
                 }
             }
@@ -194,7 +201,7 @@ fn subjects(folder: &LinkFolder, digest: &Digest, manifests: &Manifests<'_>) -> 
     if !matches!(folder, LinkFolder::Revisions(_)) {
         return Ok(Vec::new());
     }
-    Ok(match manifests.read(digest)? {
+    Ok(match manifests.read_revision(digest)? {
         Reading::Read(edges) => edges.subjects.to_vec(),
         _ => Vec::new(),
     })

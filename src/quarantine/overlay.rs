@@ -16,8 +16,8 @@ use crate::error::Error;
 use crate::layout::{LinkFolder, Shard, Target};
 use crate::oci::{Digest, RepositoryName, TagName};
 use crate::store::{
-    BlobContent, Extra, FilesystemStore, Leaf, LinkContent, Listing, ManifestContent, RepositoryEntry, Stat, Store, Stray,
-    TagContent, Upload,
+    BlobContent, Extra, FilesystemStore, Leaf, LinkContent, Listing, ManifestContent, ManifestStart, RepositoryEntry, Stat,
+    Store, Stray, TagContent, Upload,
 };
 
 /// A store and the blobs that collections have moved out of it.
@@ -128,6 +128,10 @@ impl Store for Overlay<'_> {
             },
             content => Ok(content),
         }
+    }
+
+    fn manifest_start(&self, digest: &Digest) -> Result<ManifestStart, Error> {
+        self.store.manifest_start(digest)
     }
 
     fn read_blob(&self, digest: &Digest, each: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> BlobContent {

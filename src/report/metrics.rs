@@ -102,7 +102,7 @@ impl Metrics {
     pub fn findings(&mut self, findings: &[Finding]) -> &mut Metrics {
         let mut counts: BTreeMap<Code, u64> = Code::ALL.iter().map(|code| (*code, 0)).collect();
         for finding in findings {
-            *counts.entry(finding.code).or_default() += 1;
+            *counts.entry(finding.code).or_default() += finding.count;
         }
         self.head("findings", "Findings of the last run, by code.");
         for (code, count) in counts {

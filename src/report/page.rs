@@ -1,9 +1,9 @@
 //! A report for people, line by line.
 
 use std::fmt::Write as _;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::escape::escaped;
 use crate::finding::{Finding, Severity};
@@ -48,7 +48,7 @@ impl Page {
             return;
         }
         let count = |severity, one, many| {
-            let count = findings.iter().filter(|finding| finding.severity == severity).count() as u64;
+            let count = findings.iter().filter(|finding| finding.severity == severity).map(|finding| finding.count).sum();
             (count > 0).then(|| plural(count, one, many))
         };
         let counts = [
@@ -59,11 +59,10 @@ impl Page {
         self.blank();
         self.line(&format!("findings: {}", counts.into_iter().flatten().collect::<Vec<_>>().join(", ")));
         for same in findings.chunk_by(|a, b| a.code == b.code) {
-            for finding in same.iter().take(FINDINGS_SHOWN) {
-                self.finding(finding);
-            }
-            if same.len() > FINDINGS_SHOWN {
-                let more = number((same.len() - FINDINGS_SHOWN) as u64);
+            let shown = &same[..same.len().min(FINDINGS_SHOWN)];
+            shown.iter().for_each(|finding| self.finding(finding));
+            if same.len() > shown.len() {
+                let more = number(same[shown.len()..].iter().map(|finding| finding.count).sum());
                 self.line(&format!("    and {more} more {}; --format json lists all", same[0].code));
             }
             self.line(&format!("    next: {}", same[0].next_step()));
@@ -99,6 +98,11 @@ impl Page {
 
 pub(super) fn amount(amount: Amount) -> String {
     format!("{} ({})", plural(amount.count, "blob", "blobs"), size(amount.size_bytes))
+}
+
+/// A moment, to the second.
+pub(super) fn time(time: SystemTime) -> String {
+    Timestamp::try_from(time).unwrap_or_default().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 pub(super) fn seconds(elapsed: Duration) -> String {

@@ -208,7 +208,7 @@ fn reads_whole_manifests_and_checks_them(store: &impl Subject) {
 }
 
 fn stat(size_bytes: u64) -> Stat {
-    Stat { size_bytes, modified: then() }
+    Stat::new(size_bytes, then())
 }
 
 fn reads_blobs_to_their_end(store: &impl Subject) {
@@ -223,7 +223,7 @@ fn reads_blobs_to_their_end(store: &impl Subject) {
             read.extend_from_slice(part);
             ControlFlow::Continue(())
         });
-        let expected = Stat { size_bytes: content.len() as u64, modified: then() };
+        let expected = Stat::new(content.len() as u64, then());
         assert!(matches!(whole, BlobContent::Whole(stat) if stat == expected), "{whole:?}");
         assert!(read == *content, "{} bytes", content.len());
     }

@@ -9,11 +9,11 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
 use rustix::path::Arg;
 
-use super::Stat;
+use super::{Arrival, Stat};
 
 /// Room for some 800 digest-named entries in one call.
 const ENTRIES_BUFFER_BYTES: usize = 64 * 1024;
@@ -163,16 +163,41 @@ pub fn is_empty(folder: impl AsFd) -> io::Result<bool> {
 
 /// Size and modification time out of what the kernel says.
 pub fn stat_of(stat: &rustix::fs::Stat) -> Stat {
-    let seconds = Duration::from_secs(stat.st_mtime.unsigned_abs());
-    let nanoseconds = Duration::from_nanos(stat.st_mtime_nsec);
-    let modified: SystemTime =
-        if stat.st_mtime < 0 { UNIX_EPOCH - seconds + nanoseconds } else { UNIX_EPOCH + seconds + nanoseconds };
-    Stat {
-        size_bytes: match FileType::from_raw_mode(stat.st_mode) {
-            FileType::Directory => 0,
-            _ => stat.st_size as u64,
-        },
-        modified,
+    let size_bytes = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => 0,
+        _ => stat.st_size as u64,
+    };
+    Stat::new(size_bytes, time_of(stat.st_mtime, stat.st_mtime_nsec))
+}
+
+fn time_of(seconds: i64, nanoseconds: u64) -> SystemTime {
+    let (since, nanoseconds) = (Duration::from_secs(seconds.unsigned_abs()), Duration::from_nanos(nanoseconds));
+    if seconds < 0 { UNIX_EPOCH - since + nanoseconds } else { UNIX_EPOCH + since + nanoseconds }
+}
+
+/// Looks at something below an open folder, or with [`AtFlags::EMPTY_PATH`] at an open file: what it is, and how old in every way.
+pub fn stat_at(at: impl AsFd, path: impl Arg, flags: AtFlags) -> rustix::io::Result<(FileType, Stat)> {
+    let mask = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
+    let path = path.into_c_str()?;
+    match rustix::fs::statx(&at, &*path, flags, mask) {
+        Ok(found) => {
+            let told = StatxFlags::from_bits_retain(found.stx_mask);
+            let time = |time: rustix::fs::StatxTimestamp| time_of(time.tv_sec, time.tv_nsec.into());
+            let file_type = FileType::from_raw_mode(found.stx_mode.into());
+            let size_bytes = if file_type == FileType::Directory { 0 } else { found.stx_size };
+            let arrived = match told.contains(StatxFlags::BTIME) {
+                true => Arrival::Born(time(found.stx_btime)),
+                false => Arrival::Changed(time(found.stx_ctime)),
+            };
+            Ok((file_type, Stat { arrived: Some(arrived), ..Stat::new(size_bytes, time(found.stx_mtime)) }))
+        }
+        // Kernels before 4.11 and some sandboxes.
+        Err(Errno::NOSYS) => {
+            let found = rustix::fs::statat(&at, &*path, flags)?;
+            let changed = Arrival::Changed(time_of(found.st_ctime, found.st_ctime_nsec));
+            Ok((FileType::from_raw_mode(found.st_mode), Stat { arrived: Some(changed), ..stat_of(&found) }))
+        }
+        Err(error) => Err(error),
     }
 }
 

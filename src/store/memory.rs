@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::layout::{self, LinkFolder, MARKERS, Shard, Target};
 use crate::oci::digest::hex_byte;
 use crate::oci::{Algorithm, Digest, RepositoryName, TagName};
+use crate::system_files::is_system_file;
 
 /// Files and folders by their paths relative to the root. Knows no symbolic links and no special files.
 #[derive(Debug, Default)]
@@ -78,6 +79,9 @@ impl MemoryStore {
         for (path, is_folder) in self.children(folder) {
             let name = path.file_name().expect("children have names");
             match accept(name) {
+                _ if is_system_file(name.as_encoded_bytes(), is_folder) => {
+                    listing.strays.push(Stray { path, kind: StrayKind::SystemFile });
+                }
                 Some(entry) if is_folder => listing.entries.push(entry),
                 _ => listing.strays.push(Stray { path, kind: StrayKind::Unrecognised }),
             }
@@ -109,9 +113,7 @@ impl MemoryStore {
         match self.tree().get(path) {
             None => Leaf::Absent,
             Some(Node { content: None, .. }) => Leaf::Irregular,
-            Some(Node { content: Some(content), modified }) => {
-                Leaf::File(Stat { size_bytes: content.len() as u64, modified: *modified })
-            }
+            Some(Node { content: Some(content), modified }) => Leaf::File(Stat::new(content.len() as u64, *modified)),
         }
     }
 }
@@ -125,6 +127,10 @@ impl Store for MemoryStore {
         while let Some(folder) = folders.pop() {
             for (path, is_folder) in self.children(&folder) {
                 let is_marker = MARKERS.iter().any(|marker| path.file_name() == Some(OsStr::new(marker)));
+                if is_system_file(path.file_name().expect("children have names").as_encoded_bytes(), is_folder) {
+                    strays.push(Stray { path, kind: StrayKind::SystemFile });
+                    continue;
+                }
                 match (is_folder, is_marker) {
                     (true, false) => folders.push(path),
                     (true, true) if folder != base => {
@@ -246,7 +252,7 @@ impl Store for MemoryStore {
             None => BlobContent::Absent,
             Some(Node { content: None, .. }) => BlobContent::Irregular,
             Some(Node { content: Some(bytes), modified }) => match each(&bytes) {
-                ControlFlow::Continue(()) => BlobContent::Whole(Stat { size_bytes: bytes.len() as u64, modified }),
+                ControlFlow::Continue(()) => BlobContent::Whole(Stat::new(bytes.len() as u64, modified)),
                 ControlFlow::Break(()) => BlobContent::Abandoned,
             },
         }
@@ -262,7 +268,7 @@ impl Store for MemoryStore {
             Some(Node { content: None, modified }) => *modified,
             _ => return Ok(None),
         };
-        Ok(self.children(&path).is_empty().then_some(Stat { size_bytes: 0, modified }))
+        Ok(self.children(&path).is_empty().then_some(Stat::new(0, modified)))
     }
 }
 

@@ -12,6 +12,7 @@ use std::time::SystemTime;
 use crate::error::Error;
 use crate::layout::{LinkFolder, Shard, Target};
 use crate::oci::{Digest, RepositoryName, TagName};
+use crate::system_files::is_system_file;
 
 #[cfg(test)]
 mod conformance;
@@ -79,6 +80,8 @@ pub enum StrayKind {
     Symlink,
     /// A folder in which another filesystem is mounted. Treated like a symbolic link to a folder.
     Mount,
+    /// What another program leaves in any folder: a NAS, NFS, a desktop. Left alone.
+    SystemFile,
     /// Anything else that matches no rule. Left alone.
     Unrecognised,
 }
@@ -138,13 +141,51 @@ pub enum ManifestContent {
     Irregular,
 }
 
-/// Size and age of a file or folder: what a target is checked against just before it is removed.
+/// What the size and the first bytes of a blob say of it, before it is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ManifestStart {
+    /// Reading it will tell.
+    Possible,
+    /// It begins otherwise than a JSON object does.
+    NotAnObject,
+    /// There are more than [`MAX_MANIFEST_BYTES`].
+    TooLarge,
+}
+
+/// Size and age of a file or folder: what a target is checked against just before it is removed.
+#[derive(Clone, Copy, Debug)]
 pub struct Stat {
     /// Size in bytes; 0 for a folder.
     pub size_bytes: u64,
     /// When it was last modified.
     pub modified: SystemTime,
+    /// When it came to be where it is, if the store tells.
+    pub arrived: Option<Arrival>,
+}
+
+impl Stat {
+    /// Of something of which nothing else is known.
+    pub fn new(size_bytes: u64, modified: SystemTime) -> Stat {
+        Stat { size_bytes, modified, arrived: None }
+    }
+}
+
+/// What a writer leaves: size and modification time. A change time is another after a rename.
+impl PartialEq for Stat {
+    fn eq(&self, other: &Stat) -> bool {
+        (self.size_bytes, self.modified) == (other.size_bytes, other.modified)
+    }
+}
+
+impl Eq for Stat {}
+
+/// When a file came to be where it is. A copy that keeps modification times makes a new file all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// When it was made. Neither a rename nor a new owner changes that.
+    Born(SystemTime),
+    /// When anything about it last changed, where the filesystem tells no time of birth.
+    Changed(SystemTime),
 }
 
 /// An upload that was begun.
@@ -311,6 +352,17 @@ pub trait Store: Sync {
     /// When it is there and cannot be read.
     fn manifest(&self, digest: &Digest, read: &mut dyn FnMut(&[u8])) -> Result<ManifestContent, Error>;
 
+    /// Whether a blob may be a manifest, by its size and its first bytes: what lists layers where manifests stand must not have them
+    /// read. Small files, and what is not there or no regular file, are left to [`Store::manifest`].
+    ///
+    /// # Errors
+    ///
+    /// When it is there and cannot be read.
+    fn manifest_start(&self, digest: &Digest) -> Result<ManifestStart, Error> {
+        let _ = digest;
+        Ok(ManifestStart::Possible)
+    }
+
     /// Reads a blob of any size and calls `each` with its bytes, part by part, until it breaks off. What of the file was not in the
     /// page cache before is not left there.
     fn read_blob(&self, digest: &Digest, each: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> BlobContent;
@@ -321,6 +373,20 @@ pub trait Store: Sync {
     ///
     /// When it cannot be followed.
     fn symlink_target(&self, link: &Path) -> Result<Option<PathBuf>, Error>;
+
+    /// Whether all that lies in a folder is what a NAS, NFS or a desktop left there: it is as good as empty, and stays.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be listed.
+    fn holds_only_system_files(&self, folder: &Target) -> Result<bool, Error> {
+        let entries = self.extras(&folder.path(), &[])?;
+        let is_system_file = |entry: &Extra| {
+            let is_folder = !matches!(entry.leaf, Leaf::File(_));
+            entry.path.file_name().is_some_and(|name| is_system_file(name.as_encoded_bytes(), is_folder))
+        };
+        Ok(!entries.is_empty() && entries.iter().all(is_system_file))
+    }
 
     /// Looks at a folder that a removed file left behind: its age if it is an empty folder, nothing otherwise.
     ///

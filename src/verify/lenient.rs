@@ -7,7 +7,8 @@ use crate::error::Error;
 use crate::layout::{LinkFolder, Shard, Target};
 use crate::oci::{Digest, RepositoryName, TagName};
 use crate::store::{
-    BlobContent, Extra, Leaf, LinkContent, Listing, ManifestContent, RepositoryEntry, Stat, Store, Stray, TagContent, Upload,
+    BlobContent, Extra, Leaf, LinkContent, Listing, ManifestContent, ManifestStart, RepositoryEntry, Stat, Store, Stray,
+    TagContent, Upload,
 };
 
 /// Another store, but a manifest that cannot be read is a corrupt one. A collection must stop there; what only looks goes on, and will
@@ -20,6 +21,11 @@ impl Store for Lenient<'_> {
             tracing::debug!("{error}");
             Ok(ManifestContent::Corrupt)
         })
+    }
+
+    fn manifest_start(&self, digest: &Digest) -> Result<ManifestStart, Error> {
+        // Whatever is wrong, reading it will tell.
+        self.0.manifest_start(digest).or(Ok(ManifestStart::Possible))
     }
 
     fn repositories(&self) -> Result<Listing<RepositoryEntry>, Error> {

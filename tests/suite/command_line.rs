@@ -225,7 +225,8 @@ fn text_says_first_and_last_whether_it_was_a_dry_run() {
     for fact in [
         "1 repository, 1 tag, 2 revisions, 6 layer links, 9 blobs",
         "young         1 blob (",
-        "kept only for being young; --min-age 0s includes them",
+        "kept only for being young until 2",
+        "; --min-age 0s includes them",
         "would free    1 blob (",
         "linked by no repository",
         "--delete-untagged would free up to 3 blobs",
@@ -258,8 +259,8 @@ fn quiet_prints_nothing_and_verbose_a_line_for_each_target() {
     for row in verbose.rows() {
         let digest = row.digest.expect("targets have digests");
         let line = match row.kind.as_str() {
-            "blob" => format!("blob eligible for deletion: {digest}\n"),
-            "revision" => format!("team/app: manifest eligible for deletion: {digest}\n"),
+            "blob" => format!("\nblob eligible for deletion: {digest}\n"),
+            "revision" => format!("\nmanifest eligible for deletion: {digest}\n"),
             "layer-link" => format!("team/app: layer link eligible for deletion: {digest}\n"),
             _ => format!("team/app: tag history entry of v1 eligible for deletion: {digest}\n"),
         };
@@ -348,6 +349,9 @@ struct Young {
     bytes: u64,
     revisions: u64,
     layer_links: u64,
+    until: Option<String>,
+    just_made: u64,
+    future: u64,
 }
 
 #[derive(Debug, Deserialize, PartialEq)]
@@ -429,7 +433,10 @@ fn json_has_every_figure() {
     );
     assert_eq!(report.planned.bytes, dry.reclaimable_bytes());
     assert_eq!(report.planned.bytes, size(&[&layer(900).digest]));
-    assert_eq!(report.young, Young { blobs: 1, bytes: size(&[&layer(4).digest]), revisions: 0, layer_links: 1 });
+    let until = report.young.until.clone();
+    assert!(until.is_some());
+    let bytes = size(&[&layer(4).digest]);
+    assert_eq!(report.young, Young { blobs: 1, bytes, revisions: 0, layer_links: 1, until, just_made: 0, future: 0 });
     assert_eq!(report.live.bytes + report.young.bytes + report.planned.bytes, all);
     assert_eq!((report.removed.blobs, report.removed.by_reason.len()), (0, 0));
     let more = report.delete_untagged_in_addition.expect("asked without -m");

@@ -4,6 +4,8 @@
 //! beside it goes unless the run says with exit code 2 why not.
 
 mod content;
+mod flood;
+mod neighbours;
 mod places;
 mod sizes;
 
@@ -78,6 +80,12 @@ fn survive(root: &Path, flags: &[&str], codes: &[i32]) -> Outcome {
 /// Runs it, looks at its memory meanwhile, and ends it after [`HANGS`].
 #[track_caller]
 fn within_bounds(run: Regsweep) -> Outcome {
+    within(run, MEMORY_BYTES)
+}
+
+/// The same with less memory.
+#[track_caller]
+fn within(run: Regsweep, memory_bytes: u64) -> Outcome {
     let running = run.start();
     let pid = Pid::from_child(&running.child);
     // The machine that tests run on is not to suffer.
@@ -99,7 +107,7 @@ fn within_bounds(run: Regsweep) -> Outcome {
     let outcome = running.wait();
     drop(ended);
     let peak_bytes = watch.join().expect("watching does not panic");
-    assert!(peak_bytes < MEMORY_BYTES, "{} MiB of memory: {}", peak_bytes >> 20, outcome.line);
+    assert!(peak_bytes < memory_bytes, "{} MiB of memory: {}", peak_bytes >> 20, outcome.line);
     outcome
 }
 

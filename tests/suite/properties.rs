@@ -734,7 +734,11 @@ proptest! {
         for (delete_untagged, key) in [(false, "would_free"), (true, "would_free_delete_untagged")] {
             let dry = done(collect(root.path(), Policy { delete_untagged, min_age }).dry().json()).report();
             let mut said = report[key].clone();
-            let held = said.as_object_mut().expect("an object").remove("held_repositories").expect("told");
+            let said_beside = said.as_object_mut().expect("an object");
+            let held = said_beside.remove("held_repositories").expect("told");
+            let (young, until) = (said_beside.remove("young").expect("told"), said_beside.remove("young_until").expect("told"));
+            let of_dry = ["blobs", "bytes", "until"].map(|key| &dry["young"][key]);
+            prop_assert_eq!([&young["blobs"], &young["bytes"], &until], of_dry, "{}\n{}", key, story(&tree));
             prop_assert_eq!(&said, &dry["planned"], "{}\n{}", key, story(&tree));
             prop_assert_eq!(&held, &dry["looked_at"]["held_repositories"], "{}\n{}", key, story(&tree));
         }

@@ -14,7 +14,7 @@ use crate::config::VerifySettings;
 use crate::error::Error;
 use crate::finding::{Code, Finding};
 use crate::layout::{self, Target};
-use crate::policy::{Policy, RootPolicy};
+use crate::policy::{Arrivals, Policy, RootPolicy};
 use crate::quarantine::{self, Purpose, Quarantining, Run};
 use crate::report::verify::VerifyReport;
 use crate::store::filesystem::aside::Return;
@@ -48,7 +48,8 @@ pub(super) fn quarantine(
     report: &mut VerifyReport,
 ) -> Result<(), Error> {
     let corrupt = outcome.hurt.iter().filter(|hurt| hurt.damage.is_corrupt()).filter_map(|hurt| Some((hurt, hurt.stat?)));
-    let policy = Policy { roots: RootPolicy::AllRevisions, min_age: settings.min_age, now: clock.now() };
+    let policy =
+        Policy { roots: RootPolicy::AllRevisions, min_age: settings.min_age, arrivals: Arrivals::Ignored, now: clock.now() };
     let (young, mut old): (Vec<Corrupt<'_>>, Vec<Corrupt<'_>>) = corrupt.partition(|(hurt, _)| is_young(store, hurt, &policy));
     young.iter().for_each(|(_, stat)| report.left_young.add(stat.size_bytes));
     if old.is_empty() || stop.load(Ordering::Relaxed) {
@@ -88,7 +89,7 @@ fn move_all(
 /// Whether a blob was written, moved or copied so recently that somebody may be at it still. What cannot be told counts as young.
 fn is_young(store: &FilesystemStore, hurt: &Hurt, policy: &Policy) -> bool {
     match store.blob_condition(&hurt.digest) {
-        Ok(Some(there)) => policy.is_young(there.touched()),
+        Ok(Some(there)) => policy.is_young(&Stat::new(there.stat.size_bytes, there.touched())),
         Ok(None) | Err(_) => true,
     }
 }

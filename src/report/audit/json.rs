@@ -10,7 +10,7 @@ use crate::cli::FailOn;
 use crate::escape::escaped;
 use crate::finding::Finding;
 use crate::report::collect::json::Removal;
-use crate::report::{Report as _, SCHEMA, finding_counts};
+use crate::report::{Bytes, Report as _, SCHEMA, finding_counts, page};
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -47,13 +47,20 @@ struct LookedAt {
 #[derive(Serialize)]
 struct Planned {
     held_repositories: u64,
+    young: Bytes,
+    young_until: Option<String>,
     #[serde(flatten)]
     removal: Removal,
 }
 
 impl From<&Collection> for Planned {
     fn from(collection: &Collection) -> Planned {
-        Planned { held_repositories: collection.held_repositories, removal: (&collection.totals).into() }
+        Planned {
+            held_repositories: collection.held_repositories,
+            young: collection.young.into(),
+            young_until: collection.until.map(page::time),
+            removal: (&collection.totals).into(),
+        }
     }
 }
 

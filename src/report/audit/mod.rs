@@ -33,6 +33,8 @@ pub struct AuditReport {
     pub figures: Figures,
     /// What a collection would do, and what one with `--delete-untagged`.
     pub collections: [Collection; 2],
+    /// Whether a collection would stop at something that cannot be read, so that what it would do is not known.
+    pub would_stop: bool,
     /// What is wrong or odd, sorted.
     pub findings: Vec<Finding>,
     /// How long it took.
@@ -53,12 +55,16 @@ pub struct Figures {
 }
 
 /// What a collection would do.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Collection {
     /// Repositories in which nothing would be removed.
     pub held_repositories: u64,
     /// What would go.
     pub totals: Totals,
+    /// What would go but for its age.
+    pub young: Amount,
+    /// Until when.
+    pub until: Option<SystemTime>,
 }
 
 impl Report for AuditReport {

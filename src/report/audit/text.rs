@@ -5,7 +5,7 @@ use crate::escape::escaped;
 use crate::finding::Severity;
 use crate::plan::Kind;
 use crate::report::collect::text::links;
-use crate::report::page::{Page, amount, duration, seconds};
+use crate::report::page::{Page, amount, duration, seconds, time};
 use crate::words::plural;
 
 /// Renders a report as text.
@@ -29,8 +29,13 @@ pub(super) fn render(report: &AuditReport) -> String {
     page.blank();
     store(&mut page, report);
     let [plain, untagged] = &report.collections;
-    collection(&mut page, "would free", plain, "a collection");
-    collection(&mut page, "", untagged, "with --delete-untagged");
+    match report.would_stop {
+        true => page.item("would free", "not known: a collection would stop at what cannot be read, see the findings"),
+        false => {
+            collection(&mut page, "would free", plain, "a collection");
+            collection(&mut page, "", untagged, "with --delete-untagged");
+        }
+    }
     page.findings(&report.findings);
     page.blank();
     page.line(&format!("{verdict}, after {}; nothing was changed", seconds(report.elapsed)));
@@ -39,7 +44,7 @@ pub(super) fn render(report: &AuditReport) -> String {
 
 fn verdict(report: &AuditReport) -> String {
     let count = |severity, one, many| {
-        let count = report.findings.iter().filter(|finding| finding.severity == severity).count() as u64;
+        let count = report.findings.iter().filter(|finding| finding.severity == severity).map(|finding| finding.count).sum();
         (count > 0).then(|| plural(count, one, many))
     };
     let counts: Vec<String> = [
@@ -72,6 +77,10 @@ fn store(page: &mut Page, report: &AuditReport) {
 
 fn collection(page: &mut Page, label: &str, collection: &Collection, what: &str) {
     page.item(label, &format!("{}: {what}", amount(collection.totals.kind(Kind::Blob))));
+    if collection.young.count > 0 {
+        let until = collection.until.map_or_else(String::new, |until| format!(" until {}", time(until)));
+        page.item("", &format!("  {} are too young{until}", amount(collection.young)));
+    }
     let links = links(&collection.totals);
     if !links.is_empty() {
         page.item("", &format!("  and {}", links.join(", ")));

@@ -13,7 +13,7 @@ use crate::mark::{Condemned, Reason};
 use crate::plan::{Kind, Totals};
 use crate::policy::RootPolicy;
 use crate::quarantine;
-use crate::report::{Bytes, Report as _, SCHEMA, finding_counts};
+use crate::report::{Bytes, Report as _, SCHEMA, finding_counts, page};
 
 /// One target, as a line of a plan.
 #[derive(Debug, Serialize)]
@@ -95,6 +95,12 @@ struct Young {
     bytes: u64,
     revisions: u64,
     layer_links: u64,
+    /// When the last of it is old enough.
+    until: Option<String>,
+    /// Files that are young for nothing but having been made just now.
+    just_made: u64,
+    /// Files with a time in the future.
+    future: u64,
 }
 
 /// What goes or went. `bytes` are those of blobs.
@@ -230,6 +236,9 @@ pub fn render(report: &CollectReport) -> String {
             bytes: figures.young.size_bytes,
             revisions: counts.young_revisions,
             layer_links: counts.young_layer_links,
+            until: figures.waiting.until.map(page::time),
+            just_made: figures.waiting.just_made,
+            future: figures.waiting.future,
         },
         planned: (&figures.planned).into(),
         removed: match report.mode {

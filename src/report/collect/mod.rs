@@ -11,8 +11,8 @@ use crate::config::{Disposal, Mode};
 use crate::exit::Exit;
 use crate::finding::Finding;
 use crate::layout::Target;
-use crate::mark::Counts;
 use crate::mark::blobs::Amount;
+use crate::mark::{Counts, Waiting};
 use crate::oci::RepositoryName;
 use crate::plan::{Kind, RepositoryShare, SweepPlan, Totals};
 use crate::policy::Policy;
@@ -118,6 +118,8 @@ pub struct Figures {
     pub live: Amount,
     /// Blobs that are kept for being young alone.
     pub young: Amount,
+    /// Until when, and why beside that.
+    pub waiting: Waiting,
     /// What goes.
     pub planned: Totals,
     /// What `--delete-untagged` would free in addition, at most; nothing if it was given.

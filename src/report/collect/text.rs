@@ -11,7 +11,7 @@ use crate::mark::{Condemned, Reason};
 use crate::plan::{Kind, Totals};
 use crate::policy::RootPolicy;
 use crate::quarantine::Moved;
-use crate::report::page::{Page, amount, duration, seconds};
+use crate::report::page::{Page, amount, duration, seconds, time};
 use crate::report::quarantine::text::{proof_line, withheld};
 use crate::words::{number, plural, size};
 
@@ -59,7 +59,13 @@ fn closing(report: &CollectReport, mode: &str) -> String {
         Mode::DryRun if report.figures.planned.is_empty() && !report.aside.purged.is_empty() => {
             format!("{mode}: without --dry-run this purges {}", amount(report.aside.purged.blobs))
         }
-        Mode::DryRun if report.figures.planned.is_empty() => format!("{mode}: there is nothing to remove"),
+        Mode::DryRun if report.figures.planned.is_empty() => match (report.figures.young.count, report.figures.waiting.until) {
+            (0, _) | (_, None) => format!("{mode}: there is nothing to remove"),
+            (_, Some(until)) => {
+                let later = amount(report.figures.young);
+                format!("{mode}: there is nothing to remove yet; {later} are too young until {}", time(until))
+            }
+        },
         Mode::DryRun if report.disposal == Disposal::Remove => {
             format!("{mode}: without --dry-run this frees {}", blobs(&report.figures.planned))
         }
@@ -128,8 +134,28 @@ fn store(page: &mut Page, report: &CollectReport) {
         if counts.young_layer_links > 0 {
             parts.push(plural(counts.young_layer_links, "layer link", "layer links"));
         }
-        let only = format!("{}, kept only for being young; --min-age 0s includes them", parts.join(", "));
-        page.item("young", &only);
+        page.item("young", &format!("{}, kept only for being young{}", parts.join(", "), until(report)));
+        let waiting = &figures.waiting;
+        if waiting.just_made > 0 {
+            let made = plural(waiting.just_made, "file", "files");
+            let within = duration(report.policy.arrival_window());
+            let line =
+                format!("{made} of it made less than {within} ago, whatever the time says; --ignore-birth-time includes that");
+            page.item("", &line);
+        }
+    }
+}
+
+/// When what is young is old enough, and what includes it now.
+fn until(report: &CollectReport) -> String {
+    let waiting = &report.figures.waiting;
+    let last = waiting.until.map(|until| format!(" until {}; --min-age 0s includes them", time(until)));
+    let future = plural(waiting.future, "time lies", "times lie");
+    match (last, waiting.future) {
+        (Some(last), 0) => last,
+        (None, 0) => "; --min-age 0s includes them".to_owned(),
+        (Some(last), _) => format!("{last}, but for what is in the future ({future} there, see the findings)"),
+        (None, _) => format!(" for ever: {future} in the future, see the findings"),
     }
 }
 
@@ -214,6 +240,13 @@ fn quarantine(page: &mut Page, report: &CollectReport) {
 fn targets(page: &mut Page, report: &CollectReport) {
     let Some(plan) = &report.plan else { return };
     page.blank();
+    let (figures, planned) = (&report.figures, |kind| report.figures.planned.kind(kind).count);
+    page.line(&format!(
+        "{} blobs marked, {} blobs and {} manifests eligible for deletion",
+        figures.live.count + figures.young.count,
+        planned(Kind::Blob),
+        planned(Kind::Revision)
+    ));
     for row in plan.rows() {
         page.line(&target(row));
     }
@@ -297,7 +330,7 @@ fn target(row: &Condemned) -> String {
             let tag = row.target.link_folder().and_then(|folder| folder.tag()).map(ToString::to_string).unwrap_or_default();
             format!("{repository}: tag history entry of {tag} eligible for deletion: {digest}")
         }
-        Kind::Revision => format!("{repository}: manifest eligible for deletion: {digest}"),
+        Kind::Revision => format!("manifest eligible for deletion: {digest}"),
         Kind::LayerLink => format!("{repository}: layer link eligible for deletion: {digest}"),
         Kind::Blob => format!("blob eligible for deletion: {digest}"),
         Kind::EmptyFolder => format!("empty folder eligible for deletion: {}", escaped(row.target.path())),

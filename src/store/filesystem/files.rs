@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use crate::layout;
 use crate::oci::Digest;
-use crate::store::{Leaf, LinkContent, MAX_MANIFEST_BYTES, ManifestContent, directory};
+use crate::store::{Leaf, LinkContent, MAX_MANIFEST_BYTES, ManifestContent, ManifestStart, Stat, directory};
 
 /// So often an empty link is read again, 2 ms later each time.
 const READS_OF_AN_EMPTY_LINK: u32 = 3;
@@ -18,6 +18,8 @@ const READS_OF_AN_EMPTY_LINK: u32 = 3;
 const LINK_BUFFER_BYTES: usize = 512;
 /// Larger than nearly every manifest, so that one read is enough.
 const MANIFEST_BUFFER_BYTES: usize = 64 * 1024;
+/// What is read of a blob to see whether it may be a manifest.
+const FIRST_BYTES: usize = 1024;
 /// Manifests larger than this are read one at a time: with 16 threads, as many buffers of [`MAX_MANIFEST_BYTES`] and what is made of
 /// them would take more than the rest of a run.
 const LARGE_MANIFEST_BYTES: usize = 1 << 20;
@@ -70,7 +72,7 @@ pub(super) fn read_link(at: impl AsFd, path: &str) -> io::Result<LinkContent> {
 /// Reads a link and looks at the file, opened once.
 pub(super) fn inspect_link(at: impl AsFd, path: &str) -> io::Result<(LinkContent, Leaf)> {
     Ok(match open_link(at, path)? {
-        Ok(file) => (read_open_link(&file)?, leaf_of(&rustix::fs::fstat(&file)?)),
+        Ok(file) => (read_open_link(&file)?, leaf_of(directory::stat_at(&file, c"", AtFlags::EMPTY_PATH)?)),
         Err(LinkContent::Absent) => (LinkContent::Absent, Leaf::Absent),
         Err(content) => (content, Leaf::Irregular),
     })
@@ -104,6 +106,35 @@ fn read_open_link(file: &OwnedFd) -> io::Result<LinkContent> {
         (true, 0) => LinkContent::Empty,
         (true, _) => LinkContent::Garbled,
     })
+}
+
+/// What the size and the first bytes of a blob say of it.
+pub(super) fn manifest_start(blobs: &OwnedFd, digest: &Digest) -> io::Result<ManifestStart> {
+    let file = match directory::open_file(blobs, layout::blob_data_relative(digest)) {
+        Ok(file) => file,
+        Err(Errno::NOENT | Errno::LOOP | Errno::NXIO | Errno::NOTDIR) => return Ok(ManifestStart::Possible),
+        Err(error) => return Err(error.into()),
+    };
+    let stat = rustix::fs::fstat(&file)?;
+    // One read of a small file tells all of it, and whether it is damaged.
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || stat.st_size <= MANIFEST_BUFFER_BYTES as i64 {
+        return Ok(ManifestStart::Possible);
+    }
+    if stat.st_size as u64 > MAX_MANIFEST_BYTES {
+        return Ok(ManifestStart::TooLarge);
+    }
+    let mut first = [0; FIRST_BYTES];
+    let read = directory::read(&file, &mut first)?;
+    Ok(match begins_as_object(&first[..read]) {
+        true => ManifestStart::Possible,
+        false => ManifestStart::NotAnObject,
+    })
+}
+
+/// Whether bytes may be the first ones of a JSON object.
+fn begins_as_object(bytes: &[u8]) -> bool {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start();
+    bytes.first().is_none_or(|first| *first == b'{')
 }
 
 /// Reads a manifest out of a folder that has the shape of `blobs/`. Who reads a large one holds `large_manifest`.
@@ -166,17 +197,17 @@ fn read_manifest_into(
     Ok(content)
 }
 
-pub(super) fn leaf_of(stat: &rustix::fs::Stat) -> Leaf {
-    match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => Leaf::File(directory::stat_of(stat)),
+pub(super) fn leaf_of((file_type, stat): (FileType, Stat)) -> Leaf {
+    match file_type {
+        FileType::RegularFile => Leaf::File(stat),
         _ => Leaf::Irregular,
     }
 }
 
 /// Looks at a file without following it.
 pub(super) fn stat_leaf(at: impl AsFd, path: &str) -> io::Result<Leaf> {
-    match rustix::fs::statat(at, path, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => Ok(leaf_of(&stat)),
+    match directory::stat_at(at, path, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(found) => Ok(leaf_of(found)),
         Err(Errno::NOTDIR | Errno::LOOP) => Ok(Leaf::Irregular),
         Err(Errno::NOENT) => Ok(Leaf::Absent),
         Err(error) => Err(error.into()),

@@ -33,13 +33,14 @@ use rustix::io::Errno;
 use self::files::{Relative, inspect_link, read_link, stat_leaf};
 use super::directory::{self, Kind, for_each_entry, open_folder};
 use super::{
-    BlobContent, Extra, Leaf, LinkContent, Listing, ManifestContent, RepositoryEntry, Stat, Store, Stray, StrayKind, TagContent,
-    Upload,
+    BlobContent, Extra, Leaf, LinkContent, Listing, ManifestContent, ManifestStart, RepositoryEntry, Stat, Store, Stray,
+    StrayKind, TagContent, Upload,
 };
 use crate::error::{Context as _, Error};
 use crate::layout::{self, LinkFolder, Shard, Target};
 use crate::oci::digest::hex_byte;
 use crate::oci::{Algorithm, Digest, RepositoryName, TagName};
+use crate::system_files::is_system_file;
 
 /// The storage of a registry with the filesystem driver.
 #[derive(Debug)]
@@ -212,8 +213,12 @@ impl FilesystemStore {
         let any_mounts = self.repositories.iter().chain(&self.blobs).any(|base| !base.mounts.is_empty());
         let mounted = if any_mounts { self.locate(path) } else { None };
         for_each_entry(folder, |name, kind| -> Result<(), Listed> {
-            let accepted = accept(name);
             let stray = |kind| Stray { path: path.join(std::ffi::OsStr::from_bytes(name)), kind };
+            if is_system_file(name, kind == Kind::Folder) {
+                strays.push(stray(StrayKind::SystemFile));
+                return Ok(());
+            }
+            let accepted = accept(name);
             match (kind, accepted) {
                 (Kind::Folder, Some(entry)) => {
                     each(entry);
@@ -236,7 +241,18 @@ impl FilesystemStore {
             Listed::Entry(Errno::NOENT | Errno::LOOP, entry) => Error::UnresolvedSymlink { path: self.root.join(entry) },
             Listed::Entry(error, entry) => Error::Io { operation: "follow", path: self.root.join(entry), source: error.into() },
         })?;
+        // What lies outside of the store is nobody's business here, its names included.
+        if strays.iter().any(|stray| stray.kind == StrayKind::Unrecognised) && self.is_outside(path) {
+            strays.retain(|stray| stray.kind.sets_apart());
+        }
         Ok(strays)
+    }
+
+    /// Whether a symbolic link leads from a path out of the store.
+    fn is_outside(&self, path: &Path) -> bool {
+        let Some((base, relative)) = self.locate(path) else { return false };
+        let is_inside = |real: PathBuf| real.starts_with(&self.root) || self.bases().any(|(_, base)| real.starts_with(base));
+        std::fs::canonicalize(base.path.join(relative)).is_ok_and(|real| !is_inside(real))
     }
 
     /// Lists `<folder>/<algorithm>/<hex>`.
@@ -279,7 +295,7 @@ impl Store for FilesystemStore {
         let Some(base) = &self.repositories else {
             return Ok(Listing::default());
         };
-        repositories::find(base)
+        repositories::find(base, &self.root)
     }
 
     fn manifest_strays(&self, repository: &RepositoryName) -> Result<Vec<Stray>, Error> {
@@ -430,6 +446,11 @@ impl Store for FilesystemStore {
         self.read_manifest_in(&base.folder, digest, read).context_with("read", || self.root.join(layout::blob_data(digest)))
     }
 
+    fn manifest_start(&self, digest: &Digest) -> Result<ManifestStart, Error> {
+        let Some(base) = &self.blobs else { return Ok(ManifestStart::Possible) };
+        files::manifest_start(&base.folder, digest).context_with("read", || self.root.join(layout::blob_data(digest)))
+    }
+
     fn read_blob(&self, digest: &Digest, each: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> BlobContent {
         match &self.blobs {
             Some(base) => content::read(&base.folder, digest, each),
@@ -453,16 +474,16 @@ impl Store for FilesystemStore {
             return Ok(None);
         };
         let look = || -> io::Result<Option<Stat>> {
-            let stat = match rustix::fs::statat(&base.folder, relative, AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(stat) => stat,
+            let (file_type, stat) = match directory::stat_at(&base.folder, relative, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(found) => found,
                 Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
                 Err(error) => return Err(error.into()),
             };
-            if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+            if file_type != FileType::Directory {
                 return Ok(None);
             }
             let empty = directory::is_empty(open_folder(&base.folder, relative)?)?;
-            Ok(empty.then(|| directory::stat_of(&stat)))
+            Ok(empty.then_some(stat))
         };
         look().context_with("look at", || self.root.join(&path))
     }

@@ -16,13 +16,14 @@ use crate::error::{Context as _, Error};
 use crate::layout::{self, MARKERS};
 use crate::oci::RepositoryName;
 use crate::store::{Listing, RepositoryEntry, Stray, StrayKind};
+use crate::system_files::{is_of_a_fork, is_system_file};
 
 /// Finds everything below `repositories/`, and looks not into what makes a folder a repository.
-pub(super) fn find(base: &Base) -> Result<Listing<RepositoryEntry>, Error> {
+pub(super) fn find(base: &Base, root: &Path) -> Result<Listing<RepositoryEntry>, Error> {
     // Few stores have symbolic links here, and following them takes twice as many calls.
     let found = match find_unlinked(base)? {
         Some(found) => found,
-        None => find_linked(base)?,
+        None => find_linked(base, root)?,
     };
     Ok(found.into_listing(base))
 }
@@ -48,9 +49,15 @@ fn find_unlinked(base: &Base) -> Result<Option<Found>, Error> {
         let mut below = Vec::new();
         for (folder, entries) in level.iter().zip(listed) {
             for (path, kind) in entries {
-                let is_marker = MARKERS.iter().any(|marker| path.file_name().is_some_and(|name| name == *marker));
+                let name = path.file_name().expect("entries have names");
+                let is_marker = MARKERS.iter().any(|marker| name == *marker);
+                if is_system_file(name.as_bytes(), kind == Kind::Folder) {
+                    found.stray(&path, StrayKind::SystemFile);
+                    continue;
+                }
                 match kind {
                     Kind::Symlink => return Ok(None),
+                    Kind::Folder if is_of_a_fork(name.as_bytes()) => found.stray(&path, StrayKind::Unrecognised),
                     Kind::Other => found.stray(&path, StrayKind::Unrecognised),
                     Kind::Folder => {
                         if base.is_mount(&path) {
@@ -84,17 +91,22 @@ fn list(base: &Base, folder: &Path) -> Result<Vec<(PathBuf, Kind)>, Error> {
 }
 
 /// Walks everything, symbolic links followed.
-fn find_linked(base: &Base) -> Result<Found, Error> {
+fn find_linked(base: &Base, root: &Path) -> Result<Found, Error> {
     let Base { path: base, mounts, .. } = base;
     let is_mount = |path: &Path| mounts.iter().any(|mount| base.join(mount) == path);
     let mut found = Found::default();
     let mut entries = WalkDir::new(base).min_depth(1).follow_links(true).into_iter();
+    // The depth of the link behind which everything is outside of the store. Its repositories count, and the rest is not told.
+    let mut outside = None;
     while let Some(entry) = entries.next() {
         let entry = match entry {
             Ok(entry) => entry,
             Err(error) => {
                 let path = error.path().unwrap_or(base).to_owned();
                 if error.loop_ancestor().is_some() {
+                    if outside.is_some_and(|depth| error.depth() > depth) {
+                        continue;
+                    }
                     found.stray(within(base, &path), StrayKind::Symlink);
                     continue;
                 }
@@ -109,6 +121,23 @@ fn find_linked(base: &Base) -> Result<Found, Error> {
         };
         let is_folder = entry.file_type().is_dir();
         let is_marker = entry.depth() > 1 && MARKERS.iter().any(|marker| entry.file_name() == *marker);
+        let name = entry.file_name().as_bytes();
+        if outside.is_some_and(|depth| entry.depth() <= depth) {
+            outside = None;
+        }
+        if is_system_file(name, is_folder) || (is_folder && is_of_a_fork(name)) {
+            let kind = if is_of_a_fork(name) { StrayKind::Unrecognised } else { StrayKind::SystemFile };
+            if outside.is_none() {
+                found.stray(within(base, entry.path()), kind);
+            }
+            if is_folder {
+                entries.skip_current_dir();
+            }
+            continue;
+        }
+        if !is_folder && outside.is_some() {
+            continue;
+        }
         if !is_folder {
             found.stray(within(base, entry.path()), StrayKind::Unrecognised);
             continue;
@@ -117,8 +146,12 @@ fn find_linked(base: &Base) -> Result<Found, Error> {
             found.stray(within(base, entry.path()), StrayKind::Mount);
         }
         if entry.path_is_symlink() {
-            found.stray(within(base, entry.path()), StrayKind::Symlink);
             let target = std::fs::canonicalize(entry.path()).context("follow", entry.path())?;
+            if outside.is_none() {
+                found.stray(within(base, entry.path()), StrayKind::Symlink);
+                let is_inside = target.starts_with(base) || target.starts_with(root);
+                outside = (!is_inside && !is_marker).then(|| entry.depth());
+            }
             found.linked.insert(entry.path().to_owned());
             // Each folder once through a link: links between a few folders make more ways than anybody can walk.
             let is_new = found.targets.insert(target);

@@ -52,8 +52,8 @@ pub(super) fn extras(folder: &OwnedFd, path: &Path, known: &[&str]) -> io::Resul
         if known.iter().any(|known| known.as_bytes() == name) {
             return Ok(());
         }
-        match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) => extras.push(Extra { path: path.join(OsStr::from_bytes(name)), leaf: leaf_of(&stat) }),
+        match directory::stat_at(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(found) => extras.push(Extra { path: path.join(OsStr::from_bytes(name)), leaf: leaf_of(found) }),
             Err(Errno::NOENT) => {}
             Err(error) => return Err(error.into()),
         }

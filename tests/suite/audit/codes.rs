@@ -31,6 +31,9 @@ const NOT_HERE: &[&str] = &[
     "unreadable-blob",
     "suspect-disk",
     "blob-in-progress",
+    "overfull-repository",
+    "recent-changes",
+    "unreadable-entry",
 ];
 
 #[test]
@@ -142,7 +145,20 @@ cases! {
         tree.file(format!("{}/notes.txt", blob_folder(&layer(50).digest)), "?");
     });
     a_file_among_the_tags: "unrecognised-entry" => |store| store.with(|tree| {
+        tree.file(format!("{}/notes.txt", layout::tags(APP)), "?");
+    });
+    a_desktops_files: "system-file" => |store| store.with(|tree| {
         tree.file(format!("{}/.DS_Store", layout::tags(APP)), "?");
+        tree.file(format!("{}/@eaDir/x", layout::parent(&layer_link(APP, &layer(2).digest))), "?");
+    });
+    a_manifest_of_many_subjects: "many-subjects" => |store| {
+        let subjects: Vec<_> = (0..20).map(|number| format!(r#""subject":{{"digest":"{}"}}"#, layer(1000 + number).digest)).collect();
+        odd_manifest(store, format!("{{{}}}", subjects.join(",")))
+    };
+    a_time_in_the_future: "future-time" => |store| store.with(|tree| {
+        let path = blob_data(&layer(50).digest);
+        let then = tree.now() + days(9);
+        tree.blob(&layer(50)).touch_at(&path, then);
     });
     a_file_beside_a_link: "unrecognised-entry" => |store| store.with(|tree| {
         tree.file(format!("{}/notes.txt", layout::parent(&layer_link(APP, &layer(2).digest))), "?");

@@ -111,7 +111,9 @@ fn totals_are_those_of_the_dry_runs() {
         for (flags, key) in [(&[][..], "would_free"), (&["-m"], "would_free_delete_untagged")] {
             let dry = Regsweep::gc(folder.path()).args(flags).dry().json().run().expect_code(0).report();
             let mut said = report[key].clone();
-            said.as_object_mut().expect("an object").remove("held_repositories");
+            for key in ["held_repositories", "young", "young_until"] {
+                said.as_object_mut().expect("an object").remove(key);
+            }
             assert_eq!(said, dry["planned"], "{fixture} {key}");
         }
     }

@@ -256,7 +256,7 @@ fn damage_blobs(damaged: &mut Damaged, own: &dyn Fn(&str) -> String, twin: &dyn 
 fn leave_things(damaged: &mut Damaged, own: &dyn Fn(&str) -> String) {
     damaged.write(format!("{}/notes.txt", blob_folder(&layer(61).digest)), "?");
     damaged.expect("missing-data", layer(61).digest);
-    damaged.write(format!("{}/.DS_Store", layout::tags("d/stray")), "?");
+    damaged.write(format!("{}/notes.txt", layout::tags("d/stray")), "?");
     damaged.expect("unrecognised-entry", "d/stray");
     damaged.write(tag_current("d/badtag", "not a tag"), image_of("badtag").digest());
     damaged.expect("invalid-tag-name", "d/badtag");

@@ -165,7 +165,7 @@ fn h27_what_filesystems_and_people_leave_is_reported_and_left_alone() {
     for flags in BOTH {
         let ran = collect(&tree, flags, 0);
         ran.lost_garbage_alone();
-        ran.found(&["unrecognised-entry"; 6]);
+        ran.found(&["system-file"]);
     }
 }
 

@@ -254,7 +254,9 @@ fn h10_a_time_in_the_future_is_young() {
         let tomorrow = tree.now() + days(1);
         tree.touch_at(&layout::blob_data(&layer(2).digest), tomorrow);
     });
-    collect(&tree.into_tree(), &["--min-age", "0s"], 0).lost_garbage_alone();
+    let ran = collect(&tree.into_tree(), &["--min-age", "0s"], 1);
+    ran.lost_garbage_alone();
+    ran.found(&["future-time"]);
 }
 
 #[test]

@@ -28,8 +28,8 @@ fn manifests_that_name_much_that_is_not_stored() {
         tree.blob(&manifest).revision("abused", &manifest.digest);
     }
     let root = tree.on_disk();
-    let ran = survive(root.path(), &["--min-age", "0s"], &[1]);
-    assert!(ran.finding_codes().contains(&"missing-blob".into()));
+    // The registry does not look there, so nothing that it serves lacks any of them.
+    survive(root.path(), &["--min-age", "0s"], &[0]);
 
     // The same with others in each.
     let mut tree = victim();
@@ -39,8 +39,7 @@ fn manifests_that_name_much_that_is_not_stored() {
         tree.blob(&manifest).revision("abused", &manifest.digest);
     }
     let root = tree.on_disk();
-    let ran = survive(root.path(), &["--min-age", "0s"], &[1]);
-    assert!(ran.finding_codes().contains(&"missing-blob".into()));
+    survive(root.path(), &["--min-age", "0s"], &[0]);
 }
 
 /// Repeated keys may give one manifest any number of subjects: `{"digest": "..", "digest": "..", ..}` is one that Go reads.
@@ -68,6 +67,12 @@ fn large_manifests_at_the_same_time() {
     }
 }
 
+/// How many findings of a code are listed, and how many things they are about.
+fn counted(ran: &Outcome, code: &str) -> (usize, u64) {
+    let found: Vec<_> = ran.findings().into_iter().filter(|finding| finding.code == code).collect();
+    (found.len(), found.iter().map(|finding| finding.count).sum())
+}
+
 #[test]
 fn many_tags_and_revisions_whose_manifests_are_lost() {
     let mut tree = victim();
@@ -78,7 +83,7 @@ fn many_tags_and_revisions_whose_manifests_are_lost() {
     }
     let root = tree.on_disk();
     let ran = survive(root.path(), &["--min-age", "0s"], &[1]);
-    assert_eq!(ran.finding_codes().iter().filter(|code| *code == "missing-manifest").count(), 5_000);
+    assert_eq!(counted(&ran, "missing-manifest"), (1_001, 5_000));
 }
 
 /// Twenty-four folders, each with two symbolic links to the next: there are 2^24 ways to the last one, and none is a loop.
@@ -123,7 +128,8 @@ fn many_strays() {
         }
     }
     let ran = survive(&root, &["--min-age", "0s"], &[0]);
-    assert_eq!(ran.finding_codes().iter().filter(|code| *code == "unrecognised-entry").count(), 30_000);
+    // Two thousand are listed, a thousand of the repository and a thousand of what is in none.
+    assert_eq!(counted(&ran, "unrecognised-entry"), (2_002, 30_000));
     let text = Regsweep::gc(&root).dry().run().expect_code(0).stdout;
     assert!(text.lines().count() < 100, "{} lines", text.lines().count());
 }

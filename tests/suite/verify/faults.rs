@@ -66,7 +66,7 @@ fn a_blob_that_cannot_be_looked_at_hides_no_other() {
     let root = tree().on_disk();
     // Nothing states how large it is, so that it is looked at.
     let digest = layer(900).digest;
-    let ran = failing(root.path(), &data(root.path(), &digest), "inject=newfstatat:error=EIO").expect_code(0);
+    let ran = failing(root.path(), &data(root.path(), &digest), "inject=statx:error=EIO").expect_code(0);
     assert_eq!(number(&ran, "/good/blobs"), tree().blobs().len() as u64);
 }
 

@@ -1,0 +1,108 @@
+//! What a run reports of all that it found: the one judgement of every command.
+//!
+//! Whoever may push decides how much is found, and a report has to stay one that somebody reads: what is beyond a number that nobody
+//! reads is counted and not listed.
+
+use std::collections::BTreeMap;
+
+use crate::finding::{Code, Finding};
+use crate::words::number;
+
+/// Findings of one code that are listed for one repository, and for what is in none.
+pub const LISTED_OF_A_REPOSITORY: u64 = 1_000;
+/// Findings of one code that are listed at all.
+const LISTED_OF_A_CODE: u64 = 20_000;
+
+/// Leaves out what is no finding in a pull-through cache, tells a NAS's files once, counts what is beyond the limits, and sorts.
+pub fn consolidated(mut findings: Vec<Finding>, is_cache: bool) -> Vec<Finding> {
+    if is_cache {
+        findings.retain(|finding| !finding.code.is_absence());
+    }
+    findings.sort();
+    findings.dedup();
+    let system_files = system_files(&mut findings);
+    let mut listed = limited(findings);
+    listed.extend(system_files);
+    listed.sort();
+    listed
+}
+
+/// One note for all files of a NAS, NFS or a desktop.
+fn system_files(findings: &mut Vec<Finding>) -> Option<Finding> {
+    let mut all = findings.extract_if(.., |finding| finding.code == Code::SystemFile);
+    let first = all.next()?;
+    let more: u64 = all.map(|finding| finding.count).sum();
+    let count = first.count + more;
+    Some(match count {
+        1 => first,
+        _ => {
+            let detail = format!("{} {} of them; this is one.", Code::SystemFile.meaning(), number(count));
+            Finding { repository: None, ..first }.count(count).detail(detail)
+        }
+    })
+}
+
+/// Lists as many of a code and repository as somebody reads, and counts the others. `findings` are sorted.
+fn limited(findings: Vec<Finding>) -> Vec<Finding> {
+    let mut seen: BTreeMap<(Code, Option<String>), u64> = BTreeMap::new();
+    let mut of_code: BTreeMap<Code, u64> = BTreeMap::new();
+    let mut beyond: BTreeMap<(Code, Option<String>), Finding> = BTreeMap::new();
+    let mut listed = Vec::with_capacity(findings.len().min(1024));
+    for finding in findings {
+        let key = (finding.code, finding.repository.as_ref().map(ToString::to_string));
+        let here = seen.entry(key.clone()).or_default();
+        let all = of_code.entry(finding.code).or_default();
+        *here += 1;
+        *all += 1;
+        if *here <= LISTED_OF_A_REPOSITORY && *all <= LISTED_OF_A_CODE {
+            listed.push(finding);
+            continue;
+        }
+        // Beyond the limit of a code its repositories are not told apart either.
+        let (key, repository) = if *all > LISTED_OF_A_CODE { ((key.0, None), None) } else { (key, finding.repository.clone()) };
+        let more = beyond.entry(key).or_insert_with(|| Finding { repository, ..Finding::new(finding.code).count(0) });
+        more.count += finding.count;
+    }
+    listed.extend(beyond.into_values().map(|more| {
+        let here = if more.repository.is_some() { " here" } else { "" };
+        let detail = format!("{} {} more of these{here}, which are not listed.", more.code.meaning(), number(more.count));
+        more.detail(detail)
+    }));
+    listed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::{Algorithm, Digest, RepositoryName};
+
+    fn of(code: Code, repository: &str, number: u32) -> Finding {
+        let digest = Digest::of(Algorithm::Sha256, &number.to_le_bytes());
+        Finding::new(code).repository(&RepositoryName::new(repository)).digest(&digest)
+    }
+
+    #[test]
+    fn what_is_beyond_the_limits_is_counted() {
+        let two = ["a", "b"].iter().flat_map(|name| (0..1_500).map(move |number| of(Code::MissingBlob, name, number)));
+        let found = consolidated(two.collect(), false);
+        assert_eq!(found.len(), 2 * 1_001);
+        assert_eq!(found.iter().map(|finding| finding.count).sum::<u64>(), 3_000);
+        assert_eq!(found.iter().filter(|finding| finding.count == 500).count(), 2);
+        let many = (0..30_u32).flat_map(|name| (0..900).map(move |number| of(Code::LostChild, &format!("r{name}"), number)));
+        let found = consolidated(many.collect(), false);
+        assert_eq!(found.len(), 20_001);
+        assert_eq!(found.iter().map(|finding| finding.count).sum::<u64>(), 27_000);
+    }
+
+    #[test]
+    fn a_cache_lacks_nothing_and_a_nas_is_told_once() {
+        let absent = [Code::MissingBlob, Code::MissingChild, Code::MissingManifest, Code::MissingTagTarget];
+        let mut found: Vec<Finding> = absent.into_iter().map(|code| of(code, "a", 1)).collect();
+        found.push(of(Code::CorruptManifest, "a", 1));
+        found.extend((0..5).map(|number| Finding::new(Code::SystemFile).path(format!("@eaDir/{number}"))));
+        assert_eq!(consolidated(found.clone(), false).len(), 6);
+        let found = consolidated(found, true);
+        let facts: Vec<_> = found.iter().map(|finding| (finding.code, finding.count)).collect();
+        assert_eq!(facts, [(Code::CorruptManifest, 1), (Code::SystemFile, 5)]);
+    }
+}

@@ -1,0 +1,71 @@
+//! Whether change times say when files came to be where they are, on filesystems that do not tell it otherwise.
+//!
+//! A change time is that of the last write, rename, link or change of owner, whichever was later. Where one command has touched all of the
+//! store (`chown -R`, a backup by hard links, a restore) it says nothing of any one file.
+
+use super::{Colour, Inventory};
+use crate::error::Error;
+use crate::finding::{Code, Finding};
+use crate::policy::{Arrivals, Policy};
+use crate::store::{Arrival, Leaf, Store};
+
+/// The policy as the store allows it, and what is to be said of that. Looks at one blob of each shard.
+///
+/// # Errors
+///
+/// When a blob cannot be looked at.
+pub fn arrivals(store: &dyn Store, inventory: &Inventory, policy: Policy) -> Result<(Policy, Option<Finding>), Error> {
+    if policy.arrival_window().is_zero() {
+        return Ok((policy, None));
+    }
+    let samples = inventory.map_shards(|shard, blobs| {
+        // What is in quarantine and nowhere else is not there.
+        let first = blobs.filter(|(blob, _)| !inventory.has_any(*blob, Colour::ASIDE)).map(|(_, digest)| digest).next();
+        let leaves = store.stat_blobs(shard, first.as_slice())?;
+        Ok(leaves.into_iter().find_map(|leaf| match leaf {
+            Leaf::File(stat) => stat.arrived,
+            Leaf::Absent | Leaf::Irregular => None,
+        }))
+    })?;
+    Ok(judge(&samples.into_iter().flatten().collect::<Vec<_>>(), policy))
+}
+
+fn judge(samples: &[Arrival], policy: Policy) -> (Policy, Option<Finding>) {
+    let changed: Vec<_> = samples.iter().filter(|sample| matches!(sample, Arrival::Changed(_))).collect();
+    let recent = changed.iter().filter(|sample| policy.has_just_arrived(sample)).count();
+    match 2 * recent > changed.len() {
+        true => (Policy { arrivals: Arrivals::Born, ..policy }, Some(Finding::new(Code::RecentChanges))),
+        false => (policy, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+    use crate::policy::RootPolicy;
+
+    #[test]
+    fn change_times_of_the_whole_store_say_nothing() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        let (hour, minute) = (Duration::from_secs(3600), Duration::from_secs(60));
+        let policy = Policy { roots: RootPolicy::AllRevisions, min_age: hour, arrivals: Arrivals::BornOrChanged, now };
+        let mixed = |recent: usize, old: usize| {
+            let mut samples = vec![Arrival::Changed(now - minute); recent];
+            samples.extend(vec![Arrival::Changed(now - 2 * hour); old]);
+            samples.extend(vec![Arrival::Born(now - minute); 10]);
+            judge(&samples, policy)
+        };
+        for (recent, old, expected) in [
+            (0, 0, Arrivals::BornOrChanged),
+            (3, 4, Arrivals::BornOrChanged),
+            (4, 4, Arrivals::BornOrChanged),
+            (5, 4, Arrivals::Born),
+            (1, 0, Arrivals::Born),
+        ] {
+            let (policy, said) = mixed(recent, old);
+            assert_eq!((policy.arrivals, said.is_some()), (expected, expected == Arrivals::Born), "{recent} of {}", recent + old);
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! What nothing needs and is kept all the same: for being young, or for a time that lies in the future.
+
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use crate::finding::{Code, Finding};
+use crate::policy::Age;
+use crate::words::plural;
+
+/// What is kept for nothing but its age.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// When the last of it is old enough; nothing if none ever is.
+    pub until: Option<SystemTime>,
+    /// How many files are young for nothing but having been made just now.
+    pub just_made: u64,
+    /// How many carry a time in the future.
+    pub future: u64,
+    /// One of those.
+    first: Option<PathBuf>,
+}
+
+impl Waiting {
+    /// Counts something that lies at `path` if it is young. Whether it is.
+    pub fn note(&mut self, age: Age, path: impl FnOnce() -> PathBuf) -> bool {
+        match age {
+            Age::Old => return false,
+            Age::Young(until) => self.until = self.until.max(Some(until)),
+            Age::JustMade(until) => {
+                self.until = self.until.max(Some(until));
+                self.just_made += 1;
+            }
+            Age::Future => {
+                self.future += 1;
+                self.first.get_or_insert_with(path);
+            }
+        }
+        true
+    }
+
+    /// What is to be said of times that lie in the future.
+    pub fn finding(&self) -> Option<Finding> {
+        let first = self.first.as_ref()?;
+        let detail = format!(
+            "{} that nothing needs {} a modification time in the future, which counts as young whatever --min-age says.",
+            plural(self.future, "file", "files"),
+            if self.future == 1 { "has" } else { "have" }
+        );
+        Some(Finding::new(Code::FutureTime).path(first).count(self.future).detail(detail))
+    }
+}
+
+impl std::ops::AddAssign for Waiting {
+    fn add_assign(&mut self, other: Waiting) {
+        self.until = self.until.max(other.until);
+        self.just_made += other.just_made;
+        self.future += other.future;
+        self.first = self.first.take().into_iter().chain(other.first).min();
+    }
+}

@@ -1,0 +1,45 @@
+//! Names that other programs leave in any directory: a NAS, NFS, a snapshot, a desktop. They are no part of the store.
+//!
+//! None of them can be a tag or a part of a repository's name, but for two that can: those count as files only.
+
+/// Names as they are.
+const NAMES: [&[u8]; 8] =
+    [b"@eaDir", b".@__thumb", b"#recycle", b".DS_Store", b"lost+found", b".snapshot", b".snapshots", b"~snapshot"];
+
+/// Names that a tag may have.
+const FILES: [&[u8]; 2] = [b"Thumbs.db", b"desktop.ini"];
+
+/// What others begin with: files that are open on a client of NFS though they were removed, and what macOS keeps beside a file.
+const BEGINNINGS: [&[u8]; 2] = [b".nfs", b"._"];
+
+/// Whether an entry of a directory is what another program leaves there.
+pub fn is_system_file(name: &[u8], is_folder: bool) -> bool {
+    NAMES.contains(&name) || BEGINNINGS.iter().any(|begin| name.starts_with(begin)) || (!is_folder && FILES.contains(&name))
+}
+
+/// Whether a directory beside `_layers` and `_manifests` is one that some registries keep there, with nothing of ours in it.
+pub fn is_of_a_fork(name: &[u8]) -> bool {
+    matches!(name, b"_refs" | b"_blobs")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::{RepositoryName, TagName};
+
+    #[test]
+    fn none_of_them_can_be_pulled() {
+        let begun = BEGINNINGS.iter().map(|begin| [begin, &b"0001"[..]].concat());
+        for name in NAMES.iter().map(|name| name.to_vec()).chain(begun) {
+            let text = String::from_utf8(name.clone()).expect("text");
+            assert!(!TagName::new(&text).is_valid() && !RepositoryName::new(&text).is_valid(), "{text}");
+            assert!(is_system_file(&name, true) && is_system_file(&name, false), "{text}");
+        }
+        for name in FILES {
+            assert!(is_system_file(name, false) && !is_system_file(name, true));
+        }
+        for name in [&b"v1"[..], b"_layers", b"nfs", b"thumbs.db", b"_refs"] {
+            assert!(!is_system_file(name, false));
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! What other programs and administrators leave in a store: a NAS, NFS, a desktop, another disk, another owner.
+
+use super::*;
+
+const DIRECTORIES: [&str; 8] =
+    ["@eaDir", ".@__thumb", "#recycle", "lost+found", ".snapshot", ".snapshots", "~snapshot", ".nfs00000001"];
+const FILES: [&str; 6] = [".DS_Store", "._v1", "Thumbs.db", "desktop.ini", ".nfs0000000000001234", "@eaDir"];
+
+/// Every kind of directory that is there, in a store whose last blob and its links are garbage.
+fn places() -> Vec<String> {
+    let blob = layout::blob_folder(&garbage().digest);
+    vec![
+        format!("{}/repositories", layout::BASE),
+        repository("abused"),
+        format!("{}/_layers", repository("abused")),
+        format!("{}/_layers/sha256", repository("abused")),
+        format!("{}/_manifests", repository("abused")),
+        format!("{}/_manifests/revisions/sha256", repository("abused")),
+        layout::tags("abused"),
+        layout::tag("abused", "v1"),
+        format!("{}/index/sha256", layout::tag("abused", "v1")),
+        format!("{}/_uploads", repository("abused")),
+        layout::parent(&layer_link("abused", &layer(21).digest)).to_owned(),
+        format!("{}/blobs", layout::BASE),
+        format!("{}/blobs/sha256", layout::BASE),
+        layout::parent(&blob).to_owned(),
+        blob,
+    ]
+}
+
+/// One note, exit code 0, the garbage goes, and the run after that finds nothing else.
+#[track_caller]
+fn is_one_note(root: &Path, what: &str) {
+    for command in ["audit", "verify"] {
+        let ran = Regsweep::new().arg(command).arg("--root").arg(root).json().run().expect_code(0);
+        assert!(
+            ran.finding_codes().iter().filter(|code| *code == "system-file").count() <= 1,
+            "{what}: {:?}",
+            ran.finding_codes()
+        );
+        assert!(!ran.finding_codes().contains(&"unrecognised-entry".into()), "{what}: {:?}", ran.finding_codes());
+    }
+    for turn in 0..3 {
+        let ran = Regsweep::gc(root).json().args(["-m", "--min-age", "0s"]).run().expect_code(0);
+        let codes = ran.finding_codes();
+        assert!(codes.is_empty() || codes == ["system-file"], "{what}, run {turn}: {codes:?}");
+        assert_eq!(ran.report()["looked_at"]["tags"], 2, "{what}");
+    }
+    assert!(!snapshot::blobs_on_disk(root).contains_key(&garbage().digest), "{what}");
+    let audit = Regsweep::audit(root).json().run().expect_code(0).finding_codes();
+    assert!(audit.iter().all(|code| code == "system-file"), "{what}: {audit:?}");
+}
+
+#[test]
+fn files_of_a_nas_or_a_desktop_are_one_note() {
+    for place in places() {
+        let (_keep, root) = on_disk();
+        fs::create_dir_all(root.join(&place)).expect("there");
+        for name in FILES {
+            fs::write(root.join(&place).join(name), "x").expect("written");
+        }
+        is_one_note(&root, &place);
+        for name in FILES {
+            assert!(root.join(&place).join(name).exists(), "{place}/{name} is somebody's");
+        }
+    }
+}
+
+#[test]
+fn directories_of_a_nas_are_one_note() {
+    for place in places() {
+        let (_keep, root) = on_disk();
+        for name in DIRECTORIES {
+            let inside = root.join(&place).join(name).join("daily/team/app");
+            fs::create_dir_all(&inside).expect("made");
+            fs::write(inside.join("x@SynoEAStream"), "x").expect("written");
+            // A snapshot has all that the directory has.
+            fs::create_dir_all(inside.join("_layers/sha256")).expect("made");
+        }
+        is_one_note(&root, &place);
+    }
+}
+
+/// In every directory at once: still one note, that says how many.
+#[test]
+fn files_of_a_nas_everywhere_are_one_note() {
+    let (_keep, root) = on_disk();
+    for place in places() {
+        fs::create_dir_all(root.join(&place).join("@eaDir")).expect("made");
+        fs::write(root.join(&place).join(".DS_Store"), "x").expect("written");
+    }
+    let ran = Regsweep::gc(&root).json().dry().args(["-m", "--min-age", "0s"]).run().expect_code(0);
+    let found = ran.findings();
+    assert_eq!(found.iter().map(|finding| finding.code.as_str()).collect::<Vec<_>>(), ["system-file"]);
+    assert!(found[0].count > 10, "{found:?}");
+    is_one_note(&root, "everywhere");
+}
+
+/// What forks of the registry keep beside `_layers`.
+#[test]
+fn directories_of_forks_are_one_note_each() {
+    let (_keep, root) = on_disk();
+    for name in ["_refs", "_blobs"] {
+        for number in 0..20 {
+            let inside = root.join(repository("abused")).join(name).join(format!("sha256/{number}"));
+            fs::create_dir_all(&inside).expect("made");
+            fs::write(inside.join("link"), "x").expect("written");
+        }
+    }
+    let ran = Regsweep::gc(&root).json().dry().any_age().run().expect_code(0);
+    assert_eq!(ran.finding_codes(), ["unrecognised-entry"; 2]);
+}
+
+/// A directory of digests that is a symbolic link, as administrators make them for another disk: nothing behind it can go, so no link to
+/// it goes either, and the report says what to do.
+#[test]
+fn links_to_blobs_that_cannot_go_stay() {
+    let untagged = oci_image("untagged", &[layer(40)]);
+    let mut tree = victim();
+    tree.push("abused", &untagged).tag("abused", "v1", untagged.digest()).tag("abused", "v1", abused().digest());
+    let shard = |digest: &str| layout::parent(&layout::blob_folder(digest)).to_owned();
+    let all = format!("{}/blobs/sha256", layout::BASE);
+    for place in [all, shard(untagged.digest()), shard(&layer(21).digest), layout::blob_folder(&layer(40).digest)] {
+        let root = tree.on_disk();
+        let root = root.path();
+        let disk = tempfile::tempdir().expect("a folder");
+        let moved = disk.path().join("moved");
+        assert!(Command::new("mv").arg(root.join(&place)).arg(&moved).status().expect("mv").success());
+        symlink(&moved, root.join(&place)).expect("linked");
+        let before = (snapshot(&moved), snapshot(root));
+        let ran = Regsweep::gc(root).json().any_age().delete_untagged().run().expect_code(1);
+        assert_eq!(snapshot(&moved), before.0, "{place}");
+        let gone = snapshot::gone(&before.1, &snapshot(root));
+        for digest in [untagged.digest(), &layer(21).digest, &layer(40).digest] {
+            let stays = layout::blob_folder(digest).starts_with(&place);
+            for link in
+                [revision_link("abused", digest), layer_link("abused", digest), layout::tag_history("abused", "v1", digest)]
+            {
+                assert!(!(stays && gone.contains(&link)), "{place}: {link} went, and its blob could not");
+            }
+        }
+        let told = ran.findings().into_iter().find(|finding| finding.code == "behind-symlink").expect("told");
+        assert!(told.next_step.is_some_and(|next| next.contains("`blobs` itself")), "{place}");
+    }
+    // Whoever does that gets his space back.
+    let root = tree.on_disk();
+    let disk = tempfile::tempdir().expect("a folder");
+    let blobs = root.path().join(layout::BASE).join("blobs");
+    assert!(Command::new("mv").arg(&blobs).arg(disk.path().join("blobs")).status().expect("mv").success());
+    symlink(disk.path().join("blobs"), &blobs).expect("linked");
+    Regsweep::gc(root.path()).any_age().delete_untagged().run().expect_code(0);
+    assert!(!disk.path().join("blobs").join(&blob_data(&layer(21).digest)[layout::BASE.len() + 7..]).exists());
+}
+
+/// A pull-through cache fetches platforms when somebody asks for them: nothing that it lacks is damage, whoever looks.
+#[test]
+fn a_cache_lacks_nothing_for_any_command() {
+    let (_keep, root) = on_disk();
+    let missing = &healthy().children[0];
+    fs::remove_dir_all(root.join(layout::blob_folder(missing.digest()))).expect("there");
+    fs::remove_dir_all(root.join(layout::parent(&revision_link("healthy", missing.digest())))).expect("there");
+    fs::remove_dir_all(root.join(layout::blob_folder(&layer(20).digest))).expect("there");
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("config.yml");
+    for (more, code) in [("", 1), ("proxy: {remoteurl: 'https://example.com'}\n", 0)] {
+        let text = format!("version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n{more}", root.display());
+        fs::write(&config, text).expect("written");
+        for command in ["garbage-collect", "audit", "verify"] {
+            let dry: &[&str] = if command == "garbage-collect" { &["--dry-run"] } else { &[] };
+            let ran = Regsweep::new().arg(command).arg(&config).args(dry).json().run().expect_code(code);
+            let absent = ran.finding_codes().iter().filter(|code| code.starts_with("missing-")).count();
+            assert_eq!(absent > 0, code == 1, "{command}");
+        }
+    }
+}
+
+/// One file or directory that its owner alone may read: everything else is told, and that a collection would stop.
+#[test]
+fn an_audit_goes_on_where_a_collection_stops() {
+    if !is_root() {
+        return skipped("only root becomes somebody who may read less");
+    }
+    let aside = tempfile::tempdir().expect("a folder");
+    fs::set_permissions(aside.path(), fs::Permissions::from_mode(0o755)).expect("its own folder");
+    let program = aside.path().join("regsweep");
+    fs::copy(env!("CARGO_BIN_EXE_regsweep"), &program).expect("copied");
+    let mut tree = victim();
+    // Damage elsewhere.
+    tree.file(revision_link("healthy", healthy().children[0].digest()), "");
+    for place in [
+        format!("{}/_layers", repository("abused")),
+        layout::tags("abused"),
+        layout::tag("abused", "v1"),
+        layout::parent(&layout::blob_folder(&layer(21).digest)).to_owned(),
+        layout::parent(&revision_link("abused", abused().digest())).to_owned(),
+        revision_link("abused", abused().digest()),
+        layer_link("abused", &layer(21).digest),
+        tag_current("abused", "v1"),
+        blob_data(abused().digest()),
+        layout::parent(&layout::blob_folder(abused().digest())).to_owned(),
+    ] {
+        let root = tree.on_disk();
+        for (tool, args) in [("chown", ["-R", "65534:65534"]), ("chmod", ["-R", "u+rwX"])] {
+            assert!(Command::new(tool).args(args).arg(root.path()).status().expect(tool).success());
+        }
+        assert!(Command::new("chmod").arg("000").arg(root.path().join(&place)).status().expect("chmod").success());
+        let ran = Command::new("setpriv")
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+            .arg(&program)
+            .args(["audit", "--ignore-birth-time", "--format", "json", "--root"])
+            .arg(root.path())
+            .output()
+            .expect("setpriv");
+        let stderr = String::from_utf8_lossy(&ran.stderr);
+        assert_eq!(ran.status.code(), Some(1), "{place}: {stderr}");
+        let report: serde_json::Value = serde_json::from_slice(&ran.stdout).expect("a report");
+        let findings: Vec<Finding> = serde_json::from_value(report["findings"].clone()).expect("findings");
+        let unread: Vec<_> = findings.iter().filter(|finding| finding.code == "unreadable-entry").collect();
+        assert!(
+            !unread.is_empty() && unread.iter().all(|finding| finding.path.as_ref().is_some_and(|path| path.contains(&place)))
+        );
+        assert!(unread[0].message.contains("Permission denied"), "{place}");
+        assert!(findings.iter().any(|finding| finding.code == "empty-link"), "{place}: the damage elsewhere is told");
+        // Nothing is told that is not so: besides these, only that its repository would be held.
+        let others: Vec<_> = findings
+            .iter()
+            .filter(|finding| !["unreadable-entry", "empty-link", "held-repository"].contains(&finding.code.as_str()))
+            .collect();
+        assert!(others.is_empty(), "{place}: {others:?}");
+        assert_eq!(report["would_free"]["blobs"], 0, "{place}");
+    }
+}
