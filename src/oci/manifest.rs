@@ -13,6 +13,9 @@
 //! Two places hold digests that are no references: everything below `annotations`, and the top-level `subject`, which makes the
 //! manifest a referrer and does not keep its subject.
 
+mod keys;
+mod media_type;
+
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt;
@@ -20,6 +23,8 @@ use std::ops::Range;
 
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 
+use self::keys::{Field, Key, KeySeed};
+use self::media_type::MediaType;
 use super::Digest;
 
 /// Go refuses JSON nested deeper than this.
@@ -379,136 +384,6 @@ impl Place {
     }
 }
 
-/// The keys that mean something, as Go would match them.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Field {
-    Digest,
-    BlobSum,
-    Config,
-    Layers,
-    FsLayers,
-    MediaType,
-    Size,
-    Urls,
-    Manifests,
-    Subject,
-    /// serde_json hands a number of arbitrary precision over as an object with one private key; its text is what counts.
-    Number,
-    Other,
-}
-
-impl Field {
-    const NAMES: [(&'static str, Field); 10] = [
-        ("digest", Field::Digest),
-        ("blobsum", Field::BlobSum),
-        ("config", Field::Config),
-        ("layers", Field::Layers),
-        ("fslayers", Field::FsLayers),
-        ("mediatype", Field::MediaType),
-        ("size", Field::Size),
-        ("urls", Field::Urls),
-        ("manifests", Field::Manifests),
-        ("subject", Field::Subject),
-    ];
-
-    fn of(key: &str) -> Field {
-        // As nearly everybody writes them. Whatever is not here is folded and compared.
-        match key {
-            "digest" => Field::Digest,
-            "blobSum" => Field::BlobSum,
-            "mediaType" => Field::MediaType,
-            "size" => Field::Size,
-            "$serde_json::private::Number" => Field::Number,
-            _ => Field::folded(key),
-        }
-    }
-
-    /// The key under which the registry reads digests in what stands at the top of a manifest under this one.
-    fn expects(self) -> Option<Field> {
-        match self {
-            Field::Config | Field::Layers | Field::Manifests => Some(Field::Digest),
-            Field::FsLayers => Some(Field::BlobSum),
-            _ => None,
-        }
-    }
-
-    fn folded(key: &str) -> Field {
-        let folded = if key.is_ascii() { Cow::Borrowed(key) } else { Cow::Owned(folded(key)) };
-        let named = Field::NAMES.into_iter().find(|(name, _)| folded.eq_ignore_ascii_case(name));
-        named.map_or(Field::Other, |(_, field)| field)
-    }
-}
-
-/// Replaces the two letters beyond ASCII that Go's decoder takes for ASCII ones when it looks for a field.
-fn folded(key: &str) -> String {
-    key.chars()
-        .map(|character| match character {
-            '\u{17f}' => 's',
-            '\u{212a}' => 'k',
-            other => other,
-        })
-        .collect()
-}
-
-/// A key, without its text.
-struct Key {
-    field: Field,
-    /// Whether it is exactly `annotations`.
-    annotations: bool,
-}
-
-/// Reads a [`Key`] where it lies.
-struct KeySeed;
-
-impl<'de> DeserializeSeed<'de> for KeySeed {
-    type Value = Key;
-
-    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Key, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for KeySeed {
-    type Value = Key;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
-    }
-
-    fn visit_str<E>(self, key: &str) -> Result<Key, E> {
-        Ok(Key { field: Field::of(key), annotations: key == "annotations" })
-    }
-}
-
-/// What a media type says about content.
-#[derive(Clone, Copy)]
-struct MediaType {
-    empty: bool,
-    manifest: bool,
-    /// Whether it is that of a manifest that lists others.
-    index: bool,
-    foreign: bool,
-}
-
-impl MediaType {
-    fn of(text: &str) -> MediaType {
-        if ORDINARY.contains(&text) {
-            return MediaType { empty: false, manifest: false, index: false, foreign: false };
-        }
-        let index = text.contains(".index.") || text.contains(".manifest.list.");
-        MediaType { empty: text.is_empty(), manifest: is_manifest(text), index, foreign: is_foreign(text) }
-    }
-}
-
-/// What nearly all descriptors are: neither a manifest's nor foreign, which takes longer to find out.
-const ORDINARY: [&str; 5] = [
-    "application/vnd.oci.image.layer.v1.tar+gzip",
-    "application/vnd.docker.image.rootfs.diff.tar.gzip",
-    "application/vnd.oci.image.config.v1+json",
-    "application/vnd.docker.container.image.v1+json",
-    "application/vnd.oci.image.layer.v1.tar+zstd",
-];
-
 /// What an object says about the digest in it.
 #[derive(Default)]
 struct Surroundings {
@@ -541,21 +416,6 @@ impl Surroundings {
             (false, false, _) => DescriptorKind::Blob,
         }
     }
-}
-
-/// Media types of manifests: OCI's manifest, index and artifact manifest, Docker's schema 1, schema 2 and list.
-fn is_manifest(media_type: &str) -> bool {
-    const PAIRS: [[&str; 2]; 4] =
-        [["image", "index"], ["image", "manifest"], ["distribution", "manifest"], ["artifact", "manifest"]];
-    let mut before: &[u8] = b"";
-    media_type.as_bytes().split(|&byte| byte == b'.').any(|part| {
-        let first = std::mem::replace(&mut before, part);
-        PAIRS.iter().any(|[a, b]| part.eq_ignore_ascii_case(b.as_bytes()) && first.eq_ignore_ascii_case(a.as_bytes()))
-    })
-}
-
-fn is_foreign(media_type: &str) -> bool {
-    media_type.contains(".foreign.") || media_type.contains(".nondistributable.")
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What is read out of manifests, by example.
 
+use super::media_type::{ORDINARY, is_foreign, is_manifest};
 use super::*;
 use crate::oci::Algorithm;
 

@@ -249,3 +249,22 @@ fn what_lies_outside_is_not_listed() {
         assert_eq!(left.contains_key(&layer(60).digest), place.ends_with("link"), "{place}");
     }
 }
+
+/// Of many absent digests most are forgotten. One that the repository knows as another name of a stored layer keeps that all the same.
+#[test]
+fn an_alias_among_many_absent_digests_keeps_its_layer() {
+    let aliased = layer(50);
+    for count in [10, 64, 65, 3_000] {
+        for key in ["x", "layers"] {
+            let mut digests: Vec<String> = (0..count).map(|number| format!("sha512:{number:0128x}")).collect();
+            digests.push(aliased.sha512());
+            let list: Vec<_> = digests.iter().map(|digest| format!(r#"{{"digest":"{digest}"}}"#)).collect();
+            let mut tree = with_manifest(format!(r#"{{"{key}":[{}]}}"#, list.join(",")).as_bytes());
+            tree.layer_by_sha512("abused", &aliased);
+            let root = tree.on_disk();
+            survive(root.path(), &["--min-age", "0s", "-m"], &[0, 1]);
+            assert!(snapshot::blobs_on_disk(root.path()).contains_key(&aliased.digest), "{count} {key}");
+            assert!(root.path().join(layer_link("abused", &aliased.sha512())).exists(), "{count} {key}");
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Listing folders: what the layout knows, and everything else.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, FileType};
+use rustix::io::Errno;
+
+use super::FilesystemStore;
+use crate::error::{Context as _, Error};
+use crate::oci::{Algorithm, Digest};
+use crate::store::directory::{Kind, for_each_entry, open_folder};
+use crate::store::{Listing, Stray, StrayKind};
+use crate::system_files::is_system_file;
+
+impl FilesystemStore {
+    /// Lists an open folder and sorts its entries into those that `accept` takes and strays. `path` is the folder's.
+    pub(super) fn list<T: Ord>(
+        &self,
+        folder: BorrowedFd<'_>,
+        path: &Path,
+        accept: impl Fn(&[u8]) -> Option<T>,
+    ) -> Result<Listing<T>, Error> {
+        let mut entries = Vec::new();
+        let strays = self.list_each(folder, path, accept, |entry| entries.push(entry))?;
+        Ok(Listing { entries, strays }.sorted())
+    }
+
+    /// Lists an open folder, calls `each` with the entries that `accept` takes, and returns the others.
+    pub(super) fn list_each<T>(
+        &self,
+        folder: BorrowedFd<'_>,
+        path: &Path,
+        accept: impl Fn(&[u8]) -> Option<T>,
+        mut each: impl FnMut(T),
+    ) -> Result<Vec<Stray>, Error> {
+        let mut strays = Vec::new();
+        let any_mounts = self.repositories.iter().chain(&self.blobs).any(|base| !base.mounts.is_empty());
+        let mounted = if any_mounts { self.locate(path) } else { None };
+        for_each_entry(folder, |name, kind| -> Result<(), Listed> {
+            let stray = |kind| Stray { path: path.join(OsStr::from_bytes(name)), kind };
+            if is_system_file(name, kind == Kind::Folder) {
+                strays.push(stray(StrayKind::SystemFile));
+                return Ok(());
+            }
+            let accepted = accept(name);
+            match (kind, accepted) {
+                (Kind::Folder, Some(entry)) => {
+                    each(entry);
+                    if mounted.is_some_and(|(base, within)| base.is_mount(&within.join(OsStr::from_bytes(name)))) {
+                        strays.push(stray(StrayKind::Mount));
+                    }
+                }
+                (Kind::Symlink, Some(entry))
+                    if leads_to_folder(folder, name).map_err(|error| Listed::Entry(error, stray(StrayKind::Symlink).path))? =>
+                {
+                    each(entry);
+                    strays.push(stray(StrayKind::Symlink));
+                }
+                _ => strays.push(stray(StrayKind::Unrecognised)),
+            }
+            Ok(())
+        })
+        .map_err(|error| match error {
+            Listed::Folder(error) => Error::Io { operation: "list", path: self.root.join(path), source: error },
+            Listed::Entry(Errno::NOENT | Errno::LOOP, entry) => Error::UnresolvedSymlink { path: self.root.join(entry) },
+            Listed::Entry(error, entry) => Error::Io { operation: "follow", path: self.root.join(entry), source: error.into() },
+        })?;
+        // What lies outside of the store is nobody's business here, its names included.
+        if strays.iter().any(|stray| stray.kind == StrayKind::Unrecognised) && self.is_outside(path) {
+            strays.retain(|stray| stray.kind.sets_apart());
+        }
+        Ok(strays)
+    }
+
+    /// Whether a symbolic link leads from a path out of the store.
+    fn is_outside(&self, path: &Path) -> bool {
+        let Some((base, relative)) = self.locate(path) else { return false };
+        let is_inside = |real: PathBuf| real.starts_with(&self.root) || self.bases().any(|(_, base)| real.starts_with(base));
+        std::fs::canonicalize(base.path.join(relative)).is_ok_and(|real| !is_inside(real))
+    }
+
+    /// Lists `<folder>/<algorithm>/<hex>`.
+    pub(super) fn list_digests(&self, path: &Path) -> Result<Listing<Digest>, Error> {
+        let Some(folder) = self.folder(path)? else {
+            return Ok(Listing::default());
+        };
+        let algorithms = self.list(folder.as_fd(), path, Algorithm::from_name)?;
+        let mut all = Listing { entries: Vec::new(), strays: algorithms.strays };
+        for algorithm in algorithms.entries {
+            let path = path.join(algorithm.name());
+            let folder = open_folder(&folder, algorithm.name()).context_with("list", || self.root.join(&path))?;
+            let accept = |hex: &[u8]| Digest::from_hex(algorithm, hex);
+            all.strays.extend(self.list_each(folder.as_fd(), &path, accept, |digest| all.entries.push(digest))?);
+        }
+        Ok(all.sorted())
+    }
+}
+
+/// Where a listing failed.
+enum Listed {
+    Folder(io::Error),
+    Entry(Errno, PathBuf),
+}
+
+impl From<io::Error> for Listed {
+    fn from(error: io::Error) -> Listed {
+        Listed::Folder(error)
+    }
+}
+
+/// Whether a symbolic link leads to a folder.
+fn leads_to_folder(at: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<bool> {
+    let stat = rustix::fs::statat(at, name, AtFlags::empty())?;
+    Ok(FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
+}
