@@ -347,9 +347,9 @@ fn a_quarantine_without_room_is_refused_at_once() {
     let script = format!(
         "set -e; cd {0}; used=$(find . | wc -l); mkdir /tmp/.full.$$; mount -t tmpfs -o size=64m,nr_inodes=$((used + 4)) tmpfs /tmp/.full.$$
          cp -a . /tmp/.full.$$/; cd /tmp/.full.$$; df -i . >&2; before=$(find docker .regsweep/quarantine | sort | sha256sum); code=0
-         {1} garbage-collect --quarantine --root . || code=$?
+         {1} garbage-collect --ignore-birth-time --quarantine --root . || code=$?
          [ \"$before\" = \"$(find docker .regsweep/quarantine | sort | sha256sum)\" ] || code=99
-         {1} garbage-collect --root . >&2 || code=98
+         {1} garbage-collect --ignore-birth-time --root . >&2 || code=98
          cd /; umount /tmp/.full.$$; rmdir /tmp/.full.$$; exit $code",
         root.path().display(),
         env!("CARGO_BIN_EXE_regsweep")
