@@ -66,7 +66,7 @@ pub struct Verify {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,
 
-    /// Memory limit: beyond it the table of blobs (39 bytes each) goes to a file in $TMPDIR or /var/tmp
+    /// Memory limit: beyond it the tables of blobs (55 bytes each) go to files in $TMPDIR or /var/tmp
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub max_memory: Option<u64>,
 

@@ -24,9 +24,10 @@ use crate::report::verify::VerifyReport;
 use crate::store::lock::StoreLock;
 use crate::store::{FilesystemStore, Leaf, RepositoryEntry, Store};
 use crate::survey;
+use crate::verify::jobs::Queue;
 use crate::verify::lenient::Lenient;
 use crate::verify::rate::Rate;
-use crate::verify::selection::{Queue, Selected, Wanted, select};
+use crate::verify::selection::{Selected, Wanted, select};
 use crate::verify::state::{Identity, State};
 use crate::verify::told::told;
 use crate::verify::{Damage, Hurt, Pass, deadline};
@@ -76,7 +77,7 @@ fn verify(
     let context = Context { store: &lenient, inventory: &inventory, manifests: &manifests, policy };
     let mut report = VerifyReport::new(settings, store.root(), inventory.len() as u64);
 
-    let surveyed = pool.install(|| survey(settings, &context, state.as_ref(), (progress, stop)));
+    let surveyed = pool.install(|| survey(settings, &context, state.as_ref(), &budget, (progress, stop)));
     let Surveyed { repositories, looked_at, mut findings, selected } = match surveyed {
         Ok(surveyed) => surveyed,
         // Whoever asked for the end gets the report all the same: nothing was read.
@@ -161,6 +162,7 @@ fn survey(
     settings: &VerifySettings,
     context: &Context<'_>,
     state: Option<&State>,
+    budget: &Budget,
     (progress, stop): (&dyn Progress, &AtomicBool),
 ) -> Result<Surveyed, Error> {
     interrupted(stop)?;
@@ -196,7 +198,7 @@ fn survey(
         max_age: settings.max_age,
         now: settings.started,
     };
-    let selected = select(context, &wanted, progress)?;
+    let selected = select(context, &wanted, budget, progress)?;
     interrupted(stop)?;
     Ok(Surveyed { repositories: all, looked_at: repositories.len() as u64, findings: findings.concat(), selected })
 }

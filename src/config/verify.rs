@@ -54,7 +54,7 @@ pub struct VerifySettings {
     pub allow_many_damaged: bool,
     /// Threads.
     pub jobs: usize,
-    /// Memory to stay within by keeping the table of blobs in a file.
+    /// Memory to stay within by keeping the tables of blobs in files.
     pub max_memory: Option<u64>,
     /// Where that file would be made.
     pub spill_folder: PathBuf,

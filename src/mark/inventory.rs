@@ -21,6 +21,18 @@ use crate::store::{Store, Stray};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlobId(u32);
 
+impl BlobId {
+    /// Its place as a number.
+    pub(crate) const fn place(self) -> u32 {
+        self.0
+    }
+
+    /// The blob at a place.
+    pub(crate) const fn at(place: u32) -> BlobId {
+        BlobId(place)
+    }
+}
+
 /// Why a blob was marked. Colours add up, so marking is the same in any order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Colour(u64);

@@ -4,12 +4,12 @@
 //! blocks are there before anything is written, so a full disk is an error and no signal.
 
 use std::fs::File;
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{self, AtomicU64};
 
-use memmap2::{Mmap, MmapOptions, MmapRaw};
+use memmap2::{Mmap, MmapMut, MmapOptions, MmapRaw};
 
 use crate::error::{Context as _, Error};
 
@@ -66,6 +66,19 @@ impl Budget {
         Ok(Bytes::File(map))
     }
 
+    /// So many bytes, all zero, that one thread changes at a time.
+    pub(crate) fn room(&self, bytes: usize) -> Result<Room, Error> {
+        if bytes == 0 || self.take(bytes as u64) {
+            return Ok(Room::Heap(vec![0; bytes]));
+        }
+        let file = self.file(bytes as u64)?;
+        #[expect(unsafe_code, reason = "a map of a file")]
+        // SAFETY: the file has no name and this is its only descriptor, so nobody else changes it while it is mapped.
+        let map = unsafe { MmapMut::map_mut(&file) }.context("map a file for --max-memory in", &self.folder)?;
+        assert!(map.len() >= bytes, "the map is as long as the file");
+        Ok(Room::File(map))
+    }
+
     /// So many words, all zero.
     pub(super) fn words(&self, count: usize) -> Result<Words, Error> {
         let bytes = size_of::<AtomicU64>() as u64 * count as u64;
@@ -93,6 +106,33 @@ impl Deref for Bytes {
         match self {
             Bytes::Heap(bytes) => bytes,
             Bytes::File(map) => map,
+        }
+    }
+}
+
+/// Bytes that one thread changes at a time.
+#[derive(Debug)]
+pub(crate) enum Room {
+    Heap(Vec<u8>),
+    File(MmapMut),
+}
+
+impl Deref for Room {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Room::Heap(bytes) => bytes,
+            Room::File(map) => map,
+        }
+    }
+}
+
+impl DerefMut for Room {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        match self {
+            Room::Heap(bytes) => bytes,
+            Room::File(map) => map,
         }
     }
 }

@@ -5,6 +5,7 @@
 //! the others read small blobs only, and with the lowest priority: what they get is what the processors have to spare.
 
 pub mod damage;
+pub mod jobs;
 pub mod lenient;
 pub mod rate;
 pub mod selection;
@@ -18,8 +19,8 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 pub use self::damage::{Damage, Hurt};
+use self::jobs::{Job, Queue};
 use self::rate::Rate;
-use self::selection::{Job, Queue};
 use self::state::State;
 use crate::layout::Shard;
 use crate::mark::blobs::Amount;

@@ -2,12 +2,9 @@
 //!
 //! That a second run stops when the lock is held, and what happens when a registry writes during a sweep: `suite/hazards/races.rs`.
 
-use std::fs::File;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
-
-use rustix::fs::{FlockOperation, flock};
 
 use crate::figures::{Tried, try_all};
 use crate::subject::{Subject, gc, names};
@@ -77,8 +74,7 @@ fn the_lock_can_be_defeated() {
     }
     let subject = Subject::small();
     let root = subject.on_disk();
-    let held = File::open(root.path()).expect("a folder can be opened");
-    flock(&held, FlockOperation::NonBlockingLockExclusive).expect("nobody else has it");
+    let _held = strace::hold_lock(root.path());
     gc(root.path()).run().expect_code(2);
     assert_eq!(names(root.path()), subject.before);
     without_lock(root.path()).run().expect_code(0);

@@ -114,13 +114,20 @@ impl Fault {
     }
 }
 
+/// The lock of a store, as another run would hold it.
+pub(crate) fn hold_lock(root: &Path) -> File {
+    fs::create_dir_all(root.join(".regsweep")).expect("made");
+    let held = File::create(root.join(".regsweep/lock")).expect("made");
+    flock(&held, FlockOperation::NonBlockingLockExclusive).expect("nobody else has it");
+    held
+}
+
 /// Runs with `strace` on one thread; nothing if it may not attach itself.
 fn run_traced(thread: Thread, root: &Path, arguments: &[&OsStr]) -> Option<Outcome> {
     if thread == Thread::First {
         return Some(gc(root).under([&["strace".as_ref(), "-q".as_ref()], arguments].concat()).run());
     }
-    let held = File::open(root).expect("a folder can be opened");
-    flock(&held, FlockOperation::NonBlockingLockExclusive).expect("nobody else has it");
+    let held = hold_lock(root);
     let running = gc(root).args(["--wait-lock", "60s"]).start();
     let worker = worker_of(&running.child);
     let id = worker.file_name().expect("a task has a number");
