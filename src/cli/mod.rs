@@ -156,7 +156,7 @@ pub struct GarbageCollect {
     #[arg(long)]
     pub allow_empty: bool,
 
-    /// Go on although another program's database (GitLab's, Harbor's) says what is needed
+    /// Go on although another program's database (GitLab's, Harbor's, OpenShift's) says what is needed
     #[arg(long)]
     pub allow_foreign_owner: bool,
 

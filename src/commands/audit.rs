@@ -47,7 +47,7 @@ pub fn run(settings: AuditSettings, progress: &dyn Progress, stop: &AtomicBool) 
     if settings.location.is_proxy() {
         findings.retain(|finding| !finding.code.is_absence());
     }
-    findings.extend(owners::owners(signs(&store), settings.location.registry.as_ref()));
+    findings.extend(owners::owners(signs(&store, &settings)?, settings.location.registry.as_ref()));
     findings.sort();
     Ok(AuditReport {
         root: store.root().to_owned(),
@@ -63,9 +63,10 @@ pub fn run(settings: AuditSettings, progress: &dyn Progress, stop: &AtomicBool) 
     })
 }
 
-fn signs(store: &FilesystemStore) -> owners::Signs {
-    let is_there = |path: &str| store.root().join(path).symlink_metadata().is_ok();
-    owners::Signs { gitlab_database: is_there(layout::DATABASE_IN_USE), proxy_state: is_there(layout::PROXY_STATE) }
+fn signs(store: &FilesystemStore, settings: &AuditSettings) -> Result<owners::Signs, Error> {
+    let gitlab_database = super::owners::gitlab(store.root(), &settings.location)?;
+    let proxy_state = store.root().join(layout::PROXY_STATE).symlink_metadata().is_ok();
+    Ok(owners::Signs { gitlab_database, proxy_state })
 }
 
 struct Audited {

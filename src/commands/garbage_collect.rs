@@ -8,13 +8,14 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
+use super::owners;
 use super::settle::{self, Moment, Purge};
 use super::{outside_the_store, threads};
 use crate::cli::Limit;
 use crate::config::{CollectSettings, Disposal, Mode};
 use crate::error::{Context as _, Error};
 use crate::finding::{Code, Finding};
-use crate::layout::{self, LinkFolder, Shard, Target};
+use crate::layout::{LinkFolder, Shard, Target};
 use crate::mark::blobs::{self, BlobMarks};
 use crate::mark::{self, Budget, Colour, Context, Counts, Inventory, Manifests, Marks, interrupted};
 use crate::oci::{Algorithm, Digest, RepositoryName};
@@ -52,7 +53,7 @@ pub fn run(settings: CollectSettings, progress: &dyn Progress, stop: &AtomicBool
     if let Some(path) = &settings.output.metrics {
         outside_the_store("--metrics", path, &store)?;
     }
-    foreign_owner(&settings, &store)?;
+    owners::ensure_no_foreign_owner(store.root(), &settings.location, settings.policy.roots, settings.allow_foreign_owner)?;
     let registry = settings.location.registry.as_ref();
     match (settings.disposal, settings.mode) {
         (Disposal::Online, _) => settle::may_be_online(store.root(), registry)?,
@@ -251,25 +252,6 @@ fn figures(
         },
         shares,
     }
-}
-
-/// Stores in which link files are not what keeps images alive (H18, H19).
-fn foreign_owner(settings: &CollectSettings, store: &FilesystemStore) -> Result<(), Error> {
-    if settings.allow_foreign_owner {
-        return Ok(());
-    }
-    let lift = "use its owner's collector, or give --allow-foreign-owner if that is not so any more".to_owned();
-    if store.root().join(layout::DATABASE_IN_USE).symlink_metadata().is_ok() {
-        let reason = format!("{} says that GitLab's database, not this store, knows what is needed", layout::DATABASE_IN_USE);
-        return Err(Error::Brake { reason, lift });
-    }
-    let harbor = settings.location.registry.as_ref().is_some_and(|registry| registry.harbor);
-    if harbor && settings.policy.roots == RootPolicy::TaggedOnly {
-        let reason =
-            "the configuration is Harbor's, whose tags are in its database: --delete-untagged would drop all its artifacts";
-        return Err(Error::Brake { reason: reason.into(), lift });
-    }
-    Ok(())
 }
 
 /// Stores that look as if half of them were not mounted (H20).

@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod garbage_collect;
+mod owners;
 pub mod quarantine;
 mod settle;
 pub mod verify;

@@ -14,12 +14,14 @@
 //! | `storage.cache.blobdescriptor`, or `layerinfo` | whether the registry remembers blobs |
 //! | `proxy.remoteurl` | whether the registry is a pull-through cache |
 //! | `auth.*.realm`, `validation.disabled` | whether the configuration is Harbor's |
+//! | `database`, `openshift` and others, see `owners.rs` | whether another program's database says what is needed |
 //! | `http.addr`, `http.net`, `http.tls`, `http.prefix` | where the registry can be asked whether it takes pushes |
 //!
 //! Where the registry takes something that nobody can have meant (a root of `null`, which it makes a folder `<nil>`), this refuses
 //! it. Where its server does not start but its collector would, the setting counts as not made, with a warning.
 
 mod environment;
+mod owners;
 mod yaml;
 
 use std::ffi::OsString;
@@ -27,6 +29,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use self::owners::Owners;
 use crate::escape::escaped;
 use yaml::{Map, Node};
 
@@ -52,6 +55,8 @@ pub struct RegistryConfig {
     pub proxy_remote: Option<String>,
     /// Whether the configuration is one that Harbor writes: its realm, or no validation and `layerinfo: redis`.
     pub harbor: bool,
+    /// What speaks for other owners.
+    pub owners: Owners,
     /// Where the registry listens.
     pub http: Listening,
     /// What the operator probably means otherwise; a sentence each, which names the key or the variable.
@@ -240,6 +245,7 @@ fn parse(text: &[u8], environment: &[(OsString, OsString)]) -> Result<RegistryCo
         descriptor_cache: descriptor_cache(&storage),
         proxy_remote: proxy_remote(&settings),
         harbor: is_harbor(&settings, &storage),
+        owners: Owners::new(&settings, environment),
         http: listening(&settings),
         warnings,
     })

@@ -17,6 +17,7 @@ mod fixtures;
 mod fuzz;
 mod hazards;
 mod hostile;
+mod owners;
 mod properties;
 mod quarantine;
 mod support;

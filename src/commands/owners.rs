@@ -1,0 +1,79 @@
+//! Stores in which link files are not what keeps images alive (H18, H19).
+
+use std::io;
+use std::path::Path;
+
+use crate::config::Location;
+use crate::error::{Context as _, Error};
+use crate::layout;
+use crate::policy::RootPolicy;
+
+/// Makes sure that no other program's database says what is needed in the store below `root`. Any one sign is enough.
+///
+/// # Errors
+///
+/// [`Error::Brake`] when another owner is seen and `is_allowed` does not say otherwise; [`Error::Io`] when nobody can tell.
+pub(super) fn ensure_no_foreign_owner(
+    root: &Path,
+    location: &Location,
+    roots: RootPolicy,
+    is_allowed: bool,
+) -> Result<(), Error> {
+    if is_allowed {
+        return Ok(());
+    }
+    let reason = match gitlab(root, location)? {
+        Some(sign) => format!("{sign}: GitLab's metadata database, not this store, knows what is needed"),
+        None if roots == RootPolicy::TaggedOnly => match keeper_of_tags(location) {
+            Some(reason) => reason,
+            None => return Ok(()),
+        },
+        None => return Ok(()),
+    };
+    let lift = "use its owner's collector, or give --allow-foreign-owner if that is not so any more".to_owned();
+    Err(Error::Brake { reason, lift })
+}
+
+/// The first sign that GitLab's database is on.
+///
+/// # Errors
+///
+/// When it cannot be seen whether GitLab's files are there.
+pub(super) fn gitlab(root: &Path, location: &Location) -> Result<Option<String>, Error> {
+    let is_there = |file: &str| -> Result<bool, Error> {
+        let path = root.join(file);
+        match path.symlink_metadata() {
+            Ok(_) => Ok(true),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(false),
+            Err(error) => Err(error).context("look for", path),
+        }
+    };
+    if is_there(layout::DATABASE_IN_USE)? {
+        return Ok(Some(format!("{} is there", layout::DATABASE_IN_USE)));
+    }
+    let from = location.config_path.as_ref().map_or("the environment", |_| "the configuration");
+    let owners = location.owners();
+    if let Some(sign) = &owners.gitlab {
+        return Ok(Some(format!("{from} has {sign}")));
+    }
+    match &owners.gitlab_by_default {
+        Some(sign) if !is_there(layout::FILESYSTEM_IN_USE)? => Ok(Some(format!(
+            "{from} has {sign}, as GitLab's registry does, whose database is on by default from version 19 on, and there is no {}",
+            layout::FILESYSTEM_IN_USE
+        ))),
+        _ => Ok(None),
+    }
+}
+
+/// Who keeps the tags elsewhere, by the configuration.
+fn keeper_of_tags(location: &Location) -> Option<String> {
+    if location.registry.as_ref().is_some_and(|registry| registry.harbor) {
+        let reason =
+            "the configuration is Harbor's, whose tags are in its database: --delete-untagged would drop all its artifacts";
+        return Some(reason.to_owned());
+    }
+    let sign = location.owners().openshift.as_ref()?;
+    Some(format!(
+        "the configuration or the environment has {sign}: OpenShift keeps its tags in etcd, and --delete-untagged would drop all its images"
+    ))
+}
