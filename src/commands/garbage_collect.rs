@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
@@ -14,6 +14,7 @@ use super::{outside_the_store, threads};
 use crate::cli::Limit;
 use crate::config::{CollectSettings, Disposal, Mode};
 use crate::error::{Context as _, Error};
+use crate::escape::escaped;
 use crate::finding::{Code, Finding};
 use crate::layout::{LinkFolder, Shard, Target};
 use crate::mark::blobs::{self, BlobMarks};
@@ -29,7 +30,7 @@ use crate::store::lock::StoreLock;
 use crate::store::{DryRun, FilesystemStore, Leaf, Store as _};
 use crate::sweep::{SweepReport, sweep};
 use crate::words::{number, plural, size};
-use crate::writers;
+use crate::writers::{self, Question};
 
 /// What a run takes beside the table of blobs: the cache of manifests, four shards while they are listed, buffers.
 pub(super) const MEMORY_BESIDE_THE_INVENTORY: u64 = 160 << 20;
@@ -41,7 +42,7 @@ pub(super) const MEMORY_BESIDE_THE_INVENTORY: u64 = 160 << 20;
 /// # Errors
 ///
 /// When the run ended before anything was removed. What goes wrong later is in the report.
-pub fn run(settings: CollectSettings, progress: &dyn Progress, stop: &AtomicBool) -> Result<CollectReport, Error> {
+pub fn run(mut settings: CollectSettings, progress: &dyn Progress, stop: &AtomicBool) -> Result<CollectReport, Error> {
     let pool = threads(settings.jobs)?;
     let store = FilesystemStore::open(&settings.location.root)?;
     let now = Timestamp::try_from(settings.policy.now).unwrap_or_default();
@@ -54,17 +55,41 @@ pub fn run(settings: CollectSettings, progress: &dyn Progress, stop: &AtomicBool
         outside_the_store("--metrics", path, &store)?;
     }
     owners::ensure_no_foreign_owner(store.root(), &settings.location, settings.policy.roots, settings.allow_foreign_owner)?;
-    let registry = settings.location.registry.as_ref();
-    match (settings.disposal, settings.mode) {
-        (Disposal::Online, _) => settle::may_be_online(store.root(), registry)?,
-        (_, Mode::Execute) if !settings.assume_offline => {
-            writers::none_at_work(store.root(), registry, &settings.registries)?;
-        }
-        _ => {}
-    }
+    let nobody_asked = ensure_alone(&mut settings, store.root())?;
     let result = pool.install(|| collect(&settings, &store, progress, stop));
     progress.end();
-    result
+    result.map(|report| CollectReport { nobody_asked, ..report })
+}
+
+/// Makes sure that no registry takes pushes meanwhile, where that matters, and sets the minimum age to what its answer allows. Returns why
+/// none could be asked.
+fn ensure_alone(settings: &mut CollectSettings, root: &Path) -> Result<Option<String>, Error> {
+    let registry = settings.location.registry.as_ref();
+    let may_be_online = settle::may_be_online(root, registry);
+    if let Some(outer) = writers::outer_store(root) {
+        tracing::warn!("the root {} lies in the storage of another registry, {}", escaped(root), escaped(outer));
+    }
+    if settings.disposal == Disposal::Online {
+        return may_be_online.map(|()| None);
+    }
+    if settings.assume_offline && !settings.no_min_age_if_read_only {
+        return Ok(None);
+    }
+    let answers = writers::ask(Question {
+        root,
+        registry,
+        urls: &settings.registries,
+        credentials: settings.registry_auth.as_ref(),
+        offers_online: may_be_online.is_ok(),
+    })?;
+    if settings.mode == Mode::Execute && !settings.assume_offline {
+        answers.ensure_no_writers()?;
+    }
+    let nobody_asked = answers.nobody_asked().filter(|_| !settings.assume_offline);
+    if settings.no_min_age_if_read_only && answers.takes_no_pushes() {
+        settings.policy.min_age = Duration::ZERO;
+    }
+    Ok(nobody_asked)
 }
 
 /// What the store turned out to hold, and what of it goes.
@@ -144,6 +169,7 @@ fn collect(
         root: store.root().to_owned(),
         config_path: settings.location.config_path.clone(),
         registry: settings.location.registry.clone(),
+        nobody_asked: None,
         policy: settings.policy,
         plan: settings.verbose.then_some(plan),
         figures,

@@ -7,10 +7,7 @@ use crate::cli::StoreArguments;
 use crate::error::{Context as _, Error};
 use crate::escape::escaped;
 use crate::layout;
-use crate::registry_config::{self, Owners, RegistryConfig};
-
-/// The variable that the registry takes the path of its configuration from.
-const CONFIGURATION_PATH: &str = "REGISTRY_CONFIGURATION_PATH";
+use crate::registry_config::{self, CONFIGURATION_PATH, Owners, RegistryConfig};
 
 /// A store, and what its registry's configuration says.
 #[derive(Clone, Debug)]

@@ -14,12 +14,16 @@ pub use self::location::Location;
 pub use self::quarantine::{QuarantineSettings, Wanted};
 pub use self::verify::{Selection, VerifySettings};
 use crate::cli::{self, Format, Limit};
-use crate::error::Error;
+use crate::error::{Context as _, Error};
 use crate::policy::{Policy, RootPolicy};
 use crate::quarantine::Boot;
+use crate::writers::Credentials;
 
 /// Keeps what was pushed in the last hour: longer than nearly every push takes.
 const DEFAULT_MIN_AGE: Duration = Duration::from_secs(3600);
+
+/// Where a password is given without anybody seeing it in the list of processes.
+const REGISTRY_AUTH: &str = "REGSWEEP_REGISTRY_AUTH";
 
 /// Longer than any push takes, and long enough for somebody to notice.
 const DEFAULT_QUARANTINE: Duration = Duration::from_secs(24 * 3600);
@@ -107,6 +111,11 @@ pub struct CollectSettings {
     pub rescue_for: Duration,
     /// Registries to ask, beside the configuration's.
     pub registries: Vec<String>,
+    /// What to say to registries that want to know who asks.
+    pub registry_auth: Option<Credentials>,
+    /// Whether the minimum age is 0 where the registry takes no pushes: none was given. Beside a registry at work there may be pushes
+    /// whatever anything says.
+    pub no_min_age_if_read_only: bool,
     /// Lifts the brakes for registries at work.
     pub assume_offline: bool,
     /// The clock that nobody sets, when the run began.
@@ -125,12 +134,7 @@ impl CollectSettings {
         let environment = environment();
         let location = Location::resolve(&arguments.store, &environment)?;
         let roots = if arguments.delete_untagged { RootPolicy::TaggedOnly } else { RootPolicy::AllRevisions };
-        let min_age = match arguments.min_age {
-            Some(age) => age,
-            // Whoever collects online says that there may be pushes, whatever the configuration says.
-            None if arguments.online => DEFAULT_MIN_AGE,
-            None => default_min_age(&location),
-        };
+        let min_age = arguments.min_age.unwrap_or(DEFAULT_MIN_AGE);
         Ok(CollectSettings {
             location,
             policy: Policy { roots, min_age, now: now() },
@@ -152,6 +156,8 @@ impl CollectSettings {
             quarantine_for: arguments.quarantine_for.unwrap_or(DEFAULT_QUARANTINE),
             rescue_for: arguments.rescue_for.unwrap_or(DEFAULT_RESCUE),
             registries: arguments.registry,
+            registry_auth: registry_auth(arguments.registry_auth, &environment)?,
+            no_min_age_if_read_only: arguments.min_age.is_none() && !arguments.online,
             assume_offline: arguments.assume_offline,
             boot: boot(),
             wait_lock: arguments.wait_lock.unwrap_or_default(),
@@ -169,10 +175,20 @@ impl Settings for CollectSettings {
     }
 }
 
-/// Where nobody pushes there is nothing to wait for.
-fn default_min_age(location: &Location) -> Duration {
-    let read_only = location.registry.as_ref().is_some_and(|registry| registry.read_only);
-    if read_only { Duration::ZERO } else { DEFAULT_MIN_AGE }
+/// User and password: as they were typed, from the file that was named, or from the variable.
+fn registry_auth(given: Option<String>, environment: &[(OsString, OsString)]) -> Result<Option<Credentials>, Error> {
+    let variable = || {
+        let (_, value) = environment.iter().find(|(name, value)| name == REGISTRY_AUTH && !value.is_empty())?;
+        Some((REGISTRY_AUTH, value.to_string_lossy().into_owned()))
+    };
+    let Some((source, given)) = given.map(|given| ("--registry-auth", given)).or_else(variable) else { return Ok(None) };
+    let text = match given.strip_prefix('@') {
+        Some(path) => std::fs::read_to_string(path).context("read", path)?,
+        None => given,
+    };
+    let credentials = Credentials::of(&text);
+    let message = || format!("{source} is neither USER:PASSWORD nor @FILE with that in its only line");
+    credentials.map(Some).ok_or_else(|| Error::Usage(message()))
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]

@@ -15,7 +15,7 @@ use super::{Problem, owners, yaml};
 use crate::escape::escaped;
 
 /// Where the registry looks for its file; no setting of its own.
-const CONFIGURATION_PATH: &str = "REGISTRY_CONFIGURATION_PATH";
+pub const CONFIGURATION_PATH: &str = "REGISTRY_CONFIGURATION_PATH";
 
 /// The sections that are looked into, and how many levels below them may be changed: a `storage.filesystem` has typed keys; a
 /// `validation` is typed down to its leaves.

@@ -7,6 +7,7 @@
 // It says what it could not try.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod asking;
 mod audit;
 mod command_line;
 mod configuration;
