@@ -161,6 +161,10 @@ pub struct GarbageCollect {
     #[arg(long)]
     pub allow_foreign_owner: bool,
 
+    /// Go on although the directory of blobs is a symbolic link or a mount that another store may have too
+    #[arg(long)]
+    pub allow_shared_blobs: bool,
+
     /// How many threads read and remove [default: 8 for each processor, 16 to 64]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,

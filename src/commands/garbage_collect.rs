@@ -55,6 +55,9 @@ pub fn run(mut settings: CollectSettings, progress: &dyn Progress, stop: &Atomic
         outside_the_store("--metrics", path, &store)?;
     }
     owners::ensure_no_foreign_owner(store.root(), &settings.location, settings.policy.roots, settings.allow_foreign_owner)?;
+    if settings.mode == Mode::Execute && !settings.allow_shared_blobs {
+        owners::ensure_blobs_not_shared(store.root())?;
+    }
     let nobody_asked = ensure_alone(&mut settings, store.root())?;
     let result = pool.install(|| collect(&settings, &store, progress, stop));
     progress.end();

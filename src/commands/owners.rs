@@ -5,8 +5,10 @@ use std::path::Path;
 
 use crate::config::Location;
 use crate::error::{Context as _, Error};
+use crate::escape::escaped;
 use crate::layout;
 use crate::policy::RootPolicy;
+use crate::store::filesystem::mounts;
 
 /// Makes sure that no other program's database says what is needed in the store below `root`. Any one sign is enough.
 ///
@@ -63,6 +65,31 @@ pub(super) fn gitlab(root: &Path, location: &Location) -> Result<Option<String>,
         ))),
         _ => Ok(None),
     }
+}
+
+/// Makes sure that the blobs below `root` are no other store's as well: their directory is no symbolic link to elsewhere, and no mount of
+/// what is mounted in another place too.
+///
+/// # Errors
+///
+/// [`Error::Brake`] when they may be, [`Error::Io`] when that cannot be seen.
+pub(super) fn ensure_blobs_not_shared(root: &Path) -> Result<(), Error> {
+    let given = root.join(layout::BLOBS);
+    if given.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        return Ok(());
+    }
+    let real = std::fs::canonicalize(&given).context("open", &given)?;
+    let v2 = root.join(layout::V2);
+    let here = std::fs::canonicalize(&v2).context("open", &v2)?.join("blobs");
+    let reason = if real != here {
+        format!("{} is a symbolic link to {}", escaped(&given), escaped(&real))
+    } else if let Some(other) = mounts::shown_elsewhere(&real) {
+        format!("what is mounted at {} is {}", escaped(&given), escaped(&other))
+    } else {
+        return Ok(());
+    };
+    let lift = "make sure that no other store keeps its blobs there, and give --allow-shared-blobs".to_owned();
+    Err(Error::Brake { reason: format!("{reason}: another store may need what is behind it"), lift })
 }
 
 /// Who keeps the tags elsewhere, by the configuration.

@@ -95,6 +95,8 @@ pub struct CollectSettings {
     pub allow_empty: bool,
     /// Lifts the brakes for stores whose roots are in a database.
     pub allow_foreign_owner: bool,
+    /// Lifts the brake for blobs that another store may have too.
+    pub allow_shared_blobs: bool,
     /// Threads.
     pub jobs: usize,
     /// Memory to stay within by keeping the table of blobs in a file.
@@ -144,6 +146,7 @@ impl CollectSettings {
             max_reclaim: arguments.max_reclaim,
             allow_empty: arguments.allow_empty,
             allow_foreign_owner: arguments.allow_foreign_owner,
+            allow_shared_blobs: arguments.allow_shared_blobs,
             jobs: arguments.jobs.map_or_else(default_jobs, usize::from),
             max_memory: arguments.max_memory,
             spill_folder: spill_folder(&environment),

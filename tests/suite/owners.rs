@@ -131,3 +131,30 @@ fn a3_openshift_keeps_its_tags_elsewhere() {
         with(Regsweep::gc_config(&config), variables).dry().run().expect_code(0);
     }
 }
+
+#[test]
+fn a11_blobs_that_another_store_may_have_stop_the_run() {
+    let (ours, theirs) = (Store::new(), Store::new());
+    let blobs = |store: &Store| store.folder.path().join("docker/registry/v2/blobs");
+    let needed = snapshot(&blobs(&theirs));
+    std::fs::remove_dir_all(blobs(&ours)).expect("removed");
+    std::os::unix::fs::symlink(blobs(&theirs), blobs(&ours)).expect("made");
+    let run = || Regsweep::gc(ours.folder.path()).any_age();
+    let refused = run().run().expect_code(2);
+    for said in ["is a symbolic link to", "another store may need", "--allow-shared-blobs"] {
+        assert!(refused.stderr.contains(said), "{said}: {}", refused.stderr);
+    }
+    assert_eq!(snapshot(&blobs(&theirs)), needed, "nothing was touched");
+    run().dry().run().expect_code(0);
+    std::fs::remove_file(blobs(&ours)).expect("removed");
+    std::fs::create_dir(blobs(&ours)).expect("made");
+    if rustix::process::geteuid().is_root() {
+        let mount = format!("mount --bind '{}' '{}' && exec \"$0\" \"$@\"", blobs(&theirs).display(), blobs(&ours).display());
+        let refused = run().under(["unshare", "-m", "sh", "-ec", &mount]).run().expect_code(2);
+        assert!(refused.stderr.contains("what is mounted at"), "{}", refused.stderr);
+        assert_eq!(snapshot(&blobs(&theirs)), needed, "nothing was touched");
+    }
+    std::fs::remove_dir(blobs(&ours)).expect("removed");
+    std::os::unix::fs::symlink(blobs(&theirs), blobs(&ours)).expect("made");
+    run().arg("--allow-shared-blobs").run().expect_code(0);
+}
