@@ -20,6 +20,8 @@ pub const BLOBS: &str = "docker/registry/v2/blobs";
 pub const OWN_FOLDER: &str = ".regsweep";
 /// GitLab's registry leaves this file where the roots of the store live in its database and not in link files.
 pub const DATABASE_IN_USE: &str = "docker/registry/lockfiles/database-in-use";
+/// GitLab's registry leaves this file where the link files of the store are what counts.
+pub const FILESYSTEM_IN_USE: &str = "docker/registry/lockfiles/filesystem-in-use";
 
 /// A pull-through cache keeps here when what it holds expires.
 pub const PROXY_STATE: &str = "scheduler-state.json";

@@ -6,10 +6,10 @@ use crate::registry_config::RegistryConfig;
 use crate::words::plural;
 
 /// What was seen of other owners.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Signs {
-    /// GitLab's file is there.
-    pub gitlab_database: bool,
+    /// What says that GitLab's database is on, if anything does.
+    pub gitlab_database: Option<String>,
     /// The state of a pull-through cache is there.
     pub proxy_state: bool,
 }
@@ -17,8 +17,11 @@ pub struct Signs {
 /// Who else has a say in what the store holds.
 pub fn owners(signs: Signs, registry: Option<&RegistryConfig>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if signs.gitlab_database {
-        findings.push(Finding::new(Code::GitlabDatabase).path(layout::DATABASE_IN_USE));
+    if let Some(sign) = signs.gitlab_database {
+        findings.push(match sign.starts_with(layout::DATABASE_IN_USE) {
+            true => Finding::new(Code::GitlabDatabase).path(layout::DATABASE_IN_USE),
+            false => Finding::new(Code::GitlabDatabase).detail(format!("The sign: {sign}.")),
+        });
     }
     if registry.is_some_and(|registry| registry.harbor) {
         findings.push(Finding::new(Code::HarborDatabase));

@@ -22,7 +22,7 @@ pub struct Audit {
     #[arg(long, value_enum, default_value_t = FailOn::Warning)]
     pub fail_on: FailOn,
 
-    /// Take what is younger for work under way, as garbage-collect does [default: 1h; 0s when the configuration says read-only]
+    /// Take what is younger for work under way, as garbage-collect does [default: 1h]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub min_age: Option<Duration>,
 

@@ -144,7 +144,8 @@ pub struct GarbageCollect {
     #[command(flatten)]
     pub output: OutputArguments,
 
-    /// Keep what is younger, such as 30m, 24h or 7d [default: 1h; 0s when the configuration says read-only]
+    /// Keep what is younger, such as 30m, 24h or 7d [default: 1h; 0s when the registry answers that it is read-only, or is down and its
+    /// configuration says so]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub min_age: Option<Duration>,
 
@@ -173,9 +174,13 @@ pub struct GarbageCollect {
     #[arg(long)]
     pub allow_untagged_repositories: bool,
 
-    /// Go on although another program's database (GitLab's, Harbor's) says what is needed
+    /// Go on although another program's database (GitLab's, Harbor's, OpenShift's) says what is needed
     #[arg(long)]
     pub allow_foreign_owner: bool,
+
+    /// Go on although the directory of blobs is a symbolic link or a mount that another store may have too
+    #[arg(long)]
+    pub allow_shared_blobs: bool,
 
     /// How many threads read and remove [default: 8 for each processor, 16 to 64]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -208,6 +213,10 @@ pub struct GarbageCollect {
     /// Ask this registry as well whether it takes pushes, such as http://127.0.0.1:5000; may be repeated
     #[arg(long, value_name = "URL")]
     pub registry: Vec<String>,
+
+    /// Who asks, for registries that want to know: USER:PASSWORD, or @FILE for a file that holds it [default: $REGSWEEP_REGISTRY_AUTH]
+    #[arg(long, value_name = "USER:PASSWORD")]
+    pub registry_auth: Option<String>,
 
     /// Go on although somebody seems to write to the store
     #[arg(long)]

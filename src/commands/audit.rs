@@ -50,7 +50,7 @@ pub fn run(settings: AuditSettings, progress: &dyn Progress, stop: &AtomicBool) 
     let Audited { figures, collections, mut findings } = result?;
     let would_stop = tolerant.judge(&mut findings);
     let collections = if would_stop { <[Collection; 2]>::default() } else { collections };
-    findings.extend(owners::owners(signs(&store), settings.location.registry.as_ref()));
+    findings.extend(owners::owners(signs(&store, &settings)?, settings.location.registry.as_ref()));
     let findings = consolidated(findings, settings.location.is_proxy());
     Ok(AuditReport {
         root: store.root().to_owned(),
@@ -67,9 +67,10 @@ pub fn run(settings: AuditSettings, progress: &dyn Progress, stop: &AtomicBool) 
     })
 }
 
-fn signs(store: &FilesystemStore) -> owners::Signs {
-    let is_there = |path: &str| store.root().join(path).symlink_metadata().is_ok();
-    owners::Signs { gitlab_database: is_there(layout::DATABASE_IN_USE), proxy_state: is_there(layout::PROXY_STATE) }
+fn signs(store: &FilesystemStore, settings: &AuditSettings) -> Result<owners::Signs, Error> {
+    let gitlab_database = super::owners::gitlab(store.root(), &settings.location)?;
+    let proxy_state = store.root().join(layout::PROXY_STATE).symlink_metadata().is_ok();
+    Ok(owners::Signs { gitlab_database, proxy_state })
 }
 
 struct Audited {

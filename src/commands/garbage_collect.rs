@@ -11,17 +11,17 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::assess::{self, Assessment, assess};
+use super::owners;
 use super::reconcile::{self, Rescue};
 use super::{budget, outputs_are_writable, outside_the_store, threads};
 use crate::config::{CollectSettings, Disposal, Mode};
 use crate::error::{Context as _, Error};
+use crate::escape::escaped;
 use crate::finding::{Code, Finding};
 use crate::findings::consolidated;
-use crate::layout;
 use crate::mark::interrupted;
 use crate::oci::{Digest, RepositoryName};
 use crate::plan::{Kind, SweepPlan};
-use crate::policy::RootPolicy;
 use crate::progress::{Phase, Progress};
 use crate::quarantine::{self, Gate, Needed, Overlay, Purpose, Quarantine, Quarantining, Reader, Run, Wait};
 use crate::records::{Records, Summary};
@@ -31,7 +31,7 @@ use crate::store::filesystem::removal::Folders;
 use crate::store::lock::StoreLock;
 use crate::store::{DryRun, FilesystemStore, Vacuum};
 use crate::sweep::{SweepReport, sweep};
-use crate::writers::{self, OpenFiles};
+use crate::writers::{self, OpenFiles, Question};
 
 /// Collects, or says what a collection would do.
 ///
@@ -40,7 +40,7 @@ use crate::writers::{self, OpenFiles};
 /// # Errors
 ///
 /// When the run ended before anything was changed. What goes wrong later is in the report.
-pub fn run(settings: CollectSettings, progress: &dyn Progress, stop: &AtomicBool) -> Result<CollectReport, Error> {
+pub fn run(mut settings: CollectSettings, progress: &dyn Progress, stop: &AtomicBool) -> Result<CollectReport, Error> {
     let pool = threads(settings.jobs)?;
     let store = FilesystemStore::open(&settings.location.root)?;
     let now = Timestamp::try_from(settings.policy.now).unwrap_or_default();
@@ -53,39 +53,78 @@ pub fn run(settings: CollectSettings, progress: &dyn Progress, stop: &AtomicBool
         outside_the_store("--metrics", path, &store)?;
         outputs_are_writable("--metrics", path)?;
     }
-    foreign_owner(&settings, &store)?;
-    ensure_alone(&settings, &store)?;
+    owners::ensure_no_foreign_owner(store.root(), &settings.location, settings.policy.roots, settings.allow_foreign_owner)?;
+    if settings.mode == Mode::Execute && !settings.allow_shared_blobs {
+        owners::ensure_blobs_not_shared(store.root())?;
+    }
+    let nobody_asked = ensure_alone(&mut settings, store.root())?;
     let budget = budget(settings.max_memory, &settings.spill_folder);
     let reader = Reader { store: &store, budget: &budget, progress, stop };
-    let result = pool.install(|| collect(&settings, &reader, lock.is_held()));
+    let result = pool.install(|| collect(&settings, &reader, lock.is_held(), nobody_asked.is_none()));
     progress.end();
-    result
+    result.map(|report| CollectReport { nobody_asked, ..report })
 }
 
-/// Makes sure that nobody is at work who may not be.
-fn ensure_alone(settings: &CollectSettings, store: &FilesystemStore) -> Result<(), Error> {
+/// Makes sure that no registry takes pushes meanwhile, where that matters, and sets the minimum age to what its answer allows. Returns why
+/// none could be asked.
+fn ensure_alone(settings: &mut CollectSettings, root: &Path) -> Result<Option<String>, Error> {
     let registry = settings.location.registry.as_ref();
-    match (settings.disposal, settings.mode) {
-        (Disposal::Online, _) => reconcile::may_be_online(store.root(), registry),
-        (_, Mode::Execute) if !settings.assume_offline => writers::none_at_work(store.root(), registry, &settings.registries),
-        _ => Ok(()),
+    let may_be_online = reconcile::may_be_online(root, registry);
+    if let Some(outer) = writers::outer_store(root) {
+        tracing::warn!("the root {} lies in the storage of another registry, {}", escaped(root), escaped(outer));
     }
+    if settings.disposal == Disposal::Online {
+        return may_be_online.map(|()| None);
+    }
+    if settings.assume_offline && !settings.no_min_age_if_read_only {
+        return Ok(None);
+    }
+    let answers = writers::ask(Question {
+        root,
+        registry,
+        urls: &settings.registries,
+        credentials: settings.registry_auth.as_ref(),
+        offers_online: may_be_online.is_ok(),
+    })?;
+    if settings.mode == Mode::Execute && !settings.assume_offline {
+        answers.ensure_no_writers()?;
+    }
+    let nobody_asked = answers.nobody_asked().filter(|_| !settings.assume_offline);
+    if settings.no_min_age_if_read_only && answers.takes_no_pushes() {
+        settings.policy.min_age = Duration::ZERO;
+    }
+    Ok(nobody_asked)
+}
+
+/// The same once more, right before the first change: the reading may have taken long.
+fn ensure_still_alone(settings: &CollectSettings, root: &Path) -> Result<(), Error> {
+    if settings.disposal == Disposal::Online || settings.assume_offline {
+        return Ok(());
+    }
+    let question = Question {
+        root,
+        registry: settings.location.registry.as_ref(),
+        urls: &settings.registries,
+        credentials: settings.registry_auth.as_ref(),
+        offers_online: false,
+    };
+    writers::ask(question)?.ensure_no_writers()
 }
 
 /// How long things wait before this run purges them; nothing if it purges none.
-fn wait(settings: &CollectSettings) -> Option<Wait> {
+fn wait(settings: &CollectSettings, is_alone: bool) -> Option<Wait> {
     match settings.disposal {
         // Without a flag things wait for as long as anybody likes, but what is needed is restored.
         Disposal::Remove => None,
         // No registry is at work, so the operator's word is enough.
-        Disposal::Quarantine if settings.quarantine_for.is_zero() => Some(Wait::Lifted),
-        Disposal::Quarantine => Some(Wait::AtLeast(settings.quarantine_for)),
-        Disposal::Online => {
+        Disposal::Quarantine if is_alone && settings.quarantine_for.is_zero() => Some(Wait::Lifted),
+        Disposal::Quarantine if is_alone => Some(Wait::AtLeast(settings.quarantine_for)),
+        Disposal::Quarantine | Disposal::Online => {
             let least = settings.clock.longest_request();
             if settings.quarantine_for < least {
                 let least = duration(least);
                 tracing::warn!(
-                    "beside a registry at work things wait for {least} at least: a push may take that long to say what it needs"
+                    "where a registry may be at work things wait for {least} at least: a push may take that long to say what it needs"
                 );
             }
             Some(Wait::AtLeast(settings.quarantine_for.max(least)))
@@ -93,11 +132,11 @@ fn wait(settings: &CollectSettings) -> Option<Wait> {
     }
 }
 
-fn collect(settings: &CollectSettings, reader: &Reader<'_>, is_locked: bool) -> Result<CollectReport, Error> {
+fn collect(settings: &CollectSettings, reader: &Reader<'_>, is_locked: bool, is_alone: bool) -> Result<CollectReport, Error> {
     let free_before = reader.store.free_bytes();
     let quarantine = Quarantine::open(reader.store)?;
     let mut records = Records::open(reader.store.root())?;
-    let wait = wait(settings);
+    let wait = wait(settings, is_alone);
     let mut assessment = assess(settings, reader, &quarantine, &records, wait, is_locked)?;
     if settings.mode == Mode::Execute
         && let Some(error) = std::mem::take(&mut assessment.stops).into_iter().next()
@@ -118,8 +157,7 @@ fn collect(settings: &CollectSettings, reader: &Reader<'_>, is_locked: bool) -> 
         }
         Mode::Execute => {
             has_room(settings, reader, &assessment)?;
-            // Right before the first change once more: the reading may have taken long.
-            ensure_alone(settings, reader.store)?;
+            ensure_still_alone(settings, reader.store.root())?;
             interrupted(reader.stop)?;
             let run = match settings.disposal {
                 Disposal::Remove => None,
@@ -358,6 +396,7 @@ fn report(
         root: reader.store.root().to_owned(),
         config_path: settings.location.config_path.clone(),
         registry: settings.location.registry.clone(),
+        nobody_asked: None,
         policy: settings.policy,
         plan: settings.verbose.then_some(assessment.plan),
         figures: assessment.figures,
@@ -370,25 +409,6 @@ fn report(
         free_after: reader.store.free_bytes(),
         elapsed: settings.clock.elapsed(),
     }
-}
-
-/// Stores in which link files are not what keeps images alive (H18, H19).
-fn foreign_owner(settings: &CollectSettings, store: &FilesystemStore) -> Result<(), Error> {
-    if settings.allow_foreign_owner {
-        return Ok(());
-    }
-    let lift = "use its owner's collector, or give --allow-foreign-owner if that is not so any more".to_owned();
-    if store.root().join(layout::DATABASE_IN_USE).symlink_metadata().is_ok() {
-        let reason = format!("{} says that GitLab's database, not this store, knows what is needed", layout::DATABASE_IN_USE);
-        return Err(Error::Brake { reason, lift });
-    }
-    let harbor = settings.location.registry.as_ref().is_some_and(|registry| registry.harbor);
-    if harbor && settings.policy.roots == RootPolicy::TaggedOnly {
-        let reason =
-            "the configuration is Harbor's, whose tags are in its database: --delete-untagged would drop all its artifacts";
-        return Err(Error::Brake { reason: reason.into(), lift });
-    }
-    Ok(())
 }
 
 /// Writes the plan as JSON Lines, before anything of it is carried out.

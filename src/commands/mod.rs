@@ -4,6 +4,7 @@ mod assess;
 pub mod audit;
 mod brakes;
 pub mod garbage_collect;
+mod owners;
 pub mod quarantine;
 mod reconcile;
 pub mod verify;

@@ -22,7 +22,7 @@ use crate::report::page::duration;
 use crate::report::quarantine::{Done, QuarantineReport, RunRow};
 use crate::store::FilesystemStore;
 use crate::store::lock::StoreLock;
-use crate::writers::{self, OpenFiles};
+use crate::writers::{self, OpenFiles, Question};
 
 /// Lists, restores or purges.
 ///
@@ -108,7 +108,14 @@ fn wait(
     assume_offline: bool,
 ) -> Result<Wait, Error> {
     if older_than.is_none_or(|wait| wait < settings.clock.longest_request()) && !assume_offline {
-        writers::none_at_work(reader.store.root(), settings.location.registry.as_ref(), &[])?;
+        let root = reader.store.root();
+        let registry = settings.location.registry.as_ref();
+        let answers = writers::ask(Question { root, registry, urls: &[], credentials: None, offers_online: false })?;
+        answers.ensure_no_writers()?;
+        if let Some(reason) = answers.nobody_asked() {
+            let lift = "give --older-than 1h or more, or --assume-offline".to_owned();
+            return Err(Error::Brake { reason, lift });
+        }
     }
     Ok(older_than.map_or(Wait::Lifted, Wait::AtLeast))
 }

@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::finding::{Code, Finding};
 use crate::findings::consolidated;
 use crate::layout::{self, Shard, Target};
-use crate::mark::{self, BlobId, Colour, Context, Inventory, Manifests};
+use crate::mark::{self, BlobId, Budget, Colour, Context, Inventory, Manifests};
 use crate::oci::Digest;
 use crate::policy::{Arrivals, Policy, RootPolicy};
 use crate::progress::{Phase, Progress};

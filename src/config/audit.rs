@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use super::{Location, Output, Settings, arrivals, default_jobs, default_min_age, environment, now, spill_folder};
+use super::{DEFAULT_MIN_AGE, Location, Output, Settings, arrivals, default_jobs, environment, now, spill_folder};
 use crate::cli::{self, FailOn};
 use crate::error::Error;
 use crate::policy::Arrivals;
@@ -48,7 +48,7 @@ impl AuditSettings {
         let environment = environment();
         let location = Location::resolve(&arguments.store, &environment)?;
         Ok(AuditSettings {
-            min_age: arguments.min_age.unwrap_or_else(|| default_min_age(&location)),
+            min_age: arguments.min_age.unwrap_or(DEFAULT_MIN_AGE),
             arrivals: arrivals(arguments.ignore_birth_time),
             location,
             output: Output::of(arguments.output),

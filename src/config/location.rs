@@ -7,10 +7,7 @@ use crate::cli::StoreArguments;
 use crate::error::{Context as _, Error};
 use crate::escape::escaped;
 use crate::layout;
-use crate::registry_config::{self, RegistryConfig};
-
-/// The variable that the registry takes the path of its configuration from.
-const CONFIGURATION_PATH: &str = "REGISTRY_CONFIGURATION_PATH";
+use crate::registry_config::{self, CONFIGURATION_PATH, Owners, RegistryConfig};
 
 /// A store, and what its registry's configuration says.
 #[derive(Clone, Debug)]
@@ -21,9 +18,16 @@ pub struct Location {
     pub config_path: Option<PathBuf>,
     /// What the configuration says beside.
     pub registry: Option<RegistryConfig>,
+    /// What the environment says of other owners where there is no configuration.
+    owners: Owners,
 }
 
 impl Location {
+    /// What speaks for another owner than the link files.
+    pub fn owners(&self) -> &Owners {
+        self.registry.as_ref().map_or(&self.owners, |registry| &registry.owners)
+    }
+
     /// Whether the registry is a pull-through cache.
     pub fn is_proxy(&self) -> bool {
         let configured = self.registry.as_ref().is_some_and(|registry| registry.proxy_remote.is_some());
@@ -33,11 +37,13 @@ impl Location {
     /// Finds the store that the arguments name.
     pub(super) fn resolve(arguments: &StoreArguments, environment: &[(OsString, OsString)]) -> Result<Location, Error> {
         if let Some(root) = &arguments.root {
-            return Ok(Location { root: find_root(root)?, config_path: None, registry: None });
+            let owners = Owners::of_environment(environment);
+            return Ok(Location { root: find_root(root)?, config_path: None, registry: None, owners });
         }
         let path = config_path(arguments.config.as_deref(), environment)?;
         let registry = registry_config::load(&path, environment).map_err(|error| Error::Usage(error.to_string()))?;
-        Ok(Location { root: existing_root(&registry.root, &path)?, config_path: Some(path), registry: Some(registry) })
+        let root = existing_root(&registry.root, &path)?;
+        Ok(Location { root, config_path: Some(path), registry: Some(registry), owners: Owners::default() })
     }
 }
 

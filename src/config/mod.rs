@@ -15,11 +15,15 @@ pub use self::quarantine::{QuarantineSettings, Wanted};
 pub use self::verify::{Selection, VerifySettings};
 use crate::cli::{self, Format, Limit};
 use crate::clock::RunClock;
-use crate::error::Error;
+use crate::error::{Context as _, Error};
 use crate::policy::{Arrivals, Policy, RootPolicy};
+use crate::writers::Credentials;
 
 /// Keeps what was pushed in the last hour: longer than nearly every push takes.
 const DEFAULT_MIN_AGE: Duration = Duration::from_secs(3600);
+
+/// Where a password is given without anybody seeing it in the list of processes.
+const REGISTRY_AUTH: &str = "REGSWEEP_REGISTRY_AUTH";
 
 /// Longer than any push takes, and long enough for somebody to notice.
 const DEFAULT_QUARANTINE: Duration = Duration::from_secs(24 * 3600);
@@ -97,6 +101,8 @@ pub struct CollectSettings {
     pub allow_untagged_repositories: bool,
     /// Lifts the brakes for stores whose roots are in a database.
     pub allow_foreign_owner: bool,
+    /// Lifts the brake for blobs that another store may have too.
+    pub allow_shared_blobs: bool,
     /// Threads.
     pub jobs: usize,
     /// Memory to stay within by keeping the table of blobs in a file.
@@ -113,6 +119,11 @@ pub struct CollectSettings {
     pub rescue_for: Duration,
     /// Registries to ask, beside the configuration's.
     pub registries: Vec<String>,
+    /// What to say to registries that want to know who asks.
+    pub registry_auth: Option<Credentials>,
+    /// Whether the minimum age is 0 where the registry takes no pushes: none was given. Beside a registry at work there may be pushes
+    /// whatever anything says.
+    pub no_min_age_if_read_only: bool,
     /// Lifts the brakes for registries at work.
     pub assume_offline: bool,
     /// When the run began, and what time it is since.
@@ -131,12 +142,7 @@ impl CollectSettings {
         let environment = environment();
         let location = Location::resolve(&arguments.store, &environment)?;
         let roots = if arguments.delete_untagged { RootPolicy::TaggedOnly } else { RootPolicy::AllRevisions };
-        let min_age = match arguments.min_age {
-            Some(age) => age,
-            // Whoever collects online says that there may be pushes, whatever the configuration says.
-            None if arguments.online => DEFAULT_MIN_AGE,
-            None => default_min_age(&location),
-        };
+        let min_age = arguments.min_age.unwrap_or(DEFAULT_MIN_AGE);
         let clock = RunClock::read();
         Ok(CollectSettings {
             location,
@@ -150,6 +156,7 @@ impl CollectSettings {
             allow_unlinked: arguments.allow_unlinked,
             allow_untagged_repositories: arguments.allow_untagged_repositories,
             allow_foreign_owner: arguments.allow_foreign_owner,
+            allow_shared_blobs: arguments.allow_shared_blobs,
             jobs: arguments.jobs.map_or_else(default_jobs, usize::from),
             max_memory: arguments.max_memory,
             spill_folder: spill_folder(&environment),
@@ -162,6 +169,8 @@ impl CollectSettings {
             quarantine_for: arguments.quarantine_for.unwrap_or(DEFAULT_QUARANTINE),
             rescue_for: arguments.rescue_for.unwrap_or(DEFAULT_RESCUE),
             registries: arguments.registry,
+            registry_auth: registry_auth(arguments.registry_auth, &environment)?,
+            no_min_age_if_read_only: arguments.min_age.is_none() && !arguments.online,
             assume_offline: arguments.assume_offline,
             clock,
             wait_lock: arguments.wait_lock.unwrap_or_default(),
@@ -184,10 +193,20 @@ fn arrivals(ignored: bool) -> Arrivals {
     if ignored { Arrivals::Ignored } else { Arrivals::BornOrChanged }
 }
 
-/// Where nobody pushes there is nothing to wait for.
-fn default_min_age(location: &Location) -> Duration {
-    let read_only = location.registry.as_ref().is_some_and(|registry| registry.read_only);
-    if read_only { Duration::ZERO } else { DEFAULT_MIN_AGE }
+/// User and password: as they were typed, from the file that was named, or from the variable.
+fn registry_auth(given: Option<String>, environment: &[(OsString, OsString)]) -> Result<Option<Credentials>, Error> {
+    let variable = || {
+        let (_, value) = environment.iter().find(|(name, value)| name == REGISTRY_AUTH && !value.is_empty())?;
+        Some((REGISTRY_AUTH, value.to_string_lossy().into_owned()))
+    };
+    let Some((source, given)) = given.map(|given| ("--registry-auth", given)).or_else(variable) else { return Ok(None) };
+    let text = match given.strip_prefix('@') {
+        Some(path) => std::fs::read_to_string(path).context("read", path)?,
+        None => given,
+    };
+    let credentials = Credentials::of(&text);
+    let message = || format!("{source} is neither USER:PASSWORD nor @FILE with that in its only line");
+    credentials.map(Some).ok_or_else(|| Error::Usage(message()))
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]

@@ -11,11 +11,11 @@
 use std::ffi::{OsStr, OsString};
 
 use super::yaml::{Map, Node};
-use super::{Problem, yaml};
+use super::{Problem, owners, yaml};
 use crate::escape::escaped;
 
 /// Where the registry looks for its file; no setting of its own.
-const CONFIGURATION_PATH: &str = "REGISTRY_CONFIGURATION_PATH";
+pub const CONFIGURATION_PATH: &str = "REGISTRY_CONFIGURATION_PATH";
 
 /// The sections that are looked into, and how many levels below them may be changed: a `storage.filesystem` has typed keys; a
 /// `validation` is typed down to its leaves.
@@ -47,7 +47,8 @@ pub(super) fn apply(settings: &mut Map, environment: &[(OsString, OsString)], wa
         let Some(path) = name.strip_prefix("REGISTRY_") else { continue };
         let path: Vec<&str> = path.split('_').collect();
         let Some((key, typed)) = READ.into_iter().find(|(key, _)| key.to_uppercase() == path[0]) else {
-            if !KNOWN.contains(&path[0]) && name != CONFIGURATION_PATH {
+            let is_known = KNOWN.contains(&path[0]) || owners::SECTIONS.contains(&path[0]);
+            if !is_known && name != CONFIGURATION_PATH {
                 unknown.push(name);
             }
             continue;
@@ -82,6 +83,19 @@ pub(super) fn apply(settings: &mut Map, environment: &[(OsString, OsString)], wa
         warnings.push(format!("no setting of the registry is behind {unknown}: ignored, as the registry ignores it"));
     }
     Ok(())
+}
+
+/// Whether Kubernetes sets such a variable for a service, such as one called `registry-auth`.
+pub(super) fn is_service_link(name: &str, value: &str) -> bool {
+    let is_url = ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme));
+    let after_port = |name: &str| {
+        let (_, rest) = name.split_once("_PORT_")?;
+        let mut parts = rest.split('_');
+        let is_port = parts.next()?.bytes().all(|byte| byte.is_ascii_digit());
+        (is_port && ["TCP", "UDP", "SCTP"].contains(&parts.next()?)).then_some(())
+    };
+    let is_of_service = name.ends_with("_SERVICE_HOST") || name.contains("_SERVICE_PORT");
+    (name.ends_with("_PORT") && is_url) || is_of_service || after_port(name).is_some()
 }
 
 /// The variables by name. Of equal names the first counts, as in Go.

@@ -14,12 +14,14 @@
 //! | `storage.cache.blobdescriptor`, or `layerinfo` | whether the registry remembers blobs |
 //! | `proxy.remoteurl` | whether the registry is a pull-through cache |
 //! | `auth.*.realm`, `validation.disabled` | whether the configuration is Harbor's |
+//! | `database`, `openshift` and others, see `owners.rs` | whether another program's database says what is needed |
 //! | `http.addr`, `http.net`, `http.tls`, `http.prefix` | where the registry can be asked whether it takes pushes |
 //!
 //! Where the registry takes something that nobody can have meant (a root of `null`, which it makes a folder `<nil>`), this refuses
 //! it. Where its server does not start but its collector would, the setting counts as not made, with a warning.
 
 mod environment;
+mod owners;
 mod yaml;
 
 use std::ffi::OsString;
@@ -27,6 +29,8 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use self::environment::CONFIGURATION_PATH;
+pub use self::owners::Owners;
 use crate::escape::escaped;
 use yaml::{Map, Node};
 
@@ -52,6 +56,8 @@ pub struct RegistryConfig {
     pub proxy_remote: Option<String>,
     /// Whether the configuration is one that Harbor writes: its realm, or no validation and `layerinfo: redis`.
     pub harbor: bool,
+    /// What speaks for other owners.
+    pub owners: Owners,
     /// Where the registry listens.
     pub http: Listening,
     /// What the operator probably means otherwise; a sentence each, which names the key or the variable.
@@ -63,8 +69,8 @@ pub struct RegistryConfig {
 pub struct Listening {
     /// `host:port`, or the path of a socket.
     pub address: Option<String>,
-    /// Whether that is a socket of this machine.
-    pub is_unix: bool,
+    /// What kind of address that is, `http.net`: `tcp` if it is not said.
+    pub net: Option<String>,
     /// Whether it speaks TLS.
     pub has_tls: bool,
     /// What every path begins with.
@@ -240,6 +246,7 @@ fn parse(text: &[u8], environment: &[(OsString, OsString)]) -> Result<RegistryCo
         descriptor_cache: descriptor_cache(&storage),
         proxy_remote: proxy_remote(&settings),
         harbor: is_harbor(&settings, &storage),
+        owners: Owners::new(&settings, environment),
         http: listening(&settings),
         warnings,
     })
@@ -291,7 +298,23 @@ fn root(parameters: Option<&Map>, warnings: &mut Vec<String>) -> Result<PathBuf,
             escaped(root)
         ));
     }
-    Ok(PathBuf::from(root))
+    Ok(clean(root))
+}
+
+/// The shortest name of a path, as Go's `path.Clean` finds it: by its text alone, so that `x/link/../y` is `x/y` wherever `link` leads.
+fn clean(path: &str) -> PathBuf {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if parts.last().is_some_and(|last| *last != "..") => drop(parts.pop()),
+            ".." if path.starts_with('/') => {}
+            part => parts.push(part),
+        }
+    }
+    let root = if path.starts_with('/') { "/" } else { "" };
+    let cleaned = format!("{root}{}", parts.join("/"));
+    PathBuf::from(if cleaned.is_empty() { "." } else { &cleaned })
 }
 
 /// Whether this may be no text to the registry when it is not quoted: yaml.v2 reads `yes` as `true`, `07` as 7, `2024-01-01` as a
@@ -331,10 +354,16 @@ fn listening(settings: &Map) -> Listening {
     let tls = http.get("tls");
     Listening {
         address: http.get("addr").and_then(given),
-        is_unix: http.get("net").and_then(given).as_deref() == Some("unix"),
-        has_tls: tls.is_some_and(|tls| ["certificate", "letsencrypt"].iter().any(|key| tls.get(key).is_some())),
+        net: http.get("net").and_then(given),
+        has_tls: tls.is_some_and(has_tls),
         prefix: http.get("prefix").and_then(given).unwrap_or_default(),
     }
+}
+
+/// Whether the server speaks TLS: with a certificate, or with a file for those that it is given.
+fn has_tls(tls: &Node) -> bool {
+    let is_given = |node: Option<&Node>| node.and_then(Node::scalar).is_some_and(|text| !text.is_empty());
+    is_given(tls.get("certificate")) || is_given(tls.get("letsencrypt").and_then(|letsencrypt| letsencrypt.get("cachefile")))
 }
 
 fn proxy_remote(settings: &Map) -> Option<String> {
@@ -396,6 +425,26 @@ mod tests {
         assert_eq!(root_of(FILE, &[("REGISTRY_STORAGE_FILESYSTEM", "")]), DEFAULT_ROOT);
         assert_eq!(root_of(FILE, &[("registry_storage_filesystem_rootdirectory", "/env")]), "/data");
         assert_eq!(root_of("version: 0.1\nstorage: {filesystem: null}\n", &[root]), "/env");
+    }
+
+    #[test]
+    fn the_root_is_cleaned_as_go_cleans_it() {
+        for (written, cleaned) in [
+            ("/x/link/../y", "/x/y"),
+            ("/x//y/./z/", "/x/y/z"),
+            ("/../x", "/x"),
+            ("/..", "/"),
+            ("/", "/"),
+            (".", "."),
+            ("a/..", "."),
+            ("a/../..", ".."),
+            ("../../x", "../../x"),
+            ("x/../../y", "../y"),
+            ("./x", "x"),
+        ] {
+            assert_eq!(clean(written), Path::new(cleaned), "{written}");
+            assert_eq!(clean(written).as_os_str(), cleaned, "{written}");
+        }
     }
 
     #[test]
@@ -521,12 +570,19 @@ mod tests {
     fn where_it_listens() {
         let plain =
             config(&format!("{FILE}http: {{addr: ':5000', prefix: /r/}}\n"), &[("REGISTRY_HTTP_ADDR", "127.0.0.1:6000")]).http;
-        assert_eq!((plain.address.as_deref(), plain.is_unix, plain.has_tls), (Some("127.0.0.1:6000"), false, false));
+        assert_eq!((plain.address.as_deref(), plain.net.as_deref(), plain.has_tls), (Some("127.0.0.1:6000"), None, false));
         assert_eq!(plain.prefix, "/r/");
         let secure = config(&format!("{FILE}http: {{addr: 'x:443', tls: {{certificate: /c, key: /k}}}}\n"), &[]).http;
         assert!(secure.has_tls);
+        for (name, expected) in
+            [("CERTIFICATE", true), ("LETSENCRYPT_CACHEFILE", true), ("LETSENCRYPT_EMAIL", false), ("KEY", false)]
+        {
+            let http = config(FILE, &[(&format!("REGISTRY_HTTP_TLS_{name}"), "/x")]).http;
+            assert_eq!(http.has_tls, expected, "{name}");
+        }
+        assert!(!config(&format!("{FILE}http: {{tls: {{letsencrypt: {{}}}}}}\n"), &[]).http.has_tls);
         let socket = config(&format!("{FILE}http: {{addr: /run/r.sock, net: unix}}\n"), &[]).http;
-        assert!(socket.is_unix);
+        assert_eq!(socket.net.as_deref(), Some("unix"));
         assert_eq!(config(FILE, &[]).http, Listening::default());
     }
 }

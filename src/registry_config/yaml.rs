@@ -4,11 +4,14 @@
 //! keys after it. (The merge key's own specification, and every other reader, let the keys of the map win wherever they are.)
 //! Unlike there, a quoted `"<<"` is a merge key here.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserialize as _;
-use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error as _, MapAccess, SeqAccess, VariantAccess as _, Visitor};
+use serde::de::{
+    DeserializeSeed, Deserializer, EnumAccess, Error as _, IgnoredAny, MapAccess, SeqAccess, VariantAccess as _, Visitor,
+};
 
 /// A map of settings.
 pub(super) type Map = BTreeMap<String, Node>;
@@ -73,10 +76,39 @@ impl Node {
 }
 
 /// Reads the first document; nothing is `Null`. A `version` at the top keeps its text, as `0.10` is not `0.1` to the registry.
+///
+/// Text that follows the document without a line of `---` is an error: the registry passes over it in silence, and nobody can have
+/// meant that.
 pub(super) fn read(bytes: &[u8]) -> Result<Node, yaml_serde::Error> {
-    match yaml_serde::Deserializer::from_slice(bytes).next() {
-        Some(document) => Reader { at_top: true }.deserialize(document),
-        None => Ok(Node::Null),
+    let text = decoded(bytes)?;
+    let mut documents = yaml_serde::Deserializer::from_slice(&text);
+    let Some(first) = documents.next() else { return Ok(Node::Null) };
+    let node = Reader { at_top: true }.deserialize(first)?;
+    match documents.next().map(IgnoredAny::deserialize) {
+        // What is wrong within a second document is nothing to the registry.
+        Some(Err(error)) if error.to_string().contains(NO_DOCUMENT) => Err(yaml_serde::Error::custom(format!(
+            "text follows the end of the first document, and the registry does not read it ({error})"
+        ))),
+        _ => Ok(node),
+    }
+}
+
+/// What the parser says of text where a document would have to begin.
+const NO_DOCUMENT: &str = "did not find expected <document start>";
+
+/// The bytes in UTF-8 and without the byte order mark by which yaml.v2 tells UTF-8 and UTF-16.
+fn decoded(bytes: &[u8]) -> Result<Cow<'_, [u8]>, yaml_serde::Error> {
+    let units = |rest: &[u8], unit: fn([u8; 2]) -> u16| -> Result<Cow<'_, [u8]>, yaml_serde::Error> {
+        let wrong = || yaml_serde::Error::custom("it begins as UTF-16 and is not UTF-16 to its end");
+        let (pairs, odd) = rest.as_chunks::<2>();
+        let text = String::from_utf16(&pairs.iter().copied().map(unit).collect::<Vec<_>>()).map_err(|_| wrong())?;
+        if odd.is_empty() { Ok(Cow::Owned(text.into_bytes())) } else { Err(wrong()) }
+    };
+    match bytes {
+        [0xef, 0xbb, 0xbf, rest @ ..] => Ok(Cow::Borrowed(rest)),
+        [0xff, 0xfe, rest @ ..] => units(rest, u16::from_le_bytes),
+        [0xfe, 0xff, rest @ ..] => units(rest, u16::from_be_bytes),
+        _ => Ok(Cow::Borrowed(bytes)),
     }
 }
 
@@ -223,6 +255,32 @@ mod tests {
             assert!(read(text.as_bytes()).is_err(), "{text}");
         }
         assert!(read(b"k: \xff").is_err());
+    }
+
+    #[test]
+    fn a_byte_order_mark_says_what_the_text_is_written_in() {
+        let text = "k: 1\nl: \u{e9}\nm: 3\n";
+        let plain = read(text.as_bytes()).expect("YAML");
+        let of_units = |mark: [u8; 2], bytes: fn(u16) -> [u8; 2]| {
+            [&mark[..], &text.encode_utf16().flat_map(bytes).collect::<Vec<_>>()].concat()
+        };
+        let little = of_units([0xff, 0xfe], u16::to_le_bytes);
+        let big = of_units([0xfe, 0xff], u16::to_be_bytes);
+        for marked in [["\u{feff}", text].concat().into_bytes(), little.clone(), big] {
+            assert_eq!(read(&marked).expect("YAML"), plain);
+        }
+        assert!(read(&little[..little.len() - 1]).is_err(), "half a character");
+        assert!(read(&little[2..]).is_err(), "no mark");
+    }
+
+    #[test]
+    fn text_that_no_document_holds_is_an_error() {
+        for text in ["{k: 1}\nl: 2\n", "\u{feff}\u{feff}k: 1\nl: 2\n", " k: 1\nl: 2\n", "'a' b"] {
+            assert!(read(text.as_bytes()).is_err(), "{text:?}");
+        }
+        for text in ["k: 1\n---\nl: [\n", "k: 1\n...\n", "k: 1\n...\n# nothing\n", "---\nk: 1\n---\n"] {
+            assert_eq!(value_of_k(text).as_deref(), Some("1"), "{text:?}");
+        }
     }
 
     #[test]

@@ -2,20 +2,27 @@
 //!
 //! `OPTIONS /v2/<any name>/blobs/uploads/` leaves no trace and is answered with the methods that there are: a registry that is
 //! read-only has taken `POST` away (source: distribution's `registry/handlers/app.go` and `blobupload.go`).
+//!
+//! Only a refused connection says that nothing is there. Everything else is an answer, if not one that says what was asked.
 
 use std::fmt;
+use std::io::ErrorKind;
+use std::net::{TcpStream, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ureq::Agent;
+use ureq::http::Response;
 use ureq::tls::TlsConfig;
 
+use super::address::{self, Place};
+use super::credentials::{self, Credentials};
 use crate::error::Error;
 use crate::escape::escaped;
 use crate::registry_config::Listening;
 
 /// Long enough for a registry of this machine.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 /// What every answer of a registry says.
 const REGISTRY_HEADER: &str = "Docker-Distribution-Api-Version";
 
@@ -23,17 +30,31 @@ const REGISTRY_HEADER: &str = "Docker-Distribution-Api-Version";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
     /// Where its configuration says: it need not run.
-    Configured(String),
+    Configured(Address),
     /// The same for a socket of this machine.
     Socket(PathBuf),
-    /// Where somebody says that there is one.
-    Given(String),
+    /// Where its configuration says, in words that no registry understands. The address, and why.
+    Unusable(String, String),
+    /// Where the operator says that there is one.
+    Given(Address),
+}
+
+/// A host that is asked by HTTP or by HTTPS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// Of several the first that is there.
+    hosts: Vec<String>,
+    port: u16,
+    /// By which it is asked first.
+    has_tls: bool,
+    /// What every path begins with.
+    prefix: String,
 }
 
 /// What a registry says of pushes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// Nobody is there.
+    /// The connection is refused.
     Down,
     /// It takes none.
     ReadOnly,
@@ -44,17 +65,15 @@ pub enum Answer {
 }
 
 impl Endpoint {
-    /// Where a registry listens that is configured so; nothing if it is not told where.
+    /// Where a registry listens that is configured so; nothing if its configuration does not say where.
     pub fn of(listening: &Listening) -> Option<Endpoint> {
-        let address = listening.address.as_ref()?;
-        if listening.is_unix {
-            return Some(Endpoint::Socket(PathBuf::from(address)));
+        let prefix = listening.prefix.clone();
+        match Place::of(listening) {
+            Place::Unknown => None,
+            Place::Socket(path) => Some(Endpoint::Socket(path)),
+            Place::Unusable(why) => Some(Endpoint::Unusable(listening.address.clone().unwrap_or_default(), why)),
+            Place::Hosts(hosts, port) => Some(Endpoint::Configured(Address { hosts, port, has_tls: listening.has_tls, prefix })),
         }
-        // All addresses of the machine, of which the loopback is one.
-        let everywhere = ["", "0.0.0.0", "[::]"].iter().find_map(|host| address.strip_prefix(host)?.strip_prefix(':'));
-        let address = everywhere.map_or_else(|| address.clone(), |port| format!("127.0.0.1:{port}"));
-        let scheme = if listening.has_tls { "https" } else { "http" };
-        Some(Endpoint::Configured(format!("{scheme}://{address}/{}", listening.prefix.trim_matches('/'))))
     }
 
     /// What `--registry` names.
@@ -63,26 +82,32 @@ impl Endpoint {
     ///
     /// When that is no address.
     pub fn given(url: &str) -> Result<Endpoint, Error> {
-        let is_url = ["http://", "https://"].iter().any(|scheme| url.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty()));
-        match is_url {
-            true => Ok(Endpoint::Given(url.to_owned())),
-            false => Err(Error::Usage(format!("--registry {} is no address such as http://127.0.0.1:5000", escaped(url)))),
-        }
+        Address::of_url(url).map(Endpoint::Given).ok_or_else(|| {
+            let hint = if url.contains('@') { "; a password is given with --registry-auth" } else { "" };
+            Error::Usage(format!("--registry {} is no address such as http://127.0.0.1:5000{hint}", escaped(url)))
+        })
     }
 
     /// Asks.
-    pub fn ask(&self) -> Answer {
+    pub fn ask(&self, credentials: Option<&Credentials>) -> Answer {
         match self {
             Endpoint::Socket(path) => match std::os::unix::net::UnixStream::connect(path) {
                 Ok(_) => Answer::Unknown("it listens on a socket".to_owned()),
-                Err(_) => Answer::Down,
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => Answer::Down,
+                Err(error) => Answer::Unknown(error.to_string()),
             },
-            Endpoint::Configured(base) => match ask(base) {
-                // Something else may have the port.
-                Answer::Unknown(why) if why == NO_REGISTRY => Answer::Down,
-                answer => answer,
-            },
-            Endpoint::Given(base) => ask(base),
+            Endpoint::Unusable(_, why) => Answer::Unknown(why.clone()),
+            Endpoint::Configured(address) | Endpoint::Given(address) => address.ask(credentials),
+        }
+    }
+
+    /// Whether it is only reached from where it is itself: another container has a loopback and sockets of its own.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Endpoint::Configured(address) => address.hosts.iter().all(|host| address::is_loopback(host)),
+            Endpoint::Socket(_) => true,
+            // The operator says that it is there.
+            Endpoint::Given(_) | Endpoint::Unusable(..) => false,
         }
     }
 }
@@ -91,40 +116,142 @@ impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Endpoint::Socket(path) => f.write_str(&escaped(path)),
-            Endpoint::Configured(base) | Endpoint::Given(base) => f.write_str(escaped(base).trim_end_matches('/')),
+            Endpoint::Unusable(address, _) => write!(f, "http.addr {}", escaped(address)),
+            Endpoint::Configured(address) | Endpoint::Given(address) => {
+                f.write_str(escaped(address.base(address.has_tls, &address.hosts[0])).trim_end_matches('/'))
+            }
         }
     }
 }
 
-const NO_REGISTRY: &str = "it does not answer as a registry does";
+/// An answer, and whether a registry gave it.
+struct Heard {
+    answer: Answer,
+    from_registry: bool,
+}
 
-fn ask(base: &str) -> Answer {
-    let agent: Agent = Agent::config_builder()
-        .timeout_global(Some(PATIENCE))
+impl Heard {
+    fn nothing(why: impl fmt::Display) -> Heard {
+        Heard { answer: Answer::Unknown(why.to_string()), from_registry: false }
+    }
+}
+
+impl Address {
+    fn of_url(url: &str) -> Option<Address> {
+        let (scheme, rest) = url.split_once("://")?;
+        let has_tls = match scheme {
+            "http" => false,
+            "https" => true,
+            _ => return None,
+        };
+        let (authority, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        if authority.is_empty() || authority.contains('@') || prefix.contains(['?', '#']) {
+            return None;
+        }
+        let default = if has_tls { 443 } else { 80 };
+        let (host, port) = match authority.strip_prefix('[') {
+            Some(inner) => {
+                let (host, port) = inner.split_once(']')?;
+                (host, port.strip_prefix(':').or_else(|| port.is_empty().then_some("")))
+            }
+            None => authority.split_once(':').map_or((authority, Some("")), |(host, port)| (host, Some(port))),
+        };
+        let port = match port? {
+            "" => default,
+            port => port.parse().ok()?,
+        };
+        (!host.is_empty()).then(|| Address { hosts: vec![host.to_owned()], port, has_tls, prefix: prefix.to_owned() })
+    }
+
+    fn base(&self, has_tls: bool, host: &str) -> String {
+        let scheme = if has_tls { "https" } else { "http" };
+        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        let port = if self.port == if has_tls { 443 } else { 80 } { String::new() } else { format!(":{}", self.port) };
+        format!("{scheme}://{host}{port}/{}", self.prefix.trim_matches('/'))
+    }
+
+    fn ask(&self, credentials: Option<&Credentials>) -> Answer {
+        for host in &self.hosts {
+            match knock(host, self.port) {
+                Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
+                // The loopback of a container without a network, which is nobody's else.
+                Err(error) if error.kind() == ErrorKind::NetworkUnreachable && address::is_loopback(host) => {}
+                // A wildcard has two addresses, and a machine need not have IPv6.
+                Err(_) if host != &self.hosts[0] => {}
+                Err(error) => return Answer::Unknown(error.to_string()),
+                Ok(()) => return self.ask_host(host, credentials),
+            }
+        }
+        Answer::Down
+    }
+
+    /// Asks by the scheme that was said, and by the other one if what answers that is no registry.
+    fn ask_host(&self, host: &str, credentials: Option<&Credentials>) -> Answer {
+        let first = ask(&self.base(self.has_tls, host), host, credentials);
+        if first.from_registry {
+            return first.answer;
+        }
+        let second = ask(&self.base(!self.has_tls, host), host, credentials);
+        if second.from_registry { second.answer } else { first.answer }
+    }
+}
+
+/// Connects and hangs up.
+fn knock(host: &str, port: u16) -> std::io::Result<()> {
+    let mut last = std::io::Error::new(ErrorKind::NotFound, "the host is not known");
+    for address in (host, port).to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, TIMEOUT) {
+            Ok(_) => return Ok(()),
+            // Another address may say more than that the last one refuses.
+            Err(error) if last.kind() == ErrorKind::NotFound || error.kind() != ErrorKind::ConnectionRefused => last = error,
+            Err(_) => {}
+        }
+    }
+    Err(last)
+}
+
+/// An agent that asks and believes what it is told: a certificate of a name of its own must not hide a registry. Where a password is
+/// sent to another machine, the certificate counts.
+pub(super) fn agent(verifies: bool) -> Agent {
+    Agent::config_builder()
+        .timeout_global(Some(TIMEOUT))
         .http_status_as_error(false)
         .max_redirects(0)
         .proxy(None)
-        // Nothing secret is sent and nothing that comes back is trusted: a certificate of a name of its own must not hide a registry.
-        .tls_config(TlsConfig::builder().disable_verification(true).build())
+        .tls_config(TlsConfig::builder().disable_verification(!verifies).build())
         .build()
-        .into();
+        .into()
+}
+
+fn ask(base: &str, host: &str, credentials: Option<&Credentials>) -> Heard {
     let url = format!("{}/v2/regsweep/blobs/uploads/", base.trim_end_matches('/'));
-    let answer = match agent.options(&url).call() {
+    let answer = match agent(false).options(&url).call() {
         Ok(answer) => answer,
-        // Not a name that leads nowhere: that is a slip of the pen.
-        Err(ureq::Error::ConnectionFailed) => return Answer::Down,
-        Err(ureq::Error::Io(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => return Answer::Down,
-        Err(error) => return Answer::Unknown(error.to_string()),
+        Err(error) => return Heard::nothing(error),
     };
-    if !answer.headers().contains_key(REGISTRY_HEADER) {
-        return Answer::Unknown(NO_REGISTRY.to_owned());
+    let (Some(credentials), 401) = (credentials, answer.status().as_u16()) else { return heard(&answer) };
+    let verifies = !address::is_loopback(host);
+    match credentials::authorization(&answer, credentials, verifies) {
+        Ok(authorization) => match agent(verifies).options(&url).header("Authorization", authorization).call() {
+            Ok(answer) => heard(&answer),
+            Err(error) => Heard { answer: Answer::Unknown(error.to_string()), from_registry: true },
+        },
+        Err(why) => Heard { answer: Answer::Unknown(why), from_registry: true },
     }
+}
+
+fn heard<B>(answer: &Response<B>) -> Heard {
+    let status = answer.status();
+    let from_registry = answer.headers().contains_key(REGISTRY_HEADER);
     let allow = answer.headers().get("Allow").and_then(|methods| methods.to_str().ok());
-    match allow {
+    let answer = match allow {
+        _ if !from_registry => Answer::Unknown(format!("it answers {status}, not as a registry does")),
         Some(methods) if methods.split(',').any(|method| method.trim() == "POST") => Answer::Writable,
-        Some(_) => Answer::ReadOnly,
-        None => Answer::Unknown(format!("it answers {}", answer.status())),
-    }
+        // A proxy that lets only some methods through has other statuses.
+        Some(methods) if status == 200 && methods.contains("GET") => Answer::ReadOnly,
+        _ => Answer::Unknown(format!("it answers {status}")),
+    };
+    Heard { answer, from_registry }
 }
 
 #[cfg(test)]
@@ -135,21 +262,46 @@ mod tests {
     fn a_configured_address_is_asked_on_this_machine() {
         let at = |address: &str, has_tls| {
             let listening = Listening { address: Some(address.into()), has_tls, prefix: "/r/".into(), ..Listening::default() };
-            Endpoint::of(&listening).expect("told where").to_string()
+            Endpoint::of(&listening).expect("said where").to_string()
         };
         assert_eq!(at(":5000", false), "http://127.0.0.1:5000/r");
         assert_eq!(at("0.0.0.0:5000", true), "https://127.0.0.1:5000/r");
-        assert_eq!(at("[::]:5000", false), "http://127.0.0.1:5000/r");
         assert_eq!(at("[::1]:5000", false), "http://[::1]:5000/r");
         assert_eq!(at("10.1.2.3:5000", false), "http://10.1.2.3:5000/r");
+        assert_eq!(at(":https", true), "https://127.0.0.1/r");
+        assert_eq!(at("nonsense", false), "http.addr nonsense");
         assert_eq!(Endpoint::of(&Listening::default()), None);
-        assert!(Endpoint::given("127.0.0.1:5000").is_err());
     }
 
     #[test]
-    fn nobody_there_is_down() {
+    fn what_is_given_is_an_address() {
+        for url in [
+            "127.0.0.1:5000",
+            "http://",
+            "http://u:p@h:1",
+            "ftp://h",
+            "http://h:x",
+            "http://:5000",
+            "http://[::1",
+            "http://h:1/?x",
+        ] {
+            assert!(Endpoint::given(url).is_err(), "{url}");
+        }
+        for (url, shown) in [
+            ("http://127.0.0.1:5000/", "http://127.0.0.1:5000"),
+            ("https://registry.example/v/", "https://registry.example/v"),
+            ("http://registry.example", "http://registry.example"),
+            ("https://[::1]:5000", "https://[::1]:5000"),
+            ("http://[::1]", "http://[::1]"),
+        ] {
+            assert_eq!(Endpoint::given(url).expect(url).to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn nothing_there_is_down() {
         let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
-        assert_eq!(Endpoint::Given(format!("http://{free}")).ask(), Answer::Down);
-        assert_eq!(Endpoint::Socket("/nowhere/at/all.sock".into()).ask(), Answer::Down);
+        assert_eq!(Endpoint::given(&format!("http://{free}")).expect("an address").ask(None), Answer::Down);
+        assert_eq!(Endpoint::Socket("/nowhere/at/all.sock".into()).ask(None), Answer::Down);
     }
 }

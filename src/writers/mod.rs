@@ -1,72 +1,158 @@
 //! Who else may write to the store while a sweep removes things from it.
 //!
 //! A registry takes no lock, so nothing proves that none is at work. Several signs are looked for, each of which is enough to stop:
-//! a registry that says it takes pushes, a process that has a file of the store open for writing, and a process that sees the store
-//! mounted where we do not, as containers do. None of them sees another machine that has the same volume.
+//! a registry that says it takes pushes, or answers and does not say; a process that is a registry of this store; one that has a file of
+//! the store open for writing; and one that sees the store mounted where we do not, as containers do. None of them sees another machine
+//! that has the same volume.
 
+mod address;
+mod credentials;
 mod http;
 mod open_files;
 mod processes;
+mod registries;
+mod view;
 
 use std::path::Path;
 
+pub use self::credentials::Credentials;
 pub use self::http::{Answer, Endpoint};
 pub use self::open_files::OpenFiles;
 pub use self::processes::Sign;
 use crate::error::Error;
 use crate::registry_config::RegistryConfig;
 
-/// What to do about a registry at work.
-const WAYS_OUT: &str = "stop it, make it read-only (storage.maintenance.readonly.enabled: true, and restart it), or give --online; \
-                        --assume-offline goes on regardless";
+/// Which registries are asked, and what is known of them.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// The root directory of the store.
+    pub root: &'a Path,
+    /// The configuration of its registry.
+    pub registry: Option<&'a RegistryConfig>,
+    /// Addresses of further ones.
+    pub urls: &'a [String],
+    /// What to say to those that want to know who asks.
+    pub credentials: Option<&'a Credentials>,
+    /// Whether `--online` is a way out.
+    pub offers_online: bool,
+}
 
-/// Makes sure, as far as anybody can, that nobody writes to the store below `root`.
+/// What the registries of a store answered.
+#[derive(Clone, Debug)]
+pub struct Answers<'a> {
+    question: Question<'a>,
+    /// Answers of those that could be asked.
+    heard: Vec<(Endpoint, Answer)>,
+    /// Those that nothing was heard of because they may be in another container.
+    unasked: Vec<Endpoint>,
+}
+
+/// Makes sure, as far as anything shows it, that nothing writes to the store below `root`.
 ///
 /// # Errors
 ///
-/// [`Error::Brake`] when somebody may.
+/// [`Error::Brake`] when something may.
 pub fn none_at_work(root: &Path, registry: Option<&RegistryConfig>, urls: &[String]) -> Result<(), Error> {
-    let said_read_only = ask(registry, urls)?;
-    for sign in processes::signs(root) {
-        match &sign {
-            // Whoever only looks may have it mounted.
-            Sign::Mounted { .. } if said_read_only => tracing::warn!("{sign}, and is taken for the registry that is read-only"),
-            _ => return Err(Error::Brake { reason: sign.to_string(), lift: WAYS_OUT.to_owned() }),
-        }
-    }
-    Ok(())
+    ask(Question { root, registry, urls, credentials: None, offers_online: false })?.ensure_no_writers()
 }
 
-/// Asks each registry. Says whether one answered that it is read-only.
-fn ask(registry: Option<&RegistryConfig>, urls: &[String]) -> Result<bool, Error> {
-    let configured = registry.and_then(|registry| Endpoint::of(&registry.http));
-    let given = urls.iter().map(|url| Endpoint::given(url)).collect::<Result<Vec<_>, _>>()?;
-    let says_read_only = registry.is_some_and(|registry| registry.read_only);
-    let mut read_only = false;
+/// Asks the registry that is configured, if its configuration says where it listens, and those that are given.
+///
+/// # Errors
+///
+/// When something is given that is no address.
+pub fn ask(question: Question<'_>) -> Result<Answers<'_>, Error> {
+    let given = question.urls.iter().map(|url| Endpoint::given(url)).collect::<Result<Vec<_>, _>>()?;
+    let configured = question.registry.and_then(|registry| Endpoint::of(&registry.http));
+    let (mut heard, mut unasked) = (Vec::new(), Vec::new());
     for endpoint in configured.into_iter().chain(given) {
-        let reason = match endpoint.ask() {
-            Answer::Down => continue,
-            Answer::ReadOnly | Answer::Unknown(_) if registry.is_some_and(|registry| registry.proxy_remote.is_some()) => {
+        match endpoint.ask(question.credentials) {
+            Answer::Down if endpoint.is_local() && !view::has_the_registrys_loopback(question.root) => unasked.push(endpoint),
+            answer => heard.push((endpoint, answer)),
+        }
+    }
+    Ok(Answers { question, heard, unasked })
+}
+
+impl Answers<'_> {
+    /// Whether no push can be under way: each registry answers that it takes none, or is down and its configuration says so.
+    pub fn takes_no_pushes(&self) -> bool {
+        let is_configured_so = self.question.registry.is_some_and(|registry| registry.read_only);
+        let takes_none = |answer: &Answer| match answer {
+            Answer::ReadOnly => true,
+            Answer::Down => is_configured_so,
+            Answer::Writable | Answer::Unknown(_) => false,
+        };
+        !self.heard.is_empty() && self.unasked.is_empty() && self.heard.iter().all(|(_, answer)| takes_none(answer))
+    }
+
+    /// Why no registry could be asked, and what to give; nothing if one was, or if all processes of the machine are seen.
+    pub fn nobody_asked(&self) -> Option<String> {
+        if !self.heard.is_empty() || view::shows_all_processes() {
+            return None;
+        }
+        let why = match (self.unasked.first(), self.question.registry) {
+            (Some(endpoint), _) => {
+                format!("nothing listens at {endpoint} in this container, and the registry may run in another one")
+            }
+            (None, Some(_)) => "the configuration has no http.addr, and only the processes of this container are seen".to_owned(),
+            (None, None) => "--root names none, and only the processes of this container are seen".to_owned(),
+        };
+        Some(format!("{why}; make sure that it takes no pushes, or give --registry URL"))
+    }
+
+    /// Makes sure that nothing writes to the store.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Brake`] when something may.
+    pub fn ensure_no_writers(&self) -> Result<(), Error> {
+        for (endpoint, answer) in &self.heard {
+            self.ensure_no_pushes(endpoint, answer)?;
+        }
+        let said_read_only = self.heard.iter().any(|(_, answer)| *answer == Answer::ReadOnly);
+        for sign in processes::signs(self.question.root) {
+            // Whoever only looks may have it mounted.
+            if !(said_read_only && sign.may_be_of_a_read_only_registry()) {
+                return Err(self.brake(sign.to_string()));
+            }
+            tracing::warn!("{sign}, and is taken for the registry that is read-only");
+        }
+        Ok(())
+    }
+
+    fn ensure_no_pushes(&self, endpoint: &Endpoint, answer: &Answer) -> Result<(), Error> {
+        let is_proxy = self.question.registry.is_some_and(|registry| registry.proxy_remote.is_some());
+        let reason = match answer {
+            Answer::Down => return Ok(()),
+            Answer::ReadOnly | Answer::Unknown(_) if is_proxy => {
                 let reason = format!(
                     "the registry at {endpoint} is a pull-through cache, which writes to its store whenever somebody pulls, read-only or not"
                 );
                 return Err(Error::Brake { reason, lift: "stop it, or give --assume-offline".to_owned() });
             }
-            Answer::ReadOnly => {
-                read_only = true;
-                continue;
-            }
+            Answer::ReadOnly => return Ok(()),
             Answer::Writable => format!("a registry that takes pushes answers at {endpoint}"),
-            Answer::Unknown(why) if says_read_only && !matches!(endpoint, Endpoint::Given(_)) => {
-                tracing::warn!(
-                    "the registry at {endpoint} does not say whether it takes pushes ({why}); its configuration says read-only"
-                );
-                read_only = true;
-                continue;
+            Answer::Unknown(why) => {
+                let asks_who = why.contains("401") && self.question.credentials.is_none();
+                let hint = if asks_who { ", and may with --registry-auth" } else { "" };
+                format!("what answers at {endpoint} does not say whether it takes pushes ({why}){hint}")
             }
-            Answer::Unknown(why) => format!("what answers at {endpoint} does not say whether it takes pushes ({why})"),
         };
-        return Err(Error::Brake { reason, lift: WAYS_OUT.to_owned() });
+        Err(self.brake(reason))
     }
-    Ok(read_only)
+
+    fn brake(&self, reason: String) -> Error {
+        let online = if self.question.offers_online { ", or give --online" } else { "" };
+        let lift = format!(
+            "stop it, make it read-only (storage.maintenance.readonly.enabled: true, and restart it){online}; \
+             --assume-offline goes on regardless"
+        );
+        Error::Brake { reason, lift }
+    }
+}
+
+/// Whether the root lies in the storage of another registry, which may be the one that is meant.
+pub fn outer_store(root: &Path) -> Option<&Path> {
+    root.ancestors().skip(1).find(|directory| directory.ends_with(crate::layout::V2))
 }

@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::open_files::is_for_writing;
+use super::registries::{self, Serves};
 use crate::escape::escaped;
 use crate::layout;
 use crate::store::filesystem::mounts::{self, Mounted};
@@ -32,6 +33,28 @@ pub enum Sign {
         /// Where it sees it.
         at: PathBuf,
     },
+    /// A process is a registry.
+    Registry {
+        /// Its number.
+        pid: u32,
+        /// Its name.
+        name: String,
+        /// Whether it works on this store; otherwise that cannot be seen.
+        is_ours: bool,
+        /// Whether it takes no pushes, by its configuration.
+        is_read_only: bool,
+    },
+}
+
+impl Sign {
+    /// Whether it is no more than the sign of a registry that is read-only.
+    pub(super) fn may_be_of_a_read_only_registry(&self) -> bool {
+        match self {
+            Sign::Writing { .. } => false,
+            Sign::Mounted { .. } => true,
+            Sign::Registry { is_ours, is_read_only, .. } => *is_read_only || !is_ours,
+        }
+    }
 }
 
 impl fmt::Display for Sign {
@@ -42,6 +65,12 @@ impl fmt::Display for Sign {
             }
             Sign::Mounted { pid, name, at } => {
                 write!(f, "process {pid} ({}) has the store mounted at {}", escaped(name), escaped(at))
+            }
+            Sign::Registry { pid, name, is_ours: true, .. } => {
+                write!(f, "process {pid} ({}) is a registry that works on this store", escaped(name))
+            }
+            Sign::Registry { pid, name, .. } => {
+                write!(f, "process {pid} ({}) is a registry, and cannot be seen to work on another store", escaped(name))
             }
         }
     }
@@ -59,6 +88,11 @@ pub(super) fn signs(root: &Path) -> Vec<Sign> {
         let process = Path::new("/proc").join(pid.to_string());
         let name = || fs::read_to_string(process.join("comm")).unwrap_or_default().trim_end().to_owned();
         signs.extend(writing(&process, &v2).map(|path| Sign::Writing { pid, name: name(), path }));
+        match registries::serves(&process, root) {
+            None | Some(Serves::Another) => {}
+            Some(Serves::Ours { is_read_only }) => signs.push(Sign::Registry { pid, name: name(), is_ours: true, is_read_only }),
+            Some(Serves::Untold) => signs.push(Sign::Registry { pid, name: name(), is_ours: false, is_read_only: false }),
+        }
         let namespace = fs::read_link(process.join("ns/mnt")).ok();
         if namespace.is_none() || namespace == own_namespace || !namespaces.insert(namespace) {
             continue;

@@ -297,6 +297,7 @@ struct Document {
     repositories: Vec<Share>,
     free_disk_bytes: FreeDisk,
     registry: Option<RegistrySays>,
+    nobody_asked: Option<String>,
     registry_must_restart: bool,
     finding_counts: std::collections::BTreeMap<String, u64>,
     findings: Vec<Finding>,

@@ -6,12 +6,12 @@
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::http::Client;
-
+use crate::support::server::registry_command;
 use crate::support::*;
 
 /// What a configuration comes to.
@@ -131,6 +131,11 @@ const CASES: &[Case] = &[
     ("version: 0.1\nstorage: {nosuchdriver: {rootdirectory: {A}}}\n", &[], ToNothing),
     ("version: 0.1\nstorage: [\n", &[], ToNothing),
     ("", &[], ToNothing),
+    ("\u{feff}version: 0.1\nstorage: {filesystem: {rootdirectory: {A}}}\n", &[], ToA),
+    ("\u{feff}# settings\nversion: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {A}\n", &[], ToA),
+    ("version: 0.1\nstorage: {filesystem: {rootdirectory: {A}/no/such/.././..//docker/..}}\n", &[], ToA),
+    ("version: 0.1\nstorage: {filesystem: {rootdirectory: {A}/no-such-directory/..}}\n", &[], ToA),
+    ("version: 0.1\nstorage: {filesystem: {rootdirectory: /../..{A}/}}\n", &[], ToA),
 ];
 
 /// What the registry takes and we do not, because nobody can have meant where it goes.
@@ -144,6 +149,8 @@ const REFUSED: &[Case] = &[
     ("version: 0.1\nstorage: {filesystem: {rootdirectory: yes}}\n", &[], ToDefault),
     ("version: 0.1\nstorage: {filesystem: {rootdirectory: 07}}\n", &[], ToDefault),
     ("version: 0.1\nstorage: {filesystem: {rootdirectory: 2024-01-01}}\n", &[], ToDefault),
+    // The rest of the file is not read.
+    ("{version: 0.1, storage: filesystem}\nhttp: {addr: ':5000'}\n", &[], ToDefault),
     // Storage that is gone when the process is.
     ("version: 0.1\nstorage: inmemory\n", &[], ToDefault),
 ];
@@ -180,7 +187,7 @@ fn store_with(repository: &str) -> tempfile::TempDir {
 
 /// What the registry's own collector does with it.
 fn registry_comes(config: &Path, variables: &BTreeMap<String, String>) -> Comes {
-    let output = Command::new("docker-registry")
+    let output = registry_command()
         .args(["garbage-collect", "--dry-run"])
         .arg(config)
         .envs(variables)
@@ -252,12 +259,34 @@ fn refuses_what_nobody_can_have_meant() {
     }
 }
 
+/// What is written with another encoding, and what leads elsewhere if the kernel reads it first.
+#[test]
+fn a4_a5_reads_bytes_and_paths_as_the_registry_does() {
+    let (a, b) = (store_with("only-in-a"), store_with("only-in-b"));
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = directory.path().join("config.yml");
+    // `<b>/link/..` is the parent of <a> to the kernel, and <b> to the registry.
+    std::os::unix::fs::symlink(a.path().join("docker"), b.path().join("link")).expect("made");
+    let text = format!("version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}/link/..}}}}\n", b.path().display());
+    std::fs::write(&config, &text).expect("written");
+    assert_eq!(registry_comes(&config, &BTreeMap::new()), ToB);
+    assert_eq!(regsweep_comes(&config, &BTreeMap::new(), a.path(), b.path()), ToB);
+    let text = format!("version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\n", a.path().display());
+    let encoded =
+        |mark: [u8; 2], bytes: fn(u16) -> [u8; 2]| [&mark[..], &text.encode_utf16().flat_map(bytes).collect::<Vec<_>>()].concat();
+    for bytes in [encoded([0xff, 0xfe], u16::to_le_bytes), encoded([0xfe, 0xff], u16::to_be_bytes)] {
+        std::fs::write(&config, bytes).expect("written");
+        assert_eq!(registry_comes(&config, &BTreeMap::new()), ToA);
+        assert_eq!(regsweep_comes(&config, &BTreeMap::new(), a.path(), b.path()), ToA);
+    }
+}
+
 #[test]
 fn takes_a_relative_root_from_the_working_folder() {
     let store = store_with("only-in-a");
     let config = store.path().join("config.yml");
     std::fs::write(&config, "version: 0.1\nstorage: {filesystem: {rootdirectory: .}}\n").expect("written");
-    let theirs = Command::new("docker-registry")
+    let theirs = registry_command()
         .args(["garbage-collect", "--dry-run", "config.yml"])
         .current_dir(store.path())
         .output()
@@ -269,7 +298,7 @@ fn takes_a_relative_root_from_the_working_folder() {
 
 /// Starts the server and begins an upload: whether that is taken, none if it does not start.
 fn registry_takes_pushes(config: &Path, variables: &BTreeMap<String, String>, address: &str) -> Option<bool> {
-    let mut server = Command::new("docker-registry")
+    let mut server = registry_command()
         .arg("serve")
         .arg(config)
         .envs(variables)
@@ -342,18 +371,21 @@ fn names_the_key_that_the_registry_reads() {
 }
 
 #[test]
-fn read_only_configuration_needs_no_minimum_age() {
+fn a_registry_that_is_down_and_configured_read_only_needs_no_minimum_age() {
     let store = registry().young().stray_blob(&layer(7)).repo("a").image("x", &[layer(1)]).tag("v1").into_tree().on_disk();
     let folder = tempfile::tempdir().expect("a folder");
     let config = folder.path().join("config.yml");
-    for (read_only, expected) in [("true", 1), ("false", 0)] {
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
+    let http = format!("http: {{addr: \"{free}\"}}\n");
+    // Without an address nothing shows that the registry is down or has been restarted with it.
+    for (read_only, http, expected) in [("true", &*http, 1), ("true", "", 0), ("false", &*http, 0)] {
         let text = format!(
-            "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}, maintenance: {{readonly: {{enabled: {read_only}}}}}}}\n",
+            "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}, maintenance: {{readonly: {{enabled: {read_only}}}}}}}\n{http}",
             store.path().display()
         );
         std::fs::write(&config, text).expect("written");
         let outcome = Regsweep::gc_config(&config).dry().run().expect_code(0);
-        assert_eq!(outcome.rows_of("blob").len(), expected, "read-only: {read_only}");
+        assert_eq!(outcome.rows_of("blob").len(), expected, "read-only: {read_only}, {http}");
     }
 }
 

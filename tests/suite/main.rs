@@ -8,6 +8,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod ages;
+mod asking;
 mod audit;
 mod command_line;
 mod configuration;
@@ -19,6 +20,7 @@ mod fuzz;
 mod hazards;
 mod hostile;
 mod lock;
+mod owners;
 mod properties;
 mod quarantine;
 mod support;

@@ -34,6 +34,8 @@ pub struct CollectReport {
     pub config_path: Option<PathBuf>,
     /// What the configuration says.
     pub registry: Option<RegistryConfig>,
+    /// Why no registry could be asked whether it takes pushes; nothing if one was, or if it did not matter.
+    pub nobody_asked: Option<String>,
     /// What was kept.
     pub policy: Policy,
     /// Every target, if they were asked for.

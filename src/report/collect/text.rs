@@ -101,6 +101,9 @@ fn about(page: &mut Page, report: &CollectReport) {
         age => format!("and what is younger than {}", duration(age)),
     };
     page.item("keeps", &format!("{kept}, {age}"));
+    if let Some(why) = &report.nobody_asked {
+        page.item("not asked", why);
+    }
 }
 
 fn store(page: &mut Page, report: &CollectReport) {

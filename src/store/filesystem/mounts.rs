@@ -71,6 +71,19 @@ pub(super) fn below(folder: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
+/// Where else than at the mount point `point` its content is to be seen: in the directory of a filesystem that is mounted there alone, or
+/// at another mount point. Nothing if `point` is none, or if it shows all of a filesystem that nothing else shows.
+pub(crate) fn shown_elsewhere(point: &Path) -> Option<PathBuf> {
+    let table = of_process("self");
+    let at = table.iter().rposition(|mounted| mounted.point == point)?;
+    let mounted = &table[at];
+    let others = table.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, mounted)| mounted);
+    let other = others
+        .filter(|other| other.device == mounted.device && other.point != point)
+        .find_map(|other| Some(other.point.join(mounted.root.strip_prefix(&other.root).ok()?)));
+    other.or_else(|| (mounted.root != Path::new("/")).then(|| mounted.root.clone()))
+}
+
 /// The third, fourth and fifth field of every line; see proc_pid_mountinfo(5).
 fn table(mountinfo: &[u8]) -> Vec<Mounted> {
     let path = |field: &[u8]| PathBuf::from(std::ffi::OsString::from_vec(unescaped(field)));

@@ -127,13 +127,13 @@ fn an_hour_is_the_age_by_default() {
         assert_eq!(ran.blobs().len(), blobs, "{age}");
     }
 
-    // A registry that takes no pushes has nothing young.
+    // A registry that takes no pushes has nothing young. Nothing listens on port 1.
     let folder = tempfile::tempdir().expect("a folder");
     let config = folder.path().join("config.yml");
     let root_folder = root.path().display();
     let text = format!(
         "version: 0.1\nstorage:\n  filesystem: {{rootdirectory: {root_folder}}}\n  cache: {{blobdescriptor: inmemory}}\n  \
-         maintenance: {{readonly: {{enabled: true}}}}\n"
+         maintenance: {{readonly: {{enabled: true}}}}\nhttp: {{addr: \"127.0.0.1:1\"}}\n"
     );
     fs::write(&config, text).expect("written");
     let ran = Regsweep::gc_config(&config).json().run().expect_code(0);

@@ -93,6 +93,15 @@ impl RealRegistry {
         self.restart_as(registry_command);
     }
 
+    /// The same with these variables.
+    pub(crate) fn restart_with(&mut self, variables: &[(&str, &str)]) {
+        self.restart_as(|| {
+            let mut command = registry_command();
+            command.envs(variables.iter().copied());
+            command
+        });
+    }
+
     /// The same under `strace`, which holds some of its calls up. The registry is the child, and `strace` a process beside it.
     pub(crate) fn restart_held_up(&mut self, held: &HeldUp) {
         self.restart_as(|| {
@@ -100,7 +109,7 @@ impl RealRegistry {
             command.args(["-D", "-f", "-qq", "-o", "/dev/null", "-P"]).arg(&held.path);
             command.args(["-e", &format!("trace={}", held.call)]);
             command.args(["-e", &format!("inject={}:{}={}", held.call, held.when, held.by.as_micros())]);
-            command.arg("docker-registry");
+            command.arg(program());
             command
         });
     }
@@ -175,7 +184,10 @@ impl RealRegistry {
             self.root().display(),
             self.address
         );
-        fs::write(self.config(), text).expect("a file can be written");
+        // In one step: whoever looks for registries of this machine may be reading it.
+        let new = self.folder.path().join("config.new");
+        fs::write(&new, text).expect("a file can be written");
+        fs::rename(&new, self.config()).expect("a file can be renamed");
     }
 }
 
@@ -198,9 +210,14 @@ pub(crate) fn garbage_collect(root: &Path, flags: &[&str]) -> Output {
         .expect("docker-registry is installed: tests/run sees to it")
 }
 
+/// The registry's program: `REGSWEEP_TEST_REGISTRY`, or Debian's.
+fn program() -> std::ffi::OsString {
+    std::env::var_os("REGSWEEP_TEST_REGISTRY").filter(|program| !program.is_empty()).unwrap_or_else(|| "docker-registry".into())
+}
+
 /// The registry without the settings that the caller's environment may hold for another one.
-fn registry_command() -> Command {
-    without_settings(Command::new("docker-registry"))
+pub(crate) fn registry_command() -> Command {
+    without_settings(Command::new(program()))
 }
 
 fn without_settings(mut command: Command) -> Command {

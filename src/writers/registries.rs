@@ -1,0 +1,233 @@
+//! Processes of this machine that are a registry: by their name and arguments, and by the store that their configuration comes to.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::layout;
+use crate::registry_config::{self, Problem, RegistryConfig};
+
+/// What the programs are called: upstream's image, Debian's package, distribution's own name, Harbor's.
+const PROGRAMS: [&str; 4] = ["registry", "docker-registry", "distribution", "registry_DO_NOT_USE_GC"];
+/// The subcommands that write to a store.
+const COMMANDS: [&str; 2] = ["serve", "garbage-collect"];
+
+/// Which store a registry works on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Serves {
+    /// Ours, or one inside it or around it.
+    Ours {
+        /// Whether it takes no pushes, by its configuration.
+        is_read_only: bool,
+    },
+    /// Another one.
+    Another,
+    /// It cannot be seen.
+    Untold,
+}
+
+/// How often, and how long apart, a registry is looked at that cannot be seen through: one that has just started, or does not start with
+/// its configuration, is another matter soon.
+const LOOKS: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Which store the process at `process`, a directory of `/proc`, works on; nothing if it is no registry.
+pub(super) fn serves(process: &Path, root: &Path) -> Option<Serves> {
+    for _ in 1..LOOKS {
+        match look(process, root) {
+            Some(Serves::Untold) => std::thread::sleep(PAUSE),
+            seen => return seen,
+        }
+    }
+    look(process, root)
+}
+
+fn look(process: &Path, root: &Path) -> Option<Serves> {
+    let arguments = split(&fs::read(process.join("cmdline")).ok()?);
+    let config = match is_registry(process, &arguments) {
+        true => config_of(&arguments),
+        false => return None,
+    };
+    let serves = match environment(process).and_then(|environment| configuration(process, config, &environment)) {
+        Ok(Some(theirs)) => {
+            // A collector writes whatever the configuration says.
+            let is_server = arguments.iter().all(|argument| argument != "garbage-collect");
+            compare(process, &theirs.root, root, theirs.read_only && is_server)
+        }
+        Ok(None) => Serves::Another,
+        Err(_) => Serves::Untold,
+    };
+    // It may have ended while it was looked at.
+    let is_there = fs::read(process.join("cmdline")).is_ok_and(|line| !line.is_empty());
+    is_there.then_some(serves)
+}
+
+/// The parts of a list that is separated by zeros.
+fn split(bytes: &[u8]) -> Vec<OsString> {
+    let parts = bytes.strip_suffix(&[0]).unwrap_or(bytes).split(|&byte| byte == 0);
+    parts.map(|part| OsString::from_vec(part.to_owned())).collect()
+}
+
+fn is_registry(process: &Path, arguments: &[OsString]) -> bool {
+    let is_program = |path: &Path| path.file_name().is_some_and(|name| PROGRAMS.iter().any(|program| name == *program));
+    let program = fs::read_link(process.join("exe")).ok();
+    let is_named =
+        program.as_deref().is_some_and(is_program) || arguments.first().is_some_and(|name| is_program(Path::new(name)));
+    // Old ones of GitLab take a configuration without a subcommand.
+    let is_config = |argument: &OsStr| Path::new(argument).extension().is_some_and(|end| end == "yml" || end == "yaml");
+    is_named && arguments.iter().skip(1).any(|argument| COMMANDS.iter().any(|command| argument == command) || is_config(argument))
+}
+
+/// The configuration among the arguments.
+fn config_of(arguments: &[OsString]) -> Option<PathBuf> {
+    let mut plain = arguments.iter().skip(1).filter(|argument| !argument.as_bytes().starts_with(b"-"));
+    plain.find(|argument| !COMMANDS.iter().any(|command| argument == command)).map(PathBuf::from)
+}
+
+fn environment(process: &Path) -> io::Result<Vec<(OsString, OsString)>> {
+    let variables = split(&fs::read(process.join("environ"))?);
+    Ok(variables
+        .iter()
+        .filter_map(|variable| {
+            let bytes = variable.as_bytes();
+            let at = bytes.iter().position(|&byte| byte == b'=')?;
+            Some((OsStr::from_bytes(&bytes[..at]).to_owned(), OsStr::from_bytes(&bytes[at + 1..]).to_owned()))
+        })
+        .collect())
+}
+
+/// What a process's configuration comes to, with paths as that process names them; nothing if its storage is in no filesystem.
+fn configuration(
+    process: &Path,
+    config: Option<PathBuf>,
+    environment: &[(OsString, OsString)],
+) -> io::Result<Option<RegistryConfig>> {
+    let variable = || {
+        let variable = environment.iter().find(|(name, _)| name == registry_config::CONFIGURATION_PATH)?;
+        Some(PathBuf::from(&variable.1))
+    };
+    let config = config.or_else(variable).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+    match registry_config::load(&seen_by(process, &config)?, environment) {
+        Ok(registry) => Ok(Some(registry)),
+        Err(error) => match error.problem {
+            Problem::OtherDriver { .. } => Ok(None),
+            problem => Err(io::Error::other(problem.to_string())),
+        },
+    }
+}
+
+/// A path of a process as it is reached from here.
+fn seen_by(process: &Path, path: &Path) -> io::Result<PathBuf> {
+    let base = match path.strip_prefix("/") {
+        Ok(below) => return Ok(process.join("root").join(below)),
+        Err(_) => process.join("cwd"),
+    };
+    // Not to be followed is not to be seen.
+    fs::read_link(&base)?;
+    Ok(base.join(path))
+}
+
+fn compare(process: &Path, theirs: &Path, root: &Path, is_read_only: bool) -> Serves {
+    let Ok(theirs) = seen_by(process, theirs) else { return Serves::Untold };
+    match fs::metadata(&theirs) {
+        // Nothing has been written to it.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && theirs.symlink_metadata().is_err() => Serves::Another,
+        Err(_) => Serves::Untold,
+        Ok(_) if is_same(&theirs, root) || is_same(&theirs.join(layout::V2), &root.join(layout::V2)) => {
+            Serves::Ours { is_read_only }
+        }
+        Ok(_) => match is_around(&theirs, root) || is_around(root, &theirs) {
+            true => Serves::Ours { is_read_only },
+            false => Serves::Another,
+        },
+    }
+}
+
+fn is_same(left: &Path, right: &Path) -> bool {
+    match (fs::metadata(left), fs::metadata(right)) {
+        (Ok(left), Ok(right)) => (left.dev(), left.ino()) == (right.dev(), right.ino()),
+        _ => false,
+    }
+}
+
+/// Whether `inner` lies in the storage of `outer`, as far as both are mounted in the same places.
+fn is_around(outer: &Path, inner: &Path) -> bool {
+    match (fs::canonicalize(outer.join(layout::V2)), fs::canonicalize(inner)) {
+        (Ok(outer), Ok(inner)) => inner.ancestors().any(|directory| is_same(directory, &outer)),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A process as `/proc` shows it, with a configuration of its own or without one.
+    fn process(line: &str, config: Option<&str>) -> tempfile::TempDir {
+        let process = tempfile::tempdir().expect("a directory");
+        let write = |name: &str, text: &str| fs::write(process.path().join(name), text).expect("written");
+        write("config.yml", config.unwrap_or_default());
+        write("cmdline", &line.replace(' ', "\0"));
+        write("environ", "PATH=/bin\0REGISTRY_LOG_LEVEL=info\0");
+        std::os::unix::fs::symlink("/", process.path().join("root")).expect("made");
+        std::os::unix::fs::symlink(".", process.path().join("cwd")).expect("made");
+        process
+    }
+
+    #[test]
+    fn a_registry_works_on_the_store_that_its_configuration_comes_to() {
+        let ours = tempfile::tempdir().expect("a directory");
+        let other = tempfile::tempdir().expect("a directory");
+        let inner = ours.path().join(layout::V2).join("repositories/inner");
+        fs::create_dir_all(&inner).expect("made");
+        let serve = "registry serve config.yml";
+        let with = |root: &Path, more: &str| {
+            format!("version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}, maintenance: {{{more}}}}}\n", root.display())
+        };
+        let seen = |line: &str, config: &str| look(process(line, Some(config)).path(), ours.path());
+        assert_eq!(seen(serve, &with(ours.path(), "")), Some(Serves::Ours { is_read_only: false }));
+        let read_only = with(ours.path(), "readonly: {enabled: true}");
+        assert_eq!(seen(serve, &read_only), Some(Serves::Ours { is_read_only: true }));
+        let collector = "registry garbage-collect config.yml";
+        assert_eq!(seen(collector, &read_only), Some(Serves::Ours { is_read_only: false }), "it removes things all the same");
+        assert_eq!(seen(serve, &with(&inner, "")), Some(Serves::Ours { is_read_only: false }));
+        for config in [with(other.path(), ""), with(Path::new("/no/such/root"), ""), "version: 0.1\nstorage: {s3: {}}\n".into()] {
+            assert_eq!(seen(serve, &config), Some(Serves::Another), "{config}");
+        }
+        for (line, config) in [(serve, "nonsense"), ("registry serve", ""), ("registry serve no-such.yml", "")] {
+            assert_eq!(seen(line, config), Some(Serves::Untold), "{line} {config}");
+        }
+        assert_eq!(seen("", ""), None, "it has ended");
+        assert_eq!(seen("sh -c x", ""), None);
+    }
+
+    fn arguments(line: &str) -> Vec<OsString> {
+        line.split(' ').map(OsString::from).collect()
+    }
+
+    #[test]
+    fn a_registry_is_known_by_its_name_and_its_arguments() {
+        let nowhere = Path::new("/nowhere");
+        for line in [
+            "registry serve /etc/docker/registry/config.yml",
+            "/bin/registry serve",
+            "docker-registry serve x",
+            "/usr/bin/registry_DO_NOT_USE_GC serve /etc/registry/config.yml",
+            "registry garbage-collect -m x.yml",
+            "/opt/gitlab/embedded/bin/registry /var/opt/gitlab/registry/config.yml",
+        ] {
+            assert!(is_registry(nowhere, &arguments(line)), "{line}");
+        }
+        for line in
+            ["registry --version", "sh -c registry serve", "registry", "registry-cli serve x", "regsweep garbage-collect x.yml"]
+        {
+            assert!(!is_registry(nowhere, &arguments(line)), "{line}");
+        }
+        assert_eq!(config_of(&arguments("registry garbage-collect -m x.yml")), Some("x.yml".into()));
+        assert_eq!(config_of(&arguments("registry serve")), None);
+    }
+}

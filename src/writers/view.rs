@@ -1,0 +1,46 @@
+//! How much of the machine this process sees: in a container it may be little, and a registry beside it in another one.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::layout;
+
+/// The number of the first namespace of processes, which never changes (source: `PROC_PID_INIT_INO` in Linux).
+const FIRST_PID_NAMESPACE: &str = "pid:[4026531836]";
+
+/// What the filesystem of a container calls itself (source: `OVERLAYFS_SUPER_MAGIC` in Linux).
+const OVERLAY: i64 = 0x794c_7630;
+
+/// Whether all processes of the machine are to be seen.
+pub(super) fn shows_all_processes() -> bool {
+    fs::read_link("/proc/self/ns/pid").is_ok_and(|namespace| namespace == Path::new(FIRST_PID_NAMESPACE))
+}
+
+/// Whether the loopback of this process, and the sockets it sees, are those of a registry with the store below `root`: on the machine
+/// itself, or in a container that nothing else can share the store with.
+pub(super) fn has_the_registrys_loopback(root: &Path) -> bool {
+    let network = |process: &str| fs::read_link(PathBuf::from("/proc").join(process).join("ns/net")).ok();
+    let Some(own) = network("self") else { return false };
+    // Not everybody may look at the first process; by then the number has to do.
+    let is_first = || shows_all_processes() && is_made_at_boot(&own);
+    if !network("1").map_or_else(is_first, |first| first == own) {
+        return false;
+    }
+    shows_all_processes() || is_in_own_image(root)
+}
+
+/// Whether a namespace has one of the numbers that the kernel gives out while it starts: it counts them up, beginning with the first of
+/// these, and gives out some two hundred before any process can ask for one.
+fn is_made_at_boot(namespace: &Path) -> bool {
+    let number = |text: &str| text.rsplit_once('[')?.1.strip_suffix(']')?.parse::<u32>().ok();
+    namespace.to_str().and_then(number).is_some_and(|number| number < 0xF000_0000 + 160)
+}
+
+/// Whether the store lies in the layers of this container, which no other one has mounted.
+fn is_in_own_image(root: &Path) -> bool {
+    let store = root.join(layout::V2);
+    let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev()).ok();
+    let is_overlay = rustix::fs::statfs("/").is_ok_and(|filesystem| filesystem.f_type == OVERLAY);
+    is_overlay && device(&store).is_some() && device(&store) == device(Path::new("/"))
+}

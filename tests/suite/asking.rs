@@ -1,0 +1,262 @@
+//! Asking the registry of a store whether it takes pushes: what counts as an answer, who is asked where, and what follows from it.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+
+use crate::support::server::{RealRegistry, Settings};
+use crate::support::*;
+use crate::writers::{basic, certificate_for, server, store_with_address, with_garbage};
+
+const REGISTRY: &str = "Docker-Distribution-Api-Version: registry/2.0\r\n";
+
+/// What a server may answer to a question that it does not understand.
+const UNEXPECTED: &[(&str, &str)] = &[
+    ("HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n", "400"),
+    ("HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=x\r\nContent-Length: 0\r\n\r\n", "401"),
+    ("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", "403"),
+    ("HTTP/1.1 404 Not Found\r\nAllow: POST\r\nContent-Length: 0\r\n\r\n", "404"),
+    ("HTTP/1.1 405 Method Not Allowed\r\nAllow: GET\r\nContent-Length: 0\r\n\r\n", "405"),
+    ("HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n", "500"),
+    ("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n", "503"),
+    ("HTTP/1.1 301 Moved\r\nLocation: https://elsewhere.invalid/\r\nContent-Length: 0\r\n\r\n", "301"),
+    ("HTTP/1.1 200 OK\r\nAllow: GET\r\nContent-Length: 0\r\n\r\n", "200"),
+    ("HTTP/1.1 200 OK\r\nDocker-Distribution-Api-Version: registry/2.0\r\nContent-Length: 0\r\n\r\n", "200"),
+    ("HTTP/1.1 405 No\r\nDocker-Distribution-Api-Version: registry/2.0\r\nAllow: GET\r\nContent-Length: 0\r\n\r\n", "405"),
+    ("\u{15}\u{3}\u{1}\u{0}\u{2}\u{2}\u{50}", ""),
+    ("SSH-2.0-OpenSSH_9.2\r\n", ""),
+    ("", ""),
+];
+
+#[test]
+fn a6_whatever_answers_is_somebody() {
+    for (answer, named) in UNEXPECTED {
+        let address = server(Some(answer));
+        let (root, config) = store_with_address(address);
+        let refused = Regsweep::gc_config(config.path()).run().expect_code(2);
+        assert!(refused.stderr.contains("does not say whether it takes pushes"), "{answer}: {}", refused.stderr);
+        assert!(refused.stderr.contains(named) && refused.stderr.contains(&address.to_string()), "{answer}: {}", refused.stderr);
+        let given = Regsweep::gc(root.path()).args(["--registry", &format!("http://{address}")]).run().expect_code(2);
+        assert!(given.stderr.contains("does not say"), "{answer}: {}", given.stderr);
+        Regsweep::gc_config(config.path()).arg("--assume-offline").run().expect_code(0);
+    }
+}
+
+#[test]
+fn a6_what_cannot_be_reached_is_not_down() {
+    // An address for documentation: nothing answers there, or some router says so.
+    let (_root, config) = store_with_address("no-such-machine.invalid:5000");
+    let refused = Regsweep::gc_config(config.path()).run().expect_code(2);
+    assert!(refused.stderr.contains("no-such-machine.invalid:5000"), "{}", refused.stderr);
+}
+
+#[test]
+fn a6_tls_is_found_however_it_is_configured() {
+    let mut registry = with_garbage(Settings::default());
+    let Some((key, certificate)) = certificate_for(&registry) else { return };
+    let variables = [("REGISTRY_HTTP_TLS_CERTIFICATE", &*certificate), ("REGISTRY_HTTP_TLS_KEY", &*key)];
+    registry.restart_with(&variables);
+    let run = || Regsweep::gc_config(&registry.config()).any_age();
+    for run in [run(), variables.iter().fold(run(), |run, (name, value)| run.env(name, value))] {
+        let refused = run.run().expect_code(2);
+        assert!(refused.stderr.contains("takes pushes answers at"), "{}", refused.stderr);
+    }
+    // The other way round: the configuration speaks of TLS, and the registry does not.
+    for tls in [", tls: {letsencrypt: {}}".to_owned(), format!(", tls: {{certificate: {certificate}, key: {key}}}")] {
+        registry.configure(Settings::default());
+        registry.restart();
+        registry.configure(Settings { http: tls, ..Settings::default() });
+        let refused = Regsweep::gc_config(&registry.config()).any_age().run().expect_code(2);
+        assert!(refused.stderr.contains("takes pushes answers at"), "{}", refused.stderr);
+    }
+}
+
+/// A registry with a fresh blob that nothing needs.
+fn with_fresh_garbage() -> RealRegistry {
+    let mut registry = with_garbage(Settings::default());
+    registry.configure(Settings { maintenance: Settings::read_only().maintenance, ..basic(&registry) });
+    registry
+}
+
+#[track_caller]
+fn goes(registry: &RealRegistry, flags: &[&str]) -> usize {
+    Regsweep::gc_config(&registry.config()).args(flags).dry().run().expect_code(0).rows_of("blob").len()
+}
+
+#[test]
+fn a7_nothing_is_too_young_only_where_the_registry_says_that_it_is_read_only() {
+    let mut registry = with_fresh_garbage();
+    let auth = ["--registry-auth", "user:secret"];
+    // The file says so, and the registry has not been restarted.
+    assert_eq!(goes(&registry, &auth), 0, "it takes pushes");
+    registry.restart();
+    assert_eq!(goes(&registry, &[]), 0, "it does not say");
+    assert_eq!(goes(&registry, &auth), 1, "it is read-only");
+    Regsweep::gc_config(&registry.config()).run().expect_code(2);
+    let told = Regsweep::gc_config(&registry.config()).arg("--assume-offline").run().expect_code(0);
+    assert!(told.rows_of("blob").is_empty(), "{}", told.stdout);
+    let done = Regsweep::gc_config(&registry.config()).args(auth).run().expect_code(0);
+    assert_eq!(done.rows_of("blob").len(), 1, "{}", done.stdout);
+}
+
+#[test]
+fn a7_a_registry_that_is_down_is_believed_by_its_configuration() {
+    let mut registry = with_fresh_garbage();
+    registry.stop();
+    assert_eq!(goes(&registry, &[]), 1, "down, and read-only");
+    let second = server(Some("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"));
+    assert_eq!(goes(&registry, &["--registry", &format!("http://{second}")]), 0, "another does not say");
+    registry.configure(Settings::default());
+    assert_eq!(goes(&registry, &[]), 0, "down, and writable");
+}
+
+#[test]
+fn a7_a_password_is_given_in_a_file_or_a_variable() {
+    let mut registry = with_fresh_garbage();
+    registry.restart();
+    let file = registry.config().with_file_name("auth");
+    fs::write(&file, "user:secret\n").expect("written");
+    let named = format!("@{}", file.display());
+    assert_eq!(goes(&registry, &["--registry-auth", &named]), 1);
+    for value in ["user:secret", &*named] {
+        let run = Regsweep::gc_config(&registry.config()).env("REGSWEEP_REGISTRY_AUTH", value);
+        assert_eq!(run.dry().run().expect_code(0).rows_of("blob").len(), 1, "{value}");
+    }
+    for (wrong, said) in [("nonsense", "--registry-auth is neither"), ("@/no/such/file", "/no/such/file")] {
+        let refused = Regsweep::gc_config(&registry.config()).args(["--registry-auth", wrong]).dry().run().expect_code(2);
+        assert!(refused.stderr.contains(said), "{}", refused.stderr);
+    }
+    assert!(
+        !Regsweep::gc_config(&registry.config()).args(["--registry-auth", "user:hidden", "-v"]).run().stderr.contains("hidden")
+    );
+}
+
+/// A registry that hands a question over to a token server, which is itself.
+fn with_tokens() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("it has one");
+    std::thread::spawn(move || {
+        while let Ok((mut connection, _)) = listener.accept() {
+            let mut request = vec![0; 4096];
+            let length = connection.read(&mut request).unwrap_or_default();
+            let request = String::from_utf8_lossy(&request[..length]).to_lowercase();
+            let answer =
+                if request.starts_with("get /token?service=me&account=user") && request.contains("basic dxnlcjpzzwnyzxq=") {
+                    "HTTP/1.1 200 OK\r\nContent-Length: 15\r\nConnection: close\r\n\r\n{\"token\":\"tok\"}".to_owned()
+                } else if request.starts_with("options /v2/") && request.contains("bearer tok") {
+                    format!("HTTP/1.1 200 OK\r\n{REGISTRY}Allow: GET, HEAD\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                } else {
+                    let challenge = format!("WWW-Authenticate: Bearer realm=\"http://{address}/token\",service=\"me\"\r\n");
+                    format!("HTTP/1.1 401 Unauthorized\r\n{REGISTRY}{challenge}Content-Length: 0\r\nConnection: close\r\n\r\n")
+                };
+            // Who only knocked has hung up.
+            let _ = connection.write_all(answer.as_bytes());
+        }
+    });
+    address
+}
+
+#[test]
+fn a7_a_token_is_fetched_where_the_registry_says() {
+    let (_root, config) = store_with_address(with_tokens());
+    Regsweep::gc_config(config.path()).run().expect_code(2);
+    let wrong = Regsweep::gc_config(config.path()).args(["--registry-auth", "user:wrong"]).run().expect_code(2);
+    assert!(wrong.stderr.contains("no token is to be had"), "{}", wrong.stderr);
+    Regsweep::gc_config(config.path()).args(["--registry-auth", "user:secret"]).run().expect_code(0);
+}
+
+#[test]
+fn a8_a_port_may_have_a_name() {
+    // Some port that has a name and is free here.
+    let services = fs::read_to_string("/etc/services").unwrap_or_default();
+    let named = services.lines().filter_map(|line| {
+        let mut words = line.split_whitespace();
+        Some((words.next()?, words.next()?.strip_suffix("/tcp")?.parse::<u16>().ok().filter(|port| *port > 1024)?))
+    });
+    let free = named.into_iter().find_map(|(name, port)| Some((name, TcpListener::bind(("127.0.0.1", port)).ok()?)));
+    let Some((name, listener)) = free else {
+        eprintln!("skipped: no port has a name here");
+        return;
+    };
+    let (_root, config) = store_with_address(format!("127.0.0.1:{name}"));
+    std::thread::spawn(move || {
+        while let Ok((mut connection, _)) = listener.accept() {
+            let answer =
+                format!("HTTP/1.1 200 OK\r\n{REGISTRY}Allow: GET, POST\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            let _ = connection.read(&mut [0; 4096]);
+            let _ = connection.write_all(answer.as_bytes());
+        }
+    });
+    let refused = Regsweep::gc_config(config.path()).run().expect_code(2);
+    assert!(refused.stderr.contains("takes pushes answers at"), "{}", refused.stderr);
+}
+
+#[test]
+fn a8_an_address_that_no_registry_listens_on_is_said() {
+    for address in ["localhost", "::1:5000", ":no-such-port", ":70000"] {
+        let (_root, config) = store_with_address(address);
+        let refused = Regsweep::gc_config(config.path()).run().expect_code(2);
+        assert!(refused.stderr.contains(&format!("http.addr {address}")), "{address}: {}", refused.stderr);
+        Regsweep::gc_config(config.path()).arg("--assume-offline").run().expect_code(0);
+    }
+}
+
+#[test]
+fn a9_a_registry_is_found_although_nothing_says_where_it_listens() {
+    let mut registry = with_garbage(Settings::default());
+    let config = registry.config().with_file_name("no-address.yml");
+    fs::write(&config, format!("version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n", registry.root().display()))
+        .expect("written");
+    let runs = || [Regsweep::gc(&registry.root()), Regsweep::gc_config(&config)];
+    for run in runs() {
+        let refused = run.any_age().run().expect_code(2);
+        assert!(refused.stderr.contains("is a registry that works on this store"), "{}", refused.stderr);
+    }
+    // One inside it and one around it are the same disk space.
+    let inner = registry.root().join("docker/registry/v2/repositories/inner");
+    fs::create_dir_all(inner.join("docker/registry/v2/blobs")).expect("made");
+    let refused = Regsweep::gc(&inner).any_age().run().expect_code(2);
+    assert!(refused.stderr.contains("is a registry that works on this store"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("lies in the storage of another registry"), "{}", refused.stderr);
+    fs::remove_dir_all(&inner).expect("removed");
+    registry.stop();
+    let other = RealRegistry::start();
+    Regsweep::gc(&registry.root()).any_age().run().expect_code(0);
+    drop(other);
+}
+
+#[test]
+fn a9_one_that_says_it_is_read_only_does_not_stop_a_run_by_its_root() {
+    let registry = with_garbage(Settings::read_only());
+    let url = format!("http://{}", registry.address());
+    Regsweep::gc(&registry.root()).any_age().run().expect_code(2);
+    Regsweep::gc(&registry.root()).any_age().args(["--registry", &url]).run().expect_code(0);
+}
+
+/// In namespaces of its own, as a container beside the registry's.
+fn in_a_container(run: Regsweep) -> Option<Regsweep> {
+    let root_is_a_containers = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default().contains(" / / rw - overlay");
+    if !rustix::process::geteuid().is_root() || root_is_a_containers {
+        eprintln!("skipped: not root on a machine of its own");
+        return None;
+    }
+    Some(run.under(["unshare", "--net", "--pid", "--fork", "--mount-proc"]))
+}
+
+#[test]
+fn a9_the_report_says_where_nobody_could_be_asked() {
+    let registry = with_garbage(Settings::read_only());
+    let configured = |config: &Path| Regsweep::gc_config(config).dry();
+    let Some(run) = in_a_container(configured(&registry.config())) else { return };
+    let done = run.run().expect_code(0);
+    assert!(done.stdout.contains("not asked") && done.stdout.contains(registry.address()), "{}", done.stdout);
+    assert!(done.stdout.contains("--registry URL"), "{}", done.stdout);
+    assert!(done.rows_of("blob").is_empty(), "a6: another container's loopback does not say that the registry is down");
+    let by_root = in_a_container(Regsweep::gc(&registry.root()).dry().json()).expect("as before").run().expect_code(0);
+    assert!(by_root.report()["nobody_asked"].as_str().is_some_and(|why| why.contains("--root names none")), "{}", by_root.stdout);
+    // On the machine itself it was asked.
+    let asked = configured(&registry.config()).json().run().expect_code(0);
+    assert!(asked.report()["nobody_asked"].is_null(), "{}", asked.stdout);
+    assert_eq!(asked.rows_of("blob").len(), 1);
+}

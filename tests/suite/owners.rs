@@ -1,0 +1,160 @@
+//! Stores that another program's database owns: each sign alone stops a collection, and names itself.
+
+use std::path::PathBuf;
+
+use crate::support::*;
+
+/// A store with an untagged image, a configuration of it, and the directory that both are in.
+struct Store {
+    folder: tempfile::TempDir,
+}
+
+impl Store {
+    fn new() -> Store {
+        let tree = registry().stray_blob(&layer(7)).repo("a").image("untagged", &[layer(1)]);
+        let tree = tree.repo("b").image("x", &[layer(2)]).tag("v1").into_tree();
+        Store { folder: tree.on_disk() }
+    }
+
+    fn config(&self, storage: &str, more: &str) -> PathBuf {
+        let path = self.folder.path().join("config.yml");
+        let root = self.folder.path().display();
+        std::fs::write(&path, format!("version: 0.1\nstorage: {{filesystem: {{rootdirectory: {root}}}{storage}}}\n{more}"))
+            .expect("written");
+        path
+    }
+
+    fn lockfile(&self, name: &str) {
+        let lockfiles = self.folder.path().join("docker/registry/lockfiles");
+        std::fs::create_dir_all(&lockfiles).expect("made");
+        std::fs::write(lockfiles.join(name), "{\"version\":1}").expect("written");
+    }
+}
+
+/// Every kind of run is refused with a message that names the sign and the flag, and the flag lifts it.
+#[track_caller]
+fn is_refused(run: impl Fn() -> Regsweep, sign: &str, owner: &str) {
+    for dry in [true, false] {
+        let run = || if dry { run().dry() } else { run() };
+        let refused = run().run().expect_code(2);
+        for said in [sign, owner, "--allow-foreign-owner"] {
+            assert!(refused.stderr.contains(said), "{said}: {}", refused.stderr);
+        }
+    }
+    run().arg("--allow-foreign-owner").dry().run().expect_code(0);
+}
+
+/// A section of the file, variables, and what of it the message names; nothing if it goes on.
+type Case = (&'static str, &'static [(&'static str, &'static str)], Option<&'static str>);
+
+const GITLAB: &[Case] = &[
+    ("database: {enabled: true}\n", &[], Some("database.enabled: true")),
+    ("database: {enabled: \"true\"}\n", &[], Some("database.enabled: true")),
+    ("database: {enabled: yes}\n", &[], Some("database.enabled: yes")),
+    ("database: {enabled: prefer}\n", &[], Some("database.enabled: prefer")),
+    ("database: {enabled: true, host: db}\n", &[("REGISTRY_DATABASE_ENABLED", "false")], Some("database.enabled: true")),
+    ("", &[("REGISTRY_DATABASE_ENABLED", "true")], Some("REGISTRY_DATABASE_ENABLED")),
+    ("", &[("REGISTRY_DATABASE_ENABLED", "prefer")], Some("REGISTRY_DATABASE_ENABLED")),
+    ("", &[("REGISTRY_DATABASE", "{enabled: true}")], Some("REGISTRY_DATABASE")),
+    // What only GitLab's registry has, whose default is `prefer`.
+    ("database: {host: db}\n", &[], Some("the section database")),
+    ("gc: {disabled: true}\n", &[], Some("the section gc")),
+    ("auth: {token: {issuer: omnibus-gitlab-issuer, realm: x}}\n", &[], Some("auth.token.issuer")),
+    ("auth: {token: {issuer: x, realm: \"https://gitlab.example/jwt/auth\"}}\n", &[], Some("auth.token.realm")),
+    ("", &[("REGISTRY_DATABASE_HOST", "db")], Some("REGISTRY_DATABASE_HOST")),
+    ("", &[("REGISTRY_AUTH_TOKEN_ISSUER", "gitlab-issuer")], Some("auth.token.issuer")),
+    // Said to be off, or anybody's.
+    ("database: {enabled: false}\ngc: {}\n", &[], None),
+    ("gc: {}\n", &[("REGISTRY_DATABASE_ENABLED", "false")], None),
+    ("auth: {token: {issuer: x, realm: \"https://auth.example/token\"}}\n", &[], None),
+    ("", &[("REGISTRY_DATABASE_SERVICE_HOST", "10.0.0.1"), ("REGISTRY_DATABASE_PORT", "tcp://10.0.0.1:5432")], None),
+];
+
+fn with(run: Regsweep, variables: &[(&str, &str)]) -> Regsweep {
+    variables.iter().fold(run, |run, (name, value)| run.env(name, value))
+}
+
+#[test]
+fn a3_any_sign_of_gitlabs_database_stops_the_run() {
+    for (more, variables, sign) in GITLAB {
+        let store = Store::new();
+        let config = store.config("", more);
+        let run = || with(Regsweep::gc_config(&config), variables);
+        match sign {
+            Some(sign) => is_refused(run, sign, "GitLab"),
+            None => drop(run().dry().run().expect_code(0)),
+        }
+        let audit = with(Regsweep::new().arg("audit").arg(&config).json(), variables).run();
+        assert_eq!(audit.finding_codes().contains(&"gitlab-database".to_owned()), sign.is_some(), "{more} {variables:?}");
+        assert!(!audit.stderr.contains("no setting of the registry is behind REGISTRY_DATABASE"), "{}", audit.stderr);
+    }
+}
+
+#[test]
+fn a3_the_file_of_gitlabs_registry_decides_where_its_database_is_only_preferred() {
+    let store = Store::new();
+    store.lockfile("filesystem-in-use");
+    for (more, goes_on) in [("database: {enabled: prefer}\n", true), ("gc: {}\n", true), ("database: {enabled: true}\n", false)] {
+        let config = store.config("", more);
+        Regsweep::gc_config(&config).dry().run().expect_code(if goes_on { 0 } else { 2 });
+    }
+    store.lockfile("database-in-use");
+    let config = store.config("", "");
+    is_refused(|| Regsweep::gc_config(&config), "docker/registry/lockfiles/database-in-use", "GitLab");
+}
+
+#[test]
+fn a3_the_variable_counts_without_a_configuration() {
+    let store = Store::new();
+    let root = store.folder.path();
+    is_refused(
+        || Regsweep::gc(root).env("REGISTRY_DATABASE_ENABLED", "true"),
+        "the environment has the variable REGISTRY_DATABASE_ENABLED",
+        "GitLab",
+    );
+    Regsweep::gc(root).env("REGISTRY_DATABASE_ENABLED", "false").dry().run().expect_code(0);
+}
+
+#[test]
+fn a3_openshift_keeps_its_tags_elsewhere() {
+    let store = Store::new();
+    for (more, variables, sign) in [
+        ("openshift: {version: 1.0}\n", &[][..], "the section openshift"),
+        ("auth: openshift\n", &[], "auth: openshift"),
+        ("auth: {openshift: {realm: openshift}}\n", &[], "auth: openshift"),
+        ("middleware: {registry: [{name: openshift}]}\n", &[], "middleware.registry"),
+        ("", &[("REGISTRY_OPENSHIFT_SERVER_ADDR", "x:5000")], "REGISTRY_OPENSHIFT_SERVER_ADDR"),
+        ("", &[("REGISTRY_AUTH", "openshift")], "auth: openshift"),
+    ] {
+        let config = store.config("", more);
+        is_refused(|| with(Regsweep::gc_config(&config), variables).delete_untagged(), sign, "OpenShift");
+        with(Regsweep::gc_config(&config), variables).dry().run().expect_code(0);
+    }
+}
+
+#[test]
+fn a11_blobs_that_another_store_may_have_stop_the_run() {
+    let (ours, theirs) = (Store::new(), Store::new());
+    let blobs = |store: &Store| store.folder.path().join("docker/registry/v2/blobs");
+    let needed = snapshot(&blobs(&theirs));
+    std::fs::remove_dir_all(blobs(&ours)).expect("removed");
+    std::os::unix::fs::symlink(blobs(&theirs), blobs(&ours)).expect("made");
+    let run = || Regsweep::gc(ours.folder.path()).any_age();
+    let refused = run().run().expect_code(2);
+    for said in ["is a symbolic link to", "another store may need", "--allow-shared-blobs"] {
+        assert!(refused.stderr.contains(said), "{said}: {}", refused.stderr);
+    }
+    assert_eq!(snapshot(&blobs(&theirs)), needed, "nothing was touched");
+    run().dry().run().expect_code(0);
+    std::fs::remove_file(blobs(&ours)).expect("removed");
+    std::fs::create_dir(blobs(&ours)).expect("made");
+    if rustix::process::geteuid().is_root() {
+        let mount = format!("mount --bind '{}' '{}' && exec \"$0\" \"$@\"", blobs(&theirs).display(), blobs(&ours).display());
+        let refused = run().under(["unshare", "-m", "sh", "-ec", &mount]).run().expect_code(2);
+        assert!(refused.stderr.contains("what is mounted at"), "{}", refused.stderr);
+        assert_eq!(snapshot(&blobs(&theirs)), needed, "nothing was touched");
+    }
+    std::fs::remove_dir(blobs(&ours)).expect("removed");
+    std::os::unix::fs::symlink(blobs(&theirs), blobs(&ours)).expect("made");
+    run().arg("--allow-shared-blobs").run().expect_code(0);
+}
