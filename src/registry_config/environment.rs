@@ -56,6 +56,12 @@ pub(super) fn apply(settings: &mut Map, environment: &[(OsString, OsString)], wa
         if key == "http" && path.get(1).is_some_and(|key| !READ_OF_HTTP.contains(key)) {
             continue;
         }
+        if is_service_link(&name, &value.to_string_lossy()) {
+            warnings.push(format!(
+                "{} looks like a service link of Kubernetes, and the registry takes it for a setting of {key}: give its pod                  enableServiceLinks: false, or call the service something else",
+                escaped(&name)
+            ));
+        }
         let value = read(&name, value)?;
         if path.len() == 1 {
             settings.insert(key.into(), if key == "storage" { super::storage_section(value)? } else { value });
@@ -202,6 +208,24 @@ mod tests {
         assert_eq!(settings, Node::Map(Map::new()));
         assert_eq!(warnings.len(), 1);
         assert!(warnings[0].contains("behind REGISTRY_PORT, REGISTRY_storage_X:"), "{warnings:?}");
+    }
+
+    #[test]
+    fn names_the_service_links_of_kubernetes() {
+        for (name, value) in [
+            ("REGISTRY_AUTH_PORT", "tcp://10.0.0.1:5001"),
+            ("REGISTRY_AUTH_SERVICE_HOST", "10.0.0.1"),
+            ("REGISTRY_AUTH_PORT_5001_TCP_ADDR", "10.0.0.1"),
+            ("REGISTRY_PROXY_SERVICE_PORT_HTTP", "80"),
+        ] {
+            let (_, warnings) = overlaid("{}", &[(name, value)]);
+            assert!(
+                warnings.iter().any(|warning| warning.starts_with(&format!("{name} looks like a service link"))),
+                "{warnings:?}"
+            );
+        }
+        let (_, warnings) = overlaid("{}", &[("REGISTRY_AUTH_HTPASSWD_PATH", "/x"), ("REGISTRY_PROXY_REMOTEURL", "https://x")]);
+        assert!(warnings.is_empty(), "{warnings:?}");
     }
 
     #[test]

@@ -292,13 +292,19 @@ fn root(parameters: Option<&Map>, warnings: &mut Vec<String>) -> Result<PathBuf,
         Some(other) => return Err(Problem::NotAPath { found: other.scalar() }),
     };
     let keys = parameters.into_iter().flat_map(Map::keys);
-    for other in keys.filter(|key| *key != "rootdirectory" && key.eq_ignore_ascii_case("rootdirectory")) {
+    for other in keys.filter(|key| *key != "rootdirectory" && means_the_root(key)) {
         warnings.push(format!(
-            "storage.filesystem.{other} is not read by the registry, which reads {ROOT_KEY} in lower case and so uses {}",
+            "storage.filesystem.{other} is not read by the registry, which reads {ROOT_KEY}, in lower case and one word, and so uses {}",
             escaped(root)
         ));
     }
     Ok(clean(root))
+}
+
+/// Whether whoever wrote this key of the driver probably meant its root.
+fn means_the_root(key: &str) -> bool {
+    let key = key.to_lowercase().replace(['_', '-', ' '], "");
+    ["rootdirectory", "rootdir", "root", "directory", "path"].contains(&key.as_str())
 }
 
 /// The shortest name of a path, as Go's `path.Clean` finds it: by its text alone, so that `x/link/../y` is `x/y` wherever `link` leads.
@@ -448,10 +454,13 @@ mod tests {
     }
 
     #[test]
-    fn a_key_in_the_wrong_case_is_named() {
-        let config = config("version: 0.1\nstorage: {filesystem: {rootDirectory: /data}}\n", &[]);
-        assert_eq!(config.root, Path::new(DEFAULT_ROOT));
-        assert!(config.warnings[0].contains("rootDirectory") && config.warnings[0].contains(DEFAULT_ROOT));
+    fn a_key_that_is_not_the_roots_is_named() {
+        for key in ["rootDirectory", "root_directory", "root-directory", "RootDir", "path", "directory"] {
+            let config = config(&format!("version: 0.1\nstorage: {{filesystem: {{{key}: /data}}}}\n"), &[]);
+            assert_eq!(config.root, Path::new(DEFAULT_ROOT));
+            assert!(config.warnings[0].contains(key) && config.warnings[0].contains(DEFAULT_ROOT), "{:?}", config.warnings);
+        }
+        assert!(config("version: 0.1\nstorage: {filesystem: {maxthreads: 9}}\n", &[]).warnings.is_empty());
     }
 
     #[test]
