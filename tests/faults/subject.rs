@@ -25,7 +25,7 @@ pub(crate) struct Subject {
 
 /// Collects as all runs here do. `--jobs 1` makes the system calls the same in every run.
 pub(crate) fn gc(root: &Path) -> Regsweep {
-    Regsweep::new().args(["garbage-collect", "-m", "--format", "json", "--jobs", "1", "--root"]).arg(root)
+    Regsweep::new().args(["garbage-collect", "-m", "--allow-shared-blobs", "--format", "json", "--jobs", "1", "--root"]).arg(root)
 }
 
 pub(crate) fn names(root: &Path) -> Names {
