@@ -171,10 +171,10 @@ codes! {
         "move it out of the store if it is a copy; until then all it links is kept";
     /// Something that is reached through a symbolic link: read, and left alone.
     BehindSymlink = "behind-symlink", Warning,
-        "nothing; what lies behind it is kept. For blobs to go, let the directory `blobs` itself be the link";
+        "nothing; what lies behind it is kept. For blobs to go, let the directory `blobs` itself be the link, and give --allow-shared-blobs";
     /// Something on another filesystem that is mounted inside the store: read, and left alone.
     BehindMount = "behind-mount", Warning,
-        "nothing; what lies on it is kept. For blobs to go, let the directory `blobs` itself be what is mounted";
+        "nothing; what lies on it is kept. For blobs to go, let the directory `blobs` itself be what is mounted, and give --allow-shared-blobs";
     /// A blob folder that holds something, but no `data`.
     MissingData = "missing-data", Warning,
         "look at what is in the folder; remove it if it is a leftover";
