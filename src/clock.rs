@@ -29,7 +29,8 @@ pub struct BootTime {
 pub enum Voucher {
     /// The kernel says that it is synchronised.
     Kernel,
-    /// The `Date` of the registry agrees within [`TOLERANCE`].
+    /// The `Date` of a registry on another machine agrees within [`TOLERANCE`]. One on this machine goes by the same clock, and vouches for
+    /// nothing.
     Registry,
 }
 

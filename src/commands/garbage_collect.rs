@@ -58,6 +58,11 @@ pub fn run(mut settings: CollectSettings, progress: &dyn Progress, stop: &Atomic
         owners::ensure_blobs_not_shared(store.root())?;
     }
     let nobody_asked = ensure_alone(&mut settings, store.root())?;
+    if !settings.clock.is_trusted()
+        && let Some(date) = writers::date_elsewhere(settings.location.registry.as_ref(), &settings.registries)
+    {
+        settings.clock.compare_with_registry(date);
+    }
     let budget = budget(settings.max_memory, &settings.spill_folder);
     let reader = Reader { store: &store, budget: &budget, progress, stop };
     let result = pool.install(|| collect(&settings, &reader, lock.is_held(), nobody_asked.is_none()));

@@ -9,7 +9,7 @@
 //!
 //! Where there is no such file, and none can be made on a full disk, the root directory is locked in its place; that takes no room.
 //! Whoever can read the store can do the same, so a lock on the directory counts only if a regsweep holds it that may write there
-//! ([`holds_directory`]). Whoever has the file looks for such a one too: it may have begun before there was room for the file.
+//! (`holds_directory`). Whoever has the file looks for such a one too: it may have begun before there was room for the file.
 //!
 //! Runs that only look take the lock if they can, and say so if they cannot: see [`StoreLock::is_held`].
 

@@ -9,7 +9,7 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use ureq::Agent;
 use ureq::http::Response;
@@ -99,6 +99,20 @@ impl Endpoint {
             Endpoint::Unusable(_, why) => Answer::Unknown(why.clone()),
             Endpoint::Configured(address) | Endpoint::Given(address) => address.ask(credentials),
         }
+    }
+
+    /// What time it is there, if it is another machine and says so: a registry of this one goes by the clock that is in question.
+    pub(super) fn date(&self) -> Option<SystemTime> {
+        let (Endpoint::Configured(address) | Endpoint::Given(address)) = self else { return None };
+        let elsewhere = address.hosts.iter().filter(|host| !address::is_loopback(host));
+        elsewhere.into_iter().find_map(|host| {
+            let url = format!("{}/v2/", address.base(address.has_tls, host).trim_end_matches('/'));
+            let answer = agent(true).head(&url).call().ok()?;
+            if !answer.headers().contains_key(REGISTRY_HEADER) {
+                return None;
+            }
+            date(answer.headers().get("Date")?.to_str().ok()?)
+        })
     }
 
     /// Whether it is only reached from where it is itself: another container has a loopback and sockets of its own.
@@ -240,6 +254,12 @@ fn ask(base: &str, host: &str, credentials: Option<&Credentials>) -> Heard {
     }
 }
 
+/// Reads a `Date`, which HTTP has in the form of mail.
+fn date(text: &str) -> Option<SystemTime> {
+    let then = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
+    SystemTime::try_from(then).ok()
+}
+
 fn heard<B>(answer: &Response<B>) -> Heard {
     let status = answer.status();
     let from_registry = answer.headers().contains_key(REGISTRY_HEADER);
@@ -257,6 +277,21 @@ fn heard<B>(answer: &Response<B>) -> Heard {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_date_is_read_and_that_of_this_machine_is_not_asked_for() {
+        let then = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        assert_eq!(date("Sun, 06 Nov 1994 08:49:37 GMT"), Some(then));
+        assert_eq!(date("yesterday"), None);
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = listener.local_addr().expect("bound").port();
+        for host in ["127.0.0.1", "localhost"] {
+            let endpoint = Endpoint::given(&format!("http://{host}:{port}")).expect("an address");
+            assert_eq!(endpoint.date(), None);
+        }
+        listener.set_nonblocking(true).expect("a listener can be");
+        assert!(listener.accept().is_err(), "nothing came");
+    }
 
     #[test]
     fn a_configured_address_is_asked_on_this_machine() {

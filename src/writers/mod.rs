@@ -14,6 +14,7 @@ mod registries;
 mod view;
 
 use std::path::Path;
+use std::time::SystemTime;
 
 pub use self::credentials::Credentials;
 pub use self::http::{Answer, Endpoint};
@@ -72,6 +73,13 @@ pub fn ask(question: Question<'_>) -> Result<Answers<'_>, Error> {
         }
     }
     Ok(Answers { question, heard, unasked })
+}
+
+/// What time it is where the registry runs, if that is another machine.
+pub fn date_elsewhere(registry: Option<&RegistryConfig>, urls: &[String]) -> Option<SystemTime> {
+    let given = urls.iter().filter_map(|url| Endpoint::given(url).ok());
+    let configured = registry.and_then(|registry| Endpoint::of(&registry.http));
+    configured.into_iter().chain(given).find_map(|endpoint| endpoint.date())
 }
 
 impl Answers<'_> {
