@@ -133,7 +133,7 @@ fn survey_and_plan(
     let Reader { progress, stop, .. } = *reader;
     // Blobs first: what is pushed from now on is not in the inventory, and what is not there does not go.
     progress.begin(Phase::ListingBlobs, None);
-    let (inventory, blob_strays) = Inventory::list(store, &(reader.budget)())?;
+    let (inventory, blob_strays) = Inventory::list(store, &(reader.budget)(store.memory_bytes()))?;
     let mark = |digest: &Digest, colour| {
         if let Some(blob) = inventory.find(digest) {
             inventory.mark(blob, colour);

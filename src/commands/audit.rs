@@ -92,7 +92,7 @@ fn audit(settings: &AuditSettings, store: &dyn Store, progress: &dyn Progress, s
     // In the order of a collection: what is pushed from now on is not in the inventory.
     progress.begin(Phase::ListingBlobs, None);
     // Both tables share what there is.
-    let budget = budget(settings.max_memory, &settings.spill_folder)();
+    let budget = budget(settings.max_memory, &settings.spill_folder)(0);
     let (inventory, blob_strays) = Inventory::list(store, &budget)?;
     let inventory_untagged = inventory.afresh(&blob_strays, &budget)?;
     interrupted(stop)?;

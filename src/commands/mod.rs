@@ -33,10 +33,11 @@ fn threads(jobs: usize) -> Result<rayon::ThreadPool, Error> {
 /// What a run takes beside the table of blobs: the cache of manifests, four shards while they are listed, buffers.
 const MEMORY_BESIDE_THE_INVENTORY: u64 = 160 << 20;
 
-/// Gives each table that a command makes the memory that `--max-memory` leaves it. They are made one after the other.
-fn budget(max_memory: Option<u64>, spill_folder: &Path) -> impl Fn() -> Budget + Sync {
-    move || match max_memory {
-        Some(bytes) => Budget::of(bytes.saturating_sub(MEMORY_BESIDE_THE_INVENTORY), spill_folder),
+/// Gives each table that a command makes the memory that `--max-memory` leaves it, beside what is in memory already. They are made one after
+/// the other.
+fn budget(max_memory: Option<u64>, spill_folder: &Path) -> impl Fn(u64) -> Budget + Sync {
+    move |taken| match max_memory {
+        Some(bytes) => Budget::of(bytes.saturating_sub(MEMORY_BESIDE_THE_INVENTORY).saturating_sub(taken), spill_folder),
         None => Budget::unlimited(),
     }
 }

@@ -68,7 +68,7 @@ fn verify(
 ) -> Result<VerifyReport, Error> {
     let lenient = Lenient(store);
     progress.begin(Phase::ListingBlobs, None);
-    let budget = budget(settings.max_memory, &settings.spill_folder)();
+    let budget = budget(settings.max_memory, &settings.spill_folder)(0);
     let (inventory, _) = pool.install(|| Inventory::list(&lenient, &budget))?;
     let manifests = Manifests::new(&lenient, &inventory);
     // Everything that a repository links is needed, whatever its age.

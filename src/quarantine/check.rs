@@ -36,7 +36,7 @@ pub fn check(reader: &Reader<'_>, restored: &BTreeSet<Target>) -> Result<Vec<Fin
         }
     }
     if !revisions.is_empty() {
-        let (inventory, _) = Inventory::list(reader.store, &(reader.budget)())?;
+        let (inventory, _) = Inventory::list(reader.store, &(reader.budget)(0))?;
         let manifests = Manifests::new(reader.store, &inventory);
         for (name, revisions) in revisions {
             let survey = survey::survey(reader.store, &RepositoryEntry { name, set_apart: None })?;

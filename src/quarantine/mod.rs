@@ -57,6 +57,10 @@ use crate::store::directory::{self, Kind, for_each_entry, open_folder_beneath};
 use crate::store::own::OwnDirectory;
 use crate::store::{FilesystemStore, Leaf, Stat, Store as _};
 
+/// A file in the list of a run, the name of its repository, and its place in what a mark is laid over, in what is asked of the store, and in
+/// what is protected.
+const BYTES_A_FILE: u64 = 4 * size_of::<Held>() as u64;
+
 /// The directory of all runs, in our own.
 const QUARANTINE: &str = "quarantine";
 
@@ -160,6 +164,12 @@ impl Quarantine {
             all.add(held.stat.size_bytes);
         }
         all
+    }
+
+    /// About how much memory the list of what is in it takes, and what is made of it while it is reconciled.
+    pub fn memory_bytes(&self) -> u64 {
+        let files = self.runs.iter().map(|run| run.held().len() as u64).sum::<u64>();
+        files * BYTES_A_FILE
     }
 
     /// What would be restored of what is needed: what the store has again is not moved.

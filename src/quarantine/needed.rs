@@ -38,8 +38,8 @@ pub struct Needed {
 pub struct Reader<'a> {
     /// The store.
     pub store: &'a FilesystemStore,
-    /// Gives the memory that one table may take.
-    pub budget: &'a (dyn Fn() -> Budget + Sync),
+    /// Gives the memory that a table may take beside so many bytes of what is in quarantine.
+    pub budget: &'a (dyn Fn(u64) -> Budget + Sync),
     /// Where to say how far it is.
     pub progress: &'a dyn Progress,
     /// Ends it.
@@ -80,7 +80,7 @@ fn marked(
 ) -> Result<Needed, Error> {
     reader.progress.begin(Phase::ListingBlobs, None);
     let overlay = Overlay::new(reader.store, quarantine);
-    let (inventory, _) = Inventory::list(&overlay, &(reader.budget)())?;
+    let (inventory, _) = Inventory::list(&overlay, &(reader.budget)(quarantine.memory_bytes()))?;
     let repositories = overlay.repositories()?.entries;
     let manifests = Manifests::new(&overlay, &inventory);
     let policy =

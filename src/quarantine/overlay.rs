@@ -32,6 +32,11 @@ pub struct Overlay<'a> {
 }
 
 impl<'a> Overlay<'a> {
+    /// About how much memory the quarantine takes.
+    pub fn memory_bytes(&self) -> u64 {
+        self.quarantine.memory_bytes()
+    }
+
     /// The blobs that are in quarantine, whether or not the store has them too.
     pub fn quarantined(&self) -> impl Iterator<Item = &Digest> {
         self.blobs.values().flat_map(BTreeMap::keys)

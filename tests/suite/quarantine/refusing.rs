@@ -468,3 +468,18 @@ fn store_of_unlinked() -> tempfile::TempDir {
     }
     store.on_disk()
 }
+
+/// The table of blobs goes to a file also while the quarantine is reconciled.
+#[test]
+fn reconciling_stays_within_the_memory_limit() {
+    let root = due();
+    let root = root.path();
+    let purge = |limit: &str| {
+        let run = Regsweep::new().args(["quarantine", "purge", "--max-memory", limit, "--root"]).arg(root);
+        run.env("TMPDIR", "/nowhere/at/all").run()
+    };
+    let refused = purge("1MiB").expect_code(2);
+    assert!(refused.stderr.contains("--max-memory") && refused.stderr.contains("/nowhere/at/all"), "{}", refused.stderr);
+    purge("1GiB").expect_code(0);
+    assert_eq!(runs(root), Vec::<PathBuf>::new());
+}
