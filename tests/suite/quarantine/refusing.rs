@@ -483,3 +483,59 @@ fn reconciling_stays_within_the_memory_limit() {
     purge("1GiB").expect_code(0);
     assert_eq!(runs(root), Vec::<PathBuf>::new());
 }
+
+fn bare(root: &Path, flags: &[&str]) -> Outcome {
+    Regsweep::new().args(["garbage-collect", "--root"]).arg(root).args(flags).run()
+}
+
+/// A registry on a lost mount takes pushes at once: what is young proves nothing.
+#[test]
+fn a_fresh_push_does_not_make_an_unmounted_store_a_whole_one() {
+    let blobs = |count: u64| {
+        let store = (0..count).fold(registry(), |store, number| store.stray_blob(&layer(100 + number)));
+        store.repo("fresh").young().image("x", &[layer(1)]).tag("v1").on_disk()
+    };
+    for (count, lift) in [(4, &["--allow-empty"][..]), (50, &["--allow-empty", "--allow-unlinked", "100%"])] {
+        let root = blobs(count);
+        let before = snapshot(&root.path().join("docker"));
+        for flags in [&[][..], &["-m"], &["--quarantine"]] {
+            let refused = bare(root.path(), flags).expect_code(2);
+            assert!(refused.stderr.contains("what is younger proves nothing"), "{}", refused.stderr);
+        }
+        assert_eq!(snapshot(&root.path().join("docker")), before);
+        bare(root.path(), lift).expect_code(0);
+        assert_eq!(snapshot::blobs_on_disk(root.path()).len(), 3, "the fresh image");
+    }
+}
+
+/// Harbor, GitLab and OpenShift keep tags elsewhere; one young push with a tag proves nothing.
+#[test]
+fn repositories_without_a_tag_are_not_collected_as_untagged() {
+    let store = |untagged: u64, tagged: u64| {
+        let name = |kind: &str, number| format!("{kind}{number}");
+        let store = (0..untagged).fold(registry(), |store, number| {
+            store.repo(&name("u", number)).pushed(&oci_image(&name("u", number), &[layer(100 + number)]))
+        });
+        let store = (0..tagged).fold(store, |store, number| {
+            store.repo(&name("t", number)).image(&name("t", number), &[layer(200 + number)]).tag("v1")
+        });
+        store.repo("fresh").young().image("x", &[layer(1)]).tag("v1").on_disk()
+    };
+    for (untagged, tagged, code) in [(1, 0, 2), (3, 0, 2), (3, 1, 0), (5, 5, 2), (4, 6, 0), (0, 3, 0)] {
+        let root = store(untagged, tagged);
+        let flags = ["-m", "--allow-empty", "--allow-unlinked", "100%"];
+        let ran = bare(root.path(), &[&flags[..], &["--dry-run"]].concat()).expect_code(code);
+        assert_eq!(ran.stderr.contains("Harbor"), code == 2, "{untagged}, {tagged}: {}", ran.stderr);
+        bare(root.path(), &["--allow-empty"]).expect_code(0);
+        bare(root.path(), &flags).expect_code(code);
+        bare(root.path(), &[&flags[..], &["--allow-untagged-repositories"]].concat()).expect_code(0);
+        assert_eq!(list_repositories_with_images(root.path()), tagged + 1, "{untagged}, {tagged}");
+    }
+}
+
+/// Repositories that have a revision.
+fn list_repositories_with_images(root: &Path) -> u64 {
+    let links = files(root).into_keys().filter(|path| path.contains("/_manifests/revisions/"));
+    let names: BTreeSet<String> = links.filter_map(|path| Some(path.split("/_manifests").next()?.to_owned())).collect();
+    names.len() as u64
+}
