@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clap::Parser as _;
-use regsweep::cli::{Cli, Command, Format, Quarantine};
+use regsweep::cli::{self, Cli, Command, Format, Quarantine};
 use regsweep::commands::{audit, garbage_collect, quarantine, verify};
 use regsweep::config::{self, AuditSettings, CollectSettings, Output, QuarantineSettings, Settings, VerifySettings};
 use regsweep::error::Error;
@@ -18,7 +18,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
-    let command = Cli::parse().command;
+    let command = Cli::parse_from(cli::plain(std::env::args_os())).command;
     log_to_stderr(command.output().verbose);
     let (name, metrics, started) = (command.name(), command.output().metrics.clone(), config::now());
     let exit = match command {

@@ -1,6 +1,7 @@
 //! What was typed: arguments and help text. What they mean is decided in [`config`](crate::config).
 
 mod audit;
+mod booleans;
 mod quarantine;
 mod values;
 mod verify;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use self::audit::{Audit, FailOn};
+pub use self::booleans::plain;
 pub use self::quarantine::{Quarantine, QuarantineList, QuarantinePurge, Restore};
 pub use self::values::{Limit, Slice};
 use self::values::{duration, limit, percentage, size};

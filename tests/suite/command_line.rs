@@ -480,6 +480,20 @@ fn names_of_any_bytes_are_shown_escaped() {
     assert!(text.stdout.contains("\\u{1b}[2Jred"), "{}", text.stdout);
 }
 
+/// As charts write them.
+#[test]
+fn flags_take_true_and_false() {
+    let root = tree().on_disk();
+    let dry = |flags: &[&str]| Regsweep::gc(root.path()).args(flags).run().expect_code(0).paths();
+    let (plain, untagged) = (dry(&["-d"]), dry(&["-d", "-m"]));
+    assert_ne!(plain, untagged);
+    assert_eq!(dry(&["--dry-run=true", "--delete-untagged=true"]), untagged);
+    assert_eq!(dry(&["--dry-run=true", "--delete-untagged=false"]), plain);
+    assert_eq!(dry(&["--dry-run=true", "-m", "-m=false"]), plain);
+    Regsweep::gc(root.path()).arg("--dry-run=perhaps").run().expect_code(2);
+    assert!(snapshot::blobs_on_disk(root.path()).contains_key(&layer(900).digest), "all were dry runs");
+}
+
 #[test]
 fn max_reclaim_stops_before_anything_goes() {
     let root = tree().on_disk();
