@@ -48,15 +48,6 @@ pub struct Answers<'a> {
     unasked: Vec<Endpoint>,
 }
 
-/// Makes sure, as far as anything shows it, that nothing writes to the store below `root`.
-///
-/// # Errors
-///
-/// [`Error::Brake`] when something may.
-pub fn none_at_work(root: &Path, registry: Option<&RegistryConfig>, urls: &[String]) -> Result<(), Error> {
-    ask(Question { root, registry, urls, credentials: None, offers_online: false })?.ensure_no_writers()
-}
-
 /// Asks the registry that is configured, if its configuration says where it listens, and those that are given.
 ///
 /// # Errors

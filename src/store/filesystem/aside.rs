@@ -191,7 +191,7 @@ impl FilesystemStore {
     /// # Errors
     ///
     /// When it cannot be looked at.
-    pub fn stat_aside(&self, target: &Target, mirror: &OwnedFd) -> Result<Leaf, Error> {
+    fn stat_aside(&self, target: &Target, mirror: &OwnedFd) -> Result<Leaf, Error> {
         let place = in_mirror(target);
         stat_in(mirror, &place).context_with("look at", || place)
     }
