@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::escape::escaped;
@@ -62,7 +63,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Io { operation, path, source } => {
-                write!(f, "cannot {operation} {}: {source}", escaped(path))
+                write!(f, "cannot {operation} {}: {source}{}", escaped(path), WhoMay::of(path, source))
             }
             Error::UnresolvedSymlink { path } => write!(
                 f,
@@ -78,6 +79,27 @@ impl fmt::Display for Error {
             ),
             Error::Brake { reason, lift } => write!(f, "{reason}; {lift}"),
             Error::Interrupted => f.write_str("interrupted before anything was removed"),
+        }
+    }
+}
+
+/// Who may do what was denied, as far as the owner of the first thing on the way says that can be seen.
+struct WhoMay(Option<u32>);
+
+impl WhoMay {
+    fn of(path: &Path, source: &io::Error) -> WhoMay {
+        let owner = |path: &Path| path.symlink_metadata().map(|metadata| metadata.uid()).ok();
+        let is_denied = source.kind() == io::ErrorKind::PermissionDenied;
+        WhoMay(is_denied.then(|| path.ancestors().find_map(owner)).flatten())
+    }
+}
+
+impl fmt::Display for WhoMay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            None => Ok(()),
+            Some(0) => f.write_str("; it is root's: run as root"),
+            Some(user) => write!(f, "; it belongs to user {user}: run as that user, or as root"),
         }
     }
 }

@@ -13,6 +13,7 @@ use regsweep::config::{self, AuditSettings, CollectSettings, Output, QuarantineS
 use regsweep::error::Error;
 use regsweep::exit::Exit;
 use regsweep::progress::{self, Progress};
+use regsweep::report::unused::UnusedReport;
 use regsweep::report::{Metrics, Report};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tracing_subscriber::EnvFilter;
@@ -22,11 +23,11 @@ fn main() -> ExitCode {
     log_to_stderr(command.output().verbose);
     let (name, metrics, started) = (command.name(), command.output().metrics.clone(), config::now());
     let exit = match command {
-        Command::GarbageCollect(arguments) => run(CollectSettings::resolve(arguments), garbage_collect::run),
-        Command::Restore(arguments) => run(QuarantineSettings::resolve(Quarantine::Restore(arguments)), quarantine::run),
-        Command::Quarantine(wanted) => run(QuarantineSettings::resolve(wanted), quarantine::run),
-        Command::Verify(arguments) => run(VerifySettings::resolve(arguments), verify::run),
-        Command::Audit(arguments) => run(AuditSettings::resolve(arguments), audit::run),
+        Command::GarbageCollect(arguments) => run(name, CollectSettings::resolve(arguments), garbage_collect::run),
+        Command::Restore(arguments) => run(name, QuarantineSettings::resolve(Quarantine::Restore(arguments)), quarantine::run),
+        Command::Quarantine(wanted) => run(name, QuarantineSettings::resolve(wanted), quarantine::run),
+        Command::Verify(arguments) => run(name, VerifySettings::resolve(arguments), verify::run),
+        Command::Audit(arguments) => run(name, AuditSettings::resolve(arguments), audit::run),
     };
     let exit = exit.unwrap_or_else(|error| {
         complain(&error);
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
 
 /// Runs a command, shows its report, and says how it ended.
 fn run<S: Settings, R: Report>(
+    name: &'static str,
     settings: Result<S, Error>,
     command: impl FnOnce(S, &dyn Progress, &AtomicBool) -> Result<R, Error>,
 ) -> Result<Exit, Error> {
@@ -54,17 +56,26 @@ fn run<S: Settings, R: Report>(
     for warning in settings.location().registry.iter().flat_map(|registry| &registry.warnings) {
         tracing::warn!("{warning}");
     }
-    let report = command(settings, &*progress::on_stderr(output.quiet), &stop)?;
+    let root = &settings.location().root;
+    if root.is_unused()? {
+        let report = UnusedReport { command: name, root: root.path().to_owned(), started: config::now() };
+        return Ok(show(&report, &output));
+    }
+    Ok(show(&command(settings, &*progress::on_stderr(output.quiet), &stop)?, &output))
+}
+
+/// Prints a report where it was wanted, and says how to end.
+fn show(report: &impl Report, output: &Output) -> Exit {
     report.complaints().iter().for_each(complain);
-    let shown = print(&report, &output).map_err(|error| format!("cannot print the report: {error}"));
+    let shown = print(report, output).map_err(|error| format!("cannot print the report: {error}"));
     let told = output.metrics.as_ref().map_or(Ok(()), |path| report.metrics().write(path)).map_err(|error| error.to_string());
-    Ok(match shown.and(told) {
+    match shown.and(told) {
         Ok(()) => report.exit(),
         Err(error) => {
             complain(error);
             report.exit_unseen()
         }
-    })
+    }
 }
 
 /// A first signal asks the run to end after its current target; a second one does not ask. A terminal that closes is such a signal,

@@ -20,6 +20,7 @@ use regsweep::mark::{Budget, Context, Inventory, Manifests, Marks, mark};
 use regsweep::oci::manifest::references;
 use regsweep::plan::SweepPlan;
 use regsweep::policy::{Policy, RootPolicy};
+use regsweep::store::root::Root;
 use regsweep::store::{FilesystemStore, RepositoryEntry, Store as _};
 use regsweep::survey::{Survey, survey};
 use stores::Shape;
@@ -33,7 +34,7 @@ fn main() {
 static STORE: LazyLock<FilesystemStore> = LazyLock::new(|| {
     let folder = Path::new("target/compare");
     std::fs::create_dir_all(folder).expect("the folder for stores can be made");
-    FilesystemStore::open(&stores::make(folder, Shape::GROWING[1])).expect("a store")
+    FilesystemStore::open(&Root::whole(&stores::make(folder, Shape::GROWING[1]))).expect("a store")
 });
 
 fn repositories() -> Vec<RepositoryEntry> {

@@ -38,12 +38,12 @@ pub fn run(settings: AuditSettings, progress: &dyn Progress, stop: &AtomicBool) 
     let pool = threads(settings.jobs)?;
     let store = FilesystemStore::open(&settings.location.root)?;
     // Held to the end: what was seen is only true for as long as nobody sweeps.
-    let lock = StoreLock::shared(store.root(), settings.wait_lock, stop)?;
+    let lock = StoreLock::shared(store.root().path(), settings.wait_lock, stop)?;
     if let Some(path) = &settings.output.metrics {
         outside_the_store("--metrics", path, &store)?;
     }
     let begun = std::time::Instant::now();
-    let tolerant = Tolerant::new(&store, store.root());
+    let tolerant = Tolerant::new(&store, store.root().path());
     // Without the lock another regsweep may take away what was listed a moment before.
     let result = pool.install(|| reconcile::look(!lock.is_held(), || audit(&settings, &tolerant, progress, stop)));
     progress.end();
@@ -53,7 +53,7 @@ pub fn run(settings: AuditSettings, progress: &dyn Progress, stop: &AtomicBool) 
     findings.extend(owners::owners(signs(&store, &settings)?, settings.location.registry.as_ref()));
     let findings = consolidated(findings, settings.location.is_proxy());
     Ok(AuditReport {
-        root: store.root().to_owned(),
+        root: store.root().path().to_owned(),
         config_path: settings.location.config_path,
         fail_on: settings.fail_on,
         min_age: settings.min_age,
@@ -69,7 +69,7 @@ pub fn run(settings: AuditSettings, progress: &dyn Progress, stop: &AtomicBool) 
 
 fn signs(store: &FilesystemStore, settings: &AuditSettings) -> Result<owners::Signs, Error> {
     let gitlab_database = super::owners::gitlab(store.root(), &settings.location)?;
-    let proxy_state = store.root().join(layout::PROXY_STATE).symlink_metadata().is_ok();
+    let proxy_state = store.at(layout::PROXY_STATE).symlink_metadata().is_ok();
     Ok(owners::Signs { gitlab_database, proxy_state })
 }
 

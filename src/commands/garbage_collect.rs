@@ -29,6 +29,7 @@ use crate::report::collect::{Aside, CollectReport, RescueEnd, json};
 use crate::report::page::duration;
 use crate::store::filesystem::removal::Folders;
 use crate::store::lock::StoreLock;
+use crate::store::root::Root;
 use crate::store::{DryRun, FilesystemStore, Vacuum};
 use crate::sweep::{SweepReport, sweep};
 use crate::writers::{self, OpenFiles, Question};
@@ -46,8 +47,8 @@ pub fn run(mut settings: CollectSettings, progress: &dyn Progress, stop: &Atomic
     let now = Timestamp::try_from(settings.policy.now).unwrap_or_default();
     // Held to the end: the survey is only true for as long as nobody else sweeps.
     let lock = match settings.mode {
-        Mode::Execute => StoreLock::exclusive(store.root(), settings.wait_lock, now, stop)?,
-        Mode::DryRun => StoreLock::shared(store.root(), settings.wait_lock, stop)?,
+        Mode::Execute => StoreLock::exclusive(store.root().path(), settings.wait_lock, now, stop)?,
+        Mode::DryRun => StoreLock::shared(store.root().path(), settings.wait_lock, stop)?,
     };
     if let Some(path) = &settings.output.metrics {
         outside_the_store("--metrics", path, &store)?;
@@ -72,11 +73,11 @@ pub fn run(mut settings: CollectSettings, progress: &dyn Progress, stop: &Atomic
 
 /// Makes sure that no registry takes pushes meanwhile, where that matters, and sets the minimum age to what its answer allows. Returns why
 /// none could be asked.
-fn ensure_alone(settings: &mut CollectSettings, root: &Path) -> Result<Option<String>, Error> {
+fn ensure_alone(settings: &mut CollectSettings, root: &Root) -> Result<Option<String>, Error> {
     let registry = settings.location.registry.as_ref();
     let may_be_online = reconcile::may_be_online(root, registry);
-    if let Some(outer) = writers::outer_store(root) {
-        tracing::warn!("the root {} lies in the storage of another registry, {}", escaped(root), escaped(outer));
+    if let Some(outer) = writers::outer_store(root.path()) {
+        tracing::warn!("the root {} lies in the storage of another registry, {}", escaped(root.path()), escaped(outer));
     }
     if settings.disposal == Disposal::Online {
         return may_be_online.map(|()| None);
@@ -102,7 +103,7 @@ fn ensure_alone(settings: &mut CollectSettings, root: &Path) -> Result<Option<St
 }
 
 /// The same once more, right before the first change: the reading may have taken long.
-fn ensure_still_alone(settings: &CollectSettings, root: &Path) -> Result<(), Error> {
+fn ensure_still_alone(settings: &CollectSettings, root: &Root) -> Result<(), Error> {
     if settings.disposal == Disposal::Online || settings.assume_offline {
         return Ok(());
     }
@@ -140,7 +141,7 @@ fn wait(settings: &CollectSettings, is_alone: bool) -> Option<Wait> {
 fn collect(settings: &CollectSettings, reader: &Reader<'_>, is_locked: bool, is_alone: bool) -> Result<CollectReport, Error> {
     let free_before = reader.store.free_bytes();
     let quarantine = Quarantine::open(reader.store)?;
-    let mut records = Records::open(reader.store.root())?;
+    let mut records = Records::open(reader.store.root().path())?;
     let wait = wait(settings, is_alone);
     let mut assessment = assess(settings, reader, &quarantine, &records, wait, is_locked)?;
     if settings.mode == Mode::Execute
@@ -398,7 +399,7 @@ fn report(
     CollectReport {
         mode: settings.mode,
         disposal: settings.disposal,
-        root: reader.store.root().to_owned(),
+        root: reader.store.root().path().to_owned(),
         config_path: settings.location.config_path.clone(),
         registry: settings.location.registry.clone(),
         nobody_asked: None,

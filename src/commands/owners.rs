@@ -1,7 +1,6 @@
 //! Stores in which link files are not what keeps images alive (H18, H19).
 
 use std::io;
-use std::path::Path;
 
 use crate::config::Location;
 use crate::error::{Context as _, Error};
@@ -9,6 +8,7 @@ use crate::escape::escaped;
 use crate::layout;
 use crate::policy::RootPolicy;
 use crate::store::filesystem::mounts;
+use crate::store::root::Root;
 
 /// Makes sure that no other program's database says what is needed in the store below `root`. Any one sign is enough.
 ///
@@ -16,7 +16,7 @@ use crate::store::filesystem::mounts;
 ///
 /// [`Error::Brake`] when another owner is seen and `is_allowed` does not say otherwise; [`Error::Io`] when nobody can tell.
 pub(super) fn ensure_no_foreign_owner(
-    root: &Path,
+    root: &Root,
     location: &Location,
     roots: RootPolicy,
     is_allowed: bool,
@@ -41,9 +41,9 @@ pub(super) fn ensure_no_foreign_owner(
 /// # Errors
 ///
 /// When it cannot be seen whether GitLab's files are there.
-pub(super) fn gitlab(root: &Path, location: &Location) -> Result<Option<String>, Error> {
+pub(super) fn gitlab(root: &Root, location: &Location) -> Result<Option<String>, Error> {
     let is_there = |file: &str| -> Result<bool, Error> {
-        let path = root.join(file);
+        let path = root.at(file);
         match path.symlink_metadata() {
             Ok(_) => Ok(true),
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(false),
@@ -73,13 +73,13 @@ pub(super) fn gitlab(root: &Path, location: &Location) -> Result<Option<String>,
 /// # Errors
 ///
 /// [`Error::Brake`] when they may be, [`Error::Io`] when that cannot be seen.
-pub(super) fn ensure_blobs_not_shared(root: &Path) -> Result<(), Error> {
-    let given = root.join(layout::BLOBS);
+pub(super) fn ensure_blobs_not_shared(root: &Root) -> Result<(), Error> {
+    let given = root.at(layout::BLOBS);
     if given.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
         return Ok(());
     }
     let real = std::fs::canonicalize(&given).context("open", &given)?;
-    let v2 = root.join(layout::V2);
+    let v2 = root.at(layout::V2);
     let here = std::fs::canonicalize(&v2).context("open", &v2)?.join("blobs");
     let reason = if real != here {
         format!("{} is a symbolic link to {}", escaped(&given), escaped(&real))

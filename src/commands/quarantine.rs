@@ -33,8 +33,8 @@ pub fn run(settings: QuarantineSettings, progress: &dyn Progress, stop: &AtomicB
     let store = FilesystemStore::open(&settings.location.root)?;
     let now = settings.clock.timestamp();
     let _lock = match settings.wanted {
-        Wanted::List => StoreLock::shared(store.root(), Duration::ZERO, stop)?,
-        _ => StoreLock::exclusive(store.root(), settings.wait_lock, now, stop)?,
+        Wanted::List => StoreLock::shared(store.root().path(), Duration::ZERO, stop)?,
+        _ => StoreLock::exclusive(store.root().path(), settings.wait_lock, now, stop)?,
     };
     if let Some(path) = &settings.output.metrics {
         outside_the_store("--metrics", path, &store)?;
@@ -57,7 +57,7 @@ pub fn run(settings: QuarantineSettings, progress: &dyn Progress, stop: &AtomicB
     findings.sort();
     findings.dedup();
     Ok(QuarantineReport {
-        root: store.root().to_owned(),
+        root: store.root().path().to_owned(),
         started: settings.clock.start(),
         folder: reconcile::directory(),
         runs,
@@ -154,7 +154,7 @@ fn purge_collected(
             Done::Purged { put_back: Moved::default(), purged: Moved::default(), withheld: Vec::new(), proof: None }.into()
         );
     }
-    let mut records = Records::open(reader.store.root())?;
+    let mut records = Records::open(reader.store.root().path())?;
     let is_meant = |run: &Run| named.is_none_or(|id| run.id() == id);
     let needed = reconcile::needed_by(reader, &quarantine, &settings.clock, &|run| {
         is_meant(run) && quarantine::is_due(run, wait, &settings.clock)
@@ -244,7 +244,7 @@ fn restore(
     if let Some(digest) = digest.filter(|_| wanted.is_empty()) {
         return Err(Error::Usage(format!("{digest} is not in quarantine; `regsweep quarantine list` says what is")));
     }
-    let mut records = Records::open(reader.store.root())?;
+    let mut records = Records::open(reader.store.root().path())?;
     let moved = reconcile::restore(reader, quarantine, Replaced::Keep, &is_wanted, &mut records, &settings.clock);
     // It is only back if it can be pulled.
     let findings = quarantine::check(reader, &wanted).unwrap_or_else(|error| {

@@ -3,7 +3,6 @@
 //! The protocol is in [`quarantine`]. Here are its steps as commands take them, each of which either changes nothing or ends in a value
 //! that is reported: from the first change on nothing may end a command without its report.
 
-use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -16,6 +15,7 @@ use crate::quarantine::{self, Moved, Needed, Quarantine, Reader, Replaced, Run, 
 use crate::records::Records;
 use crate::registry_config::RegistryConfig;
 use crate::store::Vacuum as _;
+use crate::store::root::Root;
 
 /// When things that have just been quarantined are looked at again, beside the end of the time for that.
 const RESCUES: [Duration; 2] = [Duration::ZERO, Duration::from_secs(5)];
@@ -201,7 +201,7 @@ fn sleep_until(begun: Instant, at: Duration, end: Duration, reader: &Reader<'_>)
 /// # Errors
 ///
 /// When it is not, or nobody can tell.
-pub(super) fn may_be_online(root: &Path, registry: Option<&RegistryConfig>) -> Result<(), Error> {
+pub(super) fn may_be_online(root: &Root, registry: Option<&RegistryConfig>) -> Result<(), Error> {
     let stopped = || "stop the registry and collect without --online".to_owned();
     let Some(registry) = registry else {
         let message = "--online needs the registry's configuration, which says whether the registry remembers blobs that are gone: \
@@ -218,7 +218,7 @@ pub(super) fn may_be_online(root: &Path, registry: Option<&RegistryConfig>) -> R
             lift: format!("take the cache out of its configuration and restart it, or {}", stopped()),
         });
     }
-    let state = root.join(layout::PROXY_STATE).symlink_metadata().is_ok();
+    let state = root.at(layout::PROXY_STATE).symlink_metadata().is_ok();
     if registry.proxy_remote.is_some() || state {
         let reason = "the registry is a pull-through cache, which writes to its store whenever somebody pulls".to_owned();
         return Err(Error::Brake { reason, lift: stopped() });

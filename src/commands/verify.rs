@@ -46,8 +46,8 @@ pub fn run(settings: VerifySettings, progress: &dyn Progress, stop: &AtomicBool)
     let store = FilesystemStore::open(&settings.location.root)?;
     // Held to the end: a sweep would take blobs away while they are read.
     let _lock = match settings.quarantine {
-        true => StoreLock::exclusive(store.root(), settings.wait_lock, settings.clock.timestamp(), stop)?,
-        false => StoreLock::shared(store.root(), settings.wait_lock, stop)?,
+        true => StoreLock::exclusive(store.root().path(), settings.wait_lock, settings.clock.timestamp(), stop)?,
+        false => StoreLock::shared(store.root().path(), settings.wait_lock, stop)?,
     };
     for (option, path) in [("--metrics", &settings.output.metrics), ("--state", &settings.state)] {
         path.as_ref().map_or(Ok(()), |path| outside_the_store(option, path, &store))?;
@@ -75,7 +75,7 @@ fn verify(
     let policy =
         Policy { roots: RootPolicy::AllRevisions, min_age: Duration::ZERO, arrivals: Arrivals::Ignored, now: settings.started };
     let context = Context { store: &lenient, inventory: &inventory, manifests: &manifests, policy };
-    let mut report = VerifyReport::new(settings, store.root(), inventory.len() as u64);
+    let mut report = VerifyReport::new(settings, store.root().path(), inventory.len() as u64);
 
     let surveyed = pool.install(|| survey(settings, &context, state.as_ref(), &budget, (progress, stop)));
     let Surveyed { repositories, looked_at, mut findings, selected } = match surveyed {

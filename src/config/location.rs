@@ -1,6 +1,7 @@
 //! Which store is meant: from a configuration file or a folder to the root directory.
 
 use std::ffi::OsString;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::cli::StoreArguments;
@@ -8,12 +9,13 @@ use crate::error::{Context as _, Error};
 use crate::escape::escaped;
 use crate::layout;
 use crate::registry_config::{self, CONFIGURATION_PATH, Owners, RegistryConfig};
+use crate::store::root::Root;
 
 /// A store, and what its registry's configuration says.
 #[derive(Clone, Debug)]
 pub struct Location {
-    /// The registry's root directory.
-    pub root: PathBuf,
+    /// The registry's root directory, or what is mounted of it.
+    pub root: Root,
     /// The configuration file that names it, if it was not given itself.
     pub config_path: Option<PathBuf>,
     /// What the configuration says beside.
@@ -31,7 +33,7 @@ impl Location {
     /// Whether the registry is a pull-through cache.
     pub fn is_proxy(&self) -> bool {
         let configured = self.registry.as_ref().is_some_and(|registry| registry.proxy_remote.is_some());
-        configured || self.root.join(layout::PROXY_STATE).symlink_metadata().is_ok()
+        configured || self.root.at(layout::PROXY_STATE).symlink_metadata().is_ok()
     }
 
     /// Finds the store that the arguments name.
@@ -61,30 +63,37 @@ fn config_path(given: Option<&Path>, environment: &[(OsString, OsString)]) -> Re
 }
 
 /// The root that a configuration names.
-fn existing_root(root: &Path, config: &Path) -> Result<PathBuf, Error> {
+fn existing_root(root: &Path, config: &Path) -> Result<Root, Error> {
     let metadata = std::fs::metadata(root).map_err(|error| {
+        let way_out = if error.kind() == io::ErrorKind::PermissionDenied {
+            "run as root, or as the user that the registry runs as"
+        } else {
+            "run where the registry's volume is mounted, or give --root DIR"
+        };
         Error::Usage(format!(
-            "cannot open the root directory {}, which storage.filesystem.rootdirectory in {} and the environment come to: {error}; \
-             run where the registry's volume is mounted, or give --root DIR",
+            "cannot open the root directory {}, which storage.filesystem.rootdirectory in {} and the environment come to: {error}; {way_out}",
             escaped(root),
             escaped(config)
         ))
     })?;
-    match metadata.is_dir() {
-        true => Ok(root.to_owned()),
-        false => Err(Error::NotAStore { root: root.to_owned(), hint: "it is not a folder".into() }),
+    if !metadata.is_dir() {
+        return Err(Error::NotAStore { root: root.to_owned(), hint: "it is not a directory".into() });
     }
+    let root = Root::whole(root);
+    ensure_readable(&root)?;
+    Ok(root)
 }
 
-/// The root directory that somebody meant who named it, or a folder on the way down from it.
-fn find_root(given: &Path) -> Result<PathBuf, Error> {
+/// The root directory that somebody meant who named it, a directory on the way down from it, or the content of one of these.
+fn find_root(given: &Path) -> Result<Root, Error> {
     let path = std::path::absolute(given).context("open the root directory", given)?;
     let metadata = std::fs::metadata(&path).context("open the root directory", given)?;
     if !metadata.is_dir() {
-        return Err(Error::NotAStore { root: path, hint: "it is not a folder; give the registry's root directory".into() });
+        return Err(Error::NotAStore { root: path, hint: "it is not a directory; give the registry's root directory".into() });
     }
+    ensure_readable(&Root::whole(&path))?;
     if path.join(layout::V2).is_dir() {
-        return Ok(path);
+        return Ok(Root::whole(&path));
     }
     // As it was given first, then as it really is: `..` and links in it hide where it lies.
     let real = std::fs::canonicalize(&path).context("open the root directory", given)?;
@@ -95,9 +104,21 @@ fn find_root(given: &Path) -> Result<PathBuf, Error> {
                 && path.ends_with(inside)
                 && root.join(layout::V2).is_dir()
             {
-                return Ok(root.to_owned());
+                return Ok(Root::whole(root));
             }
         }
+    }
+    if let Some(root) = Root::with_content(&path) {
+        tracing::warn!(
+            "{} is taken for what the registry has at {}: what lies beside that there, such as the signs of GitLab's database or of a \
+             pull-through cache, is not seen",
+            escaped(&path),
+            root.stands_for().unwrap_or("its root")
+        );
+        return Ok(root);
+    }
+    if Root::whole(&path).is_unused()? {
+        return Ok(Root::whole(&path));
     }
     let below = std::fs::read_dir(&path)
         .context("list", &path)?
@@ -106,9 +127,25 @@ fn find_root(given: &Path) -> Result<PathBuf, Error> {
         .find(|folder| folder.join(layout::V2).is_dir());
     let hint = match below {
         Some(folder) => format!("but there is in {}: give --root {}", escaped(&folder), escaped(&folder)),
-        None => format!("there is no {} in it; give the folder that holds it", layout::V2),
+        None => format!("there is no {} in it; give the directory that holds it", layout::V2),
     };
     Err(Error::NotAStore { root: path, hint })
+}
+
+/// Makes sure that what cannot be read is not taken for what is not there.
+///
+/// # Errors
+///
+/// When a directory on the way down to the blobs may not be entered.
+fn ensure_readable(root: &Root) -> Result<(), Error> {
+    for place in ["docker", "docker/registry", layout::V2, layout::BLOBS] {
+        let directory = root.at(place);
+        match directory.metadata() {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => break,
+            seen => drop(seen.context("open", directory)?),
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -116,16 +153,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_the_root_from_any_folder_on_the_way_down() {
-        let dir = tempfile::tempdir().expect("a folder");
+    fn finds_the_root_from_any_directory_on_the_way_down() {
+        let dir = tempfile::tempdir().expect("a directory");
         let root = dir.path().join("data");
         std::fs::create_dir_all(root.join(layout::BLOBS)).expect("made");
         for inside in ["", "docker", "docker/registry", layout::V2, layout::BLOBS] {
-            assert_eq!(find_root(&root.join(inside)).expect("a store"), root, "{inside}");
+            assert_eq!(find_root(&root.join(inside)).expect("a store"), Root::whole(&root), "{inside}");
         }
         let hint = find_root(dir.path()).expect_err("one too far up").to_string();
         assert!(hint.contains(&format!("give --root {}", root.display())), "{hint}");
-        std::fs::create_dir_all(dir.path().join("other")).expect("made");
-        assert!(find_root(&dir.path().join("other")).is_err());
+        let other = dir.path().join("other");
+        std::fs::create_dir_all(&other).expect("made");
+        assert!(find_root(&other).expect("a new one").is_unused().expect("listed"));
+        std::fs::create_dir_all(other.join("something")).expect("made");
+        find_root(&other).expect_err("no store");
     }
 }

@@ -128,7 +128,7 @@ impl Quarantine {
     pub fn open(store: &FilesystemStore) -> Result<Quarantine, Error> {
         let path = directory_of(store);
         let mut quarantine = Quarantine { runs: Vec::new() };
-        let Some(own) = OwnDirectory::open(store.root())? else { return Ok(quarantine) };
+        let Some(own) = OwnDirectory::open(store.root().path())? else { return Ok(quarantine) };
         let all = match open_folder_beneath(own.descriptor(), QUARANTINE.as_bytes()) {
             Err(Errno::NOENT) => return Ok(quarantine),
             opened => Arc::new(opened.context("open", &path)?),
@@ -228,9 +228,9 @@ impl Quarantine {
 /// When its directory cannot be made, the store is not all on the filesystem of its root, or its clock is not ours.
 pub fn begin(store: &FilesystemStore, purpose: Purpose, clock: &RunClock) -> Result<Run, Error> {
     let path = directory_of(store);
-    let own = OwnDirectory::open(store.root())?;
+    let own = OwnDirectory::open(store.root().path())?;
     let absent = || std::io::Error::from(std::io::ErrorKind::NotFound);
-    let own = own.ok_or_else(absent).context_with("open", || store.root().join(layout::OWN_FOLDER))?;
+    let own = own.ok_or_else(absent).context_with("open", || store.root().path().join(layout::OWN_FOLDER))?;
     make(own.descriptor(), store).context("create", &path)?;
     let quarantine = Arc::new(open_folder_beneath(own.descriptor(), QUARANTINE.as_bytes()).context("open", &path)?);
     let device = |directory: &OwnedFd| rustix::fs::fstat(directory).map(|stat| stat.st_dev);
@@ -269,15 +269,20 @@ fn clocks_agree(run: &mut Run, clock: &RunClock) -> Result<(), Error> {
 
 /// Where the runs are, for messages.
 pub fn directory_of(store: &FilesystemStore) -> PathBuf {
-    store.root().join(layout::OWN_FOLDER).join(QUARANTINE)
+    store.root().path().join(layout::OWN_FOLDER).join(QUARANTINE)
 }
 
 /// Makes the directory of all runs: nobody may look into it who may not look at the store.
 fn make(own: &OwnedFd, store: &FilesystemStore) -> rustix::io::Result<()> {
     let mut mode = 0o777;
-    let above = Path::new(layout::V2).ancestors().map(|directory| rustix::fs::stat(store.root().join(directory)));
+    let above = Path::new(layout::V2).ancestors().map(|directory| rustix::fs::stat(store.at(directory)));
     for stat in above.chain(store.bases().map(|(base, _)| rustix::fs::fstat(base))) {
-        mode &= stat?.st_mode;
+        match stat {
+            Ok(stat) => mode &= stat.st_mode,
+            // It lies above what is mounted here.
+            Err(Errno::NOENT) => {}
+            Err(error) => return Err(error),
+        }
     }
     match rustix::fs::mkdirat(own, QUARANTINE, Mode::from_raw_mode(mode | 0o700)) {
         Ok(()) | Err(Errno::EXIST) => Ok(()),
@@ -291,7 +296,7 @@ fn make(own: &OwnedFd, store: &FilesystemStore) -> rustix::io::Result<()> {
 ///
 /// When there is less than that takes at least.
 pub fn has_room(store: &FilesystemStore, files: u64) -> Result<(), Error> {
-    let path = store.root();
+    let path = store.root().path();
     let room = directory::open_folder(rustix::fs::CWD, path).and_then(rustix::fs::fstatvfs).context("look at", path)?;
     // Only ext gives a directory a block at once; with others it takes an inode, which some keep in blocks.
     let is_ext = rustix::fs::statfs(path).is_ok_and(|stat| stat.f_type as u64 == EXT_MAGIC);

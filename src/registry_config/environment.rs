@@ -40,15 +40,37 @@ const KNOWN: [&str; 11] = [
     "VERSION",
 ];
 
+/// What keeps Kubernetes from setting variables that look like the registry's.
+pub(super) const NO_SERVICE_LINKS: &str = "give its pod enableServiceLinks: false, or call the service something else";
+
+/// The variables that set something at or below a key of the configuration.
+pub(super) fn variables_of(key: &str, environment: &[(OsString, OsString)]) -> Vec<Variable> {
+    let whole = format!("REGISTRY_{}", key.to_uppercase().replace('.', "_"));
+    let is_below = |name: &str| name.strip_prefix(&whole).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'));
+    let variables = sorted(environment).into_iter().filter(|(name, _)| is_below(name));
+    variables.map(|(name, value)| Variable { is_service_link: is_service_link(&name, &value.to_string_lossy()), name }).collect()
+}
+
+/// A variable that has a part in a problem.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Variable {
+    /// Its name.
+    pub name: String,
+    /// Whether Kubernetes seems to have set it for a service.
+    pub is_service_link: bool,
+}
+
 /// Lays the variables over the settings.
 pub(super) fn apply(settings: &mut Map, environment: &[(OsString, OsString)], warnings: &mut Vec<String>) -> Result<(), Problem> {
-    let mut unknown = Vec::new();
+    let (mut unknown, mut links) = (Vec::new(), Vec::new());
     for (name, value) in sorted(environment) {
         let Some(path) = name.strip_prefix("REGISTRY_") else { continue };
         let path: Vec<&str> = path.split('_').collect();
         let Some((key, typed)) = READ.into_iter().find(|(key, _)| key.to_uppercase() == path[0]) else {
             let is_known = KNOWN.contains(&path[0]) || owners::SECTIONS.contains(&path[0]);
-            if !is_known && name != CONFIGURATION_PATH {
+            if is_service_link(&name, &value.to_string_lossy()) {
+                links.push(name);
+            } else if !is_known && name != CONFIGURATION_PATH {
                 unknown.push(name);
             }
             continue;
@@ -58,7 +80,7 @@ pub(super) fn apply(settings: &mut Map, environment: &[(OsString, OsString)], wa
         }
         if is_service_link(&name, &value.to_string_lossy()) {
             warnings.push(format!(
-                "{} looks like a service link of Kubernetes, and the registry takes it for a setting of {key}: give its pod                  enableServiceLinks: false, or call the service something else",
+                "{} looks like a service link of Kubernetes, and the registry takes it for a setting of {key}: {NO_SERVICE_LINKS}",
                 escaped(&name)
             ));
         }
@@ -83,6 +105,10 @@ pub(super) fn apply(settings: &mut Map, environment: &[(OsString, OsString)], wa
                 escaped(&whole)
             ));
         }
+    }
+    if !links.is_empty() {
+        let links = escaped(links.join(", "));
+        warnings.push(format!("service links of Kubernetes, which the registry ignores: {links}; {NO_SERVICE_LINKS}"));
     }
     if !unknown.is_empty() {
         let unknown = escaped(unknown.join(", "));

@@ -5,6 +5,7 @@ pub mod collect;
 pub mod metrics;
 pub(crate) mod page;
 pub mod quarantine;
+pub mod unused;
 pub mod verify;
 
 use std::collections::BTreeMap;

@@ -22,6 +22,7 @@ pub mod filesystem;
 pub mod lock;
 pub mod memory;
 pub mod own;
+pub mod root;
 
 pub use dry_run::DryRun;
 pub use filesystem::FilesystemStore;

@@ -22,12 +22,13 @@ pub use self::open_files::OpenFiles;
 pub use self::processes::Sign;
 use crate::error::Error;
 use crate::registry_config::RegistryConfig;
+use crate::store::root::Root;
 
 /// Which registries are asked, and what is known of them.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
     /// The root directory of the store.
-    pub root: &'a Path,
+    pub root: &'a Root,
     /// The configuration of its registry.
     pub registry: Option<&'a RegistryConfig>,
     /// Addresses of further ones.

@@ -11,6 +11,7 @@ use super::registries::{self, Serves};
 use crate::escape::escaped;
 use crate::layout;
 use crate::store::filesystem::mounts::{self, Mounted};
+use crate::store::root::Root;
 
 /// A sign of somebody at work.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,8 +78,8 @@ impl fmt::Display for Sign {
 }
 
 /// Looks at every process but this one. Those that we may not look at are passed over.
-pub(super) fn signs(root: &Path) -> Vec<Sign> {
-    let v2 = root.join(layout::V2);
+pub(super) fn signs(root: &Root) -> Vec<Sign> {
+    let v2 = root.at(layout::V2);
     let ours = mounts::of_process("self");
     let place = Mounted::around(&ours, &v2);
     let own_namespace = fs::read_link("/proc/self/ns/mnt").ok();
@@ -139,12 +140,12 @@ mod tests {
         let root = fs::canonicalize(root.path()).expect("there");
         let uploads = root.join(layout::REPOSITORIES).join("a/_uploads/1");
         fs::create_dir_all(&uploads).expect("made");
-        assert_eq!(signs(&root), []);
+        assert_eq!(signs(&Root::whole(&root)), []);
         let data = fs::File::create(uploads.join("data")).expect("made");
         let other = tempfile::tempdir().expect("a folder");
         fs::create_dir_all(other.path().join(layout::V2)).expect("made");
         let mut sleeper = std::process::Command::new("sleep").arg("60").stdout(data).spawn().expect("sleep runs");
-        let seen = signs(&root);
+        let seen = signs(&Root::whole(&root));
         let path = uploads.join("data");
         let id = |path: &Path| fs::metadata(path).map(|file| FileId { device: file.dev(), inode: file.ino() }).expect("there");
         assert!(OpenFiles::look().contains(&id(&path)));
@@ -153,7 +154,7 @@ mod tests {
         let open = OpenFiles::look();
         assert!(open.contains(&id(&uploads.join("elsewhere"))) && !open.contains(&id(&path)), "by what it is, not by name");
         fs::rename(uploads.join("elsewhere"), &path).expect("renamed");
-        assert_eq!(signs(other.path()), [], "of another store");
+        assert_eq!(signs(&Root::whole(other.path())), [], "of another store");
         sleeper.kill().and_then(|()| sleeper.wait()).expect("ours to end");
         assert!(
             matches!(&seen[..], [Sign::Writing { pid, path, .. }] if *pid == sleeper.id() && path.ends_with("1/data")),

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::layout;
 use crate::registry_config::{self, Problem, RegistryConfig};
+use crate::store::root::Root;
 
 /// What the programs are called: upstream's image, Debian's package, distribution's own name, Harbor's.
 const PROGRAMS: [&str; 4] = ["registry", "docker-registry", "distribution", "registry_DO_NOT_USE_GC"];
@@ -36,7 +37,7 @@ const LOOKS: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Which store the process at `process`, a directory of `/proc`, works on; nothing if it is no registry.
-pub(super) fn serves(process: &Path, root: &Path) -> Option<Serves> {
+pub(super) fn serves(process: &Path, root: &Root) -> Option<Serves> {
     for _ in 1..LOOKS {
         match look(process, root) {
             Some(Serves::Untold) => std::thread::sleep(PAUSE),
@@ -46,7 +47,7 @@ pub(super) fn serves(process: &Path, root: &Path) -> Option<Serves> {
     look(process, root)
 }
 
-fn look(process: &Path, root: &Path) -> Option<Serves> {
+fn look(process: &Path, root: &Root) -> Option<Serves> {
     let arguments = split(&fs::read(process.join("cmdline")).ok()?);
     let config = match is_registry(process, &arguments) {
         true => config_of(&arguments),
@@ -131,16 +132,16 @@ fn seen_by(process: &Path, path: &Path) -> io::Result<PathBuf> {
     Ok(base.join(path))
 }
 
-fn compare(process: &Path, theirs: &Path, root: &Path, is_read_only: bool) -> Serves {
+fn compare(process: &Path, theirs: &Path, root: &Root, is_read_only: bool) -> Serves {
     let Ok(theirs) = seen_by(process, theirs) else { return Serves::Untold };
     match fs::metadata(&theirs) {
         // Nothing has been written to it.
         Err(error) if error.kind() == io::ErrorKind::NotFound && theirs.symlink_metadata().is_err() => Serves::Another,
         Err(_) => Serves::Untold,
-        Ok(_) if is_same(&theirs, root) || is_same(&theirs.join(layout::V2), &root.join(layout::V2)) => {
+        Ok(_) if is_same(&theirs, root.path()) || is_same(&theirs.join(layout::V2), &root.at(layout::V2)) => {
             Serves::Ours { is_read_only }
         }
-        Ok(_) => match is_around(&theirs, root) || is_around(root, &theirs) {
+        Ok(_) => match is_around(&Root::whole(&theirs), root.path()) || is_around(root, &theirs) {
             true => Serves::Ours { is_read_only },
             false => Serves::Another,
         },
@@ -155,8 +156,8 @@ fn is_same(left: &Path, right: &Path) -> bool {
 }
 
 /// Whether `inner` lies in the storage of `outer`, as far as both are mounted in the same places.
-fn is_around(outer: &Path, inner: &Path) -> bool {
-    match (fs::canonicalize(outer.join(layout::V2)), fs::canonicalize(inner)) {
+fn is_around(outer: &Root, inner: &Path) -> bool {
+    match (fs::canonicalize(outer.at(layout::V2)), fs::canonicalize(inner)) {
         (Ok(outer), Ok(inner)) => inner.ancestors().any(|directory| is_same(directory, &outer)),
         _ => false,
     }
@@ -188,7 +189,7 @@ mod tests {
         let with = |root: &Path, more: &str| {
             format!("version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}, maintenance: {{{more}}}}}\n", root.display())
         };
-        let seen = |line: &str, config: &str| look(process(line, Some(config)).path(), ours.path());
+        let seen = |line: &str, config: &str| look(process(line, Some(config)).path(), &Root::whole(ours.path()));
         assert_eq!(seen(serve, &with(ours.path(), "")), Some(Serves::Ours { is_read_only: false }));
         let read_only = with(ours.path(), "readonly: {enabled: true}");
         assert_eq!(seen(serve, &read_only), Some(Serves::Ours { is_read_only: true }));

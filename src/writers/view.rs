@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::layout;
+use crate::store::root::Root;
 
 /// The number of the first namespace of processes, which never changes (source: `PROC_PID_INIT_INO` in Linux).
 const FIRST_PID_NAMESPACE: &str = "pid:[4026531836]";
@@ -19,7 +20,7 @@ pub(super) fn shows_all_processes() -> bool {
 
 /// Whether the loopback of this process, and the sockets it sees, are those of a registry with the store below `root`: on the machine
 /// itself, or in a container that nothing else can share the store with.
-pub(super) fn has_the_registrys_loopback(root: &Path) -> bool {
+pub(super) fn has_the_registrys_loopback(root: &Root) -> bool {
     let network = |process: &str| fs::read_link(PathBuf::from("/proc").join(process).join("ns/net")).ok();
     let Some(own) = network("self") else { return false };
     // Not everybody may look at the first process; by then the number has to do.
@@ -38,8 +39,8 @@ fn is_made_at_boot(namespace: &Path) -> bool {
 }
 
 /// Whether the store lies in the layers of this container, which no other one has mounted.
-fn is_in_own_image(root: &Path) -> bool {
-    let store = root.join(layout::V2);
+fn is_in_own_image(root: &Root) -> bool {
+    let store = root.at(layout::V2);
     let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev()).ok();
     let is_overlay = rustix::fs::statfs("/").is_ok_and(|filesystem| filesystem.f_type == OVERLAY);
     is_overlay && device(&store).is_some() && device(&store) == device(Path::new("/"))

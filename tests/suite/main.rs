@@ -23,6 +23,7 @@ mod lock;
 mod owners;
 mod properties;
 mod quarantine;
+mod roots;
 mod support;
 mod verify;
 mod writers;

@@ -60,7 +60,7 @@ impl FilesystemStore {
                 }
             })
         };
-        moved().context_with(MOVE_ASIDE, || self.root.join(&path))
+        moved().context_with(MOVE_ASIDE, || self.root.at(&path))
     }
 
     /// Moves a target from a mirror to where it was. Replaces nothing.
@@ -74,7 +74,7 @@ impl FilesystemStore {
         let (base, relative) = self
             .locate(&path)
             .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
-            .context_with("put back", || self.root.join(&path))?;
+            .context_with("put back", || self.root.at(&path))?;
         let moved = || -> io::Result<Return> {
             let (shelf, leaf) = split(&place);
             let shelf = match directory::open_folder_beneath(mirror, shelf) {
@@ -89,7 +89,7 @@ impl FilesystemStore {
                 Err(error) => Err(error.into()),
             }
         };
-        let outcome = moved().context_with("put back", || self.root.join(&path))?;
+        let outcome = moved().context_with("put back", || self.root.at(&path))?;
         prune(mirror, place.parent().expect("targets lie in folders"));
         Ok(outcome)
     }
@@ -104,7 +104,7 @@ impl FilesystemStore {
         let path = target.path();
         let in_store = match self.locate(&path).map(|(base, within)| stat_in(&base.folder, within)) {
             None => Leaf::Absent,
-            Some(leaf) => leaf.context_with("look at", || self.root.join(&path))?,
+            Some(leaf) => leaf.context_with("look at", || self.root.at(&path))?,
         };
         match (in_store, self.stat_aside(target, mirror)?) {
             (Leaf::File(there), Leaf::File(here)) if there.size_bytes == here.size_bytes => {
@@ -139,7 +139,7 @@ impl FilesystemStore {
                 Err(error) => Err(error.into()),
             }
         };
-        let outcome = dropped().context_with("remove from the quarantine", || self.root.join(target.path()))?;
+        let outcome = dropped().context_with("remove from the quarantine", || self.root.at(target.path()))?;
         prune(mirror, place.parent().expect("targets lie in folders"));
         Ok(outcome)
     }
@@ -173,7 +173,7 @@ impl FilesystemStore {
         if matches!(target, Target::Blob(_)) {
             let absent = || io::Error::from(io::ErrorKind::NotFound);
             let is_whole = self.is_whole_blob_aside(digest, mirror)?;
-            return is_whole.ok_or_else(absent).context_with("read from the quarantine", || self.root.join(target.path()));
+            return is_whole.ok_or_else(absent).context_with("read from the quarantine", || self.root.at(target.path()));
         }
         let place = in_mirror(target);
         let is_whole = || -> io::Result<bool> {
@@ -183,7 +183,7 @@ impl FilesystemStore {
             io::Read::read_to_end(&mut io::Read::take(file, MAX_LINK_BYTES), &mut text)?;
             Ok(Digest::parse(&text).is_some_and(|named| named == *digest || is_alias(target, &named)))
         };
-        is_whole().context_with("read from the quarantine", || self.root.join(target.path()))
+        is_whole().context_with("read from the quarantine", || self.root.at(target.path()))
     }
 
     /// Looks at a target in a mirror.

@@ -54,7 +54,7 @@ impl FilesystemStore {
     pub fn blob_condition(&self, digest: &Digest) -> Result<Option<Condition>, Error> {
         let Some(base) = &self.blobs else { return Ok(None) };
         condition(&base.folder, Path::new(&layout::blob_data_relative(digest)))
-            .context_with("look at", || self.root().join(layout::blob_data(digest)))
+            .context_with("look at", || self.at(layout::blob_data(digest)))
     }
 
     /// The same for a blob in a mirror.
@@ -89,7 +89,7 @@ impl FilesystemStore {
     pub fn is_whole_on_disk(&self, digest: &Digest) -> Result<Option<bool>, Error> {
         let Some(base) = &self.blobs else { return Ok(None) };
         is_whole(digest, |each| content::read_uncached(&base.folder, digest, each))
-            .context_with("read", || self.root().join(layout::blob_data(digest)))
+            .context_with("read", || self.at(layout::blob_data(digest)))
     }
 }
 

@@ -65,9 +65,9 @@ impl FilesystemStore {
             Ok(())
         })
         .map_err(|error| match error {
-            Listed::Folder(error) => Error::Io { operation: "list", path: self.root.join(path), source: error },
-            Listed::Entry(Errno::NOENT | Errno::LOOP, entry) => Error::UnresolvedSymlink { path: self.root.join(entry) },
-            Listed::Entry(error, entry) => Error::Io { operation: "follow", path: self.root.join(entry), source: error.into() },
+            Listed::Folder(error) => Error::Io { operation: "list", path: self.root.at(path), source: error },
+            Listed::Entry(Errno::NOENT | Errno::LOOP, entry) => Error::UnresolvedSymlink { path: self.root.at(entry) },
+            Listed::Entry(error, entry) => Error::Io { operation: "follow", path: self.root.at(entry), source: error.into() },
         })?;
         // What lies outside of the store is nobody's business here, its names included.
         if strays.iter().any(|stray| stray.kind == StrayKind::Unrecognised) && self.is_outside(path) {
@@ -79,7 +79,8 @@ impl FilesystemStore {
     /// Whether a symbolic link leads from a path out of the store.
     fn is_outside(&self, path: &Path) -> bool {
         let Some((base, relative)) = self.locate(path) else { return false };
-        let is_inside = |real: PathBuf| real.starts_with(&self.root) || self.bases().any(|(_, base)| real.starts_with(base));
+        let is_inside =
+            |real: PathBuf| real.starts_with(self.root.path()) || self.bases().any(|(_, base)| real.starts_with(base));
         std::fs::canonicalize(base.path.join(relative)).is_ok_and(|real| !is_inside(real))
     }
 
@@ -92,7 +93,7 @@ impl FilesystemStore {
         let mut all = Listing { entries: Vec::new(), strays: algorithms.strays };
         for algorithm in algorithms.entries {
             let path = path.join(algorithm.name());
-            let folder = open_folder(&folder, algorithm.name()).context_with("list", || self.root.join(&path))?;
+            let folder = open_folder(&folder, algorithm.name()).context_with("list", || self.root.at(&path))?;
             let accept = |hex: &[u8]| Digest::from_hex(algorithm, hex);
             all.strays.extend(self.list_each(folder.as_fd(), &path, accept, |digest| all.entries.push(digest))?);
         }

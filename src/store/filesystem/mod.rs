@@ -33,6 +33,7 @@ use rustix::io::Errno;
 
 use self::files::{Relative, inspect_link, read_link, stat_leaf};
 use super::directory::{self, open_folder};
+use super::root::Root;
 use super::{
     BlobContent, Extra, Leaf, LinkContent, Listing, ManifestContent, ManifestStart, RepositoryEntry, Stat, Store, Stray,
     TagContent, Upload,
@@ -45,7 +46,7 @@ use crate::oci::{Algorithm, Digest, RepositoryName, TagName};
 /// The storage of a registry with the filesystem driver.
 #[derive(Debug)]
 pub struct FilesystemStore {
-    root: PathBuf,
+    root: Root,
     repositories: Option<Base>,
     blobs: Option<Base>,
     /// Held by whoever reads a large manifest.
@@ -63,8 +64,8 @@ struct Base {
 }
 
 impl Base {
-    fn open(root: &Path, relative: &str) -> Result<Option<Base>, Error> {
-        let given = root.join(relative);
+    fn open(root: &Root, relative: &str) -> Result<Option<Base>, Error> {
+        let given = root.at(relative);
         let path = match std::fs::canonicalize(&given) {
             Ok(path) => path,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -87,29 +88,24 @@ impl Base {
 }
 
 /// The symbolic link on the way to a path that does not exist.
-fn first_symlink(root: &Path, relative: &str) -> Option<PathBuf> {
-    let mut path = root.to_owned();
-    Path::new(relative)
-        .components()
-        .map(|component| {
-            path.push(component);
-            path.clone()
-        })
-        .find(|path| path.is_symlink() && path.metadata().is_err())
+fn first_symlink(root: &Root, relative: &str) -> Option<PathBuf> {
+    let ancestors: Vec<&Path> = Path::new(relative).ancestors().collect();
+    let mut on_the_way = ancestors.into_iter().rev().map(|ancestor| root.at(ancestor));
+    on_the_way.find(|path| path.is_symlink() && path.metadata().is_err())
 }
 
 impl FilesystemStore {
-    /// Opens the store below `root`, the folder that holds `docker/registry/v2`.
+    /// Opens the store whose root this is.
     ///
     /// # Errors
     ///
-    /// When there is no such folder, or what is there cannot be opened.
-    pub fn open(root: &Path) -> Result<FilesystemStore, Error> {
-        let root = std::fs::canonicalize(root).context("open the root directory", root)?;
+    /// When there is none, or what is there cannot be opened.
+    pub fn open(root: &Root) -> Result<FilesystemStore, Error> {
+        let root = root.resolved()?;
         if Base::open(&root, layout::V2)?.is_none() {
             return Err(Error::NotAStore {
                 hint: format!("there is no {} in it; give the registry's root directory with --root", layout::V2),
-                root,
+                root: root.path().to_owned(),
             });
         }
         let repositories = Base::open(&root, layout::REPOSITORIES)?;
@@ -118,20 +114,25 @@ impl FilesystemStore {
     }
 
     /// The root, symbolic links resolved.
-    pub fn root(&self) -> &Path {
+    pub fn root(&self) -> &Root {
         &self.root
+    }
+
+    /// The place of what has a path relative to the registry's root.
+    pub fn at(&self, relative: impl AsRef<Path>) -> PathBuf {
+        self.root.at(relative)
     }
 
     /// Whether a path, symbolic links resolved, is in the store, wherever its parts are.
     pub fn holds(&self, path: &Path) -> bool {
         let bases = self.repositories.iter().chain(&self.blobs).map(|base| base.path.as_path());
-        let docker = self.root.join("docker");
+        let docker = self.root.at("docker");
         bases.chain([docker.as_path()]).any(|base| path.starts_with(base))
     }
 
     /// Bytes that an unprivileged writer could still write, by `statvfs`; nothing if the system does not say.
     pub fn free_bytes(&self) -> Option<u64> {
-        fs2::available_space(self.blobs.as_ref().map_or(&self.root, |blobs| &blobs.path)).ok()
+        fs2::available_space(self.blobs.as_ref().map_or(self.root.path(), |blobs| &blobs.path)).ok()
     }
 
     /// Where other filesystems are mounted in the store, in words: below the root relative to it, elsewhere as they are.
@@ -139,11 +140,11 @@ impl FilesystemStore {
         let bases = self.repositories.iter().chain(&self.blobs);
         let below = bases.flat_map(|base| base.mounts.iter().map(|mount| base.path.join(mount)));
         // The whole tree may be a mount, and so may `repositories` or `blobs`.
-        let ours = mounts::below(&self.root).into_iter().map(|mount| self.root.join(mount));
-        let mut all: Vec<PathBuf> = below.chain(ours.filter(|mount| mount.starts_with(self.root.join("docker")))).collect();
+        let ours = mounts::below(self.root.path()).into_iter().map(|mount| self.root.path().join(mount));
+        let mut all: Vec<PathBuf> = below.chain(ours.filter(|mount| mount.starts_with(self.root.at("docker")))).collect();
         all.sort();
         all.dedup();
-        let relative = |path: PathBuf| path.strip_prefix(&self.root).map(Path::to_owned).unwrap_or(path);
+        let relative = |path: PathBuf| path.strip_prefix(self.root.path()).map(Path::to_owned).unwrap_or(path);
         all.into_iter().map(|mount| crate::escape::escaped(relative(mount)).to_string()).collect()
     }
 
@@ -185,7 +186,7 @@ impl FilesystemStore {
             },
             // A file in the place of a folder is reported where its parent is listed.
             Err(Errno::NOTDIR) => Ok(None),
-            Err(error) => Err(error).context_with("list", || self.root.join(path)),
+            Err(error) => Err(error).context_with("list", || self.root.at(path)),
         }
     }
 }
@@ -195,7 +196,7 @@ impl Store for FilesystemStore {
         let Some(base) = &self.repositories else {
             return Ok(Listing::default());
         };
-        repositories::find(base, &self.root)
+        repositories::find(base, self.root.path())
     }
 
     fn manifest_strays(&self, repository: &RepositoryName) -> Result<Vec<Stray>, Error> {
@@ -223,7 +224,7 @@ impl Store for FilesystemStore {
         };
         let parts = self.list(folder.as_fd(), &path, |name| matches!(name, b"current" | b"index").then(|| name == b"index"))?;
         let current = match parts.entries.contains(&false) {
-            true => read_link(&folder, "current/link").context_with("read", || self.root.join(path.join("current/link")))?,
+            true => read_link(&folder, "current/link").context_with("read", || self.root.at(path.join("current/link")))?,
             false => LinkContent::Absent,
         };
         let mut history = match parts.entries.contains(&true) {
@@ -245,7 +246,7 @@ impl Store for FilesystemStore {
         let mut relative = Relative::default();
         digests
             .iter()
-            .map(|digest| read_link(&open, relative.link(digest)).context_with("read", || self.root.join(folder.link(digest))))
+            .map(|digest| read_link(&open, relative.link(digest)).context_with("read", || self.root.at(folder.link(digest))))
             .collect()
     }
 
@@ -256,7 +257,7 @@ impl Store for FilesystemStore {
         let mut relative = Relative::default();
         digests
             .iter()
-            .map(|digest| inspect_link(&open, relative.link(digest)).context_with("read", || self.root.join(folder.link(digest))))
+            .map(|digest| inspect_link(&open, relative.link(digest)).context_with("read", || self.root.at(folder.link(digest))))
             .collect()
     }
 
@@ -267,7 +268,7 @@ impl Store for FilesystemStore {
         let mut relative = Relative::default();
         digests
             .iter()
-            .map(|digest| stat_leaf(&open, relative.link(digest)).context_with("look at", || self.root.join(folder.link(digest))))
+            .map(|digest| stat_leaf(&open, relative.link(digest)).context_with("look at", || self.root.at(folder.link(digest))))
             .collect()
     }
 
@@ -279,7 +280,7 @@ impl Store for FilesystemStore {
         let listed = self.list(folder.as_fd(), &path, |name| Some(std::ffi::OsStr::from_bytes(name).to_owned()))?;
         let uploads = listed.entries.into_iter().filter_map(|id| {
             let path = path.join(&id);
-            uploads::look_at(&folder, id).context_with("look at", || self.root.join(path)).transpose()
+            uploads::look_at(&folder, id).context_with("look at", || self.root.at(path)).transpose()
         });
         Ok(Listing { entries: uploads.collect::<Result<_, _>>()?, strays: listed.strays })
     }
@@ -288,7 +289,7 @@ impl Store for FilesystemStore {
         let Some(folder) = self.folder(path)? else {
             return Ok(Vec::new());
         };
-        uploads::extras(&folder, path, known).context_with("list", || self.root.join(path))
+        uploads::extras(&folder, path, known).context_with("list", || self.root.at(path))
     }
 
     fn shards(&self) -> Result<Listing<Shard>, Error> {
@@ -302,7 +303,7 @@ impl Store for FilesystemStore {
         let mut all = Listing { entries: Vec::new(), strays: algorithms.strays };
         for algorithm in algorithms.entries {
             let path = path.join(algorithm.name());
-            let folder = open_folder(&folder, algorithm.name()).context_with("list", || self.root.join(&path))?;
+            let folder = open_folder(&folder, algorithm.name()).context_with("list", || self.root.at(&path))?;
             let shards = self.list(folder.as_fd(), &path, |name| hex_byte(name).map(|byte| Shard { algorithm, byte }))?;
             all.entries.extend(shards.entries);
             all.strays.extend(shards.strays);
@@ -327,7 +328,7 @@ impl Store for FilesystemStore {
         digests
             .iter()
             .map(|digest| {
-                stat_leaf(&folder, relative.data(digest)).context_with("look at", || self.root.join(layout::blob_data(digest)))
+                stat_leaf(&folder, relative.data(digest)).context_with("look at", || self.root.at(layout::blob_data(digest)))
             })
             .collect()
     }
@@ -343,12 +344,12 @@ impl Store for FilesystemStore {
         let Some(base) = &self.blobs else {
             return Ok(ManifestContent::Absent);
         };
-        self.read_manifest_in(&base.folder, digest, read).context_with("read", || self.root.join(layout::blob_data(digest)))
+        self.read_manifest_in(&base.folder, digest, read).context_with("read", || self.root.at(layout::blob_data(digest)))
     }
 
     fn manifest_start(&self, digest: &Digest) -> Result<ManifestStart, Error> {
         let Some(base) = &self.blobs else { return Ok(ManifestStart::Possible) };
-        files::manifest_start(&base.folder, digest).context_with("read", || self.root.join(layout::blob_data(digest)))
+        files::manifest_start(&base.folder, digest).context_with("read", || self.root.at(layout::blob_data(digest)))
     }
 
     fn read_blob(&self, digest: &Digest, each: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> BlobContent {
@@ -362,7 +363,7 @@ impl Store for FilesystemStore {
         let Some((base, relative)) = self.locate(link) else {
             return Ok(None);
         };
-        let target = std::fs::canonicalize(base.path.join(relative)).context_with("follow", || self.root.join(link))?;
+        let target = std::fs::canonicalize(base.path.join(relative)).context_with("follow", || self.root.at(link))?;
         let below =
             |base: &Option<Base>, relative: &str| Some(Path::new(relative).join(target.strip_prefix(&base.as_ref()?.path).ok()?));
         Ok(below(&self.repositories, layout::REPOSITORIES).or_else(|| below(&self.blobs, layout::BLOBS)))
@@ -385,7 +386,7 @@ impl Store for FilesystemStore {
             let empty = directory::is_empty(open_folder(&base.folder, relative)?)?;
             Ok(empty.then_some(stat))
         };
-        look().context_with("look at", || self.root.join(&path))
+        look().context_with("look at", || self.root.at(&path))
     }
 }
 
@@ -402,20 +403,20 @@ mod tests {
     impl Subject for FilesystemStore {
         fn put(&self, path: &Path, content: &[u8], modified: SystemTime) {
             self.put_folder(path.parent().expect("in a folder"), modified);
-            std::fs::write(self.root().join(path), content).expect("written");
-            age(&self.root().join(path), modified);
+            std::fs::write(self.at(path), content).expect("written");
+            age(&self.at(path), modified);
         }
 
         fn put_folder(&self, path: &Path, modified: SystemTime) {
-            std::fs::create_dir_all(self.root().join(path)).expect("made");
-            age(&self.root().join(path), modified);
+            std::fs::create_dir_all(self.at(path)).expect("made");
+            age(&self.at(path), modified);
         }
 
         fn paths(&self) -> Vec<PathBuf> {
-            let entries = walkdir::WalkDir::new(self.root()).into_iter().map(|entry| entry.expect("listable"));
+            let entries = walkdir::WalkDir::new(self.root().path()).into_iter().map(|entry| entry.expect("listable"));
             let files = entries.filter(|entry| entry.file_type().is_file());
             let mut paths: Vec<PathBuf> =
-                files.map(|file| file.path().strip_prefix(self.root()).expect("below it").to_owned()).collect();
+                files.map(|file| file.path().strip_prefix(self.root().path()).expect("below it").to_owned()).collect();
             paths.sort();
             paths
         }
@@ -435,7 +436,7 @@ mod tests {
             let folder = tempfile::tempdir().expect("a folder");
             std::fs::create_dir_all(folder.path().join(layout::REPOSITORIES)).expect("made");
             std::fs::create_dir_all(folder.path().join(layout::BLOBS)).expect("made");
-            let store = FilesystemStore::open(folder.path()).expect("a store");
+            let store = FilesystemStore::open(&Root::whole(folder.path())).expect("a store");
             folders.borrow_mut().push(folder);
             store
         });

@@ -24,7 +24,7 @@ impl Vacuum for FilesystemStore {
             true => remove_empty_folder(base, relative, planned),
             false => remove_file(base, relative, planned),
         }
-        .context_with("remove", || self.root.join(&path))
+        .context_with("remove", || self.root.at(&path))
     }
 
     /// What is removed here does not come back, so a link that changed since the plan was made ends the sweep: a registry is at work.

@@ -55,12 +55,11 @@ impl Identity {
     ///
     /// When its folder of blobs cannot be looked at.
     pub fn of(store: &FilesystemStore) -> Result<Identity, Error> {
-        let folder =
-            [layout::BLOBS, layout::V2].map(|folder| store.root().join(folder)).into_iter().find(|folder| folder.exists());
-        let folder = folder.unwrap_or_else(|| store.root().to_owned());
+        let folder = [layout::BLOBS, layout::V2].map(|folder| store.at(folder)).into_iter().find(|folder| folder.exists());
+        let folder = folder.unwrap_or_else(|| store.root().path().to_owned());
         let metadata = std::fs::metadata(&folder).context("look at", &folder)?;
         let filesystem = rustix::fs::statvfs(&folder).context("look at", &folder)?.f_fsid;
-        Ok(Identity { root: store.root().to_owned(), filesystem, folder: metadata.ino() })
+        Ok(Identity { root: store.root().path().to_owned(), filesystem, folder: metadata.ino() })
     }
 
     /// Makes sure that a state belongs to this store.
