@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clap::Parser as _;
-use regsweep::cli::{self, Cli, Command, Format, Quarantine};
+use regsweep::cli::{self, Cli, Command, Format, Hints, Quarantine};
 use regsweep::commands::{audit, garbage_collect, quarantine, verify};
 use regsweep::config::{self, AuditSettings, CollectSettings, Output, QuarantineSettings, Settings, VerifySettings};
 use regsweep::error::Error;
@@ -22,59 +22,87 @@ fn main() -> ExitCode {
     let command = Cli::parse_from(cli::plain(std::env::args_os())).command;
     log_to_stderr(command.output().verbose);
     let (name, metrics, started) = (command.name(), command.output().metrics.clone(), config::now());
+    let this = Run { name, hints: Hints::new(command.store()) };
     let exit = match command {
-        Command::GarbageCollect(arguments) => run(name, CollectSettings::resolve(arguments), garbage_collect::run),
-        Command::Restore(arguments) => run(name, QuarantineSettings::resolve(Quarantine::Restore(arguments)), quarantine::run),
-        Command::Quarantine(wanted) => run(name, QuarantineSettings::resolve(wanted), quarantine::run),
-        Command::Verify(arguments) => run(name, VerifySettings::resolve(arguments), verify::run),
-        Command::Audit(arguments) => run(name, AuditSettings::resolve(arguments), audit::run),
+        Command::GarbageCollect(arguments) => this.run(CollectSettings::resolve(arguments), garbage_collect::run),
+        Command::Restore(arguments) => this.run(QuarantineSettings::resolve(Quarantine::Restore(arguments)), quarantine::run),
+        Command::Quarantine(wanted) => this.run(QuarantineSettings::resolve(wanted), quarantine::run),
+        Command::Verify(arguments) => this.run(VerifySettings::resolve(arguments), verify::run),
+        Command::Audit(arguments) => this.run(AuditSettings::resolve(arguments), audit::run),
     };
     let exit = exit.unwrap_or_else(|error| {
-        complain(&error);
+        this.complain(&error);
         let exit = Exit::of_error(&error);
         // Whoever watches the figures learns of it there and nowhere else, unless it is their file that is wrong.
         let is_theirs = matches!(&error, Error::Usage(message) if message.starts_with("--metrics"));
         if let Some(path) = metrics.filter(|_| !is_theirs)
             && let Err(error) = Metrics::new(name, started, exit).write(&path)
         {
-            complain(&error);
+            this.complain(&error);
         }
         exit
     });
     exit.into()
 }
 
-/// Runs a command, shows its report, and says how it ended.
-fn run<S: Settings, R: Report>(
+/// A run of a command.
+struct Run {
     name: &'static str,
-    settings: Result<S, Error>,
-    command: impl FnOnce(S, &dyn Progress, &AtomicBool) -> Result<R, Error>,
-) -> Result<Exit, Error> {
-    let stop = stop_on_signals();
-    let settings = settings?;
-    let output = settings.output().clone();
-    for warning in settings.location().registry.iter().flat_map(|registry| &registry.warnings) {
-        tracing::warn!("{warning}");
-    }
-    let root = &settings.location().root;
-    if root.is_unused()? {
-        let report = UnusedReport { command: name, root: root.path().to_owned(), started: config::now() };
-        return Ok(show(&report, &output));
-    }
-    Ok(show(&command(settings, &*progress::on_stderr(output.quiet), &stop)?, &output))
+    hints: Hints,
 }
 
-/// Prints a report where it was wanted, and says how to end.
-fn show(report: &impl Report, output: &Output) -> Exit {
-    report.complaints().iter().for_each(complain);
-    let shown = print(report, output).map_err(|error| format!("cannot print the report: {error}"));
-    let told = output.metrics.as_ref().map_or(Ok(()), |path| report.metrics().write(path)).map_err(|error| error.to_string());
-    match shown.and(told) {
-        Ok(()) => report.exit(),
-        Err(error) => {
-            complain(error);
-            report.exit_unseen()
+impl Run {
+    /// Runs the command, shows its report, and says how it ended.
+    fn run<S: Settings, R: Report>(
+        &self,
+        settings: Result<S, Error>,
+        command: impl FnOnce(S, &dyn Progress, &AtomicBool) -> Result<R, Error>,
+    ) -> Result<Exit, Error> {
+        let stop = stop_on_signals();
+        let settings = settings?;
+        let output = settings.output().clone();
+        for warning in settings.location().registry.iter().flat_map(|registry| &registry.warnings) {
+            tracing::warn!("{warning}");
         }
+        let root = &settings.location().root;
+        if root.is_unused()? {
+            let report = UnusedReport { command: self.name, root: root.path().to_owned(), started: config::now() };
+            return Ok(self.show(&report, &output));
+        }
+        Ok(self.show(&command(settings, &*progress::on_stderr(output.quiet), &stop)?, &output))
+    }
+
+    /// Prints a report where it was wanted, and says how to end.
+    fn show(&self, report: &impl Report, output: &Output) -> Exit {
+        report.complaints().iter().for_each(|complaint| self.complain(complaint));
+        let shown = self.print(report, output).map_err(|error| format!("cannot print the report: {error}"));
+        let told = output.metrics.as_ref().map_or(Ok(()), |path| report.metrics().write(path)).map_err(|error| error.to_string());
+        match shown.and(told) {
+            Ok(()) => report.exit(),
+            Err(error) => {
+                self.complain(error);
+                report.exit_unseen()
+            }
+        }
+    }
+
+    fn print(&self, report: &impl Report, output: &Output) -> io::Result<()> {
+        let rendered = match output.format {
+            Format::Json => self.hints.complete_json(&report.json()) + "\n",
+            Format::Text if output.quiet => return Ok(()),
+            Format::Text => self.hints.complete(&report.text()),
+        };
+        let mut stdout = io::stdout().lock();
+        match stdout.write_all(rendered.as_bytes()).and_then(|()| stdout.flush()) {
+            // Whoever closed the pipe has seen enough.
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn complain(&self, of: impl Display) {
+        // Not `eprintln`, which panics when nobody listens.
+        let _nobody_listens = writeln!(io::stderr(), "regsweep: {}", self.hints.complete(&of.to_string()));
     }
 }
 
@@ -113,23 +141,4 @@ fn log_to_stderr(verbose: bool) {
         .without_time()
         .with_target(false)
         .init();
-}
-
-fn print(report: &impl Report, output: &Output) -> io::Result<()> {
-    let rendered = match output.format {
-        Format::Json => report.json() + "\n",
-        Format::Text if output.quiet => return Ok(()),
-        Format::Text => report.text(),
-    };
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(rendered.as_bytes()).and_then(|()| stdout.flush()) {
-        // Whoever closed the pipe has seen enough.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
-        _ => Ok(()),
-    }
-}
-
-fn complain(of: impl Display) {
-    // Not `eprintln`, which panics when nobody listens.
-    let _nobody_listens = writeln!(io::stderr(), "regsweep: {of}");
 }

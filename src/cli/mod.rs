@@ -2,6 +2,7 @@
 
 mod audit;
 mod booleans;
+mod hints;
 mod quarantine;
 mod values;
 mod verify;
@@ -13,6 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use self::audit::{Audit, FailOn};
 pub use self::booleans::plain;
+pub use self::hints::Hints;
 pub use self::quarantine::{Quarantine, QuarantineList, QuarantinePurge, Restore};
 pub use self::values::{Limit, Slice};
 use self::values::{duration, limit, percentage, size};
@@ -80,6 +82,18 @@ impl Command {
             Command::Quarantine(Quarantine::Purge(_)) => "quarantine purge",
             Command::Verify(_) => "verify",
             Command::Audit(_) => "audit",
+        }
+    }
+
+    /// Which store it is for.
+    pub fn store(&self) -> &StoreArguments {
+        match self {
+            Command::GarbageCollect(arguments) => &arguments.store,
+            Command::Restore(arguments) | Command::Quarantine(Quarantine::Restore(arguments)) => &arguments.store,
+            Command::Quarantine(Quarantine::List(arguments)) => &arguments.store,
+            Command::Quarantine(Quarantine::Purge(arguments)) => &arguments.store,
+            Command::Verify(arguments) => &arguments.store,
+            Command::Audit(arguments) => &arguments.store,
         }
     }
 

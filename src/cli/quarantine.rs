@@ -91,6 +91,14 @@ pub struct QuarantinePurge {
     #[arg(long)]
     pub allow_shrunk: bool,
 
+    /// Go on although GitLab's metadata database says what is needed
+    #[arg(long)]
+    pub allow_foreign_owner: bool,
+
+    /// Go on although the directory of blobs is a symbolic link or a mount that another store may have too
+    #[arg(long)]
+    pub allow_shared_blobs: bool,
+
     /// Memory limit; the table of blobs spills to $TMPDIR or /var/tmp beyond it
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub max_memory: Option<u64>,

@@ -55,10 +55,11 @@ pub fn run(mut settings: CollectSettings, progress: &dyn Progress, stop: &Atomic
         outputs_are_writable("--metrics", path)?;
     }
     owners::ensure_no_foreign_owner(store.root(), &settings.location, settings.policy.roots, settings.allow_foreign_owner)?;
-    if settings.mode == Mode::Execute && !settings.allow_shared_blobs {
-        owners::ensure_blobs_not_shared(store.root())?;
+    let mut stops = Vec::new();
+    if !settings.allow_shared_blobs {
+        stops_real_runs(settings.mode, owners::ensure_blobs_not_shared(store.root()), &mut stops)?;
     }
-    let nobody_asked = ensure_alone(&mut settings, store.root())?;
+    let asked = ensure_alone(&mut settings, store.root())?;
     if !settings.clock.is_trusted()
         && let Some(date) = writers::date_elsewhere(settings.location.registry.as_ref(), &settings.registries)
     {
@@ -66,24 +67,43 @@ pub fn run(mut settings: CollectSettings, progress: &dyn Progress, stop: &Atomic
     }
     let budget = budget(settings.max_memory, &settings.spill_folder);
     let reader = Reader { store: &store, budget: &budget, progress, stop };
-    let result = pool.install(|| collect(&settings, &reader, lock.is_held(), nobody_asked.is_none()));
+    let result = pool.install(|| collect(&settings, &reader, lock.is_held(), asked.nobody.is_none(), stops));
     progress.end();
-    result.map(|report| CollectReport { nobody_asked, ..report })
+    result.map(|report| CollectReport { nobody_asked: asked.nobody, writer: asked.writer, ..report })
 }
 
-/// Makes sure that no registry takes pushes meanwhile, where that matters, and sets the minimum age to what its answer allows. Returns why
-/// none could be asked.
-fn ensure_alone(settings: &mut CollectSettings, root: &Root) -> Result<Option<String>, Error> {
+/// Ends a real run that something stands against, and lets a dry run say so.
+fn stops_real_runs(mode: Mode, asked: Result<(), Error>, stops: &mut Vec<Error>) -> Result<(), Error> {
+    match asked {
+        Err(error @ Error::Brake { .. }) if mode == Mode::DryRun => {
+            stops.push(error);
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+/// What is known of writers.
+#[derive(Default)]
+struct Asked {
+    /// Why no registry could be asked.
+    nobody: Option<String>,
+    /// For a dry run: who writes, which stops a real run for as long as it does.
+    writer: Option<String>,
+}
+
+/// Makes sure that no registry takes pushes meanwhile, where that matters, and sets the minimum age to what its answer allows.
+fn ensure_alone(settings: &mut CollectSettings, root: &Root) -> Result<Asked, Error> {
     let registry = settings.location.registry.as_ref();
     let may_be_online = reconcile::may_be_online(root, registry);
     if let Some(outer) = writers::outer_store(root.path()) {
         tracing::warn!("the root {} lies in the storage of another registry, {}", escaped(root.path()), escaped(outer));
     }
     if settings.disposal == Disposal::Online {
-        return may_be_online.map(|()| None);
+        return may_be_online.map(|()| Asked::default());
     }
     if settings.assume_offline && !settings.no_min_age_if_read_only {
-        return Ok(None);
+        return Ok(Asked::default());
     }
     let answers = writers::ask(Question {
         root,
@@ -92,14 +112,15 @@ fn ensure_alone(settings: &mut CollectSettings, root: &Root) -> Result<Option<St
         credentials: settings.registry_auth.as_ref(),
         offers_online: may_be_online.is_ok(),
     })?;
-    if settings.mode == Mode::Execute && !settings.assume_offline {
-        answers.ensure_no_writers()?;
+    let mut writers = Vec::new();
+    if !settings.assume_offline {
+        stops_real_runs(settings.mode, answers.ensure_no_writers(), &mut writers)?;
     }
-    let nobody_asked = answers.nobody_asked().filter(|_| !settings.assume_offline);
+    let nobody = answers.nobody_asked().filter(|_| !settings.assume_offline);
     if settings.no_min_age_if_read_only && answers.takes_no_pushes() {
         settings.policy.min_age = Duration::ZERO;
     }
-    Ok(nobody_asked)
+    Ok(Asked { nobody, writer: writers.first().map(ToString::to_string) })
 }
 
 /// The same once more, right before the first change: the reading may have taken long.
@@ -138,12 +159,19 @@ fn wait(settings: &CollectSettings, is_alone: bool) -> Option<Wait> {
     }
 }
 
-fn collect(settings: &CollectSettings, reader: &Reader<'_>, is_locked: bool, is_alone: bool) -> Result<CollectReport, Error> {
+fn collect(
+    settings: &CollectSettings,
+    reader: &Reader<'_>,
+    is_locked: bool,
+    is_alone: bool,
+    stops: Vec<Error>,
+) -> Result<CollectReport, Error> {
     let free_before = reader.store.free_bytes();
     let quarantine = Quarantine::open(reader.store)?;
     let mut records = Records::open(reader.store.root().path())?;
     let wait = wait(settings, is_alone);
     let mut assessment = assess(settings, reader, &quarantine, &records, wait, is_locked)?;
+    assessment.stops.splice(..0, stops);
     if settings.mode == Mode::Execute
         && let Some(error) = std::mem::take(&mut assessment.stops).into_iter().next()
     {
@@ -403,6 +431,7 @@ fn report(
         config_path: settings.location.config_path.clone(),
         registry: settings.location.registry.clone(),
         nobody_asked: None,
+        writer: None,
         policy: settings.policy,
         plan: settings.verbose.then_some(assessment.plan),
         figures: assessment.figures,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::brakes::shrunk_lift;
+use super::owners;
 use super::reconcile;
 use super::{budget, outputs_are_writable, outside_the_store, threads};
 use crate::clock::RunClock;
@@ -15,6 +16,7 @@ use crate::error::Error;
 use crate::finding::{Code, Finding};
 use crate::layout::Target;
 use crate::oci::Digest;
+use crate::policy::RootPolicy;
 use crate::progress::{Phase, Progress};
 use crate::quarantine::{self, Gate, Moved, Needed, Purpose, Quarantine, Reader, Replaced, Run, Wait};
 use crate::records::{Records, Summary};
@@ -85,7 +87,13 @@ fn act(settings: &QuarantineSettings, reader: &Reader<'_>) -> Result<Acted, Erro
     match &settings.wanted {
         Wanted::List => Ok(Done::Listed.into()),
         Wanted::Restore { run, all, digest } => restore(settings, reader, &quarantine, run.as_deref(), *all, digest.as_ref()),
-        Wanted::Purge { run, older_than, assume_offline, .. } => {
+        Wanted::Purge { run, older_than, assume_offline, allow_foreign_owner, allow_shared_blobs, .. } => {
+            // What was quarantined may be needed by somebody whose links are not here.
+            let root = reader.store.root();
+            owners::ensure_no_foreign_owner(root, &settings.location, RootPolicy::AllRevisions, *allow_foreign_owner)?;
+            if !allow_shared_blobs {
+                owners::ensure_blobs_not_shared(root)?;
+            }
             let chosen = run.as_deref().map(|id| quarantine.run(id)).transpose()?;
             let wait = wait(settings, reader, *older_than, *assume_offline)?;
             if let Some(run) = chosen {

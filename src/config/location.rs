@@ -142,7 +142,8 @@ fn ensure_readable(root: &Root) -> Result<(), Error> {
         let directory = root.at(place);
         match directory.metadata() {
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => break,
-            seen => drop(seen.context("open", directory)?),
+            Err(error) => return Err(error).context("open", directory),
+            Ok(_) => {}
         }
     }
     Ok(())

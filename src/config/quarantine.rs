@@ -35,6 +35,10 @@ pub enum Wanted {
         allow_empty: bool,
         /// Lifts the brakes for stores of which less than half is left.
         allow_shrunk: bool,
+        /// Lifts the brakes for stores whose roots are in a database.
+        allow_foreign_owner: bool,
+        /// Lifts the brake for blobs that another store may have too.
+        allow_shared_blobs: bool,
     },
 }
 
@@ -82,6 +86,8 @@ impl QuarantineSettings {
                     assume_offline: purge.assume_offline,
                     allow_empty: purge.allow_empty,
                     allow_shrunk: purge.allow_shrunk,
+                    allow_foreign_owner: purge.allow_foreign_owner,
+                    allow_shared_blobs: purge.allow_shared_blobs,
                 };
                 (purge.store, purge.output, purge.wait_lock, wanted)
             }

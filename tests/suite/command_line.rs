@@ -298,6 +298,7 @@ struct Document {
     free_disk_bytes: FreeDisk,
     registry: Option<RegistrySays>,
     nobody_asked: Option<String>,
+    writer: Option<String>,
     registry_must_restart: bool,
     finding_counts: std::collections::BTreeMap<String, u64>,
     findings: Vec<Finding>,

@@ -115,6 +115,29 @@ fn a3_the_variable_counts_without_a_configuration() {
     Regsweep::gc(root).env("REGISTRY_DATABASE_ENABLED", "false").dry().run().expect_code(0);
 }
 
+/// What waits in quarantine is as much theirs.
+#[test]
+fn a_purge_is_stopped_like_a_collection() {
+    let store = Store::new();
+    Regsweep::gc(store.folder.path()).any_age().arg("--quarantine").run().expect_code(0);
+    let quarantine = || snapshot(&store.folder.path().join(".regsweep/quarantine"));
+    let before = quarantine();
+    let purge = || Regsweep::new().args(["quarantine", "purge", "--root"]).arg(store.folder.path());
+    store.lockfile("database-in-use");
+    let refused = purge().run().expect_code(2);
+    assert!(refused.stderr.contains("--allow-foreign-owner"), "{}", refused.stderr);
+    std::fs::remove_dir_all(store.folder.path().join("docker/registry/lockfiles")).expect("removed");
+    let blobs = store.folder.path().join("docker/registry/v2/blobs");
+    let elsewhere = store.folder.path().join("elsewhere");
+    std::fs::rename(&blobs, &elsewhere).expect("moved");
+    std::os::unix::fs::symlink(&elsewhere, &blobs).expect("made");
+    let refused = purge().run().expect_code(2);
+    assert!(refused.stderr.contains("--allow-shared-blobs"), "{}", refused.stderr);
+    assert_eq!(quarantine(), before);
+    let purged = purge().arg("--allow-shared-blobs").run().expect_code(0);
+    assert!(purged.stdout.contains("purged"), "{}", purged.stdout);
+}
+
 #[test]
 fn a3_openshift_keeps_its_tags_elsewhere() {
     let store = Store::new();
@@ -145,7 +168,9 @@ fn a11_blobs_that_another_store_may_have_stop_the_run() {
         assert!(refused.stderr.contains(said), "{said}: {}", refused.stderr);
     }
     assert_eq!(snapshot(&blobs(&theirs)), needed, "nothing was touched");
-    run().dry().run().expect_code(0);
+    let dry = run().dry().run().expect_code(2);
+    assert!(dry.stdout.contains("a real run would stop") && dry.stdout.contains("is a symbolic link to"), "{}", dry.stdout);
+    assert!(!dry.rows().is_empty(), "all the same it says what would go");
     std::fs::remove_file(blobs(&ours)).expect("removed");
     std::fs::create_dir(blobs(&ours)).expect("made");
     if rustix::process::geteuid().is_root() {

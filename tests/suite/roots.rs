@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::support::server::RealRegistry;
-use crate::support::snapshot::SeenKind;
+use crate::support::snapshot::{self, SeenKind};
 use crate::support::*;
 
 fn tree() -> Tree {
@@ -64,6 +64,26 @@ fn what_is_mounted_of_a_root_is_collected_like_the_whole() {
         let left = Regsweep::gc(root.path()).delete_untagged().dry().run().expect_code(0);
         assert!(left.paths().is_empty(), "{inside}");
     }
+}
+
+/// What a message says to run runs as it stands.
+#[test]
+fn commands_in_messages_carry_the_store() {
+    let above = tempfile::tempdir().expect("a directory");
+    let root = above.path().join("my data");
+    fs::create_dir(&root).expect("made");
+    snapshot::copy(tree().on_disk().path(), &root);
+    let quoted = format!("--root '{}'`", root.display());
+    let done = Regsweep::gc(&root).arg("--quarantine").run().expect_code(0);
+    let command = done.stdout.split('`').find(|part| part.starts_with("regsweep restore --run")).expect("a way back").to_owned();
+    assert!(done.stdout.contains(&quoted), "{}", done.stdout);
+    let gone = Regsweep::new().args(["restore", "--run", "nonsense", "--root"]).arg(&root).run().expect_code(2);
+    assert!(gone.stderr.contains(&format!("`regsweep quarantine list {quoted}")), "{}", gone.stderr);
+    let listed = Regsweep::new().args(["quarantine", "list", "--format", "json", "--root"]).arg(&root).run().expect_code(0);
+    listed.report();
+    let there = command.replacen("regsweep", env!("CARGO_BIN_EXE_regsweep"), 1);
+    let back = Command::new("sh").args(["-c", &there]).output().expect("it runs");
+    assert!(back.status.success(), "{there}: {}", String::from_utf8_lossy(&back.stderr));
 }
 
 /// The registry's own view, with ours beside it under another name: one store.

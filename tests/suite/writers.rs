@@ -48,13 +48,34 @@ pub(crate) fn basic(registry: &RealRegistry) -> Settings {
     Settings { more: format!("auth: {{htpasswd: {{realm: r, path: {}}}}}\n", file.display()), ..Settings::default() }
 }
 
+/// `--online` is a way out only where it would be accepted.
+#[test]
+fn the_way_beside_a_registry_is_offered_only_where_it_leads_somewhere() {
+    let mut registry = with_garbage(Settings::default());
+    let offers = |run: Outcome| run.expect_code(2).stderr.contains("--online");
+    assert!(offers(gc(&registry, &[])));
+    let url = format!("http://{}", registry.address());
+    assert!(!offers(Regsweep::gc(&registry.root()).any_age().args(["--registry", &url]).run()), "by --root");
+    let purge = Regsweep::new().args(["quarantine", "purge"]).arg(registry.config());
+    assert!(!offers(purge.run()), "a purge is none");
+    registry.configure(Settings { storage: "  cache: {blobdescriptor: inmemory}\n".into(), ..Settings::default() });
+    registry.restart();
+    assert!(!offers(gc(&registry, &[])), "a registry that remembers");
+    Regsweep::gc_config(&registry.config()).arg("--online").run().expect_code(2);
+}
+
 #[test]
 fn a_registry_that_takes_pushes_stops_the_run() {
     let mut registry = with_garbage(Settings::default());
     is_refused(&registry, &[], &format!("takes pushes answers at http://{}", registry.address()));
     is_refused(&registry, &["--quarantine"], "takes pushes");
     assert!(!registry.root().join(".regsweep/quarantine").exists());
-    gc(&registry, &["--dry-run"]).expect_code(0);
+    let dry = gc(&registry, &["--dry-run"]).expect_code(0);
+    assert!(
+        dry.stdout.contains("at work") && dry.stdout.contains("a real run stops for as long as that is so"),
+        "{}",
+        dry.stdout
+    );
     let root = registry.root();
     Regsweep::gc(&root).any_age().args(["--registry", &format!("http://{}/", registry.address())]).run().expect_code(2);
     registry.stop();

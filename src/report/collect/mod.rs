@@ -36,6 +36,8 @@ pub struct CollectReport {
     pub registry: Option<RegistryConfig>,
     /// Why no registry could be asked whether it takes pushes; nothing if one was, or if it did not matter.
     pub nobody_asked: Option<String>,
+    /// For a dry run: who writes to the store, and what to do about it before a real one.
+    pub writer: Option<String>,
     /// What was kept.
     pub policy: Policy,
     /// Every target, if they were asked for.

@@ -104,6 +104,9 @@ fn about(page: &mut Page, report: &CollectReport) {
     if let Some(why) = &report.nobody_asked {
         page.item("not asked", why);
     }
+    if let Some(writer) = &report.writer {
+        page.item("at work", &format!("{writer}; a real run stops for as long as that is so"));
+    }
 }
 
 fn store(page: &mut Page, report: &CollectReport) {
