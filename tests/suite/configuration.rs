@@ -3,6 +3,8 @@
 //! Two stores are made, each with one repository of its own. The registry's collector prints the names of the repositories it
 //! finds, and so shows which root it took; ours says it in its report.
 
+mod generated;
+
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::Path;
