@@ -155,16 +155,22 @@ fn control(tree: &Tree, flags: &[&str]) -> Control {
 }
 
 impl Control {
-    /// Asserts that it deletes what is needed, and thinks nothing of it.
+    /// Asserts that it deletes what is needed, and thinks nothing of it. Later versions than 2.x may not.
     #[track_caller]
     fn loses(&self, content: &Content) {
+        if server::major_version() != 2 {
+            return;
+        }
         assert!(self.succeeded, "{}", self.said);
         assert!(!self.left.contains(&content.digest), "this store does not show the mistake");
     }
 
-    /// Asserts that it gives up and leaves the garbage.
+    /// Asserts that it gives up and leaves the garbage. Later versions than 2.x may not.
     #[track_caller]
     fn gives_up(&self) {
+        if server::major_version() != 2 {
+            return;
+        }
         assert!(!self.succeeded && self.left.contains(&garbage().digest), "this store does not show the mistake: {}", self.said);
     }
 }
