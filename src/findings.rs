@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::finding::{Code, Finding};
-use crate::words::number;
+use crate::format::number;
 
 /// Findings of one code that are listed for one repository, and for what is in none.
 pub const LISTED_OF_A_REPOSITORY: u64 = 1_000;

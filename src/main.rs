@@ -1,7 +1,7 @@
 //! The `regsweep` command: parses, calls the command, prints its report, exits.
 
 use std::fmt::Display;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -14,17 +14,19 @@ use regsweep::error::Error;
 use regsweep::exit::Exit;
 use regsweep::progress::{self, Progress};
 use regsweep::report::unused::UnusedReport;
-use regsweep::report::{Metrics, Report};
+use regsweep::report::{Metrics, Report, text};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
-    let command = Cli::parse_from(cli::plain(std::env::args_os())).command;
+    let arguments = cli::plain(std::env::args_os());
+    let rerun = cli::without_dry_run(&arguments);
+    let command = Cli::parse_from(arguments).command;
     log_to_stderr(command.output().verbose);
     let (name, metrics, started) = (command.name(), command.output().metrics.clone(), config::now());
     let this = Run { name, hints: Hints::new(command.store()) };
     let exit = match command {
-        Command::GarbageCollect(arguments) => this.run(CollectSettings::resolve(arguments), garbage_collect::run),
+        Command::GarbageCollect(arguments) => this.run(CollectSettings::resolve(arguments, rerun), garbage_collect::run),
         Command::Restore(arguments) => this.run(QuarantineSettings::resolve(Quarantine::Restore(arguments)), quarantine::run),
         Command::Quarantine(wanted) => this.run(QuarantineSettings::resolve(wanted), quarantine::run),
         Command::Verify(arguments) => this.run(VerifySettings::resolve(arguments), verify::run),
@@ -66,7 +68,12 @@ impl Run {
         }
         let root = &settings.location().root;
         if root.is_unused()? {
-            let report = UnusedReport { command: self.name, root: root.path().to_owned(), started: config::now() };
+            let report = UnusedReport {
+                command: self.name,
+                root: root.path().to_owned(),
+                config_path: settings.location().config_path.clone(),
+                started: config::now(),
+            };
             return Ok(self.show(&report, &output));
         }
         Ok(self.show(&command(settings, &*progress::on_stderr(output.quiet), &stop)?, &output))
@@ -90,9 +97,10 @@ impl Run {
         let rendered = match output.format {
             Format::Json => self.hints.complete_json(&report.json()) + "\n",
             Format::Text if output.quiet => return Ok(()),
-            Format::Text => self.hints.complete(&report.text()),
+            Format::Text => self.hints.complete(&text::render(&report.document(), terminal_width())),
         };
-        let mut stdout = io::stdout().lock();
+        // Without colours where nobody would see them.
+        let mut stdout = anstream::AutoStream::auto(io::stdout().lock());
         match stdout.write_all(rendered.as_bytes()).and_then(|()| stdout.flush()) {
             // Whoever closed the pipe has seen enough.
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
@@ -141,4 +149,11 @@ fn log_to_stderr(verbose: bool) {
         .without_time()
         .with_target(false)
         .init();
+}
+
+/// How wide the terminal is that the report goes to, if it goes to one.
+fn terminal_width() -> Option<usize> {
+    let stdout = io::stdout();
+    let size = stdout.is_terminal().then(|| rustix::termios::tcgetwinsize(&stdout).ok()).flatten()?;
+    Some(usize::from(size.ws_col)).filter(|width| *width > 0)
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
-use crate::words::{number, size};
+use crate::format::{number, size};
 
 /// What a pass counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,9 +15,9 @@ pub mod waste;
 use std::time::{Duration, SystemTime};
 
 use crate::finding::{Code, Finding};
+use crate::format::size;
 use crate::store::{Extra, Leaf};
 use crate::system_files::is_system_file;
-use crate::words::size;
 
 /// How the registry calls a file that it has not finished writing.
 const UNFINISHED: &[u8] = b".tmp";

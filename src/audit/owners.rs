@@ -1,9 +1,9 @@
 //! Who else owns the store, and whether all of it is there.
 
 use crate::finding::{Code, Finding};
+use crate::format::plural;
 use crate::layout;
 use crate::registry_config::RegistryConfig;
-use crate::words::plural;
 
 /// What was seen of other owners.
 #[derive(Clone, Debug, Default)]

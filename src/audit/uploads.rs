@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use super::Ages;
 use super::facts::RepositoryFacts;
 use crate::finding::{Code, Finding};
+use crate::format::size;
 use crate::layout;
 use crate::store::{Leaf, Upload};
-use crate::words::size;
 
 /// What is wrong with the uploads of a repository.
 pub fn repository(facts: &RepositoryFacts, ages: &Ages) -> Vec<Finding> {

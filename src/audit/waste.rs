@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::facts::RepositoryFacts;
 use crate::finding::{Code, Finding};
+use crate::format::{plural, size};
 use crate::layout::{self, LinkFolder, Target};
 use crate::mark::blobs::Amount;
 use crate::mark::{Colour, Inventory, Reason};
 use crate::oci::{Digest, RepositoryName};
 use crate::plan::SweepPlan;
 use crate::store::LinkContent;
-use crate::words::{plural, size};
 
 /// What a repository has too much of.
 #[derive(Debug, Default)]

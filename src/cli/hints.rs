@@ -1,6 +1,6 @@
 //! Commands that messages name, completed so that they can be run as they stand.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 
 use super::StoreArguments;
 
@@ -42,12 +42,34 @@ impl Hints {
         for part in parts {
             whole.push_str(BEGIN);
             match part.split_once('`') {
+                // What was typed has the store already.
+                Some((command, rest)) if arguments.is_empty() || command.contains(arguments) => {
+                    whole.extend([command, "`", rest]);
+                }
                 Some((command, rest)) => whole.extend([command, arguments, "`", rest]),
                 None => whole.push_str(part),
             }
         }
         whole
     }
+}
+
+/// A command line without `--dry-run`, as a shell takes it.
+pub fn without_dry_run(arguments: &[OsString]) -> String {
+    let mut words = vec!["regsweep".to_owned()];
+    for argument in arguments.iter().skip(1) {
+        let word = argument.to_string_lossy();
+        match word.strip_prefix('-') {
+            Some("-dry-run") => {}
+            // Short flags may stand together; none of them takes a value.
+            Some(flags) if !flags.starts_with('-') && flags.contains('d') => {
+                let rest = flags.replace('d', "");
+                words.extend((!rest.is_empty()).then(|| format!("-{rest}")));
+            }
+            _ => words.push(quoted(&word)),
+        }
+    }
+    words.join(" ")
 }
 
 /// As a shell takes it for one word.
@@ -59,6 +81,15 @@ fn quoted(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_dry_run_is_followed_by_the_same_without() {
+        let of = |line: &str| without_dry_run(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        assert_eq!(of("/usr/bin/regsweep garbage-collect --dry-run -m --root /x"), "regsweep garbage-collect -m --root /x");
+        assert_eq!(of("regsweep garbage-collect -dm c.yml"), "regsweep garbage-collect -m c.yml");
+        assert_eq!(of("regsweep garbage-collect -d c.yml"), "regsweep garbage-collect c.yml");
+        assert_eq!(of("regsweep garbage-collect -d --root $(x)"), "regsweep garbage-collect --root '$(x)'");
+    }
 
     #[test]
     fn a_command_carries_the_store() {

@@ -14,7 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use self::audit::{Audit, FailOn};
 pub use self::booleans::plain;
-pub use self::hints::Hints;
+pub use self::hints::{Hints, without_dry_run};
 pub use self::quarantine::{Quarantine, QuarantineList, QuarantinePurge, Restore};
 pub use self::values::{Limit, Slice};
 use self::values::{duration, limit, percentage, size};

@@ -10,6 +10,7 @@ use crate::cli::Limit;
 use crate::config::{CollectSettings, Disposal};
 use crate::error::Error;
 use crate::finding::{Code, Finding};
+use crate::format::number;
 use crate::layout::{LinkFolder, Shard, Target};
 use crate::mark::blobs::{self, BlobMarks};
 use crate::mark::{self, Colour, Context, Counts, Inventory, Manifests, Marks, interrupted};
@@ -22,7 +23,6 @@ use crate::records::{Protected, Records, Summary};
 use crate::report::collect::Figures;
 use crate::store::{FilesystemStore, Leaf, Store as _};
 use crate::survey::{self, Survey};
-use crate::words::number;
 use crate::writers::OpenFiles;
 
 /// What a collection would do.

@@ -6,13 +6,13 @@
 use crate::cli::Limit;
 use crate::config::CollectSettings;
 use crate::error::Error;
+use crate::format::{plural, size};
 use crate::mark::Reason;
 use crate::mark::blobs::Amount;
 use crate::plan::Kind;
 use crate::policy::RootPolicy;
 use crate::records::{Records, Summary};
 use crate::report::collect::Figures;
-use crate::words::{plural, size};
 
 /// Shares of fewer blobs, or repositories, say nothing.
 const ENOUGH: u64 = 10;

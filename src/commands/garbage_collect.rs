@@ -19,6 +19,7 @@ use crate::error::{Context as _, Error};
 use crate::escape::escaped;
 use crate::finding::{Code, Finding};
 use crate::findings::consolidated;
+use crate::format::duration;
 use crate::mark::interrupted;
 use crate::oci::{Digest, RepositoryName};
 use crate::plan::{Kind, SweepPlan};
@@ -26,7 +27,6 @@ use crate::progress::{Phase, Progress};
 use crate::quarantine::{self, Gate, Needed, Overlay, Purpose, Quarantine, Quarantining, Reader, Run, Wait};
 use crate::records::{Records, Summary};
 use crate::report::collect::{Aside, CollectReport, RescueEnd, json};
-use crate::report::page::duration;
 use crate::store::filesystem::removal::Folders;
 use crate::store::lock::StoreLock;
 use crate::store::root::Root;
@@ -242,7 +242,7 @@ impl Done {
         wait: Option<Wait>,
     ) -> Result<(), Error> {
         self.swept = sweep(&assessment.plan, &DryRun, reader.progress, reader.stop);
-        self.aside.put_back = quarantine.would_restore(reader.store, &assessment.needed)?;
+        self.aside.restored = quarantine.would_restore(reader.store, &assessment.needed)?;
         self.aside.waiting = quarantine.amount();
         if let Some(wait) = wait {
             let purgeable = assess::purgeable(settings, reader, quarantine, &assessment.needed, wait)?;
@@ -266,9 +266,9 @@ impl Done {
         quarantine.tidy();
         if !assessment.needed.targets.is_empty() {
             reader.progress.begin(Phase::Restoring, None);
-            self.aside.put_back = reconcile::restore_needed(reader, &quarantine, &assessment.needed, records, &settings.clock);
+            self.aside.restored = reconcile::restore_needed(reader, &quarantine, &assessment.needed, records, &settings.clock);
         }
-        if !self.aside.put_back.failed.is_empty() {
+        if !self.aside.restored.failed.is_empty() {
             // Something needs what could not be restored: nothing else is to go before it is.
             self.swept.left = assessment.plan.rows().len() as u64;
             run.iter().for_each(|run| drop(run.remove_if_empty()));
@@ -419,7 +419,7 @@ fn report(
     let mut findings = assessment.findings;
     let unfinished = failed.len() as u64;
     findings.extend(failed);
-    for moved in [&aside.put_back, &aside.purged, &aside.rescued] {
+    for moved in [&aside.restored, &aside.purged, &aside.rescued] {
         findings.extend(reconcile::failures(moved));
     }
     findings.extend(swept.findings.iter().cloned());
@@ -431,6 +431,7 @@ fn report(
         config_path: settings.location.config_path.clone(),
         registry: settings.location.registry.clone(),
         nobody_asked: None,
+        rerun: settings.rerun.clone(),
         writer: None,
         policy: settings.policy,
         plan: settings.verbose.then_some(assessment.plan),

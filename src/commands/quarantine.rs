@@ -14,13 +14,13 @@ use crate::clock::RunClock;
 use crate::config::{QuarantineSettings, Wanted};
 use crate::error::Error;
 use crate::finding::{Code, Finding};
+use crate::format::duration;
 use crate::layout::Target;
 use crate::oci::Digest;
 use crate::policy::RootPolicy;
 use crate::progress::{Phase, Progress};
 use crate::quarantine::{self, Gate, Moved, Needed, Purpose, Quarantine, Reader, Replaced, Run, Wait};
 use crate::records::{Records, Summary};
-use crate::report::page::duration;
 use crate::report::quarantine::{Done, QuarantineReport, RunRow};
 use crate::store::FilesystemStore;
 use crate::store::lock::StoreLock;
@@ -61,7 +61,8 @@ pub fn run(settings: QuarantineSettings, progress: &dyn Progress, stop: &AtomicB
     Ok(QuarantineReport {
         root: store.root().path().to_owned(),
         started: settings.clock.start(),
-        folder: reconcile::directory(),
+        config_path: settings.location.config_path.clone(),
+        directory: reconcile::directory(),
         runs,
         done,
         findings,
@@ -159,7 +160,7 @@ fn purge_collected(
 ) -> Result<Acted, Error> {
     if quarantine.collected().next().is_none() {
         return Ok(
-            Done::Purged { put_back: Moved::default(), purged: Moved::default(), withheld: Vec::new(), proof: None }.into()
+            Done::Purged { restored: Moved::default(), purged: Moved::default(), withheld: Vec::new(), proof: None }.into()
         );
     }
     let mut records = Records::open(reader.store.root().path())?;
@@ -168,9 +169,9 @@ fn purge_collected(
         is_meant(run) && quarantine::is_due(run, wait, &settings.clock)
     })?;
     brakes(settings, reader, &records, &needed)?;
-    let put_back = reconcile::restore_needed(reader, &quarantine, &needed, &mut records, &settings.clock);
-    if !put_back.failed.is_empty() {
-        return Ok(Done::Purged { put_back, purged: Moved::default(), withheld: Vec::new(), proof: None }.into());
+    let restored = reconcile::restore_needed(reader, &quarantine, &needed, &mut records, &settings.clock);
+    if !restored.failed.is_empty() {
+        return Ok(Done::Purged { restored, purged: Moved::default(), withheld: Vec::new(), proof: None }.into());
     }
     let reopened = Quarantine::open(reader.store);
     let acted = reopened.and_then(|mut quarantine| {
@@ -179,11 +180,11 @@ fn purge_collected(
     });
     match acted {
         Ok(Acted { done: Done::Purged { purged, withheld, proof, .. }, findings }) => {
-            Ok(Acted { done: Done::Purged { put_back, purged, withheld, proof }, findings })
+            Ok(Acted { done: Done::Purged { restored, purged, withheld, proof }, findings })
         }
         // Something was restored: that is reported, whatever keeps the rest from being purged.
-        Err(error) if !put_back.is_empty() => {
-            let done = Done::Purged { put_back, purged: Moved::default(), withheld: Vec::new(), proof: None };
+        Err(error) if !restored.is_empty() => {
+            let done = Done::Purged { restored, purged: Moved::default(), withheld: Vec::new(), proof: None };
             Ok(Acted { done, findings: vec![Finding::new(Code::FailedRestore).detail(error.to_string())] })
         }
         other => other,
@@ -220,7 +221,7 @@ fn purge(
     let purged = quarantine::purge(reader.store, &gate, purgeable, reader.stop);
     quarantine.tidy();
     let proof = (!purged.is_empty()).then(|| gate.proof());
-    Ok(Done::Purged { put_back: Moved::default(), purged, withheld, proof }.into())
+    Ok(Done::Purged { restored: Moved::default(), purged, withheld, proof }.into())
 }
 
 fn restore(

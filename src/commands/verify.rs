@@ -15,6 +15,7 @@ use crate::config::VerifySettings;
 use crate::error::Error;
 use crate::finding::{Code, Finding};
 use crate::findings::consolidated;
+use crate::format::number;
 use crate::layout::{self, Shard, Target};
 use crate::mark::{self, BlobId, Budget, Colour, Context, Inventory, Manifests};
 use crate::oci::Digest;
@@ -31,7 +32,6 @@ use crate::verify::selection::{Selected, Wanted, select};
 use crate::verify::state::{Identity, State};
 use crate::verify::told::told;
 use crate::verify::{Damage, Hurt, Pass, deadline};
-use crate::words::number;
 
 /// Verifies.
 ///

@@ -130,15 +130,17 @@ pub struct CollectSettings {
     pub clock: RunClock,
     /// How long to wait for another regsweep.
     pub wait_lock: Duration,
+    /// What was typed, without `--dry-run`.
+    pub rerun: String,
 }
 
 impl CollectSettings {
-    /// Resolves the arguments of `garbage-collect`.
+    /// Resolves the arguments of `garbage-collect`. `rerun` is the command line that does the same without `--dry-run`.
     ///
     /// # Errors
     ///
     /// When no store is named, the configuration cannot be read, or what it names is not there.
-    pub fn resolve(arguments: cli::GarbageCollect) -> Result<CollectSettings, Error> {
+    pub fn resolve(arguments: cli::GarbageCollect, rerun: String) -> Result<CollectSettings, Error> {
         let environment = environment();
         let location = Location::resolve(&arguments.store, &environment)?;
         let roots = if arguments.delete_untagged { RootPolicy::TaggedOnly } else { RootPolicy::AllRevisions };
@@ -174,6 +176,7 @@ impl CollectSettings {
             assume_offline: arguments.assume_offline,
             clock,
             wait_lock: arguments.wait_lock.unwrap_or_default(),
+            rerun,
         })
     }
 }

@@ -14,12 +14,12 @@ use self::ways::Wanted;
 use crate::error::Error;
 use crate::finding::{Code, Finding};
 pub use crate::finding::{Need, Needs};
+use crate::format::number;
 use crate::layout;
 use crate::mark::{Colour, Context};
 use crate::oci::Digest;
 use crate::store::{Leaf, RepositoryEntry};
 use crate::survey;
-use crate::words::number;
 
 /// Looks at so many blobs between two looks at what is left to do.
 const BLOBS_AT_ONCE: usize = 1024;

@@ -290,11 +290,10 @@ impl Inventory {
         self.fact(blob).load(atomic::Ordering::Relaxed) & colour.0 != 0
     }
 
-    /// Whether any blob at all is kept. What is in quarantine is not in the store.
+    /// Whether any blob at all is kept.
     pub fn any_kept(&self) -> bool {
         let kept = Colour::LIVE.and(Colour::YOUNG).0;
-        let is_kept = |fact: u64| fact & kept != 0 && fact & Colour::SET_APART.0 == 0;
-        self.facts.iter().any(|fact| is_kept(fact.load(atomic::Ordering::Relaxed)))
+        self.facts.iter().any(|fact| fact.load(atomic::Ordering::Relaxed) & kept != 0)
     }
 
     fn has_all(&self, blob: BlobId, colour: Colour) -> bool {

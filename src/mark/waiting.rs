@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use crate::finding::{Code, Finding};
+use crate::format::plural;
 use crate::policy::Age;
-use crate::words::plural;
 
 /// What is kept for nothing but its age.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -306,8 +306,8 @@ pub fn has_room(store: &FilesystemStore, files: u64) -> Result<(), Error> {
     // A filesystem that makes inodes as it goes says that it has none.
     let inodes = room.f_files > 0 && is_full(files.saturating_add(OWN_INODES), room.f_favail);
     let reason = if is_full(needed, room.f_bavail.saturating_mul(room.f_frsize)) {
-        let free = crate::words::size(room.f_bavail.saturating_mul(room.f_frsize));
-        format!("to quarantine {files} files takes {} for their directories, and {free} are free", crate::words::size(needed))
+        let free = crate::format::size(room.f_bavail.saturating_mul(room.f_frsize));
+        format!("to quarantine {files} files takes {} for their directories, and {free} are free", crate::format::size(needed))
     } else if inodes {
         format!("to quarantine {files} files takes as many inodes for their directories, and {} are free", room.f_favail)
     } else {

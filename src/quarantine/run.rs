@@ -251,8 +251,8 @@ impl Run {
     /// # Errors
     ///
     /// When it cannot be moved.
-    pub fn put_back(&self, store: &FilesystemStore, target: &Target) -> Result<Return, Error> {
-        store.put_back(target, &self.mirror)
+    pub fn restored(&self, store: &FilesystemStore, target: &Target) -> Result<Return, Error> {
+        store.restored(target, &self.mirror)
     }
 
     /// Removes something for good. Says whether it was there.

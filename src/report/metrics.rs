@@ -43,7 +43,7 @@ impl Metrics {
     }
 
     /// How long it took.
-    pub fn seconds(&mut self, elapsed: Duration) -> &mut Metrics {
+    pub fn elapsed(&mut self, elapsed: Duration) -> &mut Metrics {
         self.gauge("duration_seconds", "How long the last run took.", elapsed.as_secs_f64())
     }
 

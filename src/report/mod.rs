@@ -2,29 +2,26 @@
 
 pub mod audit;
 pub mod collect;
+pub(crate) mod document;
+mod json;
 pub mod metrics;
-pub(crate) mod page;
 pub mod quarantine;
+pub mod text;
 pub mod unused;
 pub mod verify;
 
 use std::collections::BTreeMap;
 
+pub use self::document::Document;
 pub use self::metrics::Metrics;
-
-use serde::Serialize;
 
 use crate::exit::Exit;
 use crate::finding::{Finding, Severity};
-use crate::mark::blobs::Amount;
-
-/// The version of the shape of JSON reports.
-const SCHEMA: u32 = 1;
 
 /// What a command found and did.
 pub trait Report {
     /// For people: what matters in ten seconds, then the details.
-    fn text(&self) -> String;
+    fn document(&self) -> Document;
 
     /// For programs: one document. Field names are stable within one `schema` number; sizes are bytes, times RFC 3339 in UTC.
     fn json(&self) -> String;
@@ -50,19 +47,6 @@ pub trait Report {
             (Exit::Clean | Exit::Findings, true) => Exit::Incomplete,
             (exit, _) => exit,
         }
-    }
-}
-
-/// A number of blobs and the bytes in them, in a JSON document.
-#[derive(Serialize)]
-struct Bytes {
-    blobs: u64,
-    bytes: u64,
-}
-
-impl From<Amount> for Bytes {
-    fn from(amount: Amount) -> Bytes {
-        Bytes { blobs: amount.count, bytes: amount.size_bytes }
     }
 }
 

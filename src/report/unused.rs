@@ -1,11 +1,12 @@
 //! What every command says of a root directory that no registry has written to yet.
 
 use std::path::PathBuf;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
-use super::{Metrics, Report, SCHEMA};
+use super::json::{self, Head};
+use super::{Document, Metrics, Report};
 use crate::escape::escaped;
 use crate::exit::Exit;
 
@@ -16,31 +17,37 @@ pub struct UnusedReport {
     pub command: &'static str,
     /// The root directory.
     pub root: PathBuf,
+    /// The configuration that names it.
+    pub config_path: Option<PathBuf>,
     /// When the run began.
     pub started: SystemTime,
 }
 
 #[derive(Serialize)]
-struct Document<'a> {
-    schema: u32,
-    command: &'a str,
-    root: String,
-    exit_code: u8,
+struct Body {
     unused: bool,
 }
 
 impl Report for UnusedReport {
-    fn text(&self) -> String {
-        format!(
-            "{} is empty: no registry has written to it yet, or its volume is not mounted here. There is nothing to do.\n",
-            escaped(&self.root)
-        )
+    fn document(&self) -> Document {
+        let mut page = Document::default();
+        let why = "is empty: no registry has written to it yet, or its volume is not mounted here. There is nothing to do.";
+        page.line(&format!("{} {why}", escaped(&self.root)));
+        page
     }
 
     fn json(&self) -> String {
-        let root = escaped(&self.root).to_string();
-        let document = Document { schema: SCHEMA, command: self.command, root, exit_code: self.exit() as u8, unused: true };
-        serde_json::to_string_pretty(&document).expect("a document is text")
+        let head = Head {
+            command: self.command,
+            outcome: None,
+            exit: self.exit(),
+            root: &self.root,
+            config: self.config_path.as_deref(),
+            started: self.started,
+            elapsed: Duration::ZERO,
+            findings: &[],
+        };
+        json::render(&head, Body { unused: true })
     }
 
     fn metrics(&self) -> Metrics {

@@ -3,10 +3,10 @@
 use std::io;
 
 use crate::finding::{Code, Finding};
+use crate::format::size;
 use crate::layout;
 use crate::oci::Digest;
 use crate::store::Stat;
-use crate::words::size;
 
 /// A blob that is not what its digest promises.
 #[derive(Debug)]

@@ -146,7 +146,7 @@ fn is_retried(race: &Race, repository: &str, again: fn(&Client)) {
         assert_eq!(client.get_blob(repository, &layer(1).digest).status, 404, "and does not have it");
         if collector == Collector::Online {
             let night = next_night(&registry, &[]);
-            assert_ne!(night.report()["quarantine"]["put_back"]["blobs"], 0, "{}", night.stdout);
+            assert_ne!(night.report()["quarantine"]["restored"]["blobs"], 0, "{}", night.stdout);
             assert_eq!(client.get_blob(repository, &layer(1).digest).status, 200, "a fresh link needs it");
         }
         again(&client);

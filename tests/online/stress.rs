@@ -204,7 +204,7 @@ pub(crate) fn ours(registry: &RealRegistry, figures: &mut Figures) {
     assert!(matches!(outcome.code, Some(0 | 1 | 3)), "{}{}", outcome.stdout, outcome.stderr);
     let report = outcome.report();
     let blobs = |part: &str| report["quarantine"][part]["blobs"].as_u64().expect("a number");
-    figures.restored += blobs("put_back") + blobs("rescued");
+    figures.restored += blobs("restored") + blobs("rescued");
     figures.purged += blobs("purged");
 }
 

@@ -52,7 +52,7 @@ fn what_was_just_copied_is_young() {
             let text = Regsweep::gc(root.path()).counting_birth().dry().args(flags).run().expect_code(0).stdout;
             assert!(text.contains("--ignore-birth-time") && text.contains("there is nothing to remove yet"), "{text}");
             let audit = Regsweep::audit(root.path()).counting_birth().json().args(flags).run().expect_code(0).report();
-            assert_eq!((&audit["would_free"]["blobs"], &audit["would_free"]["young"]["blobs"]), (&0.into(), &3.into()));
+            assert_eq!((&audit["reclaimable"]["blobs"], &audit["reclaimable"]["young"]["blobs"]), (&0.into(), &3.into()));
         }
     }
 }
@@ -162,9 +162,9 @@ fn a_store_in_which_all_is_young_says_when() {
     let expected = jiff::Timestamp::try_from(tree.now() + minutes(50)).expect("a time");
     assert_eq!(until.as_second(), expected.as_second());
     let audit = Regsweep::audit(root.path()).json().run().expect_code(0).report();
-    assert_eq!(audit["would_free"]["young"]["blobs"], 2);
-    assert_eq!(audit["would_free_delete_untagged"]["young"]["blobs"], 5);
-    assert!(audit["would_free"]["young_until"].is_string());
+    assert_eq!(audit["reclaimable"]["young"]["blobs"], 2);
+    assert_eq!(audit["reclaimable_delete_untagged"]["young"]["blobs"], 5);
+    assert!(audit["reclaimable"]["young_until"].is_string());
     // Old ones count.
     let mut old = Tree::new();
     old.push("a", &oci_image("x", &[layer(1)])).tag("a", "v1", oci_image("x", &[layer(1)]).digest()).push("a", &untagged);

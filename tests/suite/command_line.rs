@@ -159,7 +159,7 @@ fn understands_folders_on_the_way_down() {
     {
         let ran = Regsweep::gc(&root.path().join(inside)).dry().json().run().expect_code(0);
         assert_eq!(ran.report()["root"], root.path().to_str().expect("UTF-8"), "{inside}");
-        assert_eq!(ran.report()["looked_at"]["blobs"], 9, "{inside}");
+        assert_eq!(ran.report()["scanned"]["blobs"], 9, "{inside}");
     }
     let relative = Regsweep::gc(Path::new("v2")).dry().current_dir(&root.path().join("docker/registry")).run();
     assert_eq!(relative.code, Some(0), "{}", relative.stderr);
@@ -196,7 +196,7 @@ fn understands_other_spellings_of_folders() {
     ] {
         let ran = Regsweep::gc(Path::new(given)).dry().json().current_dir(folder).run();
         let answer = ran.stderr.contains(root.path().to_str().expect("UTF-8")) && ran.stderr.contains("--root");
-        let understood = ran.code == Some(0) && ran.report()["looked_at"]["blobs"] == 9;
+        let understood = ran.code == Some(0) && ran.report()["scanned"]["blobs"] == 9;
         assert!(understood || (ran.code == Some(2) && answer), "{given}: {:?} {}", ran.code, ran.stderr);
     }
 }
@@ -285,15 +285,16 @@ struct Document {
     min_age_seconds: f64,
     started: String,
     elapsed_seconds: f64,
-    looked_at: LookedAt,
+    scanned: Scanned,
     live: Bytes,
     young: Young,
-    planned: Removal,
+    reclaimable: Removal,
     removed: Removal,
+    reclaimed: Bytes,
     left: u64,
     stops: Vec<String>,
     quarantine: Quarantined,
-    delete_untagged_in_addition: Option<Bytes>,
+    reclaimable_delete_untagged: Option<Bytes>,
     repositories: Vec<Share>,
     free_disk_bytes: FreeDisk,
     registry: Option<RegistrySays>,
@@ -308,7 +309,7 @@ struct Document {
 #[serde(deny_unknown_fields)]
 struct Quarantined {
     run: Option<String>,
-    put_back: Moved,
+    restored: Moved,
     purged: Moved,
     rescue: Option<String>,
     rescued: Moved,
@@ -322,11 +323,12 @@ struct Moved {
     blobs: u64,
     bytes: u64,
     links: u64,
+    replaced: u64,
 }
 
 #[derive(Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
-struct LookedAt {
+struct Scanned {
     repositories: u64,
     held_repositories: u64,
     tags: u64,
@@ -364,7 +366,7 @@ struct Removal {
     revisions: u64,
     layer_links: u64,
     tag_history: u64,
-    empty_folders: u64,
+    empty_directories: u64,
     by_reason: Vec<ByReason>,
 }
 
@@ -418,11 +420,11 @@ fn json_has_every_figure() {
     let all: u64 = tree.blobs().iter().map(|digest| size(&[digest])).sum();
     let dry = Regsweep::gc(root.path()).dry().json().run().expect_code(0);
     let report = document(&dry);
-    assert_eq!((report.schema, report.command.as_str(), report.mode.as_str()), (1, "garbage-collect", "dry-run"));
+    assert_eq!((report.schema, report.command.as_str(), report.mode.as_str()), (2, "garbage-collect", "dry-run"));
     assert_eq!((report.outcome.as_str(), report.exit_code, report.left), ("complete", 0, 0));
     assert_eq!(
-        report.looked_at,
-        LookedAt {
+        report.scanned,
+        Scanned {
             repositories: 1,
             held_repositories: 0,
             tags: 1,
@@ -433,28 +435,28 @@ fn json_has_every_figure() {
             bytes: all
         }
     );
-    assert_eq!(report.planned.bytes, dry.reclaimable_bytes());
-    assert_eq!(report.planned.bytes, size(&[&layer(900).digest]));
+    assert_eq!(report.reclaimable.bytes, dry.reclaimable_bytes());
+    assert_eq!(report.reclaimable.bytes, size(&[&layer(900).digest]));
     let until = report.young.until.clone();
     assert!(until.is_some());
     let bytes = size(&[&layer(4).digest]);
     assert_eq!(report.young, Young { blobs: 1, bytes, revisions: 0, layer_links: 1, until, just_made: 0, future: 0 });
-    assert_eq!(report.live.bytes + report.young.bytes + report.planned.bytes, all);
+    assert_eq!(report.live.bytes + report.young.bytes + report.reclaimable.bytes, all);
     assert_eq!((report.removed.blobs, report.removed.by_reason.len()), (0, 0));
-    let more = report.delete_untagged_in_addition.expect("asked without -m");
+    let more = report.reclaimable_delete_untagged.expect("asked without -m");
 
     let untagged = Regsweep::gc(root.path()).dry().delete_untagged().json().run().expect_code(0);
     let with = document(&untagged);
-    assert_eq!(with.planned.bytes, report.planned.bytes + more.bytes, "the promise about --delete-untagged holds");
-    assert_eq!(with.planned.blobs, report.planned.blobs + more.blobs);
-    assert_eq!((with.planned.revisions, with.planned.tag_history, with.planned.layer_links), (1, 1, 2));
+    assert_eq!(with.reclaimable.bytes, report.reclaimable.bytes + more.bytes, "the promise about --delete-untagged holds");
+    assert_eq!(with.reclaimable.blobs, report.reclaimable.blobs + more.blobs);
+    assert_eq!((with.reclaimable.revisions, with.reclaimable.tag_history, with.reclaimable.layer_links), (1, 1, 2));
     assert_eq!(with.repositories.len(), 1);
     assert_eq!((with.repositories[0].repository.as_str(), with.repositories[0].blobs), ("team/app", 3));
-    assert!(with.delete_untagged_in_addition.is_none());
+    assert!(with.reclaimable_delete_untagged.is_none());
 
     let done = document(&Regsweep::gc(root.path()).delete_untagged().json().run().expect_code(0));
-    assert_eq!(done.planned, with.planned);
-    assert_eq!(done.removed, with.planned);
+    assert_eq!(done.reclaimable, with.reclaimable);
+    assert_eq!(done.removed, with.reclaimable);
     assert!(done.free_disk_bytes.before.is_some() && done.free_disk_bytes.after.is_some());
 }
 
@@ -549,7 +551,7 @@ fn a_signal_ends_the_sweep_after_the_current_target() {
         let interrupted = running.wait().expect_code(130);
         let report = document(&interrupted);
         assert_eq!((report.outcome.as_str(), report.exit_code), ("interrupted", 130));
-        assert_eq!(report.removed.blobs + report.left, report.planned.blobs);
+        assert_eq!(report.removed.blobs + report.left, report.reclaimable.blobs);
         assert_eq!(snapshot::blobs_on_disk(root.path()).len() as u64, 20_003 - report.removed.blobs);
         Regsweep::gc(root.path()).run().expect_code(0);
         assert_eq!(snapshot::blobs_on_disk(root.path()).len(), 3);

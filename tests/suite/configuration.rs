@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::http::Client;
-use crate::support::server::registry_command;
+use crate::support::server::disguised_registry_command as registry_command;
 use crate::support::*;
 
 /// What a configuration comes to.
@@ -295,7 +295,7 @@ fn takes_a_relative_root_from_the_working_folder() {
         .expect("docker-registry is installed");
     assert!(String::from_utf8_lossy(&theirs.stdout).contains("only-in-a: marking manifest"));
     let ours = Regsweep::gc_config(Path::new("config.yml")).current_dir(store.path()).dry().json().run().expect_code(0);
-    assert_eq!(ours.report()["looked_at"]["repositories"], 1);
+    assert_eq!(ours.report()["scanned"]["repositories"], 1);
 }
 
 /// Starts the server and begins an upload: whether that is taken, none if it does not start.

@@ -183,8 +183,8 @@ fn collects_and_serves_the_rest(delete_untagged: bool) {
     assert!(snapshot(&storage) == before, "a dry run changed the storage");
 
     for what in ["blobs", "bytes"] {
-        let sum = number(&plain["planned"][what]) + number(&plain["delete_untagged_in_addition"][what]);
-        assert_eq!(sum, number(&both["planned"][what]), "what --delete-untagged would add, in {what}");
+        let sum = number(&plain["reclaimable"][what]) + number(&plain["reclaimable_delete_untagged"][what]);
+        assert_eq!(sum, number(&both["reclaimable"][what]), "what --delete-untagged would add, in {what}");
     }
 
     let done = collection(delete_untagged).run().expect_code(0);
@@ -194,7 +194,7 @@ fn collects_and_serves_the_rest(delete_untagged: bool) {
     assert_eq!(left, needed);
     let freed = stored_before.values().sum::<u64>() - stored_after.values().sum::<u64>();
     assert_eq!(announced.reclaimable_bytes(), freed);
-    assert_eq!(number(&announced.report()["planned"]["bytes"]), freed);
+    assert_eq!(number(&announced.report()["reclaimable"]["bytes"]), freed);
     assert_eq!(number(&done.report()["removed"]["bytes"]), freed);
     let after = snapshot(&storage);
     let missing = gone(&before, &after);

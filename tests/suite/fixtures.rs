@@ -59,7 +59,7 @@ fn what_goes_is_what_the_story_says() {
             assert_eq!(before.len(), story.blobs.len(), "{name}");
             let dry = Regsweep::gc(root.path()).args(flags).dry().json().run().expect_code(0);
             assert_eq!((dry.blobs(), dry.reclaimable_bytes()), (expected.clone(), goes.bytes), "{name} {mode}");
-            assert_eq!(dry.report()["looked_at"]["bytes"], story.blobs.values().map(|blob| blob.bytes).sum::<u64>());
+            assert_eq!(dry.report()["scanned"]["bytes"], story.blobs.values().map(|blob| blob.bytes).sum::<u64>());
             assert!(dry.findings().is_empty(), "{:?}", dry.findings());
 
             Regsweep::gc(root.path()).args(flags).run().expect_code(0);
@@ -91,13 +91,13 @@ fn archives_keep_what_git_does_not() {
     for name in ["team", "legacy"] {
         let (_, root) = fixture(name);
         let recent = SystemTime::now() - Duration::from_secs(7 * 24 * 3600);
-        let mut empty_folders = 0;
+        let mut empty_directories = 0;
         for entry in WalkDir::new(root.path()).min_depth(1) {
             let entry = entry.expect("listable");
             let metadata = entry.metadata().expect("there");
             assert!(metadata.modified().expect("has a time") < recent, "{} is old", entry.path().display());
-            empty_folders += usize::from(metadata.is_dir() && fs::read_dir(entry.path()).expect("listable").next().is_none());
+            empty_directories += usize::from(metadata.is_dir() && fs::read_dir(entry.path()).expect("listable").next().is_none());
         }
-        assert!(empty_folders > 0, "{name} has folders that the registry left empty");
+        assert!(empty_directories > 0, "{name} has folders that the registry left empty");
     }
 }

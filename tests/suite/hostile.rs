@@ -409,7 +409,7 @@ fn many_empty_repositories() {
         fs::create_dir_all(repositories.join(format!("g{}/r{number}/_uploads", number % 100))).expect("made");
     }
     let ran = survive(&root, &[], &[0]);
-    assert_eq!(ran.report()["looked_at"]["repositories"], 20_002);
+    assert_eq!(ran.report()["scanned"]["repositories"], 20_002);
 }
 
 #[test]

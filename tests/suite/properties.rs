@@ -731,7 +731,7 @@ proptest! {
         };
         let report = audit("1");
         prop_assert_eq!(&report, &audit("64"), "{}", story(&tree));
-        for (delete_untagged, key) in [(false, "would_free"), (true, "would_free_delete_untagged")] {
+        for (delete_untagged, key) in [(false, "reclaimable"), (true, "reclaimable_delete_untagged")] {
             let dry = done(collect(root.path(), Policy { delete_untagged, min_age }).dry().json()).report();
             let mut said = report[key].clone();
             let said_beside = said.as_object_mut().expect("an object");
@@ -739,8 +739,8 @@ proptest! {
             let (young, until) = (said_beside.remove("young").expect("told"), said_beside.remove("young_until").expect("told"));
             let of_dry = ["blobs", "bytes", "until"].map(|key| &dry["young"][key]);
             prop_assert_eq!([&young["blobs"], &young["bytes"], &until], of_dry, "{}\n{}", key, story(&tree));
-            prop_assert_eq!(&said, &dry["planned"], "{}\n{}", key, story(&tree));
-            prop_assert_eq!(&held, &dry["looked_at"]["held_repositories"], "{}\n{}", key, story(&tree));
+            prop_assert_eq!(&said, &dry["reclaimable"], "{}\n{}", key, story(&tree));
+            prop_assert_eq!(&held, &dry["scanned"]["held_repositories"], "{}\n{}", key, story(&tree));
         }
         prop_assert_eq!(&before, &snapshot(root.path()), "an audit touched the store");
     }

@@ -48,6 +48,28 @@ pub(crate) fn basic(registry: &RealRegistry) -> Settings {
     Settings { more: format!("auth: {{htpasswd: {{realm: r, path: {}}}}}\n", file.display()), ..Settings::default() }
 }
 
+/// The reading may have taken long, and somebody started a registry meanwhile.
+#[test]
+fn writers_are_looked_for_again_right_before_the_sweep() {
+    let mut registry = with_garbage(Settings::default());
+    registry.stop();
+    let before = snapshot(&registry.root().join("docker"));
+    // The plan is written when all has been read: whoever writes to a pipe waits for its reader.
+    let directory = tempfile::tempdir().expect("a directory");
+    let pipe = directory.path().join("plan");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo is there").success());
+    let words = ["garbage-collect", "--min-age", "0s", "--allow-unlinked", "100%", "--plan-out"];
+    let run = Regsweep::new().args(words).arg(&pipe).arg(registry.config()).start();
+    std::thread::sleep(Duration::from_secs(2));
+    registry.restart();
+    // As before the restart, which may have changed the port: by the process.
+    let plan = fs::read_to_string(&pipe).expect("a plan");
+    assert!(plan.contains("\"blob\""), "{plan}");
+    let refused = run.wait().expect_code(2);
+    assert!(refused.stderr.contains("is a registry that works on this store"), "{}", refused.stderr);
+    assert_eq!(snapshot(&registry.root().join("docker")), before, "nothing was touched");
+}
+
 /// `--online` is a way out only where it would be accepted.
 #[test]
 fn the_way_beside_a_registry_is_offered_only_where_it_leads_somewhere() {

@@ -13,6 +13,7 @@ use crate::clock::RunClock;
 use crate::config::VerifySettings;
 use crate::error::Error;
 use crate::finding::{Code, Finding};
+use crate::format::{number, plural};
 use crate::layout::{self, Target};
 use crate::policy::{Arrivals, Policy, RootPolicy};
 use crate::quarantine::{self, Purpose, Quarantining, Run};
@@ -21,7 +22,6 @@ use crate::store::filesystem::aside::Return;
 use crate::store::filesystem::removal::Folders;
 use crate::store::{FilesystemStore, Removal, Stat, Vacuum as _};
 use crate::verify::{Hurt, Outcome};
-use crate::words::{number, plural};
 use crate::writers::OpenFiles;
 
 /// Blobs that are moved between two looks at what has arrived.
@@ -193,7 +193,7 @@ fn has_arrived_broken(store: &FilesystemStore, run: &Run, hurt: &Hurt, stat: &St
 /// Restores a blob. Where the registry has written it anew, the new one stands, and a finding says that the other one waits.
 fn restore(store: &FilesystemStore, run: &Run, hurt: &Hurt) -> Result<Option<Finding>, Error> {
     let target = Target::Blob(hurt.digest);
-    match run.put_back(store, &target)? {
+    match run.restored(store, &target)? {
         Return::Back | Return::Absent => Ok(None),
         Return::Replaced if run.drop_copy(store, &target)? => Ok(None),
         Return::Replaced => {

@@ -1,38 +1,26 @@
 //! Audits for programs.
 
-use std::collections::BTreeMap;
-
-use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{AuditReport, Collection};
 use crate::cli::FailOn;
-use crate::escape::escaped;
-use crate::finding::Finding;
+use crate::format::time;
+use crate::report::Report as _;
 use crate::report::collect::json::Removal;
-use crate::report::{Bytes, Report as _, SCHEMA, finding_counts, page};
+use crate::report::json::{self, Bytes, Head};
 
 #[derive(Serialize)]
-struct Document<'a> {
-    schema: u32,
-    command: &'static str,
-    exit_code: u8,
-    root: String,
-    config: Option<String>,
+struct Body {
     fail_on: &'static str,
     min_age_seconds: f64,
     upload_age_seconds: f64,
-    started: String,
-    elapsed_seconds: f64,
-    looked_at: LookedAt,
-    would_free: Planned,
-    would_free_delete_untagged: Planned,
-    finding_counts: BTreeMap<&'static str, u64>,
-    findings: &'a [Finding],
+    scanned: Scanned,
+    reclaimable: Reclaimable,
+    reclaimable_delete_untagged: Reclaimable,
 }
 
 #[derive(Serialize)]
-struct LookedAt {
+struct Scanned {
     repositories: u64,
     tags: u64,
     revisions: u64,
@@ -43,9 +31,9 @@ struct LookedAt {
     bytes: u64,
 }
 
-/// What a collection would remove, as its own report has it under `planned`.
+/// What a collection would remove, as its own report has it.
 #[derive(Serialize)]
-struct Planned {
+struct Reclaimable {
     held_repositories: u64,
     young: Bytes,
     young_until: Option<String>,
@@ -53,12 +41,12 @@ struct Planned {
     removal: Removal,
 }
 
-impl From<&Collection> for Planned {
-    fn from(collection: &Collection) -> Planned {
-        Planned {
+impl From<&Collection> for Reclaimable {
+    fn from(collection: &Collection) -> Reclaimable {
+        Reclaimable {
             held_repositories: collection.held_repositories,
             young: collection.young.into(),
-            young_until: collection.until.map(page::time),
+            young_until: collection.until.map(time),
             removal: (&collection.totals).into(),
         }
     }
@@ -68,12 +56,7 @@ impl From<&Collection> for Planned {
 pub(super) fn render(report: &AuditReport) -> String {
     let counts = &report.figures.counts;
     let [plain, untagged] = &report.collections;
-    let document = Document {
-        schema: SCHEMA,
-        command: "audit",
-        exit_code: report.exit() as u8,
-        root: escaped(&report.root),
-        config: report.config_path.as_ref().map(escaped),
+    let body = Body {
         fail_on: match report.fail_on {
             FailOn::Error => "error",
             FailOn::Warning => "warning",
@@ -81,9 +64,7 @@ pub(super) fn render(report: &AuditReport) -> String {
         },
         min_age_seconds: report.min_age.as_secs_f64(),
         upload_age_seconds: report.upload_age.as_secs_f64(),
-        started: Timestamp::try_from(report.started).unwrap_or_default().to_string(),
-        elapsed_seconds: report.elapsed.as_secs_f64(),
-        looked_at: LookedAt {
+        scanned: Scanned {
             repositories: report.figures.repositories,
             tags: counts.tags,
             revisions: counts.revisions,
@@ -93,10 +74,18 @@ pub(super) fn render(report: &AuditReport) -> String {
             blobs: report.figures.blobs.count,
             bytes: report.figures.blobs.size_bytes,
         },
-        would_free: plain.into(),
-        would_free_delete_untagged: untagged.into(),
-        finding_counts: finding_counts(&report.findings),
+        reclaimable: plain.into(),
+        reclaimable_delete_untagged: untagged.into(),
+    };
+    let head = Head {
+        command: "audit",
+        outcome: None,
+        exit: report.exit(),
+        root: &report.root,
+        config: report.config_path.as_deref(),
+        started: report.started,
+        elapsed: report.elapsed,
         findings: &report.findings,
     };
-    serde_json::to_string_pretty(&document).expect("a report is made of strings and numbers")
+    json::render(&head, body)
 }

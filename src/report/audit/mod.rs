@@ -1,7 +1,7 @@
 //! What an audit found.
 
 mod json;
-mod text;
+mod page;
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -12,7 +12,7 @@ use crate::finding::{Finding, Severity};
 use crate::mark::Counts;
 use crate::mark::blobs::Amount;
 use crate::plan::{Kind, Totals};
-use crate::report::{Metrics, Report};
+use crate::report::{Document, Metrics, Report};
 
 /// An audit.
 #[derive(Debug)]
@@ -68,8 +68,8 @@ pub struct Collection {
 }
 
 impl Report for AuditReport {
-    fn text(&self) -> String {
-        text::render(self)
+    fn document(&self) -> Document {
+        page::document(self)
     }
 
     fn json(&self) -> String {
@@ -78,7 +78,7 @@ impl Report for AuditReport {
 
     fn metrics(&self) -> Metrics {
         let mut metrics = Metrics::new("audit", self.started, self.exit());
-        metrics.seconds(self.elapsed).findings(&self.findings);
+        metrics.elapsed(self.elapsed).findings(&self.findings);
         metrics.looked_at(self.figures.blobs.count, self.figures.blobs.size_bytes);
         let [plain, untagged] = &self.collections;
         metrics.reclaimable(plain.totals.kind(Kind::Blob)).reclaimable_untagged(untagged.totals.kind(Kind::Blob));

@@ -1,6 +1,4 @@
-//! Reports and plans for programs. Field names are stable within one `schema` number; sizes are bytes, times RFC 3339 in UTC.
-
-use std::collections::BTreeMap;
+//! Reports and plans for programs.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -8,12 +6,11 @@ use serde::Serialize;
 use super::{CollectReport, Outcome, RescueEnd};
 use crate::config::Mode;
 use crate::escape::escaped;
-use crate::finding::Finding;
 use crate::mark::{Condemned, Reason};
 use crate::plan::{Kind, Totals};
 use crate::policy::RootPolicy;
-use crate::quarantine;
-use crate::report::{Bytes, Report as _, SCHEMA, finding_counts, page};
+use crate::report::Report as _;
+use crate::report::json::{self, Bytes, Head, Moved};
 
 /// One target, as a line of a plan.
 #[derive(Debug, Serialize)]
@@ -47,40 +44,34 @@ impl Row {
 }
 
 #[derive(Serialize)]
-struct Document<'a> {
-    schema: u32,
-    command: &'static str,
+struct Body<'a> {
     mode: &'static str,
-    outcome: &'static str,
-    exit_code: u8,
-    root: String,
-    config: Option<String>,
     delete_untagged: bool,
     min_age_seconds: f64,
-    started: String,
-    elapsed_seconds: f64,
-    looked_at: LookedAt,
+    scanned: Scanned,
     live: Bytes,
     young: Young,
-    planned: Removal,
+    /// What goes from the store.
+    reclaimable: Removal,
+    /// What of that went: for good, or to quarantine.
     removed: Removal,
+    /// What went for good: from the store, or from quarantine.
+    reclaimed: Bytes,
     left: u64,
     /// What stops a real run.
     stops: &'a [String],
-    quarantine: Quarantined<'a>,
-    delete_untagged_in_addition: Option<Bytes>,
+    quarantine: Quarantine<'a>,
+    reclaimable_delete_untagged: Option<Bytes>,
     repositories: Vec<Share>,
     free_disk_bytes: FreeDisk,
     registry: Option<Registry<'a>>,
     nobody_asked: Option<&'a str>,
     writer: Option<&'a str>,
     registry_must_restart: bool,
-    finding_counts: BTreeMap<&'static str, u64>,
-    findings: &'a [Finding],
 }
 
 #[derive(Serialize)]
-struct LookedAt {
+struct Scanned {
     repositories: u64,
     held_repositories: u64,
     tags: u64,
@@ -113,7 +104,7 @@ pub(in crate::report) struct Removal {
     revisions: u64,
     layer_links: u64,
     tag_history: u64,
-    empty_folders: u64,
+    empty_directories: u64,
     by_reason: Vec<ByReason>,
 }
 
@@ -134,7 +125,7 @@ impl From<&Totals> for Removal {
             revisions: totals.kind(Kind::Revision).count,
             layer_links: totals.kind(Kind::LayerLink).count,
             tag_history: totals.kind(Kind::TagHistory).count,
-            empty_folders: totals.kind(Kind::EmptyFolder).count,
+            empty_directories: totals.kind(Kind::EmptyFolder).count,
             by_reason: totals
                 .iter()
                 .map(|(kind, reason, amount)| ByReason {
@@ -150,9 +141,9 @@ impl From<&Totals> for Removal {
 
 /// What was done with the quarantine. `run` holds what was removed from the store in this run.
 #[derive(Serialize)]
-struct Quarantined<'a> {
+struct Quarantine<'a> {
     run: Option<&'a str>,
-    put_back: Moved,
+    restored: Moved,
     purged: Moved,
     /// How the watch for pushes ended.
     rescue: Option<&'static str>,
@@ -160,19 +151,6 @@ struct Quarantined<'a> {
     /// What had waited and stays.
     withheld: u64,
     waiting: Bytes,
-}
-
-#[derive(Serialize)]
-struct Moved {
-    blobs: u64,
-    bytes: u64,
-    links: u64,
-}
-
-impl From<&quarantine::Moved> for Moved {
-    fn from(settled: &quarantine::Moved) -> Moved {
-        Moved { blobs: settled.blobs.count, bytes: settled.blobs.size_bytes, links: settled.links }
-    }
 }
 
 #[derive(Serialize)]
@@ -202,27 +180,14 @@ struct Registry<'a> {
 pub fn render(report: &CollectReport) -> String {
     let figures = &report.figures;
     let counts = &figures.counts;
-    let document = Document {
-        schema: SCHEMA,
-        command: "garbage-collect",
+    let body = Body {
         mode: match report.mode {
             Mode::DryRun => "dry-run",
             Mode::Execute => "execute",
         },
-        outcome: match report.outcome() {
-            Outcome::Complete => "complete",
-            Outcome::Incomplete => "incomplete",
-            Outcome::Interrupted => "interrupted",
-            Outcome::Stopped => "stopped",
-        },
-        exit_code: report.exit() as u8,
-        root: escaped(&report.root),
-        config: report.config_path.as_ref().map(escaped),
         delete_untagged: report.policy.roots == RootPolicy::TaggedOnly,
         min_age_seconds: report.policy.min_age.as_secs_f64(),
-        started: Timestamp::try_from(report.policy.now).unwrap_or_default().to_string(),
-        elapsed_seconds: report.elapsed.as_secs_f64(),
-        looked_at: LookedAt {
+        scanned: Scanned {
             repositories: figures.repositories,
             held_repositories: figures.held_repositories,
             tags: counts.tags,
@@ -238,27 +203,28 @@ pub fn render(report: &CollectReport) -> String {
             bytes: figures.young.size_bytes,
             revisions: counts.young_revisions,
             layer_links: counts.young_layer_links,
-            until: figures.waiting.until.map(page::time),
+            until: figures.waiting.until.map(crate::format::time),
             just_made: figures.waiting.just_made,
             future: figures.waiting.future,
         },
-        planned: (&figures.planned).into(),
+        reclaimable: (&figures.planned).into(),
         removed: match report.mode {
             Mode::DryRun => (&Totals::default()).into(),
             Mode::Execute => (&report.swept.removed).into(),
         },
+        reclaimed: report.reclaimed().into(),
         left: report.swept.left,
         stops: &report.stops,
-        quarantine: Quarantined {
+        quarantine: Quarantine {
             run: report.aside.run.as_deref(),
-            put_back: (&report.aside.put_back).into(),
+            restored: (&report.aside.restored).into(),
             purged: (&report.aside.purged).into(),
             rescue: report.aside.rescue.map(RescueEnd::name),
             rescued: (&report.aside.rescued).into(),
             withheld: report.aside.withheld.len() as u64,
             waiting: report.aside.waiting.into(),
         },
-        delete_untagged_in_addition: figures.delete_untagged_in_addition.map(Bytes::from),
+        reclaimable_delete_untagged: figures.delete_untagged_in_addition.map(Bytes::from),
         repositories: figures
             .shares
             .iter()
@@ -280,8 +246,22 @@ pub fn render(report: &CollectReport) -> String {
         nobody_asked: report.nobody_asked.as_deref(),
         writer: report.writer.as_deref(),
         registry_must_restart: report.registry_must_restart(),
-        finding_counts: finding_counts(&report.findings),
+    };
+    let outcome = match report.outcome() {
+        Outcome::Complete => "complete",
+        Outcome::Incomplete => "incomplete",
+        Outcome::Interrupted => "interrupted",
+        Outcome::Stopped => "stopped",
+    };
+    let head = Head {
+        command: "garbage-collect",
+        outcome: Some(outcome),
+        exit: report.exit(),
+        root: &report.root,
+        config: report.config_path.as_deref(),
+        started: report.policy.now,
+        elapsed: report.elapsed,
         findings: &report.findings,
     };
-    serde_json::to_string_pretty(&document).expect("a report is made of strings and numbers")
+    json::render(&head, body)
 }

@@ -1,7 +1,7 @@
 //! What a collection found and did.
 
 pub mod json;
-pub(super) mod text;
+pub(super) mod page;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ use crate::plan::{Kind, RepositoryShare, SweepPlan, Totals};
 use crate::policy::Policy;
 use crate::quarantine::{Moved, Proof, Withheld};
 use crate::registry_config::RegistryConfig;
-use crate::report::{Metrics, Report};
+use crate::report::{Document, Metrics, Report};
 use crate::sweep::SweepReport;
 
 /// A collection, done or imagined.
@@ -36,6 +36,8 @@ pub struct CollectReport {
     pub registry: Option<RegistryConfig>,
     /// Why no registry could be asked whether it takes pushes; nothing if one was, or if it did not matter.
     pub nobody_asked: Option<String>,
+    /// The command that does what a dry run shows.
+    pub rerun: String,
     /// For a dry run: who writes to the store, and what to do about it before a real one.
     pub writer: Option<String>,
     /// What was kept.
@@ -66,7 +68,7 @@ pub struct CollectReport {
 #[derive(Clone, Debug, Default)]
 pub struct Aside {
     /// What went back before the sweep because it is needed by now.
-    pub put_back: Moved,
+    pub restored: Moved,
     /// What had waited long enough and went for good.
     pub purged: Moved,
     /// The run that holds what was moved aside now.
@@ -141,8 +143,8 @@ impl Figures {
         all.size_bytes
     }
 
-    /// Repositories that give something back, the most generous first.
-    pub fn most_generous(&self) -> Vec<(&RepositoryName, &RepositoryShare)> {
+    /// Repositories with something reclaimable, the largest first.
+    pub fn largest_reclaimable(&self) -> Vec<(&RepositoryName, &RepositoryShare)> {
         let mut shares: Vec<_> = self.shares.iter().filter(|(_, share)| share.blobs.count > 0).collect();
         shares.sort_by_key(|(name, share)| (std::cmp::Reverse(share.blobs.size_bytes), (*name).clone()));
         shares
@@ -166,10 +168,10 @@ impl CollectReport {
     /// How far it came.
     pub fn outcome(&self) -> Outcome {
         let is_interrupted = self.swept.interrupted || self.aside.rescue == Some(RescueEnd::Interrupted);
-        let failed = [&self.aside.put_back, &self.aside.rescued].iter().any(|moved| !moved.failed.is_empty());
+        let failed = [&self.aside.restored, &self.aside.rescued].iter().any(|moved| !moved.failed.is_empty());
         let is_left = self.swept.left > 0 || self.unfinished > 0 || failed;
         // A removal that failed may have happened all the same; what was never tried did not.
-        let is_refused = self.swept.met_writer || !self.aside.put_back.failed.is_empty();
+        let is_refused = self.swept.met_writer || !self.aside.restored.failed.is_empty();
         if !self.stops.is_empty() || (is_refused && !self.has_changed_anything()) {
             Outcome::Stopped
         } else if is_interrupted {
@@ -184,7 +186,7 @@ impl CollectReport {
     /// Whether anything in the store or in quarantine is not as it was.
     pub fn has_changed_anything(&self) -> bool {
         let aside = &self.aside;
-        let moved = [&aside.put_back, &aside.purged, &aside.rescued];
+        let moved = [&aside.restored, &aside.purged, &aside.rescued];
         self.mode == Mode::Execute && (!self.swept.removed.is_empty() || moved.iter().any(|moved| !moved.is_empty()))
     }
 
@@ -208,8 +210,8 @@ impl CollectReport {
 }
 
 impl Report for CollectReport {
-    fn text(&self) -> String {
-        text::render(self)
+    fn document(&self) -> Document {
+        page::document(self)
     }
 
     fn json(&self) -> String {
@@ -218,7 +220,7 @@ impl Report for CollectReport {
 
     fn metrics(&self) -> Metrics {
         let mut metrics = Metrics::new("garbage-collect", self.policy.now, self.exit());
-        metrics.seconds(self.elapsed).findings(&self.findings);
+        metrics.elapsed(self.elapsed).findings(&self.findings);
         metrics.looked_at(self.figures.blobs, self.figures.stored_bytes());
         if self.mode == Mode::Execute {
             let gone = self.reclaimed();

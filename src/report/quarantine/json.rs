@@ -5,39 +5,18 @@ use serde::Serialize;
 
 use super::{Done, QuarantineReport};
 use crate::escape::escaped;
-use crate::finding::Finding;
-use crate::quarantine::{self, Purpose};
-use crate::report::{Report as _, SCHEMA};
+use crate::quarantine::Purpose;
+use crate::report::Report as _;
+use crate::report::json::{self, Head, Moved};
 
 #[derive(Serialize)]
-struct Document<'a> {
-    schema: u32,
-    command: &'static str,
-    exit_code: u8,
-    root: String,
-    folder: &'a str,
-    started: String,
-    elapsed_seconds: f64,
-    put_back: Option<Moved>,
+struct Body<'a> {
+    directory: &'a str,
+    restored: Option<Moved>,
     purged: Option<Moved>,
     /// What had waited and stays.
     withheld: u64,
     runs: Vec<Run<'a>>,
-    findings: &'a [Finding],
-}
-
-#[derive(Serialize)]
-struct Moved {
-    blobs: u64,
-    bytes: u64,
-    links: u64,
-    replaced: u64,
-}
-
-impl From<&quarantine::Moved> for Moved {
-    fn from(settled: &quarantine::Moved) -> Moved {
-        Moved { blobs: settled.blobs.count, bytes: settled.blobs.size_bytes, links: settled.links, replaced: settled.replaced }
-    }
 }
 
 #[derive(Serialize)]
@@ -63,26 +42,23 @@ struct Target {
 
 /// Renders a report as one JSON document.
 pub(super) fn render(report: &QuarantineReport) -> String {
-    let (put_back, purged, withheld) = match &report.done {
+    let (restored, purged, withheld) = match &report.done {
         Done::Listed => (None, None, 0),
         Done::Restored(moved) => (Some(moved.into()), None, 0),
-        Done::Purged { put_back, purged, withheld, .. } => (Some(put_back.into()), Some(purged.into()), withheld.len() as u64),
+        Done::Purged { restored, purged, withheld, .. } => (Some(restored.into()), Some(purged.into()), withheld.len() as u64),
     };
-    let document = Document {
-        schema: SCHEMA,
+    let body = Body { directory: &report.directory, restored, purged, withheld, runs: report.runs.iter().map(run).collect() };
+    let head = Head {
         command: report.command(),
-        exit_code: report.exit() as u8,
-        root: escaped(&report.root),
-        folder: &report.folder,
-        started: Timestamp::try_from(report.started).unwrap_or_default().to_string(),
-        elapsed_seconds: report.elapsed.as_secs_f64(),
-        put_back,
-        purged,
-        withheld,
-        runs: report.runs.iter().map(run).collect(),
+        outcome: None,
+        exit: report.exit(),
+        root: &report.root,
+        config: report.config_path.as_deref(),
+        started: report.started,
+        elapsed: report.elapsed,
         findings: &report.findings,
     };
-    serde_json::to_string_pretty(&document).expect("a report is made of strings and numbers")
+    json::render(&head, body)
 }
 
 fn run(row: &super::RunRow) -> Run<'_> {

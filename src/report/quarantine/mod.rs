@@ -1,7 +1,7 @@
 //! What is in quarantine, and what was done with it.
 
 mod json;
-pub(super) mod text;
+pub(super) mod page;
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -13,7 +13,7 @@ use crate::finding::Finding;
 use crate::layout::Target;
 use crate::mark::blobs::Amount;
 use crate::quarantine::{Held, Moved, Proof, Purpose, Withheld};
-use crate::report::{Metrics, Report};
+use crate::report::{Document, Metrics, Report};
 
 /// A look at a quarantine, and what came of it.
 #[derive(Debug)]
@@ -22,8 +22,10 @@ pub struct QuarantineReport {
     pub root: PathBuf,
     /// When the command began.
     pub started: SystemTime,
-    /// The folder of all runs, relative to the root.
-    pub folder: String,
+    /// The configuration that names it.
+    pub config_path: Option<PathBuf>,
+    /// The directory of all runs, relative to the root.
+    pub directory: String,
     /// The runs that are there now, the oldest first.
     pub runs: Vec<RunRow>,
     /// What was done.
@@ -41,12 +43,12 @@ pub struct QuarantineReport {
 pub enum Done {
     /// Nothing: it was looked at.
     Listed,
-    /// Things were put back.
+    /// Things were restored.
     Restored(Moved),
     /// Things went for good.
     Purged {
-        /// What was needed after all, and went back.
-        put_back: Moved,
+        /// What was needed after all.
+        restored: Moved,
         /// What is gone.
         purged: Moved,
         /// What had waited and stays.
@@ -62,7 +64,7 @@ impl Done {
         let (first, second) = match self {
             Done::Listed => (None, None),
             Done::Restored(moved) => (Some(moved), None),
-            Done::Purged { put_back, purged, .. } => (Some(put_back), Some(purged)),
+            Done::Purged { restored, purged, .. } => (Some(restored), Some(purged)),
         };
         first.into_iter().chain(second)
     }
@@ -109,8 +111,8 @@ impl QuarantineReport {
 }
 
 impl Report for QuarantineReport {
-    fn text(&self) -> String {
-        text::render(self)
+    fn document(&self) -> Document {
+        page::document(self)
     }
 
     fn json(&self) -> String {
@@ -119,7 +121,7 @@ impl Report for QuarantineReport {
 
     fn metrics(&self) -> Metrics {
         let mut metrics = Metrics::new(self.command(), self.started, self.exit());
-        metrics.seconds(self.elapsed).findings(&self.findings).quarantined(self.waiting());
+        metrics.elapsed(self.elapsed).findings(&self.findings).quarantined(self.waiting());
         if let Done::Purged { purged, .. } = &self.done {
             metrics.reclaimed(purged.blobs.count, purged.blobs.size_bytes);
         }
@@ -130,8 +132,8 @@ impl Report for QuarantineReport {
         match &self.done {
             _ if self.interrupted => Exit::Interrupted,
             // Something needs what could not be restored.
-            Done::Purged { put_back, purged, .. } if !put_back.failed.is_empty() => {
-                if put_back.is_empty() && purged.is_empty() {
+            Done::Purged { restored, purged, .. } if !restored.failed.is_empty() => {
+                if restored.is_empty() && purged.is_empty() {
                     Exit::Stopped
                 } else {
                     Exit::Incomplete

@@ -1,24 +1,15 @@
 //! The report for programs.
 
-use std::collections::BTreeMap;
-
-use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{Extent, VerifyReport};
 use crate::config::Selection;
 use crate::escape::escaped;
-use crate::finding::Finding;
-use crate::report::{Bytes, Report as _, SCHEMA, finding_counts};
+use crate::report::Report as _;
+use crate::report::json::{self, Bytes, Head};
 
 #[derive(Serialize)]
-struct Document<'a> {
-    schema: u32,
-    command: &'static str,
-    outcome: &'static str,
-    exit_code: u8,
-    root: String,
-    config: Option<String>,
+struct Body<'a> {
     repository_patterns: &'a [String],
     sample_percent: Option<f64>,
     slice: Option<String>,
@@ -26,12 +17,9 @@ struct Document<'a> {
     max_bytes_per_second: Option<u64>,
     state: Option<String>,
     state_failure: Option<&'a str>,
-    started: String,
-    elapsed_seconds: f64,
     reading_seconds: f64,
     bytes_per_second: Option<u64>,
-    repositories: u64,
-    stored_blobs: u64,
+    scanned: Scanned,
     selected: Bytes,
     good: Bytes,
     damaged: Bytes,
@@ -42,8 +30,12 @@ struct Document<'a> {
     fresh: Bytes,
     left: Bytes,
     vanished_blobs: u64,
-    finding_counts: BTreeMap<&'static str, u64>,
-    findings: &'a [Finding],
+}
+
+#[derive(Serialize)]
+struct Scanned {
+    repositories: u64,
+    blobs: u64,
 }
 
 /// Renders a report as one JSON document.
@@ -54,17 +46,7 @@ pub(super) fn render(report: &VerifyReport) -> String {
         Selection::Sample(percent) => (Some(*percent), None),
         Selection::Slice(slice) => (None, Some(format!("{}/{}", slice.part, slice.of))),
     };
-    let document = Document {
-        schema: SCHEMA,
-        command: "verify",
-        outcome: match report.extent() {
-            Extent::Complete => "complete",
-            Extent::TimeUp => "time-up",
-            Extent::Interrupted => "interrupted",
-        },
-        exit_code: report.exit() as u8,
-        root: escaped(&report.root),
-        config: settings.location.config_path.as_ref().map(escaped),
+    let body = Body {
         repository_patterns: &settings.repository_patterns,
         sample_percent,
         slice,
@@ -72,12 +54,9 @@ pub(super) fn render(report: &VerifyReport) -> String {
         max_bytes_per_second: settings.max_rate,
         state: settings.state.as_ref().map(escaped),
         state_failure: report.state_failure.as_deref(),
-        started: Timestamp::try_from(settings.started).unwrap_or_default().to_string(),
-        elapsed_seconds: report.elapsed.as_secs_f64(),
         reading_seconds: report.reading.as_secs_f64(),
         bytes_per_second: report.bytes_per_second(),
-        repositories: report.repositories,
-        stored_blobs: report.stored_blobs,
+        scanned: Scanned { repositories: report.repositories, blobs: report.stored_blobs },
         selected: report.selected.into(),
         good: report.good.into(),
         damaged: report.hurt.into(),
@@ -88,8 +67,21 @@ pub(super) fn render(report: &VerifyReport) -> String {
         fresh: report.fresh.into(),
         left: report.left.into(),
         vanished_blobs: report.vanished,
-        finding_counts: finding_counts(&report.findings),
+    };
+    let outcome = match report.extent() {
+        Extent::Complete => "complete",
+        Extent::TimeUp => "time-up",
+        Extent::Interrupted => "interrupted",
+    };
+    let head = Head {
+        command: "verify",
+        outcome: Some(outcome),
+        exit: report.exit(),
+        root: &report.root,
+        config: settings.location.config_path.as_deref(),
+        started: settings.started,
+        elapsed: report.elapsed,
         findings: &report.findings,
     };
-    serde_json::to_string_pretty(&document).expect("a report is made of strings and numbers")
+    json::render(&head, body)
 }

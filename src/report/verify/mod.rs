@@ -1,7 +1,7 @@
 //! What a verification found.
 
 mod json;
-mod text;
+mod page;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::config::VerifySettings;
 use crate::exit::Exit;
 use crate::finding::Finding;
 use crate::mark::blobs::Amount;
-use crate::report::{Metrics, Report};
+use crate::report::{Document, Metrics, Report};
 use crate::verify::Outcome;
 
 /// A verification, of all or of a part.
@@ -124,8 +124,8 @@ impl VerifyReport {
 }
 
 impl Report for VerifyReport {
-    fn text(&self) -> String {
-        text::render(self)
+    fn document(&self) -> Document {
+        page::document(self)
     }
 
     fn json(&self) -> String {
@@ -134,7 +134,7 @@ impl Report for VerifyReport {
 
     fn metrics(&self) -> Metrics {
         let mut metrics = Metrics::new("verify", self.settings.started, self.exit());
-        metrics.seconds(self.elapsed).findings(&self.findings);
+        metrics.elapsed(self.elapsed).findings(&self.findings);
         metrics.verified(self.good, self.hurt.count, self.left);
         metrics
     }

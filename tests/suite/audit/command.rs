@@ -26,7 +26,8 @@ fn fails_from_the_severity_asked_for() {
             Regsweep::audit(root.path()).args(["--fail-on", fail_on]).run().expect_code(code);
         }
     }
-    let nowhere = tempfile::tempdir().expect("a folder");
+    let nowhere = tempfile::tempdir().expect("a directory");
+    fs::create_dir(nowhere.path().join("something")).expect("made");
     Regsweep::audit(nowhere.path()).args(["--fail-on", "never"]).run().expect_code(2);
 }
 
@@ -108,13 +109,13 @@ fn totals_are_those_of_the_dry_runs() {
         let status = std::process::Command::new("tar").arg("-xf").arg(tar).arg("-C").arg(folder.path()).status();
         assert!(status.expect("tar runs").success());
         let report = Regsweep::audit(folder.path()).json().run().expect_code(0).report();
-        for (flags, key) in [(&[][..], "would_free"), (&["-m"], "would_free_delete_untagged")] {
+        for (flags, key) in [(&[][..], "reclaimable"), (&["-m"], "reclaimable_delete_untagged")] {
             let dry = Regsweep::gc(folder.path()).args(flags).dry().json().run().expect_code(0).report();
             let mut said = report[key].clone();
             for key in ["held_repositories", "young", "young_until"] {
                 said.as_object_mut().expect("an object").remove(key);
             }
-            assert_eq!(said, dry["planned"], "{fixture} {key}");
+            assert_eq!(said, dry["reclaimable"], "{fixture} {key}");
         }
     }
 }

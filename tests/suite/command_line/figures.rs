@@ -37,9 +37,9 @@ fn what_delete_untagged_would_add_is_what_it_frees() {
     let root = old().on_disk();
     let without = document(&Regsweep::gc(root.path()).dry().json().run().expect_code(0));
     let with = document(&Regsweep::gc(root.path()).dry().delete_untagged().json().run().expect_code(0));
-    let more = without.delete_untagged_in_addition.expect("asked without the flag");
-    assert_eq!(more.blobs, with.planned.blobs - without.planned.blobs);
-    assert_eq!(more.bytes, with.planned.bytes - without.planned.bytes);
+    let more = without.reclaimable_delete_untagged.expect("asked without the flag");
+    assert_eq!(more.blobs, with.reclaimable.blobs - without.reclaimable.blobs);
+    assert_eq!(more.bytes, with.reclaimable.bytes - without.reclaimable.bytes);
     // The replaced image, the index, its amd64 child without the layer that the other shares, the signature, the untagged one of b.
     assert_eq!(more.blobs, 3 + 1 + 2 + 2 + 3);
     let text = Regsweep::gc(root.path()).dry().run().expect_code(0).stdout;
@@ -49,8 +49,8 @@ fn what_delete_untagged_would_add_is_what_it_frees() {
     let bytes = |root: &Path| snapshot::blobs_on_disk(root).values().sum::<u64>();
     let before = bytes(root.path());
     let done = document(&Regsweep::gc(root.path()).delete_untagged().json().run().expect_code(0));
-    assert_eq!(done.removed, with.planned);
-    assert_eq!(before - bytes(root.path()), with.planned.bytes);
+    assert_eq!(done.removed, with.reclaimable);
+    assert_eq!(before - bytes(root.path()), with.reclaimable.bytes);
     let text = Regsweep::gc(root.path()).dry().run().expect_code(0).stdout;
     assert!(text.contains("--delete-untagged would free nothing in addition"), "{text}");
     assert!(text.trim_end().ends_with("DRY RUN, nothing was removed: there is nothing to remove"), "{text}");
@@ -88,10 +88,9 @@ fn each_repository_has_its_share() {
         document(&ran).repositories.into_iter().map(|share| (share.repository, (share.blobs, share.bytes))).collect();
     assert_eq!(reported, linked);
 
-    // The most generous first.
+    // The largest first.
     let text = Regsweep::gc(root.path()).dry().delete_untagged().run().expect_code(0).stdout;
-    let shares: Vec<&str> =
-        text.lines().skip_while(|line| !line.starts_with("repositories that give back most")).skip(1).collect();
+    let shares: Vec<&str> = text.lines().skip_while(|line| !line.starts_with("largest reclaimable")).skip(1).collect();
     let names: Vec<&str> = shares.iter().map_while(|line| line.strip_prefix("  ")?.split_whitespace().last()).collect();
     let mut expected: Vec<_> = linked.iter().collect();
     expected.sort_by_key(|(_, (_, bytes))| std::cmp::Reverse(*bytes));
@@ -180,21 +179,21 @@ fn text_and_json_say_the_same() {
     let report = document(&Regsweep::gc(root.path()).dry().delete_untagged().json().run().expect_code(0));
     let text = Regsweep::gc(root.path()).dry().delete_untagged().run().expect_code(0).stdout;
     let size = |bytes: u64| humansize::format_size(bytes, humansize::BINARY);
-    let looked = &report.looked_at;
+    let looked = &report.scanned;
     for fact in [
         format!("{} repositories, {} tags, {} revisions", looked.repositories, looked.tags, looked.revisions),
         format!("{} layer links, {} blobs ({})", looked.layer_links, looked.blobs, size(looked.bytes)),
         format!("live          {} blobs ({})", report.live.blobs, size(report.live.bytes)),
-        format!("would free    {} blobs ({})", report.planned.blobs, size(report.planned.bytes)),
-        format!("{} revisions, {} tag history entr", report.planned.revisions, report.planned.tag_history),
-        format!("{} layer links", report.planned.layer_links),
-        format!("{} empty folder", report.planned.empty_folders),
+        format!("would free    {} blobs ({})", report.reclaimable.blobs, size(report.reclaimable.bytes)),
+        format!("{} revisions, {} tag history entr", report.reclaimable.revisions, report.reclaimable.tag_history),
+        format!("{} layer links", report.reclaimable.layer_links),
+        format!("{} empty director", report.reclaimable.empty_directories),
         format!("findings: {} note", report.finding_counts["note"]),
         root.path().display().to_string(),
     ] {
         assert!(text.contains(&fact), "{fact:?} is not in:\n{text}");
     }
-    for part in report.planned.by_reason.iter().filter(|part| part.kind == "blob") {
+    for part in report.reclaimable.by_reason.iter().filter(|part| part.kind == "blob") {
         assert!(text.contains(&format!("({}): ", size(part.bytes))), "{part:?} is not in:\n{text}");
     }
     for share in report.repositories.iter().filter(|share| share.blobs > 0) {
@@ -203,7 +202,7 @@ fn text_and_json_say_the_same() {
     for finding in &report.findings {
         assert!(finding.next_step.is_some() && text.contains(&finding.code) && text.contains(&finding.message), "{finding:?}");
     }
-    assert_eq!(report.planned.bytes, report.planned.by_reason.iter().map(|part| part.bytes).sum::<u64>());
+    assert_eq!(report.reclaimable.bytes, report.reclaimable.by_reason.iter().map(|part| part.bytes).sum::<u64>());
 }
 
 /// What a registry at work leaves, and a collection beside one: directories whose data is gone.
@@ -223,14 +222,14 @@ fn stored_is_what_has_data_in_every_command() {
         let number = |outcome: &Outcome, pointer: &str| outcome.report().pointer(pointer).and_then(serde_json::Value::as_u64);
         for flags in [&[][..], &["-m"], &["--quarantine"]] {
             let ran = run(&[&["garbage-collect", "-d", "--metrics", metrics.to_str().expect("UTF-8")], flags].concat());
-            assert_eq!(number(&ran, "/looked_at/blobs"), Some(stored), "{age:?} {flags:?}");
+            assert_eq!(number(&ran, "/scanned/blobs"), Some(stored), "{age:?} {flags:?}");
             let figures = metrics::samples(&fs::read_to_string(&metrics).expect("written"));
             assert_eq!(figures["regsweep_stored_blobs{command=\"garbage-collect\"}"], stored as f64);
         }
-        assert_eq!(number(&run(&["audit"]), "/looked_at/blobs"), Some(stored), "{age:?}");
+        assert_eq!(number(&run(&["audit"]), "/scanned/blobs"), Some(stored), "{age:?}");
         for part in [&[][..], &["--slice", "1/3"], &["--sample", "10%"], &["--repository", "b"]] {
             let ran = run(&[&["verify"], part].concat());
-            assert_eq!(number(&ran, "/stored_blobs"), Some(stored), "{age:?} {part:?}");
+            assert_eq!(number(&ran, "/scanned/blobs"), Some(stored), "{age:?} {part:?}");
             if part.is_empty() {
                 assert_eq!(number(&ran, "/selected/blobs"), Some(stored), "{age:?}");
             }

@@ -40,7 +40,7 @@ fn a_run_leaves_its_figures() {
     let of = |samples: &BTreeMap<String, f64>, name: &str| samples[&format!("regsweep_{name}{{command=\"garbage-collect\"}}")];
 
     let dry = Regsweep::gc(root.path()).args(["-m", "--metrics"]).arg(&path).dry().json().run().expect_code(0);
-    let planned = dry.report()["planned"].clone();
+    let planned = dry.report()["reclaimable"].clone();
     let figures = read();
     assert_eq!(of(&figures, "exit_code"), 0.0);
     assert_eq!(of(&figures, "reclaimable_blobs"), planned["blobs"].as_f64().expect("a number"));

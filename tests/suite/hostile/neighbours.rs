@@ -44,7 +44,7 @@ fn is_one_note(root: &Path, what: &str) {
         let ran = Regsweep::gc(root).json().args(["-m", "--min-age", "0s"]).run().expect_code(0);
         let codes = ran.finding_codes();
         assert!(codes.is_empty() || codes == ["system-file"], "{what}, run {turn}: {codes:?}");
-        assert_eq!(ran.report()["looked_at"]["tags"], 2, "{what}");
+        assert_eq!(ran.report()["scanned"]["tags"], 2, "{what}");
     }
     assert!(!snapshot::blobs_on_disk(root).contains_key(&garbage().digest), "{what}");
     let audit = Regsweep::audit(root).json().run().expect_code(0).finding_codes();
@@ -228,6 +228,6 @@ fn an_audit_goes_on_where_a_collection_stops() {
             .filter(|finding| !["unreadable-entry", "empty-link", "held-repository"].contains(&finding.code.as_str()))
             .collect();
         assert!(others.is_empty(), "{place}: {others:?}");
-        assert_eq!(report["would_free"]["blobs"], 0, "{place}");
+        assert_eq!(report["reclaimable"]["blobs"], 0, "{place}");
     }
 }

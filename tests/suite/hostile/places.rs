@@ -196,7 +196,7 @@ fn folders_above_the_store_may_be_symbolic_links() {
         fs::create_dir_all(fresh.path().join(layout::parent(place))).expect("made");
         symlink(aside.path().join("fresh").join(place), fresh.path().join(place)).expect("linked");
         let ran = within_bounds(Regsweep::gc(fresh.path()).json()).expect_code(0);
-        assert_eq!(ran.report()["looked_at"]["blobs"], 0, "{place}");
+        assert_eq!(ran.report()["scanned"]["blobs"], 0, "{place}");
     }
 }
 

@@ -24,15 +24,18 @@ use crate::support::*;
 struct Report {
     schema: u32,
     command: String,
+    outcome: String,
     exit_code: i32,
     root: PathBuf,
-    folder: PathBuf,
+    config: Option<PathBuf>,
+    directory: PathBuf,
     started: String,
     elapsed_seconds: f64,
-    put_back: Option<Moved>,
+    restored: Option<Moved>,
     purged: Option<Moved>,
     withheld: u64,
     runs: Vec<Run>,
+    finding_counts: std::collections::BTreeMap<String, u64>,
     findings: Vec<Finding>,
 }
 

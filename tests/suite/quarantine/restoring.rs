@@ -35,7 +35,7 @@ fn every_fixture_is_as_it_was_after_a_restore() {
             assert_eq!(plan(root, flags), [], "nothing else goes");
 
             let back = report(&command(root, &["restore"]).expect_code(0));
-            assert_eq!(back.put_back.map(|moved| (moved.blobs, moved.links)), Some((aside.runs[0].blobs, aside.runs[0].links)));
+            assert_eq!(back.restored.map(|moved| (moved.blobs, moved.links)), Some((aside.runs[0].blobs, aside.runs[0].links)));
             assert_eq!(files(root), before, "{name} {flags:?}");
             assert_eq!((runs(root), back.runs.len()), (vec![], 0), "nothing is left of the run");
             assert_eq!(plan(root, flags), [], "{name} {flags:?}: what was restored counts as young");
@@ -66,7 +66,7 @@ fn what_restore_brings_back_is_chosen() {
 
     let digest = untagged().digest().to_owned();
     let back = report(&command(root, &["quarantine", "restore", "--digest", &digest]).expect_code(1));
-    assert_eq!(back.put_back.map(|moved| (moved.blobs, moved.links)), Some((1, 1)), "its manifest and its revision");
+    assert_eq!(back.restored.map(|moved| (moved.blobs, moved.links)), Some((1, 1)), "its manifest and its revision");
     assert!(!root.join(blob_data(&layer(3).digest)).exists(), "not what it names");
     assert!(back.findings.iter().any(|finding| finding.digest.as_ref() == Some(&layer(3).digest)), "which is said");
 
@@ -97,7 +97,7 @@ fn nothing_is_replaced() {
     fs::create_dir_all(place.parent().expect("in a folder")).expect("made");
     fs::write(&place, "pushed again").expect("written");
     let back = report(&command(root, &["restore"]).expect_code(1));
-    assert_eq!(back.put_back.map(|moved| (moved.blobs, moved.links, moved.replaced)), Some((0, 1, 1)));
+    assert_eq!(back.restored.map(|moved| (moved.blobs, moved.links, moved.replaced)), Some((0, 1, 1)));
     assert_eq!(fs::read(&place).expect("there"), b"pushed again");
     assert_eq!(list(root).runs[0].blobs, 1, "and the other waits");
 }
@@ -115,8 +115,8 @@ fn purge_looks_first_what_is_needed_by_now() {
     again.write_to(root);
 
     let purged = report(&command(root, &["quarantine", "purge", "--older-than", "1h"]).expect_code(0));
-    let needed = Moved { blobs: 3, bytes: purged.put_back.clone().expect("told").bytes, links: 3, replaced: 0 };
-    assert_eq!(purged.put_back, Some(needed), "manifest, configuration, layer; the revision and two layer links");
+    let needed = Moved { blobs: 3, bytes: purged.restored.clone().expect("told").bytes, links: 3, replaced: 0 };
+    assert_eq!(purged.restored, Some(needed), "manifest, configuration, layer; the revision and two layer links");
     assert_eq!(purged.purged, Some(Moved::default()), "nothing has waited for an hour");
     assert_eq!(purged.runs[0].blobs, whole.runs[0].blobs - 3);
 
@@ -200,7 +200,7 @@ fn text_says_what_to_do() {
     let root = root.path();
     let run = Regsweep::gc(root).args(["--quarantine", "-m"]).run().expect_code(0);
     let id = only_run(root).file_name().expect("a name").to_string_lossy().into_owned();
-    assert!(run.stdout.contains(&format!("`regsweep restore --run {id}` undoes it")), "{}", run.stdout);
+    assert!(run.stdout.contains(&format!("`regsweep restore --run {id} --root {}` undoes it", root.display())), "{}", run.stdout);
     let said = Regsweep::new().args(["quarantine", "list", "--root"]).arg(root).run().expect_code(0);
     assert!(said.stdout.contains(&id) && said.stdout.contains("regsweep restore --run RUN"), "{}", said.stdout);
     let dry = Regsweep::gc(root).args(["--quarantine", "-m"]).dry().run().expect_code(0);

@@ -10,10 +10,10 @@ const KINDS: [&[&str]; 6] = [&["--online", "-m"], &["--quarantine", "-m"], &["--
 fn done(report: &Value) -> Value {
     let part = |name: &str| report[name].clone();
     let quarantine = |name: &str| report["quarantine"][name].clone();
-    let gone = if report["mode"] == "dry-run" { part("planned") } else { part("removed") };
+    let gone = if report["mode"] == "dry-run" { part("reclaimable") } else { part("removed") };
     serde_json::json!([
         gone,
-        quarantine("put_back"),
+        quarantine("restored"),
         quarantine("purged"),
         quarantine("withheld"),
         part("left"),

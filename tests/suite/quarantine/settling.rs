@@ -19,7 +19,7 @@ fn an_index_over_quarantined_children_brings_them_back() {
     registry().repo("team/app").young().manifest_only(&index(&children)).tag("multi").write_to(root);
 
     let next = collect(root, &["-m"]).expect_code(0);
-    let back = moved(&next, "put_back");
+    let back = moved(&next, "restored");
     assert_eq!((back.blobs, back.links), (6, 6), "two manifests, two configurations, two layers, and the links of all");
     let places = [3, 4].map(|number| {
         let digest = layer(number).digest;
@@ -88,7 +88,7 @@ fn a_blob_in_two_runs_comes_back_once() {
             tree.remove(&blob_data(&layer(9).digest));
         })
         .write_to(root);
-    let next = moved(&collect(root, &[]).expect_code(0), "put_back");
+    let next = moved(&collect(root, &[]).expect_code(0), "restored");
     assert_eq!((next.blobs, next.links), (1, 0));
     assert_eq!(runs(root), Vec::<PathBuf>::new(), "the other blob and both links are copies of what is there");
 }
@@ -105,7 +105,7 @@ fn a_link_that_is_written_to_after_it_was_moved_comes_back() {
     assert!(!link.exists());
     open.set_len(0).and_then(|()| open.write_all(image.digest().as_bytes())).expect("written");
     drop(open);
-    let back = moved(&collect(root, &["-m", "--quarantine-for", "0s"]).expect_code(0), "put_back");
+    let back = moved(&collect(root, &["-m", "--quarantine-for", "0s"]).expect_code(0), "restored");
     assert_eq!((back.blobs, back.links), (3, 3), "the link, the manifest that it names, and what that names");
     assert!(image.reaches().iter().all(|digest| root.join(blob_data(digest)).exists()) && link.exists());
 }

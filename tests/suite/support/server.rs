@@ -217,6 +217,19 @@ fn program() -> std::ffi::OsString {
     std::env::var_os("REGSWEEP_TEST_REGISTRY").filter(|program| !program.is_empty()).unwrap_or_else(|| "docker-registry".into())
 }
 
+/// The registry under another name, so that other tests do not take it for a registry at work with a configuration that says nothing.
+pub(crate) fn disguised_registry_command() -> Command {
+    static COPY: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
+    let copy = COPY.get_or_init(|| {
+        let copy = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("no-{}", std::process::id()));
+        let found = Command::new("sh").args(["-c", "command -v \"$0\""]).arg(program()).output().expect("sh runs").stdout;
+        let found = String::from_utf8(found).expect("a path");
+        fs::copy(found.trim_end(), &copy).expect("docker-registry is installed");
+        copy
+    });
+    without_settings(Command::new(copy))
+}
+
 /// The first number of the registry's version: faults of 2.x are mended in part by 3.x.
 pub(crate) fn major_version() -> u32 {
     let output = registry_command().arg("--version").output().expect("docker-registry is installed");

@@ -62,7 +62,7 @@ fn what_cannot_be_read_is_told_and_the_rest_is_read() {
 }
 
 #[test]
-fn a_blob_that_cannot_be_looked_at_hides_no_other() {
+fn a_blob_that_cannot_be_scanned_hides_no_other() {
     let root = tree().on_disk();
     // Nothing states how large it is, so that it is looked at.
     let digest = layer(900).digest;

@@ -76,7 +76,7 @@ fn what_was_written_or_changed_recently_stays_where_it_is() {
             assert!(data.exists());
         }
         let text = verify(root.path()).arg("--quarantine").run().expect_code(1).stdout;
-        assert!(text.contains("not moved     1 blob") && text.contains("--min-age"), "{text}");
+        assert!(text.contains("left alone    1 blob") && text.contains("--min-age"), "{text}");
         let ran = quarantine(root.path(), &["--min-age", "0s"]).expect_code(1);
         assert_eq!((number(&ran, "/left_young/blobs"), number(&ran, "/quarantined/blobs")), (0, 1), "{modified:?}");
         assert!(!data.exists());

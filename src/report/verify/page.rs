@@ -4,20 +4,21 @@ use super::{Extent, VerifyReport};
 use crate::config::Selection;
 use crate::escape::escaped;
 use crate::finding::{Finding, Severity};
-use crate::report::page::{Page, amount, duration, seconds};
-use crate::words::{plural, size};
+use crate::format::{amount, duration, elapsed};
+use crate::format::{plural, size};
+use crate::report::document::Document;
 
-/// Renders a report as text.
-pub(super) fn render(report: &VerifyReport) -> String {
-    let mut page = Page::default();
-    page.line(&format!("regsweep verify: {}", headline(report)));
+/// The report as a document.
+pub(super) fn document(report: &VerifyReport) -> Document {
+    let mut page = Document::default();
+    page.headline("verify", headline(report));
     about(&mut page, report);
     page.blank();
     figures(&mut page, report);
     page.findings(&report.findings);
     page.blank();
     page.line(&closing(report));
-    page.into_text()
+    page
 }
 
 fn headline(report: &VerifyReport) -> &'static str {
@@ -34,7 +35,7 @@ fn is_wrong(findings: &[Finding]) -> bool {
     findings.iter().any(|finding| finding.severity < Severity::Note)
 }
 
-fn about(page: &mut Page, report: &VerifyReport) {
+fn about(page: &mut Document, report: &VerifyReport) {
     let settings = &report.settings;
     let source = match &settings.location.config_path {
         Some(config) => format!(" (from {})", escaped(config)),
@@ -60,22 +61,22 @@ fn about(page: &mut Page, report: &VerifyReport) {
     }
 }
 
-fn figures(page: &mut Page, report: &VerifyReport) {
+fn figures(page: &mut Document, report: &VerifyReport) {
     let repositories = plural(report.repositories, "repository", "repositories");
-    page.item("stored", &format!("{}, {repositories} looked at", plural(report.stored_blobs, "blob", "blobs")));
-    page.item("to read", &format!("{}, sizes as manifests state them", amount(report.selected)));
+    page.item("stored", &format!("{}, {repositories} scanned", plural(report.stored_blobs, "blob", "blobs")));
+    page.item("to read", &format!("{} (sizes from manifests)", amount(report.selected)));
     page.item("good", &amount(report.good));
     if report.hurt.count > 0 {
         page.item("damaged", &amount(report.hurt));
     }
     if let Some(run) = &report.quarantine_run {
-        page.item("moved aside", &format!("{}: push them again, and their images are whole", amount(report.quarantined)));
-        page.item("", &format!("`regsweep restore --run {run}` puts them back as they were"));
+        page.item("quarantined", &format!("{}: push them again, and their images are whole", amount(report.quarantined)));
+        page.item("", &format!("`regsweep restore --run {run}` restores them as they were"));
     }
     if report.left_young.count > 0 {
         let min_age = duration(report.settings.min_age);
-        let left = format!("{}, touched within {min_age}: somebody may be writing them", amount(report.left_young));
-        page.item("not moved", &format!("{left}; --min-age sets how long"));
+        let left = format!("{}, touched within {min_age} and perhaps still being written", amount(report.left_young));
+        page.item("left alone", &format!("{left}; --min-age sets how long"));
     }
     if report.in_progress.count > 0 {
         page.item("in progress", &format!("{}, being written", amount(report.in_progress)));
@@ -90,7 +91,7 @@ fn figures(page: &mut Page, report: &VerifyReport) {
         page.item("left", &format!("{}, not read", amount(report.left)));
     }
     if let Some(rate) = report.bytes_per_second() {
-        page.item("speed", &format!("{}/s for {}", size(rate), seconds(report.reading)));
+        page.item("speed", &format!("{}/s for {}", size(rate), elapsed(report.reading)));
     }
     if let Some(failure) = &report.state_failure {
         page.item("STATE", &format!("not written: {failure}"));
@@ -98,7 +99,7 @@ fn figures(page: &mut Page, report: &VerifyReport) {
 }
 
 fn closing(report: &VerifyReport) -> String {
-    let took = seconds(report.elapsed);
+    let took = elapsed(report.elapsed);
     let good = amount(report.good);
     let left = match report.left.count {
         0 => String::new(),

@@ -6,27 +6,30 @@ use std::time::Duration;
 use super::{CollectReport, Outcome, RescueEnd};
 use crate::config::{Disposal, Mode};
 use crate::escape::escaped;
+use crate::format::{amount, duration, elapsed, time};
+use crate::format::{number, plural, size};
 use crate::mark::blobs::Amount;
 use crate::mark::{Condemned, Reason};
 use crate::plan::{Kind, Totals};
 use crate::policy::RootPolicy;
 use crate::quarantine::Moved;
-use crate::report::page::{Page, amount, duration, seconds, time};
-use crate::report::quarantine::text::{proof_line, withheld};
-use crate::words::{number, plural, size};
+use crate::report::document::Document;
+use crate::report::quarantine::page::{proof_line, withheld};
 
 /// Repositories named in the report.
 const REPOSITORIES_SHOWN: usize = 10;
 
-/// Renders a report as text.
-pub(super) fn render(report: &CollectReport) -> String {
-    let mut page = Page::default();
+/// The report as a document.
+pub(super) fn document(report: &CollectReport) -> Document {
+    let mut page = Document::default();
     let mode = headline(report);
-    page.line(&format!("regsweep garbage-collect: {mode}"));
-    about(&mut page, report);
+    page.headline("garbage-collect", mode);
+    answer(&mut page, report);
     for stop in &report.stops {
         page.item("would stop", stop);
     }
+    page.blank();
+    about(&mut page, report);
     page.blank();
     store(&mut page, report);
     removal(&mut page, report);
@@ -38,7 +41,7 @@ pub(super) fn render(report: &CollectReport) -> String {
     advice(&mut page, report);
     page.blank();
     page.line(&closing(report, mode));
-    page.into_text()
+    page
 }
 
 fn headline(report: &CollectReport) -> &'static str {
@@ -75,18 +78,55 @@ fn closing(report: &CollectReport, mode: &str) -> String {
             amount(report.aside.purged.blobs)
         ),
         Mode::Execute if report.disposal == Disposal::Remove => {
-            format!("{mode}: freed {} in {}", blobs(&report.swept.removed), seconds(report.elapsed))
+            format!("{mode}: freed {} in {}", blobs(&report.swept.removed), elapsed(report.elapsed))
         }
         Mode::Execute => format!(
             "{mode}: quarantined {} and freed {} in {}",
             blobs(&report.swept.removed),
             amount(report.reclaimed()),
-            seconds(report.elapsed)
+            elapsed(report.elapsed)
         ),
     }
 }
 
-fn about(page: &mut Page, report: &CollectReport) {
+/// What a dry run is made for: what would be freed now, what later, what with `--delete-untagged`, and what to run next.
+fn answer(page: &mut Document, report: &CollectReport) {
+    if report.mode != Mode::DryRun {
+        return;
+    }
+    let planned = amount(report.figures.planned.kind(Kind::Blob));
+    let wait = report.aside.waits_for;
+    match report.disposal {
+        Disposal::Remove => page.item("reclaimable", &format!("{planned} now")),
+        Disposal::Quarantine if wait.is_zero() => page.item("reclaimable", &format!("{planned}, once the quarantine is purged")),
+        _ => page.item("reclaimable", &format!("{planned}, after {} in quarantine", duration(wait))),
+    }
+    if report.aside.purged.blobs.count > 0 {
+        page.item("", &format!("{} now, purged from quarantine", amount(report.aside.purged.blobs)));
+    }
+    let young = report.figures.young;
+    if young.count > 0 {
+        let until = report.figures.waiting.until.map_or_else(String::new, |until| format!(", the last at {}", time(until)));
+        page.item("", &format!("{} later, when they are older than {}{until}", amount(young), duration(report.policy.min_age)));
+    }
+    match report.figures.delete_untagged_in_addition {
+        Some(more) if more.count > 0 => {
+            page.item("", &format!("--delete-untagged would free up to {} in addition", amount(more)));
+        }
+        Some(_) => page.item("", "--delete-untagged would free nothing in addition"),
+        None => {}
+    }
+    let has_work = !report.figures.planned.is_empty() || !report.aside.purged.is_empty() || !report.aside.restored.is_empty();
+    if has_work && report.stops.is_empty() {
+        let first = match report.writer {
+            Some(_) => "stop the registry or make it read-only, then run",
+            None => "run",
+        };
+        page.item("next", &format!("{first} `{}`", report.rerun));
+    }
+}
+
+fn about(page: &mut Document, report: &CollectReport) {
     let source = match &report.config_path {
         Some(config) => format!(" (from {})", escaped(config)),
         None => String::new(),
@@ -100,7 +140,7 @@ fn about(page: &mut Page, report: &CollectReport) {
         Duration::ZERO => "of any age".to_owned(),
         age => format!("and what is younger than {}", duration(age)),
     };
-    page.item("keeps", &format!("{kept}, {age}"));
+    page.item("policy", &format!("{kept}, {age}"));
     if let Some(why) = &report.nobody_asked {
         page.item("not asked", why);
     }
@@ -109,11 +149,11 @@ fn about(page: &mut Page, report: &CollectReport) {
     }
 }
 
-fn store(page: &mut Page, report: &CollectReport) {
+fn store(page: &mut Document, report: &CollectReport) {
     let figures = &report.figures;
     let counts = &figures.counts;
     page.item(
-        "looked at",
+        "scanned",
         &format!(
             "{}, {}, {}, {}, {}",
             plural(figures.repositories, "repository", "repositories"),
@@ -123,7 +163,7 @@ fn store(page: &mut Page, report: &CollectReport) {
             amount(Amount { count: figures.blobs, size_bytes: figures.stored_bytes() }),
         ),
     );
-    page.item("live", &format!("{}, sizes as manifests state them", amount(figures.live)));
+    page.item("live", &format!("{} (sizes from manifests)", amount(figures.live)));
     if figures.held_repositories > 0 {
         let held = plural(figures.held_repositories, "repository", "repositories");
         page.item("held", &format!("{held} in which nothing is removed, see the findings"));
@@ -165,7 +205,7 @@ fn until(report: &CollectReport) -> String {
     }
 }
 
-fn removal(page: &mut Page, report: &CollectReport) {
+fn removal(page: &mut Document, report: &CollectReport) {
     let removes = report.disposal == Disposal::Remove;
     let (label, totals) = match report.mode {
         Mode::DryRun => (if removes { "would free" } else { "to quarantine" }, &report.figures.planned),
@@ -187,25 +227,18 @@ fn removal(page: &mut Page, report: &CollectReport) {
     if report.swept.left > 0 {
         page.item("left", &format!("{} of the plan", plural(report.swept.left, "target", "targets")));
     }
-    match report.figures.delete_untagged_in_addition {
-        Some(more) if more.count > 0 => {
-            page.item("untagged", &format!("--delete-untagged would free up to {} in addition", amount(more)));
-        }
-        Some(_) => page.item("untagged", "--delete-untagged would free nothing in addition"),
-        None => {}
-    }
 }
 
 /// What was done with what this run and earlier ones moved aside.
-fn quarantine(page: &mut Page, report: &CollectReport) {
+fn quarantine(page: &mut Document, report: &CollectReport) {
     let aside = &report.aside;
     let is_dry = report.mode == Mode::DryRun;
     let moved = |moved: &Moved| format!("{} and {}", amount(moved.blobs), plural(moved.links, "link", "links"));
     let some = |moved: &Moved| moved.blobs.count + moved.links > 0;
     let mut lines = Vec::new();
-    if some(&aside.put_back) {
+    if some(&aside.restored) {
         let done = if is_dry { "would be restored" } else { "restored" };
-        lines.push(format!("{} {done}, because something needs them by now", moved(&aside.put_back)));
+        lines.push(format!("{} {done}, because they are needed again", moved(&aside.restored)));
     }
     if some(&aside.purged) {
         let done = if is_dry { "would be purged" } else { "purged" };
@@ -243,7 +276,7 @@ fn quarantine(page: &mut Page, report: &CollectReport) {
 }
 
 /// A line for each target, in the words that scripts around the registry's own collector look for.
-fn targets(page: &mut Page, report: &CollectReport) {
+fn targets(page: &mut Document, report: &CollectReport) {
     let Some(plan) = &report.plan else { return };
     page.blank();
     let (figures, planned) = (&report.figures, |kind| report.figures.planned.kind(kind).count);
@@ -258,24 +291,21 @@ fn targets(page: &mut Page, report: &CollectReport) {
     }
 }
 
-fn repositories(page: &mut Page, report: &CollectReport) {
-    let shares = report.figures.most_generous();
+fn repositories(page: &mut Document, report: &CollectReport) {
+    let shares = report.figures.largest_reclaimable();
     if shares.is_empty() {
         return;
     }
     page.blank();
-    page.line("repositories that give back most (a blob that several linked counts for each)");
-    for (name, share) in shares.iter().take(REPOSITORIES_SHOWN) {
-        let size = size(share.blobs.size_bytes);
-        let blobs = plural(share.blobs.count, "blob", "blobs");
-        page.line(&format!("  {size:>10}  {blobs:<14} {name}"));
-    }
-    if shares.len() > REPOSITORIES_SHOWN {
-        page.line(&format!("  and {} more", number((shares.len() - REPOSITORIES_SHOWN) as u64)));
-    }
+    let rows = shares
+        .iter()
+        .take(REPOSITORIES_SHOWN)
+        .map(|(name, share)| vec![size(share.blobs.size_bytes), plural(share.blobs.count, "blob", "blobs"), name.to_string()]);
+    let more = shares.len().saturating_sub(REPOSITORIES_SHOWN) as u64;
+    page.table("largest reclaimable, by repository (a blob that several link counts for each)", rows.collect(), more);
 }
 
-fn disk(page: &mut Page, report: &CollectReport) {
+fn disk(page: &mut Document, report: &CollectReport) {
     page.blank();
     match (report.free_before, report.free_after, report.mode) {
         (Some(before), _, Mode::DryRun) if report.disposal != Disposal::Remove => {
@@ -292,7 +322,7 @@ fn disk(page: &mut Page, report: &CollectReport) {
     }
 }
 
-fn advice(page: &mut Page, report: &CollectReport) {
+fn advice(page: &mut Document, report: &CollectReport) {
     if report.registry_must_restart() {
         let advice = "restart the registry (and flush its redis, if that is the cache) before it takes pushes: with \
                           storage.cache.blobdescriptor set it remembers blobs that are gone and accepts images without them";
@@ -307,7 +337,7 @@ pub(in crate::report) fn links(totals: &Totals) -> Vec<String> {
         (Kind::Revision, "revision", "revisions"),
         (Kind::TagHistory, "tag history entry", "tag history entries"),
         (Kind::LayerLink, "layer link", "layer links"),
-        (Kind::EmptyFolder, "empty folder", "empty folders"),
+        (Kind::EmptyFolder, "empty directory", "empty directories"),
     ] {
         let count = totals.kind(kind).count;
         if count == 0 {

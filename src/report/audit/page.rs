@@ -2,17 +2,18 @@
 
 use super::{AuditReport, Collection};
 use crate::escape::escaped;
-use crate::finding::Severity;
+use crate::format::plural;
+use crate::format::{amount, duration, elapsed, time};
 use crate::plan::Kind;
-use crate::report::collect::text::links;
-use crate::report::page::{Page, amount, duration, seconds, time};
-use crate::words::plural;
+use crate::report::collect::page::links;
+use crate::report::document::Document;
+use crate::report::text::counts;
 
-/// Renders a report as text.
-pub(super) fn render(report: &AuditReport) -> String {
-    let mut page = Page::default();
+/// The report as a document.
+pub(super) fn document(report: &AuditReport) -> Document {
+    let mut page = Document::default();
     let verdict = verdict(report);
-    page.line(&format!("regsweep audit: {verdict}"));
+    page.headline("audit", &verdict);
     let source = match &report.config_path {
         Some(config) => format!(" (from {})", escaped(config)),
         None => String::new(),
@@ -38,31 +39,20 @@ pub(super) fn render(report: &AuditReport) -> String {
     }
     page.findings(&report.findings);
     page.blank();
-    page.line(&format!("{verdict}, after {}; nothing was changed", seconds(report.elapsed)));
-    page.into_text()
+    page.line(&format!("{verdict}, after {}; nothing was changed", elapsed(report.elapsed)));
+    page
 }
 
 fn verdict(report: &AuditReport) -> String {
-    let count = |severity, one, many| {
-        let count = report.findings.iter().filter(|finding| finding.severity == severity).map(|finding| finding.count).sum();
-        (count > 0).then(|| plural(count, one, many))
-    };
-    let counts: Vec<String> = [
-        count(Severity::Error, "error", "errors"),
-        count(Severity::Warning, "warning", "warnings"),
-        count(Severity::Note, "note", "notes"),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
+    let counts = counts(&report.findings);
     if counts.is_empty() { "nothing to report".to_owned() } else { counts.join(", ") }
 }
 
-fn store(page: &mut Page, report: &AuditReport) {
+fn store(page: &mut Document, report: &AuditReport) {
     let figures = &report.figures;
     let counts = &figures.counts;
     page.item(
-        "looked at",
+        "scanned",
         &format!(
             "{}, {}, {}, {}, {}, {}",
             plural(figures.repositories, "repository", "repositories"),
@@ -75,7 +65,7 @@ fn store(page: &mut Page, report: &AuditReport) {
     );
 }
 
-fn collection(page: &mut Page, label: &str, collection: &Collection, what: &str) {
+fn collection(page: &mut Document, label: &str, collection: &Collection, what: &str) {
     page.item(label, &format!("{}: {what}", amount(collection.totals.kind(Kind::Blob))));
     if collection.young.count > 0 {
         let until = collection.until.map_or_else(String::new, |until| format!(" until {}", time(until)));

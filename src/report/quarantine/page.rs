@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 
 use super::{Done, QuarantineReport};
 use crate::escape::escaped;
+use crate::format::plural;
+use crate::format::{amount, duration};
 use crate::layout::Target;
 use crate::quarantine::{Moved, Proof, Withheld};
-use crate::report::page::{Page, amount, duration};
-use crate::words::plural;
+use crate::report::document::Document;
 
-/// Renders a report as text.
-pub(in crate::report) fn render(report: &QuarantineReport) -> String {
-    let mut page = Page::default();
-    page.line(&format!("regsweep {}", report.command()));
+/// The report as a document.
+pub(super) fn document(report: &QuarantineReport) -> Document {
+    let mut page = Document::default();
+    page.headline(report.command(), "");
     page.item("root", &escaped(&report.root));
     match &report.done {
         Done::Listed => {}
@@ -26,8 +27,8 @@ pub(in crate::report) fn render(report: &QuarantineReport) -> String {
                 );
             }
         }
-        Done::Purged { put_back, purged, withheld: stays, proof } => {
-            page.item("restored", &format!("{}, needed by now", moved(put_back)));
+        Done::Purged { restored, purged, withheld: stays, proof } => {
+            page.item("restored", &format!("{}, needed by now", moved(restored)));
             page.item("purged", &moved(purged));
             for line in proof.iter().map(|proof| proof_line(*proof).to_owned()).chain(withheld(stays)) {
                 page.item("", &line);
@@ -50,10 +51,10 @@ pub(in crate::report) fn render(report: &QuarantineReport) -> String {
     }
     if !report.runs.is_empty() {
         page.blank();
-        page.line("`regsweep restore --run RUN` puts one back, `regsweep quarantine purge` removes what is not needed for good");
+        page.line("`regsweep restore --run RUN` restores one, `regsweep quarantine purge` removes what is not needed for good");
     }
     page.findings(&report.findings);
-    page.into_text()
+    page
 }
 
 /// Why nobody writes to what was purged.

@@ -1,0 +1,58 @@
+//! How counts, sizes and times read, wherever a person reads them.
+
+use std::time::{Duration, SystemTime};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::mark::blobs::Amount;
+
+/// A size in the largest unit of 1,024s that fits.
+pub fn size(bytes: u64) -> String {
+    humansize::format_size(bytes, humansize::BINARY)
+}
+
+/// A count with its thousands apart.
+pub fn number(count: u64) -> String {
+    indicatif::HumanCount(count).to_string()
+}
+
+/// A count of something.
+pub fn plural(count: u64, one: &str, many: &str) -> String {
+    format!("{} {}", number(count), if count == 1 { one } else { many })
+}
+
+/// A number of blobs and their bytes.
+pub fn amount(amount: Amount) -> String {
+    format!("{} ({})", plural(amount.count, "blob", "blobs"), size(amount.size_bytes))
+}
+
+/// A time, to the second.
+pub fn time(time: SystemTime) -> String {
+    Timestamp::try_from(time).unwrap_or_default().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// How long something took: to a tenth of a second, from a minute on to the second.
+pub fn elapsed(elapsed: Duration) -> String {
+    match elapsed.as_secs() {
+        0..60 => format!("{:.1} s", elapsed.as_secs_f64()),
+        seconds => duration(Duration::from_secs(seconds)),
+    }
+}
+
+/// A span as `--min-age` takes it: `1h`, `90m`, `7d` as `168h`.
+pub fn duration(duration: Duration) -> String {
+    SignedDuration::try_from(duration).map_or_else(|_| format!("{}s", duration.as_secs()), |duration| format!("{duration:#}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_read_as_people_say_them() {
+        assert_eq!(elapsed(Duration::from_millis(1_240)), "1.2 s");
+        assert_eq!(elapsed(Duration::from_millis(96_700)), "1m 36s");
+        assert_eq!(elapsed(Duration::from_secs(7_325)), "2h 2m 5s");
+        assert_eq!(duration(Duration::from_secs(5_400)), "1h 30m");
+    }
+}

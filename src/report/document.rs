@@ -1,0 +1,55 @@
+//! A report as a value: pairs, lines, tables and findings. How it looks is decided by what renders it.
+
+use crate::finding::Finding;
+
+/// A report.
+#[derive(Debug, Default)]
+pub struct Document {
+    pub(super) blocks: Vec<Block>,
+}
+
+/// A part of a report.
+#[derive(Debug)]
+pub(super) enum Block {
+    /// The command, and how it ended.
+    Headline(String, String),
+    /// A label and what is to be said under it. Without a label it continues the one above.
+    Pair(String, String),
+    /// A sentence.
+    Line(String),
+    /// Rows under a caption, and how many more there are. Numbers are to the right.
+    Table(String, Vec<Vec<String>>, u64),
+    /// What was found.
+    Findings(Vec<Finding>),
+    /// Space.
+    Blank,
+}
+
+impl Document {
+    pub(super) fn headline(&mut self, command: &str, verdict: &str) {
+        self.blocks.push(Block::Headline(command.to_owned(), verdict.to_owned()));
+    }
+
+    pub(super) fn line(&mut self, line: &str) {
+        self.blocks.push(Block::Line(line.to_owned()));
+    }
+
+    pub(super) fn blank(&mut self) {
+        self.blocks.push(Block::Blank);
+    }
+
+    /// A line with a label, or one below such a line.
+    pub(super) fn item(&mut self, label: &str, text: &str) {
+        self.blocks.push(Block::Pair(label.to_owned(), text.to_owned()));
+    }
+
+    pub(super) fn table(&mut self, caption: &str, rows: Vec<Vec<String>>, more: u64) {
+        self.blocks.push(Block::Table(caption.to_owned(), rows, more));
+    }
+
+    pub(super) fn findings(&mut self, findings: &[Finding]) {
+        if !findings.is_empty() {
+            self.blocks.push(Block::Findings(findings.to_vec()));
+        }
+    }
+}

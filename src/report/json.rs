@@ -1,0 +1,99 @@
+//! What the JSON documents of all commands have in common. Field names are stable within one `schema` number; sizes are bytes, times
+//! RFC 3339 in UTC.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::finding_counts;
+use crate::escape::escaped;
+use crate::exit::Exit;
+use crate::finding::Finding;
+use crate::mark::blobs::Amount;
+use crate::quarantine;
+
+/// The version of the shape of JSON reports.
+const SCHEMA: u32 = 2;
+
+/// What every report says of its run.
+pub(super) struct Head<'a> {
+    pub(super) command: &'static str,
+    /// Where the exit code does not say it all.
+    pub(super) outcome: Option<&'static str>,
+    pub(super) exit: Exit,
+    pub(super) root: &'a Path,
+    pub(super) config: Option<&'a Path>,
+    pub(super) started: SystemTime,
+    pub(super) elapsed: Duration,
+    pub(super) findings: &'a [Finding],
+}
+
+#[derive(Serialize)]
+struct Envelope<'a, T> {
+    schema: u32,
+    command: &'static str,
+    outcome: &'static str,
+    exit_code: u8,
+    root: String,
+    config: Option<String>,
+    started: String,
+    elapsed_seconds: f64,
+    #[serde(flatten)]
+    body: T,
+    finding_counts: BTreeMap<&'static str, u64>,
+    findings: &'a [Finding],
+}
+
+/// Renders a report as one document.
+pub(super) fn render(head: &Head<'_>, body: impl Serialize) -> String {
+    let document = Envelope {
+        schema: SCHEMA,
+        command: head.command,
+        outcome: head.outcome.unwrap_or(match head.exit {
+            Exit::Clean | Exit::Findings => "complete",
+            Exit::Stopped => "stopped",
+            Exit::Incomplete => "incomplete",
+            Exit::Interrupted => "interrupted",
+        }),
+        exit_code: head.exit as u8,
+        root: escaped(head.root),
+        config: head.config.map(escaped),
+        started: Timestamp::try_from(head.started).unwrap_or_default().to_string(),
+        elapsed_seconds: head.elapsed.as_secs_f64(),
+        body,
+        finding_counts: finding_counts(head.findings),
+        findings: head.findings,
+    };
+    serde_json::to_string_pretty(&document).expect("a report is made of strings and numbers")
+}
+
+/// A number of blobs and the bytes in them.
+#[derive(Serialize)]
+pub(super) struct Bytes {
+    blobs: u64,
+    bytes: u64,
+}
+
+impl From<Amount> for Bytes {
+    fn from(amount: Amount) -> Bytes {
+        Bytes { blobs: amount.count, bytes: amount.size_bytes }
+    }
+}
+
+/// What was moved into quarantine, out of it, or purged from it. `replaced` are those that stay because the store has them again.
+#[derive(Serialize)]
+pub(super) struct Moved {
+    blobs: u64,
+    bytes: u64,
+    links: u64,
+    replaced: u64,
+}
+
+impl From<&quarantine::Moved> for Moved {
+    fn from(moved: &quarantine::Moved) -> Moved {
+        Moved { blobs: moved.blobs.count, bytes: moved.blobs.size_bytes, links: moved.links, replaced: moved.replaced }
+    }
+}
