@@ -6,6 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::mark::blobs::Amount;
 
+const SECONDS_A_DAY: u64 = 24 * 3600;
+
 /// A size in the largest unit of 1,024s that fits.
 pub fn size(bytes: u64) -> String {
     humansize::format_size(bytes, humansize::BINARY)
@@ -39,8 +41,11 @@ pub fn elapsed(elapsed: Duration) -> String {
     }
 }
 
-/// A span as `--min-age` takes it: `1h`, `90m`, `7d` as `168h`.
+/// A span as `--min-age` takes it: `1h 30m`, `24h`, `7d`.
 pub fn duration(duration: Duration) -> String {
+    if duration.as_secs() > SECONDS_A_DAY && duration.subsec_nanos() == 0 && duration.as_secs() % SECONDS_A_DAY == 0 {
+        return format!("{}d", duration.as_secs() / SECONDS_A_DAY);
+    }
     SignedDuration::try_from(duration).map_or_else(|_| format!("{}s", duration.as_secs()), |duration| format!("{duration:#}"))
 }
 
@@ -54,5 +59,7 @@ mod tests {
         assert_eq!(elapsed(Duration::from_millis(96_700)), "1m 36s");
         assert_eq!(elapsed(Duration::from_secs(7_325)), "2h 2m 5s");
         assert_eq!(duration(Duration::from_secs(5_400)), "1h 30m");
+        assert_eq!(duration(Duration::from_secs(7 * 24 * 3600)), "7d");
+        assert_eq!(duration(Duration::from_secs(25 * 3600)), "25h");
     }
 }

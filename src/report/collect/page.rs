@@ -163,7 +163,7 @@ fn store(page: &mut Document, report: &CollectReport) {
             amount(Amount { count: figures.blobs, size_bytes: figures.stored_bytes() }),
         ),
     );
-    page.item("live", &format!("{} (sizes from manifests)", amount(figures.live)));
+    page.item("live", &format!("{}, sizes from manifests", amount(figures.live)));
     if figures.held_repositories > 0 {
         let held = plural(figures.held_repositories, "repository", "repositories");
         page.item("held", &format!("{held} in which nothing is removed, see the findings"));

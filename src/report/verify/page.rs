@@ -64,7 +64,7 @@ fn about(page: &mut Document, report: &VerifyReport) {
 fn figures(page: &mut Document, report: &VerifyReport) {
     let repositories = plural(report.repositories, "repository", "repositories");
     page.item("stored", &format!("{}, {repositories} scanned", plural(report.stored_blobs, "blob", "blobs")));
-    page.item("to read", &format!("{} (sizes from manifests)", amount(report.selected)));
+    page.item("to read", &format!("{}, sizes from manifests", amount(report.selected)));
     page.item("good", &amount(report.good));
     if report.hurt.count > 0 {
         page.item("damaged", &amount(report.hurt));

@@ -163,10 +163,19 @@ fn a_clock_that_nothing_vouches_for_ends_no_wait() {
     // The wait begins again at the first look of that boot, and ends.
     let root = due();
     let root = root.path();
+    let first = list(root).runs[0].run.clone();
+    let is_there = || list(root).runs.iter().any(|run| run.run == first);
     for (hours, is_purged) in [(25, false), (26, false), (48, false), (50, true)] {
         let clock = format!("shift={},boot=other,trusted=no", hours * 3600);
-        assert_eq!(purged(root, &clock), is_purged, "{hours} h");
+        purged(root, &clock);
+        assert_eq!(!is_there(), is_purged, "{hours} h");
     }
+    // Who names the run is told why it is not purged.
+    let root = due();
+    let run = list(root.path()).runs[0].run.clone();
+    let purge = Regsweep::new().args(["quarantine", "purge", "--older-than", "24h", "--run", &run, "--root"]).arg(root.path());
+    let refused = purge.env("REGSWEEP_TEST_CLOCK", format!("shift={DAY},boot=other,trusted=no")).run().expect_code(2);
+    assert!(refused.stderr.contains("nothing tells how long"), "{}", refused.stderr);
 }
 
 #[test]
