@@ -43,7 +43,7 @@ pub fn elapsed(elapsed: Duration) -> String {
 
 /// A span as `--min-age` takes it: `1h 30m`, `24h`, `7d`.
 pub fn duration(duration: Duration) -> String {
-    if duration.as_secs() > SECONDS_A_DAY && duration.subsec_nanos() == 0 && duration.as_secs() % SECONDS_A_DAY == 0 {
+    if duration.as_secs() > SECONDS_A_DAY && duration.subsec_nanos() == 0 && duration.as_secs().is_multiple_of(SECONDS_A_DAY) {
         return format!("{}d", duration.as_secs() / SECONDS_A_DAY);
     }
     SignedDuration::try_from(duration).map_or_else(|_| format!("{}s", duration.as_secs()), |duration| format!("{duration:#}"))

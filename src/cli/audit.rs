@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::values::{duration, size};
-use super::{OutputArguments, StoreArguments};
+use super::{KEEP, OUTPUT, OutputArguments, PERFORMANCE, SAFETY, StoreArguments};
 
 /// Arguments of `audit`.
 #[derive(Args, Debug)]
@@ -18,33 +18,46 @@ pub struct Audit {
     #[command(flatten)]
     pub output: OutputArguments,
 
-    /// Exit with 1 from this severity on
-    #[arg(long, value_enum, default_value_t = FailOn::Warning)]
+    /// Exit 1 from: error, warning, never
+    ///
+    /// Exit with 1 from this severity on: error, warning [default], or never.
+    #[arg(help_heading = OUTPUT, long, value_enum, default_value_t = FailOn::Warning, hide_default_value = true, hide_possible_values = true)]
     pub fail_on: FailOn,
 
-    /// Take what is younger for work under way, as garbage-collect does [default: 1h]
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    /// What is younger is in use [default: 1h]
+    ///
+    /// Take what is younger for work in progress, as garbage-collect does.
+    #[arg(help_heading = KEEP, long, value_name = "DURATION", value_parser = duration)]
     pub min_age: Option<Duration>,
 
-    /// Take a file for as old as its modification time says even if it was made here less than an hour (or --min-age) ago: the store was
-    /// copied or unpacked as a whole, and nobody is copying any more
-    #[arg(long)]
+    /// Go by modification times alone
+    ///
+    /// Take a file for as old as its modification time says even if it was made here less than an hour (or --min-age) ago: the store was copied or unpacked as a whole, and nothing is being copied any more.
+    #[arg(help_heading = KEEP, long)]
     pub ignore_birth_time: bool,
 
-    /// Report uploads that nobody has continued for so long [default: 168h, after which the registry purges them]
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    /// When an upload is stale [default: 7d]
+    ///
+    /// Report uploads that were not continued for so long; the registry purges them after 168h.
+    #[arg(help_heading = KEEP, long, value_name = "DURATION", value_parser = duration)]
     pub upload_age: Option<Duration>,
 
-    /// How many threads read [default: 8 for each processor, 16 to 64]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    /// Number of threads [default: 16 to 64]
+    ///
+    /// The default is 8 for each processor, 16 at least and 64 at most: reading directories waits for the disk more than it computes.
+    #[arg(help_heading = PERFORMANCE, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,
 
-    /// Stay within about so much memory: what the table of blobs (47 bytes each) takes beyond it goes to a file in $TMPDIR or /var/tmp
-    #[arg(long, value_name = "SIZE", value_parser = size)]
+    /// Memory limit
+    ///
+    /// Memory limit; the table of blobs (47 bytes a blob) spills to a file in $TMPDIR or /var/tmp beyond it.
+    #[arg(help_heading = PERFORMANCE, long, value_name = "SIZE", value_parser = size)]
     pub max_memory: Option<u64>,
 
-    /// Wait so long for a collection on this store [default: not at all]
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    /// Wait for another regsweep [default: 0s]
+    ///
+    /// Wait so long for another regsweep on this store to end.
+    #[arg(help_heading = SAFETY, long, value_name = "DURATION", value_parser = duration)]
     pub wait_lock: Option<Duration>,
 }
 

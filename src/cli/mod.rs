@@ -25,50 +25,77 @@ pub use self::verify::Verify;
 /// Works on the files that a Docker or OCI registry (registry:2, registry:3, and what builds on them) keeps under
 /// docker/registry/v2.
 #[derive(Debug, Parser)]
-#[command(name = "regsweep", version, max_term_width = 120)]
+#[command(name = "regsweep", version, max_term_width = 80)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
 }
 
+const RESTORE_EXAMPLES: &str = "Examples:
+  regsweep restore /etc/docker/registry/config.yml
+  regsweep restore --digest sha256:... --root /srv/registry";
+
+/// Groups of options in help texts.
+const KEEP: &str = "What to keep";
+const SELECTION: &str = "What to read";
+const SAFETY: &str = "Safety";
+const OUTPUT: &str = "Output";
+const PERFORMANCE: &str = "Performance";
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Remove blobs that no image needs, and links that lead nowhere
+    /// Remove what no image needs
+    ///
+    /// Removes blobs that no image needs, and links that lead nowhere.
     ///
     /// Run it while the registry is stopped or read-only, first with --dry-run. Restart a registry that has
     /// storage.cache.blobdescriptor set afterwards: its cache remembers what is gone.
     ///
     /// Exit codes: 0 done and nothing wrong found; 1 done, with findings about the store; 2 stopped before anything was
     /// removed; 3 a sweep began and did not finish cleanly, run it again; 130 interrupted.
+    #[command(after_help = "Examples:
+  regsweep garbage-collect --dry-run -m /etc/docker/registry/config.yml
+  regsweep garbage-collect --online -m /etc/docker/registry/config.yml")]
     GarbageCollect(GarbageCollect),
 
-    /// Put back what a run moved aside: short for `quarantine restore`
+    /// Restore what a run quarantined
+    ///
+    /// Short for `quarantine restore`.
     ///
     /// Replaces nothing: where the store has something again, that stays, and what was moved aside stays in quarantine.
     ///
     /// Exit codes: 0 everything is back; 1 something was left in quarantine; 2 stopped before anything was moved.
+    #[command(after_help = RESTORE_EXAMPLES)]
     Restore(Restore),
 
-    /// Say what --quarantine and --online moved aside, put it back, or purge it
+    /// List, restore or purge what was quarantined
     #[command(subcommand)]
     Quarantine(Quarantine),
 
-    /// Read every blob and compare it with its digest
+    /// Compare every blob with its digest
     ///
     /// Changes nothing without --quarantine, and may run while the registry serves. Blobs that are missing, corrupt, cut short or unreadable are reported
     /// with what needs them.
     ///
     /// Exit codes: 0 nothing wrong found; 1 findings; 2 could not run; 130 interrupted, with a report of what was found so far.
+    #[command(after_help = "Examples:
+  regsweep verify --state /var/lib/regsweep/state --slice 1/30 config.yml
+  regsweep verify --quarantine --repository 'team/*' config.yml")]
     Verify(Verify),
 
-    /// Report everything that is wrong or wasteful, and what a collection would free; changes nothing
+    /// Report what is wrong or wasteful
+    ///
+    /// Reports everything that is wrong or wasteful, and what a collection would free. Changes nothing.
     ///
     /// Opens every link and every manifest and looks at every blob, but reads no layer: `verify` does. Fit for cron; two reports
     /// of the same store are the same.
     ///
     /// Exit codes: 0 nothing found that --fail-on counts; 1 findings; 2 could not run; 130 interrupted.
+    #[command(after_help = "Examples:
+  regsweep audit /etc/docker/registry/config.yml
+  regsweep audit --fail-on error --metrics /srv/metrics/audit.prom config.yml")]
     Audit(Audit),
 }
 
@@ -116,7 +143,9 @@ pub struct StoreArguments {
     /// The registry's config.yml [default: $REGISTRY_CONFIGURATION_PATH]
     pub config: Option<PathBuf>,
 
-    /// The registry's root directory (the one that holds docker/registry/v2), in place of CONFIG
+    /// The registry's root directory, not CONFIG
+    ///
+    /// The directory that holds docker/registry/v2, or what is mounted of it, in place of the registry's configuration.
     #[arg(long, value_name = "DIR", conflicts_with = "config")]
     pub root: Option<PathBuf>,
 }
@@ -125,19 +154,23 @@ pub struct StoreArguments {
 #[derive(Args, Debug)]
 pub struct OutputArguments {
     /// Print no progress and no text report
-    #[arg(short, long, conflicts_with = "verbose")]
+    #[arg(help_heading = OUTPUT, short, long, conflicts_with = "verbose")]
     pub quiet: bool,
 
-    /// Log what is being done; garbage-collect also prints a line for each target
-    #[arg(short, long)]
+    /// Log what is done
+    ///
+    /// Log what is done; garbage-collect also prints a line for each target.
+    #[arg(help_heading = OUTPUT, short, long)]
     pub verbose: bool,
 
-    /// How to print the report
-    #[arg(long, value_enum, default_value_t = Format::Text)]
+    /// Report format: text or json [default: text]
+    #[arg(help_heading = OUTPUT, long, value_enum, default_value_t = Format::Text, hide_default_value = true, hide_possible_values = true)]
     pub format: Format,
 
-    /// Write figures for Prometheus to this file, such as one in the node exporter's textfile folder
-    #[arg(long, value_name = "FILE")]
+    /// Write figures for Prometheus
+    ///
+    /// Write figures for Prometheus to this file, such as one in the textfile directory of the node exporter.
+    #[arg(help_heading = OUTPUT, long, value_name = "FILE")]
     pub metrics: Option<PathBuf>,
 }
 
@@ -148,98 +181,136 @@ pub struct GarbageCollect {
     #[command(flatten)]
     pub store: StoreArguments,
 
-    /// Also drop revisions that no tag names; children of multi-arch images and referrers of kept ones stay
-    #[arg(short = 'm', long)]
+    /// Also delete untagged revisions
+    ///
+    /// Also delete revisions that no tag names. Children of multi-arch images and referrers of kept revisions stay.
+    #[arg(help_heading = KEEP, short = 'm', long)]
     pub delete_untagged: bool,
 
-    /// Report what would go and touch nothing
-    #[arg(short, long)]
+    /// Report what would go, change nothing
+    #[arg(help_heading = SAFETY, short, long)]
     pub dry_run: bool,
 
     /// Where the report goes.
     #[command(flatten)]
     pub output: OutputArguments,
 
-    /// Keep what is younger, such as 30m, 24h or 7d [default: 1h; 0s when the registry answers that it is read-only, or is down and its
-    /// configuration says so]
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    /// Keep what is younger [default: 1h]
+    ///
+    /// Keep what is younger, such as 30m, 24h or 7d. The default is 0s where the registry answers that it is read-only, or is down and its configuration says so.
+    #[arg(help_heading = KEEP, long, value_name = "DURATION", value_parser = duration)]
     pub min_age: Option<Duration>,
 
-    /// Take a file for as old as its modification time says even if it was made here less than an hour (or --min-age) ago: the store was
-    /// copied or unpacked as a whole, and nobody is copying any more
-    #[arg(long)]
+    /// Go by modification times alone
+    ///
+    /// Take a file for as old as its modification time says even if it was made here less than an hour (or --min-age) ago: the store was copied or unpacked as a whole, and nothing is being copied any more.
+    #[arg(help_heading = KEEP, long)]
     pub ignore_birth_time: bool,
 
-    /// Stop before anything is removed if more than this would go, such as 50GiB or 30% of what is stored
-    #[arg(long, value_name = "SIZE|PERCENT", value_parser = limit)]
+    /// Stop if more than this would go
+    ///
+    /// Stop before any change if more than this would go, such as 50GiB or 30% of what is stored.
+    #[arg(help_heading = SAFETY, long, value_name = "SIZE|PERCENT", value_parser = limit)]
     pub max_reclaim: Option<Limit>,
 
-    /// Go on although the store has blobs and nothing that needs any, or images and no blobs
-    #[arg(long)]
+    /// Go on: the store looks empty
+    ///
+    /// Go on although the store has blobs and nothing that needs any, or images and no blobs.
+    #[arg(help_heading = SAFETY, long)]
     pub allow_empty: bool,
 
-    /// Go on although less than half is left of what the last run saw, or something is not mounted that was
-    #[arg(long)]
+    /// Go on: the store has shrunk
+    ///
+    /// Go on although less than half is left of what the last run saw, or something is not mounted that was.
+    #[arg(help_heading = SAFETY, long)]
     pub allow_shrunk: bool,
 
-    /// Go on although up to this share of the blobs is linked by no repository, such as 62%
-    #[arg(long, value_name = "PERCENT", value_parser = percentage)]
+    /// Go on: up to this share is unlinked
+    ///
+    /// Go on although up to this share of the blobs is linked by no repository, such as 62%.
+    #[arg(help_heading = SAFETY, long, value_name = "PERCENT", value_parser = percentage)]
     pub allow_unlinked: Option<f64>,
 
-    /// With --delete-untagged, go on although most repositories have no tag at all
-    #[arg(long)]
+    /// Go on: most repositories have no tag
+    ///
+    /// With --delete-untagged, go on although most repositories have no tag at all.
+    #[arg(help_heading = SAFETY, long)]
     pub allow_untagged_repositories: bool,
 
-    /// Go on although another program's database (GitLab's, Harbor's, OpenShift's) says what is needed
-    #[arg(long)]
+    /// Go on: a database owns the store
+    ///
+    /// Go on although another program's database (GitLab's, Harbor's, OpenShift's) says what is needed.
+    #[arg(help_heading = SAFETY, long)]
     pub allow_foreign_owner: bool,
 
-    /// Go on although the directory of blobs is a symbolic link or a mount that another store may have too
-    #[arg(long)]
+    /// Go on: blobs may be shared
+    ///
+    /// Go on although the directory of blobs is a symbolic link or a mount that another store may have too.
+    #[arg(help_heading = SAFETY, long)]
     pub allow_shared_blobs: bool,
 
-    /// How many threads read and remove [default: 8 for each processor, 16 to 64]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    /// Number of threads [default: 16 to 64]
+    ///
+    /// The default is 8 for each processor, 16 at least and 64 at most: reading directories waits for the disk more than it computes.
+    #[arg(help_heading = PERFORMANCE, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,
 
-    /// Stay within about so much memory: what the table of blobs (39 bytes each) takes beyond it goes to a file in $TMPDIR or /var/tmp
-    #[arg(long, value_name = "SIZE", value_parser = size)]
+    /// Memory limit
+    ///
+    /// Memory limit; the blob table (39 bytes a blob) spills to a file in $TMPDIR or /var/tmp beyond it.
+    #[arg(help_heading = PERFORMANCE, long, value_name = "SIZE", value_parser = size)]
     pub max_memory: Option<u64>,
 
-    /// Write each target as a line of JSON to this file
-    #[arg(long, value_name = "FILE")]
+    /// Write each target as a line of JSON
+    #[arg(help_heading = OUTPUT, long, value_name = "FILE")]
     pub plan_out: Option<PathBuf>,
 
-    /// Move what goes to .regsweep/quarantine in the root directory, from where `regsweep restore` brings it back
-    #[arg(long)]
+    /// Quarantine instead of removing
+    ///
+    /// Move what goes to .regsweep/quarantine in the root directory, from where `regsweep restore` restores it.
+    #[arg(help_heading = SAFETY, long)]
     pub quarantine: bool,
 
-    /// Collect while the registry takes pushes: quarantine, put back what turns out to be needed, purge in a later run
-    #[arg(long, conflicts_with = "assume_offline")]
+    /// Collect while the registry takes pushes
+    ///
+    /// Collect while the registry takes pushes: quarantine, restore what turns out to be needed, purge in a later run.
+    #[arg(help_heading = SAFETY, long, conflicts_with = "assume_offline")]
     pub online: bool,
 
-    /// With --quarantine or --online, purge what earlier runs moved aside so long ago and nothing needs [default: 24h]
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    /// Purge what waited so long [default: 24h]
+    ///
+    /// With --quarantine or --online, purge what earlier runs quarantined so long ago and nothing needs.
+    #[arg(help_heading = SAFETY, long, value_name = "DURATION", value_parser = duration)]
     pub quarantine_for: Option<Duration>,
 
-    /// With --online, look out for so long for pushes that need what has just been moved aside [default: 60s]
-    #[arg(long, value_name = "DURATION", value_parser = duration, requires = "online")]
+    /// Watch for pushes [default: 60s]
+    ///
+    /// With --online, how long to watch for pushes that reference quarantined blobs.
+    #[arg(help_heading = SAFETY, long, value_name = "DURATION", value_parser = duration, requires = "online")]
     pub rescue_for: Option<Duration>,
 
-    /// Ask this registry as well whether it takes pushes, such as http://127.0.0.1:5000; may be repeated
-    #[arg(long, value_name = "URL")]
+    /// Ask this registry as well
+    ///
+    /// Ask this registry as well whether it takes pushes, such as http://127.0.0.1:5000. May be repeated.
+    #[arg(help_heading = SAFETY, long, value_name = "URL")]
     pub registry: Vec<String>,
 
-    /// Who asks, for registries that want to know: USER:PASSWORD, or @FILE for a file that holds it [default: $REGSWEEP_REGISTRY_AUTH]
-    #[arg(long, value_name = "USER:PASSWORD")]
+    /// Credentials to ask with
+    ///
+    /// Credentials for registries that want to know who asks: USER:PASSWORD, or @FILE for a file that holds it [default: $REGSWEEP_REGISTRY_AUTH].
+    #[arg(help_heading = SAFETY, long, value_name = "USER:PASSWORD")]
     pub registry_auth: Option<String>,
 
-    /// Go on although somebody seems to write to the store
-    #[arg(long)]
+    /// Do not look for writers
+    ///
+    /// Go on although a registry or another program seems to write to the store.
+    #[arg(help_heading = SAFETY, long)]
     pub assume_offline: bool,
 
-    /// Wait so long for another regsweep on this store [default: not at all]
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    /// Wait for another regsweep [default: 0s]
+    ///
+    /// Wait so long for another regsweep on this store to end.
+    #[arg(help_heading = SAFETY, long, value_name = "DURATION", value_parser = duration)]
     pub wait_lock: Option<Duration>,
 }
 
@@ -254,12 +325,41 @@ pub enum Format {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory as _;
+
     use super::*;
 
     #[test]
     fn arguments_are_consistent() {
-        use clap::CommandFactory as _;
-
         Cli::command().debug_assert();
+    }
+
+    /// Every command, by the words that lead to it.
+    fn commands() -> Vec<clap::Command> {
+        let mut all = vec![Cli::command()];
+        let mut next = 0;
+        while next < all.len() {
+            let below: Vec<_> = all[next].get_subcommands().cloned().collect();
+            all.extend(below);
+            next += 1;
+        }
+        all
+    }
+
+    #[test]
+    fn short_help_fits_a_terminal_and_gives_each_option_a_line() {
+        for mut command in commands() {
+            let help = command.render_help().to_string();
+            for line in help.lines() {
+                assert!(line.chars().count() <= 80, "{}: {line}", command.get_name());
+                let begins_option = line.trim_start().starts_with('-') && line.starts_with("  ");
+                assert!(!begins_option || line.trim_start().contains("  "), "{}: without its text: {line}", command.get_name());
+            }
+            let options = command.get_arguments().filter(|argument| !argument.is_positional() && !argument.is_hide_set()).count();
+            let lines = help.lines().filter(|line| line.trim_start().starts_with('-')).count();
+            assert!(lines >= options, "{}: {help}", command.get_name());
+            let is_last = command.get_subcommands().next().is_none();
+            assert!(!is_last || help.matches("\n  regsweep ").count() == 2, "{}: two examples: {help}", command.get_name());
+        }
     }
 }

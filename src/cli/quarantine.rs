@@ -5,22 +5,29 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 use super::values::{duration, size};
-use super::{OutputArguments, StoreArguments};
+use super::{OutputArguments, PERFORMANCE, SAFETY, StoreArguments};
 use crate::oci::Digest;
 
-/// What to do with what was moved aside.
+/// What to do with what was quarantined.
 #[derive(Debug, Subcommand)]
 pub enum Quarantine {
-    /// Say what is in quarantine, since when, and how much that is
+    /// List what is in quarantine
+    #[command(after_help = "Examples:
+  regsweep quarantine list /etc/docker/registry/config.yml
+  regsweep quarantine list --format json --root /srv/registry")]
     List(QuarantineList),
 
-    /// Put back what a run moved aside, or one blob or manifest of it
+    /// Restore what a run quarantined
+    #[command(after_help = super::RESTORE_EXAMPLES)]
     Restore(Restore),
 
-    /// Remove for good what is in quarantine and still not needed
+    /// Purge what is in quarantine and not needed
     ///
     /// Marks the store first, whatever runs before have said, and restores what is needed by now. A push that is under way may need
     /// what has just been quarantined and not have said so yet: beside a registry that takes pushes give --older-than 1h or more.
+    #[command(after_help = "Examples:
+  regsweep quarantine purge --older-than 24h /etc/docker/registry/config.yml
+  regsweep quarantine purge --run 20261124T230022Z-verify --root /srv/registry")]
     Purge(QuarantinePurge),
 }
 
@@ -43,15 +50,17 @@ pub struct Restore {
     #[command(flatten)]
     pub store: StoreArguments,
 
-    /// Put back what this run moved aside [default: the newest]
+    /// Only this run [default: the newest]
     #[arg(long, value_name = "RUN", conflicts_with = "all")]
     pub run: Option<String>,
 
-    /// Put back what all runs moved aside
+    /// All runs
     #[arg(long)]
     pub all: bool,
 
-    /// Put back only this digest: its blob, and the links that name it; from any run, unless --run names one
+    /// Only this digest
+    ///
+    /// Only this digest: its blob and the links that name it, from any run unless --run names one.
     #[arg(long, value_name = "DIGEST")]
     pub digest: Option<Digest>,
 
@@ -59,8 +68,10 @@ pub struct Restore {
     #[command(flatten)]
     pub output: OutputArguments,
 
-    /// Wait so long for another regsweep on this store [default: not at all]
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    /// Wait for another regsweep [default: 0s]
+    ///
+    /// Wait so long for another regsweep on this store to end.
+    #[arg(help_heading = SAFETY, long, value_name = "DURATION", value_parser = duration)]
     pub wait_lock: Option<Duration>,
 }
 
@@ -71,43 +82,61 @@ pub struct QuarantinePurge {
     #[command(flatten)]
     pub store: StoreArguments,
 
-    /// Purge this run alone, also one of `verify`, whose corrupt blobs nothing else purges [default: all of garbage-collect]
+    /// Only this run [default: all collections]
+    ///
+    /// Only this run, also one of `verify`, whose corrupt blobs nothing else purges.
     #[arg(long, value_name = "RUN")]
     pub run: Option<String>,
 
-    /// Purge only what has been in quarantine for this long [default: everything]
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    /// Purge what waited so long [default: 0s]
+    ///
+    /// Purge only what has been in quarantine for so long. Beside a registry that takes pushes give 1h or more.
+    #[arg(help_heading = SAFETY, long, value_name = "DURATION", value_parser = duration)]
     pub older_than: Option<Duration>,
 
-    /// Purge what has just been moved aside although a registry may be taking pushes
-    #[arg(long)]
+    /// Do not look for writers
+    ///
+    /// Purge what has just been quarantined although a registry may take pushes.
+    #[arg(help_heading = SAFETY, long)]
     pub assume_offline: bool,
 
-    /// Go on although nothing in the store needs anything
-    #[arg(long)]
+    /// Go on: the store looks empty
+    ///
+    /// Go on although nothing in the store needs anything.
+    #[arg(help_heading = SAFETY, long)]
     pub allow_empty: bool,
 
-    /// Go on although less than half is left of what the last collection saw, or something is not mounted that was
-    #[arg(long)]
+    /// Go on: the store has shrunk
+    ///
+    /// Go on although less than half is left of what the last collection saw, or something is not mounted that was.
+    #[arg(help_heading = SAFETY, long)]
     pub allow_shrunk: bool,
 
-    /// Go on although GitLab's metadata database says what is needed
-    #[arg(long)]
+    /// Go on: a database owns the store
+    ///
+    /// Go on although GitLab's metadata database says what is needed.
+    #[arg(help_heading = SAFETY, long)]
     pub allow_foreign_owner: bool,
 
-    /// Go on although the directory of blobs is a symbolic link or a mount that another store may have too
-    #[arg(long)]
+    /// Go on: blobs may be shared
+    ///
+    /// Go on although the directory of blobs is a symbolic link or a mount that another store may have too.
+    #[arg(help_heading = SAFETY, long)]
     pub allow_shared_blobs: bool,
 
-    /// Memory limit; the table of blobs spills to $TMPDIR or /var/tmp beyond it
-    #[arg(long, value_name = "SIZE", value_parser = size)]
+    /// Memory limit
+    ///
+    /// Memory limit; the blob table spills to a file in $TMPDIR or /var/tmp beyond it.
+    #[arg(help_heading = PERFORMANCE, long, value_name = "SIZE", value_parser = size)]
     pub max_memory: Option<u64>,
 
     /// Where the report goes.
     #[command(flatten)]
     pub output: OutputArguments,
 
-    /// Wait so long for another regsweep on this store [default: not at all]
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    /// Wait for another regsweep [default: 0s]
+    ///
+    /// Wait so long for another regsweep on this store to end.
+    #[arg(help_heading = SAFETY, long, value_name = "DURATION", value_parser = duration)]
     pub wait_lock: Option<Duration>,
 }

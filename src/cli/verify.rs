@@ -7,7 +7,7 @@ use clap::Args;
 use globset::Glob;
 
 use super::values::{Slice, duration, glob, percentage, rate, size, slice};
-use super::{OutputArguments, StoreArguments};
+use super::{OutputArguments, PERFORMANCE, SAFETY, SELECTION, StoreArguments};
 
 /// Arguments of `verify`.
 #[derive(Args, Debug)]
@@ -16,61 +16,81 @@ pub struct Verify {
     #[command(flatten)]
     pub store: StoreArguments,
 
-    /// Only what the repositories reach whose names match, such as 'team/*' or 'team/**'; may be repeated
-    #[arg(long, value_name = "GLOB", value_parser = glob)]
+    /// Only what these repositories reach
+    ///
+    /// Only what the repositories reach whose names match, such as 'team/*' or 'team/**'. May be repeated.
+    #[arg(help_heading = SELECTION, long, value_name = "GLOB", value_parser = glob)]
     pub repository: Vec<Glob>,
 
-    /// Only so many of the blobs, others each time, such as 5%
-    #[arg(long, value_name = "PERCENT", value_parser = percentage, conflicts_with = "slice")]
+    /// Only a random share, such as 5%
+    #[arg(help_heading = SELECTION, long, value_name = "PERCENT", value_parser = percentage, conflicts_with = "slice")]
     pub sample: Option<f64>,
 
-    /// Only one part of so many, the same each time: 1/30 to 30/30 in thirty nights are all blobs
-    #[arg(long, value_name = "K/N", value_parser = slice)]
+    /// Only one part of N, the same each time
+    ///
+    /// Only one part of N, the same each time: 1/30 to 30/30 in thirty nights are all blobs.
+    #[arg(help_heading = SELECTION, long, value_name = "K/N", value_parser = slice)]
     pub slice: Option<Slice>,
 
-    /// End after so long, and leave the rest
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    /// Stop after this time
+    ///
+    /// Stop after this time and leave the rest.
+    #[arg(help_heading = PERFORMANCE, long, value_name = "DURATION", value_parser = duration)]
     pub max_duration: Option<Duration>,
 
     /// Read no faster, such as 100MiB/s
-    #[arg(long, value_name = "RATE", value_parser = rate)]
+    #[arg(help_heading = PERFORMANCE, long, value_name = "RATE", value_parser = rate)]
     pub max_rate: Option<u64>,
 
-    /// Remember in this file when each blob was last found good, and read those first that have waited longest
-    #[arg(long, value_name = "FILE")]
+    /// Remember results in this file
+    ///
+    /// Remember in this file when each blob was last found good, and read first what was not for the longest time.
+    #[arg(help_heading = SELECTION, long, value_name = "FILE")]
     pub state: Option<PathBuf>,
 
-    /// Leave out what --state says was found good so recently, such as 30d
-    #[arg(long, value_name = "DURATION", value_parser = duration, requires = "state")]
+    /// Skip what was verified recently
+    ///
+    /// Skip blobs verified within this period by --state, such as 30d.
+    #[arg(help_heading = SELECTION, long, value_name = "DURATION", value_parser = duration, requires = "state")]
     pub max_age: Option<Duration>,
 
-    /// Move corrupt blobs aside, so that the next push of the same content heals the image; `regsweep restore` puts them back
+    /// Quarantine corrupt blobs
     ///
-    /// A registry does not write a blob again that it has. Without this, what is corrupt stays so for good.
-    #[arg(long)]
+    /// Quarantine corrupt blobs, so that the next push of the same content heals the image; `regsweep restore` restores them. A registry does not write a blob again that it has: without this, what is corrupt stays so.
+    #[arg(help_heading = SAFETY, long)]
     pub quarantine: bool,
 
-    /// With --quarantine, leave what was written, moved or copied more recently: it may not be finished [default: 1h]
-    #[arg(long, value_name = "DURATION", value_parser = duration, requires = "quarantine")]
+    /// Leave what is younger [default: 1h]
+    ///
+    /// With --quarantine, leave what was written, moved or copied more recently: it may not be finished.
+    #[arg(help_heading = SAFETY, long, value_name = "DURATION", value_parser = duration, requires = "quarantine")]
     pub min_age: Option<Duration>,
 
-    /// With --quarantine, go on although so much is damaged that it looks like the disk or the memory
-    #[arg(long, requires = "quarantine")]
+    /// Go on: much is damaged
+    ///
+    /// With --quarantine, go on although so much is damaged that it looks like the disk or the memory.
+    #[arg(help_heading = SAFETY, long, requires = "quarantine")]
     pub allow_many_damaged: bool,
 
     /// Where the report goes.
     #[command(flatten)]
     pub output: OutputArguments,
 
-    /// How many threads read [default: 8 for each processor, 16 to 64; no more than processors read blobs above 1 MiB]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    /// Number of threads [default: 16 to 64]
+    ///
+    /// The default is 8 for each processor, 16 at least and 64 at most: reading directories waits for the disk more than it computes.
+    #[arg(help_heading = PERFORMANCE, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,
 
-    /// Memory limit: beyond it the tables of blobs (55 bytes each) go to files in $TMPDIR or /var/tmp
-    #[arg(long, value_name = "SIZE", value_parser = size)]
+    /// Memory limit
+    ///
+    /// Memory limit; the tables of blobs (55 bytes a blob) spill to files in $TMPDIR or /var/tmp beyond it.
+    #[arg(help_heading = PERFORMANCE, long, value_name = "SIZE", value_parser = size)]
     pub max_memory: Option<u64>,
 
-    /// Wait so long for another regsweep on this store [default: not at all]
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    /// Wait for another regsweep [default: 0s]
+    ///
+    /// Wait so long for another regsweep on this store to end.
+    #[arg(help_heading = SAFETY, long, value_name = "DURATION", value_parser = duration)]
     pub wait_lock: Option<Duration>,
 }
