@@ -43,34 +43,62 @@ pub struct Summary {
     pub tags: u64,
     /// Revisions.
     pub revisions: u64,
+    /// Tags and revisions by repository: what is new in one makes up for nothing that another has lost.
+    #[serde(default)]
+    pub by_repository: BTreeMap<String, [u64; 2]>,
     /// Where other filesystems were mounted in the store, relative to the root where they are below it.
     #[serde(default)]
     pub mounts: Vec<String>,
 }
 
 impl Summary {
-    /// What is there now.
-    pub fn new(at: Timestamp, counts: [u64; 3], mounts: Vec<String>) -> Summary {
-        let [repositories, tags, revisions] = counts;
-        Summary { schema: SCHEMA, at, repositories, tags, revisions, mounts }
+    /// What is there now: the tags and revisions of each repository.
+    pub fn new<'a>(
+        at: Timestamp,
+        repositories: impl Iterator<Item = (&'a RepositoryName, [u64; 2])>,
+        mounts: Vec<String>,
+    ) -> Summary {
+        let by_repository: BTreeMap<String, [u64; 2]> = repositories.map(|(name, counts)| (name.to_string(), counts)).collect();
+        let sum = |place: usize| by_repository.values().map(|counts| counts[place]).sum();
+        let (repositories, tags, revisions) = (by_repository.len() as u64, sum(0), sum(1));
+        Summary { schema: SCHEMA, at, repositories, tags, revisions, by_repository, mounts }
+    }
+
+    /// Takes a revision out that was removed.
+    pub fn forget_revision(&mut self, repository: &RepositoryName) {
+        self.revisions = self.revisions.saturating_sub(1);
+        if let Some([_, revisions]) = self.by_repository.get_mut(&repository.to_string()) {
+            *revisions = revisions.saturating_sub(1);
+        }
     }
 
     /// What is missing from `now` that this says was there; nothing if it is as it should be.
     pub fn missing_from(&self, now: &Summary) -> Option<String> {
-        let halved = [
-            (self.repositories, now.repositories, "repositories"),
-            (self.tags, now.tags, "tags"),
-            (self.revisions, now.revisions, "revisions"),
-        ];
-        let halved = halved.into_iter().find(|(before, now, _)| now.saturating_mul(2) < *before);
-        let unmounted = self.mounts.iter().find(|mount| !now.mounts.contains(mount));
-        match (unmounted, halved) {
-            (Some(mount), _) => Some(format!("{mount} was mounted in the store on {:.0} and is not now", self.at)),
-            (None, Some((before, now, what))) => {
-                Some(format!("there are {now} {what} left of the {before} that the last collection saw on {:.0}", self.at))
+        self.unmounted_in(now).or_else(|| self.halved_in(now))
+    }
+
+    /// A filesystem that was mounted in the store then and is not now.
+    pub fn unmounted_in(&self, now: &Summary) -> Option<String> {
+        let mount = self.mounts.iter().find(|mount| !now.mounts.contains(mount))?;
+        Some(format!("{mount} was mounted in the store on {:.0} and is not now", self.at))
+    }
+
+    fn halved_in(&self, now: &Summary) -> Option<String> {
+        let mut left = [0, 0, 0];
+        for (name, [tags, revisions]) in &self.by_repository {
+            if let Some([tags_now, revisions_now]) = now.by_repository.get(name) {
+                left[0] += 1;
+                left[1] += tags.min(tags_now);
+                left[2] += revisions.min(revisions_now);
             }
-            (None, None) => None,
         }
+        // Earlier versions noted the sums alone.
+        if self.by_repository.is_empty() {
+            left = [now.repositories, now.tags, now.revisions];
+        }
+        let then = [(self.repositories, "repositories"), (self.tags, "tags"), (self.revisions, "revisions")];
+        let (left, (before, what)) = left.into_iter().zip(then).find(|(left, (before, _))| left.saturating_mul(2) < *before)?;
+        Some(format!("there are {left} {what} left of the {before} that the last collection saw on {:.0}", self.at))
     }
 }
 
@@ -79,6 +107,9 @@ impl Summary {
 struct Restoration {
     at: Timestamp,
     boot: Option<BootTime>,
+    /// Whether something vouched for the clock that `at` is by.
+    #[serde(default)]
+    vouched: bool,
     /// Their paths, relative to the root.
     paths: Vec<PathBuf>,
 }
@@ -94,8 +125,15 @@ impl Restoration {
     fn is_younger(&self, age: Duration, clock: &RunClock) -> bool {
         match (&self.boot, clock.boot()) {
             (Some(then), Some(now)) if then.id == now.id => now.uptime_seconds - then.uptime_seconds < age.as_secs_f64(),
+            _ if !self.vouched || !clock.is_trusted() => true,
             _ => Duration::try_from(clock.timestamp().duration_since(self.at)).map_or(true, |since| since < age),
         }
+    }
+
+    /// Whether no clock that counts reaches back to it.
+    fn is_dated_by_no_clock(&self, clock: &RunClock) -> bool {
+        let is_same_boot = matches!((&self.boot, clock.boot()), (Some(then), Some(now)) if then.id == now.id);
+        !(is_same_boot || self.vouched && clock.is_trusted())
     }
 }
 
@@ -191,18 +229,65 @@ impl Records {
             return Ok(());
         }
         self.restorations.retain(|restoration| restoration.is_younger(REMEMBERED, clock));
-        self.restorations.push(Restoration { at: clock.timestamp(), boot: clock.boot(), paths });
-        let all = Restorations { schema: SCHEMA, restorations: self.restorations.clone() };
-        self.own()?.replace(RESTORED, |out| Ok(serde_json::to_writer(out, &all)?))
+        let vouched = clock.is_trusted();
+        self.restorations.push(Restoration { at: clock.timestamp(), boot: clock.boot(), vouched, paths });
+        self.write_restorations()
     }
 
-    /// Notes the blobs that a sweep is about to remove after their links, beside those of one that did not end.
+    /// Notes that of what was noted last only this came back.
     ///
     /// # Errors
     ///
     /// When that cannot be written.
-    pub fn begin_sweep<'a>(&'a self, blobs: impl Iterator<Item = &'a Digest>) -> Result<(), Error> {
-        self.own()?.replace(SWEEP, |out| blobs.chain(&self.unfinished).try_for_each(|digest| writeln!(out, "{digest}")))
+    pub fn amend_restored(&mut self, targets: &[Target]) -> Result<(), Error> {
+        let Some(last) = self.restorations.last_mut() else { return Ok(()) };
+        last.paths = targets.iter().map(Target::path).filter(|path| path.to_str().is_some()).collect();
+        if last.paths.is_empty() {
+            self.restorations.pop();
+        }
+        self.write_restorations()
+    }
+
+    /// Lets what no clock dates count as restored now: it is young for once more, and not for ever.
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be written.
+    pub fn date_restorations(&mut self, clock: &RunClock) -> Result<(), Error> {
+        let mut any = false;
+        for restoration in self.restorations.iter_mut().filter(|restoration| restoration.is_dated_by_no_clock(clock)) {
+            (restoration.at, restoration.boot, restoration.vouched) = (clock.timestamp(), clock.boot(), clock.is_trusted());
+            any = true;
+        }
+        if any { self.write_restorations() } else { Ok(()) }
+    }
+
+    fn write_restorations(&self) -> Result<(), Error> {
+        let all = Restorations { schema: SCHEMA, restorations: self.restorations.clone() };
+        self.own()?.replace(RESTORED, |out| Ok(serde_json::to_writer(out, &all)?))
+    }
+
+    /// Notes the blobs that a sweep is about to remove after their links, beside those of one that did not end and that are still
+    /// unlinked. What is linked again by now is nothing that we have unlinked.
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be written.
+    pub fn begin_sweep<'a>(
+        &mut self,
+        blobs: impl Iterator<Item = &'a Digest>,
+        is_unlinked: impl Fn(&Digest) -> bool,
+    ) -> Result<(), Error> {
+        let had_any = !self.unfinished.is_empty();
+        self.unfinished.retain(is_unlinked);
+        let mut blobs = blobs.peekable();
+        if blobs.peek().is_none() && self.unfinished.is_empty() {
+            return if had_any { self.own()?.remove(SWEEP) } else { Ok(()) };
+        }
+        self.own()?.replace(SWEEP, |out| {
+            blobs.try_for_each(|digest| writeln!(out, "{digest}"))?;
+            self.unfinished.iter().try_for_each(|digest| writeln!(out, "{digest}"))
+        })
     }
 
     /// Forgets them: all are gone.
@@ -233,8 +318,11 @@ fn parsed<T: for<'d> Deserialize<'d>>(own: &OwnDirectory, name: &str) -> Result<
 mod tests {
     use super::*;
 
-    fn summary(counts: [u64; 3], mounts: &[&str]) -> Summary {
-        Summary::new(Timestamp::UNIX_EPOCH, counts, mounts.iter().map(|mount| (*mount).to_owned()).collect())
+    /// So many repositories, tags and revisions, one or none of each in each.
+    fn summary([repositories, tags, revisions]: [u64; 3], mounts: &[&str]) -> Summary {
+        let names: Vec<RepositoryName> = (0..repositories).map(|number| RepositoryName::new(number.to_string())).collect();
+        let held = names.iter().zip(0..).map(|(name, place)| (name, [u64::from(place < tags), u64::from(place < revisions)]));
+        Summary::new(Timestamp::UNIX_EPOCH, held, mounts.iter().map(|mount| (*mount).to_owned()).collect())
     }
 
     #[test]
@@ -248,12 +336,40 @@ mod tests {
             (summary([10, 10, 4], &["a"]), Some("revisions")),
             (summary([10, 10, 10], &[]), Some("mounted")),
             (summary([0, 0, 0], &[]), Some("mounted")),
+            // What is new makes up for nothing.
+            (renamed(&summary([10, 10, 10], &["a"]), 4), None),
+            (renamed(&summary([10, 10, 10], &["a"]), 6), Some("repositories")),
         ] {
             let said = before.missing_from(&now);
             assert_eq!(said.is_some(), missing.is_some(), "{now:?}: {said:?}");
             assert!(missing.is_none_or(|word| said.expect("some").contains(word)), "{now:?}");
         }
         assert_eq!(summary([1, 1, 1], &[]).missing_from(&summary([1, 1, 1], &[])), None);
+    }
+
+    /// The same with other names for so many repositories.
+    fn renamed(summary: &Summary, count: usize) -> Summary {
+        let mut renamed = summary.clone();
+        for (place, name) in summary.by_repository.keys().take(count).enumerate() {
+            let counts = renamed.by_repository.remove(name).expect("there");
+            renamed.by_repository.insert(format!("new-{place}"), counts);
+        }
+        renamed
+    }
+
+    #[test]
+    fn what_is_linked_again_is_none_of_what_was_to_go() {
+        let root = tempfile::tempdir().expect("a directory");
+        std::fs::create_dir(root.path().join(crate::layout::OWN_FOLDER)).expect("made");
+        let [first, second, third] = ["1", "2", "3"].map(|text| Digest::of(crate::oci::Algorithm::Sha256, text.as_bytes()));
+        let mut records = Records::open(root.path()).expect("none");
+        records.begin_sweep([first, second].iter(), |_| true).expect("written");
+        let mut next = Records::open(root.path()).expect("readable");
+        next.begin_sweep([third].iter(), |digest| *digest == first).expect("written");
+        let mut last = Records::open(root.path()).expect("readable");
+        assert!(last.was_to_go(&first) && !last.was_to_go(&second) && last.was_to_go(&third));
+        last.begin_sweep([].iter(), |_| false).expect("removed");
+        assert!(!root.path().join(crate::layout::OWN_FOLDER).join(SWEEP).exists());
     }
 
     #[test]
@@ -266,7 +382,7 @@ mod tests {
         let mut records = Records::open(root.path()).expect("none");
         records.write_summary(summary([1, 2, 3], &["m"])).expect("written");
         records.add_restored([&revision, &Target::Blob(digest("l"))].into_iter(), &clock).expect("written");
-        records.begin_sweep([digest("x")].iter()).expect("written");
+        records.begin_sweep([digest("x")].iter(), |_| true).expect("written");
         let mut again = Records::open(root.path()).expect("readable");
         assert_eq!(again.summary(), Some(&summary([1, 2, 3], &["m"])));
         assert!(again.was_to_go(&digest("x")) && !again.was_to_go(&digest("l")));

@@ -174,8 +174,8 @@ fn survey_and_plan(
         online_only(&mut plan, reader.store, &inventory)?;
     }
     let figures = figures(settings, &inventory, &marks, &blobs, &plan, shares);
-    let counts = [figures.repositories, figures.counts.tags, figures.counts.revisions];
-    let summary = Summary::new(settings.clock.started(), counts, reader.store.mounts());
+    let held = marks.iter().map(|marks| (&marks.repository, [marks.counts.tags, marks.counts.revisions]));
+    let summary = Summary::new(settings.clock.started(), held, reader.store.mounts());
     Ok(Assessment { needed: Needed::default(), plan, figures, findings, summary, stops: Vec::new(), inventory })
 }
 

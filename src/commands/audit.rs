@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use rayon::prelude::*;
 
 use super::reconcile;
-use super::{budget, outside_the_store, threads};
+use super::{budget, metrics_are_writable, outside_the_store, threads};
 use crate::audit::facts::{BlobFacts, RepositoryFacts};
 use crate::audit::tolerant::Tolerant;
 use crate::audit::{Ages, damage, extra, owners, recheck, uploads, waste};
@@ -41,6 +41,7 @@ pub fn run(settings: AuditSettings, progress: &dyn Progress, stop: &AtomicBool) 
     let lock = StoreLock::shared(store.root().path(), settings.wait_lock, stop)?;
     if let Some(path) = &settings.output.metrics {
         outside_the_store("--metrics", path, &store)?;
+        metrics_are_writable(path)?;
     }
     let begun = std::time::Instant::now();
     let tolerant = Tolerant::new(&store, store.root().path());

@@ -73,10 +73,15 @@ fn is_allowed_empty(seen: &Seen<'_>) -> bool {
 
 /// Stores of which a part is not there that was there before.
 fn shrunk(seen: &Seen<'_>) -> Brake {
-    if seen.settings.allow_shrunk || is_allowed_empty(seen) {
+    if seen.settings.allow_shrunk {
         return None;
     }
-    let missing = seen.records.summary()?.missing_from(seen.summary)?;
+    let before = seen.records.summary()?;
+    let missing = match is_allowed_empty(seen) {
+        // That it is empty is right; that something is not mounted was not said.
+        true => before.unmounted_in(seen.summary)?,
+        false => before.missing_from(seen.summary)?,
+    };
     Some((missing, shrunk_lift()))
 }
 

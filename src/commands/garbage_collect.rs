@@ -13,14 +13,15 @@ use jiff::Timestamp;
 use super::assess::{self, Assessment, assess};
 use super::owners;
 use super::reconcile::{self, Rescue};
-use super::{budget, outputs_are_writable, outside_the_store, threads};
+use super::{budget, metrics_are_writable, outside_the_store, threads};
 use crate::config::{CollectSettings, Disposal, Mode};
 use crate::error::{Context as _, Error};
 use crate::escape::escaped;
 use crate::finding::{Code, Finding};
 use crate::findings::consolidated;
 use crate::format::duration;
-use crate::mark::interrupted;
+use crate::layout::{LinkFolder, Target};
+use crate::mark::{Colour, interrupted};
 use crate::oci::{Digest, RepositoryName};
 use crate::plan::{Kind, SweepPlan};
 use crate::progress::{Phase, Progress};
@@ -52,7 +53,7 @@ pub fn run(mut settings: CollectSettings, progress: &dyn Progress, stop: &Atomic
     };
     if let Some(path) = &settings.output.metrics {
         outside_the_store("--metrics", path, &store)?;
-        outputs_are_writable("--metrics", path)?;
+        metrics_are_writable(path)?;
     }
     owners::ensure_no_foreign_owner(store.root(), &settings.location, settings.policy.roots, settings.allow_foreign_owner)?;
     let mut stops = Vec::new();
@@ -276,6 +277,9 @@ impl Done {
             return;
         }
         reconcile::begin_waits(reader, &mut quarantine, &settings.clock);
+        if let Err(error) = records.date_restorations(&settings.clock) {
+            tracing::warn!("{error}");
+        }
         self.sweep(settings, reader, &quarantine, records, assessment, run);
         if settings.disposal == Disposal::Online && self.aside.run.is_some() && !self.swept.interrupted {
             let wait = wait.expect("beside a registry things wait");
@@ -286,7 +290,9 @@ impl Done {
             self.purge(settings, reader, &assessment.needed, wait);
         }
         if self.goes_on(reader) {
-            self.note_summary(records, &assessment.summary);
+            self.note_summary(records, assessment);
+        } else {
+            self.aside.interrupted = assess::is_stopped(reader);
         }
         self.wait_on(reader);
     }
@@ -307,11 +313,16 @@ impl Done {
         run: Option<Run>,
     ) {
         let plan = &assessment.plan;
+        let blobs = plan.rows().iter().filter(|row| Kind::of(&row.target) == Kind::Blob).map(|row| row.target.digest());
+        let inventory = &assessment.inventory;
+        let is_kept = |blob| inventory.has_any(blob, Colour::LIVE.and(Colour::YOUNG));
+        let is_unlinked = |digest: &Digest| inventory.find(digest).is_some_and(|blob| !is_kept(blob));
+        let noted = records.begin_sweep(blobs, is_unlinked);
         if plan.rows().is_empty() {
+            noted.unwrap_or_else(|error| tracing::warn!("{error}"));
             return;
         }
-        let blobs = plan.rows().iter().filter(|row| Kind::of(&row.target) == Kind::Blob).map(|row| row.target.digest());
-        if let Err(error) = records.begin_sweep(blobs) {
+        if let Err(error) = noted {
             // On a full disk, which is when people collect. Were we killed now, the next run would ask before it goes on.
             tracing::warn!("{error}; should this run be killed, the next one may ask for --allow-unlinked");
         }
@@ -362,8 +373,11 @@ impl Done {
 
     /// The last thing that a run does.
     fn purge(&mut self, settings: &CollectSettings, reader: &Reader<'_>, needed: &Needed, wait: Wait) {
+        let this_run = self.aside.run.clone();
         let purge = || -> Result<_, Error> {
-            let quarantine = Quarantine::open(reader.store)?;
+            let mut quarantine = Quarantine::open(reader.store)?;
+            // What has just been quarantined can be restored until a later run, however short things wait.
+            quarantine.runs.retain(|run| this_run.as_deref() != Some(run.id()));
             let gate = Gate { needed, wait, clock: &settings.clock, open: OpenFiles::look() };
             let mut purgeable = gate.purgeable(reader.store, &quarantine, None)?;
             let withheld = std::mem::take(&mut purgeable.withheld);
@@ -380,9 +394,13 @@ impl Done {
     }
 
     /// Notes what the store holds after this run.
-    fn note_summary(&mut self, records: &mut Records, before: &Summary) {
-        let mut after = before.clone();
-        after.revisions = after.revisions.saturating_sub(self.swept.removed.kind(Kind::Revision).count);
+    fn note_summary(&mut self, records: &mut Records, assessment: &Assessment) {
+        let mut after: Summary = assessment.summary.clone();
+        for row in assessment.plan.rows() {
+            if let Target::Link(LinkFolder::Revisions(repository), _) = &row.target {
+                after.forget_revision(repository);
+            }
+        }
         if let Err(error) = records.write_summary(after) {
             // On a full disk: the one before stands, which says no less.
             tracing::warn!("{error}");

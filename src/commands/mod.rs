@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Context as _, Error};
 use crate::escape::escaped;
 use crate::mark::Budget;
+use crate::report::Metrics;
 use crate::store::FilesystemStore;
 
 /// So many threads to read and remove with.
@@ -42,18 +43,18 @@ fn budget(max_memory: Option<u64>, spill_folder: &Path) -> impl Fn(u64) -> Budge
     }
 }
 
-/// Makes sure that a file could be written next to where an option names one, before anything is changed.
+/// Makes sure that the figures can be written at the end, before anything is changed.
 ///
 /// # Errors
 ///
-/// When it could not.
-fn outputs_are_writable(option: &str, path: &Path) -> Result<(), Error> {
-    let directory = match path.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
-    rustix::fs::access(directory, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)
-        .map_err(|error| Error::Usage(format!("{option} {}: cannot write in its directory: {error}", escaped(path))))
+/// When they could not.
+fn metrics_are_writable(path: &Path) -> Result<(), Error> {
+    Metrics::ensure_writable(path).map_err(|error| match error {
+        Error::Io { path: directory, source, .. } => {
+            Error::Usage(format!("--metrics {}: cannot write in {}: {source}", escaped(path), escaped(directory)))
+        }
+        other => other,
+    })
 }
 
 /// Makes sure that a file which an option names would not be written into the store.

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::brakes::shrunk_lift;
 use super::owners;
 use super::reconcile;
-use super::{budget, outputs_are_writable, outside_the_store, threads};
+use super::{budget, metrics_are_writable, outside_the_store, threads};
 use crate::clock::RunClock;
 use crate::config::{QuarantineSettings, Wanted};
 use crate::error::Error;
@@ -40,7 +40,7 @@ pub fn run(settings: QuarantineSettings, progress: &dyn Progress, stop: &AtomicB
     };
     if let Some(path) = &settings.output.metrics {
         outside_the_store("--metrics", path, &store)?;
-        outputs_are_writable("--metrics", path)?;
+        metrics_are_writable(path)?;
     }
     let budget = budget(settings.max_memory, &settings.spill_folder);
     let reader = Reader { store: &store, budget: &budget, progress, stop };
@@ -101,8 +101,13 @@ fn act(settings: &QuarantineSettings, reader: &Reader<'_>) -> Result<Acted, Erro
                 is_due(run, wait, &settings.clock)?;
             }
             match chosen.map(|run| (run.id().to_owned(), run.stamp().purpose)) {
-                // Nothing has to be marked for these: their bytes are nobody's, unless they match their digests after all.
-                Some((id, Purpose::Verify)) => purge(settings, reader, quarantine, &Needed::default(), (wait, Some(&id))),
+                // Nothing has to be kept for what needs these: their bytes are nobody's, unless they match their digests after all.
+                Some((id, Purpose::Verify)) => {
+                    let records = Records::open(reader.store.root().path())?;
+                    let needed = reconcile::needed_by(reader, &quarantine, &settings.clock, &|_| false)?;
+                    brakes(settings, reader, &records, &needed)?;
+                    purge(settings, reader, quarantine, &Needed::default(), (wait, Some(&id)))
+                }
                 chosen => purge_collected(settings, reader, quarantine, (wait, chosen.as_ref().map(|(id, _)| id.as_str()))),
             }
         }
@@ -174,10 +179,13 @@ fn purge_collected(
         return Ok(Done::Purged { restored, purged: Moved::default(), withheld: Vec::new(), proof: None }.into());
     }
     let reopened = Quarantine::open(reader.store);
-    let acted = reopened.and_then(|mut quarantine| {
+    let acted = reopened.and_then(|quarantine| purge(settings, reader, quarantine, &needed, (wait, named)));
+    // Afterwards: what cannot be looked at ends the command before anything is changed.
+    if acted.is_ok()
+        && let Ok(mut quarantine) = Quarantine::open(reader.store)
+    {
         reconcile::begin_waits(reader, &mut quarantine, &settings.clock);
-        purge(settings, reader, quarantine, &needed, (wait, named))
-    });
+    }
     match acted {
         Ok(Acted { done: Done::Purged { purged, withheld, proof, .. }, findings }) => {
             Ok(Acted { done: Done::Purged { restored, purged, withheld, proof }, findings })
@@ -199,12 +207,14 @@ fn brakes(settings: &QuarantineSettings, reader: &Reader<'_>, records: &Records,
         let lift = "check that all of the store is mounted, or give --allow-empty if this is how it should be".to_owned();
         return Err(Error::Brake { reason, lift });
     }
-    let counts = [needed.repositories, needed.counts.tags, needed.counts.revisions];
-    let now = Summary::new(settings.clock.started(), counts, reader.store.mounts());
-    match records.summary().filter(|_| !allow_shrunk && !needed.looks_empty).and_then(|before| before.missing_from(&now)) {
-        Some(reason) => Err(Error::Brake { reason, lift: shrunk_lift() }),
-        None => Ok(()),
-    }
+    let held = needed.repositories.iter().map(|(name, counts)| (name, *counts));
+    let now = Summary::new(settings.clock.started(), held, reader.store.mounts());
+    let missing = records.summary().filter(|_| !allow_shrunk).and_then(|before| match needed.looks_empty {
+        // That it is empty is right; that something is not mounted was not said.
+        true => before.unmounted_in(&now),
+        false => before.missing_from(&now),
+    });
+    missing.map_or(Ok(()), |reason| Err(Error::Brake { reason, lift: shrunk_lift() }))
 }
 
 fn purge(
@@ -254,9 +264,10 @@ fn restore(
         return Err(Error::Usage(format!("{digest} is not in quarantine; `regsweep quarantine list` says what is")));
     }
     let mut records = Records::open(reader.store.root().path())?;
+    let suspects = quarantine::suspects(quarantine, &is_wanted);
     let moved = reconcile::restore(reader, quarantine, Replaced::Keep, &is_wanted, &mut records, &settings.clock);
     // It is only back if it can be pulled.
-    let findings = quarantine::check(reader, &wanted).unwrap_or_else(|error| {
+    let findings = quarantine::check(reader, &wanted, &suspects).unwrap_or_else(|error| {
         let detail = format!("Restored, but whether it can be pulled cannot be told: {error}");
         vec![Finding::new(Code::FailedRestore).detail(detail)]
     });

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rayon::prelude::*;
 
 use super::reconcile;
-use super::{budget, outside_the_store, threads};
+use super::{budget, metrics_are_writable, outside_the_store, threads};
 use crate::config::VerifySettings;
 use crate::error::Error;
 use crate::finding::{Code, Finding};
@@ -52,6 +52,7 @@ pub fn run(settings: VerifySettings, progress: &dyn Progress, stop: &AtomicBool)
     for (option, path) in [("--metrics", &settings.output.metrics), ("--state", &settings.state)] {
         path.as_ref().map_or(Ok(()), |path| outside_the_store(option, path, &store))?;
     }
+    settings.output.metrics.as_deref().map_or(Ok(()), metrics_are_writable)?;
     let state = settings.state.as_ref().map(|path| State::open(path, &Identity::of(&store)?)).transpose()?;
     let result = verify(&settings, &store, state, &pool, (progress, stop), began);
     progress.end();

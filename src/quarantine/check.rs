@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::Reader;
+use super::{Held, Purpose, Quarantine, Reader, Run};
 use crate::error::Error;
 use crate::finding::{Code, Finding};
 use crate::layout::{self, LinkFolder, Shard, Target};
@@ -12,14 +12,33 @@ use crate::oci::{DescriptorKind, Digest, RepositoryName};
 use crate::store::{Leaf, LinkContent, RepositoryEntry, Store as _};
 use crate::survey::{self, Survey};
 
-/// Follows what was restored, and says what of it is still missing.
+/// Blobs that may not be what their digests say once they are restored: `verify` took them for corrupt, they were written to in
+/// quarantine, or there is nothing in them.
+pub fn suspects(quarantine: &Quarantine, is_wanted: &dyn Fn(&Run, &Target) -> bool) -> BTreeSet<Digest> {
+    let held = quarantine.runs.iter().flat_map(|run| run.held().iter().map(move |held| (run, held)));
+    let is_suspect = |(run, held): &(&Run, &Held)| {
+        let is_touched = run.finished().is_some_and(|finished| held.stat.modified > finished);
+        run.stamp().purpose == Purpose::Verify || is_touched || held.stat.size_bytes == 0
+    };
+    let blobs = held.filter(|(run, held)| matches!(held.target, Target::Blob(_)) && is_wanted(run, &held.target));
+    blobs.filter(is_suspect).map(|(_, held)| *held.target.digest()).collect()
+}
+
+/// Follows what was restored, and says what of it is still missing. Of `suspects` the bytes are read.
 ///
 /// # Errors
 ///
 /// When something cannot be read.
-pub fn check(reader: &Reader<'_>, restored: &BTreeSet<Target>) -> Result<Vec<Finding>, Error> {
+pub fn check(reader: &Reader<'_>, restored: &BTreeSet<Target>, suspects: &BTreeSet<Digest>) -> Result<Vec<Finding>, Error> {
     let mut revisions: BTreeMap<RepositoryName, Vec<Digest>> = BTreeMap::new();
-    let mut findings = Vec::new();
+    let mut findings = left_behind(reader, restored)?;
+    for digest in suspects {
+        if reader.store.is_whole_on_disk(digest)? == Some(false) {
+            let detail = "It was restored, and its bytes do not match its digest: clients refuse it.";
+            let finding = Finding::new(Code::CorruptBlob).digest(digest).path(layout::blob_data(digest));
+            findings.push(finding.detail(detail));
+        }
+    }
     for target in restored {
         match target {
             Target::Link(LinkFolder::Revisions(name), digest) => revisions.entry(name.clone()).or_default().push(*digest),
@@ -47,6 +66,30 @@ pub fn check(reader: &Reader<'_>, restored: &BTreeSet<Target>) -> Result<Vec<Fin
     findings.sort();
     findings.dedup();
     Ok(findings)
+}
+
+/// Links that are still in quarantine and whose blobs are not there with them, but were restored: a run that was killed had moved the
+/// links alone.
+fn left_behind(reader: &Reader<'_>, restored: &BTreeSet<Target>) -> Result<Vec<Finding>, Error> {
+    let mut findings = Vec::new();
+    for run in &Quarantine::open(reader.store)?.runs {
+        let blobs: BTreeSet<&Digest> = run.held().iter().filter_map(|held| blob_of(&held.target)).collect();
+        let links = run.held().iter().map(|held| &held.target).filter(|target| blob_of(target).is_none());
+        for link in links.filter(|link| !blobs.contains(link.digest()) && restored.contains(&Target::Blob(*link.digest()))) {
+            let detail = format!(
+                "Its blob was restored, and run {} still holds the link: `regsweep restore --all` restores both.",
+                run.id()
+            );
+            let mut finding = Finding::new(Code::FailedRestore).digest(link.digest()).path(link.path()).detail(detail);
+            finding.repository = link.link_folder().map(|folder| folder.repository().clone());
+            findings.push(finding);
+        }
+    }
+    Ok(findings)
+}
+
+fn blob_of(target: &Target) -> Option<&Digest> {
+    matches!(target, Target::Blob(_)).then(|| target.digest())
 }
 
 fn is_stored(reader: &Reader<'_>, digest: &Digest) -> Result<bool, Error> {

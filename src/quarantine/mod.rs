@@ -41,7 +41,7 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::Mode;
 use rustix::io::Errno;
 
-pub use self::check::check;
+pub use self::check::{check, suspects};
 pub use self::needed::{Needed, Reader, needed};
 pub use self::overlay::Overlay;
 pub use self::purge::{Gate, Proof, Purgeable, Wait, Withheld, is_due, purge};
@@ -214,7 +214,9 @@ impl Quarantine {
     /// Removes the directories of runs that hold nothing any more. That one cannot be removed costs nothing but its name.
     pub fn tidy(&self) {
         for run in &self.runs {
-            if let Err(error) = run.remove_if_empty() {
+            if let Err(error) = run.remove_if_empty()
+                && !error.is_vanished()
+            {
                 tracing::warn!("cannot tidy up after run {}: {error}", run.id());
             }
         }
@@ -233,18 +235,7 @@ pub fn begin(store: &FilesystemStore, purpose: Purpose, clock: &RunClock) -> Res
     let own = own.ok_or_else(absent).context_with("open", || store.root().path().join(layout::OWN_FOLDER))?;
     make(own.descriptor(), store).context("create", &path)?;
     let quarantine = Arc::new(open_folder_beneath(own.descriptor(), QUARANTINE.as_bytes()).context("open", &path)?);
-    let device = |directory: &OwnedFd| rustix::fs::fstat(directory).map(|stat| stat.st_dev);
-    let ours = device(&quarantine).context("look at", &path)?;
-    for (base, base_path) in store.bases() {
-        if device(base).context("look at", base_path)? != ours {
-            let message = format!(
-                "{} is on another filesystem than {}, and nothing can be moved between the two at once; run without a quarantine",
-                crate::escape::escaped(base_path),
-                crate::escape::escaped(&path)
-            );
-            return Err(Error::Usage(message));
-        }
-    }
+    ensure_one_filesystem(store)?;
     let mut run = Run::begin(&quarantine, &path, purpose, clock)?;
     match clocks_agree(&mut run, clock) {
         Ok(()) => Ok(run),
@@ -253,6 +244,31 @@ pub fn begin(store: &FilesystemStore, purpose: Purpose, clock: &RunClock) -> Res
             Err(error)
         }
     }
+}
+
+/// Makes sure that things can be moved to quarantine in one step each. Makes nothing.
+///
+/// # Errors
+///
+/// When the store is not all on the filesystem of its quarantine.
+fn ensure_one_filesystem(store: &FilesystemStore) -> Result<(), Error> {
+    let path = directory_of(store);
+    let root = store.root().path();
+    // What is there of it, or where it would be made.
+    let own = path.parent().unwrap_or(root);
+    let place = [path.as_path(), own, root].into_iter().find_map(|place| rustix::fs::lstat(place).ok());
+    let ours = place.map(|stat| stat.st_dev);
+    for (base, base_path) in store.bases() {
+        if Some(rustix::fs::fstat(base).context("look at", base_path)?.st_dev) != ours {
+            let message = format!(
+                "{} is on another filesystem than {}, and nothing can be moved between the two at once; run without a quarantine",
+                crate::escape::escaped(base_path),
+                crate::escape::escaped(&path)
+            );
+            return Err(Error::Usage(message));
+        }
+    }
+    Ok(())
 }
 
 /// Makes sure that the storage's clock, which says how old things are, is this machine's, by which they wait (A4).
@@ -290,12 +306,13 @@ fn make(own: &OwnedFd, store: &FilesystemStore) -> rustix::io::Result<()> {
     }
 }
 
-/// Makes sure that there is room for what is to be quarantined: each file takes a directory of its own along.
+/// Makes sure that there is a place and room for what is to be quarantined: each file takes a directory of its own along.
 ///
 /// # Errors
 ///
 /// When there is less than that takes at least.
 pub fn has_room(store: &FilesystemStore, files: u64) -> Result<(), Error> {
+    ensure_one_filesystem(store)?;
     let path = store.root().path();
     let room = directory::open_folder(rustix::fs::CWD, path).and_then(rustix::fs::fstatvfs).context("look at", path)?;
     // Only ext gives a directory a block at once; with others it takes an inode, which some keep in blocks.

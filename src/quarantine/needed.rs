@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use super::{Overlay, Quarantine, Run, since};
 use crate::error::Error;
 use crate::layout::{LinkFolder, Target};
-use crate::mark::{self, Budget, Colour, Context, Counts, Inventory, Manifests, Reading};
+use crate::mark::{self, Budget, Colour, Context, Inventory, Manifests, Reading};
 use crate::oci::{Algorithm, DescriptorKind, Digest, RepositoryName};
 use crate::policy::{Arrivals, Policy, RootPolicy};
 use crate::progress::{Phase, Progress};
@@ -25,10 +25,8 @@ pub struct Needed {
     pub targets: BTreeSet<Target>,
     /// Whether the store looks as if a part of it were missing: then nothing must be purged.
     pub looks_empty: bool,
-    /// Repositories in the store.
-    pub repositories: u64,
-    /// What is in them.
-    pub counts: Counts,
+    /// The repositories in the store, with how many tags and revisions each has.
+    pub repositories: Vec<(RepositoryName, [u64; 2])>,
     /// Needed by what stays in quarantine: an image that can still be restored needs all its layers.
     pub(super) by_staying: HashSet<Digest>,
 }
@@ -99,8 +97,8 @@ fn marked(
     let marks = mark::repositories(&context, &repositories, &prepare, reader.progress, reader.stop)?;
 
     let looks_empty = marks.is_empty() || !inventory.any_kept();
-    let mut needed = Needed { looks_empty, repositories: marks.len() as u64, ..Needed::default() };
-    marks.iter().for_each(|marks| needed.counts += marks.counts);
+    let held = marks.iter().map(|marks| (marks.repository.clone(), [marks.counts.tags, marks.counts.revisions]));
+    let mut needed = Needed { looks_empty, repositories: held.collect(), ..Needed::default() };
     let reached: BTreeMap<&RepositoryName, BTreeSet<Digest>> =
         marks.iter().map(|marks| (&marks.repository, marks.needed.iter().copied().collect())).collect();
     for (run, held) in quarantine.collected().flat_map(|run| run.held().iter().map(move |held| (run, held))) {

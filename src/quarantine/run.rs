@@ -77,11 +77,23 @@ pub struct Stamp {
     pub finished_by_store: Option<Timestamp>,
     /// When the last thing had been moved, by the boot-time clock.
     pub boot: Option<BootTime>,
+    /// Whether something vouched for the wall clock by which it finished.
+    #[serde(default)]
+    pub vouched: bool,
 }
 
 impl Stamp {
     fn new(purpose: Purpose, began: Timestamp) -> Stamp {
-        Stamp { schema: 1, purpose, began, began_by_store: None, finished: None, finished_by_store: None, boot: None }
+        Stamp {
+            schema: 1,
+            purpose,
+            began,
+            began_by_store: None,
+            finished: None,
+            finished_by_store: None,
+            boot: None,
+            vouched: false,
+        }
     }
 }
 
@@ -214,7 +226,7 @@ impl Run {
         let by_date = Duration::try_from(clock.started().duration_since(finished)).is_ok_and(|waited| waited >= wait);
         let by_boot = match (&self.stamp.boot, clock.boot()) {
             (Some(then), Some(now)) if then.id == now.id => now.uptime_seconds - then.uptime_seconds >= wait.as_secs_f64(),
-            _ => clock.is_trusted(),
+            _ => self.stamp.vouched && clock.is_trusted(),
         };
         by_date && by_boot
     }
@@ -222,7 +234,7 @@ impl Run {
     /// Whether no clock that counts reaches back to when this run ended: its wait has to begin again.
     pub fn waits_by_no_clock(&self, clock: &RunClock) -> bool {
         let is_same_boot = matches!((&self.stamp.boot, clock.boot()), (Some(then), Some(now)) if then.id == now.id);
-        self.stamp.finished.is_some() && !is_same_boot && !clock.is_trusted()
+        self.stamp.finished.is_some() && !is_same_boot && !(self.stamp.vouched && clock.is_trusted())
     }
 
     /// Notes that the last thing has been moved, or that its wait begins now. The store has to be flushed before.
@@ -234,6 +246,7 @@ impl Run {
         let before = self.stamp.clone();
         self.stamp.finished = Some(clock.timestamp());
         self.stamp.boot = clock.boot();
+        self.stamp.vouched = clock.is_trusted();
         // Twice: when it was written is what it has to say.
         let written = self.write_stamp().and_then(|()| self.stamp_written());
         let written = written.and_then(|written| {

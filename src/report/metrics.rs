@@ -129,6 +129,19 @@ impl Metrics {
     ///
     /// When the file or its folder cannot be written to.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
+        Metrics::begin(path)?.finish(path, &self.text)
+    }
+
+    /// Makes sure that figures can be written there: makes the file that would replace it, and removes it again.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot.
+    pub fn ensure_writable(path: &Path) -> Result<(), Error> {
+        Metrics::begin(path).map(drop)
+    }
+
+    fn begin(path: &Path) -> Result<New, Error> {
         // Replaced by a new file: not a device, nor the link to it.
         if std::fs::symlink_metadata(path).is_ok_and(|there| !there.is_file()) {
             return Err(Error::Usage(format!(
@@ -146,8 +159,18 @@ impl Metrics {
         {
             return Err(Error::Usage(format!("--metrics {} lies in a registry's storage", escaped(path))));
         }
-        let mut file = tempfile::Builder::new().prefix(".regsweep-metrics-").tempfile_in(folder).context("write to", folder)?;
-        file.write_all(self.text.as_bytes()).context("write", path)?;
+        let file = tempfile::Builder::new().prefix(".regsweep-metrics-").tempfile_in(folder).context("write to", folder)?;
+        Ok(New(file))
+    }
+}
+
+/// What will be the file.
+struct New(tempfile::NamedTempFile);
+
+impl New {
+    fn finish(self, path: &Path, text: &str) -> Result<(), Error> {
+        let New(mut file) = self;
+        file.write_all(text.as_bytes()).context("write", path)?;
         file.as_file().set_permissions(Permissions::from_mode(FILE_MODE)).context("write", path)?;
         file.as_file().sync_all().context("write", path)?;
         file.persist(path).map_err(|error| error.error).context("write", path)?;

@@ -80,7 +80,31 @@ fn is_registry(process: &Path, arguments: &[OsString]) -> bool {
         program.as_deref().is_some_and(is_program) || arguments.first().is_some_and(|name| is_program(Path::new(name)));
     // Old ones of GitLab take a configuration without a subcommand.
     let is_config = |argument: &OsStr| Path::new(argument).extension().is_some_and(|end| end == "yml" || end == "yaml");
-    is_named && arguments.iter().skip(1).any(|argument| COMMANDS.iter().any(|command| argument == command) || is_config(argument))
+    let has_command = arguments.iter().skip(1).any(|argument| COMMANDS.iter().any(|command| argument == command));
+    if is_named {
+        return has_command || arguments.iter().skip(1).any(|argument| is_config(argument));
+    }
+    // By any name, what is started as a registry is and has a registry's configuration.
+    let is_begun_so = arguments.get(1).is_some_and(|first| COMMANDS.iter().any(|command| first == command));
+    is_begun_so && config_of(arguments).is_some_and(|config| has_configuration(process, &config))
+}
+
+/// Whether a file that a process names is the configuration of a registry.
+fn has_configuration(process: &Path, config: &Path) -> bool {
+    let problem = |path: PathBuf| registry_config::load(&path, &[]).err().map(|error| error.problem);
+    let Ok(path) = seen_by(process, config) else { return false };
+    // Whatever keeps it from being understood: it has a registry's version, and storage.
+    !matches!(
+        problem(path),
+        Some(
+            Problem::Unreadable(_)
+                | Problem::Syntax(_)
+                | Problem::Version { .. }
+                | Problem::Foreign { .. }
+                | Problem::NoDriver
+                | Problem::NotAMap { .. }
+        )
+    )
 }
 
 /// The configuration among the arguments.

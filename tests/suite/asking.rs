@@ -4,6 +4,8 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
 
 use crate::support::server::{RealRegistry, Settings};
 use crate::support::*;
@@ -224,6 +226,19 @@ fn a9_a_registry_is_found_although_nothing_says_where_it_listens() {
     let other = RealRegistry::start();
     Regsweep::gc(&registry.root()).any_age().run().expect_code(0);
     drop(other);
+}
+
+#[test]
+fn a9_a_registry_by_another_name_is_one() {
+    let mut registry = with_garbage(Settings::default());
+    registry.stop();
+    let mut renamed = crate::support::server::disguised_registry_command();
+    let mut server =
+        renamed.arg("serve").arg(registry.config()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+    std::thread::sleep(Duration::from_millis(500));
+    let refused = Regsweep::gc(&registry.root()).any_age().run();
+    server.kill().and_then(|()| server.wait()).expect("ours");
+    assert!(refused.expect_code(2).stderr.contains("is a registry that works on this store"));
 }
 
 #[test]

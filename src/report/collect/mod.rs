@@ -85,6 +85,8 @@ pub struct Aside {
     pub waiting: Amount,
     /// How long they wait.
     pub waits_for: Duration,
+    /// Whether a signal ended the run before all of it was done.
+    pub interrupted: bool,
 }
 
 /// How the watch for pushes that need what was quarantined ended.
@@ -167,7 +169,8 @@ pub enum Outcome {
 impl CollectReport {
     /// How far it came.
     pub fn outcome(&self) -> Outcome {
-        let is_interrupted = self.swept.interrupted || self.aside.rescue == Some(RescueEnd::Interrupted);
+        let is_interrupted =
+            self.swept.interrupted || self.aside.interrupted || self.aside.rescue == Some(RescueEnd::Interrupted);
         let failed = [&self.aside.restored, &self.aside.rescued].iter().any(|moved| !moved.failed.is_empty());
         let is_left = self.swept.left > 0 || self.unfinished > 0 || failed;
         // A removal that failed may have happened all the same; what was never tried did not.

@@ -1,5 +1,6 @@
 //! What is moved aside instead of being removed, and the ways out of there.
 
+mod between;
 mod by_hand;
 mod cut_off;
 mod refusing;
@@ -49,9 +50,8 @@ struct Moved {
     replaced: u64,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "that the fields are there is what is tested")]
 struct Run {
     run: String,
     purpose: String,
@@ -65,9 +65,8 @@ struct Run {
     targets: Vec<Held>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "that the fields are there is what is tested")]
 struct Held {
     path: String,
     digest: String,

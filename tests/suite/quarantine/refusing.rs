@@ -9,11 +9,11 @@ use super::*;
 use crate::support::layout::{blob_data, layer_link, repository, revision_link};
 
 /// Moves all clocks of a run forward, seconds.
-fn later(run: Regsweep, seconds: u64, more: &str) -> Regsweep {
+pub(super) fn later(run: Regsweep, seconds: u64, more: &str) -> Regsweep {
     run.env("REGSWEEP_TEST_CLOCK", format!("trusted=yes,shift={seconds}{more}"))
 }
 
-const DAY: u64 = 25 * 3600;
+pub(super) const DAY: u64 = 25 * 3600;
 
 /// The registry's tree and the quarantine, all that is known of them.
 fn everything(root: &Path) -> (Snapshot, Snapshot) {
@@ -21,7 +21,7 @@ fn everything(root: &Path) -> (Snapshot, Snapshot) {
 }
 
 /// Four repositories, one of which has garbage to come; what was garbage before is in quarantine and due.
-fn due() -> tempfile::TempDir {
+pub(super) fn due() -> tempfile::TempDir {
     let mut store = registry().repo("team/app").image("kept", &[layer(1), layer(2)]).tag("v1").upload_layer(&layer(9));
     store = store.pushed(&untagged());
     for name in ["b", "c", "d"] {
@@ -55,7 +55,7 @@ const REFUSALS: &[Refusal] = &[
     ),
 ];
 
-fn gone(path: &Path) {
+pub(super) fn gone(path: &Path) {
     fs::remove_dir_all(path).expect("it was there");
 }
 
