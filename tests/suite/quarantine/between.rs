@@ -297,27 +297,6 @@ fn a_run_of_verify_is_not_purged_from_half_a_store_either() {
     assert!(refused.stderr.contains("--allow-shrunk"), "{}", refused.stderr);
 }
 
-/// What cannot be looked at ends the purge before anything is changed.
-#[test]
-fn a_purge_that_cannot_look_changes_nothing() {
-    if !has_strace() {
-        return;
-    }
-    let root = due();
-    let root = root.path();
-    let run = only_run(root);
-    // As a run that was killed: its blobs are read, and its wait has to begin.
-    stamp(&run, |stamp| stamp["finished"] = Value::Null);
-    let mut held = walkdir::WalkDir::new(&run).into_iter().map(|entry| entry.expect("listable").into_path());
-    let data = held.find(|path| path.ends_with("data")).expect("a blob");
-    let before = snapshot(&folder(root));
-    let fails = ["-P".to_owned(), data.display().to_string(), "-e".to_owned(), "inject=read,pread64:error=EIO".to_owned()];
-    let strace = ["strace", "-f", "-qq", "-o", "/dev/null"].map(str::to_owned).into_iter().chain(fails);
-    let purge = Regsweep::new().args(["quarantine", "purge", "--root"]).arg(root).under(strace).run().expect_code(2);
-    assert!(purge.stderr.contains("cannot read"), "{}", purge.stderr);
-    assert_eq!(snapshot(&folder(root)), before, "{}", purge.stderr);
-}
-
 #[test]
 fn that_it_is_empty_is_right_says_nothing_of_what_is_not_mounted() {
     let root = due();
