@@ -442,18 +442,3 @@ impl Serialize for Finding {
         object.end()
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_readme_lists_every_code_as_it_is() {
-        let readme = include_str!("../README.md");
-        for code in Code::ALL {
-            let severity = code.severity();
-            let row = format!("| `{code}` | {severity} | {} | {} |", code.meaning(), code.next_step());
-            assert!(readme.contains(&row), "README.md lacks: {row}");
-        }
-    }
-}

@@ -14,6 +14,7 @@ mod command_line;
 mod configuration;
 mod contrib;
 mod differential;
+mod documents;
 mod end_to_end;
 mod fixtures;
 mod fuzz;

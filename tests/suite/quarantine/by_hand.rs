@@ -16,7 +16,7 @@ fn what_is_moved_back_by_hand_is_back() {
         collect(root, &["-m"]).expect_code(0);
         let run = only_run(root);
         let script = match by {
-            // The README's words: the tree mirrors the store.
+            // As docs/running-registry.md says: the tree mirrors the store.
             "cp" => "cp -an blobs repositories ../../../docker/registry/v2/".to_owned(),
             _ => "find blobs repositories -type f | while read -r file; do
                       to=../../../docker/registry/v2/$file; mkdir -p \"$(dirname \"$to\")\"; mv -n \"$file\" \"$to\"
