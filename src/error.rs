@@ -11,7 +11,7 @@ use crate::escape::escaped;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// An operation on a file or folder failed.
+    /// An operation on a file or directory failed.
     Io {
         /// What was tried, as in "cannot *read* ...".
         operation: &'static str,
@@ -27,9 +27,9 @@ pub enum Error {
     },
     /// The arguments or the configuration do not say what to do.
     Usage(String),
-    /// The folder does not look like a registry's root directory.
+    /// The directory does not look like a registry's root directory.
     NotAStore {
-        /// The folder.
+        /// The directory.
         root: PathBuf,
         /// What is missing, and what to give instead.
         hint: String,

@@ -81,14 +81,14 @@ codes! {
         "repair what the other findings of this repository name, then collect again";
     /// A link file with nothing in it, as registries before 3.1 leave after a crash.
     EmptyLink = "empty-link", Error,
-        "push the image again, or delete the link's folder if the image is not needed";
+        "push the image again, or delete the link's directory if the image is not needed";
     /// A link file whose content is no digest.
     GarbledLink = "garbled-link", Error,
-        "push the image again, or delete the link's folder if the image is not needed";
-    /// A link file whose content names another digest than its folder.
+        "push the image again, or delete the link's directory if the image is not needed";
+    /// A link file whose content names another digest than its directory.
     DisagreeingLink = "disagreeing-link", Error,
         "find out who wrote it; push the image again to restore the link";
-    /// A `link` that is a folder, symbolic link, fifo, socket or device.
+    /// A `link` that is a directory, symbolic link, fifo, socket or device.
     IrregularLink = "irregular-link", Error,
         "remove it and push the image again";
     /// A manifest that a revision or a tag names is not in the store.
@@ -96,7 +96,7 @@ codes! {
         "push the image again, or delete the revision";
     /// The manifest that a tag names now is not in the store: nobody can tell what it kept.
     MissingTagTarget = "missing-tag-target", Error,
-        "push the tag again, or delete its folder";
+        "push the tag again, or delete its directory";
     /// A layer or configuration that a kept manifest names is not in the store.
     MissingBlob = "missing-blob", Error,
         "push the image again from where it was built";
@@ -133,7 +133,7 @@ codes! {
     /// A blob that could not be read to its end.
     UnreadableBlob = "unreadable-blob", Error,
         "look at the disk and the kernel's log; restore the file, or delete it and push what needs it again";
-    /// A blob's `data` that is a folder, symbolic link, fifo, socket or device.
+    /// A blob's `data` that is a directory, symbolic link, fifo, socket or device.
     IrregularData = "irregular-data", Error,
         "find out who made it; remove it and push what it was";
     /// A manifest here names a blob that is stored, but the repository has no layer link for it; the registry answers 404.
@@ -162,7 +162,7 @@ codes! {
         "nothing, if the index was copied without this platform; otherwise push it again";
     /// A tag without a `current/link`.
     TagWithoutCurrent = "tag-without-current", Warning,
-        "push the tag again, or delete its folder";
+        "push the tag again, or delete its directory";
     /// A tag names a manifest that the repository has no revision link for; the registry answers 404.
     LostRevision = "lost-revision", Warning,
         "push the tag again: its manifest and layers are still there";
@@ -175,9 +175,9 @@ codes! {
     /// Something on another filesystem that is mounted inside the store: read, and left alone.
     BehindMount = "behind-mount", Warning,
         "nothing; what lies on it is kept. For blobs to go, let the directory `blobs` itself be what is mounted, and give --allow-shared-blobs";
-    /// A blob folder that holds something, but no `data`.
+    /// A blob directory that holds something, but no `data`.
     MissingData = "missing-data", Warning,
-        "look at what is in the folder; remove it if it is a leftover";
+        "look at what is in the directory; remove it if it is a leftover";
     /// A child that an index here names is stored, but the repository has no revision link for it; the registry answers 404.
     LostChild = "lost-child", Warning,
         "push the index again with all its platforms, or nothing if it was copied without this one";
@@ -186,7 +186,7 @@ codes! {
         "nothing, a collection removes it; if it appears again, find out who removes blobs";
     /// A tag whose name the registry does not accept.
     InvalidTagName = "invalid-tag-name", Warning,
-        "look at what it is; remove its folder if nobody misses it";
+        "look at what it is; remove its directory if nobody misses it";
     /// A modification time that lies in the future: the file is never old enough to go.
     FutureTime = "future-time", Warning,
         "set the clock right, then give the files a time of today with `touch`, and collect when they are older than --min-age";
@@ -222,16 +222,16 @@ codes! {
         "nothing; verify again when it has been written";
     /// An upload that nobody has continued for long.
     StaleUpload = "stale-upload", Note,
-        "delete its folder while the registry is stopped, or let its uploadpurging do it";
+        "delete its directory while the registry is stopped, or let its uploadpurging do it";
     /// What a cancelled upload has left, which the registry never removes.
     HalfCancelledUpload = "half-cancelled-upload", Note,
-        "delete its folder";
+        "delete its directory";
     /// A file that a crash has left beside the one that it was to become.
     LeftoverFile = "leftover-file", Note,
         "delete it while the registry is stopped";
     /// A repository without a revision and without a tag.
     EmptyRepository = "empty-repository", Note,
-        "delete its folder while the registry is stopped, if nothing is to come";
+        "delete its directory while the registry is stopped, if nothing is to come";
     /// A manifest that refers to more than 16 subjects: it is kept as if it referred to all that is kept.
     ManySubjects = "many-subjects", Note,
         "delete the revision: nobody builds such an image";

@@ -1,6 +1,6 @@
 //! Where things are below the root directory: the only place that knows path shapes.
 //!
-//! The shapes are distribution's (source: its `registry/storage/paths.go`). Every path here is relative to the root, the folder
+//! The shapes are distribution's (source: its `registry/storage/paths.go`). Every path here is relative to the root, the directory
 //! that holds `docker/`.
 
 use std::ffi::OsStr;
@@ -10,14 +10,14 @@ use std::path::{Path, PathBuf};
 use crate::oci::digest::hex_pair;
 use crate::oci::{Algorithm, Digest, RepositoryName, TagName};
 
-/// The folder that holds everything the registry writes.
+/// The directory that holds everything the registry writes.
 pub const V2: &str = "docker/registry/v2";
-/// The folder of all repositories.
+/// The directory of all repositories.
 pub const REPOSITORIES: &str = "docker/registry/v2/repositories";
-/// The folder of all blobs.
+/// The directory of all blobs.
 pub const BLOBS: &str = "docker/registry/v2/blobs";
-/// A folder of our own, beside `docker/`: some registry versions lose their catalog over a stray file below `docker/registry/v2`.
-pub const OWN_FOLDER: &str = ".regsweep";
+/// A directory of our own, beside `docker/`: some registry versions lose their catalog over a stray file below `docker/registry/v2`.
+pub const OWN_DIRECTORY: &str = ".regsweep";
 /// GitLab's registry leaves this file where the roots of the store live in its database and not in link files.
 pub const DATABASE_IN_USE: &str = "docker/registry/lockfiles/database-in-use";
 /// GitLab's registry leaves this file where the link files of the store are what counts.
@@ -26,15 +26,15 @@ pub const FILESYSTEM_IN_USE: &str = "docker/registry/lockfiles/filesystem-in-use
 /// A pull-through cache keeps here when what it holds expires.
 pub const PROXY_STATE: &str = "scheduler-state.json";
 
-/// The folders that make the folder around them a repository, and that nothing else may be called.
+/// The directories that make the directory around them a repository, and that nothing else may be called.
 pub const MARKERS: [&str; 3] = ["_layers", "_manifests", "_uploads"];
 
 /// One digest in hex and two more components.
 const BLOB_PATH_BYTES: usize = 160;
 
-/// A folder of links: `<folder>/<algorithm>/<hex>/link`.
+/// A directory of links: `<directory>/<algorithm>/<hex>/link`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum LinkFolder {
+pub enum LinkDirectory {
     /// A tag's `index/`: every revision the tag ever named.
     History(RepositoryName, TagName),
     /// `_manifests/revisions`.
@@ -43,28 +43,30 @@ pub enum LinkFolder {
     Layers(RepositoryName),
 }
 
-impl LinkFolder {
-    /// The repository that the folder belongs to.
+impl LinkDirectory {
+    /// The repository that the directory belongs to.
     pub fn repository(&self) -> &RepositoryName {
         match self {
-            LinkFolder::History(repository, _) | LinkFolder::Revisions(repository) | LinkFolder::Layers(repository) => repository,
+            LinkDirectory::History(repository, _) | LinkDirectory::Revisions(repository) | LinkDirectory::Layers(repository) => {
+                repository
+            }
         }
     }
 
     /// The tag whose history it is.
     pub fn tag(&self) -> Option<&TagName> {
         match self {
-            LinkFolder::History(_, tag) => Some(tag),
+            LinkDirectory::History(_, tag) => Some(tag),
             _ => None,
         }
     }
 
-    /// The folder's path.
+    /// The directory's path.
     pub fn path(&self) -> PathBuf {
         match self {
-            LinkFolder::History(repository, tag) => tag_folder(repository, tag).join("index"),
-            LinkFolder::Revisions(repository) => repository_folder(repository).join("_manifests/revisions"),
-            LinkFolder::Layers(repository) => repository_folder(repository).join("_layers"),
+            LinkDirectory::History(repository, tag) => tag_directory(repository, tag).join("index"),
+            LinkDirectory::Revisions(repository) => repository_directory(repository).join("_manifests/revisions"),
+            LinkDirectory::Layers(repository) => repository_directory(repository).join("_layers"),
         }
     }
 
@@ -74,29 +76,29 @@ impl LinkFolder {
     }
 }
 
-/// The folder of a repository.
-pub fn repository_folder(repository: &RepositoryName) -> PathBuf {
+/// The directory of a repository.
+pub fn repository_directory(repository: &RepositoryName) -> PathBuf {
     Path::new(REPOSITORIES).join(repository.as_path())
 }
 
-/// The folder of a repository's tags.
-pub fn tags_folder(repository: &RepositoryName) -> PathBuf {
-    repository_folder(repository).join("_manifests/tags")
+/// The directory of a repository's tags.
+pub fn tags_directory(repository: &RepositoryName) -> PathBuf {
+    repository_directory(repository).join("_manifests/tags")
 }
 
-/// The folder of a repository's uploads.
-pub fn uploads_folder(repository: &RepositoryName) -> PathBuf {
-    repository_folder(repository).join("_uploads")
+/// The directory of a repository's uploads.
+pub fn uploads_directory(repository: &RepositoryName) -> PathBuf {
+    repository_directory(repository).join("_uploads")
 }
 
-/// The folder of one tag.
-pub fn tag_folder(repository: &RepositoryName, tag: &TagName) -> PathBuf {
-    tags_folder(repository).join(tag.as_os_str())
+/// The directory of one tag.
+pub fn tag_directory(repository: &RepositoryName, tag: &TagName) -> PathBuf {
+    tags_directory(repository).join(tag.as_os_str())
 }
 
 /// The link that says what a tag names now.
 pub fn current_link(repository: &RepositoryName, tag: &TagName) -> PathBuf {
-    tag_folder(repository, tag).join("current/link")
+    tag_directory(repository, tag).join("current/link")
 }
 
 /// `<algorithm>/<hex>`, as links are kept.
@@ -108,7 +110,7 @@ pub fn digest_path(digest: &Digest) -> String {
     path
 }
 
-/// A shard: the folder of all blobs of one algorithm whose digests begin with one byte.
+/// A shard: the directory of all blobs of one algorithm whose digests begin with one byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Shard {
     /// The algorithm of the blobs in it.
@@ -152,17 +154,17 @@ pub fn blob_data(digest: &Digest) -> PathBuf {
     Path::new(BLOBS).join(blob_data_relative(digest))
 }
 
-/// Something that a sweep may remove: always one exact file, or one folder that is empty.
+/// Something that a sweep may remove: always one exact file, or one directory that is empty.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Target {
     /// A `link` file.
-    Link(LinkFolder, Digest),
+    Link(LinkDirectory, Digest),
     /// A blob's `data` file.
     Blob(Digest),
-    /// The folder that a deleted link left behind.
-    EmptyLinkFolder(LinkFolder, Digest),
-    /// The folder that a deleted blob left behind.
-    EmptyBlobFolder(Digest),
+    /// The directory that a deleted link left behind.
+    EmptyLinkDirectory(LinkDirectory, Digest),
+    /// The directory that a deleted blob left behind.
+    EmptyBlobDirectory(Digest),
 }
 
 impl Target {
@@ -171,31 +173,31 @@ impl Target {
         match self {
             Target::Link(_, digest)
             | Target::Blob(digest)
-            | Target::EmptyLinkFolder(_, digest)
-            | Target::EmptyBlobFolder(digest) => digest,
+            | Target::EmptyLinkDirectory(_, digest)
+            | Target::EmptyBlobDirectory(digest) => digest,
         }
     }
 
-    /// The folder of links it lies in, if it is not in `blobs/`.
-    pub fn link_folder(&self) -> Option<&LinkFolder> {
+    /// The directory of links it lies in, if it is not in `blobs/`.
+    pub fn link_directory(&self) -> Option<&LinkDirectory> {
         match self {
-            Target::Link(folder, _) | Target::EmptyLinkFolder(folder, _) => Some(folder),
-            Target::Blob(_) | Target::EmptyBlobFolder(_) => None,
+            Target::Link(directory, _) | Target::EmptyLinkDirectory(directory, _) => Some(directory),
+            Target::Blob(_) | Target::EmptyBlobDirectory(_) => None,
         }
     }
 
-    /// Whether the target is a folder rather than a file.
-    pub fn is_folder(&self) -> bool {
-        matches!(self, Target::EmptyLinkFolder(..) | Target::EmptyBlobFolder(_))
+    /// Whether the target is a directory rather than a file.
+    pub fn is_directory(&self) -> bool {
+        matches!(self, Target::EmptyLinkDirectory(..) | Target::EmptyBlobDirectory(_))
     }
 
-    /// The path of the file, or of the folder.
+    /// The path of the file, or of the directory.
     pub fn path(&self) -> PathBuf {
         match self {
-            Target::Link(folder, digest) => folder.link(digest),
+            Target::Link(directory, digest) => directory.link(digest),
             Target::Blob(digest) => blob_data(digest),
-            Target::EmptyLinkFolder(folder, digest) => folder.path().join(digest_path(digest)),
-            Target::EmptyBlobFolder(digest) => Shard::of(digest).path().join(digest.hex()),
+            Target::EmptyLinkDirectory(directory, digest) => directory.path().join(digest_path(digest)),
+            Target::EmptyBlobDirectory(digest) => Shard::of(digest).path().join(digest.hex()),
         }
     }
 
@@ -218,15 +220,17 @@ impl Target {
             return None;
         }
         let repository = RepositoryName::new(parts[..marker].iter().collect::<PathBuf>());
-        let folder = match parts[marker..] {
-            [layers] if layers == "_layers" => LinkFolder::Layers(repository),
-            [manifests, revisions] if manifests == "_manifests" && revisions == "revisions" => LinkFolder::Revisions(repository),
+        let directory = match parts[marker..] {
+            [layers] if layers == "_layers" => LinkDirectory::Layers(repository),
+            [manifests, revisions] if manifests == "_manifests" && revisions == "revisions" => {
+                LinkDirectory::Revisions(repository)
+            }
             [manifests, tags, tag, index] if manifests == "_manifests" && tags == "tags" && index == "index" => {
-                LinkFolder::History(repository, TagName::new(tag))
+                LinkDirectory::History(repository, TagName::new(tag))
             }
             _ => return None,
         };
-        Some(Target::Link(folder, digest))
+        Some(Target::Link(directory, digest))
     }
 }
 
@@ -245,15 +249,21 @@ mod tests {
         let repository = RepositoryName::new("team/app");
         let tag = TagName::new("v1");
         let base = "docker/registry/v2/repositories/team/app";
-        let history = LinkFolder::History(repository.clone(), tag.clone());
+        let history = LinkDirectory::History(repository.clone(), tag.clone());
         for (path, expected) in [
             (current_link(&repository, &tag), format!("{base}/_manifests/tags/v1/current/link")),
             (history.link(&digest), format!("{base}/_manifests/tags/v1/index/sha256/{hex}/link")),
-            (LinkFolder::Revisions(repository.clone()).link(&digest), format!("{base}/_manifests/revisions/sha256/{hex}/link")),
-            (LinkFolder::Layers(repository.clone()).link(&digest), format!("{base}/_layers/sha256/{hex}/link")),
+            (
+                LinkDirectory::Revisions(repository.clone()).link(&digest),
+                format!("{base}/_manifests/revisions/sha256/{hex}/link"),
+            ),
+            (LinkDirectory::Layers(repository.clone()).link(&digest), format!("{base}/_layers/sha256/{hex}/link")),
             (blob_data(&digest), format!("docker/registry/v2/blobs/sha256/e3/{hex}/data")),
-            (Target::EmptyBlobFolder(digest).path(), format!("docker/registry/v2/blobs/sha256/e3/{hex}")),
-            (Target::EmptyLinkFolder(LinkFolder::Layers(repository), digest).path(), format!("{base}/_layers/sha256/{hex}")),
+            (Target::EmptyBlobDirectory(digest).path(), format!("docker/registry/v2/blobs/sha256/e3/{hex}")),
+            (
+                Target::EmptyLinkDirectory(LinkDirectory::Layers(repository), digest).path(),
+                format!("{base}/_layers/sha256/{hex}"),
+            ),
         ] {
             assert_eq!(path, Path::new(&expected));
         }
@@ -263,19 +273,19 @@ mod tests {
         let repository = RepositoryName::new("a/b-c");
         for algorithm in Algorithm::ALL {
             let digest = Digest::of(algorithm, b"x");
-            let folders = [
-                LinkFolder::Layers(repository.clone()),
-                LinkFolder::Revisions(repository.clone()),
-                LinkFolder::History(repository.clone(), TagName::new("index")),
+            let directories = [
+                LinkDirectory::Layers(repository.clone()),
+                LinkDirectory::Revisions(repository.clone()),
+                LinkDirectory::History(repository.clone(), TagName::new("index")),
             ];
-            let links = folders.into_iter().map(|folder| Target::Link(folder, digest));
+            let links = directories.into_iter().map(|directory| Target::Link(directory, digest));
             for target in links.chain([Target::Blob(digest)]) {
                 assert_eq!(Target::of_path(&target.path()).as_ref(), Some(&target));
                 assert_eq!(Target::of_path(&target.path().with_file_name("other")), None);
                 assert_eq!(Target::of_path(&target.path().join("deeper")), None);
-                assert_eq!(Target::of_path(target.path().parent().expect("in a folder")), None);
+                assert_eq!(Target::of_path(target.path().parent().expect("in a directory")), None);
             }
-            assert_eq!(Target::of_path(&Target::EmptyBlobFolder(digest).path()), None);
+            assert_eq!(Target::of_path(&Target::EmptyBlobDirectory(digest).path()), None);
         }
         let hex = Digest::of(Algorithm::Sha256, b"").hex();
         for path in [

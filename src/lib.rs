@@ -22,10 +22,10 @@
 //!   leads to a blob that it took.
 //! - **G4** What cannot be understood keeps everything that it might reach: its repository is held, the rest is collected. What
 //!   cannot be listed or read stops the run before anything is removed.
-//! - **G5** A sweep removes what its plan lists and is still as the plan saw it, and nothing else: exact files, and folders that
-//!   are named by a digest and empty. Never a folder with something in it, never through a symbolic link.
+//! - **G5** A sweep removes what its plan lists and is still as the plan saw it, and nothing else: exact files, and directories that
+//!   are named by a digest and empty. Never a directory with something in it, never through a symbolic link.
 //! - **G6** Entries that match no rule of the layout are reported and left alone.
-//! - **G7** Running again after any interruption comes to the same end. An empty folder that an interruption left goes when it is older
+//! - **G7** Running again after any interruption comes to the same end. An empty directory that an interruption left goes when it is older
 //!   than the minimum age.
 //!
 //! - **G8** Nothing is changed before everything that can refuse has been asked, and nothing irreversible before everything else: purging comes
@@ -38,7 +38,7 @@
 //! is removed, and [`quarantine`] moves things away instead, for stores whose registry goes on.
 
 #[cfg(not(target_os = "linux"))]
-compile_error!("regsweep reads folders through Linux system calls; run it where the registry's volume is mounted");
+compile_error!("regsweep reads directories through Linux system calls; run it where the registry's volume is mounted");
 
 pub mod audit;
 pub mod cli;

@@ -1,14 +1,14 @@
 //! What is to go, in which order: an ordered value that is printed, counted, and handed to the sweep. Pure.
 //!
 //! Names go before contents (G3): tag history, revisions with indexes before their children, layer links, then blobs with
-//! manifests before what they name, then folders that were empty already. Wherever a sweep ends, no link that is left leads to
+//! manifests before what they name, then directories that were empty already. Wherever a sweep ends, no link that is left leads to
 //! a blob that is gone.
 
 use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
-use crate::layout::{LinkFolder, Target};
+use crate::layout::{LinkDirectory, Target};
 use crate::mark::blobs::{Amount, BlobMarks};
 use crate::mark::{Colour, Condemned, Inventory, Marks, Reason};
 use crate::oci::RepositoryName;
@@ -24,19 +24,19 @@ pub enum Kind {
     LayerLink,
     /// A blob.
     Blob,
-    /// A folder that is named by a digest and empty.
-    EmptyFolder,
+    /// A directory that is named by a digest and empty.
+    EmptyDirectory,
 }
 
 impl Kind {
     /// The kind of a target.
     pub fn of(target: &Target) -> Kind {
         match target {
-            Target::Link(LinkFolder::History(..), _) => Kind::TagHistory,
-            Target::Link(LinkFolder::Revisions(_), _) => Kind::Revision,
-            Target::Link(LinkFolder::Layers(_), _) => Kind::LayerLink,
+            Target::Link(LinkDirectory::History(..), _) => Kind::TagHistory,
+            Target::Link(LinkDirectory::Revisions(_), _) => Kind::Revision,
+            Target::Link(LinkDirectory::Layers(_), _) => Kind::LayerLink,
             Target::Blob(_) => Kind::Blob,
-            Target::EmptyLinkFolder(..) | Target::EmptyBlobFolder(_) => Kind::EmptyFolder,
+            Target::EmptyLinkDirectory(..) | Target::EmptyBlobDirectory(_) => Kind::EmptyDirectory,
         }
     }
 
@@ -47,7 +47,7 @@ impl Kind {
             Kind::Revision => "revision",
             Kind::LayerLink => "layer-link",
             Kind::Blob => "blob",
-            Kind::EmptyFolder => "empty-folder",
+            Kind::EmptyDirectory => "empty-directory",
         }
     }
 }
@@ -135,10 +135,10 @@ impl SweepPlan {
     pub fn by_repository(&self, inventory: &Inventory) -> BTreeMap<RepositoryName, RepositoryShare> {
         let links = &self.rows[..self.rows.partition_point(|row| Kind::of(&row.target) < Kind::Blob)];
         let parts: Vec<(&RepositoryName, RepositoryShare)> = links
-            .par_chunk_by(|a, b| a.target.link_folder() == b.target.link_folder())
+            .par_chunk_by(|a, b| a.target.link_directory() == b.target.link_directory())
             .map(|rows| {
-                let folder = rows[0].target.link_folder().expect("links lie in folders");
-                (folder.repository(), RepositoryShare::of(rows, inventory))
+                let directory = rows[0].target.link_directory().expect("links lie in directories");
+                (directory.repository(), RepositoryShare::of(rows, inventory))
             })
             .collect();
         let mut shares: BTreeMap<RepositoryName, RepositoryShare> = BTreeMap::new();
@@ -229,13 +229,13 @@ pub struct RepositoryShare {
 }
 
 impl RepositoryShare {
-    /// Counts the links of one folder that go.
+    /// Counts the links of one directory that go.
     fn of(links: &[Condemned], inventory: &Inventory) -> RepositoryShare {
         let mut share = RepositoryShare::default();
         for link in links {
             match &link.target {
-                Target::Link(LinkFolder::Revisions(_), _) => share.revisions += 1,
-                Target::Link(LinkFolder::Layers(_), _) => share.layer_links += 1,
+                Target::Link(LinkDirectory::Revisions(_), _) => share.revisions += 1,
+                Target::Link(LinkDirectory::Layers(_), _) => share.layer_links += 1,
                 _ => continue,
             }
             if let Some(blob) = inventory.find(link.target.digest())

@@ -20,7 +20,7 @@ pub enum Phase {
     Marking,
     /// Looking at blobs that nothing reached.
     Checking,
-    /// Looking at every blob, and into its folder.
+    /// Looking at every blob, and into its directory.
     LookingAtBlobs,
     /// Removing targets.
     Sweeping,

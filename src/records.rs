@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::{BootTime, RunClock};
 use crate::error::{Context as _, Error};
-use crate::layout::{LinkFolder, Target};
+use crate::layout::{LinkDirectory, Target};
 use crate::oci::{Digest, RepositoryName};
 use crate::store::own::OwnDirectory;
 
@@ -150,7 +150,7 @@ impl Protected {
     /// Adds one more.
     pub fn add(&mut self, target: &Target) {
         match target {
-            Target::Link(LinkFolder::Revisions(repository), digest) => {
+            Target::Link(LinkDirectory::Revisions(repository), digest) => {
                 self.revisions.entry(repository.clone()).or_default().push(*digest);
             }
             target => {
@@ -303,7 +303,7 @@ impl Records {
     fn own(&self) -> Result<OwnDirectory, Error> {
         // The lock is taken before anything is changed, and makes the directory, but for a full disk.
         let absent = || io::Error::new(io::ErrorKind::NotFound, "our own directory could not be made");
-        OwnDirectory::open(&self.root)?.ok_or_else(absent).context_with("open", || self.root.join(crate::layout::OWN_FOLDER))
+        OwnDirectory::open(&self.root)?.ok_or_else(absent).context_with("open", || self.root.join(crate::layout::OWN_DIRECTORY))
     }
 }
 
@@ -360,7 +360,7 @@ mod tests {
     #[test]
     fn what_is_linked_again_is_none_of_what_was_to_go() {
         let root = tempfile::tempdir().expect("a directory");
-        std::fs::create_dir(root.path().join(crate::layout::OWN_FOLDER)).expect("made");
+        std::fs::create_dir(root.path().join(crate::layout::OWN_DIRECTORY)).expect("made");
         let [first, second, third] = ["1", "2", "3"].map(|text| Digest::of(crate::oci::Algorithm::Sha256, text.as_bytes()));
         let mut records = Records::open(root.path()).expect("none");
         records.begin_sweep([first, second].iter(), |_| true).expect("written");
@@ -369,16 +369,16 @@ mod tests {
         let mut last = Records::open(root.path()).expect("readable");
         assert!(last.was_to_go(&first) && !last.was_to_go(&second) && last.was_to_go(&third));
         last.begin_sweep([].iter(), |_| false).expect("removed");
-        assert!(!root.path().join(crate::layout::OWN_FOLDER).join(SWEEP).exists());
+        assert!(!root.path().join(crate::layout::OWN_DIRECTORY).join(SWEEP).exists());
     }
 
     #[test]
     fn records_outlive_a_run() {
         let root = tempfile::tempdir().expect("a directory");
-        std::fs::create_dir(root.path().join(crate::layout::OWN_FOLDER)).expect("made");
+        std::fs::create_dir(root.path().join(crate::layout::OWN_DIRECTORY)).expect("made");
         let clock = RunClock::read();
         let digest = |text: &str| Digest::of(crate::oci::Algorithm::Sha256, text.as_bytes());
-        let revision = Target::Link(LinkFolder::Revisions(RepositoryName::new("a/b")), digest("m"));
+        let revision = Target::Link(LinkDirectory::Revisions(RepositoryName::new("a/b")), digest("m"));
         let mut records = Records::open(root.path()).expect("none");
         records.write_summary(summary([1, 2, 3], &["m"])).expect("written");
         records.add_restored([&revision, &Target::Blob(digest("l"))].into_iter(), &clock).expect("written");

@@ -6,7 +6,7 @@
 use rayon::prelude::*;
 
 use crate::error::Error;
-use crate::layout::LinkFolder;
+use crate::layout::LinkDirectory;
 use crate::oci::{Digest, RepositoryName, TagName};
 use crate::store::{LinkContent, RepositoryEntry, Store, Stray, StrayKind, TagContent};
 
@@ -23,9 +23,9 @@ pub struct Survey {
     pub name: RepositoryName,
     /// Why nothing may be removed in it: it is reached through a symbolic link, one leads to it, or it is on another filesystem.
     pub set_apart: Option<StrayKind>,
-    /// Digests that have a folder in `_layers`. Their links are not read yet.
+    /// Digests that have a directory in `_layers`. Their links are not read yet.
     pub layers: Vec<Digest>,
-    /// Digests that have a folder in `_manifests/revisions`.
+    /// Digests that have a directory in `_manifests/revisions`.
     pub revisions: Vec<Revision>,
     /// The tags.
     pub tags: Vec<Tag>,
@@ -46,23 +46,23 @@ impl Survey {
     }
 }
 
-/// A folder in `_manifests/revisions`.
+/// A directory in `_manifests/revisions`.
 #[derive(Clone, Copy, Debug)]
 pub struct Revision {
-    /// The digest that the folder is named by.
+    /// The digest that the directory is named by.
     pub digest: Digest,
     /// What its link says.
     pub link: LinkContent,
 }
 
-/// A folder in `_manifests/tags`.
+/// A directory in `_manifests/tags`.
 #[derive(Clone, Debug)]
 pub struct Tag {
     /// Its name.
     pub name: TagName,
     /// What its `current/link` says.
     pub current: LinkContent,
-    /// Digests that have a folder in its `index/`.
+    /// Digests that have a directory in its `index/`.
     pub history: Vec<Digest>,
 }
 
@@ -70,17 +70,17 @@ pub struct Tag {
 ///
 /// # Errors
 ///
-/// When a folder cannot be listed or a link not be read.
+/// When a directory cannot be listed or a link not be read.
 pub fn survey(store: &dyn Store, repository: &RepositoryEntry) -> Result<Survey, Error> {
     let name = &repository.name;
-    let layers = store.links(&LinkFolder::Layers(name.clone()))?;
+    let layers = store.links(&LinkDirectory::Layers(name.clone()))?;
     let mut strays = layers.strays;
 
     strays.extend(store.manifest_strays(name)?);
-    let folder = LinkFolder::Revisions(name.clone());
-    let listed = store.links(&folder)?;
+    let directory = LinkDirectory::Revisions(name.clone());
+    let listed = store.links(&directory)?;
     strays.extend(listed.strays);
-    let contents = read_links(store, &folder, &listed.entries)?;
+    let contents = read_links(store, &directory, &listed.entries)?;
     let revisions = listed.entries.iter().zip(contents).map(|(&digest, link)| Revision { digest, link });
     let revisions = revisions.collect();
 
@@ -105,16 +105,16 @@ pub fn survey(store: &dyn Store, repository: &RepositoryEntry) -> Result<Survey,
     })
 }
 
-/// Reads many links of one folder, in parallel and in order.
+/// Reads many links of one directory, in parallel and in order.
 ///
 /// # Errors
 ///
 /// When one cannot be read.
-pub fn read_links(store: &dyn Store, folder: &LinkFolder, digests: &[Digest]) -> Result<Vec<LinkContent>, Error> {
-    in_chunks(digests, |some| store.read_links(folder, some))
+pub fn read_links(store: &dyn Store, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<LinkContent>, Error> {
+    in_chunks(digests, |some| store.read_links(directory, some))
 }
 
-/// Asks about many links of one folder, in parallel and in order.
+/// Asks about many links of one directory, in parallel and in order.
 ///
 /// # Errors
 ///

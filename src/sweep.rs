@@ -123,17 +123,17 @@ impl Sweep<'_> {
 
     fn is_spared(&self, target: &Target) -> bool {
         let spared = self.spared.lock().expect("nothing panics with the spared ones held");
-        match target.link_folder() {
-            Some(folder) => spared.repositories.contains_key(folder.repository()),
+        match target.link_directory() {
+            Some(directory) => spared.repositories.contains_key(directory.repository()),
             None => spared.digests.contains(target.digest()),
         }
     }
 
     fn spare(&self, row: &Condemned, is_changed: bool) {
         let mut spared = self.spared.lock().expect("nothing panics with the spared ones held");
-        // Neither an empty folder nor a blob keeps anything alive.
-        if let Target::Link(folder, digest) = &row.target {
-            *spared.repositories.entry(folder.repository().clone()).or_default() |= is_changed;
+        // Neither an empty directory nor a blob keeps anything alive.
+        if let Target::Link(directory, digest) = &row.target {
+            *spared.repositories.entry(directory.repository().clone()).or_default() |= is_changed;
             spared.digests.extend([*digest].into_iter().chain(row.alias_of.as_deref().copied()));
         }
     }
@@ -188,8 +188,8 @@ impl SweepReport {
             self.left += 1;
             if let Some(code) = code {
                 let mut finding = Finding::new(code).digest(row.target.digest()).path(row.target.path()).detail(detail);
-                finding.repository = row.target.link_folder().map(|folder| folder.repository().clone());
-                finding.tag = row.target.link_folder().and_then(|folder| folder.tag().cloned());
+                finding.repository = row.target.link_directory().map(|directory| directory.repository().clone());
+                finding.tag = row.target.link_directory().and_then(|directory| directory.tag().cloned());
                 self.findings.push(finding);
             }
         }
@@ -201,7 +201,7 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
-    use crate::layout::LinkFolder;
+    use crate::layout::LinkDirectory;
     use crate::mark::Reason;
     use crate::oci::Algorithm;
     use crate::progress::Silent;
@@ -229,7 +229,7 @@ mod tests {
         }
 
         fn keeps_now(&self, repository: &RepositoryName, is_changed: bool) -> Result<KeepsNow, Error> {
-            assert!(is_changed && self.refuses.link_folder().expect("a link").repository() == repository);
+            assert!(is_changed && self.refuses.link_directory().expect("a link").repository() == repository);
             Ok(self.keeps.clone())
         }
 
@@ -257,9 +257,9 @@ mod tests {
     #[test]
     fn a_link_that_stays_keeps_its_repository_and_its_blobs() {
         let [a, b] = ["a", "b"].map(RepositoryName::new);
-        let revision = Target::Link(LinkFolder::Revisions(a.clone()), digest("manifest"));
-        let layer = Target::Link(LinkFolder::Layers(a.clone()), digest("layer"));
-        let other = Target::Link(LinkFolder::Layers(b), digest("other"));
+        let revision = Target::Link(LinkDirectory::Revisions(a.clone()), digest("manifest"));
+        let layer = Target::Link(LinkDirectory::Layers(a.clone()), digest("layer"));
+        let other = Target::Link(LinkDirectory::Layers(b), digest("other"));
         let blobs = ["manifest", "layer", "other"].map(|name| Target::Blob(digest(name)));
         let mut targets = vec![revision.clone(), layer.clone(), other.clone()];
         targets.extend(blobs.clone());
@@ -279,8 +279,8 @@ mod tests {
     /// What a repository that was seen to change names by now stays, and the rest goes; or nothing goes where nobody should be at work.
     #[test]
     fn a_link_that_changed_has_its_repository_looked_at_again() {
-        let folder = LinkFolder::Revisions(RepositoryName::new("a"));
-        let link = Target::Link(folder, digest("manifest"));
+        let directory = LinkDirectory::Revisions(RepositoryName::new("a"));
+        let link = Target::Link(directory, digest("manifest"));
         let blobs = ["named by now", "garbage"].map(|name| Target::Blob(digest(name)));
         let targets = [vec![link.clone()], blobs.to_vec()].concat();
         let swept = |keeps| {
@@ -299,9 +299,9 @@ mod tests {
     /// The link by the blob's own name went before it.
     #[test]
     fn an_alias_that_stays_keeps_the_blob_that_it_leads_to() {
-        let folder = LinkFolder::Layers(RepositoryName::new("a"));
-        let alias = Target::Link(folder.clone(), Digest::of(Algorithm::Sha512, b"layer"));
-        let targets = [Target::Link(folder, digest("layer")), alias.clone(), Target::Blob(digest("layer"))];
+        let directory = LinkDirectory::Layers(RepositoryName::new("a"));
+        let alias = Target::Link(directory.clone(), Digest::of(Algorithm::Sha512, b"layer"));
+        let targets = [Target::Link(directory, digest("layer")), alias.clone(), Target::Blob(digest("layer"))];
         let mut rows = plan(&targets).rows().to_vec();
         for row in &mut rows {
             row.alias_of = Some(Box::new(digest("layer")));
@@ -316,9 +316,9 @@ mod tests {
     /// Also when all links went before: with a run that was killed, or by the registry.
     #[test]
     fn one_barrier_comes_before_the_first_blob() {
-        let link = Target::Link(LinkFolder::Layers(RepositoryName::new("a")), digest("layer"));
+        let link = Target::Link(LinkDirectory::Layers(RepositoryName::new("a")), digest("layer"));
         let blobs = ["layer", "other"].map(|name| Target::Blob(digest(name)));
-        let husk = Target::EmptyBlobFolder(digest("husk"));
+        let husk = Target::EmptyBlobDirectory(digest("husk"));
         for (targets, barriers) in [
             (vec![link.clone(), blobs[0].clone(), blobs[1].clone(), husk.clone()], vec![1]),
             (blobs.to_vec(), vec![0]),

@@ -13,8 +13,8 @@ const FILES: [&[u8]; 2] = [b"Thumbs.db", b"desktop.ini"];
 const BEGINNINGS: [&[u8]; 2] = [b".nfs", b"._"];
 
 /// Whether an entry of a directory is what another program leaves there.
-pub fn is_system_file(name: &[u8], is_folder: bool) -> bool {
-    NAMES.contains(&name) || BEGINNINGS.iter().any(|begin| name.starts_with(begin)) || (!is_folder && FILES.contains(&name))
+pub fn is_system_file(name: &[u8], is_directory: bool) -> bool {
+    NAMES.contains(&name) || BEGINNINGS.iter().any(|begin| name.starts_with(begin)) || (!is_directory && FILES.contains(&name))
 }
 
 /// Whether a directory beside `_layers` and `_manifests` is one that some registries keep there, with nothing of ours in it.

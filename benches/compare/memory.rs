@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use regsweep::error::Error;
-use regsweep::layout::{LinkFolder, Shard, Target};
+use regsweep::layout::{LinkDirectory, Shard, Target};
 use regsweep::mark::{Budget, Colour, Inventory};
 use regsweep::oci::{Algorithm, Digest, RepositoryName, TagName};
 use regsweep::store::{
@@ -34,19 +34,19 @@ impl Store for Imagined {
         Ok(TagContent { current: LinkContent::Absent, history: Listing::default() })
     }
 
-    fn links(&self, _: &LinkFolder) -> Result<Listing<Digest>, Error> {
+    fn links(&self, _: &LinkDirectory) -> Result<Listing<Digest>, Error> {
         Ok(Listing::default())
     }
 
-    fn read_links(&self, _: &LinkFolder, digests: &[Digest]) -> Result<Vec<LinkContent>, Error> {
+    fn read_links(&self, _: &LinkDirectory, digests: &[Digest]) -> Result<Vec<LinkContent>, Error> {
         Ok(vec![LinkContent::Absent; digests.len()])
     }
 
-    fn inspect_links(&self, _: &LinkFolder, digests: &[Digest]) -> Result<Vec<(LinkContent, Leaf)>, Error> {
+    fn inspect_links(&self, _: &LinkDirectory, digests: &[Digest]) -> Result<Vec<(LinkContent, Leaf)>, Error> {
         Ok(vec![(LinkContent::Absent, Leaf::Absent); digests.len()])
     }
 
-    fn stat_links(&self, _: &LinkFolder, digests: &[Digest]) -> Result<Vec<Leaf>, Error> {
+    fn stat_links(&self, _: &LinkDirectory, digests: &[Digest]) -> Result<Vec<Leaf>, Error> {
         Ok(vec![Leaf::Absent; digests.len()])
     }
 
@@ -90,7 +90,7 @@ impl Store for Imagined {
         Ok(None)
     }
 
-    fn empty_folder(&self, _: &Target) -> Result<Option<Stat>, Error> {
+    fn empty_directory(&self, _: &Target) -> Result<Option<Stat>, Error> {
         Ok(None)
     }
 }

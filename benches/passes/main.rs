@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
-use regsweep::layout::LinkFolder;
+use regsweep::layout::LinkDirectory;
 use regsweep::mark::blobs::unreached_blobs;
 use regsweep::mark::{Budget, Context, Inventory, Manifests, Marks, mark};
 use regsweep::oci::manifest::references;
@@ -77,7 +77,7 @@ fn survey_repositories(bencher: Bencher<'_, '_>) {
 
 #[divan::bench]
 fn read_references(bencher: Bencher<'_, '_>) {
-    let folder = LinkFolder::Revisions(repositories()[0].name.clone());
+    let folder = LinkDirectory::Revisions(repositories()[0].name.clone());
     let digest = STORE.links(&folder).expect("healthy").entries[0];
     let mut manifest = Vec::new();
     STORE.manifest(&digest, &mut |bytes| manifest = bytes.to_vec()).expect("healthy");

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::facts::{BlobFacts, RepositoryFacts};
 use super::{Ages, extra, is_unfinished};
 use crate::finding::{Code, Finding, Needs};
-use crate::layout::{self, LinkFolder};
+use crate::layout::{self, LinkDirectory};
 use crate::mark::{Inventory, LinkVerdict, judge_link};
 use crate::oci::{Algorithm, Digest};
 use crate::store::{Leaf, LinkContent};
@@ -20,14 +20,14 @@ pub fn repository(facts: &RepositoryFacts, inventory: &Inventory, blobs: &BlobFa
     tag_names(facts, &mut findings);
     let name = &facts.survey.name;
     for digest in facts.needed.lost_children.iter().filter(|digest| is_stored(digest)) {
-        let link = LinkFolder::Revisions(name.clone()).link(digest);
+        let link = LinkDirectory::Revisions(name.clone()).link(digest);
         findings.push(Finding::new(Code::LostChild).repository(name).digest(digest).path(link));
     }
     for digest in facts.needed.unlinked.iter().filter(|digest| is_stored(digest)) {
-        let link = LinkFolder::Layers(name.clone()).link(digest);
+        let link = LinkDirectory::Layers(name.clone()).link(digest);
         findings.push(Finding::new(Code::MissingLayerLink).repository(name).digest(digest).path(link));
     }
-    // Marking takes a blob for stored that has a folder.
+    // Marking takes a blob for stored that has a directory.
     let absent = facts.needed.absent.iter().filter(|digest| blobs.without_data.get(digest) == Some(&Leaf::Absent));
     findings.extend(absent.map(|digest| Finding::new(Code::MissingBlob).digest(digest).path(layout::blob_data(digest))));
     findings.extend(facts.extras.iter().filter_map(|found| extra(found, ages)).map(|finding| finding.repository(name)));
@@ -44,7 +44,7 @@ pub fn blobs(blobs: &BlobFacts) -> impl Iterator<Item = Finding> {
 }
 
 fn layer_links(facts: &RepositoryFacts, is_stored: &impl Fn(&Digest) -> bool, findings: &mut Vec<Finding>) {
-    let folder = LinkFolder::Layers(facts.survey.name.clone());
+    let directory = LinkDirectory::Layers(facts.survey.name.clone());
     for (digest, content) in facts.survey.layers.iter().zip(&facts.layer_links) {
         let code = match judge_link(digest, *content) {
             LinkVerdict::Absent => continue,
@@ -54,13 +54,13 @@ fn layer_links(facts: &RepositoryFacts, is_stored: &impl Fn(&Digest) -> bool, fi
             LinkVerdict::Names(name) if [digest, &name].into_iter().any(|name| facts.needed.named.contains(name)) => continue,
             LinkVerdict::Names(_) => Code::BrokenLayerLink,
         };
-        findings.push(Finding::new(code).repository(folder.repository()).digest(digest).path(folder.link(digest)));
+        findings.push(Finding::new(code).repository(directory.repository()).digest(digest).path(directory.link(digest)));
     }
 }
 
 fn history_links(facts: &RepositoryFacts, findings: &mut Vec<Finding>) {
     for (tag, contents) in facts.survey.tags.iter().zip(&facts.history_links) {
-        let folder = LinkFolder::History(facts.survey.name.clone(), tag.name.clone());
+        let directory = LinkDirectory::History(facts.survey.name.clone(), tag.name.clone());
         for (digest, content) in tag.history.iter().zip(contents) {
             let code = match content {
                 LinkContent::Digest(named) if named == digest => continue,
@@ -70,8 +70,8 @@ fn history_links(facts: &RepositoryFacts, findings: &mut Vec<Finding>) {
                 LinkContent::Garbled => Code::GarbledLink,
                 LinkContent::Irregular => Code::IrregularLink,
             };
-            let here = Finding::new(code).repository(folder.repository()).tag(&tag.name);
-            findings.push(here.digest(digest).path(folder.link(digest)));
+            let here = Finding::new(code).repository(directory.repository()).tag(&tag.name);
+            findings.push(here.digest(digest).path(directory.link(digest)));
         }
     }
 }
@@ -79,19 +79,19 @@ fn history_links(facts: &RepositoryFacts, findings: &mut Vec<Finding>) {
 fn tag_names(facts: &RepositoryFacts, findings: &mut Vec<Finding>) {
     let name = &facts.survey.name;
     for tag in facts.survey.tags.iter().filter(|tag| !tag.name.is_valid()) {
-        let folder = layout::tag_folder(name, &tag.name);
-        findings.push(Finding::new(Code::InvalidTagName).repository(name).tag(&tag.name).path(folder));
+        let directory = layout::tag_directory(name, &tag.name);
+        findings.push(Finding::new(Code::InvalidTagName).repository(name).tag(&tag.name).path(directory));
     }
     for tag in &facts.survey.tags {
         let Some(subject) = signature_of(tag.name.as_os_str().as_encoded_bytes()) else { continue };
         if facts.survey.revision(&subject).is_none() {
-            let folder = layout::tag_folder(name, &tag.name);
+            let directory = layout::tag_directory(name, &tag.name);
             let found = Finding::new(Code::OrphanedSignature).repository(name).tag(&tag.name);
-            findings.push(found.digest(&subject).path(folder));
+            findings.push(found.digest(&subject).path(directory));
         }
     }
     for digest in &facts.needed.orphans {
-        let link = LinkFolder::Revisions(name.clone()).link(digest);
+        let link = LinkDirectory::Revisions(name.clone()).link(digest);
         findings.push(Finding::new(Code::OrphanedReferrer).repository(name).digest(digest).path(link));
     }
 }
@@ -104,14 +104,16 @@ fn signature_of(tag: &[u8]) -> Option<Digest> {
     Digest::from_hex(Algorithm::Sha256, hex)
 }
 
-/// Lets one of the findings about a blob's folder without data stand: a file that a crash left explains it, and one that is being
-/// written is no fault; what else lies in it is told by the folder.
-pub fn folder_once(findings: &mut Vec<Finding>, blobs: &BlobFacts) {
-    let folder = |path: &Path| path.parent().map(Path::to_owned);
+/// Lets one of the findings about a blob's directory without data stand: a file that a crash left explains it, and one that is being
+/// written is no fault; what else lies in it is told by the directory.
+pub fn directory_once(findings: &mut Vec<Finding>, blobs: &BlobFacts) {
+    let directory = |path: &Path| path.parent().map(Path::to_owned);
     let unfinished: BTreeSet<PathBuf> =
-        blobs.extras.iter().filter(|extra| is_unfinished(extra)).filter_map(|extra| folder(&extra.path)).collect();
-    let of = |finding: &Finding| finding.path.as_deref().and_then(folder);
-    let is_in = |finding: &Finding, folders: &BTreeSet<PathBuf>| of(finding).is_some_and(|folder| folders.contains(&folder));
+        blobs.extras.iter().filter(|extra| is_unfinished(extra)).filter_map(|extra| directory(&extra.path)).collect();
+    let of = |finding: &Finding| finding.path.as_deref().and_then(directory);
+    let is_in = |finding: &Finding, directories: &BTreeSet<PathBuf>| {
+        of(finding).is_some_and(|directory| directories.contains(&directory))
+    };
     findings.retain(|finding| finding.code != Code::MissingData || !is_in(finding, &unfinished));
     let without: BTreeSet<PathBuf> = findings.iter().filter(|finding| finding.code == Code::MissingData).filter_map(of).collect();
     findings.retain(|finding| finding.code != Code::UnrecognisedEntry || !is_in(finding, &without));

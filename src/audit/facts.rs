@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::needed::{Needed, needed};
 use crate::error::Error;
-use crate::layout::{self, LinkFolder, Target};
+use crate::layout::{self, LinkDirectory, Target};
 use crate::mark::Context;
 use crate::mark::blobs::Amount;
 use crate::oci::Digest;
@@ -16,25 +16,25 @@ use crate::survey::{self, Survey};
 
 /// Looks at so many blobs between two looks at what is left to do.
 const BLOBS_AT_ONCE: usize = 1024;
-/// How many folders one task lists.
-const FOLDERS_AT_ONCE: usize = 64;
+/// How many directories one task lists.
+const DIRECTORIES_AT_ONCE: usize = 64;
 
-/// What a folder of one link may hold: registries before 2.5 kept signatures beside revisions.
-const IN_LINK_FOLDERS: [&str; 2] = ["link", "signatures"];
+/// What a directory of one link may hold: registries before 2.5 kept signatures beside revisions.
+const IN_LINK_DIRECTORIES: [&str; 2] = ["link", "signatures"];
 
 /// All blobs, looked at.
 #[derive(Debug, Default)]
 pub struct BlobFacts {
     /// Those that have data.
     pub stored: Amount,
-    /// Folders of blobs without a regular `data`: what is in its place.
+    /// Directories of blobs without a regular `data`: what is in its place.
     pub without_data: BTreeMap<Digest, Leaf>,
-    /// What else lies in the folders.
+    /// What else lies in the directories.
     pub extras: Vec<Extra>,
 }
 
 impl BlobFacts {
-    /// Looks at every blob and into its folder.
+    /// Looks at every blob and into its directory.
     ///
     /// # Errors
     ///
@@ -51,8 +51,8 @@ impl BlobFacts {
                     }
                 }
             }
-            let folders: Vec<PathBuf> = digests.iter().map(|digest| Target::EmptyBlobFolder(*digest).path()).collect();
-            facts.extras = extras(context.store, &folders, &["data"])?;
+            let directories: Vec<PathBuf> = digests.iter().map(|digest| Target::EmptyBlobDirectory(*digest).path()).collect();
+            facts.extras = extras(context.store, &directories, &["data"])?;
             Ok(facts)
         })?;
         let mut all = BlobFacts::default();
@@ -83,7 +83,7 @@ pub struct RepositoryFacts {
     pub needed: Needed,
     /// Its uploads.
     pub uploads: Listing<Upload>,
-    /// What lies in its folders beside links.
+    /// What lies in its directories beside links.
     pub extras: Vec<Extra>,
 }
 
@@ -96,45 +96,45 @@ impl RepositoryFacts {
     pub fn look(context: &Context<'_>, survey: Survey, blobs: &BlobFacts) -> Result<RepositoryFacts, Error> {
         let store = context.store;
         let name = survey.name.clone();
-        let layers = LinkFolder::Layers(name.clone());
+        let layers = LinkDirectory::Layers(name.clone());
         let layer_links = survey::read_links(store, &layers, &survey.layers)?;
         let history_links = survey
             .tags
             .par_iter()
-            .map(|tag| survey::read_links(store, &LinkFolder::History(name.clone(), tag.name.clone()), &tag.history))
+            .map(|tag| survey::read_links(store, &LinkDirectory::History(name.clone(), tag.name.clone()), &tag.history))
             .collect::<Result<_, _>>()?;
         let needed = needed(context, &survey, &layer_links, blobs)?;
         let uploads = store.uploads(&name)?;
-        let mut beside = extras(store, &link_folders(&survey), &IN_LINK_FOLDERS)?;
+        let mut beside = extras(store, &link_directories(&survey), &IN_LINK_DIRECTORIES)?;
         for upload in &uploads.entries {
-            let folder = layout::uploads_folder(&name).join(&upload.id);
-            beside.extend(store.extras(&folder, &["startedat", "data", "hashstates"])?);
+            let directory = layout::uploads_directory(&name).join(&upload.id);
+            beside.extend(store.extras(&directory, &["startedat", "data", "hashstates"])?);
         }
         Ok(RepositoryFacts { survey, layer_links, history_links, needed, uploads, extras: beside })
     }
 }
 
-/// Every folder that should hold one link and nothing else.
-fn link_folders(survey: &Survey) -> Vec<PathBuf> {
-    let of = |folder: LinkFolder, digest: &Digest| folder.path().join(layout::digest_path(digest));
-    let layers = survey.layers.iter().map(|digest| of(LinkFolder::Layers(survey.name.clone()), digest));
-    let revisions = survey.revisions.iter().map(|revision| of(LinkFolder::Revisions(survey.name.clone()), &revision.digest));
+/// Every directory that should hold one link and nothing else.
+fn link_directories(survey: &Survey) -> Vec<PathBuf> {
+    let of = |directory: LinkDirectory, digest: &Digest| directory.path().join(layout::digest_path(digest));
+    let layers = survey.layers.iter().map(|digest| of(LinkDirectory::Layers(survey.name.clone()), digest));
+    let revisions = survey.revisions.iter().map(|revision| of(LinkDirectory::Revisions(survey.name.clone()), &revision.digest));
     let tags = survey.tags.iter().flat_map(|tag| {
-        let history = LinkFolder::History(survey.name.clone(), tag.name.clone());
+        let history = LinkDirectory::History(survey.name.clone(), tag.name.clone());
         let current = layout::current_link(&survey.name, &tag.name).parent().map(Path::to_owned);
         tag.history.iter().map(move |digest| of(history.clone(), digest)).chain(current)
     });
     layers.chain(revisions).chain(tags).collect()
 }
 
-/// What lies in many folders beside what is known, in parallel and in order.
-fn extras(store: &dyn Store, folders: &[PathBuf], known: &[&str]) -> Result<Vec<Extra>, Error> {
-    let parts: Vec<Vec<Extra>> = folders
-        .par_chunks(FOLDERS_AT_ONCE)
+/// What lies in many directories beside what is known, in parallel and in order.
+fn extras(store: &dyn Store, directories: &[PathBuf], known: &[&str]) -> Result<Vec<Extra>, Error> {
+    let parts: Vec<Vec<Extra>> = directories
+        .par_chunks(DIRECTORIES_AT_ONCE)
         .map(|some| {
             let mut found = Vec::new();
-            for folder in some {
-                found.extend(store.extras(folder, known)?);
+            for directory in some {
+                found.extend(store.extras(directory, known)?);
             }
             Ok(found)
         })

@@ -18,7 +18,7 @@ pub struct Needed {
     pub named: HashSet<Digest>,
     /// Stored blobs that manifests name as content, and that the repository has no layer link for.
     pub unlinked: BTreeSet<Digest>,
-    /// Blobs that manifests name as content, and that have a folder in the store and no data.
+    /// Blobs that manifests name as content, and that have a directory in the store and no data.
     pub absent: BTreeSet<Digest>,
     /// Stored manifests that an index names, and that the repository has no revision link for.
     pub lost_children: BTreeSet<Digest>,

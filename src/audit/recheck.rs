@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use crate::error::Error;
 use crate::finding::{Code, Finding};
-use crate::layout::{LinkFolder, Shard};
+use crate::layout::{LinkDirectory, Shard};
 use crate::oci::Digest;
 use crate::store::{Leaf, LinkContent, Store};
 
@@ -30,7 +30,7 @@ pub fn still_hold(store: &dyn Store, findings: Vec<Finding>) -> Result<Vec<Findi
 pub fn stands(store: &dyn Store, finding: &Finding) -> Result<bool, Error> {
     let is_file = |leaves: Vec<Leaf>| matches!(leaves[..], [Leaf::File(_)]);
     let blob = |digest: &Digest| Ok::<_, Error>(is_file(store.stat_blobs(Shard::of(digest), &[*digest])?));
-    let link = |folder: LinkFolder, digest: &Digest| Ok::<_, Error>(is_file(store.stat_links(&folder, &[*digest])?));
+    let link = |directory: LinkDirectory, digest: &Digest| Ok::<_, Error>(is_file(store.stat_links(&directory, &[*digest])?));
     let appeared = match (finding.code, &finding.repository, finding.digest) {
         (Code::MissingTagTarget, Some(_), Some(digest)) => blob(&digest)? || !names(store, finding, &digest)?,
         (
@@ -43,10 +43,10 @@ pub fn stands(store: &dyn Store, finding: &Finding) -> Result<bool, Error> {
             _,
             Some(digest),
         ) => blob(&digest)?,
-        (Code::MissingLayerLink, Some(repository), Some(digest)) => link(LinkFolder::Layers(repository.clone()), &digest)?,
-        (Code::LostChild, Some(repository), Some(digest)) => link(LinkFolder::Revisions(repository.clone()), &digest)?,
+        (Code::MissingLayerLink, Some(repository), Some(digest)) => link(LinkDirectory::Layers(repository.clone()), &digest)?,
+        (Code::LostChild, Some(repository), Some(digest)) => link(LinkDirectory::Revisions(repository.clone()), &digest)?,
         (Code::LostRevision, Some(repository), Some(digest)) => {
-            link(LinkFolder::Revisions(repository.clone()), &digest)? || !names(store, finding, &digest)?
+            link(LinkDirectory::Revisions(repository.clone()), &digest)? || !names(store, finding, &digest)?
         }
         (Code::TagWithoutCurrent, Some(repository), _) => match &finding.tag {
             Some(tag) => {
@@ -85,13 +85,13 @@ mod tests {
             layout::blob_data(&digest),
             layout::current_link(&repository, &bare),
             layout::current_link(&repository, &tag),
-            LinkFolder::Layers(repository.clone()).link(&digest),
-            LinkFolder::Revisions(repository.clone()).link(&digest),
+            LinkDirectory::Layers(repository.clone()).link(&digest),
+            LinkDirectory::Revisions(repository.clone()).link(&digest),
         ] {
             after.add_file(path, digest.to_string(), SystemTime::UNIX_EPOCH);
         }
         before.add_file(layout::current_link(&repository, &tag), digest.to_string(), SystemTime::UNIX_EPOCH);
-        before.add_file(layout::tag_folder(&repository, &bare).join("index/x"), "", SystemTime::UNIX_EPOCH);
+        before.add_file(layout::tag_directory(&repository, &bare).join("index/x"), "", SystemTime::UNIX_EPOCH);
         let of = |code| Finding::new(code).repository(&repository).digest(&digest);
         for (code, tag, goes) in [
             (Code::MissingManifest, &tag, false),

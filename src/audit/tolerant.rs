@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::error::Error;
 use crate::finding::{Code, Finding};
-use crate::layout::{self, LinkFolder, Shard, Target};
+use crate::layout::{self, LinkDirectory, Shard, Target};
 use crate::oci::{Digest, RepositoryName, TagName};
 use crate::store::{
     BlobContent, Extra, Leaf, LinkContent, Listing, ManifestContent, ManifestStart, RepositoryEntry, Stat, Store, Stray,
@@ -71,8 +71,8 @@ impl<'a> Tolerant<'a> {
         let any_blobs = listings.iter().any(|path| path.starts_with(layout::BLOBS));
         findings.retain(|finding| {
             let in_unseen = finding.repository.as_ref().is_some_and(|repository| {
-                let folder = layout::repository_folder(repository);
-                listings.iter().any(|path| path.starts_with(&folder))
+                let directory = layout::repository_directory(repository);
+                listings.iter().any(|path| path.starts_with(&directory))
             });
             let is_failed = finding.path.as_ref().is_some_and(|path| failed.contains_key(path));
             let is_missing = any_blobs && (finding.code.is_absence() || finding.code == Code::BrokenLayerLink);
@@ -105,28 +105,28 @@ impl Store for Tolerant<'_> {
         self.or(self.store.tag(repository, tag), unknown)
     }
 
-    fn links(&self, folder: &LinkFolder) -> Result<Listing<Digest>, Error> {
-        self.or(self.store.links(folder), Listing::default)
+    fn links(&self, directory: &LinkDirectory) -> Result<Listing<Digest>, Error> {
+        self.or(self.store.links(directory), Listing::default)
     }
 
-    fn read_links(&self, folder: &LinkFolder, digests: &[Digest]) -> Result<Vec<LinkContent>, Error> {
-        self.each(digests, |some| self.store.read_links(folder, some), || LinkContent::Irregular)
+    fn read_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<LinkContent>, Error> {
+        self.each(digests, |some| self.store.read_links(directory, some), || LinkContent::Irregular)
     }
 
-    fn inspect_links(&self, folder: &LinkFolder, digests: &[Digest]) -> Result<Vec<(LinkContent, Leaf)>, Error> {
-        self.each(digests, |some| self.store.inspect_links(folder, some), || (LinkContent::Irregular, Leaf::Irregular))
+    fn inspect_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<(LinkContent, Leaf)>, Error> {
+        self.each(digests, |some| self.store.inspect_links(directory, some), || (LinkContent::Irregular, Leaf::Irregular))
     }
 
-    fn stat_links(&self, folder: &LinkFolder, digests: &[Digest]) -> Result<Vec<Leaf>, Error> {
-        self.each(digests, |some| self.store.stat_links(folder, some), || Leaf::Irregular)
+    fn stat_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<Leaf>, Error> {
+        self.each(digests, |some| self.store.stat_links(directory, some), || Leaf::Irregular)
     }
 
     fn uploads(&self, repository: &RepositoryName) -> Result<Listing<Upload>, Error> {
         self.or(self.store.uploads(repository), Listing::default)
     }
 
-    fn extras(&self, folder: &Path, known: &[&str]) -> Result<Vec<Extra>, Error> {
-        self.or(self.store.extras(folder, known), Vec::new)
+    fn extras(&self, directory: &Path, known: &[&str]) -> Result<Vec<Extra>, Error> {
+        self.or(self.store.extras(directory, known), Vec::new)
     }
 
     fn shards(&self) -> Result<Listing<Shard>, Error> {
@@ -161,7 +161,7 @@ impl Store for Tolerant<'_> {
         self.or(self.store.symlink_target(link), || None)
     }
 
-    fn empty_folder(&self, folder: &Target) -> Result<Option<Stat>, Error> {
-        self.or(self.store.empty_folder(folder), || None)
+    fn empty_directory(&self, directory: &Target) -> Result<Option<Stat>, Error> {
+        self.or(self.store.empty_directory(directory), || None)
     }
 }

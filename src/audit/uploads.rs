@@ -12,17 +12,17 @@ use crate::store::{Leaf, Upload};
 /// What is wrong with the uploads of a repository.
 pub fn repository(facts: &RepositoryFacts, ages: &Ages) -> Vec<Finding> {
     let name = &facts.survey.name;
-    let folder = layout::uploads_folder(name);
-    let found = facts.uploads.entries.iter().flat_map(|upload| judge(upload, &folder.join(&upload.id), ages));
+    let directory = layout::uploads_directory(name);
+    let found = facts.uploads.entries.iter().flat_map(|upload| judge(upload, &directory.join(&upload.id), ages));
     found.map(|finding| finding.repository(name)).collect()
 }
 
-fn judge(upload: &Upload, folder: &PathBuf, ages: &Ages) -> Vec<Finding> {
+fn judge(upload: &Upload, directory: &PathBuf, ages: &Ages) -> Vec<Finding> {
     let irregular = [("startedat", upload.started_file), ("data", upload.data)];
     let mut findings: Vec<Finding> = irregular
         .into_iter()
         .filter(|(_, leaf)| *leaf == Leaf::Irregular)
-        .map(|(name, _)| Finding::new(Code::UnrecognisedEntry).path(folder.join(name)))
+        .map(|(name, _)| Finding::new(Code::UnrecognisedEntry).path(directory.join(name)))
         .collect();
     let data = match upload.data {
         Leaf::File(stat) => Some(stat),
@@ -30,7 +30,7 @@ fn judge(upload: &Upload, folder: &PathBuf, ages: &Ages) -> Vec<Finding> {
     };
     if upload.started_file == Leaf::Absent && upload.data == Leaf::Absent {
         if ages.is_past(upload.modified, ages.min_age) {
-            findings.push(Finding::new(Code::HalfCancelledUpload).path(folder));
+            findings.push(Finding::new(Code::HalfCancelledUpload).path(directory));
         }
         return findings;
     }
@@ -39,7 +39,7 @@ fn judge(upload: &Upload, folder: &PathBuf, ages: &Ages) -> Vec<Finding> {
     if ages.is_past(said.unwrap_or(upload.modified), ages.upload_age) {
         let bytes = data.map_or(0, |stat| stat.size_bytes);
         let detail = format!("{} {} in it.", Code::StaleUpload.meaning(), size(bytes));
-        findings.push(Finding::new(Code::StaleUpload).path(folder).detail(detail));
+        findings.push(Finding::new(Code::StaleUpload).path(directory).detail(detail));
     }
     findings
 }

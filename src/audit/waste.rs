@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::facts::RepositoryFacts;
 use crate::finding::{Code, Finding};
 use crate::format::{plural, size};
-use crate::layout::{self, LinkFolder, Target};
+use crate::layout::{self, LinkDirectory, Target};
 use crate::mark::blobs::Amount;
 use crate::mark::{Colour, Inventory, Reason};
 use crate::oci::{Digest, RepositoryName};
@@ -43,35 +43,35 @@ pub fn of_plans(
         inventory.size_bytes(blob)
     };
     for row in plain.0.rows() {
-        let (folder, digest) = match &row.target {
+        let (directory, digest) = match &row.target {
             Target::Blob(digest) if row.reason == Reason::Unlinked => {
                 let detail = format!("{} {} in it.", Code::UnlinkedBlob.meaning(), size(row.stat.size_bytes));
                 findings.push(Finding::new(Code::UnlinkedBlob).digest(digest).path(layout::blob_data(digest)).detail(detail));
                 continue;
             }
-            Target::Link(folder, digest) => (folder, digest),
+            Target::Link(directory, digest) => (directory, digest),
             _ => continue,
         };
-        if is_told(folder.repository(), digest) {
+        if is_told(directory.repository(), digest) {
             continue;
         }
-        let code = match folder {
-            LinkFolder::History(..) => Code::StaleHistory,
-            LinkFolder::Layers(_) => Code::UnneededLayerLinks,
-            LinkFolder::Revisions(_) => continue,
+        let code = match directory {
+            LinkDirectory::History(..) => Code::StaleHistory,
+            LinkDirectory::Layers(_) => Code::UnneededLayerLinks,
+            LinkDirectory::Revisions(_) => continue,
         };
-        let share = shares.entry((code, folder.repository().clone())).or_default();
+        let share = shares.entry((code, directory.repository().clone())).or_default();
         share.count += 1;
         share.blobs.extend(goes(plain.1, digest).map(|size_bytes| (*digest, size_bytes)));
     }
     for row in untagged.0.rows() {
-        let Target::Link(folder, digest) = &row.target else { continue };
-        let is_revision = matches!(folder, LinkFolder::Revisions(_));
-        let is_history = matches!(folder, LinkFolder::History(..));
-        if is_history || is_told(folder.repository(), digest) {
+        let Target::Link(directory, digest) = &row.target else { continue };
+        let is_revision = matches!(directory, LinkDirectory::Revisions(_));
+        let is_history = matches!(directory, LinkDirectory::History(..));
+        if is_history || is_told(directory.repository(), digest) {
             continue;
         }
-        let share = shares.entry((Code::UntaggedRevisions, folder.repository().clone())).or_default();
+        let share = shares.entry((Code::UntaggedRevisions, directory.repository().clone())).or_default();
         share.count += u64::from(is_revision);
         // What goes without --delete-untagged too is counted above.
         if goes(plain.1, digest).is_none() {
@@ -103,5 +103,5 @@ pub fn empty_repository(facts: &RepositoryFacts) -> Option<Finding> {
     let survey = &facts.survey;
     let any_revision = survey.revisions.iter().any(|revision| revision.link != LinkContent::Absent);
     (!any_revision && survey.tags.is_empty())
-        .then(|| Finding::new(Code::EmptyRepository).repository(&survey.name).path(layout::repository_folder(&survey.name)))
+        .then(|| Finding::new(Code::EmptyRepository).repository(&survey.name).path(layout::repository_directory(&survey.name)))
 }

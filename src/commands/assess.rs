@@ -11,7 +11,7 @@ use crate::config::{CollectSettings, Disposal};
 use crate::error::Error;
 use crate::finding::{Code, Finding};
 use crate::format::number;
-use crate::layout::{LinkFolder, Shard, Target};
+use crate::layout::{LinkDirectory, Shard, Target};
 use crate::mark::blobs::{self, BlobMarks};
 use crate::mark::{self, Colour, Context, Counts, Inventory, Manifests, Marks, interrupted};
 use crate::oci::{Algorithm, Digest, RepositoryName};
@@ -191,8 +191,8 @@ fn online_only(plan: &mut SweepPlan, store: &FilesystemStore, inventory: &Invent
     };
     let mut failed = None;
     plan.retain(|row| match &row.target {
-        Target::EmptyLinkFolder(..) | Target::EmptyBlobFolder(_) => false,
-        Target::Link(LinkFolder::Layers(_), digest) => is_gone(digest).unwrap_or_else(|error| {
+        Target::EmptyLinkDirectory(..) | Target::EmptyBlobDirectory(_) => false,
+        Target::Link(LinkDirectory::Layers(_), digest) => is_gone(digest).unwrap_or_else(|error| {
             failed = Some(error);
             false
         }),

@@ -93,7 +93,7 @@ fn audit(settings: &AuditSettings, store: &dyn Store, progress: &dyn Progress, s
     // In the order of a collection: what is pushed from now on is not in the inventory.
     progress.begin(Phase::ListingBlobs, None);
     // Both tables share what there is.
-    let budget = budget(settings.max_memory, &settings.spill_folder)(0);
+    let budget = budget(settings.max_memory, &settings.spill_directory)(0);
     let (inventory, blob_strays) = Inventory::list(store, &budget)?;
     let inventory_untagged = inventory.afresh(&blob_strays, &budget)?;
     interrupted(stop)?;
@@ -158,7 +158,7 @@ fn audit(settings: &AuditSettings, store: &dyn Store, progress: &dyn Progress, s
     let mut plain_run = imagine(&plain, plain_marks)?;
     let untagged_run = imagine(&untagged, untagged_marks)?;
     findings.append(&mut plain_run.findings);
-    damage::folder_once(&mut findings, &blob_facts);
+    damage::directory_once(&mut findings, &blob_facts);
     let findings = with_needs(&plain, &repositories.entries, findings, sizes)?;
     let told: BTreeSet<(Option<RepositoryName>, Digest)> =
         findings.iter().filter_map(|finding| Some((finding.repository.clone(), finding.digest?))).collect();

@@ -20,7 +20,7 @@ use crate::escape::escaped;
 use crate::finding::{Code, Finding};
 use crate::findings::consolidated;
 use crate::format::duration;
-use crate::layout::{LinkFolder, Target};
+use crate::layout::{LinkDirectory, Target};
 use crate::mark::{Colour, interrupted};
 use crate::oci::{Digest, RepositoryName};
 use crate::plan::{Kind, SweepPlan};
@@ -28,7 +28,7 @@ use crate::progress::{Phase, Progress};
 use crate::quarantine::{self, Gate, Needed, Overlay, Purpose, Quarantine, Quarantining, Reader, Run, Wait};
 use crate::records::{Records, Summary};
 use crate::report::collect::{Aside, CollectReport, RescueEnd, json};
-use crate::store::filesystem::removal::Folders;
+use crate::store::filesystem::removal::Directories;
 use crate::store::lock::StoreLock;
 use crate::store::root::Root;
 use crate::store::{DryRun, FilesystemStore, Vacuum};
@@ -66,7 +66,7 @@ pub fn run(mut settings: CollectSettings, progress: &dyn Progress, stop: &Atomic
     {
         settings.clock.compare_with_registry(date);
     }
-    let budget = budget(settings.max_memory, &settings.spill_folder);
+    let budget = budget(settings.max_memory, &settings.spill_directory);
     let reader = Reader { store: &store, budget: &budget, progress, stop };
     let result = pool.install(|| collect(&settings, &reader, lock.is_held(), asked.nobody.is_none(), stops));
     progress.end();
@@ -215,7 +215,7 @@ fn waits_for(wait: Option<Wait>) -> Duration {
 
 /// Makes sure that what is to be quarantined has room.
 fn has_room(settings: &CollectSettings, reader: &Reader<'_>, assessment: &Assessment) -> Result<(), Error> {
-    let files = assessment.plan.rows().iter().filter(|row| !row.target.is_folder()).count() as u64;
+    let files = assessment.plan.rows().iter().filter(|row| !row.target.is_directory()).count() as u64;
     match settings.disposal {
         Disposal::Remove => Ok(()),
         _ if files == 0 => Ok(()),
@@ -334,8 +334,8 @@ impl Done {
                 let survey = |name: &RepositoryName| -> Result<Vec<Digest>, Error> {
                     assess::named_now(reader, &overlay, &assessment.inventory, name)
                 };
-                let folders = if settings.disposal == Disposal::Online { Folders::Keep } else { Folders::Prune };
-                let vacuum = Quarantining::new(reader.store, &run, folders, &survey);
+                let directories = if settings.disposal == Disposal::Online { Directories::Keep } else { Directories::Prune };
+                let vacuum = Quarantining::new(reader.store, &run, directories, &survey);
                 self.swept = sweep(plan, &vacuum, reader.progress, reader.stop);
                 match reconcile::finish(reader, &mut run, &settings.clock) {
                     Ok(true) => self.aside.run = Some(run.id().to_owned()),
@@ -397,7 +397,7 @@ impl Done {
     fn note_summary(&mut self, records: &mut Records, assessment: &Assessment) {
         let mut after: Summary = assessment.summary.clone();
         for row in assessment.plan.rows() {
-            if let Target::Link(LinkFolder::Revisions(repository), _) = &row.target {
+            if let Target::Link(LinkDirectory::Revisions(repository), _) = &row.target {
                 after.forget_revision(repository);
             }
         }

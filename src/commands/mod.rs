@@ -36,9 +36,9 @@ const MEMORY_BESIDE_THE_INVENTORY: u64 = 160 << 20;
 
 /// Gives each table that a command makes the memory that `--max-memory` leaves it, beside what is in memory already. They are made one after
 /// the other.
-fn budget(max_memory: Option<u64>, spill_folder: &Path) -> impl Fn(u64) -> Budget + Sync {
+fn budget(max_memory: Option<u64>, spill_directory: &Path) -> impl Fn(u64) -> Budget + Sync {
     move |taken| match max_memory {
-        Some(bytes) => Budget::of(bytes.saturating_sub(MEMORY_BESIDE_THE_INVENTORY).saturating_sub(taken), spill_folder),
+        Some(bytes) => Budget::of(bytes.saturating_sub(MEMORY_BESIDE_THE_INVENTORY).saturating_sub(taken), spill_directory),
         None => Budget::unlimited(),
     }
 }
@@ -70,11 +70,11 @@ fn outside_the_store(option: &str, path: &Path, store: &FilesystemStore) -> Resu
             return Err(error).context("create", path);
         }
         Err(_) => {
-            let folder = match path.parent() {
+            let directory = match path.parent() {
                 Some(parent) if parent != Path::new("") => parent.to_owned(),
                 _ => PathBuf::from("."),
             };
-            std::fs::canonicalize(&folder).context("open", &folder)?
+            std::fs::canonicalize(&directory).context("open", &directory)?
         }
     };
     match store.holds(&place) {

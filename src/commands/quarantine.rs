@@ -42,7 +42,7 @@ pub fn run(settings: QuarantineSettings, progress: &dyn Progress, stop: &AtomicB
         outside_the_store("--metrics", path, &store)?;
         metrics_are_writable(path)?;
     }
-    let budget = budget(settings.max_memory, &settings.spill_folder);
+    let budget = budget(settings.max_memory, &settings.spill_directory);
     let reader = Reader { store: &store, budget: &budget, progress, stop };
     let Acted { done, mut findings } = threads(settings.jobs)?.install(|| act(&settings, &reader))?;
     progress.end();

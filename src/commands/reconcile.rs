@@ -237,12 +237,12 @@ pub(super) fn may_be_online(root: &Root, registry: Option<&RegistryConfig>) -> R
 pub(super) fn failures(moved: &Moved) -> impl Iterator<Item = Finding> {
     moved.failed.iter().map(|(target, why)| {
         let mut finding = Finding::new(Code::FailedRestore).digest(target.digest()).path(target.path()).detail(why.clone());
-        finding.repository = target.link_folder().map(|folder| folder.repository().clone());
+        finding.repository = target.link_directory().map(|directory| directory.repository().clone());
         finding
     })
 }
 
 /// The directory of the quarantine, for people.
 pub(super) fn directory() -> String {
-    format!("{}/quarantine", layout::OWN_FOLDER)
+    format!("{}/quarantine", layout::OWN_DIRECTORY)
 }

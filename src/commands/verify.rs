@@ -69,7 +69,7 @@ fn verify(
 ) -> Result<VerifyReport, Error> {
     let lenient = Lenient(store);
     progress.begin(Phase::ListingBlobs, None);
-    let budget = budget(settings.max_memory, &settings.spill_folder)(0);
+    let budget = budget(settings.max_memory, &settings.spill_directory)(0);
     let (inventory, _) = pool.install(|| Inventory::list(&lenient, &budget))?;
     let manifests = Manifests::new(&lenient, &inventory);
     // Everything that a repository links is needed, whatever its age.
@@ -212,7 +212,11 @@ fn missing(context: &Context<'_>, repository: &RepositoryEntry) -> Vec<Finding> 
         // The blobs can be read whatever is wrong with the links to them.
         Err(error) => {
             let finding = Finding::new(Code::HeldRepository).repository(&repository.name);
-            vec![finding.path(layout::repository_folder(&repository.name)).detail(format!("What it needs is not known: {error}"))]
+            vec![
+                finding
+                    .path(layout::repository_directory(&repository.name))
+                    .detail(format!("What it needs is not known: {error}")),
+            ]
         }
     }
 }
@@ -222,11 +226,11 @@ fn is_stored_by_now(store: &dyn Store, digest: &Digest) -> bool {
     matches!(store.stat_blobs(Shard::of(digest), &[*digest]).as_deref(), Ok([Leaf::File(_)]))
 }
 
-/// What a folder without data is.
+/// What a directory without data is.
 enum Absent {
     /// Something is wrong.
     Hurt(Hurt),
-    /// It is no folder any more.
+    /// It is no directory any more.
     Vanished,
     /// It is what an upload that was never finished leaves, or was pushed while the others were read.
     Nothing,
@@ -235,7 +239,7 @@ enum Absent {
 /// Whatever cannot be looked at counts as what is worse: what was found before must not be lost for it.
 fn absent(context: &Context<'_>, blob: BlobId, digest: &Digest) -> Absent {
     let hurt = |damage| Absent::Hurt(Hurt { digest: *digest, damage, stat: None, job_bytes: 0 });
-    let is_empty = || matches!(context.store.empty_folder(&Target::EmptyBlobFolder(*digest)), Ok(Some(_)));
+    let is_empty = || matches!(context.store.empty_directory(&Target::EmptyBlobDirectory(*digest)), Ok(Some(_)));
     if is_stored_by_now(context.store, digest) {
         Absent::Nothing
     } else if is_gone(context.store, digest) {
@@ -249,7 +253,7 @@ fn absent(context: &Context<'_>, blob: BlobId, digest: &Digest) -> Absent {
     }
 }
 
-/// Whether a blob has no folder any more.
+/// Whether a blob has no directory any more.
 fn is_gone(store: &dyn Store, digest: &Digest) -> bool {
     let mut listed = false;
     let shard = store.blobs(Shard::of(digest), &mut |there| listed |= there == digest);

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use super::{DEFAULT_MIN_AGE, Location, Output, Settings, arrivals, default_jobs, environment, now, spill_folder};
+use super::{DEFAULT_MIN_AGE, Location, Output, Settings, arrivals, default_jobs, environment, now, spill_directory};
 use crate::cli::{self, FailOn};
 use crate::error::Error;
 use crate::policy::Arrivals;
@@ -33,7 +33,7 @@ pub struct AuditSettings {
     /// Memory to stay within by keeping the table of blobs in a file.
     pub max_memory: Option<u64>,
     /// Where that file would be made.
-    pub spill_folder: PathBuf,
+    pub spill_directory: PathBuf,
     /// How long to wait for a collection.
     pub wait_lock: Duration,
 }
@@ -57,7 +57,7 @@ impl AuditSettings {
             now: now(),
             jobs: arguments.jobs.map_or_else(default_jobs, usize::from),
             max_memory: arguments.max_memory,
-            spill_folder: spill_folder(&environment),
+            spill_directory: spill_directory(&environment),
             wait_lock: arguments.wait_lock.unwrap_or_default(),
         })
     }

@@ -1,4 +1,4 @@
-//! Which store is meant: from a configuration file or a folder to the root directory.
+//! Which store is meant: from a configuration file or a directory to the root directory.
 
 use std::ffi::OsString;
 use std::io;
@@ -124,9 +124,9 @@ fn find_root(given: &Path) -> Result<Root, Error> {
         .context("list", &path)?
         .flatten()
         .map(|entry| entry.path())
-        .find(|folder| folder.join(layout::V2).is_dir());
+        .find(|directory| directory.join(layout::V2).is_dir());
     let hint = match below {
-        Some(folder) => format!("but there is in {}: give --root {}", escaped(&folder), escaped(&folder)),
+        Some(directory) => format!("but there is in {}: give --root {}", escaped(&directory), escaped(&directory)),
         None => format!("there is no {} in it; give the directory that holds it", layout::V2),
     };
     Err(Error::NotAStore { root: path, hint })

@@ -108,7 +108,7 @@ pub struct CollectSettings {
     /// Memory to stay within by keeping the table of blobs in a file.
     pub max_memory: Option<u64>,
     /// Where that file would be made.
-    pub spill_folder: PathBuf,
+    pub spill_directory: PathBuf,
     /// Where to write the plan.
     pub plan_out: Option<PathBuf>,
     /// What happens to what goes.
@@ -161,7 +161,7 @@ impl CollectSettings {
             allow_shared_blobs: arguments.allow_shared_blobs,
             jobs: arguments.jobs.map_or_else(default_jobs, usize::from),
             max_memory: arguments.max_memory,
-            spill_folder: spill_folder(&environment),
+            spill_directory: spill_directory(&environment),
             plan_out: arguments.plan_out,
             disposal: match (arguments.online, arguments.quarantine) {
                 (true, _) => Disposal::Online,
@@ -230,12 +230,12 @@ pub(crate) fn test_clock() -> Option<String> {
 }
 
 /// Not `/tmp` unless somebody says so: where that is kept in memory, nothing would be won.
-fn spill_folder(environment: &[(OsString, OsString)]) -> PathBuf {
+fn spill_directory(environment: &[(OsString, OsString)]) -> PathBuf {
     let given = environment.iter().find(|(name, value)| name == "TMPDIR" && !value.is_empty());
     given.map_or_else(|| PathBuf::from("/var/tmp"), |(_, value)| PathBuf::from(value))
 }
 
-/// Reading folders waits for the disk more than it computes, so there are more threads than processors.
+/// Reading directories waits for the disk more than it computes, so there are more threads than processors.
 fn default_jobs() -> usize {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     (8 * processors).clamp(16, 64)

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Location, Output, Settings, default_jobs, environment, spill_folder};
+use super::{Location, Output, Settings, default_jobs, environment, spill_directory};
 use crate::cli;
 use crate::clock::RunClock;
 use crate::error::Error;
@@ -56,7 +56,7 @@ pub struct QuarantineSettings {
     /// Memory to stay within by keeping the table of blobs in a file.
     pub max_memory: Option<u64>,
     /// Where that file would be made.
-    pub spill_folder: PathBuf,
+    pub spill_directory: PathBuf,
     /// Threads.
     pub jobs: usize,
     /// How long to wait for another regsweep.
@@ -98,7 +98,7 @@ impl QuarantineSettings {
             output: Output::of(output),
             clock: RunClock::read(),
             max_memory,
-            spill_folder: spill_folder(&environment),
+            spill_directory: spill_directory(&environment),
             jobs: default_jobs(),
             wait_lock: wait_lock.unwrap_or_default(),
         })

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use globset::GlobSet;
 
-use super::{DEFAULT_MIN_AGE, Location, Output, Settings, default_jobs, environment, spill_folder};
+use super::{DEFAULT_MIN_AGE, Location, Output, Settings, default_jobs, environment, spill_directory};
 use crate::cli::{self, Slice};
 use crate::clock::RunClock;
 use crate::error::Error;
@@ -57,7 +57,7 @@ pub struct VerifySettings {
     /// Memory to stay within by keeping the tables of blobs in files.
     pub max_memory: Option<u64>,
     /// Where that file would be made.
-    pub spill_folder: PathBuf,
+    pub spill_directory: PathBuf,
     /// How long to wait for another regsweep.
     pub wait_lock: Duration,
 }
@@ -100,7 +100,7 @@ impl VerifySettings {
             allow_many_damaged: arguments.allow_many_damaged,
             jobs: arguments.jobs.map_or_else(default_jobs, usize::from),
             max_memory: arguments.max_memory,
-            spill_folder: spill_folder(&environment),
+            spill_directory: spill_directory(&environment),
             wait_lock: arguments.wait_lock.unwrap_or_default(),
         })
     }

@@ -32,7 +32,7 @@ const SIZES_SHOWN: usize = 3;
 ///
 /// # Errors
 ///
-/// When a folder, a link or a manifest cannot be read.
+/// When a directory, a link or a manifest cannot be read.
 pub fn dependents(
     context: &Context<'_>,
     repositories: &[RepositoryEntry],
@@ -51,7 +51,7 @@ pub fn dependents(
 ///
 /// # Errors
 ///
-/// When a blob cannot be looked at, or a folder, a link or a manifest not be read.
+/// When a blob cannot be looked at, or a directory, a link or a manifest not be read.
 pub fn size_mismatches(context: &Context<'_>, repositories: &[RepositoryEntry]) -> Result<Vec<Finding>, Error> {
     stated_otherwise(context, repositories, &suspects(context)?)
 }
@@ -60,7 +60,7 @@ pub fn size_mismatches(context: &Context<'_>, repositories: &[RepositoryEntry]) 
 ///
 /// # Errors
 ///
-/// When a folder, a link or a manifest cannot be read.
+/// When a directory, a link or a manifest cannot be read.
 pub fn stated_otherwise(
     context: &Context<'_>,
     repositories: &[RepositoryEntry],
@@ -78,7 +78,7 @@ pub fn stated_otherwise(
 ///
 /// # Errors
 ///
-/// When a folder, a link or a manifest cannot be read.
+/// When a directory, a link or a manifest cannot be read.
 pub fn read_manifests(context: &Context<'_>, repositories: &[RepositoryEntry]) -> Result<(), Error> {
     named(context, repositories, &BTreeMap::new()).map(drop)
 }

@@ -3,7 +3,7 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::layout::LinkFolder;
+use crate::layout::LinkDirectory;
 use crate::mark::{Budget, Inventory, Manifests};
 use crate::oci::{Algorithm, RepositoryName, TagName};
 use crate::policy::{Policy, RootPolicy};
@@ -36,12 +36,12 @@ impl Built {
         self.json(&json!({"config": {"digest": config.to_string(), "size": 1}, "layers": layers}))
     }
 
-    fn link(&self, folder: &LinkFolder, digest: &Digest, content: &Digest) {
-        self.0.add_file(folder.link(digest), content.to_string(), THEN);
+    fn link(&self, directory: &LinkDirectory, digest: &Digest, content: &Digest) {
+        self.0.add_file(directory.link(digest), content.to_string(), THEN);
     }
 
     fn revision(&self, repository: &str, digest: &Digest) {
-        self.link(&LinkFolder::Revisions(RepositoryName::new(repository)), digest, digest);
+        self.link(&LinkDirectory::Revisions(RepositoryName::new(repository)), digest, digest);
     }
 
     fn tag(&self, repository: &str, tag: &str, digest: &Digest) {
@@ -137,7 +137,7 @@ fn aliases_are_followed_and_foreign_layers_are_not_needed() {
         built.tag("a", tag, digest);
     }
     assert_eq!(built.needed(&layer), [""; 0], "only the repository's link says what it is another name of");
-    built.link(&LinkFolder::Layers(RepositoryName::new("a")), &alias, &layer);
+    built.link(&LinkDirectory::Layers(RepositoryName::new("a")), &alias, &layer);
     assert_eq!(built.needed(&layer), ["a:alias"]);
     assert_eq!(built.needed(&absent), [""; 0]);
 }

@@ -10,7 +10,7 @@ use super::links::{self, Condemned, Reason};
 use super::{Context, Marks, Waiting};
 use crate::error::Error;
 use crate::finding::{Code, Finding};
-use crate::layout::{self, LinkFolder, Shard, Target};
+use crate::layout::{self, LinkDirectory, Shard, Target};
 use crate::oci::Digest;
 use crate::store::Leaf;
 
@@ -178,7 +178,7 @@ fn dropped_manifests(context: &Context<'_>, repositories: &[Marks]) -> Result<Ha
         .par_iter()
         .flat_map_iter(|marks| {
             marks.condemned.iter().filter_map(|condemned| match &condemned.target {
-                Target::Link(LinkFolder::Revisions(_), digest) => context.inventory.find(digest),
+                Target::Link(LinkDirectory::Revisions(_), digest) => context.inventory.find(digest),
                 _ => None,
             })
         })
@@ -246,14 +246,14 @@ impl BlobMarks {
     }
 
     fn without_data(&mut self, context: &Context<'_>, digest: Digest, condemned: &mut Vec<Condemned>) -> Result<(), Error> {
-        let folder = Target::EmptyBlobFolder(digest);
-        match context.store.empty_folder(&folder)? {
+        let directory = Target::EmptyBlobDirectory(digest);
+        match context.store.empty_directory(&directory)? {
             Some(stat) if context.policy.is_young(&stat) => {}
             Some(stat) => {
-                condemned.push(Condemned { target: folder, stat, alias_of: None, reason: Reason::EmptyFolder, depth: 0 });
+                condemned.push(Condemned { target: directory, stat, alias_of: None, reason: Reason::EmptyDirectory, depth: 0 });
             }
-            None if context.store.holds_only_system_files(&folder)? => {
-                self.findings.push(Finding::new(Code::SystemFile).path(folder.path()));
+            None if context.store.holds_only_system_files(&directory)? => {
+                self.findings.push(Finding::new(Code::SystemFile).path(directory.path()));
             }
             None => self.note(Code::MissingData, &digest),
         }

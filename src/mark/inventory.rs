@@ -180,7 +180,7 @@ impl Inventory {
     ///
     /// # Errors
     ///
-    /// When a folder cannot be listed, there are more than 2^32 blobs, or there is no room beyond the budget.
+    /// When a directory cannot be listed, there are more than 2^32 blobs, or there is no room beyond the budget.
     pub fn list(store: &dyn Store, budget: &Budget) -> Result<(Inventory, Vec<Stray>), Error> {
         let found = store.shards()?;
         let mut strays = found.strays;
@@ -246,7 +246,7 @@ impl Inventory {
             self.shards.iter().filter(|shard| shard.shard.path().starts_with(link) || link.starts_with(shard.shard.path()))
         {
             for index in 0..shard.count {
-                if Target::EmptyBlobFolder(shard.digest(index)).path().starts_with(link) {
+                if Target::EmptyBlobDirectory(shard.digest(index)).path().starts_with(link) {
                     let kept = Colour::LIVE.and(Colour::TAGGED).and(Colour::SET_APART);
                     self.mark(BlobId(shard.first + index as u32), kept);
                 }

@@ -12,7 +12,7 @@ use super::reach::{LinkVerdict, Reach, Role, judge_link};
 use super::{Context, Waiting, judge_revision};
 use crate::error::Error;
 use crate::finding::{Code, Finding};
-use crate::layout::{LinkFolder, Target};
+use crate::layout::{LinkDirectory, Target};
 use crate::oci::{Algorithm, Digest};
 use crate::policy::Age;
 use crate::store::{Leaf, LinkContent, Stat};
@@ -30,8 +30,8 @@ pub enum Reason {
     Unreferenced,
     /// No repository links it.
     Unlinked,
-    /// A folder that is named by a digest and holds nothing.
-    EmptyFolder,
+    /// A directory that is named by a digest and holds nothing.
+    EmptyDirectory,
 }
 
 /// Something that goes, with what was seen of it.
@@ -74,7 +74,7 @@ pub(super) fn untagged_revisions(
         .map(|revision| revision.digest)
         .filter(|digest| !reach.has_descended(digest))
         .collect();
-    let leaves = stat_links(context, &LinkFolder::Revisions(survey.name.clone()), &digests)?;
+    let leaves = stat_links(context, &LinkDirectory::Revisions(survey.name.clone()), &digests)?;
     let mut candidates: Vec<Candidate> = digests
         .iter()
         .zip(leaves)
@@ -95,7 +95,7 @@ pub(super) fn untagged_revisions(
                 Some((place, *digest))
             })
             .unzip();
-        let leaves = stat_links(context, &LinkFolder::History(survey.name.clone(), tag.name.clone()), &named)?;
+        let leaves = stat_links(context, &LinkDirectory::History(survey.name.clone(), tag.name.clone()), &named)?;
         for (place, leaf) in places.into_iter().zip(&leaves) {
             if let Leaf::File(stat) = leaf {
                 let candidate = &mut candidates[place];
@@ -137,24 +137,24 @@ pub(super) fn unreached(
 
 impl Unreached {
     fn layers(&mut self, survey: &Survey, context: &Context<'_>, reach: &mut Reach<'_>) -> Result<(), Error> {
-        let folder = LinkFolder::Layers(survey.name.clone());
+        let directory = LinkDirectory::Layers(survey.name.clone());
         let (digests, blobs): (Vec<Digest>, Vec<Option<BlobId>>) = survey
             .layers
             .iter()
             .map(|digest| (*digest, context.inventory.find(digest)))
             .filter(|(digest, blob)| !reach.has_reached(digest, *blob))
             .unzip();
-        let inspected = in_chunks(&digests, |some| context.store.inspect_links(&folder, some))?;
+        let inspected = in_chunks(&digests, |some| context.store.inspect_links(&directory, some))?;
         let mut old = Vec::with_capacity(digests.len());
         for ((digest, blob), (content, leaf)) in digests.iter().zip(blobs).zip(inspected) {
             let canonical = match judge_link(digest, content) {
                 LinkVerdict::Names(canonical) => canonical,
                 LinkVerdict::Absent => {
-                    self.empty_folder(context, Target::EmptyLinkFolder(folder.clone(), *digest))?;
+                    self.empty_directory(context, Target::EmptyLinkDirectory(directory.clone(), *digest))?;
                     continue;
                 }
                 LinkVerdict::Faulty(code) => {
-                    self.faulty(survey, &folder, digest, code);
+                    self.faulty(survey, &directory, digest, code);
                     continue;
                 }
             };
@@ -167,7 +167,7 @@ impl Unreached {
                     reach.mark_alone(digest, Colour::YOUNG);
                     reach.mark_alone(&canonical, Colour::YOUNG);
                 }
-                Leaf::File(stat) if self.waiting.note(context.policy.age(&stat), || folder.link(digest)) => {
+                Leaf::File(stat) if self.waiting.note(context.policy.age(&stat), || directory.link(digest)) => {
                     self.young_layer_links += 1;
                     reach.mark_alone(digest, Colour::YOUNG);
                     reach.mark_alone(&canonical, Colour::YOUNG);
@@ -177,7 +177,7 @@ impl Unreached {
                     old.push(([(*digest, blob), (canonical, named)], stat));
                 }
                 Leaf::Absent => {}
-                Leaf::Irregular => self.faulty(survey, &folder, digest, Code::IrregularLink),
+                Leaf::Irregular => self.faulty(survey, &directory, digest, Code::IrregularLink),
             }
         }
         // Only now is it known what is reached under another name.
@@ -189,12 +189,12 @@ impl Unreached {
             if [blob, named].into_iter().flatten().any(|blob| context.inventory.has_any(blob, Colour::SET_APART)) {
                 continue;
             }
-            // Under another name than that of its folder, too, if it is an alias.
+            // Under another name than that of its directory, too, if it is an alias.
             if let Some(named) = named {
                 context.inventory.mark(named, Colour::LINK_DROPPED);
             }
             let alias_of = (canonical != digest).then(|| Box::new(canonical));
-            let target = Target::Link(folder.clone(), digest);
+            let target = Target::Link(directory.clone(), digest);
             self.drop_link(context, blob, Condemned { target, stat, alias_of, reason: Reason::Unreferenced, depth: 0 });
         }
         Ok(())
@@ -207,15 +207,15 @@ impl Unreached {
         untagged: &[Candidate],
         readings: &[Held<'_>],
     ) -> Result<(), Error> {
-        let folder = LinkFolder::Revisions(survey.name.clone());
+        let directory = LinkDirectory::Revisions(survey.name.clone());
         for (candidate, depth) in untagged.iter().zip(revision_depths(survey, context, untagged, readings)?) {
             let blob = context.inventory.find(&candidate.digest);
-            let target = Target::Link(folder.clone(), candidate.digest);
+            let target = Target::Link(directory.clone(), candidate.digest);
             let row = Condemned { target, stat: candidate.stat, alias_of: None, reason: Reason::Untagged, depth };
             self.drop_link(context, blob, row);
         }
         for revision in survey.revisions.iter().filter(|revision| revision.link == LinkContent::Absent) {
-            self.empty_folder(context, Target::EmptyLinkFolder(folder.clone(), revision.digest))?;
+            self.empty_directory(context, Target::EmptyLinkDirectory(directory.clone(), revision.digest))?;
         }
         Ok(())
     }
@@ -230,7 +230,7 @@ impl Unreached {
     ) -> Result<(), Error> {
         let named_now: HashSet<LinkContent> = survey.tags.iter().map(|tag| tag.current).collect();
         for (place, tag) in survey.tags.iter().enumerate() {
-            let folder = LinkFolder::History(survey.name.clone(), tag.name.clone());
+            let directory = LinkDirectory::History(survey.name.clone(), tag.name.clone());
             let seen = seen.get(place).map_or(&[][..], Vec::as_slice);
             let seen = |digest: &Digest| seen.binary_search_by(|(seen, _)| seen.cmp(digest)).ok().map(|place| seen[place].1);
             let stale: Vec<(Digest, Reason)> = tag
@@ -250,27 +250,27 @@ impl Unreached {
                 })
                 .collect();
             let unseen: Vec<Digest> = stale.iter().map(|(digest, _)| *digest).filter(|digest| seen(digest).is_none()).collect();
-            let mut leaves = stat_links(context, &folder, &unseen)?.into_iter();
+            let mut leaves = stat_links(context, &directory, &unseen)?.into_iter();
             for (digest, reason) in stale {
                 match seen(&digest).or_else(|| leaves.next()).expect("each was looked at, then or now") {
                     // A blob goes only if every link to it is old.
-                    Leaf::File(stat) if self.waiting.note(context.policy.age(&stat), || folder.link(&digest)) => {
+                    Leaf::File(stat) if self.waiting.note(context.policy.age(&stat), || directory.link(&digest)) => {
                         reach.mark_alone(&digest, Colour::YOUNG);
                     }
                     Leaf::File(stat) => {
                         let blob = context.inventory.find(&digest);
-                        let target = Target::Link(folder.clone(), digest);
+                        let target = Target::Link(directory.clone(), digest);
                         self.drop_link(context, blob, Condemned { target, stat, alias_of: None, reason, depth: 0 });
                     }
-                    Leaf::Absent => self.empty_folder(context, Target::EmptyLinkFolder(folder.clone(), digest))?,
-                    Leaf::Irregular => self.faulty(survey, &folder, &digest, Code::IrregularLink),
+                    Leaf::Absent => self.empty_directory(context, Target::EmptyLinkDirectory(directory.clone(), digest))?,
+                    Leaf::Irregular => self.faulty(survey, &directory, &digest, Code::IrregularLink),
                 }
             }
         }
         Ok(())
     }
 
-    /// Lets a link go. `blob` is where the inventory has the digest of its folder.
+    /// Lets a link go. `blob` is where the inventory has the digest of its directory.
     fn drop_link(&mut self, context: &Context<'_>, blob: Option<BlobId>, row: Condemned) {
         // Should the repository be held yet, all that it links is marked live, and why a blob goes is asked of none of it.
         if let Some(blob) = blob {
@@ -279,19 +279,19 @@ impl Unreached {
         self.condemned.push(row);
     }
 
-    fn empty_folder(&mut self, context: &Context<'_>, folder: Target) -> Result<(), Error> {
-        if let Some(stat) = context.store.empty_folder(&folder)?
+    fn empty_directory(&mut self, context: &Context<'_>, directory: Target) -> Result<(), Error> {
+        if let Some(stat) = context.store.empty_directory(&directory)?
             && !context.policy.is_young(&stat)
         {
-            self.condemned.push(Condemned { target: folder, stat, alias_of: None, reason: Reason::EmptyFolder, depth: 0 });
+            self.condemned.push(Condemned { target: directory, stat, alias_of: None, reason: Reason::EmptyDirectory, depth: 0 });
         }
         Ok(())
     }
 
-    fn faulty(&mut self, survey: &Survey, folder: &LinkFolder, digest: &Digest, code: Code) {
+    fn faulty(&mut self, survey: &Survey, directory: &LinkDirectory, digest: &Digest, code: Code) {
         self.fault = true;
-        let mut finding = Finding::new(code).repository(&survey.name).digest(digest).path(folder.link(digest));
-        finding.tag = folder.tag().cloned();
+        let mut finding = Finding::new(code).repository(&survey.name).digest(digest).path(directory.link(digest));
+        finding.tag = directory.tag().cloned();
         self.findings.push(finding);
     }
 }
@@ -356,15 +356,15 @@ pub(super) fn depths(
     Ok(depths)
 }
 
-/// Marks what a held repository's layer links name, by folder and by content.
+/// Marks what a held repository's layer links name, by directory and by content.
 pub(super) fn mark_held_layers(
     survey: &Survey,
     context: &Context<'_>,
     reach: &mut Reach<'_>,
     colour: Colour,
 ) -> Result<(), Error> {
-    let folder = LinkFolder::Layers(survey.name.clone());
-    let contents = survey::read_links(context.store, &folder, &survey.layers)?;
+    let directory = LinkDirectory::Layers(survey.name.clone());
+    let contents = survey::read_links(context.store, &directory, &survey.layers)?;
     for (digest, content) in survey.layers.iter().zip(contents) {
         reach.mark_alone(digest, colour);
         if let LinkContent::Digest(named) = content {
@@ -374,7 +374,7 @@ pub(super) fn mark_held_layers(
     Ok(())
 }
 
-/// Marks every digest that a folder in the repository is named by.
+/// Marks every digest that a directory in the repository is named by.
 pub(super) fn mark_all_names(survey: &Survey, context: &Context<'_>, colour: Colour) {
     let revisions = survey.revisions.iter().map(|revision| &revision.digest);
     let history = survey.tags.iter().flat_map(|tag| &tag.history);
@@ -385,8 +385,8 @@ pub(super) fn mark_all_names(survey: &Survey, context: &Context<'_>, colour: Col
     }
 }
 
-fn stat_links(context: &Context<'_>, folder: &LinkFolder, digests: &[Digest]) -> Result<Vec<Leaf>, Error> {
-    in_chunks(digests, |some| context.store.stat_links(folder, some))
+fn stat_links(context: &Context<'_>, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<Leaf>, Error> {
+    in_chunks(digests, |some| context.store.stat_links(directory, some))
 }
 
 /// A digest in a tag's history, as a root of a held repository.

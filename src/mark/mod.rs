@@ -2,7 +2,7 @@
 //!
 //! Repositories are marked one by one, many at a time, in any order: a mark is a bit that is only ever set. What stays for the
 //! whole run is the [`Inventory`] (39 bytes for a stored blob), a cache of manifests of fixed size, and what the plan will
-//! hold. What is known of one repository is dropped when it is done: 150 bytes for each of its folders, and what its manifests
+//! hold. What is known of one repository is dropped when it is done: 150 bytes for each of its directories, and what its manifests
 //! name, 8 bytes for what is stored and a hundred for what is not, 32 MiB of it at most: what is beyond is read again.
 
 mod arrivals;
@@ -32,7 +32,7 @@ pub use self::spill::Budget;
 pub use self::waiting::Waiting;
 use crate::error::Error;
 use crate::finding::{Code, Finding};
-use crate::layout::{self, LinkFolder};
+use crate::layout::{self, LinkDirectory};
 use crate::oci::{DescriptorKind, Digest, RepositoryName};
 use crate::policy::{Policy, RootPolicy};
 use crate::store::{Leaf, LinkContent, Store, StrayKind};
@@ -62,7 +62,7 @@ pub struct Marks {
     pub condemned: Vec<Condemned>,
     /// What was found.
     pub findings: Vec<Finding>,
-    /// Symbolic links in the place of folders.
+    /// Symbolic links in the place of directories.
     pub symlinks: Vec<PathBuf>,
     /// What was looked at.
     pub counts: Counts,
@@ -77,11 +77,11 @@ pub struct Marks {
 pub struct Counts {
     /// Tags.
     pub tags: u64,
-    /// Revisions: folders with a link, whatever it says.
+    /// Revisions: directories with a link, whatever it says.
     pub revisions: u64,
-    /// Folders in tag histories.
+    /// Directories in tag histories.
     pub history_entries: u64,
-    /// Folders in `_layers`.
+    /// Directories in `_layers`.
     pub layer_links: u64,
     /// Revisions that are no roots but too young to drop.
     pub young_revisions: u64,
@@ -174,9 +174,9 @@ pub fn mark(survey: &Survey, context: &Context<'_>) -> Result<Marks, Error> {
                 reach.walk(young.iter().map(|candidate| (candidate.digest, Role::Revision)).collect(), Colour::YOUNG)?;
                 reach.walk(protected(survey), Colour::YOUNG)?;
                 counts.young_revisions = young.len() as u64;
-                let folder = LinkFolder::Revisions(survey.name.clone());
+                let directory = LinkDirectory::Revisions(survey.name.clone());
                 for candidate in &young {
-                    waiting.note(candidate.age, || folder.link(&candidate.digest));
+                    waiting.note(candidate.age, || directory.link(&candidate.digest));
                 }
                 candidates = old;
                 candidates.retain(|candidate| !reach.has_descended(&candidate.digest));
@@ -206,7 +206,8 @@ pub fn mark(survey: &Survey, context: &Context<'_>) -> Result<Marks, Error> {
         reach.walk(Roots::everything(survey), colour)?;
         reach.walk(protected(survey), Colour::YOUNG)?;
         links::mark_held_layers(survey, context, &mut reach, colour)?;
-        findings.push(Finding::new(Code::HeldRepository).repository(&survey.name).path(layout::repository_folder(&survey.name)));
+        findings
+            .push(Finding::new(Code::HeldRepository).repository(&survey.name).path(layout::repository_directory(&survey.name)));
     }
     if context.policy.roots == RootPolicy::TaggedOnly && has_old_revision(survey, context)? {
         counts.with_old_revisions = 1;
@@ -236,8 +237,8 @@ pub fn mark(survey: &Survey, context: &Context<'_>) -> Result<Marks, Error> {
 /// When a link or a manifest that is there cannot be read.
 pub fn everything_named(store: &dyn Store, inventory: &Inventory, survey: &Survey) -> Result<Vec<Digest>, Error> {
     let manifests = Manifests::new(store, inventory);
-    let folder = LinkFolder::Layers(survey.name.clone());
-    let layers = crate::survey::read_links(store, &folder, &survey.layers)?;
+    let directory = LinkDirectory::Layers(survey.name.clone());
+    let layers = crate::survey::read_links(store, &directory, &survey.layers)?;
     let aliases = layers.iter().filter_map(|content| match content {
         LinkContent::Digest(digest) => Some(*digest),
         _ => None,
@@ -268,11 +269,11 @@ fn oddities(survey: &Survey, findings: &mut Vec<Finding>) -> bool {
     let here = |code| Finding::new(code).repository(&survey.name);
     if !survey.name.is_valid() {
         held = true;
-        findings.push(here(Code::InvalidName).path(layout::repository_folder(&survey.name)));
+        findings.push(here(Code::InvalidName).path(layout::repository_directory(&survey.name)));
     }
     if let Some(why) = survey.set_apart {
         held = true;
-        findings.push(here(Code::of_stray(why)).path(layout::repository_folder(&survey.name)));
+        findings.push(here(Code::of_stray(why)).path(layout::repository_directory(&survey.name)));
     }
     for stray in &survey.strays {
         held |= stray.kind.sets_apart();
@@ -290,7 +291,7 @@ struct Roots {
 impl Roots {
     fn of(survey: &Survey, held: &mut bool, findings: &mut Vec<Finding>) -> Roots {
         let mut roots = Roots { tags: Vec::new(), revisions: Vec::new() };
-        let folder = LinkFolder::Revisions(survey.name.clone());
+        let directory = LinkDirectory::Revisions(survey.name.clone());
         for revision in &survey.revisions {
             match judge_revision(&revision.digest, revision.link) {
                 LinkVerdict::Names(digest) => roots.revisions.push((digest, Role::Revision)),
@@ -298,7 +299,7 @@ impl Roots {
                 LinkVerdict::Faulty(code) => {
                     *held = true;
                     let finding = Finding::new(code).repository(&survey.name).digest(&revision.digest);
-                    findings.push(finding.path(folder.link(&revision.digest)));
+                    findings.push(finding.path(directory.link(&revision.digest)));
                 }
             }
         }
@@ -349,9 +350,9 @@ impl Roots {
 
 /// Whether a revision here is not young. Looks until it finds one, which is mostly the first.
 fn has_old_revision(survey: &Survey, context: &Context<'_>) -> Result<bool, Error> {
-    let folder = LinkFolder::Revisions(survey.name.clone());
+    let directory = LinkDirectory::Revisions(survey.name.clone());
     for revision in survey.revisions.iter().filter(|revision| revision.link != LinkContent::Absent) {
-        let leaves = context.store.stat_links(&folder, &[revision.digest])?;
+        let leaves = context.store.stat_links(&directory, &[revision.digest])?;
         if leaves.iter().any(|leaf| matches!(leaf, Leaf::File(stat) if !context.policy.is_young(stat))) {
             return Ok(true);
         }
@@ -365,9 +366,9 @@ fn protected(survey: &Survey) -> Vec<(Digest, Role)> {
 }
 
 /// Judges a revision's link: unlike a layer link it cannot be an alias.
-fn judge_revision(folder: &Digest, content: LinkContent) -> LinkVerdict {
-    match judge_link(folder, content) {
-        LinkVerdict::Names(digest) if digest != *folder => LinkVerdict::Faulty(Code::DisagreeingLink),
+fn judge_revision(directory: &Digest, content: LinkContent) -> LinkVerdict {
+    match judge_link(directory, content) {
+        LinkVerdict::Names(digest) if digest != *directory => LinkVerdict::Faulty(Code::DisagreeingLink),
         verdict => verdict,
     }
 }

@@ -14,7 +14,7 @@ use super::manifests::{Edges, Fault, Held, Reading};
 use crate::error::Error;
 use crate::finding::{Code, Finding};
 use crate::findings::LISTED_OF_A_REPOSITORY as FINDINGS_OF_A_CODE;
-use crate::layout::{self, LinkFolder};
+use crate::layout::{self, LinkDirectory};
 use crate::oci::{Algorithm, Descriptor, DescriptorKind, Digest, TagName};
 use crate::store::LinkContent;
 use crate::survey::Survey;
@@ -91,7 +91,7 @@ impl<'a> Reach<'a> {
             let blob = match reading.get(&revision.digest)? {
                 Reading::Read(edges) => {
                     if edges.more_subjects {
-                        let link = LinkFolder::Revisions(survey.name.clone()).link(&revision.digest);
+                        let link = LinkDirectory::Revisions(survey.name.clone()).link(&revision.digest);
                         let finding =
                             Finding::new(Code::ManySubjects).repository(&survey.name).digest(&revision.digest).path(link);
                         findings.insert((finding.code, revision.digest, None), finding);
@@ -228,7 +228,7 @@ impl<'a> Reach<'a> {
                     continue;
                 }
                 Reading::Absent => {
-                    // Its folder may be there, and waits for it to be pushed again.
+                    // Its directory may be there, and waits for it to be pushed again.
                     self.mark_alone(&digest, colour);
                     self.descended.insert(digest);
                     self.absent.insert(digest);
@@ -421,7 +421,7 @@ impl<'a> Reach<'a> {
 
     fn note_faulty_link(&mut self, digest: &Digest, code: Code) {
         self.fault = true;
-        let link = LinkFolder::Layers(self.survey.name.clone()).link(digest);
+        let link = LinkDirectory::Layers(self.survey.name.clone()).link(digest);
         self.note(Finding::new(code).digest(digest).path(link));
     }
 
@@ -431,7 +431,7 @@ impl<'a> Reach<'a> {
 
     fn note_lost_revision(&mut self, digest: &Digest, tag: &TagName) {
         if self.survey.revision(digest).is_none() {
-            let link = LinkFolder::Revisions(self.survey.name.clone()).link(digest);
+            let link = LinkDirectory::Revisions(self.survey.name.clone()).link(digest);
             self.note(Finding::new(Code::LostRevision).tag(tag).digest(digest).path(link));
         }
     }
@@ -452,7 +452,7 @@ pub(crate) fn layer_verdict(context: &Context<'_>, survey: &Survey, digest: &Dig
     if survey.layers.binary_search(digest).is_err() {
         return Ok(LinkVerdict::Absent);
     }
-    let content = context.store.read_links(&LinkFolder::Layers(survey.name.clone()), &[*digest])?[0];
+    let content = context.store.read_links(&LinkDirectory::Layers(survey.name.clone()), &[*digest])?[0];
     Ok(judge_link(digest, content))
 }
 
@@ -460,7 +460,7 @@ fn with_room<T>(count: usize) -> HashSet<T> {
     HashSet::with_capacity_and_hasher(count, RandomState::default())
 }
 
-/// What a link says about the digest that its folder is named by.
+/// What a link says about the digest that its directory is named by.
 pub(crate) enum LinkVerdict {
     /// It names this digest: its own, or one of another algorithm of which it is an alias.
     Names(Digest),
@@ -471,11 +471,11 @@ pub(crate) enum LinkVerdict {
 }
 
 /// Judges a link in `_layers` or `revisions`.
-pub(crate) fn judge_link(folder: &Digest, content: LinkContent) -> LinkVerdict {
+pub(crate) fn judge_link(directory: &Digest, content: LinkContent) -> LinkVerdict {
     match content {
-        LinkContent::Digest(digest) if digest == *folder => LinkVerdict::Names(digest),
+        LinkContent::Digest(digest) if digest == *directory => LinkVerdict::Names(digest),
         // A blob uploaded under another algorithm is stored under SHA-256, and the link of either name says that.
-        LinkContent::Digest(digest) if digest.algorithm() == Algorithm::Sha256 && folder.algorithm() != Algorithm::Sha256 => {
+        LinkContent::Digest(digest) if digest.algorithm() == Algorithm::Sha256 && directory.algorithm() != Algorithm::Sha256 => {
             LinkVerdict::Names(digest)
         }
         LinkContent::Digest(_) => LinkVerdict::Faulty(Code::DisagreeingLink),

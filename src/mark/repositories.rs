@@ -79,8 +79,8 @@ pub fn hold_shared(
         return Ok(());
     }
     for (repository, marks) in repositories.iter().zip(marks) {
-        let folder = layout::repository_folder(&repository.name);
-        let is_shared = above.contains(folder.as_path()) || folder.ancestors().any(|folder| targets.contains(folder));
+        let directory = layout::repository_directory(&repository.name);
+        let is_shared = above.contains(directory.as_path()) || directory.ancestors().any(|directory| targets.contains(directory));
         if is_shared && !marks.held {
             *marks = one(&RepositoryEntry { set_apart: Some(StrayKind::Symlink), ..repository.clone() })?;
         }

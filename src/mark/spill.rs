@@ -19,18 +19,18 @@ pub struct Budget {
     /// No limit if there is none.
     bytes: Option<u64>,
     taken: AtomicU64,
-    folder: PathBuf,
+    directory: PathBuf,
 }
 
 impl Budget {
     /// All from the heap.
     pub fn unlimited() -> Budget {
-        Budget { bytes: None, taken: AtomicU64::new(0), folder: PathBuf::new() }
+        Budget { bytes: None, taken: AtomicU64::new(0), directory: PathBuf::new() }
     }
 
-    /// So many bytes from the heap, and the rest from files without a name in `folder`.
-    pub fn of(bytes: u64, folder: &Path) -> Budget {
-        Budget { bytes: Some(bytes), taken: AtomicU64::new(0), folder: folder.to_owned() }
+    /// So many bytes from the heap, and the rest from files without a name in `directory`.
+    pub fn of(bytes: u64, directory: &Path) -> Budget {
+        Budget { bytes: Some(bytes), taken: AtomicU64::new(0), directory: directory.to_owned() }
     }
 
     /// Whether there is a limit at all.
@@ -47,8 +47,8 @@ impl Budget {
 
     /// A file that is gone when it is closed, with so many bytes of disk.
     fn file(&self, bytes: u64) -> Result<File, Error> {
-        let file = tempfile::tempfile_in(&self.folder).context("make a file for --max-memory in", &self.folder)?;
-        fs2::FileExt::allocate(&file, bytes).context("get the room for --max-memory in", &self.folder)?;
+        let file = tempfile::tempfile_in(&self.directory).context("make a file for --max-memory in", &self.directory)?;
+        fs2::FileExt::allocate(&file, bytes).context("get the room for --max-memory in", &self.directory)?;
         Ok(file)
     }
 
@@ -59,10 +59,10 @@ impl Budget {
             return Ok(Bytes::Heap(bytes));
         }
         let file = self.file(bytes.len() as u64)?;
-        file.write_all_at(&bytes, 0).context("write for --max-memory in", &self.folder)?;
+        file.write_all_at(&bytes, 0).context("write for --max-memory in", &self.directory)?;
         #[expect(unsafe_code, reason = "a map of a file")]
         // SAFETY: the file has no name and this is its only descriptor, so nobody changes it while it is mapped.
-        let map = unsafe { Mmap::map(&file) }.context("map a file for --max-memory in", &self.folder)?;
+        let map = unsafe { Mmap::map(&file) }.context("map a file for --max-memory in", &self.directory)?;
         Ok(Bytes::File(map))
     }
 
@@ -74,7 +74,7 @@ impl Budget {
         let file = self.file(bytes as u64)?;
         #[expect(unsafe_code, reason = "a map of a file")]
         // SAFETY: the file has no name and this is its only descriptor, so nobody else changes it while it is mapped.
-        let map = unsafe { MmapMut::map_mut(&file) }.context("map a file for --max-memory in", &self.folder)?;
+        let map = unsafe { MmapMut::map_mut(&file) }.context("map a file for --max-memory in", &self.directory)?;
         assert!(map.len() >= bytes, "the map is as long as the file");
         Ok(Room::File(map))
     }
@@ -86,7 +86,7 @@ impl Budget {
             return Ok(Words::Heap((0..count).map(|_| AtomicU64::new(0)).collect()));
         }
         let file = self.file(bytes)?;
-        let map = MmapOptions::new().map_raw(&file).context("map a file for --max-memory in", &self.folder)?;
+        let map = MmapOptions::new().map_raw(&file).context("map a file for --max-memory in", &self.directory)?;
         assert!(map.len() as u64 >= bytes, "the map is as long as the file");
         Ok(Words::File(map, count))
     }
@@ -165,8 +165,8 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_kept_all_the_same() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let budget = Budget::of(10, folder.path());
+        let directory = tempfile::tempdir().expect("a directory");
+        let budget = Budget::of(10, directory.path());
         let kept = [vec![1; 8], vec![2; 8], vec![3; 2], Vec::new()].map(|bytes| budget.keep(bytes).expect("kept"));
         assert_eq!(kept.each_ref().map(|bytes| bytes.to_vec()), [vec![1; 8], vec![2; 8], vec![3; 2], vec![]]);
         assert!(matches!(kept, [Bytes::Heap(_), Bytes::File(_), Bytes::Heap(_), Bytes::Heap(_)]));
@@ -174,11 +174,11 @@ mod tests {
         assert!(matches!(words, Words::File(..)) && words.len() == 1000);
         words[999].fetch_add(7, atomic::Ordering::Relaxed);
         assert_eq!(words.iter().map(|word| word.load(atomic::Ordering::Relaxed)).sum::<u64>(), 7);
-        assert_eq!(std::fs::read_dir(folder.path()).expect("there").count(), 0, "the files have no names");
+        assert_eq!(std::fs::read_dir(directory.path()).expect("there").count(), 0, "the files have no names");
     }
 
     #[test]
-    fn no_room_is_an_error_that_names_the_folder() {
+    fn no_room_is_an_error_that_names_the_directory() {
         let error = Budget::of(0, Path::new("/proc")).keep(vec![1]).expect_err("nobody writes there");
         assert!(error.to_string().contains("--max-memory") && error.to_string().contains("/proc"), "{error}");
     }

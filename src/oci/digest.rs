@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
 /// A digest algorithm that the registry accepts.
 ///
-/// These three are the ones that go-digest registers; a folder or a reference that names any other cannot be
+/// These three are the ones that go-digest registers; a directory or a reference that names any other cannot be
 /// served by the registry (source: opencontainers/go-digest, `algorithm.go`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Algorithm {
@@ -24,7 +24,7 @@ impl Algorithm {
     /// All algorithms, in the order in which digests sort.
     pub const ALL: [Algorithm; 3] = [Algorithm::Sha256, Algorithm::Sha384, Algorithm::Sha512];
 
-    /// The name in digests and in folder names.
+    /// The name in digests and in directory names.
     pub fn name(self) -> &'static str {
         match self {
             Algorithm::Sha256 => "sha256",
@@ -90,7 +90,7 @@ impl Digest {
         Digest { algorithm, bytes: all }
     }
 
-    /// Reads the hex part of a digest, as folder names carry it.
+    /// Reads the hex part of a digest, as directory names carry it.
     pub fn from_hex(algorithm: Algorithm, hex: &[u8]) -> Option<Digest> {
         if hex.len() != 2 * algorithm.len_bytes() {
             return None;

@@ -10,7 +10,7 @@ use crate::escape::escaped;
 
 /// The name of a repository: its path below `repositories/`.
 ///
-/// Whatever folder holds `_manifests`, `_layers` or `_uploads` is a repository, also when the registry would not accept its
+/// Whatever directory holds `_manifests`, `_layers` or `_uploads` is a repository, also when the registry would not accept its
 /// name; [`RepositoryName::is_valid`] tells the two apart. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RepositoryName(Arc<OsStr>);
@@ -69,12 +69,12 @@ fn is_domain(component: &[u8]) -> bool {
     host.split(|&byte| byte == b'.').all(part) && port.is_none_or(|port| !port.is_empty() && port.iter().all(u8::is_ascii_digit))
 }
 
-/// The name of a tag: a folder name below `_manifests/tags/`. Cheap to clone.
+/// The name of a tag: a directory name below `_manifests/tags/`. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TagName(Arc<OsStr>);
 
 impl TagName {
-    /// Takes the name of a folder.
+    /// Takes the name of a directory.
     pub fn new(name: impl AsRef<OsStr>) -> TagName {
         TagName(name.as_ref().into())
     }

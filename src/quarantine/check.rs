@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use super::{Held, Purpose, Quarantine, Reader, Run};
 use crate::error::Error;
 use crate::finding::{Code, Finding};
-use crate::layout::{self, LinkFolder, Shard, Target};
+use crate::layout::{self, LinkDirectory, Shard, Target};
 use crate::mark::manifests::Fault;
 use crate::mark::{Inventory, LinkVerdict, Manifests, Reading, judge_link};
 use crate::oci::{DescriptorKind, Digest, RepositoryName};
@@ -41,9 +41,9 @@ pub fn check(reader: &Reader<'_>, restored: &BTreeSet<Target>, suspects: &BTreeS
     }
     for target in restored {
         match target {
-            Target::Link(LinkFolder::Revisions(name), digest) => revisions.entry(name.clone()).or_default().push(*digest),
-            Target::Link(folder @ LinkFolder::Layers(name), digest) => {
-                let named = match reader.store.read_links(folder, &[*digest])?[0] {
+            Target::Link(LinkDirectory::Revisions(name), digest) => revisions.entry(name.clone()).or_default().push(*digest),
+            Target::Link(directory @ LinkDirectory::Layers(name), digest) => {
+                let named = match reader.store.read_links(directory, &[*digest])?[0] {
                     LinkContent::Digest(named) => named,
                     _ => *digest,
                 };
@@ -81,7 +81,7 @@ fn left_behind(reader: &Reader<'_>, restored: &BTreeSet<Target>) -> Result<Vec<F
                 run.id()
             );
             let mut finding = Finding::new(Code::FailedRestore).digest(link.digest()).path(link.path()).detail(detail);
-            finding.repository = link.link_folder().map(|folder| folder.repository().clone());
+            finding.repository = link.link_directory().map(|directory| directory.repository().clone());
             findings.push(finding);
         }
     }
@@ -152,7 +152,7 @@ impl Check<'_> {
         if !self.seen.insert(*digest) {
             return Ok(None);
         }
-        let content = self.reader.store.read_links(&LinkFolder::Layers(self.survey.name.clone()), &[*digest])?[0];
+        let content = self.reader.store.read_links(&LinkDirectory::Layers(self.survey.name.clone()), &[*digest])?[0];
         let code = match judge_link(digest, content) {
             LinkVerdict::Names(named) if is_stored(self.reader, &named)? => return Ok(None),
             LinkVerdict::Absent if is_stored(self.reader, digest)? => Code::MissingLayerLink,

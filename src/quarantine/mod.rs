@@ -53,7 +53,7 @@ use crate::error::{Context as _, Error};
 use crate::layout::{self, Shard, Target};
 use crate::mark::blobs::Amount;
 use crate::records::Protected;
-use crate::store::directory::{self, Kind, for_each_entry, open_folder_beneath};
+use crate::store::directory::{self, Kind, for_each_entry, open_directory_beneath};
 use crate::store::own::OwnDirectory;
 use crate::store::{FilesystemStore, Leaf, Stat, Store as _};
 
@@ -129,13 +129,13 @@ impl Quarantine {
         let path = directory_of(store);
         let mut quarantine = Quarantine { runs: Vec::new() };
         let Some(own) = OwnDirectory::open(store.root().path())? else { return Ok(quarantine) };
-        let all = match open_folder_beneath(own.descriptor(), QUARANTINE.as_bytes()) {
+        let all = match open_directory_beneath(own.descriptor(), QUARANTINE.as_bytes()) {
             Err(Errno::NOENT) => return Ok(quarantine),
             opened => Arc::new(opened.context("open", &path)?),
         };
         let mut names = Vec::new();
         for_each_entry(&*all, |name, kind| -> std::io::Result<()> {
-            match std::str::from_utf8(name).ok().filter(|name| kind == Kind::Folder && run::is_id(name)) {
+            match std::str::from_utf8(name).ok().filter(|name| kind == Kind::Directory && run::is_id(name)) {
                 Some(name) => names.push(name.to_owned()),
                 None => {
                     let name = crate::escape::escaped_bytes(name);
@@ -181,8 +181,8 @@ impl Quarantine {
         let mut all = Moved::default();
         for held in self.collected().flat_map(Run::held).filter(|held| needed.targets.contains(&held.target)) {
             let digest = *held.target.digest();
-            let there = match held.target.link_folder() {
-                Some(folder) => store.stat_links(folder, &[digest])?,
+            let there = match held.target.link_directory() {
+                Some(directory) => store.stat_links(directory, &[digest])?,
                 None => store.stat_blobs(Shard::of(&digest), &[digest])?,
             };
             match there[..] {
@@ -232,9 +232,9 @@ pub fn begin(store: &FilesystemStore, purpose: Purpose, clock: &RunClock) -> Res
     let path = directory_of(store);
     let own = OwnDirectory::open(store.root().path())?;
     let absent = || std::io::Error::from(std::io::ErrorKind::NotFound);
-    let own = own.ok_or_else(absent).context_with("open", || store.root().path().join(layout::OWN_FOLDER))?;
+    let own = own.ok_or_else(absent).context_with("open", || store.root().path().join(layout::OWN_DIRECTORY))?;
     make(own.descriptor(), store).context("create", &path)?;
-    let quarantine = Arc::new(open_folder_beneath(own.descriptor(), QUARANTINE.as_bytes()).context("open", &path)?);
+    let quarantine = Arc::new(open_directory_beneath(own.descriptor(), QUARANTINE.as_bytes()).context("open", &path)?);
     ensure_one_filesystem(store)?;
     let mut run = Run::begin(&quarantine, &path, purpose, clock)?;
     match clocks_agree(&mut run, clock) {
@@ -285,7 +285,7 @@ fn clocks_agree(run: &mut Run, clock: &RunClock) -> Result<(), Error> {
 
 /// Where the runs are, for messages.
 pub fn directory_of(store: &FilesystemStore) -> PathBuf {
-    store.root().path().join(layout::OWN_FOLDER).join(QUARANTINE)
+    store.root().path().join(layout::OWN_DIRECTORY).join(QUARANTINE)
 }
 
 /// Makes the directory of all runs: nobody may look into it who may not look at the store.
@@ -314,7 +314,7 @@ fn make(own: &OwnedFd, store: &FilesystemStore) -> rustix::io::Result<()> {
 pub fn has_room(store: &FilesystemStore, files: u64) -> Result<(), Error> {
     ensure_one_filesystem(store)?;
     let path = store.root().path();
-    let room = directory::open_folder(rustix::fs::CWD, path).and_then(rustix::fs::fstatvfs).context("look at", path)?;
+    let room = directory::open_directory(rustix::fs::CWD, path).and_then(rustix::fs::fstatvfs).context("look at", path)?;
     // Only ext gives a directory a block at once; with others it takes an inode, which some keep in blocks.
     let is_ext = rustix::fs::statfs(path).is_ok_and(|stat| stat.f_type as u64 == EXT_MAGIC);
     let bytes_each = if is_ext { room.f_frsize } else { INODE_BYTES };

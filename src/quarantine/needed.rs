@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use super::{Overlay, Quarantine, Run, since};
 use crate::error::Error;
-use crate::layout::{LinkFolder, Target};
+use crate::layout::{LinkDirectory, Target};
 use crate::mark::{self, Budget, Colour, Context, Inventory, Manifests, Reading};
 use crate::oci::{Algorithm, DescriptorKind, Digest, RepositoryName};
 use crate::policy::{Arrivals, Policy, RootPolicy};
@@ -60,7 +60,7 @@ pub fn needed(
         let needed = marked(reader, quarantine, now, is_due, &restored)?;
         // A revision link that is restored needs all that its manifest names.
         let before = restored.len();
-        let is_revision = |target: &&Target| matches!(target, Target::Link(LinkFolder::Revisions(_), _));
+        let is_revision = |target: &&Target| matches!(target, Target::Link(LinkDirectory::Revisions(_), _));
         restored.extend(needed.targets.iter().filter(is_revision).cloned());
         if restored.len() == before {
             return Ok(needed);
@@ -86,8 +86,8 @@ fn marked(
     let context = Context { store: &overlay, inventory: &inventory, manifests: &manifests, policy };
     let mut roots: BTreeMap<RepositoryName, Vec<Digest>> = BTreeMap::new();
     for target in restored {
-        let folder = target.link_folder().expect("revision links lie in directories of links");
-        roots.entry(folder.repository().clone()).or_default().push(*target.digest());
+        let directory = target.link_directory().expect("revision links lie in directories of links");
+        roots.entry(directory.repository().clone()).or_default().push(*target.digest());
     }
     let asked = asked(quarantine, &manifests)?;
     let prepare = |survey: &mut Survey| {
@@ -103,12 +103,12 @@ fn marked(
         marks.iter().map(|marks| (&marks.repository, marks.needed.iter().copied().collect())).collect();
     for (run, held) in quarantine.collected().flat_map(|run| run.held().iter().map(move |held| (run, held))) {
         let is_needed = match &held.target {
-            Target::Link(folder, digest) => {
+            Target::Link(directory, digest) => {
                 // Written to by a registry that had it open when it was moved.
                 let written = held.stat.modified > run.began();
                 // What refers to something lives with it.
-                let names = [vec![*digest], subjects(folder, digest, &manifests)?].concat();
-                let reached = reached.get(folder.repository());
+                let names = [vec![*digest], subjects(directory, digest, &manifests)?].concat();
+                let reached = reached.get(directory.repository());
                 written || reached.is_some_and(|reached| names.iter().any(|name| reached.contains(name)))
             }
             target => {
@@ -141,10 +141,10 @@ fn by_staying(
 ) -> Result<HashSet<Digest>, Error> {
     let mut reached = HashSet::new();
     for held in runs.iter().flat_map(|run| run.held()) {
-        let Target::Link(folder @ LinkFolder::Revisions(repository), digest) = &held.target else { continue };
-        let layers = LinkFolder::Layers(repository.clone());
+        let Target::Link(directory @ LinkDirectory::Revisions(repository), digest) = &held.target else { continue };
+        let layers = LinkDirectory::Layers(repository.clone());
         reached.insert(*digest);
-        let roots = [vec![*digest], subjects(folder, digest, manifests)?].concat();
+        let roots = [vec![*digest], subjects(directory, digest, manifests)?].concat();
         let mut waiting: Vec<(Digest, bool)> = roots.into_iter().map(|digest| (digest, true)).collect();
         while let Some((digest, is_revision)) = waiting.pop() {
             let reading = if is_revision { manifests.read_revision(&digest)? } else { manifests.read(&digest)? };
@@ -185,18 +185,18 @@ fn since_began(quarantine: &Quarantine, now: SystemTime) -> Duration {
 fn asked(quarantine: &Quarantine, manifests: &Manifests<'_>) -> Result<BTreeMap<RepositoryName, Vec<Digest>>, Error> {
     let mut asked: BTreeMap<RepositoryName, Vec<Digest>> = BTreeMap::new();
     for held in quarantine.collected().flat_map(Run::held) {
-        if let Target::Link(folder, digest) = &held.target {
-            let asked = asked.entry(folder.repository().clone()).or_default();
+        if let Target::Link(directory, digest) = &held.target {
+            let asked = asked.entry(directory.repository().clone()).or_default();
             asked.push(*digest);
-            asked.extend(subjects(folder, digest, manifests)?);
+            asked.extend(subjects(directory, digest, manifests)?);
         }
     }
     Ok(asked)
 }
 
 /// What the manifest of a revision in quarantine refers to.
-fn subjects(folder: &LinkFolder, digest: &Digest, manifests: &Manifests<'_>) -> Result<Vec<Digest>, Error> {
-    if !matches!(folder, LinkFolder::Revisions(_)) {
+fn subjects(directory: &LinkDirectory, digest: &Digest, manifests: &Manifests<'_>) -> Result<Vec<Digest>, Error> {
+    if !matches!(directory, LinkDirectory::Revisions(_)) {
         return Ok(Vec::new());
     }
     Ok(match manifests.read_revision(digest)? {

@@ -13,7 +13,7 @@ use foldhash::HashSet;
 use super::run::Purpose;
 use super::{Quarantine, Run};
 use crate::error::Error;
-use crate::layout::{LinkFolder, Shard, Target};
+use crate::layout::{LinkDirectory, Shard, Target};
 use crate::oci::{Digest, RepositoryName, TagName};
 use crate::store::{
     BlobContent, Extra, FilesystemStore, Leaf, LinkContent, Listing, ManifestContent, ManifestStart, RepositoryEntry, Stat,
@@ -75,28 +75,28 @@ impl Store for Overlay<'_> {
         self.store.tag(repository, tag)
     }
 
-    fn links(&self, folder: &LinkFolder) -> Result<Listing<Digest>, Error> {
-        self.store.links(folder)
+    fn links(&self, directory: &LinkDirectory) -> Result<Listing<Digest>, Error> {
+        self.store.links(directory)
     }
 
-    fn read_links(&self, folder: &LinkFolder, digests: &[Digest]) -> Result<Vec<LinkContent>, Error> {
-        self.store.read_links(folder, digests)
+    fn read_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<LinkContent>, Error> {
+        self.store.read_links(directory, digests)
     }
 
-    fn inspect_links(&self, folder: &LinkFolder, digests: &[Digest]) -> Result<Vec<(LinkContent, Leaf)>, Error> {
-        self.store.inspect_links(folder, digests)
+    fn inspect_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<(LinkContent, Leaf)>, Error> {
+        self.store.inspect_links(directory, digests)
     }
 
-    fn stat_links(&self, folder: &LinkFolder, digests: &[Digest]) -> Result<Vec<Leaf>, Error> {
-        self.store.stat_links(folder, digests)
+    fn stat_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<Leaf>, Error> {
+        self.store.stat_links(directory, digests)
     }
 
     fn uploads(&self, repository: &RepositoryName) -> Result<Listing<Upload>, Error> {
         self.store.uploads(repository)
     }
 
-    fn extras(&self, folder: &Path, known: &[&str]) -> Result<Vec<Extra>, Error> {
-        self.store.extras(folder, known)
+    fn extras(&self, directory: &Path, known: &[&str]) -> Result<Vec<Extra>, Error> {
+        self.store.extras(directory, known)
     }
 
     fn shards(&self) -> Result<Listing<Shard>, Error> {
@@ -147,7 +147,7 @@ impl Store for Overlay<'_> {
         self.store.symlink_target(link)
     }
 
-    fn empty_folder(&self, folder: &Target) -> Result<Option<Stat>, Error> {
-        self.store.empty_folder(folder)
+    fn empty_directory(&self, directory: &Target) -> Result<Option<Stat>, Error> {
+        self.store.empty_directory(directory)
     }
 }

@@ -1,4 +1,4 @@
-//! One run's folder: its stamp, what it holds, and the ways out of it.
+//! One run's directory: its stamp, what it holds, and the ways out of it.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -16,7 +16,7 @@ use crate::clock::{BootTime, RunClock, TOLERANCE};
 use crate::error::{Context as _, Error};
 use crate::layout::Target;
 use crate::oci::Digest;
-use crate::store::directory::{self, open_folder_beneath};
+use crate::store::directory::{self, open_directory_beneath};
 use crate::store::filesystem::aside::{Return, in_mirror};
 use crate::store::filesystem::condition::Condition;
 use crate::store::{FilesystemStore, own};
@@ -25,7 +25,7 @@ use crate::store::{FilesystemStore, own};
 const STAMP: &str = "run.json";
 /// The same while it is written.
 const NEW_STAMP: &str = "run.json.new";
-/// The files in a run's folder that are not what it holds.
+/// The files in a run's directory that are not what it holds.
 pub(super) const STAMPS: [&str; 2] = [STAMP, NEW_STAMP];
 /// Times of files may be cut down to this.
 const COARSENESS: Duration = Duration::from_secs(1);
@@ -125,7 +125,7 @@ impl Run {
                 Err(Errno::EXIST) => continue,
                 made => made.context("create", &path)?,
             }
-            let mirror = open_folder_beneath(&**quarantine, id.as_bytes()).context("open", &path)?;
+            let mirror = open_directory_beneath(&**quarantine, id.as_bytes()).context("open", &path)?;
             let quarantine = Arc::clone(quarantine);
             let stamp = Stamp::new(purpose, began);
             let run = Run { id, path, quarantine, mirror, stamp, held: Vec::new(), unrecognised: 0 };
@@ -141,7 +141,7 @@ impl Run {
     /// Opens a run; nothing if it is not there any more.
     pub(super) fn open(quarantine: &Arc<OwnedFd>, path: &Path, id: &str) -> Result<Option<Run>, Error> {
         let path = path.join(id);
-        let mirror = match open_folder_beneath(&**quarantine, id.as_bytes()) {
+        let mirror = match open_directory_beneath(&**quarantine, id.as_bytes()) {
             Err(Errno::NOENT) => return Ok(None),
             opened => opened.context("open", &path)?,
         };
@@ -160,7 +160,7 @@ impl Run {
         &self.id
     }
 
-    /// Its folder.
+    /// Its directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -210,7 +210,7 @@ impl Run {
         &self.held
     }
 
-    /// Files in its folder that are at no place that the layout knows. They are left alone.
+    /// Files in its directory that are at no place that the layout knows. They are left alone.
     pub fn unrecognised(&self) -> u64 {
         self.unrecognised
     }
@@ -314,7 +314,7 @@ impl Run {
         self.held.binary_search_by(|held| held.target.cmp(target)).ok()?;
         let place = in_mirror(target);
         let (parent, name) = (place.parent()?, place.file_name()?);
-        let parent = open_folder_beneath(&self.mirror, parent.as_os_str().as_encoded_bytes()).ok()?;
+        let parent = open_directory_beneath(&self.mirror, parent.as_os_str().as_encoded_bytes()).ok()?;
         let file = std::fs::File::from(directory::open_file(parent, name).ok()?);
         let mut text = Vec::new();
         io::Read::read_to_end(&mut io::Read::take(file, 512), &mut text).ok()?;
@@ -369,7 +369,7 @@ pub(super) fn is_id(name: &str) -> bool {
 
 fn understood(text: &[u8]) -> io::Result<Stamp> {
     let with_step = |error: &dyn std::fmt::Display| {
-        io::Error::other(format!("{error}; remove the file, and what is in its folder begins to wait anew"))
+        io::Error::other(format!("{error}; remove the file, and what is in its directory begins to wait anew"))
     };
     let stamp: Stamp = serde_json::from_slice(text).map_err(|error| with_step(&error))?;
     match stamp.schema {

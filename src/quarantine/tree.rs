@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::{Held, run};
 use crate::layout::{self, Target};
-use crate::store::directory::{self, Kind, for_each_entry, open_folder_beneath, stat_of};
+use crate::store::directory::{self, Kind, for_each_entry, open_directory_beneath, stat_of};
 
 /// Deeper than any path that the registry makes.
 const MAX_DEPTH: usize = 300;
@@ -34,9 +34,9 @@ pub(super) fn contents(mirror: &OwnedFd) -> io::Result<Contents> {
         for_each_entry(&directory, |name, kind| -> io::Result<()> {
             let inside = place.join(std::ffi::OsStr::from_bytes(name));
             match kind {
-                Kind::Folder if inside.components().count() <= MAX_DEPTH => waiting.push(inside),
+                Kind::Directory if inside.components().count() <= MAX_DEPTH => waiting.push(inside),
                 Kind::Other if place.as_os_str().is_empty() && run::STAMPS.iter().any(|stamp| stamp.as_bytes() == name) => {}
-                Kind::Folder | Kind::Symlink => contents.unrecognised += 1,
+                Kind::Directory | Kind::Symlink => contents.unrecognised += 1,
                 Kind::Other => files.push(inside),
             }
             Ok(())
@@ -82,7 +82,7 @@ fn remove_empty_below(mirror: &OwnedFd, place: &Path) -> io::Result<Vec<Vec<u8>>
     let mut left = Vec::new();
     for (name, kind) in entries {
         let inside = place.join(std::ffi::OsStr::from_bytes(&name));
-        let is_gone = kind == Kind::Folder
+        let is_gone = kind == Kind::Directory
             && inside.components().count() <= MAX_DEPTH
             && remove_empty_below(mirror, &inside)?.is_empty()
             && remove_directory(&directory, &name).is_ok();
@@ -97,7 +97,7 @@ fn remove_empty_below(mirror: &OwnedFd, place: &Path) -> io::Result<Vec<Vec<u8>>
 fn open(mirror: &OwnedFd, place: &Path) -> io::Result<Option<OwnedFd>> {
     let path = if place.as_os_str().is_empty() { b"." } else { place.as_os_str().as_bytes() };
     // Opened anew also for the run's own: a descriptor remembers how far it was read.
-    let opened = if path == b"." { directory::open_folder(mirror, ".") } else { open_folder_beneath(mirror, path) };
+    let opened = if path == b"." { directory::open_directory(mirror, ".") } else { open_directory_beneath(mirror, path) };
     match opened {
         Ok(directory) => Ok(Some(directory)),
         Err(Errno::NOENT) => Ok(None),

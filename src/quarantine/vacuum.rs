@@ -4,7 +4,7 @@ use super::Run;
 use crate::error::Error;
 use crate::layout::Target;
 use crate::oci::{Digest, RepositoryName};
-use crate::store::filesystem::removal::Folders;
+use crate::store::filesystem::removal::Directories;
 use crate::store::{FilesystemStore, KeepsNow, Removal, Stat, Vacuum};
 
 /// Surveys a repository again, and says all that it names by now.
@@ -14,22 +14,22 @@ pub(super) type Survey<'a> = &'a (dyn Fn(&RepositoryName) -> Result<Vec<Digest>,
 pub struct Quarantining<'a> {
     store: &'a FilesystemStore,
     run: &'a Run,
-    folders: Folders,
+    directories: Directories,
     survey: Survey<'a>,
 }
 
 impl<'a> Quarantining<'a> {
     /// Moves what goes from `store` to `run`.
-    pub fn new(store: &'a FilesystemStore, run: &'a Run, folders: Folders, survey: Survey<'a>) -> Quarantining<'a> {
-        Quarantining { store, run, folders, survey }
+    pub fn new(store: &'a FilesystemStore, run: &'a Run, directories: Directories, survey: Survey<'a>) -> Quarantining<'a> {
+        Quarantining { store, run, directories, survey }
     }
 }
 
 impl Vacuum for Quarantining<'_> {
     fn remove(&self, target: &Target, planned: &Stat) -> Result<Removal, Error> {
-        match target.is_folder() {
+        match target.is_directory() {
             true => self.store.remove(target, planned),
-            false => self.store.move_aside(target, planned, self.run.mirror(), self.folders),
+            false => self.store.move_aside(target, planned, self.run.mirror(), self.directories),
         }
     }
 

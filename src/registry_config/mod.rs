@@ -17,7 +17,7 @@
 //! | `database`, `openshift` and others, see `owners.rs` | whether another program's database says what is needed |
 //! | `http.addr`, `http.net`, `http.tls`, `http.prefix` | where the registry can be asked whether it takes pushes |
 //!
-//! Where the registry takes something that nobody can have meant (a root of `null`, which it makes a folder `<nil>`), this refuses
+//! Where the registry takes something that nobody can have meant (a root of `null`, which it makes a directory `<nil>`), this refuses
 //! it. Where its server does not start but its collector would, the setting counts as not made, with a warning.
 
 mod environment;

@@ -169,8 +169,8 @@ fn the_file_of_another_program_is_said_to_be_that() {
 
 #[test]
 fn an_error_names_the_file() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("config.yml");
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("config.yml");
     let missing = load(&path, &[]).expect_err("no file");
     assert!(matches!(missing.problem, Problem::Unreadable(_)));
     assert!(missing.to_string().contains("config.yml: cannot read it"), "{missing}");

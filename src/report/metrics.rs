@@ -127,7 +127,7 @@ impl Metrics {
     ///
     /// # Errors
     ///
-    /// When the file or its folder cannot be written to.
+    /// When the file or its directory cannot be written to.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
         Metrics::begin(path)?.finish(path, &self.text)
     }
@@ -149,17 +149,17 @@ impl Metrics {
                 escaped(path)
             )));
         }
-        let folder = match path.parent() {
+        let directory = match path.parent() {
             Some(parent) if parent != Path::new("") => parent,
             _ => Path::new("."),
         };
         // Whatever is wrong with the store, nothing of ours gets into one.
-        if std::fs::canonicalize(folder)
-            .is_ok_and(|folder| format!("{}/", folder.display()).contains(&format!("/{}/", layout::V2)))
+        if std::fs::canonicalize(directory)
+            .is_ok_and(|directory| format!("{}/", directory.display()).contains(&format!("/{}/", layout::V2)))
         {
             return Err(Error::Usage(format!("--metrics {} lies in a registry's storage", escaped(path))));
         }
-        let file = tempfile::Builder::new().prefix(".regsweep-metrics-").tempfile_in(folder).context("write to", folder)?;
+        let file = tempfile::Builder::new().prefix(".regsweep-metrics-").tempfile_in(directory).context("write to", directory)?;
         Ok(New(file))
     }
 }

@@ -9,10 +9,10 @@ use crate::oci::Algorithm;
 
 /// A store that can be filled with files.
 pub(crate) trait Subject: Store + Vacuum {
-    /// Makes a file, and the folders above it.
+    /// Makes a file, and the directories above it.
     fn put(&self, path: &Path, content: &[u8], modified: SystemTime);
-    /// Makes a folder, and those above it.
-    fn put_folder(&self, path: &Path, modified: SystemTime);
+    /// Makes a directory, and those above it.
+    fn put_directory(&self, path: &Path, modified: SystemTime);
     /// The paths of all files.
     fn paths(&self) -> Vec<PathBuf>;
 }
@@ -30,8 +30,8 @@ fn repository() -> RepositoryName {
     RepositoryName::new("team/app")
 }
 
-fn revisions() -> LinkFolder {
-    LinkFolder::Revisions(repository())
+fn revisions() -> LinkDirectory {
+    LinkDirectory::Revisions(repository())
 }
 
 /// What a manifest is, and the bytes that are handed over.
@@ -54,19 +54,19 @@ pub(crate) fn every_store<S: Subject>(empty: impl Fn() -> S) {
     looks_without_touching(&empty());
     removes_exactly_what_was_planned(&empty());
     leaves_what_has_changed(&empty());
-    removes_folders_only_if_empty(&empty());
+    removes_directories_only_if_empty(&empty());
     looks_at_uploads(&empty());
     looks_at_what_lies_beside(&empty());
 }
 
 fn an_empty_store_is_no_error(store: &impl Subject) {
-    let folder = revisions();
+    let directory = revisions();
     assert_eq!(store.repositories().expect("listable"), Listing::default());
     assert_eq!(store.shards().expect("listable"), Listing::default());
-    assert_eq!(store.links(&folder).expect("listable"), Listing::default());
+    assert_eq!(store.links(&directory).expect("listable"), Listing::default());
     assert_eq!(store.tags(&repository()).expect("listable"), Listing::default());
-    assert_eq!(store.read_links(&folder, &[digest("x")]).expect("readable"), [LinkContent::Absent]);
-    assert_eq!(store.stat_links(&folder, &[digest("x")]).expect("readable"), [Leaf::Absent]);
+    assert_eq!(store.read_links(&directory, &[digest("x")]).expect("readable"), [LinkContent::Absent]);
+    assert_eq!(store.stat_links(&directory, &[digest("x")]).expect("readable"), [Leaf::Absent]);
     assert_eq!(manifest(store, &digest("x")), (ManifestContent::Absent, None));
     assert_eq!(store.remove(&Target::Blob(digest("x")), &stat(0)).expect("no error"), Removal::AlreadyGone);
     store.barrier().expect("nothing to flush is flushed");
@@ -74,8 +74,8 @@ fn an_empty_store_is_no_error(store: &impl Subject) {
 
 fn finds_repositories_by_any_marker(store: &impl Subject) {
     let at = |path: &str| Path::new(layout::REPOSITORIES).join(path);
-    for folder in ["a/_layers", "b/c/_manifests", "b/c/d/_uploads", "b/_layers", "Upper/_manifests", "empty/nothing"] {
-        store.put_folder(&at(folder), then());
+    for directory in ["a/_layers", "b/c/_manifests", "b/c/d/_uploads", "b/_layers", "Upper/_manifests", "empty/nothing"] {
+        store.put_directory(&at(directory), then());
     }
     store.put(&at("b/file"), b"x", then());
     store.put(&at("_file"), b"x", then());
@@ -88,29 +88,29 @@ fn finds_repositories_by_any_marker(store: &impl Subject) {
 }
 
 fn lists_digests_and_sets_the_rest_apart(store: &impl Subject) {
-    let folder = revisions();
+    let directory = revisions();
     let mut expected = [digest("a"), digest("b"), Digest::of(Algorithm::Sha512, b"c")];
     for digest in &expected {
-        store.put_folder(folder.link(digest).parent().expect("in a folder"), then());
+        store.put_directory(directory.link(digest).parent().expect("in a directory"), then());
     }
     expected.sort();
     let upper = digest("a").hex().to_uppercase();
-    let strays = ["md5/x", "sha256/short", &format!("sha256/{upper}")].map(|stray| folder.path().join(stray));
+    let strays = ["md5/x", "sha256/short", &format!("sha256/{upper}")].map(|stray| directory.path().join(stray));
     for stray in &strays {
-        store.put_folder(stray, then());
+        store.put_directory(stray, then());
     }
-    let file = folder.path().join("sha256").join(digest("file").hex());
+    let file = directory.path().join("sha256").join(digest("file").hex());
     store.put(&file, b"", then());
-    let listing = store.links(&folder).expect("listable");
+    let listing = store.links(&directory).expect("listable");
     assert_eq!(listing.entries, expected);
-    let mut unknown = vec![folder.path().join("md5"), strays[1].clone(), strays[2].clone(), file];
+    let mut unknown = vec![directory.path().join("md5"), strays[1].clone(), strays[2].clone(), file];
     unknown.sort();
     assert_eq!(listing.strays.iter().map(|stray| stray.path.clone()).collect::<Vec<_>>(), unknown);
     assert!(listing.strays.iter().all(|stray| stray.kind == StrayKind::Unrecognised));
 }
 
 fn tells_links_apart(store: &impl Subject) {
-    let folder = revisions();
+    let directory = revisions();
     let contents: [(&str, &[u8], LinkContent); 7] = [
         ("good", b"", LinkContent::Digest(digest("good"))),
         ("empty", b"", LinkContent::Empty),
@@ -124,29 +124,29 @@ fn tells_links_apart(store: &impl Subject) {
     let mut expected = Vec::new();
     for (name, content, reads) in contents {
         let content = if name == "good" { digest(name).to_string().into_bytes() } else { content.to_vec() };
-        store.put(&folder.link(&digest(name)), &content, then());
+        store.put(&directory.link(&digest(name)), &content, then());
         digests.push(digest(name));
         expected.push(reads);
     }
-    store.put_folder(&folder.link(&digest("folder")), then());
-    digests.extend([digest("folder"), digest("absent")]);
+    store.put_directory(&directory.link(&digest("directory")), then());
+    digests.extend([digest("directory"), digest("absent")]);
     expected.extend([LinkContent::Irregular, LinkContent::Absent]);
-    assert_eq!(store.read_links(&folder, &digests).expect("readable"), expected);
-    let leaves = store.stat_links(&folder, &digests).expect("readable");
+    assert_eq!(store.read_links(&directory, &digests).expect("readable"), expected);
+    let leaves = store.stat_links(&directory, &digests).expect("readable");
     let both: Vec<_> = expected.into_iter().zip(leaves).collect();
-    assert_eq!(store.inspect_links(&folder, &digests).expect("readable"), both);
+    assert_eq!(store.inspect_links(&directory, &digests).expect("readable"), both);
 }
 
 fn reads_tags(store: &impl Subject) {
     let tag = |name: &str| TagName::new(name);
     store.put(&layout::current_link(&repository(), &tag("v1")), digest("new").to_string().as_bytes(), then());
     for old in ["old", "new"] {
-        let history = LinkFolder::History(repository(), tag("v1"));
+        let history = LinkDirectory::History(repository(), tag("v1"));
         store.put(&history.link(&digest(old)), digest(old).to_string().as_bytes(), then());
     }
-    store.put_folder(&layout::tag_folder(&repository(), &tag("bare")), then());
-    store.put(&layout::tags_folder(&repository()).join(".DS_Store"), b"x", then());
-    store.put_folder(&layout::tag_folder(&repository(), &tag("v1")).join("extra"), then());
+    store.put_directory(&layout::tag_directory(&repository(), &tag("bare")), then());
+    store.put(&layout::tags_directory(&repository()).join(".DS_Store"), b"x", then());
+    store.put_directory(&layout::tag_directory(&repository(), &tag("v1")).join("extra"), then());
     let tags = store.tags(&repository()).expect("listable");
     assert_eq!(tags.entries, [tag("bare"), tag("v1")]);
     assert_eq!(tags.strays.len(), 1);
@@ -169,9 +169,9 @@ fn lists_blobs_by_shard(store: &impl Subject) {
     let base = Path::new(layout::BLOBS);
     let wrong = (digest("a").shard() ^ 1).to_string();
     let misplaced = base.join("sha256").join(format!("{:02x}", digest("a").shard() ^ 1)).join(digest("a").hex());
-    store.put_folder(&misplaced, then());
-    store.put_folder(&base.join("sha256/xyz"), then());
-    store.put_folder(&base.join("x/data"), then());
+    store.put_directory(&misplaced, then());
+    store.put_directory(&base.join("sha256/xyz"), then());
+    store.put_directory(&base.join("x/data"), then());
     store.put(&base.join("file"), wrong.as_bytes(), then());
     let shards = store.shards().expect("listable");
     assert_eq!(shards.strays.len(), 3);
@@ -203,8 +203,8 @@ fn reads_whole_manifests_and_checks_them(store: &impl Subject) {
     let large_digest = Digest::of(Algorithm::Sha256, &large);
     store.put(&layout::blob_data(&large_digest), &large, then());
     assert!(manifest(store, &large_digest) == (ManifestContent::TooLarge, None));
-    store.put_folder(&layout::blob_data(&digest("folder")), then());
-    assert_eq!(manifest(store, &digest("folder")), (ManifestContent::Irregular, None));
+    store.put_directory(&layout::blob_data(&digest("directory")), then());
+    assert_eq!(manifest(store, &digest("directory")), (ManifestContent::Irregular, None));
 }
 
 fn stat(size_bytes: u64) -> Stat {
@@ -230,23 +230,23 @@ fn reads_blobs_to_their_end(store: &impl Subject) {
     let abandoned = store.read_blob(&digest("small"), &mut |_| ControlFlow::Break(()));
     assert!(matches!(abandoned, BlobContent::Abandoned), "{abandoned:?}");
     assert!(matches!(store.read_blob(&digest("absent"), &mut |_| ControlFlow::Continue(())), BlobContent::Absent));
-    store.put_folder(&layout::blob_data(&digest("folder")), then());
-    assert!(matches!(store.read_blob(&digest("folder"), &mut |_| ControlFlow::Continue(())), BlobContent::Irregular));
+    store.put_directory(&layout::blob_data(&digest("directory")), then());
+    assert!(matches!(store.read_blob(&digest("directory"), &mut |_| ControlFlow::Continue(())), BlobContent::Irregular));
 }
 
 fn looks_without_touching(store: &impl Subject) {
     let blob = digest("a");
     store.put(&layout::blob_data(&blob), b"12345", then());
     let in_shard = |name: u8| Digest::from_bytes(Algorithm::Sha256, &[&[blob.shard()], &[name; 31][..]].concat());
-    store.put_folder(&layout::blob_data(&in_shard(1)), then());
+    store.put_directory(&layout::blob_data(&in_shard(1)), then());
     let leaves = store.stat_blobs(Shard::of(&blob), &[blob, in_shard(1), in_shard(2)]).expect("readable");
     assert_eq!(leaves, [Leaf::File(stat(5)), Leaf::Irregular, Leaf::Absent]);
     store.put(&revisions().link(&blob), b"1", then());
     assert_eq!(store.stat_links(&revisions(), &[blob]).expect("readable"), [Leaf::File(stat(1))]);
-    store.put_folder(&Target::EmptyBlobFolder(digest("husk")).path(), then());
-    assert_eq!(store.empty_folder(&Target::EmptyBlobFolder(digest("husk"))).expect("readable"), Some(stat(0)));
-    assert_eq!(store.empty_folder(&Target::EmptyBlobFolder(blob)).expect("readable"), None);
-    assert_eq!(store.empty_folder(&Target::EmptyBlobFolder(digest("none"))).expect("readable"), None);
+    store.put_directory(&Target::EmptyBlobDirectory(digest("husk")).path(), then());
+    assert_eq!(store.empty_directory(&Target::EmptyBlobDirectory(digest("husk"))).expect("readable"), Some(stat(0)));
+    assert_eq!(store.empty_directory(&Target::EmptyBlobDirectory(blob)).expect("readable"), None);
+    assert_eq!(store.empty_directory(&Target::EmptyBlobDirectory(digest("none"))).expect("readable"), None);
 }
 
 fn removes_exactly_what_was_planned(store: &impl Subject) {
@@ -255,7 +255,7 @@ fn removes_exactly_what_was_planned(store: &impl Subject) {
         store.put(&layout::blob_data(digest), b"12345", then());
         store.put(&revisions().link(digest), b"12345", then());
     }
-    // Something that does not belong there keeps its folder.
+    // Something that does not belong there keeps its directory.
     let beside = layout::blob_data(&gone).with_file_name("data.tmp");
     store.put(&beside, b"", then());
     for target in [Target::Blob(gone), Target::Link(revisions(), gone)] {
@@ -265,10 +265,10 @@ fn removes_exactly_what_was_planned(store: &impl Subject) {
     let mut expected = vec![beside, layout::blob_data(&stays), revisions().link(&stays)];
     expected.sort();
     assert_eq!(store.paths(), expected);
-    assert_eq!(store.links(&revisions()).expect("listable").entries, [stays], "the folder goes with its link");
+    assert_eq!(store.links(&revisions()).expect("listable").entries, [stays], "the directory goes with its link");
     let mut left = Vec::new();
     store.blobs(Shard::of(&gone), &mut |digest| left.push(*digest)).expect("listable");
-    assert_eq!(left, [gone], "a folder with something in it stays");
+    assert_eq!(left, [gone], "a directory with something in it stays");
 }
 
 fn leaves_what_has_changed(store: &impl Subject) {
@@ -278,16 +278,16 @@ fn leaves_what_has_changed(store: &impl Subject) {
     for planned in [stat(4), later] {
         assert!(matches!(store.remove(&Target::Blob(blob), &planned).expect("no error"), Removal::Changed(_)));
     }
-    store.put_folder(&layout::blob_data(&digest("b")), then());
+    store.put_directory(&layout::blob_data(&digest("b")), then());
     assert!(matches!(store.remove(&Target::Blob(digest("b")), &stat(0)).expect("no error"), Removal::Changed(_)));
     assert_eq!(store.paths(), [layout::blob_data(&blob)]);
 }
 
-fn removes_folders_only_if_empty(store: &impl Subject) {
-    let husk = |name| Target::EmptyLinkFolder(revisions(), digest(name));
-    store.put_folder(&husk("husk").path(), then());
+fn removes_directories_only_if_empty(store: &impl Subject) {
+    let husk = |name| Target::EmptyLinkDirectory(revisions(), digest(name));
+    store.put_directory(&husk("husk").path(), then());
     store.put(&revisions().link(&digest("full")), b"x", then());
-    let planned = store.empty_folder(&husk("husk")).expect("readable").expect("a husk");
+    let planned = store.empty_directory(&husk("husk")).expect("readable").expect("a husk");
     assert_eq!(store.remove(&husk("husk"), &planned).expect("removable"), Removal::Removed);
     assert_eq!(store.remove(&husk("husk"), &planned).expect("no error"), Removal::AlreadyGone);
     assert!(matches!(store.remove(&husk("full"), &stat(0)).expect("no error"), Removal::Changed(_)));
@@ -296,17 +296,17 @@ fn removes_folders_only_if_empty(store: &impl Subject) {
 
 fn looks_at_uploads(store: &impl Subject) {
     assert_eq!(store.uploads(&repository()).expect("listable"), Listing::default());
-    let folder = layout::uploads_folder(&repository());
-    store.put(&folder.join("whole/startedat"), b"2026-01-02T03:04:05Z", then());
-    store.put(&folder.join("whole/data"), b"12345", then());
-    store.put(&folder.join("whole/hashstates/sha256/0"), b"x", then());
-    store.put(&folder.join("garbled/startedat"), b"yesterday", then());
-    store.put(&folder.join("cancelled/hashstates/sha256/0"), b"x", then());
-    store.put_folder(&folder.join("odd/startedat"), then());
-    store.put_folder(&folder.join("odd/data"), then());
-    store.put(&folder.join("file"), b"x", then());
+    let directory = layout::uploads_directory(&repository());
+    store.put(&directory.join("whole/startedat"), b"2026-01-02T03:04:05Z", then());
+    store.put(&directory.join("whole/data"), b"12345", then());
+    store.put(&directory.join("whole/hashstates/sha256/0"), b"x", then());
+    store.put(&directory.join("garbled/startedat"), b"yesterday", then());
+    store.put(&directory.join("cancelled/hashstates/sha256/0"), b"x", then());
+    store.put_directory(&directory.join("odd/startedat"), then());
+    store.put_directory(&directory.join("odd/data"), then());
+    store.put(&directory.join("file"), b"x", then());
     let listing = store.uploads(&repository()).expect("listable");
-    assert_eq!(listing.strays.iter().map(|stray| stray.path.clone()).collect::<Vec<_>>(), [folder.join("file")]);
+    assert_eq!(listing.strays.iter().map(|stray| stray.path.clone()).collect::<Vec<_>>(), [directory.join("file")]);
     let [cancelled, garbled, odd, whole] = &listing.entries[..] else { panic!("four: {:?}", listing.entries) };
     assert_eq!([&cancelled.id, &garbled.id, &odd.id, &whole.id], ["cancelled", "garbled", "odd", "whole"]);
     assert_eq!((cancelled.started_file, cancelled.started, cancelled.data), (Leaf::Absent, None, Leaf::Absent));
@@ -317,12 +317,12 @@ fn looks_at_uploads(store: &impl Subject) {
 }
 
 fn looks_at_what_lies_beside(store: &impl Subject) {
-    let folder = Target::EmptyBlobFolder(digest("a")).path();
-    assert_eq!(store.extras(&folder, &["data"]).expect("listable"), []);
-    store.put(&folder.join("data"), b"12345", then());
-    store.put(&folder.join("data.x.tmp"), b"123", then());
-    store.put(&folder.join("b/inside"), b"1", then());
-    let extras = store.extras(&folder, &["data"]).expect("listable");
+    let directory = Target::EmptyBlobDirectory(digest("a")).path();
+    assert_eq!(store.extras(&directory, &["data"]).expect("listable"), []);
+    store.put(&directory.join("data"), b"12345", then());
+    store.put(&directory.join("data.x.tmp"), b"123", then());
+    store.put(&directory.join("b/inside"), b"1", then());
+    let extras = store.extras(&directory, &["data"]).expect("listable");
     let expected = [("b", Leaf::Irregular), ("data.x.tmp", Leaf::File(stat(3)))];
-    assert_eq!(extras, expected.map(|(name, leaf)| Extra { path: folder.join(name), leaf }));
+    assert_eq!(extras, expected.map(|(name, leaf)| Extra { path: directory.join(name), leaf }));
 }

@@ -1,6 +1,6 @@
-//! Reading folders and small files with as few system calls as the kernel allows.
+//! Reading directories and small files with as few system calls as the kernel allows.
 //!
-//! `std` opens by full path, looks at every folder it opens and allocates for every name. On a store of 100,000 folders that is
+//! `std` opens by full path, looks at every directory it opens and allocates for every name. On a store of 100,000 directories that is
 //! a third of the time. Here: `openat`, `getdents64` until it is empty, `close`, and names parsed where they lie.
 
 use std::cell::RefCell;
@@ -22,11 +22,11 @@ thread_local! {
     static ENTRIES: RefCell<Vec<MaybeUninit<u8>>> = RefCell::new(vec![MaybeUninit::uninit(); ENTRIES_BUFFER_BYTES]);
 }
 
-/// What an entry of a folder is, symbolic links not followed.
+/// What an entry of a directory is, symbolic links not followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A folder.
-    Folder,
+    /// A directory.
+    Directory,
     /// A symbolic link.
     Symlink,
     /// Anything else.
@@ -36,75 +36,75 @@ pub enum Kind {
 impl Kind {
     fn of(file_type: FileType) -> Kind {
         match file_type {
-            FileType::Directory => Kind::Folder,
+            FileType::Directory => Kind::Directory,
             FileType::Symlink => Kind::Symlink,
             _ => Kind::Other,
         }
     }
 }
 
-/// Opens a folder for reading, symbolic links followed.
-pub fn open_folder(at: impl AsFd, path: impl Arg) -> rustix::io::Result<OwnedFd> {
+/// Opens a directory for reading, symbolic links followed.
+pub fn open_directory(at: impl AsFd, path: impl Arg) -> rustix::io::Result<OwnedFd> {
     rustix::fs::openat(at, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// Opens a folder below `at` for removing things in it: no symbolic link anywhere on the way, never out of `at`, never into another
+/// Opens a directory below `at` for removing things in it: no symbolic link anywhere on the way, never out of `at`, never into another
 /// filesystem.
-pub fn open_folder_beneath(at: impl AsFd, path: &[u8]) -> rustix::io::Result<OwnedFd> {
+pub fn open_directory_beneath(at: impl AsFd, path: &[u8]) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
     match rustix::fs::openat2(&at, path, flags, Mode::empty(), resolve) {
         // Kernels before 5.6 and some sandboxes have no openat2. One component at a time says the same.
         Err(Errno::NOSYS | Errno::PERM) => {
-            let mut folder: Option<OwnedFd> = None;
+            let mut directory: Option<OwnedFd> = None;
             for component in path.split(|&byte| byte == b'/') {
                 if matches!(component, b"" | b"." | b"..") {
                     return Err(Errno::XDEV);
                 }
-                let from = folder.as_ref().map_or(at.as_fd(), AsFd::as_fd);
+                let from = directory.as_ref().map_or(at.as_fd(), AsFd::as_fd);
                 let opened = rustix::fs::openat(from, component, flags | OFlags::NOFOLLOW, Mode::empty())?;
                 if rustix::fs::fstat(&opened)?.st_dev != rustix::fs::fstat(from)?.st_dev {
                     return Err(Errno::XDEV);
                 }
-                folder = Some(opened);
+                directory = Some(opened);
             }
-            folder.ok_or(Errno::NOENT)
+            directory.ok_or(Errno::NOENT)
         }
         opened => opened,
     }
 }
 
-/// Opens a folder below `at` as [`open_folder_beneath`] does, and makes what is missing on the way. A new folder gets the mode and, as far
-/// as we may, the owner of the folder that it is made in: whoever could write there can write here.
-pub fn make_folder_beneath(at: impl AsFd, path: &[u8]) -> rustix::io::Result<OwnedFd> {
-    match open_folder_beneath(&at, path) {
+/// Opens a directory below `at` as [`open_directory_beneath`] does, and makes what is missing on the way. A new directory gets the mode and, as far
+/// as we may, the owner of the directory that it is made in: whoever could write there can write here.
+pub fn make_directory_beneath(at: impl AsFd, path: &[u8]) -> rustix::io::Result<OwnedFd> {
+    match open_directory_beneath(&at, path) {
         Err(Errno::NOENT) => {}
         opened => return opened,
     }
-    let mut folder: Option<OwnedFd> = None;
+    let mut directory: Option<OwnedFd> = None;
     for component in path.split(|&byte| byte == b'/') {
-        let from = folder.as_ref().map_or(at.as_fd(), AsFd::as_fd);
-        let opened = match open_folder_beneath(from, component) {
+        let from = directory.as_ref().map_or(at.as_fd(), AsFd::as_fd);
+        let opened = match open_directory_beneath(from, component) {
             Err(Errno::NOENT) => {
                 make_like(from, component)?;
-                open_folder_beneath(from, component)?
+                open_directory_beneath(from, component)?
             }
             opened => opened?,
         };
-        folder = Some(opened);
+        directory = Some(opened);
     }
-    folder.ok_or(Errno::NOENT)
+    directory.ok_or(Errno::NOENT)
 }
 
-/// Looks at a file below `at`, reached as [`open_folder_beneath`] does, symbolic links not followed.
+/// Looks at a file below `at`, reached as [`open_directory_beneath`] does, symbolic links not followed.
 pub fn stat_beneath(at: impl AsFd, path: &std::path::Path) -> rustix::io::Result<rustix::fs::Stat> {
     use std::os::unix::ffi::OsStrExt as _;
 
     let (parent, name) = (path.parent().ok_or(Errno::NOENT)?, path.file_name().ok_or(Errno::NOENT)?);
-    rustix::fs::statat(open_folder_beneath(at, parent.as_os_str().as_bytes())?, name, AtFlags::SYMLINK_NOFOLLOW)
+    rustix::fs::statat(open_directory_beneath(at, parent.as_os_str().as_bytes())?, name, AtFlags::SYMLINK_NOFOLLOW)
 }
 
-/// Makes a folder like the one around it.
+/// Makes a directory like the one around it.
 fn make_like(around: impl AsFd, name: &[u8]) -> rustix::io::Result<()> {
     let like = rustix::fs::fstat(&around)?;
     // With its mode at once: were we killed after this, the registry could read there, whoever it is.
@@ -113,24 +113,24 @@ fn make_like(around: impl AsFd, name: &[u8]) -> rustix::io::Result<()> {
         Err(Errno::EXIST) => return Ok(()),
         made => made?,
     }
-    let folder = open_folder_beneath(&around, name)?;
+    let directory = open_directory_beneath(&around, name)?;
     let (owner, group) = (rustix::fs::Uid::from_raw(like.st_uid), rustix::fs::Gid::from_raw(like.st_gid));
-    match rustix::fs::fchown(&folder, Some(owner), Some(group)) {
+    match rustix::fs::fchown(&directory, Some(owner), Some(group)) {
         // Only root may give things away.
         Ok(()) | Err(Errno::PERM) => {}
         Err(error) => return Err(error),
     }
-    rustix::fs::fchmod(&folder, Mode::from_raw_mode(like.st_mode & 0o7777))
+    rustix::fs::fchmod(&directory, Mode::from_raw_mode(like.st_mode & 0o7777))
 }
 
-/// Calls `each` with the name and kind of every entry of an open folder, in no order.
+/// Calls `each` with the name and kind of every entry of an open directory, in no order.
 pub fn for_each_entry<E: From<io::Error>>(
-    folder: impl AsFd,
+    directory: impl AsFd,
     mut each: impl FnMut(&[u8], Kind) -> Result<(), E>,
 ) -> Result<(), E> {
-    let folder = folder.as_fd();
+    let directory = directory.as_fd();
     ENTRIES.with_borrow_mut(|buffer| {
-        let mut entries = RawDir::new(folder, buffer.as_mut_slice());
+        let mut entries = RawDir::new(directory, buffer.as_mut_slice());
         while let Some(entry) = entries.next() {
             let entry = entry.map_err(io::Error::from)?;
             let name = entry.file_name().to_bytes();
@@ -138,8 +138,8 @@ pub fn for_each_entry<E: From<io::Error>>(
                 continue;
             }
             let kind = match entry.file_type() {
-                // Some filesystems do not keep the type in the folder.
-                FileType::Unknown => match rustix::fs::statat(folder, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
+                // Some filesystems do not keep the type in the directory.
+                FileType::Unknown => match rustix::fs::statat(directory, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
                     Ok(stat) => Kind::of(FileType::from_raw_mode(stat.st_mode)),
                     Err(error) => return Err(io::Error::from(error).into()),
                 },
@@ -151,10 +151,10 @@ pub fn for_each_entry<E: From<io::Error>>(
     })
 }
 
-/// Whether an open folder has no entry at all.
-pub fn is_empty(folder: impl AsFd) -> io::Result<bool> {
+/// Whether an open directory has no entry at all.
+pub fn is_empty(directory: impl AsFd) -> io::Result<bool> {
     let mut empty = true;
-    for_each_entry(folder, |_, _| -> io::Result<()> {
+    for_each_entry(directory, |_, _| -> io::Result<()> {
         empty = false;
         Ok(())
     })?;
@@ -175,7 +175,7 @@ fn time_of(seconds: i64, nanoseconds: u64) -> SystemTime {
     if seconds < 0 { UNIX_EPOCH - since + nanoseconds } else { UNIX_EPOCH + since + nanoseconds }
 }
 
-/// Looks at something below an open folder, or with [`AtFlags::EMPTY_PATH`] at an open file: what it is, and how old in every way.
+/// Looks at something below an open directory, or with [`AtFlags::EMPTY_PATH`] at an open file: what it is, and how old in every way.
 pub fn stat_at(at: impl AsFd, path: impl Arg, flags: AtFlags) -> rustix::io::Result<(FileType, Stat)> {
     let mask = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
     let path = path.into_c_str()?;

@@ -28,7 +28,7 @@ use rustix::io::Errno;
 
 use crate::error::{Context as _, Error};
 use crate::escape::escaped;
-use crate::layout::OWN_FOLDER;
+use crate::layout::OWN_DIRECTORY;
 
 /// How often a waiting process tries again.
 const RETRY: Duration = Duration::from_millis(100);
@@ -229,9 +229,9 @@ fn holds_directory(directory: &File) -> bool {
 
 /// Makes the lock file and its directory if they are not there, and opens it.
 fn make_own(root: &Path) -> Result<File, Error> {
-    let folder = root.join(OWN_FOLDER);
-    match std::fs::create_dir(&folder) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error).context("create", folder),
+    let directory = root.join(OWN_DIRECTORY);
+    match std::fs::create_dir(&directory) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error).context("create", directory),
         _ => {}
     }
     let file = open_own(root, OFlags::RDWR | OFlags::CREATE).map_err(|error| with_owner(error, root));
@@ -260,13 +260,13 @@ fn with_owner(error: io::Error, root: &Path) -> io::Error {
 /// Opens the lock file, which is one of our own and nothing else: whoever may write to the root directory could have put a link
 /// there that leads to any file of the machine, or a fifo that nobody writes to.
 fn open_own(root: &Path, flags: OFlags) -> io::Result<File> {
-    let folder = rustix::fs::open(
-        root.join(OWN_FOLDER),
+    let directory = rustix::fs::open(
+        root.join(OWN_DIRECTORY),
         OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
         Mode::empty(),
     )?;
     let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(&folder, "lock", flags, Mode::from_raw_mode(FILE_MODE))?;
+    let file = rustix::fs::openat(&directory, "lock", flags, Mode::from_raw_mode(FILE_MODE))?;
     let stat = rustix::fs::fstat(&file)?;
     match FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_nlink <= 1 {
         true => Ok(File::from(file)),
@@ -275,7 +275,7 @@ fn open_own(root: &Path, flags: OFlags) -> io::Result<File> {
 }
 
 fn lock_path(root: &Path) -> PathBuf {
-    root.join(OWN_FOLDER).join("lock")
+    root.join(OWN_DIRECTORY).join("lock")
 }
 
 /// Whether there is no room for a file.
@@ -323,7 +323,7 @@ mod tests {
 
     #[test]
     fn second_holder_is_told_who_the_first_is() {
-        let root = tempfile::tempdir().expect("a folder");
+        let root = tempfile::tempdir().expect("a directory");
         let first = StoreLock::exclusive(root.path(), Duration::ZERO, now(), &GO_ON).expect("free");
         let refused = StoreLock::exclusive(root.path(), Duration::from_millis(150), now(), &GO_ON).expect_err("held");
         assert!(refused.to_string().contains(&format!("process {}", std::process::id())), "{refused}");
@@ -336,7 +336,7 @@ mod tests {
 
     #[test]
     fn who_is_gone_is_not_named() {
-        let root = tempfile::tempdir().expect("a folder");
+        let root = tempfile::tempdir().expect("a directory");
         drop(StoreLock::exclusive(root.path(), Duration::ZERO, now(), &GO_ON).expect("free"));
         let _looks = StoreLock::shared(root.path(), Duration::ZERO, &GO_ON).expect("free");
         let refused = StoreLock::exclusive(root.path(), Duration::ZERO, now(), &GO_ON).expect_err("somebody looks");
@@ -346,7 +346,7 @@ mod tests {
     /// As when a disk was full for the holder's file, and as when there is one.
     #[test]
     fn either_part_alone_keeps_others_out() {
-        let root = tempfile::tempdir().expect("a folder");
+        let root = tempfile::tempdir().expect("a directory");
         let refused = |part: &str| {
             let both = [
                 StoreLock::exclusive(root.path(), Duration::ZERO, now(), &GO_ON),
@@ -354,28 +354,28 @@ mod tests {
             ];
             assert!(both.iter().all(|lock| matches!(lock, Err(Error::Locked { .. }))), "{part}: {both:?}");
         };
-        let folder = File::open(root.path()).expect("a folder can be opened");
-        FileExt::try_lock_exclusive(&folder).expect("free");
+        let directory = File::open(root.path()).expect("a directory can be opened");
+        FileExt::try_lock_exclusive(&directory).expect("free");
         // The first of these makes the file, the second finds it: neither sees less for that.
-        refused("folder, no file");
-        refused("folder, and a file");
-        FileExt::unlock(&folder).expect("held");
+        refused("directory, no file");
+        refused("directory, and a file");
+        FileExt::unlock(&directory).expect("held");
         drop(StoreLock::exclusive(root.path(), Duration::ZERO, now(), &GO_ON).expect("free"));
         let file = File::open(lock_path(root.path())).expect("it stays");
         FileExt::try_lock_exclusive(&file).expect("free");
         refused("file");
-        FileExt::try_lock_exclusive(&folder).expect("who was refused at the file does not keep the folder");
+        FileExt::try_lock_exclusive(&directory).expect("who was refused at the file does not keep the directory");
     }
 
     #[test]
     fn the_file_is_its_owners_alone_and_keeps_the_directory_free() {
-        let root = tempfile::tempdir().expect("a folder");
+        let root = tempfile::tempdir().expect("a directory");
         let mode = || std::fs::metadata(lock_path(root.path())).expect("there").mode() & 0o777;
         let lock = StoreLock::exclusive(root.path(), Duration::ZERO, now(), &GO_ON).expect("free");
         assert!(lock.is_held() && mode() == 0o600);
-        let folder = File::open(root.path()).expect("a folder can be opened");
-        FileExt::try_lock_exclusive(&folder).expect("nobody needs it");
-        FileExt::unlock(&folder).expect("held");
+        let directory = File::open(root.path()).expect("a directory can be opened");
+        FileExt::try_lock_exclusive(&directory).expect("nobody needs it");
+        FileExt::unlock(&directory).expect("held");
         drop(lock);
         // As an earlier version made it.
         let file = File::open(lock_path(root.path())).expect("there");
@@ -386,7 +386,7 @@ mod tests {
 
     #[test]
     fn looking_leaves_nothing_behind() {
-        let root = tempfile::tempdir().expect("a folder");
+        let root = tempfile::tempdir().expect("a directory");
         StoreLock::shared(root.path(), Duration::ZERO, &GO_ON).expect("no lock file, no holder");
         assert_eq!(std::fs::read_dir(root.path()).expect("listable").count(), 0);
     }

@@ -12,12 +12,12 @@ use super::{
     Stat, Store, Stray, StrayKind, TagContent, Upload, Vacuum,
 };
 use crate::error::Error;
-use crate::layout::{self, LinkFolder, MARKERS, Shard, Target};
+use crate::layout::{self, LinkDirectory, MARKERS, Shard, Target};
 use crate::oci::digest::hex_byte;
 use crate::oci::{Algorithm, Digest, RepositoryName, TagName};
 use crate::system_files::is_system_file;
 
-/// Files and folders by their paths relative to the root. Knows no symbolic links and no special files.
+/// Files and directories by their paths relative to the root. Knows no symbolic links and no special files.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     tree: Mutex<BTreeMap<PathBuf, Node>>,
@@ -25,7 +25,7 @@ pub struct MemoryStore {
 
 #[derive(Clone, Debug)]
 struct Node {
-    /// Nothing for a folder.
+    /// Nothing for a directory.
     content: Option<Vec<u8>>,
     modified: SystemTime,
 }
@@ -36,19 +36,19 @@ impl MemoryStore {
         MemoryStore::default()
     }
 
-    /// Adds a file, and the folders above it with the same age.
+    /// Adds a file, and the directories above it with the same age.
     pub fn add_file(&self, path: impl AsRef<Path>, content: impl Into<Vec<u8>>, modified: SystemTime) {
         let path = path.as_ref();
-        self.add_folder(path.parent().unwrap_or(Path::new("")), modified);
+        self.add_directory(path.parent().unwrap_or(Path::new("")), modified);
         let content = Some(content.into());
         self.tree().insert(path.to_owned(), Node { content, modified });
     }
 
-    /// Adds a folder, and those above it with the same age.
-    pub fn add_folder(&self, path: impl AsRef<Path>, modified: SystemTime) {
+    /// Adds a directory, and those above it with the same age.
+    pub fn add_directory(&self, path: impl AsRef<Path>, modified: SystemTime) {
         let mut tree = self.tree();
-        for folder in path.as_ref().ancestors().filter(|path| *path != Path::new("")) {
-            tree.entry(folder.to_owned()).or_insert(Node { content: None, modified });
+        for directory in path.as_ref().ancestors().filter(|path| *path != Path::new("")) {
+            tree.entry(directory.to_owned()).or_insert(Node { content: None, modified });
         }
     }
 
@@ -63,37 +63,37 @@ impl MemoryStore {
         self.tree.lock().expect("no test panics while it holds the tree")
     }
 
-    /// Names of the entries of a folder, and whether each is a folder.
-    fn children(&self, folder: &Path) -> Vec<(PathBuf, bool)> {
+    /// Names of the entries of a directory, and whether each is a directory.
+    fn children(&self, directory: &Path) -> Vec<(PathBuf, bool)> {
         let tree = self.tree();
-        tree.range(folder.to_owned()..)
+        tree.range(directory.to_owned()..)
             .skip(1)
-            .take_while(|(path, _)| path.starts_with(folder))
-            .filter(|(path, _)| path.parent() == Some(folder))
+            .take_while(|(path, _)| path.starts_with(directory))
+            .filter(|(path, _)| path.parent() == Some(directory))
             .map(|(path, node)| (path.clone(), node.content.is_none()))
             .collect()
     }
 
-    fn list<T: Ord>(&self, folder: &Path, accept: impl Fn(&OsStr) -> Option<T>) -> Listing<T> {
+    fn list<T: Ord>(&self, directory: &Path, accept: impl Fn(&OsStr) -> Option<T>) -> Listing<T> {
         let mut listing = Listing::default();
-        for (path, is_folder) in self.children(folder) {
+        for (path, is_directory) in self.children(directory) {
             let name = path.file_name().expect("children have names");
             match accept(name) {
-                _ if is_system_file(name.as_encoded_bytes(), is_folder) => {
+                _ if is_system_file(name.as_encoded_bytes(), is_directory) => {
                     listing.strays.push(Stray { path, kind: StrayKind::SystemFile });
                 }
-                Some(entry) if is_folder => listing.entries.push(entry),
+                Some(entry) if is_directory => listing.entries.push(entry),
                 _ => listing.strays.push(Stray { path, kind: StrayKind::Unrecognised }),
             }
         }
         listing.sorted()
     }
 
-    fn list_digests(&self, folder: &Path) -> Listing<Digest> {
-        let algorithms = self.list(folder, |name| Algorithm::from_name(name.as_encoded_bytes()));
+    fn list_digests(&self, directory: &Path) -> Listing<Digest> {
+        let algorithms = self.list(directory, |name| Algorithm::from_name(name.as_encoded_bytes()));
         let mut all = Listing { entries: Vec::new(), strays: algorithms.strays };
         for algorithm in algorithms.entries {
-            let digests = self.list(&folder.join(algorithm.name()), |hex| Digest::from_hex(algorithm, hex.as_encoded_bytes()));
+            let digests = self.list(&directory.join(algorithm.name()), |hex| Digest::from_hex(algorithm, hex.as_encoded_bytes()));
             all.entries.extend(digests.entries);
             all.strays.extend(digests.strays);
         }
@@ -123,18 +123,18 @@ impl Store for MemoryStore {
         let base = Path::new(layout::REPOSITORIES);
         let mut found = BTreeSet::new();
         let mut strays = Vec::new();
-        let mut folders = vec![base.to_owned()];
-        while let Some(folder) = folders.pop() {
-            for (path, is_folder) in self.children(&folder) {
+        let mut directories = vec![base.to_owned()];
+        while let Some(directory) = directories.pop() {
+            for (path, is_directory) in self.children(&directory) {
                 let is_marker = MARKERS.iter().any(|marker| path.file_name() == Some(OsStr::new(marker)));
-                if is_system_file(path.file_name().expect("children have names").as_encoded_bytes(), is_folder) {
+                if is_system_file(path.file_name().expect("children have names").as_encoded_bytes(), is_directory) {
                     strays.push(Stray { path, kind: StrayKind::SystemFile });
                     continue;
                 }
-                match (is_folder, is_marker) {
-                    (true, false) => folders.push(path),
-                    (true, true) if folder != base => {
-                        found.insert(folder.strip_prefix(base).expect("the walk began there").to_owned());
+                match (is_directory, is_marker) {
+                    (true, false) => directories.push(path),
+                    (true, true) if directory != base => {
+                        found.insert(directory.strip_prefix(base).expect("the walk began there").to_owned());
                     }
                     _ => strays.push(Stray { path, kind: StrayKind::Unrecognised }),
                 }
@@ -145,62 +145,62 @@ impl Store for MemoryStore {
     }
 
     fn manifest_strays(&self, repository: &RepositoryName) -> Result<Vec<Stray>, Error> {
-        let folder = layout::repository_folder(repository).join("_manifests");
-        Ok(self.list(&folder, |name| (name == "revisions" || name == "tags").then_some(())).strays)
+        let directory = layout::repository_directory(repository).join("_manifests");
+        Ok(self.list(&directory, |name| (name == "revisions" || name == "tags").then_some(())).strays)
     }
 
     fn tags(&self, repository: &RepositoryName) -> Result<Listing<TagName>, Error> {
-        Ok(self.list(&layout::tags_folder(repository), |name| Some(TagName::new(name))))
+        Ok(self.list(&layout::tags_directory(repository), |name| Some(TagName::new(name))))
     }
 
     fn tag(&self, repository: &RepositoryName, tag: &TagName) -> Result<TagContent, Error> {
-        let folder = layout::tag_folder(repository, tag);
-        let parts = self.list(&folder, |name| (name == "current" || name == "index").then_some(()));
-        let mut history = self.list_digests(&folder.join("index"));
+        let directory = layout::tag_directory(repository, tag);
+        let parts = self.list(&directory, |name| (name == "current" || name == "index").then_some(()));
+        let mut history = self.list_digests(&directory.join("index"));
         history.strays.extend(parts.strays);
         Ok(TagContent { current: self.read_link(&layout::current_link(repository, tag)), history: history.sorted() })
     }
 
-    fn links(&self, folder: &LinkFolder) -> Result<Listing<Digest>, Error> {
-        Ok(self.list_digests(&folder.path()))
+    fn links(&self, directory: &LinkDirectory) -> Result<Listing<Digest>, Error> {
+        Ok(self.list_digests(&directory.path()))
     }
 
-    fn read_links(&self, folder: &LinkFolder, digests: &[Digest]) -> Result<Vec<LinkContent>, Error> {
-        Ok(digests.iter().map(|digest| self.read_link(&folder.link(digest))).collect())
+    fn read_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<LinkContent>, Error> {
+        Ok(digests.iter().map(|digest| self.read_link(&directory.link(digest))).collect())
     }
 
-    fn inspect_links(&self, folder: &LinkFolder, digests: &[Digest]) -> Result<Vec<(LinkContent, Leaf)>, Error> {
+    fn inspect_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<(LinkContent, Leaf)>, Error> {
         let inspect = |path: PathBuf| (self.read_link(&path), self.leaf(&path));
-        Ok(digests.iter().map(|digest| inspect(folder.link(digest))).collect())
+        Ok(digests.iter().map(|digest| inspect(directory.link(digest))).collect())
     }
 
-    fn stat_links(&self, folder: &LinkFolder, digests: &[Digest]) -> Result<Vec<Leaf>, Error> {
-        Ok(digests.iter().map(|digest| self.leaf(&folder.link(digest))).collect())
+    fn stat_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<Leaf>, Error> {
+        Ok(digests.iter().map(|digest| self.leaf(&directory.link(digest))).collect())
     }
 
     fn uploads(&self, repository: &RepositoryName) -> Result<Listing<Upload>, Error> {
-        let folder = layout::uploads_folder(repository);
-        let listed = self.list(&folder, |name| Some(name.to_owned()));
+        let directory = layout::uploads_directory(repository);
+        let listed = self.list(&directory, |name| Some(name.to_owned()));
         let upload = |id: std::ffi::OsString| {
-            let folder = folder.join(&id);
-            let start = folder.join("startedat");
+            let directory = directory.join(&id);
+            let start = directory.join("startedat");
             let tree = self.tree();
             let text = tree.get(&start).and_then(|node| node.content.clone());
-            let modified = tree[&folder].modified;
+            let modified = tree[&directory].modified;
             drop(tree);
             Upload {
                 modified,
                 started_file: self.leaf(&start),
                 started: text.and_then(|text| super::started(&text)),
-                data: self.leaf(&folder.join("data")),
+                data: self.leaf(&directory.join("data")),
                 id,
             }
         };
         Ok(Listing { entries: listed.entries.into_iter().map(upload).collect(), strays: listed.strays })
     }
 
-    fn extras(&self, folder: &Path, known: &[&str]) -> Result<Vec<Extra>, Error> {
-        let children = self.children(folder).into_iter().map(|(path, _)| path);
+    fn extras(&self, directory: &Path, known: &[&str]) -> Result<Vec<Extra>, Error> {
+        let children = self.children(directory).into_iter().map(|(path, _)| path);
         let unknown = children.filter(|path| !known.iter().any(|name| path.file_name() == Some(OsStr::new(name))));
         Ok(unknown.map(|path| Extra { leaf: self.leaf(&path), path }).collect())
     }
@@ -262,8 +262,8 @@ impl Store for MemoryStore {
         Ok(None)
     }
 
-    fn empty_folder(&self, folder: &Target) -> Result<Option<Stat>, Error> {
-        let path = folder.path();
+    fn empty_directory(&self, directory: &Target) -> Result<Option<Stat>, Error> {
+        let path = directory.path();
         let modified = match self.tree().get(&path) {
             Some(Node { content: None, modified }) => *modified,
             _ => return Ok(None),
@@ -275,8 +275,8 @@ impl Store for MemoryStore {
 impl Vacuum for MemoryStore {
     fn remove(&self, target: &Target, planned: &Stat) -> Result<Removal, Error> {
         let path = target.path();
-        if target.is_folder() {
-            return Ok(match self.empty_folder(target)? {
+        if target.is_directory() {
+            return Ok(match self.empty_directory(target)? {
                 Some(stat) if stat == *planned => {
                     self.tree().remove(&path);
                     Removal::Removed
@@ -298,9 +298,9 @@ impl Vacuum for MemoryStore {
                 Removal::Removed
             }
         };
-        let folder = path.parent().expect("targets lie in folders");
-        if self.children(folder).is_empty() {
-            self.tree().remove(folder);
+        let directory = path.parent().expect("targets lie in directories");
+        if self.children(directory).is_empty() {
+            self.tree().remove(directory);
         }
         Ok(removal)
     }
@@ -324,8 +324,8 @@ mod tests {
             self.add_file(path, content, modified);
         }
 
-        fn put_folder(&self, path: &Path, modified: SystemTime) {
-            self.add_folder(path, modified);
+        fn put_directory(&self, path: &Path, modified: SystemTime) {
+            self.add_directory(path, modified);
         }
 
         fn paths(&self) -> Vec<PathBuf> {

@@ -1,7 +1,7 @@
 //! The store as the passes see it: repositories, tags, links and blobs, never keys or paths.
 //!
 //! [`Store`] reads, [`Vacuum`] removes. The seam speaks the layout's language so that an implementation can use what it knows:
-//! the filesystem reads the names of digest folders and never enters them to look. What every implementation must do is
+//! the filesystem reads the names of digest directories and never enters them to look. What every implementation must do is
 //! written as tests in `conformance.rs`.
 
 use std::ffi::OsString;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::error::Error;
-use crate::layout::{LinkFolder, Shard, Target};
+use crate::layout::{LinkDirectory, Shard, Target};
 use crate::oci::{Digest, RepositoryName, TagName};
 use crate::system_files::is_system_file;
 
@@ -40,7 +40,7 @@ fn started(text: &[u8]) -> Option<SystemTime> {
 /// No registry accepts a larger manifest (distribution's limit is 4 MiB, others go up to this).
 pub const MAX_MANIFEST_BYTES: u64 = 16 << 20;
 
-/// What a folder holds, sorted.
+/// What a directory holds, sorted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listing<T> {
     /// What the layout knows.
@@ -56,7 +56,7 @@ impl<T> Default for Listing<T> {
 }
 
 impl<T: Ord> Listing<T> {
-    /// Sorts both lists: folders come in any order.
+    /// Sorts both lists: directories come in any order.
     fn sorted(mut self) -> Listing<T> {
         self.entries.sort_unstable();
         self.strays.sort_unstable();
@@ -76,12 +76,12 @@ pub struct Stray {
 /// What a stray entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum StrayKind {
-    /// A symbolic link to a folder, in the place of a folder. What is behind it is listed as if it were here, but nothing may
+    /// A symbolic link to a directory, in the place of a directory. What is behind it is listed as if it were here, but nothing may
     /// be removed there: it may be anywhere.
     Symlink,
-    /// A folder in which another filesystem is mounted. Treated like a symbolic link to a folder.
+    /// A directory in which another filesystem is mounted. Treated like a symbolic link to a directory.
     Mount,
-    /// What another program leaves in any folder: a NAS, NFS, a desktop. Left alone.
+    /// What another program leaves in any directory: a NAS, NFS, a desktop. Left alone.
     SystemFile,
     /// Anything else that matches no rule. Left alone.
     Unrecognised,
@@ -103,7 +103,7 @@ pub struct RepositoryEntry {
     pub set_apart: Option<StrayKind>,
 }
 
-/// What a tag's folder holds.
+/// What a tag's directory holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TagContent {
     /// What `current/link` says.
@@ -153,10 +153,10 @@ pub enum ManifestStart {
     TooLarge,
 }
 
-/// Size and age of a file or folder: what a target is checked against just before it is removed.
+/// Size and age of a file or directory: what a target is checked against just before it is removed.
 #[derive(Clone, Copy, Debug)]
 pub struct Stat {
-    /// Size in bytes; 0 for a folder.
+    /// Size in bytes; 0 for a directory.
     pub size_bytes: u64,
     /// When it was last modified.
     pub modified: SystemTime,
@@ -192,9 +192,9 @@ pub enum Arrival {
 /// An upload that was begun.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upload {
-    /// The name of its folder.
+    /// The name of its directory.
     pub id: OsString,
-    /// When its folder was last written to.
+    /// When its directory was last written to.
     pub modified: SystemTime,
     /// Its `startedat`.
     pub started_file: Leaf,
@@ -204,7 +204,7 @@ pub struct Upload {
     pub data: Leaf,
 }
 
-/// Something that lies in a folder, beside what the layout has there.
+/// Something that lies in a directory, beside what the layout has there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Extra {
     /// Its path, relative to the root.
@@ -248,89 +248,89 @@ pub enum BlobContent {
 ///
 /// A method returns an [`Error`] only when it cannot tell what is there. Things that are absent or odd are values.
 pub trait Store: Sync {
-    /// Every folder under `repositories/` that holds `_manifests`, `_layers` or `_uploads`, at any depth.
+    /// Every directory under `repositories/` that holds `_manifests`, `_layers` or `_uploads`, at any depth.
     ///
     /// # Errors
     ///
-    /// When a folder cannot be listed, or a symbolic link leads nowhere.
+    /// When a directory cannot be listed, or a symbolic link leads nowhere.
     fn repositories(&self) -> Result<Listing<RepositoryEntry>, Error>;
 
     /// What is in `_manifests` beside `revisions` and `tags`.
     ///
     /// # Errors
     ///
-    /// When the folder cannot be listed.
+    /// When the directory cannot be listed.
     fn manifest_strays(&self, repository: &RepositoryName) -> Result<Vec<Stray>, Error>;
 
     /// The repository's tags.
     ///
     /// # Errors
     ///
-    /// When the folder cannot be listed.
+    /// When the directory cannot be listed.
     fn tags(&self, repository: &RepositoryName) -> Result<Listing<TagName>, Error>;
 
     /// What one tag names, and named before.
     ///
     /// # Errors
     ///
-    /// When its folders cannot be listed or its link not be read.
+    /// When its directories cannot be listed or its link not be read.
     fn tag(&self, repository: &RepositoryName, tag: &TagName) -> Result<TagContent, Error>;
 
-    /// The digests that have a folder in a folder of links. Whether the `link` is in there is not looked at.
+    /// The digests that have a directory in a directory of links. Whether the `link` is in there is not looked at.
     ///
     /// # Errors
     ///
-    /// When a folder cannot be listed.
-    fn links(&self, folder: &LinkFolder) -> Result<Listing<Digest>, Error>;
+    /// When a directory cannot be listed.
+    fn links(&self, directory: &LinkDirectory) -> Result<Listing<Digest>, Error>;
 
     /// Reads the links of the digests given, in that order.
     ///
     /// # Errors
     ///
     /// When one cannot be read.
-    fn read_links(&self, folder: &LinkFolder, digests: &[Digest]) -> Result<Vec<LinkContent>, Error>;
+    fn read_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<LinkContent>, Error>;
 
     /// Reads the links of the digests given and looks at their files, in that order.
     ///
     /// # Errors
     ///
     /// When one cannot be read.
-    fn inspect_links(&self, folder: &LinkFolder, digests: &[Digest]) -> Result<Vec<(LinkContent, Leaf)>, Error>;
+    fn inspect_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<(LinkContent, Leaf)>, Error>;
 
     /// Looks at the link files of the digests given, in that order.
     ///
     /// # Errors
     ///
     /// When one cannot be looked at.
-    fn stat_links(&self, folder: &LinkFolder, digests: &[Digest]) -> Result<Vec<Leaf>, Error>;
+    fn stat_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<Leaf>, Error>;
 
     /// The uploads that were begun in a repository and not ended.
     ///
     /// # Errors
     ///
-    /// When a folder cannot be listed, or what is in it not be looked at.
+    /// When a directory cannot be listed, or what is in it not be looked at.
     fn uploads(&self, repository: &RepositoryName) -> Result<Listing<Upload>, Error>;
 
-    /// Everything in a folder but the names given, sorted. `folder` is relative to the root; one that is not there holds nothing.
+    /// Everything in a directory but the names given, sorted. `directory` is relative to the root; one that is not there holds nothing.
     ///
     /// # Errors
     ///
-    /// When the folder cannot be listed, or what is in it not be looked at.
-    fn extras(&self, folder: &Path, known: &[&str]) -> Result<Vec<Extra>, Error>;
+    /// When the directory cannot be listed, or what is in it not be looked at.
+    fn extras(&self, directory: &Path, known: &[&str]) -> Result<Vec<Extra>, Error>;
 
-    /// The folders that blobs are kept in.
+    /// The directories that blobs are kept in.
     ///
     /// # Errors
     ///
-    /// When a folder cannot be listed.
+    /// When a directory cannot be listed.
     fn shards(&self) -> Result<Listing<Shard>, Error>;
 
-    /// Calls `each` with the digests that have a folder in a shard, in no order, and returns what else is in it. Whether `data` is
-    /// in those folders is not looked at.
+    /// Calls `each` with the digests that have a directory in a shard, in no order, and returns what else is in it. Whether `data` is
+    /// in those directories is not looked at.
     ///
     /// # Errors
     ///
-    /// When the folder cannot be listed.
+    /// When the directory cannot be listed.
     fn blobs(&self, shard: Shard, each: &mut dyn FnMut(&Digest)) -> Result<Vec<Stray>, Error>;
 
     /// Looks at the `data` files of blobs of one shard, in that order.
@@ -375,26 +375,26 @@ pub trait Store: Sync {
     /// When it cannot be followed.
     fn symlink_target(&self, link: &Path) -> Result<Option<PathBuf>, Error>;
 
-    /// Whether all that lies in a folder is what a NAS, NFS or a desktop left there: it is as good as empty, and stays.
+    /// Whether all that lies in a directory is what a NAS, NFS or a desktop left there: it is as good as empty, and stays.
     ///
     /// # Errors
     ///
     /// When it cannot be listed.
-    fn holds_only_system_files(&self, folder: &Target) -> Result<bool, Error> {
-        let entries = self.extras(&folder.path(), &[])?;
+    fn holds_only_system_files(&self, directory: &Target) -> Result<bool, Error> {
+        let entries = self.extras(&directory.path(), &[])?;
         let is_system_file = |entry: &Extra| {
-            let is_folder = !matches!(entry.leaf, Leaf::File(_));
-            entry.path.file_name().is_some_and(|name| is_system_file(name.as_encoded_bytes(), is_folder))
+            let is_directory = !matches!(entry.leaf, Leaf::File(_));
+            entry.path.file_name().is_some_and(|name| is_system_file(name.as_encoded_bytes(), is_directory))
         };
         Ok(!entries.is_empty() && entries.iter().all(is_system_file))
     }
 
-    /// Looks at a folder that a removed file left behind: its age if it is an empty folder, nothing otherwise.
+    /// Looks at a directory that a removed file left behind: its age if it is an empty directory, nothing otherwise.
     ///
     /// # Errors
     ///
     /// When it cannot be looked at.
-    fn empty_folder(&self, folder: &Target) -> Result<Option<Stat>, Error>;
+    fn empty_directory(&self, directory: &Target) -> Result<Option<Stat>, Error>;
 }
 
 /// What became of a target.
@@ -421,7 +421,7 @@ pub enum KeepsNow {
 
 /// Removes targets from a registry's storage.
 pub trait Vacuum: Sync {
-    /// Looks at the target once more, removes exactly that file or empty folder if it is as `planned`, and then the folder that
+    /// Looks at the target once more, removes exactly that file or empty directory if it is as `planned`, and then the directory that
     /// its digest names if that is empty.
     ///
     /// # Errors

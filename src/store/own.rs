@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::directory::{self, open_folder_beneath};
+use super::directory::{self, open_directory_beneath};
 use crate::error::{Context as _, Error};
-use crate::layout::OWN_FOLDER;
+use crate::layout::OWN_DIRECTORY;
 
 /// Larger than any record that we write by far.
 const MAX_RECORD_BYTES: u64 = 1 << 30;
@@ -33,9 +33,9 @@ impl OwnDirectory {
     ///
     /// When what is there cannot be opened or is no directory.
     pub fn open(root: &Path) -> Result<Option<OwnDirectory>, Error> {
-        let path = root.join(OWN_FOLDER);
-        let opened =
-            directory::open_folder(rustix::fs::CWD, root).and_then(|root| open_folder_beneath(root, OWN_FOLDER.as_bytes()));
+        let path = root.join(OWN_DIRECTORY);
+        let opened = directory::open_directory(rustix::fs::CWD, root)
+            .and_then(|root| open_directory_beneath(root, OWN_DIRECTORY.as_bytes()));
         match opened {
             Ok(directory) => Ok(Some(OwnDirectory { directory, path })),
             Err(Errno::NOENT) => Ok(None),
@@ -139,7 +139,7 @@ mod tests {
     fn records_are_read_back_and_links_are_not_followed() {
         let root = tempfile::tempdir().expect("a directory");
         assert!(OwnDirectory::open(root.path()).expect("none").is_none());
-        let place = root.path().join(OWN_FOLDER);
+        let place = root.path().join(OWN_DIRECTORY);
         std::fs::create_dir(&place).expect("made");
         let own = OwnDirectory::open(root.path()).expect("opened").expect("there");
         assert_eq!(own.read("x").expect("none"), None);

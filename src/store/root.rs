@@ -106,9 +106,9 @@ mod tests {
             assert!(!root.is_unused().expect("listed"));
         }
         let whole = Root::whole(above.path());
-        assert_eq!(whole.at(layout::OWN_FOLDER), above.path().join(".regsweep"));
+        assert_eq!(whole.at(layout::OWN_DIRECTORY), above.path().join(".regsweep"));
         let part = Root { path: above.path().to_owned(), stands_for: layout::V2 };
-        assert_eq!(part.at(layout::OWN_FOLDER), above.path().join(".regsweep"));
+        assert_eq!(part.at(layout::OWN_DIRECTORY), above.path().join(".regsweep"));
         assert_eq!(part.at(layout::V2), above.path().join(""));
     }
 
@@ -119,7 +119,7 @@ mod tests {
         assert!(root.is_unused().expect("listed"));
         fs::create_dir(dir.path().join("lost+found")).expect("made");
         assert!(root.is_unused().expect("listed"));
-        fs::create_dir(dir.path().join(layout::OWN_FOLDER)).expect("made");
+        fs::create_dir(dir.path().join(layout::OWN_DIRECTORY)).expect("made");
         assert!(!root.is_unused().expect("listed"), "there was a store here once");
     }
 }

@@ -40,9 +40,9 @@ pub enum Damage {
     },
     /// It is no regular file.
     Irregular,
-    /// Something needs it, and its folder has no data.
+    /// Something needs it, and its directory has no data.
     Missing,
-    /// Nothing needs it, and its folder has no data but something else.
+    /// Nothing needs it, and its directory has no data but something else.
     NoData,
 }
 
@@ -65,7 +65,7 @@ impl Damage {
         match self {
             Damage::Corrupt { stored_bytes, stated_bytes } => Some(compare(*stored_bytes, *stated_bytes)),
             Damage::Unreadable { offset, source } => Some(format!("It could not be read beyond {}: {source}", bytes(*offset))),
-            Damage::Missing => Some("A blob that something needs has a folder and no data in it".into()),
+            Damage::Missing => Some("A blob that something needs has a directory and no data in it".into()),
             Damage::Irregular | Damage::NoData => None,
         }
     }

@@ -196,8 +196,8 @@ mod tests {
         let sizes = [0, 1, SMALL_BYTES, SMALL_BYTES + 1, 1 << 40, u64::MAX];
         let mut all: Vec<Job> =
             (0..600).map(|n| job(n * 7_919 % 600, n * 31 % 4 * 9_999, sizes[n as usize * 13 % sizes.len()])).collect();
-        let folder = tempfile::tempdir().expect("a folder");
-        for budget in [Budget::unlimited(), Budget::of(10, folder.path())] {
+        let directory = tempfile::tempdir().expect("a directory");
+        for budget in [Budget::unlimited(), Budget::of(10, directory.path())] {
             let mut packed = jobs(&all, &budget);
             assert!(packed.iter().eq(all.iter().copied()) && packed.len() == 600);
             packed.sort();

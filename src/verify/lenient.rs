@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
-use crate::layout::{LinkFolder, Shard, Target};
+use crate::layout::{LinkDirectory, Shard, Target};
 use crate::oci::{Digest, RepositoryName, TagName};
 use crate::store::{
     BlobContent, Extra, Leaf, LinkContent, Listing, ManifestContent, ManifestStart, RepositoryEntry, Stat, Store, Stray,
@@ -44,20 +44,20 @@ impl Store for Lenient<'_> {
         self.0.tag(repository, tag)
     }
 
-    fn links(&self, folder: &LinkFolder) -> Result<Listing<Digest>, Error> {
-        self.0.links(folder)
+    fn links(&self, directory: &LinkDirectory) -> Result<Listing<Digest>, Error> {
+        self.0.links(directory)
     }
 
-    fn read_links(&self, folder: &LinkFolder, digests: &[Digest]) -> Result<Vec<LinkContent>, Error> {
-        self.0.read_links(folder, digests)
+    fn read_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<LinkContent>, Error> {
+        self.0.read_links(directory, digests)
     }
 
-    fn inspect_links(&self, folder: &LinkFolder, digests: &[Digest]) -> Result<Vec<(LinkContent, Leaf)>, Error> {
-        self.0.inspect_links(folder, digests)
+    fn inspect_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<(LinkContent, Leaf)>, Error> {
+        self.0.inspect_links(directory, digests)
     }
 
-    fn stat_links(&self, folder: &LinkFolder, digests: &[Digest]) -> Result<Vec<Leaf>, Error> {
-        self.0.stat_links(folder, digests)
+    fn stat_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<Leaf>, Error> {
+        self.0.stat_links(directory, digests)
     }
 
     fn blob_changed(&self, digest: &Digest) -> Option<std::time::SystemTime> {
@@ -68,8 +68,8 @@ impl Store for Lenient<'_> {
         self.0.uploads(repository)
     }
 
-    fn extras(&self, folder: &Path, known: &[&str]) -> Result<Vec<Extra>, Error> {
-        self.0.extras(folder, known)
+    fn extras(&self, directory: &Path, known: &[&str]) -> Result<Vec<Extra>, Error> {
+        self.0.extras(directory, known)
     }
 
     fn shards(&self) -> Result<Listing<Shard>, Error> {
@@ -92,7 +92,7 @@ impl Store for Lenient<'_> {
         self.0.symlink_target(link)
     }
 
-    fn empty_folder(&self, folder: &Target) -> Result<Option<Stat>, Error> {
-        self.0.empty_folder(folder)
+    fn empty_directory(&self, directory: &Target) -> Result<Option<Stat>, Error> {
+        self.0.empty_directory(directory)
     }
 }

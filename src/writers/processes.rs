@@ -136,13 +136,13 @@ mod tests {
 
     #[test]
     fn a_file_that_a_process_writes_to_is_seen() {
-        let root = tempfile::tempdir().expect("a folder");
+        let root = tempfile::tempdir().expect("a directory");
         let root = fs::canonicalize(root.path()).expect("there");
         let uploads = root.join(layout::REPOSITORIES).join("a/_uploads/1");
         fs::create_dir_all(&uploads).expect("made");
         assert_eq!(signs(&Root::whole(&root)), []);
         let data = fs::File::create(uploads.join("data")).expect("made");
-        let other = tempfile::tempdir().expect("a folder");
+        let other = tempfile::tempdir().expect("a directory");
         fs::create_dir_all(other.path().join(layout::V2)).expect("made");
         let mut sleeper = std::process::Command::new("sleep").arg("60").stdout(data).spawn().expect("sleep runs");
         let seen = signs(&Root::whole(&root));

@@ -580,7 +580,7 @@ fn kept_pulls(tree: &Tree, files: &Files, policy: Policy) -> Served {
 /// What has to be gone after a plan was carried out: its targets, and the folder of each if nothing else was in it.
 fn gone_with(plan: &[Row], before: &Snapshot) -> BTreeSet<String> {
     let mut gone: BTreeSet<String> = plan.iter().map(|row| row.path.clone()).collect();
-    for row in plan.iter().filter(|row| row.kind != "empty-folder") {
+    for row in plan.iter().filter(|row| row.kind != "empty-directory") {
         let folder = layout::parent(&row.path);
         let inside = format!("{folder}/");
         if before.keys().filter(|path| path.starts_with(&inside)).all(|path| gone.contains(path)) {
@@ -642,7 +642,7 @@ proptest! {
         let tree = store(&steps);
         let root = tree.on_disk();
         let plan = done(collect(root.path(), policy).dry()).rows();
-        let rank = |row: &Row| ["tag-history", "revision", "layer-link", "blob", "empty-folder"].iter().position(|kind| *kind == row.kind);
+        let rank = |row: &Row| ["tag-history", "revision", "layer-link", "blob", "empty-directory"].iter().position(|kind| *kind == row.kind);
         prop_assert!(plan.iter().all(|row| rank(row).is_some()));
         prop_assert!(plan.is_sorted_by_key(rank), "kinds are out of order: {plan:#?}");
         // Wherever a run ends, no link that is still there leads to a blob that is gone.

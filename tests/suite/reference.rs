@@ -170,7 +170,7 @@ pub(crate) fn what_goes(tree: &Tree, policy: Policy) -> BTreeSet<Target> {
             })
         });
         if (of_blob || of_link) && !young(*modified) && !something_in(folder) {
-            goes.insert(("empty-folder", folder.clone(), "empty-folder"));
+            goes.insert(("empty-directory", folder.clone(), "empty-directory"));
         }
     }
     goes

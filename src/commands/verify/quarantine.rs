@@ -19,7 +19,7 @@ use crate::policy::{Arrivals, Policy, RootPolicy};
 use crate::quarantine::{self, Purpose, Quarantining, Run};
 use crate::report::verify::VerifyReport;
 use crate::store::filesystem::aside::Return;
-use crate::store::filesystem::removal::Folders;
+use crate::store::filesystem::removal::Directories;
 use crate::store::{FilesystemStore, Removal, Stat, Vacuum as _};
 use crate::verify::{Hurt, Outcome};
 use crate::writers::OpenFiles;
@@ -127,7 +127,7 @@ fn is_wrong_on_disk(store: &FilesystemStore, hurt: &Hurt, stat: &Stat) -> bool {
 /// Moves blobs that nobody has open. Returns those that were moved.
 fn move_some<'a>(store: &FilesystemStore, run: &Run, corrupt: &[Corrupt<'a>], findings: &mut Vec<Finding>) -> Vec<Corrupt<'a>> {
     // The registry may serve, and its directories are its own.
-    let vacuum = Quarantining::new(store, run, Folders::Keep, &|_| Ok(Vec::new()));
+    let vacuum = Quarantining::new(store, run, Directories::Keep, &|_| Ok(Vec::new()));
     let open = OpenFiles::look();
     let mut moved = Vec::new();
     for &(hurt, stat) in corrupt {

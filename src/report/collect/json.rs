@@ -28,11 +28,11 @@ pub struct Row {
 impl Row {
     /// Describes a target.
     pub fn of(condemned: &Condemned) -> Row {
-        let folder = condemned.target.link_folder();
+        let directory = condemned.target.link_directory();
         Row {
             kind: Kind::of(&condemned.target).name(),
-            repository: folder.map(|folder| folder.repository().to_string()),
-            tag: folder.and_then(|folder| folder.tag()).map(ToString::to_string),
+            repository: directory.map(|directory| directory.repository().to_string()),
+            tag: directory.and_then(|directory| directory.tag()).map(ToString::to_string),
             digest: condemned.target.digest().to_string(),
             path: escaped(condemned.target.path()),
             bytes: condemned.stat.size_bytes,
@@ -125,7 +125,7 @@ impl From<&Totals> for Removal {
             revisions: totals.kind(Kind::Revision).count,
             layer_links: totals.kind(Kind::LayerLink).count,
             tag_history: totals.kind(Kind::TagHistory).count,
-            empty_directories: totals.kind(Kind::EmptyFolder).count,
+            empty_directories: totals.kind(Kind::EmptyDirectory).count,
             by_reason: totals
                 .iter()
                 .map(|(kind, reason, amount)| ByReason {

@@ -330,14 +330,14 @@ fn advice(page: &mut Document, report: &CollectReport) {
     }
 }
 
-/// What of links and folders goes, in words.
+/// What of links and directories goes, in words.
 pub(in crate::report) fn links(totals: &Totals) -> Vec<String> {
     let mut parts = Vec::new();
     for (kind, one, many) in [
         (Kind::Revision, "revision", "revisions"),
         (Kind::TagHistory, "tag history entry", "tag history entries"),
         (Kind::LayerLink, "layer link", "layer links"),
-        (Kind::EmptyFolder, "empty directory", "empty directories"),
+        (Kind::EmptyDirectory, "empty directory", "empty directories"),
     ] {
         let count = totals.kind(kind).count;
         if count == 0 {
@@ -360,15 +360,16 @@ pub(in crate::report) fn links(totals: &Totals) -> Vec<String> {
 
 fn target(row: &Condemned) -> String {
     let digest = row.target.digest();
-    let repository = row.target.link_folder().map(|folder| folder.repository().to_string()).unwrap_or_default();
+    let repository = row.target.link_directory().map(|directory| directory.repository().to_string()).unwrap_or_default();
     match Kind::of(&row.target) {
         Kind::TagHistory => {
-            let tag = row.target.link_folder().and_then(|folder| folder.tag()).map(ToString::to_string).unwrap_or_default();
+            let tag =
+                row.target.link_directory().and_then(|directory| directory.tag()).map(ToString::to_string).unwrap_or_default();
             format!("{repository}: tag history entry of {tag} eligible for deletion: {digest}")
         }
         Kind::Revision => format!("manifest eligible for deletion: {digest}"),
         Kind::LayerLink => format!("{repository}: layer link eligible for deletion: {digest}"),
         Kind::Blob => format!("blob eligible for deletion: {digest}"),
-        Kind::EmptyFolder => format!("empty folder eligible for deletion: {}", escaped(row.target.path())),
+        Kind::EmptyDirectory => format!("empty directory eligible for deletion: {}", escaped(row.target.path())),
     }
 }

@@ -1,6 +1,6 @@
 //! Moving files aside instead of removing them, and back.
 //!
-//! A *mirror* is a folder on the same filesystem, outside the registry's tree, that has the shape of `docker/registry/v2`. A file is moved by
+//! A *mirror* is a directory on the same filesystem, outside the registry's tree, that has the shape of `docker/registry/v2`. A file is moved by
 //! one rename, which replaces nothing, and is looked at once more when it has arrived: a registry at work may have written to it in
 //! between.
 
@@ -13,7 +13,7 @@ use rustix::fs::{AtFlags, FileType, RenameFlags};
 use rustix::io::Errno;
 
 use super::FilesystemStore;
-use super::removal::{Folders, differs, dispose_of_file, split, unlinkat};
+use super::removal::{Directories, differs, dispose_of_file, split, unlinkat};
 use crate::error::{Context as _, Error};
 use crate::layout::{self, Target};
 use crate::oci::{Algorithm, Digest};
@@ -42,18 +42,24 @@ impl FilesystemStore {
     /// # Errors
     ///
     /// When it is as planned and cannot be moved.
-    pub fn move_aside(&self, target: &Target, planned: &Stat, mirror: &OwnedFd, folders: Folders) -> Result<Removal, Error> {
+    pub fn move_aside(
+        &self,
+        target: &Target,
+        planned: &Stat,
+        mirror: &OwnedFd,
+        directories: Directories,
+    ) -> Result<Removal, Error> {
         let path = target.path();
         let Some((base, relative)) = self.locate(&path) else { return Ok(Removal::AlreadyGone) };
         let place = in_mirror(target);
         let moved = || -> io::Result<Removal> {
             // Made first: between the last look and the rename nothing else is to happen.
-            let shelf = directory::make_folder_beneath(mirror, split(&place).0)?;
-            dispose_of_file(base, relative, planned, folders, |folder, leaf| {
-                rename(folder, &shelf, leaf)?;
+            let shelf = directory::make_directory_beneath(mirror, split(&place).0)?;
+            dispose_of_file(base, relative, planned, directories, |directory, leaf| {
+                rename(directory, &shelf, leaf)?;
                 let arrived = rustix::fs::statat(&shelf, leaf, AtFlags::SYMLINK_NOFOLLOW)?;
                 let Some(difference) = differs(&arrived, FileType::RegularFile, planned) else { return Ok(Removal::Removed) };
-                match rename(&shelf, folder, leaf) {
+                match rename(&shelf, directory, leaf) {
                     // Written anew in the meantime: the newer one stands, and ours waits in the mirror.
                     Ok(()) | Err(Errno::EXIST) => Ok(Removal::Changed(difference)),
                     Err(error) => Err(error.into()),
@@ -77,12 +83,12 @@ impl FilesystemStore {
             .context_with("put back", || self.root.at(&path))?;
         let moved = || -> io::Result<Return> {
             let (shelf, leaf) = split(&place);
-            let shelf = match directory::open_folder_beneath(mirror, shelf) {
+            let shelf = match directory::open_directory_beneath(mirror, shelf) {
                 Err(Errno::NOENT) => return Ok(Return::Absent),
                 opened => opened?,
             };
-            let folder = directory::make_folder_beneath(&base.folder, split(relative).0)?;
-            match rename(&shelf, &folder, leaf) {
+            let directory = directory::make_directory_beneath(&base.directory, split(relative).0)?;
+            match rename(&shelf, &directory, leaf) {
                 Ok(()) => Ok(Return::Back),
                 Err(Errno::EXIST) => Ok(Return::Replaced),
                 Err(Errno::NOENT) => Ok(Return::Absent),
@@ -90,7 +96,7 @@ impl FilesystemStore {
             }
         };
         let outcome = moved().context_with("put back", || self.root.at(&path))?;
-        prune(mirror, place.parent().expect("targets lie in folders"));
+        prune(mirror, place.parent().expect("targets lie in directories"));
         Ok(outcome)
     }
 
@@ -102,14 +108,14 @@ impl FilesystemStore {
     /// When nobody can tell, or it cannot be removed.
     pub fn drop_copy(&self, target: &Target, mirror: &OwnedFd) -> Result<bool, Error> {
         let path = target.path();
-        let in_store = match self.locate(&path).map(|(base, within)| stat_in(&base.folder, within)) {
+        let in_store = match self.locate(&path).map(|(base, within)| stat_in(&base.directory, within)) {
             None => Leaf::Absent,
             Some(leaf) => leaf.context_with("look at", || self.root.at(&path))?,
         };
         match (in_store, self.stat_aside(target, mirror)?) {
             (Leaf::File(there), Leaf::File(here)) if there.size_bytes == here.size_bytes => {
                 let (base, within) = self.locate(&path).expect("its file was looked at there");
-                match same_content((&base.folder, within), (mirror, &in_mirror(target)))
+                match same_content((&base.directory, within), (mirror, &in_mirror(target)))
                     .context_with("compare", || path.clone())?
                 {
                     true => self.drop_aside(target, mirror),
@@ -129,7 +135,7 @@ impl FilesystemStore {
         let place = in_mirror(target);
         let dropped = || -> io::Result<bool> {
             let (shelf, leaf) = split(&place);
-            let shelf = match directory::open_folder_beneath(mirror, shelf) {
+            let shelf = match directory::open_directory_beneath(mirror, shelf) {
                 Err(Errno::NOENT) => return Ok(false),
                 opened => opened?,
             };
@@ -140,7 +146,7 @@ impl FilesystemStore {
             }
         };
         let outcome = dropped().context_with("remove from the quarantine", || self.root.at(target.path()))?;
-        prune(mirror, place.parent().expect("targets lie in folders"));
+        prune(mirror, place.parent().expect("targets lie in directories"));
         Ok(outcome)
     }
 
@@ -156,7 +162,7 @@ impl FilesystemStore {
         read: &mut dyn FnMut(&[u8]),
     ) -> Result<ManifestContent, Error> {
         let path = || Path::new("blobs").join(layout::blob_data_relative(digest));
-        match directory::open_folder_beneath(mirror, b"blobs") {
+        match directory::open_directory_beneath(mirror, b"blobs") {
             Ok(blobs) => self.read_manifest_in(&blobs, digest, read).context_with("read from the quarantine", path),
             Err(Errno::NOENT) => Ok(ManifestContent::Absent),
             Err(error) => Err(error).context_with("read from the quarantine", path),
@@ -178,7 +184,7 @@ impl FilesystemStore {
         let place = in_mirror(target);
         let is_whole = || -> io::Result<bool> {
             let (shelf, leaf) = split(&place);
-            let file = std::fs::File::from(directory::open_file(directory::open_folder_beneath(mirror, shelf)?, leaf)?);
+            let file = std::fs::File::from(directory::open_file(directory::open_directory_beneath(mirror, shelf)?, leaf)?);
             let mut text = Vec::new();
             io::Read::read_to_end(&mut io::Read::take(file, MAX_LINK_BYTES), &mut text)?;
             Ok(Digest::parse(&text).is_some_and(|named| named == *digest || is_alias(target, &named)))
@@ -199,9 +205,9 @@ impl FilesystemStore {
 
 /// Whether two files hold the same.
 fn same_content(one: (&OwnedFd, &Path), other: (&OwnedFd, &Path)) -> io::Result<bool> {
-    let open = |(folder, path): (&OwnedFd, &Path)| {
+    let open = |(directory, path): (&OwnedFd, &Path)| {
         let (parent, name) = split(path);
-        directory::open_folder_beneath(folder, parent)
+        directory::open_directory_beneath(directory, parent)
             .and_then(|parent| directory::open_file(parent, name))
             .map(std::fs::File::from)
     };
@@ -222,12 +228,12 @@ fn same_content(one: (&OwnedFd, &Path), other: (&OwnedFd, &Path)) -> io::Result<
 
 /// Whether a layer link by another name may say this digest (H3).
 fn is_alias(target: &Target, named: &Digest) -> bool {
-    let is_layer = matches!(target, Target::Link(layout::LinkFolder::Layers(_), _));
+    let is_layer = matches!(target, Target::Link(layout::LinkDirectory::Layers(_), _));
     is_layer && named.algorithm() == Algorithm::Sha256 && target.digest().algorithm() != Algorithm::Sha256
 }
 
-fn stat_in(folder: &OwnedFd, place: &Path) -> rustix::io::Result<Leaf> {
-    match directory::stat_beneath(folder, place) {
+fn stat_in(directory: &OwnedFd, place: &Path) -> rustix::io::Result<Leaf> {
+    match directory::stat_beneath(directory, place) {
         Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => Ok(Leaf::File(directory::stat_of(&stat))),
         Ok(_) => Ok(Leaf::Irregular),
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(Leaf::Absent),
@@ -252,13 +258,13 @@ fn rename(from: &OwnedFd, to: &OwnedFd, leaf: &[u8]) -> rustix::io::Result<()> {
     }
 }
 
-/// Removes folders of a mirror that are empty, from `folder` upwards. Never while something moves in: it may be about to use them. What cannot be removed is looked at again when the run is.
-fn prune(mirror: &OwnedFd, folder: &Path) {
-    for folder in folder.ancestors().take_while(|folder| !folder.as_os_str().is_empty()) {
-        let name = folder.file_name().expect("it is below the mirror").as_bytes();
-        let around = match folder.parent().map(|parent| parent.as_os_str().as_bytes()) {
+/// Removes directories of a mirror that are empty, from `directory` upwards. Never while something moves in: it may be about to use them. What cannot be removed is looked at again when the run is.
+fn prune(mirror: &OwnedFd, directory: &Path) {
+    for directory in directory.ancestors().take_while(|directory| !directory.as_os_str().is_empty()) {
+        let name = directory.file_name().expect("it is below the mirror").as_bytes();
+        let around = match directory.parent().map(|parent| parent.as_os_str().as_bytes()) {
             // Opened again, through no link: whoever owns the root may have put one there.
-            Some(parent) if !parent.is_empty() => directory::open_folder_beneath(mirror, parent),
+            Some(parent) if !parent.is_empty() => directory::open_directory_beneath(mirror, parent),
             _ => mirror.try_clone().map_err(|_| Errno::MFILE),
         };
         if around.and_then(|around| unlinkat(around, name, AtFlags::REMOVEDIR)).is_err() {

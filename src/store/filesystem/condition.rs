@@ -53,7 +53,7 @@ impl FilesystemStore {
     /// When it cannot be looked at.
     pub fn blob_condition(&self, digest: &Digest) -> Result<Option<Condition>, Error> {
         let Some(base) = &self.blobs else { return Ok(None) };
-        condition(&base.folder, Path::new(&layout::blob_data_relative(digest)))
+        condition(&base.directory, Path::new(&layout::blob_data_relative(digest)))
             .context_with("look at", || self.at(layout::blob_data(digest)))
     }
 
@@ -74,7 +74,7 @@ impl FilesystemStore {
     /// When it cannot be read to its end.
     pub(crate) fn is_whole_blob_aside(&self, digest: &Digest, mirror: &OwnedFd) -> Result<Option<bool>, Error> {
         let path = || in_mirror(&Target::Blob(*digest));
-        let blobs = match directory::open_folder_beneath(mirror, b"blobs") {
+        let blobs = match directory::open_directory_beneath(mirror, b"blobs") {
             Err(Errno::NOENT) => return Ok(None),
             opened => opened.context_with("read from the quarantine", path)?,
         };
@@ -88,7 +88,7 @@ impl FilesystemStore {
     /// When it cannot be read to its end.
     pub fn is_whole_on_disk(&self, digest: &Digest) -> Result<Option<bool>, Error> {
         let Some(base) = &self.blobs else { return Ok(None) };
-        is_whole(digest, |each| content::read_uncached(&base.folder, digest, each))
+        is_whole(digest, |each| content::read_uncached(&base.directory, digest, each))
             .context_with("read", || self.at(layout::blob_data(digest)))
     }
 }
@@ -110,8 +110,8 @@ fn is_whole(
     }
 }
 
-fn condition(folder: &OwnedFd, path: &Path) -> rustix::io::Result<Option<Condition>> {
-    let stat = match directory::stat_beneath(folder, path) {
+fn condition(directory: &OwnedFd, path: &Path) -> rustix::io::Result<Option<Condition>> {
+    let stat = match directory::stat_beneath(directory, path) {
         Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => stat,
         Ok(_) | Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
         Err(error) => return Err(error),

@@ -220,13 +220,13 @@ mod tests {
     #[test]
     fn every_size_is_read_past_the_page_cache_as_through_it() {
         // On a disk, wherever temporary files are: those in memory may know no way past it.
-        for folder in [tempfile::tempdir().expect("a folder"), tempfile::tempdir_in(".").expect("a folder")] {
-            let blobs = directory::open_folder(rustix::fs::CWD, folder.path()).expect("there");
+        for directory in [tempfile::tempdir().expect("a directory"), tempfile::tempdir_in(".").expect("a directory")] {
+            let blobs = directory::open_directory(rustix::fs::CWD, directory.path()).expect("there");
             for length in [0, 1, 511, 4096, 4097, BUFFER_BYTES - 1, BUFFER_BYTES, BUFFER_BYTES + 1, 3 * BUFFER_BYTES + 777] {
                 let bytes: Vec<u8> = (0..length).map(|place| (place * 31 % 251) as u8).collect();
                 let digest = Digest::of(Algorithm::Sha256, &bytes);
-                let path = folder.path().join(layout::blob_data_relative(&digest));
-                std::fs::create_dir_all(path.parent().expect("in a folder")).expect("made");
+                let path = directory.path().join(layout::blob_data_relative(&digest));
+                std::fs::create_dir_all(path.parent().expect("in a directory")).expect("made");
                 std::fs::write(&path, &bytes).expect("written");
                 for read in [read, read_uncached] {
                     let mut found = Vec::new();

@@ -28,7 +28,7 @@ thread_local! {
     static MANIFEST: RefCell<Vec<u8>> = RefCell::new(vec![0; MANIFEST_BUFFER_BYTES]);
 }
 
-/// A path relative to the folder of many such files, in room that is used again.
+/// A path relative to the directory of many such files, in room that is used again.
 #[derive(Default)]
 pub(super) struct Relative(String);
 
@@ -83,7 +83,7 @@ fn open_link(at: impl AsFd, path: &str) -> io::Result<Result<OwnedFd, LinkConten
     match directory::open_file(at, path) {
         Ok(file) => Ok(Ok(file)),
         Err(Errno::NOENT) => Ok(Err(LinkContent::Absent)),
-        // A symbolic link, a socket, a file in the place of the folder.
+        // A symbolic link, a socket, a file in the place of the directory.
         Err(Errno::LOOP | Errno::NXIO | Errno::NOTDIR) => Ok(Err(LinkContent::Irregular)),
         Err(error) => Err(error.into()),
     }
@@ -137,7 +137,7 @@ fn begins_as_object(bytes: &[u8]) -> bool {
     bytes.first().is_none_or(|first| *first == b'{')
 }
 
-/// Reads a manifest out of a folder that has the shape of `blobs/`. Who reads a large one holds `large_manifest`.
+/// Reads a manifest out of a directory that has the shape of `blobs/`. Who reads a large one holds `large_manifest`.
 pub(super) fn read_manifest(
     blobs: &OwnedFd,
     digest: &Digest,

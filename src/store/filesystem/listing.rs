@@ -1,4 +1,4 @@
-//! Listing folders: what the layout knows, and everything else.
+//! Listing directories: what the layout knows, and everything else.
 
 use std::ffi::OsStr;
 use std::io;
@@ -12,27 +12,27 @@ use rustix::io::Errno;
 use super::FilesystemStore;
 use crate::error::{Context as _, Error};
 use crate::oci::{Algorithm, Digest};
-use crate::store::directory::{Kind, for_each_entry, open_folder};
+use crate::store::directory::{Kind, for_each_entry, open_directory};
 use crate::store::{Listing, Stray, StrayKind};
 use crate::system_files::is_system_file;
 
 impl FilesystemStore {
-    /// Lists an open folder and sorts its entries into those that `accept` takes and strays. `path` is the folder's.
+    /// Lists an open directory and sorts its entries into those that `accept` takes and strays. `path` is the directory's.
     pub(super) fn list<T: Ord>(
         &self,
-        folder: BorrowedFd<'_>,
+        directory: BorrowedFd<'_>,
         path: &Path,
         accept: impl Fn(&[u8]) -> Option<T>,
     ) -> Result<Listing<T>, Error> {
         let mut entries = Vec::new();
-        let strays = self.list_each(folder, path, accept, |entry| entries.push(entry))?;
+        let strays = self.list_each(directory, path, accept, |entry| entries.push(entry))?;
         Ok(Listing { entries, strays }.sorted())
     }
 
-    /// Lists an open folder, calls `each` with the entries that `accept` takes, and returns the others.
+    /// Lists an open directory, calls `each` with the entries that `accept` takes, and returns the others.
     pub(super) fn list_each<T>(
         &self,
-        folder: BorrowedFd<'_>,
+        directory: BorrowedFd<'_>,
         path: &Path,
         accept: impl Fn(&[u8]) -> Option<T>,
         mut each: impl FnMut(T),
@@ -40,22 +40,23 @@ impl FilesystemStore {
         let mut strays = Vec::new();
         let any_mounts = self.repositories.iter().chain(&self.blobs).any(|base| !base.mounts.is_empty());
         let mounted = if any_mounts { self.locate(path) } else { None };
-        for_each_entry(folder, |name, kind| -> Result<(), Listed> {
+        for_each_entry(directory, |name, kind| -> Result<(), Listed> {
             let stray = |kind| Stray { path: path.join(OsStr::from_bytes(name)), kind };
-            if is_system_file(name, kind == Kind::Folder) {
+            if is_system_file(name, kind == Kind::Directory) {
                 strays.push(stray(StrayKind::SystemFile));
                 return Ok(());
             }
             let accepted = accept(name);
             match (kind, accepted) {
-                (Kind::Folder, Some(entry)) => {
+                (Kind::Directory, Some(entry)) => {
                     each(entry);
                     if mounted.is_some_and(|(base, within)| base.is_mount(&within.join(OsStr::from_bytes(name)))) {
                         strays.push(stray(StrayKind::Mount));
                     }
                 }
                 (Kind::Symlink, Some(entry))
-                    if leads_to_folder(folder, name).map_err(|error| Listed::Entry(error, stray(StrayKind::Symlink).path))? =>
+                    if leads_to_directory(directory, name)
+                        .map_err(|error| Listed::Entry(error, stray(StrayKind::Symlink).path))? =>
                 {
                     each(entry);
                     strays.push(stray(StrayKind::Symlink));
@@ -65,7 +66,7 @@ impl FilesystemStore {
             Ok(())
         })
         .map_err(|error| match error {
-            Listed::Folder(error) => Error::Io { operation: "list", path: self.root.at(path), source: error },
+            Listed::Directory(error) => Error::Io { operation: "list", path: self.root.at(path), source: error },
             Listed::Entry(Errno::NOENT | Errno::LOOP, entry) => Error::UnresolvedSymlink { path: self.root.at(entry) },
             Listed::Entry(error, entry) => Error::Io { operation: "follow", path: self.root.at(entry), source: error.into() },
         })?;
@@ -84,18 +85,18 @@ impl FilesystemStore {
         std::fs::canonicalize(base.path.join(relative)).is_ok_and(|real| !is_inside(real))
     }
 
-    /// Lists `<folder>/<algorithm>/<hex>`.
+    /// Lists `<directory>/<algorithm>/<hex>`.
     pub(super) fn list_digests(&self, path: &Path) -> Result<Listing<Digest>, Error> {
-        let Some(folder) = self.folder(path)? else {
+        let Some(directory) = self.directory(path)? else {
             return Ok(Listing::default());
         };
-        let algorithms = self.list(folder.as_fd(), path, Algorithm::from_name)?;
+        let algorithms = self.list(directory.as_fd(), path, Algorithm::from_name)?;
         let mut all = Listing { entries: Vec::new(), strays: algorithms.strays };
         for algorithm in algorithms.entries {
             let path = path.join(algorithm.name());
-            let folder = open_folder(&folder, algorithm.name()).context_with("list", || self.root.at(&path))?;
+            let directory = open_directory(&directory, algorithm.name()).context_with("list", || self.root.at(&path))?;
             let accept = |hex: &[u8]| Digest::from_hex(algorithm, hex);
-            all.strays.extend(self.list_each(folder.as_fd(), &path, accept, |digest| all.entries.push(digest))?);
+            all.strays.extend(self.list_each(directory.as_fd(), &path, accept, |digest| all.entries.push(digest))?);
         }
         Ok(all.sorted())
     }
@@ -103,18 +104,18 @@ impl FilesystemStore {
 
 /// Where a listing failed.
 enum Listed {
-    Folder(io::Error),
+    Directory(io::Error),
     Entry(Errno, PathBuf),
 }
 
 impl From<io::Error> for Listed {
     fn from(error: io::Error) -> Listed {
-        Listed::Folder(error)
+        Listed::Directory(error)
     }
 }
 
-/// Whether a symbolic link leads to a folder.
-fn leads_to_folder(at: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<bool> {
+/// Whether a symbolic link leads to a directory.
+fn leads_to_directory(at: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<bool> {
     let stat = rustix::fs::statat(at, name, AtFlags::empty())?;
     Ok(FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
 }

@@ -1,13 +1,13 @@
 //! A store on a local filesystem.
 //!
 //! - **Listing** trusts what the layout says: the names in `_layers/<algorithm>/`, `revisions/<algorithm>/` and the blob shards
-//!   are digests, and the folders of that name are never listed. Every other folder is listed once.
+//!   are digests, and the directories of that name are never listed. Every other directory is listed once.
 //! - **Symbolic links**: the root, `docker/registry/v2`, `repositories` and `blobs` may be links, as administrators make them;
-//!   they are resolved once, when the store is opened. Further down a link to a folder is followed for reading and reported as
+//!   they are resolved once, when the store is opened. Further down a link to a directory is followed for reading and reported as
 //!   a stray, one that leads nowhere is an error, and nothing is ever removed through one.
 //! - **Mounts**: another filesystem that is mounted further down is treated like such a link.
 //! - **Odd files**: a `link` or `data` is opened without waiting and without following; what is no regular file is reported.
-//! - **Removal** opens the folder beneath its base without following links, looks at the file once more, and unlinks that name.
+//! - **Removal** opens the directory beneath its base without following links, looks at the file once more, and unlinks that name.
 //! - **Network filesystems** work as far as they keep POSIX semantics; nothing here depends on inode numbers or `d_type`.
 
 pub(crate) mod aside;
@@ -32,14 +32,14 @@ use rustix::fs::{AtFlags, CWD, FileType};
 use rustix::io::Errno;
 
 use self::files::{Relative, inspect_link, read_link, stat_leaf};
-use super::directory::{self, open_folder};
+use super::directory::{self, open_directory};
 use super::root::Root;
 use super::{
     BlobContent, Extra, Leaf, LinkContent, Listing, ManifestContent, ManifestStart, RepositoryEntry, Stat, Store, Stray,
     TagContent, Upload,
 };
 use crate::error::{Context as _, Error};
-use crate::layout::{self, LinkFolder, Shard, Target};
+use crate::layout::{self, LinkDirectory, Shard, Target};
 use crate::oci::digest::hex_byte;
 use crate::oci::{Algorithm, Digest, RepositoryName, TagName};
 
@@ -53,10 +53,10 @@ pub struct FilesystemStore {
     large_manifest: Mutex<()>,
 }
 
-/// A folder that everything else is opened relative to.
+/// A directory that everything else is opened relative to.
 #[derive(Debug)]
 struct Base {
-    folder: OwnedFd,
+    directory: OwnedFd,
     /// Where it really is.
     path: PathBuf,
     /// Where in it other filesystems are mounted.
@@ -76,9 +76,9 @@ impl Base {
             }
             Err(error) => return Err(error).context("open", given),
         };
-        let folder = open_folder(CWD, &path).context("open", &path)?;
+        let directory = open_directory(CWD, &path).context("open", &path)?;
         let mounts = mounts::below(&path);
-        Ok(Some(Base { folder, path, mounts }))
+        Ok(Some(Base { directory, path, mounts }))
     }
 
     /// Whether a path relative to the base is where another filesystem begins.
@@ -148,12 +148,12 @@ impl FilesystemStore {
         all.into_iter().map(|mount| crate::escape::escaped(relative(mount)).to_string()).collect()
     }
 
-    /// The folders that everything is opened relative to, with their paths.
+    /// The directories that everything is opened relative to, with their paths.
     pub(crate) fn bases(&self) -> impl Iterator<Item = (&OwnedFd, &Path)> {
-        self.repositories.iter().chain(&self.blobs).map(|base| (&base.folder, base.path.as_path()))
+        self.repositories.iter().chain(&self.blobs).map(|base| (&base.directory, base.path.as_path()))
     }
 
-    /// Reads a manifest out of a folder that has the shape of `blobs/`.
+    /// Reads a manifest out of a directory that has the shape of `blobs/`.
     fn read_manifest_in(&self, blobs: &OwnedFd, digest: &Digest, read: &mut dyn FnMut(&[u8])) -> io::Result<ManifestContent> {
         files::read_manifest(blobs, digest, &self.large_manifest, read)
     }
@@ -173,18 +173,18 @@ impl FilesystemStore {
         }
     }
 
-    /// Opens a folder for reading; nothing if there is none.
-    fn folder(&self, path: &Path) -> Result<Option<OwnedFd>, Error> {
+    /// Opens a directory for reading; nothing if there is none.
+    fn directory(&self, path: &Path) -> Result<Option<OwnedFd>, Error> {
         let Some((base, relative)) = self.locate(path) else {
             return Ok(None);
         };
-        match open_folder(&base.folder, relative) {
-            Ok(folder) => Ok(Some(folder)),
+        match open_directory(&base.directory, relative) {
+            Ok(directory) => Ok(Some(directory)),
             Err(Errno::NOENT) => match first_symlink(&self.root, &path.to_string_lossy()) {
                 Some(path) => Err(Error::UnresolvedSymlink { path }),
                 None => Ok(None),
             },
-            // A file in the place of a folder is reported where its parent is listed.
+            // A file in the place of a directory is reported where its parent is listed.
             Err(Errno::NOTDIR) => Ok(None),
             Err(error) => Err(error).context_with("list", || self.root.at(path)),
         }
@@ -200,31 +200,32 @@ impl Store for FilesystemStore {
     }
 
     fn manifest_strays(&self, repository: &RepositoryName) -> Result<Vec<Stray>, Error> {
-        let path = layout::repository_folder(repository).join("_manifests");
-        match self.folder(&path)? {
-            Some(folder) => {
-                Ok(self.list(folder.as_fd(), &path, |name| matches!(name, b"revisions" | b"tags").then_some(()))?.strays)
+        let path = layout::repository_directory(repository).join("_manifests");
+        match self.directory(&path)? {
+            Some(directory) => {
+                Ok(self.list(directory.as_fd(), &path, |name| matches!(name, b"revisions" | b"tags").then_some(()))?.strays)
             }
             None => Ok(Vec::new()),
         }
     }
 
     fn tags(&self, repository: &RepositoryName) -> Result<Listing<TagName>, Error> {
-        let path = layout::tags_folder(repository);
-        match self.folder(&path)? {
-            Some(folder) => self.list(folder.as_fd(), &path, |name| Some(TagName::new(std::ffi::OsStr::from_bytes(name)))),
+        let path = layout::tags_directory(repository);
+        match self.directory(&path)? {
+            Some(directory) => self.list(directory.as_fd(), &path, |name| Some(TagName::new(std::ffi::OsStr::from_bytes(name)))),
             None => Ok(Listing::default()),
         }
     }
 
     fn tag(&self, repository: &RepositoryName, tag: &TagName) -> Result<TagContent, Error> {
-        let path = layout::tag_folder(repository, tag);
-        let Some(folder) = self.folder(&path)? else {
+        let path = layout::tag_directory(repository, tag);
+        let Some(directory) = self.directory(&path)? else {
             return Ok(TagContent { current: LinkContent::Absent, history: Listing::default() });
         };
-        let parts = self.list(folder.as_fd(), &path, |name| matches!(name, b"current" | b"index").then(|| name == b"index"))?;
+        let parts =
+            self.list(directory.as_fd(), &path, |name| matches!(name, b"current" | b"index").then(|| name == b"index"))?;
         let current = match parts.entries.contains(&false) {
-            true => read_link(&folder, "current/link").context_with("read", || self.root.at(path.join("current/link")))?,
+            true => read_link(&directory, "current/link").context_with("read", || self.root.at(path.join("current/link")))?,
             false => LinkContent::Absent,
         };
         let mut history = match parts.entries.contains(&true) {
@@ -235,61 +236,65 @@ impl Store for FilesystemStore {
         Ok(TagContent { current, history: history.sorted() })
     }
 
-    fn links(&self, folder: &LinkFolder) -> Result<Listing<Digest>, Error> {
-        self.list_digests(&folder.path())
+    fn links(&self, directory: &LinkDirectory) -> Result<Listing<Digest>, Error> {
+        self.list_digests(&directory.path())
     }
 
-    fn read_links(&self, folder: &LinkFolder, digests: &[Digest]) -> Result<Vec<LinkContent>, Error> {
-        let Some(open) = self.folder(&folder.path())? else {
+    fn read_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<LinkContent>, Error> {
+        let Some(open) = self.directory(&directory.path())? else {
             return Ok(vec![LinkContent::Absent; digests.len()]);
         };
         let mut relative = Relative::default();
         digests
             .iter()
-            .map(|digest| read_link(&open, relative.link(digest)).context_with("read", || self.root.at(folder.link(digest))))
+            .map(|digest| read_link(&open, relative.link(digest)).context_with("read", || self.root.at(directory.link(digest))))
             .collect()
     }
 
-    fn inspect_links(&self, folder: &LinkFolder, digests: &[Digest]) -> Result<Vec<(LinkContent, Leaf)>, Error> {
-        let Some(open) = self.folder(&folder.path())? else {
+    fn inspect_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<(LinkContent, Leaf)>, Error> {
+        let Some(open) = self.directory(&directory.path())? else {
             return Ok(vec![(LinkContent::Absent, Leaf::Absent); digests.len()]);
         };
         let mut relative = Relative::default();
         digests
             .iter()
-            .map(|digest| inspect_link(&open, relative.link(digest)).context_with("read", || self.root.at(folder.link(digest))))
+            .map(|digest| {
+                inspect_link(&open, relative.link(digest)).context_with("read", || self.root.at(directory.link(digest)))
+            })
             .collect()
     }
 
-    fn stat_links(&self, folder: &LinkFolder, digests: &[Digest]) -> Result<Vec<Leaf>, Error> {
-        let Some(open) = self.folder(&folder.path())? else {
+    fn stat_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<Leaf>, Error> {
+        let Some(open) = self.directory(&directory.path())? else {
             return Ok(vec![Leaf::Absent; digests.len()]);
         };
         let mut relative = Relative::default();
         digests
             .iter()
-            .map(|digest| stat_leaf(&open, relative.link(digest)).context_with("look at", || self.root.at(folder.link(digest))))
+            .map(|digest| {
+                stat_leaf(&open, relative.link(digest)).context_with("look at", || self.root.at(directory.link(digest)))
+            })
             .collect()
     }
 
     fn uploads(&self, repository: &RepositoryName) -> Result<Listing<Upload>, Error> {
-        let path = layout::uploads_folder(repository);
-        let Some(folder) = self.folder(&path)? else {
+        let path = layout::uploads_directory(repository);
+        let Some(directory) = self.directory(&path)? else {
             return Ok(Listing::default());
         };
-        let listed = self.list(folder.as_fd(), &path, |name| Some(std::ffi::OsStr::from_bytes(name).to_owned()))?;
+        let listed = self.list(directory.as_fd(), &path, |name| Some(std::ffi::OsStr::from_bytes(name).to_owned()))?;
         let uploads = listed.entries.into_iter().filter_map(|id| {
             let path = path.join(&id);
-            uploads::look_at(&folder, id).context_with("look at", || self.root.at(path)).transpose()
+            uploads::look_at(&directory, id).context_with("look at", || self.root.at(path)).transpose()
         });
         Ok(Listing { entries: uploads.collect::<Result<_, _>>()?, strays: listed.strays })
     }
 
     fn extras(&self, path: &Path, known: &[&str]) -> Result<Vec<Extra>, Error> {
-        let Some(folder) = self.folder(path)? else {
+        let Some(directory) = self.directory(path)? else {
             return Ok(Vec::new());
         };
-        uploads::extras(&folder, path, known).context_with("list", || self.root.at(path))
+        uploads::extras(&directory, path, known).context_with("list", || self.root.at(path))
     }
 
     fn shards(&self) -> Result<Listing<Shard>, Error> {
@@ -298,13 +303,13 @@ impl Store for FilesystemStore {
         };
         let path = Path::new(layout::BLOBS);
         // Opened anew: a descriptor remembers how far it was read.
-        let folder = open_folder(&base.folder, ".").context("list", &base.path)?;
-        let algorithms = self.list(folder.as_fd(), path, Algorithm::from_name)?;
+        let directory = open_directory(&base.directory, ".").context("list", &base.path)?;
+        let algorithms = self.list(directory.as_fd(), path, Algorithm::from_name)?;
         let mut all = Listing { entries: Vec::new(), strays: algorithms.strays };
         for algorithm in algorithms.entries {
             let path = path.join(algorithm.name());
-            let folder = open_folder(&folder, algorithm.name()).context_with("list", || self.root.at(&path))?;
-            let shards = self.list(folder.as_fd(), &path, |name| hex_byte(name).map(|byte| Shard { algorithm, byte }))?;
+            let directory = open_directory(&directory, algorithm.name()).context_with("list", || self.root.at(&path))?;
+            let shards = self.list(directory.as_fd(), &path, |name| hex_byte(name).map(|byte| Shard { algorithm, byte }))?;
             all.entries.extend(shards.entries);
             all.strays.extend(shards.strays);
         }
@@ -313,29 +318,29 @@ impl Store for FilesystemStore {
 
     fn blobs(&self, shard: Shard, each: &mut dyn FnMut(&Digest)) -> Result<Vec<Stray>, Error> {
         let path = shard.path();
-        let Some(folder) = self.folder(&path)? else {
+        let Some(directory) = self.directory(&path)? else {
             return Ok(Vec::new());
         };
         let accept = |hex: &[u8]| Digest::from_hex(shard.algorithm, hex).filter(|digest| digest.shard() == shard.byte);
-        self.list_each(folder.as_fd(), &path, accept, |digest| each(&digest))
+        self.list_each(directory.as_fd(), &path, accept, |digest| each(&digest))
     }
 
     fn stat_blobs(&self, shard: Shard, digests: &[Digest]) -> Result<Vec<Leaf>, Error> {
-        let Some(folder) = self.folder(&shard.path())? else {
+        let Some(directory) = self.directory(&shard.path())? else {
             return Ok(vec![Leaf::Absent; digests.len()]);
         };
         let mut relative = Relative::default();
         digests
             .iter()
             .map(|digest| {
-                stat_leaf(&folder, relative.data(digest)).context_with("look at", || self.root.at(layout::blob_data(digest)))
+                stat_leaf(&directory, relative.data(digest)).context_with("look at", || self.root.at(layout::blob_data(digest)))
             })
             .collect()
     }
 
     fn blob_changed(&self, digest: &Digest) -> Option<SystemTime> {
         let path = layout::blob_data_relative(digest);
-        let stat = rustix::fs::statat(&self.blobs.as_ref()?.folder, path, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        let stat = rustix::fs::statat(&self.blobs.as_ref()?.directory, path, AtFlags::SYMLINK_NOFOLLOW).ok()?;
         let seconds = Duration::from_secs(u64::try_from(stat.st_ctime).ok()?);
         Some(SystemTime::UNIX_EPOCH + seconds + Duration::from_nanos(stat.st_ctime_nsec))
     }
@@ -344,17 +349,17 @@ impl Store for FilesystemStore {
         let Some(base) = &self.blobs else {
             return Ok(ManifestContent::Absent);
         };
-        self.read_manifest_in(&base.folder, digest, read).context_with("read", || self.root.at(layout::blob_data(digest)))
+        self.read_manifest_in(&base.directory, digest, read).context_with("read", || self.root.at(layout::blob_data(digest)))
     }
 
     fn manifest_start(&self, digest: &Digest) -> Result<ManifestStart, Error> {
         let Some(base) = &self.blobs else { return Ok(ManifestStart::Possible) };
-        files::manifest_start(&base.folder, digest).context_with("read", || self.root.at(layout::blob_data(digest)))
+        files::manifest_start(&base.directory, digest).context_with("read", || self.root.at(layout::blob_data(digest)))
     }
 
     fn read_blob(&self, digest: &Digest, each: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> BlobContent {
         match &self.blobs {
-            Some(base) => content::read(&base.folder, digest, each),
+            Some(base) => content::read(&base.directory, digest, each),
             None => BlobContent::Absent,
         }
     }
@@ -369,13 +374,13 @@ impl Store for FilesystemStore {
         Ok(below(&self.repositories, layout::REPOSITORIES).or_else(|| below(&self.blobs, layout::BLOBS)))
     }
 
-    fn empty_folder(&self, folder: &Target) -> Result<Option<Stat>, Error> {
-        let path = folder.path();
+    fn empty_directory(&self, directory: &Target) -> Result<Option<Stat>, Error> {
+        let path = directory.path();
         let Some((base, relative)) = self.locate(&path) else {
             return Ok(None);
         };
         let look = || -> io::Result<Option<Stat>> {
-            let (file_type, stat) = match directory::stat_at(&base.folder, relative, AtFlags::SYMLINK_NOFOLLOW) {
+            let (file_type, stat) = match directory::stat_at(&base.directory, relative, AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(found) => found,
                 Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
                 Err(error) => return Err(error.into()),
@@ -383,7 +388,7 @@ impl Store for FilesystemStore {
             if file_type != FileType::Directory {
                 return Ok(None);
             }
-            let empty = directory::is_empty(open_folder(&base.folder, relative)?)?;
+            let empty = directory::is_empty(open_directory(&base.directory, relative)?)?;
             Ok(empty.then_some(stat))
         };
         look().context_with("look at", || self.root.at(&path))
@@ -402,12 +407,12 @@ mod tests {
 
     impl Subject for FilesystemStore {
         fn put(&self, path: &Path, content: &[u8], modified: SystemTime) {
-            self.put_folder(path.parent().expect("in a folder"), modified);
+            self.put_directory(path.parent().expect("in a directory"), modified);
             std::fs::write(self.at(path), content).expect("written");
             age(&self.at(path), modified);
         }
 
-        fn put_folder(&self, path: &Path, modified: SystemTime) {
+        fn put_directory(&self, path: &Path, modified: SystemTime) {
             std::fs::create_dir_all(self.at(path)).expect("made");
             age(&self.at(path), modified);
         }
@@ -431,13 +436,13 @@ mod tests {
 
     #[test]
     fn does_what_every_store_does() {
-        let folders = RefCell::new(Vec::new());
+        let directories = RefCell::new(Vec::new());
         every_store(|| {
-            let folder = tempfile::tempdir().expect("a folder");
-            std::fs::create_dir_all(folder.path().join(layout::REPOSITORIES)).expect("made");
-            std::fs::create_dir_all(folder.path().join(layout::BLOBS)).expect("made");
-            let store = FilesystemStore::open(&Root::whole(folder.path())).expect("a store");
-            folders.borrow_mut().push(folder);
+            let directory = tempfile::tempdir().expect("a directory");
+            std::fs::create_dir_all(directory.path().join(layout::REPOSITORIES)).expect("made");
+            std::fs::create_dir_all(directory.path().join(layout::BLOBS)).expect("made");
+            let store = FilesystemStore::open(&Root::whole(directory.path())).expect("a store");
+            directories.borrow_mut().push(directory);
             store
         });
     }

@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Mounted {
     /// Major and minor number of the filesystem.
     device: Vec<u8>,
-    /// The folder of the filesystem that is shown.
+    /// The directory of the filesystem that is shown.
     root: PathBuf,
     /// Where it is shown.
     point: PathBuf,
 }
 
-/// A folder by its place in its filesystem, wherever that is mounted.
+/// A directory by its place in its filesystem, wherever that is mounted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     device: Vec<u8>,
@@ -34,7 +34,7 @@ impl Place {
 }
 
 impl Mounted {
-    /// The place of a folder that the process with this table sees at `path`.
+    /// The place of a directory that the process with this table sees at `path`.
     pub(crate) fn around(table: &[Mounted], path: &Path) -> Option<Place> {
         // Of several mounts at one point the last is the one that is seen.
         let mounted = table.iter().filter(|mounted| path.starts_with(&mounted.point));
@@ -60,13 +60,13 @@ pub(crate) fn of_process(pid: &str) -> Vec<Mounted> {
     table(&std::fs::read(Path::new("/proc").join(pid).join("mountinfo")).unwrap_or_default())
 }
 
-/// The mount points below some folder, relative to it.
+/// The mount points below some directory, relative to it.
 ///
 /// Without `/proc` there are none: removal looks again, at every step, whether it would leave the filesystem.
-pub(super) fn below(folder: &Path) -> Vec<PathBuf> {
+pub(super) fn below(directory: &Path) -> Vec<PathBuf> {
     of_process("self")
         .into_iter()
-        .filter_map(|mounted| Some(mounted.point.strip_prefix(folder).ok()?.to_owned()))
+        .filter_map(|mounted| Some(mounted.point.strip_prefix(directory).ok()?.to_owned()))
         .filter(|point| point != Path::new(""))
         .collect()
 }
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_is_the_same_wherever_it_is_mounted() {
+    fn a_directory_is_the_same_wherever_it_is_mounted() {
         let host = table(b"1 0 8:1 / / rw - ext4 d rw\n2 1 8:2 / /srv rw - ext4 e rw\n");
         let container = table(b"9 0 0:30 / / rw - overlay o rw\n10 9 8:2 /registry /var/lib/registry rw - ext4 e rw\n");
         let store = Mounted::around(&host, Path::new("/srv/registry/docker/registry/v2")).expect("mounted");

@@ -1,4 +1,4 @@
-//! Removing: one exact file or empty folder at a time, below its base, never through a symbolic link.
+//! Removing: one exact file or empty directory at a time, below its base, never through a symbolic link.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -20,8 +20,8 @@ impl Vacuum for FilesystemStore {
         let Some((base, relative)) = self.locate(&path) else {
             return Ok(Removal::AlreadyGone);
         };
-        match target.is_folder() {
-            true => remove_empty_folder(base, relative, planned),
+        match target.is_directory() {
+            true => remove_empty_directory(base, relative, planned),
             false => remove_file(base, relative, planned),
         }
         .context_with("remove", || self.root.at(&path))
@@ -36,9 +36,9 @@ impl Vacuum for FilesystemStore {
         let mut flushed = None;
         // Mostly on one filesystem, but administrators mount blobs elsewhere.
         for base in self.repositories.iter().chain(&self.blobs) {
-            let device = rustix::fs::fstat(&base.folder).context("look at", &base.path)?.st_dev;
+            let device = rustix::fs::fstat(&base.directory).context("look at", &base.path)?.st_dev;
             if flushed.replace(device) != Some(device) {
-                rustix::fs::syncfs(&base.folder).context("flush", &base.path)?;
+                rustix::fs::syncfs(&base.directory).context("flush", &base.path)?;
             }
         }
         Ok(())
@@ -47,15 +47,15 @@ impl Vacuum for FilesystemStore {
 
 /// The bytes of a path's parent and of its last component.
 pub(super) fn split(path: &Path) -> (&[u8], &[u8]) {
-    let parent = path.parent().expect("targets lie in folders");
+    let parent = path.parent().expect("targets lie in directories");
     let name = path.file_name().expect("targets have names");
     (parent.as_os_str().as_bytes(), name.as_bytes())
 }
 
-/// Opens the folder that a target lies in; says what to answer if it is not there or not reached straight.
-fn open_for_removal(base: &Base, folder: &[u8]) -> io::Result<Result<OwnedFd, Removal>> {
-    match directory::open_folder_beneath(&base.folder, folder) {
-        Ok(folder) => Ok(Ok(folder)),
+/// Opens the directory that a target lies in; says what to answer if it is not there or not reached straight.
+fn open_for_removal(base: &Base, directory: &[u8]) -> io::Result<Result<OwnedFd, Removal>> {
+    match directory::open_directory_beneath(&base.directory, directory) {
+        Ok(directory) => Ok(Ok(directory)),
         Err(Errno::NOENT) => Ok(Err(Removal::AlreadyGone)),
         Err(Errno::LOOP | Errno::XDEV | Errno::NOTDIR) => {
             Ok(Err(Removal::Changed("a symbolic link, a file or another filesystem is on the way to it now")))
@@ -66,15 +66,15 @@ fn open_for_removal(base: &Base, folder: &[u8]) -> io::Result<Result<OwnedFd, Re
 
 /// Removes `<...>/<hex>/<leaf>` and then `<hex>` if that leaves it empty.
 fn remove_file(base: &Base, relative: &Path, planned: &Stat) -> io::Result<Removal> {
-    dispose_of_file(base, relative, planned, Folders::Prune, |folder, leaf| {
-        unlinkat(folder, leaf, AtFlags::empty())?;
+    dispose_of_file(base, relative, planned, Directories::Prune, |directory, leaf| {
+        unlinkat(directory, leaf, AtFlags::empty())?;
         Ok(Removal::Removed)
     })
 }
 
-/// What becomes of the folder that a file leaves.
+/// What becomes of the directory that a file leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Folders {
+pub enum Directories {
     /// It goes if it is empty.
     Prune,
     /// It stays: a registry at work may have made it just now for what it is about to put there.
@@ -86,21 +86,21 @@ pub(super) fn dispose_of_file(
     base: &Base,
     relative: &Path,
     planned: &Stat,
-    folders: Folders,
+    directories: Directories,
     dispose: impl FnOnce(&OwnedFd, &[u8]) -> io::Result<Removal>,
 ) -> io::Result<Removal> {
-    let (folder, leaf) = split(relative);
-    let (shelf, hex) = split(relative.parent().expect("a leaf lies in its digest's folder"));
+    let (directory, leaf) = split(relative);
+    let (shelf, hex) = split(relative.parent().expect("a leaf lies in its digest's directory"));
     let shelf = match open_for_removal(base, shelf)? {
         Ok(shelf) => shelf,
         Err(removal) => return Ok(removal),
     };
-    debug_assert!(folder.ends_with(hex));
-    let opened = match directory::open_folder_beneath(&shelf, hex) {
+    debug_assert!(directory.ends_with(hex));
+    let opened = match directory::open_directory_beneath(&shelf, hex) {
         Ok(opened) => opened,
         Err(Errno::NOENT) => return Ok(Removal::AlreadyGone),
         Err(Errno::LOOP | Errno::XDEV | Errno::NOTDIR) => {
-            return Ok(Removal::Changed("its folder is not the folder that it was"));
+            return Ok(Removal::Changed("its directory is not the directory that it was"));
         }
         Err(error) => return Err(error.into()),
     };
@@ -117,7 +117,7 @@ pub(super) fn dispose_of_file(
         Err(Errno::NOENT) => Removal::AlreadyGone,
         Err(error) => return Err(error.into()),
     };
-    if folders == Folders::Keep {
+    if directories == Directories::Keep {
         return Ok(removal);
     }
     match unlinkat(&shelf, hex, AtFlags::REMOVEDIR) {
@@ -127,11 +127,11 @@ pub(super) fn dispose_of_file(
     }
 }
 
-fn is_there(folder: &OwnedFd, leaf: &[u8]) -> bool {
-    rustix::fs::statat(folder, leaf, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+fn is_there(directory: &OwnedFd, leaf: &[u8]) -> bool {
+    rustix::fs::statat(directory, leaf, AtFlags::SYMLINK_NOFOLLOW).is_ok()
 }
 
-fn remove_empty_folder(base: &Base, relative: &Path, planned: &Stat) -> io::Result<Removal> {
+fn remove_empty_directory(base: &Base, relative: &Path, planned: &Stat) -> io::Result<Removal> {
     let (parent, name) = split(relative);
     let parent = match open_for_removal(base, parent)? {
         Ok(parent) => parent,
@@ -169,6 +169,6 @@ pub(super) fn differs(stat: &rustix::fs::Stat, expected: FileType, planned: &Sta
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one call that removes, for the one type that may")]
-pub(super) fn unlinkat(folder: impl AsFd, name: &[u8], flags: AtFlags) -> rustix::io::Result<()> {
-    rustix::fs::unlinkat(folder, name, flags)
+pub(super) fn unlinkat(directory: impl AsFd, name: &[u8], flags: AtFlags) -> rustix::io::Result<()> {
+    rustix::fs::unlinkat(directory, name, flags)
 }

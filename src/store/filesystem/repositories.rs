@@ -11,14 +11,14 @@ use rustix::io::Errno;
 use walkdir::WalkDir;
 
 use super::Base;
-use super::directory::{Kind, for_each_entry, open_folder};
+use super::directory::{Kind, for_each_entry, open_directory};
 use crate::error::{Context as _, Error};
 use crate::layout::{self, MARKERS};
 use crate::oci::RepositoryName;
 use crate::store::{Listing, RepositoryEntry, Stray, StrayKind};
 use crate::system_files::{is_of_a_fork, is_system_file};
 
-/// Finds everything below `repositories/`, and looks not into what makes a folder a repository.
+/// Finds everything below `repositories/`, and looks not into what makes a directory a repository.
 pub(super) fn find(base: &Base, root: &Path) -> Result<Listing<RepositoryEntry>, Error> {
     // Few stores have symbolic links here, and following them takes twice as many calls.
     let found = match find_unlinked(base)? {
@@ -31,7 +31,7 @@ pub(super) fn find(base: &Base, root: &Path) -> Result<Listing<RepositoryEntry>,
 /// What a walk came by.
 #[derive(Default)]
 struct Found {
-    /// Folders of repositories, each as often as it has one of the markers, and whether that one is a symbolic link.
+    /// Directories of repositories, each as often as it has one of the markers, and whether that one is a symbolic link.
     names: Vec<(PathBuf, bool)>,
     strays: Vec<Stray>,
     /// What is reached through a link.
@@ -40,33 +40,34 @@ struct Found {
     targets: HashSet<PathBuf>,
 }
 
-/// Lists folders level by level, the folders of one level in parallel; nothing if there is a symbolic link among them.
+/// Lists directories level by level, the directories of one level in parallel; nothing if there is a symbolic link among them.
 fn find_unlinked(base: &Base) -> Result<Option<Found>, Error> {
     let mut found = Found::default();
     let mut level = vec![PathBuf::new()];
     while !level.is_empty() {
-        let listed: Vec<Vec<(PathBuf, Kind)>> = level.par_iter().map(|folder| list(base, folder)).collect::<Result<_, _>>()?;
+        let listed: Vec<Vec<(PathBuf, Kind)>> =
+            level.par_iter().map(|directory| list(base, directory)).collect::<Result<_, _>>()?;
         let mut below = Vec::new();
-        for (folder, entries) in level.iter().zip(listed) {
+        for (directory, entries) in level.iter().zip(listed) {
             for (path, kind) in entries {
                 let name = path.file_name().expect("entries have names");
                 let is_marker = MARKERS.iter().any(|marker| name == *marker);
-                if is_system_file(name.as_bytes(), kind == Kind::Folder) {
+                if is_system_file(name.as_bytes(), kind == Kind::Directory) {
                     found.stray(&path, StrayKind::SystemFile);
                     continue;
                 }
                 match kind {
                     Kind::Symlink => return Ok(None),
-                    Kind::Folder if is_of_a_fork(name.as_bytes()) => found.stray(&path, StrayKind::Unrecognised),
+                    Kind::Directory if is_of_a_fork(name.as_bytes()) => found.stray(&path, StrayKind::Unrecognised),
                     Kind::Other => found.stray(&path, StrayKind::Unrecognised),
-                    Kind::Folder => {
+                    Kind::Directory => {
                         if base.is_mount(&path) {
                             found.stray(&path, StrayKind::Mount);
                         }
                         match is_marker {
                             false => below.push(path),
-                            true if folder.as_os_str().is_empty() => found.stray(&path, StrayKind::Unrecognised),
-                            true => found.names.push((base.path.join(folder), false)),
+                            true if directory.as_os_str().is_empty() => found.stray(&path, StrayKind::Unrecognised),
+                            true => found.names.push((base.path.join(directory), false)),
                         }
                     }
                 }
@@ -77,16 +78,16 @@ fn find_unlinked(base: &Base) -> Result<Option<Found>, Error> {
     Ok(Some(found))
 }
 
-fn list(base: &Base, folder: &Path) -> Result<Vec<(PathBuf, Kind)>, Error> {
-    let relative = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+fn list(base: &Base, directory: &Path) -> Result<Vec<(PathBuf, Kind)>, Error> {
+    let relative = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
     let mut entries = Vec::new();
-    let listed = open_folder(&base.folder, relative).map_err(io::Error::from).and_then(|open| {
+    let listed = open_directory(&base.directory, relative).map_err(io::Error::from).and_then(|open| {
         for_each_entry(open, |name, kind| -> io::Result<()> {
-            entries.push((folder.join(OsStr::from_bytes(name)), kind));
+            entries.push((directory.join(OsStr::from_bytes(name)), kind));
             Ok(())
         })
     });
-    listed.context_with("list", || base.path.join(folder))?;
+    listed.context_with("list", || base.path.join(directory))?;
     Ok(entries)
 }
 
@@ -119,26 +120,26 @@ fn find_linked(base: &Base, root: &Path) -> Result<Found, Error> {
                 });
             }
         };
-        let is_folder = entry.file_type().is_dir();
+        let is_directory = entry.file_type().is_dir();
         let is_marker = entry.depth() > 1 && MARKERS.iter().any(|marker| entry.file_name() == *marker);
         let name = entry.file_name().as_bytes();
         if outside.is_some_and(|depth| entry.depth() <= depth) {
             outside = None;
         }
-        if is_system_file(name, is_folder) || (is_folder && is_of_a_fork(name)) {
+        if is_system_file(name, is_directory) || (is_directory && is_of_a_fork(name)) {
             let kind = if is_of_a_fork(name) { StrayKind::Unrecognised } else { StrayKind::SystemFile };
             if outside.is_none() {
                 found.stray(within(base, entry.path()), kind);
             }
-            if is_folder {
+            if is_directory {
                 entries.skip_current_dir();
             }
             continue;
         }
-        if !is_folder && outside.is_some() {
+        if !is_directory && outside.is_some() {
             continue;
         }
-        if !is_folder {
+        if !is_directory {
             found.stray(within(base, entry.path()), StrayKind::Unrecognised);
             continue;
         }
@@ -153,7 +154,7 @@ fn find_linked(base: &Base, root: &Path) -> Result<Found, Error> {
                 outside = (!is_inside && !is_marker).then(|| entry.depth());
             }
             found.linked.insert(entry.path().to_owned());
-            // Each folder once through a link: links between a few folders make more ways than anybody can walk.
+            // Each directory once through a link: links between a few directories make more ways than anybody can walk.
             let is_new = found.targets.insert(target);
             if !is_marker && !is_new {
                 entries.skip_current_dir();
@@ -162,7 +163,7 @@ fn find_linked(base: &Base, root: &Path) -> Result<Found, Error> {
         }
         if is_marker {
             entries.skip_current_dir();
-            let repository = entry.path().parent().expect("an entry lies in a folder").to_owned();
+            let repository = entry.path().parent().expect("an entry lies in a directory").to_owned();
             found.names.push((repository, entry.path_is_symlink()));
         } else if MARKERS.iter().any(|marker| entry.file_name() == *marker) {
             // `repositories/_layers` belongs to no repository.
@@ -193,7 +194,7 @@ impl Found {
         let mut listing = Listing { entries: Vec::<RepositoryEntry>::new(), strays };
         for (path, linked_marker) in names {
             let name = RepositoryName::new(path.strip_prefix(base).expect("the walk began at the base"));
-            let through = path.ancestors().any(|folder| linked.contains(folder) || targets.contains(folder));
+            let through = path.ancestors().any(|directory| linked.contains(directory) || targets.contains(directory));
             let mounted = path.ancestors().any(is_mount) || MARKERS.iter().any(|marker| is_mount(&path.join(marker)));
             let set_apart = match linked_marker || through || above.contains(path.as_path()) {
                 true => Some(StrayKind::Symlink),

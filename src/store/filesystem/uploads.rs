@@ -11,27 +11,27 @@ use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
 use super::files::{leaf_of, stat_leaf};
-use crate::store::directory::{self, for_each_entry, open_folder};
+use crate::store::directory::{self, for_each_entry, open_directory};
 use crate::store::{Extra, Leaf, START_BUFFER_BYTES, Upload, started};
 
 /// Looks at one upload; nothing if it has ended in the meantime.
 pub(super) fn look_at(uploads: &OwnedFd, id: OsString) -> io::Result<Option<Upload>> {
-    let folder = match open_folder(uploads, &*id) {
-        Ok(folder) => folder,
+    let directory = match open_directory(uploads, &*id) {
+        Ok(directory) => directory,
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let modified = directory::stat_of(&rustix::fs::fstat(&folder)?).modified;
-    let started_file = stat_leaf(&folder, "startedat")?;
+    let modified = directory::stat_of(&rustix::fs::fstat(&directory)?).modified;
+    let started_file = stat_leaf(&directory, "startedat")?;
     let started = match started_file {
-        Leaf::File(_) => read_start(&folder)?,
+        Leaf::File(_) => read_start(&directory)?,
         Leaf::Absent | Leaf::Irregular => None,
     };
-    Ok(Some(Upload { id, modified, started_file, started, data: stat_leaf(&folder, "data")? }))
+    Ok(Some(Upload { id, modified, started_file, started, data: stat_leaf(&directory, "data")? }))
 }
 
-fn read_start(folder: &OwnedFd) -> io::Result<Option<SystemTime>> {
-    let file = match directory::open_file(folder, "startedat") {
+fn read_start(directory: &OwnedFd) -> io::Result<Option<SystemTime>> {
+    let file = match directory::open_file(directory, "startedat") {
         Ok(file) => file,
         // It is another thing than it was just now.
         Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => return Ok(None),
@@ -45,14 +45,14 @@ fn read_start(folder: &OwnedFd) -> io::Result<Option<SystemTime>> {
     Ok(started(&buffer[..read]))
 }
 
-/// Looks at everything in a folder but the names given. Opens nothing.
-pub(super) fn extras(folder: &OwnedFd, path: &Path, known: &[&str]) -> io::Result<Vec<Extra>> {
+/// Looks at everything in a directory but the names given. Opens nothing.
+pub(super) fn extras(directory: &OwnedFd, path: &Path, known: &[&str]) -> io::Result<Vec<Extra>> {
     let mut extras = Vec::new();
-    for_each_entry(folder, |name, _| -> io::Result<()> {
+    for_each_entry(directory, |name, _| -> io::Result<()> {
         if known.iter().any(|known| known.as_bytes() == name) {
             return Ok(());
         }
-        match directory::stat_at(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+        match directory::stat_at(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(found) => extras.push(Extra { path: path.join(OsStr::from_bytes(name)), leaf: leaf_of(found) }),
             Err(Errno::NOENT) => {}
             Err(error) => return Err(error.into()),

@@ -1,7 +1,7 @@
 //! The bytes of a state file. All numbers are big-endian.
 //!
 //! ```text
-//! head     magic 16, version 4, length of the root's path 4, nonce 8, filesystem 8, folder 8,
+//! head     magic 16, version 4, length of the root's path 4, nonce 8, filesystem 8, directory 8,
 //!          entries of sha256, sha384 and sha512 3 x 8, checksum of the table 32, the path, checksum of all this 8
 //! table    key 32, seconds since 1970 4; sorted by algorithm and key
 //! journal  key 32, seconds since 1970 or 0 for not good 4, algorithm 1, zero 3, checksum 8
@@ -43,9 +43,9 @@ pub(super) const UNREADABLE: &str = "it is damaged";
 pub struct Identity {
     /// The root directory, symbolic links resolved.
     root: PathBuf,
-    /// What the system calls the filesystem that the blobs are on, and the folder of the blobs on it.
+    /// What the system calls the filesystem that the blobs are on, and the directory of the blobs on it.
     filesystem: u64,
-    folder: u64,
+    directory: u64,
 }
 
 impl Identity {
@@ -53,13 +53,14 @@ impl Identity {
     ///
     /// # Errors
     ///
-    /// When its folder of blobs cannot be looked at.
+    /// When its directory of blobs cannot be looked at.
     pub fn of(store: &FilesystemStore) -> Result<Identity, Error> {
-        let folder = [layout::BLOBS, layout::V2].map(|folder| store.at(folder)).into_iter().find(|folder| folder.exists());
-        let folder = folder.unwrap_or_else(|| store.root().path().to_owned());
-        let metadata = std::fs::metadata(&folder).context("look at", &folder)?;
-        let filesystem = rustix::fs::statvfs(&folder).context("look at", &folder)?.f_fsid;
-        Ok(Identity { root: store.root().path().to_owned(), filesystem, folder: metadata.ino() })
+        let directory =
+            [layout::BLOBS, layout::V2].map(|directory| store.at(directory)).into_iter().find(|directory| directory.exists());
+        let directory = directory.unwrap_or_else(|| store.root().path().to_owned());
+        let metadata = std::fs::metadata(&directory).context("look at", &directory)?;
+        let filesystem = rustix::fs::statvfs(&directory).context("look at", &directory)?.f_fsid;
+        Ok(Identity { root: store.root().path().to_owned(), filesystem, directory: metadata.ino() })
     }
 
     /// Makes sure that a state belongs to this store.
@@ -68,7 +69,9 @@ impl Identity {
             return Ok(());
         }
         let difference = match self.root == store.root {
-            true => "of the same path, but on another filesystem or in another folder: a copy that was not read yet".to_owned(),
+            true => {
+                "of the same path, but on another filesystem or in another directory: a copy that was not read yet".to_owned()
+            }
             false => format!("in {}", escaped(&self.root)),
         };
         Err(Error::Usage(format!(
@@ -80,7 +83,7 @@ impl Identity {
 
     #[cfg(test)]
     pub(super) fn new(root: &str, filesystem: u64) -> Identity {
-        Identity { root: root.into(), filesystem, folder: 7 }
+        Identity { root: root.into(), filesystem, directory: 7 }
     }
 }
 
@@ -152,7 +155,7 @@ impl Head {
         bytes.extend(MAGIC);
         bytes.extend(VERSION.to_be_bytes());
         bytes.extend((root.len() as u32).to_be_bytes());
-        for number in [self.nonce, self.identity.filesystem, self.identity.folder].iter().chain(&self.counts) {
+        for number in [self.nonce, self.identity.filesystem, self.identity.directory].iter().chain(&self.counts) {
             bytes.extend(number.to_be_bytes());
         }
         bytes.extend(self.table_checksum);
@@ -191,7 +194,7 @@ impl Head {
                 return None;
             }
             let root = PathBuf::from(std::ffi::OsString::from_vec(content[FIXED_BYTES..].to_vec()));
-            let identity = Identity { root, filesystem: number(32, 8)?, folder: number(40, 8)? };
+            let identity = Identity { root, filesystem: number(32, 8)?, directory: number(40, 8)? };
             let counts = [number(48, 8)?, number(56, 8)?, number(64, 8)?];
             // Adding them up cannot fail further on.
             counts.iter().try_fold(0_u64, |sum, count| sum.checked_add(*count).filter(|sum| *sum < 1 << 40))?;

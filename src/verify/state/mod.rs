@@ -9,7 +9,7 @@
 //! A blob is noted after its last byte was read and its digest matched, as of when its reading began; what was written to its file since
 //! is not covered ([`selection`](super::selection) compares). One found bad or gone is noted too, and has no entry any more.
 //!
-//! The file belongs to one store: it names the root directory, the filesystem and the folder of blobs on it, and is refused for any other.
+//! The file belongs to one store: it names the root directory, the filesystem and the directory of blobs on it, and is refused for any other.
 //! A copy of a store is another store: nobody has read the copy. It is locked for as long as it is open: two runs that share
 //! it would each write a table without what the other found.
 
@@ -250,11 +250,12 @@ impl Open {
         journal.sort_by_key(|entry| entry.key);
         journal.reverse();
         journal.dedup_by_key(|entry| entry.key);
-        let folder = match path.parent() {
+        let directory = match path.parent() {
             Some(parent) if parent != Path::new("") => parent,
             _ => Path::new("."),
         };
-        let mut file = tempfile::Builder::new().prefix(".regsweep-state-").tempfile_in(folder).context("write to", folder)?;
+        let mut file =
+            tempfile::Builder::new().prefix(".regsweep-state-").tempfile_in(directory).context("write to", directory)?;
         let head = {
             let mut table = TableWriter::new(file.as_file_mut(), identity);
             let mut put = |entry: Entry| if entry.seconds > 0 && keep(&entry.key) { table.put(&entry) } else { Ok(()) };
@@ -280,7 +281,7 @@ impl Open {
         // Before anybody can see it: whoever opens it from now on finds it taken.
         take(file.as_file(), path)?;
         let file = file.persist(path).map_err(|error| error.error).context("write", path)?;
-        File::open(folder).and_then(|folder| folder.sync_all()).context("write to", folder)?;
+        File::open(directory).and_then(|directory| directory.sync_all()).context("write to", directory)?;
         let end = head.table_end();
         let map = map(&file, end).context("map", path)?;
         Ok(Open { file, head, map, end })

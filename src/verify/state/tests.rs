@@ -26,8 +26,8 @@ fn flush(state: &State) {
 
 #[test]
 fn remembers_from_run_to_run() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("state");
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("state");
     for round in 1..=3_u32 {
         let state = open(&path);
         for number in 0..500 {
@@ -48,13 +48,13 @@ fn remembers_from_run_to_run() {
     }
     let length = fs::metadata(&path).expect("there").len();
     assert!(length < 500 * 36 + 200, "{length} bytes");
-    assert_eq!(fs::read_dir(folder.path()).expect("there").count(), 1, "nothing else is left");
+    assert_eq!(fs::read_dir(directory.path()).expect("there").count(), 1, "nothing else is left");
 }
 
 #[test]
 fn what_was_flushed_survives_and_what_was_torn_does_not_count() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("state");
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("state");
     let state = open(&path);
     for number in 0..10 {
         state.note_good(&digest(number), at(5));
@@ -78,8 +78,8 @@ fn what_was_flushed_survives_and_what_was_torn_does_not_count() {
 
 #[test]
 fn blobs_that_are_not_stored_any_more_are_forgotten() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("state");
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("state");
     let state = open(&path);
     let [gone, stays] = [0, 3].map(digest);
     state.note_good(&gone, at(1));
@@ -91,8 +91,8 @@ fn blobs_that_are_not_stored_any_more_are_forgotten() {
 
 #[test]
 fn another_stores_file_is_refused_and_so_is_one_in_use() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("state");
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("state");
     let state = open(&path);
     let refused = |identity: &Identity| State::open(&path, identity).expect_err("refused").to_string();
     assert!(refused(&identity()).contains("another run"), "{}", refused(&identity()));
@@ -106,8 +106,8 @@ fn another_stores_file_is_refused_and_so_is_one_in_use() {
 
 #[test]
 fn a_damaged_file_is_refused_wherever_it_is_damaged() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("state");
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("state");
     let state = open(&path);
     for number in 0..4 {
         state.note_good(&digest(number), at(1));

@@ -122,7 +122,7 @@ fn verbose_has_a_line_for_each_target_in_the_order_of_the_plan() {
     assert_eq!(lines.len(), rows.len(), "{}", ran.stdout);
     for (line, row) in lines.iter().zip(&rows) {
         let end = match row.kind.as_str() {
-            "empty-folder" => &row.path,
+            "empty-directory" => &row.path,
             _ => row.digest.as_ref().expect("named"),
         };
         assert!(line.ends_with(&format!("eligible for deletion: {end}")), "{line}: {row:?}");

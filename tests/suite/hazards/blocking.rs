@@ -315,7 +315,7 @@ fn h44_links_go_before_the_blobs_they_name() {
     let rows = collect(&tree, &["-m"], 0).outcome.rows();
     let kinds: Vec<&str> = rows.iter().map(|row| row.kind.as_str()).collect();
     let mut sorted = kinds.clone();
-    let order = ["tag-history", "revision", "layer-link", "blob", "empty-folder"];
+    let order = ["tag-history", "revision", "layer-link", "blob", "empty-directory"];
     sorted.sort_by_key(|kind| order.iter().position(|known| known == kind));
     assert_eq!(kinds, sorted);
     assert_eq!(BTreeSet::from_iter(kinds), BTreeSet::from(order), "there is one of each");
@@ -346,7 +346,7 @@ fn h41_h44_a_sweep_that_ended_anywhere_is_taken_up_again() {
         let root = tree.on_disk();
         for row in &rows[..done] {
             let path = root.path().join(&row.path);
-            if row.kind == "empty-folder" {
+            if row.kind == "empty-directory" {
                 fs::remove_dir(path).expect("it is empty");
             } else {
                 fs::remove_file(&path).expect("it is there");

@@ -98,7 +98,7 @@ fn lost_exactly(before: &Snapshot, after: &Snapshot, rows: &[Row]) {
         let inside = format!("{folder}/");
         before.range(inside.clone()..).map_while(|(path, _)| path.strip_prefix(&inside)).count() == 1
     };
-    let leaves = rows.iter().filter(|row| row.kind != "empty-folder");
+    let leaves = rows.iter().filter(|row| row.kind != "empty-directory");
     let folders = leaves.map(|row| layout::parent(&row.path)).filter(left_empty);
     let expected: BTreeSet<String> = planned.iter().copied().chain(folders).map(str::to_owned).collect();
     assert_eq!(snapshot::gone(before, after), expected, "what is gone is what was planned");

@@ -10,7 +10,7 @@ use crate::support::layout::{blob_data, layer_link, revision_link};
 /// Rows that say the same whether or not folders were removed and made again.
 fn plan(root: &Path, flags: &[&str]) -> Vec<Row> {
     let mut rows = Regsweep::gc(root).args(flags).dry().run().expect_code(0).rows();
-    rows.retain(|row| row.kind != "empty-folder");
+    rows.retain(|row| row.kind != "empty-directory");
     rows
 }
 
