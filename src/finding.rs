@@ -105,7 +105,7 @@ codes! {
         "let `regsweep verify --quarantine` read the blob, then push the image again; if that does not help, it was built wrong";
     /// A manifest's bytes do not match its digest.
     CorruptManifest = "corrupt-manifest", Error,
-        "move it aside with `regsweep verify --quarantine`, then push the image again";
+        "quarantine it with `regsweep verify --quarantine`, then push the image again";
     /// A manifest's bytes are not one whole JSON object.
     UnreadableManifest = "unreadable-manifest", Error,
         "delete the revision and push the image again";
@@ -120,16 +120,16 @@ codes! {
         "delete the revision: the registry cannot have written it";
     /// A blob with nothing in it that should hold something.
     EmptyBlob = "empty-blob", Error,
-        "move it aside with `regsweep verify --quarantine`, then push what needs it again";
+        "quarantine it with `regsweep verify --quarantine`, then push what needs it again";
     /// A blob that is shorter than its descriptors state, and does not match its digest.
     TruncatedBlob = "truncated-blob", Error,
-        "move it aside with `regsweep verify --quarantine`, then push what needs it again";
+        "quarantine it with `regsweep verify --quarantine`, then push what needs it again";
     /// A blob that is longer than its descriptors state, and does not match its digest.
     OverlongBlob = "overlong-blob", Error,
-        "move it aside with `regsweep verify --quarantine`, then push what needs it again";
+        "quarantine it with `regsweep verify --quarantine`, then push what needs it again";
     /// A blob's bytes do not match its digest.
     CorruptBlob = "corrupt-blob", Error,
-        "move it aside with `regsweep verify --quarantine`, then push what needs it again";
+        "quarantine it with `regsweep verify --quarantine`, then push what needs it again";
     /// A blob that could not be read to its end.
     UnreadableBlob = "unreadable-blob", Error,
         "look at the disk and the kernel's log; restore the file, or delete it and push what needs it again";
@@ -154,7 +154,7 @@ codes! {
     /// More blobs read wrong at once than are damaged by themselves: it looks like the disk, its controller or the memory.
     SuspectDisk = "suspect-disk", Error,
         "look at the kernel's log, the disk's own figures and the memory, then verify again; `--allow-many-damaged` quarantines them all the same";
-    /// Something in quarantine that could not be put back, or not be removed for good.
+    /// Something in quarantine that could not be restore, or not be removed for good.
     FailedRestore = "failed-restore", Error,
         "mend what the message says and run it again, or move the file to its place by hand";
     /// A child that a kept index names is not in the store: a platform nobody copied, or a lost image.

@@ -114,13 +114,18 @@ impl Run {
     }
 }
 
-/// A first signal asks the run to end after its current target; a second one does not ask. A terminal that closes is such a signal,
+/// A first signal asks the run to end after its current target; the same once more does not ask. A terminal that closes is such a signal,
 /// unless the run was started not to mind.
 fn stop_on_signals() -> Arc<AtomicBool> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| *signal != SIGHUP || !is_ignored(*signal)) {
         let register = || -> io::Result<()> {
-            signal_hook::flag::register_conditional_shutdown(signal, Exit::Interrupted as i32, Arc::clone(&stop))?;
+            // A terminal that closes sends its signal twice as often as not, and others send two kinds at once: neither is impatience.
+            if signal != SIGHUP {
+                let again = Arc::new(AtomicBool::new(false));
+                signal_hook::flag::register_conditional_shutdown(signal, Exit::Interrupted as i32, Arc::clone(&again))?;
+                signal_hook::flag::register(signal, again)?;
+            }
             signal_hook::flag::register(signal, Arc::clone(&stop))?;
             Ok(())
         };

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use crate::layout::{LinkDirectory, Target};
 use crate::mark::blobs::{Amount, BlobMarks};
-use crate::mark::{Colour, Condemned, Inventory, Marks, Reason};
+use crate::mark::{Deletion, Inventory, MarkFlags, Marks, Reason};
 use crate::oci::RepositoryName;
 
 /// What a target is. Declared in the order of removal.
@@ -55,32 +55,32 @@ impl Kind {
 /// Everything that goes, in the order in which it goes. Equal for equal stores, however it was made.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct SweepPlan {
-    rows: Vec<Condemned>,
+    rows: Vec<Deletion>,
 }
 
 impl SweepPlan {
-    /// Orders what marking has condemned.
+    /// Orders what marking has deletions.
     ///
     /// # Panics
     ///
     /// When a blob in it is marked live: that is never to happen, and must not get any further (I2).
     pub fn new(repositories: &mut [Marks], blobs: &mut BlobMarks, inventory: &Inventory) -> SweepPlan {
-        blobs.condemned.par_iter().flatten().for_each(|row| {
-            let blob = inventory.find(row.target.digest()).expect("condemned blobs come from the inventory");
-            let live = inventory.has_any(blob, Colour::LIVE.and(Colour::YOUNG));
+        blobs.deletions.par_iter().flatten().for_each(|row| {
+            let blob = inventory.find(row.target.digest()).expect("deletions blobs come from the inventory");
+            let live = inventory.has_any(blob, MarkFlags::LIVE.and(MarkFlags::YOUNG));
             assert!(!live, "{} is live and in the plan", row.target.digest());
         });
-        let mut parts = Vec::with_capacity(repositories.len() + blobs.condemned.len());
+        let mut parts = Vec::with_capacity(repositories.len() + blobs.deletions.len());
         for marks in repositories {
-            assert!(!marks.held || marks.condemned.is_empty(), "{} is held and in the plan", marks.repository);
-            parts.push(std::mem::take(&mut marks.condemned));
+            assert!(!marks.held || marks.deletions.is_empty(), "{} is held and in the plan", marks.repository);
+            parts.push(std::mem::take(&mut marks.deletions));
         }
-        parts.append(&mut blobs.condemned);
+        parts.append(&mut blobs.deletions);
         SweepPlan::of_parts(parts)
     }
 
     /// Puts rows into the order of removal. Any parts will do; what follows one another as it is need not be moved about.
-    pub(crate) fn of_parts(mut parts: Vec<Vec<Condemned>>) -> SweepPlan {
+    pub(crate) fn of_parts(mut parts: Vec<Vec<Deletion>>) -> SweepPlan {
         parts.par_iter_mut().for_each(|part| part.sort_by_key(step));
         let mut rows = Vec::with_capacity(parts.iter().map(Vec::len).sum());
         let mut parts: Vec<_> = parts.into_iter().map(Vec::into_iter).collect();
@@ -102,23 +102,23 @@ impl SweepPlan {
                     waiting.entry(step(next)).or_default().push(place);
                 }
             }
-            rows[begun..].sort_by(|a: &Condemned, b| a.target.cmp(&b.target));
+            rows[begun..].sort_by(|a: &Deletion, b| a.target.cmp(&b.target));
         }
         SweepPlan { rows }
     }
 
     /// Leaves out what does not go after all.
-    pub fn retain(&mut self, keep: impl FnMut(&Condemned) -> bool) {
+    pub fn retain(&mut self, keep: impl FnMut(&Deletion) -> bool) {
         self.rows.retain(keep);
     }
 
     /// What goes, in order.
-    pub fn rows(&self) -> &[Condemned] {
+    pub fn rows(&self) -> &[Deletion] {
         &self.rows
     }
 
     /// Parts that have to be gone before the next part begins.
-    pub fn steps(&self) -> impl Iterator<Item = &[Condemned]> {
+    pub fn steps(&self) -> impl Iterator<Item = &[Deletion]> {
         self.rows.chunk_by(|a, b| step(a) == step(b))
     }
 
@@ -155,7 +155,7 @@ const ROWS_AT_ONCE: usize = 4096;
 /// What goes at the same time: one kind, and one depth.
 type Step = (Kind, u32);
 
-fn step(row: &Condemned) -> Step {
+fn step(row: &Deletion) -> Step {
     (Kind::of(&row.target), row.depth)
 }
 
@@ -167,7 +167,7 @@ pub struct Totals {
 
 impl Totals {
     /// Counts rows.
-    pub fn of<'a>(rows: impl Iterator<Item = &'a Condemned>) -> Totals {
+    pub fn of<'a>(rows: impl Iterator<Item = &'a Deletion>) -> Totals {
         let mut totals = Totals::default();
         let mut run: Option<((Kind, Reason), Amount)> = None;
         for row in rows {
@@ -230,7 +230,7 @@ pub struct RepositoryShare {
 
 impl RepositoryShare {
     /// Counts the links of one directory that go.
-    fn of(links: &[Condemned], inventory: &Inventory) -> RepositoryShare {
+    fn of(links: &[Deletion], inventory: &Inventory) -> RepositoryShare {
         let mut share = RepositoryShare::default();
         for link in links {
             match &link.target {
@@ -239,7 +239,7 @@ impl RepositoryShare {
                 _ => continue,
             }
             if let Some(blob) = inventory.find(link.target.digest())
-                && inventory.has_any(blob, Colour::CONDEMNED)
+                && inventory.has_any(blob, MarkFlags::DELETION)
             {
                 share.blobs.add(inventory.size_bytes(blob).unwrap_or_default());
             }

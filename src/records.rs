@@ -290,6 +290,19 @@ impl Records {
         })
     }
 
+    /// Forgets those that are in the store again by the word of whoever restored them.
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be written.
+    pub fn forget_sweep_of(&mut self, restored: &[Target]) -> Result<(), Error> {
+        if self.unfinished.is_empty() {
+            return Ok(());
+        }
+        let back: HashSet<&Digest> = restored.iter().map(Target::digest).collect();
+        self.begin_sweep([].iter(), |digest| !back.contains(digest))
+    }
+
     /// Forgets them: all are gone.
     ///
     /// # Errors

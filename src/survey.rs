@@ -32,7 +32,7 @@ pub struct Survey {
     /// Entries that are not what the layout has in their place.
     pub strays: Vec<Stray>,
     /// Digests that somebody wants to know of whether anything here needs them. None at first.
-    pub asked: Vec<Digest>,
+    pub queried: Vec<Digest>,
     /// Manifests that are kept like young ones although nothing here may say so: the repository has, had or may get back a revision link
     /// to them. None at first.
     pub protected: Vec<Digest>,
@@ -100,7 +100,7 @@ pub fn survey(store: &dyn Store, repository: &RepositoryEntry) -> Result<Survey,
         revisions,
         tags: surveyed,
         strays,
-        asked: Vec::new(),
+        queried: Vec::new(),
         protected: Vec::new(),
     })
 }

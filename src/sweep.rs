@@ -13,11 +13,11 @@ use rayon::prelude::*;
 use crate::error::Error;
 use crate::finding::{Code, Finding};
 use crate::layout::Target;
-use crate::mark::Condemned;
+use crate::mark::Deletion;
 use crate::oci::{Digest, RepositoryName};
 use crate::plan::{Kind, SweepPlan, Totals};
 use crate::progress::{Phase, Progress};
-use crate::store::filesystem::aside::MOVE_ASIDE;
+use crate::store::filesystem::quarantine::QUARANTINE;
 use crate::store::{KeepsNow, Removal, Vacuum};
 
 /// What became of one row of the plan.
@@ -53,7 +53,7 @@ pub struct SweepReport {
 /// Sweeps. Ends after the current targets when `stop` becomes true.
 pub fn sweep(plan: &SweepPlan, vacuum: &dyn Vacuum, progress: &dyn Progress, stop: &AtomicBool) -> SweepReport {
     progress.begin(Phase::Sweeping, Some(plan.rows().len() as u64));
-    let sweep = Sweep { vacuum, progress, stop, hopeless: AtomicBool::new(false), spared: Mutex::default() };
+    let sweep = Sweep { vacuum, progress, stop, is_failing: AtomicBool::new(false), spared: Mutex::default() };
     let mut report = SweepReport::default();
     let mut links_are_flushed = false;
     for step in plan.steps() {
@@ -63,7 +63,7 @@ pub fn sweep(plan: &SweepPlan, vacuum: &dyn Vacuum, progress: &dyn Progress, sto
             // A power cut must not bring back a link to a blob that it does not bring back; nor one that a killed run removed, or the
             // registry, which flushes nothing when it deletes.
             if let Err(error) = vacuum.barrier() {
-                sweep.hopeless.store(true, Ordering::Relaxed);
+                sweep.is_failing.store(true, Ordering::Relaxed);
                 report.findings.push(Finding::new(Code::FailedRemoval).detail(error.to_string()));
             }
         }
@@ -79,7 +79,7 @@ struct Sweep<'a> {
     progress: &'a dyn Progress,
     stop: &'a AtomicBool,
     /// Whether the store cannot be written to at all.
-    hopeless: AtomicBool,
+    is_failing: AtomicBool,
     spared: Mutex<Spared>,
 }
 
@@ -92,10 +92,10 @@ struct Spared {
 
 impl Sweep<'_> {
     fn is_over(&self) -> bool {
-        self.stop.load(Ordering::Relaxed) || self.hopeless.load(Ordering::Relaxed)
+        self.stop.load(Ordering::Relaxed) || self.is_failing.load(Ordering::Relaxed)
     }
 
-    fn remove(&self, row: &Condemned) -> Outcome {
+    fn remove(&self, row: &Deletion) -> Outcome {
         if self.is_over() {
             return Outcome::NotReached;
         }
@@ -107,8 +107,8 @@ impl Sweep<'_> {
             Ok(Removal::Removed | Removal::AlreadyGone) => Outcome::Gone,
             Ok(Removal::Changed(difference)) => Outcome::Changed(difference),
             Err(error) => {
-                if is_hopeless(&error) {
-                    self.hopeless.store(true, Ordering::Relaxed);
+                if is_fatal(&error) {
+                    self.is_failing.store(true, Ordering::Relaxed);
                 }
                 Outcome::Failed(error.to_string())
             }
@@ -129,7 +129,7 @@ impl Sweep<'_> {
         }
     }
 
-    fn spare(&self, row: &Condemned, is_changed: bool) {
+    fn spare(&self, row: &Deletion, is_changed: bool) {
         let mut spared = self.spared.lock().expect("nothing panics with the spared ones held");
         // Neither an empty directory nor a blob keeps anything alive.
         if let Target::Link(directory, digest) = &row.target {
@@ -150,11 +150,11 @@ impl Sweep<'_> {
                 Ok(KeepsNow::AsPlanned) => {}
                 Ok(KeepsNow::Digests(digests)) => spared.digests.extend(digests),
                 Ok(KeepsNow::Anything) => {
-                    self.hopeless.store(true, Ordering::Relaxed);
+                    self.is_failing.store(true, Ordering::Relaxed);
                     return false;
                 }
                 Err(error) => {
-                    self.hopeless.store(true, Ordering::Relaxed);
+                    self.is_failing.store(true, Ordering::Relaxed);
                     findings.push(Finding::new(Code::FailedRemoval).repository(&repository).detail(error.to_string()));
                 }
             }
@@ -164,18 +164,18 @@ impl Sweep<'_> {
 }
 
 /// Whether the next target cannot fare better.
-fn is_hopeless(error: &Error) -> bool {
+fn is_fatal(error: &Error) -> bool {
     let Error::Io { source, operation, .. } = error else { return false };
     match source.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
         Some(rustix::io::Errno::ROFS | rustix::io::Errno::IO | rustix::io::Errno::STALE) => true,
-        // To remove something makes room, to move it aside needs some.
-        Some(rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT) => *operation == MOVE_ASIDE,
+        // To remove something makes room, to quarantine it needs some.
+        Some(rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT) => *operation == QUARANTINE,
         _ => false,
     }
 }
 
 impl SweepReport {
-    fn add(&mut self, step: &[Condemned], outcomes: Vec<Outcome>) {
+    fn add(&mut self, step: &[Deletion], outcomes: Vec<Outcome>) {
         let gone = step.iter().zip(&outcomes).filter(|(_, outcome)| **outcome == Outcome::Gone).map(|(row, _)| row);
         self.removed += Totals::of(gone);
         for (row, outcome) in step.iter().zip(outcomes) {
@@ -244,7 +244,7 @@ mod tests {
     }
 
     fn plan(targets: &[Target]) -> SweepPlan {
-        let row = |target: &Target| Condemned {
+        let row = |target: &Target| Deletion {
             target: target.clone(),
             stat: Stat::new(1, SystemTime::UNIX_EPOCH),
             alias_of: None,
@@ -318,11 +318,11 @@ mod tests {
     fn one_barrier_comes_before_the_first_blob() {
         let link = Target::Link(LinkDirectory::Layers(RepositoryName::new("a")), digest("layer"));
         let blobs = ["layer", "other"].map(|name| Target::Blob(digest(name)));
-        let husk = Target::EmptyBlobDirectory(digest("husk"));
+        let empty = Target::EmptyBlobDirectory(digest("empty"));
         for (targets, barriers) in [
-            (vec![link.clone(), blobs[0].clone(), blobs[1].clone(), husk.clone()], vec![1]),
+            (vec![link.clone(), blobs[0].clone(), blobs[1].clone(), empty.clone()], vec![1]),
             (blobs.to_vec(), vec![0]),
-            (vec![link, husk], vec![]),
+            (vec![link, empty], vec![]),
         ] {
             let vacuum = Stubborn::refusing(&Target::Blob(digest("nothing")));
             let mut plan = plan(&targets).rows().to_vec();

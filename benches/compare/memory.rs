@@ -6,10 +6,11 @@ use std::process::Command;
 
 use regsweep::error::Error;
 use regsweep::layout::{LinkDirectory, Shard, Target};
-use regsweep::mark::{Budget, Colour, Inventory};
+use regsweep::mark::{Budget, Inventory, MarkFlags};
 use regsweep::oci::{Algorithm, Digest, RepositoryName, TagName};
 use regsweep::store::{
-    BlobContent, Extra, Leaf, LinkContent, Listing, ManifestContent, RepositoryEntry, Stat, Store, Stray, TagContent, Upload,
+    BlobContent, FileState, Leftover, LinkContent, Listing, ManifestContent, RepositoryEntry, Stat, Store, Stray, TagContent,
+    Upload,
 };
 
 /// So many blobs and nothing else.
@@ -42,19 +43,19 @@ impl Store for Imagined {
         Ok(vec![LinkContent::Absent; digests.len()])
     }
 
-    fn inspect_links(&self, _: &LinkDirectory, digests: &[Digest]) -> Result<Vec<(LinkContent, Leaf)>, Error> {
-        Ok(vec![(LinkContent::Absent, Leaf::Absent); digests.len()])
+    fn inspect_links(&self, _: &LinkDirectory, digests: &[Digest]) -> Result<Vec<(LinkContent, FileState)>, Error> {
+        Ok(vec![(LinkContent::Absent, FileState::Absent); digests.len()])
     }
 
-    fn stat_links(&self, _: &LinkDirectory, digests: &[Digest]) -> Result<Vec<Leaf>, Error> {
-        Ok(vec![Leaf::Absent; digests.len()])
+    fn stat_links(&self, _: &LinkDirectory, digests: &[Digest]) -> Result<Vec<FileState>, Error> {
+        Ok(vec![FileState::Absent; digests.len()])
     }
 
     fn uploads(&self, _: &RepositoryName) -> Result<Listing<Upload>, Error> {
         Ok(Listing::default())
     }
 
-    fn extras(&self, _: &Path, _: &[&str]) -> Result<Vec<Extra>, Error> {
+    fn leftovers(&self, _: &Path, _: &[&str]) -> Result<Vec<Leftover>, Error> {
         Ok(Vec::new())
     }
 
@@ -74,8 +75,8 @@ impl Store for Imagined {
         Ok(Vec::new())
     }
 
-    fn stat_blobs(&self, _: Shard, digests: &[Digest]) -> Result<Vec<Leaf>, Error> {
-        Ok(vec![Leaf::Absent; digests.len()])
+    fn stat_blobs(&self, _: Shard, digests: &[Digest]) -> Result<Vec<FileState>, Error> {
+        Ok(vec![FileState::Absent; digests.len()])
     }
 
     fn manifest(&self, _: &Digest, _: &mut dyn FnMut(&[u8])) -> Result<ManifestContent, Error> {
@@ -108,7 +109,7 @@ pub(crate) fn run(blobs: u64, budget_bytes: Option<u64>) {
         .map_shards(|_, blobs| {
             let mut marked = 0_u64;
             for (_, digest) in blobs.step_by(2) {
-                inventory.mark(inventory.find(&digest).expect("stored"), Colour::LIVE);
+                inventory.mark(inventory.find(&digest).expect("stored"), MarkFlags::LIVE);
                 marked += 1;
             }
             Ok(marked)

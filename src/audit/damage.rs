@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::facts::{BlobFacts, RepositoryFacts};
-use super::{Ages, extra, is_unfinished};
+use super::{Ages, is_unfinished, leftover};
 use crate::finding::{Code, Finding, Needs};
 use crate::layout::{self, LinkDirectory};
 use crate::mark::{Inventory, LinkVerdict, judge_link};
 use crate::oci::{Algorithm, Digest};
-use crate::store::{Leaf, LinkContent};
+use crate::store::{FileState, LinkContent};
 
 /// What is broken in one repository, beyond what marking has found.
 pub fn repository(facts: &RepositoryFacts, inventory: &Inventory, blobs: &BlobFacts, ages: &Ages) -> Vec<Finding> {
@@ -28,9 +28,9 @@ pub fn repository(facts: &RepositoryFacts, inventory: &Inventory, blobs: &BlobFa
         findings.push(Finding::new(Code::MissingLayerLink).repository(name).digest(digest).path(link));
     }
     // Marking takes a blob for stored that has a directory.
-    let absent = facts.needed.absent.iter().filter(|digest| blobs.without_data.get(digest) == Some(&Leaf::Absent));
+    let absent = facts.needed.absent.iter().filter(|digest| blobs.without_data.get(digest) == Some(&FileState::Absent));
     findings.extend(absent.map(|digest| Finding::new(Code::MissingBlob).digest(digest).path(layout::blob_data(digest))));
-    findings.extend(facts.extras.iter().filter_map(|found| extra(found, ages)).map(|finding| finding.repository(name)));
+    findings.extend(facts.leftovers.iter().filter_map(|found| leftover(found, ages)).map(|finding| finding.repository(name)));
     findings.extend(
         facts.uploads.strays.iter().map(|stray| Finding::new(Code::of_stray(stray.kind)).repository(name).path(&stray.path)),
     );
@@ -39,7 +39,7 @@ pub fn repository(facts: &RepositoryFacts, inventory: &Inventory, blobs: &BlobFa
 
 /// Blobs whose data is something that no registry makes.
 pub fn blobs(blobs: &BlobFacts) -> impl Iterator<Item = Finding> {
-    let irregular = blobs.without_data.iter().filter(|(_, leaf)| **leaf == Leaf::Irregular);
+    let irregular = blobs.without_data.iter().filter(|(_, leaf)| **leaf == FileState::Irregular);
     irregular.map(|(digest, _)| Finding::new(Code::IrregularData).digest(digest).path(layout::blob_data(digest)))
 }
 
@@ -108,8 +108,12 @@ fn signature_of(tag: &[u8]) -> Option<Digest> {
 /// written is no fault; what else lies in it is told by the directory.
 pub fn directory_once(findings: &mut Vec<Finding>, blobs: &BlobFacts) {
     let directory = |path: &Path| path.parent().map(Path::to_owned);
-    let unfinished: BTreeSet<PathBuf> =
-        blobs.extras.iter().filter(|extra| is_unfinished(extra)).filter_map(|extra| directory(&extra.path)).collect();
+    let unfinished: BTreeSet<PathBuf> = blobs
+        .leftovers
+        .iter()
+        .filter(|leftover| is_unfinished(leftover))
+        .filter_map(|leftover| directory(&leftover.path))
+        .collect();
     let of = |finding: &Finding| finding.path.as_deref().and_then(directory);
     let is_in = |finding: &Finding, directories: &BTreeSet<PathBuf>| {
         of(finding).is_some_and(|directory| directories.contains(&directory))
@@ -135,9 +139,9 @@ fn is_of_the_store(code: Code) -> bool {
 }
 
 /// The digests that images are broken for.
-pub fn hurt(findings: &[Finding]) -> BTreeSet<Digest> {
-    let hurt = findings.iter().filter(|finding| is_of_the_store(finding.code) || finding.code == Code::MissingTagTarget);
-    hurt.filter_map(|finding| finding.digest).collect()
+pub fn damaged(findings: &[Finding]) -> BTreeSet<Digest> {
+    let damaged = findings.iter().filter(|finding| is_of_the_store(finding.code) || finding.code == Code::MissingTagTarget);
+    damaged.filter_map(|finding| finding.digest).collect()
 }
 
 /// Tells the damage of a blob once, under its gravest name, with all who need it.

@@ -11,7 +11,7 @@ use crate::layout::{self, LinkDirectory, Target};
 use crate::mark::Context;
 use crate::mark::blobs::Amount;
 use crate::oci::Digest;
-use crate::store::{Extra, Leaf, LinkContent, Listing, Store, Upload};
+use crate::store::{FileState, Leftover, LinkContent, Listing, Store, Upload};
 use crate::survey::{self, Survey};
 
 /// Looks at so many blobs between two looks at what is left to do.
@@ -28,9 +28,9 @@ pub struct BlobFacts {
     /// Those that have data.
     pub stored: Amount,
     /// Directories of blobs without a regular `data`: what is in its place.
-    pub without_data: BTreeMap<Digest, Leaf>,
+    pub without_data: BTreeMap<Digest, FileState>,
     /// What else lies in the directories.
-    pub extras: Vec<Extra>,
+    pub leftovers: Vec<Leftover>,
 }
 
 impl BlobFacts {
@@ -46,20 +46,20 @@ impl BlobFacts {
             for some in digests.chunks(BLOBS_AT_ONCE) {
                 for (digest, leaf) in some.iter().zip(context.store.stat_blobs(shard, some)?) {
                     match leaf {
-                        Leaf::File(stat) => facts.stored.add(stat.size_bytes),
+                        FileState::File(stat) => facts.stored.add(stat.size_bytes),
                         other => drop(facts.without_data.insert(*digest, other)),
                     }
                 }
             }
             let directories: Vec<PathBuf> = digests.iter().map(|digest| Target::EmptyBlobDirectory(*digest).path()).collect();
-            facts.extras = extras(context.store, &directories, &["data"])?;
+            facts.leftovers = leftovers(context.store, &directories, &["data"])?;
             Ok(facts)
         })?;
         let mut all = BlobFacts::default();
         for part in parts {
             all.stored += part.stored;
             all.without_data.extend(part.without_data);
-            all.extras.extend(part.extras);
+            all.leftovers.extend(part.leftovers);
         }
         Ok(all)
     }
@@ -84,7 +84,7 @@ pub struct RepositoryFacts {
     /// Its uploads.
     pub uploads: Listing<Upload>,
     /// What lies in its directories beside links.
-    pub extras: Vec<Extra>,
+    pub leftovers: Vec<Leftover>,
 }
 
 impl RepositoryFacts {
@@ -105,12 +105,12 @@ impl RepositoryFacts {
             .collect::<Result<_, _>>()?;
         let needed = needed(context, &survey, &layer_links, blobs)?;
         let uploads = store.uploads(&name)?;
-        let mut beside = extras(store, &link_directories(&survey), &IN_LINK_DIRECTORIES)?;
+        let mut beside = leftovers(store, &link_directories(&survey), &IN_LINK_DIRECTORIES)?;
         for upload in &uploads.entries {
             let directory = layout::uploads_directory(&name).join(&upload.id);
-            beside.extend(store.extras(&directory, &["startedat", "data", "hashstates"])?);
+            beside.extend(store.leftovers(&directory, &["startedat", "data", "hashstates"])?);
         }
-        Ok(RepositoryFacts { survey, layer_links, history_links, needed, uploads, extras: beside })
+        Ok(RepositoryFacts { survey, layer_links, history_links, needed, uploads, leftovers: beside })
     }
 }
 
@@ -128,13 +128,13 @@ fn link_directories(survey: &Survey) -> Vec<PathBuf> {
 }
 
 /// What lies in many directories beside what is known, in parallel and in order.
-fn extras(store: &dyn Store, directories: &[PathBuf], known: &[&str]) -> Result<Vec<Extra>, Error> {
-    let parts: Vec<Vec<Extra>> = directories
+fn leftovers(store: &dyn Store, directories: &[PathBuf], known: &[&str]) -> Result<Vec<Leftover>, Error> {
+    let parts: Vec<Vec<Leftover>> = directories
         .par_chunks(DIRECTORIES_AT_ONCE)
         .map(|some| {
             let mut found = Vec::new();
             for directory in some {
-                found.extend(store.extras(directory, known)?);
+                found.extend(store.leftovers(directory, known)?);
             }
             Ok(found)
         })

@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::finding::{Code, Finding};
 use crate::format::size;
-use crate::store::{Extra, Leaf};
+use crate::store::{FileState, Leftover};
 use crate::system_files::is_system_file;
 
 /// How the registry calls a file that it has not finished writing.
@@ -41,22 +41,22 @@ impl Ages {
 }
 
 /// Judges what lies beside a file that the layout knows.
-pub fn extra(extra: &Extra, ages: &Ages) -> Option<Finding> {
-    let name = extra.path.file_name().unwrap_or_default().as_encoded_bytes();
-    match extra.leaf {
-        Leaf::File(_) | Leaf::Irregular if is_system_file(name, extra.leaf == Leaf::Irregular) => {
-            Some(Finding::new(Code::SystemFile).path(&extra.path))
+pub fn leftover(leftover: &Leftover, ages: &Ages) -> Option<Finding> {
+    let name = leftover.path.file_name().unwrap_or_default().as_encoded_bytes();
+    match leftover.leaf {
+        FileState::File(_) | FileState::Irregular if is_system_file(name, leftover.leaf == FileState::Irregular) => {
+            Some(Finding::new(Code::SystemFile).path(&leftover.path))
         }
-        Leaf::File(stat) if is_unfinished(extra) => ages.is_past(stat.modified, ages.min_age).then(|| {
+        FileState::File(stat) if is_unfinished(leftover) => ages.is_past(stat.modified, ages.min_age).then(|| {
             let detail = format!("{} {} in it.", Code::LeftoverFile.meaning(), size(stat.size_bytes));
-            Finding::new(Code::LeftoverFile).path(&extra.path).detail(detail)
+            Finding::new(Code::LeftoverFile).path(&leftover.path).detail(detail)
         }),
-        Leaf::Absent => None,
-        Leaf::File(_) | Leaf::Irregular => Some(Finding::new(Code::UnrecognisedEntry).path(&extra.path)),
+        FileState::Absent => None,
+        FileState::File(_) | FileState::Irregular => Some(Finding::new(Code::UnrecognisedEntry).path(&leftover.path)),
     }
 }
 
 /// Whether something has the name of a file that the registry has not finished writing.
-fn is_unfinished(extra: &Extra) -> bool {
-    extra.path.file_name().is_some_and(|name| name.as_encoded_bytes().ends_with(UNFINISHED))
+fn is_unfinished(leftover: &Leftover) -> bool {
+    leftover.path.file_name().is_some_and(|name| name.as_encoded_bytes().ends_with(UNFINISHED))
 }

@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::finding::{Code, Finding};
 use crate::layout::{LinkDirectory, Shard};
 use crate::oci::Digest;
-use crate::store::{Leaf, LinkContent, Store};
+use crate::store::{FileState, LinkContent, Store};
 
 /// Leaves the findings that still hold.
 ///
@@ -28,7 +28,7 @@ pub fn still_hold(store: &dyn Store, findings: Vec<Finding>) -> Result<Vec<Findi
 ///
 /// When it cannot be looked at.
 pub fn stands(store: &dyn Store, finding: &Finding) -> Result<bool, Error> {
-    let is_file = |leaves: Vec<Leaf>| matches!(leaves[..], [Leaf::File(_)]);
+    let is_file = |leaves: Vec<FileState>| matches!(leaves[..], [FileState::File(_)]);
     let blob = |digest: &Digest| Ok::<_, Error>(is_file(store.stat_blobs(Shard::of(digest), &[*digest])?));
     let link = |directory: LinkDirectory, digest: &Digest| Ok::<_, Error>(is_file(store.stat_links(&directory, &[*digest])?));
     let appeared = match (finding.code, &finding.repository, finding.digest) {

@@ -11,7 +11,7 @@ use crate::finding::{Code, Finding};
 use crate::layout::{self, LinkDirectory, Shard, Target};
 use crate::oci::{Digest, RepositoryName, TagName};
 use crate::store::{
-    BlobContent, Extra, Leaf, LinkContent, Listing, ManifestContent, ManifestStart, RepositoryEntry, Stat, Store, Stray,
+    BlobContent, FileState, Leftover, LinkContent, Listing, ManifestContent, ManifestStart, RepositoryEntry, Stat, Store, Stray,
     TagContent, Upload,
 };
 
@@ -113,20 +113,20 @@ impl Store for Tolerant<'_> {
         self.each(digests, |some| self.store.read_links(directory, some), || LinkContent::Irregular)
     }
 
-    fn inspect_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<(LinkContent, Leaf)>, Error> {
-        self.each(digests, |some| self.store.inspect_links(directory, some), || (LinkContent::Irregular, Leaf::Irregular))
+    fn inspect_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<(LinkContent, FileState)>, Error> {
+        self.each(digests, |some| self.store.inspect_links(directory, some), || (LinkContent::Irregular, FileState::Irregular))
     }
 
-    fn stat_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<Leaf>, Error> {
-        self.each(digests, |some| self.store.stat_links(directory, some), || Leaf::Irregular)
+    fn stat_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<FileState>, Error> {
+        self.each(digests, |some| self.store.stat_links(directory, some), || FileState::Irregular)
     }
 
     fn uploads(&self, repository: &RepositoryName) -> Result<Listing<Upload>, Error> {
         self.or(self.store.uploads(repository), Listing::default)
     }
 
-    fn extras(&self, directory: &Path, known: &[&str]) -> Result<Vec<Extra>, Error> {
-        self.or(self.store.extras(directory, known), Vec::new)
+    fn leftovers(&self, directory: &Path, known: &[&str]) -> Result<Vec<Leftover>, Error> {
+        self.or(self.store.leftovers(directory, known), Vec::new)
     }
 
     fn shards(&self) -> Result<Listing<Shard>, Error> {
@@ -137,8 +137,8 @@ impl Store for Tolerant<'_> {
         self.or(self.store.blobs(shard, each), Vec::new)
     }
 
-    fn stat_blobs(&self, shard: Shard, digests: &[Digest]) -> Result<Vec<Leaf>, Error> {
-        self.each(digests, |some| self.store.stat_blobs(shard, some), || Leaf::Irregular)
+    fn stat_blobs(&self, shard: Shard, digests: &[Digest]) -> Result<Vec<FileState>, Error> {
+        self.each(digests, |some| self.store.stat_blobs(shard, some), || FileState::Irregular)
     }
 
     fn blob_changed(&self, digest: &Digest) -> Option<std::time::SystemTime> {

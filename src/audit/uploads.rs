@@ -7,7 +7,7 @@ use super::facts::RepositoryFacts;
 use crate::finding::{Code, Finding};
 use crate::format::size;
 use crate::layout;
-use crate::store::{Leaf, Upload};
+use crate::store::{FileState, Upload};
 
 /// What is wrong with the uploads of a repository.
 pub fn repository(facts: &RepositoryFacts, ages: &Ages) -> Vec<Finding> {
@@ -21,14 +21,14 @@ fn judge(upload: &Upload, directory: &PathBuf, ages: &Ages) -> Vec<Finding> {
     let irregular = [("startedat", upload.started_file), ("data", upload.data)];
     let mut findings: Vec<Finding> = irregular
         .into_iter()
-        .filter(|(_, leaf)| *leaf == Leaf::Irregular)
+        .filter(|(_, leaf)| *leaf == FileState::Irregular)
         .map(|(name, _)| Finding::new(Code::UnrecognisedEntry).path(directory.join(name)))
         .collect();
     let data = match upload.data {
-        Leaf::File(stat) => Some(stat),
-        Leaf::Absent | Leaf::Irregular => None,
+        FileState::File(stat) => Some(stat),
+        FileState::Absent | FileState::Irregular => None,
     };
-    if upload.started_file == Leaf::Absent && upload.data == Leaf::Absent {
+    if upload.started_file == FileState::Absent && upload.data == FileState::Absent {
         if ages.is_past(upload.modified, ages.min_age) {
             findings.push(Finding::new(Code::HalfCancelledUpload).path(directory));
         }

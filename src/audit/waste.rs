@@ -7,7 +7,7 @@ use crate::finding::{Code, Finding};
 use crate::format::{plural, size};
 use crate::layout::{self, LinkDirectory, Target};
 use crate::mark::blobs::Amount;
-use crate::mark::{Colour, Inventory, Reason};
+use crate::mark::{Inventory, MarkFlags, Reason};
 use crate::oci::{Digest, RepositoryName};
 use crate::plan::SweepPlan;
 use crate::store::LinkContent;
@@ -39,7 +39,7 @@ pub fn of_plans(
         told.contains(&(Some(repository.clone()), *digest)) || told.contains(&(None, *digest))
     };
     let goes = |inventory: &Inventory, digest: &Digest| {
-        let blob = inventory.find(digest).filter(|blob| inventory.has_any(*blob, Colour::CONDEMNED))?;
+        let blob = inventory.find(digest).filter(|blob| inventory.has_any(*blob, MarkFlags::DELETION))?;
         inventory.size_bytes(blob)
     };
     for row in plain.0.rows() {

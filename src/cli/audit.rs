@@ -20,7 +20,7 @@ pub struct Audit {
 
     /// Exit 1 from: error, warning, never
     ///
-    /// Exit with 1 from this severity on: error, warning [default], or never.
+    /// Exit with 1 from this severity on: error, warning (if nothing is given), or never.
     #[arg(help_heading = OUTPUT, long, value_enum, default_value_t = FailOn::Warning, hide_default_value = true, hide_possible_values = true)]
     pub fail_on: FailOn,
 

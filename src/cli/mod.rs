@@ -64,7 +64,7 @@ pub enum Command {
     ///
     /// Short for `quarantine restore`.
     ///
-    /// Replaces nothing: where the store has something again, that stays, and what was moved aside stays in quarantine.
+    /// Replaces nothing: where the store has something again, that stays, and what was quarantined stays in quarantine.
     ///
     /// Exit codes: 0 everything is back; 1 something was left in quarantine; 2 stopped before anything was moved.
     #[command(after_help = RESTORE_EXAMPLES)]

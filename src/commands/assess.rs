@@ -13,7 +13,7 @@ use crate::finding::{Code, Finding};
 use crate::format::number;
 use crate::layout::{LinkDirectory, Shard, Target};
 use crate::mark::blobs::{self, BlobMarks};
-use crate::mark::{self, Colour, Context, Counts, Inventory, Manifests, Marks, interrupted};
+use crate::mark::{self, Context, Counts, Inventory, Manifests, MarkFlags, Marks, interrupted};
 use crate::oci::{Algorithm, Digest, RepositoryName};
 use crate::plan::{RepositoryShare, SweepPlan};
 use crate::policy::RootPolicy;
@@ -21,7 +21,7 @@ use crate::progress::Phase;
 use crate::quarantine::{Gate, Needed, Overlay, Purgeable, Quarantine, Reader, Wait};
 use crate::records::{Protected, Records, Summary};
 use crate::report::collect::Figures;
-use crate::store::{FilesystemStore, Leaf, Store as _};
+use crate::store::{FileState, FilesystemStore, Store as _};
 use crate::survey::{self, Survey};
 use crate::writers::OpenFiles;
 
@@ -139,9 +139,9 @@ fn survey_and_plan(
             inventory.mark(blob, colour);
         }
     };
-    store.quarantined().for_each(|digest| mark(digest, Colour::ASIDE));
-    protected.digests.iter().for_each(|digest| mark(digest, Colour::PROTECTED));
-    restored.iter().for_each(|digest| mark(digest, Colour::YOUNG));
+    store.quarantined().for_each(|digest| mark(digest, MarkFlags::QUARANTINED));
+    protected.digests.iter().for_each(|digest| mark(digest, MarkFlags::PROTECTED));
+    restored.iter().for_each(|digest| mark(digest, MarkFlags::YOUNG));
     interrupted(stop)?;
     progress.begin(Phase::FindingRepositories, None);
     let repositories = store.repositories()?;
@@ -185,8 +185,8 @@ fn online_only(plan: &mut SweepPlan, store: &FilesystemStore, inventory: &Invent
     let is_gone = |digest: &Digest| -> Result<bool, Error> {
         match inventory.find(digest) {
             None => Ok(digest.algorithm() == Algorithm::Sha256),
-            Some(blob) if inventory.has_any(blob, Colour::ASIDE) => Ok(false),
-            Some(_) => Ok(store.stat_blobs(Shard::of(digest), &[*digest])? == [Leaf::Absent]),
+            Some(blob) if inventory.has_any(blob, MarkFlags::QUARANTINED) => Ok(false),
+            Some(_) => Ok(store.stat_blobs(Shard::of(digest), &[*digest])? == [FileState::Absent]),
         }
     };
     let mut failed = None;
@@ -217,7 +217,7 @@ fn figures(
         repositories: marks.len() as u64,
         held_repositories: marks.iter().filter(|marks| marks.held).count() as u64,
         counts,
-        blobs: inventory.len() as u64 - blobs.aside - blobs.without_data,
+        blobs: inventory.len() as u64 - blobs.quarantined - blobs.without_data,
         live: blobs.live,
         young: blobs.young,
         waiting: blobs.waiting.clone(),

@@ -9,7 +9,7 @@ use super::reconcile;
 use super::{budget, metrics_are_writable, outside_the_store, threads};
 use crate::audit::facts::{BlobFacts, RepositoryFacts};
 use crate::audit::tolerant::Tolerant;
-use crate::audit::{Ages, damage, extra, owners, recheck, uploads, waste};
+use crate::audit::{Ages, damage, leftover, owners, recheck, uploads, waste};
 use crate::config::AuditSettings;
 use crate::dependents::{dependents, size_mismatches};
 use crate::error::Error;
@@ -113,7 +113,7 @@ fn audit(settings: &AuditSettings, store: &dyn Store, progress: &dyn Progress, s
 
     progress.begin(Phase::LookingAtBlobs, None);
     let blob_facts = BlobFacts::look(&plain)?;
-    let mut findings: Vec<Finding> = blob_facts.extras.iter().filter_map(|found| extra(found, &ages)).collect();
+    let mut findings: Vec<Finding> = blob_facts.leftovers.iter().filter_map(|found| leftover(found, &ages)).collect();
     findings.extend(damage::blobs(&blob_facts));
     findings.extend(recent_changes);
     let strays = repositories.strays.iter().chain(&blob_strays);
@@ -217,10 +217,10 @@ fn with_needs(
     sizes: Vec<Finding>,
 ) -> Result<Vec<Finding>, Error> {
     let findings = recheck::still_hold(context.store, findings)?;
-    let needs = dependents(context, repositories, &damage::hurt(&findings))?;
+    let needs = dependents(context, repositories, &damage::damaged(&findings))?;
     let mut findings = damage::once_each(findings, &needs);
-    let hurt = damage::hurt(&findings);
-    findings.extend(sizes.into_iter().filter(|finding| finding.digest.is_none_or(|digest| !hurt.contains(&digest))));
+    let damaged = damage::damaged(&findings);
+    findings.extend(sizes.into_iter().filter(|finding| finding.digest.is_none_or(|digest| !damaged.contains(&digest))));
     // What one repository lacks hurts nobody else.
     let is_lost = |finding: &Finding| match finding.code {
         Code::MissingLayerLink | Code::LostChild => true,

@@ -21,13 +21,13 @@ use crate::finding::{Code, Finding};
 use crate::findings::consolidated;
 use crate::format::duration;
 use crate::layout::{LinkDirectory, Target};
-use crate::mark::{Colour, interrupted};
+use crate::mark::{MarkFlags, interrupted};
 use crate::oci::{Digest, RepositoryName};
 use crate::plan::{Kind, SweepPlan};
 use crate::progress::{Phase, Progress};
 use crate::quarantine::{self, Gate, Needed, Overlay, Purpose, Quarantine, Quarantining, Reader, Run, Wait};
 use crate::records::{Records, Summary};
-use crate::report::collect::{Aside, CollectReport, RescueEnd, json};
+use crate::report::collect::{CollectReport, QuarantineFigures, RescueEnd, json};
 use crate::store::filesystem::removal::Directories;
 use crate::store::lock::StoreLock;
 use crate::store::root::Root;
@@ -181,7 +181,8 @@ fn collect(
     if let Some(path) = &settings.plan_out {
         write_plan(&assessment.plan, path, reader.store)?;
     }
-    let mut done = Done { aside: Aside { waits_for: waits_for(wait), ..Aside::default() }, ..Done::default() };
+    let mut done =
+        Done { quarantine: QuarantineFigures { waits_for: waits_for(wait), ..QuarantineFigures::default() }, ..Done::default() };
     match settings.mode {
         Mode::DryRun => {
             done.foresee(settings, reader, &quarantine, &assessment, wait)?;
@@ -227,7 +228,7 @@ fn has_room(settings: &CollectSettings, reader: &Reader<'_>, assessment: &Assess
 #[derive(Default)]
 struct Done {
     swept: SweepReport,
-    aside: Aside,
+    quarantine: QuarantineFigures,
     /// What went wrong after the first change.
     findings: Vec<Finding>,
 }
@@ -243,12 +244,12 @@ impl Done {
         wait: Option<Wait>,
     ) -> Result<(), Error> {
         self.swept = sweep(&assessment.plan, &DryRun, reader.progress, reader.stop);
-        self.aside.restored = quarantine.would_restore(reader.store, &assessment.needed)?;
-        self.aside.waiting = quarantine.amount();
+        self.quarantine.restored = quarantine.would_restore(reader.store, &assessment.needed)?;
+        self.quarantine.waiting = quarantine.amount();
         if let Some(wait) = wait {
             let purgeable = assess::purgeable(settings, reader, quarantine, &assessment.needed, wait)?;
-            self.aside.purged = purgeable.amount();
-            self.aside.withheld = purgeable.withheld;
+            self.quarantine.purged = purgeable.amount();
+            self.quarantine.withheld = purgeable.withheld;
         }
         Ok(())
     }
@@ -267,9 +268,10 @@ impl Done {
         quarantine.tidy();
         if !assessment.needed.targets.is_empty() {
             reader.progress.begin(Phase::Restoring, None);
-            self.aside.restored = reconcile::restore_needed(reader, &quarantine, &assessment.needed, records, &settings.clock);
+            self.quarantine.restored =
+                reconcile::restore_needed(reader, &quarantine, &assessment.needed, records, &settings.clock);
         }
-        if !self.aside.restored.failed.is_empty() {
+        if !self.quarantine.restored.failed.is_empty() {
             // Something needs what could not be restored: nothing else is to go before it is.
             self.swept.left = assessment.plan.rows().len() as u64;
             run.iter().for_each(|run| drop(run.remove_if_empty()));
@@ -281,7 +283,7 @@ impl Done {
             tracing::warn!("{error}");
         }
         self.sweep(settings, reader, &quarantine, records, assessment, run);
-        if settings.disposal == Disposal::Online && self.aside.run.is_some() && !self.swept.interrupted {
+        if settings.disposal == Disposal::Online && self.quarantine.run.is_some() && !self.swept.interrupted {
             let wait = wait.expect("beside a registry things wait");
             let rescue = reconcile::rescue(reader, settings.rescue_for, wait, records, &settings.clock);
             self.note_rescue(rescue, &mut assessment.needed);
@@ -292,14 +294,14 @@ impl Done {
         if self.goes_on(reader) {
             self.note_summary(records, assessment);
         } else {
-            self.aside.interrupted = assess::is_stopped(reader);
+            self.quarantine.interrupted = assess::is_stopped(reader);
         }
         self.wait_on(reader);
     }
 
     /// Whether everything so far went well.
     fn goes_on(&self, reader: &Reader<'_>) -> bool {
-        let rescued = matches!(self.aside.rescue, None | Some(RescueEnd::Complete));
+        let rescued = matches!(self.quarantine.rescue, None | Some(RescueEnd::Complete));
         !assess::is_stopped(reader) && rescued && !self.swept.met_writer && self.findings.is_empty()
     }
 
@@ -315,7 +317,7 @@ impl Done {
         let plan = &assessment.plan;
         let blobs = plan.rows().iter().filter(|row| Kind::of(&row.target) == Kind::Blob).map(|row| row.target.digest());
         let inventory = &assessment.inventory;
-        let is_kept = |blob| inventory.has_any(blob, Colour::LIVE.and(Colour::YOUNG));
+        let is_kept = |blob| inventory.has_any(blob, MarkFlags::LIVE.and(MarkFlags::YOUNG));
         let is_unlinked = |digest: &Digest| inventory.find(digest).is_some_and(|blob| !is_kept(blob));
         let noted = records.begin_sweep(blobs, is_unlinked);
         if plan.rows().is_empty() {
@@ -338,10 +340,10 @@ impl Done {
                 let vacuum = Quarantining::new(reader.store, &run, directories, &survey);
                 self.swept = sweep(plan, &vacuum, reader.progress, reader.stop);
                 match reconcile::finish(reader, &mut run, &settings.clock) {
-                    Ok(true) => self.aside.run = Some(run.id().to_owned()),
+                    Ok(true) => self.quarantine.run = Some(run.id().to_owned()),
                     Ok(false) => {}
                     Err(error) => {
-                        self.aside.run = Some(run.id().to_owned());
+                        self.quarantine.run = Some(run.id().to_owned());
                         self.note(&error);
                     }
                 }
@@ -355,13 +357,13 @@ impl Done {
     }
 
     fn note_rescue(&mut self, rescue: Rescue, needed: &mut Needed) {
-        self.aside.rescue = Some(match (&rescue.failed, rescue.interrupted) {
+        self.quarantine.rescue = Some(match (&rescue.failed, rescue.interrupted) {
             (Some(_), _) => RescueEnd::Failed,
             (None, true) => RescueEnd::Interrupted,
             (None, false) if rescue.rescued.failed.is_empty() => RescueEnd::Complete,
             (None, false) => RescueEnd::Failed,
         });
-        self.aside.rescued = rescue.rescued;
+        self.quarantine.rescued = rescue.rescued;
         // Younger than what was read at the beginning.
         if let Some(latest) = rescue.needed {
             *needed = latest;
@@ -373,7 +375,7 @@ impl Done {
 
     /// The last thing that a run does.
     fn purge(&mut self, settings: &CollectSettings, reader: &Reader<'_>, needed: &Needed, wait: Wait) {
-        let this_run = self.aside.run.clone();
+        let this_run = self.quarantine.run.clone();
         let purge = || -> Result<_, Error> {
             let mut quarantine = Quarantine::open(reader.store)?;
             // What has just been quarantined can be restored until a later run, however short things wait.
@@ -386,8 +388,8 @@ impl Done {
         };
         match purge() {
             Ok((purged, withheld, proof)) => {
-                self.aside.proof = (!purged.is_empty()).then_some(proof);
-                (self.aside.purged, self.aside.withheld) = (purged, withheld);
+                self.quarantine.proof = (!purged.is_empty()).then_some(proof);
+                (self.quarantine.purged, self.quarantine.withheld) = (purged, withheld);
             }
             Err(error) => self.note(&error),
         }
@@ -411,10 +413,10 @@ impl Done {
     fn wait_on(&mut self, reader: &Reader<'_>) {
         match Quarantine::open(reader.store) {
             Ok(quarantine) => {
-                self.aside.waiting = quarantine.amount();
+                self.quarantine.waiting = quarantine.amount();
                 // Everything in it may have been restored by now.
-                let run = self.aside.run.take();
-                self.aside.run = run.filter(|id| quarantine.run(id).is_ok());
+                let run = self.quarantine.run.take();
+                self.quarantine.run = run.filter(|id| quarantine.run(id).is_ok());
             }
             // Everything was done: only what is in quarantine now cannot be told.
             Err(error) => tracing::warn!("{error}"),
@@ -433,11 +435,11 @@ fn report(
     done: Done,
     free_before: Option<u64>,
 ) -> CollectReport {
-    let Done { swept, aside, findings: failed } = done;
+    let Done { swept, quarantine, findings: failed } = done;
     let mut findings = assessment.findings;
     let unfinished = failed.len() as u64;
     findings.extend(failed);
-    for moved in [&aside.restored, &aside.purged, &aside.rescued] {
+    for moved in [&quarantine.restored, &quarantine.purged, &quarantine.rescued] {
         findings.extend(reconcile::failures(moved));
     }
     findings.extend(swept.findings.iter().cloned());
@@ -455,7 +457,7 @@ fn report(
         plan: settings.verbose.then_some(assessment.plan),
         figures: assessment.figures,
         swept,
-        aside,
+        quarantine,
         unfinished,
         stops: assessment.stops.iter().map(ToString::to_string).collect(),
         findings,

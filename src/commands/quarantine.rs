@@ -265,13 +265,20 @@ fn restore(
     }
     let mut records = Records::open(reader.store.root().path())?;
     let suspects = quarantine::suspects(quarantine, &is_wanted);
+    let is_part = |run: &&Run| run.stamp().purging.is_some() && run.held().iter().any(|held| is_wanted(run, &held.target));
+    let partly_purged = |run: &Run| {
+        let detail =
+            format!("A purge of run {} had begun: what it removed is gone, and what was restored of it may lack that.", run.id());
+        Finding::new(Code::FailedRestore).detail(detail)
+    };
+    let purged: Vec<Finding> = quarantine.runs.iter().filter(is_part).map(partly_purged).collect();
     let moved = reconcile::restore(reader, quarantine, Replaced::Keep, &is_wanted, &mut records, &settings.clock);
     // It is only back if it can be pulled.
     let findings = quarantine::check(reader, &wanted, &suspects).unwrap_or_else(|error| {
         let detail = format!("Restored, but whether it can be pulled cannot be told: {error}");
         vec![Finding::new(Code::FailedRestore).detail(detail)]
     });
-    Ok(Acted { done: Done::Restored(moved), findings })
+    Ok(Acted { done: Done::Restored(moved), findings: [findings, purged].concat() })
 }
 
 impl RunRow {

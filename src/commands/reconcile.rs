@@ -105,6 +105,9 @@ pub(super) fn restore(
     if let (Err(error), Some(first)) = (noted, chosen().next()) {
         moved.failed.push((first.clone(), format!("restored, but a next run will not know that it was: {error}")));
     }
+    if let Err(error) = records.forget_sweep_of(&restored) {
+        tracing::warn!("{error}");
+    }
     quarantine.tidy();
     moved
 }

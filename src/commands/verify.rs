@@ -17,13 +17,13 @@ use crate::finding::{Code, Finding};
 use crate::findings::consolidated;
 use crate::format::number;
 use crate::layout::{self, Shard, Target};
-use crate::mark::{self, BlobId, Budget, Colour, Context, Inventory, Manifests};
+use crate::mark::{self, BlobId, Budget, Context, Inventory, Manifests, MarkFlags};
 use crate::oci::Digest;
 use crate::policy::{Arrivals, Policy, RootPolicy};
 use crate::progress::{Phase, Progress};
 use crate::report::verify::VerifyReport;
 use crate::store::lock::StoreLock;
-use crate::store::{FilesystemStore, Leaf, RepositoryEntry, Store};
+use crate::store::{FileState, FilesystemStore, RepositoryEntry, Store};
 use crate::survey;
 use crate::verify::jobs::Queue;
 use crate::verify::lenient::Lenient;
@@ -31,7 +31,7 @@ use crate::verify::rate::Rate;
 use crate::verify::selection::{Selected, Wanted, select};
 use crate::verify::state::{Identity, State};
 use crate::verify::told::told;
-use crate::verify::{Damage, Hurt, Pass, deadline};
+use crate::verify::{Damage, DamagedBlob, Pass, deadline};
 
 /// Verifies.
 ///
@@ -119,14 +119,14 @@ fn verify(
         missing.is_none_or(|digest| !is_stored_by_now(store, &digest))
     });
     let missed: HashSet<Digest> = findings.iter().filter_map(|finding| finding.digest).collect();
-    findings.extend(outcome.hurt.iter().map(Hurt::finding));
+    findings.extend(outcome.damaged.iter().map(DamagedBlob::finding));
     for blob in &outcome.absent {
         let digest = inventory.digest(*blob);
         match absent(&context, *blob, &digest) {
             // Whoever needs it may have said so.
-            Absent::Hurt(hurt) if !missed.contains(&digest) => findings.push(hurt.finding()),
+            Absent::DamagedBlob(damaged) if !missed.contains(&digest) => findings.push(damaged.finding()),
             Absent::Vanished => report.vanished += 1,
-            Absent::Hurt(_) | Absent::Nothing => {}
+            Absent::DamagedBlob(_) | Absent::Nothing => {}
         }
     }
     let sizes = outcome.otherwise.iter().map(|(blob, size_bytes)| (inventory.digest(*blob), *size_bytes)).collect();
@@ -223,13 +223,13 @@ fn missing(context: &Context<'_>, repository: &RepositoryEntry) -> Vec<Finding> 
 
 /// Whether what was missing when the blobs were listed has been pushed since.
 fn is_stored_by_now(store: &dyn Store, digest: &Digest) -> bool {
-    matches!(store.stat_blobs(Shard::of(digest), &[*digest]).as_deref(), Ok([Leaf::File(_)]))
+    matches!(store.stat_blobs(Shard::of(digest), &[*digest]).as_deref(), Ok([FileState::File(_)]))
 }
 
 /// What a directory without data is.
 enum Absent {
     /// Something is wrong.
-    Hurt(Hurt),
+    DamagedBlob(DamagedBlob),
     /// It is no directory any more.
     Vanished,
     /// It is what an upload that was never finished leaves, or was pushed while the others were read.
@@ -238,18 +238,18 @@ enum Absent {
 
 /// Whatever cannot be looked at counts as what is worse: what was found before must not be lost for it.
 fn absent(context: &Context<'_>, blob: BlobId, digest: &Digest) -> Absent {
-    let hurt = |damage| Absent::Hurt(Hurt { digest: *digest, damage, stat: None, job_bytes: 0 });
+    let damaged = |damage| Absent::DamagedBlob(DamagedBlob { digest: *digest, damage, stat: None, job_bytes: 0 });
     let is_empty = || matches!(context.store.empty_directory(&Target::EmptyBlobDirectory(*digest)), Ok(Some(_)));
     if is_stored_by_now(context.store, digest) {
         Absent::Nothing
     } else if is_gone(context.store, digest) {
         Absent::Vanished
-    } else if context.inventory.has_any(blob, Colour::LIVE.and(Colour::YOUNG)) {
-        hurt(Damage::Missing)
+    } else if context.inventory.has_any(blob, MarkFlags::LIVE.and(MarkFlags::YOUNG)) {
+        damaged(Damage::Missing)
     } else if is_empty() {
         Absent::Nothing
     } else {
-        hurt(Damage::NoData)
+        damaged(Damage::NoData)
     }
 }
 

@@ -44,7 +44,7 @@ pub enum Mode {
 pub enum Disposal {
     /// It is removed. Nobody else may be at work.
     Remove,
-    /// It is moved aside, and what waited long enough is removed. Nobody else may be at work.
+    /// It is quarantined, and what waited long enough is removed. Nobody else may be at work.
     Quarantine,
     /// The same beside a registry that takes pushes.
     Online,
@@ -115,7 +115,7 @@ pub struct CollectSettings {
     pub disposal: Disposal,
     /// How long things wait in quarantine.
     pub quarantine_for: Duration,
-    /// How long to look out for pushes that need what was moved aside.
+    /// How long to look out for pushes that need what was quarantined.
     pub rescue_for: Duration,
     /// Registries to ask, beside the configuration's.
     pub registries: Vec<String>,

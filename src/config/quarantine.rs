@@ -1,4 +1,4 @@
-//! Settings of the commands that deal with what was moved aside.
+//! Settings of the commands that deal with what was quarantined.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::oci::Digest;
 pub enum Wanted {
     /// Say what is in it.
     List,
-    /// Put things back.
+    /// Restore things.
     Restore {
         /// Of this run; of the newest if none is named.
         run: Option<String>,

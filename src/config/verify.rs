@@ -44,7 +44,7 @@ pub struct VerifySettings {
     pub state: Option<PathBuf>,
     /// What was found good so recently is left out.
     pub max_age: Option<Duration>,
-    /// Whether what is corrupt is moved aside.
+    /// Whether what is corrupt is quarantined.
     pub quarantine: bool,
     /// When the command began, and what time it is since.
     pub clock: RunClock,

@@ -1,7 +1,7 @@
 //! Who needs a blob: from damage to the tags that it breaks.
 //!
 //! Walks what manifests name, as marking does, from each tag's target and from the revisions that no tag reaches. Every repository
-//! costs its edges; only one that reaches something hurt costs more.
+//! costs its edges; only one that reaches something damaged costs more.
 
 mod platform;
 mod ways;
@@ -16,9 +16,9 @@ use crate::finding::{Code, Finding};
 pub use crate::finding::{Need, Needs};
 use crate::format::number;
 use crate::layout;
-use crate::mark::{Colour, Context};
+use crate::mark::{Context, MarkFlags};
 use crate::oci::Digest;
-use crate::store::{Leaf, RepositoryEntry};
+use crate::store::{FileState, RepositoryEntry};
 use crate::survey;
 
 /// Looks at so many blobs between two looks at what is left to do.
@@ -26,7 +26,7 @@ const BLOBS_AT_ONCE: usize = 1024;
 /// Wrong sizes of one blob that are told apart.
 const SIZES_SHOWN: usize = 3;
 
-/// Says for each hurt digest who needs it: tagged images first, then by repository. A digest that nobody needs is not in the answer.
+/// Says for each damaged digest who needs it: tagged images first, then by repository. A digest that nobody needs is not in the answer.
 ///
 /// A manifest that names a digest as content that may live elsewhere does not need it to be here.
 ///
@@ -36,13 +36,13 @@ const SIZES_SHOWN: usize = 3;
 pub fn dependents(
     context: &Context<'_>,
     repositories: &[RepositoryEntry],
-    hurt: &BTreeSet<Digest>,
+    damaged: &BTreeSet<Digest>,
 ) -> Result<BTreeMap<Digest, Needs>, Error> {
-    if hurt.is_empty() {
+    if damaged.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let hurt = hurt.iter().map(|digest| (*digest, None)).collect();
-    Ok(named(context, repositories, &hurt)?.into_iter().map(|(digest, named)| (digest, named.into_needs())).collect())
+    let damaged = damaged.iter().map(|digest| (*digest, None)).collect();
+    Ok(named(context, repositories, &damaged)?.into_iter().map(|(digest, named)| (digest, named.into_needs())).collect())
 }
 
 /// Finds the blobs whose size is not what a manifest states. No blob's content is read, only manifests.
@@ -156,8 +156,8 @@ fn suspects(context: &Context<'_>) -> Result<BTreeMap<Digest, u64>, Error> {
         for some in stated.chunks(BLOBS_AT_ONCE) {
             let digests: Vec<Digest> = some.iter().map(|(_, digest, _)| *digest).collect();
             for ((blob, digest, size), leaf) in some.iter().zip(context.store.stat_blobs(shard, &digests)?) {
-                if let Leaf::File(stat) = leaf
-                    && (stat.size_bytes != *size || inventory.has_any(*blob, Colour::SIZES_DIFFER))
+                if let FileState::File(stat) = leaf
+                    && (stat.size_bytes != *size || inventory.has_any(*blob, MarkFlags::SIZES_DIFFER))
                 {
                     suspects.push((*digest, stat.size_bytes));
                 }

@@ -63,9 +63,9 @@ impl Built {
     }
 
     /// Who needs one digest, as people read it.
-    fn needed(&self, hurt: &Digest) -> Vec<String> {
-        let needs = self.ask(|context, repositories| dependents(context, repositories, &BTreeSet::from([*hurt])));
-        needs.get(hurt).map_or(Vec::new(), |needs| needs.first.iter().map(ToString::to_string).collect())
+    fn needed(&self, damaged: &Digest) -> Vec<String> {
+        let needs = self.ask(|context, repositories| dependents(context, repositories, &BTreeSet::from([*damaged])));
+        needs.get(damaged).map_or(Vec::new(), |needs| needs.first.iter().map(ToString::to_string).collect())
     }
 }
 

@@ -1,4 +1,4 @@
-//! The ways from a repository's tags and revisions to hurt digests.
+//! The ways from a repository's tags and revisions to damaged digests.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -252,7 +252,7 @@ impl Search<'_> {
         Need { repository: self.survey.name.clone(), tag: tag.cloned(), manifest: *manifest, platform }
     }
 
-    /// The platform that is hurt: of what the manifest lists, of the manifest itself where it is listed, or of its configuration.
+    /// The platform that is damaged: of what the manifest lists, of the manifest itself where it is listed, or of its configuration.
     fn platform(&mut self, manifest: &Digest, parent: Option<&Digest>, wanted: &Digest) -> Result<Option<String>, Error> {
         if let Some(parent) = parent {
             self.describe(parent)?;

@@ -3,11 +3,11 @@
 //! A change time is that of the last write, rename, link or change of owner, whichever was later. Where one command has touched all of the
 //! store (`chown -R`, a backup by hard links, a restore) it says nothing of any one file.
 
-use super::{Colour, Inventory};
+use super::{Inventory, MarkFlags};
 use crate::error::Error;
 use crate::finding::{Code, Finding};
 use crate::policy::{Arrivals, Policy};
-use crate::store::{Arrival, Leaf, Store};
+use crate::store::{Arrival, FileState, Store};
 
 /// The policy as the store allows it, and what is to be said of that. Looks at one blob of each shard.
 ///
@@ -20,11 +20,11 @@ pub fn arrivals(store: &dyn Store, inventory: &Inventory, policy: Policy) -> Res
     }
     let samples = inventory.map_shards(|shard, blobs| {
         // What is in quarantine and nowhere else is not there.
-        let first = blobs.filter(|(blob, _)| !inventory.has_any(*blob, Colour::ASIDE)).map(|(_, digest)| digest).next();
+        let first = blobs.filter(|(blob, _)| !inventory.has_any(*blob, MarkFlags::QUARANTINED)).map(|(_, digest)| digest).next();
         let leaves = store.stat_blobs(shard, first.as_slice())?;
         Ok(leaves.into_iter().find_map(|leaf| match leaf {
-            Leaf::File(stat) => stat.arrived,
-            Leaf::Absent | Leaf::Irregular => None,
+            FileState::File(stat) => stat.arrived,
+            FileState::Absent | FileState::Irregular => None,
         }))
     })?;
     Ok(judge(&samples.into_iter().flatten().collect::<Vec<_>>(), policy))

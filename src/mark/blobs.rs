@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use foldhash::HashMap;
 use rayon::prelude::*;
 
-use super::inventory::{BlobId, Colour, Inventory};
-use super::links::{self, Condemned, Reason};
+use super::inventory::{BlobId, Inventory, MarkFlags};
+use super::links::{self, Deletion, Reason};
 use super::{Context, Marks, Waiting};
 use crate::error::Error;
 use crate::finding::{Code, Finding};
 use crate::layout::{self, LinkDirectory, Shard, Target};
 use crate::oci::Digest;
-use crate::store::Leaf;
+use crate::store::FileState;
 
 /// Looks at so many blobs between two looks at what is left to do.
 const BLOBS_AT_ONCE: usize = 1024;
@@ -48,7 +48,7 @@ impl std::ops::AddAssign for Amount {
 #[derive(Debug, Default)]
 pub struct BlobMarks {
     /// Not live, and old enough: a list for each shard.
-    pub condemned: Vec<Vec<Condemned>>,
+    pub deletions: Vec<Vec<Deletion>>,
     /// What was found.
     pub findings: Vec<Finding>,
     /// Reached from a root that is kept whatever its age. Sizes are those that manifests state.
@@ -60,20 +60,20 @@ pub struct BlobMarks {
     /// Of the live ones, those that `--delete-untagged` would not keep.
     pub live_untagged_only: Amount,
     /// Those that are in quarantine and nowhere else, and that nothing needs.
-    pub aside: u64,
+    pub quarantined: u64,
     /// Directories without data, or with something that is no file in its place, as far as they were looked at: those of kept blobs whose size manifests state were not.
     pub without_data: u64,
 }
 
 impl std::ops::AddAssign for BlobMarks {
     fn add_assign(&mut self, other: BlobMarks) {
-        self.condemned.extend(other.condemned);
+        self.deletions.extend(other.deletions);
         self.findings.extend(other.findings);
         self.live += other.live;
         self.young += other.young;
         self.waiting += other.waiting;
         self.live_untagged_only += other.live_untagged_only;
-        self.aside += other.aside;
+        self.quarantined += other.quarantined;
         self.without_data += other.without_data;
     }
 }
@@ -87,23 +87,23 @@ pub fn unreached_blobs(context: &Context<'_>, repositories: &[Marks]) -> Result<
     let manifests = dropped_manifests(context, repositories)?;
     let parts = context.inventory.map_shards(|shard, blobs| {
         let mut marks = BlobMarks::default();
-        let mut condemned = Vec::new();
+        let mut deletions = Vec::new();
         let mut unknown = Vec::new();
         for (blob, digest) in blobs {
             // What only waits in quarantine is not stored, whatever keeps it there.
             let is_kept = context.inventory.has_any(blob, KEPT)
-                && (context.inventory.has_any(blob, Colour::LIVE) || !context.inventory.has_any(blob, Colour::ASIDE));
+                && (context.inventory.has_any(blob, MarkFlags::LIVE) || !context.inventory.has_any(blob, MarkFlags::QUARANTINED));
             match context.inventory.size_bytes(blob).filter(|_| is_kept) {
                 Some(size_bytes) => marks.keep(context.inventory, blob, size_bytes),
                 None => unknown.push((blob, digest)),
             }
             if unknown.len() == BLOBS_AT_ONCE {
-                marks.look_at(context, shard, &unknown, &manifests, &mut condemned)?;
+                marks.look_at(context, shard, &unknown, &manifests, &mut deletions)?;
                 unknown.clear();
             }
         }
-        marks.look_at(context, shard, &unknown, &manifests, &mut condemned)?;
-        marks.condemned.push(condemned);
+        marks.look_at(context, shard, &unknown, &manifests, &mut deletions)?;
+        marks.deletions.push(deletions);
         Ok(marks)
     })?;
     let mut all = BlobMarks::default();
@@ -129,7 +129,7 @@ pub fn stored_bytes(context: &Context<'_>) -> Result<u64, Error> {
         let digests: Vec<Digest> = blobs.map(|(_, digest)| digest).collect();
         for some in digests.chunks(BLOBS_AT_ONCE) {
             for leaf in context.store.stat_blobs(shard, some)? {
-                if let Leaf::File(stat) = leaf {
+                if let FileState::File(stat) = leaf {
                     all.add(stat.size_bytes);
                 }
             }
@@ -148,7 +148,7 @@ pub fn any_old_kept(context: &Context<'_>) -> Result<bool, Error> {
     let found = AtomicBool::new(false);
     context.inventory.map_shards(|shard, blobs| {
         let live: Vec<Digest> = blobs
-            .filter(|(blob, _)| !found.load(Ordering::Relaxed) && context.inventory.has_any(*blob, Colour::LIVE))
+            .filter(|(blob, _)| !found.load(Ordering::Relaxed) && context.inventory.has_any(*blob, MarkFlags::LIVE))
             .map(|(_, digest)| digest)
             .collect();
         for some in live.chunks(FEW_BLOBS) {
@@ -156,7 +156,7 @@ pub fn any_old_kept(context: &Context<'_>) -> Result<bool, Error> {
                 break;
             }
             let leaves = context.store.stat_blobs(shard, some)?;
-            let is_old = |leaf: &Leaf| matches!(leaf, Leaf::File(stat) if !context.policy.is_young(stat));
+            let is_old = |leaf: &FileState| matches!(leaf, FileState::File(stat) if !context.policy.is_young(stat));
             if leaves.iter().any(is_old) {
                 found.store(true, Ordering::Relaxed);
             }
@@ -169,7 +169,7 @@ pub fn any_old_kept(context: &Context<'_>) -> Result<bool, Error> {
 /// So many blobs are enough to find an old one among.
 const FEW_BLOBS: usize = 8;
 
-const KEPT: Colour = Colour::LIVE.and(Colour::YOUNG);
+const KEPT: MarkFlags = MarkFlags::LIVE.and(MarkFlags::YOUNG);
 
 /// The manifests of revisions that go, with their depths among all of them: an index may have gone from one repository and its
 /// children from another.
@@ -177,7 +177,7 @@ fn dropped_manifests(context: &Context<'_>, repositories: &[Marks]) -> Result<Ha
     let mut dropped: Vec<BlobId> = repositories
         .par_iter()
         .flat_map_iter(|marks| {
-            marks.condemned.iter().filter_map(|condemned| match &condemned.target {
+            marks.deletions.iter().filter_map(|deletion| match &deletion.target {
                 Target::Link(LinkDirectory::Revisions(_), digest) => context.inventory.find(digest),
                 _ => None,
             })
@@ -192,12 +192,12 @@ fn dropped_manifests(context: &Context<'_>, repositories: &[Marks]) -> Result<Ha
 
 impl BlobMarks {
     fn keep(&mut self, inventory: &Inventory, blob: BlobId, size_bytes: u64) {
-        if !inventory.has_any(blob, Colour::LIVE) {
+        if !inventory.has_any(blob, MarkFlags::LIVE) {
             self.young.add(size_bytes);
             return;
         }
         self.live.add(size_bytes);
-        if !inventory.has_any(blob, Colour::TAGGED.and(Colour::YOUNG)) {
+        if !inventory.has_any(blob, MarkFlags::TAGGED.and(MarkFlags::YOUNG)) {
             self.live_untagged_only.add(size_bytes);
         }
     }
@@ -208,7 +208,7 @@ impl BlobMarks {
         shard: Shard,
         blobs: &[(BlobId, Digest)],
         manifests: &HashMap<BlobId, u32>,
-        condemned: &mut Vec<Condemned>,
+        deletions: &mut Vec<Deletion>,
     ) -> Result<(), Error> {
         let digests: Vec<Digest> = blobs.iter().map(|(_, digest)| *digest).collect();
         let leaves = context.store.stat_blobs(shard, &digests)?;
@@ -216,41 +216,41 @@ impl BlobMarks {
             let inventory = context.inventory;
             let kept = inventory.has_any(blob, KEPT);
             match leaf {
-                Leaf::File(stat) if kept => self.keep(inventory, blob, stat.size_bytes),
-                Leaf::File(stat) if self.waiting.note(context.policy.age(&stat), || layout::blob_data(&digest)) => {
+                FileState::File(stat) if kept => self.keep(inventory, blob, stat.size_bytes),
+                FileState::File(stat) if self.waiting.note(context.policy.age(&stat), || layout::blob_data(&digest)) => {
                     self.young.add(stat.size_bytes);
                 }
-                Leaf::File(stat) => {
-                    inventory.condemn(blob, stat.size_bytes);
+                FileState::File(stat) => {
+                    inventory.note_deletion(blob, stat.size_bytes);
                     let (reason, depth) = match manifests.get(&blob) {
                         Some(&depth) => (Reason::Untagged, depth),
-                        None if inventory.has_any(blob, Colour::LINK_DROPPED) => (Reason::Unreferenced, NO_MANIFEST),
+                        None if inventory.has_any(blob, MarkFlags::LINK_DROPPED) => (Reason::Unreferenced, NO_MANIFEST),
                         None => (Reason::Unlinked, NO_MANIFEST),
                     };
-                    condemned.push(Condemned { target: Target::Blob(digest), stat, alias_of: None, reason, depth });
+                    deletions.push(Deletion { target: Target::Blob(digest), stat, alias_of: None, reason, depth });
                 }
-                Leaf::Irregular => {
+                FileState::Irregular => {
                     self.without_data += 1;
                     self.note(Code::IrregularData, &digest);
                 }
                 // Marked and not there: what names it has been reported where its data is needed.
-                Leaf::Absent if kept => self.without_data += 1,
-                Leaf::Absent if inventory.has_any(blob, Colour::ASIDE) => self.aside += 1,
-                Leaf::Absent => {
+                FileState::Absent if kept => self.without_data += 1,
+                FileState::Absent if inventory.has_any(blob, MarkFlags::QUARANTINED) => self.quarantined += 1,
+                FileState::Absent => {
                     self.without_data += 1;
-                    self.without_data(context, digest, condemned)?;
+                    self.without_data(context, digest, deletions)?;
                 }
             }
         }
         Ok(())
     }
 
-    fn without_data(&mut self, context: &Context<'_>, digest: Digest, condemned: &mut Vec<Condemned>) -> Result<(), Error> {
+    fn without_data(&mut self, context: &Context<'_>, digest: Digest, deletions: &mut Vec<Deletion>) -> Result<(), Error> {
         let directory = Target::EmptyBlobDirectory(digest);
         match context.store.empty_directory(&directory)? {
             Some(stat) if context.policy.is_young(&stat) => {}
             Some(stat) => {
-                condemned.push(Condemned { target: directory, stat, alias_of: None, reason: Reason::EmptyDirectory, depth: 0 });
+                deletions.push(Deletion { target: directory, stat, alias_of: None, reason: Reason::EmptyDirectory, depth: 0 });
             }
             None if context.store.holds_only_system_files(&directory)? => {
                 self.findings.push(Finding::new(Code::SystemFile).path(directory.path()));

@@ -35,33 +35,33 @@ impl BlobId {
 
 /// Why a blob was marked. Colours add up, so marking is the same in any order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Colour(u64);
+pub struct MarkFlags(u64);
 
-impl Colour {
+impl MarkFlags {
     /// Kept whatever its age.
-    pub const LIVE: Colour = Colour(1 << 48);
+    pub const LIVE: MarkFlags = MarkFlags(1 << 48);
     /// Kept because it, or something that reaches it, is young.
-    pub const YOUNG: Colour = Colour(1 << 49);
+    pub const YOUNG: MarkFlags = MarkFlags(1 << 49);
     /// Would be kept with `--delete-untagged` too.
-    pub const TAGGED: Colour = Colour(1 << 50);
+    pub const TAGGED: MarkFlags = MarkFlags(1 << 50);
     /// A link to it goes in this run. Does not keep it.
-    pub const LINK_DROPPED: Colour = Colour(1 << 51);
+    pub const LINK_DROPPED: MarkFlags = MarkFlags(1 << 51);
     /// It is in the plan. Does not keep it.
-    pub const CONDEMNED: Colour = Colour(1 << 52);
+    pub const DELETION: MarkFlags = MarkFlags(1 << 52);
     /// It is in quarantine, and perhaps nowhere else. Does not keep it.
-    pub const ASIDE: Colour = Colour(1 << 53);
+    pub const QUARANTINED: MarkFlags = MarkFlags(1 << 53);
     /// Layer links to it stay: it is in quarantine, or was restored from there lately. Does not keep it.
-    pub const PROTECTED: Colour = Colour(1 << 56);
+    pub const PROTECTED: MarkFlags = MarkFlags(1 << 56);
 
     /// Its size was stated in two ways. Does not keep it.
-    pub const SIZES_DIFFER: Colour = Colour(1 << 54);
+    pub const SIZES_DIFFER: MarkFlags = MarkFlags(1 << 54);
 
     /// It lies behind a symbolic link or a mount, where nothing goes, and neither do the links to it.
-    pub const SET_APART: Colour = Colour(1 << 55);
+    pub const SET_APART: MarkFlags = MarkFlags(1 << 55);
 
     /// Both.
-    pub const fn and(self, other: Colour) -> Colour {
-        Colour(self.0 | other.0)
+    pub const fn and(self, other: MarkFlags) -> MarkFlags {
+        MarkFlags(self.0 | other.0)
     }
 }
 
@@ -247,7 +247,7 @@ impl Inventory {
         {
             for index in 0..shard.count {
                 if Target::EmptyBlobDirectory(shard.digest(index)).path().starts_with(link) {
-                    let kept = Colour::LIVE.and(Colour::TAGGED).and(Colour::SET_APART);
+                    let kept = MarkFlags::LIVE.and(MarkFlags::TAGGED).and(MarkFlags::SET_APART);
                     self.mark(BlobId(shard.first + index as u32), kept);
                 }
             }
@@ -278,26 +278,26 @@ impl Inventory {
     }
 
     /// Marks a blob.
-    pub fn mark(&self, blob: BlobId, colour: Colour) {
+    pub fn mark(&self, blob: BlobId, flags: MarkFlags) {
         // Checked first: most marks are repetitions, and a shared read costs less than a write.
-        if !self.has_all(blob, colour) {
-            self.fact(blob).fetch_or(colour.0, atomic::Ordering::Relaxed);
+        if !self.has_all(blob, flags) {
+            self.fact(blob).fetch_or(flags.0, atomic::Ordering::Relaxed);
         }
     }
 
     /// Whether a blob has any of the colours given.
-    pub fn has_any(&self, blob: BlobId, colour: Colour) -> bool {
-        self.fact(blob).load(atomic::Ordering::Relaxed) & colour.0 != 0
+    pub fn has_any(&self, blob: BlobId, flags: MarkFlags) -> bool {
+        self.fact(blob).load(atomic::Ordering::Relaxed) & flags.0 != 0
     }
 
     /// Whether any blob at all is kept.
     pub fn any_kept(&self) -> bool {
-        let kept = Colour::LIVE.and(Colour::YOUNG).0;
+        let kept = MarkFlags::LIVE.and(MarkFlags::YOUNG).0;
         self.facts.iter().any(|fact| fact.load(atomic::Ordering::Relaxed) & kept != 0)
     }
 
-    fn has_all(&self, blob: BlobId, colour: Colour) -> bool {
-        self.fact(blob).load(atomic::Ordering::Relaxed) & colour.0 == colour.0
+    fn has_all(&self, blob: BlobId, flags: MarkFlags) -> bool {
+        self.fact(blob).load(atomic::Ordering::Relaxed) & flags.0 == flags.0
     }
 
     /// Remembers how large a blob is said to be. Of several statements the largest stands, so that their order is none.
@@ -305,7 +305,7 @@ impl Inventory {
         let size = size_bytes.saturating_add(1).min(SIZE_MASK);
         let learnt = |fact: u64| {
             let known = fact & SIZE_MASK;
-            let differs = if known == 0 || known == size { 0 } else { Colour::SIZES_DIFFER.0 };
+            let differs = if known == 0 || known == size { 0 } else { MarkFlags::SIZES_DIFFER.0 };
             let new = fact & !SIZE_MASK | known.max(size) | differs;
             (new != fact).then_some(new)
         };
@@ -314,13 +314,13 @@ impl Inventory {
     }
 
     /// Notes that a blob is in the plan, and how large it really is.
-    pub fn condemn(&self, blob: BlobId, size_bytes: u64) {
+    pub fn note_deletion(&self, blob: BlobId, size_bytes: u64) {
         let size = size_bytes.saturating_add(1).min(SIZE_MASK);
-        let condemned = |fact: u64| {
-            let differs = if fact & SIZE_MASK == 0 || fact & SIZE_MASK == size { 0 } else { Colour::SIZES_DIFFER.0 };
-            Some(fact & !SIZE_MASK | size | Colour::CONDEMNED.0 | differs)
+        let deletions = |fact: u64| {
+            let differs = if fact & SIZE_MASK == 0 || fact & SIZE_MASK == size { 0 } else { MarkFlags::SIZES_DIFFER.0 };
+            Some(fact & !SIZE_MASK | size | MarkFlags::DELETION.0 | differs)
         };
-        let _ = self.fact(blob).fetch_update(atomic::Ordering::Relaxed, atomic::Ordering::Relaxed, condemned);
+        let _ = self.fact(blob).fetch_update(atomic::Ordering::Relaxed, atomic::Ordering::Relaxed, deletions);
     }
 
     /// How large a blob is said to be.
@@ -422,13 +422,13 @@ mod tests {
         assert_eq!(inventory.size_bytes(blob), None);
         inventory.learn_size(blob, 0);
         assert_eq!(inventory.size_bytes(blob), Some(0));
-        inventory.mark(blob, Colour::YOUNG);
+        inventory.mark(blob, MarkFlags::YOUNG);
         inventory.learn_size(blob, 7);
         inventory.learn_size(blob, 5);
-        inventory.mark(blob, Colour::TAGGED);
+        inventory.mark(blob, MarkFlags::TAGGED);
         assert_eq!(inventory.size_bytes(blob), Some(7));
-        assert!(inventory.has_any(blob, Colour::YOUNG) && inventory.has_any(blob, Colour::TAGGED.and(Colour::LIVE)));
-        assert!(!inventory.has_any(blob, Colour::LIVE));
+        assert!(inventory.has_any(blob, MarkFlags::YOUNG) && inventory.has_any(blob, MarkFlags::TAGGED.and(MarkFlags::LIVE)));
+        assert!(!inventory.has_any(blob, MarkFlags::LIVE));
     }
 
     #[test]
@@ -438,15 +438,15 @@ mod tests {
             let inventory = inventory(&[digest]);
             let blob = inventory.find(&digest).expect("stored");
             sizes.into_iter().for_each(|size| inventory.learn_size(blob, size));
-            assert_eq!(inventory.has_any(blob, Colour::SIZES_DIFFER), differ, "{sizes:?}");
+            assert_eq!(inventory.has_any(blob, MarkFlags::SIZES_DIFFER), differ, "{sizes:?}");
             assert_eq!(inventory.size_bytes(blob), Some(7));
         }
         for (stored, differ) in [(7, false), (8, true)] {
             let inventory = inventory(&[digest]);
             let blob = inventory.find(&digest).expect("stored");
             inventory.learn_size(blob, 7);
-            inventory.condemn(blob, stored);
-            assert_eq!(inventory.has_any(blob, Colour::SIZES_DIFFER), differ);
+            inventory.note_deletion(blob, stored);
+            assert_eq!(inventory.has_any(blob, MarkFlags::SIZES_DIFFER), differ);
         }
     }
 }

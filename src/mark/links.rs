@@ -6,7 +6,7 @@ use foldhash::{HashMap, HashSet};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::inventory::{BlobId, Colour};
+use super::inventory::{BlobId, MarkFlags};
 use super::manifests::{Held, Reading};
 use super::reach::{LinkVerdict, Reach, Role, judge_link};
 use super::{Context, Waiting, judge_revision};
@@ -15,7 +15,7 @@ use crate::finding::{Code, Finding};
 use crate::layout::{LinkDirectory, Target};
 use crate::oci::{Algorithm, Digest};
 use crate::policy::Age;
-use crate::store::{Leaf, LinkContent, Stat};
+use crate::store::{FileState, LinkContent, Stat};
 use crate::survey::{self, Survey, in_chunks};
 
 /// Why something goes.
@@ -36,7 +36,7 @@ pub enum Reason {
 
 /// Something that goes, with what was seen of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Condemned {
+pub struct Deletion {
     /// What.
     pub target: Target,
     /// Its size and age: looked at again before it is removed.
@@ -59,7 +59,7 @@ pub(super) struct Candidate {
 }
 
 /// What was seen of the history of one tag, sorted.
-pub(super) type SeenHistory = Vec<(Digest, Leaf)>;
+pub(super) type SeenHistory = Vec<(Digest, FileState)>;
 
 /// Looks at the revisions that were not reached, and at what the tags' histories have of them.
 pub(super) fn untagged_revisions(
@@ -79,9 +79,9 @@ pub(super) fn untagged_revisions(
         .iter()
         .zip(leaves)
         .filter_map(|(&digest, leaf)| match leaf {
-            Leaf::File(stat) => Some(Candidate { digest, stat, age: context.policy.age(&stat) }),
+            FileState::File(stat) => Some(Candidate { digest, stat, age: context.policy.age(&stat) }),
             // It was there when it was read: somebody is at work, and what he leaves is for the next run.
-            Leaf::Absent | Leaf::Irregular => None,
+            FileState::Absent | FileState::Irregular => None,
         })
         .collect();
     // A revision cannot go before its history, and young history does not go (G2).
@@ -97,7 +97,7 @@ pub(super) fn untagged_revisions(
             .unzip();
         let leaves = stat_links(context, &LinkDirectory::History(survey.name.clone(), tag.name.clone()), &named)?;
         for (place, leaf) in places.into_iter().zip(&leaves) {
-            if let Leaf::File(stat) = leaf {
+            if let FileState::File(stat) = leaf {
                 let candidate = &mut candidates[place];
                 candidate.age = candidate.age.and(context.policy.age(stat));
             }
@@ -110,7 +110,7 @@ pub(super) fn untagged_revisions(
 /// What was found of the links that nothing reaches.
 #[derive(Default)]
 pub(super) struct Unreached {
-    pub(super) condemned: Vec<Condemned>,
+    pub(super) deletions: Vec<Deletion>,
     pub(super) findings: Vec<Finding>,
     pub(super) young_layer_links: u64,
     pub(super) waiting: Waiting,
@@ -160,24 +160,24 @@ impl Unreached {
             };
             // Whatever is in quarantine can only be restored whole if its links are still there.
             let protects = |digest: &Digest| {
-                context.inventory.find(digest).is_some_and(|blob| context.inventory.has_any(blob, Colour::PROTECTED))
+                context.inventory.find(digest).is_some_and(|blob| context.inventory.has_any(blob, MarkFlags::PROTECTED))
             };
             match leaf {
-                Leaf::File(_) if protects(digest) || protects(&canonical) => {
-                    reach.mark_alone(digest, Colour::YOUNG);
-                    reach.mark_alone(&canonical, Colour::YOUNG);
+                FileState::File(_) if protects(digest) || protects(&canonical) => {
+                    reach.mark_alone(digest, MarkFlags::YOUNG);
+                    reach.mark_alone(&canonical, MarkFlags::YOUNG);
                 }
-                Leaf::File(stat) if self.waiting.note(context.policy.age(&stat), || directory.link(digest)) => {
+                FileState::File(stat) if self.waiting.note(context.policy.age(&stat), || directory.link(digest)) => {
                     self.young_layer_links += 1;
-                    reach.mark_alone(digest, Colour::YOUNG);
-                    reach.mark_alone(&canonical, Colour::YOUNG);
+                    reach.mark_alone(digest, MarkFlags::YOUNG);
+                    reach.mark_alone(&canonical, MarkFlags::YOUNG);
                 }
-                Leaf::File(stat) => {
+                FileState::File(stat) => {
                     let named = if canonical == *digest { blob } else { context.inventory.find(&canonical) };
                     old.push(([(*digest, blob), (canonical, named)], stat));
                 }
-                Leaf::Absent => {}
-                Leaf::Irregular => self.faulty(survey, &directory, digest, Code::IrregularLink),
+                FileState::Absent => {}
+                FileState::Irregular => self.faulty(survey, &directory, digest, Code::IrregularLink),
             }
         }
         // Only now is it known what is reached under another name.
@@ -186,16 +186,16 @@ impl Unreached {
                 continue;
             }
             // What cannot go is served for as long as it is linked: names and contents stay in step.
-            if [blob, named].into_iter().flatten().any(|blob| context.inventory.has_any(blob, Colour::SET_APART)) {
+            if [blob, named].into_iter().flatten().any(|blob| context.inventory.has_any(blob, MarkFlags::SET_APART)) {
                 continue;
             }
             // Under another name than that of its directory, too, if it is an alias.
             if let Some(named) = named {
-                context.inventory.mark(named, Colour::LINK_DROPPED);
+                context.inventory.mark(named, MarkFlags::LINK_DROPPED);
             }
             let alias_of = (canonical != digest).then(|| Box::new(canonical));
             let target = Target::Link(directory.clone(), digest);
-            self.drop_link(context, blob, Condemned { target, stat, alias_of, reason: Reason::Unreferenced, depth: 0 });
+            self.drop_link(context, blob, Deletion { target, stat, alias_of, reason: Reason::Unreferenced, depth: 0 });
         }
         Ok(())
     }
@@ -211,7 +211,7 @@ impl Unreached {
         for (candidate, depth) in untagged.iter().zip(revision_depths(survey, context, untagged, readings)?) {
             let blob = context.inventory.find(&candidate.digest);
             let target = Target::Link(directory.clone(), candidate.digest);
-            let row = Condemned { target, stat: candidate.stat, alias_of: None, reason: Reason::Untagged, depth };
+            let row = Deletion { target, stat: candidate.stat, alias_of: None, reason: Reason::Untagged, depth };
             self.drop_link(context, blob, row);
         }
         for revision in survey.revisions.iter().filter(|revision| revision.link == LinkContent::Absent) {
@@ -241,7 +241,7 @@ impl Unreached {
                         return Some((digest, Reason::Untagged));
                     }
                     let is_there = survey.revision(&digest).is_some() || survey.protected.contains(&digest);
-                    if context.inventory.find(&digest).is_some_and(|blob| context.inventory.has_any(blob, Colour::SET_APART)) {
+                    if context.inventory.find(&digest).is_some_and(|blob| context.inventory.has_any(blob, MarkFlags::SET_APART)) {
                         return None;
                     }
                     // A tag still names it, although its revision link is lost: it can be repaired, so nothing of it goes.
@@ -254,16 +254,16 @@ impl Unreached {
             for (digest, reason) in stale {
                 match seen(&digest).or_else(|| leaves.next()).expect("each was looked at, then or now") {
                     // A blob goes only if every link to it is old.
-                    Leaf::File(stat) if self.waiting.note(context.policy.age(&stat), || directory.link(&digest)) => {
-                        reach.mark_alone(&digest, Colour::YOUNG);
+                    FileState::File(stat) if self.waiting.note(context.policy.age(&stat), || directory.link(&digest)) => {
+                        reach.mark_alone(&digest, MarkFlags::YOUNG);
                     }
-                    Leaf::File(stat) => {
+                    FileState::File(stat) => {
                         let blob = context.inventory.find(&digest);
                         let target = Target::Link(directory.clone(), digest);
-                        self.drop_link(context, blob, Condemned { target, stat, alias_of: None, reason, depth: 0 });
+                        self.drop_link(context, blob, Deletion { target, stat, alias_of: None, reason, depth: 0 });
                     }
-                    Leaf::Absent => self.empty_directory(context, Target::EmptyLinkDirectory(directory.clone(), digest))?,
-                    Leaf::Irregular => self.faulty(survey, &directory, &digest, Code::IrregularLink),
+                    FileState::Absent => self.empty_directory(context, Target::EmptyLinkDirectory(directory.clone(), digest))?,
+                    FileState::Irregular => self.faulty(survey, &directory, &digest, Code::IrregularLink),
                 }
             }
         }
@@ -271,19 +271,19 @@ impl Unreached {
     }
 
     /// Lets a link go. `blob` is where the inventory has the digest of its directory.
-    fn drop_link(&mut self, context: &Context<'_>, blob: Option<BlobId>, row: Condemned) {
+    fn drop_link(&mut self, context: &Context<'_>, blob: Option<BlobId>, row: Deletion) {
         // Should the repository be held yet, all that it links is marked live, and why a blob goes is asked of none of it.
         if let Some(blob) = blob {
-            context.inventory.mark(blob, Colour::LINK_DROPPED);
+            context.inventory.mark(blob, MarkFlags::LINK_DROPPED);
         }
-        self.condemned.push(row);
+        self.deletions.push(row);
     }
 
     fn empty_directory(&mut self, context: &Context<'_>, directory: Target) -> Result<(), Error> {
         if let Some(stat) = context.store.empty_directory(&directory)?
             && !context.policy.is_young(&stat)
         {
-            self.condemned.push(Condemned { target: directory, stat, alias_of: None, reason: Reason::EmptyDirectory, depth: 0 });
+            self.deletions.push(Deletion { target: directory, stat, alias_of: None, reason: Reason::EmptyDirectory, depth: 0 });
         }
         Ok(())
     }
@@ -361,35 +361,35 @@ pub(super) fn mark_held_layers(
     survey: &Survey,
     context: &Context<'_>,
     reach: &mut Reach<'_>,
-    colour: Colour,
+    flags: MarkFlags,
 ) -> Result<(), Error> {
     let directory = LinkDirectory::Layers(survey.name.clone());
     let contents = survey::read_links(context.store, &directory, &survey.layers)?;
     for (digest, content) in survey.layers.iter().zip(contents) {
-        reach.mark_alone(digest, colour);
+        reach.mark_alone(digest, flags);
         if let LinkContent::Digest(named) = content {
-            reach.mark_alone(&named, colour);
+            reach.mark_alone(&named, flags);
         }
     }
     Ok(())
 }
 
 /// Marks every digest that a directory in the repository is named by.
-pub(super) fn mark_all_names(survey: &Survey, context: &Context<'_>, colour: Colour) {
+pub(super) fn mark_all_names(survey: &Survey, context: &Context<'_>, flags: MarkFlags) {
     let revisions = survey.revisions.iter().map(|revision| &revision.digest);
     let history = survey.tags.iter().flat_map(|tag| &tag.history);
     for digest in survey.layers.iter().chain(revisions).chain(history) {
         if let Some(blob) = context.inventory.find(digest) {
-            context.inventory.mark(blob, colour);
+            context.inventory.mark(blob, flags);
         }
     }
 }
 
-fn stat_links(context: &Context<'_>, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<Leaf>, Error> {
+fn stat_links(context: &Context<'_>, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<FileState>, Error> {
     in_chunks(digests, |some| context.store.stat_links(directory, some))
 }
 
 /// A digest in a tag's history, as a root of a held repository.
 pub(super) fn history_roots(survey: &Survey) -> impl Iterator<Item = (Digest, Role)> {
-    survey.tags.iter().flat_map(|tag| tag.history.iter().map(|&digest| (digest, Role::Unpromised)))
+    survey.tags.iter().flat_map(|tag| tag.history.iter().map(|&digest| (digest, Role::Optional)))
 }

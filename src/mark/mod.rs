@@ -21,8 +21,8 @@ use foldhash::HashSet;
 use rayon::prelude::*;
 
 pub use self::arrivals::arrivals;
-pub use self::inventory::{BlobId, Colour, Inventory};
-pub use self::links::{Condemned, Reason};
+pub use self::inventory::{BlobId, Inventory, MarkFlags};
+pub use self::links::{Deletion, Reason};
 use self::manifests::Held;
 pub use self::manifests::{Manifests, Reading};
 pub(crate) use self::reach::{LinkVerdict, MAX_STRANGERS, judge_link, layer_verdict};
@@ -35,7 +35,7 @@ use crate::finding::{Code, Finding};
 use crate::layout::{self, LinkDirectory};
 use crate::oci::{DescriptorKind, Digest, RepositoryName};
 use crate::policy::{Policy, RootPolicy};
-use crate::store::{Leaf, LinkContent, Store, StrayKind};
+use crate::store::{FileState, LinkContent, Store, StrayKind};
 use crate::survey::Survey;
 
 /// What marking a repository needs beside its survey.
@@ -59,7 +59,7 @@ pub struct Marks {
     /// Whether everything in it is kept because something in it cannot be understood.
     pub held: bool,
     /// What in it is not live, and old enough.
-    pub condemned: Vec<Condemned>,
+    pub deletions: Vec<Deletion>,
     /// What was found.
     pub findings: Vec<Finding>,
     /// Symbolic links in the place of directories.
@@ -143,36 +143,36 @@ pub fn mark(survey: &Survey, context: &Context<'_>) -> Result<Marks, Error> {
     let mut waiting = Waiting::default();
     match context.policy.roots {
         RootPolicy::AllRevisions => {
-            reach.walk(std::mem::take(&mut roots.tags), Colour::LIVE.and(Colour::TAGGED))?;
+            reach.walk(std::mem::take(&mut roots.tags), MarkFlags::LIVE.and(MarkFlags::TAGGED))?;
             held_untagged = held || reach.fault || reach.tag_target_absent;
-            let colour = if held_untagged { Colour::LIVE.and(Colour::TAGGED) } else { Colour::LIVE };
+            let flags = if held_untagged { MarkFlags::LIVE.and(MarkFlags::TAGGED) } else { MarkFlags::LIVE };
             if !held_untagged {
                 // What `--delete-untagged` would keep for being young is none of what it would free.
                 let (untagged, _) = links::untagged_revisions(survey, context, &reach)?;
                 let young = untagged.iter().filter(|candidate| candidate.age.is_young());
                 reach.walk(
                     young.map(|candidate| (candidate.digest, Role::Revision)).collect(),
-                    Colour::LIVE.and(Colour::TAGGED),
+                    MarkFlags::LIVE.and(MarkFlags::TAGGED),
                 )?;
             }
-            reach.walk(std::mem::take(&mut roots.revisions), colour)?;
-            reach.walk(protected(survey), Colour::YOUNG)?;
+            reach.walk(std::mem::take(&mut roots.revisions), flags)?;
+            reach.walk(protected(survey), MarkFlags::YOUNG)?;
             if held_untagged {
-                links::mark_all_names(survey, context, Colour::TAGGED);
+                links::mark_all_names(survey, context, MarkFlags::TAGGED);
             }
         }
         RootPolicy::TaggedOnly => {
-            reach.walk(std::mem::take(&mut roots.tags), Colour::LIVE)?;
+            reach.walk(std::mem::take(&mut roots.tags), MarkFlags::LIVE)?;
             held_untagged = reach.tag_target_absent;
             if !(held || held_untagged || reach.fault) {
                 (candidates, seen_history) = links::untagged_revisions(survey, context, &reach)?;
                 // The registry follows a symbolic link and serves what is behind it. What that refers to is not known here.
-                reach.walk(reach.always_kept(), Colour::LIVE)?;
+                reach.walk(reach.always_kept(), MarkFlags::LIVE)?;
                 let (young, old): (Vec<_>, Vec<_>) = candidates
                     .into_iter()
                     .partition(|candidate| candidate.age.is_young() || survey.protected.contains(&candidate.digest));
-                reach.walk(young.iter().map(|candidate| (candidate.digest, Role::Revision)).collect(), Colour::YOUNG)?;
-                reach.walk(protected(survey), Colour::YOUNG)?;
+                reach.walk(young.iter().map(|candidate| (candidate.digest, Role::Revision)).collect(), MarkFlags::YOUNG)?;
+                reach.walk(protected(survey), MarkFlags::YOUNG)?;
                 counts.young_revisions = young.len() as u64;
                 let directory = LinkDirectory::Revisions(survey.name.clone());
                 for candidate in &young {
@@ -186,26 +186,26 @@ pub fn mark(survey: &Survey, context: &Context<'_>) -> Result<Marks, Error> {
     }
     held |= reach.fault;
 
-    let mut condemned = Vec::new();
-    let mut colour = if held_untagged { Colour::LIVE.and(Colour::TAGGED) } else { Colour::LIVE };
+    let mut deletions = Vec::new();
+    let mut flags = if held_untagged { MarkFlags::LIVE.and(MarkFlags::TAGGED) } else { MarkFlags::LIVE };
     if !held {
         let unreached = links::unreached(survey, context, &mut reach, &candidates, &seen_history, &readings)?;
         if unreached.fault {
             held = true;
-            colour = Colour::LIVE.and(Colour::TAGGED);
+            flags = MarkFlags::LIVE.and(MarkFlags::TAGGED);
         }
         counts.young_layer_links = unreached.young_layer_links;
         waiting += unreached.waiting;
         findings.extend(unreached.findings);
-        condemned = unreached.condemned;
+        deletions = unreached.deletions;
     }
     if held {
         waiting = Waiting::default();
-        condemned.clear();
+        deletions.clear();
         reach.forget();
-        reach.walk(Roots::everything(survey), colour)?;
-        reach.walk(protected(survey), Colour::YOUNG)?;
-        links::mark_held_layers(survey, context, &mut reach, colour)?;
+        reach.walk(Roots::everything(survey), flags)?;
+        reach.walk(protected(survey), MarkFlags::YOUNG)?;
+        links::mark_held_layers(survey, context, &mut reach, flags)?;
         findings
             .push(Finding::new(Code::HeldRepository).repository(&survey.name).path(layout::repository_directory(&survey.name)));
     }
@@ -214,14 +214,14 @@ pub fn mark(survey: &Survey, context: &Context<'_>) -> Result<Marks, Error> {
         counts.untagged_repositories = u64::from(survey.tags.is_empty());
     }
     let is_needed = |digest: &&Digest| held || reach.has_reached(digest, context.inventory.find(digest));
-    let needed = survey.asked.iter().filter(is_needed).copied().collect();
+    let needed = survey.queried.iter().filter(is_needed).copied().collect();
     findings.extend(reach.into_findings());
     findings.extend(waiting.finding().map(|finding| finding.repository(&survey.name)));
     let symlinks = survey.strays.iter().filter(|stray| stray.kind == StrayKind::Symlink).map(|stray| stray.path.clone());
     Ok(Marks {
         repository: survey.name.clone(),
         held,
-        condemned,
+        deletions,
         findings,
         symlinks: symlinks.collect(),
         counts,
@@ -353,7 +353,7 @@ fn has_old_revision(survey: &Survey, context: &Context<'_>) -> Result<bool, Erro
     let directory = LinkDirectory::Revisions(survey.name.clone());
     for revision in survey.revisions.iter().filter(|revision| revision.link != LinkContent::Absent) {
         let leaves = context.store.stat_links(&directory, &[revision.digest])?;
-        if leaves.iter().any(|leaf| matches!(leaf, Leaf::File(stat) if !context.policy.is_young(stat))) {
+        if leaves.iter().any(|leaf| matches!(leaf, FileState::File(stat) if !context.policy.is_young(stat))) {
             return Ok(true);
         }
     }
@@ -362,7 +362,7 @@ fn has_old_revision(survey: &Survey, context: &Context<'_>) -> Result<bool, Erro
 
 /// Manifests that may be linked here again: what they name stays for them.
 fn protected(survey: &Survey) -> Vec<(Digest, Role)> {
-    survey.protected.iter().map(|digest| (*digest, Role::Unpromised)).collect()
+    survey.protected.iter().map(|digest| (*digest, Role::Optional)).collect()
 }
 
 /// Judges a revision's link: unlike a layer link it cannot be an alias.

@@ -9,7 +9,7 @@ use foldhash::fast::RandomState;
 use foldhash::{HashMap, HashSet};
 
 use super::Context;
-use super::inventory::{BlobId, Colour};
+use super::inventory::{BlobId, MarkFlags};
 use super::manifests::{Edges, Fault, Held, Reading};
 use crate::error::Error;
 use crate::finding::{Code, Finding};
@@ -35,9 +35,9 @@ pub(super) enum Role {
     /// A manifest names it as one of its manifests.
     Child,
     /// An index lists it with another media type.
-    PerhapsManifest,
+    MaybeManifest,
     /// Named without a promise that anything is there: by the history of a tag, or as content that lives elsewhere.
-    Unpromised,
+    Optional,
 }
 
 /// What has been reached so far.
@@ -112,7 +112,7 @@ impl<'a> Reach<'a> {
             if let Some(blob) = blob {
                 revisions.insert(blob, index);
                 // It cannot go, and can be pulled for as long as it is linked.
-                if context.inventory.has_any(blob, Colour::SET_APART) {
+                if context.inventory.has_any(blob, MarkFlags::SET_APART) {
                     always.push(index);
                 }
             }
@@ -149,7 +149,7 @@ impl<'a> Reach<'a> {
         self.always.iter().map(|&index| (self.survey.revisions[index].digest, Role::Revision)).collect()
     }
 
-    /// Forgets what was reached, so that it can be marked in another colour. Findings stay.
+    /// Forgets what was reached, so that it can be marked in another way. Findings stay.
     pub(super) fn forget(&mut self) {
         // Those that were only counted are about to be met again.
         self.noted.values_mut().for_each(|noted| *noted = FINDINGS_OF_A_CODE.min(*noted));
@@ -182,21 +182,21 @@ impl<'a> Reach<'a> {
     }
 
     /// Marks one digest and nothing that it may refer to.
-    pub(super) fn mark_alone(&mut self, digest: &Digest, colour: Colour) {
-        self.mark_found(digest, self.context.inventory.find(digest), colour);
+    pub(super) fn mark_alone(&mut self, digest: &Digest, flags: MarkFlags) {
+        self.mark_found(digest, self.context.inventory.find(digest), flags);
     }
 
     /// The same for one whose place in the inventory is known.
-    fn mark_found(&mut self, digest: &Digest, blob: Option<BlobId>, colour: Colour) {
+    fn mark_found(&mut self, digest: &Digest, blob: Option<BlobId>, flags: MarkFlags) {
         self.names.insert(*digest);
         if let Some(blob) = blob {
-            self.context.inventory.mark(blob, colour);
+            self.context.inventory.mark(blob, flags);
             self.blobs.insert(blob);
         }
     }
 
     /// Marks the roots and everything that they reach: references to any depth, and referrers of what was reached.
-    pub(super) fn walk(&mut self, roots: Vec<(Digest, Role)>, colour: Colour) -> Result<(), Error> {
+    pub(super) fn walk(&mut self, roots: Vec<(Digest, Role)>, flags: MarkFlags) -> Result<(), Error> {
         let mut queue = roots;
         while let Some((digest, role)) = queue.pop() {
             if self.descended.contains(&digest) {
@@ -206,7 +206,7 @@ impl<'a> Reach<'a> {
             let reading = match self.survey.revision(&digest) {
                 Some(index) => self.readings[index].get(&digest)?,
                 None if self.is_too_far() => {
-                    self.mark_alone(&digest, colour);
+                    self.mark_alone(&digest, flags);
                     self.cut_off(&digest);
                     continue;
                 }
@@ -216,12 +216,12 @@ impl<'a> Reach<'a> {
             let edges = match &reading {
                 Reading::Read(edges) => edges,
                 // It is a layer after all.
-                Reading::Bad(_) if matches!(role, Role::PerhapsManifest | Role::Unpromised) => {
-                    self.mark_alone(&digest, colour);
+                Reading::Bad(_) if matches!(role, Role::MaybeManifest | Role::Optional) => {
+                    self.mark_alone(&digest, flags);
                     continue;
                 }
                 Reading::Bad(fault) => {
-                    self.mark_alone(&digest, colour);
+                    self.mark_alone(&digest, flags);
                     self.descended.insert(digest);
                     self.fault = true;
                     self.note_fault(&digest, fault);
@@ -229,7 +229,7 @@ impl<'a> Reach<'a> {
                 }
                 Reading::Absent => {
                     // Its directory may be there, and waits for it to be pushed again.
-                    self.mark_alone(&digest, colour);
+                    self.mark_alone(&digest, flags);
                     self.descended.insert(digest);
                     self.absent.insert(digest);
                     // What refers to a platform that was never copied is kept with the index that names it.
@@ -239,7 +239,7 @@ impl<'a> Reach<'a> {
                 }
             };
             self.descended.insert(digest);
-            self.mark_found(&digest, edges.blob, colour);
+            self.mark_found(&digest, edges.blob, flags);
             if let Role::TagTarget(tag) = &role {
                 self.note_lost_revision(&digest, tag);
             }
@@ -248,7 +248,7 @@ impl<'a> Reach<'a> {
                 self.fault = true;
                 self.note(Finding::new(Code::OverfullManifest).digest(&digest).path(layout::blob_data(&digest)));
             }
-            self.follow(edges, colour, &mut queue)?;
+            self.follow(edges, flags, &mut queue)?;
         }
         Ok(())
     }
@@ -281,42 +281,42 @@ impl<'a> Reach<'a> {
     }
 
     /// Marks what a manifest names, and queues what is to be read in its turn.
-    fn follow(&mut self, edges: &Edges, colour: Colour, queue: &mut Vec<(Digest, Role)>) -> Result<(), Error> {
+    fn follow(&mut self, edges: &Edges, flags: MarkFlags, queue: &mut Vec<(Digest, Role)>) -> Result<(), Error> {
         let inventory = self.context.inventory;
         for edge in &edges.stored {
-            inventory.mark(edge.blob, colour);
+            inventory.mark(edge.blob, flags);
             self.blobs.insert(edge.blob);
             let role = match edge.kind {
                 DescriptorKind::Manifest => Role::Child,
                 // Whatever the manifest calls it, this repository serves it as a manifest.
                 _ if self.revisions.contains_key(&edge.blob) => Role::Revision,
-                DescriptorKind::PerhapsManifest => Role::PerhapsManifest,
+                DescriptorKind::MaybeManifest => Role::MaybeManifest,
                 DescriptorKind::Blob => continue,
             };
             queue.push((inventory.digest(edge.blob), role));
         }
         if edges.any_alias && !std::mem::replace(&mut self.any_alias, true) {
-            self.reach_aliases(colour, queue)?;
+            self.reach_aliases(flags, queue)?;
         }
         for descriptor in &edges.unresolved {
-            self.resolve(descriptor, colour, queue)?;
+            self.resolve(descriptor, flags, queue)?;
         }
         Ok(())
     }
 
     /// Reaches whatever the repository knows by a name of an algorithm under which nothing is stored.
-    fn reach_aliases(&mut self, colour: Colour, queue: &mut Vec<(Digest, Role)>) -> Result<(), Error> {
+    fn reach_aliases(&mut self, flags: MarkFlags, queue: &mut Vec<(Digest, Role)>) -> Result<(), Error> {
         let survey = self.survey;
         for digest in survey.layers.iter().filter(|digest| digest.algorithm() != Algorithm::Sha256) {
-            let kind = DescriptorKind::PerhapsManifest;
+            let kind = DescriptorKind::MaybeManifest;
             let alias = Descriptor { digest: *digest, size_bytes: None, kind, foreign: true, expected: false };
-            self.resolve(&alias, colour, queue)?;
+            self.resolve(&alias, flags, queue)?;
         }
         Ok(())
     }
 
     /// Deals with a digest that is not stored, or that may be another name of a blob (H3).
-    fn resolve(&mut self, descriptor: &Descriptor, colour: Colour, queue: &mut Vec<(Digest, Role)>) -> Result<(), Error> {
+    fn resolve(&mut self, descriptor: &Descriptor, flags: MarkFlags, queue: &mut Vec<(Digest, Role)>) -> Result<(), Error> {
         let digest = &descriptor.digest;
         // Another manifest may have called it a layer, and this one knows better.
         let is_new = self.names.insert(*digest);
@@ -329,7 +329,7 @@ impl<'a> Reach<'a> {
         let stored = self.context.inventory.find(digest).is_some();
         match layer_verdict(self.context, self.survey, digest)? {
             LinkVerdict::Names(canonical) if canonical != *digest => {
-                self.mark_alone(&canonical, colour);
+                self.mark_alone(&canonical, flags);
                 // Its own link is opened as if the manifest had named it by that name.
                 if self.context.inventory.find(&canonical).is_none()
                     && let LinkVerdict::Faulty(code) = layer_verdict(self.context, self.survey, &canonical)?
@@ -343,9 +343,9 @@ impl<'a> Reach<'a> {
                     DescriptorKind::Manifest if self.context.inventory.find(&canonical).is_some() => {
                         queue.push((canonical, Role::Child))
                     }
-                    DescriptorKind::Manifest => queue.push((canonical, Role::Unpromised)),
-                    DescriptorKind::PerhapsManifest if is_missed => queue.push((canonical, Role::PerhapsManifest)),
-                    DescriptorKind::PerhapsManifest => queue.push((canonical, Role::Unpromised)),
+                    DescriptorKind::Manifest => queue.push((canonical, Role::Optional)),
+                    DescriptorKind::MaybeManifest if is_missed => queue.push((canonical, Role::MaybeManifest)),
+                    DescriptorKind::MaybeManifest => queue.push((canonical, Role::Optional)),
                     DescriptorKind::Blob if !is_missed || self.context.inventory.find(&canonical).is_some() => {}
                     DescriptorKind::Blob => self.note_missing_blob(&canonical),
                 }
@@ -364,8 +364,8 @@ impl<'a> Reach<'a> {
             // It may have been stored since the run began: the walk will tell.
             DescriptorKind::Manifest if descriptor.expected => queue.push((*digest, Role::Child)),
             _ if self.survey.revision(digest).is_some() => queue.push((*digest, Role::Revision)),
-            DescriptorKind::PerhapsManifest if is_missed => queue.push((*digest, Role::PerhapsManifest)),
-            DescriptorKind::Manifest | DescriptorKind::PerhapsManifest => queue.push((*digest, Role::Unpromised)),
+            DescriptorKind::MaybeManifest if is_missed => queue.push((*digest, Role::MaybeManifest)),
+            DescriptorKind::Manifest | DescriptorKind::MaybeManifest => queue.push((*digest, Role::Optional)),
             DescriptorKind::Blob if !is_first_missed => {}
             DescriptorKind::Blob => self.note_missing_blob(digest),
         }
@@ -414,8 +414,8 @@ impl<'a> Reach<'a> {
             Role::Revision if self.tag_targets.contains(digest) => {}
             Role::Revision => self.note(Finding::new(Code::MissingManifest).digest(digest).path(path)),
             Role::Child => self.note(Finding::new(Code::MissingChild).digest(digest).path(path)),
-            Role::PerhapsManifest => self.note_missing_blob(digest),
-            Role::Unpromised => {}
+            Role::MaybeManifest => self.note_missing_blob(digest),
+            Role::Optional => {}
         }
     }
 

@@ -37,7 +37,7 @@ pub fn repositories(
         .map(|repository| {
             interrupted(stop)?;
             let marks = one(repository)?;
-            tracing::debug!(repository = %marks.repository, held = marks.held, condemned = marks.condemned.len(), "marked");
+            tracing::debug!(repository = %marks.repository, held = marks.held, deletions = marks.deletions.len(), "marked");
             progress.advance(1, 0);
             Ok(marks)
         })

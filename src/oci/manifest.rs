@@ -73,7 +73,7 @@ pub enum DescriptorKind {
     Blob,
     /// Listed under `manifests` with a media type that is no manifest's, as BuildKit's cache indexes list layers. It is a
     /// manifest if it reads as one.
-    PerhapsManifest,
+    MaybeManifest,
     /// A manifest or an index: listed under `manifests`, or by its media type.
     Manifest,
 }
@@ -412,7 +412,7 @@ impl Surroundings {
     fn kind(&self, listed: bool) -> DescriptorKind {
         match (self.manifest, listed, self.typed) {
             (true, ..) | (false, true, false) => DescriptorKind::Manifest,
-            (false, true, true) => DescriptorKind::PerhapsManifest,
+            (false, true, true) => DescriptorKind::MaybeManifest,
             (false, false, _) => DescriptorKind::Blob,
         }
     }

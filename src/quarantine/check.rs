@@ -9,7 +9,7 @@ use crate::layout::{self, LinkDirectory, Shard, Target};
 use crate::mark::manifests::Fault;
 use crate::mark::{Inventory, LinkVerdict, Manifests, Reading, judge_link};
 use crate::oci::{DescriptorKind, Digest, RepositoryName};
-use crate::store::{Leaf, LinkContent, RepositoryEntry, Store as _};
+use crate::store::{FileState, LinkContent, RepositoryEntry, Store as _};
 use crate::survey::{self, Survey};
 
 /// Blobs that may not be what their digests say once they are restored: `verify` took them for corrupt, they were written to in
@@ -93,7 +93,7 @@ fn blob_of(target: &Target) -> Option<&Digest> {
 }
 
 fn is_stored(reader: &Reader<'_>, digest: &Digest) -> Result<bool, Error> {
-    Ok(matches!(reader.store.stat_blobs(Shard::of(digest), &[*digest])?[..], [Leaf::File(_)]))
+    Ok(matches!(reader.store.stat_blobs(Shard::of(digest), &[*digest])?[..], [FileState::File(_)]))
 }
 
 fn missing(code: Code, repository: &RepositoryName, digest: &Digest) -> Finding {

@@ -55,7 +55,7 @@ use crate::mark::blobs::Amount;
 use crate::records::Protected;
 use crate::store::directory::{self, Kind, for_each_entry, open_directory_beneath};
 use crate::store::own::OwnDirectory;
-use crate::store::{FilesystemStore, Leaf, Stat, Store as _};
+use crate::store::{FileState, FilesystemStore, Stat, Store as _};
 
 /// A file in the list of a run, the name of its repository, and its place in what a mark is laid over, in what is asked of the store, and in
 /// what is protected.
@@ -186,7 +186,7 @@ impl Quarantine {
                 None => store.stat_blobs(Shard::of(&digest), &[digest])?,
             };
             match there[..] {
-                [Leaf::Absent] => all.add(held),
+                [FileState::Absent] => all.add(held),
                 _ => all.replaced += 1,
             }
         }

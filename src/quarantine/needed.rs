@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use super::{Overlay, Quarantine, Run, since};
 use crate::error::Error;
 use crate::layout::{LinkDirectory, Target};
-use crate::mark::{self, Budget, Colour, Context, Inventory, Manifests, Reading};
+use crate::mark::{self, Budget, Context, Inventory, Manifests, MarkFlags, Reading};
 use crate::oci::{Algorithm, DescriptorKind, Digest, RepositoryName};
 use crate::policy::{Arrivals, Policy, RootPolicy};
 use crate::progress::{Phase, Progress};
@@ -89,9 +89,9 @@ fn marked(
         let directory = target.link_directory().expect("revision links lie in directories of links");
         roots.entry(directory.repository().clone()).or_default().push(*target.digest());
     }
-    let asked = asked(quarantine, &manifests)?;
+    let queried = asked(quarantine, &manifests)?;
     let prepare = |survey: &mut Survey| {
-        survey.asked = asked.get(&survey.name).cloned().unwrap_or_default();
+        survey.queried = queried.get(&survey.name).cloned().unwrap_or_default();
         survey.protected = roots.get(&survey.name).cloned().unwrap_or_default();
     };
     let marks = mark::repositories(&context, &repositories, &prepare, reader.progress, reader.stop)?;
@@ -114,7 +114,7 @@ fn marked(
             target => {
                 let written = run.finished().is_some_and(|finished| held.stat.modified > finished);
                 let blob = inventory.find(target.digest());
-                written || blob.is_some_and(|blob| inventory.has_any(blob, Colour::LIVE.and(Colour::YOUNG)))
+                written || blob.is_some_and(|blob| inventory.has_any(blob, MarkFlags::LIVE.and(MarkFlags::YOUNG)))
             }
         };
         if is_needed {
@@ -183,15 +183,15 @@ fn since_began(quarantine: &Quarantine, now: SystemTime) -> Duration {
 
 /// The digests that links in quarantine name, and that the manifests of these refer to, by repository.
 fn asked(quarantine: &Quarantine, manifests: &Manifests<'_>) -> Result<BTreeMap<RepositoryName, Vec<Digest>>, Error> {
-    let mut asked: BTreeMap<RepositoryName, Vec<Digest>> = BTreeMap::new();
+    let mut queried: BTreeMap<RepositoryName, Vec<Digest>> = BTreeMap::new();
     for held in quarantine.collected().flat_map(Run::held) {
         if let Target::Link(directory, digest) = &held.target {
-            let asked = asked.entry(directory.repository().clone()).or_default();
-            asked.push(*digest);
-            asked.extend(subjects(directory, digest, manifests)?);
+            let queried = queried.entry(directory.repository().clone()).or_default();
+            queried.push(*digest);
+            queried.extend(subjects(directory, digest, manifests)?);
         }
     }
-    Ok(asked)
+    Ok(queried)
 }
 
 /// What the manifest of a revision in quarantine refers to.

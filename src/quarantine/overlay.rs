@@ -1,6 +1,6 @@
 //! The store with what is in quarantine: what a marker has to see.
 //!
-//! A manifest that was moved aside may be needed again by now, and what it names with it. So blobs in quarantine are listed with the
+//! A manifest that was quarantined may be needed again by now, and what it names with it. So blobs in quarantine are listed with the
 //! store's, and manifests are read from there if the store has them no more. Links are only the store's: what went with them is not
 //! served, and keeps nothing alive. Where a blob is in both, the store's counts.
 
@@ -16,8 +16,8 @@ use crate::error::Error;
 use crate::layout::{LinkDirectory, Shard, Target};
 use crate::oci::{Digest, RepositoryName, TagName};
 use crate::store::{
-    BlobContent, Extra, FilesystemStore, Leaf, LinkContent, Listing, ManifestContent, ManifestStart, RepositoryEntry, Stat,
-    Store, Stray, TagContent, Upload,
+    BlobContent, FileState, FilesystemStore, Leftover, LinkContent, Listing, ManifestContent, ManifestStart, RepositoryEntry,
+    Stat, Store, Stray, TagContent, Upload,
 };
 
 /// A store and the blobs that collections have moved out of it.
@@ -27,7 +27,7 @@ pub struct Overlay<'a> {
     quarantine: &'a Quarantine,
     /// The runs that hold each blob.
     blobs: BTreeMap<Shard, BTreeMap<Digest, usize>>,
-    /// What `verify` has moved aside.
+    /// What `verify` has quarantined.
     corrupt: HashSet<Digest>,
 }
 
@@ -42,7 +42,7 @@ impl<'a> Overlay<'a> {
         self.blobs.values().flat_map(BTreeMap::keys)
     }
 
-    /// Lays a quarantine over its store. Corrupt blobs that `verify` has moved aside are left out: nobody is to read them.
+    /// Lays a quarantine over its store. Corrupt blobs that `verify` has quarantined are left out: nobody is to read them.
     pub fn new(store: &'a FilesystemStore, quarantine: &'a Quarantine) -> Overlay<'a> {
         let mut blobs: BTreeMap<Shard, BTreeMap<Digest, usize>> = BTreeMap::new();
         for (place, run) in quarantine.runs.iter().enumerate().filter(|(_, run)| run.stamp().purpose == Purpose::GarbageCollect) {
@@ -83,11 +83,11 @@ impl Store for Overlay<'_> {
         self.store.read_links(directory, digests)
     }
 
-    fn inspect_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<(LinkContent, Leaf)>, Error> {
+    fn inspect_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<(LinkContent, FileState)>, Error> {
         self.store.inspect_links(directory, digests)
     }
 
-    fn stat_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<Leaf>, Error> {
+    fn stat_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<FileState>, Error> {
         self.store.stat_links(directory, digests)
     }
 
@@ -95,8 +95,8 @@ impl Store for Overlay<'_> {
         self.store.uploads(repository)
     }
 
-    fn extras(&self, directory: &Path, known: &[&str]) -> Result<Vec<Extra>, Error> {
-        self.store.extras(directory, known)
+    fn leftovers(&self, directory: &Path, known: &[&str]) -> Result<Vec<Leftover>, Error> {
+        self.store.leftovers(directory, known)
     }
 
     fn shards(&self) -> Result<Listing<Shard>, Error> {
@@ -119,14 +119,14 @@ impl Store for Overlay<'_> {
     }
 
     /// Of the store alone: what is in quarantine is not there to go a second time.
-    fn stat_blobs(&self, shard: Shard, digests: &[Digest]) -> Result<Vec<Leaf>, Error> {
+    fn stat_blobs(&self, shard: Shard, digests: &[Digest]) -> Result<Vec<FileState>, Error> {
         self.store.stat_blobs(shard, digests)
     }
 
     fn manifest(&self, digest: &Digest, read: &mut dyn FnMut(&[u8])) -> Result<ManifestContent, Error> {
         match self.store.manifest(digest, read)? {
             ManifestContent::Absent => match self.blobs.get(&Shard::of(digest)).and_then(|blobs| blobs.get(digest)) {
-                Some(&place) => self.store.manifest_aside(digest, self.quarantine.runs[place].mirror(), read),
+                Some(&place) => self.store.manifest_in_quarantine(digest, self.quarantine.runs[place].mirror(), read),
                 // It waits to be pushed again, and what it names waits with it.
                 None if self.corrupt.contains(digest) => Ok(ManifestContent::Corrupt),
                 None => Ok(ManifestContent::Absent),

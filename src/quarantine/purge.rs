@@ -174,6 +174,12 @@ pub fn is_due(run: &Run, wait: Wait, clock: &RunClock) -> bool {
 pub fn purge(store: &FilesystemStore, gate: &Gate<'_>, purgeable: Purgeable<'_>, stop: &AtomicBool) -> Moved {
     let mut purged = Moved::default();
     for (run, held) in purgeable.runs {
+        // Should this be cut off, `restore` says that not all of the run is there any more.
+        if !held.is_empty()
+            && let Err(error) = run.begin_purge(gate.clock)
+        {
+            tracing::warn!("{error}");
+        }
         for held in held {
             if stop.load(Ordering::Relaxed) {
                 return purged;

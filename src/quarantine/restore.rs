@@ -2,7 +2,7 @@
 
 use super::{Held, Moved, Quarantine, Run};
 use crate::layout::Target;
-use crate::store::filesystem::aside::Return;
+use crate::store::filesystem::quarantine::Return;
 use crate::store::{FilesystemStore, Vacuum as _};
 
 /// What happens to something whose place in the store is taken again.

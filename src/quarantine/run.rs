@@ -17,8 +17,8 @@ use crate::error::{Context as _, Error};
 use crate::layout::Target;
 use crate::oci::Digest;
 use crate::store::directory::{self, open_directory_beneath};
-use crate::store::filesystem::aside::{Return, in_mirror};
 use crate::store::filesystem::condition::Condition;
+use crate::store::filesystem::quarantine::{Return, in_mirror};
 use crate::store::{FilesystemStore, own};
 
 /// The file that says who made a run and when.
@@ -32,7 +32,7 @@ const COARSENESS: Duration = Duration::from_secs(1);
 /// Runs that may begin within one second.
 const RUNS_A_SECOND: u32 = 1000;
 
-/// Why things were moved aside.
+/// Why things were quarantined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Purpose {
@@ -80,6 +80,9 @@ pub struct Stamp {
     /// Whether something vouched for the wall clock by which it finished.
     #[serde(default)]
     pub vouched: bool,
+    /// When a purge of it began. It ends with the run, unless it is cut off.
+    #[serde(default)]
+    pub purging: Option<Timestamp>,
 }
 
 impl Stamp {
@@ -93,6 +96,7 @@ impl Stamp {
             finished_by_store: None,
             boot: None,
             vouched: false,
+            purging: None,
         }
     }
 }
@@ -259,6 +263,19 @@ impl Run {
         written
     }
 
+    /// Notes that a purge begins: what is left of it from now on is not all that there was.
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be written.
+    pub(super) fn begin_purge(&self, clock: &RunClock) -> Result<(), Error> {
+        if self.stamp.purging.is_some() {
+            return Ok(());
+        }
+        let stamp = Stamp { purging: Some(clock.timestamp()), ..self.stamp.clone() };
+        self.write(&stamp)
+    }
+
     /// Moves something to where it was. Replaces nothing.
     ///
     /// # Errors
@@ -270,7 +287,7 @@ impl Run {
 
     /// Removes something for good. Says whether it was there.
     pub(super) fn drop_for_good(&self, store: &FilesystemStore, target: &Target) -> Result<bool, Error> {
-        store.drop_aside(target, &self.mirror)
+        store.drop_from_quarantine(target, &self.mirror)
     }
 
     /// Removes something that the store has the same of. Says whether it did.
@@ -297,7 +314,7 @@ impl Run {
     ///
     /// When it cannot be looked at.
     pub fn condition(&self, store: &FilesystemStore, digest: &Digest) -> Result<Option<Condition>, Error> {
-        store.condition_aside(digest, &self.mirror)
+        store.condition_in_quarantine(digest, &self.mirror)
     }
 
     /// Whether something is, byte for byte, what its digest says.
@@ -306,7 +323,7 @@ impl Run {
     ///
     /// When it is not there, or cannot be read to its end.
     pub fn is_whole(&self, store: &FilesystemStore, target: &Target) -> Result<bool, Error> {
-        store.is_whole_aside(target, &self.mirror)
+        store.is_whole_in_quarantine(target, &self.mirror)
     }
 
     /// What a link says, if it is here and says a digest.
@@ -341,8 +358,12 @@ impl Run {
     }
 
     fn write_stamp(&self) -> Result<(), Error> {
+        self.write(&self.stamp)
+    }
+
+    fn write(&self, stamp: &Stamp) -> Result<(), Error> {
         let write = |out: &mut dyn io::Write| -> io::Result<()> {
-            serde_json::to_writer_pretty(&mut *out, &self.stamp)?;
+            serde_json::to_writer_pretty(&mut *out, stamp)?;
             out.write_all(b"\n")
         };
         own::replace(&self.mirror, STAMP, NEW_STAMP, write).context_with("write", || self.path.join(STAMP))

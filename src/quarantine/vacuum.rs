@@ -29,7 +29,7 @@ impl Vacuum for Quarantining<'_> {
     fn remove(&self, target: &Target, planned: &Stat) -> Result<Removal, Error> {
         match target.is_directory() {
             true => self.store.remove(target, planned),
-            false => self.store.move_aside(target, planned, self.run.mirror(), self.directories),
+            false => self.store.move_to_quarantine(target, planned, self.run.mirror(), self.directories),
         }
     }
 

@@ -26,6 +26,7 @@ mod problem;
 mod yaml;
 
 use std::ffi::OsString;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 pub use self::environment::CONFIGURATION_PATH;
@@ -33,6 +34,9 @@ pub use self::owners::Owners;
 pub use self::problem::{ConfigError, Problem};
 use crate::escape::escaped;
 use yaml::{Map, Node};
+
+/// Larger than any configuration by far.
+const MAX_BYTES: u64 = 16 << 20;
 
 /// Where the registry keeps its storage if it is not told.
 const DEFAULT_ROOT: &str = "/var/lib/registry";
@@ -85,8 +89,24 @@ pub struct Listening {
 /// When the file cannot be read, is no configuration, names another storage than the filesystem, or a variable that matters
 /// cannot be understood. What is in other sections, such as `log`, is not looked at.
 pub fn load(path: &Path, environment: &[(OsString, OsString)]) -> Result<RegistryConfig, ConfigError> {
-    let read = || parse(&std::fs::read(path).map_err(Problem::Unreadable)?, environment);
+    let read = || parse(&read_text(path).map_err(Problem::Unreadable)?, environment);
     read().map_err(|problem| ConfigError { path: path.to_owned(), problem })
+}
+
+/// Reads a file, or what a pipe brings, and no more of it than any configuration has.
+fn read_text(path: &Path) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    std::fs::File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > MAX_BYTES { Err(io::Error::other("it is too large for a configuration")) } else { Ok(text) }
+}
+
+/// The same with the text of the file.
+///
+/// # Errors
+///
+/// As for [`load`].
+pub fn load_text(path: &Path, text: &[u8], environment: &[(OsString, OsString)]) -> Result<RegistryConfig, ConfigError> {
+    parse(text, environment).map_err(|problem| ConfigError { path: path.to_owned(), problem })
 }
 
 /// Reads the text of a configuration. Problems name the variables that have a part in them.

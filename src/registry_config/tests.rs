@@ -174,6 +174,8 @@ fn an_error_names_the_file() {
     let missing = load(&path, &[]).expect_err("no file");
     assert!(matches!(missing.problem, Problem::Unreadable(_)));
     assert!(missing.to_string().contains("config.yml: cannot read it"), "{missing}");
+    let endless = load(Path::new("/dev/zero"), &[]).expect_err("no configuration").to_string();
+    assert!(endless.contains("too large"), "{endless}");
     std::fs::write(&path, FILE).expect("written");
     assert_eq!(load(&path, &[]).expect("a configuration").root, Path::new("/data"));
 }

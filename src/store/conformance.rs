@@ -66,7 +66,7 @@ fn an_empty_store_is_no_error(store: &impl Subject) {
     assert_eq!(store.links(&directory).expect("listable"), Listing::default());
     assert_eq!(store.tags(&repository()).expect("listable"), Listing::default());
     assert_eq!(store.read_links(&directory, &[digest("x")]).expect("readable"), [LinkContent::Absent]);
-    assert_eq!(store.stat_links(&directory, &[digest("x")]).expect("readable"), [Leaf::Absent]);
+    assert_eq!(store.stat_links(&directory, &[digest("x")]).expect("readable"), [FileState::Absent]);
     assert_eq!(manifest(store, &digest("x")), (ManifestContent::Absent, None));
     assert_eq!(store.remove(&Target::Blob(digest("x")), &stat(0)).expect("no error"), Removal::AlreadyGone);
     store.barrier().expect("nothing to flush is flushed");
@@ -146,7 +146,7 @@ fn reads_tags(store: &impl Subject) {
     }
     store.put_directory(&layout::tag_directory(&repository(), &tag("bare")), then());
     store.put(&layout::tags_directory(&repository()).join(".DS_Store"), b"x", then());
-    store.put_directory(&layout::tag_directory(&repository(), &tag("v1")).join("extra"), then());
+    store.put_directory(&layout::tag_directory(&repository(), &tag("v1")).join("leftover"), then());
     let tags = store.tags(&repository()).expect("listable");
     assert_eq!(tags.entries, [tag("bare"), tag("v1")]);
     assert_eq!(tags.strays.len(), 1);
@@ -240,11 +240,11 @@ fn looks_without_touching(store: &impl Subject) {
     let in_shard = |name: u8| Digest::from_bytes(Algorithm::Sha256, &[&[blob.shard()], &[name; 31][..]].concat());
     store.put_directory(&layout::blob_data(&in_shard(1)), then());
     let leaves = store.stat_blobs(Shard::of(&blob), &[blob, in_shard(1), in_shard(2)]).expect("readable");
-    assert_eq!(leaves, [Leaf::File(stat(5)), Leaf::Irregular, Leaf::Absent]);
+    assert_eq!(leaves, [FileState::File(stat(5)), FileState::Irregular, FileState::Absent]);
     store.put(&revisions().link(&blob), b"1", then());
-    assert_eq!(store.stat_links(&revisions(), &[blob]).expect("readable"), [Leaf::File(stat(1))]);
-    store.put_directory(&Target::EmptyBlobDirectory(digest("husk")).path(), then());
-    assert_eq!(store.empty_directory(&Target::EmptyBlobDirectory(digest("husk"))).expect("readable"), Some(stat(0)));
+    assert_eq!(store.stat_links(&revisions(), &[blob]).expect("readable"), [FileState::File(stat(1))]);
+    store.put_directory(&Target::EmptyBlobDirectory(digest("empty")).path(), then());
+    assert_eq!(store.empty_directory(&Target::EmptyBlobDirectory(digest("empty"))).expect("readable"), Some(stat(0)));
     assert_eq!(store.empty_directory(&Target::EmptyBlobDirectory(blob)).expect("readable"), None);
     assert_eq!(store.empty_directory(&Target::EmptyBlobDirectory(digest("none"))).expect("readable"), None);
 }
@@ -284,13 +284,13 @@ fn leaves_what_has_changed(store: &impl Subject) {
 }
 
 fn removes_directories_only_if_empty(store: &impl Subject) {
-    let husk = |name| Target::EmptyLinkDirectory(revisions(), digest(name));
-    store.put_directory(&husk("husk").path(), then());
+    let empty = |name| Target::EmptyLinkDirectory(revisions(), digest(name));
+    store.put_directory(&empty("empty").path(), then());
     store.put(&revisions().link(&digest("full")), b"x", then());
-    let planned = store.empty_directory(&husk("husk")).expect("readable").expect("a husk");
-    assert_eq!(store.remove(&husk("husk"), &planned).expect("removable"), Removal::Removed);
-    assert_eq!(store.remove(&husk("husk"), &planned).expect("no error"), Removal::AlreadyGone);
-    assert!(matches!(store.remove(&husk("full"), &stat(0)).expect("no error"), Removal::Changed(_)));
+    let planned = store.empty_directory(&empty("empty")).expect("readable").expect("a empty");
+    assert_eq!(store.remove(&empty("empty"), &planned).expect("removable"), Removal::Removed);
+    assert_eq!(store.remove(&empty("empty"), &planned).expect("no error"), Removal::AlreadyGone);
+    assert!(matches!(store.remove(&empty("full"), &stat(0)).expect("no error"), Removal::Changed(_)));
     assert_eq!(store.links(&revisions()).expect("listable").entries, [digest("full")]);
 }
 
@@ -309,20 +309,23 @@ fn looks_at_uploads(store: &impl Subject) {
     assert_eq!(listing.strays.iter().map(|stray| stray.path.clone()).collect::<Vec<_>>(), [directory.join("file")]);
     let [cancelled, garbled, odd, whole] = &listing.entries[..] else { panic!("four: {:?}", listing.entries) };
     assert_eq!([&cancelled.id, &garbled.id, &odd.id, &whole.id], ["cancelled", "garbled", "odd", "whole"]);
-    assert_eq!((cancelled.started_file, cancelled.started, cancelled.data), (Leaf::Absent, None, Leaf::Absent));
-    assert_eq!((garbled.started_file, garbled.started, garbled.data), (Leaf::File(stat(9)), None, Leaf::Absent));
-    assert_eq!((odd.started_file, odd.started, odd.data), (Leaf::Irregular, None, Leaf::Irregular));
+    assert_eq!((cancelled.started_file, cancelled.started, cancelled.data), (FileState::Absent, None, FileState::Absent));
+    assert_eq!((garbled.started_file, garbled.started, garbled.data), (FileState::File(stat(9)), None, FileState::Absent));
+    assert_eq!((odd.started_file, odd.started, odd.data), (FileState::Irregular, None, FileState::Irregular));
     let started = UNIX_EPOCH + Duration::from_secs(1_767_323_045);
-    assert_eq!((whole.started_file, whole.started, whole.data), (Leaf::File(stat(20)), Some(started), Leaf::File(stat(5))));
+    assert_eq!(
+        (whole.started_file, whole.started, whole.data),
+        (FileState::File(stat(20)), Some(started), FileState::File(stat(5)))
+    );
 }
 
 fn looks_at_what_lies_beside(store: &impl Subject) {
     let directory = Target::EmptyBlobDirectory(digest("a")).path();
-    assert_eq!(store.extras(&directory, &["data"]).expect("listable"), []);
+    assert_eq!(store.leftovers(&directory, &["data"]).expect("listable"), []);
     store.put(&directory.join("data"), b"12345", then());
     store.put(&directory.join("data.x.tmp"), b"123", then());
     store.put(&directory.join("b/inside"), b"1", then());
-    let extras = store.extras(&directory, &["data"]).expect("listable");
-    let expected = [("b", Leaf::Irregular), ("data.x.tmp", Leaf::File(stat(3)))];
-    assert_eq!(extras, expected.map(|(name, leaf)| Extra { path: directory.join(name), leaf }));
+    let leftovers = store.leftovers(&directory, &["data"]).expect("listable");
+    let expected = [("b", FileState::Irregular), ("data.x.tmp", FileState::File(stat(3)))];
+    assert_eq!(leftovers, expected.map(|(name, leaf)| Leftover { path: directory.join(name), leaf }));
 }

@@ -65,7 +65,6 @@ impl StoreLock {
             true => attempt.wait_for_directory().map(|()| None)?,
             false => attempt.hold_directory(&|_| true)?,
         };
-        keep_to_ourselves(&file);
         // The text is for people: that it cannot be written must not stop the run.
         if let Err(error) = tell(&file, now) {
             tracing::warn!("cannot write to {}: {error}", escaped(lock_path(root)));
@@ -222,9 +221,35 @@ fn holds_directory(directory: &File) -> bool {
     holders.into_iter().any(|pid| {
         let process = Path::new("/proc").join(pid.to_string());
         let is_ours = std::fs::read_to_string(process.join("comm")).is_ok_and(|name| name.starts_with("regsweep"));
-        let may_write = |user: u32| user == 0 || user == there.uid() || there.mode() & 0o022 != 0;
-        is_ours && process.metadata().is_ok_and(|process| may_write(process.uid()))
+        is_ours && Credentials::of(&process).is_none_or(|process| process.may_write(&there))
     })
+}
+
+/// As whom a process works.
+struct Credentials {
+    user: u32,
+    groups: Vec<u32>,
+}
+
+impl Credentials {
+    /// Nothing if the system does not say.
+    fn of(process: &Path) -> Option<Credentials> {
+        let status = std::fs::read_to_string(process.join("status")).ok()?;
+        let numbers = |key: &str| -> Option<Vec<u32>> {
+            let line = status.lines().find_map(|line| line.strip_prefix(key))?;
+            Some(line.split_whitespace().filter_map(|number| number.parse().ok()).collect())
+        };
+        // Of four users and groups the last one is that which the filesystem asks for.
+        let user = *numbers("Uid:")?.last()?;
+        let mut groups = numbers("Groups:").unwrap_or_default();
+        groups.extend(numbers("Gid:")?.last());
+        Some(Credentials { user, groups })
+    }
+
+    fn may_write(&self, directory: &std::fs::Metadata) -> bool {
+        let by_group = directory.mode() & 0o020 != 0 && self.groups.contains(&directory.gid());
+        self.user == 0 || self.user == directory.uid() || by_group || directory.mode() & 0o002 != 0
+    }
 }
 
 /// Makes the lock file and its directory if they are not there, and opens it.
@@ -235,7 +260,10 @@ fn make_own(root: &Path) -> Result<File, Error> {
         _ => {}
     }
     let file = open_own(root, OFlags::RDWR | OFlags::CREATE).map_err(|error| with_owner(error, root));
-    file.context_with("open", || lock_path(root))
+    let file = file.context_with("open", || lock_path(root))?;
+    // Before it is locked: who has opened it until now may still hold it, and nobody else from now on.
+    keep_to_ourselves(&file);
+    Ok(file)
 }
 
 /// Keeps others from locking a file that an earlier version made for all to open.

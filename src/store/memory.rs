@@ -8,8 +8,8 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::SystemTime;
 
 use super::{
-    BlobContent, Extra, KeepsNow, Leaf, LinkContent, Listing, MAX_MANIFEST_BYTES, ManifestContent, Removal, RepositoryEntry,
-    Stat, Store, Stray, StrayKind, TagContent, Upload, Vacuum,
+    BlobContent, FileState, KeepsNow, Leftover, LinkContent, Listing, MAX_MANIFEST_BYTES, ManifestContent, Removal,
+    RepositoryEntry, Stat, Store, Stray, StrayKind, TagContent, Upload, Vacuum,
 };
 use crate::error::Error;
 use crate::layout::{self, LinkDirectory, MARKERS, Shard, Target};
@@ -109,11 +109,11 @@ impl MemoryStore {
         }
     }
 
-    fn leaf(&self, path: &Path) -> Leaf {
+    fn leaf(&self, path: &Path) -> FileState {
         match self.tree().get(path) {
-            None => Leaf::Absent,
-            Some(Node { content: None, .. }) => Leaf::Irregular,
-            Some(Node { content: Some(content), modified }) => Leaf::File(Stat::new(content.len() as u64, *modified)),
+            None => FileState::Absent,
+            Some(Node { content: None, .. }) => FileState::Irregular,
+            Some(Node { content: Some(content), modified }) => FileState::File(Stat::new(content.len() as u64, *modified)),
         }
     }
 }
@@ -169,12 +169,12 @@ impl Store for MemoryStore {
         Ok(digests.iter().map(|digest| self.read_link(&directory.link(digest))).collect())
     }
 
-    fn inspect_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<(LinkContent, Leaf)>, Error> {
+    fn inspect_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<(LinkContent, FileState)>, Error> {
         let inspect = |path: PathBuf| (self.read_link(&path), self.leaf(&path));
         Ok(digests.iter().map(|digest| inspect(directory.link(digest))).collect())
     }
 
-    fn stat_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<Leaf>, Error> {
+    fn stat_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<FileState>, Error> {
         Ok(digests.iter().map(|digest| self.leaf(&directory.link(digest))).collect())
     }
 
@@ -199,10 +199,10 @@ impl Store for MemoryStore {
         Ok(Listing { entries: listed.entries.into_iter().map(upload).collect(), strays: listed.strays })
     }
 
-    fn extras(&self, directory: &Path, known: &[&str]) -> Result<Vec<Extra>, Error> {
+    fn leftovers(&self, directory: &Path, known: &[&str]) -> Result<Vec<Leftover>, Error> {
         let children = self.children(directory).into_iter().map(|(path, _)| path);
         let unknown = children.filter(|path| !known.iter().any(|name| path.file_name() == Some(OsStr::new(name))));
-        Ok(unknown.map(|path| Extra { leaf: self.leaf(&path), path }).collect())
+        Ok(unknown.map(|path| Leftover { leaf: self.leaf(&path), path }).collect())
     }
 
     fn shards(&self) -> Result<Listing<Shard>, Error> {
@@ -227,7 +227,7 @@ impl Store for MemoryStore {
         Ok(listing.strays)
     }
 
-    fn stat_blobs(&self, _: Shard, digests: &[Digest]) -> Result<Vec<Leaf>, Error> {
+    fn stat_blobs(&self, _: Shard, digests: &[Digest]) -> Result<Vec<FileState>, Error> {
         Ok(digests.iter().map(|digest| self.leaf(&layout::blob_data(digest))).collect())
     }
 
@@ -287,13 +287,15 @@ impl Vacuum for MemoryStore {
             });
         }
         let removal = match self.leaf(&path) {
-            Leaf::Absent => Removal::AlreadyGone,
-            Leaf::Irregular => return Ok(Removal::Changed("it is of another type now")),
-            Leaf::File(stat) if stat.size_bytes != planned.size_bytes => return Ok(Removal::Changed("its size has changed")),
-            Leaf::File(stat) if stat.modified != planned.modified => {
+            FileState::Absent => Removal::AlreadyGone,
+            FileState::Irregular => return Ok(Removal::Changed("it is of another type now")),
+            FileState::File(stat) if stat.size_bytes != planned.size_bytes => {
+                return Ok(Removal::Changed("its size has changed"));
+            }
+            FileState::File(stat) if stat.modified != planned.modified => {
                 return Ok(Removal::Changed("it was written to in the meantime"));
             }
-            Leaf::File(_) => {
+            FileState::File(_) => {
                 self.tree().remove(&path);
                 Removal::Removed
             }

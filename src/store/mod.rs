@@ -197,25 +197,25 @@ pub struct Upload {
     /// When its directory was last written to.
     pub modified: SystemTime,
     /// Its `startedat`.
-    pub started_file: Leaf,
+    pub started_file: FileState,
     /// What that says, if it says a time.
     pub started: Option<SystemTime>,
     /// Its `data`: what has been sent so far.
-    pub data: Leaf,
+    pub data: FileState,
 }
 
 /// Something that lies in a directory, beside what the layout has there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Extra {
+pub struct Leftover {
     /// Its path, relative to the root.
     pub path: PathBuf,
     /// What it is.
-    pub leaf: Leaf,
+    pub leaf: FileState,
 }
 
 /// What is at the place of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Leaf {
+pub enum FileState {
     /// A regular file.
     File(Stat),
     /// Nothing.
@@ -295,14 +295,14 @@ pub trait Store: Sync {
     /// # Errors
     ///
     /// When one cannot be read.
-    fn inspect_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<(LinkContent, Leaf)>, Error>;
+    fn inspect_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<(LinkContent, FileState)>, Error>;
 
     /// Looks at the link files of the digests given, in that order.
     ///
     /// # Errors
     ///
     /// When one cannot be looked at.
-    fn stat_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<Leaf>, Error>;
+    fn stat_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<FileState>, Error>;
 
     /// The uploads that were begun in a repository and not ended.
     ///
@@ -316,7 +316,7 @@ pub trait Store: Sync {
     /// # Errors
     ///
     /// When the directory cannot be listed, or what is in it not be looked at.
-    fn extras(&self, directory: &Path, known: &[&str]) -> Result<Vec<Extra>, Error>;
+    fn leftovers(&self, directory: &Path, known: &[&str]) -> Result<Vec<Leftover>, Error>;
 
     /// The directories that blobs are kept in.
     ///
@@ -338,7 +338,7 @@ pub trait Store: Sync {
     /// # Errors
     ///
     /// When one cannot be looked at.
-    fn stat_blobs(&self, shard: Shard, digests: &[Digest]) -> Result<Vec<Leaf>, Error>;
+    fn stat_blobs(&self, shard: Shard, digests: &[Digest]) -> Result<Vec<FileState>, Error>;
 
     /// When anything about a blob's file last changed, by whatever moved or copied it too; nothing where the store does not tell.
     fn blob_changed(&self, digest: &Digest) -> Option<SystemTime> {
@@ -381,9 +381,9 @@ pub trait Store: Sync {
     ///
     /// When it cannot be listed.
     fn holds_only_system_files(&self, directory: &Target) -> Result<bool, Error> {
-        let entries = self.extras(&directory.path(), &[])?;
-        let is_system_file = |entry: &Extra| {
-            let is_directory = !matches!(entry.leaf, Leaf::File(_));
+        let entries = self.leftovers(&directory.path(), &[])?;
+        let is_system_file = |entry: &Leftover| {
+            let is_directory = !matches!(entry.leaf, FileState::File(_));
             entry.path.file_name().is_some_and(|name| is_system_file(name.as_encoded_bytes(), is_directory))
         };
         Ok(!entries.is_empty() && entries.iter().all(is_system_file))

@@ -10,7 +10,7 @@ use crate::store::Stat;
 
 /// A blob that is not what its digest promises.
 #[derive(Debug)]
-pub struct Hurt {
+pub struct DamagedBlob {
     /// Which.
     pub digest: Digest,
     /// What is wrong.
@@ -102,7 +102,7 @@ fn bytes(count: u64) -> String {
     }
 }
 
-impl Hurt {
+impl DamagedBlob {
     /// The finding that tells of it.
     pub fn finding(&self) -> Finding {
         let finding = Finding::new(self.damage.code()).digest(&self.digest).path(layout::blob_data(&self.digest));

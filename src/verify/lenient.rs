@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::layout::{LinkDirectory, Shard, Target};
 use crate::oci::{Digest, RepositoryName, TagName};
 use crate::store::{
-    BlobContent, Extra, Leaf, LinkContent, Listing, ManifestContent, ManifestStart, RepositoryEntry, Stat, Store, Stray,
+    BlobContent, FileState, Leftover, LinkContent, Listing, ManifestContent, ManifestStart, RepositoryEntry, Stat, Store, Stray,
     TagContent, Upload,
 };
 
@@ -52,11 +52,11 @@ impl Store for Lenient<'_> {
         self.0.read_links(directory, digests)
     }
 
-    fn inspect_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<(LinkContent, Leaf)>, Error> {
+    fn inspect_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<(LinkContent, FileState)>, Error> {
         self.0.inspect_links(directory, digests)
     }
 
-    fn stat_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<Leaf>, Error> {
+    fn stat_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<FileState>, Error> {
         self.0.stat_links(directory, digests)
     }
 
@@ -68,8 +68,8 @@ impl Store for Lenient<'_> {
         self.0.uploads(repository)
     }
 
-    fn extras(&self, directory: &Path, known: &[&str]) -> Result<Vec<Extra>, Error> {
-        self.0.extras(directory, known)
+    fn leftovers(&self, directory: &Path, known: &[&str]) -> Result<Vec<Leftover>, Error> {
+        self.0.leftovers(directory, known)
     }
 
     fn shards(&self) -> Result<Listing<Shard>, Error> {
@@ -80,7 +80,7 @@ impl Store for Lenient<'_> {
         self.0.blobs(shard, each)
     }
 
-    fn stat_blobs(&self, shard: Shard, digests: &[Digest]) -> Result<Vec<Leaf>, Error> {
+    fn stat_blobs(&self, shard: Shard, digests: &[Digest]) -> Result<Vec<FileState>, Error> {
         self.0.stat_blobs(shard, digests)
     }
 

@@ -18,17 +18,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-pub use self::damage::{Damage, Hurt};
+pub use self::damage::{Damage, DamagedBlob};
 use self::jobs::{Job, Queue};
 use self::rate::Rate;
 use self::state::State;
 use crate::layout::Shard;
 use crate::mark::blobs::Amount;
-use crate::mark::{BlobId, Colour, Inventory};
+use crate::mark::{BlobId, Inventory, MarkFlags};
 use crate::oci::Digest;
 use crate::oci::digest::Hasher;
 use crate::progress::Progress;
-use crate::store::{BlobContent, Leaf, Stat, Store};
+use crate::store::{BlobContent, FileState, Stat, Store};
 
 /// The lowest priority there is.
 const IDLE: i32 = 19;
@@ -61,7 +61,7 @@ pub struct Outcome {
     /// What is as its digest says.
     pub good: Amount,
     /// What is not, in no order.
-    pub hurt: Vec<Hurt>,
+    pub damaged: Vec<DamagedBlob>,
     /// How much that is, of what there was to read.
     pub hurt_amount: Amount,
     /// What somebody is writing, as a second look shows.
@@ -77,7 +77,7 @@ pub struct Outcome {
 impl Outcome {
     fn add(&mut self, other: Outcome) {
         self.good += other.good;
-        self.hurt.extend(other.hurt);
+        self.damaged.extend(other.damaged);
         self.hurt_amount += other.hurt_amount;
         self.in_progress += other.in_progress;
         self.otherwise.extend(other.otherwise);
@@ -91,7 +91,7 @@ enum Verdict {
     Good {
         size_bytes: u64,
     },
-    Hurt(Damage, Option<Stat>),
+    DamagedBlob(Damage, Option<Stat>),
     Absent,
     /// The pass is over.
     Left,
@@ -137,7 +137,7 @@ impl Pass<'_> {
             let verdict = self.verify(&job, &digest);
             match (&verdict, self.state) {
                 (Verdict::Good { .. }, Some(state)) => state.note_good(&digest, begun),
-                (Verdict::Hurt(..) | Verdict::Absent, Some(state)) => state.note_bad(&digest),
+                (Verdict::DamagedBlob(..) | Verdict::Absent, Some(state)) => state.note_bad(&digest),
                 _ => {}
             }
             match verdict {
@@ -147,9 +147,9 @@ impl Pass<'_> {
                         outcome.otherwise.push((job.blob, size_bytes));
                     }
                 }
-                Verdict::Hurt(damage, stat) => {
+                Verdict::DamagedBlob(damage, stat) => {
                     outcome.hurt_amount.add(job.size_bytes);
-                    outcome.hurt.push(Hurt { digest, damage, stat, job_bytes: job.size_bytes });
+                    outcome.damaged.push(DamagedBlob { digest, damage, stat, job_bytes: job.size_bytes });
                 }
                 Verdict::Absent => outcome.absent.push(job.blob),
                 Verdict::Left => break,
@@ -162,7 +162,7 @@ impl Pass<'_> {
 
     fn is_stated_otherwise(&self, blob: BlobId, size_bytes: u64) -> bool {
         let differs = self.inventory.size_bytes(blob).is_some_and(|stated| stated != size_bytes);
-        differs || self.inventory.has_any(blob, Colour::SIZES_DIFFER)
+        differs || self.inventory.has_any(blob, MarkFlags::SIZES_DIFFER)
     }
 
     /// Whether to end. Every thread asks several times a second, whatever it does, so that this is also when what was noted goes to the
@@ -193,8 +193,8 @@ impl Pass<'_> {
             };
             let now = self.look(digest);
             match (stat, now) {
-                (_, Some(Leaf::Absent)) => return Verdict::Absent,
-                (Some(before), Some(Leaf::File(after))) if before != after && again => {
+                (_, Some(FileState::Absent)) => return Verdict::Absent,
+                (Some(before), Some(FileState::File(after))) if before != after && again => {
                     again = false;
                     continue;
                 }
@@ -205,7 +205,7 @@ impl Pass<'_> {
                 BlobContent::Irregular => Damage::Irregular,
                 _ => Damage::Corrupt { stored_bytes: size_bytes, stated_bytes: self.inventory.size_bytes(job.blob) },
             };
-            return Verdict::Hurt(damage, stat);
+            return Verdict::DamagedBlob(damage, stat);
         }
     }
 
@@ -226,7 +226,7 @@ impl Pass<'_> {
         (content, hasher.finish(), size_bytes)
     }
 
-    fn look(&self, digest: &Digest) -> Option<Leaf> {
+    fn look(&self, digest: &Digest) -> Option<FileState> {
         Some(self.store.stat_blobs(Shard::of(digest), &[*digest]).ok()?[0])
     }
 }

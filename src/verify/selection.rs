@@ -14,10 +14,10 @@ use crate::config::Selection;
 use crate::error::Error;
 use crate::layout::Shard;
 use crate::mark::blobs::Amount;
-use crate::mark::{BlobId, Budget, Colour, Context};
+use crate::mark::{BlobId, Budget, Context, MarkFlags};
 use crate::oci::Digest;
 use crate::progress::Progress;
-use crate::store::{Leaf, Stat, Store};
+use crate::store::{FileState, Stat, Store};
 
 /// Blobs that are looked at between two looks at the rest.
 const BLOBS_AT_ONCE: usize = 1024;
@@ -122,7 +122,7 @@ pub fn select(context: &Context<'_>, wanted: &Wanted<'_>, budget: &Budget, progr
 
 impl Wanted<'_> {
     fn wants(&self, context: &Context<'_>, blob: BlobId, digest: &Digest) -> bool {
-        let marked = Colour::LIVE.and(Colour::YOUNG);
+        let marked = MarkFlags::LIVE.and(MarkFlags::YOUNG);
         let in_part = match self.part {
             Selection::Slice(slice) => is_in(*slice, digest),
             Selection::All | Selection::Sample(_) => true,
@@ -174,13 +174,13 @@ impl<'a> Part<'a> {
             self.without_data += u64::from(is_without_data(leaf));
             match leaf {
                 // What was written to the file since then, or put in its place, nobody has read.
-                Some(Leaf::File(stat)) => match last_good.filter(|at| *at >= newest(context.store, &digest, &stat)) {
+                Some(FileState::File(stat)) => match last_good.filter(|at| *at >= newest(context.store, &digest, &stat)) {
                     at if wanted.is_fresh(at) => self.fresh.add(stat.size_bytes),
                     at => self.add(Job { blob, band: band(at), size_bytes: stat.size_bytes }),
                 },
-                Some(Leaf::Absent) => self.absent.push(blob),
+                Some(FileState::Absent) => self.absent.push(blob),
                 // Reading it will say what is wrong.
-                Some(Leaf::Irregular) | None => self.add(Job { blob, band: 0, size_bytes: 0 }),
+                Some(FileState::Irregular) | None => self.add(Job { blob, band: 0, size_bytes: 0 }),
             }
         }
     }
@@ -192,8 +192,8 @@ impl<'a> Part<'a> {
     }
 }
 
-fn is_without_data(leaf: Option<Leaf>) -> bool {
-    matches!(leaf, Some(Leaf::Absent | Leaf::Irregular))
+fn is_without_data(leaf: Option<FileState>) -> bool {
+    matches!(leaf, Some(FileState::Absent | FileState::Irregular))
 }
 
 /// When a blob's file was last written to or moved to where it is.
@@ -202,7 +202,7 @@ fn newest(store: &dyn Store, digest: &Digest, stat: &Stat) -> SystemTime {
 }
 
 /// Looks at blobs of one shard; nothing for those that cannot be looked at.
-fn look(store: &dyn Store, shard: Shard, digests: &[Digest]) -> Vec<Option<Leaf>> {
+fn look(store: &dyn Store, shard: Shard, digests: &[Digest]) -> Vec<Option<FileState>> {
     match store.stat_blobs(shard, digests) {
         Ok(leaves) => leaves.into_iter().map(Some).collect(),
         // One of them is the reason, and the others are not to suffer for it.

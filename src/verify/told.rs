@@ -32,9 +32,9 @@ pub fn told(
             *kept = finding;
         }
     }
-    let hurt: BTreeSet<Digest> = of_blobs.keys().copied().collect();
+    let damaged: BTreeSet<Digest> = of_blobs.keys().copied().collect();
     let mut needs: BTreeMap<Digest, Needs> = BTreeMap::new();
-    for part in of_each(repositories, |repositories| dependents(context, repositories, &hurt)) {
+    for part in of_each(repositories, |repositories| dependents(context, repositories, &damaged)) {
         for (digest, part) in part {
             needs.entry(digest).or_default().append_all(part);
         }

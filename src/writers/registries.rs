@@ -2,9 +2,9 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,6 +16,9 @@ use crate::store::root::Root;
 const PROGRAMS: [&str; 4] = ["registry", "docker-registry", "distribution", "registry_DO_NOT_USE_GC"];
 /// The subcommands that write to a store.
 const COMMANDS: [&str; 2] = ["serve", "garbage-collect"];
+
+/// Larger than any configuration by far.
+const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
 /// Which store a registry works on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,11 +52,10 @@ pub(super) fn serves(process: &Path, root: &Root) -> Option<Serves> {
 
 fn look(process: &Path, root: &Root) -> Option<Serves> {
     let arguments = split(&fs::read(process.join("cmdline")).ok()?);
-    let config = match is_registry(process, &arguments) {
-        true => config_of(&arguments),
-        false => return None,
-    };
-    let serves = match environment(process).and_then(|environment| configuration(process, config, &environment)) {
+    if !is_registry(process, &arguments) {
+        return None;
+    }
+    let serves = match configuration_of(process, &arguments) {
         Ok(Some(theirs)) => {
             // A collector writes whatever the configuration says.
             let is_server = arguments.iter().all(|argument| argument != "garbage-collect");
@@ -84,27 +86,16 @@ fn is_registry(process: &Path, arguments: &[OsString]) -> bool {
     if is_named {
         return has_command || arguments.iter().skip(1).any(|argument| is_config(argument));
     }
-    // By any name, what is started as a registry is and has a registry's configuration.
+    // By any name, what is started as a registry is and has a registry's configuration. Our own runs are begun so as well.
+    let is_ours = |path: &Path| path.file_name().is_some_and(|name| name == "regsweep");
     let is_begun_so = arguments.get(1).is_some_and(|first| COMMANDS.iter().any(|command| first == command));
-    is_begun_so && config_of(arguments).is_some_and(|config| has_configuration(process, &config))
+    let is_another = !program.as_deref().is_some_and(is_ours) && !is_ours(Path::new(&arguments[0]));
+    is_begun_so && is_another && matches!(configuration_of(process, arguments), Ok(Some(_)))
 }
 
-/// Whether a file that a process names is the configuration of a registry.
-fn has_configuration(process: &Path, config: &Path) -> bool {
-    let problem = |path: PathBuf| registry_config::load(&path, &[]).err().map(|error| error.problem);
-    let Ok(path) = seen_by(process, config) else { return false };
-    // Whatever keeps it from being understood: it has a registry's version, and storage.
-    !matches!(
-        problem(path),
-        Some(
-            Problem::Unreadable(_)
-                | Problem::Syntax(_)
-                | Problem::Version { .. }
-                | Problem::Foreign { .. }
-                | Problem::NoDriver
-                | Problem::NotAMap { .. }
-        )
-    )
+/// What the configuration comes to that a process was started with.
+fn configuration_of(process: &Path, arguments: &[OsString]) -> io::Result<Option<RegistryConfig>> {
+    environment(process).and_then(|environment| configuration(process, config_of(arguments), &environment))
 }
 
 /// The configuration among the arguments.
@@ -136,13 +127,27 @@ fn configuration(
         Some(PathBuf::from(&variable.1))
     };
     let config = config.or_else(variable).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
-    match registry_config::load(&seen_by(process, &config)?, environment) {
+    let (path, text) = text_of(process, &config)?;
+    match registry_config::load_text(&path, &text, environment) {
         Ok(registry) => Ok(Some(registry)),
         Err(error) => match error.problem {
             Problem::OtherDriver { .. } => Ok(None),
             problem => Err(io::Error::other(problem.to_string())),
         },
     }
+}
+
+/// Reads a file that a process names. It may name anything: a pipe, a device without end, a disk.
+fn text_of(process: &Path, config: &Path) -> io::Result<(PathBuf, Vec<u8>)> {
+    let path = seen_by(process, config)?;
+    let mut file = fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(&path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() || metadata.len() > MAX_CONFIG_BYTES {
+        return Err(io::Error::other("it is no configuration of any registry"));
+    }
+    let mut text = Vec::new();
+    file.by_ref().take(MAX_CONFIG_BYTES).read_to_end(&mut text)?;
+    Ok((path, text))
 }
 
 /// A path of a process as it is reached from here.
@@ -254,5 +259,14 @@ mod tests {
         }
         assert_eq!(config_of(&arguments("registry garbage-collect -m x.yml")), Some("x.yml".into()));
         assert_eq!(config_of(&arguments("registry serve")), None);
+        assert_eq!(look(process("sh serve /dev/zero", None).path(), &Root::whole(Path::new("/nowhere"))), None);
+        let named = look(process("registry serve /dev/zero", None).path(), &Root::whole(Path::new("/nowhere")));
+        assert_eq!(named, Some(Serves::Untold), "and what is no file is not read");
+        let text = "version: 0.1\nstorage: {filesystem: {rootdirectory: /elsewhere}}\n";
+        for (line, is_one) in
+            [("other serve config.yml", true), ("regsweep garbage-collect config.yml", false), ("cat config.yml", false)]
+        {
+            assert_eq!(is_registry(process(line, Some(text)).path(), &arguments(line)), is_one, "{line}");
+        }
     }
 }

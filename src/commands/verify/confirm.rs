@@ -14,7 +14,7 @@ use crate::oci::Digest;
 use crate::oci::digest::Hasher;
 use crate::store::filesystem::condition::Condition;
 use crate::store::{BlobContent, FilesystemStore, Store as _};
-use crate::verify::{Hurt, Outcome};
+use crate::verify::{DamagedBlob, Outcome};
 use crate::writers::OpenFiles;
 
 /// Who is at work on a blob is not seen by its times alone. What was touched so recently is read again before it is told.
@@ -23,13 +23,13 @@ const FRESH: Duration = Duration::from_secs(3600);
 /// What looking again came to.
 enum Again {
     /// It is as it was.
-    Damaged(Hurt),
+    Damaged(DamagedBlob),
     /// Somebody has it open for writing, or it was written to between two looks.
-    InProgress(Hurt),
+    InProgress(DamagedBlob),
     /// Its bytes come to its digest by now.
     Whole(u64),
     /// It is gone.
-    Absent(Hurt),
+    Absent(DamagedBlob),
 }
 
 /// Corrects what a pass found by what is there now. Returns what is being written, as findings.
@@ -40,27 +40,27 @@ pub(super) fn confirm(
     now: SystemTime,
     stop: &AtomicBool,
 ) -> Vec<Finding> {
-    if !outcome.hurt.iter().any(|hurt| hurt.damage.is_corrupt()) {
+    if !outcome.damaged.iter().any(|damaged| damaged.damage.is_corrupt()) {
         return Vec::new();
     }
     let open = OpenFiles::look();
-    let hurt = std::mem::take(&mut outcome.hurt);
-    let again: Vec<Again> = hurt.into_par_iter().map(|hurt| look_again(store, hurt, &open, now, stop)).collect();
+    let damaged = std::mem::take(&mut outcome.damaged);
+    let again: Vec<Again> = damaged.into_par_iter().map(|damaged| look_again(store, damaged, &open, now, stop)).collect();
     let mut findings = Vec::new();
     for again in again {
         match again {
-            Again::Damaged(hurt) => outcome.hurt.push(hurt),
-            Again::InProgress(hurt) => {
-                findings.push(in_progress(&hurt.digest));
-                outcome.in_progress.add(hurt.job_bytes);
+            Again::Damaged(damaged) => outcome.damaged.push(damaged),
+            Again::InProgress(damaged) => {
+                findings.push(in_progress(&damaged.digest));
+                outcome.in_progress.add(damaged.job_bytes);
             }
             Again::Whole(size_bytes) => outcome.good.add(size_bytes),
-            Again::Absent(hurt) => outcome.absent.extend(inventory.find(&hurt.digest)),
+            Again::Absent(damaged) => outcome.absent.extend(inventory.find(&damaged.digest)),
         }
     }
     outcome.hurt_amount = Amount::default();
-    for hurt in &outcome.hurt {
-        outcome.hurt_amount.add(hurt.job_bytes);
+    for damaged in &outcome.damaged {
+        outcome.hurt_amount.add(damaged.job_bytes);
     }
     findings
 }
@@ -71,25 +71,25 @@ pub(super) fn in_progress(digest: &Digest) -> Finding {
 }
 
 /// Whatever cannot be looked at stays what it was: damage must not be lost for that.
-fn look_again(store: &FilesystemStore, hurt: Hurt, open: &OpenFiles, now: SystemTime, stop: &AtomicBool) -> Again {
-    let Some(then) = hurt.stat.filter(|_| hurt.damage.is_corrupt()) else { return Again::Damaged(hurt) };
-    let there = match store.blob_condition(&hurt.digest) {
+fn look_again(store: &FilesystemStore, damaged: DamagedBlob, open: &OpenFiles, now: SystemTime, stop: &AtomicBool) -> Again {
+    let Some(then) = damaged.stat.filter(|_| damaged.damage.is_corrupt()) else { return Again::Damaged(damaged) };
+    let there = match store.blob_condition(&damaged.digest) {
         Ok(Some(there)) => there,
-        Ok(None) if is_absent(store, &hurt.digest) => return Again::Absent(hurt),
-        Ok(None) | Err(_) => return Again::Damaged(hurt),
+        Ok(None) if is_absent(store, &damaged.digest) => return Again::Absent(damaged),
+        Ok(None) | Err(_) => return Again::Damaged(damaged),
     };
     if open.contains(&there.id) {
-        return Again::InProgress(hurt);
+        return Again::InProgress(damaged);
     }
     let has_changed = there.stat != then;
     if !has_changed && !is_fresh(&there, now) {
-        return Again::Damaged(hurt);
+        return Again::Damaged(damaged);
     }
-    match hash(store, &hurt.digest, stop) {
-        Some((digest, size_bytes)) if digest == hurt.digest => Again::Whole(size_bytes),
+    match hash(store, &damaged.digest, stop) {
+        Some((digest, size_bytes)) if digest == damaged.digest => Again::Whole(size_bytes),
         // Written to since it was read, and perhaps not for the last time.
-        _ if has_changed => Again::InProgress(hurt),
-        _ => Again::Damaged(hurt),
+        _ if has_changed => Again::InProgress(damaged),
+        _ => Again::Damaged(damaged),
     }
 }
 
@@ -98,7 +98,7 @@ fn is_fresh(there: &Condition, now: SystemTime) -> bool {
 }
 
 fn is_absent(store: &FilesystemStore, digest: &Digest) -> bool {
-    matches!(store.stat_blobs(layout::Shard::of(digest), &[*digest]).as_deref(), Ok([crate::store::Leaf::Absent]))
+    matches!(store.stat_blobs(layout::Shard::of(digest), &[*digest]).as_deref(), Ok([crate::store::FileState::Absent]))
 }
 
 /// Hashes a blob; nothing if it cannot be read to its end, or nobody waits for it any more.

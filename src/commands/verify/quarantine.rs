@@ -18,10 +18,10 @@ use crate::layout::{self, Target};
 use crate::policy::{Arrivals, Policy, RootPolicy};
 use crate::quarantine::{self, Purpose, Quarantining, Run};
 use crate::report::verify::VerifyReport;
-use crate::store::filesystem::aside::Return;
+use crate::store::filesystem::quarantine::Return;
 use crate::store::filesystem::removal::Directories;
 use crate::store::{FilesystemStore, Removal, Stat, Vacuum as _};
-use crate::verify::{Hurt, Outcome};
+use crate::verify::{DamagedBlob, Outcome};
 use crate::writers::OpenFiles;
 
 /// Blobs that are moved between two looks at what has arrived.
@@ -32,7 +32,7 @@ const MANY_BLOBS: u64 = 10;
 const MANY_PERCENT: u64 = 5;
 
 /// A blob that is to be moved.
-type Corrupt<'a> = (&'a Hurt, Stat);
+type Corrupt<'a> = (&'a DamagedBlob, Stat);
 
 /// Quarantines what is corrupt. Ends early when `stop` becomes true.
 ///
@@ -47,10 +47,12 @@ pub(super) fn quarantine(
     stop: &AtomicBool,
     report: &mut VerifyReport,
 ) -> Result<(), Error> {
-    let corrupt = outcome.hurt.iter().filter(|hurt| hurt.damage.is_corrupt()).filter_map(|hurt| Some((hurt, hurt.stat?)));
+    let corrupt =
+        outcome.damaged.iter().filter(|damaged| damaged.damage.is_corrupt()).filter_map(|damaged| Some((damaged, damaged.stat?)));
     let policy =
         Policy { roots: RootPolicy::AllRevisions, min_age: settings.min_age, arrivals: Arrivals::Ignored, now: clock.now() };
-    let (young, mut old): (Vec<Corrupt<'_>>, Vec<Corrupt<'_>>) = corrupt.partition(|(hurt, _)| is_young(store, hurt, &policy));
+    let (young, mut old): (Vec<Corrupt<'_>>, Vec<Corrupt<'_>>) =
+        corrupt.partition(|(damaged, _)| is_young(store, damaged, &policy));
     young.iter().for_each(|(_, stat)| report.left_young.add(stat.size_bytes));
     if old.is_empty() || stop.load(Ordering::Relaxed) {
         return Ok(());
@@ -87,8 +89,8 @@ fn move_all(
 }
 
 /// Whether a blob was written, moved or copied so recently that somebody may be at it still. What cannot be told counts as young.
-fn is_young(store: &FilesystemStore, hurt: &Hurt, policy: &Policy) -> bool {
-    match store.blob_condition(&hurt.digest) {
+fn is_young(store: &FilesystemStore, damaged: &DamagedBlob, policy: &Policy) -> bool {
+    match store.blob_condition(&damaged.digest) {
         Ok(Some(there)) => policy.is_young(&Stat::new(there.stat.size_bytes, there.touched())),
         Ok(None) | Err(_) => true,
     }
@@ -97,12 +99,12 @@ fn is_young(store: &FilesystemStore, hurt: &Hurt, policy: &Policy) -> bool {
 /// Reads what is to be moved again, past the page cache: what the disk has right must not go for what the memory has wrong. And more
 /// damage at once than blobs suffer by themselves is the disk's. Leaves in `corrupt` what is to be moved, and says what it looks like.
 fn suspect_disk(store: &FilesystemStore, outcome: &Outcome, corrupt: &mut Vec<Corrupt<'_>>, lifted: bool) -> Option<Finding> {
-    let wrong: Vec<bool> = corrupt.par_iter().map(|(hurt, stat)| is_wrong_on_disk(store, hurt, stat)).collect();
+    let wrong: Vec<bool> = corrupt.par_iter().map(|(damaged, stat)| is_wrong_on_disk(store, damaged, stat)).collect();
     let whole = wrong.iter().filter(|wrong| !**wrong).count() as u64;
     let mut wrong = wrong.into_iter();
     corrupt.retain(|_| wrong.next().expect("one for each"));
-    let read = outcome.good.count + outcome.hurt.len() as u64;
-    let damaged = outcome.hurt.iter().filter(|hurt| hurt.damage.is_of_bytes()).count() as u64;
+    let read = outcome.good.count + outcome.damaged.len() as u64;
+    let damaged = outcome.damaged.iter().filter(|damaged| damaged.damage.is_of_bytes()).count() as u64;
     let left = damaged - whole;
     let is_much = !lifted && left >= MANY_BLOBS && 100 * left >= MANY_PERCENT * read;
     if is_much {
@@ -119,9 +121,9 @@ fn suspect_disk(store: &FilesystemStore, outcome: &Outcome, corrupt: &mut Vec<Co
 }
 
 /// Whether a blob is on the disk as it was read. What was written to since then is seen to where it would be moved.
-fn is_wrong_on_disk(store: &FilesystemStore, hurt: &Hurt, stat: &Stat) -> bool {
-    let is_as_read = || matches!(store.blob_condition(&hurt.digest), Ok(Some(there)) if there.stat == *stat);
-    !matches!(store.is_whole_on_disk(&hurt.digest), Ok(Some(true))) || !is_as_read()
+fn is_wrong_on_disk(store: &FilesystemStore, damaged: &DamagedBlob, stat: &Stat) -> bool {
+    let is_as_read = || matches!(store.blob_condition(&damaged.digest), Ok(Some(there)) if there.stat == *stat);
+    !matches!(store.is_whole_on_disk(&damaged.digest), Ok(Some(true))) || !is_as_read()
 }
 
 /// Moves blobs that nobody has open. Returns those that were moved.
@@ -130,22 +132,22 @@ fn move_some<'a>(store: &FilesystemStore, run: &Run, corrupt: &[Corrupt<'a>], fi
     let vacuum = Quarantining::new(store, run, Directories::Keep, &|_| Ok(Vec::new()));
     let open = OpenFiles::look();
     let mut moved = Vec::new();
-    for &(hurt, stat) in corrupt {
-        let there = store.blob_condition(&hurt.digest).ok().flatten();
+    for &(damaged, stat) in corrupt {
+        let there = store.blob_condition(&damaged.digest).ok().flatten();
         if there.is_some_and(|there| open.contains(&there.id)) {
-            findings.push(in_progress(&hurt.digest));
+            findings.push(in_progress(&damaged.digest));
             continue;
         }
-        let failure = match vacuum.remove(&Target::Blob(hurt.digest), &stat) {
+        let failure = match vacuum.remove(&Target::Blob(damaged.digest), &stat) {
             Ok(Removal::Removed) => {
-                moved.push((hurt, stat));
+                moved.push((damaged, stat));
                 continue;
             }
             Ok(Removal::AlreadyGone) => continue,
             Ok(Removal::Changed(difference)) => {
-                in_progress(&hurt.digest).detail(format!("Left where it is, because somebody writes it: {difference}"))
+                in_progress(&damaged.digest).detail(format!("Left where it is, because somebody writes it: {difference}"))
             }
-            Err(error) => failed(Code::FailedRemoval, hurt, &error),
+            Err(error) => failed(Code::FailedRemoval, damaged, &error),
         };
         findings.push(failure);
     }
@@ -156,24 +158,24 @@ fn move_some<'a>(store: &FilesystemStore, run: &Run, corrupt: &[Corrupt<'a>], fi
 fn check_arrived(store: &FilesystemStore, run: &Run, moved: &[Corrupt<'_>], report: &mut VerifyReport) -> bool {
     let open = OpenFiles::look();
     let mut stays = false;
-    for (hurt, stat) in moved {
-        let why = match has_arrived_broken(store, run, hurt, stat, &open) {
+    for (damaged, stat) in moved {
+        let why = match has_arrived_broken(store, run, damaged, stat, &open) {
             Ok(true) => {
                 report.quarantined.add(stat.size_bytes);
                 stays = true;
                 continue;
             }
-            Ok(false) => in_progress(&hurt.digest).detail("Restored at once, because somebody writes it"),
-            Err(error) => failed(Code::FailedRemoval, hurt, &error),
+            Ok(false) => in_progress(&damaged.digest).detail("Restored at once, because somebody writes it"),
+            Err(error) => failed(Code::FailedRemoval, damaged, &error),
         };
-        match restore(store, run, hurt) {
+        match restore(store, run, damaged) {
             Ok(None) => report.findings.push(why),
             Ok(Some(finding)) => {
                 report.findings.push(finding);
                 stays = true;
             }
             Err(error) => {
-                report.findings.push(failed(Code::FailedRestore, hurt, &error));
+                report.findings.push(failed(Code::FailedRestore, damaged, &error));
                 stays = true;
             }
         }
@@ -182,27 +184,33 @@ fn check_arrived(store: &FilesystemStore, run: &Run, moved: &[Corrupt<'_>], repo
 }
 
 /// Whether a blob that was moved is what it was, and nobody writes to it. Its time of change is that of the rename.
-fn has_arrived_broken(store: &FilesystemStore, run: &Run, hurt: &Hurt, stat: &Stat, open: &OpenFiles) -> Result<bool, Error> {
-    let is_unmoved = || Ok::<_, Error>(run.condition(store, &hurt.digest)?.filter(|there| there.stat == *stat));
+fn has_arrived_broken(
+    store: &FilesystemStore,
+    run: &Run,
+    damaged: &DamagedBlob,
+    stat: &Stat,
+    open: &OpenFiles,
+) -> Result<bool, Error> {
+    let is_unmoved = || Ok::<_, Error>(run.condition(store, &damaged.digest)?.filter(|there| there.stat == *stat));
     let Some(there) = is_unmoved()? else { return Ok(false) };
-    let is_whole = run.is_whole(store, &Target::Blob(hurt.digest))?;
+    let is_whole = run.is_whole(store, &Target::Blob(damaged.digest))?;
     // Once more behind the reading, which takes its time.
     Ok(!is_whole && !open.contains(&there.id) && is_unmoved()?.is_some())
 }
 
 /// Restores a blob. Where the registry has written it anew, the new one stands, and a finding says that the other one waits.
-fn restore(store: &FilesystemStore, run: &Run, hurt: &Hurt) -> Result<Option<Finding>, Error> {
-    let target = Target::Blob(hurt.digest);
+fn restore(store: &FilesystemStore, run: &Run, damaged: &DamagedBlob) -> Result<Option<Finding>, Error> {
+    let target = Target::Blob(damaged.digest);
     match run.restored(store, &target)? {
         Return::Back | Return::Absent => Ok(None),
         Return::Replaced if run.drop_copy(store, &target)? => Ok(None),
         Return::Replaced => {
             let detail = format!("Written anew while it was moved; the other one stays in quarantine in run {}", run.id());
-            Ok(Some(in_progress(&hurt.digest).detail(detail)))
+            Ok(Some(in_progress(&damaged.digest).detail(detail)))
         }
     }
 }
 
-fn failed(code: Code, hurt: &Hurt, error: &Error) -> Finding {
-    Finding::new(code).digest(&hurt.digest).path(layout::blob_data(&hurt.digest)).detail(error.to_string())
+fn failed(code: Code, damaged: &DamagedBlob, error: &Error) -> Finding {
+    Finding::new(code).digest(&damaged.digest).path(layout::blob_data(&damaged.digest)).detail(error.to_string())
 }

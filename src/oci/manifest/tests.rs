@@ -31,7 +31,7 @@ fn reads_every_kind_of_manifest() {
            {{"digest":"{c}","mediaType":"application/vnd.docker.distribution.manifest.v2+json","platform":{{"os":"x"}}}}]}}"#
     );
     let kinds: Vec<_> = references(index.as_bytes()).expect("readable").descriptors.iter().map(|d| d.kind).collect();
-    assert_eq!(kinds, [DescriptorKind::Manifest, DescriptorKind::PerhapsManifest, DescriptorKind::Manifest]);
+    assert_eq!(kinds, [DescriptorKind::Manifest, DescriptorKind::MaybeManifest, DescriptorKind::Manifest]);
 
     let schema1 = format!(r#"{{"schemaVersion":1,"fsLayers":[{{"blobSum":"{a}"}},{{"blobSum":"{b}"}}],"history":[]}}"#);
     assert_eq!(found(&schema1), [a, b]);
@@ -96,13 +96,13 @@ fn refuses_what_is_not_one_whole_object() {
 #[test]
 fn foreign_layers_are_told_apart() {
     let a = digest(1);
-    for extra in [
+    for leftover in [
         r#""urls":["https://example.com/x"]"#,
         r#""mediaType":"application/vnd.docker.image.rootfs.foreign.diff.tar.gzip""#,
         r#""mediaType":"application/vnd.oci.image.layer.nondistributable.v1.tar""#,
     ] {
-        let read = references(format!(r#"{{"layers":[{{{extra},"digest":"{a}"}}]}}"#).as_bytes()).expect("readable");
-        assert!(read.descriptors[0].foreign, "{extra}");
+        let read = references(format!(r#"{{"layers":[{{{leftover},"digest":"{a}"}}]}}"#).as_bytes()).expect("readable");
+        assert!(read.descriptors[0].foreign, "{leftover}");
     }
     let read = references(format!(r#"{{"layers":[{{"urls":[],"digest":"{a}"}}]}}"#).as_bytes()).expect("readable");
     assert!(!read.descriptors[0].foreign);

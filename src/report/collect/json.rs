@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::{CollectReport, Outcome, RescueEnd};
 use crate::config::Mode;
 use crate::escape::escaped;
-use crate::mark::{Condemned, Reason};
+use crate::mark::{Deletion, Reason};
 use crate::plan::{Kind, Totals};
 use crate::policy::RootPolicy;
 use crate::report::Report as _;
@@ -27,18 +27,18 @@ pub struct Row {
 
 impl Row {
     /// Describes a target.
-    pub fn of(condemned: &Condemned) -> Row {
-        let directory = condemned.target.link_directory();
+    pub fn of(deletion: &Deletion) -> Row {
+        let directory = deletion.target.link_directory();
         Row {
-            kind: Kind::of(&condemned.target).name(),
+            kind: Kind::of(&deletion.target).name(),
             repository: directory.map(|directory| directory.repository().to_string()),
             tag: directory.and_then(|directory| directory.tag()).map(ToString::to_string),
-            digest: condemned.target.digest().to_string(),
-            path: escaped(condemned.target.path()),
-            bytes: condemned.stat.size_bytes,
+            digest: deletion.target.digest().to_string(),
+            path: escaped(deletion.target.path()),
+            bytes: deletion.stat.size_bytes,
             // Times before the year -9999 or after 9999 are only found on disks that lie; they print as the epoch.
-            modified: Timestamp::try_from(condemned.stat.modified).unwrap_or_default().to_string(),
-            reason: condemned.reason,
+            modified: Timestamp::try_from(deletion.stat.modified).unwrap_or_default().to_string(),
+            reason: deletion.reason,
         }
     }
 }
@@ -216,13 +216,13 @@ pub fn render(report: &CollectReport) -> String {
         left: report.swept.left,
         stops: &report.stops,
         quarantine: Quarantine {
-            run: report.aside.run.as_deref(),
-            restored: (&report.aside.restored).into(),
-            purged: (&report.aside.purged).into(),
-            rescue: report.aside.rescue.map(RescueEnd::name),
-            rescued: (&report.aside.rescued).into(),
-            withheld: report.aside.withheld.len() as u64,
-            waiting: report.aside.waiting.into(),
+            run: report.quarantine.run.as_deref(),
+            restored: (&report.quarantine.restored).into(),
+            purged: (&report.quarantine.purged).into(),
+            rescue: report.quarantine.rescue.map(RescueEnd::name),
+            rescued: (&report.quarantine.rescued).into(),
+            withheld: report.quarantine.withheld.len() as u64,
+            waiting: report.quarantine.waiting.into(),
         },
         reclaimable_delete_untagged: figures.delete_untagged_in_addition.map(Bytes::from),
         repositories: figures

@@ -26,7 +26,7 @@ use crate::sweep::SweepReport;
 pub struct CollectReport {
     /// Whether anything was removed.
     pub mode: Mode,
-    /// Whether it was removed or moved aside.
+    /// Whether it was removed or quarantined.
     pub disposal: Disposal,
     /// The root directory, symbolic links resolved.
     pub root: PathBuf,
@@ -49,7 +49,7 @@ pub struct CollectReport {
     /// What was removed.
     pub swept: SweepReport,
     /// What was done with the quarantine.
-    pub aside: Aside,
+    pub quarantine: QuarantineFigures,
     /// What went wrong after the first change, beside targets that are left.
     pub unfinished: u64,
     /// What stops a real run; only a dry run has any.
@@ -64,14 +64,14 @@ pub struct CollectReport {
     pub elapsed: Duration,
 }
 
-/// What was done with what was moved aside, in this run and before.
+/// What was done with what was quarantined, in this run and before.
 #[derive(Clone, Debug, Default)]
-pub struct Aside {
+pub struct QuarantineFigures {
     /// What went back before the sweep because it is needed by now.
     pub restored: Moved,
     /// What had waited long enough and went for good.
     pub purged: Moved,
-    /// The run that holds what was moved aside now.
+    /// The run that holds what was quarantined now.
     pub run: Option<String>,
     /// How the watch for pushes ended; nothing if there was none.
     pub rescue: Option<RescueEnd>,
@@ -170,11 +170,11 @@ impl CollectReport {
     /// How far it came.
     pub fn outcome(&self) -> Outcome {
         let is_interrupted =
-            self.swept.interrupted || self.aside.interrupted || self.aside.rescue == Some(RescueEnd::Interrupted);
-        let failed = [&self.aside.restored, &self.aside.rescued].iter().any(|moved| !moved.failed.is_empty());
+            self.swept.interrupted || self.quarantine.interrupted || self.quarantine.rescue == Some(RescueEnd::Interrupted);
+        let failed = [&self.quarantine.restored, &self.quarantine.rescued].iter().any(|moved| !moved.failed.is_empty());
         let is_left = self.swept.left > 0 || self.unfinished > 0 || failed;
         // A removal that failed may have happened all the same; what was never tried did not.
-        let is_refused = self.swept.met_writer || !self.aside.restored.failed.is_empty();
+        let is_refused = self.swept.met_writer || !self.quarantine.restored.failed.is_empty();
         if !self.stops.is_empty() || (is_refused && !self.has_changed_anything()) {
             Outcome::Stopped
         } else if is_interrupted {
@@ -188,8 +188,8 @@ impl CollectReport {
 
     /// Whether anything in the store or in quarantine is not as it was.
     pub fn has_changed_anything(&self) -> bool {
-        let aside = &self.aside;
-        let moved = [&aside.restored, &aside.purged, &aside.rescued];
+        let quarantine = &self.quarantine;
+        let moved = [&quarantine.restored, &quarantine.purged, &quarantine.rescued];
         self.mode == Mode::Execute && (!self.swept.removed.is_empty() || moved.iter().any(|moved| !moved.is_empty()))
     }
 
@@ -197,7 +197,7 @@ impl CollectReport {
     pub fn reclaimed(&self) -> Amount {
         let mut gone = Amount::default();
         if self.mode == Mode::Execute {
-            gone += self.aside.purged.blobs;
+            gone += self.quarantine.purged.blobs;
         }
         if self.disposal == Disposal::Remove && self.mode == Mode::Execute {
             gone += self.swept.removed.kind(Kind::Blob);
@@ -227,7 +227,7 @@ impl Report for CollectReport {
         metrics.looked_at(self.figures.blobs, self.figures.stored_bytes());
         if self.mode == Mode::Execute {
             let gone = self.reclaimed();
-            metrics.reclaimed(gone.count, gone.size_bytes).quarantined(self.aside.waiting);
+            metrics.reclaimed(gone.count, gone.size_bytes).quarantined(self.quarantine.waiting);
         }
         metrics.reclaimable(self.figures.planned.kind(Kind::Blob));
         metrics

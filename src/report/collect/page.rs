@@ -9,7 +9,7 @@ use crate::escape::escaped;
 use crate::format::{amount, duration, elapsed, time};
 use crate::format::{number, plural, size};
 use crate::mark::blobs::Amount;
-use crate::mark::{Condemned, Reason};
+use crate::mark::{Deletion, Reason};
 use crate::plan::{Kind, Totals};
 use crate::policy::RootPolicy;
 use crate::quarantine::Moved;
@@ -59,8 +59,8 @@ fn headline(report: &CollectReport) -> &'static str {
 fn closing(report: &CollectReport, mode: &str) -> String {
     let blobs = |totals: &Totals| amount(totals.kind(Kind::Blob));
     match report.mode {
-        Mode::DryRun if report.figures.planned.is_empty() && !report.aside.purged.is_empty() => {
-            format!("{mode}: without --dry-run this purges {}", amount(report.aside.purged.blobs))
+        Mode::DryRun if report.figures.planned.is_empty() && !report.quarantine.purged.is_empty() => {
+            format!("{mode}: without --dry-run this purges {}", amount(report.quarantine.purged.blobs))
         }
         Mode::DryRun if report.figures.planned.is_empty() => match (report.figures.young.count, report.figures.waiting.until) {
             (0, _) | (_, None) => format!("{mode}: there is nothing to remove"),
@@ -75,7 +75,7 @@ fn closing(report: &CollectReport, mode: &str) -> String {
         Mode::DryRun => format!(
             "{mode}: without --dry-run this quarantines {} and purges {}",
             blobs(&report.figures.planned),
-            amount(report.aside.purged.blobs)
+            amount(report.quarantine.purged.blobs)
         ),
         Mode::Execute if report.disposal == Disposal::Remove => {
             format!("{mode}: freed {} in {}", blobs(&report.swept.removed), elapsed(report.elapsed))
@@ -95,14 +95,14 @@ fn answer(page: &mut Document, report: &CollectReport) {
         return;
     }
     let planned = amount(report.figures.planned.kind(Kind::Blob));
-    let wait = report.aside.waits_for;
+    let wait = report.quarantine.waits_for;
     match report.disposal {
         Disposal::Remove => page.item("reclaimable", &format!("{planned} now")),
         Disposal::Quarantine if wait.is_zero() => page.item("reclaimable", &format!("{planned}, once the quarantine is purged")),
         _ => page.item("reclaimable", &format!("{planned}, after {} in quarantine", duration(wait))),
     }
-    if report.aside.purged.blobs.count > 0 {
-        page.item("", &format!("{} now, purged from quarantine", amount(report.aside.purged.blobs)));
+    if report.quarantine.purged.blobs.count > 0 {
+        page.item("", &format!("{} now, purged from quarantine", amount(report.quarantine.purged.blobs)));
     }
     let young = report.figures.young;
     if young.count > 0 {
@@ -116,7 +116,8 @@ fn answer(page: &mut Document, report: &CollectReport) {
         Some(_) => page.item("", "--delete-untagged would free nothing in addition"),
         None => {}
     }
-    let has_work = !report.figures.planned.is_empty() || !report.aside.purged.is_empty() || !report.aside.restored.is_empty();
+    let has_work =
+        !report.figures.planned.is_empty() || !report.quarantine.purged.is_empty() || !report.quarantine.restored.is_empty();
     if has_work && report.stops.is_empty() {
         let first = match report.writer {
             Some(_) => "stop the registry or make it read-only, then run",
@@ -229,31 +230,31 @@ fn removal(page: &mut Document, report: &CollectReport) {
     }
 }
 
-/// What was done with what this run and earlier ones moved aside.
+/// What was done with what this run and earlier ones quarantined.
 fn quarantine(page: &mut Document, report: &CollectReport) {
-    let aside = &report.aside;
+    let quarantine = &report.quarantine;
     let is_dry = report.mode == Mode::DryRun;
     let moved = |moved: &Moved| format!("{} and {}", amount(moved.blobs), plural(moved.links, "link", "links"));
     let some = |moved: &Moved| moved.blobs.count + moved.links > 0;
     let mut lines = Vec::new();
-    if some(&aside.restored) {
+    if some(&quarantine.restored) {
         let done = if is_dry { "would be restored" } else { "restored" };
-        lines.push(format!("{} {done}, because they are needed again", moved(&aside.restored)));
+        lines.push(format!("{} {done}, because they are needed again", moved(&quarantine.restored)));
     }
-    if some(&aside.purged) {
+    if some(&quarantine.purged) {
         let done = if is_dry { "would be purged" } else { "purged" };
-        let waited = match aside.waits_for {
+        let waited = match quarantine.waits_for {
             Duration::ZERO => String::new(),
             wait => format!(", after waiting for {}", duration(wait)),
         };
-        lines.push(format!("{} {done}{waited}", moved(&aside.purged)));
-        lines.extend(aside.proof.map(|proof| proof_line(proof).to_owned()));
+        lines.push(format!("{} {done}{waited}", moved(&quarantine.purged)));
+        lines.extend(quarantine.proof.map(|proof| proof_line(proof).to_owned()));
     }
-    lines.extend(withheld(&aside.withheld));
-    if some(&aside.rescued) {
-        lines.push(format!("{} of this run restored at once: a push needed them", moved(&aside.rescued)));
+    lines.extend(withheld(&quarantine.withheld));
+    if some(&quarantine.rescued) {
+        lines.push(format!("{} of this run restored at once: a push needed them", moved(&quarantine.rescued)));
     }
-    match aside.rescue {
+    match quarantine.rescue {
         Some(RescueEnd::Interrupted) => {
             lines.push("the watch for pushes that need what was quarantined was interrupted: run it again soon".to_owned());
         }
@@ -264,10 +265,10 @@ fn quarantine(page: &mut Document, report: &CollectReport) {
         }
         Some(RescueEnd::Complete) | None => {}
     }
-    if aside.waiting.count > 0 {
-        lines.push(format!("{} wait in it; `regsweep quarantine list` says since when", amount(aside.waiting)));
+    if quarantine.waiting.count > 0 {
+        lines.push(format!("{} wait in it; `regsweep quarantine list` says since when", amount(quarantine.waiting)));
     }
-    if let Some(run) = &aside.run {
+    if let Some(run) = &quarantine.run {
         lines.push(format!("this run is {run}; `regsweep restore --run {run}` undoes it"));
     }
     for (place, line) in lines.iter().enumerate() {
@@ -358,7 +359,7 @@ pub(in crate::report) fn links(totals: &Totals) -> Vec<String> {
     parts
 }
 
-fn target(row: &Condemned) -> String {
+fn target(row: &Deletion) -> String {
     let digest = row.target.digest();
     let repository = row.target.link_directory().map(|directory| directory.repository().to_string()).unwrap_or_default();
     match Kind::of(&row.target) {

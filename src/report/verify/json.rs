@@ -59,7 +59,7 @@ pub(super) fn render(report: &VerifyReport) -> String {
         scanned: Scanned { repositories: report.repositories, blobs: report.stored_blobs },
         selected: report.selected.into(),
         good: report.good.into(),
-        damaged: report.hurt.into(),
+        damaged: report.damaged.into(),
         in_progress: report.in_progress.into(),
         left_young: report.left_young.into(),
         quarantined: report.quarantined.into(),

@@ -31,7 +31,7 @@ pub struct VerifyReport {
     /// What is as its digest says.
     pub good: Amount,
     /// What was read and is not.
-    pub hurt: Amount,
+    pub damaged: Amount,
     /// What did not match and is being written.
     pub in_progress: Amount,
     /// Corrupt blobs that stay where they are because they were touched recently.
@@ -40,7 +40,7 @@ pub struct VerifyReport {
     pub vanished: u64,
     /// What was not read for want of time.
     pub left: Amount,
-    /// Corrupt blobs that were moved aside.
+    /// Corrupt blobs that were quarantined.
     pub quarantined: Amount,
     /// The run that holds them.
     pub quarantine_run: Option<String>,
@@ -78,7 +78,7 @@ impl VerifyReport {
             selected: Amount::default(),
             fresh: Amount::default(),
             good: Amount::default(),
-            hurt: Amount::default(),
+            damaged: Amount::default(),
             in_progress: Amount::default(),
             left_young: Amount::default(),
             vanished: 0,
@@ -96,7 +96,7 @@ impl VerifyReport {
     /// Takes over what a pass counted.
     pub fn count(&mut self, outcome: &Outcome) {
         self.good = outcome.good;
-        self.hurt = outcome.hurt_amount;
+        self.damaged = outcome.hurt_amount;
         self.in_progress = outcome.in_progress;
         self.left = Amount {
             count: self.selected.count - outcome.done.count,
@@ -118,7 +118,7 @@ impl VerifyReport {
     /// How much was read in a second; nothing if hardly anything was.
     pub fn bytes_per_second(&self) -> Option<u64> {
         let seconds = self.reading.as_secs_f64();
-        let bytes = self.good.size_bytes + self.hurt.size_bytes;
+        let bytes = self.good.size_bytes + self.damaged.size_bytes;
         (seconds >= 0.001 && bytes > 0).then_some((bytes as f64 / seconds) as u64)
     }
 }
@@ -135,7 +135,7 @@ impl Report for VerifyReport {
     fn metrics(&self) -> Metrics {
         let mut metrics = Metrics::new("verify", self.settings.started, self.exit());
         metrics.elapsed(self.elapsed).findings(&self.findings);
-        metrics.verified(self.good, self.hurt.count, self.left);
+        metrics.verified(self.good, self.damaged.count, self.left);
         metrics
     }
 

@@ -66,8 +66,8 @@ fn figures(page: &mut Document, report: &VerifyReport) {
     page.item("stored", &format!("{}, {repositories} scanned", plural(report.stored_blobs, "blob", "blobs")));
     page.item("to read", &format!("{}, sizes from manifests", amount(report.selected)));
     page.item("good", &amount(report.good));
-    if report.hurt.count > 0 {
-        page.item("damaged", &amount(report.hurt));
+    if report.damaged.count > 0 {
+        page.item("damaged", &amount(report.damaged));
     }
     if let Some(run) = &report.quarantine_run {
         page.item("quarantined", &format!("{}: push them again, and their images are whole", amount(report.quarantined)));
@@ -105,8 +105,8 @@ fn closing(report: &VerifyReport) -> String {
         0 => String::new(),
         _ => format!(", {} not read", plural(report.left.count, "blob", "blobs")),
     };
-    match report.hurt.count {
+    match report.damaged.count {
         0 => format!("{good} match their digests{left}, in {took}"),
-        hurt => format!("{} DAMAGED, {good} match their digests{left}, in {took}", plural(hurt, "blob", "blobs")),
+        damaged => format!("{} DAMAGED, {good} match their digests{left}, in {took}", plural(damaged, "blob", "blobs")),
     }
 }

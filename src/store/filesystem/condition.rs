@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
-use super::aside::in_mirror;
+use super::quarantine::in_mirror;
 use super::{FilesystemStore, content};
 use crate::error::{Context as _, Error};
 use crate::layout::{self, Target};
@@ -62,7 +62,7 @@ impl FilesystemStore {
     /// # Errors
     ///
     /// When it cannot be looked at.
-    pub(crate) fn condition_aside(&self, digest: &Digest, mirror: &OwnedFd) -> Result<Option<Condition>, Error> {
+    pub(crate) fn condition_in_quarantine(&self, digest: &Digest, mirror: &OwnedFd) -> Result<Option<Condition>, Error> {
         let place = in_mirror(&Target::Blob(*digest));
         condition(mirror, &place).context_with("look in the quarantine at", || place.clone())
     }
@@ -72,7 +72,7 @@ impl FilesystemStore {
     /// # Errors
     ///
     /// When it cannot be read to its end.
-    pub(crate) fn is_whole_blob_aside(&self, digest: &Digest, mirror: &OwnedFd) -> Result<Option<bool>, Error> {
+    pub(crate) fn is_whole_blob_in_quarantine(&self, digest: &Digest, mirror: &OwnedFd) -> Result<Option<bool>, Error> {
         let path = || in_mirror(&Target::Blob(*digest));
         let blobs = match directory::open_directory_beneath(mirror, b"blobs") {
             Err(Errno::NOENT) => return Ok(None),

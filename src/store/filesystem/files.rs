@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use crate::layout;
 use crate::oci::Digest;
-use crate::store::{Leaf, LinkContent, MAX_MANIFEST_BYTES, ManifestContent, ManifestStart, Stat, directory};
+use crate::store::{FileState, LinkContent, MAX_MANIFEST_BYTES, ManifestContent, ManifestStart, Stat, directory};
 
 /// So often an empty link is read again, 2 ms later each time.
 const READS_OF_AN_EMPTY_LINK: u32 = 3;
@@ -70,11 +70,11 @@ pub(super) fn read_link(at: impl AsFd, path: &str) -> io::Result<LinkContent> {
 }
 
 /// Reads a link and looks at the file, opened once.
-pub(super) fn inspect_link(at: impl AsFd, path: &str) -> io::Result<(LinkContent, Leaf)> {
+pub(super) fn inspect_link(at: impl AsFd, path: &str) -> io::Result<(LinkContent, FileState)> {
     Ok(match open_link(at, path)? {
         Ok(file) => (read_open_link(&file)?, leaf_of(directory::stat_at(&file, c"", AtFlags::EMPTY_PATH)?)),
-        Err(LinkContent::Absent) => (LinkContent::Absent, Leaf::Absent),
-        Err(content) => (content, Leaf::Irregular),
+        Err(LinkContent::Absent) => (LinkContent::Absent, FileState::Absent),
+        Err(content) => (content, FileState::Irregular),
     })
 }
 
@@ -197,19 +197,19 @@ fn read_manifest_into(
     Ok(content)
 }
 
-pub(super) fn leaf_of((file_type, stat): (FileType, Stat)) -> Leaf {
+pub(super) fn leaf_of((file_type, stat): (FileType, Stat)) -> FileState {
     match file_type {
-        FileType::RegularFile => Leaf::File(stat),
-        _ => Leaf::Irregular,
+        FileType::RegularFile => FileState::File(stat),
+        _ => FileState::Irregular,
     }
 }
 
 /// Looks at a file without following it.
-pub(super) fn stat_leaf(at: impl AsFd, path: &str) -> io::Result<Leaf> {
+pub(super) fn stat_leaf(at: impl AsFd, path: &str) -> io::Result<FileState> {
     match directory::stat_at(at, path, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(found) => Ok(leaf_of(found)),
-        Err(Errno::NOTDIR | Errno::LOOP) => Ok(Leaf::Irregular),
-        Err(Errno::NOENT) => Ok(Leaf::Absent),
+        Err(Errno::NOTDIR | Errno::LOOP) => Ok(FileState::Irregular),
+        Err(Errno::NOENT) => Ok(FileState::Absent),
         Err(error) => Err(error.into()),
     }
 }

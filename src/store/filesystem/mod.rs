@@ -10,12 +10,12 @@
 //! - **Removal** opens the directory beneath its base without following links, looks at the file once more, and unlinks that name.
 //! - **Network filesystems** work as far as they keep POSIX semantics; nothing here depends on inode numbers or `d_type`.
 
-pub(crate) mod aside;
 pub(crate) mod condition;
 mod content;
 mod files;
 mod listing;
 pub(crate) mod mounts;
+pub(crate) mod quarantine;
 pub(crate) mod removal;
 mod repositories;
 mod uploads;
@@ -35,7 +35,7 @@ use self::files::{Relative, inspect_link, read_link, stat_leaf};
 use super::directory::{self, open_directory};
 use super::root::Root;
 use super::{
-    BlobContent, Extra, Leaf, LinkContent, Listing, ManifestContent, ManifestStart, RepositoryEntry, Stat, Store, Stray,
+    BlobContent, FileState, Leftover, LinkContent, Listing, ManifestContent, ManifestStart, RepositoryEntry, Stat, Store, Stray,
     TagContent, Upload,
 };
 use crate::error::{Context as _, Error};
@@ -251,9 +251,9 @@ impl Store for FilesystemStore {
             .collect()
     }
 
-    fn inspect_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<(LinkContent, Leaf)>, Error> {
+    fn inspect_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<(LinkContent, FileState)>, Error> {
         let Some(open) = self.directory(&directory.path())? else {
-            return Ok(vec![(LinkContent::Absent, Leaf::Absent); digests.len()]);
+            return Ok(vec![(LinkContent::Absent, FileState::Absent); digests.len()]);
         };
         let mut relative = Relative::default();
         digests
@@ -264,9 +264,9 @@ impl Store for FilesystemStore {
             .collect()
     }
 
-    fn stat_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<Leaf>, Error> {
+    fn stat_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<FileState>, Error> {
         let Some(open) = self.directory(&directory.path())? else {
-            return Ok(vec![Leaf::Absent; digests.len()]);
+            return Ok(vec![FileState::Absent; digests.len()]);
         };
         let mut relative = Relative::default();
         digests
@@ -290,11 +290,11 @@ impl Store for FilesystemStore {
         Ok(Listing { entries: uploads.collect::<Result<_, _>>()?, strays: listed.strays })
     }
 
-    fn extras(&self, path: &Path, known: &[&str]) -> Result<Vec<Extra>, Error> {
+    fn leftovers(&self, path: &Path, known: &[&str]) -> Result<Vec<Leftover>, Error> {
         let Some(directory) = self.directory(path)? else {
             return Ok(Vec::new());
         };
-        uploads::extras(&directory, path, known).context_with("list", || self.root.at(path))
+        uploads::leftovers(&directory, path, known).context_with("list", || self.root.at(path))
     }
 
     fn shards(&self) -> Result<Listing<Shard>, Error> {
@@ -325,9 +325,9 @@ impl Store for FilesystemStore {
         self.list_each(directory.as_fd(), &path, accept, |digest| each(&digest))
     }
 
-    fn stat_blobs(&self, shard: Shard, digests: &[Digest]) -> Result<Vec<Leaf>, Error> {
+    fn stat_blobs(&self, shard: Shard, digests: &[Digest]) -> Result<Vec<FileState>, Error> {
         let Some(directory) = self.directory(&shard.path())? else {
-            return Ok(vec![Leaf::Absent; digests.len()]);
+            return Ok(vec![FileState::Absent; digests.len()]);
         };
         let mut relative = Relative::default();
         digests

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::files::{leaf_of, stat_leaf};
 use crate::store::directory::{self, for_each_entry, open_directory};
-use crate::store::{Extra, Leaf, START_BUFFER_BYTES, Upload, started};
+use crate::store::{FileState, Leftover, START_BUFFER_BYTES, Upload, started};
 
 /// Looks at one upload; nothing if it has ended in the meantime.
 pub(super) fn look_at(uploads: &OwnedFd, id: OsString) -> io::Result<Option<Upload>> {
@@ -24,8 +24,8 @@ pub(super) fn look_at(uploads: &OwnedFd, id: OsString) -> io::Result<Option<Uplo
     let modified = directory::stat_of(&rustix::fs::fstat(&directory)?).modified;
     let started_file = stat_leaf(&directory, "startedat")?;
     let started = match started_file {
-        Leaf::File(_) => read_start(&directory)?,
-        Leaf::Absent | Leaf::Irregular => None,
+        FileState::File(_) => read_start(&directory)?,
+        FileState::Absent | FileState::Irregular => None,
     };
     Ok(Some(Upload { id, modified, started_file, started, data: stat_leaf(&directory, "data")? }))
 }
@@ -46,19 +46,19 @@ fn read_start(directory: &OwnedFd) -> io::Result<Option<SystemTime>> {
 }
 
 /// Looks at everything in a directory but the names given. Opens nothing.
-pub(super) fn extras(directory: &OwnedFd, path: &Path, known: &[&str]) -> io::Result<Vec<Extra>> {
-    let mut extras = Vec::new();
+pub(super) fn leftovers(directory: &OwnedFd, path: &Path, known: &[&str]) -> io::Result<Vec<Leftover>> {
+    let mut leftovers = Vec::new();
     for_each_entry(directory, |name, _| -> io::Result<()> {
         if known.iter().any(|known| known.as_bytes() == name) {
             return Ok(());
         }
         match directory::stat_at(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(found) => extras.push(Extra { path: path.join(OsStr::from_bytes(name)), leaf: leaf_of(found) }),
+            Ok(found) => leftovers.push(Leftover { path: path.join(OsStr::from_bytes(name)), leaf: leaf_of(found) }),
             Err(Errno::NOENT) => {}
             Err(error) => return Err(error.into()),
         }
         Ok(())
     })?;
-    extras.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-    Ok(extras)
+    leftovers.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    Ok(leftovers)
 }

@@ -207,6 +207,7 @@ fn hold(root: &Path) -> File {
     fs::create_dir_all(root.join(".regsweep")).expect("made");
     let path = root.join(".regsweep/lock");
     fs::write(&path, "process 4711 on elsewhere\u{1b}[2J, since yesterday\n").expect("written");
+    fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("ours");
     let lock = File::open(path).expect("opened");
     flock(&lock, FlockOperation::NonBlockingLockExclusive).expect("nobody else has it");
     lock

@@ -238,6 +238,50 @@ fn a_signal_while_things_are_purged_is_said() {
     let ran = purge.under(signalled("unlinkat", "INT", 9)).run().expect_code(130);
     assert_eq!(ran.report()["outcome"], "interrupted");
     assert_ne!(list(root).runs, [], "and not all of it is gone");
+    // Links go first: what is left and comes back is not all that there was.
+    let back = command(root, &["restore", "--all"]).expect_code(1);
+    assert!(back.stdout.contains("A purge of run"), "{}", back.stdout);
+}
+
+/// A run was cut off while it quarantined, everything was restored, and then a part of the store is not mounted.
+#[test]
+fn what_is_restored_is_no_longer_what_we_unlinked() {
+    if !has_strace() {
+        return;
+    }
+    let root = registry().repo("a").image("kept", &[layer(1)]).tag("v1").repo("big").pushed(&large()).on_disk();
+    let root = root.path();
+    let flags = ["-m", "--quarantine", "--jobs", "1", "--allow-untagged-repositories", "--allow-unlinked", "60%"];
+    let cut_off = bare(root, &flags).under(signalled("renameat2", "INT", 18)).run();
+    assert!(root.join(".regsweep/sweep").exists(), "{cut_off:?}");
+    command(root, &["restore", "--all"]).expect_code(0);
+    gone(&root.join(repository("big")));
+    let refused = later(bare(root, &["--allow-shrunk"]), 7200, "").run().expect_code(2);
+    assert!(refused.stderr.contains("linked by no repository"), "{}", refused.stderr);
+}
+
+/// A terminal that closes sends its signal more than once.
+#[test]
+fn two_signals_of_two_kinds_end_in_a_report() {
+    let root = store().on_disk();
+    let config = tempfile::NamedTempFile::new().expect("a file");
+    let text = format!("version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n", root.path().display());
+    fs::write(config.path(), text).expect("written");
+    for signals in [["-TERM", "-HUP"], ["-HUP", "-HUP"]] {
+        let run = Regsweep::gc_config(config.path()).args(["--online", "-m", "--rescue-for", "20s", "--format", "json"]).start();
+        let begun = std::time::Instant::now();
+        while runs(root.path()).is_empty() && begun.elapsed() < std::time::Duration::from_secs(20) {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        for signal in signals {
+            Command::new("kill").args([signal, &run.child.id().to_string()]).status().expect("kill is there");
+        }
+        let ended = run.wait().expect_code(130);
+        assert_eq!(ended.report()["outcome"], "interrupted");
+        restored(root.path());
+        let _nothing_restored = fs::remove_file(root.path().join(".regsweep/restored.json"));
+    }
 }
 
 #[test]

@@ -17,10 +17,10 @@ use super::removal::{Directories, differs, dispose_of_file, split, unlinkat};
 use crate::error::{Context as _, Error};
 use crate::layout::{self, Target};
 use crate::oci::{Algorithm, Digest};
-use crate::store::{Leaf, ManifestContent, Removal, Stat, directory};
+use crate::store::{FileState, ManifestContent, Removal, Stat, directory};
 
 /// What an error calls the operation that needs room where removal makes some.
-pub(crate) const MOVE_ASIDE: &str = "move aside";
+pub(crate) const QUARANTINE: &str = "quarantine";
 
 /// Longer than any digest in text.
 const MAX_LINK_BYTES: u64 = 512;
@@ -42,7 +42,7 @@ impl FilesystemStore {
     /// # Errors
     ///
     /// When it is as planned and cannot be moved.
-    pub fn move_aside(
+    pub fn move_to_quarantine(
         &self,
         target: &Target,
         planned: &Stat,
@@ -66,7 +66,7 @@ impl FilesystemStore {
                 }
             })
         };
-        moved().context_with(MOVE_ASIDE, || self.root.at(&path))
+        moved().context_with(QUARANTINE, || self.root.at(&path))
     }
 
     /// Moves a target from a mirror to where it was. Replaces nothing.
@@ -80,7 +80,7 @@ impl FilesystemStore {
         let (base, relative) = self
             .locate(&path)
             .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
-            .context_with("put back", || self.root.at(&path))?;
+            .context_with("restore", || self.root.at(&path))?;
         let moved = || -> io::Result<Return> {
             let (shelf, leaf) = split(&place);
             let shelf = match directory::open_directory_beneath(mirror, shelf) {
@@ -95,7 +95,7 @@ impl FilesystemStore {
                 Err(error) => Err(error.into()),
             }
         };
-        let outcome = moved().context_with("put back", || self.root.at(&path))?;
+        let outcome = moved().context_with("restore", || self.root.at(&path))?;
         prune(mirror, place.parent().expect("targets lie in directories"));
         Ok(outcome)
     }
@@ -109,16 +109,16 @@ impl FilesystemStore {
     pub fn drop_copy(&self, target: &Target, mirror: &OwnedFd) -> Result<bool, Error> {
         let path = target.path();
         let in_store = match self.locate(&path).map(|(base, within)| stat_in(&base.directory, within)) {
-            None => Leaf::Absent,
+            None => FileState::Absent,
             Some(leaf) => leaf.context_with("look at", || self.root.at(&path))?,
         };
         match (in_store, self.stat_aside(target, mirror)?) {
-            (Leaf::File(there), Leaf::File(here)) if there.size_bytes == here.size_bytes => {
+            (FileState::File(there), FileState::File(here)) if there.size_bytes == here.size_bytes => {
                 let (base, within) = self.locate(&path).expect("its file was looked at there");
                 match same_content((&base.directory, within), (mirror, &in_mirror(target)))
                     .context_with("compare", || path.clone())?
                 {
-                    true => self.drop_aside(target, mirror),
+                    true => self.drop_from_quarantine(target, mirror),
                     false => Ok(false),
                 }
             }
@@ -131,7 +131,7 @@ impl FilesystemStore {
     /// # Errors
     ///
     /// When it is there and cannot be removed.
-    pub fn drop_aside(&self, target: &Target, mirror: &OwnedFd) -> Result<bool, Error> {
+    pub fn drop_from_quarantine(&self, target: &Target, mirror: &OwnedFd) -> Result<bool, Error> {
         let place = in_mirror(target);
         let dropped = || -> io::Result<bool> {
             let (shelf, leaf) = split(&place);
@@ -155,7 +155,7 @@ impl FilesystemStore {
     /// # Errors
     ///
     /// When it is there and cannot be read.
-    pub fn manifest_aside(
+    pub fn manifest_in_quarantine(
         &self,
         digest: &Digest,
         mirror: &OwnedFd,
@@ -174,11 +174,11 @@ impl FilesystemStore {
     /// # Errors
     ///
     /// When it cannot be read.
-    pub(crate) fn is_whole_aside(&self, target: &Target, mirror: &OwnedFd) -> Result<bool, Error> {
+    pub(crate) fn is_whole_in_quarantine(&self, target: &Target, mirror: &OwnedFd) -> Result<bool, Error> {
         let digest = target.digest();
         if matches!(target, Target::Blob(_)) {
             let absent = || io::Error::from(io::ErrorKind::NotFound);
-            let is_whole = self.is_whole_blob_aside(digest, mirror)?;
+            let is_whole = self.is_whole_blob_in_quarantine(digest, mirror)?;
             return is_whole.ok_or_else(absent).context_with("read from the quarantine", || self.root.at(target.path()));
         }
         let place = in_mirror(target);
@@ -197,7 +197,7 @@ impl FilesystemStore {
     /// # Errors
     ///
     /// When it cannot be looked at.
-    fn stat_aside(&self, target: &Target, mirror: &OwnedFd) -> Result<Leaf, Error> {
+    fn stat_aside(&self, target: &Target, mirror: &OwnedFd) -> Result<FileState, Error> {
         let place = in_mirror(target);
         stat_in(mirror, &place).context_with("look at", || place)
     }
@@ -232,11 +232,13 @@ fn is_alias(target: &Target, named: &Digest) -> bool {
     is_layer && named.algorithm() == Algorithm::Sha256 && target.digest().algorithm() != Algorithm::Sha256
 }
 
-fn stat_in(directory: &OwnedFd, place: &Path) -> rustix::io::Result<Leaf> {
+fn stat_in(directory: &OwnedFd, place: &Path) -> rustix::io::Result<FileState> {
     match directory::stat_beneath(directory, place) {
-        Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => Ok(Leaf::File(directory::stat_of(&stat))),
-        Ok(_) => Ok(Leaf::Irregular),
-        Err(Errno::NOENT | Errno::NOTDIR) => Ok(Leaf::Absent),
+        Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => {
+            Ok(FileState::File(directory::stat_of(&stat)))
+        }
+        Ok(_) => Ok(FileState::Irregular),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(FileState::Absent),
         Err(error) => Err(error),
     }
 }
