@@ -42,6 +42,9 @@ pub struct Policy {
     pub arrivals: Arrivals,
     /// The moment that ages are counted back from: when the run began.
     pub now: SystemTime,
+    /// Whether what was just made is kept although nothing is too young by its modification time: a registry that takes no pushes says nothing
+    /// of what is being copied into its store.
+    pub keeps_arrivals: bool,
 }
 
 /// How old something is.
@@ -120,6 +123,7 @@ impl Policy {
     pub fn arrival_window(&self) -> Duration {
         match self.arrivals {
             Arrivals::Ignored => Duration::ZERO,
+            Arrivals::Born | Arrivals::BornOrChanged if self.keeps_arrivals => JUST_MADE,
             Arrivals::Born | Arrivals::BornOrChanged => self.min_age.min(JUST_MADE),
         }
     }
@@ -136,7 +140,7 @@ mod tests {
     }
 
     fn policy(min_age: Duration, arrivals: Arrivals) -> Policy {
-        Policy { roots: RootPolicy::AllRevisions, min_age, arrivals, now: now() }
+        Policy { roots: RootPolicy::AllRevisions, min_age, arrivals, keeps_arrivals: false, now: now() }
     }
 
     #[test]

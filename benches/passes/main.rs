@@ -54,6 +54,7 @@ fn policy() -> Policy {
         roots: RootPolicy::TaggedOnly,
         min_age: Duration::ZERO,
         arrivals: regsweep::policy::Arrivals::Ignored,
+        keeps_arrivals: false,
         now: SystemTime::UNIX_EPOCH + Duration::from_secs(4_000_000_000),
     }
 }

@@ -104,7 +104,8 @@ fn audit(settings: &AuditSettings, store: &dyn Store, progress: &dyn Progress, s
     // Places are the same in both inventories, so one cache of manifests serves both.
     let manifests = Manifests::new(store, &inventory);
     let roots = RootPolicy::AllRevisions;
-    let policy = Policy { roots, min_age: settings.min_age, arrivals: settings.arrivals, now: settings.now };
+    let policy =
+        Policy { roots, min_age: settings.min_age, arrivals: settings.arrivals, keeps_arrivals: false, now: settings.now };
     let (policy, recent_changes) = mark::arrivals(store, &inventory, policy)?;
     let context = |inventory, roots| Context { store, inventory, manifests: &manifests, policy: Policy { roots, ..policy } };
     let plain = context(&inventory, RootPolicy::AllRevisions);

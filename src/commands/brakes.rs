@@ -38,7 +38,7 @@ pub(super) struct Seen<'a> {
 
 /// Everything that stops this collection.
 pub(super) fn brakes(seen: &Seen<'_>) -> Vec<Error> {
-    let all = [empty_store(seen), shrunk(seen), unlinked(seen), untagged(seen), too_much(seen)];
+    let all = [untagged(seen), empty_store(seen), shrunk(seen), unlinked(seen), too_much(seen)];
     all.into_iter().flatten().map(|(reason, lift)| Error::Brake { reason, lift }).collect()
 }
 
@@ -54,6 +54,9 @@ fn empty_store(seen: &Seen<'_>) -> Brake {
         return None;
     } else if blobs > 0 && figures.repositories == 0 {
         format!("there are {stored} and not one repository")
+    } else if looks_untagged(seen) {
+        // That is what the brake for stores without tags is about, and the flag that lifts it.
+        return None;
     } else if blobs > 0 && !seen.any_kept {
         format!("there are {stored} and no repository needs any of them")
     } else if blobs > 0 && !seen.any_old_kept {
@@ -112,14 +115,21 @@ fn unlinked(seen: &Seen<'_>) -> Brake {
     Some((reason, lift))
 }
 
-/// Stores whose tags are kept elsewhere.
-fn untagged(seen: &Seen<'_>) -> Brake {
+/// Whether with `--delete-untagged` most repositories that have something to lose have no tag.
+fn looks_untagged(seen: &Seen<'_>) -> bool {
     let counts = &seen.figures.counts;
     let (untagged, all) = (counts.untagged_repositories, counts.with_old_revisions);
     let is_most = untagged > 0 && (untagged == all || (all >= ENOUGH && untagged * 2 >= all));
-    if seen.settings.policy.roots == RootPolicy::AllRevisions || seen.settings.allow_untagged_repositories || !is_most {
+    seen.settings.policy.roots == RootPolicy::TaggedOnly && is_most
+}
+
+/// Stores whose tags are kept elsewhere.
+fn untagged(seen: &Seen<'_>) -> Brake {
+    if seen.settings.allow_untagged_repositories || !looks_untagged(seen) {
         return None;
     }
+    let counts = &seen.figures.counts;
+    let (untagged, all) = (counts.untagged_repositories, counts.with_old_revisions);
     let reason = format!(
         "{untagged} of {} with images have no tag at all, and --delete-untagged would drop all their images: Harbor and GitLab keep tags in a \
          database, OpenShift in etcd",

@@ -120,6 +120,7 @@ fn ensure_alone(settings: &mut CollectSettings, root: &Root) -> Result<Asked, Er
     let nobody = answers.nobody_asked().filter(|_| !settings.assume_offline);
     if settings.no_min_age_if_read_only && answers.takes_no_pushes() {
         settings.policy.min_age = Duration::ZERO;
+        settings.policy.keeps_arrivals = true;
     }
     Ok(Asked { nobody, writer: writers.first().map(ToString::to_string) })
 }

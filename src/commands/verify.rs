@@ -73,8 +73,13 @@ fn verify(
     let (inventory, _) = pool.install(|| Inventory::list(&lenient, &budget))?;
     let manifests = Manifests::new(&lenient, &inventory);
     // Everything that a repository links is needed, whatever its age.
-    let policy =
-        Policy { roots: RootPolicy::AllRevisions, min_age: Duration::ZERO, arrivals: Arrivals::Ignored, now: settings.started };
+    let policy = Policy {
+        roots: RootPolicy::AllRevisions,
+        min_age: Duration::ZERO,
+        arrivals: Arrivals::Ignored,
+        keeps_arrivals: false,
+        now: settings.started,
+    };
     let context = Context { store: &lenient, inventory: &inventory, manifests: &manifests, policy };
     let mut report = VerifyReport::new(settings, store.root().path(), inventory.len() as u64);
 

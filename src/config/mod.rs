@@ -148,7 +148,13 @@ impl CollectSettings {
         let clock = RunClock::read();
         Ok(CollectSettings {
             location,
-            policy: Policy { roots, min_age, arrivals: arrivals(arguments.ignore_birth_time), now: clock.start() },
+            policy: Policy {
+                roots,
+                min_age,
+                arrivals: arrivals(arguments.ignore_birth_time),
+                keeps_arrivals: false,
+                now: clock.start(),
+            },
             mode: if arguments.dry_run { Mode::DryRun } else { Mode::Execute },
             verbose: arguments.output.verbose,
             output: Output::of(arguments.output),

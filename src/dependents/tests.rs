@@ -56,6 +56,7 @@ impl Built {
             roots: RootPolicy::AllRevisions,
             min_age: std::time::Duration::ZERO,
             arrivals: crate::policy::Arrivals::Ignored,
+            keeps_arrivals: false,
             now: THEN,
         };
         let context = Context { store: &self.0, inventory: &inventory, manifests: &manifests, policy };

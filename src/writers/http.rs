@@ -118,10 +118,11 @@ impl Endpoint {
     /// Whether it is only reached from where it is itself: another container has a loopback and sockets of its own.
     pub fn is_local(&self) -> bool {
         match self {
-            Endpoint::Configured(address) => address.hosts.iter().all(|host| address::is_loopback(host)),
+            Endpoint::Configured(address) | Endpoint::Given(address) => {
+                address.hosts.iter().all(|host| address::is_loopback(host))
+            }
             Endpoint::Socket(_) => true,
-            // The operator says that it is there.
-            Endpoint::Given(_) | Endpoint::Unusable(..) => false,
+            Endpoint::Unusable(..) => false,
         }
     }
 }

@@ -125,7 +125,7 @@ impl Answers<'_> {
         let is_proxy = self.question.registry.is_some_and(|registry| registry.proxy_remote.is_some());
         let reason = match answer {
             Answer::Down => return Ok(()),
-            Answer::ReadOnly | Answer::Unknown(_) if is_proxy => {
+            Answer::ReadOnly | Answer::Writable | Answer::Unknown(_) if is_proxy => {
                 let reason = format!(
                     "the registry at {endpoint} is a pull-through cache, which writes to its store whenever somebody pulls, read-only or not"
                 );

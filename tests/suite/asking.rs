@@ -228,6 +228,16 @@ fn a9_a_registry_is_found_although_nothing_says_where_it_listens() {
     drop(other);
 }
 
+/// A restore is under way exactly when the registry takes no pushes.
+#[test]
+fn a10_what_was_just_made_stays_although_the_registry_is_read_only() {
+    let registry = with_garbage(Settings::read_only());
+    let kept = Regsweep::gc_config(&registry.config()).counting_birth().dry().run().expect_code(0);
+    assert!(kept.rows_of("blob").is_empty() && kept.stdout.contains("--ignore-birth-time"), "{}", kept.stdout);
+    let goes = Regsweep::gc_config(&registry.config()).dry().run().expect_code(0);
+    assert_eq!(goes.rows_of("blob").len(), 1, "with --ignore-birth-time");
+}
+
 #[test]
 fn a9_a_registry_by_another_name_is_one() {
     let mut registry = with_garbage(Settings::default());
@@ -270,6 +280,10 @@ fn a9_the_report_says_where_nobody_could_be_asked() {
     assert!(done.rows_of("blob").is_empty(), "a6: another container's loopback does not say that the registry is down");
     let by_root = in_a_container(Regsweep::gc(&registry.root()).dry().json()).expect("as before").run().expect_code(0);
     assert!(by_root.report()["nobody_asked"].as_str().is_some_and(|why| why.contains("--root names none")), "{}", by_root.stdout);
+    // An address that is given is no more reached from here.
+    let url = format!("http://{}", registry.address());
+    let given = in_a_container(Regsweep::gc(&registry.root()).dry().json().args(["--registry", &url])).expect("as before");
+    assert!(given.run().expect_code(0).report()["nobody_asked"].is_string(), "another container's loopback is not down");
     // On the machine itself it was asked.
     let asked = configured(&registry.config()).json().run().expect_code(0);
     assert!(asked.report()["nobody_asked"].is_null(), "{}", asked.stdout);

@@ -49,8 +49,13 @@ pub(super) fn quarantine(
 ) -> Result<(), Error> {
     let corrupt =
         outcome.damaged.iter().filter(|damaged| damaged.damage.is_corrupt()).filter_map(|damaged| Some((damaged, damaged.stat?)));
-    let policy =
-        Policy { roots: RootPolicy::AllRevisions, min_age: settings.min_age, arrivals: Arrivals::Ignored, now: clock.now() };
+    let policy = Policy {
+        roots: RootPolicy::AllRevisions,
+        min_age: settings.min_age,
+        arrivals: Arrivals::Ignored,
+        keeps_arrivals: false,
+        now: clock.now(),
+    };
     let (young, mut old): (Vec<Corrupt<'_>>, Vec<Corrupt<'_>>) =
         corrupt.partition(|(damaged, _)| is_young(store, damaged, &policy));
     young.iter().for_each(|(_, stat)| report.left_young.add(stat.size_bytes));

@@ -61,6 +61,19 @@ fn what_is_linked_again_is_no_longer_what_we_unlinked() {
     assert!(refused.stderr.contains("linked by no repository"), "{}", refused.stderr);
 }
 
+/// The flag of its own lifts the brake for stores without tags, and no other has to.
+#[test]
+fn a_store_without_any_tag_is_not_answered_with_allow_empty() {
+    let root = registry().repo("a").image("x", &[layer(1)]).repo("b").image("y", &[layer(2)]).on_disk();
+    let refused = bare(root.path(), &["-m"]).run().expect_code(2);
+    assert!(
+        refused.stderr.contains("--allow-untagged-repositories") && !refused.stderr.contains("--allow-empty"),
+        "{}",
+        refused.stderr
+    );
+    bare(root.path(), &["-m", "--allow-untagged-repositories"]).run().expect_code(0);
+}
+
 /// Pushes go on into what is left of a store.
 #[test]
 fn new_repositories_do_not_make_up_for_missing_ones() {
