@@ -3,14 +3,32 @@
 //! None of them can be a tag or a part of a repository's name, but for two that can: those count as files only.
 
 /// Names as they are.
-const NAMES: [&[u8]; 8] =
-    [b"@eaDir", b".@__thumb", b"#recycle", b".DS_Store", b"lost+found", b".snapshot", b".snapshots", b"~snapshot"];
+const NAMES: [&[u8]; 17] = [
+    b"@eaDir",
+    b".@__thumb",
+    b"#recycle",
+    b"@Recycle",
+    b"@Recently-Snapshot",
+    b".DS_Store",
+    b".AppleDouble",
+    b".Spotlight-V100",
+    b".stfolder",
+    b".directory",
+    b"lost+found",
+    b".snapshot",
+    b".snapshots",
+    b"~snapshot",
+    b".zfs",
+    b"$RECYCLE.BIN",
+    b"System Volume Information",
+];
 
 /// Names that a tag may have.
 const FILES: [&[u8]; 2] = [b"Thumbs.db", b"desktop.ini"];
 
-/// What others begin with: files that are open on a client of NFS though they were removed, and what macOS keeps beside a file.
-const BEGINNINGS: [&[u8]; 2] = [b".nfs", b"._"];
+/// What others begin with: files that are open on a client of NFS or in a FUSE filesystem though they were removed, what macOS keeps beside a
+/// file, and a desktop's bin.
+const BEGINNINGS: [&[u8]; 4] = [b".nfs", b".fuse_hidden", b"._", b".Trash-"];
 
 /// Whether an entry of a directory is what another program leaves there.
 pub fn is_system_file(name: &[u8], is_directory: bool) -> bool {

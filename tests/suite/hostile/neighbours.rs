@@ -2,8 +2,21 @@
 
 use super::*;
 
-const DIRECTORIES: [&str; 8] =
-    ["@eaDir", ".@__thumb", "#recycle", "lost+found", ".snapshot", ".snapshots", "~snapshot", ".nfs00000001"];
+const DIRECTORIES: [&str; 13] = [
+    "@eaDir",
+    ".@__thumb",
+    "#recycle",
+    "@Recycle",
+    "lost+found",
+    ".snapshot",
+    ".snapshots",
+    "~snapshot",
+    ".zfs",
+    ".AppleDouble",
+    ".Trash-1000",
+    "System Volume Information",
+    ".nfs00000001",
+];
 const FILES: [&str; 6] = [".DS_Store", "._v1", "Thumbs.db", "desktop.ini", ".nfs0000000000001234", "@eaDir"];
 
 /// Every kind of directory that is there, in a store whose last blob and its links are garbage.
