@@ -95,8 +95,8 @@ impl Answers<'_> {
             (Some(endpoint), _) => {
                 format!("nothing listens at {endpoint} in this container, and the registry may run in another one")
             }
-            (None, Some(_)) => "the configuration has no http.addr, and only the processes of this container are seen".to_owned(),
-            (None, None) => "--root names none, and only the processes of this container are seen".to_owned(),
+            (None, Some(_)) => "the configuration has no http.addr, and not all processes of this machine are seen".to_owned(),
+            (None, None) => "--root names none, and not all processes of this machine are seen".to_owned(),
         };
         Some(format!("{why}; make sure that it takes no pushes, or give --registry URL"))
     }

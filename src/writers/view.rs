@@ -15,7 +15,18 @@ const OVERLAY: i64 = 0x794c_7630;
 
 /// Whether all processes of the machine are to be seen.
 pub(super) fn shows_all_processes() -> bool {
-    fs::read_link("/proc/self/ns/pid").is_ok_and(|namespace| namespace == Path::new(FIRST_PID_NAMESPACE))
+    let is_first = fs::read_link("/proc/self/ns/pid").is_ok_and(|namespace| namespace == Path::new(FIRST_PID_NAMESPACE));
+    is_first
+        && (rustix::process::geteuid().is_root()
+            || !hides_processes(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default()))
+}
+
+/// Whether `/proc` shows the processes of other users to root alone (source: `hidepid` in proc(5)).
+fn hides_processes(mountinfo: &str) -> bool {
+    let is_proc = |line: &&str| line.split(' ').nth(4) == Some("/proc");
+    let options = mountinfo.lines().filter(is_proc).flat_map(|line| line.split([' ', ',']));
+    let mut levels = options.filter_map(|option| option.strip_prefix("hidepid="));
+    levels.any(|level| !["0", "off"].contains(&level))
 }
 
 /// Whether the loopback of this process, and the sockets it sees, are those of a registry with the store below `root`: on the machine
@@ -44,4 +55,18 @@ fn is_in_own_image(root: &Root) -> bool {
     let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev()).ok();
     let is_overlay = rustix::fs::statfs("/").is_ok_and(|filesystem| filesystem.f_type == OVERLAY);
     is_overlay && device(&store).is_some() && device(&store) == device(Path::new("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proc_that_hides_processes_is_known() {
+        let line = |options: &str| {
+            format!("24 1 0:22 / /sys rw - sysfs sysfs rw\n25 1 0:23 / /proc rw,nosuid - proc proc rw{options}\n")
+        };
+        assert!(hides_processes(&line(",hidepid=2")) && hides_processes(&line(",gid=5,hidepid=invisible")));
+        assert!(!hides_processes(&line("")) && !hides_processes(&line(",hidepid=0")) && !hides_processes(""));
+    }
 }
