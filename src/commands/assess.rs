@@ -39,6 +39,8 @@ pub(super) struct Assessment {
     pub(super) stops: Vec<Error>,
     /// The blobs that the store held.
     pub(super) inventory: Inventory,
+    /// Repositories that link layers and have nothing that could need them.
+    pub(super) layers_alone: HashSet<RepositoryName>,
 }
 
 /// Reads everything, and changes nothing.
@@ -112,7 +114,7 @@ impl Assessment {
             summary: &self.summary,
             any_kept: self.inventory.any_kept(),
             any_old_kept: !goes || settings.allow_empty || blobs::any_old_kept(&context)?,
-            unlinked: brakes::unlinked_in(&self.plan, records),
+            unlinked: brakes::unlinked_in(&self.plan, records, &self.layers_alone),
             purge,
             stored_bytes: match settings.max_reclaim {
                 Some(Limit::Percent(_)) => Some(blobs::stored_bytes(&context)?),
@@ -175,8 +177,9 @@ fn survey_and_plan(
     }
     let figures = figures(settings, &inventory, &marks, &blobs, &plan, shares);
     let held = marks.iter().map(|marks| (&marks.repository, [marks.counts.tags, marks.counts.revisions]));
+    let layers_alone = marks.iter().filter(|marks| marks.has_layers_alone).map(|marks| marks.repository.clone()).collect();
     let summary = Summary::new(settings.clock.started(), held, reader.store.mounts());
-    Ok(Assessment { needed: Needed::default(), plan, figures, findings, summary, stops: Vec::new(), inventory })
+    Ok(Assessment { needed: Needed::default(), plan, figures, findings, summary, stops: Vec::new(), inventory, layers_alone })
 }
 
 /// Leaves in the plan what may go beside a registry that takes pushes: directories stay, because one may be about to be used, and so do

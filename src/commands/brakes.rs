@@ -3,13 +3,17 @@
 //! All of them are asked before anything is changed. They ask about what is old: a registry on a lost mount takes pushes at once, so what
 //! is young proves nothing. Each names its reason, and the one flag that lifts it.
 
+use std::collections::HashSet;
+
 use crate::cli::Limit;
 use crate::config::CollectSettings;
 use crate::error::Error;
 use crate::format::{plural, size};
+use crate::layout::{LinkDirectory, Target};
 use crate::mark::Reason;
 use crate::mark::blobs::Amount;
-use crate::plan::Kind;
+use crate::oci::{Digest, RepositoryName};
+use crate::plan::{Kind, SweepPlan};
 use crate::policy::RootPolicy;
 use crate::records::{Records, Summary};
 use crate::report::collect::Figures;
@@ -105,7 +109,7 @@ fn unlinked(seen: &Seen<'_>) -> Brake {
         return None;
     }
     let reason = format!(
-        "{} of {}, {shown}% of what is stored, are linked by no repository: repositories are missing, or were removed by hand",
+        "{} of {}, {shown}% of what is stored, are linked by no repository that has a manifest: repositories or their manifests are missing, or were removed by hand",
         plural(seen.unlinked.count, "blob", "blobs"),
         blobs,
     );
@@ -156,11 +160,23 @@ fn too_much(seen: &Seen<'_>) -> Brake {
     Some((reason, "look at what would go with --dry-run and without --max-reclaim, then raise it".to_owned()))
 }
 
-/// Blobs of a plan that no repository links, but for those whose links we removed.
-pub(super) fn unlinked_in(plan: &crate::plan::SweepPlan, records: &Records) -> Amount {
+/// Blobs of a plan that no repository links, or only ones that have nothing else (`layers_alone`): a registry on a lost mount takes layers, and
+/// where manifests are lost their layers are still linked. Not those whose links we removed.
+pub(super) fn unlinked_in(plan: &SweepPlan, records: &Records, layers_alone: &HashSet<RepositoryName>) -> Amount {
+    let (mut of_layers_alone, mut of_others): (HashSet<&Digest>, HashSet<&Digest>) = Default::default();
+    if !layers_alone.is_empty() {
+        for row in plan.rows() {
+            let Target::Link(LinkDirectory::Layers(repository), digest) = &row.target else { continue };
+            let named = if layers_alone.contains(repository) { &mut of_layers_alone } else { &mut of_others };
+            named.extend([Some(digest), row.alias_of.as_deref()].into_iter().flatten());
+        }
+    }
+    let is_alone = |digest: &Digest| of_layers_alone.contains(digest) && !of_others.contains(digest);
     let mut unlinked = Amount::default();
-    for row in plan.rows().iter().filter(|row| row.reason == Reason::Unlinked && Kind::of(&row.target) == Kind::Blob) {
-        if !records.was_to_go(row.target.digest()) {
+    for row in plan.rows().iter().filter(|row| Kind::of(&row.target) == Kind::Blob) {
+        let digest = row.target.digest();
+        let counts = row.reason == Reason::Unlinked || (row.reason == Reason::Unreferenced && is_alone(digest));
+        if counts && !records.was_to_go(digest) {
             unlinked.add(row.stat.size_bytes);
         }
     }

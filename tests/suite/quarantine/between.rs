@@ -74,6 +74,44 @@ fn a_store_without_any_tag_is_not_answered_with_allow_empty() {
     bare(root.path(), &["-m", "--allow-untagged-repositories"]).run().expect_code(0);
 }
 
+/// Where `_manifests` is lost and `_layers` is not, every layer is still linked; so is what a registry on a lost mount was sent again.
+#[test]
+fn layers_without_any_manifest_do_not_make_a_store_whole() {
+    let store = || {
+        (0..10).fold(registry(), |store, name| {
+            store.repo(&format!("r{name}")).image(&name.to_string(), &[layer(2 * name), layer(2 * name + 1)]).tag("v1")
+        })
+    };
+    let new = || registry().repo("new").image("new", &[layer(900)]).tag("v1").into_tree();
+    for is_whole_lost in [false, true] {
+        let root = store().on_disk();
+        let root = root.path();
+        if is_whole_lost {
+            gone(&root.join("docker/registry/v2/repositories"));
+            let mut again = registry().repo("ci/base").into_tree();
+            for number in 0..15 {
+                again.layer("ci/base", &layer(number));
+            }
+            again.write_to(root);
+        } else {
+            (0..10).for_each(|name| gone(&root.join(repository(&format!("r{name}"))).join("_manifests")));
+        }
+        new().write_to(root);
+        for flags in [&[][..], &["-m"], &["--quarantine"]] {
+            let refused = bare(root, flags).run().expect_code(2);
+            assert!(refused.stderr.contains("linked by no repository that has a manifest"), "{}", refused.stderr);
+        }
+    }
+    // What the registry's own deletion leaves is no loss.
+    let root = (0..10)
+        .fold(new_store(), |store, name| store.repo(&format!("r{name}")).image(&name.to_string(), &[layer(name)]).deleted());
+    bare(root.on_disk().path(), &["--allow-unlinked", "75%"]).run().expect_code(0);
+}
+
+fn new_store() -> Registry {
+    registry().repo("new").image("new", &[layer(900)]).tag("v1")
+}
+
 /// Pushes go on into what is left of a store.
 #[test]
 fn new_repositories_do_not_make_up_for_missing_ones() {

@@ -440,7 +440,7 @@ fn what_was_restored_is_young() {
 /// Killed between links and blobs: the record says that it was us, and no brake stops the next run.
 #[test]
 fn what_a_killed_run_unlinked_is_no_lost_mount() {
-    let mut store = registry().repo("a").image("kept", &[layer(1)]).tag("v1").repo("b");
+    let mut store = registry().repo("a").image("kept", &[layer(1)]).tag("v1").repo("b").image("kept", &[layer(1)]).tag("v1");
     for number in 100..140 {
         store = store.upload_layer(&layer(number));
     }
