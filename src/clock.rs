@@ -24,6 +24,17 @@ pub struct BootTime {
     pub uptime_seconds: f64,
 }
 
+/// The clock that reaches back to an earlier time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Counts {
+    /// The boot-time clock of the same boot: seconds since then.
+    Boot(f64),
+    /// The wall clock: something vouched for it then, and does now.
+    Wall,
+    /// None.
+    Nothing,
+}
+
 /// What vouches for the wall clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Voucher {
@@ -116,6 +127,15 @@ impl RunClock {
     /// Whether the wall clock counts across boots.
     pub fn is_trusted(&self) -> bool {
         self.voucher.is_some()
+    }
+
+    /// Which clock tells how long ago something was that was noted by these.
+    pub fn counts_since(&self, boot: Option<&BootTime>, was_trusted: bool) -> Counts {
+        match (boot, self.boot()) {
+            (Some(then), Some(now)) if then.id == now.id => Counts::Boot(now.uptime_seconds - then.uptime_seconds),
+            _ if was_trusted && self.is_trusted() => Counts::Wall,
+            _ => Counts::Nothing,
+        }
     }
 
     /// What the store's clock says, as this run counts it: the modification time of a file just written there.

@@ -97,7 +97,7 @@ impl Run {
         let rendered = match output.format {
             Format::Json => self.hints.complete_json(&report.json()) + "\n",
             Format::Text if output.quiet => return Ok(()),
-            Format::Text => self.hints.complete(&text::render(&report.document(), terminal_width())),
+            Format::Text => text::render(&report.document(), terminal_width(), &|text| self.hints.complete(text)),
         };
         // Without colours where nobody would see them.
         let mut stdout = anstream::AutoStream::auto(io::stdout().lock());

@@ -17,7 +17,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::clock::{BootTime, RunClock};
+use crate::clock::{BootTime, Counts, RunClock};
 use crate::error::{Context as _, Error};
 use crate::layout::{LinkDirectory, Target};
 use crate::oci::{Digest, RepositoryName};
@@ -72,13 +72,14 @@ impl Summary {
         }
     }
 
-    /// What is missing from `now` that this says was there; nothing if it is as it should be.
-    pub fn missing_from(&self, now: &Summary) -> Option<String> {
-        self.unmounted_in(now).or_else(|| self.halved_in(now))
+    /// What is missing from `now` that this says was there; nothing if it is as it should be. That the store is empty may be right
+    /// (`may_be_empty`), which says nothing of what is not mounted.
+    pub fn missing_from(&self, now: &Summary, may_be_empty: bool) -> Option<String> {
+        self.unmounted_in(now).or_else(|| if may_be_empty { None } else { self.halved_in(now) })
     }
 
     /// A filesystem that was mounted in the store then and is not now.
-    pub fn unmounted_in(&self, now: &Summary) -> Option<String> {
+    fn unmounted_in(&self, now: &Summary) -> Option<String> {
         let mount = self.mounts.iter().find(|mount| !now.mounts.contains(mount))?;
         Some(format!("{mount} was mounted in the store on {:.0} and is not now", self.at))
     }
@@ -123,17 +124,11 @@ struct Restorations {
 impl Restoration {
     /// Whether this was so recently. Where no clock can tell it was.
     fn is_younger(&self, age: Duration, clock: &RunClock) -> bool {
-        match (&self.boot, clock.boot()) {
-            (Some(then), Some(now)) if then.id == now.id => now.uptime_seconds - then.uptime_seconds < age.as_secs_f64(),
-            _ if !self.vouched || !clock.is_trusted() => true,
-            _ => Duration::try_from(clock.timestamp().duration_since(self.at)).map_or(true, |since| since < age),
+        match clock.counts_since(self.boot.as_ref(), self.vouched) {
+            Counts::Boot(seconds) => seconds < age.as_secs_f64(),
+            Counts::Wall => Duration::try_from(clock.timestamp().duration_since(self.at)).map_or(true, |since| since < age),
+            Counts::Nothing => true,
         }
-    }
-
-    /// Whether no clock that counts reaches back to it.
-    fn is_dated_by_no_clock(&self, clock: &RunClock) -> bool {
-        let is_same_boot = matches!((&self.boot, clock.boot()), (Some(then), Some(now)) if then.id == now.id);
-        !(is_same_boot || self.vouched && clock.is_trusted())
     }
 }
 
@@ -217,21 +212,21 @@ impl Records {
         Ok(())
     }
 
-    /// Notes what came back just now.
+    /// Notes what is about to come back. Says whether there is anything to note.
     ///
     /// # Errors
     ///
     /// When that cannot be written.
-    pub fn add_restored<'a>(&mut self, targets: impl Iterator<Item = &'a Target>, clock: &RunClock) -> Result<(), Error> {
+    pub fn add_restored<'a>(&mut self, targets: impl Iterator<Item = &'a Target>, clock: &RunClock) -> Result<bool, Error> {
         // A repository whose name is no text is never collected.
         let paths: Vec<PathBuf> = targets.map(Target::path).filter(|path| path.to_str().is_some()).collect();
         if paths.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         self.restorations.retain(|restoration| restoration.is_younger(REMEMBERED, clock));
         let vouched = clock.is_trusted();
         self.restorations.push(Restoration { at: clock.timestamp(), boot: clock.boot(), vouched, paths });
-        self.write_restorations()
+        self.write_restorations().map(|()| true)
     }
 
     /// Notes that of what was noted last only this came back.
@@ -255,7 +250,10 @@ impl Records {
     /// When that cannot be written.
     pub fn date_restorations(&mut self, clock: &RunClock) -> Result<(), Error> {
         let mut any = false;
-        for restoration in self.restorations.iter_mut().filter(|restoration| restoration.is_dated_by_no_clock(clock)) {
+        let is_undated = |restoration: &&mut Restoration| {
+            clock.counts_since(restoration.boot.as_ref(), restoration.vouched) == Counts::Nothing
+        };
+        for restoration in self.restorations.iter_mut().filter(is_undated) {
             (restoration.at, restoration.boot, restoration.vouched) = (clock.timestamp(), clock.boot(), clock.is_trusted());
             any = true;
         }
@@ -353,11 +351,11 @@ mod tests {
             (renamed(&summary([10, 10, 10], &["a"]), 4), None),
             (renamed(&summary([10, 10, 10], &["a"]), 6), Some("repositories")),
         ] {
-            let said = before.missing_from(&now);
+            let said = before.missing_from(&now, false);
             assert_eq!(said.is_some(), missing.is_some(), "{now:?}: {said:?}");
             assert!(missing.is_none_or(|word| said.expect("some").contains(word)), "{now:?}");
         }
-        assert_eq!(summary([1, 1, 1], &[]).missing_from(&summary([1, 1, 1], &[])), None);
+        assert_eq!(summary([1, 1, 1], &[]).missing_from(&summary([1, 1, 1], &[]), false), None);
     }
 
     /// The same with other names for so many repositories.

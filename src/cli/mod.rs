@@ -114,25 +114,25 @@ impl Command {
 
     /// Which store it is for.
     pub fn store(&self) -> &StoreArguments {
-        match self {
-            Command::GarbageCollect(arguments) => &arguments.store,
-            Command::Restore(arguments) | Command::Quarantine(Quarantine::Restore(arguments)) => &arguments.store,
-            Command::Quarantine(Quarantine::List(arguments)) => &arguments.store,
-            Command::Quarantine(Quarantine::Purge(arguments)) => &arguments.store,
-            Command::Verify(arguments) => &arguments.store,
-            Command::Audit(arguments) => &arguments.store,
-        }
+        self.common().0
     }
 
     /// Where its report goes.
     pub fn output(&self) -> &OutputArguments {
+        self.common().1
+    }
+
+    /// What all commands have.
+    fn common(&self) -> (&StoreArguments, &OutputArguments) {
         match self {
-            Command::GarbageCollect(arguments) => &arguments.output,
-            Command::Restore(arguments) | Command::Quarantine(Quarantine::Restore(arguments)) => &arguments.output,
-            Command::Quarantine(Quarantine::List(arguments)) => &arguments.output,
-            Command::Quarantine(Quarantine::Purge(arguments)) => &arguments.output,
-            Command::Verify(arguments) => &arguments.output,
-            Command::Audit(arguments) => &arguments.output,
+            Command::GarbageCollect(arguments) => (&arguments.store, &arguments.output),
+            Command::Restore(arguments) | Command::Quarantine(Quarantine::Restore(arguments)) => {
+                (&arguments.store, &arguments.output)
+            }
+            Command::Quarantine(Quarantine::List(arguments)) => (&arguments.store, &arguments.output),
+            Command::Quarantine(Quarantine::Purge(arguments)) => (&arguments.store, &arguments.output),
+            Command::Verify(arguments) => (&arguments.store, &arguments.output),
+            Command::Audit(arguments) => (&arguments.store, &arguments.output),
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::oci::{Algorithm, Digest, RepositoryName};
 use crate::plan::{RepositoryShare, SweepPlan};
 use crate::policy::RootPolicy;
 use crate::progress::Phase;
-use crate::quarantine::{Gate, Needed, Overlay, Purgeable, Quarantine, Reader, Wait};
+use crate::quarantine::{Gate, Moved, Needed, Overlay, Quarantine, Reader, Wait, Withheld};
 use crate::records::{Protected, Records, Summary};
 use crate::report::collect::Figures;
 use crate::store::{FileState, FilesystemStore, Store as _};
@@ -29,6 +29,10 @@ use crate::writers::OpenFiles;
 pub(super) struct Assessment {
     /// What of the quarantine is needed by now.
     pub(super) needed: Needed,
+    /// What of it would be purged as it is now.
+    pub(super) purge: Moved,
+    /// What of it has waited and stays.
+    pub(super) withheld: Vec<(Target, Withheld)>,
     /// What goes from the store.
     pub(super) plan: SweepPlan,
     pub(super) figures: Figures,
@@ -75,24 +79,13 @@ pub(super) fn assess(
         !is_missing || finding.digest.is_none_or(|digest| !returns.contains(&digest))
     });
     assessment.needed = needed;
-    let purge = match wait {
-        Some(wait) => purgeable(settings, reader, quarantine, &assessment.needed, wait)?.blobs(),
-        None => blobs::Amount::default(),
-    };
-    assessment.stops = assessment.stops_of(settings, reader, &overlay, records, purge)?;
+    if let Some(wait) = wait {
+        let gate = Gate { needed: &assessment.needed, wait, clock: &settings.clock, open: OpenFiles::look() };
+        let purgeable = gate.purgeable(reader.store, quarantine, None)?;
+        (assessment.purge, assessment.withheld) = (purgeable.amount(), purgeable.withheld);
+    }
+    assessment.stops = assessment.stops_of(settings, reader, &overlay, records)?;
     Ok(assessment)
-}
-
-/// What of the quarantine would be purged as it is now.
-pub(super) fn purgeable<'q>(
-    settings: &CollectSettings,
-    reader: &Reader<'_>,
-    quarantine: &'q Quarantine,
-    needed: &Needed,
-    wait: Wait,
-) -> Result<Purgeable<'q>, Error> {
-    let gate = Gate { needed, wait, clock: &settings.clock, open: OpenFiles::look() };
-    gate.purgeable(reader.store, quarantine, None)
 }
 
 impl Assessment {
@@ -102,7 +95,6 @@ impl Assessment {
         reader: &Reader<'_>,
         overlay: &Overlay<'_>,
         records: &Records,
-        purge: blobs::Amount,
     ) -> Result<Vec<Error>, Error> {
         let manifests = Manifests::new(overlay, &self.inventory);
         let context = Context { store: overlay, inventory: &self.inventory, manifests: &manifests, policy: settings.policy };
@@ -115,7 +107,7 @@ impl Assessment {
             any_kept: self.inventory.any_kept(),
             any_old_kept: !goes || settings.allow_empty || blobs::any_old_kept(&context)?,
             unlinked: brakes::unlinked_in(&self.plan, records, &self.layers_alone),
-            purge,
+            purge: self.purge.blobs,
             stored_bytes: match settings.max_reclaim {
                 Some(Limit::Percent(_)) => Some(blobs::stored_bytes(&context)?),
                 _ => None,
@@ -136,9 +128,9 @@ fn survey_and_plan(
     // Blobs first: what is pushed from now on is not in the inventory, and what is not there does not go.
     progress.begin(Phase::ListingBlobs, None);
     let (inventory, blob_strays) = Inventory::list(store, &(reader.budget)(store.memory_bytes()))?;
-    let mark = |digest: &Digest, colour| {
+    let mark = |digest: &Digest, flags| {
         if let Some(blob) = inventory.find(digest) {
-            inventory.mark(blob, colour);
+            inventory.mark(blob, flags);
         }
     };
     store.quarantined().for_each(|digest| mark(digest, MarkFlags::QUARANTINED));
@@ -179,7 +171,18 @@ fn survey_and_plan(
     let held = marks.iter().map(|marks| (&marks.repository, [marks.counts.tags, marks.counts.revisions]));
     let layers_alone = marks.iter().filter(|marks| marks.has_layers_alone).map(|marks| marks.repository.clone()).collect();
     let summary = Summary::new(settings.clock.started(), held, reader.store.mounts());
-    Ok(Assessment { needed: Needed::default(), plan, figures, findings, summary, stops: Vec::new(), inventory, layers_alone })
+    Ok(Assessment {
+        needed: Needed::default(),
+        purge: Moved::default(),
+        withheld: Vec::new(),
+        plan,
+        figures,
+        findings,
+        summary,
+        stops: Vec::new(),
+        inventory,
+        layers_alone,
+    })
 }
 
 /// Leaves in the plan what may go beside a registry that takes pushes: directories stay, because one may be about to be used, and so do

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use rayon::prelude::*;
 
 use super::reconcile;
-use super::{budget, metrics_are_writable, outside_the_store, threads};
+use super::{budget, metrics_are_writable, threads};
 use crate::audit::facts::{BlobFacts, RepositoryFacts};
 use crate::audit::tolerant::Tolerant;
 use crate::audit::{Ages, damage, leftover, owners, recheck, uploads, waste};
@@ -39,10 +39,7 @@ pub fn run(settings: AuditSettings, progress: &dyn Progress, stop: &AtomicBool) 
     let store = FilesystemStore::open(&settings.location.root)?;
     // Held to the end: what was seen is only true for as long as nobody sweeps.
     let lock = StoreLock::shared(store.root().path(), settings.wait_lock, stop)?;
-    if let Some(path) = &settings.output.metrics {
-        outside_the_store("--metrics", path, &store)?;
-        metrics_are_writable(path)?;
-    }
+    metrics_are_writable(settings.output.metrics.as_deref(), &store)?;
     let begun = std::time::Instant::now();
     let tolerant = Tolerant::new(&store, store.root().path());
     // Without the lock another regsweep may take away what was listed a moment before.

@@ -83,12 +83,7 @@ fn shrunk(seen: &Seen<'_>) -> Brake {
     if seen.settings.allow_shrunk {
         return None;
     }
-    let before = seen.records.summary()?;
-    let missing = match is_allowed_empty(seen) {
-        // That it is empty is right; that something is not mounted was not said.
-        true => before.unmounted_in(seen.summary)?,
-        false => before.missing_from(seen.summary)?,
-    };
+    let missing = seen.records.summary()?.missing_from(seen.summary, is_allowed_empty(seen))?;
     Some((missing, shrunk_lift()))
 }
 

@@ -51,10 +51,7 @@ pub fn run(mut settings: CollectSettings, progress: &dyn Progress, stop: &Atomic
         Mode::Execute => StoreLock::exclusive(store.root().path(), settings.wait_lock, now, stop)?,
         Mode::DryRun => StoreLock::shared(store.root().path(), settings.wait_lock, stop)?,
     };
-    if let Some(path) = &settings.output.metrics {
-        outside_the_store("--metrics", path, &store)?;
-        metrics_are_writable(path)?;
-    }
+    metrics_are_writable(settings.output.metrics.as_deref(), &store)?;
     owners::ensure_no_foreign_owner(store.root(), &settings.location, settings.policy.roots, settings.allow_foreign_owner)?;
     let mut stops = Vec::new();
     if !settings.allow_shared_blobs {
@@ -106,13 +103,7 @@ fn ensure_alone(settings: &mut CollectSettings, root: &Root) -> Result<Asked, Er
     if settings.assume_offline && !settings.no_min_age_if_read_only {
         return Ok(Asked::default());
     }
-    let answers = writers::ask(Question {
-        root,
-        registry,
-        urls: &settings.registries,
-        credentials: settings.registry_auth.as_ref(),
-        offers_online: may_be_online.is_ok(),
-    })?;
+    let answers = writers::ask(question(settings, root, may_be_online.is_ok()))?;
     let mut writers = Vec::new();
     if !settings.assume_offline {
         stops_real_runs(settings.mode, answers.ensure_no_writers(), &mut writers)?;
@@ -130,14 +121,17 @@ fn ensure_still_alone(settings: &CollectSettings, root: &Root) -> Result<(), Err
     if settings.disposal == Disposal::Online || settings.assume_offline {
         return Ok(());
     }
-    let question = Question {
+    writers::ask(question(settings, root, false))?.ensure_no_writers()
+}
+
+fn question<'a>(settings: &'a CollectSettings, root: &'a Root, offers_online: bool) -> Question<'a> {
+    Question {
         root,
         registry: settings.location.registry.as_ref(),
         urls: &settings.registries,
         credentials: settings.registry_auth.as_ref(),
-        offers_online: false,
-    };
-    writers::ask(question)?.ensure_no_writers()
+        offers_online,
+    }
 }
 
 /// How long things wait before this run purges them; nothing if it purges none.
@@ -186,7 +180,7 @@ fn collect(
         Done { quarantine: QuarantineFigures { waits_for: waits_for(wait), ..QuarantineFigures::default() }, ..Done::default() };
     match settings.mode {
         Mode::DryRun => {
-            done.foresee(settings, reader, &quarantine, &assessment, wait)?;
+            done.foresee(reader, &quarantine, &assessment)?;
             // An empty plan would need no room.
             if let Err(error) = has_room(settings, reader, &assessment) {
                 assessment.stops.push(error);
@@ -236,22 +230,12 @@ struct Done {
 
 impl Done {
     /// What a real run would do.
-    fn foresee(
-        &mut self,
-        settings: &CollectSettings,
-        reader: &Reader<'_>,
-        quarantine: &Quarantine,
-        assessment: &Assessment,
-        wait: Option<Wait>,
-    ) -> Result<(), Error> {
+    fn foresee(&mut self, reader: &Reader<'_>, quarantine: &Quarantine, assessment: &Assessment) -> Result<(), Error> {
         self.swept = sweep(&assessment.plan, &DryRun, reader.progress, reader.stop);
         self.quarantine.restored = quarantine.would_restore(reader.store, &assessment.needed)?;
         self.quarantine.waiting = quarantine.amount();
-        if let Some(wait) = wait {
-            let purgeable = assess::purgeable(settings, reader, quarantine, &assessment.needed, wait)?;
-            self.quarantine.purged = purgeable.amount();
-            self.quarantine.withheld = purgeable.withheld;
-        }
+        self.quarantine.purged = assessment.purge.clone();
+        self.quarantine.withheld = assessment.withheld.clone();
         Ok(())
     }
 

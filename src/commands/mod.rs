@@ -43,12 +43,14 @@ fn budget(max_memory: Option<u64>, spill_directory: &Path) -> impl Fn(u64) -> Bu
     }
 }
 
-/// Makes sure that the figures can be written at the end, before anything is changed.
+/// Makes sure that the figures can be written at the end, and outside of the store, before anything is changed.
 ///
 /// # Errors
 ///
 /// When they could not.
-fn metrics_are_writable(path: &Path) -> Result<(), Error> {
+fn metrics_are_writable(path: Option<&Path>, store: &FilesystemStore) -> Result<(), Error> {
+    let Some(path) = path else { return Ok(()) };
+    outside_the_store("--metrics", path, store)?;
     Metrics::ensure_writable(path).map_err(|error| match error {
         Error::Io { path: directory, source, .. } => {
             Error::Usage(format!("--metrics {}: cannot write in {}: {source}", escaped(path), escaped(directory)))

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::brakes::shrunk_lift;
 use super::owners;
 use super::reconcile;
-use super::{budget, metrics_are_writable, outside_the_store, threads};
+use super::{budget, metrics_are_writable, threads};
 use crate::clock::RunClock;
 use crate::config::{QuarantineSettings, Wanted};
 use crate::error::Error;
@@ -38,10 +38,7 @@ pub fn run(settings: QuarantineSettings, progress: &dyn Progress, stop: &AtomicB
         Wanted::List => StoreLock::shared(store.root().path(), Duration::ZERO, stop)?,
         _ => StoreLock::exclusive(store.root().path(), settings.wait_lock, now, stop)?,
     };
-    if let Some(path) = &settings.output.metrics {
-        outside_the_store("--metrics", path, &store)?;
-        metrics_are_writable(path)?;
-    }
+    metrics_are_writable(settings.output.metrics.as_deref(), &store)?;
     let budget = budget(settings.max_memory, &settings.spill_directory);
     let reader = Reader { store: &store, budget: &budget, progress, stop };
     let Acted { done, mut findings } = threads(settings.jobs)?.install(|| act(&settings, &reader))?;
@@ -209,11 +206,8 @@ fn brakes(settings: &QuarantineSettings, reader: &Reader<'_>, records: &Records,
     }
     let held = needed.repositories.iter().map(|(name, counts)| (name, *counts));
     let now = Summary::new(settings.clock.started(), held, reader.store.mounts());
-    let missing = records.summary().filter(|_| !allow_shrunk).and_then(|before| match needed.looks_empty {
-        // That it is empty is right; that something is not mounted was not said.
-        true => before.unmounted_in(&now),
-        false => before.missing_from(&now),
-    });
+    let before = records.summary().filter(|_| !allow_shrunk);
+    let missing = before.and_then(|before| before.missing_from(&now, needed.looks_empty));
     missing.map_or(Ok(()), |reason| Err(Error::Brake { reason, lift: shrunk_lift() }))
 }
 
@@ -254,12 +248,8 @@ fn restore(
     let is_wanted = |run: &Run, target: &Target| {
         only.is_none_or(|id| run.id() == id) && digest.is_none_or(|digest| target.digest() == digest)
     };
-    let wanted: BTreeSet<Target> = quarantine
-        .runs
-        .iter()
-        .flat_map(|run| run.held().iter().filter(|held| is_wanted(run, &held.target)))
-        .map(|held| held.target.clone())
-        .collect();
+    let held = quarantine.held().filter(|(run, held)| is_wanted(run, &held.target));
+    let wanted: BTreeSet<Target> = held.map(|(_, held)| held.target.clone()).collect();
     if let Some(digest) = digest.filter(|_| wanted.is_empty()) {
         return Err(Error::Usage(format!("{digest} is not in quarantine; `regsweep quarantine list` says what is")));
     }

@@ -92,16 +92,16 @@ pub(super) fn restore(
     clock: &RunClock,
 ) -> Moved {
     // Before it comes back: were we killed in between, the next run would take it for what nothing needs.
-    let chosen = || {
-        let held = quarantine.runs.iter().flat_map(|run| run.held().iter().map(move |held| (run, held)));
-        held.filter(|(run, held)| is_chosen(run, &held.target)).map(|(_, held)| &held.target)
-    };
+    let chosen = || quarantine.held().filter(|(run, held)| is_chosen(run, &held.target)).map(|(_, held)| &held.target);
     let noted = records.add_restored(chosen(), clock);
     let mut restored = Vec::new();
     let mut moved =
         quarantine::restore(reader.store, quarantine, replaced, is_chosen, &mut |target| restored.push(target.clone()));
     // What the store had already did not come back just now.
-    let noted = noted.and_then(|()| if restored.len() < chosen().count() { records.amend_restored(&restored) } else { Ok(()) });
+    let noted = noted.and_then(|any| match any && restored.len() < chosen().count() {
+        true => records.amend_restored(&restored),
+        false => Ok(()),
+    });
     if let (Err(error), Some(first)) = (noted, chosen().next()) {
         moved.failed.push((first.clone(), format!("restored, but a next run will not know that it was: {error}")));
     }

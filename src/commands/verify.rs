@@ -49,10 +49,8 @@ pub fn run(settings: VerifySettings, progress: &dyn Progress, stop: &AtomicBool)
         true => StoreLock::exclusive(store.root().path(), settings.wait_lock, settings.clock.timestamp(), stop)?,
         false => StoreLock::shared(store.root().path(), settings.wait_lock, stop)?,
     };
-    for (option, path) in [("--metrics", &settings.output.metrics), ("--state", &settings.state)] {
-        path.as_ref().map_or(Ok(()), |path| outside_the_store(option, path, &store))?;
-    }
-    settings.output.metrics.as_deref().map_or(Ok(()), metrics_are_writable)?;
+    metrics_are_writable(settings.output.metrics.as_deref(), &store)?;
+    settings.state.as_ref().map_or(Ok(()), |path| outside_the_store("--state", path, &store))?;
     let state = settings.state.as_ref().map(|path| State::open(path, &Identity::of(&store)?)).transpose()?;
     let result = verify(&settings, &store, state, &pool, (progress, stop), began);
     progress.end();

@@ -285,7 +285,7 @@ impl Inventory {
         }
     }
 
-    /// Whether a blob has any of the colours given.
+    /// Whether a blob has any of the flags given.
     pub fn has_any(&self, blob: BlobId, flags: MarkFlags) -> bool {
         self.fact(blob).load(atomic::Ordering::Relaxed) & flags.0 != 0
     }
@@ -316,11 +316,11 @@ impl Inventory {
     /// Notes that a blob is in the plan, and how large it really is.
     pub fn note_deletion(&self, blob: BlobId, size_bytes: u64) {
         let size = size_bytes.saturating_add(1).min(SIZE_MASK);
-        let deletions = |fact: u64| {
+        let noted = |fact: u64| {
             let differs = if fact & SIZE_MASK == 0 || fact & SIZE_MASK == size { 0 } else { MarkFlags::SIZES_DIFFER.0 };
             Some(fact & !SIZE_MASK | size | MarkFlags::DELETION.0 | differs)
         };
-        let _ = self.fact(blob).fetch_update(atomic::Ordering::Relaxed, atomic::Ordering::Relaxed, deletions);
+        let _ = self.fact(blob).fetch_update(atomic::Ordering::Relaxed, atomic::Ordering::Relaxed, noted);
     }
 
     /// How large a blob is said to be.
@@ -415,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn colours_add_up_and_the_largest_size_stands() {
+    fn flags_add_up_and_the_largest_size_stands() {
         let digest = Digest::of(Algorithm::Sha256, b"x");
         let inventory = inventory(&[digest]);
         let blob = inventory.find(&digest).expect("stored");

@@ -15,12 +15,11 @@ use crate::survey::{self, Survey};
 /// Blobs that may not be what their digests say once they are restored: `verify` took them for corrupt, they were written to in
 /// quarantine, or there is nothing in them.
 pub fn suspects(quarantine: &Quarantine, is_wanted: &dyn Fn(&Run, &Target) -> bool) -> BTreeSet<Digest> {
-    let held = quarantine.runs.iter().flat_map(|run| run.held().iter().map(move |held| (run, held)));
     let is_suspect = |(run, held): &(&Run, &Held)| {
-        let is_touched = run.finished().is_some_and(|finished| held.stat.modified > finished);
-        run.stamp().purpose == Purpose::Verify || is_touched || held.stat.size_bytes == 0
+        run.stamp().purpose == Purpose::Verify || run.was_written_to(held) || held.stat.size_bytes == 0
     };
-    let blobs = held.filter(|(run, held)| matches!(held.target, Target::Blob(_)) && is_wanted(run, &held.target));
+    let is_blob = |held: &Held| blob_of(&held.target).is_some();
+    let blobs = quarantine.held().filter(|(run, held)| is_blob(held) && is_wanted(run, &held.target));
     blobs.filter(is_suspect).map(|(_, held)| *held.target.digest()).collect()
 }
 

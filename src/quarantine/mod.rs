@@ -200,6 +200,11 @@ impl Quarantine {
         whole.flat_map(Run::held).for_each(|held| protected.add(&held.target));
     }
 
+    /// All that is in it, with the run that holds it.
+    pub fn held(&self) -> impl Iterator<Item = (&Run, &Held)> {
+        self.runs.iter().flat_map(|run| run.held().iter().map(move |held| (run, held)))
+    }
+
     /// The run of that name.
     ///
     /// # Errors

@@ -94,7 +94,7 @@ fn marked(
         let directory = target.link_directory().expect("revision links lie in directories of links");
         roots.entry(directory.repository().clone()).or_default().push(*target.digest());
     }
-    let queried = asked(quarantine, &manifests)?;
+    let queried = queried(quarantine, &manifests)?;
     let prepare = |survey: &mut Survey| {
         survey.queried = queried.get(&survey.name).cloned().unwrap_or_default();
         survey.protected = roots.get(&survey.name).cloned().unwrap_or_default();
@@ -117,7 +117,7 @@ fn marked(
                 written || reached.is_some_and(|reached| names.iter().any(|name| reached.contains(name)))
             }
             target => {
-                let written = run.finished().is_some_and(|finished| held.stat.modified > finished);
+                let written = run.was_written_to(held);
                 let blob = inventory.find(target.digest());
                 written || blob.is_some_and(|blob| inventory.has_any(blob, MarkFlags::LIVE.and(MarkFlags::YOUNG)))
             }
@@ -187,7 +187,7 @@ fn since_began(quarantine: &Quarantine, now: SystemTime) -> Duration {
 }
 
 /// The digests that links in quarantine name, and that the manifests of these refer to, by repository.
-fn asked(quarantine: &Quarantine, manifests: &Manifests<'_>) -> Result<BTreeMap<RepositoryName, Vec<Digest>>, Error> {
+fn queried(quarantine: &Quarantine, manifests: &Manifests<'_>) -> Result<BTreeMap<RepositoryName, Vec<Digest>>, Error> {
     let mut queried: BTreeMap<RepositoryName, Vec<Digest>> = BTreeMap::new();
     for held in quarantine.collected().flat_map(Run::held) {
         if let Target::Link(directory, digest) = &held.target {

@@ -7,7 +7,6 @@ use super::{Held, Moved, Needed, Purpose, Quarantine, Run, tree};
 use crate::clock::RunClock;
 use crate::error::Error;
 use crate::layout::Target;
-use crate::mark::blobs::Amount;
 use crate::store::FilesystemStore;
 use crate::store::directory::stat_of;
 use crate::store::filesystem::condition::FileId;
@@ -84,11 +83,6 @@ impl Purgeable<'_> {
         let mut all = Moved::default();
         self.runs.iter().flat_map(|(_, held)| held).for_each(|held| all.add(held));
         all
-    }
-
-    /// The blobs of it.
-    pub fn blobs(&self) -> Amount {
-        self.amount().blobs
     }
 }
 

@@ -52,7 +52,7 @@ pub fn restore(
 /// Says whether it is back.
 fn one(store: &FilesystemStore, run: &Run, held: &Held, replaced: Replaced, moved: &mut Moved) -> bool {
     let mut fail = |error: crate::error::Error| moved.failed.push((held.target.clone(), error.to_string()));
-    match run.restored(store, &held.target) {
+    match run.restore(store, &held.target) {
         Ok(Return::Back) => {
             moved.add(held);
             return true;

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::{Held, tree};
-use crate::clock::{BootTime, RunClock, TOLERANCE};
+use crate::clock::{BootTime, Counts, RunClock, TOLERANCE};
 use crate::error::{Context as _, Error};
 use crate::layout::Target;
 use crate::oci::Digest;
@@ -214,6 +214,11 @@ impl Run {
         &self.held
     }
 
+    /// Whether something in it was written to after it had been moved here: by a registry that had it open.
+    pub(super) fn was_written_to(&self, held: &Held) -> bool {
+        self.finished().is_some_and(|finished| held.stat.modified > finished)
+    }
+
     /// Files in its directory that are at no place that the layout knows. They are left alone.
     pub fn unrecognised(&self) -> u64 {
         self.unrecognised
@@ -228,17 +233,21 @@ impl Run {
     pub fn has_waited(&self, wait: Duration, clock: &RunClock) -> bool {
         let Some(finished) = self.stamp.finished else { return false };
         let by_date = Duration::try_from(clock.started().duration_since(finished)).is_ok_and(|waited| waited >= wait);
-        let by_boot = match (&self.stamp.boot, clock.boot()) {
-            (Some(then), Some(now)) if then.id == now.id => now.uptime_seconds - then.uptime_seconds >= wait.as_secs_f64(),
-            _ => self.stamp.vouched && clock.is_trusted(),
+        let by_boot = match self.counts_since(clock) {
+            Counts::Boot(seconds) => seconds >= wait.as_secs_f64(),
+            Counts::Wall => true,
+            Counts::Nothing => false,
         };
         by_date && by_boot
     }
 
     /// Whether no clock that counts reaches back to when this run ended: its wait has to begin again.
     pub fn waits_by_no_clock(&self, clock: &RunClock) -> bool {
-        let is_same_boot = matches!((&self.stamp.boot, clock.boot()), (Some(then), Some(now)) if then.id == now.id);
-        self.stamp.finished.is_some() && !is_same_boot && !(self.stamp.vouched && clock.is_trusted())
+        self.stamp.finished.is_some() && self.counts_since(clock) == Counts::Nothing
+    }
+
+    fn counts_since(&self, clock: &RunClock) -> Counts {
+        clock.counts_since(self.stamp.boot.as_ref(), self.stamp.vouched)
     }
 
     /// Notes that the last thing has been moved, or that its wait begins now. The store has to be flushed before.
@@ -281,8 +290,8 @@ impl Run {
     /// # Errors
     ///
     /// When it cannot be moved.
-    pub fn restored(&self, store: &FilesystemStore, target: &Target) -> Result<Return, Error> {
-        store.restored(target, &self.mirror)
+    pub fn restore(&self, store: &FilesystemStore, target: &Target) -> Result<Return, Error> {
+        store.restore(target, &self.mirror)
     }
 
     /// Removes something for good. Says whether it was there.

@@ -1,5 +1,8 @@
 //! A report as a value: pairs, lines, tables and findings. How it looks is decided by what renders it.
 
+use std::path::Path;
+
+use crate::escape::escaped;
 use crate::finding::Finding;
 
 /// A report.
@@ -41,6 +44,12 @@ impl Document {
     /// A line with a label, or one below such a line.
     pub(super) fn item(&mut self, label: &str, text: &str) {
         self.blocks.push(Block::Pair(label.to_owned(), text.to_owned()));
+    }
+
+    /// The store, and the configuration that names it.
+    pub(super) fn root(&mut self, root: &Path, config: Option<&Path>) {
+        let source = config.map_or_else(String::new, |config| format!(" (from {})", escaped(config)));
+        self.item("root", &format!("{}{source}", escaped(root)));
     }
 
     pub(super) fn table(&mut self, caption: &str, rows: Vec<Vec<String>>, more: u64) {

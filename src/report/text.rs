@@ -24,16 +24,14 @@ const MIN_WIDTH: usize = 40;
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
 
-/// Renders a report, wrapped at `width` if it is given.
-pub fn render(document: &Document, width: Option<usize>) -> String {
-    let mut page = Page { out: String::new(), width: width.map(|width| width.max(MIN_WIDTH)) };
+/// Renders a report, wrapped at `width` if it is given. `complete` is given each text before it is wrapped.
+pub fn render(document: &Document, width: Option<usize>, complete: &dyn Fn(&str) -> String) -> String {
+    let mut page = Page { out: String::new(), width: width.map(|width| width.max(MIN_WIDTH)), complete };
     for block in &document.blocks {
         match block {
-            Block::Headline(command, verdict) if verdict.is_empty() => {
-                page.wrapped("", 0, &format!("{BOLD}regsweep {command}{BOLD:#}"))
-            }
             Block::Headline(command, verdict) => {
-                page.wrapped("", 0, &format!("{BOLD}regsweep {command}{BOLD:#}: {verdict}"));
+                let colon = if verdict.is_empty() { "" } else { ": " };
+                page.wrapped("", 0, &format!("{BOLD}regsweep {command}{BOLD:#}{colon}{verdict}"));
             }
             Block::Pair(label, text) => page.pair(label, text),
             Block::Line(line) => page.wrapped("", 0, line),
@@ -45,15 +43,17 @@ pub fn render(document: &Document, width: Option<usize>) -> String {
     page.out
 }
 
-struct Page {
+struct Page<'a> {
     out: String,
     width: Option<usize>,
+    complete: &'a dyn Fn(&str) -> String,
 }
 
-impl Page {
+impl Page<'_> {
     /// Lines that begin with `first`, and go on below the place where the text begins.
     fn wrapped(&mut self, first: &str, indent: usize, text: &str) {
         let rest = " ".repeat(indent);
+        let text = (self.complete)(text);
         match self.width {
             None => writeln!(self.out, "{first}{text}").expect("writing to a String"),
             Some(width) => {
@@ -64,7 +64,7 @@ impl Page {
                     .break_words(false)
                     .word_splitter(WordSplitter::NoHyphenation)
                     .wrap_algorithm(WrapAlgorithm::FirstFit);
-                self.out.push_str(&textwrap::fill(text, options));
+                self.out.push_str(&textwrap::fill(&text, options));
                 self.out.push('\n');
             }
         }
@@ -182,9 +182,9 @@ mod tests {
             3,
         );
         document.findings(&[Finding::new(Code::EmptyLink).path(path)]);
-        let plain = render(&document, None);
+        let plain = render(&document, None, &str::to_owned);
         assert!(plain.contains(&format!("root          {path}\n")), "{plain}");
-        let narrow = render(&document, Some(60));
+        let narrow = render(&document, Some(60), &str::to_owned);
         let stripped = anstream::adapter::strip_str(&narrow).to_string();
         for line in stripped.lines() {
             assert!(line.chars().count() <= 60 || line.contains(path) || line.contains("`"), "{line}");

@@ -3,7 +3,6 @@
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::Command;
 
 use rustix::fs::{FlockOperation, flock};
 
@@ -64,17 +63,8 @@ fn the_lock_file_is_its_owners_alone() {
 /// Whoever may read the store and not the lock looks at it all the same, and says that nobody is kept out.
 #[test]
 fn who_may_not_open_the_lock_file_looks_without() {
-    let setpriv = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
-    if !Command::new(setpriv[0]).args(&setpriv[1..]).arg("true").output().is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: only root becomes somebody else");
-        return;
-    }
+    let Some(somebody) = SomebodyElse::new() else { return };
     let open = |path: &Path| fs::set_permissions(path, Permissions::from_mode(0o755)).expect("its own directory");
-    // The build directory is root's alone on some machines.
-    let aside = tempfile::tempdir().expect("a directory");
-    open(aside.path());
-    let program = aside.path().join("regsweep");
-    fs::copy(env!("CARGO_BIN_EXE_regsweep"), &program).expect("copied");
     let root = tree().on_disk();
     open(root.path());
     for has_file in [false, true] {
@@ -83,7 +73,7 @@ fn who_may_not_open_the_lock_file_looks_without() {
         }
         let before = snapshot(root.path());
         for words in [&["garbage-collect", "--dry-run"][..], &["audit"], &["verify"]] {
-            let run = || Regsweep::new().args(words).arg("--root").arg(root.path()).program(&program).under(setpriv);
+            let run = || somebody.runs(Regsweep::new().args(words).arg("--root").arg(root.path()));
             let ran = run().run().expect_code(0);
             assert_eq!(ran.stderr.contains("without a lock"), has_file, "{words:?}: {}", ran.stderr);
             // Who holds it is not asked: that it is held cannot be seen.
@@ -93,6 +83,6 @@ fn who_may_not_open_the_lock_file_looks_without() {
         }
         assert_eq!(snapshot(root.path()), before);
     }
-    let refused = Regsweep::gc(root.path()).program(&program).under(setpriv).run().expect_code(2);
+    let refused = somebody.runs(Regsweep::gc(root.path())).run().expect_code(2);
     assert!(refused.stderr.contains("Permission denied") && refused.stderr.contains("user 0"), "{}", refused.stderr);
 }

@@ -206,7 +206,7 @@ fn has_arrived_broken(
 /// Restores a blob. Where the registry has written it anew, the new one stands, and a finding says that the other one waits.
 fn restore(store: &FilesystemStore, run: &Run, damaged: &DamagedBlob) -> Result<Option<Finding>, Error> {
     let target = Target::Blob(damaged.digest);
-    match run.restored(store, &target)? {
+    match run.restore(store, &target)? {
         Return::Back | Return::Absent => Ok(None),
         Return::Replaced if run.drop_copy(store, &target)? => Ok(None),
         Return::Replaced => {

@@ -1,11 +1,9 @@
 //! Audits for people: what matters in ten seconds, then the findings.
 
 use super::{AuditReport, Collection};
-use crate::escape::escaped;
-use crate::format::plural;
-use crate::format::{amount, duration, elapsed, time};
+use crate::format::{amount, duration, elapsed, plural, time};
 use crate::plan::Kind;
-use crate::report::collect::page::links;
+use crate::report::collect::page::{links, scanned};
 use crate::report::document::Document;
 use crate::report::text::counts;
 
@@ -14,11 +12,7 @@ pub(super) fn document(report: &AuditReport) -> Document {
     let mut page = Document::default();
     let verdict = verdict(report);
     page.headline("audit", &verdict);
-    let source = match &report.config_path {
-        Some(config) => format!(" (from {})", escaped(config)),
-        None => String::new(),
-    };
-    page.item("root", &format!("{}{source}", escaped(&report.root)));
+    page.root(&report.root, report.config_path.as_deref());
     page.item(
         "ages",
         &format!(
@@ -50,19 +44,9 @@ fn verdict(report: &AuditReport) -> String {
 
 fn store(page: &mut Document, report: &AuditReport) {
     let figures = &report.figures;
-    let counts = &figures.counts;
-    page.item(
-        "scanned",
-        &format!(
-            "{}, {}, {}, {}, {}, {}",
-            plural(figures.repositories, "repository", "repositories"),
-            plural(counts.tags, "tag", "tags"),
-            plural(counts.revisions, "revision", "revisions"),
-            plural(counts.layer_links, "layer link", "layer links"),
-            plural(figures.uploads, "upload", "uploads"),
-            amount(figures.blobs),
-        ),
-    );
+    let scanned = scanned(figures.repositories, &figures.counts);
+    let uploads = plural(figures.uploads, "upload", "uploads");
+    page.item("scanned", &format!("{scanned}, {uploads}, {}", amount(figures.blobs)));
 }
 
 fn collection(page: &mut Document, label: &str, collection: &Collection, what: &str) {

@@ -6,10 +6,9 @@ use std::time::Duration;
 use super::{CollectReport, Outcome, RescueEnd};
 use crate::config::{Disposal, Mode};
 use crate::escape::escaped;
-use crate::format::{amount, duration, elapsed, time};
-use crate::format::{number, plural, size};
+use crate::format::{amount, duration, elapsed, number, plural, size, time};
 use crate::mark::blobs::Amount;
-use crate::mark::{Deletion, Reason};
+use crate::mark::{Counts, Deletion, Reason};
 use crate::plan::{Kind, Totals};
 use crate::policy::RootPolicy;
 use crate::quarantine::Moved;
@@ -128,11 +127,7 @@ fn answer(page: &mut Document, report: &CollectReport) {
 }
 
 fn about(page: &mut Document, report: &CollectReport) {
-    let source = match &report.config_path {
-        Some(config) => format!(" (from {})", escaped(config)),
-        None => String::new(),
-    };
-    page.item("root", &format!("{}{source}", escaped(&report.root)));
+    page.root(&report.root, report.config_path.as_deref());
     let kept = match report.policy.roots {
         RootPolicy::AllRevisions => "every revision",
         RootPolicy::TaggedOnly => "tagged images, their children and referrers (--delete-untagged)",
@@ -153,17 +148,8 @@ fn about(page: &mut Document, report: &CollectReport) {
 fn store(page: &mut Document, report: &CollectReport) {
     let figures = &report.figures;
     let counts = &figures.counts;
-    page.item(
-        "scanned",
-        &format!(
-            "{}, {}, {}, {}, {}",
-            plural(figures.repositories, "repository", "repositories"),
-            plural(counts.tags, "tag", "tags"),
-            plural(counts.revisions, "revision", "revisions"),
-            plural(counts.layer_links, "layer link", "layer links"),
-            amount(Amount { count: figures.blobs, size_bytes: figures.stored_bytes() }),
-        ),
-    );
+    let blobs = amount(Amount { count: figures.blobs, size_bytes: figures.stored_bytes() });
+    page.item("scanned", &format!("{}, {blobs}", scanned(figures.repositories, counts)));
     page.item("live", &format!("{}, sizes from manifests", amount(figures.live)));
     if figures.held_repositories > 0 {
         let held = plural(figures.held_repositories, "repository", "repositories");
@@ -191,6 +177,17 @@ fn store(page: &mut Document, report: &CollectReport) {
             page.item("", &line);
         }
     }
+}
+
+/// What was looked at of repositories.
+pub(in crate::report) fn scanned(repositories: u64, counts: &Counts) -> String {
+    let counts = [
+        plural(repositories, "repository", "repositories"),
+        plural(counts.tags, "tag", "tags"),
+        plural(counts.revisions, "revision", "revisions"),
+        plural(counts.layer_links, "layer link", "layer links"),
+    ];
+    counts.join(", ")
 }
 
 /// When what is young is old enough, and what includes it now.

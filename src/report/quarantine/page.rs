@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use super::{Done, QuarantineReport};
-use crate::escape::escaped;
 use crate::format::plural;
 use crate::format::{amount, duration};
 use crate::layout::Target;
@@ -14,7 +13,7 @@ use crate::report::document::Document;
 pub(super) fn document(report: &QuarantineReport) -> Document {
     let mut page = Document::default();
     page.headline(report.command(), "");
-    page.item("root", &escaped(&report.root));
+    page.root(&report.root, None);
     match &report.done {
         Done::Listed => {}
         Done::Restored(settled) => {

@@ -37,11 +37,7 @@ fn is_wrong(findings: &[Finding]) -> bool {
 
 fn about(page: &mut Document, report: &VerifyReport) {
     let settings = &report.settings;
-    let source = match &settings.location.config_path {
-        Some(config) => format!(" (from {})", escaped(config)),
-        None => String::new(),
-    };
-    page.item("root", &format!("{}{source}", escaped(&report.root)));
+    page.root(&report.root, settings.location.config_path.as_deref());
     let part = match &settings.selection {
         Selection::All => "all".to_owned(),
         Selection::Sample(percent) => format!("{percent} % at random of the"),

@@ -74,7 +74,7 @@ impl FilesystemStore {
     /// # Errors
     ///
     /// When it cannot be moved.
-    pub fn restored(&self, target: &Target, mirror: &OwnedFd) -> Result<Return, Error> {
+    pub fn restore(&self, target: &Target, mirror: &OwnedFd) -> Result<Return, Error> {
         let path = target.path();
         let place = in_mirror(target);
         let (base, relative) = self

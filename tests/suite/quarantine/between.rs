@@ -2,28 +2,15 @@
 
 use std::process::Command;
 
-use super::refusing::{DAY, due, gone, later};
+use super::refusing::{DAY, due, gone, later, online, wait_for_run};
 use super::*;
 use crate::support::layout::{blob_data, layer_link, repository, revision_link};
-
-fn has_strace() -> bool {
-    let has_it = Command::new("strace").arg("-V").output().is_ok();
-    if !has_it {
-        eprintln!("skipped: no strace");
-    }
-    has_it
-}
 
 /// `strace` that sends a signal at one call.
 fn signalled(call: &str, signal: &str, when: u32) -> Vec<String> {
     let words = ["strace", "-f", "-qq", "-o", "/dev/null", "-e"].map(str::to_owned);
     let inject = format!("inject={call}:signal={signal}:when={when}");
     words.into_iter().chain([format!("trace={call}"), "-e".to_owned(), inject]).collect()
-}
-
-/// Collects without any flag that lifts a brake.
-fn bare(root: &Path, flags: &[&str]) -> Regsweep {
-    Regsweep::new().args(["garbage-collect", "--root"]).arg(root).args(flags)
 }
 
 fn large() -> Image {
@@ -82,7 +69,6 @@ fn layers_without_any_manifest_do_not_make_a_store_whole() {
             store.repo(&format!("r{name}")).image(&name.to_string(), &[layer(2 * name), layer(2 * name + 1)]).tag("v1")
         })
     };
-    let new = || registry().repo("new").image("new", &[layer(900)]).tag("v1").into_tree();
     for is_whole_lost in [false, true] {
         let root = store().on_disk();
         let root = root.path();
@@ -96,7 +82,7 @@ fn layers_without_any_manifest_do_not_make_a_store_whole() {
         } else {
             (0..10).for_each(|name| gone(&root.join(repository(&format!("r{name}"))).join("_manifests")));
         }
-        new().write_to(root);
+        new_store().into_tree().write_to(root);
         for flags in [&[][..], &["-m"], &["--quarantine"]] {
             let refused = bare(root, flags).run().expect_code(2);
             assert!(refused.stderr.contains("linked by no repository that has a manifest"), "{}", refused.stderr);
@@ -125,13 +111,11 @@ fn new_repositories_do_not_make_up_for_missing_ones() {
         gone(&root.join(repository(&format!("r{name}"))));
     }
     old(100..130).young().into_tree().write_to(root);
-    let purge = Regsweep::new().args(["quarantine", "purge", "--root"]).arg(root);
     registry().stray_blob(&layer(9999)).into_tree().write_to(root);
     for run in [bare(root, &["-m", "--allow-unlinked", "100%"]).dry(), bare(root, &["-m", "--allow-unlinked", "100%"])] {
         let refused = run.run().expect_code(2);
         assert!(refused.stderr.contains("there are 4 repositories left of the 22"), "{}", refused.stderr);
     }
-    drop(purge);
 }
 
 #[test]
@@ -315,16 +299,10 @@ fn what_is_restored_is_no_longer_what_we_unlinked() {
 #[test]
 fn two_signals_of_two_kinds_end_in_a_report() {
     let root = store().on_disk();
-    let config = tempfile::NamedTempFile::new().expect("a file");
-    let text = format!("version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n", root.path().display());
-    fs::write(config.path(), text).expect("written");
     for signals in [["-TERM", "-HUP"], ["-HUP", "-HUP"]] {
-        let run = Regsweep::gc_config(config.path()).args(["--online", "-m", "--rescue-for", "20s", "--format", "json"]).start();
-        let begun = std::time::Instant::now();
-        while runs(root.path()).is_empty() && begun.elapsed() < std::time::Duration::from_secs(20) {
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
-        std::thread::sleep(std::time::Duration::from_millis(500));
+        let (run, _config) = online(root.path(), &["--rescue-for", "20s", "--format", "json"]);
+        let run = run.start();
+        wait_for_run(root.path());
         for signal in signals {
             Command::new("kill").args([signal, &run.child.id().to_string()]).status().expect("kill is there");
         }

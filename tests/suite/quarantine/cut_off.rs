@@ -20,14 +20,6 @@ const CALLS: [(&str, usize); 10] = [
     ("newfstatat", 13),
 ];
 
-fn strace() -> bool {
-    let is_here = Command::new("strace").arg("-V").output().is_ok_and(|output| output.status.success());
-    if !is_here {
-        eprintln!("skipped: strace is not installed");
-    }
-    is_here
-}
-
 /// Runs a command and kills it when it is about to make a call for the n-th time. Says whether it came to that.
 fn killed(root: &Path, words: &[&str], call: &str, number: usize) -> bool {
     let status = Command::new("strace")
@@ -45,7 +37,7 @@ fn killed(root: &Path, words: &[&str], call: &str, number: usize) -> bool {
 }
 
 fn everywhere(words: &[&str], prepare: fn(&Path), check: fn(&Path)) {
-    if !strace() {
+    if !has_strace() {
         return;
     }
     let mut kills = 0;
@@ -135,7 +127,7 @@ fn with_all_to_do(root: &Path) {
 /// Whatever call fails: exit code 2 says that nothing was changed, and after the first change there is a report that says how it ended.
 #[test]
 fn an_error_at_any_call_of_a_run_that_restores_quarantines_and_purges() {
-    if !strace() {
+    if !has_strace() {
         return;
     }
     let whole = std::env::var("REGSWEEP_FAULTS").is_ok_and(|wish| wish == "all");

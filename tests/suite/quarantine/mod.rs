@@ -167,6 +167,19 @@ fn untagged() -> Image {
     oci_image("untagged", &[layer(1), layer(3)])
 }
 
+/// Collects without any flag that lifts a brake.
+fn bare(root: &Path, flags: &[&str]) -> Regsweep {
+    Regsweep::new().args(["garbage-collect", "--root"]).arg(root).args(flags)
+}
+
+fn has_strace() -> bool {
+    let is_here = std::process::Command::new("strace").arg("-V").output().is_ok_and(|output| output.status.success());
+    if !is_here {
+        eprintln!("skipped: strace is not installed");
+    }
+    is_here
+}
+
 /// Restores all that there is, if there is anything.
 #[track_caller]
 fn restored(root: &Path) {

@@ -369,7 +369,7 @@ fn a_quarantine_without_room_is_refused_at_once() {
     assert!(said.contains("inodes") && said.contains("needs no room"), "{said}");
 }
 
-fn online(root: &Path, flags: &[&str]) -> (Regsweep, tempfile::NamedTempFile) {
+pub(super) fn online(root: &Path, flags: &[&str]) -> (Regsweep, tempfile::NamedTempFile) {
     let config = tempfile::NamedTempFile::new().expect("a file");
     fs::write(config.path(), format!("version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n", root.display()))
         .expect("written");
@@ -377,7 +377,7 @@ fn online(root: &Path, flags: &[&str]) -> (Regsweep, tempfile::NamedTempFile) {
 }
 
 /// Waits until a run has moved all that it moves.
-fn wait_for_run(root: &Path) {
+pub(super) fn wait_for_run(root: &Path) {
     let begun = Instant::now();
     let is_finished =
         |run: &PathBuf| fs::read_to_string(run.join("run.json")).is_ok_and(|stamp| !stamp.contains("\"finished\": null"));
@@ -447,8 +447,7 @@ fn what_a_killed_run_unlinked_is_no_lost_mount() {
     let root = store.on_disk();
     let root = root.path();
     let run = || Regsweep::new().args(["garbage-collect", "--root"]).arg(root);
-    if Command::new("strace").arg("-V").output().is_err() {
-        eprintln!("skipped: no strace");
+    if !has_strace() {
         return;
     }
     // Each link is one call to unlinkat, and one for its directory.
@@ -493,10 +492,6 @@ fn reconciling_stays_within_the_memory_limit() {
     assert_eq!(runs(root), Vec::<PathBuf>::new());
 }
 
-fn bare(root: &Path, flags: &[&str]) -> Outcome {
-    Regsweep::new().args(["garbage-collect", "--root"]).arg(root).args(flags).run()
-}
-
 /// A registry on a lost mount takes pushes at once: what is young proves nothing.
 #[test]
 fn a_fresh_push_does_not_make_an_unmounted_store_a_whole_one() {
@@ -508,11 +503,11 @@ fn a_fresh_push_does_not_make_an_unmounted_store_a_whole_one() {
         let root = blobs(count);
         let before = snapshot(&root.path().join("docker"));
         for flags in [&[][..], &["-m"], &["--quarantine"]] {
-            let refused = bare(root.path(), flags).expect_code(2);
+            let refused = bare(root.path(), flags).run().expect_code(2);
             assert!(refused.stderr.contains("what is younger proves nothing"), "{}", refused.stderr);
         }
         assert_eq!(snapshot(&root.path().join("docker")), before);
-        bare(root.path(), lift).expect_code(0);
+        bare(root.path(), lift).run().expect_code(0);
         assert_eq!(snapshot::blobs_on_disk(root.path()).len(), 3, "the fresh image");
     }
 }
@@ -533,11 +528,11 @@ fn repositories_without_a_tag_are_not_collected_as_untagged() {
     for (untagged, tagged, code) in [(1, 0, 2), (3, 0, 2), (3, 1, 0), (5, 5, 2), (4, 6, 0), (0, 3, 0)] {
         let root = store(untagged, tagged);
         let flags = ["-m", "--allow-empty", "--allow-unlinked", "100%"];
-        let ran = bare(root.path(), &[&flags[..], &["--dry-run"]].concat()).expect_code(code);
+        let ran = bare(root.path(), &[&flags[..], &["--dry-run"]].concat()).run().expect_code(code);
         assert_eq!(ran.stderr.contains("Harbor"), code == 2, "{untagged}, {tagged}: {}", ran.stderr);
-        bare(root.path(), &["--allow-empty"]).expect_code(0);
-        bare(root.path(), &flags).expect_code(code);
-        bare(root.path(), &[&flags[..], &["--allow-untagged-repositories"]].concat()).expect_code(0);
+        bare(root.path(), &["--allow-empty"]).run().expect_code(0);
+        bare(root.path(), &flags).run().expect_code(code);
+        bare(root.path(), &[&flags[..], &["--allow-untagged-repositories"]].concat()).run().expect_code(0);
         assert_eq!(list_repositories_with_images(root.path()), tagged + 1, "{untagged}, {tagged}");
     }
 }

@@ -15,6 +15,8 @@
 
 // Each binary that takes this in uses its own part of the vocabulary.
 #![allow(dead_code, unused_imports)]
+// A test that is skipped says so.
+#![allow(clippy::print_stderr)]
 // It makes storage as of now, and deletes what it made.
 #![allow(clippy::disallowed_methods)]
 
@@ -34,6 +36,6 @@ pub(crate) use image::{
     Content, Image, artifact_manifest, docker_image, index, layer, manifest_list, oci_image, schema1_image, tar_layer,
 };
 pub(crate) use registry::{Registry, registry};
-pub(crate) use run::{Finding, Need, Outcome, Regsweep, Row};
+pub(crate) use run::{Finding, Need, Outcome, Regsweep, Row, SomebodyElse};
 pub(crate) use snapshot::{Snapshot, snapshot};
 pub(crate) use tree::{Tree, days, hours, minutes};

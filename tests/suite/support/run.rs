@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -199,6 +200,37 @@ impl Regsweep {
     /// When it takes so long that it must be stuck.
     pub(crate) fn run(self) -> Outcome {
         self.start().wait()
+    }
+}
+
+/// Another user, with a copy of the program: the build directory is root's alone on some machines.
+#[derive(Debug)]
+pub(crate) struct SomebodyElse(TempDir);
+
+impl SomebodyElse {
+    const SETPRIV: [&str; 4] = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+
+    /// Nothing, and a word about it, where we cannot become one.
+    pub(crate) fn new() -> Option<SomebodyElse> {
+        let tried = Command::new(Self::SETPRIV[0]).args(&Self::SETPRIV[1..]).arg("true").output();
+        if !tried.is_ok_and(|output| output.status.success()) {
+            eprintln!("skipped: only root becomes somebody else");
+            return None;
+        }
+        let directory = tempfile::tempdir().expect("a directory");
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("ours");
+        fs::copy(env!("CARGO_BIN_EXE_regsweep"), directory.path().join("regsweep")).expect("copied");
+        Some(SomebodyElse(directory))
+    }
+
+    /// A directory that they may read.
+    pub(crate) fn directory(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// The same run, as they would start it.
+    pub(crate) fn runs(&self, run: Regsweep) -> Regsweep {
+        run.program(&self.0.path().join("regsweep")).under(Self::SETPRIV)
     }
 }
 

@@ -221,10 +221,13 @@ fn program() -> std::ffi::OsString {
 pub(crate) fn disguised_registry_command() -> Command {
     static COPY: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
     let copy = COPY.get_or_init(|| {
-        let copy = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("no-{}", std::process::id()));
+        let copy = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("another-name");
+        let new = copy.with_extension(std::process::id().to_string());
         let found = Command::new("sh").args(["-c", "command -v \"$0\""]).arg(program()).output().expect("sh runs").stdout;
         let found = String::from_utf8(found).expect("a path");
-        fs::copy(found.trim_end(), &copy).expect("docker-registry is installed");
+        fs::copy(found.trim_end(), &new).expect("docker-registry is installed");
+        // In one step: another test may be running the one before.
+        fs::rename(&new, &copy).expect("renamed");
         copy
     });
     without_settings(Command::new(copy))
