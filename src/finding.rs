@@ -1,5 +1,6 @@
 //! What is wrong with a store, or merely odd: facts about it, apart from [errors](crate::error).
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -274,8 +275,8 @@ impl Serialize for Code {
     }
 }
 
-/// Somebody who needs a blob: an image that cannot be pulled without it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// Somebody who needs a blob: an image that cannot be pulled without it. Those with a tag come first: they are missed first.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Need {
     /// The repository that the image is in.
     pub repository: RepositoryName,
@@ -285,6 +286,21 @@ pub struct Need {
     pub manifest: Digest,
     /// The platform of that manifest, such as `linux/arm64/v8`, if anything says so. Words for people.
     pub platform: Option<String>,
+}
+
+impl Ord for Need {
+    fn cmp(&self, other: &Need) -> Ordering {
+        fn key(need: &Need) -> impl Ord + '_ {
+            (need.tag.is_none(), &need.repository, &need.tag, &need.manifest, &need.platform)
+        }
+        key(self).cmp(&key(other))
+    }
+}
+
+impl PartialOrd for Need {
+    fn partial_cmp(&self, other: &Need) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 impl fmt::Display for Need {
@@ -313,29 +329,42 @@ impl Serialize for Need {
 /// Who needs a blob, in order. Somebody may need it a million times over, and a report of a million lines is none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Needs {
-    /// The first [`Needs::MOST`] of them.
+    /// The first of them, at most [`Needs::MOST`].
     pub first: Vec<Need>,
     /// How many more there are.
     pub more: u64,
 }
 
 impl Needs {
-    /// How many are told apart.
+    /// How many are told apart at most.
     pub const MOST: usize = 1000;
+    /// How many are told apart in a whole report.
+    const MOST_AT_ALL: usize = 10_000;
+    /// How many are told apart however many blobs are looked for.
+    const FEWEST: usize = 5;
 
-    /// Takes in others, all of which sort behind those that are there.
-    pub fn append(&mut self, others: impl IntoIterator<Item = Need>) {
+    /// How many are told apart of each of so many blobs: who may push decides how many blobs are missing, and how often.
+    pub fn most_of_each(blobs: usize) -> usize {
+        (Needs::MOST_AT_ALL / blobs.max(1)).clamp(Needs::FEWEST, Needs::MOST)
+    }
+
+    /// Takes in others and keeps the first `most` of all: which those are does not depend on the order in which they come.
+    pub fn append(&mut self, others: impl IntoIterator<Item = Need>, most: usize) {
         for need in others {
-            match self.first.len() < Needs::MOST {
-                true => self.first.push(need),
-                false => self.more += 1,
+            let Err(place) = self.first.binary_search(&need) else { continue };
+            if place < most {
+                self.first.insert(place, need);
+            }
+            if place >= most || self.first.len() > most {
+                self.first.truncate(most);
+                self.more += 1;
             }
         }
     }
 
-    /// The same for others that are counted already.
-    pub fn append_all(&mut self, others: Needs) {
-        self.append(others.first);
+    /// The same for others of which some are only counted.
+    pub fn append_all(&mut self, others: Needs, most: usize) {
+        self.append(others.first, most);
         self.more += others.more;
     }
 }
@@ -410,6 +439,11 @@ impl Finding {
     pub fn needed_by(mut self, needs: Needs) -> Finding {
         self.needed_by = needs;
         self
+    }
+
+    /// How many findings it counts as: what a NAS leaves is one, however many files there are.
+    pub fn number(&self) -> u64 {
+        if self.code == Code::SystemFile { 1 } else { self.count }
     }
 
     /// What was found, in a sentence.

@@ -4,6 +4,7 @@
 //! reads is counted and not listed.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
 use crate::finding::{Code, Finding};
 use crate::format::number;
@@ -11,7 +12,55 @@ use crate::format::number;
 /// Findings of one code that are listed for one repository, and for what is in none.
 pub const LISTED_OF_A_REPOSITORY: u64 = 1_000;
 /// Findings of one code that are listed at all.
-const LISTED_OF_A_CODE: u64 = 20_000;
+const LISTED_OF_A_CODE: u64 = 5_000;
+
+/// What many threads found, of which no more is held than a report lists.
+#[derive(Debug, Default)]
+pub struct Gathered {
+    codes: Mutex<BTreeMap<Code, OfCode>>,
+}
+
+/// Findings of one code.
+#[derive(Debug, Default)]
+struct OfCode {
+    /// The first in their order, whatever order they came in, each with how many things it is about.
+    listed: BTreeMap<Finding, u64>,
+    /// How many things the others are about.
+    beyond: u64,
+}
+
+impl Gathered {
+    /// Takes in what was found in one repository, or in what is in none.
+    pub fn add(&self, mut findings: Vec<Finding>) {
+        findings.sort();
+        findings.dedup();
+        let mut codes = self.codes.lock().unwrap_or_else(PoisonError::into_inner);
+        for finding in limited(findings) {
+            codes.entry(finding.code).or_default().add(finding);
+        }
+    }
+
+    /// All of them, with one for each code that has more.
+    pub fn into_findings(self) -> Vec<Finding> {
+        let codes = self.codes.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let of_code = |(code, OfCode { listed, beyond }): (Code, OfCode)| {
+            let more = (beyond > 0).then(|| Finding::new(code).count(beyond));
+            listed.into_keys().chain(more.map(with_more))
+        };
+        codes.into_iter().flat_map(of_code).collect()
+    }
+}
+
+impl OfCode {
+    fn add(&mut self, finding: Finding) {
+        // The same as often as it is met: which ones are listed in the end, and how often those were met, depends on no order.
+        let count = finding.count;
+        *self.listed.entry(finding).or_default() += count;
+        if self.listed.len() as u64 > LISTED_OF_A_CODE {
+            self.beyond += self.listed.pop_last().map_or(0, |(_, count)| count);
+        }
+    }
+}
 
 /// Leaves out what is no finding in a pull-through cache, tells a NAS's files once, counts what is beyond the limits, and sorts.
 pub fn consolidated(mut findings: Vec<Finding>, is_cache: bool) -> Vec<Finding> {
@@ -29,15 +78,14 @@ pub fn consolidated(mut findings: Vec<Finding>, is_cache: bool) -> Vec<Finding> 
 
 /// One note for all files of a NAS, NFS or a desktop.
 fn system_files(findings: &mut Vec<Finding>) -> Option<Finding> {
-    let mut all = findings.extract_if(.., |finding| finding.code == Code::SystemFile);
-    let first = all.next()?;
-    let more: u64 = all.map(|finding| finding.count).sum();
-    let count = first.count + more;
-    Some(match count {
+    let all: Vec<Finding> = findings.extract_if(.., |finding| finding.code == Code::SystemFile).collect();
+    let files: u64 = all.iter().map(|finding| finding.count).sum();
+    let first = all.into_iter().find(|finding| finding.path.is_some())?;
+    Some(match files {
         1 => first,
         _ => {
-            let detail = format!("{} {} of them; this is one.", Code::SystemFile.meaning(), number(count));
-            Finding { repository: None, ..first }.count(count).detail(detail)
+            let detail = format!("{} {} of them; this is one.", Code::SystemFile.meaning(), number(files));
+            Finding { repository: None, ..first }.count(files).detail(detail)
         }
     })
 }
@@ -63,12 +111,15 @@ fn limited(findings: Vec<Finding>) -> Vec<Finding> {
         let more = beyond.entry(key).or_insert_with(|| Finding { repository, ..Finding::new(finding.code).count(0) });
         more.count += finding.count;
     }
-    listed.extend(beyond.into_values().map(|more| {
-        let here = if more.repository.is_some() { " here" } else { "" };
-        let detail = format!("{} {} more of these{here}, which are not listed.", more.code.meaning(), number(more.count));
-        more.detail(detail)
-    }));
+    listed.extend(beyond.into_values().map(with_more));
     listed
+}
+
+/// Says of a finding that it stands for others.
+fn with_more(more: Finding) -> Finding {
+    let here = if more.repository.is_some() { " here" } else { "" };
+    let detail = format!("{} {} more of these{here}, which are not listed.", more.code.meaning(), number(more.count));
+    more.detail(detail)
 }
 
 #[cfg(test)]
@@ -90,7 +141,7 @@ mod tests {
         assert_eq!(found.iter().filter(|finding| finding.count == 500).count(), 2);
         let many = (0..30_u32).flat_map(|name| (0..900).map(move |number| of(Code::LostChild, &format!("r{name}"), number)));
         let found = consolidated(many.collect(), false);
-        assert_eq!(found.len(), 20_001);
+        assert_eq!(found.len(), 5_001);
         assert_eq!(found.iter().map(|finding| finding.count).sum::<u64>(), 27_000);
     }
 
@@ -104,5 +155,26 @@ mod tests {
         let found = consolidated(found, true);
         let facts: Vec<_> = found.iter().map(|finding| (finding.code, finding.count)).collect();
         assert_eq!(facts, [(Code::CorruptManifest, 1), (Code::SystemFile, 5)]);
+        assert_eq!(found.iter().map(Finding::number).sum::<u64>(), 2);
+    }
+
+    #[test]
+    fn what_is_gathered_depends_on_no_order() {
+        // 30 repositories of 1,000 findings of their own, and 100 that each of them has as well.
+        let part = |name: u32| {
+            let own = (0..1_000).map(|number| of(Code::LostChild, &format!("r{name:02}"), number));
+            let shared = (0..100).map(|number| Finding { repository: None, ..of(Code::MissingBlob, "", number) });
+            own.chain(shared).collect::<Vec<_>>()
+        };
+        let gathered = |order: &mut dyn Iterator<Item = u32>| {
+            let all = Gathered::default();
+            order.for_each(|name| all.add(part(name)));
+            all.into_findings()
+        };
+        let found = gathered(&mut (0..30));
+        assert_eq!(found, gathered(&mut (0..30).rev()));
+        assert_eq!(found.iter().filter(|finding| finding.code == Code::LostChild).count(), 5_001);
+        assert_eq!(found.iter().map(|finding| finding.count).sum::<u64>(), 30_000 + 100);
+        assert_eq!(consolidated(found.clone(), false), consolidated(found, false));
     }
 }

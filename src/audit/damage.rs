@@ -138,6 +138,14 @@ fn is_of_the_store(code: Code) -> bool {
     )
 }
 
+/// The same finding about a blob, whichever repository it was met in.
+pub fn wherever_met(finding: Finding) -> Finding {
+    match finding.digest {
+        Some(_) if is_of_the_store(finding.code) => Finding { repository: None, ..finding },
+        _ => finding,
+    }
+}
+
 /// The digests that images are broken for.
 pub fn damaged(findings: &[Finding]) -> BTreeSet<Digest> {
     let damaged = findings.iter().filter(|finding| is_of_the_store(finding.code) || finding.code == Code::MissingTagTarget);
@@ -145,19 +153,17 @@ pub fn damaged(findings: &[Finding]) -> BTreeSet<Digest> {
 }
 
 /// Tells the damage of a blob once, under its gravest name, with all who need it.
-pub fn once_each(findings: Vec<Finding>, needs: &BTreeMap<Digest, Needs>) -> Vec<Finding> {
+pub fn once_each(findings: Vec<Finding>, mut needs: BTreeMap<Digest, Needs>) -> Vec<Finding> {
     let targets: BTreeSet<Digest> =
         findings.iter().filter(|finding| finding.code == Code::MissingTagTarget).filter_map(|finding| finding.digest).collect();
     let mut of_blobs: BTreeMap<Digest, Finding> = BTreeMap::new();
     let mut all = Vec::new();
-    for mut finding in findings {
+    for finding in findings.into_iter().map(wherever_met) {
         match finding.digest {
             Some(digest) if is_of_the_store(finding.code) => {
                 if targets.contains(&digest) {
                     continue;
                 }
-                finding.repository = None;
-                finding.needed_by = needs.get(&digest).cloned().unwrap_or_default();
                 let kept = of_blobs.entry(digest).or_insert_with(|| finding.clone());
                 if finding < *kept {
                     *kept = finding;
@@ -166,7 +172,7 @@ pub fn once_each(findings: Vec<Finding>, needs: &BTreeMap<Digest, Needs>) -> Vec
             _ => all.push(finding),
         }
     }
-    all.extend(of_blobs.into_values());
+    all.extend(of_blobs.into_iter().map(|(digest, finding)| finding.needed_by(needs.remove(&digest).unwrap_or_default())));
     all.sort();
     all.dedup();
     all

@@ -10,6 +10,7 @@ use crate::cli::Limit;
 use crate::config::{CollectSettings, Disposal};
 use crate::error::Error;
 use crate::finding::{Code, Finding};
+use crate::findings::Gathered;
 use crate::format::number;
 use crate::layout::{LinkDirectory, Shard, Target};
 use crate::mark::blobs::{self, BlobMarks};
@@ -43,8 +44,8 @@ pub(super) struct Assessment {
     pub(super) stops: Vec<Error>,
     /// The blobs that the store held.
     pub(super) inventory: Inventory,
-    /// Repositories that link layers and have nothing that could need them.
-    pub(super) layers_alone: HashSet<RepositoryName>,
+    /// Repositories that link layers and have no revision.
+    pub(super) without_revisions: HashSet<RepositoryName>,
 }
 
 /// Reads everything, and changes nothing.
@@ -106,7 +107,7 @@ impl Assessment {
             summary: &self.summary,
             any_kept: self.inventory.any_kept(),
             any_old_kept: !goes || settings.allow_empty || blobs::any_old_kept(&context)?,
-            unlinked: brakes::unlinked_in(&self.plan, records, &self.layers_alone),
+            unlinked: brakes::unlinked_in(&self.plan, records, &self.without_revisions),
             purge: self.purge.blobs,
             stored_bytes: match settings.max_reclaim {
                 Some(Limit::Percent(_)) => Some(blobs::stored_bytes(&context)?),
@@ -148,18 +149,18 @@ fn survey_and_plan(
     let prepare = |survey: &mut Survey| {
         survey.protected = protected.revisions.get(&survey.name).cloned().unwrap_or_default();
     };
-    let mut marks = mark::repositories(&context, &repositories.entries, &prepare, progress, stop)?;
+    let gathered = Gathered::default();
+    let found = |findings| gathered.add(findings);
+    let mut marks = mark::repositories(&context, &repositories.entries, &prepare, &found, progress, stop)?;
 
     progress.begin(Phase::Checking, None);
     let mut blobs = blobs::unreached_blobs(&context, &marks)?;
     let mut findings: Vec<Finding> = std::mem::take(&mut blobs.findings);
     findings.extend(recent_changes);
-    for marks in &mut marks {
-        findings.append(&mut marks.findings);
-    }
     let strays = repositories.strays.iter().chain(&blob_strays);
     findings.extend(strays.map(|stray| Finding::new(Code::of_stray(stray.kind)).path(&stray.path)));
-    let findings = recheck::still_hold(reader.store, findings)?;
+    gathered.add(findings);
+    let findings = recheck::still_hold(reader.store, gathered.into_findings())?;
 
     let mut plan = SweepPlan::new(&mut marks, &mut blobs, &inventory);
     // By all links: beside a registry at work some stay although their blobs go.
@@ -169,7 +170,7 @@ fn survey_and_plan(
     }
     let figures = figures(settings, &inventory, &marks, &blobs, &plan, shares);
     let held = marks.iter().map(|marks| (&marks.repository, [marks.counts.tags, marks.counts.revisions]));
-    let layers_alone = marks.iter().filter(|marks| marks.has_layers_alone).map(|marks| marks.repository.clone()).collect();
+    let without_revisions = marks.iter().filter(|marks| marks.has_no_revisions).map(|marks| marks.repository.clone()).collect();
     let summary = Summary::new(settings.clock.started(), held, reader.store.mounts());
     Ok(Assessment {
         needed: Needed::default(),
@@ -181,7 +182,7 @@ fn survey_and_plan(
         summary,
         stops: Vec::new(),
         inventory,
-        layers_alone,
+        without_revisions,
     })
 }
 

@@ -14,7 +14,7 @@ use crate::config::AuditSettings;
 use crate::dependents::{dependents, size_mismatches};
 use crate::error::Error;
 use crate::finding::{Code, Finding};
-use crate::findings::consolidated;
+use crate::findings::{Gathered, consolidated};
 use crate::layout;
 use crate::mark::blobs::{self, Amount};
 use crate::mark::{self, Context, Inventory, Manifests, Marks, Waiting, hold_shared, interrupted};
@@ -111,11 +111,13 @@ fn audit(settings: &AuditSettings, store: &dyn Store, progress: &dyn Progress, s
 
     progress.begin(Phase::LookingAtBlobs, None);
     let blob_facts = BlobFacts::look(&plain)?;
+    let gathered = Gathered::default();
     let mut findings: Vec<Finding> = blob_facts.leftovers.iter().filter_map(|found| leftover(found, &ages)).collect();
     findings.extend(damage::blobs(&blob_facts));
     findings.extend(recent_changes);
     let strays = repositories.strays.iter().chain(&blob_strays);
     findings.extend(strays.map(|stray| Finding::new(Code::of_stray(stray.kind)).path(&stray.path)));
+    gathered.add(findings);
 
     progress.begin(Phase::Marking, Some(repositories.entries.len() as u64));
     let looked: Vec<Looked> = repositories
@@ -124,7 +126,8 @@ fn audit(settings: &AuditSettings, store: &dyn Store, progress: &dyn Progress, s
         .with_max_len(1)
         .map(|repository| {
             interrupted(stop)?;
-            let looked = Looked::at(repository, [&plain, &untagged], &blob_facts, &ages)?;
+            let mut looked = Looked::at(repository, [&plain, &untagged], &blob_facts, &ages)?;
+            gathered.add(std::mem::take(&mut looked.findings));
             progress.advance(1, 0);
             Ok(looked)
         })
@@ -132,7 +135,6 @@ fn audit(settings: &AuditSettings, store: &dyn Store, progress: &dyn Progress, s
     let mut figures = Figures { repositories: looked.len() as u64, blobs: blob_facts.stored, ..Figures::default() };
     let mut marks = [Vec::with_capacity(looked.len()), Vec::with_capacity(looked.len())];
     for looked in looked {
-        findings.extend(looked.findings);
         figures.uploads += looked.uploads;
         for (all, marks) in marks.iter_mut().zip(looked.marks) {
             all.push(marks);
@@ -140,14 +142,22 @@ fn audit(settings: &AuditSettings, store: &dyn Store, progress: &dyn Progress, s
     }
     let [mut plain_marks, mut untagged_marks] = marks;
     for (context, marks) in [(&plain, &mut plain_marks), (&untagged, &mut untagged_marks)] {
-        let again = |repository: &RepositoryEntry| mark::mark(&survey::survey(store, repository)?, context);
+        let again = |repository: &RepositoryEntry| {
+            let mut marks = mark::mark(&survey::survey(store, repository)?, context)?;
+            let findings = std::mem::take(&mut marks.findings);
+            if context.policy.roots == RootPolicy::AllRevisions {
+                gathered.add(findings.into_iter().map(damage::wherever_met).collect());
+            }
+            Ok(marks)
+        };
         hold_shared(store, &repositories.entries, marks, &again)?;
     }
     for marks in &plain_marks {
         figures.counts += marks.counts;
     }
     let revisions = figures.counts.revisions;
-    findings.extend(owners::half_a_store(inventory.len() as u64, inventory.any_kept(), figures.repositories, revisions));
+    let half_a_store = owners::half_a_store(inventory.len() as u64, inventory.any_kept(), figures.repositories, revisions);
+    gathered.add(half_a_store.into_iter().collect());
 
     progress.begin(Phase::Checking, None);
     interrupted(stop)?;
@@ -155,7 +165,8 @@ fn audit(settings: &AuditSettings, store: &dyn Store, progress: &dyn Progress, s
     inventory_untagged.learn_sizes_of(&inventory);
     let mut plain_run = imagine(&plain, plain_marks)?;
     let untagged_run = imagine(&untagged, untagged_marks)?;
-    findings.append(&mut plain_run.findings);
+    gathered.add(std::mem::take(&mut plain_run.findings));
+    let mut findings = gathered.into_findings();
     damage::directory_once(&mut findings, &blob_facts);
     let findings = with_needs(&plain, &repositories.entries, findings, sizes)?;
     let told: BTreeSet<(Option<RepositoryName>, Digest)> =
@@ -183,7 +194,7 @@ struct Looked {
 impl Looked {
     fn at(repository: &RepositoryEntry, contexts: [&Context<'_>; 2], blobs: &BlobFacts, ages: &Ages) -> Result<Looked, Error> {
         let surveyed = survey::survey(contexts[0].store, repository)?;
-        let marks = [mark::mark(&surveyed, contexts[0])?, mark::mark(&surveyed, contexts[1])?];
+        let mut marks = [mark::mark(&surveyed, contexts[0])?, mark::mark(&surveyed, contexts[1])?];
         let facts = RepositoryFacts::look(contexts[0], surveyed, blobs)?;
         let mut findings = damage::repository(&facts, contexts[0].inventory, blobs, ages);
         if marks[0].held {
@@ -192,6 +203,11 @@ impl Looked {
         }
         findings.extend(uploads::repository(&facts, ages));
         findings.extend(waste::empty_repository(&facts));
+        let [of_collection, of_untagged] = marks.each_mut().map(|marks| std::mem::take(&mut marks.findings));
+        // What a collection with --delete-untagged finds beyond that is what it would do.
+        drop(of_untagged);
+        findings.extend(of_collection);
+        let findings = findings.into_iter().map(damage::wherever_met).collect();
         Ok(Looked { marks, findings, uploads: facts.uploads.entries.len() as u64 })
     }
 }
@@ -199,10 +215,7 @@ impl Looked {
 /// Goes on as a collection would, to its plan.
 fn imagine(context: &Context<'_>, mut marks: Vec<Marks>) -> Result<Imagined, Error> {
     let mut blobs = blobs::unreached_blobs(context, &marks)?;
-    let mut findings = std::mem::take(&mut blobs.findings);
-    for marks in &mut marks {
-        findings.append(&mut marks.findings);
-    }
+    let findings = std::mem::take(&mut blobs.findings);
     let plan = SweepPlan::new(&mut marks, &mut blobs, context.inventory);
     Ok(Imagined { marks, plan, young: blobs.young, waiting: blobs.waiting, findings })
 }
@@ -216,7 +229,7 @@ fn with_needs(
 ) -> Result<Vec<Finding>, Error> {
     let findings = recheck::still_hold(context.store, findings)?;
     let needs = dependents(context, repositories, &damage::damaged(&findings))?;
-    let mut findings = damage::once_each(findings, &needs);
+    let mut findings = damage::once_each(findings, needs);
     let damaged = damage::damaged(&findings);
     findings.extend(sizes.into_iter().filter(|finding| finding.digest.is_none_or(|digest| !damaged.contains(&digest))));
     // What one repository lacks hurts nobody else.
@@ -226,20 +239,20 @@ fn with_needs(
         Code::EmptyLink | Code::GarbledLink | Code::DisagreeingLink | Code::IrregularLink => finding.tag.is_none(),
         _ => false,
     };
-    let mut lost: BTreeMap<RepositoryName, BTreeSet<Digest>> = BTreeMap::new();
-    for finding in findings.iter().filter(|finding| is_lost(finding)) {
-        let (Some(name), Some(digest)) = (&finding.repository, finding.digest) else { continue };
-        lost.entry(name.clone()).or_default().insert(digest);
-    }
-    let mut needs = BTreeMap::new();
-    for repository in repositories {
-        if let Some(lost) = lost.get(&repository.name) {
-            needs.insert(&repository.name, dependents(context, std::slice::from_ref(repository), lost)?);
+    let mut lost: BTreeMap<RepositoryName, Vec<usize>> = BTreeMap::new();
+    for (place, finding) in findings.iter().enumerate().filter(|(_, finding)| is_lost(finding) && finding.digest.is_some()) {
+        if let Some(name) = &finding.repository {
+            lost.entry(name.clone()).or_default().push(place);
         }
     }
-    for finding in findings.iter_mut().filter(|finding| is_lost(finding)) {
-        let here = finding.repository.as_ref().and_then(|name| needs.get_mut(name));
-        finding.needed_by = here.zip(finding.digest).and_then(|(needs, digest)| needs.remove(&digest)).unwrap_or_default();
+    for repository in repositories {
+        let Some(places) = lost.get(&repository.name) else { continue };
+        let digests = places.iter().filter_map(|place| findings[*place].digest).collect();
+        let mut needs = dependents(context, std::slice::from_ref(repository), &digests)?;
+        for &place in places {
+            let finding = &mut findings[place];
+            finding.needed_by = finding.digest.and_then(|digest| needs.remove(&digest)).unwrap_or_default();
+        }
     }
     Ok(findings)
 }

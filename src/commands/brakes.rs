@@ -155,18 +155,18 @@ fn too_much(seen: &Seen<'_>) -> Brake {
     Some((reason, "look at what would go with --dry-run and without --max-reclaim, then raise it".to_owned()))
 }
 
-/// Blobs of a plan that no repository links, or only ones that have nothing else (`layers_alone`): a registry on a lost mount takes layers, and
+/// Blobs of a plan that no repository links, or only ones that have nothing else (`without_revisions`): a registry on a lost mount takes layers, and
 /// where manifests are lost their layers are still linked. Not those whose links we removed.
-pub(super) fn unlinked_in(plan: &SweepPlan, records: &Records, layers_alone: &HashSet<RepositoryName>) -> Amount {
-    let (mut of_layers_alone, mut of_others): (HashSet<&Digest>, HashSet<&Digest>) = Default::default();
-    if !layers_alone.is_empty() {
+pub(super) fn unlinked_in(plan: &SweepPlan, records: &Records, without_revisions: &HashSet<RepositoryName>) -> Amount {
+    let (mut of_those, mut of_others): (HashSet<&Digest>, HashSet<&Digest>) = Default::default();
+    if !without_revisions.is_empty() {
         for row in plan.rows() {
             let Target::Link(LinkDirectory::Layers(repository), digest) = &row.target else { continue };
-            let named = if layers_alone.contains(repository) { &mut of_layers_alone } else { &mut of_others };
+            let named = if without_revisions.contains(repository) { &mut of_those } else { &mut of_others };
             named.extend([Some(digest), row.alias_of.as_deref()].into_iter().flatten());
         }
     }
-    let is_alone = |digest: &Digest| of_layers_alone.contains(digest) && !of_others.contains(digest);
+    let is_alone = |digest: &Digest| of_those.contains(digest) && !of_others.contains(digest);
     let mut unlinked = Amount::default();
     for row in plan.rows().iter().filter(|row| Kind::of(&row.target) == Kind::Blob) {
         let digest = row.target.digest();

@@ -7,6 +7,7 @@ mod platform;
 mod ways;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
@@ -42,7 +43,7 @@ pub fn dependents(
         return Ok(BTreeMap::new());
     }
     let damaged = damaged.iter().map(|digest| (*digest, None)).collect();
-    Ok(named(context, repositories, &damaged)?.into_iter().map(|(digest, named)| (digest, named.into_needs())).collect())
+    Ok(named(context, repositories, &damaged)?.into_iter().map(|(digest, named)| (digest, named.needs)).collect())
 }
 
 /// Finds the blobs whose size is not what a manifest states. No blob's content is read, only manifests.
@@ -86,23 +87,14 @@ pub fn read_manifests(context: &Context<'_>, repositories: &[RepositoryEntry]) -
 /// Who names a digest, and with which wrong sizes.
 #[derive(Debug, Default)]
 pub(crate) struct Named {
-    tagged: Needs,
-    untagged: Needs,
+    needs: Needs,
     sizes: BTreeSet<u64>,
 }
 
 impl Named {
-    fn add(&mut self, other: Named) {
-        self.tagged.append_all(other.tagged);
-        self.untagged.append_all(other.untagged);
+    fn add(&mut self, other: Named, most: usize) {
+        self.needs.append_all(other.needs, most);
         self.learn(other.sizes);
-    }
-
-    /// Those with a tag first: they are missed first.
-    fn into_needs(self) -> Needs {
-        let mut needs = self.tagged;
-        needs.append_all(self.untagged);
-        needs
     }
 
     /// Keeps the smallest few: which they are does not depend on the order.
@@ -119,11 +111,7 @@ impl Named {
         let sizes: Vec<String> = self.sizes.iter().map(|size| number(*size)).collect();
         let detail =
             format!("The blob has {} bytes, and what names it states {}: clients refuse it.", number(stored), sizes.join(" or "));
-        Finding::new(Code::SizeMismatch)
-            .digest(digest)
-            .path(layout::blob_data(digest))
-            .detail(detail)
-            .needed_by(self.into_needs())
+        Finding::new(Code::SizeMismatch).digest(digest).path(layout::blob_data(digest)).detail(detail).needed_by(self.needs)
     }
 }
 
@@ -134,17 +122,16 @@ fn named(
     digests: &BTreeMap<Digest, Option<u64>>,
 ) -> Result<BTreeMap<Digest, Named>, Error> {
     let wanted = Wanted::new(context, digests);
-    let parts = repositories
-        .par_iter()
-        .with_max_len(1)
-        .map(|repository| ways::of(context, &survey::survey(context.store, repository)?, &wanted))
-        .collect::<Result<Vec<_>, Error>>()?;
-    // In the order of the repositories, which is that of their names.
-    let mut all: BTreeMap<Digest, Named> = BTreeMap::new();
-    for (digest, named) in parts.into_iter().flatten() {
-        all.entry(digest).or_default().add(named);
-    }
-    Ok(all)
+    let all: Mutex<BTreeMap<Digest, Named>> = Mutex::default();
+    repositories.par_iter().with_max_len(1).try_for_each(|repository| {
+        let part = ways::of(context, &survey::survey(context.store, repository)?, &wanted)?;
+        let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
+        for (digest, named) in part {
+            all.entry(digest).or_default().add(named, wanted.most);
+        }
+        Ok::<(), Error>(())
+    })?;
+    Ok(all.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// Blobs that are not as large as was once stated, or of which two sizes were stated, with their real size.

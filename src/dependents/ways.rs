@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::Named;
 use super::platform::Described;
 use crate::error::Error;
-use crate::finding::Need;
+use crate::finding::{Need, Needs};
 use crate::mark::{BlobId, Context, LinkVerdict, MAX_STRANGERS, Reading, layer_verdict};
 use crate::oci::{Descriptor, DescriptorKind, Digest, TagName};
 use crate::store::LinkContent;
@@ -19,11 +19,14 @@ pub(super) struct Wanted<'a> {
     /// With the size that they have, if only those count that state another.
     digests: &'a BTreeMap<Digest, Option<u64>>,
     blobs: HashSet<BlobId>,
+    /// How many who need one of them are told apart.
+    pub(super) most: usize,
 }
 
 impl<'a> Wanted<'a> {
     pub(super) fn new(context: &Context<'_>, digests: &'a BTreeMap<Digest, Option<u64>>) -> Wanted<'a> {
-        Wanted { digests, blobs: digests.keys().filter_map(|digest| context.inventory.find(digest)).collect() }
+        let blobs = digests.keys().filter_map(|digest| context.inventory.find(digest)).collect();
+        Wanted { digests, blobs, most: Needs::most_of_each(digests.len()) }
     }
 }
 
@@ -46,17 +49,24 @@ pub(super) fn of(context: &Context<'_>, survey: &Survey, wanted: &Wanted<'_>) ->
     }
     let mut search = Search { context, survey, wanted, graph: &graph, described: HashMap::default(), found: BTreeMap::new() };
 
-    let tagged = graph.below(tags.iter().map(|(_, digest)| *digest));
-    let mut untagged: Vec<Digest> = revisions.into_iter().filter(|digest| !tagged.contains(digest)).collect();
+    let places = |digests: &mut dyn Iterator<Item = Digest>| -> Vec<Place> {
+        digests.filter_map(|digest| graph.places.get(&digest).copied()).collect()
+    };
+    let is_tagged = graph.below(places(&mut tags.iter().map(|(_, digest)| *digest)));
+    let mut untagged = places(&mut revisions.into_iter());
+    untagged.retain(|place| !is_tagged[*place as usize]);
     // Whoever is named by another untagged one is told with it.
-    let named: HashSet<Digest> = untagged.iter().flat_map(|digest| graph.children(digest)).copied().collect();
-    untagged.retain(|digest| !named.contains(digest));
+    let named: HashSet<Place> = untagged.iter().flat_map(|place| graph.children(*place)).copied().collect();
+    untagged.retain(|place| !named.contains(place));
     search.from(None, &untagged)?;
     for (tag, target) in tags {
-        search.from(Some(tag), &[target])?;
+        search.from(Some(tag), &places(&mut std::iter::once(target)))?;
     }
     Ok(search.found)
 }
+
+/// Where a graph has a manifest.
+type Place = u32;
 
 /// What one manifest names, as far as it matters here.
 #[derive(Default)]
@@ -67,11 +77,18 @@ struct Node {
     wanted: Vec<Digest>,
 }
 
-/// The manifests that a repository reaches.
+/// The manifests that a repository reaches, 60 bytes for each and 4 for what leads from one to another: a repository may have a million.
+#[derive(Default)]
 struct Graph {
-    nodes: HashMap<Digest, Node>,
-    /// Those that are wanted, name what is, or lead to one that does.
-    leads: HashSet<Digest>,
+    names: Vec<Digest>,
+    places: HashMap<Digest, Place>,
+    /// Behind the children of each, in the order of the places.
+    ends: Vec<u32>,
+    children: Vec<Place>,
+    /// What is wanted of what some name.
+    wanted: HashMap<Place, Vec<Digest>>,
+    /// Those that are wanted, name what is, or lead to one that does; none if there is none such.
+    leads: Vec<bool>,
 }
 
 impl Graph {
@@ -83,60 +100,82 @@ impl Graph {
         })?;
         let revisions: HashSet<BlobId> =
             survey.revisions.iter().filter_map(|revision| context.inventory.find(&revision.digest)).collect();
-        let mut nodes: HashMap<Digest, Node> = HashMap::default();
-        let mut queue = roots.to_vec();
-        let mut strangers = 0;
-        while let Some(digest) = queue.pop() {
-            // Who leads further is held, and is not followed here either.
-            if nodes.contains_key(&digest) || strangers >= MAX_STRANGERS {
-                continue;
-            }
-            let node = Node::read(context, survey, wanted, &revisions, &digest)?;
-            strangers += u64::from(node.is_manifest && survey.revision(&digest).is_none());
-            queue.extend(&node.children);
-            nodes.insert(digest, node);
+        let mut graph = Graph::default();
+        for root in roots {
+            graph.place(root);
         }
-        let needed_by_name: HashSet<&Digest> = roots.iter().filter(|root| wanted.digests.get(root) == Some(&None)).collect();
-        let leads = leads(&nodes, |digest, node| !node.wanted.is_empty() || needed_by_name.contains(digest));
-        Ok(Graph { nodes, leads })
+        let mut strangers = 0;
+        // Each is read in the order in which it was first named.
+        while let Some(digest) = graph.names.get(graph.ends.len()).copied() {
+            let place = graph.ends.len() as Place;
+            // Who leads further is held, and is not followed here either.
+            if strangers < MAX_STRANGERS {
+                let node = Node::read(context, survey, wanted, &revisions, &digest)?;
+                strangers += u64::from(node.is_manifest && survey.revision(&digest).is_none());
+                for child in &node.children {
+                    let child = graph.place(child);
+                    graph.children.push(child);
+                }
+                if !node.wanted.is_empty() {
+                    graph.wanted.insert(place, node.wanted);
+                }
+            }
+            graph.ends.push(graph.children.len() as u32);
+        }
+        let needed_by_name = roots.iter().filter(|root| wanted.digests.get(root) == Some(&None)).map(|root| graph.places[root]);
+        let hits = graph.wanted.keys().copied().chain(needed_by_name).collect();
+        graph.leads = graph.leads(hits);
+        Ok(graph)
     }
 
-    fn children(&self, digest: &Digest) -> &[Digest] {
-        self.nodes.get(digest).map_or(&[], |node| &node.children)
+    /// The place of a manifest, which may be a new one.
+    fn place(&mut self, digest: &Digest) -> Place {
+        let next = self.names.len() as Place;
+        let place = *self.places.entry(*digest).or_insert(next);
+        if place == next {
+            self.names.push(*digest);
+        }
+        place
+    }
+
+    fn children(&self, place: Place) -> &[Place] {
+        let place = place as usize;
+        let begin = place.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.children[begin as usize..self.ends[place] as usize]
     }
 
     /// Everything that can be reached from there, that itself included.
-    fn below(&self, roots: impl Iterator<Item = Digest>) -> HashSet<Digest> {
-        let mut seen = HashSet::default();
-        let mut queue: Vec<Digest> = roots.collect();
-        while let Some(digest) = queue.pop() {
-            if seen.insert(digest) {
-                queue.extend(self.children(&digest));
+    fn below(&self, roots: Vec<Place>) -> Vec<bool> {
+        let mut seen = vec![false; self.names.len()];
+        let mut queue = roots;
+        while let Some(place) = queue.pop() {
+            if !std::mem::replace(&mut seen[place as usize], true) {
+                queue.extend(self.children(place));
             }
         }
         seen
     }
-}
 
-/// Those that `hit` says, and all that lead to one.
-fn leads(nodes: &HashMap<Digest, Node>, hit: impl Fn(&Digest, &Node) -> bool) -> HashSet<Digest> {
-    let mut queue: Vec<Digest> = nodes.iter().filter(|(digest, node)| hit(digest, node)).map(|(digest, _)| *digest).collect();
-    let mut leads = HashSet::default();
-    if queue.is_empty() {
-        return leads;
-    }
-    let mut parents: HashMap<Digest, Vec<Digest>> = HashMap::default();
-    for (parent, node) in nodes {
-        for child in &node.children {
-            parents.entry(*child).or_default().push(*parent);
+    /// Those given, and all that lead to one.
+    fn leads(&self, hits: Vec<Place>) -> Vec<bool> {
+        if hits.is_empty() {
+            return Vec::new();
         }
-    }
-    while let Some(digest) = queue.pop() {
-        if leads.insert(digest) {
-            queue.extend(parents.get(&digest).into_iter().flatten());
+        let mut ways: Vec<(Place, Place)> = Vec::with_capacity(self.children.len());
+        for parent in 0..self.names.len() as Place {
+            ways.extend(self.children(parent).iter().map(|child| (*child, parent)));
         }
+        ways.sort_unstable();
+        let mut leads = vec![false; self.names.len()];
+        let mut queue = hits;
+        while let Some(place) = queue.pop() {
+            if !std::mem::replace(&mut leads[place as usize], true) {
+                let begin = ways.partition_point(|(child, _)| *child < place);
+                queue.extend(ways[begin..].iter().take_while(|(child, _)| *child == place).map(|(_, parent)| *parent));
+            }
+        }
+        leads
     }
-    leads
 }
 
 impl Node {
@@ -148,6 +187,10 @@ impl Node {
         digest: &Digest,
     ) -> Result<Node, Error> {
         let mut node = Node::default();
+        // What was pushed since the run began needs nothing that was missing before.
+        if context.inventory.find(digest).is_none() && survey.revision(digest).is_none() {
+            return Ok(node);
+        }
         let Reading::Read(edges) = context.manifests.read(digest)? else { return Ok(node) };
         node.is_manifest = true;
         for edge in &edges.stored {
@@ -204,68 +247,69 @@ struct Search<'a> {
     survey: &'a Survey,
     wanted: &'a Wanted<'a>,
     graph: &'a Graph,
-    described: HashMap<Digest, Described>,
+    described: HashMap<Place, Described>,
     found: BTreeMap<Digest, Named>,
 }
 
 impl Search<'_> {
     /// Goes down from the target of a tag, or from untagged revisions. Tags are taken in their order.
-    fn from(&mut self, tag: Option<&TagName>, roots: &[Digest]) -> Result<(), Error> {
+    fn from(&mut self, tag: Option<&TagName>, roots: &[Place]) -> Result<(), Error> {
         let graph = self.graph;
         let mut needs: BTreeMap<Digest, BTreeSet<Need>> = BTreeMap::new();
         let mut seen = HashSet::default();
         // Each with the one that names it.
-        let mut queue: Vec<(Digest, Option<Digest>)> = Vec::new();
+        let mut queue: Vec<(Place, Option<Place>)> = Vec::new();
         for root in roots {
-            if self.wanted.digests.get(root) == Some(&None) {
-                needs.entry(*root).or_default().insert(self.need(tag, root, None));
+            let name = graph.names[*root as usize];
+            if self.wanted.digests.get(&name) == Some(&None) {
+                needs.entry(name).or_default().insert(self.need(tag, *root, None));
             }
             queue.push((*root, None));
         }
-        while let Some((digest, parent)) = queue.pop() {
-            if !graph.leads.contains(&digest) || !seen.insert((digest, parent)) {
+        while let Some((place, parent)) = queue.pop() {
+            if !graph.leads[place as usize] || !seen.insert((place, parent)) {
                 continue;
             }
-            for wanted in &graph.nodes[&digest].wanted {
-                self.describe(&digest)?;
+            for wanted in graph.wanted.get(&place).into_iter().flatten() {
+                self.describe(place)?;
                 if let Some(stored) = self.wanted.digests[wanted] {
-                    let wrong: Vec<u64> = self.described[&digest].sizes_of(wanted).filter(|size| *size != stored).collect();
+                    let wrong: Vec<u64> = self.described[&place].sizes_of(wanted).filter(|size| *size != stored).collect();
                     if wrong.is_empty() {
                         continue;
                     }
                     self.found.entry(*wanted).or_default().learn(wrong);
                 }
-                let platform = self.platform(&digest, parent.as_ref(), wanted)?;
-                needs.entry(*wanted).or_default().insert(self.need(tag, &digest, platform));
+                let platform = self.platform(place, parent, wanted)?;
+                needs.entry(*wanted).or_default().insert(self.need(tag, place, platform));
             }
-            queue.extend(graph.children(&digest).iter().map(|child| (*child, Some(digest))));
+            queue.extend(graph.children(place).iter().map(|child| (*child, Some(place))));
         }
         for (digest, needs) in needs {
-            let named = self.found.entry(digest).or_default();
-            let all = if tag.is_some() { &mut named.tagged } else { &mut named.untagged };
-            all.append(needs);
+            self.found.entry(digest).or_default().needs.append(needs, self.wanted.most);
         }
         Ok(())
     }
 
-    fn need(&self, tag: Option<&TagName>, manifest: &Digest, platform: Option<String>) -> Need {
-        Need { repository: self.survey.name.clone(), tag: tag.cloned(), manifest: *manifest, platform }
+    fn need(&self, tag: Option<&TagName>, manifest: Place, platform: Option<String>) -> Need {
+        let manifest = self.graph.names[manifest as usize];
+        Need { repository: self.survey.name.clone(), tag: tag.cloned(), manifest, platform }
     }
 
     /// The platform that is damaged: of what the manifest lists, of the manifest itself where it is listed, or of its configuration.
-    fn platform(&mut self, manifest: &Digest, parent: Option<&Digest>, wanted: &Digest) -> Result<Option<String>, Error> {
+    fn platform(&mut self, manifest: Place, parent: Option<Place>, wanted: &Digest) -> Result<Option<String>, Error> {
         if let Some(parent) = parent {
             self.describe(parent)?;
         }
-        let described = &self.described[manifest];
-        let listed = parent.and_then(|parent| self.described[parent].platform_of(manifest));
+        let described = &self.described[&manifest];
+        let name = &self.graph.names[manifest as usize];
+        let listed = parent.and_then(|parent| self.described[&parent].platform_of(name));
         Ok(described.platform_of(wanted).or(listed).or(described.own()).cloned())
     }
 
-    fn describe(&mut self, digest: &Digest) -> Result<(), Error> {
-        if !self.described.contains_key(digest) {
-            let described = Described::read(self.context, self.survey, digest)?;
-            self.described.insert(*digest, described);
+    fn describe(&mut self, manifest: Place) -> Result<(), Error> {
+        if !self.described.contains_key(&manifest) {
+            let described = Described::read(self.context, self.survey, &self.graph.names[manifest as usize])?;
+            self.described.insert(manifest, described);
         }
         Ok(())
     }

@@ -58,9 +58,9 @@ pub struct Marks {
     pub repository: RepositoryName,
     /// Whether everything in it is kept because something in it cannot be understood.
     pub held: bool,
-    /// Whether it links layers and has nothing that could need them: no revision, be it deleted, and no tag. So is one that nothing but layers
-    /// was pushed to, and one whose manifests are lost.
-    pub has_layers_alone: bool,
+    /// Whether it links layers and has no revision, be it deleted, that could need them. So is one that nothing but layers was pushed to, and
+    /// one whose revisions are lost, be its tags lost with them or not.
+    pub has_no_revisions: bool,
     /// What in it is not live, and old enough.
     pub deletions: Vec<Deletion>,
     /// What was found.
@@ -224,7 +224,7 @@ pub fn mark(survey: &Survey, context: &Context<'_>) -> Result<Marks, Error> {
     Ok(Marks {
         repository: survey.name.clone(),
         held,
-        has_layers_alone: !survey.layers.is_empty() && survey.revisions.is_empty() && survey.tags.is_empty(),
+        has_no_revisions: !survey.layers.is_empty() && survey.revisions.is_empty(),
         deletions,
         findings,
         symlinks: symlinks.collect(),

@@ -8,12 +8,14 @@ use rayon::prelude::*;
 
 use super::{Context, Marks, mark};
 use crate::error::Error;
+use crate::finding::Finding;
 use crate::layout;
 use crate::progress::{Phase, Progress};
 use crate::store::{RepositoryEntry, Store, StrayKind};
 use crate::survey::{Survey, survey};
 
-/// Marks what the repositories keep. `prepare` may add to each survey what is to be queried or protected.
+/// Marks what the repositories keep. `prepare` may add to each survey what is to be queried or protected; `found` takes what is found in
+/// each, which is more than there may be room for.
 ///
 /// # Errors
 ///
@@ -22,6 +24,7 @@ pub fn repositories(
     context: &Context<'_>,
     repositories: &[RepositoryEntry],
     prepare: &(dyn Fn(&mut Survey) + Sync),
+    found: &(dyn Fn(Vec<Finding>) + Sync),
     progress: &dyn Progress,
     stop: &AtomicBool,
 ) -> Result<Vec<Marks>, Error> {
@@ -29,7 +32,9 @@ pub fn repositories(
     let one = |repository: &RepositoryEntry| {
         let mut survey = survey(context.store, repository)?;
         prepare(&mut survey);
-        mark(&survey, context)
+        let mut marks = mark(&survey, context)?;
+        found(std::mem::take(&mut marks.findings));
+        Ok(marks)
     };
     let mut marks: Vec<Marks> = repositories
         .par_iter()

@@ -262,7 +262,7 @@ impl<'de> Visitor<'de> for Value<'_> {
             let value = object.next_value_seed(Value { place, field, depth, expected, ..self })?;
             let named = before..self.found.borrow().descriptors.len();
             if self.place == Place::Root {
-                parts.add(field, named.clone(), value.index());
+                parts.add(field, named.clone(), &value);
             }
             if place == Place::Reference {
                 own.add(named);
@@ -336,11 +336,13 @@ struct Parts {
 }
 
 impl Parts {
-    fn add(&mut self, field: Field, named: Range<usize>, index: Option<bool>) {
+    fn add(&mut self, field: Field, named: Range<usize>, value: &Scalar) {
         if field == Field::MediaType {
-            self.index = index;
+            self.index = value.index();
         }
-        if field.expects().is_some() && !named.is_empty() {
+        // An empty list takes the place of what the same key named before; `null` in the place of an object takes no place.
+        let is_emptied = field != Field::Config && matches!(value, Scalar::Other);
+        if field.expects().is_some() && (is_emptied || !named.is_empty()) {
             self.lists.push((field, named));
         }
     }
@@ -348,7 +350,7 @@ impl Parts {
     /// The lists that the registry does not read: those of another kind of manifest than this is, and of a repeated key all but the
     /// last.
     fn unread(&self) -> impl Iterator<Item = Range<usize>> {
-        let any_other = self.lists.iter().any(|(field, _)| *field != Field::FsLayers);
+        let any_other = self.lists.iter().any(|(field, named)| *field != Field::FsLayers && !named.is_empty());
         let is_read = move |field: Field| match (self.index, field) {
             (_, Field::FsLayers) => self.index.is_none() && !any_other,
             (Some(index), _) => index == (field == Field::Manifests),

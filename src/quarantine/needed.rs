@@ -99,7 +99,7 @@ fn marked(
         survey.queried = queried.get(&survey.name).cloned().unwrap_or_default();
         survey.protected = roots.get(&survey.name).cloned().unwrap_or_default();
     };
-    let marks = mark::repositories(&context, &repositories, &prepare, reader.progress, reader.stop)?;
+    let marks = mark::repositories(&context, &repositories, &prepare, &drop, reader.progress, reader.stop)?;
 
     let looks_empty = marks.is_empty() || !inventory.any_kept();
     let held = marks.iter().map(|marks| (marks.repository.clone(), [marks.counts.tags, marks.counts.revisions]));

@@ -54,7 +54,7 @@ pub trait Report {
 fn finding_counts(findings: &[Finding]) -> BTreeMap<&'static str, u64> {
     let mut counts: BTreeMap<&str, u64> = Severity::ALL.iter().map(|severity| (severity.name(), 0)).collect();
     for finding in findings {
-        *counts.entry(finding.severity.name()).or_default() += finding.count;
+        *counts.entry(finding.severity.name()).or_default() += finding.number();
     }
     counts
 }

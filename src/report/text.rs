@@ -153,7 +153,7 @@ fn style(severity: Severity) -> Style {
 /// How many findings there are of each severity that occurs, in words.
 pub(super) fn counts(findings: &[Finding]) -> Vec<String> {
     let count = |severity, one, many| {
-        let count = findings.iter().filter(|finding| finding.severity == severity).map(|finding| finding.count).sum();
+        let count = findings.iter().filter(|finding| finding.severity == severity).map(Finding::number).sum();
         (count > 0).then(|| plural(count, one, many))
     };
     let counts = [

@@ -36,7 +36,7 @@ pub fn told(
     let mut needs: BTreeMap<Digest, Needs> = BTreeMap::new();
     for part in of_each(repositories, |repositories| dependents(context, repositories, &damaged)) {
         for (digest, part) in part {
-            needs.entry(digest).or_default().append_all(part);
+            needs.entry(digest).or_default().append_all(part, Needs::MOST);
         }
     }
     for (digest, finding) in &mut of_blobs {

@@ -137,6 +137,16 @@ fn what_the_registry_reads_is_expected() {
         (format!(r#"{{"layers":[{{"digest":"{a}","digest":"{b}"}}]}}"#), vec![b]),
         (format!(r#"{{"layers":[{{"digest":"{a}"}}],"layers":[{{"digest":"{b}"}}]}}"#), vec![b]),
         (format!(r#"{{"config":{{"digest":"{a}"}},"config":null}}"#), vec![a]),
+        (format!(r#"{{"config":{{"digest":"{a}"}},"config":{{}}}}"#), vec![a]),
+        // An emptied list hides what it named before; under any key that is folded into the same.
+        (format!(r#"{{"layers":[{{"digest":"{a}"}}],"layers":[]}}"#), vec![]),
+        (format!(r#"{{"layers":[{{"digest":"{a}"}}],"layers":null}}"#), vec![]),
+        (format!(r#"{{"LAYERS":[{{"digest":"{a}"}}],"layers":[]}}"#), vec![]),
+        (format!(r#"{{"manifests":[{{"digest":"{a}"}}],"manifests":[],"mediaType":"{index}"}}"#), vec![]),
+        (format!(r#"{{"layers":[],"layers":[{{"digest":"{a}"}}]}}"#), vec![a]),
+        (format!(r#"{{"layers":[],"fsLayers":[{{"blobSum":"{b}"}}]}}"#), vec![b]),
+        // Go's decoder fills the elements that are there: what a later list does not name, the former may.
+        (format!(r#"{{"layers":[{{"digest":"{a}"}}],"layers":[{{}}]}}"#), vec![a]),
     ] {
         let read = references(json.as_bytes()).expect("readable");
         let found: Vec<_> = read.descriptors.iter().filter(|named| named.expected).map(|named| named.digest).collect();

@@ -23,6 +23,18 @@ fn bounded(command: &str, root: &Path, code: i32) -> Outcome {
     ran
 }
 
+/// The same for what may be told of many thousands of things.
+#[track_caller]
+fn bounded_but_long(command: &str, root: &Path, code: i32) -> Outcome {
+    let mut run = Regsweep::new().arg(command).arg("--root").arg(root).json().args(LIMIT);
+    if command == "garbage-collect" {
+        run = run.args(["-m", "--dry-run"]);
+    }
+    let ran = within(run, 250 << 20).expect_code(code);
+    assert!(ran.stdout.len() < 8 * REPORT_BYTES, "{command} reports {} bytes", ran.stdout.len());
+    ran
+}
+
 /// A manifest that can be pulled, tagged in a repository of its own.
 fn push_json(tree: &mut Tree, repository: &str, json: &str) -> Content {
     let manifest = Content::new(json);
@@ -139,6 +151,53 @@ fn absent_blobs_under_keys_that_the_registry_does_not_read() {
     for command in ["garbage-collect", "audit", "verify"] {
         let ran = bounded(command, root.path(), 0);
         assert!(!ran.finding_codes().contains(&"missing-blob".into()), "{command}");
+    }
+}
+
+/// The same where the registry reads them: an error or a warning each, in repositories without number.
+#[test]
+fn absent_children_and_layers_in_many_repositories() {
+    let list = |first: u64| {
+        let list: Vec<_> = (0..1000).map(|count| format!(r#"{{"digest":"sha256:{:064x}"}}"#, first | count)).collect();
+        list.join(",")
+    };
+    // All the same ones, or others in each.
+    for shift in [64, 32] {
+        let mut tree = victim();
+        for number in 0..100_u64 {
+            let list = list(number.checked_shl(shift).unwrap_or_default());
+            let index = format!(r#"{{"schemaVersion":2,"mediaType":"{OCI_INDEX}","manifests":[{list}]}}"#);
+            push_json(&mut tree, &format!("i{number}"), &index);
+            push_json(&mut tree, &format!("l{number}"), &image_with(&format!(r#""layers":[{list}]"#)));
+        }
+        let root = tree.on_disk();
+        for command in ["garbage-collect", "audit"] {
+            let ran = bounded_but_long(command, root.path(), 1);
+            let missing = ran.findings().into_iter().filter(|finding| finding.code.starts_with("missing-"));
+            let about: u64 = missing.map(|finding| finding.count).sum();
+            // Of an audit each blob once; what is beyond its limits under either name.
+            let expected = match (command, shift) {
+                ("garbage-collect", _) => 200_000..=200_000,
+                (_, 64) => 1_000..=1_000,
+                _ => 100_000..=200_000,
+            };
+            assert!(expected.contains(&about), "{command} {shift}: {about}");
+        }
+    }
+}
+
+/// What the registry takes from a later key hides what the same key named before.
+#[test]
+fn what_a_later_key_hides_is_not_missed() {
+    let absent = format!(r#"[{{"digest":"{}"}}]"#, layer(77).digest);
+    let mut tree = victim();
+    push_json(&mut tree, "hidden", &image_with(&format!(r#""layers":{absent},"layers":[]"#)));
+    push_json(&mut tree, "folded", &image_with(&format!(r#""LAYERS":{absent},"layers":[]"#)));
+    let index = format!(r#"{{"schemaVersion":2,"mediaType":"{OCI_INDEX}","manifests":{absent},"manifests":[]}}"#);
+    push_json(&mut tree, "index", &index);
+    let root = tree.on_disk();
+    for command in ["garbage-collect", "audit", "verify"] {
+        bounded(command, root.path(), 0);
     }
 }
 

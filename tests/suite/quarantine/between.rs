@@ -88,6 +88,15 @@ fn layers_without_any_manifest_do_not_make_a_store_whole() {
             assert!(refused.stderr.contains("linked by no repository that has a manifest"), "{}", refused.stderr);
         }
     }
+    // Tags alone keep what they name: images without one are lost with their revisions.
+    let untagged = (0..10).fold(store(), |store, name| {
+        let layers: Vec<_> = (0..4).map(|layer_of| layer(100 + 4 * name + layer_of)).collect();
+        store.repo(&format!("r{name}")).image(&format!("untagged{name}"), &layers)
+    });
+    let root = untagged.on_disk();
+    (0..10).for_each(|name| gone(&root.path().join(repository(&format!("r{name}"))).join("_manifests/revisions")));
+    let refused = bare(root.path(), &[]).run().expect_code(2);
+    assert!(refused.stderr.contains("linked by no repository that has a manifest"), "{}", refused.stderr);
     // What the registry's own deletion leaves is no loss.
     let root = (0..10)
         .fold(new_store(), |store, name| store.repo(&format!("r{name}")).image(&name.to_string(), &[layer(name)]).deleted());
