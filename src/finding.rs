@@ -238,7 +238,7 @@ codes! {
         "delete the revision: nobody builds such an image";
     /// Most of the store was changed just now, and the filesystem does not tell when files were made.
     RecentChanges = "recent-changes", Note,
-        "if something is being copied into the store, collect when that is done";
+        "wait until that is an hour ago; a collection stops until then";
     /// Files and directories that a NAS, NFS or a desktop leaves wherever it looks.
     SystemFile = "system-file", Note,
         "nothing; they are left alone";

@@ -17,7 +17,7 @@ use crate::mark::blobs::{self, BlobMarks};
 use crate::mark::{self, Context, Counts, Inventory, Manifests, MarkFlags, Marks, interrupted};
 use crate::oci::{Algorithm, Digest, RepositoryName};
 use crate::plan::{RepositoryShare, SweepPlan};
-use crate::policy::RootPolicy;
+use crate::policy::{Policy, RootPolicy};
 use crate::progress::Phase;
 use crate::quarantine::{Gate, Moved, Needed, Overlay, Quarantine, Reader, Wait, Withheld};
 use crate::records::{Protected, Records, Summary};
@@ -44,6 +44,8 @@ pub(super) struct Assessment {
     pub(super) stops: Vec<Error>,
     /// The blobs that the store held.
     pub(super) inventory: Inventory,
+    /// What was kept, as the store allows to tell it.
+    pub(super) policy: Policy,
     /// Repositories that link layers and have no revision.
     pub(super) without_revisions: HashSet<RepositoryName>,
 }
@@ -98,13 +100,14 @@ impl Assessment {
         records: &Records,
     ) -> Result<Vec<Error>, Error> {
         let manifests = Manifests::new(overlay, &self.inventory);
-        let context = Context { store: overlay, inventory: &self.inventory, manifests: &manifests, policy: settings.policy };
+        let context = Context { store: overlay, inventory: &self.inventory, manifests: &manifests, policy: self.policy };
         let goes = !self.plan.rows().is_empty();
         let seen = Seen {
             settings,
             figures: &self.figures,
             records,
             summary: &self.summary,
+            is_arrival_unknown: self.policy.arrivals != settings.policy.arrivals && goes,
             any_kept: self.inventory.any_kept(),
             any_old_kept: !goes || settings.allow_empty || blobs::any_old_kept(&context)?,
             unlinked: brakes::unlinked_in(&self.plan, records, &self.without_revisions),
@@ -182,6 +185,7 @@ fn survey_and_plan(
         summary,
         stops: Vec::new(),
         inventory,
+        policy,
         without_revisions,
     })
 }

@@ -28,6 +28,8 @@ pub(super) struct Seen<'a> {
     pub(super) records: &'a Records,
     /// What the store holds now.
     pub(super) summary: &'a Summary,
+    /// Whether something goes, and nobody can tell what of it has just come to be where it is.
+    pub(super) is_arrival_unknown: bool,
     /// Whether anything needs a blob at all.
     pub(super) any_kept: bool,
     /// Whether anything needs a blob that is old, or nothing old goes.
@@ -42,7 +44,7 @@ pub(super) struct Seen<'a> {
 
 /// Everything that stops this collection.
 pub(super) fn brakes(seen: &Seen<'_>) -> Vec<Error> {
-    let all = [untagged(seen), empty_store(seen), shrunk(seen), unlinked(seen), too_much(seen)];
+    let all = [untagged(seen), empty_store(seen), shrunk(seen), unlinked(seen), arriving(seen), too_much(seen)];
     all.into_iter().flatten().map(|(reason, lift)| Error::Brake { reason, lift }).collect()
 }
 
@@ -112,6 +114,15 @@ fn unlinked(seen: &Seen<'_>) -> Brake {
         "check that all of `repositories` is mounted; if repositories were removed on purpose (`rm -rf`), give --allow-unlinked {shown}%"
     );
     Some((reason, lift))
+}
+
+/// Stores that somebody may be copying into place, where the filesystem does not say when files were made.
+fn arriving(seen: &Seen<'_>) -> Brake {
+    let reason = "most of the store was changed within the last hour, and the filesystem does not tell when files were made: it may be a copy that \
+                  is still under way";
+    let lift = "wait until that is an hour ago, or give --ignore-birth-time if nothing is being copied into the store: `chown -R` and backups by \
+                hard links change that time, too";
+    seen.is_arrival_unknown.then(|| (reason.to_owned(), lift.to_owned()))
 }
 
 /// Whether with `--delete-untagged` most repositories that have something to lose have no tag.

@@ -68,7 +68,7 @@ pub(super) fn gitlab(root: &Root, location: &Location) -> Result<Option<String>,
 }
 
 /// Makes sure that the blobs below `root` are no other store's as well: their directory is no symbolic link to elsewhere, and no mount of
-/// what is mounted in another place too.
+/// what is mounted in another place too, and nobody mounts it by itself.
 ///
 /// # Errors
 ///
@@ -85,11 +85,13 @@ pub(super) fn ensure_blobs_not_shared(root: &Root) -> Result<(), Error> {
         format!("{} is a symbolic link to {}", escaped(&given), escaped(&real))
     } else if let Some(other) = mounts::shown_elsewhere(&real) {
         format!("what is mounted at {} is {}", escaped(&given), escaped(&other))
+    } else if let Some(point) = mounts::shown_apart(&real) {
+        format!("{}, or a part of it, is mounted at {} as well", escaped(&given), escaped(&point))
     } else {
         return Ok(());
     };
     let lift = "make sure that no other store keeps its blobs there, and give --allow-shared-blobs".to_owned();
-    Err(Error::Brake { reason: format!("{reason}: another store may need what is behind it"), lift })
+    Err(Error::Brake { reason: format!("{reason}: another store may need what is in it"), lift })
 }
 
 /// Who keeps the tags elsewhere, by the configuration.

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::mounts::{EXT4, Image, Mounted, succeeds};
 use crate::skipped;
-use crate::subject::{Subject, gc, names};
+use crate::subject::{Names, Subject, gc, names};
 use crate::support::layout::{self, blob_data, layer_link};
 use crate::support::*;
 use crate::verdict::{Allowed, Verdict, judge, lost, run_again};
@@ -38,6 +38,25 @@ fn a_full_disk_is_collected() {
         assert!(again.stderr.is_empty() && disk.path.join(".regsweep/lock").exists(), "{name}: {}", again.stderr);
         println!("faults: {name}: collected");
     }
+}
+
+/// Where the filesystem does not tell when a file was made, a copy of a store that is still under way looks like a `chown -R`.
+#[test]
+fn a_copy_under_way_is_not_collected_where_no_file_tells_its_birth() {
+    let subject = Subject::small();
+    let image = Image::make(EXT4, &["-I", "128"]);
+    let Some(disk) = image.as_ref().and_then(Image::mounted) else {
+        return skipped("nothing to be mounted here: ext4 without times of birth");
+    };
+    subject.tree.write_to(&disk.path);
+    let run = || gc(&disk.path).counting_birth();
+    let refused = run().run().expect_code(2);
+    assert!(refused.stderr.contains("--ignore-birth-time") && refused.stderr.contains("under way"), "{}", refused.stderr);
+    run().dry().run().expect_code(2);
+    assert_eq!(names(&disk.path), subject.before);
+    run().arg("--ignore-birth-time").run().expect_code(0);
+    let data = |names: &Names| names.keys().filter(|path| path.ends_with("/data")).cloned().collect::<Vec<_>>();
+    assert!(data(&names(&disk.path)) == data(&subject.after), "it does not collect what is told to be no copy");
 }
 
 #[test]

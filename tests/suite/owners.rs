@@ -164,7 +164,7 @@ fn a11_blobs_that_another_store_may_have_stop_the_run() {
     std::os::unix::fs::symlink(blobs(&theirs), blobs(&ours)).expect("made");
     let run = || Regsweep::gc(ours.folder.path()).any_age();
     let refused = run().run().expect_code(2);
-    for said in ["is a symbolic link to", "another store may need", "--allow-shared-blobs"] {
+    for said in ["is a symbolic link to", "another store may need what is in it", "--allow-shared-blobs"] {
         assert!(refused.stderr.contains(said), "{said}: {}", refused.stderr);
     }
     assert_eq!(snapshot(&blobs(&theirs)), needed, "nothing was touched");
@@ -177,6 +177,23 @@ fn a11_blobs_that_another_store_may_have_stop_the_run() {
         let mount = format!("mount --bind '{}' '{}' && exec \"$0\" \"$@\"", blobs(&theirs).display(), blobs(&ours).display());
         let refused = run().under(["unshare", "-m", "sh", "-ec", &mount]).run().expect_code(2);
         assert!(refused.stderr.contains("what is mounted at"), "{}", refused.stderr);
+        // And the other side of the same mount, seen from where it is mounted and from elsewhere.
+        let other = || Regsweep::gc(theirs.folder.path()).any_age();
+        let refused = other().under(["unshare", "-m", "sh", "-ec", &mount]).run().expect_code(2);
+        assert!(refused.stderr.contains("is mounted at") && refused.stderr.contains("as well"), "{}", refused.stderr);
+        let held = format!("mount --bind '{}' '{}' && echo ready && exec sleep 60", blobs(&theirs).display(), blobs(&ours).display());
+        let mut holder = std::process::Command::new("unshare")
+            .args(["-m", "sh", "-c", &held])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .expect("starts");
+        let mut ready = [0; 5];
+        std::io::Read::read_exact(holder.stdout.as_mut().expect("piped"), &mut ready).expect("it says so");
+        let refused = other().run();
+        holder.kill().expect("it runs");
+        holder.wait().expect("it ends");
+        let refused = refused.expect_code(2);
+        assert!(refused.stderr.contains("as well") && refused.stderr.contains("--allow-shared-blobs"), "{}", refused.stderr);
         assert_eq!(snapshot(&blobs(&theirs)), needed, "nothing was touched");
     }
     std::fs::remove_dir(blobs(&ours)).expect("removed");

@@ -84,6 +84,32 @@ pub(crate) fn shown_elsewhere(point: &Path) -> Option<PathBuf> {
     other.or_else(|| (mounted.root != Path::new("/")).then(|| mounted.root.clone()))
 }
 
+/// Where this process or another shows a directory, or a part of it, apart from what lies around it: whoever mounts that means it for something
+/// of his own. Processes that may not be looked at are not.
+pub(crate) fn shown_apart(directory: &Path) -> Option<PathBuf> {
+    let own = of_process("self");
+    let place = Mounted::around(&own, directory)?;
+    let namespace = |pid: &str| std::fs::read_link(Path::new("/proc").join(pid).join("ns/mnt")).ok();
+    let mut looked_at = vec![namespace("self")];
+    let mut found = apart(&own, &place, directory);
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let Some(pid) = name.to_str().filter(|name| name.bytes().all(|byte| byte.is_ascii_digit())) else { continue };
+        let other = namespace(pid);
+        if found.is_none() && other.is_some() && !looked_at.contains(&other) {
+            looked_at.push(other);
+            found = apart(&of_process(pid), &place, directory);
+        }
+    }
+    found
+}
+
+fn apart(table: &[Mounted], place: &Place, directory: &Path) -> Option<PathBuf> {
+    let shown = |mounted: &&Mounted| mounted.device == place.device && mounted.root.starts_with(&place.path);
+    // What is mounted in its own place is looked at by `shown_elsewhere`.
+    table.iter().filter(shown).find(|mounted| !mounted.point.starts_with(directory)).map(|mounted| mounted.point.clone())
+}
+
 /// The third, fourth and fifth field of every line; see proc_pid_mountinfo(5).
 fn table(mountinfo: &[u8]) -> Vec<Mounted> {
     let path = |field: &[u8]| PathBuf::from(std::ffi::OsString::from_vec(unescaped(field)));
@@ -135,7 +161,11 @@ mod tests {
         assert!(store.is_shown_alone_by(&bound[0]), "at the same place, and nothing beside it");
         let other = Mounted::around(&host, Path::new("/srv/other")).expect("mounted");
         assert!(container.iter().all(|mounted| mounted.shows(&other).is_none()));
+        let blobs = Mounted::around(&host, Path::new("/srv/registry/docker/registry/v2/blobs")).expect("mounted");
+        assert_eq!(apart(&container, &blobs, Path::new("/srv/registry/docker/registry/v2/blobs")), None, "all of the store");
         let part = table(b"11 9 8:2 /registry/docker/registry/v2/blobs /blobs ro - ext4 e rw\n");
         assert_eq!(part[0].shows(&store), Some(PathBuf::from("/blobs")));
+        assert_eq!(apart(&part, &blobs, Path::new("/srv/registry/docker/registry/v2/blobs")), Some(PathBuf::from("/blobs")));
+        assert_eq!(apart(&part, &blobs, Path::new("/blobs")), None, "in its own place");
     }
 }
