@@ -443,7 +443,10 @@ impl Finding {
 
     /// How many findings it counts as: what a NAS leaves is one, however many files there are.
     pub fn number(&self) -> u64 {
-        if self.code == Code::SystemFile { 1 } else { self.count }
+        match self.code {
+            Code::SystemFile => 1,
+            _ => self.count,
+        }
     }
 
     /// What was found, in a sentence.

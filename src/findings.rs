@@ -4,10 +4,12 @@
 //! reads is counted and not listed.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use crate::finding::{Code, Finding};
 use crate::format::number;
+use crate::layout;
 
 /// Findings of one code that are listed for one repository, and for what is in none.
 pub const LISTED_OF_A_REPOSITORY: u64 = 1_000;
@@ -70,10 +72,35 @@ pub fn consolidated(mut findings: Vec<Finding>, is_cache: bool) -> Vec<Finding> 
     findings.sort();
     findings.dedup();
     let system_files = system_files(&mut findings);
+    let shards = shards(&mut findings);
     let mut listed = limited(findings);
     listed.extend(system_files);
+    listed.extend(shards);
     listed.sort();
     listed
+}
+
+/// One finding for all shards of blobs that are links or mounts: whoever spread his blobs over disks did that to all of them.
+fn shards(findings: &mut Vec<Finding>) -> Vec<Finding> {
+    let is_shard = |finding: &Finding| {
+        let parent = finding.path.as_ref().and_then(|path| path.parent()?.parent());
+        matches!(finding.code, Code::BehindSymlink | Code::BehindMount) && parent == Some(Path::new(layout::BLOBS))
+    };
+    let mut all: BTreeMap<Code, Finding> = BTreeMap::new();
+    for finding in findings.extract_if(.., |finding| is_shard(finding)) {
+        match all.get_mut(&finding.code) {
+            Some(first) => first.count += finding.count,
+            None => drop(all.insert(finding.code, finding)),
+        }
+    }
+    let with_count = |finding: Finding| match finding.count {
+        1 => finding,
+        count => {
+            let detail = format!("{} {} directories of blobs are; this is one.", finding.code.meaning(), number(count));
+            finding.detail(detail)
+        }
+    };
+    all.into_values().map(with_count).collect()
 }
 
 /// One note for all files of a NAS, NFS or a desktop.
@@ -156,6 +183,19 @@ mod tests {
         let facts: Vec<_> = found.iter().map(|finding| (finding.code, finding.count)).collect();
         assert_eq!(facts, [(Code::CorruptManifest, 1), (Code::SystemFile, 5)]);
         assert_eq!(found.iter().map(Finding::number).sum::<u64>(), 2);
+    }
+
+    #[test]
+    fn shards_that_lead_elsewhere_are_told_once() {
+        let shard = |number: u32, code| Finding::new(code).path(format!("{}/sha256/{number:02x}", layout::BLOBS));
+        let mut found: Vec<Finding> = (0..154).map(|number| shard(number, Code::BehindSymlink)).collect();
+        found.push(shard(200, Code::BehindMount));
+        found.push(Finding::new(Code::BehindSymlink).path(format!("{}/a", layout::REPOSITORIES)));
+        let found = consolidated(found, false);
+        let mut facts: Vec<_> = found.iter().map(|finding| (finding.code, finding.count)).collect();
+        facts.sort();
+        let expected = [(Code::BehindSymlink, 1), (Code::BehindSymlink, 154), (Code::BehindMount, 1)];
+        assert_eq!(facts, expected);
     }
 
     #[test]

@@ -164,8 +164,9 @@ fn audit(settings: &AuditSettings, store: &dyn Store, progress: &dyn Progress, s
     let sizes = size_mismatches(&plain, &repositories.entries)?;
     inventory_untagged.learn_sizes_of(&inventory);
     let mut plain_run = imagine(&plain, plain_marks)?;
-    let untagged_run = imagine(&untagged, untagged_marks)?;
-    gathered.add(std::mem::take(&mut plain_run.findings));
+    let mut untagged_run = imagine(&untagged, untagged_marks)?;
+    let found = [&mut plain_run, &mut untagged_run].map(|run| std::mem::take(&mut run.findings));
+    gathered.add(of_both(found).collect());
     let mut findings = gathered.into_findings();
     damage::directory_once(&mut findings, &blob_facts);
     let findings = with_needs(&plain, &repositories.entries, findings, sizes)?;
@@ -203,13 +204,18 @@ impl Looked {
         }
         findings.extend(uploads::repository(&facts, ages));
         findings.extend(waste::empty_repository(&facts));
-        let [of_collection, of_untagged] = marks.each_mut().map(|marks| std::mem::take(&mut marks.findings));
-        // What a collection with --delete-untagged finds beyond that is what it would do.
-        drop(of_untagged);
-        findings.extend(of_collection);
+        let found = marks.each_mut().map(|marks| std::mem::take(&mut marks.findings));
+        findings.extend(of_both(found));
         let findings = findings.into_iter().map(damage::wherever_met).collect();
         Ok(Looked { marks, findings, uploads: facts.uploads.entries.len() as u64 })
     }
+}
+
+/// What two collections find, of which the second is with `--delete-untagged`: beyond the first it finds what it would do, and more that waits
+/// for a time in the future.
+fn of_both([plain, untagged]: [Vec<Finding>; 2]) -> impl Iterator<Item = Finding> {
+    let is_future = |finding: &Finding| finding.code == Code::FutureTime;
+    plain.into_iter().filter(move |finding| !is_future(finding)).chain(untagged.into_iter().filter(is_future))
 }
 
 /// Goes on as a collection would, to its plan.

@@ -44,7 +44,7 @@ impl Location {
         }
         let path = config_path(arguments.config.as_deref(), environment)?;
         let registry = registry_config::load(&path, environment).map_err(|error| Error::Usage(error.to_string()))?;
-        let root = existing_root(&registry.root, &path)?;
+        let root = existing_root(&registry, &path)?;
         Ok(Location { root, config_path: Some(path), registry: Some(registry), owners: Owners::default() })
     }
 }
@@ -63,21 +63,24 @@ fn config_path(given: Option<&Path>, environment: &[(OsString, OsString)]) -> Re
 }
 
 /// The root that a configuration names.
-fn existing_root(root: &Path, config: &Path) -> Result<Root, Error> {
+fn existing_root(registry: &RegistryConfig, config: &Path) -> Result<Root, Error> {
+    let root = &registry.root;
     let metadata = std::fs::metadata(root).map_err(|error| {
         let way_out = if error.kind() == io::ErrorKind::PermissionDenied {
             "run as root, or as the user that the registry runs as"
         } else {
             "run where the registry's volume is mounted, or give --root DIR"
         };
+        // A key that was meant for the root is mostly why it is not there.
+        let why: String = registry.warnings.iter().map(|warning| format!("; {warning}")).collect();
         Error::Usage(format!(
-            "cannot open the root directory {}, which storage.filesystem.rootdirectory in {} and the environment come to: {error}; {way_out}",
+            "cannot open the root directory {}, which storage.filesystem.rootdirectory in {} and the environment come to: {error}; {way_out}{why}",
             escaped(root),
             escaped(config)
         ))
     })?;
     if !metadata.is_dir() {
-        return Err(Error::NotAStore { root: root.to_owned(), hint: "it is not a directory".into() });
+        return Err(Error::NotAStore { root: root.clone(), hint: "it is not a directory".into() });
     }
     let root = Root::whole(root);
     ensure_readable(&root)?;

@@ -209,8 +209,8 @@ fn root(parameters: Option<&Map>, warnings: &mut Vec<String>) -> Result<PathBuf,
 
 /// Whether whoever wrote this key of the driver probably meant its root.
 fn means_the_root(key: &str) -> bool {
-    let key = key.to_lowercase().replace(['_', '-', ' '], "");
-    ["rootdirectory", "rootdir", "root", "directory", "path"].contains(&key.as_str())
+    let key = key.to_lowercase();
+    ["root", "dir", "path"].iter().any(|part| key.contains(part))
 }
 
 /// The shortest name of a path, as Go's `path.Clean` finds it: by its text alone, so that `x/link/../y` is `x/y` wherever `link` leads.

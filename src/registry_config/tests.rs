@@ -68,7 +68,7 @@ fn the_root_is_cleaned_as_go_cleans_it() {
 
 #[test]
 fn a_key_that_is_not_the_roots_is_named() {
-    for key in ["rootDirectory", "root_directory", "root-directory", "RootDir", "path", "directory"] {
+    for key in ["rootDirectory", "root_directory", "root-directory", "RootDir", "path", "directory", "key path", "datadir"] {
         let config = config(&format!("version: 0.1\nstorage: {{filesystem: {{{key}: /data}}}}\n"), &[]);
         assert_eq!(config.root, Path::new(DEFAULT_ROOT));
         assert!(config.warnings[0].contains(key) && config.warnings[0].contains(DEFAULT_ROOT), "{:?}", config.warnings);

@@ -130,9 +130,9 @@ fn times_in_the_future_are_told() {
         assert_eq!(ran.report()["young"]["future"], 1, "{place}");
         let text = Regsweep::gc(root.path()).dry().delete_untagged().any_age().run().expect_code(1).stdout;
         assert!(!text.contains("--min-age 0s includes"), "{place}: {text}");
-        let untagged = matches!(place, "a revision" | "a history entry");
         let audit = Regsweep::audit(root.path()).json().any_age().run();
-        assert_eq!(audit.finding_codes().contains(&"future-time".into()), !untagged, "{place}");
+        let codes = audit.finding_codes();
+        assert_eq!(codes.iter().filter(|code| *code == "future-time").count(), 1, "{place}: {codes:?}");
     }
     // What is needed may have any time, and two clocks may differ a little.
     for (path, ahead) in [(blob_data(&layer(1).digest), days(400)), (blob_data(&layer(4).digest), minutes(5))] {

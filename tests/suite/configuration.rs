@@ -405,3 +405,17 @@ fn says_that_a_caching_registry_has_to_be_restarted() {
         assert_eq!(done.stdout.contains("restart the registry"), expected, "{}", done.stdout);
     }
 }
+
+/// The root that the registry falls back to is mostly not there where somebody meant another one.
+#[test]
+fn a_misspelt_key_is_named_although_the_default_root_is_not_there() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("config.yml");
+    for key in ["rootDirectory", "root_directory", "path"] {
+        std::fs::write(&config, format!("version: 0.1\nstorage: {{filesystem: {{{key}: /data}}}}\n")).expect("written");
+        // Where the default root is there, its warning is the same.
+        let ran = Regsweep::new().arg("audit").arg(&config).run();
+        let named = format!("storage.filesystem.{key} is not read by the registry");
+        assert!(ran.stderr.contains(&named), "{}", ran.stderr);
+    }
+}

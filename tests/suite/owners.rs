@@ -181,7 +181,8 @@ fn a11_blobs_that_another_store_may_have_stop_the_run() {
         let other = || Regsweep::gc(theirs.folder.path()).any_age();
         let refused = other().under(["unshare", "-m", "sh", "-ec", &mount]).run().expect_code(2);
         assert!(refused.stderr.contains("is mounted at") && refused.stderr.contains("as well"), "{}", refused.stderr);
-        let held = format!("mount --bind '{}' '{}' && echo ready && exec sleep 60", blobs(&theirs).display(), blobs(&ours).display());
+        let held =
+            format!("mount --bind '{}' '{}' && echo ready && exec sleep 60", blobs(&theirs).display(), blobs(&ours).display());
         let mut holder = std::process::Command::new("unshare")
             .args(["-m", "sh", "-c", &held])
             .stdout(std::process::Stdio::piped())

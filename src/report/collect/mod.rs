@@ -205,6 +205,15 @@ impl CollectReport {
         gone
     }
 
+    /// The blobs that went into quarantine and are still there when the run ends.
+    pub fn quarantined(&self) -> Amount {
+        let (moved, rescued) = (self.swept.removed.kind(Kind::Blob), self.quarantine.rescued.blobs);
+        Amount {
+            count: moved.count.saturating_sub(rescued.count),
+            size_bytes: moved.size_bytes.saturating_sub(rescued.size_bytes),
+        }
+    }
+
     /// Whether a registry that runs, or was only made read-only, now remembers blobs that are gone.
     pub fn registry_must_restart(&self) -> bool {
         let cached = self.registry.as_ref().is_some_and(|registry| registry.descriptor_cache.is_some());

@@ -81,7 +81,7 @@ fn closing(report: &CollectReport, mode: &str) -> String {
         }
         Mode::Execute => format!(
             "{mode}: quarantined {} and freed {} in {}",
-            blobs(&report.swept.removed),
+            amount(report.quarantined()),
             amount(report.reclaimed()),
             elapsed(report.elapsed)
         ),

@@ -38,6 +38,8 @@ struct Found {
     linked: HashSet<PathBuf>,
     /// Where links lead to inside the store: the same repository under another name.
     targets: HashSet<PathBuf>,
+    /// Links that lead nowhere, and the one that led out of the store to them.
+    unresolved: Vec<(PathBuf, PathBuf)>,
 }
 
 /// Lists directories level by level, the directories of one level in parallel; nothing if there is a symbolic link among them.
@@ -97,15 +99,16 @@ fn find_linked(base: &Base, root: &Path) -> Result<Found, Error> {
     let is_mount = |path: &Path| mounts.iter().any(|mount| base.join(mount) == path);
     let mut found = Found::default();
     let mut entries = WalkDir::new(base).min_depth(1).follow_links(true).into_iter();
-    // The depth of the link behind which everything is outside of the store. Its repositories count, and the rest is not told.
-    let mut outside = None;
+    // The link behind which everything is outside of the store, and its depth. Its repositories count, and the rest is not told.
+    let mut outside: Option<(usize, PathBuf)> = None;
     while let Some(entry) = entries.next() {
         let entry = match entry {
             Ok(entry) => entry,
             Err(error) => {
                 let path = error.path().unwrap_or(base).to_owned();
+                let way_out = outside.as_ref().filter(|(depth, _)| error.depth() > *depth).map(|(_, link)| link);
                 if error.loop_ancestor().is_some() {
-                    if outside.is_some_and(|depth| error.depth() > depth) {
+                    if way_out.is_some() {
                         continue;
                     }
                     found.stray(within(base, &path), StrayKind::Symlink);
@@ -114,6 +117,10 @@ fn find_linked(base: &Base, root: &Path) -> Result<Found, Error> {
                 let source = error.into_io_error().expect("what is no loop is an I/O error");
                 let unresolved = path.is_symlink()
                     && matches!(source.raw_os_error().map(Errno::from_raw_os_error), Some(Errno::NOENT | Errno::LOOP));
+                if let Some(link) = way_out.filter(|_| unresolved) {
+                    found.unresolved.push((path, link.clone()));
+                    continue;
+                }
                 return Err(match unresolved {
                     true => Error::UnresolvedSymlink { path },
                     false => Error::Io { operation: "list", path, source },
@@ -123,7 +130,7 @@ fn find_linked(base: &Base, root: &Path) -> Result<Found, Error> {
         let is_directory = entry.file_type().is_dir();
         let is_marker = entry.depth() > 1 && MARKERS.iter().any(|marker| entry.file_name() == *marker);
         let name = entry.file_name().as_bytes();
-        if outside.is_some_and(|depth| entry.depth() <= depth) {
+        if outside.as_ref().is_some_and(|(depth, _)| entry.depth() <= *depth) {
             outside = None;
         }
         if is_system_file(name, is_directory) || (is_directory && is_of_a_fork(name)) {
@@ -151,7 +158,7 @@ fn find_linked(base: &Base, root: &Path) -> Result<Found, Error> {
             if outside.is_none() {
                 found.stray(within(base, entry.path()), StrayKind::Symlink);
                 let is_inside = target.starts_with(base) || target.starts_with(root);
-                outside = (!is_inside && !is_marker).then(|| entry.depth());
+                outside = (!is_inside && !is_marker).then(|| (entry.depth(), entry.path().to_owned()));
             }
             found.linked.insert(entry.path().to_owned());
             // Each directory once through a link: links between a few directories make more ways than anybody can walk.
@@ -171,7 +178,12 @@ fn find_linked(base: &Base, root: &Path) -> Result<Found, Error> {
             found.stray(within(base, entry.path()), StrayKind::Unrecognised);
         }
     }
-    Ok(found)
+    // Who has repositories there may have lost one of them. Elsewhere links that lead nowhere are nobody's.
+    let has_repositories = |link: &Path| found.names.iter().any(|(name, _)| name.starts_with(link));
+    match found.unresolved.iter().find(|(_, link)| has_repositories(link)) {
+        Some((path, _)) => Err(Error::UnresolvedSymlink { path: path.clone() }),
+        None => Ok(found),
+    }
 }
 
 /// A path without the base.
@@ -186,7 +198,7 @@ impl Found {
     }
 
     fn into_listing(self, base: &Base) -> Listing<RepositoryEntry> {
-        let Found { mut names, strays, linked, targets } = self;
+        let Found { mut names, strays, linked, targets, .. } = self;
         let Base { path: base, mounts, .. } = base;
         let is_mount = |path: &Path| mounts.iter().any(|mount| base.join(mount) == path);
         names.sort();

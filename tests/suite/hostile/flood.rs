@@ -285,6 +285,18 @@ fn what_lies_outside_is_not_listed() {
         }
     }
     symlink("deep", outside.path().join("private/loop")).expect("linked");
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    symlink("nowhere", elsewhere.path().join("dangling")).expect("linked");
+    let root = victim().on_disk();
+    symlink(elsewhere.path(), root.path().join(layout::BASE).join("repositories/etc")).expect("linked");
+    for command in ["garbage-collect", "audit"] {
+        let ran = bounded(command, root.path(), 1);
+        assert!(!ran.stdout.contains("dangling"), "{command}: {:.500}", ran.stdout);
+    }
+    // Beside a repository it may be one that is lost.
+    fs::create_dir_all(elsewhere.path().join("image/_layers")).expect("made");
+    let refused = Regsweep::gc(root.path()).dry().run().expect_code(2);
+    assert!(refused.stderr.contains("dangling") && refused.stderr.contains("leads nowhere"), "{}", refused.stderr);
     // A repository there is read: what it links can be pulled.
     let mut there = Tree::new();
     there.push("there", &oci_image("there", &[layer(60)]));
