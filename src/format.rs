@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::mark::blobs::Amount;
+use crate::amount::Amount;
 
 const SECONDS_A_DAY: u64 = 24 * 3600;
 

@@ -40,6 +40,7 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("regsweep reads directories through Linux system calls; run it where the registry's volume is mounted");
 
+pub mod amount;
 pub mod audit;
 pub mod cli;
 pub mod clock;
@@ -52,6 +53,8 @@ pub mod exit;
 pub mod finding;
 pub mod findings;
 pub mod format;
+pub mod graph;
+pub mod inventory;
 pub mod layout;
 pub mod mark;
 pub mod oci;

@@ -271,9 +271,9 @@ impl Records {
     /// # Errors
     ///
     /// When that cannot be written.
-    pub fn begin_sweep<'a>(
+    pub fn begin_sweep(
         &mut self,
-        blobs: impl Iterator<Item = &'a Digest>,
+        blobs: impl Iterator<Item = Digest>,
         is_unlinked: impl Fn(&Digest) -> bool,
     ) -> Result<(), Error> {
         let had_any = !self.unfinished.is_empty();
@@ -298,7 +298,7 @@ impl Records {
             return Ok(());
         }
         let back: HashSet<&Digest> = restored.iter().map(Target::digest).collect();
-        self.begin_sweep([].iter(), |digest| !back.contains(digest))
+        self.begin_sweep(std::iter::empty(), |digest| !back.contains(digest))
     }
 
     /// Forgets them: all are gone.
@@ -374,12 +374,12 @@ mod tests {
         std::fs::create_dir(root.path().join(crate::layout::OWN_DIRECTORY)).expect("made");
         let [first, second, third] = ["1", "2", "3"].map(|text| Digest::of(crate::oci::Algorithm::Sha256, text.as_bytes()));
         let mut records = Records::open(root.path()).expect("none");
-        records.begin_sweep([first, second].iter(), |_| true).expect("written");
+        records.begin_sweep([first, second].into_iter(), |_| true).expect("written");
         let mut next = Records::open(root.path()).expect("readable");
-        next.begin_sweep([third].iter(), |digest| *digest == first).expect("written");
+        next.begin_sweep([third].into_iter(), |digest| *digest == first).expect("written");
         let mut last = Records::open(root.path()).expect("readable");
         assert!(last.was_to_go(&first) && !last.was_to_go(&second) && last.was_to_go(&third));
-        last.begin_sweep([].iter(), |_| false).expect("removed");
+        last.begin_sweep(std::iter::empty(), |_| false).expect("removed");
         assert!(!root.path().join(crate::layout::OWN_DIRECTORY).join(SWEEP).exists());
     }
 
@@ -393,7 +393,7 @@ mod tests {
         let mut records = Records::open(root.path()).expect("none");
         records.write_summary(summary([1, 2, 3], &["m"])).expect("written");
         records.add_restored([&revision, &Target::Blob(digest("l"))].into_iter(), &clock).expect("written");
-        records.begin_sweep([digest("x")].iter(), |_| true).expect("written");
+        records.begin_sweep([digest("x")].into_iter(), |_| true).expect("written");
         let mut again = Records::open(root.path()).expect("readable");
         assert_eq!(again.summary(), Some(&summary([1, 2, 3], &["m"])));
         assert!(again.was_to_go(&digest("x")) && !again.was_to_go(&digest("l")));

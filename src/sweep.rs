@@ -13,12 +13,15 @@ use rayon::prelude::*;
 use crate::error::Error;
 use crate::finding::{Code, Finding};
 use crate::layout::Target;
-use crate::mark::Deletion;
 use crate::oci::{Digest, RepositoryName};
+use crate::plan::Deletion;
 use crate::plan::{Kind, SweepPlan, Totals};
 use crate::progress::{Phase, Progress};
 use crate::store::filesystem::quarantine::QUARANTINE;
 use crate::store::{KeepsNow, Removal, Vacuum};
+
+/// So many rows are made whole at a time.
+const ROWS_AT_ONCE: usize = 1 << 16;
 
 /// What became of one row of the plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,13 +55,12 @@ pub struct SweepReport {
 
 /// Sweeps. Ends after the current targets when `stop` becomes true.
 pub fn sweep(plan: &SweepPlan, vacuum: &dyn Vacuum, progress: &dyn Progress, stop: &AtomicBool) -> SweepReport {
-    progress.begin(Phase::Sweeping, Some(plan.rows().len() as u64));
+    progress.begin(Phase::Sweeping, Some(plan.len() as u64));
     let sweep = Sweep { vacuum, progress, stop, is_failing: AtomicBool::new(false), spared: Mutex::default() };
     let mut report = SweepReport::default();
     let mut links_are_flushed = false;
-    for step in plan.steps() {
-        let is_of_blobs = Kind::of(&step[0].target) == Kind::Blob;
-        if is_of_blobs && !std::mem::replace(&mut links_are_flushed, true) && !sweep.is_over() {
+    for (kind, step) in plan.steps() {
+        if kind == Kind::Blob && !std::mem::replace(&mut links_are_flushed, true) && !sweep.is_over() {
             report.met_writer = !sweep.spare_what_is_kept_now(&mut report.findings);
             // A power cut must not bring back a link to a blob that it does not bring back; nor one that a killed run removed, or the
             // registry, which flushes nothing when it deletes.
@@ -67,8 +69,11 @@ pub fn sweep(plan: &SweepPlan, vacuum: &dyn Vacuum, progress: &dyn Progress, sto
                 report.findings.push(Finding::new(Code::FailedRemoval).detail(error.to_string()));
             }
         }
-        let outcomes: Vec<Outcome> = step.par_iter().map(|row| sweep.remove(row)).collect();
-        report.add(step, outcomes);
+        for begin in step.clone().step_by(ROWS_AT_ONCE) {
+            let rows = plan.part(begin..step.end.min(begin + ROWS_AT_ONCE));
+            let outcomes: Vec<Outcome> = rows.par_iter().map(|row| sweep.remove(row)).collect();
+            report.add(&rows, outcomes);
+        }
     }
     report.interrupted = stop.load(Ordering::Relaxed) && report.left > 0;
     report
@@ -177,7 +182,7 @@ fn is_fatal(error: &Error) -> bool {
 impl SweepReport {
     fn add(&mut self, step: &[Deletion], outcomes: Vec<Outcome>) {
         let gone = step.iter().zip(&outcomes).filter(|(_, outcome)| **outcome == Outcome::Gone).map(|(row, _)| row);
-        self.removed += Totals::of(gone);
+        self.removed += Totals::of(gone.map(|row| (Kind::of(&row.target), row.reason, row.stat.size_bytes)));
         for (row, outcome) in step.iter().zip(outcomes) {
             let (code, detail) = match outcome {
                 Outcome::Gone => continue,
@@ -202,8 +207,8 @@ mod tests {
 
     use super::*;
     use crate::layout::LinkDirectory;
-    use crate::mark::Reason;
     use crate::oci::Algorithm;
+    use crate::plan::Reason;
     use crate::progress::Silent;
     use crate::store::Stat;
 
@@ -243,7 +248,7 @@ mod tests {
         Digest::of(Algorithm::Sha256, name.as_bytes())
     }
 
-    fn plan(targets: &[Target]) -> SweepPlan {
+    fn plan(targets: &[Target]) -> Vec<Deletion> {
         let row = |target: &Target| Deletion {
             target: target.clone(),
             stat: Stat::new(1, SystemTime::UNIX_EPOCH),
@@ -251,7 +256,7 @@ mod tests {
             reason: Reason::Untagged,
             depth: 0,
         };
-        SweepPlan::of_parts(vec![targets.iter().map(row).collect()])
+        targets.iter().map(row).collect()
     }
 
     #[test]
@@ -264,7 +269,7 @@ mod tests {
         let mut targets = vec![revision.clone(), layer.clone(), other.clone()];
         targets.extend(blobs.clone());
         let vacuum = Stubborn::refusing(&revision);
-        let report = sweep(&plan(&targets), &vacuum, &Silent, &AtomicBool::new(false));
+        let report = sweep(&SweepPlan::of(&plan(&targets)), &vacuum, &Silent, &AtomicBool::new(false));
         let mut asked = vacuum.asked.into_inner().expect("one thread");
         asked.sort();
         let mut expected = vec![revision, other, blobs[2].clone()];
@@ -285,7 +290,7 @@ mod tests {
         let targets = [vec![link.clone()], blobs.to_vec()].concat();
         let swept = |keeps| {
             let vacuum = Stubborn { keeps, ..Stubborn::refusing(&link) };
-            let report = sweep(&plan(&targets), &vacuum, &Silent, &AtomicBool::new(false));
+            let report = sweep(&SweepPlan::of(&plan(&targets)), &vacuum, &Silent, &AtomicBool::new(false));
             (report, vacuum.asked.into_inner().expect("one thread"))
         };
         let (report, asked) = swept(KeepsNow::Digests(vec![digest("named by now")]));
@@ -302,13 +307,13 @@ mod tests {
         let directory = LinkDirectory::Layers(RepositoryName::new("a"));
         let alias = Target::Link(directory.clone(), Digest::of(Algorithm::Sha512, b"layer"));
         let targets = [Target::Link(directory, digest("layer")), alias.clone(), Target::Blob(digest("layer"))];
-        let mut rows = plan(&targets).rows().to_vec();
+        let mut rows = plan(&targets);
         for row in &mut rows {
             row.alias_of = Some(Box::new(digest("layer")));
         }
         let vacuum = Stubborn::refusing(&alias);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread");
-        let report = pool.install(|| sweep(&SweepPlan::of_parts(vec![rows]), &vacuum, &Silent, &AtomicBool::new(false)));
+        let report = pool.install(|| sweep(&SweepPlan::of(&rows), &vacuum, &Silent, &AtomicBool::new(false)));
         assert_eq!(vacuum.asked.into_inner().expect("one thread"), targets[..2]);
         assert_eq!(report.left, 2);
     }
@@ -325,10 +330,10 @@ mod tests {
             (vec![link, empty], vec![]),
         ] {
             let vacuum = Stubborn::refusing(&Target::Blob(digest("nothing")));
-            let mut plan = plan(&targets).rows().to_vec();
+            let mut plan = plan(&targets);
             // Manifests go in steps of their own.
             plan.iter_mut().enumerate().for_each(|(depth, row)| row.depth = depth as u32);
-            sweep(&SweepPlan::of_parts(vec![plan]), &vacuum, &Silent, &AtomicBool::new(false));
+            sweep(&SweepPlan::of(&plan), &vacuum, &Silent, &AtomicBool::new(false));
             assert_eq!(vacuum.barriers.into_inner().expect("one thread"), barriers, "{targets:?}");
         }
     }
@@ -337,7 +342,7 @@ mod tests {
     fn ends_when_told_to() {
         let target = Target::Blob(digest("x"));
         let vacuum = Stubborn::refusing(&target);
-        let report = sweep(&plan(&[target]), &vacuum, &Silent, &AtomicBool::new(true));
+        let report = sweep(&SweepPlan::of(&plan(&[target])), &vacuum, &Silent, &AtomicBool::new(true));
         assert!(report.interrupted && report.left == 1 && report.removed.is_empty());
         assert!(vacuum.asked.into_inner().expect("one thread").is_empty());
     }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use regsweep::error::Error;
+use regsweep::inventory::{Budget, Inventory, MarkFlags};
 use regsweep::layout::{LinkDirectory, Shard, Target};
-use regsweep::mark::{Budget, Inventory, MarkFlags};
 use regsweep::oci::{Algorithm, Digest, RepositoryName, TagName};
 use regsweep::store::{
     BlobContent, FileState, Leftover, LinkContent, Listing, ManifestContent, RepositoryEntry, Stat, Store, Stray, TagContent,

@@ -9,14 +9,16 @@ mod stores;
 mod support;
 
 use std::path::Path;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
+use regsweep::graph::{Context, Manifests};
+use regsweep::inventory::{Budget, Inventory};
 use regsweep::layout::LinkDirectory;
 use regsweep::mark::blobs::unreached_blobs;
-use regsweep::mark::{Budget, Context, Inventory, Manifests, Marks, mark};
+use regsweep::mark::{Marks, mark, planned};
 use regsweep::oci::manifest::references;
 use regsweep::plan::SweepPlan;
 use regsweep::policy::{Policy, RootPolicy};
@@ -116,8 +118,14 @@ fn put_the_plan_in_order(bencher: Bencher<'_, '_>) {
         let marks = mark_all(&surveys, &inventory);
         let manifests = Manifests::new(&*STORE, &inventory);
         let context = Context { store: &*STORE, inventory: &inventory, manifests: &manifests, policy: policy() };
-        let blobs = unreached_blobs(&context, &marks).expect("healthy");
+        let blobs = unreached_blobs(&context, &marks, &Budget::unlimited()).expect("healthy");
         (inventory, marks, blobs)
     };
-    bencher.with_inputs(marked).bench_refs(|(inventory, marks, blobs)| SweepPlan::new(marks, blobs, inventory));
+    let parts = || {
+        let (inventory, mut marks, mut blobs) = marked();
+        (Arc::new(inventory), planned(&mut marks, &mut blobs))
+    };
+    bencher.with_inputs(parts).bench_values(|(inventory, (repositories, blobs))| {
+        SweepPlan::new(repositories, blobs, inventory, &Budget::unlimited()).expect("in memory")
+    });
 }

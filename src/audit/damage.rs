@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use super::facts::{BlobFacts, RepositoryFacts};
 use super::{Ages, is_unfinished, leftover};
 use crate::finding::{Code, Finding, Needs};
+use crate::graph::{LinkVerdict, judge_link};
+use crate::inventory::Inventory;
 use crate::layout::{self, LinkDirectory};
-use crate::mark::{Inventory, LinkVerdict, judge_link};
 use crate::oci::{Algorithm, Digest};
 use crate::store::{FileState, LinkContent};
 

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::needed::{Needed, needed};
+use crate::amount::Amount;
 use crate::error::Error;
+use crate::graph::Context;
 use crate::layout::{self, LinkDirectory, Target};
-use crate::mark::Context;
-use crate::mark::blobs::Amount;
 use crate::oci::Digest;
 use crate::store::{FileState, Leftover, LinkContent, Listing, Store, Upload};
 use crate::survey::{self, Survey};

@@ -6,7 +6,8 @@ use foldhash::HashSet;
 
 use super::facts::BlobFacts;
 use crate::error::Error;
-use crate::mark::{BlobId, Context, LinkVerdict, MAX_STRANGERS, Reading, layer_verdict};
+use crate::graph::{Context, LinkVerdict, MAX_STRANGERS, Reading, layer_verdict};
+use crate::inventory::BlobId;
 use crate::oci::{DescriptorKind, Digest, manifest};
 use crate::store::LinkContent;
 use crate::survey::Survey;
@@ -123,7 +124,7 @@ impl Walk<'_> {
         }
         for descriptor in &edges.unresolved {
             needed.named.insert(descriptor.digest);
-            if let LinkVerdict::Names(name) = layer_verdict(self.context, self.survey, &descriptor.digest)? {
+            if let LinkVerdict::Names(name) = layer_verdict(self.context.store, self.survey, &descriptor.digest)? {
                 needed.named.insert(name);
                 if let (Some(blob), Some(size_bytes)) = (self.context.inventory.find(&name), descriptor.size_bytes) {
                     self.context.inventory.learn_size(blob, size_bytes);

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::facts::RepositoryFacts;
+use crate::amount::Amount;
 use crate::finding::{Code, Finding};
 use crate::format::{plural, size};
+use crate::inventory::{Inventory, MarkFlags};
 use crate::layout::{self, LinkDirectory, Target};
-use crate::mark::blobs::Amount;
-use crate::mark::{Inventory, MarkFlags, Reason};
 use crate::oci::{Digest, RepositoryName};
+use crate::plan::Reason;
 use crate::plan::SweepPlan;
 use crate::store::LinkContent;
 
@@ -42,7 +43,7 @@ pub fn of_plans(
         let blob = inventory.find(digest).filter(|blob| inventory.has_any(*blob, MarkFlags::DELETION))?;
         inventory.size_bytes(blob)
     };
-    for row in plain.0.rows() {
+    for row in plain.0.iter() {
         let (directory, digest) = match &row.target {
             Target::Blob(digest) if row.reason == Reason::Unlinked => {
                 let detail = format!("{} {} in it.", Code::UnlinkedBlob.meaning(), size(row.stat.size_bytes));
@@ -64,7 +65,7 @@ pub fn of_plans(
         share.count += 1;
         share.blobs.extend(goes(plain.1, digest).map(|size_bytes| (*digest, size_bytes)));
     }
-    for row in untagged.0.rows() {
+    for row in untagged.0.iter() {
         let Target::Link(directory, digest) = &row.target else { continue };
         let is_revision = matches!(directory, LinkDirectory::Revisions(_));
         let is_history = matches!(directory, LinkDirectory::History(..));

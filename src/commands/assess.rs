@@ -1,6 +1,7 @@
 //! The reading half of a collection: what the store and its quarantine hold, what of it would go, and what stops that.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::brakes::{self, Seen};
@@ -12,9 +13,11 @@ use crate::error::Error;
 use crate::finding::{Code, Finding};
 use crate::findings::Gathered;
 use crate::format::number;
+use crate::graph::{Context, Manifests};
+use crate::inventory::{Inventory, MarkFlags};
 use crate::layout::{LinkDirectory, Shard, Target};
 use crate::mark::blobs::{self, BlobMarks};
-use crate::mark::{self, Context, Counts, Inventory, Manifests, MarkFlags, Marks, interrupted};
+use crate::mark::{self, Counts, Marks, interrupted};
 use crate::oci::{Algorithm, Digest, RepositoryName};
 use crate::plan::{RepositoryShare, SweepPlan};
 use crate::policy::{Policy, RootPolicy};
@@ -43,7 +46,7 @@ pub(super) struct Assessment {
     /// What stops it.
     pub(super) stops: Vec<Error>,
     /// The blobs that the store held.
-    pub(super) inventory: Inventory,
+    pub(super) inventory: Arc<Inventory>,
     /// What was kept, as the store allows to tell it.
     pub(super) policy: Policy,
     /// Repositories that link layers and have no revision.
@@ -101,7 +104,7 @@ impl Assessment {
     ) -> Result<Vec<Error>, Error> {
         let manifests = Manifests::new(overlay, &self.inventory);
         let context = Context { store: overlay, inventory: &self.inventory, manifests: &manifests, policy: self.policy };
-        let goes = !self.plan.rows().is_empty();
+        let goes = !self.plan.is_empty();
         let seen = Seen {
             settings,
             figures: &self.figures,
@@ -131,7 +134,9 @@ fn survey_and_plan(
     let Reader { progress, stop, .. } = *reader;
     // Blobs first: what is pushed from now on is not in the inventory, and what is not there does not go.
     progress.begin(Phase::ListingBlobs, None);
-    let (inventory, blob_strays) = Inventory::list(store, &(reader.budget)(store.memory_bytes()))?;
+    let budget = (reader.budget)(store.memory_bytes());
+    let (inventory, blob_strays) = Inventory::list(store, &budget)?;
+    let inventory = Arc::new(inventory);
     let mark = |digest: &Digest, flags| {
         if let Some(blob) = inventory.find(digest) {
             inventory.mark(blob, flags);
@@ -153,11 +158,14 @@ fn survey_and_plan(
         survey.protected = protected.revisions.get(&survey.name).cloned().unwrap_or_default();
     };
     let gathered = Gathered::default();
-    let found = |findings| gathered.add(findings);
-    let mut marks = mark::repositories(&context, &repositories.entries, &prepare, &found, progress, stop)?;
+    let done = |marks: &mut Marks| {
+        gathered.add(std::mem::take(&mut marks.findings));
+        marks.deletions.set_aside(&budget)
+    };
+    let mut marks = mark::repositories(&context, &repositories.entries, &prepare, &done, progress, stop)?;
 
     progress.begin(Phase::Checking, None);
-    let mut blobs = blobs::unreached_blobs(&context, &marks)?;
+    let mut blobs = blobs::unreached_blobs(&context, &marks, &budget)?;
     let mut findings: Vec<Finding> = std::mem::take(&mut blobs.findings);
     findings.extend(recent_changes);
     let strays = repositories.strays.iter().chain(&blob_strays);
@@ -165,9 +173,10 @@ fn survey_and_plan(
     gathered.add(findings);
     let findings = recheck::still_hold(reader.store, gathered.into_findings())?;
 
-    let mut plan = SweepPlan::new(&mut marks, &mut blobs, &inventory);
+    let (of_repositories, of_blobs) = mark::planned(&mut marks, &mut blobs);
+    let mut plan = SweepPlan::new(of_repositories, of_blobs, Arc::clone(&inventory), &budget)?;
     // By all links: beside a registry at work some stay although their blobs go.
-    let shares = plan.by_repository(&inventory);
+    let shares = plan.by_repository();
     if settings.disposal == Disposal::Online {
         online_only(&mut plan, reader.store, &inventory)?;
     }

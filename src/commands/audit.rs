@@ -1,12 +1,14 @@
 //! `regsweep audit`: what two collections would see and do, and everything that they do not look at.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use rayon::prelude::*;
 
 use super::reconcile;
 use super::{budget, metrics_are_writable, threads};
+use crate::amount::Amount;
 use crate::audit::facts::{BlobFacts, RepositoryFacts};
 use crate::audit::tolerant::Tolerant;
 use crate::audit::{Ages, damage, leftover, owners, recheck, uploads, waste};
@@ -15,9 +17,11 @@ use crate::dependents::{dependents, size_mismatches};
 use crate::error::Error;
 use crate::finding::{Code, Finding};
 use crate::findings::{Gathered, consolidated};
+use crate::graph::{Context, Manifests};
+use crate::inventory::{Budget, Inventory};
 use crate::layout;
-use crate::mark::blobs::{self, Amount};
-use crate::mark::{self, Context, Inventory, Manifests, Marks, Waiting, hold_shared, interrupted};
+use crate::mark::blobs;
+use crate::mark::{self, Marks, Waiting, hold_shared, interrupted};
 use crate::oci::{Digest, RepositoryName};
 use crate::plan::SweepPlan;
 use crate::policy::{Policy, RootPolicy};
@@ -93,6 +97,7 @@ fn audit(settings: &AuditSettings, store: &dyn Store, progress: &dyn Progress, s
     let budget = budget(settings.max_memory, &settings.spill_directory)(0);
     let (inventory, blob_strays) = Inventory::list(store, &budget)?;
     let inventory_untagged = inventory.afresh(&blob_strays, &budget)?;
+    let (inventory, inventory_untagged) = (Arc::new(inventory), Arc::new(inventory_untagged));
     interrupted(stop)?;
     progress.begin(Phase::FindingRepositories, None);
     let repositories = store.repositories()?;
@@ -128,6 +133,7 @@ fn audit(settings: &AuditSettings, store: &dyn Store, progress: &dyn Progress, s
             interrupted(stop)?;
             let mut looked = Looked::at(repository, [&plain, &untagged], &blob_facts, &ages)?;
             gathered.add(std::mem::take(&mut looked.findings));
+            looked.marks.iter_mut().try_for_each(|marks| marks.deletions.set_aside(&budget))?;
             progress.advance(1, 0);
             Ok(looked)
         })
@@ -163,8 +169,8 @@ fn audit(settings: &AuditSettings, store: &dyn Store, progress: &dyn Progress, s
     interrupted(stop)?;
     let sizes = size_mismatches(&plain, &repositories.entries)?;
     inventory_untagged.learn_sizes_of(&inventory);
-    let mut plain_run = imagine(&plain, plain_marks)?;
-    let mut untagged_run = imagine(&untagged, untagged_marks)?;
+    let mut plain_run = imagine(&plain, plain_marks, &inventory, &budget)?;
+    let mut untagged_run = imagine(&untagged, untagged_marks, &inventory_untagged, &budget)?;
     let found = [&mut plain_run, &mut untagged_run].map(|run| std::mem::take(&mut run.findings));
     gathered.add(of_both(found).collect());
     let mut findings = gathered.into_findings();
@@ -219,10 +225,11 @@ fn of_both([plain, untagged]: [Vec<Finding>; 2]) -> impl Iterator<Item = Finding
 }
 
 /// Goes on as a collection would, to its plan.
-fn imagine(context: &Context<'_>, mut marks: Vec<Marks>) -> Result<Imagined, Error> {
-    let mut blobs = blobs::unreached_blobs(context, &marks)?;
+fn imagine(context: &Context<'_>, mut marks: Vec<Marks>, inventory: &Arc<Inventory>, budget: &Budget) -> Result<Imagined, Error> {
+    let mut blobs = blobs::unreached_blobs(context, &marks, budget)?;
     let findings = std::mem::take(&mut blobs.findings);
-    let plan = SweepPlan::new(&mut marks, &mut blobs, context.inventory);
+    let (of_repositories, of_blobs) = mark::planned(&mut marks, &mut blobs);
+    let plan = SweepPlan::new(of_repositories, of_blobs, Arc::clone(inventory), budget)?;
     Ok(Imagined { marks, plan, young: blobs.young, waiting: blobs.waiting, findings })
 }
 

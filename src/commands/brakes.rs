@@ -5,14 +5,14 @@
 
 use std::collections::HashSet;
 
+use crate::amount::Amount;
 use crate::cli::Limit;
 use crate::config::CollectSettings;
 use crate::error::Error;
 use crate::format::{plural, size};
-use crate::layout::{LinkDirectory, Target};
-use crate::mark::Reason;
-use crate::mark::blobs::Amount;
+use crate::layout::LinkDirectory;
 use crate::oci::{Digest, RepositoryName};
+use crate::plan::Reason;
 use crate::plan::{Kind, SweepPlan};
 use crate::policy::RootPolicy;
 use crate::records::{Records, Summary};
@@ -169,17 +169,17 @@ fn too_much(seen: &Seen<'_>) -> Brake {
 /// Blobs of a plan that no repository links, or only ones that have nothing else (`without_revisions`): a registry on a lost mount takes layers, and
 /// where manifests are lost their layers are still linked. Not those whose links we removed.
 pub(super) fn unlinked_in(plan: &SweepPlan, records: &Records, without_revisions: &HashSet<RepositoryName>) -> Amount {
-    let (mut of_those, mut of_others): (HashSet<&Digest>, HashSet<&Digest>) = Default::default();
+    let (mut of_those, mut of_others): (HashSet<Digest>, HashSet<Digest>) = Default::default();
     if !without_revisions.is_empty() {
-        for row in plan.rows() {
-            let Target::Link(LinkDirectory::Layers(repository), digest) = &row.target else { continue };
+        for row in plan.of_kind(Kind::LayerLink) {
+            let Some(repository) = row.target.link_directory().map(LinkDirectory::repository) else { continue };
             let named = if without_revisions.contains(repository) { &mut of_those } else { &mut of_others };
-            named.extend([Some(digest), row.alias_of.as_deref()].into_iter().flatten());
+            named.extend([Some(*row.target.digest()), row.alias_of.as_deref().copied()].into_iter().flatten());
         }
     }
     let is_alone = |digest: &Digest| of_those.contains(digest) && !of_others.contains(digest);
     let mut unlinked = Amount::default();
-    for row in plan.rows().iter().filter(|row| Kind::of(&row.target) == Kind::Blob) {
+    for row in plan.of_kind(Kind::Blob) {
         let digest = row.target.digest();
         let counts = row.reason == Reason::Unlinked || (row.reason == Reason::Unreferenced && is_alone(digest));
         if counts && !records.was_to_go(digest) {

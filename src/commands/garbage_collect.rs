@@ -20,8 +20,8 @@ use crate::escape::escaped;
 use crate::finding::{Code, Finding};
 use crate::findings::consolidated;
 use crate::format::duration;
-use crate::layout::{LinkDirectory, Target};
-use crate::mark::{MarkFlags, interrupted};
+use crate::inventory::MarkFlags;
+use crate::mark::interrupted;
 use crate::oci::{Digest, RepositoryName};
 use crate::plan::{Kind, SweepPlan};
 use crate::progress::{Phase, Progress};
@@ -192,7 +192,7 @@ fn collect(
             interrupted(reader.stop)?;
             let run = match settings.disposal {
                 Disposal::Remove => None,
-                _ if assessment.plan.rows().is_empty() => None,
+                _ if assessment.plan.is_empty() => None,
                 // As of the beginning: what was linked since then may not have been seen by the survey.
                 _ => Some(quarantine::begin(reader.store, Purpose::GarbageCollect, &settings.clock)?),
             };
@@ -211,7 +211,7 @@ fn waits_for(wait: Option<Wait>) -> Duration {
 
 /// Makes sure that what is to be quarantined has room.
 fn has_room(settings: &CollectSettings, reader: &Reader<'_>, assessment: &Assessment) -> Result<(), Error> {
-    let files = assessment.plan.rows().iter().filter(|row| !row.target.is_directory()).count() as u64;
+    let files = assessment.plan.files();
     match settings.disposal {
         Disposal::Remove => Ok(()),
         _ if files == 0 => Ok(()),
@@ -258,7 +258,7 @@ impl Done {
         }
         if !self.quarantine.restored.failed.is_empty() {
             // Something needs what could not be restored: nothing else is to go before it is.
-            self.swept.left = assessment.plan.rows().len() as u64;
+            self.swept.left = assessment.plan.len() as u64;
             run.iter().for_each(|run| drop(run.remove_if_empty()));
             self.wait_on(reader);
             return;
@@ -300,12 +300,11 @@ impl Done {
         run: Option<Run>,
     ) {
         let plan = &assessment.plan;
-        let blobs = plan.rows().iter().filter(|row| Kind::of(&row.target) == Kind::Blob).map(|row| row.target.digest());
         let inventory = &assessment.inventory;
         let is_kept = |blob| inventory.has_any(blob, MarkFlags::LIVE.and(MarkFlags::YOUNG));
         let is_unlinked = |digest: &Digest| inventory.find(digest).is_some_and(|blob| !is_kept(blob));
-        let noted = records.begin_sweep(blobs, is_unlinked);
-        if plan.rows().is_empty() {
+        let noted = records.begin_sweep(plan.blobs(), is_unlinked);
+        if plan.is_empty() {
             noted.unwrap_or_else(|error| tracing::warn!("{error}"));
             return;
         }
@@ -383,10 +382,8 @@ impl Done {
     /// Notes what the store holds after this run.
     fn note_summary(&mut self, records: &mut Records, assessment: &Assessment) {
         let mut after: Summary = assessment.summary.clone();
-        for row in assessment.plan.rows() {
-            if let Target::Link(LinkDirectory::Revisions(repository), _) = &row.target {
-                after.forget_revision(repository);
-            }
+        for row in assessment.plan.of_kind(Kind::Revision) {
+            row.target.link_directory().into_iter().for_each(|directory| after.forget_revision(directory.repository()));
         }
         if let Err(error) = records.write_summary(after) {
             // On a full disk: the one before stands, which says no less.
@@ -457,8 +454,8 @@ fn write_plan(plan: &SweepPlan, path: &Path, store: &FilesystemStore) -> Result<
     outside_the_store("--plan-out", path, store)?;
     let file = std::fs::File::create(path).context("create", path)?;
     let mut out = std::io::BufWriter::new(file);
-    for row in plan.rows() {
-        serde_json::to_writer(&mut out, &json::Row::of(row)).map_err(std::io::Error::from).context("write", path)?;
+    for row in plan.iter() {
+        serde_json::to_writer(&mut out, &json::Row::of(&row)).map_err(std::io::Error::from).context("write", path)?;
         out.write_all(b"\n").context("write", path)?;
     }
     out.flush().context("write", path)

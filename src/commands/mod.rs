@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Context as _, Error};
 use crate::escape::escaped;
-use crate::mark::Budget;
+use crate::inventory::Budget;
 use crate::report::Metrics;
 use crate::store::FilesystemStore;
 

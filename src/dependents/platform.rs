@@ -4,7 +4,7 @@ use foldhash::HashMap;
 use serde_json::Value;
 
 use crate::error::Error;
-use crate::mark::{Context, LinkVerdict, layer_verdict};
+use crate::graph::{Context, LinkVerdict, layer_verdict};
 use crate::oci::{Algorithm, Digest, manifest};
 use crate::survey::Survey;
 
@@ -78,7 +78,7 @@ fn stored_name(context: &Context<'_>, survey: &Survey, name: Digest) -> Result<D
     if name.algorithm() == Algorithm::Sha256 {
         return Ok(name);
     }
-    Ok(match layer_verdict(context, survey, &name)? {
+    Ok(match layer_verdict(context.store, survey, &name)? {
         LinkVerdict::Names(stored) => stored,
         LinkVerdict::Absent | LinkVerdict::Faulty(_) => name,
     })

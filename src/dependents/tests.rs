@@ -3,8 +3,9 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::graph::Manifests;
+use crate::inventory::{Budget, Inventory};
 use crate::layout::LinkDirectory;
-use crate::mark::{Budget, Inventory, Manifests};
 use crate::oci::{Algorithm, RepositoryName, TagName};
 use crate::policy::{Policy, RootPolicy};
 use crate::store::{MemoryStore, Store as _};

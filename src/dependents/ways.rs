@@ -9,7 +9,8 @@ use super::Named;
 use super::platform::Described;
 use crate::error::Error;
 use crate::finding::{Need, Needs};
-use crate::mark::{BlobId, Context, LinkVerdict, MAX_STRANGERS, Reading, layer_verdict};
+use crate::graph::{Context, LinkVerdict, MAX_STRANGERS, Reading, layer_verdict};
+use crate::inventory::BlobId;
 use crate::oci::{Descriptor, DescriptorKind, Digest, TagName};
 use crate::store::LinkContent;
 use crate::survey::Survey;
@@ -216,7 +217,7 @@ impl Node {
         wanted: &Wanted<'_>,
         descriptor: &Descriptor,
     ) -> Result<(), Error> {
-        let name = match layer_verdict(context, survey, &descriptor.digest)? {
+        let name = match layer_verdict(context.store, survey, &descriptor.digest)? {
             LinkVerdict::Names(name) => name,
             LinkVerdict::Absent | LinkVerdict::Faulty(_) => descriptor.digest,
         };

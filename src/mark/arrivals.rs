@@ -3,9 +3,9 @@
 //! A change time is that of the last write, rename, link or change of owner, whichever was later. Where one command has touched all of the
 //! store (`chown -R`, a backup by hard links, a restore) it says nothing of any one file.
 
-use super::{Inventory, MarkFlags};
 use crate::error::Error;
 use crate::finding::{Code, Finding};
+use crate::inventory::{Inventory, MarkFlags};
 use crate::policy::{Arrivals, Policy};
 use crate::store::{Arrival, FileState, Store};
 

@@ -5,13 +5,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use foldhash::HashMap;
 use rayon::prelude::*;
 
-use super::inventory::{BlobId, Inventory, MarkFlags};
-use super::links::{self, Deletion, Reason};
-use super::{Context, Marks, Waiting};
+use super::{Marks, Waiting, links};
+use crate::amount::Amount;
 use crate::error::Error;
 use crate::finding::{Code, Finding};
-use crate::layout::{self, LinkDirectory, Shard, Target};
+use crate::graph::Context;
+use crate::inventory::{BlobId, Budget, Inventory, MarkFlags};
+use crate::layout::{self, Shard, Target};
 use crate::oci::Digest;
+use crate::plan::{Deletion, Deletions, Reason};
 use crate::store::FileState;
 
 /// Looks at so many blobs between two looks at what is left to do.
@@ -20,35 +22,11 @@ const BLOBS_AT_ONCE: usize = 1024;
 /// Not the depth of any manifest: sorts what is no manifest behind them all.
 pub const NO_MANIFEST: u32 = u32::MAX;
 
-/// A number of blobs and the bytes in them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Amount {
-    /// How many.
-    pub count: u64,
-    /// How large together.
-    pub size_bytes: u64,
-}
-
-impl Amount {
-    /// Adds one more.
-    pub fn add(&mut self, size_bytes: u64) {
-        *self += Amount { count: 1, size_bytes };
-    }
-}
-
-impl std::ops::AddAssign for Amount {
-    fn add_assign(&mut self, other: Amount) {
-        self.count += other.count;
-        // What manifests state may add up to anything.
-        self.size_bytes = self.size_bytes.saturating_add(other.size_bytes);
-    }
-}
-
 /// What became of all blobs.
 #[derive(Debug, Default)]
 pub struct BlobMarks {
     /// Not live, and old enough: a list for each shard.
-    pub deletions: Vec<Vec<Deletion>>,
+    pub deletions: Vec<Deletions>,
     /// What was found.
     pub findings: Vec<Finding>,
     /// Reached from a root that is kept whatever its age. Sizes are those that manifests state.
@@ -78,16 +56,16 @@ impl std::ops::AddAssign for BlobMarks {
     }
 }
 
-/// Looks at every blob once all repositories are marked. Live ones are counted, not touched.
+/// Looks at every blob once all repositories are marked. Live ones are counted, not touched. What goes takes no memory beyond the budget.
 ///
 /// # Errors
 ///
 /// When a blob cannot be looked at.
-pub fn unreached_blobs(context: &Context<'_>, repositories: &[Marks]) -> Result<BlobMarks, Error> {
+pub fn unreached_blobs(context: &Context<'_>, repositories: &[Marks], budget: &Budget) -> Result<BlobMarks, Error> {
     let manifests = dropped_manifests(context, repositories)?;
     let parts = context.inventory.map_shards(|shard, blobs| {
         let mut marks = BlobMarks::default();
-        let mut deletions = Vec::new();
+        let mut deletions = Deletions::default();
         let mut unknown = Vec::new();
         for (blob, digest) in blobs {
             // What only waits in quarantine is not stored, whatever keeps it there.
@@ -103,6 +81,7 @@ pub fn unreached_blobs(context: &Context<'_>, repositories: &[Marks]) -> Result<
             }
         }
         marks.look_at(context, shard, &unknown, &manifests, &mut deletions)?;
+        deletions.set_aside(budget)?;
         marks.deletions.push(deletions);
         Ok(marks)
     })?;
@@ -174,15 +153,7 @@ const KEPT: MarkFlags = MarkFlags::LIVE.and(MarkFlags::YOUNG);
 /// The manifests of revisions that go, with their depths among all of them: an index may have gone from one repository and its
 /// children from another.
 fn dropped_manifests(context: &Context<'_>, repositories: &[Marks]) -> Result<HashMap<BlobId, u32>, Error> {
-    let mut dropped: Vec<BlobId> = repositories
-        .par_iter()
-        .flat_map_iter(|marks| {
-            marks.deletions.iter().filter_map(|deletion| match &deletion.target {
-                Target::Link(LinkDirectory::Revisions(_), digest) => context.inventory.find(digest),
-                _ => None,
-            })
-        })
-        .collect();
+    let mut dropped: Vec<BlobId> = repositories.iter().flat_map(|marks| marks.deletions.manifests()).copied().collect();
     dropped.par_sort_unstable();
     dropped.dedup();
     let manifests: Vec<_> = dropped.par_iter().map(|blob| (context.inventory.digest(*blob), Some(*blob))).collect();
@@ -208,7 +179,7 @@ impl BlobMarks {
         shard: Shard,
         blobs: &[(BlobId, Digest)],
         manifests: &HashMap<BlobId, u32>,
-        deletions: &mut Vec<Deletion>,
+        deletions: &mut Deletions,
     ) -> Result<(), Error> {
         let digests: Vec<Digest> = blobs.iter().map(|(_, digest)| *digest).collect();
         let leaves = context.store.stat_blobs(shard, &digests)?;
@@ -227,7 +198,8 @@ impl BlobMarks {
                         None if inventory.has_any(blob, MarkFlags::LINK_DROPPED) => (Reason::Unreferenced, NO_MANIFEST),
                         None => (Reason::Unlinked, NO_MANIFEST),
                     };
-                    deletions.push(Deletion { target: Target::Blob(digest), stat, alias_of: None, reason, depth });
+                    let row = Deletion { target: Target::Blob(digest), stat, alias_of: None, reason, depth };
+                    deletions.push(inventory, &row);
                 }
                 FileState::Irregular => {
                     self.without_data += 1;
@@ -245,12 +217,13 @@ impl BlobMarks {
         Ok(())
     }
 
-    fn without_data(&mut self, context: &Context<'_>, digest: Digest, deletions: &mut Vec<Deletion>) -> Result<(), Error> {
+    fn without_data(&mut self, context: &Context<'_>, digest: Digest, deletions: &mut Deletions) -> Result<(), Error> {
         let directory = Target::EmptyBlobDirectory(digest);
         match context.store.empty_directory(&directory)? {
             Some(stat) if context.policy.is_young(&stat) => {}
             Some(stat) => {
-                deletions.push(Deletion { target: directory, stat, alias_of: None, reason: Reason::EmptyDirectory, depth: 0 });
+                let row = Deletion { target: directory, stat, alias_of: None, reason: Reason::EmptyDirectory, depth: 0 };
+                deletions.push(context.inventory, &row);
             }
             None if context.store.holds_only_system_files(&directory)? => {
                 self.findings.push(Finding::new(Code::SystemFile).path(directory.path()));

@@ -4,50 +4,19 @@
 
 use foldhash::{HashMap, HashSet};
 use rayon::prelude::*;
-use serde::Serialize;
 
-use super::inventory::{BlobId, MarkFlags};
-use super::manifests::{Held, Reading};
-use super::reach::{LinkVerdict, Reach, Role, judge_link};
-use super::{Context, Waiting, judge_revision};
+use super::reach::{Reach, Role};
+use super::{Waiting, judge_revision};
 use crate::error::Error;
 use crate::finding::{Code, Finding};
+use crate::graph::{Context, Held, LinkVerdict, Reading, judge_link};
+use crate::inventory::{BlobId, MarkFlags};
 use crate::layout::{LinkDirectory, Target};
 use crate::oci::{Algorithm, Digest};
+use crate::plan::{Deletion, Deletions, Reason};
 use crate::policy::Age;
 use crate::store::{FileState, LinkContent, Stat};
 use crate::survey::{self, Survey, in_chunks};
-
-/// Why something goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Reason {
-    /// No tag reaches the revision, or the manifest was one of such a revision.
-    Untagged,
-    /// The history of a tag names a revision that was deleted.
-    RevisionGone,
-    /// A repository links it, and no manifest kept there needs it.
-    Unreferenced,
-    /// No repository links it.
-    Unlinked,
-    /// A directory that is named by a digest and holds nothing.
-    EmptyDirectory,
-}
-
-/// Something that goes, with what was seen of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Deletion {
-    /// What.
-    pub target: Target,
-    /// Its size and age: looked at again before it is removed.
-    pub stat: Stat,
-    /// For a link by another name than that of the blob that it leads to: the blob's.
-    pub alias_of: Option<Box<Digest>>,
-    /// Why.
-    pub reason: Reason,
-    /// For manifests, how many others that go too are above it: an index goes before its children.
-    pub depth: u32,
-}
 
 /// A revision that no tag reaches.
 #[derive(Clone, Copy, Debug)]
@@ -110,7 +79,7 @@ pub(super) fn untagged_revisions(
 /// What was found of the links that nothing reaches.
 #[derive(Default)]
 pub(super) struct Unreached {
-    pub(super) deletions: Vec<Deletion>,
+    pub(super) deletions: Deletions,
     pub(super) findings: Vec<Finding>,
     pub(super) young_layer_links: u64,
     pub(super) waiting: Waiting,
@@ -276,14 +245,15 @@ impl Unreached {
         if let Some(blob) = blob {
             context.inventory.mark(blob, MarkFlags::LINK_DROPPED);
         }
-        self.deletions.push(row);
+        self.deletions.push(context.inventory, &row);
     }
 
     fn empty_directory(&mut self, context: &Context<'_>, directory: Target) -> Result<(), Error> {
         if let Some(stat) = context.store.empty_directory(&directory)?
             && !context.policy.is_young(&stat)
         {
-            self.deletions.push(Deletion { target: directory, stat, alias_of: None, reason: Reason::EmptyDirectory, depth: 0 });
+            let row = Deletion { target: directory, stat, alias_of: None, reason: Reason::EmptyDirectory, depth: 0 };
+            self.deletions.push(context.inventory, &row);
         }
         Ok(())
     }

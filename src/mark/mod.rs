@@ -7,12 +7,9 @@
 
 mod arrivals;
 pub mod blobs;
-pub mod inventory;
 mod links;
-pub mod manifests;
 mod reach;
 mod repositories;
-pub mod spill;
 mod waiting;
 
 use std::path::PathBuf;
@@ -21,35 +18,19 @@ use foldhash::HashSet;
 use rayon::prelude::*;
 
 pub use self::arrivals::arrivals;
-pub use self::inventory::{BlobId, Inventory, MarkFlags};
-pub use self::links::{Deletion, Reason};
-use self::manifests::Held;
-pub use self::manifests::{Manifests, Reading};
-pub(crate) use self::reach::{LinkVerdict, MAX_STRANGERS, judge_link, layer_verdict};
 use self::reach::{Reach, Role};
-pub use self::repositories::{hold_shared, interrupted, repositories};
-pub use self::spill::Budget;
+pub use self::repositories::{hold_shared, interrupted, planned, repositories};
 pub use self::waiting::Waiting;
 use crate::error::Error;
 use crate::finding::{Code, Finding};
+use crate::graph::{Context, Held, LinkVerdict, Manifests, Reading, judge_link};
+use crate::inventory::{Inventory, MarkFlags};
 use crate::layout::{self, LinkDirectory};
 use crate::oci::{DescriptorKind, Digest, RepositoryName};
-use crate::policy::{Policy, RootPolicy};
+use crate::plan::Deletions;
+use crate::policy::RootPolicy;
 use crate::store::{FileState, LinkContent, Store, StrayKind};
 use crate::survey::Survey;
-
-/// What marking a repository needs beside its survey.
-#[derive(Clone, Copy)]
-pub struct Context<'a> {
-    /// Where links and manifests are read.
-    pub store: &'a dyn Store,
-    /// Where blobs are marked.
-    pub inventory: &'a Inventory,
-    /// The manifests read so far.
-    pub manifests: &'a Manifests<'a>,
-    /// What to keep.
-    pub policy: Policy,
-}
 
 /// What marking found out about one repository.
 #[derive(Debug)]
@@ -62,7 +43,7 @@ pub struct Marks {
     /// one whose revisions are lost, be its tags lost with them or not.
     pub has_no_revisions: bool,
     /// What in it is not live, and old enough.
-    pub deletions: Vec<Deletion>,
+    pub deletions: Deletions,
     /// What was found.
     pub findings: Vec<Finding>,
     /// Symbolic links in the place of directories.
@@ -189,7 +170,7 @@ pub fn mark(survey: &Survey, context: &Context<'_>) -> Result<Marks, Error> {
     }
     held |= reach.fault;
 
-    let mut deletions = Vec::new();
+    let mut deletions = Deletions::default();
     let mut flags = if held_untagged { MarkFlags::LIVE.and(MarkFlags::TAGGED) } else { MarkFlags::LIVE };
     if !held {
         let unreached = links::unreached(survey, context, &mut reach, &candidates, &seen_history, &readings)?;
@@ -204,7 +185,7 @@ pub fn mark(survey: &Survey, context: &Context<'_>) -> Result<Marks, Error> {
     }
     if held {
         waiting = Waiting::default();
-        deletions.clear();
+        deletions = Deletions::default();
         reach.forget();
         reach.walk(Roots::everything(survey), flags)?;
         reach.walk(protected(survey), MarkFlags::YOUNG)?;

@@ -8,21 +8,17 @@ use std::collections::BTreeMap;
 use foldhash::fast::RandomState;
 use foldhash::{HashMap, HashSet};
 
-use super::Context;
-use super::inventory::{BlobId, MarkFlags};
-use super::manifests::{Edges, Fault, Held, Reading};
 use crate::error::Error;
 use crate::finding::{Code, Finding};
 use crate::findings::LISTED_OF_A_REPOSITORY as FINDINGS_OF_A_CODE;
+use crate::graph::{Context, Edges, Fault, Held, LinkVerdict, MAX_STRANGERS, Reading, layer_verdict};
+use crate::inventory::{BlobId, MarkFlags};
 use crate::layout::{self, LinkDirectory};
 use crate::oci::{Algorithm, Descriptor, DescriptorKind, Digest, TagName};
 use crate::store::LinkContent;
 use crate::survey::Survey;
 
-/// Manifests that a repository's lead to and that it has no revision for: so many, and so many bytes of them, are followed. A registry
-/// takes no index whose manifests it lacks, but keys that it does not read lead whoever may push to any manifest of the store, once for
-/// each repository. One that leads to more is held, and nothing needs to be followed there.
-pub(crate) const MAX_STRANGERS: u64 = 16_384;
+/// And so many bytes of what is no revision here.
 const MAX_STRANGERS_BYTES: u64 = 1 << 30;
 
 /// Why something is looked at as a manifest.
@@ -327,12 +323,12 @@ impl<'a> Reach<'a> {
             return Ok(());
         }
         let stored = self.context.inventory.find(digest).is_some();
-        match layer_verdict(self.context, self.survey, digest)? {
+        match layer_verdict(self.context.store, self.survey, digest)? {
             LinkVerdict::Names(canonical) if canonical != *digest => {
                 self.mark_alone(&canonical, flags);
                 // Its own link is opened as if the manifest had named it by that name.
                 if self.context.inventory.find(&canonical).is_none()
-                    && let LinkVerdict::Faulty(code) = layer_verdict(self.context, self.survey, &canonical)?
+                    && let LinkVerdict::Faulty(code) = layer_verdict(self.context.store, self.survey, &canonical)?
                 {
                     self.note_faulty_link(&canonical, code);
                     return Ok(());
@@ -447,41 +443,6 @@ impl<'a> Reach<'a> {
     }
 }
 
-/// Judges what a repository's layer link says of a digest: it may be another name of a blob (H3).
-pub(crate) fn layer_verdict(context: &Context<'_>, survey: &Survey, digest: &Digest) -> Result<LinkVerdict, Error> {
-    if survey.layers.binary_search(digest).is_err() {
-        return Ok(LinkVerdict::Absent);
-    }
-    let content = context.store.read_links(&LinkDirectory::Layers(survey.name.clone()), &[*digest])?[0];
-    Ok(judge_link(digest, content))
-}
-
 fn with_room<T>(count: usize) -> HashSet<T> {
     HashSet::with_capacity_and_hasher(count, RandomState::default())
-}
-
-/// What a link says about the digest that its directory is named by.
-pub(crate) enum LinkVerdict {
-    /// It names this digest: its own, or one of another algorithm of which it is an alias.
-    Names(Digest),
-    /// It is not there.
-    Absent,
-    /// It cannot be understood.
-    Faulty(Code),
-}
-
-/// Judges a link in `_layers` or `revisions`.
-pub(crate) fn judge_link(directory: &Digest, content: LinkContent) -> LinkVerdict {
-    match content {
-        LinkContent::Digest(digest) if digest == *directory => LinkVerdict::Names(digest),
-        // A blob uploaded under another algorithm is stored under SHA-256, and the link of either name says that.
-        LinkContent::Digest(digest) if digest.algorithm() == Algorithm::Sha256 && directory.algorithm() != Algorithm::Sha256 => {
-            LinkVerdict::Names(digest)
-        }
-        LinkContent::Digest(_) => LinkVerdict::Faulty(Code::DisagreeingLink),
-        LinkContent::Absent => LinkVerdict::Absent,
-        LinkContent::Empty => LinkVerdict::Faulty(Code::EmptyLink),
-        LinkContent::Garbled => LinkVerdict::Faulty(Code::GarbledLink),
-        LinkContent::Irregular => LinkVerdict::Faulty(Code::IrregularLink),
-    }
 }

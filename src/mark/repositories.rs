@@ -6,16 +6,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use foldhash::HashSet;
 use rayon::prelude::*;
 
-use super::{Context, Marks, mark};
+use super::blobs::BlobMarks;
+use super::{Marks, mark};
 use crate::error::Error;
-use crate::finding::Finding;
+use crate::graph::Context;
 use crate::layout;
+use crate::oci::RepositoryName;
+use crate::plan::Deletions;
 use crate::progress::{Phase, Progress};
 use crate::store::{RepositoryEntry, Store, StrayKind};
 use crate::survey::{Survey, survey};
 
-/// Marks what the repositories keep. `prepare` may add to each survey what is to be queried or protected; `found` takes what is found in
-/// each, which is more than there may be room for.
+/// Marks what the repositories keep. `prepare` may add to each survey what is to be queried or protected; `done` takes from each what there
+/// may be no room for: what was found, and what goes.
 ///
 /// # Errors
 ///
@@ -24,7 +27,7 @@ pub fn repositories(
     context: &Context<'_>,
     repositories: &[RepositoryEntry],
     prepare: &(dyn Fn(&mut Survey) + Sync),
-    found: &(dyn Fn(Vec<Finding>) + Sync),
+    done: &(dyn Fn(&mut Marks) -> Result<(), Error> + Sync),
     progress: &dyn Progress,
     stop: &AtomicBool,
 ) -> Result<Vec<Marks>, Error> {
@@ -33,7 +36,7 @@ pub fn repositories(
         let mut survey = survey(context.store, repository)?;
         prepare(&mut survey);
         let mut marks = mark(&survey, context)?;
-        found(std::mem::take(&mut marks.findings));
+        done(&mut marks)?;
         Ok(marks)
     };
     let mut marks: Vec<Marks> = repositories
@@ -49,6 +52,19 @@ pub fn repositories(
         .collect::<Result<_, Error>>()?;
     hold_shared(context.store, repositories, &mut marks, &one)?;
     Ok(marks)
+}
+
+/// What goes of each repository, and of the blobs.
+///
+/// # Panics
+///
+/// When something goes of a repository that is held.
+pub fn planned(marks: &mut [Marks], blobs: &mut BlobMarks) -> (Vec<(RepositoryName, Deletions)>, Vec<Deletions>) {
+    let repositories = marks.iter_mut().map(|marks| {
+        assert!(!marks.held || marks.deletions.is_empty(), "{} is held and in the plan", marks.repository);
+        (marks.repository.clone(), std::mem::take(&mut marks.deletions))
+    });
+    (repositories.collect(), std::mem::take(&mut blobs.deletions))
 }
 
 /// Says that somebody wants the run to end.

@@ -10,8 +10,10 @@ use std::time::{Duration, SystemTime};
 
 use super::{Overlay, Quarantine, Run, since};
 use crate::error::Error;
+use crate::graph::{Context, Manifests, Reading};
+use crate::inventory::{Budget, Inventory, MarkFlags};
 use crate::layout::{LinkDirectory, Target};
-use crate::mark::{self, Budget, Context, Inventory, Manifests, MarkFlags, Reading};
+use crate::mark::{self, Marks};
 use crate::oci::{Algorithm, DescriptorKind, Digest, RepositoryName};
 use crate::policy::{Arrivals, Policy, RootPolicy};
 use crate::progress::{Phase, Progress};
@@ -99,7 +101,11 @@ fn marked(
         survey.queried = queried.get(&survey.name).cloned().unwrap_or_default();
         survey.protected = roots.get(&survey.name).cloned().unwrap_or_default();
     };
-    let marks = mark::repositories(&context, &repositories, &prepare, &drop, reader.progress, reader.stop)?;
+    let forget = |marks: &mut Marks| {
+        (marks.findings, marks.deletions) = Default::default();
+        Ok(())
+    };
+    let marks = mark::repositories(&context, &repositories, &prepare, &forget, reader.progress, reader.stop)?;
 
     let looks_empty = marks.is_empty() || !inventory.any_kept();
     let held = marks.iter().map(|marks| (marks.repository.clone(), [marks.counts.tags, marks.counts.revisions]));

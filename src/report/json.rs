@@ -9,10 +9,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::finding_counts;
+use crate::amount::Amount;
 use crate::escape::escaped;
 use crate::exit::Exit;
 use crate::finding::Finding;
-use crate::mark::blobs::Amount;
 use crate::quarantine;
 
 /// The version of the shape of JSON reports.

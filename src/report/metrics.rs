@@ -11,12 +11,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use crate::amount::Amount;
 use crate::error::{Context as _, Error};
 use crate::escape::escaped;
 use crate::exit::Exit;
 use crate::finding::{Code, Finding};
 use crate::layout;
-use crate::mark::blobs::Amount;
 
 /// Read by everybody: the exporter runs as a user of its own.
 const FILE_MODE: u32 = 0o644;

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rayon::prelude::*;
 
 use crate::error::Error;
-use crate::mark::spill::Room;
-use crate::mark::{BlobId, Budget};
+use crate::inventory::Room;
+use crate::inventory::{BlobId, Budget};
 
 /// Reading up to this much is waiting for the disk more than it is hashing.
 const SMALL_BYTES: u64 = 1 << 20;

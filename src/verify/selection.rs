@@ -9,12 +9,13 @@ use std::time::{Duration, SystemTime};
 
 use super::jobs::{Job, Jobs, sample};
 use super::state::State;
+use crate::amount::Amount;
 use crate::cli::Slice;
 use crate::config::Selection;
 use crate::error::Error;
+use crate::graph::Context;
+use crate::inventory::{BlobId, Budget, MarkFlags};
 use crate::layout::Shard;
-use crate::mark::blobs::Amount;
-use crate::mark::{BlobId, Budget, Context, MarkFlags};
 use crate::oci::Digest;
 use crate::progress::Progress;
 use crate::store::{FileState, Stat, Store};
@@ -218,8 +219,8 @@ fn band(last_good: Option<SystemTime>) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inventory::Inventory;
     use crate::layout;
-    use crate::mark::Inventory;
     use crate::oci::Algorithm;
     use crate::store::MemoryStore;
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::dependents::{dependents, stated_otherwise};
 use crate::error::Error;
 use crate::finding::{Finding, Needs};
-use crate::mark::Context;
+use crate::graph::Context;
 use crate::oci::Digest;
 use crate::store::RepositoryEntry;
 

@@ -6,10 +6,10 @@ use std::time::{Duration, SystemTime};
 
 use rayon::prelude::*;
 
+use crate::amount::Amount;
 use crate::finding::{Code, Finding};
+use crate::inventory::Inventory;
 use crate::layout;
-use crate::mark::Inventory;
-use crate::mark::blobs::Amount;
 use crate::oci::Digest;
 use crate::oci::digest::Hasher;
 use crate::store::filesystem::condition::Condition;

@@ -6,11 +6,11 @@ mod page;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use crate::amount::Amount;
 use crate::cli::FailOn;
 use crate::exit::Exit;
 use crate::finding::{Finding, Severity};
 use crate::mark::Counts;
-use crate::mark::blobs::Amount;
 use crate::plan::{Kind, Totals};
 use crate::report::{Document, Metrics, Report};
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::{CollectReport, Outcome, RescueEnd};
 use crate::config::Mode;
 use crate::escape::escaped;
-use crate::mark::{Deletion, Reason};
+use crate::plan::{Deletion, Reason};
 use crate::plan::{Kind, Totals};
 use crate::policy::RootPolicy;
 use crate::report::Report as _;

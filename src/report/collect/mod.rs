@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::amount::Amount;
 use crate::config::{Disposal, Mode};
 use crate::exit::Exit;
 use crate::finding::Finding;
 use crate::layout::Target;
-use crate::mark::blobs::Amount;
 use crate::mark::{Counts, Waiting};
 use crate::oci::RepositoryName;
 use crate::plan::{Kind, RepositoryShare, SweepPlan, Totals};

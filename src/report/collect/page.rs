@@ -4,11 +4,12 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::{CollectReport, Outcome, RescueEnd};
+use crate::amount::Amount;
 use crate::config::{Disposal, Mode};
 use crate::escape::escaped;
 use crate::format::{amount, duration, elapsed, number, plural, size, time};
-use crate::mark::blobs::Amount;
-use crate::mark::{Counts, Deletion, Reason};
+use crate::mark::Counts;
+use crate::plan::{Deletion, Reason};
 use crate::plan::{Kind, Totals};
 use crate::policy::RootPolicy;
 use crate::quarantine::Moved;
@@ -284,8 +285,8 @@ fn targets(page: &mut Document, report: &CollectReport) {
         planned(Kind::Blob),
         planned(Kind::Revision)
     ));
-    for row in plan.rows() {
-        page.line(&target(row));
+    for row in plan.iter() {
+        page.line(&target(&row));
     }
 }
 

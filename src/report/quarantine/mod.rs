@@ -8,10 +8,10 @@ use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 
+use crate::amount::Amount;
 use crate::exit::Exit;
 use crate::finding::Finding;
 use crate::layout::Target;
-use crate::mark::blobs::Amount;
 use crate::quarantine::{Held, Moved, Proof, Purpose, Withheld};
 use crate::report::{Document, Metrics, Report};
 

@@ -6,10 +6,10 @@ mod page;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::amount::Amount;
 use crate::config::VerifySettings;
 use crate::exit::Exit;
 use crate::finding::Finding;
-use crate::mark::blobs::Amount;
 use crate::report::{Document, Metrics, Report};
 use crate::verify::Outcome;
 

@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::inventory::{BlobId, Inventory};
 use foldhash::{HashMap, HashSet};
 
 use crate::error::Error;
+use crate::inventory::{BlobId, Inventory};
 use crate::oci::{Algorithm, Descriptor, DescriptorKind, Digest, manifest};
 use crate::store::{ManifestContent, ManifestStart, Store};
 
@@ -90,7 +90,7 @@ impl Reading {
     }
 
     /// The bytes that were read to know it.
-    pub(super) fn bytes_read(&self) -> u64 {
+    pub(crate) fn bytes_read(&self) -> u64 {
         match self {
             Reading::Read(edges) => edges.size_bytes,
             Reading::Bad(Fault::Unreadable { size_bytes, .. }) => *size_bytes,
@@ -195,7 +195,7 @@ impl<'a> Manifests<'a> {
     }
 
     /// Holds what a revision reads as, as long as there is room for it.
-    pub(super) fn hold(&self, reading: Reading) -> Held<'_> {
+    pub(crate) fn hold(&self, reading: Reading) -> Held<'_> {
         let cost = reading.cost();
         if self.held.fetch_add(cost, Ordering::Relaxed) <= HELD_EDGES {
             return Held { reading: Some(reading), cost, manifests: self };
@@ -265,7 +265,7 @@ impl<'a> Manifests<'a> {
 }
 
 /// What a revision reads as, held while its repository is marked unless there are too many of them.
-pub(super) struct Held<'a> {
+pub(crate) struct Held<'a> {
     reading: Option<Reading>,
     cost: usize,
     manifests: &'a Manifests<'a>,
@@ -277,7 +277,7 @@ impl Held<'_> {
     /// # Errors
     ///
     /// When it has to be read again and cannot be.
-    pub(super) fn get(&self, digest: &Digest) -> Result<Reading, Error> {
+    pub(crate) fn get(&self, digest: &Digest) -> Result<Reading, Error> {
         match &self.reading {
             Some(reading) => Ok(reading.clone()),
             None => self.manifests.read_revision(digest),

@@ -8,6 +8,7 @@ use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{self, AtomicU64};
+use std::sync::{Mutex, PoisonError};
 
 use memmap2::{Mmap, MmapMut, MmapOptions, MmapRaw};
 
@@ -20,17 +21,19 @@ pub struct Budget {
     bytes: Option<u64>,
     taken: AtomicU64,
     directory: PathBuf,
+    /// What was set aside, and how many bytes of it there are.
+    aside: Mutex<Option<(File, u64)>>,
 }
 
 impl Budget {
     /// All from the heap.
     pub fn unlimited() -> Budget {
-        Budget { bytes: None, taken: AtomicU64::new(0), directory: PathBuf::new() }
+        Budget { bytes: None, taken: AtomicU64::new(0), directory: PathBuf::new(), aside: Mutex::default() }
     }
 
     /// So many bytes from the heap, and the rest from files without a name in `directory`.
     pub fn of(bytes: u64, directory: &Path) -> Budget {
-        Budget { bytes: Some(bytes), taken: AtomicU64::new(0), directory: directory.to_owned() }
+        Budget { bytes: Some(bytes), taken: AtomicU64::new(0), directory: directory.to_owned(), aside: Mutex::default() }
     }
 
     /// Whether there is a limit at all.
@@ -50,6 +53,36 @@ impl Budget {
         let file = tempfile::tempfile_in(&self.directory).context("make a file for --max-memory in", &self.directory)?;
         fs2::FileExt::allocate(&file, bytes).context("get the room for --max-memory in", &self.directory)?;
         Ok(file)
+    }
+
+    /// Puts bytes away that are read again once: many parts in one file, if they do not fit.
+    pub(crate) fn set_aside(&self, mut bytes: Vec<u8>) -> Result<SetAside, Error> {
+        bytes.shrink_to_fit();
+        if bytes.is_empty() || self.take(bytes.len() as u64) {
+            return Ok(SetAside::Heap(bytes));
+        }
+        let mut aside = self.aside.lock().unwrap_or_else(PoisonError::into_inner);
+        let (file, end) = match &mut *aside {
+            Some(aside) => aside,
+            none => none.insert((self.file(1)?, 0)),
+        };
+        let begin = *end;
+        file.write_all_at(&bytes, begin).context("write for --max-memory in", &self.directory)?;
+        *end += bytes.len() as u64;
+        Ok(SetAside::File(begin, bytes.len()))
+    }
+
+    /// Reads them again, as many as there are.
+    pub(crate) fn read(&self, bytes: &SetAside, to: &mut [u8]) -> Result<(), Error> {
+        match bytes {
+            SetAside::Heap(bytes) => to.copy_from_slice(bytes),
+            SetAside::File(begin, _) => {
+                let aside = self.aside.lock().unwrap_or_else(PoisonError::into_inner);
+                let (file, _) = aside.as_ref().expect("what was set aside is in a file");
+                file.read_exact_at(to, *begin).context("read for --max-memory in", &self.directory)?;
+            }
+        }
+        Ok(())
     }
 
     /// Keeps bytes that will not change.
@@ -89,6 +122,24 @@ impl Budget {
         let map = MmapOptions::new().map_raw(&file).context("map a file for --max-memory in", &self.directory)?;
         assert!(map.len() as u64 >= bytes, "the map is as long as the file");
         Ok(Words::File(map, count))
+    }
+}
+
+/// Bytes that were set aside.
+#[derive(Debug)]
+pub(crate) enum SetAside {
+    Heap(Vec<u8>),
+    /// Where they begin, and how many they are.
+    File(u64, usize),
+}
+
+impl SetAside {
+    /// How many they are.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            SetAside::Heap(bytes) => bytes.len(),
+            SetAside::File(_, count) => *count,
+        }
     }
 }
 

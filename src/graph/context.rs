@@ -1,0 +1,19 @@
+//! What everybody needs who follows links and manifests.
+
+use super::Manifests;
+use crate::inventory::Inventory;
+use crate::policy::Policy;
+use crate::store::Store;
+
+/// What it takes to look at a repository, beside its survey.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// Where links and manifests are read.
+    pub store: &'a dyn Store,
+    /// Where blobs are marked.
+    pub inventory: &'a Inventory,
+    /// The manifests read so far.
+    pub manifests: &'a Manifests<'a>,
+    /// What to keep.
+    pub policy: Policy,
+}

@@ -1,0 +1,8 @@
+//! Every stored blob, and what is known of it: a table that is listed once, and the memory of a run.
+
+mod spill;
+mod table;
+
+pub use self::spill::Budget;
+pub(crate) use self::spill::{Room, SetAside};
+pub use self::table::{BlobId, Inventory, MarkFlags};

@@ -1,0 +1,77 @@
+//! One thing that goes.
+
+use serde::Serialize;
+
+use crate::layout::{LinkDirectory, Target};
+use crate::oci::Digest;
+use crate::store::Stat;
+
+/// What a target is. Declared in the order of removal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// An entry in the history of a tag.
+    TagHistory,
+    /// A revision link.
+    Revision,
+    /// A layer link.
+    LayerLink,
+    /// A blob.
+    Blob,
+    /// A directory that is named by a digest and empty.
+    EmptyDirectory,
+}
+
+impl Kind {
+    /// The kind of a target.
+    pub fn of(target: &Target) -> Kind {
+        match target {
+            Target::Link(LinkDirectory::History(..), _) => Kind::TagHistory,
+            Target::Link(LinkDirectory::Revisions(_), _) => Kind::Revision,
+            Target::Link(LinkDirectory::Layers(_), _) => Kind::LayerLink,
+            Target::Blob(_) => Kind::Blob,
+            Target::EmptyLinkDirectory(..) | Target::EmptyBlobDirectory(_) => Kind::EmptyDirectory,
+        }
+    }
+
+    /// The name in plans and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::TagHistory => "tag-history",
+            Kind::Revision => "revision",
+            Kind::LayerLink => "layer-link",
+            Kind::Blob => "blob",
+            Kind::EmptyDirectory => "empty-directory",
+        }
+    }
+}
+
+/// Why something goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reason {
+    /// No tag reaches the revision, or the manifest was one of such a revision.
+    Untagged,
+    /// The history of a tag names a revision that was deleted.
+    RevisionGone,
+    /// A repository links it, and no manifest kept there needs it.
+    Unreferenced,
+    /// No repository links it.
+    Unlinked,
+    /// A directory that is named by a digest and holds nothing.
+    EmptyDirectory,
+}
+
+/// Something that goes, with what was seen of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deletion {
+    /// What.
+    pub target: Target,
+    /// Its size and age: looked at again before it is removed.
+    pub stat: Stat,
+    /// For a link by another name than that of the blob that it leads to: the blob's.
+    pub alias_of: Option<Box<Digest>>,
+    /// Why.
+    pub reason: Reason,
+    /// For manifests, how many others that go too are above it: an index goes before its children.
+    pub depth: u32,
+}
