@@ -144,13 +144,14 @@ impl RunClock {
     }
 
     /// Moves the clocks as `REGSWEEP_TEST_CLOCK` says, such as `shift=90000,boot=other,trusted=yes,request=2`, times in seconds: the wall
-    /// clock, the boot-time clock and the store's go forward together.
+    /// clock, the boot-time clock and the store's go forward together, and the boot-time clock by `uptime` more.
     fn moved_for_tests(mut self) -> RunClock {
         let text = crate::config::test_clock().unwrap_or_default();
         for (name, value) in text.split(',').filter_map(|part| part.split_once('=')) {
             let seconds = || value.parse().map(Duration::from_secs).unwrap_or_default();
             match name {
                 "shift" => self.shift = seconds(),
+                "uptime" => self.boot.iter_mut().for_each(|boot| boot.uptime_seconds += seconds().as_secs_f64()),
                 "request" => self.longest_request = seconds(),
                 "trusted" => self.voucher = (value == "yes").then_some(Voucher::Kernel),
                 "boot" => self.boot.iter_mut().for_each(|boot| boot.id = value.to_owned()),

@@ -119,6 +119,11 @@ impl Policy {
         self.age(stat).is_young()
     }
 
+    /// How long something counts as young after it was restored: as long as after it was pushed, or copied into place.
+    pub fn restored_window(&self) -> Duration {
+        if self.keeps_arrivals { self.min_age.max(JUST_MADE) } else { self.min_age }
+    }
+
     /// How long something counts as young after it was made.
     pub fn arrival_window(&self) -> Duration {
         match self.arrivals {

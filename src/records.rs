@@ -6,10 +6,11 @@
 //!   it was, a dry run writes none.
 //! - **Restored** (`restored.json`): what came back from the quarantine, and when. It counts as young from then on. Modification times say
 //!   when something was pushed, so they are left alone.
-//! - **Unfinished sweep** (`sweep`): the blobs that a sweep is about to remove after their links. Were it killed in between, these blobs
-//!   are linked by no repository, as after a lost mount; the record says that it was us.
+//! - **Unfinished sweep** (`sweep`): the blobs that a sweep is about to remove after their links, by the repository of each link. Were it
+//!   killed in between, these blobs are linked by no repository, as after a lost mount; the record says that it was us, for as long as
+//!   these repositories are there: one that is not may have linked them anew before it went.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, BufRead as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -72,16 +73,16 @@ impl Summary {
         }
     }
 
-    /// What is missing from `now` that this says was there; nothing if it is as it should be. That the store is empty may be right
+    /// What is missing from `now` that this says was there; nothing if it is as it should be. `is_mounted` tells of what `now` does not name. That the store is empty may be right
     /// (`may_be_empty`), which says nothing of what is not mounted.
-    pub fn missing_from(&self, now: &Summary, may_be_empty: bool) -> Option<String> {
-        self.unmounted_in(now).or_else(|| if may_be_empty { None } else { self.halved_in(now) })
+    pub fn missing_from(&self, now: &Summary, is_mounted: &dyn Fn(&str) -> bool, may_be_empty: bool) -> Option<String> {
+        self.unmounted_in(now, is_mounted).or_else(|| if may_be_empty { None } else { self.halved_in(now) })
     }
 
     /// A filesystem that was mounted in the store then and is not now.
-    fn unmounted_in(&self, now: &Summary) -> Option<String> {
-        let mount = self.mounts.iter().find(|mount| !now.mounts.contains(mount))?;
-        Some(format!("{mount} was mounted in the store on {:.0} and is not now", self.at))
+    fn unmounted_in(&self, now: &Summary, is_mounted: &dyn Fn(&str) -> bool) -> Option<String> {
+        let mount = self.mounts.iter().find(|mount| !now.mounts.contains(mount) && !is_mounted(mount))?;
+        Some(format!("{mount} was mounted in the store on {:.0}, with something in it, and is not now", self.at))
     }
 
     fn halved_in(&self, now: &Summary) -> Option<String> {
@@ -161,7 +162,7 @@ pub struct Records {
     root: PathBuf,
     summary: Option<Summary>,
     restorations: Vec<Restoration>,
-    unfinished: HashSet<Digest>,
+    unfinished: Unfinished,
 }
 
 impl Records {
@@ -171,14 +172,12 @@ impl Records {
     ///
     /// When something that is there cannot be read or understood.
     pub fn open(root: &Path) -> Result<Records, Error> {
-        let mut records = Records { root: root.to_owned(), summary: None, restorations: Vec::new(), unfinished: HashSet::new() };
+        let mut records =
+            Records { root: root.to_owned(), summary: None, restorations: Vec::new(), unfinished: Unfinished::default() };
         let Some(own) = OwnDirectory::open(root)? else { return Ok(records) };
         records.summary = parsed(&own, SUMMARY)?;
         records.restorations = parsed::<Restorations>(&own, RESTORED)?.unwrap_or_default().restorations;
-        for line in own.read(SWEEP)?.unwrap_or_default().lines() {
-            // The last line may be half of one.
-            records.unfinished.extend(line.ok().and_then(|line| line.parse::<Digest>().ok()));
-        }
+        records.unfinished = Unfinished::parsed(&own.read(SWEEP)?.unwrap_or_default());
         Ok(records)
     }
 
@@ -187,9 +186,10 @@ impl Records {
         self.summary.as_ref()
     }
 
-    /// Whether a sweep of ours that did not end was to remove this blob.
-    pub fn was_to_go(&self, digest: &Digest) -> bool {
-        self.unfinished.contains(digest)
+    /// Whether a sweep of ours that did not end was to remove this blob after its links, and all repositories that had them are there yet.
+    pub fn was_to_go(&self, digest: &Digest, is_there: &dyn Fn(&str) -> bool) -> bool {
+        let Unfinished { names, blobs } = &self.unfinished;
+        blobs.get(digest).is_some_and(|linked| linked.iter().all(|name| is_there(&names[*name as usize])))
     }
 
     /// What was restored so recently.
@@ -265,26 +265,34 @@ impl Records {
         self.own()?.replace(RESTORED, |out| Ok(serde_json::to_writer(out, &all)?))
     }
 
-    /// Notes the blobs that a sweep is about to remove after their links, beside those of one that did not end and that are still
-    /// unlinked. What is linked again by now is nothing that we have unlinked.
+    /// Notes the blobs that a sweep is about to remove after their links, given with the repositories of the links, beside those of one
+    /// that did not end and that are still unlinked. What is linked again by now is nothing that we have unlinked.
     ///
     /// # Errors
     ///
     /// When that cannot be written.
-    pub fn begin_sweep(
+    pub fn begin_sweep<'n>(
         &mut self,
-        blobs: impl Iterator<Item = Digest>,
+        links: impl Iterator<Item = (&'n RepositoryName, Digest)>,
         is_unlinked: impl Fn(&Digest) -> bool,
     ) -> Result<(), Error> {
-        let had_any = !self.unfinished.is_empty();
-        self.unfinished.retain(is_unlinked);
-        let mut blobs = blobs.peekable();
-        if blobs.peek().is_none() && self.unfinished.is_empty() {
+        let had_any = !self.unfinished.blobs.is_empty();
+        self.unfinished.blobs.retain(|digest, _| is_unlinked(digest));
+        let mut links = links.peekable();
+        if links.peek().is_none() && self.unfinished.blobs.is_empty() {
             return if had_any { self.own()?.remove(SWEEP) } else { Ok(()) };
         }
         self.own()?.replace(SWEEP, |out| {
-            blobs.try_for_each(|digest| writeln!(out, "{digest}"))?;
-            self.unfinished.iter().try_for_each(|digest| writeln!(out, "{digest}"))
+            let mut here = None;
+            for (name, digest) in links {
+                // Those of one repository mostly come one after the other.
+                if here != Some(name) {
+                    writeln!(out, "{IN}{name}")?;
+                    here = Some(name);
+                }
+                writeln!(out, "{digest}")?;
+            }
+            self.unfinished.write(out)
         })
     }
 
@@ -294,7 +302,7 @@ impl Records {
     ///
     /// When that cannot be written.
     pub fn forget_sweep_of(&mut self, restored: &[Target]) -> Result<(), Error> {
-        if self.unfinished.is_empty() {
+        if self.unfinished.blobs.is_empty() {
             return Ok(());
         }
         let back: HashSet<&Digest> = restored.iter().map(Target::digest).collect();
@@ -307,7 +315,7 @@ impl Records {
     ///
     /// When the record cannot be removed.
     pub fn end_sweep(&mut self) -> Result<(), Error> {
-        self.unfinished.clear();
+        self.unfinished = Unfinished::default();
         self.own()?.remove(SWEEP)
     }
 
@@ -315,6 +323,47 @@ impl Records {
         // The lock is taken before anything is changed, and makes the directory, but for a full disk.
         let absent = || io::Error::new(io::ErrorKind::NotFound, "our own directory could not be made");
         OwnDirectory::open(&self.root)?.ok_or_else(absent).context_with("open", || self.root.join(crate::layout::OWN_DIRECTORY))
+    }
+}
+
+/// Blobs that a sweep was to remove after their links.
+#[derive(Debug, Default)]
+struct Unfinished {
+    /// The repositories that had the links.
+    names: Vec<String>,
+    /// For each blob, which of them.
+    blobs: HashMap<Digest, Vec<u32>>,
+}
+
+/// What stands before the name of the repository that linked the blobs on the lines that follow.
+const IN: &str = "in ";
+
+impl Unfinished {
+    fn parsed(text: &[u8]) -> Unfinished {
+        let mut all = Unfinished::default();
+        // The last line may be half of one. Earlier versions did not say where the links had been: those count for nothing.
+        for line in text.lines().map_while(Result::ok) {
+            match (line.strip_prefix(IN), line.parse::<Digest>()) {
+                (Some(name), _) => all.names.push(name.to_owned()),
+                (None, Ok(digest)) if !all.names.is_empty() => {
+                    all.blobs.entry(digest).or_default().push(all.names.len() as u32 - 1);
+                }
+                _ => {}
+            }
+        }
+        all
+    }
+
+    fn write(&self, out: &mut dyn io::Write) -> io::Result<()> {
+        let mut by_name: BTreeMap<u32, Vec<&Digest>> = BTreeMap::new();
+        for (digest, names) in &self.blobs {
+            names.iter().for_each(|name| by_name.entry(*name).or_default().push(digest));
+        }
+        for (name, digests) in by_name {
+            writeln!(out, "{IN}{}", self.names[name as usize])?;
+            digests.into_iter().try_for_each(|digest| writeln!(out, "{digest}"))?;
+        }
+        Ok(())
     }
 }
 
@@ -351,11 +400,11 @@ mod tests {
             (renamed(&summary([10, 10, 10], &["a"]), 4), None),
             (renamed(&summary([10, 10, 10], &["a"]), 6), Some("repositories")),
         ] {
-            let said = before.missing_from(&now, false);
+            let said = before.missing_from(&now, &|_| false, false);
             assert_eq!(said.is_some(), missing.is_some(), "{now:?}: {said:?}");
             assert!(missing.is_none_or(|word| said.expect("some").contains(word)), "{now:?}");
         }
-        assert_eq!(summary([1, 1, 1], &[]).missing_from(&summary([1, 1, 1], &[]), false), None);
+        assert_eq!(summary([1, 1, 1], &[]).missing_from(&summary([1, 1, 1], &[]), &|_| false, false), None);
     }
 
     /// The same with other names for so many repositories.
@@ -373,14 +422,20 @@ mod tests {
         let root = tempfile::tempdir().expect("a directory");
         std::fs::create_dir(root.path().join(crate::layout::OWN_DIRECTORY)).expect("made");
         let [first, second, third] = ["1", "2", "3"].map(|text| Digest::of(crate::oci::Algorithm::Sha256, text.as_bytes()));
+        let [a, b] = ["a", "b"].map(RepositoryName::new);
         let mut records = Records::open(root.path()).expect("none");
-        records.begin_sweep([first, second].into_iter(), |_| true).expect("written");
+        records.begin_sweep([(&a, first), (&a, second), (&b, first)].into_iter(), |_| true).expect("written");
         let mut next = Records::open(root.path()).expect("readable");
-        next.begin_sweep([third].into_iter(), |digest| *digest == first).expect("written");
+        next.begin_sweep([(&b, third)].into_iter(), |digest| *digest == first).expect("written");
         let mut last = Records::open(root.path()).expect("readable");
-        assert!(last.was_to_go(&first) && !last.was_to_go(&second) && last.was_to_go(&third));
+        let was_to_go = |digest, there: &[&str]| last.was_to_go(digest, &|name| there.contains(&name));
+        assert!(was_to_go(&first, &["a", "b"]) && !was_to_go(&second, &["a", "b"]) && was_to_go(&third, &["b"]));
+        // A repository that is missing may have linked it again.
+        assert!(!was_to_go(&first, &["a"]) && !was_to_go(&first, &["b"]) && !was_to_go(&third, &["a"]));
         last.begin_sweep(std::iter::empty(), |_| false).expect("removed");
         assert!(!root.path().join(crate::layout::OWN_DIRECTORY).join(SWEEP).exists());
+        // As earlier versions wrote it.
+        assert!(Unfinished::parsed(format!("{first}\n{second}\n").as_bytes()).blobs.is_empty());
     }
 
     #[test]
@@ -393,16 +448,16 @@ mod tests {
         let mut records = Records::open(root.path()).expect("none");
         records.write_summary(summary([1, 2, 3], &["m"])).expect("written");
         records.add_restored([&revision, &Target::Blob(digest("l"))].into_iter(), &clock).expect("written");
-        records.begin_sweep([digest("x")].into_iter(), |_| true).expect("written");
+        records.begin_sweep([(&RepositoryName::new("a/b"), digest("x"))].into_iter(), |_| true).expect("written");
         let mut again = Records::open(root.path()).expect("readable");
         assert_eq!(again.summary(), Some(&summary([1, 2, 3], &["m"])));
-        assert!(again.was_to_go(&digest("x")) && !again.was_to_go(&digest("l")));
+        assert!(again.was_to_go(&digest("x"), &|_| true) && !again.was_to_go(&digest("l"), &|_| true));
         let hour = Duration::from_secs(3600);
         let protected = again.restored_within(hour, &clock);
         assert_eq!(protected.revisions[&RepositoryName::new("a/b")], [digest("m")]);
         assert!(protected.digests.contains(&digest("l")));
         assert!(again.restored_within(Duration::ZERO, &clock).digests.is_empty());
         again.end_sweep().expect("removed");
-        assert!(!Records::open(root.path()).expect("readable").was_to_go(&digest("x")));
+        assert!(!Records::open(root.path()).expect("readable").was_to_go(&digest("x"), &|_| true));
     }
 }

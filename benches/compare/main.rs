@@ -66,9 +66,10 @@ fn main() {
         Some("floor-sweep") => return floor::sweep(Path::new(&arguments[2])),
         Some("floor-verify-hash") => return verify::hash_alone(&arguments[2]),
         Some("floor-verify-read") => return verify::read(Path::new(&arguments[2])),
-        Some("memory") => {
+        Some(part @ ("memory" | "plan")) => {
             let number = |place: usize| Some(arguments.get(place)?.parse().expect("a number"));
-            return memory::run(number(2).expect("a number of blobs"), number(3));
+            let run = if part == "plan" { memory::plan } else { memory::run };
+            return run(number(2).expect("a number of blobs"), number(3));
         }
         _ => {}
     }
@@ -184,9 +185,14 @@ fn memory_of(_: &Arguments) {
     for blobs in ["1000000", "10000000"] {
         measure(Command::new(&this).args(["memory", blobs]));
     }
+    measure(Command::new(&this).args(["plan", "10000000"]));
     match memory::Cage::of(512 << 20) {
-        Some(cage) => measure(cage.command(&this).args(["memory", "100000000", &(352_u64 << 20).to_string()])),
-        None => println!("\nmemory: 100,000,000 blobs in 512 MiB not measured, a control group needs root"),
+        Some(cage) => {
+            for (part, blobs) in [("memory", "100000000"), ("plan", "10000000")] {
+                measure(cage.command(&this).args([part, blobs, &(352_u64 << 20).to_string()]));
+            }
+        }
+        None => println!("\nmemory in 512 MiB not measured, a control group needs root"),
     }
 }
 

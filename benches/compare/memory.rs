@@ -1,26 +1,68 @@
 //! How much memory a run takes on a store that is larger than any disk here: shards made up as they are listed.
 
-use std::ops::ControlFlow;
+use std::collections::HashMap;
+use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::SystemTime;
 
 use regsweep::error::Error;
+use regsweep::graph::{Context, Manifests};
 use regsweep::inventory::{Budget, Inventory, MarkFlags};
 use regsweep::layout::{LinkDirectory, Shard, Target};
+use regsweep::mark::blobs::unreached_blobs;
+use regsweep::mark::{self, Marks};
 use regsweep::oci::{Algorithm, Digest, RepositoryName, TagName};
+use regsweep::plan::SweepPlan;
+use regsweep::policy::{Arrivals, Policy, RootPolicy};
+use regsweep::progress::Silent;
 use regsweep::store::{
-    BlobContent, FileState, Leftover, LinkContent, Listing, ManifestContent, RepositoryEntry, Stat, Store, Stray, TagContent,
-    Upload,
+    BlobContent, DryRun, FileState, Leftover, LinkContent, Listing, ManifestContent, RepositoryEntry, Stat, Store, Stray,
+    TagContent, Upload,
 };
+use regsweep::sweep::sweep;
 
-/// So many blobs and nothing else.
+/// So many blobs, linked by so many repositories, the same number by each. Every second one is named by the manifest that the first is.
 struct Imagined {
     blobs: u64,
+    repositories: u64,
+    /// The repository of each manifest.
+    manifests: HashMap<Digest, u64>,
 }
+
+/// The digest of a blob by its number.
+fn digest(number: u64) -> Digest {
+    let mut bytes = [(number % 256) as u8; 32];
+    // Spread as digests are: a multiplication that is one to one.
+    bytes[1..9].copy_from_slice(&(number / 256).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
+    Digest::from_bytes(Algorithm::Sha256, &bytes)
+}
+
+impl Imagined {
+    fn new(blobs: u64, repositories: u64) -> Imagined {
+        let mut store = Imagined { blobs, repositories, manifests: HashMap::new() };
+        store.manifests = (0..repositories).map(|number| (digest(store.blobs_of(number).start), number)).collect();
+        store
+    }
+
+    fn blobs_of(&self, repository: u64) -> Range<u64> {
+        let each = self.blobs / self.repositories;
+        repository * each..(repository + 1) * each
+    }
+
+    fn of(&self, repository: &RepositoryName) -> Range<u64> {
+        self.blobs_of(repository.to_string().trim_start_matches('r').parse().expect("all are called so"))
+    }
+}
+
+const FILE: FileState = FileState::File(Stat { size_bytes: 1000, modified: SystemTime::UNIX_EPOCH, arrived: None });
 
 impl Store for Imagined {
     fn repositories(&self) -> Result<Listing<RepositoryEntry>, Error> {
-        Ok(Listing::default())
+        let entry = |number| RepositoryEntry { name: RepositoryName::new(format!("r{number:06}")), set_apart: None };
+        Ok(Listing { entries: (0..self.repositories).map(entry).collect(), strays: Vec::new() })
     }
 
     fn manifest_strays(&self, _: &RepositoryName) -> Result<Vec<Stray>, Error> {
@@ -28,27 +70,35 @@ impl Store for Imagined {
     }
 
     fn tags(&self, _: &RepositoryName) -> Result<Listing<TagName>, Error> {
-        Ok(Listing::default())
+        Ok(Listing { entries: vec![TagName::new("v1")], strays: Vec::new() })
     }
 
-    fn tag(&self, _: &RepositoryName, _: &TagName) -> Result<TagContent, Error> {
-        Ok(TagContent { current: LinkContent::Absent, history: Listing::default() })
+    fn tag(&self, repository: &RepositoryName, _: &TagName) -> Result<TagContent, Error> {
+        let current = LinkContent::Digest(digest(self.of(repository).start));
+        Ok(TagContent { current, history: Listing::default() })
     }
 
-    fn links(&self, _: &LinkDirectory) -> Result<Listing<Digest>, Error> {
-        Ok(Listing::default())
+    fn links(&self, directory: &LinkDirectory) -> Result<Listing<Digest>, Error> {
+        let blobs = self.of(directory.repository());
+        let mut entries: Vec<Digest> = match directory {
+            LinkDirectory::Layers(_) => blobs.map(digest).collect(),
+            LinkDirectory::Revisions(_) => vec![digest(blobs.start)],
+            LinkDirectory::History(..) => Vec::new(),
+        };
+        entries.sort_unstable();
+        Ok(Listing { entries, strays: Vec::new() })
     }
 
     fn read_links(&self, _: &LinkDirectory, digests: &[Digest]) -> Result<Vec<LinkContent>, Error> {
-        Ok(vec![LinkContent::Absent; digests.len()])
+        Ok(digests.iter().map(|digest| LinkContent::Digest(*digest)).collect())
     }
 
     fn inspect_links(&self, _: &LinkDirectory, digests: &[Digest]) -> Result<Vec<(LinkContent, FileState)>, Error> {
-        Ok(vec![(LinkContent::Absent, FileState::Absent); digests.len()])
+        Ok(digests.iter().map(|digest| (LinkContent::Digest(*digest), FILE)).collect())
     }
 
     fn stat_links(&self, _: &LinkDirectory, digests: &[Digest]) -> Result<Vec<FileState>, Error> {
-        Ok(vec![FileState::Absent; digests.len()])
+        Ok(vec![FILE; digests.len()])
     }
 
     fn uploads(&self, _: &RepositoryName) -> Result<Listing<Upload>, Error> {
@@ -65,22 +115,24 @@ impl Store for Imagined {
     }
 
     fn blobs(&self, shard: Shard, each: &mut dyn FnMut(&Digest)) -> Result<Vec<Stray>, Error> {
-        let digest = |number: u64| {
-            let mut bytes = [shard.byte; 32];
-            // Spread as digests are: a multiplication that is one to one.
-            bytes[1..9].copy_from_slice(&number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
-            Digest::from_bytes(Algorithm::Sha256, &bytes)
-        };
-        (0..self.blobs / 256).for_each(|number| each(&digest(number)));
+        (u64::from(shard.byte)..self.blobs).step_by(256).for_each(|number| each(&digest(number)));
         Ok(Vec::new())
     }
 
     fn stat_blobs(&self, _: Shard, digests: &[Digest]) -> Result<Vec<FileState>, Error> {
-        Ok(vec![FileState::Absent; digests.len()])
+        Ok(vec![FILE; digests.len()])
     }
 
-    fn manifest(&self, _: &Digest, _: &mut dyn FnMut(&[u8])) -> Result<ManifestContent, Error> {
-        Ok(ManifestContent::Absent)
+    fn manifest(&self, name: &Digest, read: &mut dyn FnMut(&[u8])) -> Result<ManifestContent, Error> {
+        let Some(repository) = self.manifests.get(name) else { return Ok(ManifestContent::Absent) };
+        let layers: Vec<String> = self
+            .blobs_of(*repository)
+            .step_by(2)
+            .skip(1)
+            .map(|number| format!(r#"{{"size":1000,"digest":"{}"}}"#, digest(number)))
+            .collect();
+        read(format!(r#"{{"layers":[{}]}}"#, layers.join(",")).as_bytes());
+        Ok(ManifestContent::Verified)
     }
 
     fn read_blob(&self, _: &Digest, _: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> BlobContent {
@@ -100,7 +152,7 @@ impl Store for Imagined {
 ///
 /// With a budget the table goes to a file beyond it; how much of that file is resident then is the kernel's choice.
 pub(crate) fn run(blobs: u64, budget_bytes: Option<u64>) {
-    let store = Imagined { blobs };
+    let store = Imagined::new(blobs, 1);
     let budget = budget_bytes.map_or_else(Budget::unlimited, |bytes| Budget::of(bytes, Path::new("target/compare")));
     let begun = std::time::Instant::now();
     let (inventory, _) = Inventory::list(&store, &budget).expect("imagined stores can be listed");
@@ -117,9 +169,7 @@ pub(crate) fn run(blobs: u64, budget_bytes: Option<u64>) {
         .expect("nothing fails")
         .iter()
         .sum::<u64>();
-    let status = std::fs::read_to_string("/proc/self/status").expect("Linux tells");
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux tells");
-    let kib: u64 = peak.trim().trim_end_matches(" kB").parse().expect("a number of KiB");
+    let kib = peak_kib();
     let over = (kib << 10).saturating_sub(64 << 20) as f64 / inventory.len() as f64;
     println!(
         "memory: {} blobs listed in {:.2} s, {marked} marked in {:.2} s, peak {} MiB, {over:.1} bytes a blob over 64 MiB",
@@ -127,6 +177,50 @@ pub(crate) fn run(blobs: u64, budget_bytes: Option<u64>) {
         listed.as_secs_f64(),
         (begun.elapsed() - listed).as_secs_f64(),
         kib >> 10,
+    );
+}
+
+/// The most memory that was resident.
+fn peak_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux tells");
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux tells");
+    peak.trim().trim_end_matches(" kB").parse().expect("a number of KiB")
+}
+
+/// Marks, plans and sweeps a store of which half is garbage with its links: 10,000 links in each repository. Nothing is removed, which is
+/// all that differs from a run.
+pub(crate) fn plan(blobs: u64, budget_bytes: Option<u64>) {
+    let store = Imagined::new(blobs, blobs / 10_000);
+    let budget = budget_bytes.map_or_else(Budget::unlimited, |bytes| Budget::of(bytes, Path::new("target/compare")));
+    let begun = std::time::Instant::now();
+    let (inventory, _) = Inventory::list(&store, &budget).expect("imagined stores can be listed");
+    let inventory = Arc::new(inventory);
+    let repositories = store.repositories().expect("imagined").entries;
+    let manifests = Manifests::new(&store, &inventory);
+    let policy = Policy {
+        roots: RootPolicy::TaggedOnly,
+        min_age: std::time::Duration::from_secs(3600),
+        arrivals: Arrivals::Ignored,
+        keeps_arrivals: false,
+        now: SystemTime::now(),
+    };
+    let context = Context { store: &store, inventory: &inventory, manifests: &manifests, policy };
+    let stop = AtomicBool::new(false);
+    let done = |marks: &mut Marks| marks.deletions.set_aside(&budget);
+    let mut marks = mark::repositories(&context, &repositories, &|_| {}, &done, &Silent, &stop).expect("nothing fails");
+    let mut unreached = unreached_blobs(&context, &marks, &budget).expect("nothing fails");
+    let (of_repositories, of_blobs) = mark::planned(&mut marks, &mut unreached);
+    let plan = SweepPlan::new(of_repositories, of_blobs, Arc::clone(&inventory), &budget).expect("there is room");
+    let planned = begun.elapsed();
+    let swept = sweep(&plan, &DryRun, &Silent, &stop);
+    assert_eq!((swept.left, plan.len() as u64), (0, plan.totals().iter().map(|(.., amount)| amount.count).sum()));
+    println!(
+        "plan: {} blobs, {} rows planned in {:.1} s and swept in {:.1} s, peak {} MiB",
+        inventory.len(),
+        plan.len(),
+        planned.as_secs_f64(),
+        (begun.elapsed() - planned).as_secs_f64(),
+        peak_kib() >> 10,
     );
 }
 

@@ -1,6 +1,7 @@
 //! The reading half of a collection: what the store and its quarantine hold, what of it would go, and what stops that.
 
 use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -25,7 +26,7 @@ use crate::progress::Phase;
 use crate::quarantine::{Gate, Moved, Needed, Overlay, Quarantine, Reader, Wait, Withheld};
 use crate::records::{Protected, Records, Summary};
 use crate::report::collect::Figures;
-use crate::store::{FileState, FilesystemStore, Store as _};
+use crate::store::{FileState, FilesystemStore, Store as _, StrayKind};
 use crate::survey::{self, Survey};
 use crate::writers::OpenFiles;
 
@@ -73,7 +74,7 @@ pub(super) fn assess(
     // After what is in quarantine: what was pushed in between is seen by the plan at least.
     // Without the lock, as only a dry run may be, another regsweep can be what takes things away.
     let may_change = settings.disposal == Disposal::Online || !is_locked;
-    let mut protected = records.restored_within(settings.policy.min_age, &settings.clock);
+    let mut protected = records.restored_within(settings.policy.restored_window(), &settings.clock);
     let restored: Vec<Digest> = protected.digests.iter().copied().collect();
     quarantine.protect(settings.disposal != Disposal::Remove, &mut protected);
     let overlay = Overlay::new(reader.store, quarantine);
@@ -110,10 +111,11 @@ impl Assessment {
             figures: &self.figures,
             records,
             summary: &self.summary,
+            is_mounted: &|name| reader.store.has_mount(name),
             is_arrival_unknown: self.policy.arrivals != settings.policy.arrivals && goes,
             any_kept: self.inventory.any_kept(),
             any_old_kept: !goes || settings.allow_empty || blobs::any_old_kept(&context)?,
-            unlinked: brakes::unlinked_in(&self.plan, records, &self.without_revisions),
+            unlinked: brakes::unlinked_in(&self.plan, records, &self.summary, &self.without_revisions),
             purge: self.purge.blobs,
             stored_bytes: match settings.max_reclaim {
                 Some(Limit::Percent(_)) => Some(blobs::stored_bytes(&context)?),
@@ -169,7 +171,7 @@ fn survey_and_plan(
     let mut findings: Vec<Finding> = std::mem::take(&mut blobs.findings);
     findings.extend(recent_changes);
     let strays = repositories.strays.iter().chain(&blob_strays);
-    findings.extend(strays.map(|stray| Finding::new(Code::of_stray(stray.kind)).path(&stray.path)));
+    findings.extend(strays.clone().map(|stray| Finding::new(Code::of_stray(stray.kind)).path(&stray.path)));
     gathered.add(findings);
     let findings = recheck::still_hold(reader.store, gathered.into_findings())?;
 
@@ -183,7 +185,9 @@ fn survey_and_plan(
     let figures = figures(settings, &inventory, &marks, &blobs, &plan, shares);
     let held = marks.iter().map(|marks| (&marks.repository, [marks.counts.tags, marks.counts.revisions]));
     let without_revisions = marks.iter().filter(|marks| marks.has_no_revisions).map(|marks| marks.repository.clone()).collect();
-    let summary = Summary::new(settings.clock.started(), held, reader.store.mounts());
+    let links = strays.filter(|stray| stray.kind == StrayKind::Symlink).map(|stray| stray.path.as_path());
+    let links = links.chain(marks.iter().flat_map(|marks| &marks.symlinks).map(PathBuf::as_path));
+    let summary = Summary::new(settings.clock.started(), held, reader.store.mounts(links));
     Ok(Assessment {
         needed: Needed::default(),
         purge: Moved::default(),

@@ -30,6 +30,8 @@ pub(super) struct Seen<'a> {
     pub(super) summary: &'a Summary,
     /// Whether something goes, and nobody can tell what of it has just come to be where it is.
     pub(super) is_arrival_unknown: bool,
+    /// Whether something is mounted at a place in the store.
+    pub(super) is_mounted: &'a dyn Fn(&str) -> bool,
     /// Whether anything needs a blob at all.
     pub(super) any_kept: bool,
     /// Whether anything needs a blob that is old, or nothing old goes.
@@ -85,7 +87,7 @@ fn shrunk(seen: &Seen<'_>) -> Brake {
     if seen.settings.allow_shrunk {
         return None;
     }
-    let missing = seen.records.summary()?.missing_from(seen.summary, is_allowed_empty(seen))?;
+    let missing = seen.records.summary()?.missing_from(seen.summary, seen.is_mounted, is_allowed_empty(seen))?;
     Some((missing, shrunk_lift()))
 }
 
@@ -168,7 +170,12 @@ fn too_much(seen: &Seen<'_>) -> Brake {
 
 /// Blobs of a plan that no repository links, or only ones that have nothing else (`without_revisions`): a registry on a lost mount takes layers, and
 /// where manifests are lost their layers are still linked. Not those whose links we removed.
-pub(super) fn unlinked_in(plan: &SweepPlan, records: &Records, without_revisions: &HashSet<RepositoryName>) -> Amount {
+pub(super) fn unlinked_in(
+    plan: &SweepPlan,
+    records: &Records,
+    summary: &Summary,
+    without_revisions: &HashSet<RepositoryName>,
+) -> Amount {
     let (mut of_those, mut of_others): (HashSet<Digest>, HashSet<Digest>) = Default::default();
     if !without_revisions.is_empty() {
         for row in plan.of_kind(Kind::LayerLink) {
@@ -182,7 +189,7 @@ pub(super) fn unlinked_in(plan: &SweepPlan, records: &Records, without_revisions
     for row in plan.of_kind(Kind::Blob) {
         let digest = row.target.digest();
         let counts = row.reason == Reason::Unlinked || (row.reason == Reason::Unreferenced && is_alone(digest));
-        if counts && !records.was_to_go(digest) {
+        if counts && !records.was_to_go(digest, &|name| summary.by_repository.contains_key(name)) {
             unlinked.add(row.stat.size_bytes);
         }
     }

@@ -284,10 +284,11 @@ impl Done {
         self.wait_on(reader);
     }
 
-    /// Whether everything so far went well.
+    /// Whether everything so far went well. What somebody changed meanwhile was spared, and is no failure.
     fn goes_on(&self, reader: &Reader<'_>) -> bool {
         let rescued = matches!(self.quarantine.rescue, None | Some(RescueEnd::Complete));
-        !assess::is_stopped(reader) && rescued && !self.swept.met_writer && self.findings.is_empty()
+        let has_failed = self.swept.findings.iter().any(|finding| finding.code == Code::FailedRemoval);
+        !assess::is_stopped(reader) && rescued && !self.swept.met_writer && !has_failed && self.findings.is_empty()
     }
 
     fn sweep(
@@ -303,7 +304,7 @@ impl Done {
         let inventory = &assessment.inventory;
         let is_kept = |blob| inventory.has_any(blob, MarkFlags::LIVE.and(MarkFlags::YOUNG));
         let is_unlinked = |digest: &Digest| inventory.find(digest).is_some_and(|blob| !is_kept(blob));
-        let noted = records.begin_sweep(plan.blobs(), is_unlinked);
+        let noted = records.begin_sweep(plan.links_of_blobs(), is_unlinked);
         if plan.is_empty() {
             noted.unwrap_or_else(|error| tracing::warn!("{error}"));
             return;

@@ -205,9 +205,9 @@ fn brakes(settings: &QuarantineSettings, reader: &Reader<'_>, records: &Records,
         return Err(Error::Brake { reason, lift });
     }
     let held = needed.repositories.iter().map(|(name, counts)| (name, *counts));
-    let now = Summary::new(settings.clock.started(), held, reader.store.mounts());
+    let now = Summary::new(settings.clock.started(), held, reader.store.mounts(std::iter::empty()));
     let before = records.summary().filter(|_| !allow_shrunk);
-    let missing = before.and_then(|before| before.missing_from(&now, needed.looks_empty));
+    let missing = before.and_then(|before| before.missing_from(&now, &|name| reader.store.has_mount(name), needed.looks_empty));
     missing.map_or(Ok(()), |reason| Err(Error::Brake { reason, lift: shrunk_lift() }))
 }
 
@@ -243,7 +243,7 @@ fn restore(
         Some(id) => Some(quarantine.run(id)?.id()),
         // Whoever names a digest means it, wherever it is.
         None if all || digest.is_some() => None,
-        None => quarantine.runs.last().map(Run::id),
+        None => quarantine.newest().map(Run::id),
     };
     let is_wanted = |run: &Run, target: &Target| {
         only.is_none_or(|id| run.id() == id) && digest.is_none_or(|digest| target.digest() == digest)

@@ -92,6 +92,11 @@ pub(super) fn blob(row: &Row) -> Option<BlobId> {
     (row[FLAGS] & NAME_IS_OTHER == 0).then(|| BlobId::at(number(row, NAME)))
 }
 
+/// The blob that it is another name of, if the inventory has that.
+pub(super) fn alias(row: &Row) -> Option<BlobId> {
+    (row[FLAGS] & (IS_ALIAS | ALIAS_IS_OTHER) == IS_ALIAS).then(|| BlobId::at(number(row, ALIAS)))
+}
+
 /// The position of a kind among the first bytes of rows.
 pub(super) fn is_before(row: &Row, wanted: Kind) -> bool {
     kind(row) < wanted

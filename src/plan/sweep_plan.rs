@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use super::rows::{self, Row, STEP, Tables, WIDTH};
 use super::{Deletion, Deletions, Kind, RepositoryShare, Totals};
 use crate::error::Error;
-use crate::inventory::{Budget, Inventory, MarkFlags, Room};
+use crate::inventory::{BlobId, Budget, Inventory, MarkFlags, Room};
 use crate::oci::{Digest, RepositoryName};
 
 /// Rows at a time that are counted as one task.
@@ -118,9 +118,15 @@ impl SweepPlan {
         self.rows()[self.range(kind)].iter().map(|row| self.tables.deletion(&self.inventory, row))
     }
 
-    /// The digests of the blobs that go, in order.
-    pub fn blobs(&self) -> impl Iterator<Item = Digest> {
-        self.rows()[self.range(Kind::Blob)].iter().map(|row| self.tables.digest(&self.inventory, row))
+    /// The blobs that go after their links, with the repository of each link.
+    pub fn links_of_blobs(&self) -> impl Iterator<Item = (&RepositoryName, Digest)> {
+        let rows = self.rows();
+        let links = &rows[..rows.partition_point(|row| rows::is_before(row, Kind::Blob))];
+        let goes = |blob: &BlobId| self.inventory.has_any(*blob, MarkFlags::DELETION);
+        links.iter().flat_map(move |row| {
+            let blobs = rows::blob(row).into_iter().chain(rows::alias(row)).filter(goes);
+            blobs.map(|blob| (&self.tables.repositories[rows::repository(row)], self.inventory.digest(blob)))
+        })
     }
 
     fn range(&self, kind: Kind) -> Range<usize> {
@@ -291,10 +297,6 @@ mod tests {
                 assert!(rows.iter().all(|row| Kind::of(&row.target) == kind && row.depth == rows[0].depth), "{part:?}");
                 assert_eq!(plan.part(part), rows);
             }
-            assert_eq!(
-                plan.blobs().collect::<Vec<_>>(),
-                plan.of_kind(Kind::Blob).map(|row| *row.target.digest()).collect::<Vec<_>>()
-            );
             assert_eq!(plan.totals().kind(Kind::Blob).count, 8);
             plan.retain(|row| row.depth == 1);
             assert!(plan.iter().eq(expected.iter().filter(|row| row.depth == 1).cloned()), "{bytes:?}");

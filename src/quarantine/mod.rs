@@ -152,6 +152,19 @@ impl Quarantine {
         Ok(quarantine)
     }
 
+    /// The run that began last: by the boot-time clock where it has seen both, which nobody can set back.
+    pub fn newest(&self) -> Option<&Run> {
+        let uptime = |run: &Run, id: &str| run.stamp().boot.as_ref().filter(|boot| boot.id == id).map(|boot| boot.uptime_seconds);
+        self.runs.iter().reduce(|newest, run| {
+            let boot = newest.stamp().boot.as_ref();
+            match boot.and_then(|boot| Some((boot.uptime_seconds, uptime(run, &boot.id)?))) {
+                Some((newest_ended, ended)) if newest_ended > ended => newest,
+                // They are in the order of the wall clock.
+                _ => run,
+            }
+        })
+    }
+
     /// The runs of collections: of things that nothing needed.
     pub fn collected(&self) -> impl Iterator<Item = &Run> {
         self.runs.iter().filter(|run| run.stamp().purpose == Purpose::GarbageCollect)

@@ -172,7 +172,9 @@ pub fn purge(store: &FilesystemStore, gate: &Gate<'_>, purgeable: Purgeable<'_>,
         if !held.is_empty()
             && let Err(error) = run.begin_purge(gate.clock)
         {
-            tracing::warn!("{error}");
+            let why = format!("nothing of run {} is purged, because that cannot be noted: {error}", run.id());
+            purged.failed.push((held[0].target.clone(), why));
+            continue;
         }
         for held in held {
             if stop.load(Ordering::Relaxed) {

@@ -26,7 +26,9 @@ const STAMP: &str = "run.json";
 /// The same while it is written.
 const NEW_STAMP: &str = "run.json.new";
 /// The files in a run's directory that are not what it holds.
-pub(super) const STAMPS: [&str; 2] = [STAMP, NEW_STAMP];
+/// What it is called from when a purge begins on a disk that has no room to write that into it.
+const STAMP_OF_A_PURGE: &str = "purging.json";
+pub(super) const STAMPS: [&str; 3] = [STAMP, NEW_STAMP, STAMP_OF_A_PURGE];
 /// Times of files may be cut down to this.
 const COARSENESS: Duration = Duration::from_secs(1);
 /// Runs that may begin within one second.
@@ -149,10 +151,18 @@ impl Run {
             Err(Errno::NOENT) => return Ok(None),
             opened => opened.context("open", &path)?,
         };
-        let stamp = match read_stamp(&mirror).context_with("read", || path.join(STAMP))? {
-            Some(text) => understood(&text).context_with("understand", || path.join(STAMP))?,
+        let read = |name: &str| -> Result<Option<Stamp>, Error> {
+            let text = read_stamp(&mirror, name).context_with("read", || path.join(name))?;
+            text.map(|text| understood(&text)).transpose().context_with("understand", || path.join(name))
+        };
+        let stamp = match (read(STAMP)?, read(STAMP_OF_A_PURGE)?) {
+            (Some(stamp), None) => stamp,
+            (stamp, Some(of_a_purge)) => {
+                let purging = of_a_purge.purging.or(of_a_purge.finished).or(Some(of_a_purge.began));
+                Stamp { purging, ..stamp.unwrap_or(of_a_purge) }
+            }
             // Nothing had been moved when its run was cut off; or somebody removed it, and nobody knows how long things have waited.
-            None => Stamp::new(Purpose::of_id(id), Timestamp::UNIX_EPOCH),
+            (None, None) => Stamp::new(Purpose::of_id(id), began_by_id(id)),
         };
         let tree::Contents { held, unrecognised } = tree::contents(&mirror).context("list", &path)?;
         let quarantine = Arc::clone(quarantine);
@@ -282,7 +292,11 @@ impl Run {
             return Ok(());
         }
         let stamp = Stamp { purging: Some(clock.timestamp()), ..self.stamp.clone() };
-        self.write(&stamp)
+        self.write(&stamp).or_else(|error| {
+            // On a full disk, which is when people purge: a name takes no room.
+            let renamed = rustix::fs::renameat(&self.mirror, STAMP, &self.mirror, STAMP_OF_A_PURGE);
+            renamed.and_then(|()| rustix::fs::fsync(&self.mirror)).map_err(|_| error)
+        })
     }
 
     /// Moves something to where it was. Replaces nothing.
@@ -397,6 +411,13 @@ pub(super) fn is_id(name: &str) -> bool {
     is_second && [Purpose::GarbageCollect, Purpose::Verify].iter().any(is_of)
 }
 
+/// When a run began, by its name.
+fn began_by_id(id: &str) -> Timestamp {
+    let second = id.split_once('-').map_or(id, |(second, _)| second);
+    let parsed = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%SZ", second);
+    parsed.and_then(|began| jiff::tz::TimeZone::UTC.to_timestamp(began)).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
 fn understood(text: &[u8]) -> io::Result<Stamp> {
     let with_step = |error: &dyn std::fmt::Display| {
         io::Error::other(format!("{error}; remove the file, and what is in its directory begins to wait anew"))
@@ -408,9 +429,9 @@ fn understood(text: &[u8]) -> io::Result<Stamp> {
     }
 }
 
-fn read_stamp(mirror: &OwnedFd) -> io::Result<Option<Vec<u8>>> {
+fn read_stamp(mirror: &OwnedFd, name: &str) -> io::Result<Option<Vec<u8>>> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = match rustix::fs::openat(mirror, STAMP, flags, Mode::empty()) {
+    let file = match rustix::fs::openat(mirror, name, flags, Mode::empty()) {
         Err(Errno::NOENT) => return Ok(None),
         file => file?,
     };
@@ -432,6 +453,7 @@ mod tests {
             ("20261124T230000Z-verify-12", Purpose::Verify),
         ] {
             assert!(is_id(name), "{name}");
+            assert_eq!(began_by_id(name).to_string(), "2026-11-24T23:00:00Z", "{name}");
             assert_eq!(Purpose::of_id(name), purpose, "{name}");
         }
         for name in [

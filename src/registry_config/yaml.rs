@@ -1,4 +1,5 @@
-//! YAML as the registry reads it, which is with Go's yaml.v2: the first document of a stream, the last of equal keys.
+//! YAML as the registry reads it, which is with Go's yaml.v2: the first document of a stream, the last of equal keys. Sections
+//! of the same name add up where the registry reads them into a structure: everywhere but in `storage`, `auth` and `middleware`.
 //!
 //! A merge key (`<<`) stands for the keys of what it names *at its place*: it overwrites keys before it and is overwritten by
 //! keys after it. (The merge key's own specification, and every other reader, let the keys of the map win wherever they are.)
@@ -83,7 +84,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Node, yaml_serde::Error> {
     let text = decoded(bytes)?;
     let mut documents = yaml_serde::Deserializer::from_slice(&text);
     let Some(first) = documents.next() else { return Ok(Node::Null) };
-    let node = Reader { at_top: true }.deserialize(first)?;
+    let node = TOP.deserialize(first)?;
     match documents.next().map(IgnoredAny::deserialize) {
         // What is wrong within a second document is nothing to the registry.
         Some(Err(error)) if error.to_string().contains(NO_DOCUMENT) => Err(yaml_serde::Error::custom(format!(
@@ -112,12 +113,46 @@ fn decoded(bytes: &[u8]) -> Result<Cow<'_, [u8]>, yaml_serde::Error> {
     }
 }
 
+/// Sections that the registry keeps as maps of anything. Of two of the same name the later one is all that counts there; everywhere else both
+/// are read into the same place, one after the other.
+const KEPT_AS_MAPS: [&str; 3] = ["storage", "auth", "middleware"];
+
 #[derive(Clone, Copy)]
 struct Reader {
     at_top: bool,
+    /// Whether maps under the same key are one.
+    adds_up: bool,
 }
 
-const BELOW: Reader = Reader { at_top: false };
+impl Reader {
+    /// Reads what is under a key.
+    fn below(self, key: &str) -> Reader {
+        Reader { at_top: false, adds_up: self.adds_up && !(self.at_top && KEPT_AS_MAPS.contains(&key)) }
+    }
+
+    /// Sets a key that may be there.
+    fn set(self, map: &mut Map, key: String, value: Node) {
+        let adds_up = self.below(&key).adds_up;
+        match (map.get_mut(&key), value) {
+            (Some(Node::Map(before)), Node::Map(more)) if adds_up => add(before, more),
+            (_, value) => drop(map.insert(key, value)),
+        }
+    }
+}
+
+/// Adds settings to a section that is there.
+fn add(section: &mut Map, more: Map) {
+    for (key, value) in more {
+        match (section.get_mut(&key), value) {
+            (Some(Node::Map(before)), Node::Map(more)) => add(before, more),
+            (_, value) => drop(section.insert(key, value)),
+        }
+    }
+}
+
+const TOP: Reader = Reader { at_top: true, adds_up: true };
+/// In lists, and behind tags.
+const BELOW: Reader = Reader { at_top: false, adds_up: false };
 
 impl<'de> DeserializeSeed<'de> for Reader {
     type Value = Node;
@@ -193,7 +228,8 @@ impl<'de> Visitor<'de> for Reader {
             } else if self.at_top && key == "version" {
                 map.insert(key, entries.next_value_seed(Verbatim)?);
             } else {
-                map.insert(key, entries.next_value_seed(BELOW)?);
+                let value = entries.next_value_seed(self.below(&key))?;
+                self.set(&mut map, key, value);
             }
         }
         Ok(Node::Map(map))

@@ -135,17 +135,32 @@ impl FilesystemStore {
         fs2::available_space(self.blobs.as_ref().map_or(self.root.path(), |blobs| &blobs.path)).ok()
     }
 
-    /// Where other filesystems are mounted in the store, in words: below the root relative to it, elsewhere as they are.
-    pub fn mounts(&self) -> Vec<String> {
-        let bases = self.repositories.iter().chain(&self.blobs);
-        let below = bases.flat_map(|base| base.mounts.iter().map(|mount| base.path.join(mount)));
+    /// Where other filesystems are mounted in the store, or where symbolic links in it lead to, in words: below the root relative to it,
+    /// elsewhere as they are. Those that hold nothing are not told.
+    pub fn mounts<'a>(&self, links: impl Iterator<Item = &'a Path>) -> Vec<String> {
+        let bases = || self.repositories.iter().chain(&self.blobs);
+        let below = bases().flat_map(|base| base.mounts.iter().map(|mount| base.path.join(mount)));
         // The whole tree may be a mount, and so may `repositories` or `blobs`.
         let ours = mounts::below(self.root.path()).into_iter().map(|mount| self.root.path().join(mount));
         let mut all: Vec<PathBuf> = below.chain(ours.filter(|mount| mount.starts_with(self.root.at("docker")))).collect();
+        let own = mounts::point_of(self.root.path());
+        let targets = links.filter_map(|link| std::fs::canonicalize(self.root.at(link)).ok());
+        let led_to = targets.chain(bases().map(|base| base.path.clone())).filter_map(|target| mounts::point_of(&target));
+        all.extend(led_to.filter(|point| Some(point) != own.as_ref() && !self.root.path().starts_with(point)));
         all.sort();
         all.dedup();
-        let relative = |path: PathBuf| path.strip_prefix(self.root.path()).map(Path::to_owned).unwrap_or(path);
-        all.into_iter().map(|mount| crate::escape::escaped(relative(mount)).to_string()).collect()
+        all.retain(|mount| mounts::holds_something(mount));
+        all.into_iter().map(|mount| self.mount_name(&mount)).collect()
+    }
+
+    fn mount_name(&self, mount: &Path) -> String {
+        crate::escape::escaped(mount.strip_prefix(self.root.path()).unwrap_or(mount)).to_string()
+    }
+
+    /// Whether something is mounted at such a place, and holds something.
+    pub fn has_mount(&self, name: &str) -> bool {
+        let points = mounts::of_process("self").into_iter().map(|mounted| mounted.at().to_owned());
+        points.into_iter().any(|point| self.mount_name(&point) == name && mounts::holds_something(&point))
     }
 
     /// The directories that everything is opened relative to, with their paths.

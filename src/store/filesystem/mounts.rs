@@ -6,6 +6,8 @@
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
+use crate::system_files::is_system_file;
+
 /// One line of a process's table of mounts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mounted {
@@ -34,6 +36,11 @@ impl Place {
 }
 
 impl Mounted {
+    /// The mount point.
+    pub(super) fn at(&self) -> &Path {
+        &self.point
+    }
+
     /// The place of a directory that the process with this table sees at `path`.
     pub(crate) fn around(table: &[Mounted], path: &Path) -> Option<Place> {
         // Of several mounts at one point the last is the one that is seen.
@@ -69,6 +76,18 @@ pub(super) fn below(directory: &Path) -> Vec<PathBuf> {
         .filter_map(|mounted| Some(mounted.point.strip_prefix(directory).ok()?.to_owned()))
         .filter(|point| point != Path::new(""))
         .collect()
+}
+
+/// The mount point that a directory lies on, as this process sees it.
+pub(super) fn point_of(directory: &Path) -> Option<PathBuf> {
+    let points = of_process("self").into_iter().map(|mounted| mounted.point).filter(|point| directory.starts_with(point));
+    points.max_by_key(|point| point.components().count())
+}
+
+/// Whether a directory holds anything that its users put there. A filesystem that is mounted in the place of another is mostly empty.
+pub(super) fn holds_something(directory: &Path) -> bool {
+    let Ok(entries) = std::fs::read_dir(directory) else { return false };
+    entries.flatten().any(|entry| !is_system_file(entry.file_name().as_encoded_bytes(), entry.path().is_dir()))
 }
 
 /// Where else than at the mount point `point` its content is to be seen: in the directory of a filesystem that is mounted there alone, or

@@ -93,6 +93,14 @@ const PROXY: &[Piece] = &[
     ("proxy: {username: x}", &[]),
     ("proxy: {remoteurl: \"{R}\"}", &[("PROXY_REMOTEURL", "''")]),
     ("proxy: null", &[]),
+    // Sections twice.
+    ("proxy: {remoteurl: \"{R}\"}\nproxy: {username: x}", &[]),
+    ("proxy: {username: x}\nproxy: {remoteurl: \"{R}\"}", &[]),
+    ("proxy: {remoteurl: \"{R}\"}\nproxy: null", &[]),
+    ("proxy: {remoteurl: \"{R}\"}\nproxy: {remoteurl: ''}", &[]),
+    ("http: {secret: y}", &[]),
+    ("http: {headers: {X-A: [b]}, http2: {disabled: true}}", &[]),
+    ("http: {tls: {minimumtls: tls1.2}}", &[]),
 ];
 
 /// What a registry does, or a configuration says that it does.

@@ -37,15 +37,23 @@ fn what_is_linked_again_is_no_longer_what_we_unlinked() {
         let blobs = (200..214).all(|number| is_there(blob_data(&layer(number).digest)));
         (!links && blobs && is_there(".regsweep/sweep".to_owned())).then_some(root)
     });
-    let root = killed.expect("killed between links and blobs");
-    let root = root.path();
-    let links = layout::repository("big");
-    kept().pushed(&large()).tag("v1").into_tree().write_to(root);
-    bare(root, &["-m"]).run().expect_code(0);
-    assert!(!root.join(".regsweep/sweep").exists(), "nothing is left of it that could go");
-    gone(&root.join(links));
-    let refused = bare(root, &["--allow-shrunk"]).run().expect_code(2);
-    assert!(refused.stderr.contains("linked by no repository"), "{}", refused.stderr);
+    let killed = killed.expect("killed between links and blobs");
+    // Whether a run in between looked at it or not.
+    for is_seen_by_a_run in [false, true] {
+        let root = tempfile::tempdir().expect("a folder");
+        let copied = Command::new("cp").arg("-a").arg(killed.path().join(".")).arg(root.path()).status().expect("cp is here");
+        assert!(copied.success());
+        let root = root.path();
+        let links = layout::repository("big");
+        kept().pushed(&large()).tag("v1").into_tree().write_to(root);
+        if is_seen_by_a_run {
+            bare(root, &["-m"]).run().expect_code(0);
+            assert!(!root.join(".regsweep/sweep").exists(), "nothing is left of it that could go");
+        }
+        gone(&root.join(links));
+        let refused = bare(root, &["--allow-shrunk"]).run().expect_code(2);
+        assert!(refused.stderr.contains("linked by no repository"), "{}", refused.stderr);
+    }
 }
 
 /// The flag of its own lifts the brake for stores without tags, and no other has to.

@@ -7,6 +7,7 @@ mod refusing;
 mod restoring;
 mod sequences;
 mod settling;
+mod undoing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
