@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::facts::RepositoryFacts;
 use crate::amount::Amount;
 use crate::finding::{Code, Finding};
+use crate::findings::Gathered;
 use crate::format::{plural, size};
-use crate::inventory::{Inventory, MarkFlags};
+use crate::inventory::{BlobId, Inventory, MarkFlags};
 use crate::layout::{self, LinkDirectory, Target};
 use crate::oci::{Digest, RepositoryName};
 use crate::plan::Reason;
@@ -17,13 +18,18 @@ use crate::store::LinkContent;
 #[derive(Debug, Default)]
 struct Share {
     count: u64,
-    /// Blobs that go with it, once each.
-    blobs: BTreeMap<Digest, u64>,
+    /// Blobs that go with it, some of them perhaps twice.
+    blobs: Vec<BlobId>,
 }
 
 impl Share {
-    fn freed(&self) -> Amount {
-        Amount { count: self.blobs.len() as u64, size_bytes: self.blobs.values().sum() }
+    /// Each blob once.
+    fn freed(&mut self, inventory: &Inventory) -> Amount {
+        self.blobs.sort_unstable();
+        self.blobs.dedup();
+        let mut freed = Amount::default();
+        self.blobs.iter().for_each(|blob| freed.add(inventory.size_bytes(*blob).unwrap_or_default()));
+        freed
     }
 }
 
@@ -40,8 +46,7 @@ pub fn of_plans(
         told.contains(&(Some(repository.clone()), *digest)) || told.contains(&(None, *digest))
     };
     let goes = |inventory: &Inventory, digest: &Digest| {
-        let blob = inventory.find(digest).filter(|blob| inventory.has_any(*blob, MarkFlags::DELETION))?;
-        inventory.size_bytes(blob)
+        inventory.find(digest).filter(|blob| inventory.has_any(*blob, MarkFlags::DELETION))
     };
     for row in plain.0.iter() {
         let (directory, digest) = match &row.target {
@@ -63,7 +68,7 @@ pub fn of_plans(
         };
         let share = shares.entry((code, directory.repository().clone())).or_default();
         share.count += 1;
-        share.blobs.extend(goes(plain.1, digest).map(|size_bytes| (*digest, size_bytes)));
+        share.blobs.extend(goes(plain.1, digest));
     }
     for row in untagged.0.iter() {
         let Target::Link(directory, digest) = &row.target else { continue };
@@ -76,27 +81,26 @@ pub fn of_plans(
         share.count += u64::from(is_revision);
         // What goes without --delete-untagged too is counted above.
         if goes(plain.1, digest).is_none() {
-            share.blobs.extend(goes(untagged.1, digest).map(|size_bytes| (*digest, size_bytes)));
+            share.blobs.extend(goes(untagged.1, digest));
         }
     }
-    findings.extend(
-        shares
-            .iter()
-            .filter(|(_, share)| share.count > 0)
-            .map(|((code, repository), share)| Finding::new(*code).repository(repository).detail(words(*code, share))),
-    );
-    findings
+    let gathered = Gathered::default();
+    gathered.add(findings);
+    for ((code, repository), mut share) in shares.into_iter().filter(|(_, share)| share.count > 0) {
+        let freed = share.freed(if code == Code::UntaggedRevisions { untagged.1 } else { plain.1 });
+        gathered.add(vec![Finding::new(code).repository(&repository).detail(words(code, share.count, freed))]);
+    }
+    gathered.into_findings()
 }
 
-fn words(code: Code, share: &Share) -> String {
-    let freed = share.freed();
+fn words(code: Code, count: u64, freed: Amount) -> String {
     let blobs = format!("{} ({})", plural(freed.count, "blob", "blobs"), size(freed.size_bytes));
     let what = match code {
-        Code::StaleHistory => plural(share.count, "history entry", "history entries") + " of deleted revisions",
-        Code::UnneededLayerLinks => plural(share.count, "layer link", "layer links") + " that no manifest here needs",
-        _ => plural(share.count, "revision", "revisions") + " that no tag reaches",
+        Code::StaleHistory => plural(count, "history entry", "history entries") + " of deleted revisions",
+        Code::UnneededLayerLinks => plural(count, "layer link", "layer links") + " that no manifest here needs",
+        _ => plural(count, "revision", "revisions") + " that no tag reaches",
     };
-    format!("{what}; {blobs} would go with {}.", if share.count == 1 { "it" } else { "them" })
+    format!("{what}; {blobs} would go with {}.", if count == 1 { "it" } else { "them" })
 }
 
 /// Says so if nothing can be pulled from a repository.

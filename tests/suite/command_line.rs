@@ -296,6 +296,7 @@ struct Document {
     quarantine: Quarantined,
     reclaimable_delete_untagged: Option<Bytes>,
     repositories: Vec<Share>,
+    repositories_not_listed: u64,
     free_disk_bytes: FreeDisk,
     registry: Option<RegistrySays>,
     nobody_asked: Option<String>,

@@ -3,11 +3,11 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{CollectReport, Outcome, RescueEnd};
+use super::{CollectReport, Figures, Outcome, RescueEnd};
 use crate::config::Mode;
 use crate::escape::escaped;
-use crate::plan::{Deletion, Reason};
-use crate::plan::{Kind, Totals};
+use crate::oci::RepositoryName;
+use crate::plan::{Deletion, Kind, Reason, RepositoryShare, Totals};
 use crate::policy::RootPolicy;
 use crate::report::Report as _;
 use crate::report::json::{self, Bytes, Head, Moved};
@@ -63,6 +63,8 @@ struct Body<'a> {
     quarantine: Quarantine<'a>,
     reclaimable_delete_untagged: Option<Bytes>,
     repositories: Vec<Share>,
+    /// How many more give something back, all of them less.
+    repositories_not_listed: u64,
     free_disk_bytes: FreeDisk,
     registry: Option<Registry<'a>>,
     nobody_asked: Option<&'a str>,
@@ -139,6 +141,9 @@ impl From<&Totals> for Removal {
     }
 }
 
+/// Repositories that are listed.
+const LISTED_REPOSITORIES: usize = 5_000;
+
 /// What was done with the quarantine. `run` holds what was removed from the store in this run.
 #[derive(Serialize)]
 struct Quarantine<'a> {
@@ -174,6 +179,24 @@ struct Registry<'a> {
     descriptor_cache: Option<&'a str>,
     proxy_remote: Option<&'a str>,
     warnings: &'a [String],
+}
+
+/// What the repositories give back, in the order of their names; of many those that give back most.
+fn shares(figures: &Figures) -> Vec<Share> {
+    let mut all: Vec<_> = figures.shares.iter().collect();
+    if all.len() > LISTED_REPOSITORIES {
+        all.sort_by_key(|(name, share)| (std::cmp::Reverse(share.blobs.size_bytes), *name));
+        all.truncate(LISTED_REPOSITORIES);
+        all.sort_by_key(|(name, _)| *name);
+    }
+    let share = |(name, share): (&RepositoryName, &RepositoryShare)| Share {
+        repository: name.to_string(),
+        blobs: share.blobs.count,
+        bytes: share.blobs.size_bytes,
+        revisions: share.revisions,
+        layer_links: share.layer_links,
+    };
+    all.into_iter().map(share).collect()
 }
 
 /// Renders a report as one JSON document.
@@ -225,17 +248,8 @@ pub fn render(report: &CollectReport) -> String {
             waiting: report.quarantine.waiting.into(),
         },
         reclaimable_delete_untagged: figures.delete_untagged_in_addition.map(Bytes::from),
-        repositories: figures
-            .shares
-            .iter()
-            .map(|(name, share)| Share {
-                repository: name.to_string(),
-                blobs: share.blobs.count,
-                bytes: share.blobs.size_bytes,
-                revisions: share.revisions,
-                layer_links: share.layer_links,
-            })
-            .collect(),
+        repositories: shares(figures),
+        repositories_not_listed: figures.shares.len().saturating_sub(LISTED_REPOSITORIES) as u64,
         free_disk_bytes: FreeDisk { before: report.free_before, after: report.free_after },
         registry: report.registry.as_ref().map(|registry| Registry {
             read_only: registry.read_only,

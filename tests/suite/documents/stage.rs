@@ -264,6 +264,12 @@ fn durations_as_told(line: &str) -> String {
     for (at, word) in words.iter().enumerate() {
         let next = words.get(at + 1).copied().unwrap_or_default();
         let previous = at.checked_sub(1).map_or("", |before| words[before]);
+        // `3h 12m 1s` on a machine that is slow.
+        let bare = word.trim_end_matches([',', ';', '.', ')']);
+        if is_short(bare) && previous.strip_suffix('m').is_some_and(|minutes| minutes.parse::<u64>().is_ok()) {
+            told.last_mut().expect("there is a word before").push_str(&word[bare.len()..]);
+            continue;
+        }
         let is_unit = next.trim_end_matches([',', ';', '.', ')']) == "s";
         told.push(match word {
             _ if is_decimal(word) && is_unit => "0.1".to_owned(),
