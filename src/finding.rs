@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 
 use crate::escape::escaped;
 use crate::oci::{Digest, RepositoryName, TagName};
+use crate::store::StrayKind;
 
 /// How much a finding matters. A note alone leaves the exit code at 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -260,6 +261,18 @@ impl Code {
     pub fn is_waste(self) -> bool {
         use Code::{EmptyRepository, EmptyStore, StaleHistory, UnlinkedBlob, UnneededLayerLinks, UntaggedRevisions};
         matches!(self, EmptyRepository | EmptyStore | StaleHistory | UnlinkedBlob | UnneededLayerLinks | UntaggedRevisions)
+    }
+}
+
+impl Code {
+    /// The finding for a stray entry.
+    pub fn of_stray(kind: StrayKind) -> Code {
+        match kind {
+            StrayKind::Symlink => Code::BehindSymlink,
+            StrayKind::Mount => Code::BehindMount,
+            StrayKind::SystemFile => Code::SystemFile,
+            StrayKind::Unrecognised => Code::UnrecognisedEntry,
+        }
     }
 }
 

@@ -5,8 +5,9 @@
 use foldhash::{HashMap, HashSet};
 use rayon::prelude::*;
 
+use super::Waiting;
 use super::reach::{Reach, Role};
-use super::{Waiting, judge_revision};
+use super::roots::judge_revision;
 use crate::error::Error;
 use crate::finding::{Code, Finding};
 use crate::graph::{Context, Held, LinkVerdict, Reading, judge_link};

@@ -1,0 +1,66 @@
+//! What is known of a repository once it is marked.
+
+use std::path::PathBuf;
+
+use super::Waiting;
+use crate::finding::Finding;
+use crate::oci::{Digest, RepositoryName};
+use crate::plan::Deletions;
+
+/// What marking found out about one repository.
+#[derive(Debug)]
+pub struct Marks {
+    /// The repository.
+    pub repository: RepositoryName,
+    /// Whether everything in it is kept because something in it cannot be understood.
+    pub held: bool,
+    /// Whether it links layers and has no revision, be it deleted, that could need them. So is one that nothing but layers was pushed to, and
+    /// one whose revisions are lost, be its tags lost with them or not.
+    pub has_no_revisions: bool,
+    /// What in it is not live, and old enough.
+    pub deletions: Deletions,
+    /// What was found.
+    pub findings: Vec<Finding>,
+    /// Symbolic links in the place of directories.
+    pub symlinks: Vec<PathBuf>,
+    /// What was looked at.
+    pub counts: Counts,
+    /// What is kept here for nothing but its age.
+    pub waiting: Waiting,
+    /// Of what the survey was asked about, what is needed here; all of it where everything is kept.
+    pub needed: Vec<Digest>,
+}
+
+/// How much of what one repository, or many, hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Tags.
+    pub tags: u64,
+    /// Revisions: directories with a link, whatever it says.
+    pub revisions: u64,
+    /// Directories in tag histories.
+    pub history_entries: u64,
+    /// Directories in `_layers`.
+    pub layer_links: u64,
+    /// Revisions that are no roots but too young to drop.
+    pub young_revisions: u64,
+    /// Layer links that nothing needs but that are too young to drop.
+    pub young_layer_links: u64,
+    /// Repositories with a revision that is not young; counted with [`TaggedOnly`](crate::policy::RootPolicy::TaggedOnly) only.
+    pub with_old_revisions: u64,
+    /// Those of them that have no tag.
+    pub untagged_repositories: u64,
+}
+
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Counts) {
+        self.tags += other.tags;
+        self.revisions += other.revisions;
+        self.history_entries += other.history_entries;
+        self.layer_links += other.layer_links;
+        self.young_revisions += other.young_revisions;
+        self.young_layer_links += other.young_layer_links;
+        self.with_old_revisions += other.with_old_revisions;
+        self.untagged_repositories += other.untagged_repositories;
+    }
+}

@@ -1,0 +1,121 @@
+//! Where marking starts in a repository, and what in it cannot be understood.
+
+use super::links;
+use super::reach::Role;
+use crate::error::Error;
+use crate::finding::{Code, Finding};
+use crate::graph::{Context, LinkVerdict, judge_link};
+use crate::layout::{self, LinkDirectory};
+use crate::oci::Digest;
+use crate::store::{FileState, LinkContent};
+use crate::survey::Survey;
+
+/// Reports what is not as the layout has it; says whether the repository has to be held for it.
+pub(super) fn oddities(survey: &Survey, findings: &mut Vec<Finding>) -> bool {
+    let mut held = false;
+    let here = |code| Finding::new(code).repository(&survey.name);
+    if !survey.name.is_valid() {
+        held = true;
+        findings.push(here(Code::InvalidName).path(layout::repository_directory(&survey.name)));
+    }
+    if let Some(why) = survey.set_apart {
+        held = true;
+        findings.push(here(Code::of_stray(why)).path(layout::repository_directory(&survey.name)));
+    }
+    for stray in &survey.strays {
+        held |= stray.kind.sets_apart();
+        findings.push(here(Code::of_stray(stray.kind)).path(&stray.path));
+    }
+    held
+}
+
+/// Where marking starts in one repository.
+pub(super) struct Roots {
+    pub(super) tags: Vec<(Digest, Role)>,
+    pub(super) revisions: Vec<(Digest, Role)>,
+}
+
+impl Roots {
+    pub(super) fn of(survey: &Survey, held: &mut bool, findings: &mut Vec<Finding>) -> Roots {
+        let mut roots = Roots { tags: Vec::new(), revisions: Vec::new() };
+        let directory = LinkDirectory::Revisions(survey.name.clone());
+        for revision in &survey.revisions {
+            match judge_revision(&revision.digest, revision.link) {
+                LinkVerdict::Names(digest) => roots.revisions.push((digest, Role::Revision)),
+                LinkVerdict::Absent => {}
+                LinkVerdict::Faulty(code) => {
+                    *held = true;
+                    let finding = Finding::new(code).repository(&survey.name).digest(&revision.digest);
+                    findings.push(finding.path(directory.link(&revision.digest)));
+                }
+            }
+        }
+        for tag in &survey.tags {
+            let here = |code| {
+                let path = layout::current_link(&survey.name, &tag.name);
+                Finding::new(code).repository(&survey.name).tag(&tag.name).path(path)
+            };
+            let code = match tag.current {
+                LinkContent::Digest(digest) => {
+                    roots.tags.push((digest, Role::TagTarget(tag.name.clone())));
+                    continue;
+                }
+                LinkContent::Absent => {
+                    findings.push(here(Code::TagWithoutCurrent));
+                    continue;
+                }
+                LinkContent::Empty => Code::EmptyLink,
+                LinkContent::Garbled => Code::GarbledLink,
+                LinkContent::Irregular => Code::IrregularLink,
+            };
+            *held = true;
+            findings.push(here(code));
+        }
+        roots
+    }
+
+    /// All that a held repository's links name.
+    pub(super) fn everything(survey: &Survey) -> Vec<(Digest, Role)> {
+        // Taken from the end: history comes last, when the same digest was met under a name that promises more.
+        let mut roots: Vec<(Digest, Role)> = links::history_roots(survey).collect();
+        for revision in &survey.revisions {
+            match revision.link {
+                LinkContent::Absent => continue,
+                LinkContent::Digest(digest) if digest != revision.digest => roots.push((digest, Role::Revision)),
+                _ => {}
+            }
+            roots.push((revision.digest, Role::Revision));
+        }
+        for tag in &survey.tags {
+            if let LinkContent::Digest(digest) = tag.current {
+                roots.push((digest, Role::TagTarget(tag.name.clone())));
+            }
+        }
+        roots
+    }
+}
+
+/// Whether a revision here is not young. Looks until it finds one, which is mostly the first.
+pub(super) fn has_old_revision(survey: &Survey, context: &Context<'_>) -> Result<bool, Error> {
+    let directory = LinkDirectory::Revisions(survey.name.clone());
+    for revision in survey.revisions.iter().filter(|revision| revision.link != LinkContent::Absent) {
+        let leaves = context.store.stat_links(&directory, &[revision.digest])?;
+        if leaves.iter().any(|leaf| matches!(leaf, FileState::File(stat) if !context.policy.is_young(stat))) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Manifests that may be linked here again: what they name stays for them.
+pub(super) fn protected(survey: &Survey) -> Vec<(Digest, Role)> {
+    survey.protected.iter().map(|digest| (*digest, Role::Optional)).collect()
+}
+
+/// Judges a revision's link: unlike a layer link it cannot be an alias.
+pub(super) fn judge_revision(directory: &Digest, content: LinkContent) -> LinkVerdict {
+    match judge_link(directory, content) {
+        LinkVerdict::Names(digest) if digest != *directory => LinkVerdict::Faulty(Code::DisagreeingLink),
+        verdict => verdict,
+    }
+}
