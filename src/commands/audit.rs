@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use rayon::prelude::*;
 
 use super::reconcile;
 use super::{budget, metrics_are_writable, threads};
@@ -125,19 +124,14 @@ fn audit(settings: &AuditSettings, store: &dyn Store, progress: &dyn Progress, s
     gathered.add(findings);
 
     progress.begin(Phase::Marking, Some(repositories.entries.len() as u64));
-    let looked: Vec<Looked> = repositories
-        .entries
-        .par_iter()
-        .with_max_len(1)
-        .map(|repository| {
-            interrupted(stop)?;
-            let mut looked = Looked::at(repository, [&plain, &untagged], &blob_facts, &ages)?;
-            gathered.add(std::mem::take(&mut looked.findings));
-            looked.marks.iter_mut().try_for_each(|marks| marks.deletions.set_aside(&budget))?;
-            progress.advance(1, 0);
-            Ok(looked)
-        })
-        .collect::<Result<_, Error>>()?;
+    let looked: Vec<Looked> = mark::each(&repositories.entries, |repository| {
+        interrupted(stop)?;
+        let mut looked = Looked::at(repository, [&plain, &untagged], &blob_facts, &ages)?;
+        gathered.add(std::mem::take(&mut looked.findings));
+        looked.marks.iter_mut().try_for_each(|marks| marks.deletions.set_aside(&budget))?;
+        progress.advance(1, 0);
+        Ok(looked)
+    })?;
     let mut figures = Figures { repositories: looked.len() as u64, blobs: blob_facts.stored, ..Figures::default() };
     let mut marks = [Vec::with_capacity(looked.len()), Vec::with_capacity(looked.len())];
     for looked in looked {

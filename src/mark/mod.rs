@@ -19,6 +19,6 @@ mod waiting;
 pub use self::arrivals::arrivals;
 pub use self::marks::{Counts, Marks};
 pub use self::named::everything_named;
-pub use self::repositories::{hold_shared, interrupted, planned, repositories};
+pub use self::repositories::{each, hold_shared, interrupted, planned, repositories};
 pub use self::repository::mark;
 pub use self::waiting::Waiting;

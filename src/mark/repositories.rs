@@ -39,19 +39,43 @@ pub fn repositories(
         done(&mut marks)?;
         Ok(marks)
     };
-    let mut marks: Vec<Marks> = repositories
+    let mut marks = each(repositories, |repository| {
+        interrupted(stop)?;
+        let marks = one(repository)?;
+        tracing::debug!(repository = %marks.repository, held = marks.held, deletions = marks.deletions.len(), "marked");
+        progress.advance(1, 0);
+        Ok(marks)
+    })?;
+    hold_shared(context.store, repositories, &mut marks, &one)?;
+    Ok(marks)
+}
+
+/// Asks about each repository, many at a time, and returns the answers in their order: in a list as long as that, because many repositories
+/// in lists of their own would take several times the memory.
+///
+/// # Errors
+///
+/// The first error in the order of the repositories, of those that were met. What was not begun by then is not asked.
+pub fn each<T: Send>(
+    repositories: &[RepositoryEntry],
+    ask: impl Fn(&RepositoryEntry) -> Result<T, Error> + Sync,
+) -> Result<Vec<T>, Error> {
+    let has_failed = AtomicBool::new(false);
+    let answers: Vec<Option<Result<T, Error>>> = repositories
         .par_iter()
         .with_max_len(1)
         .map(|repository| {
-            interrupted(stop)?;
-            let marks = one(repository)?;
-            tracing::debug!(repository = %marks.repository, held = marks.held, deletions = marks.deletions.len(), "marked");
-            progress.advance(1, 0);
-            Ok(marks)
+            if has_failed.load(Ordering::Relaxed) {
+                return None;
+            }
+            let answer = ask(repository);
+            if answer.is_err() {
+                has_failed.store(true, Ordering::Relaxed);
+            }
+            Some(answer)
         })
-        .collect::<Result<_, Error>>()?;
-    hold_shared(context.store, repositories, &mut marks, &one)?;
-    Ok(marks)
+        .collect();
+    answers.into_iter().flatten().collect()
 }
 
 /// What goes of each repository, and of the blobs.
