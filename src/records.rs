@@ -30,7 +30,7 @@ const SWEEP: &str = "sweep";
 const SCHEMA: u32 = 1;
 
 /// Restorations are forgotten after this: no minimum age is longer.
-const REMEMBERED: Duration = Duration::from_secs(31 * 24 * 3600);
+pub const REMEMBERED: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// What a collection left in the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,7 +82,10 @@ impl Summary {
     /// A filesystem that was mounted in the store then and is not now.
     fn unmounted_in(&self, now: &Summary, is_mounted: &dyn Fn(&str) -> bool) -> Option<String> {
         let mount = self.mounts.iter().find(|mount| !now.mounts.contains(mount) && !is_mounted(mount))?;
-        Some(format!("{mount} was mounted in the store on {:.0}, with something in it, and is not now", self.at))
+        Some(format!(
+            "{mount} was mounted in the store on {:.0}, with something in it, and is not mounted now, or is empty",
+            self.at
+        ))
     }
 
     fn halved_in(&self, now: &Summary) -> Option<String> {

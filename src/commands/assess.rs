@@ -16,7 +16,7 @@ use crate::findings::Gathered;
 use crate::format::number;
 use crate::graph::{Context, Manifests};
 use crate::inventory::{Inventory, MarkFlags};
-use crate::layout::{LinkDirectory, Shard, Target};
+use crate::layout::{self, LinkDirectory, Shard, Target};
 use crate::mark::blobs::{self, BlobMarks};
 use crate::mark::{self, Counts, Marks, interrupted};
 use crate::oci::{Algorithm, Digest, RepositoryName};
@@ -186,7 +186,9 @@ fn survey_and_plan(
     let held = marks.iter().map(|marks| (&marks.repository, [marks.counts.tags, marks.counts.revisions]));
     let without_revisions = marks.iter().filter(|marks| marks.has_no_revisions).map(|marks| marks.repository.clone()).collect();
     let links = strays.filter(|stray| stray.kind == StrayKind::Symlink).map(|stray| stray.path.as_path());
-    let links = links.chain(marks.iter().flat_map(|marks| &marks.symlinks).map(PathBuf::as_path));
+    let linked = repositories.entries.iter().filter(|entry| entry.set_apart == Some(StrayKind::Symlink));
+    let linked: Vec<PathBuf> = linked.map(|entry| layout::repository_directory(&entry.name)).collect();
+    let links = links.chain(linked.iter().chain(marks.iter().flat_map(|marks| &marks.symlinks)).map(PathBuf::as_path));
     let summary = Summary::new(settings.clock.started(), held, reader.store.mounts(links));
     Ok(Assessment {
         needed: Needed::default(),

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-
 use super::reconcile;
 use super::{budget, metrics_are_writable, threads};
 use crate::amount::Amount;

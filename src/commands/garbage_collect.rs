@@ -211,11 +211,11 @@ fn waits_for(wait: Option<Wait>) -> Duration {
 
 /// Makes sure that what is to be quarantined has room.
 fn has_room(settings: &CollectSettings, reader: &Reader<'_>, assessment: &Assessment) -> Result<(), Error> {
-    let files = assessment.plan.files();
+    let (files, directories) = (assessment.plan.files(), assessment.plan.directories());
     match settings.disposal {
         Disposal::Remove => Ok(()),
         _ if files == 0 => Ok(()),
-        _ => quarantine::has_room(reader.store, files),
+        _ => quarantine::has_room(reader.store, files, directories),
     }
 }
 
@@ -273,8 +273,12 @@ impl Done {
             let rescue = reconcile::rescue(reader, settings.rescue_for, wait, records, &settings.clock);
             self.note_rescue(rescue, &mut assessment.needed);
         }
+        let has_failed = self.swept.findings.iter().any(|finding| finding.code == Code::FailedRemoval);
         if let Some(wait) = wait.filter(|_| self.goes_on(reader)) {
-            self.purge(settings, reader, &assessment.needed, wait);
+            match has_failed {
+                true => tracing::warn!("nothing is purged in this run, because something could not be removed: see the findings"),
+                false => self.purge(settings, reader, &assessment.needed, wait),
+            }
         }
         if self.goes_on(reader) {
             self.note_summary(records, assessment);
@@ -284,11 +288,10 @@ impl Done {
         self.wait_on(reader);
     }
 
-    /// Whether everything so far went well. What somebody changed meanwhile was spared, and is no failure.
+    /// Whether the run comes to its end. What was spared because somebody changed it meanwhile, or could not be removed, is for the next one.
     fn goes_on(&self, reader: &Reader<'_>) -> bool {
         let rescued = matches!(self.quarantine.rescue, None | Some(RescueEnd::Complete));
-        let has_failed = self.swept.findings.iter().any(|finding| finding.code == Code::FailedRemoval);
-        !assess::is_stopped(reader) && rescued && !self.swept.met_writer && !has_failed && self.findings.is_empty()
+        !assess::is_stopped(reader) && rescued && !self.swept.met_writer && self.findings.is_empty()
     }
 
     fn sweep(

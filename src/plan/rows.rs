@@ -218,7 +218,7 @@ impl Deletions {
 #[derive(Debug, Default)]
 pub(super) struct Tables {
     pub(super) repositories: Vec<RepositoryName>,
-    tags: Vec<TagName>,
+    pub(super) tags: Vec<TagName>,
     others: Vec<Digest>,
 }
 
@@ -310,8 +310,8 @@ fn since_epoch(time: SystemTime) -> (i64, u32) {
         Err(before) => {
             let before = before.duration();
             match before.subsec_nanos() {
-                0 => (-(before.as_secs() as i64), 0),
-                nanoseconds => (-(before.as_secs() as i64) - 1, 1_000_000_000 - nanoseconds),
+                0 => (0_i64.wrapping_sub_unsigned(before.as_secs()), 0),
+                nanoseconds => (0_i64.wrapping_sub_unsigned(before.as_secs() + 1), 1_000_000_000 - nanoseconds),
             }
         }
     }
@@ -332,7 +332,17 @@ mod tests {
 
     #[test]
     fn times_come_back_as_they_were() {
-        for (seconds, nanoseconds) in [(0, 0), (0, 1), (1_700_000_000, 999_999_999), (-1, 0), (-1, 1), (-5_000_000_000, 7)] {
+        for (seconds, nanoseconds) in [
+            (0, 0),
+            (0, 1),
+            (1_700_000_000, 999_999_999),
+            (-1, 0),
+            (-1, 1),
+            (-5_000_000_000, 7),
+            (i64::MIN, 0),
+            (i64::MIN, 5),
+            (i64::MAX, 999_999_999),
+        ] {
             let time = at(seconds, nanoseconds);
             assert_eq!(since_epoch(time), (seconds, nanoseconds));
             assert_eq!(at(since_epoch(time).0, since_epoch(time).1), time);

@@ -4,7 +4,7 @@
 //! manifests before what they name, then directories that were empty already. Wherever a sweep ends, no link that is left leads to
 //! a blob that is gone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -18,6 +18,13 @@ use crate::oci::{Digest, RepositoryName};
 
 /// Rows at a time that are counted as one task.
 const ROWS_AT_ONCE: usize = 4096;
+
+/// The directories of a repository between its own and those of its links: `_layers`, `_manifests`, `revisions`, and one for each algorithm.
+const AROUND_LINKS: u64 = 7;
+/// `tags`, that of the tag, `index`, and that of the algorithm.
+const AROUND_HISTORY: u64 = 4;
+/// Directories of blobs between `blobs` and those of their own, of one algorithm.
+const SHARDS: usize = 256;
 
 /// Everything that goes, in the order in which it goes. Equal for equal stores, however it was made.
 #[derive(Debug)]
@@ -106,6 +113,20 @@ impl SweepPlan {
     /// How many of them are files.
     pub fn files(&self) -> u64 {
         (self.count - self.range(Kind::EmptyDirectory).len()) as u64
+    }
+
+    /// How many directories it takes to keep them aside in the shape of the store: one for each, and those around them.
+    pub fn directories(&self) -> u64 {
+        let files = &self.rows()[..self.files() as usize];
+        let names: HashSet<&RepositoryName> = files
+            .chunk_by(|one, other| rows::repository(one) == rows::repository(other))
+            .filter(|some| rows::kind(&some[0]) != Kind::Blob)
+            .map(|some| &self.tables.repositories[rows::repository(&some[0])])
+            .collect();
+        let around_links: u64 = names.iter().map(|name| name.as_path().iter().count() as u64 + AROUND_LINKS).sum();
+        let around_history = AROUND_HISTORY * self.tables.tags.len() as u64;
+        let shards = self.range(Kind::Blob).len().min(SHARDS) as u64;
+        files.len() as u64 + around_links + around_history + shards
     }
 
     /// What goes, in order.

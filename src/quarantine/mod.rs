@@ -329,17 +329,17 @@ fn make(own: &OwnedFd, store: &FilesystemStore) -> rustix::io::Result<()> {
 /// # Errors
 ///
 /// When there is less than that takes at least.
-pub fn has_room(store: &FilesystemStore, files: u64) -> Result<(), Error> {
+pub fn has_room(store: &FilesystemStore, files: u64, directories: u64) -> Result<(), Error> {
     ensure_one_filesystem(store)?;
     let path = store.root().path();
     let room = directory::open_directory(rustix::fs::CWD, path).and_then(rustix::fs::fstatvfs).context("look at", path)?;
     // Only ext gives a directory a block at once; with others it takes an inode, which some keep in blocks.
     let is_ext = rustix::fs::statfs(path).is_ok_and(|stat| stat.f_type as u64 == EXT_MAGIC);
     let bytes_each = if is_ext { room.f_frsize } else { INODE_BYTES };
-    let needed = files.saturating_mul(bytes_each).saturating_add(STAMP_BYTES);
+    let needed = directories.saturating_mul(bytes_each).saturating_add(STAMP_BYTES);
     let is_full = |needed: u64, free: u64| free < needed;
     // A filesystem that makes inodes as it goes says that it has none.
-    let inodes = room.f_files > 0 && is_full(files.saturating_add(OWN_INODES), room.f_favail);
+    let inodes = room.f_files > 0 && is_full(directories.saturating_add(OWN_INODES), room.f_favail);
     let reason = if is_full(needed, room.f_bavail.saturating_mul(room.f_frsize)) {
         let free = crate::format::size(room.f_bavail.saturating_mul(room.f_frsize));
         format!("to quarantine {files} files takes {} for their directories, and {free} are free", crate::format::size(needed))

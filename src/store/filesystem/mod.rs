@@ -20,6 +20,7 @@ pub(crate) mod removal;
 mod repositories;
 mod uploads;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, OwnedFd};
@@ -42,6 +43,7 @@ use crate::error::{Context as _, Error};
 use crate::layout::{self, LinkDirectory, Shard, Target};
 use crate::oci::digest::hex_byte;
 use crate::oci::{Algorithm, Digest, RepositoryName, TagName};
+use crate::system_files::is_system_file;
 
 /// The storage of a registry with the filesystem driver.
 #[derive(Debug)]
@@ -94,6 +96,11 @@ fn first_symlink(root: &Root, relative: &str) -> Option<PathBuf> {
     on_the_way.find(|path| path.is_symlink() && path.metadata().is_err())
 }
 
+/// Whether images may lie on what is mounted at a place in the store: snapshots come and go, and so do uploads.
+fn is_of_the_store(mount: &Path) -> bool {
+    mount.iter().all(|name| name != "_uploads" && !is_system_file(name.as_encoded_bytes(), true))
+}
+
 impl FilesystemStore {
     /// Opens the store whose root this is.
     ///
@@ -136,17 +143,27 @@ impl FilesystemStore {
     }
 
     /// Where other filesystems are mounted in the store, or where symbolic links in it lead to, in words: below the root relative to it,
-    /// elsewhere as they are. Those that hold nothing are not told.
+    /// elsewhere as they are. Those that hold nothing are not told, nor what is no part of the store. `links` are the symbolic links
+    /// that were met, and everything that was reached through one.
     pub fn mounts<'a>(&self, links: impl Iterator<Item = &'a Path>) -> Vec<String> {
         let bases = || self.repositories.iter().chain(&self.blobs);
-        let below = bases().flat_map(|base| base.mounts.iter().map(|mount| base.path.join(mount)));
-        // The whole tree may be a mount, and so may `repositories` or `blobs`.
-        let ours = mounts::below(self.root.path()).into_iter().map(|mount| self.root.path().join(mount));
-        let mut all: Vec<PathBuf> = below.chain(ours.filter(|mount| mount.starts_with(self.root.at("docker")))).collect();
+        let below =
+            bases().flat_map(|base| base.mounts.iter().filter(|mount| is_of_the_store(mount)).map(|mount| base.path.join(mount)));
+        // The whole tree may be a mount, and so may what lies on the way down to `repositories` and `blobs`.
+        let on_the_way =
+            ["docker", "docker/registry", layout::V2, layout::REPOSITORIES, layout::BLOBS].map(|place| self.root.at(place));
+        let points: Vec<PathBuf> = mounts::of_process("self").iter().map(|mounted| mounted.at().to_owned()).collect();
+        let ours = points.iter().filter(|point| on_the_way.contains(point)).cloned();
+        let mut all: Vec<PathBuf> = below.chain(ours).collect();
         let own = mounts::point_of(self.root.path());
-        let targets = links.filter_map(|link| std::fs::canonicalize(self.root.at(link)).ok());
-        let led_to = targets.chain(bases().map(|base| base.path.clone())).filter_map(|target| mounts::point_of(&target));
+        let targets: BTreeSet<PathBuf> = links.filter_map(|link| std::fs::canonicalize(self.root.at(link)).ok()).collect();
+        let led_to = targets.iter().chain(bases().map(|base| &base.path)).filter_map(|target| mounts::point_of(target));
         all.extend(led_to.filter(|point| Some(point) != own.as_ref() && !self.root.path().starts_with(point)));
+        let is_led_to = |point: &&PathBuf| {
+            let target = point.ancestors().find(|above| targets.contains(*above));
+            target.and_then(|target| point.strip_prefix(target).ok()).is_some_and(is_of_the_store)
+        };
+        all.extend(points.iter().filter(is_led_to).cloned());
         all.sort();
         all.dedup();
         all.retain(|mount| mounts::holds_something(mount));

@@ -73,7 +73,9 @@ fn nothing_is_purged_after_a_removal_that_failed() {
     assert!(ran.finding_codes().contains(&"failed-removal".to_owned()), "{:?}", ran.finding_codes());
     assert_eq!(moved(&ran, "purged"), Moved::default());
     assert_eq!(list(root).runs.remove(0).targets, before);
-    assert_eq!(fs::read_to_string(root.join(".regsweep/summary.json")).expect("there"), summary);
+    assert!(ran.stderr.contains("nothing is purged in this run"), "{}", ran.stderr);
+    // What was read is known all the same: the next run must see what is missing then.
+    assert_ne!(fs::read_to_string(root.join(".regsweep/summary.json")).expect("there"), summary);
     let ran = later(Regsweep::gc(root).args(["-m", "--quarantine"]), DAY, "").json().run().expect_code(0);
     assert_ne!(moved(&ran, "purged"), Moved::default());
 }
@@ -97,39 +99,94 @@ fn the_last_run_is_the_last_whatever_the_wall_clock_says() {
     assert_eq!(left, [first]);
 }
 
-/// What a symbolic link in the store leads to may be a mount, too. A link to an empty directory resolves; so does another disk there.
+/// A store with three repositories of its own and two that are moved aside, to be reached through a link.
+fn linked() -> (tempfile::TempDir, tempfile::TempDir) {
+    let mut store = registry().repo("a").image("kept", &[layer(1)]).tag("v1").repo("team/sub/img");
+    store = store.image("behind", &[layer(2), layer(3)]).tag("v1");
+    for name in ["b", "c", "d"] {
+        store = store.repo(name).image(name, &[layer(10)]).tag("v1");
+    }
+    let (root, elsewhere) = (store.on_disk(), tempfile::tempdir().expect("a folder"));
+    let repositories = root.path().join("docker/registry/v2/repositories");
+    fs::rename(repositories.join("team/sub"), elsewhere.path().join("aside")).expect("ours");
+    fs::remove_dir(repositories.join("team")).expect("empty");
+    fs::create_dir_all(elsewhere.path().join("disk")).expect("made");
+    fs::create_dir_all(elsewhere.path().join("team")).expect("made");
+    (root, elsewhere)
+}
+
+/// What a symbolic link in the store leads to may be a mount, and hold one, and another link. A link to an empty directory resolves; so
+/// does another disk there.
 #[test]
 fn a_mount_behind_a_link_is_missed() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
-    let mut store = registry().repo("a").image("kept", &[layer(1)]).tag("v1").repo("team/img");
-    store = store.image("behind", &[layer(2), layer(3)]).tag("v1");
-    for name in ["b", "c", "d"] {
-        store = store.repo(name).image(name, &[layer(10)]).tag("v1");
+    use std::os::unix::fs::symlink;
+    for shape in ["the mount itself", "a mount below", "a link behind a link"] {
+        let (root, elsewhere) = linked();
+        let (root, elsewhere) = (root.path(), elsewhere.path());
+        let team = root.join("docker/registry/v2/repositories/team");
+        let disk = match shape {
+            "the mount itself" => {
+                symlink(elsewhere.join("disk"), team).expect("linked");
+                elsewhere.join("disk")
+            }
+            "a mount below" => {
+                fs::create_dir(elsewhere.join("team/sub")).expect("made");
+                symlink(elsewhere.join("team"), team).expect("linked");
+                elsewhere.join("team/sub")
+            }
+            _ => {
+                symlink(elsewhere.join("team"), team).expect("linked");
+                symlink(elsewhere.join("disk"), elsewhere.join("team/sub")).expect("linked");
+                elsewhere.join("disk")
+            }
+        };
+        // In a namespace of its own: a disk that is there, is not, and is another one.
+        let script = format!(
+            "mount -t tmpfs none '{0}'; cp -a '{1}/aside/.' '{0}'
+             code=0; \"$@\" || code=$?; test $code -le 1
+             umount '{0}'
+             code=0; \"$@\" || code=$?; test $code = 2
+             mount -t tmpfs none '{0}'
+             code=0; \"$@\" || code=$?; test $code = 2
+             umount '{0}'",
+            disk.display(),
+            elsewhere.display()
+        );
+        let ran = bare(root, &[]).under(["unshare", "-m", "sh", "-ec", &script, "sh"]).run();
+        assert_eq!(ran.code, Some(0), "{shape}: {}\n{}", ran.stdout, ran.stderr);
+        assert!(ran.stderr.matches("was mounted in the store").count() == 2, "{shape}: {}", ran.stderr);
+        assert!(root.join(blob_data(&layer(2).digest)).exists(), "{shape}");
     }
-    let root = store.on_disk();
+}
+
+/// Snapshots come and go under other names, and what lies beside the registry's tree is not the store's.
+#[test]
+fn a_mount_that_is_no_part_of_the_store_is_not_missed() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let root = store().on_disk();
     let root = root.path();
-    let elsewhere = tempfile::tempdir().expect("a folder");
-    let repositories = root.join("docker/registry/v2/repositories");
-    fs::rename(repositories.join("team"), elsewhere.path().join("aside")).expect("ours");
-    let disk = elsewhere.path().join("disk");
-    fs::create_dir(&disk).expect("made");
-    std::os::unix::fs::symlink(&disk, repositories.join("team")).expect("linked");
-    // In a namespace of its own: a disk that is there, is not, and is another one.
-    let script = format!(
-        "mount -t tmpfs none '{0}'; cp -a '{1}/aside/.' '{0}'
-         code=0; \"$@\" || code=$?; test $code -le 1
-         umount '{0}'
-         code=0; \"$@\" || code=$?; test $code = 2
-         mount -t tmpfs none '{0}'
-         code=0; \"$@\" || code=$?; test $code = 2
-         umount '{0}'",
-        disk.display(),
-        elsewhere.path().display()
-    );
-    let ran = bare(root, &[]).under(["unshare", "-m", "sh", "-ec", &script, "sh"]).run();
-    assert_eq!(ran.code, Some(0), "{}\n{}", ran.stdout, ran.stderr);
-    assert!(ran.stderr.matches("was mounted in the store").count() == 2, "{}", ran.stderr);
-    assert!(root.join(blob_data(&layer(2).digest)).exists());
+    for place in ["docker/.zfs/snapshot/d1", "docker/backup", "docker/registry/v2/repositories/.snapshot/d1"] {
+        fs::create_dir_all(root.join(place)).expect("made");
+        let script = format!(
+            "mount -t tmpfs none '{0}'; touch '{0}/x'
+             code=0; \"$@\" || code=$?; test $code -le 1
+             umount '{0}'
+             code=0; \"$@\" || code=$?; test $code -le 1",
+            root.join(place).display()
+        );
+        let ran = bare(root, &[]).under(["unshare", "-m", "sh", "-ec", &script, "sh"]).run();
+        assert_eq!(ran.code, Some(0), "{place}: {}\n{}", ran.stdout, ran.stderr);
+    }
+}
+
+#[test]
+fn no_minimum_age_is_longer_than_restorations_are_remembered() {
+    let root = store().on_disk();
+    let refused = bare(root.path(), &["--min-age", "400d"]).run().expect_code(2);
+    assert!(refused.stderr.contains("how long regsweep remembers"), "{}", refused.stderr);
 }
