@@ -258,7 +258,7 @@ fn restore(
     let is_part = |run: &&Run| run.stamp().purging.is_some() && run.held().iter().any(|held| is_wanted(run, &held.target));
     let partly_purged = |run: &Run| {
         let detail =
-            format!("A purge of run {} had begun: what it removed is gone, and what was restored of it may lack that.", run.id());
+            format!("A purge of run {} had begun: if it had removed anything, that is gone, and what was restored may lack it.", run.id());
         Finding::new(Code::FailedRestore).detail(detail)
     };
     let purged: Vec<Finding> = quarantine.runs.iter().filter(is_part).map(partly_purged).collect();
@@ -278,6 +278,7 @@ impl RunRow {
             purpose: run.stamp().purpose,
             began: run.stamp().began,
             finished: run.stamp().finished,
+            purging: run.stamp().purging,
             waited: run.stamp().finished.and_then(|then| Duration::try_from(now.duration_since(then)).ok()),
             blobs: Default::default(),
             links: 0,

@@ -26,6 +26,8 @@ struct Run<'a> {
     began: Timestamp,
     finished: Option<Timestamp>,
     waited_seconds: Option<f64>,
+    /// When a purge of it began that did not end.
+    purging: Option<Timestamp>,
     blobs: u64,
     bytes: u64,
     links: u64,
@@ -68,6 +70,7 @@ fn run(row: &super::RunRow) -> Run<'_> {
         began: row.began,
         finished: row.finished,
         waited_seconds: row.waited.map(|waited| waited.as_secs_f64()),
+        purging: row.purging,
         blobs: row.blobs.count,
         bytes: row.blobs.size_bytes,
         links: row.links,

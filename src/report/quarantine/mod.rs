@@ -83,6 +83,8 @@ pub struct RunRow {
     pub finished: Option<Timestamp>,
     /// How long that is ago.
     pub waited: Option<Duration>,
+    /// When a purge of it began that did not end: what is left is not all that there was.
+    pub purging: Option<Timestamp>,
     /// Blobs in it.
     pub blobs: Amount,
     /// Links in it.

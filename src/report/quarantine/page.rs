@@ -43,7 +43,8 @@ pub(super) fn document(report: &QuarantineReport) -> Document {
             || format!("cut off, began {:.0}", run.began),
             |waited| format!("for {}", duration(std::time::Duration::from_secs(waited.as_secs()))),
         );
-        page.line(&format!("{}  {}, {}, {waited}", run.id, amount(run.blobs), plural(run.links, "link", "links")));
+        let purging = run.purging.map_or_else(String::new, |at| format!("; a purge began at {at:.0} and did not end"));
+        page.line(&format!("{}  {}, {}, {waited}{purging}", run.id, amount(run.blobs), plural(run.links, "link", "links")));
         if run.unrecognised > 0 {
             page.line(&format!("  and {} that no run put there", plural(run.unrecognised, "file", "files")));
         }

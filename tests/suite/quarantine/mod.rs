@@ -59,6 +59,7 @@ struct Run {
     began: String,
     finished: Option<String>,
     waited_seconds: Option<f64>,
+    purging: Option<String>,
     blobs: u64,
     bytes: u64,
     links: u64,
