@@ -257,8 +257,10 @@ fn restore(
     let suspects = quarantine::suspects(quarantine, &is_wanted);
     let is_part = |run: &&Run| run.stamp().purging.is_some() && run.held().iter().any(|held| is_wanted(run, &held.target));
     let partly_purged = |run: &Run| {
-        let detail =
-            format!("A purge of run {} had begun: if it had removed anything, that is gone, and what was restored may lack it.", run.id());
+        let detail = format!(
+            "A purge of run {} had begun: if it had removed anything, that is gone, and what was restored may lack it.",
+            run.id()
+        );
         Finding::new(Code::FailedRestore).detail(detail)
     };
     let purged: Vec<Finding> = quarantine.runs.iter().filter(is_part).map(partly_purged).collect();

@@ -336,7 +336,8 @@ pub fn has_room(store: &FilesystemStore, files: u64, directories: u64) -> Result
     // Only ext gives a directory a block at once; with others it takes an inode, which some keep in blocks.
     let is_ext = rustix::fs::statfs(path).is_ok_and(|stat| stat.f_type as u64 == EXT_MAGIC);
     let bytes_each = if is_ext { room.f_frsize } else { INODE_BYTES };
-    let needed = directories.saturating_mul(bytes_each).saturating_add(STAMP_BYTES);
+    let entries = files.saturating_mul(ENTRY_BYTES);
+    let needed = directories.saturating_mul(bytes_each).saturating_add(entries).saturating_add(STAMP_BYTES);
     let is_full = |needed: u64, free: u64| free < needed;
     // A filesystem that makes inodes as it goes says that it has none.
     let inodes = room.f_files > 0 && is_full(directories.saturating_add(OWN_INODES), room.f_favail);
@@ -352,6 +353,8 @@ pub fn has_room(store: &FilesystemStore, files: u64, directories: u64) -> Result
     Err(Error::Brake { reason, lift })
 }
 
+/// What a name of a digest takes in the directory above it, where a part of each block is empty, and in the record of the sweep.
+const ENTRY_BYTES: u64 = 192;
 /// ext2, ext3 and ext4.
 const EXT_MAGIC: u64 = 0xEF53;
 /// What an inode takes at least where it is kept in blocks.

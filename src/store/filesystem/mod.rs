@@ -156,8 +156,9 @@ impl FilesystemStore {
         let ours = points.iter().filter(|point| on_the_way.contains(point)).cloned();
         let mut all: Vec<PathBuf> = below.chain(ours).collect();
         let own = mounts::point_of(self.root.path());
-        let targets: BTreeSet<PathBuf> = links.filter_map(|link| std::fs::canonicalize(self.root.at(link)).ok()).collect();
-        let led_to = targets.iter().chain(bases().map(|base| &base.path)).filter_map(|target| mounts::point_of(target));
+        let links: Vec<PathBuf> = links.filter(|link| is_of_the_store(link)).map(|link| self.root.at(link)).collect();
+        let targets: BTreeSet<PathBuf> = links.iter().filter_map(|link| std::fs::canonicalize(link).ok()).collect();
+        let led_to = links.iter().chain(bases().map(|base| &base.path)).flat_map(|link| mounts::points_on_the_way(link));
         all.extend(led_to.filter(|point| Some(point) != own.as_ref() && !self.root.path().starts_with(point)));
         let is_led_to = |point: &&PathBuf| {
             let target = point.ancestors().find(|above| targets.contains(*above));

@@ -84,6 +84,37 @@ pub(super) fn point_of(directory: &Path) -> Option<PathBuf> {
     points.max_by_key(|point| point.components().count())
 }
 
+/// Links on the way to a directory that are followed, as the kernel does.
+const MOST_LINKS: usize = 40;
+
+/// The mount points that a path leads over, that of what it comes to included: each link on the way may lie on another one.
+pub(super) fn points_on_the_way(path: &Path) -> Vec<PathBuf> {
+    let mut points = Vec::new();
+    let (mut here, mut rest) = (PathBuf::from("/"), path.to_owned());
+    let mut links = 0;
+    while let Some(name) = rest.iter().next().map(ToOwned::to_owned) {
+        let behind: PathBuf = rest.iter().skip(1).collect();
+        match std::fs::read_link(here.join(&name)) {
+            _ if name == "/" => (here, rest) = (PathBuf::from("/"), behind),
+            _ if name == ".." => {
+                here.pop();
+                rest = behind;
+            }
+            Ok(target) if links < MOST_LINKS => {
+                links += 1;
+                points.extend(point_of(&here));
+                rest = target.join(behind);
+            }
+            _ => {
+                here.push(name);
+                rest = behind;
+            }
+        }
+    }
+    points.extend(point_of(&here));
+    points
+}
+
 /// Whether a directory holds anything that its users put there. A filesystem that is mounted in the place of another is mostly empty.
 pub(super) fn holds_something(directory: &Path) -> bool {
     let Ok(entries) = std::fs::read_dir(directory) else { return false };

@@ -123,7 +123,7 @@ fn a_mount_behind_a_link_is_missed() {
         return;
     }
     use std::os::unix::fs::symlink;
-    for shape in ["the mount itself", "a mount below", "a link behind a link"] {
+    for shape in ["the mount itself", "a mount below", "a link behind a link", "a link on the way"] {
         let (root, elsewhere) = linked();
         let (root, elsewhere) = (root.path(), elsewhere.path());
         let team = root.join("docker/registry/v2/repositories/team");
@@ -137,6 +137,12 @@ fn a_mount_behind_a_link_is_missed() {
                 symlink(elsewhere.join("team"), team).expect("linked");
                 elsewhere.join("team/sub")
             }
+            // The link lies on the disk, and what it leads to does not.
+            "a link on the way" => {
+                fs::create_dir(elsewhere.join("disk/sub")).expect("made");
+                symlink(elsewhere.join("disk/sub"), team).expect("linked");
+                elsewhere.join("disk")
+            }
             _ => {
                 symlink(elsewhere.join("team"), team).expect("linked");
                 symlink(elsewhere.join("disk"), elsewhere.join("team/sub")).expect("linked");
@@ -144,20 +150,24 @@ fn a_mount_behind_a_link_is_missed() {
             }
         };
         // In a namespace of its own: a disk that is there, is not, and is another one.
+        // Where the link is gone with the disk, it leads nowhere on another one, which stops a run by itself.
+        let (fill, missed) = match shape {
+            "a link on the way" => ("ln -s {1}/aside {0}/sub", 1),
+            _ => ("cp -a {1}/aside/. {0}", 2),
+        };
         let script = format!(
-            "mount -t tmpfs none '{0}'; cp -a '{1}/aside/.' '{0}'
+            "mount -t tmpfs none {{0}}; {fill}
              code=0; \"$@\" || code=$?; test $code -le 1
-             umount '{0}'
+             umount {{0}}
              code=0; \"$@\" || code=$?; test $code = 2
-             mount -t tmpfs none '{0}'
+             mount -t tmpfs none {{0}}
              code=0; \"$@\" || code=$?; test $code = 2
-             umount '{0}'",
-            disk.display(),
-            elsewhere.display()
+             umount {{0}}"
         );
+        let script = script.replace("{0}", &disk.to_string_lossy()).replace("{1}", &elsewhere.to_string_lossy());
         let ran = bare(root, &[]).under(["unshare", "-m", "sh", "-ec", &script, "sh"]).run();
         assert_eq!(ran.code, Some(0), "{shape}: {}\n{}", ran.stdout, ran.stderr);
-        assert!(ran.stderr.matches("was mounted in the store").count() == 2, "{shape}: {}", ran.stderr);
+        assert!(ran.stderr.matches("was mounted in the store").count() == missed, "{shape}: {}", ran.stderr);
         assert!(root.join(blob_data(&layer(2).digest)).exists(), "{shape}");
     }
 }
