@@ -29,8 +29,8 @@ const RESTORED: &str = "restored.json";
 const SWEEP: &str = "sweep";
 const SCHEMA: u32 = 1;
 
-/// Restorations are forgotten after this: no minimum age is longer.
-pub const REMEMBERED: Duration = Duration::from_secs(366 * 24 * 3600);
+/// Restorations are forgotten after ten years: no minimum age that means anything is longer.
+const REMEMBERED: Duration = Duration::from_secs(3_652 * 24 * 3600);
 
 /// What a collection left in the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

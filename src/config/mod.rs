@@ -17,7 +17,6 @@ use crate::cli::{self, Format, Limit};
 use crate::clock::RunClock;
 use crate::error::{Context as _, Error};
 use crate::policy::{Arrivals, Policy, RootPolicy};
-use crate::records;
 use crate::writers::Credentials;
 
 /// Keeps what was pushed in the last hour: longer than nearly every push takes.
@@ -146,12 +145,6 @@ impl CollectSettings {
         let location = Location::resolve(&arguments.store, &environment)?;
         let roots = if arguments.delete_untagged { RootPolicy::TaggedOnly } else { RootPolicy::AllRevisions };
         let min_age = arguments.min_age.unwrap_or(DEFAULT_MIN_AGE);
-        if min_age > records::REMEMBERED {
-            let most = crate::format::duration(records::REMEMBERED);
-            return Err(Error::Usage(format!(
-                "--min-age is longer than {most}, which is how long regsweep remembers what it restored"
-            )));
-        }
         let clock = RunClock::read();
         Ok(CollectSettings {
             location,
