@@ -200,7 +200,8 @@ fn root(parameters: Option<&Map>, warnings: &mut Vec<String>) -> Result<PathBuf,
     let keys = parameters.into_iter().flat_map(Map::keys);
     for other in keys.filter(|key| *key != "rootdirectory" && means_the_root(key)) {
         warnings.push(format!(
-            "storage.filesystem.{other} is not read by the registry, which reads {ROOT_KEY}, in lower case and one word, and so uses {}",
+            "storage.filesystem.{} is not read by the registry, which reads {ROOT_KEY}, in lower case and one word, and so uses {}",
+            escaped(other),
             escaped(root)
         ));
     }
