@@ -254,17 +254,13 @@ impl Code {
         use Code::{MissingBlob, MissingChild, MissingManifest, MissingTagTarget};
         matches!(self, MissingBlob | MissingChild | MissingManifest | MissingTagTarget)
     }
-}
 
-impl Code {
     /// Whether something is there and nothing needs it.
     pub fn is_waste(self) -> bool {
         use Code::{EmptyRepository, EmptyStore, StaleHistory, UnlinkedBlob, UnneededLayerLinks, UntaggedRevisions};
         matches!(self, EmptyRepository | EmptyStore | StaleHistory | UnlinkedBlob | UnneededLayerLinks | UntaggedRevisions)
     }
-}
 
-impl Code {
     /// The finding for a stray entry.
     pub fn of_stray(kind: StrayKind) -> Code {
         match kind {

@@ -86,35 +86,27 @@ fn shards(findings: &mut Vec<Finding>) -> Vec<Finding> {
         let parent = finding.path.as_ref().and_then(|path| path.parent()?.parent());
         matches!(finding.code, Code::BehindSymlink | Code::BehindMount) && parent == Some(Path::new(layout::BLOBS))
     };
-    let mut all: BTreeMap<Code, Finding> = BTreeMap::new();
+    let mut all: BTreeMap<Code, Vec<Finding>> = BTreeMap::new();
     for finding in findings.extract_if(.., |finding| is_shard(finding)) {
-        match all.get_mut(&finding.code) {
-            Some(first) => first.count += finding.count,
-            None => drop(all.insert(finding.code, finding)),
-        }
+        all.entry(finding.code).or_default().push(finding);
     }
-    let with_count = |finding: Finding| match finding.count {
-        1 => finding,
-        count => {
-            let detail = format!("{} {} directories of blobs are; this is one.", finding.code.meaning(), number(count));
-            finding.detail(detail)
-        }
-    };
-    all.into_values().map(with_count).collect()
+    all.into_values().filter_map(|of_code| together(of_code, "directories of blobs are")).collect()
 }
 
 /// One note for all files of a NAS, NFS or a desktop.
 fn system_files(findings: &mut Vec<Finding>) -> Option<Finding> {
-    let all: Vec<Finding> = findings.extract_if(.., |finding| finding.code == Code::SystemFile).collect();
-    let files: u64 = all.iter().map(|finding| finding.count).sum();
+    together(findings.extract_if(.., |finding| finding.code == Code::SystemFile).collect(), "of them")
+}
+
+/// The first of some findings of one code that has a path, for all of them.
+fn together(all: Vec<Finding>, what: &str) -> Option<Finding> {
+    let count = all.iter().map(|finding| finding.count).sum();
     let first = all.into_iter().find(|finding| finding.path.is_some())?;
-    Some(match files {
-        1 => first,
-        _ => {
-            let detail = format!("{} {} of them; this is one.", Code::SystemFile.meaning(), number(files));
-            Finding { repository: None, ..first }.count(files).detail(detail)
-        }
-    })
+    if count == 1 {
+        return Some(first);
+    }
+    let detail = format!("{} {} {what}; this is one.", first.code.meaning(), number(count));
+    Some(Finding { repository: None, ..first }.count(count).detail(detail))
 }
 
 /// Lists as many of a code and repository as somebody reads, and counts the others. `findings` are sorted.

@@ -60,6 +60,7 @@ pub mod mark;
 pub mod oci;
 pub mod plan;
 pub mod policy;
+mod proc;
 pub mod progress;
 pub mod quarantine;
 pub mod records;

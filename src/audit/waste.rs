@@ -10,8 +10,7 @@ use crate::format::{plural, size};
 use crate::inventory::{BlobId, Inventory, MarkFlags};
 use crate::layout::{self, LinkDirectory, Target};
 use crate::oci::{Digest, RepositoryName};
-use crate::plan::Reason;
-use crate::plan::SweepPlan;
+use crate::plan::{Reason, SweepPlan};
 use crate::store::LinkContent;
 
 /// What a repository has too much of.

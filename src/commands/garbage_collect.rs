@@ -211,11 +211,9 @@ fn waits_for(wait: Option<Wait>) -> Duration {
 
 /// Makes sure that what is to be quarantined has room.
 fn has_room(settings: &CollectSettings, reader: &Reader<'_>, assessment: &Assessment) -> Result<(), Error> {
-    let (files, directories) = (assessment.plan.files(), assessment.plan.directories());
-    match settings.disposal {
-        Disposal::Remove => Ok(()),
-        _ if files == 0 => Ok(()),
-        _ => quarantine::has_room(reader.store, files, directories),
+    match (settings.disposal, assessment.plan.files()) {
+        (Disposal::Remove, _) | (_, 0) => Ok(()),
+        (_, files) => quarantine::has_room(reader.store, files, assessment.plan.directories()),
     }
 }
 

@@ -78,7 +78,7 @@ struct Node {
     wanted: Vec<Digest>,
 }
 
-/// The manifests that a repository reaches, 60 bytes for each and 4 for what leads from one to another: a repository may have a million.
+/// The manifests that a repository reaches, by number: what leads from one to another takes 4 bytes.
 #[derive(Default)]
 struct Graph {
     names: Vec<Digest>,

@@ -97,11 +97,6 @@ pub(super) fn alias(row: &Row) -> Option<BlobId> {
     (row[FLAGS] & (IS_ALIAS | ALIAS_IS_OTHER) == IS_ALIAS).then(|| BlobId::at(number(row, ALIAS)))
 }
 
-/// The position of a kind among the first bytes of rows.
-pub(super) fn is_before(row: &Row, wanted: Kind) -> bool {
-    kind(row) < wanted
-}
-
 /// What goes of one repository, or of the blobs.
 #[derive(Debug, Default)]
 pub struct Deletions {

@@ -141,10 +141,8 @@ impl SweepPlan {
 
     /// The blobs that go after their links, with the repository of each link.
     pub fn links_of_blobs(&self) -> impl Iterator<Item = (&RepositoryName, Digest)> {
-        let rows = self.rows();
-        let links = &rows[..rows.partition_point(|row| rows::is_before(row, Kind::Blob))];
         let goes = |blob: &BlobId| self.inventory.has_any(*blob, MarkFlags::DELETION);
-        links.iter().flat_map(move |row| {
+        self.links().iter().flat_map(move |row| {
             let blobs = rows::blob(row).into_iter().chain(rows::alias(row)).filter(goes);
             blobs.map(|blob| (&self.tables.repositories[rows::repository(row)], self.inventory.digest(blob)))
         })
@@ -152,7 +150,7 @@ impl SweepPlan {
 
     fn range(&self, kind: Kind) -> Range<usize> {
         let rows = self.rows();
-        let begin = rows.partition_point(|row| rows::is_before(row, kind));
+        let begin = rows.partition_point(|row| rows::kind(row) < kind);
         begin..begin + rows[begin..].partition_point(|row| rows::kind(row) == kind)
     }
 
@@ -183,11 +181,15 @@ impl SweepPlan {
         })
     }
 
+    /// Everything that goes before the first blob: links.
+    fn links(&self) -> &[Row] {
+        &self.rows()[..self.range(Kind::Blob).start]
+    }
+
     /// What each repository gives back: the blobs that go and that it had linked. A blob that several had linked counts for each.
     pub fn by_repository(&self) -> BTreeMap<RepositoryName, RepositoryShare> {
-        let rows = self.rows();
-        let links = &rows[..rows.partition_point(|row| rows::is_before(row, Kind::Blob))];
-        let parts: Vec<(usize, RepositoryShare)> = links
+        let parts: Vec<(usize, RepositoryShare)> = self
+            .links()
             .par_chunk_by(|one, other| (rows::kind(one), rows::repository(one)) == (rows::kind(other), rows::repository(other)))
             .map(|some| (rows::repository(&some[0]), self.share(some)))
             .collect();

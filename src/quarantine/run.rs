@@ -25,9 +25,9 @@ use crate::store::{FilesystemStore, own};
 const STAMP: &str = "run.json";
 /// The same while it is written.
 const NEW_STAMP: &str = "run.json.new";
-/// The files in a run's directory that are not what it holds.
 /// What it is called from when a purge begins on a disk that has no room to write that into it.
 const STAMP_OF_A_PURGE: &str = "purging.json";
+/// The files in a run's directory that are not what it holds.
 pub(super) const STAMPS: [&str; 3] = [STAMP, NEW_STAMP, STAMP_OF_A_PURGE];
 /// Times of files may be cut down to this.
 const COARSENESS: Duration = Duration::from_secs(1);

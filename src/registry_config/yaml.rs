@@ -129,24 +129,15 @@ impl Reader {
     fn below(self, key: &str) -> Reader {
         Reader { at_top: false, adds_up: self.adds_up && !(self.at_top && KEPT_AS_MAPS.contains(&key)) }
     }
-
-    /// Sets a key that may be there.
-    fn set(self, map: &mut Map, key: String, value: Node) {
-        let adds_up = self.below(&key).adds_up;
-        match (map.get_mut(&key), value) {
-            (Some(Node::Map(before)), Node::Map(more)) if adds_up => add(before, more),
-            (_, value) => drop(map.insert(key, value)),
-        }
-    }
 }
 
-/// Adds settings to a section that is there.
-fn add(section: &mut Map, more: Map) {
-    for (key, value) in more {
-        match (section.get_mut(&key), value) {
-            (Some(Node::Map(before)), Node::Map(more)) => add(before, more),
-            (_, value) => drop(section.insert(key, value)),
+/// Sets a key that may be there: a section that adds up keeps what the new one does not say.
+fn set(map: &mut Map, key: String, value: Node, adds_up: bool) {
+    match (map.get_mut(&key), value) {
+        (Some(Node::Map(before)), Node::Map(more)) if adds_up => {
+            more.into_iter().for_each(|(key, value)| set(before, key, value, true));
         }
+        (_, value) => drop(map.insert(key, value)),
     }
 }
 
@@ -228,8 +219,8 @@ impl<'de> Visitor<'de> for Reader {
             } else if self.at_top && key == "version" {
                 map.insert(key, entries.next_value_seed(Verbatim)?);
             } else {
-                let value = entries.next_value_seed(self.below(&key))?;
-                self.set(&mut map, key, value);
+                let below = self.below(&key);
+                set(&mut map, key, entries.next_value_seed(below)?, below.adds_up);
             }
         }
         Ok(Node::Map(map))

@@ -6,13 +6,11 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use crate::proc::{is_in_first_pid_namespace, pids};
 use crate::store::filesystem::condition::FileId;
 
 /// Of the flags that `fdinfo` tells, those for writing.
 pub(super) const ACCESS_MODE: u32 = 0o3;
-
-/// The inode of the first process-id namespace; a process in another one does not see everybody.
-const FIRST_PID_NAMESPACE: &str = "pid:[4026531836]";
 
 /// What is open for writing on this machine, as far as we may look.
 #[derive(Clone, Debug, Default)]
@@ -24,17 +22,12 @@ pub struct OpenFiles {
 impl OpenFiles {
     /// Looks at every process.
     pub fn look() -> OpenFiles {
-        let mut open = OpenFiles { files: HashSet::new(), is_complete: true };
-        let namespace = fs::read_link("/proc/self/ns/pid");
-        open.is_complete &= namespace.is_ok_and(|namespace| namespace == Path::new(FIRST_PID_NAMESPACE));
+        let mut open = OpenFiles { files: HashSet::new(), is_complete: is_in_first_pid_namespace() };
         let own = std::process::id();
         let mut seen = 0;
-        for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-            let pid = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
-            if pid.is_some_and(|pid| pid != own) {
-                seen += 1;
-                open.add(&entry.path());
-            }
+        for pid in pids().filter(|pid| *pid != own) {
+            seen += 1;
+            open.add(&Path::new("/proc").join(pid.to_string()));
         }
         // Where even the first process is hidden from us, others are.
         open.is_complete &= seen > 0 && Path::new("/proc/1").exists();

@@ -1,6 +1,5 @@
 //! Processes of this machine that may write to the store, as far as `/proc` shows them to us.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -10,6 +9,7 @@ use super::open_files::is_for_writing;
 use super::registries::{self, Serves};
 use crate::escape::escaped;
 use crate::layout;
+use crate::proc::{MountNamespaces, pids};
 use crate::store::filesystem::mounts::{self, Mounted};
 use crate::store::root::Root;
 
@@ -82,8 +82,7 @@ pub(super) fn signs(root: &Root) -> Vec<Sign> {
     let v2 = root.at(layout::V2);
     let ours = mounts::of_process("self");
     let place = Mounted::around(&ours, &v2);
-    let own_namespace = fs::read_link("/proc/self/ns/mnt").ok();
-    let mut namespaces = BTreeSet::new();
+    let mut namespaces = MountNamespaces::ours();
     let mut signs = Vec::new();
     for pid in pids().filter(|pid| *pid != std::process::id()) {
         let process = Path::new("/proc").join(pid.to_string());
@@ -94,8 +93,7 @@ pub(super) fn signs(root: &Root) -> Vec<Sign> {
             Some(Serves::Ours { is_read_only }) => signs.push(Sign::Registry { pid, name: name(), is_ours: true, is_read_only }),
             Some(Serves::Untold) => signs.push(Sign::Registry { pid, name: name(), is_ours: false, is_read_only: false }),
         }
-        let namespace = fs::read_link(process.join("ns/mnt")).ok();
-        if namespace.is_none() || namespace == own_namespace || !namespaces.insert(namespace) {
+        if !namespaces.is_new(pid) {
             continue;
         }
         let Some(place) = &place else { continue };
@@ -108,11 +106,6 @@ pub(super) fn signs(root: &Root) -> Vec<Sign> {
         signs.extend(elsewhere.map(|at| Sign::Mounted { pid, name: name(), at }));
     }
     signs
-}
-
-fn pids() -> impl Iterator<Item = u32> {
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
 /// The first file of the store that a process has open for writing. The path may be one that only it knows, so what counts is that the

@@ -5,18 +5,15 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::layout;
+use crate::proc::is_in_first_pid_namespace;
 use crate::store::root::Root;
-
-/// The number of the first namespace of processes, which never changes (source: `PROC_PID_INIT_INO` in Linux).
-const FIRST_PID_NAMESPACE: &str = "pid:[4026531836]";
 
 /// What the filesystem of a container calls itself (source: `OVERLAYFS_SUPER_MAGIC` in Linux).
 const OVERLAY: i64 = 0x794c_7630;
 
 /// Whether all processes of the machine are to be seen.
 pub(super) fn shows_all_processes() -> bool {
-    let is_first = fs::read_link("/proc/self/ns/pid").is_ok_and(|namespace| namespace == Path::new(FIRST_PID_NAMESPACE));
-    is_first
+    is_in_first_pid_namespace()
         && (rustix::process::geteuid().is_root()
             || !hides_processes(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default()))
 }

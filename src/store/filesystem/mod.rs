@@ -33,6 +33,7 @@ use rustix::fs::{AtFlags, CWD, FileType};
 use rustix::io::Errno;
 
 use self::files::{Relative, inspect_link, read_link, stat_leaf};
+use self::mounts::Mounted;
 use super::directory::{self, open_directory};
 use super::root::Root;
 use super::{
@@ -152,19 +153,22 @@ impl FilesystemStore {
         // The whole tree may be a mount, and so may what lies on the way down to `repositories` and `blobs`.
         let on_the_way =
             ["docker", "docker/registry", layout::V2, layout::REPOSITORIES, layout::BLOBS].map(|place| self.root.at(place));
-        let points: Vec<PathBuf> = mounts::of_process("self").iter().map(|mounted| mounted.at().to_owned()).collect();
-        let ours = points.iter().filter(|point| on_the_way.contains(point)).cloned();
+        let table = mounts::of_process("self");
+        let points = || table.iter().map(Mounted::at);
+        let ours = points().filter(|point| on_the_way.iter().any(|place| place == point)).map(Path::to_owned);
         let mut all: Vec<PathBuf> = below.chain(ours).collect();
-        let own = mounts::point_of(self.root.path());
-        let links: Vec<PathBuf> = links.filter(|link| is_of_the_store(link)).map(|link| self.root.at(link)).collect();
-        let targets: BTreeSet<PathBuf> = links.iter().filter_map(|link| std::fs::canonicalize(link).ok()).collect();
-        let led_to = links.iter().chain(bases().map(|base| &base.path)).flat_map(|link| mounts::points_on_the_way(link));
+        let own = mounts::point_of(&table, self.root.path());
+        let links = links.filter(|link| is_of_the_store(link)).map(|link| self.root.at(link));
+        let (targets, mut led_to): (BTreeSet<PathBuf>, Vec<Vec<PathBuf>>) =
+            links.map(|link| mounts::followed(&table, &link)).unzip();
+        led_to.extend(bases().map(|base| mounts::followed(&table, &base.path).1));
+        let led_to = led_to.into_iter().flatten();
         all.extend(led_to.filter(|point| Some(point) != own.as_ref() && !self.root.path().starts_with(point)));
-        let is_led_to = |point: &&PathBuf| {
+        let is_led_to = |point: &&Path| {
             let target = point.ancestors().find(|above| targets.contains(*above));
             target.and_then(|target| point.strip_prefix(target).ok()).is_some_and(is_of_the_store)
         };
-        all.extend(points.iter().filter(is_led_to).cloned());
+        all.extend(points().filter(is_led_to).map(Path::to_owned));
         all.sort();
         all.dedup();
         all.retain(|mount| mounts::holds_something(mount));
@@ -177,8 +181,8 @@ impl FilesystemStore {
 
     /// Whether something is mounted at such a place, and holds something.
     pub fn has_mount(&self, name: &str) -> bool {
-        let points = mounts::of_process("self").into_iter().map(|mounted| mounted.at().to_owned());
-        points.into_iter().any(|point| self.mount_name(&point) == name && mounts::holds_something(&point))
+        let table = mounts::of_process("self");
+        table.iter().map(Mounted::at).any(|point| self.mount_name(point) == name && mounts::holds_something(point))
     }
 
     /// The directories that everything is opened relative to, with their paths.

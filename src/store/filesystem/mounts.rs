@@ -6,6 +6,7 @@
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
+use crate::proc::{MountNamespaces, pids};
 use crate::system_files::is_system_file;
 
 /// One line of a process's table of mounts.
@@ -41,11 +42,16 @@ impl Mounted {
         &self.point
     }
 
-    /// The place of a directory that the process with this table sees at `path`.
-    pub(crate) fn around(table: &[Mounted], path: &Path) -> Option<Place> {
+    /// What the process with this table sees a directory on.
+    fn under<'t>(table: &'t [Mounted], path: &Path) -> Option<&'t Mounted> {
         // Of several mounts at one point the last is the one that is seen.
         let mounted = table.iter().filter(|mounted| path.starts_with(&mounted.point));
-        let mounted = mounted.max_by_key(|mounted| mounted.point.components().count())?;
+        mounted.max_by_key(|mounted| mounted.point.components().count())
+    }
+
+    /// The place of a directory that the process with this table sees at `path`.
+    pub(crate) fn around(table: &[Mounted], path: &Path) -> Option<Place> {
+        let mounted = Mounted::under(table, path)?;
         let below = path.strip_prefix(&mounted.point).expect("it was found by that");
         Some(Place { device: mounted.device.clone(), path: mounted.root.join(below), around: mounted.root.clone() })
     }
@@ -78,17 +84,16 @@ pub(super) fn below(directory: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The mount point that a directory lies on, as this process sees it.
-pub(super) fn point_of(directory: &Path) -> Option<PathBuf> {
-    let points = of_process("self").into_iter().map(|mounted| mounted.point).filter(|point| directory.starts_with(point));
-    points.max_by_key(|point| point.components().count())
+/// The mount point that a directory lies on.
+pub(super) fn point_of(table: &[Mounted], directory: &Path) -> Option<PathBuf> {
+    Mounted::under(table, directory).map(|mounted| mounted.point.clone())
 }
 
 /// Links on the way to a directory that are followed, as the kernel does.
 const MOST_LINKS: usize = 40;
 
-/// The mount points that a path leads over, that of what it comes to included: each link on the way may lie on another one.
-pub(super) fn points_on_the_way(path: &Path) -> Vec<PathBuf> {
+/// What a path comes to, and the mount points that it leads over, that of its end included: each link on the way may lie on another one.
+pub(super) fn followed(table: &[Mounted], path: &Path) -> (PathBuf, Vec<PathBuf>) {
     let mut points = Vec::new();
     let (mut here, mut rest) = (PathBuf::from("/"), path.to_owned());
     let mut links = 0;
@@ -102,7 +107,7 @@ pub(super) fn points_on_the_way(path: &Path) -> Vec<PathBuf> {
             }
             Ok(target) if links < MOST_LINKS => {
                 links += 1;
-                points.extend(point_of(&here));
+                points.extend(point_of(table, &here));
                 rest = target.join(behind);
             }
             _ => {
@@ -111,8 +116,8 @@ pub(super) fn points_on_the_way(path: &Path) -> Vec<PathBuf> {
             }
         }
     }
-    points.extend(point_of(&here));
-    points
+    points.extend(point_of(table, &here));
+    (here, points)
 }
 
 /// Whether a directory holds anything that its users put there. A filesystem that is mounted in the place of another is mostly empty.
@@ -139,19 +144,11 @@ pub(crate) fn shown_elsewhere(point: &Path) -> Option<PathBuf> {
 pub(crate) fn shown_apart(directory: &Path) -> Option<PathBuf> {
     let own = of_process("self");
     let place = Mounted::around(&own, directory)?;
-    let namespace = |pid: &str| std::fs::read_link(Path::new("/proc").join(pid).join("ns/mnt")).ok();
-    let mut looked_at = vec![namespace("self")];
-    let mut found = apart(&own, &place, directory);
-    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let Some(pid) = name.to_str().filter(|name| name.bytes().all(|byte| byte.is_ascii_digit())) else { continue };
-        let other = namespace(pid);
-        if found.is_none() && other.is_some() && !looked_at.contains(&other) {
-            looked_at.push(other);
-            found = apart(&of_process(pid), &place, directory);
-        }
-    }
-    found
+    let mut namespaces = MountNamespaces::ours();
+    apart(&own, &place, directory).or_else(|| {
+        let mut others = pids().filter(|pid| namespaces.is_new(*pid)).map(|pid| of_process(&pid.to_string()));
+        others.find_map(|table| apart(&table, &place, directory))
+    })
 }
 
 fn apart(table: &[Mounted], place: &Place, directory: &Path) -> Option<PathBuf> {

@@ -13,25 +13,24 @@ const REPORT_BYTES: usize = 1 << 20;
 /// Runs a command on it within the bounds.
 #[track_caller]
 fn bounded(command: &str, root: &Path, code: i32) -> Outcome {
-    let limit = if command == "verify" { &LIMIT[..0] } else { &LIMIT[..] };
-    let mut run = Regsweep::new().arg(command).arg("--root").arg(root).json().args(limit);
-    if command == "garbage-collect" {
-        run = run.args(["-m", "--dry-run"]);
-    }
-    let ran = within_bounds(run).expect_code(code);
-    assert!(ran.stdout.len() < REPORT_BYTES, "{command} reports {} bytes", ran.stdout.len());
-    ran
+    bounded_by(MEMORY_BYTES, REPORT_BYTES, command, root, code)
 }
 
 /// The same for what may be told of many thousands of things.
 #[track_caller]
 fn bounded_but_long(command: &str, root: &Path, code: i32) -> Outcome {
-    let mut run = Regsweep::new().arg(command).arg("--root").arg(root).json().args(LIMIT);
+    bounded_by(250 << 20, 8 * REPORT_BYTES, command, root, code)
+}
+
+#[track_caller]
+fn bounded_by(memory_bytes: u64, report_bytes: usize, command: &str, root: &Path, code: i32) -> Outcome {
+    let limit = if command == "verify" { &LIMIT[..0] } else { &LIMIT[..] };
+    let mut run = Regsweep::new().arg(command).arg("--root").arg(root).json().args(limit);
     if command == "garbage-collect" {
         run = run.args(["-m", "--dry-run"]);
     }
-    let ran = within(run, 250 << 20).expect_code(code);
-    assert!(ran.stdout.len() < 8 * REPORT_BYTES, "{command} reports {} bytes", ran.stdout.len());
+    let ran = within(run, memory_bytes).expect_code(code);
+    assert!(ran.stdout.len() < report_bytes, "{command} reports {} bytes", ran.stdout.len());
     ran
 }
 
