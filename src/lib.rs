@@ -70,5 +70,7 @@ pub mod store;
 pub mod survey;
 pub mod sweep;
 pub mod system_files;
+#[cfg(test)]
+mod testing;
 pub mod verify;
 pub mod writers;

@@ -3,6 +3,8 @@
 //! A push writes blobs, then layer links, then revisions, then tags. They are read in that order too (SAFETY I5): what was
 //! finished before the survey began is seen whole. Blobs are listed before the first repository.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use rayon::prelude::*;
 
 use crate::error::Error;
@@ -64,6 +66,34 @@ pub struct Tag {
     pub current: LinkContent,
     /// Digests that have a directory in its `index/`.
     pub history: Vec<Digest>,
+}
+
+/// Asks about each repository, many at a time, and returns the answers in their order: in a list as long as that, because many repositories
+/// in lists of their own would take several times the memory.
+///
+/// # Errors
+///
+/// The first error in the order of the repositories, of those that were met. What was not begun by then is not asked.
+pub fn each<T: Send>(
+    repositories: &[RepositoryEntry],
+    ask: impl Fn(&RepositoryEntry) -> Result<T, Error> + Sync,
+) -> Result<Vec<T>, Error> {
+    let has_failed = AtomicBool::new(false);
+    let answers: Vec<Option<Result<T, Error>>> = repositories
+        .par_iter()
+        .with_max_len(1)
+        .map(|repository| {
+            if has_failed.load(Ordering::Relaxed) {
+                return None;
+            }
+            let answer = ask(repository);
+            if answer.is_err() {
+                has_failed.store(true, Ordering::Relaxed);
+            }
+            Some(answer)
+        })
+        .collect();
+    answers.into_iter().flatten().collect()
 }
 
 /// Surveys one repository.

@@ -6,9 +6,9 @@ use foldhash::HashSet;
 
 use super::facts::BlobFacts;
 use crate::error::Error;
-use crate::graph::{Context, LinkVerdict, MAX_STRANGERS, Reading, layer_verdict};
+use crate::graph::{Context, Edge, Edges, LinkVerdict, Queue, Reading, Visited, Visitor, Walk, layer_verdict};
 use crate::inventory::BlobId;
-use crate::oci::{DescriptorKind, Digest, manifest};
+use crate::oci::{Descriptor, DescriptorKind, Digest, manifest};
 use crate::store::LinkContent;
 use crate::survey::Survey;
 
@@ -40,101 +40,108 @@ pub fn needed(context: &Context<'_>, survey: &Survey, links: &[LinkContent], blo
         .filter(|revision| revision.link != LinkContent::Absent)
         .filter_map(|revision| context.inventory.find(&revision.digest))
         .collect();
-    let walk = Walk { context, survey, links, blobs, revisions };
-    let mut needed = Needed::default();
-    // Blobs without a link or without data, with the manifests that name them as content.
-    let mut suspects: BTreeMap<Digest, BTreeSet<Digest>> = BTreeMap::new();
-    let mut seen: HashSet<Digest> = HashSet::default();
-    let mut queue: Vec<Digest> = walk.roots();
-    let mut strangers = 0;
-    while let Some(digest) = queue.pop() {
-        // Who leads further is held, and is not followed here either.
-        if !seen.insert(digest) {
-            continue;
-        }
-        strangers += u64::from(survey.revision(&digest).is_none());
-        if strangers <= MAX_STRANGERS {
-            walk.visit(&digest, &mut needed, &mut suspects, &mut queue)?;
-        }
-    }
+    let suspects = BTreeMap::new();
+    let mut visitor = NeededVisitor { context, survey, links, blobs, revisions, needed: Needed::default(), suspects };
+    Walk::new(context.manifests).run(visitor.roots(), &mut visitor)?;
+    let suspects = std::mem::take(&mut visitor.suspects);
     for (blob, manifests) in suspects {
-        if walk.is_promised(&blob, &manifests)? {
+        if visitor.is_promised(&blob, &manifests)? {
+            let needed = &mut visitor.needed;
             let lacks = if blobs.has_data(&blob) { &mut needed.unlinked } else { &mut needed.absent };
             lacks.insert(blob);
         }
     }
-    Ok(needed)
+    Ok(visitor.needed)
 }
 
-struct Walk<'a> {
+struct NeededVisitor<'a> {
     context: &'a Context<'a>,
     survey: &'a Survey,
     links: &'a [LinkContent],
     blobs: &'a BlobFacts,
     revisions: HashSet<BlobId>,
+    needed: Needed,
+    /// Blobs without a link or without data, with the manifests that name them as content.
+    suspects: BTreeMap<Digest, BTreeSet<Digest>>,
 }
 
-impl Walk<'_> {
-    fn roots(&self) -> Vec<Digest> {
+impl Visitor for NeededVisitor<'_> {
+    type Role = ();
+
+    fn revision(&self, digest: &Digest, (): &()) -> Result<Option<Reading>, Error> {
+        self.context.revision(self.survey, digest)
+    }
+
+    fn visit(&mut self, digest: &Digest, (): &(), reading: &Reading, queue: &mut Queue<()>) -> Result<Visited, Error> {
+        let Reading::Read(edges) = reading else { return Ok(Visited::Done) };
+        self.note_orphan(digest, edges);
+        for edge in &edges.stored {
+            self.follow_stored(digest, edge, queue)?;
+        }
+        for descriptor in &edges.unresolved {
+            self.follow_unresolved(descriptor, queue)?;
+        }
+        Ok(Visited::Done)
+    }
+}
+
+impl NeededVisitor<'_> {
+    fn roots(&self) -> Vec<(Digest, ())> {
         let revisions = self.survey.revisions.iter().filter(|revision| revision.link != LinkContent::Absent);
         let tags = self.survey.tags.iter().filter_map(|tag| match tag.current {
             LinkContent::Digest(digest) => Some(digest),
             _ => None,
         });
-        revisions.map(|revision| revision.digest).chain(tags).collect()
+        revisions.map(|revision| revision.digest).chain(tags).map(|digest| (digest, ())).collect()
     }
 
-    fn visit(
-        &self,
-        digest: &Digest,
-        needed: &mut Needed,
-        suspects: &mut BTreeMap<Digest, BTreeSet<Digest>>,
-        queue: &mut Vec<Digest>,
-    ) -> Result<(), Error> {
-        let Reading::Read(edges) = self.context.manifests.read(digest)? else { return Ok(()) };
-        let is_revision = self.survey.revision(digest).is_some();
-        if is_revision
+    /// A revision that refers to nothing that is here.
+    fn note_orphan(&mut self, digest: &Digest, edges: &Edges) {
+        if self.survey.revision(digest).is_some()
             && !edges.more_subjects
             && !edges.subjects.is_empty()
             && edges.subjects.iter().all(|subject| self.is_unknown(subject))
         {
-            needed.orphans.insert(*digest);
+            self.needed.orphans.insert(*digest);
         }
-        for edge in &edges.stored {
-            let name = self.context.inventory.digest(edge.blob);
-            needed.named.insert(name);
-            if self.revisions.contains(&edge.blob) {
-                queue.push(name);
-                continue;
-            }
-            // Where the registry does not look, nothing is promised to anybody, and what it leads to is not asked either.
-            if !edge.expected {
-                continue;
-            }
-            let is_manifest = match edge.kind {
-                DescriptorKind::Blob => false,
-                _ => matches!(self.context.manifests.read(&name)?, Reading::Read(_)),
-            };
-            if is_manifest {
-                queue.push(name);
-                needed.lost_children.insert(name);
-            } else if edge.kind != DescriptorKind::Manifest && !(self.is_linked(&name) && self.blobs.has_data(&name)) {
-                suspects.entry(name).or_default().insert(*digest);
-            }
+    }
+
+    fn follow_stored(&mut self, manifest: &Digest, edge: &Edge, queue: &mut Queue<()>) -> Result<(), Error> {
+        let name = self.context.inventory.digest(edge.blob);
+        self.needed.named.insert(name);
+        if self.revisions.contains(&edge.blob) {
+            queue.push(name, ());
+            return Ok(());
         }
-        for descriptor in &edges.unresolved {
-            needed.named.insert(descriptor.digest);
-            if let LinkVerdict::Names(name) = layer_verdict(self.context.store, self.survey, &descriptor.digest)? {
-                needed.named.insert(name);
-                if let (Some(blob), Some(size_bytes)) = (self.context.inventory.find(&name), descriptor.size_bytes) {
-                    self.context.inventory.learn_size(blob, size_bytes);
-                }
-                if (descriptor.expected && descriptor.kind != DescriptorKind::Blob) || self.survey.revision(&name).is_some() {
-                    queue.push(name);
-                } else if descriptor.expected && !descriptor.foreign && !self.blobs.has_data(&name) {
-                    needed.absent.insert(name);
-                }
-            }
+        // Where the registry does not look, nothing is promised to anybody, and what it leads to is not asked either.
+        if !edge.expected {
+            return Ok(());
+        }
+        let is_manifest = match edge.kind {
+            DescriptorKind::Blob => false,
+            _ => matches!(self.context.manifests.read(&name)?, Reading::Read(_)),
+        };
+        if is_manifest {
+            queue.push(name, ());
+            self.needed.lost_children.insert(name);
+        } else if edge.kind != DescriptorKind::Manifest && !(self.is_linked(&name) && self.blobs.has_data(&name)) {
+            self.suspects.entry(name).or_default().insert(*manifest);
+        }
+        Ok(())
+    }
+
+    /// Deals with a digest that is not stored, or that may be another name of a blob (H3).
+    fn follow_unresolved(&mut self, descriptor: &Descriptor, queue: &mut Queue<()>) -> Result<(), Error> {
+        self.needed.named.insert(descriptor.digest);
+        let LinkVerdict::Names(name) = layer_verdict(self.context.store, self.survey, &descriptor.digest)? else { return Ok(()) };
+        self.needed.named.insert(name);
+        if let (Some(blob), Some(size_bytes)) = (self.context.inventory.find(&name), descriptor.size_bytes) {
+            self.context.inventory.learn_size(blob, size_bytes);
+        }
+        if (descriptor.expected && descriptor.kind != DescriptorKind::Blob) || self.survey.revision(&name).is_some() {
+            queue.push(name, ());
+        } else if descriptor.expected && !descriptor.foreign && !self.blobs.has_data(&name) {
+            self.needed.absent.insert(name);
         }
         Ok(())
     }

@@ -123,7 +123,7 @@ fn audit(settings: &AuditSettings, store: &dyn Store, progress: &dyn Progress, s
     gathered.add(findings);
 
     progress.begin(Phase::Marking, Some(repositories.entries.len() as u64));
-    let looked: Vec<Looked> = mark::each(&repositories.entries, |repository| {
+    let looked: Vec<Looked> = survey::each(&repositories.entries, |repository| {
         interrupted(stop)?;
         let mut looked = Looked::at(repository, [&plain, &untagged], &blob_facts, &ages)?;
         gathered.add(std::mem::take(&mut looked.findings));

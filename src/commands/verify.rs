@@ -7,8 +7,6 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use rayon::prelude::*;
-
 use super::reconcile;
 use super::{budget, metrics_are_writable, outside_the_store, threads};
 use crate::config::VerifySettings;
@@ -186,16 +184,12 @@ fn survey(
     }
     tracing::info!("{} blobs, {} repositories", number(context.inventory.len() as u64), number(repositories.len() as u64));
     progress.begin(Phase::Marking, Some(repositories.len() as u64));
-    let findings: Vec<Vec<Finding>> = repositories
-        .par_iter()
-        .with_max_len(1)
-        .map(|repository| {
-            interrupted(stop)?;
-            let findings = missing(context, repository);
-            progress.advance(1, 0);
-            Ok(findings)
-        })
-        .collect::<Result<_, Error>>()?;
+    let findings: Vec<Vec<Finding>> = survey::each(&repositories, |repository| {
+        interrupted(stop)?;
+        let findings = missing(context, repository);
+        progress.advance(1, 0);
+        Ok(findings)
+    })?;
     progress.begin(Phase::Selecting, None);
     let wanted = Wanted {
         marked_only: settings.repositories.is_some(),

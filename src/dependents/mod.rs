@@ -9,8 +9,6 @@ mod ways;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
-use rayon::prelude::*;
-
 use self::ways::Wanted;
 use crate::error::Error;
 use crate::finding::{Code, Finding};
@@ -124,13 +122,13 @@ fn named(
 ) -> Result<BTreeMap<Digest, Named>, Error> {
     let wanted = Wanted::new(context, digests);
     let all: Mutex<BTreeMap<Digest, Named>> = Mutex::default();
-    repositories.par_iter().with_max_len(1).try_for_each(|repository| {
+    survey::each(repositories, |repository| {
         let part = ways::of(context, &survey::survey(context.store, repository)?, &wanted)?;
         let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
         for (digest, named) in part {
             all.entry(digest).or_default().add(named, wanted.most);
         }
-        Ok::<(), Error>(())
+        Ok(())
     })?;
     Ok(all.into_inner().unwrap_or_else(PoisonError::into_inner))
 }

@@ -1,55 +1,15 @@
-use std::time::SystemTime;
-
 use serde_json::{Value, json};
 
 use super::*;
 use crate::graph::Manifests;
 use crate::inventory::{Budget, Inventory};
 use crate::layout::LinkDirectory;
-use crate::oci::{Algorithm, RepositoryName, TagName};
+use crate::oci::{Algorithm, RepositoryName};
 use crate::policy::{Policy, RootPolicy};
-use crate::store::{MemoryStore, Store as _};
-
-const THEN: SystemTime = SystemTime::UNIX_EPOCH;
-
-fn sha256(bytes: &[u8]) -> Digest {
-    Digest::of(Algorithm::Sha256, bytes)
-}
-
-/// A store in the making.
-#[derive(Default)]
-struct Built(MemoryStore);
+use crate::store::Store as _;
+use crate::testing::{Built, THEN, sha256};
 
 impl Built {
-    fn blob(&self, bytes: &[u8]) -> Digest {
-        let digest = sha256(bytes);
-        self.0.add_file(layout::blob_data(&digest), bytes, THEN);
-        digest
-    }
-
-    fn json(&self, json: &Value) -> Digest {
-        self.blob(json.to_string().as_bytes())
-    }
-
-    /// An image of a configuration and layers; the blobs that it names are not stored.
-    fn image(&self, config: &Digest, layers: &[Digest]) -> Digest {
-        let layers: Vec<Value> = layers.iter().map(|layer| json!({"digest": layer.to_string(), "size": 5})).collect();
-        self.json(&json!({"config": {"digest": config.to_string(), "size": 1}, "layers": layers}))
-    }
-
-    fn link(&self, directory: &LinkDirectory, digest: &Digest, content: &Digest) {
-        self.0.add_file(directory.link(digest), content.to_string(), THEN);
-    }
-
-    fn revision(&self, repository: &str, digest: &Digest) {
-        self.link(&LinkDirectory::Revisions(RepositoryName::new(repository)), digest, digest);
-    }
-
-    fn tag(&self, repository: &str, tag: &str, digest: &Digest) {
-        let path = layout::current_link(&RepositoryName::new(repository), &TagName::new(tag));
-        self.0.add_file(path, digest.to_string(), THEN);
-    }
-
     fn ask<T>(&self, ask: impl FnOnce(&Context<'_>, &[RepositoryEntry]) -> Result<T, Error>) -> T {
         let (inventory, _) = Inventory::list(&self.0, &Budget::unlimited()).expect("listable");
         let manifests = Manifests::new(&self.0, &inventory);

@@ -9,7 +9,7 @@ use super::Named;
 use super::platform::Described;
 use crate::error::Error;
 use crate::finding::{Need, Needs};
-use crate::graph::{Context, LinkVerdict, MAX_STRANGERS, Reading, layer_verdict};
+use crate::graph::{Context, Edges, LinkVerdict, Queue, Reading, Visited, Visitor, Walk, layer_verdict};
 use crate::inventory::BlobId;
 use crate::oci::{Descriptor, DescriptorKind, Digest, TagName};
 use crate::store::LinkContent;
@@ -72,8 +72,6 @@ type Place = u32;
 /// What one manifest names, as far as it matters here.
 #[derive(Default)]
 struct Node {
-    /// Whether it is a manifest: cache indexes list layers.
-    is_manifest: bool,
     children: Vec<Digest>,
     wanted: Vec<Digest>,
 }
@@ -83,8 +81,8 @@ struct Node {
 struct Graph {
     names: Vec<Digest>,
     places: HashMap<Digest, Place>,
-    /// Behind the children of each, in the order of the places.
-    ends: Vec<u32>,
+    /// Where the children of each begin and end.
+    spans: Vec<(u32, u32)>,
     children: Vec<Place>,
     /// What is wanted of what some name.
     wanted: HashMap<Place, Vec<Digest>>,
@@ -101,28 +99,12 @@ impl Graph {
         })?;
         let revisions: HashSet<BlobId> =
             survey.revisions.iter().filter_map(|revision| context.inventory.find(&revision.digest)).collect();
-        let mut graph = Graph::default();
+        let mut visitor = GraphVisitor { context, survey, wanted, revisions: &revisions, graph: Graph::default() };
         for root in roots {
-            graph.place(root);
+            visitor.graph.place(root);
         }
-        let mut strangers = 0;
-        // Each is read in the order in which it was first named.
-        while let Some(digest) = graph.names.get(graph.ends.len()).copied() {
-            let place = graph.ends.len() as Place;
-            // Who leads further is held, and is not followed here either.
-            if strangers < MAX_STRANGERS {
-                let node = Node::read(context, survey, wanted, &revisions, &digest)?;
-                strangers += u64::from(node.is_manifest && survey.revision(&digest).is_none());
-                for child in &node.children {
-                    let child = graph.place(child);
-                    graph.children.push(child);
-                }
-                if !node.wanted.is_empty() {
-                    graph.wanted.insert(place, node.wanted);
-                }
-            }
-            graph.ends.push(graph.children.len() as u32);
-        }
+        Walk::new(context.manifests).run(roots.iter().map(|root| (*root, ())).collect(), &mut visitor)?;
+        let mut graph = visitor.graph;
         let needed_by_name = roots.iter().filter(|root| wanted.digests.get(root) == Some(&None)).map(|root| graph.places[root]);
         let hits = graph.wanted.keys().copied().chain(needed_by_name).collect();
         graph.leads = graph.leads(hits);
@@ -135,14 +117,28 @@ impl Graph {
         let place = *self.places.entry(*digest).or_insert(next);
         if place == next {
             self.names.push(*digest);
+            self.spans.push((0, 0));
         }
         place
     }
 
+    /// Notes what one of them names.
+    fn add(&mut self, digest: &Digest, node: Node) {
+        let place = self.place(digest);
+        let begin = self.children.len() as u32;
+        for child in &node.children {
+            let child = self.place(child);
+            self.children.push(child);
+        }
+        self.spans[place as usize] = (begin, self.children.len() as u32);
+        if !node.wanted.is_empty() {
+            self.wanted.insert(place, node.wanted);
+        }
+    }
+
     fn children(&self, place: Place) -> &[Place] {
-        let place = place as usize;
-        let begin = place.checked_sub(1).map_or(0, |before| self.ends[before]);
-        &self.children[begin as usize..self.ends[place] as usize]
+        let (begin, end) = self.spans[place as usize];
+        &self.children[begin as usize..end as usize]
     }
 
     /// Everything that can be reached from there, that itself included.
@@ -179,30 +175,48 @@ impl Graph {
     }
 }
 
-impl Node {
-    fn read(
-        context: &Context<'_>,
-        survey: &Survey,
-        wanted: &Wanted<'_>,
-        revisions: &HashSet<BlobId>,
-        digest: &Digest,
-    ) -> Result<Node, Error> {
-        let mut node = Node::default();
+/// Builds the graph.
+struct GraphVisitor<'a> {
+    context: &'a Context<'a>,
+    survey: &'a Survey,
+    wanted: &'a Wanted<'a>,
+    revisions: &'a HashSet<BlobId>,
+    graph: Graph,
+}
+
+impl Visitor for GraphVisitor<'_> {
+    type Role = ();
+
+    fn revision(&self, digest: &Digest, (): &()) -> Result<Option<Reading>, Error> {
         // What was pushed since the run began needs nothing that was missing before.
-        if context.inventory.find(digest).is_none() && survey.revision(digest).is_none() {
-            return Ok(node);
+        if self.context.inventory.find(digest).is_none() && self.survey.revision(digest).is_none() {
+            return Ok(Some(Reading::Absent));
         }
-        let Reading::Read(edges) = context.manifests.read(digest)? else { return Ok(node) };
-        node.is_manifest = true;
+        self.context.revision(self.survey, digest)
+    }
+
+    fn visit(&mut self, digest: &Digest, (): &(), reading: &Reading, queue: &mut Queue<()>) -> Result<Visited, Error> {
+        if let Reading::Read(edges) = reading {
+            let node = self.node(edges)?;
+            node.children.iter().for_each(|child| queue.push(*child, ()));
+            self.graph.add(digest, node);
+        }
+        Ok(Visited::Done)
+    }
+}
+
+impl GraphVisitor<'_> {
+    fn node(&self, edges: &Edges) -> Result<Node, Error> {
+        let mut node = Node::default();
         for edge in &edges.stored {
-            let is_wanted = wanted.blobs.contains(&edge.blob);
-            let is_manifest = edge.kind != DescriptorKind::Blob || revisions.contains(&edge.blob);
+            let is_wanted = self.wanted.blobs.contains(&edge.blob);
+            let is_manifest = edge.kind != DescriptorKind::Blob || self.revisions.contains(&edge.blob);
             if is_wanted || is_manifest {
-                node.name(context.inventory.digest(edge.blob), is_wanted, is_manifest);
+                node.name(self.context.inventory.digest(edge.blob), is_wanted, is_manifest);
             }
         }
         for descriptor in &edges.unresolved {
-            node.follow(context, survey, wanted, descriptor)?;
+            self.follow(descriptor, &mut node)?;
         }
         node.wanted.sort_unstable();
         node.wanted.dedup();
@@ -210,28 +224,24 @@ impl Node {
     }
 
     /// Deals with a digest that is not stored, or that may be another name of a blob (H3).
-    fn follow(
-        &mut self,
-        context: &Context<'_>,
-        survey: &Survey,
-        wanted: &Wanted<'_>,
-        descriptor: &Descriptor,
-    ) -> Result<(), Error> {
-        let name = match layer_verdict(context.store, survey, &descriptor.digest)? {
+    fn follow(&self, descriptor: &Descriptor, node: &mut Node) -> Result<(), Error> {
+        let name = match layer_verdict(self.context.store, self.survey, &descriptor.digest)? {
             LinkVerdict::Names(name) => name,
             LinkVerdict::Absent | LinkVerdict::Faulty(_) => descriptor.digest,
         };
-        let stored = context.inventory.find(&name);
+        let stored = self.context.inventory.find(&name);
         if let (Some(blob), Some(size_bytes)) = (stored, descriptor.size_bytes) {
-            context.inventory.learn_size(blob, size_bytes);
+            self.context.inventory.learn_size(blob, size_bytes);
         }
         let is_needed = stored.is_some() || !descriptor.foreign;
-        let is_wanted = is_needed && wanted.digests.contains_key(&name);
-        let is_manifest = descriptor.kind != DescriptorKind::Blob || survey.revision(&name).is_some();
-        self.name(name, is_wanted, is_manifest);
+        let is_wanted = is_needed && self.wanted.digests.contains_key(&name);
+        let is_manifest = descriptor.kind != DescriptorKind::Blob || self.survey.revision(&name).is_some();
+        node.name(name, is_wanted, is_manifest);
         Ok(())
     }
+}
 
+impl Node {
     fn name(&mut self, digest: Digest, is_wanted: bool, is_manifest: bool) {
         if is_wanted {
             self.wanted.push(digest);
@@ -258,6 +268,7 @@ impl Search<'_> {
         let graph = self.graph;
         let mut needs: BTreeMap<Digest, BTreeSet<Need>> = BTreeMap::new();
         let mut seen = HashSet::default();
+        let mut entered = HashSet::default();
         // Each with the one that names it.
         let mut queue: Vec<(Place, Option<Place>)> = Vec::new();
         for root in roots {
@@ -283,7 +294,10 @@ impl Search<'_> {
                 let platform = self.platform(place, parent, wanted)?;
                 needs.entry(*wanted).or_default().insert(self.need(tag, place, platform));
             }
-            queue.extend(graph.children(place).iter().map(|child| (*child, Some(place))));
+            // Whoever names it: what it leads to is queued once.
+            if entered.insert(place) {
+                queue.extend(graph.children(place).iter().map(|child| (*child, Some(place))));
+            }
         }
         for (digest, needs) in needs {
             self.found.entry(digest).or_default().needs.append(needs, self.wanted.most);

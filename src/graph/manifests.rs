@@ -99,6 +99,14 @@ impl Reading {
     }
 }
 
+impl Edges {
+    /// All that is named, stored or not, and as what.
+    pub(crate) fn named(&self, inventory: &Inventory) -> impl Iterator<Item = (Digest, DescriptorKind)> {
+        let stored = self.stored.iter().map(|edge| (inventory.digest(edge.blob), edge.kind));
+        stored.chain(self.unresolved.iter().map(|descriptor| (descriptor.digest, descriptor.kind)))
+    }
+}
+
 /// One stored blob named by a manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Edge {

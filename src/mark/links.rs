@@ -42,7 +42,7 @@ pub(super) fn untagged_revisions(
         .iter()
         .filter(|revision| matches!(judge_revision(&revision.digest, revision.link), LinkVerdict::Names(_)))
         .map(|revision| revision.digest)
-        .filter(|digest| !reach.has_descended(digest))
+        .filter(|digest| !reach.has_visited(digest))
         .collect();
     let leaves = stat_links(context, &LinkDirectory::Revisions(survey.name.clone()), &digests)?;
     let mut candidates: Vec<Candidate> = digests

@@ -4,7 +4,7 @@ use foldhash::HashSet;
 
 use super::roots::Roots;
 use crate::error::Error;
-use crate::graph::{Manifests, Reading};
+use crate::graph::{Manifests, Queue, Reading, Visited, Visitor, Walk};
 use crate::inventory::Inventory;
 use crate::layout::LinkDirectory;
 use crate::oci::{DescriptorKind, Digest};
@@ -25,21 +25,62 @@ pub fn everything_named(store: &dyn Store, inventory: &Inventory, surveyed: &Sur
         _ => None,
     });
     let mut named: HashSet<Digest> = surveyed.layers.iter().copied().chain(aliases).collect();
-    let mut waiting: Vec<Digest> = Roots::everything(surveyed).into_iter().map(|(digest, _)| digest).collect();
-    named.extend(&waiting);
-    while let Some(digest) = waiting.pop() {
-        let reading = match surveyed.revision(&digest) {
-            Some(_) => manifests.read_revision(&digest)?,
-            None => manifests.read(&digest)?,
-        };
-        let Reading::Read(edges) = reading else { continue };
-        let stored = edges.stored.iter().map(|edge| (inventory.digest(edge.blob), edge.kind));
-        let unresolved = edges.unresolved.iter().map(|descriptor| (descriptor.digest, descriptor.kind));
-        for (digest, kind) in stored.chain(unresolved) {
-            if named.insert(digest) && (kind != DescriptorKind::Blob || surveyed.revision(&digest).is_some()) {
-                waiting.push(digest);
+    let roots: Vec<(Digest, ())> = Roots::everything(surveyed).into_iter().map(|(digest, _)| (digest, ())).collect();
+    named.extend(roots.iter().map(|(digest, ())| *digest));
+    let mut visitor = NamedVisitor { inventory, manifests: &manifests, surveyed, named };
+    Walk::unbounded(&manifests).run(roots, &mut visitor)?;
+    Ok(visitor.named.into_iter().collect())
+}
+
+struct NamedVisitor<'a> {
+    inventory: &'a Inventory,
+    manifests: &'a Manifests<'a>,
+    surveyed: &'a Survey,
+    named: HashSet<Digest>,
+}
+
+impl Visitor for NamedVisitor<'_> {
+    type Role = ();
+
+    fn revision(&self, digest: &Digest, (): &()) -> Result<Option<Reading>, Error> {
+        self.surveyed.revision(digest).map(|_| self.manifests.read_revision(digest)).transpose()
+    }
+
+    fn visit(&mut self, _: &Digest, (): &(), reading: &Reading, queue: &mut Queue<()>) -> Result<Visited, Error> {
+        let Reading::Read(edges) = reading else { return Ok(Visited::Done) };
+        for (digest, kind) in edges.named(self.inventory) {
+            self.named.insert(digest);
+            // It may have been named before, by somebody who took it for a layer.
+            if kind != DescriptorKind::Blob || self.surveyed.revision(&digest).is_some() {
+                queue.push(digest, ());
             }
         }
+        Ok(Visited::Done)
     }
-    Ok(named.into_iter().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inventory::Budget;
+    use crate::oci::RepositoryName;
+    use crate::store::RepositoryEntry;
+    use crate::testing::Built;
+
+    #[test]
+    fn a_manifest_is_followed_although_somebody_takes_it_for_a_layer() {
+        let built = Built::default();
+        let [config, layer] = [b"{}".as_slice(), b"layer"].map(|bytes| built.blob(bytes));
+        let child = built.image(&config, &[layer]);
+        let index = built.index(&[child]);
+        // Its link among the layers, and another image that calls it one.
+        built.layer("a", &child);
+        built.revision("a", &built.image(&config, &[child]));
+        built.revision("a", &index);
+        let (inventory, _) = Inventory::list(&built.0, &Budget::unlimited()).expect("listable");
+        let entry = RepositoryEntry { name: RepositoryName::new("a"), set_apart: None };
+        let surveyed = survey::survey(&built.0, &entry).expect("listable");
+        let named = everything_named(&built.0, &inventory, &surveyed).expect("readable");
+        assert!(named.contains(&layer), "the layer of an image that only an index has");
+    }
 }

@@ -3,26 +3,20 @@
 //! Whether to descend into a manifest is decided for each repository anew: that another repository has marked it says nothing
 //! about what it reaches here (H2). Manifests are looked up in the whole store, whether or not this repository links them (H1).
 
-use std::collections::BTreeMap;
-
 use foldhash::fast::RandomState;
 use foldhash::{HashMap, HashSet};
 
+use super::notes::Notes;
 use crate::error::Error;
-use crate::finding::{Code, Finding};
-use crate::findings::LISTED_OF_A_REPOSITORY as FINDINGS_OF_A_CODE;
-use crate::graph::{Context, Edges, Fault, Held, LinkVerdict, MAX_STRANGERS, Reading, layer_verdict};
+use crate::finding::Finding;
+use crate::graph::{Context, Edges, Fault, Held, LinkVerdict, Queue, Reading, Visited, Visitor, Walk, layer_verdict};
 use crate::inventory::{BlobId, MarkFlags};
-use crate::layout::{self, LinkDirectory};
 use crate::oci::{Algorithm, Descriptor, DescriptorKind, Digest, TagName};
 use crate::store::LinkContent;
 use crate::survey::Survey;
 
-/// And so many bytes of what is no revision here.
-const MAX_STRANGERS_BYTES: u64 = 1 << 30;
-
 /// Why something is looked at as a manifest.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Role {
     /// A tag names it.
     TagTarget(TagName),
@@ -38,6 +32,12 @@ pub(super) enum Role {
 
 /// What has been reached so far.
 pub(super) struct Reach<'a> {
+    walk: Walk<'a>,
+    marking: Marking<'a>,
+}
+
+/// What marking does with what it meets.
+struct Marking<'a> {
     context: &'a Context<'a>,
     survey: &'a Survey,
     /// What each revision of the survey reads as.
@@ -46,15 +46,13 @@ pub(super) struct Reach<'a> {
     referrers: HashMap<Digest, Vec<usize>>,
     /// Revisions that are kept whatever keeps their subjects.
     always: Vec<usize>,
-    /// Manifests that were read and have no revision here, and their bytes.
-    strangers: (u64, u64),
-    /// Whether there are more of them.
+    /// What is being marked as.
+    flags: MarkFlags,
+    /// Whether there was more than is followed.
     is_cut_off: bool,
     /// Whether all aliases have been reached.
     any_alias: bool,
-    /// Manifests that were descended into, or found to be none.
-    descended: HashSet<Digest>,
-    /// Those of them that are not stored.
+    /// Manifests that were met and are not stored.
     absent: HashSet<Digest>,
     /// Stored blobs that were reached.
     blobs: HashSet<BlobId>,
@@ -62,225 +60,211 @@ pub(super) struct Reach<'a> {
     names: HashSet<Digest>,
     /// Those of them that the registry misses.
     missed: HashSet<Digest>,
-    /// Whether something was reached that cannot be understood.
-    pub(super) fault: bool,
-    /// Whether a tag's target is absent.
-    pub(super) tag_target_absent: bool,
-    findings: BTreeMap<(Code, Digest, Option<TagName>), Finding>,
-    /// How many of a code there are, those that are not told apart included.
-    noted: BTreeMap<Code, u64>,
-    /// The digests that tags name now.
-    tag_targets: HashSet<Digest>,
+    notes: Notes<'a>,
 }
 
 impl<'a> Reach<'a> {
     pub(super) fn new(context: &'a Context<'a>, survey: &'a Survey, readings: &'a [Held<'a>]) -> Result<Reach<'a>, Error> {
-        let mut revisions = HashMap::with_capacity_and_hasher(survey.revisions.len(), RandomState::default());
-        let mut referrers: HashMap<Digest, Vec<usize>> = HashMap::default();
-        let mut always = Vec::new();
-        let mut findings = BTreeMap::new();
-        for (index, (revision, reading)) in survey.revisions.iter().zip(readings).enumerate() {
-            // A deleted revision is no revision any more: neither is it a referrer.
-            if revision.link == LinkContent::Absent {
-                continue;
-            }
-            let blob = match reading.get(&revision.digest)? {
-                Reading::Read(edges) => {
-                    if edges.more_subjects {
-                        let link = LinkDirectory::Revisions(survey.name.clone()).link(&revision.digest);
-                        let finding =
-                            Finding::new(Code::ManySubjects).repository(&survey.name).digest(&revision.digest).path(link);
-                        findings.insert((finding.code, revision.digest, None), finding);
-                        always.push(index);
-                    }
-                    for subject in &edges.subjects {
-                        referrers.entry(*subject).or_default().push(index);
-                    }
-                    edges.blob
-                }
-                // The registry follows a symbolic link and serves what is behind it. What that refers to is not known here.
-                Reading::Bad(Fault::Irregular) => {
-                    always.push(index);
-                    context.inventory.find(&revision.digest)
-                }
-                _ => context.inventory.find(&revision.digest),
-            };
-            if let Some(blob) = blob {
-                revisions.insert(blob, index);
-                // It cannot go, and can be pulled for as long as it is linked.
-                if context.inventory.has_any(blob, MarkFlags::SET_APART) {
-                    always.push(index);
-                }
-            }
-        }
-        let tag_targets = survey.tags.iter().filter_map(|tag| match tag.current {
-            LinkContent::Digest(digest) => Some(digest),
-            _ => None,
-        });
-        Ok(Reach {
+        let mut walk = Walk::new(context.manifests);
+        walk.reserve(survey.revisions.len());
+        let mut marking = Marking {
             context,
             survey,
             readings,
-            revisions,
-            referrers,
-            always,
-            strangers: (0, 0),
+            revisions: HashMap::with_capacity_and_hasher(survey.revisions.len(), RandomState::default()),
+            referrers: HashMap::default(),
+            always: Vec::new(),
+            flags: MarkFlags::LIVE,
             is_cut_off: false,
             any_alias: false,
-            descended: with_room(survey.revisions.len()),
             absent: HashSet::default(),
             blobs: with_room(survey.layers.len() + survey.revisions.len()),
             names: with_room(survey.revisions.len()),
             missed: HashSet::default(),
-            fault: false,
-            tag_target_absent: false,
-            findings,
-            noted: BTreeMap::new(),
-            tag_targets: tag_targets.collect(),
-        })
+            notes: Notes::new(survey),
+        };
+        for index in 0..survey.revisions.len() {
+            marking.add_revision(index)?;
+        }
+        Ok(Reach { walk, marking })
+    }
+
+    /// Whether something was reached that cannot be understood.
+    pub(super) fn has_fault(&self) -> bool {
+        self.marking.notes.fault
+    }
+
+    /// Whether a tag's target is absent.
+    pub(super) fn lacks_tag_target(&self) -> bool {
+        self.marking.notes.tag_target_absent
     }
 
     /// Revisions that are roots although no tag reaches them.
     pub(super) fn always_kept(&self) -> Vec<(Digest, Role)> {
-        self.always.iter().map(|&index| (self.survey.revisions[index].digest, Role::Revision)).collect()
+        let Marking { survey, always, .. } = &self.marking;
+        always.iter().map(|&index| (survey.revisions[index].digest, Role::Revision)).collect()
     }
 
     /// Forgets what was reached, so that it can be marked in another way. Findings stay.
     pub(super) fn forget(&mut self) {
-        // Those that were only counted are about to be met again.
-        self.noted.values_mut().for_each(|noted| *noted = FINDINGS_OF_A_CODE.min(*noted));
-        self.strangers = (0, 0);
-        self.any_alias = false;
-        self.descended.clear();
-        self.blobs.clear();
-        self.names.clear();
-        self.missed.clear();
+        self.walk.forget();
+        let marking = &mut self.marking;
+        marking.notes.begin_again();
+        marking.any_alias = false;
+        marking.blobs.clear();
+        marking.names.clear();
+        marking.missed.clear();
     }
 
     /// Whether a manifest was reached.
-    pub(super) fn has_descended(&self, digest: &Digest) -> bool {
-        self.descended.contains(digest)
+    pub(super) fn has_visited(&self, digest: &Digest) -> bool {
+        self.walk.has_visited(digest)
     }
 
     /// Whether a layer link of that name is needed. `blob` is where the inventory has it.
     pub(super) fn has_reached(&self, digest: &Digest, blob: Option<BlobId>) -> bool {
-        blob.is_some_and(|blob| self.blobs.contains(&blob)) || self.names.contains(digest)
+        blob.is_some_and(|blob| self.marking.blobs.contains(&blob)) || self.marking.names.contains(digest)
     }
 
     /// What was found on the way.
     pub(super) fn into_findings(self) -> impl Iterator<Item = Finding> {
-        let uncounted = self.noted.into_iter().filter(|(_, noted)| *noted > FINDINGS_OF_A_CODE).map(|(code, noted)| {
-            let more = noted - FINDINGS_OF_A_CODE;
-            let detail = format!("{} {more} more of these here, which are not listed.", code.meaning());
-            Finding::new(code).repository(&self.survey.name).count(more).detail(detail)
-        });
-        self.findings.into_values().chain(uncounted)
+        self.marking.notes.into_findings()
     }
 
     /// Marks one digest and nothing that it may refer to.
     pub(super) fn mark_alone(&mut self, digest: &Digest, flags: MarkFlags) {
-        self.mark_found(digest, self.context.inventory.find(digest), flags);
-    }
-
-    /// The same for one whose place in the inventory is known.
-    fn mark_found(&mut self, digest: &Digest, blob: Option<BlobId>, flags: MarkFlags) {
-        self.names.insert(*digest);
-        if let Some(blob) = blob {
-            self.context.inventory.mark(blob, flags);
-            self.blobs.insert(blob);
-        }
+        self.marking.flags = flags;
+        self.marking.mark(digest);
     }
 
     /// Marks the roots and everything that they reach: references to any depth, and referrers of what was reached.
     pub(super) fn walk(&mut self, roots: Vec<(Digest, Role)>, flags: MarkFlags) -> Result<(), Error> {
-        let mut queue = roots;
-        while let Some((digest, role)) = queue.pop() {
-            if self.descended.contains(&digest) {
-                self.note_tag_again(&digest, &role);
-                continue;
+        self.marking.flags = flags;
+        self.walk.run(roots, &mut self.marking)
+    }
+}
+
+impl Visitor for Marking<'_> {
+    type Role = Role;
+
+    fn revision(&self, digest: &Digest, _: &Role) -> Result<Option<Reading>, Error> {
+        self.survey.revision(digest).map(|index| self.readings[index].get(digest)).transpose()
+    }
+
+    fn visit(&mut self, digest: &Digest, role: &Role, reading: &Reading, queue: &mut Queue<Role>) -> Result<Visited, Error> {
+        match reading {
+            Reading::Read(edges) => {
+                self.mark_found(digest, edges.blob);
+                if let Role::TagTarget(tag) = role {
+                    self.notes.tag_target(digest, tag);
+                }
+                self.queue_referrers(digest, queue);
+                if edges.overfull {
+                    self.notes.overfull(digest);
+                }
+                self.follow(edges, queue)?;
             }
-            let reading = match self.survey.revision(&digest) {
-                Some(index) => self.readings[index].get(&digest)?,
-                None if self.is_too_far() => {
-                    self.mark_alone(&digest, flags);
-                    self.cut_off(&digest);
-                    continue;
-                }
-                // Not a revision here, or one whose link was deleted: an index that names it needs it all the same.
-                None => self.stranger(&digest)?,
-            };
-            let edges = match &reading {
-                Reading::Read(edges) => edges,
-                // It is a layer after all.
-                Reading::Bad(_) if matches!(role, Role::MaybeManifest | Role::Optional) => {
-                    self.mark_alone(&digest, flags);
-                    continue;
-                }
-                Reading::Bad(fault) => {
-                    self.mark_alone(&digest, flags);
-                    self.descended.insert(digest);
-                    self.fault = true;
-                    self.note_fault(&digest, fault);
-                    continue;
-                }
-                Reading::Absent => {
-                    // Its directory may be there, and waits for it to be pushed again.
-                    self.mark_alone(&digest, flags);
-                    self.descended.insert(digest);
-                    self.absent.insert(digest);
-                    // What refers to a platform that was never copied is kept with the index that names it.
-                    self.queue_referrers(&digest, &mut queue);
-                    self.note_absent(&digest, &role);
-                    continue;
-                }
-            };
-            self.descended.insert(digest);
-            self.mark_found(&digest, edges.blob, flags);
-            if let Role::TagTarget(tag) = &role {
-                self.note_lost_revision(&digest, tag);
+            // It is a layer after all.
+            Reading::Bad(_) if matches!(role, Role::MaybeManifest | Role::Optional) => {
+                self.mark(digest);
+                return Ok(Visited::Undecided);
             }
-            self.queue_referrers(&digest, &mut queue);
-            if edges.overfull {
-                self.fault = true;
-                self.note(Finding::new(Code::OverfullManifest).digest(&digest).path(layout::blob_data(&digest)));
+            Reading::Bad(fault) => {
+                self.mark(digest);
+                self.notes.bad(digest, fault);
             }
-            self.follow(edges, flags, &mut queue)?;
+            Reading::Absent => {
+                // Its directory may be there, and waits for it to be pushed again.
+                self.mark(digest);
+                self.absent.insert(*digest);
+                // What refers to a platform that was never copied is kept with the index that names it.
+                self.queue_referrers(digest, queue);
+                self.notes.absent(digest, role);
+            }
+        }
+        Ok(Visited::Done)
+    }
+
+    /// A second way to a manifest may be the one that matters to the operator.
+    fn visit_again(&mut self, digest: &Digest, role: &Role) {
+        if let Role::TagTarget(tag) = role {
+            match self.absent.contains(digest) {
+                true => self.notes.absent(digest, role),
+                false => self.notes.tag_target(digest, tag),
+            }
+        }
+    }
+
+    /// The repository is held, and that is what it takes to keep all that can be pulled from it.
+    fn cut_off(&mut self, digest: &Digest) {
+        self.mark(digest);
+        if !std::mem::replace(&mut self.is_cut_off, true) {
+            self.notes.cut_off(digest);
+        }
+    }
+}
+
+impl Marking<'_> {
+    /// Notes what a revision refers to, and whether it is a root whatever happens.
+    fn add_revision(&mut self, index: usize) -> Result<(), Error> {
+        let revision = &self.survey.revisions[index];
+        // A deleted revision is no revision any more: neither is it a referrer.
+        if revision.link == LinkContent::Absent {
+            return Ok(());
+        }
+        let inventory = self.context.inventory;
+        let blob = match self.readings[index].get(&revision.digest)? {
+            Reading::Read(edges) => {
+                if edges.more_subjects {
+                    self.notes.many_subjects(&revision.digest);
+                    self.always.push(index);
+                }
+                for subject in &edges.subjects {
+                    self.referrers.entry(*subject).or_default().push(index);
+                }
+                edges.blob
+            }
+            // The registry follows a symbolic link and serves what is behind it. What that refers to is not known here.
+            Reading::Bad(Fault::Irregular) => {
+                self.always.push(index);
+                inventory.find(&revision.digest)
+            }
+            _ => inventory.find(&revision.digest),
+        };
+        if let Some(blob) = blob {
+            self.revisions.insert(blob, index);
+            // It cannot go, and can be pulled for as long as it is linked.
+            if inventory.has_any(blob, MarkFlags::SET_APART) {
+                self.always.push(index);
+            }
         }
         Ok(())
     }
 
-    /// Reads a manifest that is no revision here.
-    fn stranger(&mut self, digest: &Digest) -> Result<Reading, Error> {
-        let reading = self.context.manifests.read(digest)?;
-        self.strangers.0 += u64::from(matches!(reading, Reading::Read(_)));
-        self.strangers.1 += reading.bytes_read();
-        Ok(reading)
+    fn mark(&mut self, digest: &Digest) {
+        self.mark_found(digest, self.context.inventory.find(digest));
     }
 
-    /// Goes no further: the repository is held, and that is what it takes to keep all that can be pulled from it.
-    fn cut_off(&mut self, digest: &Digest) {
-        if !std::mem::replace(&mut self.is_cut_off, true) {
-            self.fault = true;
-            self.note(Finding::new(Code::OverfullRepository).digest(digest).path(layout::blob_data(digest)));
+    /// The same for one whose place in the inventory is known.
+    fn mark_found(&mut self, digest: &Digest, blob: Option<BlobId>) {
+        self.names.insert(*digest);
+        if let Some(blob) = blob {
+            self.context.inventory.mark(blob, self.flags);
+            self.blobs.insert(blob);
         }
     }
 
-    /// Whether the repository leads to more manifests of others than are followed.
-    fn is_too_far(&self) -> bool {
-        self.strangers.0 >= MAX_STRANGERS || self.strangers.1 >= MAX_STRANGERS_BYTES
-    }
-
-    fn queue_referrers(&self, subject: &Digest, queue: &mut Vec<(Digest, Role)>) {
+    fn queue_referrers(&self, subject: &Digest, queue: &mut Queue<Role>) {
         for &referrer in self.referrers.get(subject).into_iter().flatten() {
-            queue.push((self.survey.revisions[referrer].digest, Role::Revision));
+            queue.push(self.survey.revisions[referrer].digest, Role::Revision);
         }
     }
 
     /// Marks what a manifest names, and queues what is to be read in its turn.
-    fn follow(&mut self, edges: &Edges, flags: MarkFlags, queue: &mut Vec<(Digest, Role)>) -> Result<(), Error> {
+    fn follow(&mut self, edges: &Edges, queue: &mut Queue<Role>) -> Result<(), Error> {
         let inventory = self.context.inventory;
         for edge in &edges.stored {
-            inventory.mark(edge.blob, flags);
+            inventory.mark(edge.blob, self.flags);
             self.blobs.insert(edge.blob);
             let role = match edge.kind {
                 DescriptorKind::Manifest => Role::Child,
@@ -289,30 +273,30 @@ impl<'a> Reach<'a> {
                 DescriptorKind::MaybeManifest => Role::MaybeManifest,
                 DescriptorKind::Blob => continue,
             };
-            queue.push((inventory.digest(edge.blob), role));
+            queue.push(inventory.digest(edge.blob), role);
         }
         if edges.any_alias && !std::mem::replace(&mut self.any_alias, true) {
-            self.reach_aliases(flags, queue)?;
+            self.reach_aliases(queue)?;
         }
         for descriptor in &edges.unresolved {
-            self.resolve(descriptor, flags, queue)?;
+            self.resolve(descriptor, queue)?;
         }
         Ok(())
     }
 
     /// Reaches whatever the repository knows by a name of an algorithm under which nothing is stored.
-    fn reach_aliases(&mut self, flags: MarkFlags, queue: &mut Vec<(Digest, Role)>) -> Result<(), Error> {
+    fn reach_aliases(&mut self, queue: &mut Queue<Role>) -> Result<(), Error> {
         let survey = self.survey;
         for digest in survey.layers.iter().filter(|digest| digest.algorithm() != Algorithm::Sha256) {
             let kind = DescriptorKind::MaybeManifest;
             let alias = Descriptor { digest: *digest, size_bytes: None, kind, foreign: true, expected: false };
-            self.resolve(&alias, flags, queue)?;
+            self.resolve(&alias, queue)?;
         }
         Ok(())
     }
 
     /// Deals with a digest that is not stored, or that may be another name of a blob (H3).
-    fn resolve(&mut self, descriptor: &Descriptor, flags: MarkFlags, queue: &mut Vec<(Digest, Role)>) -> Result<(), Error> {
+    fn resolve(&mut self, descriptor: &Descriptor, queue: &mut Queue<Role>) -> Result<(), Error> {
         let digest = &descriptor.digest;
         // Another manifest may have called it a layer, and this one knows better.
         let is_new = self.names.insert(*digest);
@@ -325,30 +309,30 @@ impl<'a> Reach<'a> {
         let stored = self.context.inventory.find(digest).is_some();
         match layer_verdict(self.context.store, self.survey, digest)? {
             LinkVerdict::Names(canonical) if canonical != *digest => {
-                self.mark_alone(&canonical, flags);
+                self.mark(&canonical);
                 // Its own link is opened as if the manifest had named it by that name.
                 if self.context.inventory.find(&canonical).is_none()
                     && let LinkVerdict::Faulty(code) = layer_verdict(self.context.store, self.survey, &canonical)?
                 {
-                    self.note_faulty_link(&canonical, code);
+                    self.notes.faulty_link(&canonical, code);
                     return Ok(());
                 }
                 match descriptor.kind {
-                    DescriptorKind::Manifest if is_missed => queue.push((canonical, Role::Child)),
-                    _ if self.survey.revision(&canonical).is_some() => queue.push((canonical, Role::Revision)),
+                    DescriptorKind::Manifest if is_missed => queue.push(canonical, Role::Child),
+                    _ if self.survey.revision(&canonical).is_some() => queue.push(canonical, Role::Revision),
                     DescriptorKind::Manifest if self.context.inventory.find(&canonical).is_some() => {
-                        queue.push((canonical, Role::Child))
+                        queue.push(canonical, Role::Child)
                     }
-                    DescriptorKind::Manifest => queue.push((canonical, Role::Optional)),
-                    DescriptorKind::MaybeManifest if is_missed => queue.push((canonical, Role::MaybeManifest)),
-                    DescriptorKind::MaybeManifest => queue.push((canonical, Role::Optional)),
+                    DescriptorKind::Manifest => queue.push(canonical, Role::Optional),
+                    DescriptorKind::MaybeManifest if is_missed => queue.push(canonical, Role::MaybeManifest),
+                    DescriptorKind::MaybeManifest => queue.push(canonical, Role::Optional),
                     DescriptorKind::Blob if !is_missed || self.context.inventory.find(&canonical).is_some() => {}
-                    DescriptorKind::Blob => self.note_missing_blob(&canonical),
+                    DescriptorKind::Blob => self.notes.missing_blob(&canonical),
                 }
                 return Ok(());
             }
             LinkVerdict::Faulty(code) => {
-                self.note_faulty_link(digest, code);
+                self.notes.faulty_link(digest, code);
                 return Ok(());
             }
             LinkVerdict::Names(_) | LinkVerdict::Absent => {}
@@ -358,88 +342,14 @@ impl<'a> Reach<'a> {
         }
         match descriptor.kind {
             // It may have been stored since the run began: the walk will tell.
-            DescriptorKind::Manifest if descriptor.expected => queue.push((*digest, Role::Child)),
-            _ if self.survey.revision(digest).is_some() => queue.push((*digest, Role::Revision)),
-            DescriptorKind::MaybeManifest if is_missed => queue.push((*digest, Role::MaybeManifest)),
-            DescriptorKind::Manifest | DescriptorKind::MaybeManifest => queue.push((*digest, Role::Optional)),
+            DescriptorKind::Manifest if descriptor.expected => queue.push(*digest, Role::Child),
+            _ if self.survey.revision(digest).is_some() => queue.push(*digest, Role::Revision),
+            DescriptorKind::MaybeManifest if is_missed => queue.push(*digest, Role::MaybeManifest),
+            DescriptorKind::Manifest | DescriptorKind::MaybeManifest => queue.push(*digest, Role::Optional),
             DescriptorKind::Blob if !is_first_missed => {}
-            DescriptorKind::Blob => self.note_missing_blob(digest),
+            DescriptorKind::Blob => self.notes.missing_blob(digest),
         }
         Ok(())
-    }
-
-    fn note(&mut self, finding: Finding) {
-        let digest = finding.digest.expect("what is found on the way has a digest");
-        let finding = finding.repository(&self.survey.name);
-        let key = (finding.code, digest, finding.tag.clone());
-        if self.findings.contains_key(&key) {
-            return;
-        }
-        if matches!(finding.code, Code::MissingBlob | Code::MissingChild) {
-            let noted = self.noted.entry(finding.code).or_default();
-            *noted += 1;
-            if *noted > FINDINGS_OF_A_CODE {
-                return;
-            }
-        }
-        self.findings.insert(key, finding);
-    }
-
-    fn note_fault(&mut self, digest: &Digest, fault: &Fault) {
-        let finding = match fault {
-            Fault::Corrupt => Finding::new(Code::CorruptManifest),
-            Fault::TooLarge => Finding::new(Code::OversizedManifest),
-            Fault::Irregular => Finding::new(Code::IrregularData),
-            Fault::Unreadable { why, .. } => {
-                Finding::new(Code::UnreadableManifest).detail(format!("The manifest is not one whole JSON object: {why}"))
-            }
-            Fault::NotAnObject => {
-                Finding::new(Code::UnreadableManifest).detail("What is named as a manifest does not begin as a JSON object does")
-            }
-        };
-        self.note(finding.digest(digest).path(layout::blob_data(digest)));
-    }
-
-    fn note_absent(&mut self, digest: &Digest, role: &Role) {
-        let path = layout::blob_data(digest);
-        match role {
-            Role::TagTarget(tag) => {
-                self.tag_target_absent = true;
-                self.note(Finding::new(Code::MissingTagTarget).tag(tag).digest(digest).path(path));
-            }
-            Role::Revision if self.tag_targets.contains(digest) => {}
-            Role::Revision => self.note(Finding::new(Code::MissingManifest).digest(digest).path(path)),
-            Role::Child => self.note(Finding::new(Code::MissingChild).digest(digest).path(path)),
-            Role::MaybeManifest => self.note_missing_blob(digest),
-            Role::Optional => {}
-        }
-    }
-
-    fn note_faulty_link(&mut self, digest: &Digest, code: Code) {
-        self.fault = true;
-        let link = LinkDirectory::Layers(self.survey.name.clone()).link(digest);
-        self.note(Finding::new(code).digest(digest).path(link));
-    }
-
-    fn note_missing_blob(&mut self, digest: &Digest) {
-        self.note(Finding::new(Code::MissingBlob).digest(digest).path(layout::blob_data(digest)));
-    }
-
-    fn note_lost_revision(&mut self, digest: &Digest, tag: &TagName) {
-        if self.survey.revision(digest).is_none() {
-            let link = LinkDirectory::Revisions(self.survey.name.clone()).link(digest);
-            self.note(Finding::new(Code::LostRevision).tag(tag).digest(digest).path(link));
-        }
-    }
-
-    /// A second way to a manifest may be the one that matters to the operator.
-    fn note_tag_again(&mut self, digest: &Digest, role: &Role) {
-        if let Role::TagTarget(tag) = role {
-            match self.absent.contains(digest) {
-                true => self.note_absent(digest, role),
-                false => self.note_lost_revision(digest, tag),
-            }
-        }
     }
 }
 

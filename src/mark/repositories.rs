@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use foldhash::HashSet;
-use rayon::prelude::*;
 
 use super::blobs::BlobMarks;
 use super::{Marks, mark};
@@ -15,7 +14,7 @@ use crate::oci::RepositoryName;
 use crate::plan::Deletions;
 use crate::progress::{Phase, Progress};
 use crate::store::{RepositoryEntry, Store, StrayKind};
-use crate::survey::{Survey, survey};
+use crate::survey::{Survey, each, survey};
 
 /// Marks what the repositories keep. `prepare` may add to each survey what is to be queried or protected; `done` takes from each what there
 /// may be no room for: what was found, and what goes.
@@ -48,34 +47,6 @@ pub fn repositories(
     })?;
     hold_shared(context.store, repositories, &mut marks, &one)?;
     Ok(marks)
-}
-
-/// Asks about each repository, many at a time, and returns the answers in their order: in a list as long as that, because many repositories
-/// in lists of their own would take several times the memory.
-///
-/// # Errors
-///
-/// The first error in the order of the repositories, of those that were met. What was not begun by then is not asked.
-pub fn each<T: Send>(
-    repositories: &[RepositoryEntry],
-    ask: impl Fn(&RepositoryEntry) -> Result<T, Error> + Sync,
-) -> Result<Vec<T>, Error> {
-    let has_failed = AtomicBool::new(false);
-    let answers: Vec<Option<Result<T, Error>>> = repositories
-        .par_iter()
-        .with_max_len(1)
-        .map(|repository| {
-            if has_failed.load(Ordering::Relaxed) {
-                return None;
-            }
-            let answer = ask(repository);
-            if answer.is_err() {
-                has_failed.store(true, Ordering::Relaxed);
-            }
-            Some(answer)
-        })
-        .collect();
-    answers.into_iter().flatten().collect()
 }
 
 /// What goes of each repository, and of the blobs.

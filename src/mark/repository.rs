@@ -35,7 +35,7 @@ pub fn mark(survey: &Survey, context: &Context<'_>) -> Result<Marks, Error> {
         RootPolicy::AllRevisions => Reached::by_all_revisions(survey, context, &mut reach, roots, held)?,
         RootPolicy::TaggedOnly => Reached::by_tags(survey, context, &mut reach, roots, held)?,
     };
-    held |= reached.is_held || reach.fault;
+    held |= reached.is_held || reach.has_fault();
 
     let mut counts = Counts { young_revisions: reached.young, ..counted(survey) };
     let mut waiting = reached.waiting;
@@ -128,7 +128,7 @@ impl Reached {
         held: bool,
     ) -> Result<Reached, Error> {
         reach.walk(roots.tags, TAGGED)?;
-        let is_held_untagged = held || reach.fault || reach.tag_target_absent;
+        let is_held_untagged = held || reach.has_fault() || reach.lacks_tag_target();
         let flags = if is_held_untagged { TAGGED } else { MarkFlags::LIVE };
         if !is_held_untagged {
             // What `--delete-untagged` would keep for being young is none of what it would free.
@@ -153,9 +153,9 @@ impl Reached {
         held: bool,
     ) -> Result<Reached, Error> {
         reach.walk(roots.tags, MarkFlags::LIVE)?;
-        let is_held = reach.tag_target_absent;
+        let is_held = reach.lacks_tag_target();
         let mut reached = Reached { is_held, is_held_untagged: is_held, ..Reached::default() };
-        if held || is_held || reach.fault {
+        if held || is_held || reach.has_fault() {
             return Ok(reached);
         }
         let (candidates, seen_history) = links::untagged_revisions(survey, context, reach)?;
@@ -171,7 +171,7 @@ impl Reached {
             reached.waiting.note(candidate.age, || directory.link(&candidate.digest));
         }
         (reached.young, reached.seen_history, reached.candidates) = (young.len() as u64, seen_history, old);
-        reached.candidates.retain(|candidate| !reach.has_descended(&candidate.digest));
+        reached.candidates.retain(|candidate| !reach.has_visited(&candidate.digest));
         Ok(reached)
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use super::{Held, Purpose, Quarantine, Reader, Run};
 use crate::error::Error;
 use crate::finding::{Code, Finding};
-use crate::graph::{Fault, LinkVerdict, Manifests, Reading, judge_link};
+use crate::graph::{Edges, Fault, LinkVerdict, Manifests, Queue, Reading, Visited, Visitor, Walk, judge_link};
 use crate::inventory::Inventory;
 use crate::layout::{self, LinkDirectory, Shard, Target};
 use crate::oci::{DescriptorKind, Digest, RepositoryName};
@@ -58,8 +58,11 @@ pub fn check(reader: &Reader<'_>, restored: &BTreeSet<Target>, suspects: &BTreeS
         let manifests = Manifests::new(reader.store, &inventory);
         for (name, revisions) in revisions {
             let survey = survey::survey(reader.store, &RepositoryEntry { name, set_apart: None })?;
-            Check { reader, inventory: &inventory, manifests: &manifests, survey: &survey, seen: HashSet::new() }
-                .revisions(revisions, &mut findings)?;
+            let mut check =
+                Check { reader, inventory: &inventory, manifests: &manifests, survey: &survey, layers: HashSet::new(), findings };
+            let roots = revisions.into_iter().map(|digest| (digest, Role::Revision)).collect();
+            Walk::unbounded(&manifests).run(roots, &mut check)?;
+            findings = check.findings;
         }
     }
     findings.sort();
@@ -101,63 +104,80 @@ fn missing(code: Code, repository: &RepositoryName, digest: &Digest) -> Finding 
     finding.detail(format!("{} {detail}", code.meaning()))
 }
 
+/// Why something is looked at as a manifest.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Role {
+    /// It was restored as one, or the repository has a revision of that name.
+    Revision,
+    /// A manifest names it as one of its manifests.
+    Child,
+}
+
 struct Check<'a> {
     reader: &'a Reader<'a>,
     inventory: &'a Inventory,
     manifests: &'a Manifests<'a>,
     survey: &'a Survey,
-    seen: HashSet<Digest>,
+    /// Those that were looked at.
+    layers: HashSet<Digest>,
+    findings: Vec<Finding>,
+}
+
+impl Visitor for Check<'_> {
+    type Role = Role;
+
+    /// All of them are read like revisions: a client compares each with its digest.
+    fn revision(&self, digest: &Digest, _: &Role) -> Result<Option<Reading>, Error> {
+        self.manifests.read_revision(digest).map(Some)
+    }
+
+    fn visit(&mut self, digest: &Digest, role: &Role, reading: &Reading, queue: &mut Queue<Role>) -> Result<Visited, Error> {
+        if *role == Role::Child && self.survey.revision(digest).is_none() {
+            self.findings.push(missing(Code::LostChild, &self.survey.name, digest));
+        }
+        let code = match reading {
+            Reading::Read(edges) => {
+                self.follow(edges, queue)?;
+                return Ok(Visited::Done);
+            }
+            Reading::Absent if *role == Role::Revision => Code::MissingManifest,
+            // A platform that was never copied, as often as not.
+            Reading::Absent => Code::MissingChild,
+            Reading::Bad(Fault::Corrupt) => Code::CorruptManifest,
+            Reading::Bad(Fault::TooLarge) => Code::OversizedManifest,
+            Reading::Bad(Fault::Irregular) => Code::IrregularData,
+            Reading::Bad(Fault::Unreadable { .. } | Fault::NotAnObject) => Code::UnreadableManifest,
+        };
+        self.findings.push(missing(code, &self.survey.name, digest));
+        Ok(Visited::Done)
+    }
 }
 
 impl Check<'_> {
-    fn revisions(&mut self, revisions: Vec<Digest>, findings: &mut Vec<Finding>) -> Result<(), Error> {
-        let mut waiting: Vec<(Digest, bool)> = revisions.into_iter().map(|digest| (digest, true)).collect();
-        while let Some((digest, is_root)) = waiting.pop() {
-            if !self.seen.insert(digest) {
-                continue;
+    fn follow(&mut self, edges: &Edges, queue: &mut Queue<Role>) -> Result<(), Error> {
+        let stored = edges.stored.iter().map(|edge| (self.inventory.digest(edge.blob), edge.kind, false));
+        let unresolved = edges.unresolved.iter().map(|named| (named.digest, named.kind, named.foreign));
+        for (named, kind, is_foreign) in stored.chain(unresolved) {
+            match kind {
+                DescriptorKind::Manifest => queue.push(named, Role::Child),
+                _ if self.survey.revision(&named).is_some() => queue.push(named, Role::Revision),
+                _ if is_foreign => {}
+                _ if !self.layers.insert(named) => {}
+                _ => self.findings.extend(layer(self.reader, self.survey, &named)?),
             }
-            if !is_root && self.survey.revision(&digest).is_none() {
-                findings.push(missing(Code::LostChild, &self.survey.name, &digest));
-            }
-            let code = match self.manifests.read_revision(&digest)? {
-                Reading::Read(edges) => {
-                    let stored = edges.stored.iter().map(|edge| (self.inventory.digest(edge.blob), edge.kind, false));
-                    let unresolved = edges.unresolved.iter().map(|named| (named.digest, named.kind, named.foreign));
-                    for (named, kind, is_foreign) in stored.chain(unresolved).collect::<Vec<_>>() {
-                        match kind {
-                            DescriptorKind::Manifest => waiting.push((named, false)),
-                            _ if self.survey.revision(&named).is_some() => waiting.push((named, true)),
-                            _ if is_foreign => {}
-                            _ => findings.extend(self.layer(&named)?),
-                        }
-                    }
-                    continue;
-                }
-                Reading::Absent if is_root => Code::MissingManifest,
-                // A platform that was never copied, as often as not.
-                Reading::Absent => Code::MissingChild,
-                Reading::Bad(Fault::Corrupt) => Code::CorruptManifest,
-                Reading::Bad(Fault::TooLarge) => Code::OversizedManifest,
-                Reading::Bad(Fault::Irregular) => Code::IrregularData,
-                Reading::Bad(Fault::Unreadable { .. } | Fault::NotAnObject) => Code::UnreadableManifest,
-            };
-            findings.push(missing(code, &self.survey.name, &digest));
         }
         Ok(())
     }
+}
 
-    /// A layer or configuration is served through its link here.
-    fn layer(&mut self, digest: &Digest) -> Result<Option<Finding>, Error> {
-        if !self.seen.insert(*digest) {
-            return Ok(None);
-        }
-        let content = self.reader.store.read_links(&LinkDirectory::Layers(self.survey.name.clone()), &[*digest])?[0];
-        let code = match judge_link(digest, content) {
-            LinkVerdict::Names(named) if is_stored(self.reader, &named)? => return Ok(None),
-            LinkVerdict::Absent if is_stored(self.reader, digest)? => Code::MissingLayerLink,
-            LinkVerdict::Faulty(code) => code,
-            _ => Code::MissingBlob,
-        };
-        Ok(Some(missing(code, &self.survey.name, digest)))
-    }
+/// A layer or configuration is served through its link here.
+fn layer(reader: &Reader<'_>, survey: &Survey, digest: &Digest) -> Result<Option<Finding>, Error> {
+    let content = reader.store.read_links(&LinkDirectory::Layers(survey.name.clone()), &[*digest])?[0];
+    let code = match judge_link(digest, content) {
+        LinkVerdict::Names(named) if is_stored(reader, &named)? => return Ok(None),
+        LinkVerdict::Absent if is_stored(reader, digest)? => Code::MissingLayerLink,
+        LinkVerdict::Faulty(code) => code,
+        _ => Code::MissingBlob,
+    };
+    Ok(Some(missing(code, &survey.name, digest)))
 }

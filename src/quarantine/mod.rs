@@ -30,6 +30,7 @@ mod overlay;
 mod purge;
 mod restore;
 mod run;
+mod staying;
 mod tree;
 mod vacuum;
 

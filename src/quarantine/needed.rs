@@ -8,16 +8,17 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
+use super::staying::by_staying;
 use super::{Overlay, Quarantine, Run, since};
 use crate::error::Error;
 use crate::graph::{Context, Manifests, Reading};
 use crate::inventory::{Budget, Inventory, MarkFlags};
 use crate::layout::{LinkDirectory, Target};
 use crate::mark::{self, Marks};
-use crate::oci::{Algorithm, DescriptorKind, Digest, RepositoryName};
+use crate::oci::{Digest, RepositoryName};
 use crate::policy::{Arrivals, Policy, RootPolicy};
 use crate::progress::{Phase, Progress};
-use crate::store::{FilesystemStore, LinkContent, Store as _};
+use crate::store::{FilesystemStore, Store as _};
 use crate::survey::Survey;
 
 /// What the store says about a quarantine.
@@ -143,50 +144,6 @@ fn marked(
     Ok(needed)
 }
 
-/// Follows what the revisions in quarantine name.
-fn by_staying(
-    store: &FilesystemStore,
-    runs: &[&Run],
-    inventory: &Inventory,
-    manifests: &Manifests<'_>,
-) -> Result<HashSet<Digest>, Error> {
-    let mut reached = HashSet::new();
-    for held in runs.iter().flat_map(|run| run.held()) {
-        let Target::Link(directory @ LinkDirectory::Revisions(repository), digest) = &held.target else { continue };
-        let layers = LinkDirectory::Layers(repository.clone());
-        reached.insert(*digest);
-        let roots = [vec![*digest], subjects(directory, digest, manifests)?].concat();
-        let mut waiting: Vec<(Digest, bool)> = roots.into_iter().map(|digest| (digest, true)).collect();
-        while let Some((digest, is_revision)) = waiting.pop() {
-            let reading = if is_revision { manifests.read_revision(&digest)? } else { manifests.read(&digest)? };
-            let Reading::Read(edges) = reading else { continue };
-            if edges.any_alias {
-                // It may be any.
-                reached.extend(runs.iter().flat_map(|run| run.held()).map(|held| *held.target.digest()));
-            }
-            let stored = edges.stored.iter().map(|edge| (inventory.digest(edge.blob), edge.kind));
-            let unresolved = edges.unresolved.iter().map(|descriptor| (descriptor.digest, descriptor.kind));
-            for (digest, kind) in stored.chain(unresolved) {
-                let mut names = vec![digest];
-                // It may be another name of a blob (H3), which the link that went with it knows, if it went.
-                if digest.algorithm() != Algorithm::Sha256 {
-                    let link = Target::Link(layers.clone(), digest);
-                    if let LinkContent::Digest(canonical) = store.read_links(&layers, &[digest])?[0] {
-                        names.push(canonical);
-                    }
-                    names.extend(runs.iter().filter_map(|run| run.read_link(&link)));
-                }
-                for name in names {
-                    if reached.insert(name) && kind != DescriptorKind::Blob {
-                        waiting.push((name, false));
-                    }
-                }
-            }
-        }
-    }
-    Ok(reached)
-}
-
 /// How long ago the oldest run began.
 fn since_began(quarantine: &Quarantine, now: SystemTime) -> Duration {
     since(now, quarantine.collected().map(Run::began).min().unwrap_or(now))
@@ -206,7 +163,7 @@ fn queried(quarantine: &Quarantine, manifests: &Manifests<'_>) -> Result<BTreeMa
 }
 
 /// What the manifest of a revision in quarantine refers to.
-fn subjects(directory: &LinkDirectory, digest: &Digest, manifests: &Manifests<'_>) -> Result<Vec<Digest>, Error> {
+pub(super) fn subjects(directory: &LinkDirectory, digest: &Digest, manifests: &Manifests<'_>) -> Result<Vec<Digest>, Error> {
     if !matches!(directory, LinkDirectory::Revisions(_)) {
         return Ok(Vec::new());
     }

@@ -29,7 +29,7 @@ use crate::support::layout::{self, blob_data, layer_link, repository, revision_l
 use crate::support::*;
 
 /// Longer than any of these takes by far.
-const HANGS: Duration = Duration::from_secs(20);
+const HANGS: Duration = Duration::from_secs(120);
 /// What a run may take at most.
 const MEMORY_BYTES: u64 = 256 << 20;
 /// As many as there are on a machine of two processors.

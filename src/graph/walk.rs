@@ -1,0 +1,186 @@
+//! Goes from manifest to manifest within one repository. Whoever follows manifests is a visitor of this walk; what they do with what
+//! they meet is theirs.
+
+use std::hash::Hash;
+
+use foldhash::HashSet;
+
+use super::{MAX_STRANGERS, MAX_STRANGERS_BYTES, Manifests, Reading};
+use crate::error::Error;
+use crate::oci::Digest;
+
+/// What somebody walks for.
+pub(crate) trait Visitor {
+    /// Why something is looked at as a manifest.
+    type Role: Clone + Eq + Hash;
+
+    /// Reads a revision, as far as the visitor has one of that name: what was pushed as a manifest is read in full and compared with
+    /// its digest. What is no revision is read only as far as it may be a manifest.
+    ///
+    /// # Errors
+    ///
+    /// When it is there and cannot be read from the disk.
+    fn revision(&self, digest: &Digest, role: &Self::Role) -> Result<Option<Reading>, Error>;
+
+    /// Looks at what was read, and queues what it leads to.
+    ///
+    /// # Errors
+    ///
+    /// When something beside it has to be read and cannot be.
+    fn visit(
+        &mut self,
+        digest: &Digest,
+        role: &Self::Role,
+        reading: &Reading,
+        queue: &mut Queue<Self::Role>,
+    ) -> Result<Visited, Error>;
+
+    /// Meets one again that was visited before.
+    fn visit_again(&mut self, _digest: &Digest, _role: &Self::Role) {}
+
+    /// Is told of one that is not read, because the repository has led to too many that it has no revision for.
+    fn cut_off(&mut self, _digest: &Digest) {}
+}
+
+/// What came of a visit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Visited {
+    /// It need not be looked at again.
+    Done,
+    /// It is no manifest for whoever named it so; somebody else may know better.
+    Undecided,
+}
+
+/// What is to be visited, each once for the same reason: manifests that all name each other would queue the square of their number.
+pub(crate) struct Queue<Role> {
+    waiting: Vec<(Digest, Role)>,
+    queued: HashSet<(Digest, Role)>,
+}
+
+impl<Role: Clone + Eq + Hash> Queue<Role> {
+    /// Queues what a manifest leads to.
+    pub(crate) fn push(&mut self, digest: Digest, role: Role) {
+        if self.queued.insert((digest, role.clone())) {
+            self.waiting.push((digest, role));
+        }
+    }
+}
+
+/// A walk: where it has been, and how far it may go.
+pub(crate) struct Walk<'a> {
+    manifests: &'a Manifests<'a>,
+    visited: HashSet<Digest>,
+    /// Manifests that were read and are no revisions, and their bytes.
+    strangers: (u64, u64),
+    most_strangers: (u64, u64),
+}
+
+impl<'a> Walk<'a> {
+    /// A walk through what the manifests of one repository lead to, within bounds.
+    pub(crate) fn new(manifests: &'a Manifests<'a>) -> Walk<'a> {
+        Walk { manifests, visited: HashSet::default(), strangers: (0, 0), most_strangers: (MAX_STRANGERS, MAX_STRANGERS_BYTES) }
+    }
+
+    /// A walk that goes wherever manifests lead.
+    pub(crate) fn unbounded(manifests: &'a Manifests<'a>) -> Walk<'a> {
+        Walk { most_strangers: (u64::MAX, u64::MAX), ..Walk::new(manifests) }
+    }
+
+    /// Makes room for so many manifests.
+    pub(crate) fn reserve(&mut self, manifests: usize) {
+        self.visited.reserve(manifests);
+    }
+
+    /// Forgets where it has been.
+    pub(crate) fn forget(&mut self) {
+        self.visited.clear();
+        self.strangers = (0, 0);
+    }
+
+    /// Whether a manifest was visited.
+    pub(crate) fn has_visited(&self, digest: &Digest) -> bool {
+        self.visited.contains(digest)
+    }
+
+    /// Visits the roots and all that is queued on the way, what was queued last first.
+    ///
+    /// # Errors
+    ///
+    /// When a manifest cannot be read, or a visit fails.
+    pub(crate) fn run<V: Visitor>(&mut self, roots: Vec<(Digest, V::Role)>, visitor: &mut V) -> Result<(), Error> {
+        let mut queue = Queue { waiting: roots, queued: HashSet::default() };
+        while let Some((digest, role)) = queue.waiting.pop() {
+            if self.visited.contains(&digest) {
+                visitor.visit_again(&digest, &role);
+                continue;
+            }
+            let reading = match visitor.revision(&digest, &role)? {
+                Some(reading) => reading,
+                None if self.is_too_far() => {
+                    visitor.cut_off(&digest);
+                    continue;
+                }
+                // Not a revision, or one whose link was deleted: an index that names it needs it all the same.
+                None => self.stranger(&digest)?,
+            };
+            if visitor.visit(&digest, &role, &reading, &mut queue)? == Visited::Done {
+                self.visited.insert(digest);
+            }
+        }
+        Ok(())
+    }
+
+    fn stranger(&mut self, digest: &Digest) -> Result<Reading, Error> {
+        let reading = self.manifests.read(digest)?;
+        self.strangers.0 += u64::from(matches!(reading, Reading::Read(_)));
+        self.strangers.1 += reading.bytes_read();
+        Ok(reading)
+    }
+
+    fn is_too_far(&self) -> bool {
+        self.strangers.0 >= self.most_strangers.0 || self.strangers.1 >= self.most_strangers.1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inventory::{Budget, Inventory};
+    use crate::testing::Built;
+
+    /// Queues everything at every step, for one of two reasons.
+    struct All {
+        everything: Vec<Digest>,
+        visits: usize,
+        longest: usize,
+    }
+
+    impl Visitor for All {
+        type Role = bool;
+
+        fn revision(&self, _: &Digest, _: &bool) -> Result<Option<Reading>, Error> {
+            Ok(None)
+        }
+
+        fn visit(&mut self, _: &Digest, _: &bool, _: &Reading, queue: &mut Queue<bool>) -> Result<Visited, Error> {
+            self.visits += 1;
+            for digest in &self.everything {
+                queue.push(*digest, self.visits.is_multiple_of(2));
+            }
+            self.longest = self.longest.max(queue.waiting.len());
+            Ok(Visited::Done)
+        }
+    }
+
+    #[test]
+    fn what_all_name_is_queued_and_visited_once() {
+        let built = Built::default();
+        let everything: Vec<Digest> = (0..500_u32).map(|number| built.json(&serde_json::json!({ "number": number }))).collect();
+        let (inventory, _) = Inventory::list(&built.0, &Budget::unlimited()).expect("listable");
+        let manifests = Manifests::new(&built.0, &inventory);
+        let mut all = All { everything: everything.clone(), visits: 0, longest: 0 };
+        Walk::new(&manifests).run(vec![(everything[0], true)], &mut all).expect("readable");
+        assert_eq!(all.visits, 500);
+        assert!(all.longest <= 2 * 500, "once for each reason, and not once for each who names it: {}", all.longest);
+    }
+}

@@ -1,0 +1,146 @@
+//! What is found while a repository's references are followed.
+
+use std::collections::BTreeMap;
+
+use foldhash::HashSet;
+
+use super::reach::Role;
+use crate::finding::{Code, Finding};
+use crate::findings::LISTED_OF_A_REPOSITORY as FINDINGS_OF_A_CODE;
+use crate::graph::Fault;
+use crate::layout::{self, LinkDirectory};
+use crate::oci::{Digest, TagName};
+use crate::store::LinkContent;
+use crate::survey::Survey;
+
+/// The findings of one repository, within bounds.
+pub(super) struct Notes<'a> {
+    survey: &'a Survey,
+    findings: BTreeMap<(Code, Digest, Option<TagName>), Finding>,
+    /// How many of a code there are, those that are not told apart included.
+    noted: BTreeMap<Code, u64>,
+    /// The digests that tags name now.
+    tag_targets: HashSet<Digest>,
+    /// Whether something was reached that cannot be understood.
+    pub(super) fault: bool,
+    /// Whether a tag's target is absent.
+    pub(super) tag_target_absent: bool,
+}
+
+impl<'a> Notes<'a> {
+    pub(super) fn new(survey: &'a Survey) -> Notes<'a> {
+        let tag_targets = survey.tags.iter().filter_map(|tag| match tag.current {
+            LinkContent::Digest(digest) => Some(digest),
+            _ => None,
+        });
+        Notes {
+            survey,
+            findings: BTreeMap::new(),
+            noted: BTreeMap::new(),
+            tag_targets: tag_targets.collect(),
+            fault: false,
+            tag_target_absent: false,
+        }
+    }
+
+    /// What was found, and how much of it is not listed.
+    pub(super) fn into_findings(self) -> impl Iterator<Item = Finding> {
+        let uncounted = self.noted.into_iter().filter(|(_, noted)| *noted > FINDINGS_OF_A_CODE).map(|(code, noted)| {
+            let more = noted - FINDINGS_OF_A_CODE;
+            let detail = format!("{} {more} more of these here, which are not listed.", code.meaning());
+            Finding::new(code).repository(&self.survey.name).count(more).detail(detail)
+        });
+        self.findings.into_values().chain(uncounted)
+    }
+
+    /// Everything is about to be met again: what was only counted would be counted twice.
+    pub(super) fn begin_again(&mut self) {
+        self.noted.values_mut().for_each(|noted| *noted = FINDINGS_OF_A_CODE.min(*noted));
+    }
+
+    fn note(&mut self, finding: Finding) {
+        let digest = finding.digest.expect("what is found on the way has a digest");
+        let finding = finding.repository(&self.survey.name);
+        let key = (finding.code, digest, finding.tag.clone());
+        if self.findings.contains_key(&key) {
+            return;
+        }
+        if matches!(finding.code, Code::MissingBlob | Code::MissingChild) {
+            let noted = self.noted.entry(finding.code).or_default();
+            *noted += 1;
+            if *noted > FINDINGS_OF_A_CODE {
+                return;
+            }
+        }
+        self.findings.insert(key, finding);
+    }
+
+    /// A manifest that cannot be used.
+    pub(super) fn bad(&mut self, digest: &Digest, fault: &Fault) {
+        self.fault = true;
+        let finding = match fault {
+            Fault::Corrupt => Finding::new(Code::CorruptManifest),
+            Fault::TooLarge => Finding::new(Code::OversizedManifest),
+            Fault::Irregular => Finding::new(Code::IrregularData),
+            Fault::Unreadable { why, .. } => {
+                Finding::new(Code::UnreadableManifest).detail(format!("The manifest is not one whole JSON object: {why}"))
+            }
+            Fault::NotAnObject => {
+                Finding::new(Code::UnreadableManifest).detail("What is named as a manifest does not begin as a JSON object does")
+            }
+        };
+        self.note(finding.digest(digest).path(layout::blob_data(digest)));
+    }
+
+    /// A manifest that names more than anybody builds.
+    pub(super) fn overfull(&mut self, digest: &Digest) {
+        self.fault = true;
+        self.note(Finding::new(Code::OverfullManifest).digest(digest).path(layout::blob_data(digest)));
+    }
+
+    /// The repository leads to more than is followed.
+    pub(super) fn cut_off(&mut self, digest: &Digest) {
+        self.fault = true;
+        self.note(Finding::new(Code::OverfullRepository).digest(digest).path(layout::blob_data(digest)));
+    }
+
+    /// A revision that refers to more than anybody's does.
+    pub(super) fn many_subjects(&mut self, digest: &Digest) {
+        let link = LinkDirectory::Revisions(self.survey.name.clone()).link(digest);
+        self.note(Finding::new(Code::ManySubjects).digest(digest).path(link));
+    }
+
+    /// Something that is not stored.
+    pub(super) fn absent(&mut self, digest: &Digest, role: &Role) {
+        let path = layout::blob_data(digest);
+        match role {
+            Role::TagTarget(tag) => {
+                self.tag_target_absent = true;
+                self.note(Finding::new(Code::MissingTagTarget).tag(tag).digest(digest).path(path));
+            }
+            Role::Revision if self.tag_targets.contains(digest) => {}
+            Role::Revision => self.note(Finding::new(Code::MissingManifest).digest(digest).path(path)),
+            Role::Child => self.note(Finding::new(Code::MissingChild).digest(digest).path(path)),
+            Role::MaybeManifest => self.missing_blob(digest),
+            Role::Optional => {}
+        }
+    }
+
+    pub(super) fn faulty_link(&mut self, digest: &Digest, code: Code) {
+        self.fault = true;
+        let link = LinkDirectory::Layers(self.survey.name.clone()).link(digest);
+        self.note(Finding::new(code).digest(digest).path(link));
+    }
+
+    pub(super) fn missing_blob(&mut self, digest: &Digest) {
+        self.note(Finding::new(Code::MissingBlob).digest(digest).path(layout::blob_data(digest)));
+    }
+
+    /// A tag's target, which should be a revision.
+    pub(super) fn tag_target(&mut self, digest: &Digest, tag: &TagName) {
+        if self.survey.revision(digest).is_none() {
+            let link = LinkDirectory::Revisions(self.survey.name.clone()).link(digest);
+            self.note(Finding::new(Code::LostRevision).tag(tag).digest(digest).path(link));
+        }
+    }
+}
