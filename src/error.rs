@@ -25,6 +25,11 @@ pub enum Error {
         /// The symbolic link.
         path: PathBuf,
     },
+    /// A symbolic link in the place of a directory leads to one with nothing in it: most likely what belongs there is not mounted.
+    EmptySymlink {
+        /// The link.
+        path: PathBuf,
+    },
     /// The arguments or the configuration do not say what to do.
     Usage(String),
     /// The directory does not look like a registry's root directory.
@@ -68,6 +73,11 @@ impl fmt::Display for Error {
             Error::UnresolvedSymlink { path } => write!(
                 f,
                 "cannot follow the symbolic link {}: it leads nowhere; mount what it points to, or remove it if nothing is behind it",
+                escaped(path)
+            ),
+            Error::EmptySymlink { path } => write!(
+                f,
+                "the symbolic link {} leads to an empty directory; mount what belongs there, or remove the link if nothing does",
                 escaped(path)
             ),
             Error::Usage(message) => f.write_str(message),

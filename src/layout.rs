@@ -27,7 +27,10 @@ pub const FILESYSTEM_IN_USE: &str = "docker/registry/lockfiles/filesystem-in-use
 pub const PROXY_STATE: &str = "scheduler-state.json";
 
 /// The directories that make the directory around them a repository, and that nothing else may be called.
-pub const MARKERS: [&str; 3] = ["_layers", "_manifests", "_uploads"];
+pub const MARKERS: [&str; 3] = ["_layers", "_manifests", UPLOADS];
+
+/// Where uploads under way are, in the directory of a repository.
+pub const UPLOADS: &str = "_uploads";
 
 /// One digest in hex and two more components.
 const BLOB_PATH_BYTES: usize = 160;

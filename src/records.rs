@@ -3,7 +3,7 @@
 //!
 //! - **Summary** (`summary.json`): how much the store held after the last real collection that ended by itself, and what was mounted in it.
 //!   If half of it is missing by now, nothing is removed until somebody says that this is right (I12). A run that was stopped leaves it as
-//!   it was, a dry run writes none.
+//!   it was, a dry run writes none. One that sweeps takes off what it is about to remove before it begins.
 //! - **Restored** (`restored.json`): what came back from the quarantine, and when. It counts as young from then on. Modification times say
 //!   when something was pushed, so they are left alone.
 //! - **Unfinished sweep** (`sweep`): the blobs that a sweep is about to remove after their links, by the repository of each link. Were it
@@ -63,6 +63,19 @@ impl Summary {
         let sum = |place: usize| by_repository.values().map(|counts| counts[place]).sum();
         let (repositories, tags, revisions) = (by_repository.len() as u64, sum(0), sum(1));
         Summary { schema: SCHEMA, at, repositories, tags, revisions, by_repository, mounts }
+    }
+
+    /// Says no more than that another has left: what we remove ourselves is not missing afterwards, and no later run stops for it.
+    fn lower_to(&mut self, after: &Summary) {
+        for (name, [_, revisions]) in &mut self.by_repository {
+            if let Some([_, left]) = after.by_repository.get(name) {
+                *revisions = (*revisions).min(*left);
+            }
+        }
+        self.revisions = match self.by_repository.is_empty() {
+            true => self.revisions.min(after.revisions),
+            false => self.by_repository.values().map(|counts| counts[1]).sum(),
+        };
     }
 
     /// Takes a revision out that was removed.
@@ -175,10 +188,22 @@ impl Records {
     ///
     /// When something that is there cannot be read or understood.
     pub fn open(root: &Path) -> Result<Records, Error> {
+        let mut records = Records::without_summary(root)?;
+        if let Some(own) = OwnDirectory::open(root)? {
+            records.summary = parsed(&own, SUMMARY)?;
+        }
+        Ok(records)
+    }
+
+    /// Reads what somebody needs who only restores: what the store held before stops nobody from that.
+    ///
+    /// # Errors
+    ///
+    /// When something that is there cannot be read or understood.
+    pub fn without_summary(root: &Path) -> Result<Records, Error> {
         let mut records =
             Records { root: root.to_owned(), summary: None, restorations: Vec::new(), unfinished: Unfinished::default() };
         let Some(own) = OwnDirectory::open(root)? else { return Ok(records) };
-        records.summary = parsed(&own, SUMMARY)?;
         records.restorations = parsed::<Restorations>(&own, RESTORED)?.unwrap_or_default().restorations;
         records.unfinished = Unfinished::parsed(&own.read(SWEEP)?.unwrap_or_default());
         Ok(records)
@@ -213,6 +238,20 @@ impl Records {
         self.own()?.replace(SUMMARY, |out| Ok(serde_json::to_writer_pretty(out, &summary)?))?;
         self.summary = Some(summary);
         Ok(())
+    }
+
+    /// Notes what a sweep is about to leave, before it begins: were it cut off, what it has removed by then is nothing that is missing.
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be written.
+    pub fn lower_summary(&mut self, after: &Summary) -> Result<(), Error> {
+        let Some(mut summary) = self.summary.clone() else { return Ok(()) };
+        summary.lower_to(after);
+        match self.summary.as_ref() == Some(&summary) {
+            true => Ok(()),
+            false => self.write_summary(summary),
+        }
     }
 
     /// Notes what is about to come back. Says whether there is anything to note.

@@ -25,7 +25,7 @@ use crate::mark::interrupted;
 use crate::oci::{Digest, RepositoryName};
 use crate::plan::{Kind, SweepPlan};
 use crate::progress::{Phase, Progress};
-use crate::quarantine::{self, Gate, Needed, Overlay, Purpose, Quarantine, Quarantining, Reader, Run, Wait};
+use crate::quarantine::{self, Gate, Needed, Overlay, Purgeable, Purpose, Quarantine, Quarantining, Reader, Run, Wait};
 use crate::records::{Records, Summary};
 use crate::report::collect::{CollectReport, QuarantineFigures, RescueEnd, json};
 use crate::store::filesystem::removal::Directories;
@@ -275,7 +275,7 @@ impl Done {
         if let Some(wait) = wait.filter(|_| self.goes_on(reader)) {
             match has_failed {
                 true => tracing::warn!("nothing is purged in this run, because something could not be removed: see the findings"),
-                false => self.purge(settings, reader, &assessment.needed, wait),
+                false => self.purge(settings, reader, assessment, wait),
             }
         }
         if self.goes_on(reader) {
@@ -306,6 +306,9 @@ impl Done {
         let is_kept = |blob| inventory.has_any(blob, MarkFlags::LIVE.and(MarkFlags::YOUNG));
         let is_unlinked = |digest: &Digest| inventory.find(digest).is_some_and(|blob| !is_kept(blob));
         let noted = records.begin_sweep(plan.links_of_blobs(), is_unlinked);
+        if let Err(error) = records.lower_summary(&left_by(assessment)) {
+            tracing::warn!("{error}; should this run be cut off, the next one may ask for --allow-shrunk");
+        }
         if plan.is_empty() {
             noted.unwrap_or_else(|error| tracing::warn!("{error}"));
             return;
@@ -360,7 +363,8 @@ impl Done {
     }
 
     /// The last thing that a run does.
-    fn purge(&mut self, settings: &CollectSettings, reader: &Reader<'_>, needed: &Needed, wait: Wait) {
+    fn purge(&mut self, settings: &CollectSettings, reader: &Reader<'_>, assessment: &Assessment, wait: Wait) {
+        let (needed, assessed) = (&assessment.needed, assessment.purge.blobs);
         let this_run = self.quarantine.run.clone();
         let purge = || -> Result<_, Error> {
             let mut quarantine = Quarantine::open(reader.store)?;
@@ -369,6 +373,11 @@ impl Done {
             let gate = Gate { needed, wait, clock: &settings.clock, open: OpenFiles::look() };
             let mut purgeable = gate.purgeable(reader.store, &quarantine, None)?;
             let withheld = std::mem::take(&mut purgeable.withheld);
+            // The limit was asked of what was due when the run was assessed.
+            if settings.max_reclaim.is_some() && purgeable.amount().blobs.size_bytes > assessed.size_bytes {
+                tracing::warn!("nothing is purged in this run: more has become due since --max-reclaim was asked");
+                purgeable = Purgeable::default();
+            }
             reader.progress.begin(Phase::Purging, None);
             Ok((quarantine::purge(reader.store, &gate, purgeable, reader.stop), withheld, gate.proof()))
         };
@@ -383,11 +392,7 @@ impl Done {
 
     /// Notes what the store holds after this run.
     fn note_summary(&mut self, records: &mut Records, assessment: &Assessment) {
-        let mut after: Summary = assessment.summary.clone();
-        for row in assessment.plan.of_kind(Kind::Revision) {
-            row.target.link_directory().into_iter().for_each(|directory| after.forget_revision(directory.repository()));
-        }
-        if let Err(error) = records.write_summary(after) {
+        if let Err(error) = records.write_summary(left_by(assessment)) {
             // On a full disk: the one before stands, which says no less.
             tracing::warn!("{error}");
         }
@@ -410,6 +415,15 @@ impl Done {
     fn note(&mut self, error: &Error) {
         self.findings.push(Finding::new(Code::FailedRestore).detail(error.to_string()));
     }
+}
+
+/// What the store holds once the plan is carried out.
+fn left_by(assessment: &Assessment) -> Summary {
+    let mut after = assessment.summary.clone();
+    for row in assessment.plan.of_kind(Kind::Revision) {
+        row.target.link_directory().into_iter().for_each(|directory| after.forget_revision(directory.repository()));
+    }
+    after
 }
 
 fn report(

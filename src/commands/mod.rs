@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Context as _, Error};
 use crate::escape::escaped;
 use crate::inventory::Budget;
+use crate::layout::OWN_DIRECTORY;
 use crate::report::Metrics;
 use crate::store::FilesystemStore;
 
@@ -79,9 +80,11 @@ fn outside_the_store(option: &str, path: &Path, store: &FilesystemStore) -> Resu
             std::fs::canonicalize(&directory).context("open", &directory)?
         }
     };
-    match store.holds(&place) {
+    let own = std::fs::canonicalize(store.at(OWN_DIRECTORY)).is_ok_and(|own| place.starts_with(own));
+    match store.holds(&place) || own {
         true => {
-            let message = format!("{option} {} lies in the store itself, where the registry would trip over it", escaped(path));
+            let whose = if own { "among the records of regsweep" } else { "in the store itself" };
+            let message = format!("{option} {} lies {whose}, where whoever reads there would trip over it", escaped(path));
             Err(Error::Usage(message))
         }
         false => Ok(()),

@@ -245,15 +245,16 @@ fn restore(
         None if all || digest.is_some() => None,
         None => quarantine.newest().map(Run::id),
     };
+    let named = digest.map(|digest| quarantine::named_by(reader, quarantine, digest)).transpose()?;
     let is_wanted = |run: &Run, target: &Target| {
-        only.is_none_or(|id| run.id() == id) && digest.is_none_or(|digest| target.digest() == digest)
+        only.is_none_or(|id| run.id() == id) && named.as_ref().is_none_or(|named| named.include(target))
     };
     let held = quarantine.held().filter(|(run, held)| is_wanted(run, &held.target));
     let wanted: BTreeSet<Target> = held.map(|(_, held)| held.target.clone()).collect();
     if let Some(digest) = digest.filter(|_| wanted.is_empty()) {
         return Err(Error::Usage(format!("{digest} is not in quarantine; `regsweep quarantine list` says what is")));
     }
-    let mut records = Records::open(reader.store.root().path())?;
+    let mut records = Records::without_summary(reader.store.root().path())?;
     let suspects = quarantine::suspects(quarantine, &is_wanted);
     let is_part = |run: &&Run| run.stamp().purging.is_some() && run.held().iter().any(|held| is_wanted(run, &held.target));
     let partly_purged = |run: &Run| {

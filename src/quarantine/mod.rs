@@ -25,24 +25,26 @@
 //! other way is hashed.
 
 mod check;
+mod named;
 mod needed;
 mod overlay;
 mod purge;
 mod restore;
 mod run;
-mod staying;
 mod tree;
 mod vacuum;
 
+use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::Mode;
+use rustix::fs::{AtFlags, Mode, Statx, StatxFlags};
 use rustix::io::Errno;
 
 pub use self::check::{check, suspects};
+pub use self::named::{Named, named_by};
 pub use self::needed::{Needed, Reader, needed};
 pub use self::overlay::Overlay;
 pub use self::purge::{Gate, Proof, Purgeable, Wait, Withheld, is_due, purge};
@@ -275,12 +277,16 @@ fn ensure_one_filesystem(store: &FilesystemStore) -> Result<(), Error> {
     let root = store.root().path();
     // What is there of it, or where it would be made.
     let own = path.parent().unwrap_or(root);
-    let place = [path.as_path(), own, root].into_iter().find_map(|place| rustix::fs::lstat(place).ok());
-    let ours = place.map(|stat| stat.st_dev);
+    let ours = [path.as_path(), own, root].into_iter().find_map(|place| mount_of(rustix::fs::CWD, place).ok());
     for (base, base_path) in store.bases() {
-        if Some(rustix::fs::fstat(base).context("look at", base_path)?.st_dev) != ours {
+        let theirs = mount_of(base, Path::new("")).context("look at", base_path)?;
+        if Some(theirs) != ours {
+            let where_to = match ours.is_some_and(|ours| ours.0 == theirs.0) {
+                true => "is mounted apart from",
+                false => "is on another filesystem than",
+            };
             let message = format!(
-                "{} is on another filesystem than {}, and nothing can be moved between the two at once; run without a quarantine",
+                "{} {where_to} {}, and nothing can be moved between the two at once; run without a quarantine",
                 crate::escape::escaped(base_path),
                 crate::escape::escaped(&path)
             );
@@ -288,6 +294,16 @@ fn ensure_one_filesystem(store: &FilesystemStore) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// The filesystem that a directory is on, and the mount, where the system tells (Linux 5.8): nothing is renamed from one mount to another, be
+/// they of one filesystem.
+fn mount_of(at: impl AsFd, path: &Path) -> rustix::io::Result<(u64, Option<u64>)> {
+    let flags = AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW;
+    let device = rustix::fs::statat(&at, path, flags)?.st_dev;
+    let told = rustix::fs::statx(&at, path, flags, StatxFlags::MNT_ID);
+    let tells = |told: &Statx| StatxFlags::from_bits_retain(told.stx_mask).contains(StatxFlags::MNT_ID);
+    Ok((device, told.ok().filter(tells).map(|told| told.stx_mnt_id)))
 }
 
 /// Makes sure that the storage's clock, which says how old things are, is this machine's, by which they wait (A4).

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
-use super::staying::by_staying;
+use super::named::by_staying;
 use super::{Overlay, Quarantine, Run, since};
 use crate::error::Error;
 use crate::graph::{Context, Manifests, Reading};

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FileType};
 use rustix::io::Errno;
 
-use super::FilesystemStore;
+use super::{FilesystemStore, mounts};
 use crate::error::{Context as _, Error};
 use crate::oci::{Algorithm, Digest};
 use crate::store::directory::{Kind, for_each_entry, open_directory};
@@ -70,6 +70,12 @@ impl FilesystemStore {
             Listed::Entry(Errno::NOENT | Errno::LOOP, entry) => Error::UnresolvedSymlink { path: self.root.at(entry) },
             Listed::Entry(error, entry) => Error::Io { operation: "follow", path: self.root.at(entry), source: error.into() },
         })?;
+        let links = strays.iter().filter(|stray| stray.kind == StrayKind::Symlink).map(|stray| self.root.at(&stray.path));
+        let is_empty =
+            |path: &PathBuf| !mounts::holds_something(path) && std::fs::canonicalize(path).is_ok_and(|real| self.leaves(&real));
+        if let Some(path) = links.into_iter().find(is_empty) {
+            return Err(Error::EmptySymlink { path });
+        }
         // What lies outside of the store is nobody's business here, its names included.
         if strays.iter().any(|stray| stray.kind == StrayKind::Unrecognised) && self.is_outside(path) {
             strays.retain(|stray| stray.kind.sets_apart());
@@ -80,9 +86,12 @@ impl FilesystemStore {
     /// Whether a symbolic link leads from a path out of the store.
     fn is_outside(&self, path: &Path) -> bool {
         let Some((base, relative)) = self.locate(path) else { return false };
-        let is_inside =
-            |real: PathBuf| real.starts_with(self.root.path()) || self.bases().any(|(_, base)| real.starts_with(base));
-        std::fs::canonicalize(base.path.join(relative)).is_ok_and(|real| !is_inside(real))
+        std::fs::canonicalize(base.path.join(relative)).is_ok_and(|real| self.leaves(&real))
+    }
+
+    /// Whether a path without links is outside of the store.
+    fn leaves(&self, real: &Path) -> bool {
+        !real.starts_with(self.root.path()) && !self.bases().any(|(_, base)| real.starts_with(base))
     }
 
     /// Lists `<directory>/<algorithm>/<hex>`.

@@ -13,6 +13,7 @@
 pub(crate) mod condition;
 mod content;
 mod files;
+mod linked;
 mod listing;
 pub(crate) mod mounts;
 pub(crate) mod quarantine;
@@ -50,6 +51,8 @@ use crate::system_files::is_system_file;
 #[derive(Debug)]
 pub struct FilesystemStore {
     root: Root,
+    /// What was mounted when it was opened.
+    mounted: Vec<Mounted>,
     repositories: Option<Base>,
     blobs: Option<Base>,
     /// Held by whoever reads a large manifest.
@@ -109,6 +112,8 @@ impl FilesystemStore {
     ///
     /// When there is none, or what is there cannot be opened.
     pub fn open(root: &Root) -> Result<FilesystemStore, Error> {
+        // Before anything of it is looked at.
+        let mounted = mounts::of_process("self");
         let root = root.resolved()?;
         if Base::open(&root, layout::V2)?.is_none() {
             return Err(Error::NotAStore {
@@ -118,7 +123,7 @@ impl FilesystemStore {
         }
         let repositories = Base::open(&root, layout::REPOSITORIES)?;
         let blobs = Base::open(&root, layout::BLOBS)?;
-        Ok(FilesystemStore { root, repositories, blobs, large_manifest: Mutex::default() })
+        Ok(FilesystemStore { root, mounted, repositories, blobs, large_manifest: Mutex::default() })
     }
 
     /// The root, symbolic links resolved.
@@ -153,17 +158,17 @@ impl FilesystemStore {
         // The whole tree may be a mount, and so may what lies on the way down to `repositories` and `blobs`.
         let on_the_way =
             ["docker", "docker/registry", layout::V2, layout::REPOSITORIES, layout::BLOBS].map(|place| self.root.at(place));
-        let table = mounts::of_process("self");
+        let table = self.vouched();
         let points = || table.iter().map(Mounted::at);
         let ours = points().filter(|point| on_the_way.iter().any(|place| place == point)).map(Path::to_owned);
         let mut all: Vec<PathBuf> = below.chain(ours).collect();
+        // When this one is missing, so is the root.
         let own = mounts::point_of(&table, self.root.path());
         let links = links.filter(|link| is_of_the_store(link)).map(|link| self.root.at(link));
-        let (targets, mut led_to): (BTreeSet<PathBuf>, Vec<Vec<PathBuf>>) =
-            links.map(|link| mounts::followed(&table, &link)).unzip();
-        led_to.extend(bases().map(|base| mounts::followed(&table, &base.path).1));
-        let led_to = led_to.into_iter().flatten();
-        all.extend(led_to.filter(|point| Some(point) != own.as_ref() && !self.root.path().starts_with(point)));
+        let (targets, led_to): (BTreeSet<PathBuf>, Vec<Vec<PathBuf>>) = links.map(|link| mounts::followed(&table, &link)).unzip();
+        let roads = [layout::REPOSITORIES, layout::BLOBS].map(|place| mounts::followed(&table, &self.root.at(place)).1);
+        let led_to = led_to.into_iter().chain(roads).flatten();
+        all.extend(led_to.filter(|point| Some(point) != own.as_ref() && point != Path::new("/")));
         let is_led_to = |point: &&Path| {
             let target = point.ancestors().find(|above| targets.contains(*above));
             target.and_then(|target| point.strip_prefix(target).ok()).is_some_and(is_of_the_store)
@@ -171,17 +176,24 @@ impl FilesystemStore {
         all.extend(points().filter(is_led_to).map(Path::to_owned));
         all.sort();
         all.dedup();
-        all.retain(|mount| mounts::holds_something(mount));
+        all.retain(|mount| points().any(|point| point == mount) && mounts::holds_something(mount));
         all.into_iter().map(|mount| self.mount_name(&mount)).collect()
+    }
+
+    /// What is mounted now and was when the store was opened: what came in between was not there while the store was read.
+    fn vouched(&self) -> Vec<Mounted> {
+        let mut now = mounts::of_process("self");
+        now.retain(|mounted| self.mounted.iter().any(|then| then.is(mounted)));
+        now
     }
 
     fn mount_name(&self, mount: &Path) -> String {
         crate::escape::escaped(mount.strip_prefix(self.root.path()).unwrap_or(mount)).to_string()
     }
 
-    /// Whether something is mounted at such a place, and holds something.
+    /// Whether something is mounted at such a place since before the store was read, and holds something.
     pub fn has_mount(&self, name: &str) -> bool {
-        let table = mounts::of_process("self");
+        let table = self.vouched();
         table.iter().map(Mounted::at).any(|point| self.mount_name(point) == name && mounts::holds_something(point))
     }
 

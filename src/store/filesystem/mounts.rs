@@ -6,12 +6,17 @@
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::CWD;
+
 use crate::proc::{MountNamespaces, pids};
+use crate::store::directory::{Kind, for_each_entry, open_directory};
 use crate::system_files::is_system_file;
 
 /// One line of a process's table of mounts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mounted {
+    /// The mount itself: one that comes back is another.
+    id: Vec<u8>,
     /// Major and minor number of the filesystem.
     device: Vec<u8>,
     /// The directory of the filesystem that is shown.
@@ -40,6 +45,11 @@ impl Mounted {
     /// The mount point.
     pub(super) fn at(&self) -> &Path {
         &self.point
+    }
+
+    /// Whether this is the same mount, at the same place.
+    pub(super) fn is(&self, other: &Mounted) -> bool {
+        self.id == other.id && self.point == other.point
     }
 
     /// What the process with this table sees a directory on.
@@ -122,8 +132,14 @@ pub(super) fn followed(table: &[Mounted], path: &Path) -> (PathBuf, Vec<PathBuf>
 
 /// Whether a directory holds anything that its users put there. A filesystem that is mounted in the place of another is mostly empty.
 pub(super) fn holds_something(directory: &Path) -> bool {
-    let Ok(entries) = std::fs::read_dir(directory) else { return false };
-    entries.flatten().any(|entry| !is_system_file(entry.file_name().as_encoded_bytes(), entry.path().is_dir()))
+    let mut any = false;
+    let Ok(open) = open_directory(CWD, directory) else { return false };
+    let listed = for_each_entry(open, |name, kind| {
+        any |= !is_system_file(name, kind == Kind::Directory);
+        Ok::<(), std::io::Error>(())
+    });
+    // What cannot be listed holds something, for all that is known.
+    any || listed.is_err()
 }
 
 /// Where else than at the mount point `point` its content is to be seen: in the directory of a filesystem that is mounted there alone, or
@@ -157,15 +173,16 @@ fn apart(table: &[Mounted], place: &Place, directory: &Path) -> Option<PathBuf> 
     table.iter().filter(shown).find(|mounted| !mounted.point.starts_with(directory)).map(|mounted| mounted.point.clone())
 }
 
-/// The third, fourth and fifth field of every line; see proc_pid_mountinfo(5).
+/// The first, third, fourth and fifth field of every line; see proc_pid_mountinfo(5).
 fn table(mountinfo: &[u8]) -> Vec<Mounted> {
     let path = |field: &[u8]| PathBuf::from(std::ffi::OsString::from_vec(unescaped(field)));
     mountinfo
         .split(|&byte| byte == b'\n')
         .filter_map(|line| {
-            let mut fields = line.split(|&byte| byte == b' ').skip(2);
+            let mut fields = line.split(|&byte| byte == b' ');
+            let (id, _parent) = (fields.next()?, fields.next()?);
             let (device, root, point) = (fields.next()?, fields.next()?, fields.next()?);
-            Some(Mounted { device: device.to_owned(), root: path(root), point: path(point) })
+            Some(Mounted { id: id.to_owned(), device: device.to_owned(), root: path(root), point: path(point) })
         })
         .collect()
 }

@@ -286,6 +286,7 @@ fn what_lies_outside_is_not_listed() {
     symlink("deep", outside.path().join("private/loop")).expect("linked");
     let elsewhere = tempfile::tempdir().expect("a folder");
     symlink("nowhere", elsewhere.path().join("dangling")).expect("linked");
+    fs::write(elsewhere.path().join("hosts"), "").expect("written");
     let root = victim().on_disk();
     symlink(elsewhere.path(), root.path().join(layout::BASE).join("repositories/etc")).expect("linked");
     for command in ["garbage-collect", "audit"] {

@@ -213,6 +213,63 @@ fn a_symbolic_link_to_a_part_of_a_repository_leads_somewhere() {
     }
 }
 
+/// Where links lead to nothing, a disk is not mounted: whatever was told of it would be a guess.
+#[test]
+fn a_symbolic_link_that_leads_to_nothing_stops_the_run() {
+    let image = oci_image("behind", &[layer(50)]);
+    let repository = layout::repository("behind");
+    let places = [
+        "",
+        "/_layers",
+        "/_layers/sha256",
+        "/_manifests",
+        "/_manifests/revisions",
+        "/_manifests/revisions/sha256",
+        "/_manifests/tags",
+        "/_manifests/tags/v1",
+        "/_manifests/tags/v1/index",
+    ];
+    for place in places.map(|place| format!("{repository}{place}")).iter().map(String::as_str).chain(["a link behind a link"]) {
+        for is_there in [true, false] {
+            let (_keep, root) = on_disk();
+            let mut source = Tree::new();
+            source.push("behind", &image).tag("behind", "v1", image.digest()).write_to(&root);
+            let outside = tempfile::tempdir().expect("a folder");
+            let target = outside.path().join("target");
+            match place {
+                "a link behind a link" => {
+                    let between = outside.path().join("between");
+                    fs::create_dir(&between).expect("made");
+                    fs::remove_dir_all(root.join(&repository)).expect("there");
+                    symlink(&between, root.join(&repository)).expect("linked");
+                    symlink(&target, between.join("x")).expect("linked");
+                }
+                place => {
+                    fs::remove_dir_all(root.join(place)).expect("there");
+                    symlink(&target, root.join(place)).expect("linked");
+                }
+            }
+            if is_there {
+                fs::create_dir_all(target.join("lost+found")).expect("made");
+            }
+            for command in ["garbage-collect", "audit"] {
+                let ran = Regsweep::new().args([command, "--root"]).arg(&root).run().expect_code(2);
+                let said = if is_there { "leads to an empty directory; mount" } else { "it leads nowhere; mount" };
+                assert!(ran.stderr.contains(said), "{place}: {}", ran.stderr);
+            }
+        }
+    }
+    // What is uploaded goes where there is room, and mostly there is nothing.
+    let (_keep, root) = on_disk();
+    let outside = tempfile::tempdir().expect("a folder");
+    let mut source = Tree::new();
+    source.push("behind", &image).tag("behind", "v1", image.digest()).write_to(&root);
+    let uploads = root.join(&repository).join("_uploads");
+    fs::remove_dir_all(&uploads).ok();
+    symlink(outside.path(), uploads).expect("linked");
+    survive(&root, &["-m"], &[0, 1]);
+}
+
 #[test]
 fn symbolic_links_in_circles_end() {
     for (place, target) in [

@@ -5,6 +5,7 @@ mod by_hand;
 mod cut_off;
 mod refusing;
 mod restoring;
+mod seen_again;
 mod sequences;
 mod settling;
 mod undoing;

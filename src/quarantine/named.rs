@@ -1,14 +1,14 @@
-//! What the revisions in quarantine need that can still be restored.
+//! What the revisions in quarantine name.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
-use super::Run;
 use super::needed::subjects;
+use super::{Overlay, Quarantine, Reader, Run};
 use crate::error::Error;
 use crate::graph::{Manifests, Queue, Reading, Visited, Visitor, Walk};
 use crate::inventory::Inventory;
 use crate::layout::{LinkDirectory, Target};
-use crate::oci::{Algorithm, DescriptorKind, Digest};
+use crate::oci::{Algorithm, DescriptorKind, Digest, RepositoryName};
 use crate::store::{FilesystemStore, LinkContent, Store as _};
 
 /// Follows what the revisions in these runs name.
@@ -29,6 +29,59 @@ pub(super) fn by_staying(
         reached = visitor.reached;
     }
     Ok(reached)
+}
+
+/// What comes back with a digest.
+#[derive(Debug)]
+pub struct Named {
+    digest: Digest,
+    /// The repositories that it was a revision of.
+    repositories: BTreeSet<RepositoryName>,
+    /// What its manifest names, to any depth.
+    digests: HashSet<Digest>,
+}
+
+impl Named {
+    /// Whether a target is to come back.
+    pub fn include(&self, target: &Target) -> bool {
+        let is_near = match target {
+            Target::Link(directory, _) => self.repositories.contains(directory.repository()),
+            _ => true,
+        };
+        *target.digest() == self.digest || (is_near && self.digests.contains(target.digest()))
+    }
+}
+
+/// What a digest in quarantine names there, if it is a revision's: without its layers an image that is restored cannot be pulled.
+///
+/// # Errors
+///
+/// When something that is there cannot be read.
+pub fn named_by(reader: &Reader<'_>, quarantine: &Quarantine, digest: &Digest) -> Result<Named, Error> {
+    let mut named = Named { digest: *digest, repositories: BTreeSet::new(), digests: HashSet::new() };
+    for (_, held) in quarantine.held() {
+        if let Target::Link(LinkDirectory::Revisions(repository), revision) = &held.target
+            && revision == digest
+        {
+            named.repositories.insert(repository.clone());
+        }
+    }
+    if named.repositories.is_empty() {
+        return Ok(named);
+    }
+    let overlay = Overlay::new(reader.store, quarantine);
+    let (inventory, _) = Inventory::list(&overlay, &(reader.budget)(quarantine.memory_bytes()))?;
+    let manifests = Manifests::new(&overlay, &inventory);
+    let runs: Vec<&Run> = quarantine.collected().collect();
+    for repository in &named.repositories {
+        let layers = LinkDirectory::Layers(repository.clone());
+        let reached = std::mem::take(&mut named.digests);
+        let mut visitor =
+            Staying { store: reader.store, runs: &runs, inventory: &inventory, manifests: &manifests, layers, reached };
+        Walk::unbounded(&manifests).run(vec![(*digest, Role::Revision)], &mut visitor)?;
+        named.digests = visitor.reached;
+    }
+    Ok(named)
 }
 
 /// Why something is looked at as a manifest.
