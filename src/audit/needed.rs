@@ -43,15 +43,25 @@ pub fn needed(context: &Context<'_>, survey: &Survey, links: &[LinkContent], blo
     let suspects = BTreeMap::new();
     let mut visitor = NeededVisitor { context, survey, links, blobs, revisions, needed: Needed::default(), suspects };
     Walk::new(context.manifests).run(visitor.roots(), &mut visitor)?;
-    let suspects = std::mem::take(&mut visitor.suspects);
-    for (blob, manifests) in suspects {
-        if visitor.is_promised(&blob, &manifests)? {
-            let needed = &mut visitor.needed;
+    let NeededVisitor { mut needed, suspects, .. } = visitor;
+    for (manifest, suspects) in suspects {
+        for blob in promised(context, &manifest, suspects)? {
             let lacks = if blobs.has_data(&blob) { &mut needed.unlinked } else { &mut needed.absent };
             lacks.insert(blob);
         }
     }
-    Ok(visitor.needed)
+    Ok(needed)
+}
+
+/// Those of the blobs that a manifest names as content which is to be here, rather than as what may live elsewhere.
+fn promised(context: &Context<'_>, manifest: &Digest, mut blobs: HashSet<Digest>) -> Result<Vec<Digest>, Error> {
+    let mut promised = Vec::new();
+    context.store.manifest(manifest, &mut |bytes| {
+        let references = manifest::references(bytes).unwrap_or_default();
+        let named = references.descriptors.iter().filter(|named| named.expected && !named.foreign);
+        promised.extend(named.map(|named| named.digest).filter(|digest| blobs.remove(digest)));
+    })?;
+    Ok(promised)
 }
 
 struct NeededVisitor<'a> {
@@ -61,8 +71,8 @@ struct NeededVisitor<'a> {
     blobs: &'a BlobFacts,
     revisions: HashSet<BlobId>,
     needed: Needed,
-    /// Blobs without a link or without data, with the manifests that name them as content.
-    suspects: BTreeMap<Digest, BTreeSet<Digest>>,
+    /// By manifest: blobs without a link or without data that it names as content.
+    suspects: BTreeMap<Digest, HashSet<Digest>>,
 }
 
 impl Visitor for NeededVisitor<'_> {
@@ -125,7 +135,7 @@ impl NeededVisitor<'_> {
             queue.push(name, ());
             self.needed.lost_children.insert(name);
         } else if edge.kind != DescriptorKind::Manifest && !(self.is_linked(&name) && self.blobs.has_data(&name)) {
-            self.suspects.entry(name).or_default().insert(*manifest);
+            self.suspects.entry(*manifest).or_default().insert(name);
         }
         Ok(())
     }
@@ -153,20 +163,5 @@ impl NeededVisitor<'_> {
     /// Whether there is a layer link of that name, whatever it says.
     fn is_linked(&self, name: &Digest) -> bool {
         self.survey.layers.binary_search(name).is_ok_and(|place| self.links[place] != LinkContent::Absent)
-    }
-
-    /// Whether one of the manifests names the blob as content that is to be here, rather than one that may live elsewhere.
-    fn is_promised(&self, blob: &Digest, manifests: &BTreeSet<Digest>) -> Result<bool, Error> {
-        for digest in manifests {
-            let mut promised = false;
-            self.context.store.manifest(digest, &mut |bytes| {
-                let references = manifest::references(bytes).unwrap_or_default();
-                promised = references.descriptors.iter().any(|named| named.digest == *blob && named.expected && !named.foreign);
-            })?;
-            if promised {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 }

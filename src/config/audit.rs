@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use super::{DEFAULT_MIN_AGE, Location, Output, Settings, arrivals, default_jobs, environment, now, spill_directory};
+use super::{DEFAULT_MIN_AGE, Location, Output, Settings, arrivals, environment, jobs, now, spill_directory};
 use crate::cli::{self, FailOn};
 use crate::error::Error;
 use crate::policy::Arrivals;
@@ -55,7 +55,7 @@ impl AuditSettings {
             fail_on: arguments.fail_on,
             upload_age: arguments.upload_age.unwrap_or(DEFAULT_UPLOAD_AGE),
             now: now(),
-            jobs: arguments.jobs.map_or_else(default_jobs, usize::from),
+            jobs: jobs(arguments.jobs, arguments.max_memory),
             max_memory: arguments.max_memory,
             spill_directory: spill_directory(&environment),
             wait_lock: arguments.wait_lock.unwrap_or_default(),

@@ -165,7 +165,7 @@ impl CollectSettings {
             allow_untagged_repositories: arguments.allow_untagged_repositories,
             allow_foreign_owner: arguments.allow_foreign_owner,
             allow_shared_blobs: arguments.allow_shared_blobs,
-            jobs: arguments.jobs.map_or_else(default_jobs, usize::from),
+            jobs: jobs(arguments.jobs, arguments.max_memory),
             max_memory: arguments.max_memory,
             spill_directory: spill_directory(&environment),
             plan_out: arguments.plan_out,
@@ -241,8 +241,14 @@ fn spill_directory(environment: &[(OsString, OsString)]) -> PathBuf {
     given.map_or_else(|| PathBuf::from("/var/tmp"), |(_, value)| PathBuf::from(value))
 }
 
+/// What a thread may need for a repository that somebody made large on purpose.
+const MEMORY_OF_A_THREAD: u64 = 20 << 20;
+/// So many threads however little memory there is.
+const FEWEST_THREADS: u64 = 4;
+
 /// Reading directories waits for the disk more than it computes, so there are more threads than processors.
-fn default_jobs() -> usize {
+fn jobs(given: Option<u16>, max_memory: Option<u64>) -> usize {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    (8 * processors).clamp(16, 64)
+    let most = max_memory.map_or(u64::MAX, |bytes| (bytes / MEMORY_OF_A_THREAD).max(FEWEST_THREADS));
+    given.map_or_else(|| (8 * processors).clamp(16, 64).min(usize::try_from(most).unwrap_or(usize::MAX)), usize::from)
 }

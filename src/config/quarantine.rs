@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Location, Output, Settings, default_jobs, environment, spill_directory};
+use super::{Location, Output, Settings, environment, jobs, spill_directory};
 use crate::cli;
 use crate::clock::RunClock;
 use crate::error::Error;
@@ -99,7 +99,7 @@ impl QuarantineSettings {
             clock: RunClock::read(),
             max_memory,
             spill_directory: spill_directory(&environment),
-            jobs: default_jobs(),
+            jobs: jobs(None, max_memory),
             wait_lock: wait_lock.unwrap_or_default(),
         })
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use globset::GlobSet;
 
-use super::{DEFAULT_MIN_AGE, Location, Output, Settings, default_jobs, environment, spill_directory};
+use super::{DEFAULT_MIN_AGE, Location, Output, Settings, environment, jobs, spill_directory};
 use crate::cli::{self, Slice};
 use crate::clock::RunClock;
 use crate::error::Error;
@@ -98,7 +98,7 @@ impl VerifySettings {
             // Read-only or not: backups are copied back when nobody pushes.
             min_age: arguments.min_age.unwrap_or(DEFAULT_MIN_AGE),
             allow_many_damaged: arguments.allow_many_damaged,
-            jobs: arguments.jobs.map_or_else(default_jobs, usize::from),
+            jobs: jobs(arguments.jobs, arguments.max_memory),
             max_memory: arguments.max_memory,
             spill_directory: spill_directory(&environment),
             wait_lock: arguments.wait_lock.unwrap_or_default(),

@@ -1,8 +1,10 @@
 //! What the JSON of a manifest says for people, and which sizes it states. Never decides what is live.
 
 use foldhash::HashMap;
+use serde::Deserialize;
 use serde_json::Value;
 
+use super::ways::Wanted;
 use crate::error::Error;
 use crate::graph::{Context, LinkVerdict, layer_verdict};
 use crate::oci::{Algorithm, Digest, manifest};
@@ -18,13 +20,13 @@ pub(super) struct Described {
     platforms: HashMap<Digest, String>,
     /// Its own platform, by its configuration.
     own: Option<String>,
-    /// The sizes that it states, under the names that blobs are stored by.
-    sizes: Vec<(Digest, u64)>,
+    /// The sizes that it states for what is wanted, by the places of that.
+    sizes: Vec<(u32, u64)>,
 }
 
 impl Described {
     /// Reads a manifest again. One that cannot be read says nothing.
-    pub(super) fn read(context: &Context<'_>, survey: &Survey, digest: &Digest) -> Result<Described, Error> {
+    pub(super) fn read(context: &Context<'_>, survey: &Survey, wanted: &Wanted<'_>, digest: &Digest) -> Result<Described, Error> {
         let mut described = Described::default();
         let mut config = None;
         let mut stated = Vec::new();
@@ -37,17 +39,21 @@ impl Described {
                     .filter_map(|named| Some((named.digest, named.size_bytes?)))
                     .collect();
             }
-            let Ok(json) = serde_json::from_slice::<Value>(bytes) else { return };
-            config = digest_of(&json["config"]);
-            for child in json["manifests"].as_array().into_iter().flatten() {
-                if let (Some(digest), Some(platform)) = (digest_of(child), platform(&child["platform"])) {
+            let Ok(said) = serde_json::from_slice::<Said>(bytes) else { return };
+            config = digest_of(&said.config.digest);
+            for child in said.manifests {
+                if let (Some(digest), Some(platform)) = (digest_of(&child.digest), platform(&child.platform)) {
                     described.platforms.insert(digest, platform);
                 }
             }
         })?;
         for (name, size) in stated {
-            described.sizes.push((stored_name(context, survey, name)?, size));
+            if let Some(place) = wanted.place(&stored_name(context, survey, name)?) {
+                described.sizes.push((place, size));
+            }
         }
+        described.sizes.sort_unstable();
+        described.sizes.dedup();
         if let Some(config) = config {
             let config = stored_name(context, survey, config)?;
             context.store.manifest(&config, &mut |bytes| {
@@ -67,9 +73,15 @@ impl Described {
         self.own.as_ref()
     }
 
-    /// The sizes that it states for a blob.
-    pub(super) fn sizes_of(&self, blob: &Digest) -> impl Iterator<Item = u64> {
-        self.sizes.iter().filter(move |(named, _)| named == blob).map(|(_, size)| *size)
+    /// The sizes that it states for what is wanted at a place.
+    pub(super) fn sizes_of(&self, place: u32) -> impl Iterator<Item = u64> {
+        let begin = self.sizes.partition_point(|(named, _)| *named < place);
+        self.sizes[begin..].iter().take_while(move |(named, _)| *named == place).map(|(_, size)| *size)
+    }
+
+    /// How much of it there is.
+    pub(super) fn len(&self) -> usize {
+        1 + self.platforms.len() + self.sizes.len()
     }
 }
 
@@ -84,8 +96,30 @@ fn stored_name(context: &Context<'_>, survey: &Survey, name: Digest) -> Result<D
     })
 }
 
-fn digest_of(descriptor: &Value) -> Option<Digest> {
-    Digest::parse(descriptor["digest"].as_str()?.as_bytes())
+/// What of a manifest is read for people. Layers are passed over: there may be very many.
+#[derive(Deserialize)]
+struct Said {
+    #[serde(default)]
+    config: ConfigSaid,
+    #[serde(default)]
+    manifests: Vec<ChildSaid>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ConfigSaid {
+    digest: Value,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ChildSaid {
+    digest: Value,
+    platform: Value,
+}
+
+fn digest_of(digest: &Value) -> Option<Digest> {
+    Digest::parse(digest.as_str()?.as_bytes())
 }
 
 /// `os/architecture` and perhaps the variant, of a `platform` object or a configuration.

@@ -1,6 +1,7 @@
 //! The ways from a repository's tags and revisions to damaged digests.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use foldhash::{HashMap, HashSet};
 use rayon::prelude::*;
@@ -19,6 +20,8 @@ use crate::survey::Survey;
 pub(super) struct Wanted<'a> {
     /// With the size that they have, if only those count that state another.
     digests: &'a BTreeMap<Digest, Option<u64>>,
+    /// The same in order: what many manifests name is noted by its place here.
+    places: Vec<Digest>,
     blobs: HashSet<BlobId>,
     /// How many who need one of them are told apart.
     pub(super) most: usize,
@@ -27,7 +30,12 @@ pub(super) struct Wanted<'a> {
 impl<'a> Wanted<'a> {
     pub(super) fn new(context: &Context<'_>, digests: &'a BTreeMap<Digest, Option<u64>>) -> Wanted<'a> {
         let blobs = digests.keys().filter_map(|digest| context.inventory.find(digest)).collect();
-        Wanted { digests, blobs, most: Needs::most_of_each(digests.len()) }
+        Wanted { digests, places: digests.keys().copied().collect(), blobs, most: Needs::most_of_each(digests.len()) }
+    }
+
+    /// The place of a digest, if it is wanted.
+    pub(super) fn place(&self, digest: &Digest) -> Option<u32> {
+        self.places.binary_search(digest).ok().map(|place| place as u32)
     }
 }
 
@@ -48,7 +56,8 @@ pub(super) fn of(context: &Context<'_>, survey: &Survey, wanted: &Wanted<'_>) ->
     if graph.leads.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let mut search = Search { context, survey, wanted, graph: &graph, described: HashMap::default(), found: BTreeMap::new() };
+    let mut search =
+        Search { context, survey, wanted, graph: &graph, described: HashMap::default(), kept: 0, found: BTreeMap::new() };
 
     let places = |digests: &mut dyn Iterator<Item = Digest>| -> Vec<Place> {
         digests.filter_map(|digest| graph.places.get(&digest).copied()).collect()
@@ -73,7 +82,8 @@ type Place = u32;
 #[derive(Default)]
 struct Node {
     children: Vec<Digest>,
-    wanted: Vec<Digest>,
+    /// By place.
+    wanted: Vec<u32>,
 }
 
 /// The manifests that a repository reaches, by number: what leads from one to another takes 4 bytes.
@@ -85,7 +95,7 @@ struct Graph {
     spans: Vec<(u32, u32)>,
     children: Vec<Place>,
     /// What is wanted of what some name.
-    wanted: HashMap<Place, Vec<Digest>>,
+    wanted: HashMap<Place, Vec<u32>>,
     /// Those that are wanted, name what is, or lead to one that does; none if there is none such.
     leads: Vec<bool>,
 }
@@ -212,7 +222,8 @@ impl GraphVisitor<'_> {
             let is_wanted = self.wanted.blobs.contains(&edge.blob);
             let is_manifest = edge.kind != DescriptorKind::Blob || self.revisions.contains(&edge.blob);
             if is_wanted || is_manifest {
-                node.name(self.context.inventory.digest(edge.blob), is_wanted, is_manifest);
+                let name = self.context.inventory.digest(edge.blob);
+                node.name(name, self.wanted.place(&name), is_manifest);
             }
         }
         for descriptor in &edges.unresolved {
@@ -234,23 +245,24 @@ impl GraphVisitor<'_> {
             self.context.inventory.learn_size(blob, size_bytes);
         }
         let is_needed = stored.is_some() || !descriptor.foreign;
-        let is_wanted = is_needed && self.wanted.digests.contains_key(&name);
+        let wanted = self.wanted.place(&name).filter(|_| is_needed);
         let is_manifest = descriptor.kind != DescriptorKind::Blob || self.survey.revision(&name).is_some();
-        node.name(name, is_wanted, is_manifest);
+        node.name(name, wanted, is_manifest);
         Ok(())
     }
 }
 
 impl Node {
-    fn name(&mut self, digest: Digest, is_wanted: bool, is_manifest: bool) {
-        if is_wanted {
-            self.wanted.push(digest);
-        }
+    fn name(&mut self, digest: Digest, wanted: Option<u32>, is_manifest: bool) {
+        self.wanted.extend(wanted);
         if is_manifest {
             self.children.push(digest);
         }
     }
 }
+
+/// What is kept of what manifests say, counted in platforms and sizes: what is beyond is read again.
+const MAX_DESCRIBED: usize = 100_000;
 
 /// Goes down the ways and keeps who was met.
 struct Search<'a> {
@@ -258,7 +270,9 @@ struct Search<'a> {
     survey: &'a Survey,
     wanted: &'a Wanted<'a>,
     graph: &'a Graph,
-    described: HashMap<Place, Described>,
+    described: HashMap<Place, Rc<Described>>,
+    /// How much that is.
+    kept: usize,
     found: BTreeMap<Digest, Named>,
 }
 
@@ -266,15 +280,13 @@ impl Search<'_> {
     /// Goes down from the target of a tag, or from untagged revisions. Tags are taken in their order.
     fn from(&mut self, tag: Option<&TagName>, roots: &[Place]) -> Result<(), Error> {
         let graph = self.graph;
-        let mut needs: BTreeMap<Digest, BTreeSet<Need>> = BTreeMap::new();
-        let mut seen = HashSet::default();
-        let mut entered = HashSet::default();
+        let (mut seen, mut entered, mut told) = (HashSet::default(), HashSet::default(), HashSet::default());
         // Each with the one that names it.
         let mut queue: Vec<(Place, Option<Place>)> = Vec::new();
         for root in roots {
             let name = graph.names[*root as usize];
             if self.wanted.digests.get(&name) == Some(&None) {
-                needs.entry(name).or_default().insert(self.need(tag, *root, None));
+                self.tell(&name, self.need(tag, *root, None));
             }
             queue.push((*root, None));
         }
@@ -282,27 +294,43 @@ impl Search<'_> {
             if !graph.leads[place as usize] || !seen.insert((place, parent)) {
                 continue;
             }
-            for wanted in graph.wanted.get(&place).into_iter().flatten() {
-                self.describe(place)?;
-                if let Some(stored) = self.wanted.digests[wanted] {
-                    let wrong: Vec<u64> = self.described[&place].sizes_of(wanted).filter(|size| *size != stored).collect();
-                    if wrong.is_empty() {
-                        continue;
-                    }
-                    self.found.entry(*wanted).or_default().learn(wrong);
+            if let Some(wanted) = graph.wanted.get(&place) {
+                let listed = self.listed(place, parent)?;
+                // Whoever lists it as the same platform says no more than the first.
+                if told.insert((place, listed.clone())) {
+                    self.tell_of(tag, place, wanted, listed.as_ref())?;
                 }
-                let platform = self.platform(place, parent, wanted)?;
-                needs.entry(*wanted).or_default().insert(self.need(tag, place, platform));
             }
             // Whoever names it: what it leads to is queued once.
             if entered.insert(place) {
                 queue.extend(graph.children(place).iter().map(|child| (*child, Some(place))));
             }
         }
-        for (digest, needs) in needs {
-            self.found.entry(digest).or_default().needs.append(needs, self.wanted.most);
+        Ok(())
+    }
+
+    /// Notes a manifest as one that needs what it names.
+    fn tell_of(&mut self, tag: Option<&TagName>, place: Place, wanted: &[u32], listed: Option<&String>) -> Result<(), Error> {
+        let described = self.describe(place)?;
+        for number in wanted {
+            let digest = self.wanted.places[*number as usize];
+            if let Some(stored) = self.wanted.digests[&digest] {
+                let wrong: Vec<u64> = described.sizes_of(*number).filter(|size| *size != stored).collect();
+                if wrong.is_empty() {
+                    continue;
+                }
+                self.found.entry(digest).or_default().learn(wrong);
+            }
+            // The platform that is damaged: of what the manifest lists, of the manifest itself where it is listed, or of its configuration.
+            let platform = described.platform_of(&digest).or(listed).or(described.own());
+            self.tell(&digest, self.need(tag, place, platform.cloned()));
         }
         Ok(())
+    }
+
+    fn tell(&mut self, wanted: &Digest, need: Need) {
+        let most = self.wanted.most;
+        self.found.entry(*wanted).or_default().needs.append([need], most);
     }
 
     fn need(&self, tag: Option<&TagName>, manifest: Place, platform: Option<String>) -> Need {
@@ -310,22 +338,24 @@ impl Search<'_> {
         Need { repository: self.survey.name.clone(), tag: tag.cloned(), manifest, platform }
     }
 
-    /// The platform that is damaged: of what the manifest lists, of the manifest itself where it is listed, or of its configuration.
-    fn platform(&mut self, manifest: Place, parent: Option<Place>, wanted: &Digest) -> Result<Option<String>, Error> {
-        if let Some(parent) = parent {
-            self.describe(parent)?;
-        }
-        let described = &self.described[&manifest];
-        let name = &self.graph.names[manifest as usize];
-        let listed = parent.and_then(|parent| self.described[&parent].platform_of(name));
-        Ok(described.platform_of(wanted).or(listed).or(described.own()).cloned())
+    /// The platform that a manifest is listed as.
+    fn listed(&mut self, manifest: Place, parent: Option<Place>) -> Result<Option<String>, Error> {
+        let Some(parent) = parent else { return Ok(None) };
+        Ok(self.describe(parent)?.platform_of(&self.graph.names[manifest as usize]).cloned())
     }
 
-    fn describe(&mut self, manifest: Place) -> Result<(), Error> {
-        if !self.described.contains_key(&manifest) {
-            let described = Described::read(self.context, self.survey, &self.graph.names[manifest as usize])?;
-            self.described.insert(manifest, described);
+    fn describe(&mut self, manifest: Place) -> Result<Rc<Described>, Error> {
+        if let Some(described) = self.described.get(&manifest) {
+            return Ok(Rc::clone(described));
         }
-        Ok(())
+        let name = &self.graph.names[manifest as usize];
+        let described = Rc::new(Described::read(self.context, self.survey, self.wanted, name)?);
+        if self.kept > MAX_DESCRIBED {
+            self.described.clear();
+            self.kept = 0;
+        }
+        self.kept += described.len();
+        self.described.insert(manifest, Rc::clone(&described));
+        Ok(described)
     }
 }

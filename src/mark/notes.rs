@@ -65,7 +65,8 @@ impl<'a> Notes<'a> {
         if self.findings.contains_key(&key) {
             return;
         }
-        if matches!(finding.code, Code::MissingBlob | Code::MissingChild) {
+        // A manifest may name very many; tags are as many as were pushed.
+        if finding.tag.is_none() {
             let noted = self.noted.entry(finding.code).or_default();
             *noted += 1;
             if *noted > FINDINGS_OF_A_CODE {

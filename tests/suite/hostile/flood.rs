@@ -185,6 +185,53 @@ fn absent_children_and_layers_in_many_repositories() {
     }
 }
 
+/// Layers that are stored and that the repository has no links for, as where `_layers` is lost or a registry checks nothing; and ones of other
+/// sizes than many manifests state. Each manifest is read a few times, not once for each of its layers.
+#[test]
+fn thousands_of_layers_without_links_or_of_other_sizes() {
+    let layers: Vec<Content> = (0..4_000).map(|number| Content::new(format!("layer {number}"))).collect();
+    let list = |size: u64| {
+        let list = layers.iter().map(|layer| format!(r#"{{"digest":"{}","size":{size}}}"#, layer.digest));
+        image_with(&format!(r#""layers":[{}]"#, list.collect::<Vec<_>>().join(",")))
+    };
+    let mut tree = victim();
+    for layer in &layers {
+        tree.blob(layer);
+        tree.layer("other-sizes", layer);
+    }
+    push_json(&mut tree, "without-links", &list(10));
+    for size in 100..120 {
+        push_json(&mut tree, "other-sizes", &list(size));
+    }
+    let root = tree.on_disk();
+    bounded("garbage-collect", root.path(), 0);
+    let ran = bounded_but_long("audit", root.path(), 1);
+    for code in ["missing-layer-link", "size-mismatch"] {
+        let findings = ran.findings().into_iter().filter(|finding| finding.code == code);
+        assert_eq!(findings.map(|finding| finding.count).sum::<u64>(), 4_000, "{code}");
+    }
+}
+
+/// The same of one manifest that calls them manifests, in many repositories.
+#[test]
+fn layers_called_manifests_in_many_repositories() {
+    let layers: Vec<Content> = (0..2_000).map(|number| Content::new(format!("layer {number}"))).collect();
+    let list = layers.iter().map(|layer| format!(r#"{{"digest":"{}","mediaType":"{OCI_MANIFEST}","size":9}}"#, layer.digest));
+    let list = list.collect::<Vec<_>>().join(",");
+    let mut tree = victim();
+    for layer in &layers {
+        tree.blob(layer);
+    }
+    for number in 0..20 {
+        push_json(&mut tree, &format!("r{number}"), &image_with(&format!(r#""layers":[{list}]"#)));
+    }
+    let root = tree.on_disk();
+    let ran = bounded_but_long("garbage-collect", root.path(), 1);
+    let unreadable = ran.findings().into_iter().filter(|finding| finding.code == "unreadable-manifest");
+    assert_eq!(unreadable.map(|finding| finding.count).sum::<u64>(), 20 * 2_000);
+    bounded_but_long("audit", root.path(), 1);
+}
+
 /// What the registry takes from a later key hides what the same key named before.
 #[test]
 fn what_a_later_key_hides_is_not_missed() {
