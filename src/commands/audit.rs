@@ -70,7 +70,8 @@ pub fn run(settings: AuditSettings, progress: &dyn Progress, stop: &AtomicBool) 
 fn signs(store: &FilesystemStore, settings: &AuditSettings) -> Result<owners::Signs, Error> {
     let gitlab_database = super::owners::gitlab(store.root(), &settings.location)?;
     let proxy_state = store.at(layout::PROXY_STATE).symlink_metadata().is_ok();
-    Ok(owners::Signs { gitlab_database, proxy_state })
+    let harbor = settings.location.owners().harbor.clone();
+    Ok(owners::Signs { gitlab_database, harbor, proxy_state })
 }
 
 struct Audited {
