@@ -46,6 +46,18 @@ fn a6_whatever_answers_is_somebody() {
 }
 
 #[test]
+fn a6_a_registry_says_what_it_takes_in_more_than_one_line() {
+    let answer = |allow: &str| format!("HTTP/1.1 200 OK\r\n{REGISTRY}{allow}Content-Length: 0\r\n\r\n");
+    for allow in ["Allow: GET\r\nAllow: POST\r\n", "Allow: POST\r\nAllow: GET\r\n", "Allow: GET\r\nAllow: PUT,POST\r\n"] {
+        let (_root, config) = store_with_address(server(Some(answer(allow).leak())));
+        let refused = Regsweep::gc_config(config.path()).run().expect_code(2);
+        assert!(refused.stderr.contains("takes pushes answers at"), "{allow}: {}", refused.stderr);
+    }
+    let (_root, config) = store_with_address(server(Some(answer("Allow: GET\r\nAllow: HEAD\r\n").leak())));
+    Regsweep::gc_config(config.path()).run().expect_code(0);
+}
+
+#[test]
 fn a6_what_cannot_be_reached_is_not_down() {
     // An address for documentation: nothing answers there, or some router says so.
     let (_root, config) = store_with_address("no-such-machine.invalid:5000");
