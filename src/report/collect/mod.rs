@@ -40,6 +40,8 @@ pub struct CollectReport {
     pub rerun: String,
     /// For a dry run: who writes to the store, and what to do about it before a real one.
     pub writer: Option<String>,
+    /// Whether its registry is a pull-through cache, by its configuration or by what is in the root.
+    pub is_proxy: bool,
     /// What was kept.
     pub policy: Policy,
     /// Every target, if they were asked for.

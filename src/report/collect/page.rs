@@ -120,6 +120,8 @@ fn answer(page: &mut Document, report: &CollectReport) {
         !report.figures.planned.is_empty() || !report.quarantine.purged.is_empty() || !report.quarantine.restored.is_empty();
     if has_work && report.stops.is_empty() {
         let first = match report.writer {
+            // Read-only it would write all the same.
+            Some(_) if report.is_proxy => "stop the registry, then run",
             Some(_) => "stop the registry or make it read-only, then run",
             None => "run",
         };
