@@ -494,6 +494,13 @@ fn flags_take_true_and_false() {
     assert_eq!(dry(&["--dry-run=true", "--delete-untagged=true"]), untagged);
     assert_eq!(dry(&["--dry-run=true", "--delete-untagged=false"]), plain);
     assert_eq!(dry(&["--dry-run=true", "-m", "-m=false"]), plain);
+    for same in [&["-dm=true"][..], &["-d", "-d", "-m"], &["-dm", "--dry-run"], &["--dry-run=1", "-m=t"], &["-d=True", "-m=TRUE"]]
+    {
+        assert_eq!(dry(same), untagged, "{same:?}");
+    }
+    for same in [&["-dm=false"][..], &["-d", "-m=0"], &["-dm", "--delete-untagged=F"]] {
+        assert_eq!(dry(same), plain, "{same:?}");
+    }
     Regsweep::gc(root.path()).arg("--dry-run=perhaps").run().expect_code(2);
     assert!(snapshot::blobs_on_disk(root.path()).contains_key(&layer(900).digest), "all were dry runs");
 }
