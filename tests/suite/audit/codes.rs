@@ -180,6 +180,12 @@ cases! {
         tree.file(format!("{}/_uploads/notes.txt", repository(APP)), "?");
     });
     a_tag_of_a_bad_name: "invalid-tag-name" => |store| store.tag("not a tag");
+    a_tag_of_a_bad_name_without_current: "tag-without-current" with "invalid-tag-name" => |store| store.with(|tree| {
+        tree.file(tag_history(APP, "not a tag", app().digest()), app().digest());
+    });
+    what_cannot_be_a_tag_and_names_nothing: "unrecognised-entry" with "unrecognised-entry" with "unrecognised-entry" => |store| store.with(|tree| {
+        tree.folder(tag(APP, ".dropbox.cache")).file(format!("{}/inner", tag(APP, "@SynoResource")), "x");
+    });
     gitlabs_database: "gitlab-database" => |store| store.with(|tree| {
         tree.file("docker/registry/lockfiles/database-in-use", "{\"version\":1}");
     });

@@ -2,7 +2,21 @@
 
 use super::*;
 
-const DIRECTORIES: [&str; 13] = [
+const DIRECTORIES: [&str; 27] = [
+    "@tmp",
+    "#snapshot",
+    ".Trash",
+    ".Trashes",
+    ".fseventsd",
+    ".TemporaryItems",
+    ".AppleDB",
+    ".recycle",
+    ".glusterfs",
+    ".streams",
+    ".snap",
+    ".stversions",
+    ".smbdelete0001",
+    "Network Trash Folder",
     "@eaDir",
     ".@__thumb",
     "#recycle",
