@@ -180,6 +180,7 @@ fn audit(settings: &AuditSettings, store: &dyn Store, progress: &dyn Progress, s
             totals: run.plan.totals(),
             young: run.young,
             until: run.waiting.until,
+            never: run.waiting.later_and_never(run.young).1,
         }),
         findings: findings.into_iter().chain(more).collect(),
     })

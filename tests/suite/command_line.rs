@@ -357,6 +357,7 @@ struct Young {
     until: Option<String>,
     just_made: u64,
     future: u64,
+    never: Bytes,
 }
 
 #[derive(Debug, Deserialize, PartialEq)]
@@ -441,7 +442,8 @@ fn json_has_every_figure() {
     let until = report.young.until.clone();
     assert!(until.is_some());
     let bytes = size(&[&layer(4).digest]);
-    assert_eq!(report.young, Young { blobs: 1, bytes, revisions: 0, layer_links: 1, until, just_made: 0, future: 0 });
+    let never = Bytes { blobs: 0, bytes: 0 };
+    assert_eq!(report.young, Young { blobs: 1, bytes, revisions: 0, layer_links: 1, until, just_made: 0, future: 0, never });
     assert_eq!(report.live.bytes + report.young.bytes + report.reclaimable.bytes, all);
     assert_eq!((report.removed.blobs, report.removed.by_reason.len()), (0, 0));
     let more = report.reclaimable_delete_untagged.expect("asked without -m");

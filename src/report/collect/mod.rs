@@ -128,7 +128,7 @@ pub struct Figures {
     pub live: Amount,
     /// Blobs that are kept for being young alone.
     pub young: Amount,
-    /// Until when, and why beside that.
+    /// Until when, why beside that, and which of them never go.
     pub waiting: Waiting,
     /// What goes.
     pub planned: Totals,
@@ -139,6 +139,11 @@ pub struct Figures {
 }
 
 impl Figures {
+    /// Of the blobs that are kept for being young, those that go some day, and those that never do.
+    pub fn later_and_never(&self) -> (Amount, Amount) {
+        self.waiting.later_and_never(self.young)
+    }
+
     /// All bytes in blobs.
     pub fn stored_bytes(&self) -> u64 {
         let mut all = self.live;
