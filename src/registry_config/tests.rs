@@ -224,7 +224,7 @@ fn caches_proxies_and_harbor_are_noticed() {
     let harbor = "version: 0.1\nstorage: {filesystem: {}, cache: {layerinfo: redis}}\nvalidation: {disabled: true}\n";
     let noticed = config(harbor, &[]);
     assert!(noticed.owners.harbor.is_some() && noticed.descriptor_cache.as_deref() == Some("redis"), "{noticed:?}");
-    assert!(!config(harbor, &[("REGISTRY_VALIDATION_DISABLED", "false")]).owners.harbor.is_some());
+    assert!(config(harbor, &[("REGISTRY_VALIDATION_DISABLED", "false")]).owners.harbor.is_none());
     let realm = format!("{FILE}auth: {{htpasswd: {{realm: {HARBOR_REALM}, path: /x}}}}\n");
     assert!(config(&realm, &[]).owners.harbor.is_some());
     assert!(config(FILE, &[("REGISTRY_AUTH_HTPASSWD_REALM", HARBOR_REALM)]).owners.harbor.is_some());

@@ -284,7 +284,7 @@ fn what_only_looks_goes_on_without_a_directory_that_cannot_be_listed() {
             assert!(Command::new(tool).args(args).arg(root.path()).status().expect(tool).success());
         }
         let closed = root.path().join(&place);
-        fs::set_permissions(&closed, fs::Permissions::from_mode(0)).expect("ours");
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).expect("ours");
         let run = |words: &[&str]| somebody.runs(Regsweep::new().args(words).arg("--root").arg(root.path())).json().run();
         for (command, damage) in [("audit", "missing-blob"), ("verify", "corrupt-blob"), ("verify", "missing-blob")] {
             let ran = run(&[command]).expect_code(1);
