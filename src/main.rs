@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     let command = Cli::parse_from(arguments).command;
     log_to_stderr(command.output().verbose);
     let (name, metrics, started) = (command.name(), command.output().metrics.clone(), config::now());
-    let this = Run { name, hints: Hints::new(command.store()) };
+    let this = Run { name, hints: Hints::new(command.store(), &rerun) };
     let exit = match command {
         Command::GarbageCollect(arguments) => this.run(CollectSettings::resolve(arguments, rerun), garbage_collect::run),
         Command::Restore(arguments) => this.run(QuarantineSettings::resolve(Quarantine::Restore(arguments)), quarantine::run),

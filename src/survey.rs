@@ -68,6 +68,13 @@ pub struct Tag {
     pub history: Vec<Digest>,
 }
 
+impl Tag {
+    /// Whether it is a directory that no registry makes: no tag can be called so, and it has neither a link nor a history.
+    pub fn is_foreign(&self) -> bool {
+        !self.name.is_valid() && self.current == LinkContent::Absent && self.history.is_empty()
+    }
+}
+
 /// Asks about each repository, many at a time, and returns the answers in their order: in a list as long as that, because many repositories
 /// in lists of their own would take several times the memory.
 ///

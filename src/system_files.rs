@@ -3,22 +3,46 @@
 //! None of them can be a tag or a part of a repository's name, but for two that can: those count as files only.
 
 /// Names as they are.
-const NAMES: [&[u8]; 17] = [
+const NAMES: [&[u8]; 41] = [
     b"@eaDir",
     b".@__thumb",
+    b"@tmp",
     b"#recycle",
+    b".recycle",
     b"@Recycle",
     b"@Recently-Snapshot",
+    b".@upload_cache",
+    b".streams",
     b".DS_Store",
+    b".AppleDB",
+    b".AppleDesktop",
     b".AppleDouble",
+    b".DocumentRevisions-V100",
     b".Spotlight-V100",
+    b".TemporaryItems",
+    b".VolumeIcon.icns",
+    b".apdisk",
+    b".fseventsd",
+    b".localized",
+    b".metadata_never_index",
+    b"Network Trash Folder",
+    b"Temporary Items",
+    b".Trash",
+    b".Trashes",
     b".stfolder",
+    b".stignore",
+    b".stversions",
     b".directory",
     b"lost+found",
+    b".snap",
     b".snapshot",
     b".snapshots",
+    b"#snapshot",
     b"~snapshot",
     b".zfs",
+    b".ckpt",
+    b".glusterfs",
+    b".gvfs",
     b"$RECYCLE.BIN",
     b"System Volume Information",
 ];
@@ -26,9 +50,9 @@ const NAMES: [&[u8]; 17] = [
 /// Names that a tag may have.
 const FILES: [&[u8]; 2] = [b"Thumbs.db", b"desktop.ini"];
 
-/// What others begin with: files that are open on a client of NFS or in a FUSE filesystem though they were removed, what macOS keeps beside a
-/// file, and a desktop's bin.
-const BEGINNINGS: [&[u8]; 4] = [b".nfs", b".fuse_hidden", b"._", b".Trash-"];
+/// What others begin with: files that are open on a client of NFS or SMB or in a FUSE filesystem though they were removed, what macOS keeps
+/// beside a file, and a desktop's bin.
+const BEGINNINGS: [&[u8]; 5] = [b".nfs", b".smbdelete", b".fuse_hidden", b"._", b".Trash-"];
 
 /// Whether an entry of a directory is what another program leaves there.
 pub fn is_system_file(name: &[u8], is_directory: bool) -> bool {

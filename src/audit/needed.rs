@@ -133,7 +133,10 @@ impl NeededVisitor<'_> {
         };
         if is_manifest {
             queue.push(name, ());
-            self.needed.lost_children.insert(name);
+            // BuildKit's cache indexes list a configuration of JSON that was pushed as a blob, and is pulled as one.
+            if edge.kind == DescriptorKind::Manifest || !self.is_linked(&name) {
+                self.needed.lost_children.insert(name);
+            }
         } else if edge.kind != DescriptorKind::Manifest && !(self.is_linked(&name) && self.blobs.has_data(&name)) {
             self.suspects.entry(*manifest).or_default().insert(name);
         }

@@ -10,6 +10,8 @@ use crate::registry_config::RegistryConfig;
 pub struct Signs {
     /// What says that GitLab's database is on, if anything does.
     pub gitlab_database: Option<String>,
+    /// What says that Harbor keeps the tags, if anything does.
+    pub harbor: Option<String>,
     /// The state of a pull-through cache is there.
     pub proxy_state: bool,
 }
@@ -23,8 +25,11 @@ pub fn owners(signs: Signs, registry: Option<&RegistryConfig>) -> Vec<Finding> {
             false => Finding::new(Code::GitlabDatabase).detail(format!("The sign: {sign}.")),
         });
     }
-    if registry.is_some_and(|registry| registry.harbor) {
-        findings.push(Finding::new(Code::HarborDatabase));
+    if let Some(sign) = signs.harbor {
+        findings.push(Finding::new(Code::HarborDatabase).detail(format!(
+            "The configuration or the environment is Harbor's ({sign}): its tags are in its database, and untagged revisions here may be its \
+             artifacts."
+        )));
     }
     if signs.proxy_state {
         findings.push(Finding::new(Code::PullThroughCache).path(layout::PROXY_STATE));

@@ -89,7 +89,7 @@ impl<'a> Tolerant<'a> {
 
 impl Store for Tolerant<'_> {
     fn repositories(&self) -> Result<Listing<RepositoryEntry>, Error> {
-        self.store.repositories()
+        self.store.listable_repositories(&mut |error| self.or(Err(error), || ()))
     }
 
     fn manifest_strays(&self, repository: &RepositoryName) -> Result<Vec<Stray>, Error> {

@@ -1,14 +1,15 @@
 //! `--delete-untagged=true`, as the registry's own command line takes it and charts write it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 
 use clap::{ArgAction, CommandFactory as _};
 
 use super::Cli;
 
-/// Takes `=true` and `=false` off flags that are otherwise given or not: the last word on a flag counts. What is no such flag stays as it is,
-/// and so does everything after `--`.
+/// Takes what a boolean may be off flags that are otherwise given or not, and gives each of them once: the last word on a flag counts, as
+/// `-d` or as `--dry-run`. Short flags that stand together are taken apart. What is no such flag stays as it is, and so does everything
+/// after `--`.
 pub fn plain(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let flags = flags();
     let mut plain: Vec<OsString> = Vec::new();
@@ -18,29 +19,56 @@ pub fn plain(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
             plain.push(argument);
             break;
         }
-        match argument.to_str().and_then(|text| text.split_once('=')) {
-            Some((flag, value @ ("true" | "false"))) if flags.contains(flag) => {
-                let flag = OsString::from(flag);
-                plain.retain(|given| *given != flag);
-                if value == "true" {
-                    plain.push(flag);
-                }
+        let Some((given, is_set)) = argument.to_str().and_then(|text| read(text, &flags)) else {
+            plain.push(argument);
+            continue;
+        };
+        for (place, flag) in given.iter().enumerate() {
+            let names = &flags[flag];
+            plain.retain(|earlier| !earlier.to_str().is_some_and(|earlier| names.contains(earlier)));
+            // Of flags that stand together the value is the last one's.
+            if is_set || place + 1 < given.len() {
+                plain.push(OsString::from(flag));
             }
-            _ => plain.push(argument),
         }
     }
     plain.extend(arguments);
     plain
 }
 
-/// All flags without a value, as they are typed.
-fn flags() -> BTreeSet<String> {
-    let mut flags = BTreeSet::new();
+/// The flags that one word gives, and what it says of the last.
+fn read(text: &str, flags: &BTreeMap<String, BTreeSet<String>>) -> Option<(Vec<String>, bool)> {
+    let (name, is_set) = match text.split_once('=') {
+        Some((name, value)) => (name, boolean(value)?),
+        None => (text, true),
+    };
+    let given: Vec<String> = match name.strip_prefix('-') {
+        Some(letters) if !letters.starts_with('-') => letters.chars().map(|letter| format!("-{letter}")).collect(),
+        _ => vec![name.to_owned()],
+    };
+    (!given.is_empty() && given.iter().all(|flag| flags.contains_key(flag))).then_some((given, is_set))
+}
+
+/// A boolean as Go's `strconv.ParseBool` reads it.
+fn boolean(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+/// All flags without a value, as they are typed, with all the names of each.
+fn flags() -> BTreeMap<String, BTreeSet<String>> {
+    let mut flags: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut waiting = vec![Cli::command()];
     while let Some(command) = waiting.pop() {
         for argument in command.get_arguments().filter(|argument| matches!(argument.get_action(), ArgAction::SetTrue)) {
-            flags.extend(argument.get_long().map(|long| format!("--{long}")));
-            flags.extend(argument.get_short().map(|short| format!("-{short}")));
+            let long = argument.get_long().map(|long| format!("--{long}"));
+            let names: BTreeSet<String> = long.into_iter().chain(argument.get_short().map(|short| format!("-{short}"))).collect();
+            for name in &names {
+                flags.entry(name.clone()).or_default().extend(names.iter().cloned());
+            }
         }
         waiting.extend(command.get_subcommands().cloned());
     }
@@ -51,6 +79,10 @@ fn flags() -> BTreeSet<String> {
 mod tests {
     use super::*;
 
+    fn of(given: &str) -> Vec<OsString> {
+        given.split(' ').map(OsString::from).collect()
+    }
+
     #[test]
     fn the_last_word_on_a_flag_counts() {
         for (given, expected) in [
@@ -59,13 +91,35 @@ mod tests {
             ("gc --dry-run --dry-run=false", "gc"),
             ("gc --dry-run=false --dry-run", "gc --dry-run"),
             ("gc -m=true -d=false x", "gc -m x"),
-            ("gc -dm --delete-untagged=true", "gc -dm --delete-untagged"),
+            ("gc -d --dry-run=false x", "gc x"),
+            ("gc --delete-untagged -m=false", "gc"),
+            ("gc -d -d", "gc -d"),
+            ("gc -dd", "gc -d"),
+            ("gc -d --dry-run", "gc --dry-run"),
+            ("gc -dm --delete-untagged=true", "gc -d --delete-untagged"),
+            ("gc -dm=true", "gc -d -m"),
+            ("gc -dm=false", "gc -d"),
+            ("gc -m -dm=0", "gc -d"),
             ("gc --root=true --min-age=false", "gc --root=true --min-age=false"),
-            ("gc --dry-run=yes --nope=true", "gc --dry-run=yes --nope=true"),
-            ("gc -- --dry-run=true", "gc -- --dry-run=true"),
+            ("gc --dry-run=yes --nope=true -x=true -dx", "gc --dry-run=yes --nope=true -x=true -dx"),
+            ("gc - --", "gc - --"),
+            ("gc -- --dry-run=true -d -d", "gc -- --dry-run=true -d -d"),
         ] {
-            let plain = plain(given.split(' ').map(OsString::from));
-            assert_eq!(plain, expected.split(' ').map(OsString::from).collect::<Vec<_>>(), "{given}");
+            assert_eq!(plain(of(given)), of(expected), "{given}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_read_as_go_reads_it() {
+        for value in ["1", "t", "T", "true", "TRUE", "True"] {
+            assert_eq!(plain(of(&format!("gc --dry-run={value}"))), of("gc --dry-run"), "{value}");
+        }
+        for value in ["0", "f", "F", "false", "FALSE", "False"] {
+            assert_eq!(plain(of(&format!("gc -d -m=1 --dry-run={value}"))), of("gc -m"), "{value}");
+        }
+        for value in ["", "yes", "no", "tRUE", "2", "on", "true "] {
+            let given = vec![OsString::from("gc"), OsString::from(format!("--dry-run={value}"))];
+            assert_eq!(plain(given.clone()), given, "{value}");
         }
     }
 }

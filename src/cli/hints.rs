@@ -6,70 +6,89 @@ use super::StoreArguments;
 
 /// How messages begin a command that they name, in backticks.
 const BEGIN: &str = "`regsweep ";
+/// The one option whose value may be a password.
+const REGISTRY_AUTH: &str = "--registry-auth";
 
 /// The store of this run, as it was typed.
 #[derive(Clone, Debug, Default)]
 pub struct Hints {
     arguments: String,
+    /// What was typed as a whole, which has the store already.
+    rerun: String,
 }
 
 impl Hints {
-    /// With what was typed. The variable that stands for a configuration goes on standing for it.
-    pub fn new(store: &StoreArguments) -> Hints {
+    /// With what was typed, the store and all of it. The variable that stands for a configuration goes on standing for it.
+    pub fn new(store: &StoreArguments, rerun: &str) -> Hints {
         let quoted = |path: &OsStr| quoted(&path.to_string_lossy());
         let arguments = match (&store.config, &store.root) {
             (Some(config), _) => format!(" {}", quoted(config.as_os_str())),
             (None, Some(root)) => format!(" --root {}", quoted(root.as_os_str())),
             (None, None) => String::new(),
         };
-        Hints { arguments }
+        Hints { arguments, rerun: rerun.trim_start_matches("regsweep ").to_owned() }
     }
 
     /// Gives each command in a text the store.
     pub fn complete(&self, text: &str) -> String {
-        self.insert(text, &self.arguments)
+        insert(text, &self.arguments, &self.rerun)
     }
 
     /// The same for a text that is JSON.
     pub fn complete_json(&self, text: &str) -> String {
-        let escaped = serde_json::to_string(&self.arguments).expect("text is JSON");
-        self.insert(text, escaped.trim_matches('"'))
-    }
-
-    fn insert(&self, text: &str, arguments: &str) -> String {
-        let mut parts = text.split(BEGIN);
-        let mut whole = parts.next().unwrap_or_default().to_owned();
-        for part in parts {
-            whole.push_str(BEGIN);
-            match part.split_once('`') {
-                // What was typed has the store already.
-                Some((command, rest)) if arguments.is_empty() || command.contains(arguments) => {
-                    whole.extend([command, "`", rest]);
-                }
-                Some((command, rest)) => whole.extend([command, arguments, "`", rest]),
-                None => whole.push_str(part),
-            }
-        }
-        whole
+        insert(text, &in_json(&self.arguments), &in_json(&self.rerun))
     }
 }
 
-/// A command line without `--dry-run`, as a shell takes it.
+/// Gives each command in a text the arguments, but for the one that has them.
+fn insert(text: &str, arguments: &str, complete: &str) -> String {
+    let mut parts = text.split(BEGIN);
+    let mut whole = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        whole.push_str(BEGIN);
+        // What was typed may have backticks in it.
+        let typed = part.strip_prefix(complete).filter(|rest| !complete.is_empty() && rest.starts_with('`'));
+        match (typed, part.split_once('`')) {
+            (None, Some((command, rest))) => whole.extend([command, arguments, "`", rest]),
+            _ => whole.push_str(part),
+        }
+    }
+    whole
+}
+
+/// A text as it stands inside a string of JSON.
+fn in_json(text: &str) -> String {
+    let quoted = serde_json::to_string(text).expect("text is JSON");
+    quoted[1..quoted.len() - 1].to_owned()
+}
+
+/// A command line without `--dry-run`, as a shell takes it. A password stays out of it.
 pub fn without_dry_run(arguments: &[OsString]) -> String {
     let mut words = vec!["regsweep".to_owned()];
-    for argument in arguments.iter().skip(1) {
-        let word = argument.to_string_lossy();
-        match word.strip_prefix('-') {
-            Some("-dry-run") => {}
+    let mut arguments = arguments.iter().skip(1).map(|argument| argument.to_string_lossy());
+    while let Some(word) = arguments.next() {
+        if word == "--" {
+            words.push(word.into_owned());
+            words.extend(arguments.by_ref().map(|word| quoted(&word)));
+        } else if word == REGISTRY_AUTH {
+            words.push(word.into_owned());
+            words.extend(arguments.next().map(|value| quoted(shown_auth(&value))));
+        } else if let Some(value) = word.strip_prefix(REGISTRY_AUTH).and_then(|rest| rest.strip_prefix('=')) {
+            words.push(quoted(&format!("{REGISTRY_AUTH}={}", shown_auth(value))));
+        } else if let Some(flags) = word.strip_prefix('-').filter(|flags| !flags.starts_with('-') && flags.contains('d')) {
             // Short flags may stand together; none of them takes a value.
-            Some(flags) if !flags.starts_with('-') && flags.contains('d') => {
-                let rest = flags.replace('d', "");
-                words.extend((!rest.is_empty()).then(|| format!("-{rest}")));
-            }
-            _ => words.push(quoted(&word)),
+            let rest = flags.replace('d', "");
+            words.extend((!rest.is_empty()).then(|| format!("-{rest}")));
+        } else if word != "--dry-run" {
+            words.push(quoted(&word));
         }
     }
     words.join(" ")
+}
+
+/// Credentials as a report may show them: the name of a file is no secret.
+fn shown_auth(value: &str) -> &str {
+    if value.starts_with('@') { value } else { "USER:PASSWORD" }
 }
 
 /// As a shell takes it for one word.
@@ -82,19 +101,42 @@ fn quoted(word: &str) -> String {
 mod tests {
     use super::*;
 
+    fn rerun(line: &str) -> String {
+        without_dry_run(&line.split(' ').map(OsString::from).collect::<Vec<_>>())
+    }
+
     #[test]
     fn a_dry_run_is_followed_by_the_same_without() {
-        let of = |line: &str| without_dry_run(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
-        assert_eq!(of("/usr/bin/regsweep garbage-collect --dry-run -m --root /x"), "regsweep garbage-collect -m --root /x");
-        assert_eq!(of("regsweep garbage-collect -dm c.yml"), "regsweep garbage-collect -m c.yml");
-        assert_eq!(of("regsweep garbage-collect -d c.yml"), "regsweep garbage-collect c.yml");
-        assert_eq!(of("regsweep garbage-collect -d --root $(x)"), "regsweep garbage-collect --root '$(x)'");
+        for (typed, expected) in [
+            ("/usr/bin/regsweep garbage-collect --dry-run -m --root /x", "regsweep garbage-collect -m --root /x"),
+            ("regsweep garbage-collect -dm c.yml", "regsweep garbage-collect -m c.yml"),
+            ("regsweep garbage-collect -d c.yml", "regsweep garbage-collect c.yml"),
+            ("regsweep garbage-collect -d --root $(x)", "regsweep garbage-collect --root '$(x)'"),
+            ("regsweep garbage-collect -d --root=$(x)", "regsweep garbage-collect '--root=$(x)'"),
+            ("regsweep garbage-collect -d -- -d.yml", "regsweep garbage-collect -- -d.yml"),
+        ] {
+            assert_eq!(rerun(typed), expected, "{typed}");
+        }
+    }
+
+    #[test]
+    fn a_password_stays_out_of_it() {
+        for (typed, expected) in [
+            ("--registry-auth u:secret", "--registry-auth USER:PASSWORD"),
+            ("--registry-auth=u:secret", "'--registry-auth=USER:PASSWORD'"),
+            ("--registry-auth secret", "--registry-auth USER:PASSWORD"),
+            ("--registry-auth @/etc/auth", "--registry-auth @/etc/auth"),
+            ("--registry-auth=@/etc/auth", "'--registry-auth=@/etc/auth'"),
+        ] {
+            let whole = rerun(&format!("regsweep garbage-collect -d {typed} --root /x"));
+            assert_eq!(whole, format!("regsweep garbage-collect {expected} --root /x"));
+        }
     }
 
     #[test]
     fn a_command_carries_the_store() {
         let of = |config: Option<&str>, root: Option<&str>| {
-            Hints::new(&StoreArguments { config: config.map(Into::into), root: root.map(Into::into) })
+            Hints::new(&StoreArguments { config: config.map(Into::into), root: root.map(Into::into) }, "")
         };
         let text = "x `regsweep restore --run R` undoes it; `--root` is no command; `regsweep verify` reads";
         assert_eq!(
@@ -105,5 +147,28 @@ mod tests {
         assert_eq!(of(None, None).complete(text), text);
         assert_eq!(of(None, Some("/a\"b")).complete_json("\"`regsweep verify`\""), r#""`regsweep verify --root '/a\"b'`""#);
         assert_eq!(of(None, Some("/a")).complete("cut off `regsweep verify"), "cut off `regsweep verify");
+        let restored = of(Some("list"), None).complete("`regsweep quarantine list`");
+        assert_eq!(restored, "`regsweep quarantine list list`", "a configuration of that name");
+    }
+
+    #[test]
+    fn what_was_typed_has_the_store_however_it_was_typed() {
+        for (typed, config, root) in [
+            ("--root /x", None, Some("/x")),
+            ("--root=/x", None, Some("/x")),
+            ("--root=./x", None, Some("./x")),
+            ("--root=a\"b", None, Some("a\"b")),
+            ("--root=a`b", None, Some("a`b")),
+            ("c.yml", Some("c.yml"), None),
+            ("-- c.yml", Some("c.yml"), None),
+            ("-m", None, None),
+        ] {
+            let rerun = rerun(&format!("regsweep garbage-collect -d {typed}"));
+            let hints = Hints::new(&StoreArguments { config: config.map(Into::into), root: root.map(Into::into) }, &rerun);
+            let next = format!("next `{rerun}`");
+            assert_eq!(hints.complete(&next), next);
+            let next = serde_json::to_string(&next).expect("text is JSON");
+            assert_eq!(hints.complete_json(&next), next);
+        }
     }
 }

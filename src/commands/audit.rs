@@ -70,7 +70,8 @@ pub fn run(settings: AuditSettings, progress: &dyn Progress, stop: &AtomicBool) 
 fn signs(store: &FilesystemStore, settings: &AuditSettings) -> Result<owners::Signs, Error> {
     let gitlab_database = super::owners::gitlab(store.root(), &settings.location)?;
     let proxy_state = store.at(layout::PROXY_STATE).symlink_metadata().is_ok();
-    Ok(owners::Signs { gitlab_database, proxy_state })
+    let harbor = settings.location.owners().harbor.clone();
+    Ok(owners::Signs { gitlab_database, harbor, proxy_state })
 }
 
 struct Audited {
@@ -179,6 +180,7 @@ fn audit(settings: &AuditSettings, store: &dyn Store, progress: &dyn Progress, s
             totals: run.plan.totals(),
             young: run.young,
             until: run.waiting.until,
+            never: run.waiting.later_and_never(run.young).1,
         }),
         findings: findings.into_iter().chain(more).collect(),
     })

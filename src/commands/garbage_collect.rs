@@ -451,6 +451,7 @@ fn report(
         nobody_asked: None,
         rerun: settings.rerun.clone(),
         writer: None,
+        is_proxy: settings.location.is_proxy(),
         policy: settings.policy,
         plan: settings.verbose.then_some(assessment.plan),
         figures: assessment.figures,

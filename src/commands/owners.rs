@@ -94,15 +94,15 @@ pub(super) fn ensure_blobs_not_shared(root: &Root) -> Result<(), Error> {
     Err(Error::Brake { reason: format!("{reason}: another store may need what is in it"), lift })
 }
 
-/// Who keeps the tags elsewhere, by the configuration.
+/// Who keeps the tags elsewhere, by the configuration or the environment.
 fn keeper_of_tags(location: &Location) -> Option<String> {
-    if location.registry.as_ref().is_some_and(|registry| registry.harbor) {
-        let reason =
-            "the configuration is Harbor's, whose tags are in its database: --delete-untagged would drop all its artifacts";
-        return Some(reason.to_owned());
+    let owners = location.owners();
+    let from = location.config_path.as_ref().map_or("the environment", |_| "the configuration or the environment");
+    if let Some(sign) = &owners.harbor {
+        return Some(format!(
+            "{from} has {sign}, as Harbor writes it: its tags are in its database, and --delete-untagged would drop all its artifacts"
+        ));
     }
-    let sign = location.owners().openshift.as_ref()?;
-    Some(format!(
-        "the configuration or the environment has {sign}: OpenShift keeps its tags in etcd, and --delete-untagged would drop all its images"
-    ))
+    let sign = owners.openshift.as_ref()?;
+    Some(format!("{from} has {sign}: OpenShift keeps its tags in etcd, and --delete-untagged would drop all its images"))
 }

@@ -65,7 +65,8 @@ fn verify(
     (progress, stop): (&dyn Progress, &AtomicBool),
     began: Instant,
 ) -> Result<VerifyReport, Error> {
-    let lenient = Lenient(store);
+    // What quarantines must know all that is there.
+    let lenient = Lenient::new(store, store.root().path(), !settings.quarantine);
     progress.begin(Phase::ListingBlobs, None);
     let budget = budget(settings.max_memory, &settings.spill_directory)(0);
     let (inventory, _) = pool.install(|| Inventory::list(&lenient, &budget))?;
@@ -81,7 +82,7 @@ fn verify(
     let context = Context { store: &lenient, inventory: &inventory, manifests: &manifests, policy };
     let mut report = VerifyReport::new(settings, store.root().path(), inventory.len() as u64);
 
-    let surveyed = pool.install(|| survey(settings, &context, state.as_ref(), &budget, (progress, stop)));
+    let surveyed = pool.install(|| survey(settings, (&context, &lenient), state.as_ref(), &budget, (progress, stop)));
     let Surveyed { repositories, looked_at, mut findings, selected } = match surveyed {
         Ok(surveyed) => surveyed,
         // Whoever asked for the end gets the report all the same: nothing was read.
@@ -119,13 +120,13 @@ fn verify(
     findings.extend(pool.install(|| confirm::confirm(store, &inventory, &mut outcome, settings.clock.now(), stop)));
     findings.retain(|finding| {
         let missing = finding.digest.filter(|_| finding.code.is_absence());
-        missing.is_none_or(|digest| !is_stored_by_now(store, &digest))
+        missing.is_none_or(|digest| !lenient.may_hide(&digest) && !is_stored_by_now(store, &digest))
     });
     let missed: HashSet<Digest> = findings.iter().filter_map(|finding| finding.digest).collect();
     findings.extend(outcome.damaged.iter().map(DamagedBlob::finding));
     for blob in &outcome.absent {
         let digest = inventory.digest(*blob);
-        match absent(&context, *blob, &digest) {
+        match absent(&context, store, *blob, &digest) {
             // Whoever needs it may have said so.
             Absent::DamagedBlob(damaged) if !missed.contains(&digest) => findings.push(damaged.finding()),
             Absent::Vanished => report.vanished += 1,
@@ -134,7 +135,7 @@ fn verify(
     }
     let sizes = outcome.otherwise.iter().map(|(blob, size_bytes)| (inventory.digest(*blob), *size_bytes)).collect();
     let findings = pool.install(|| told(&context, &repositories, findings, &sizes));
-    report.findings = consolidated(findings, settings.location.is_proxy());
+    report.findings = consolidated(findings.into_iter().chain(lenient.findings()).collect(), settings.location.is_proxy());
     report.count(&outcome);
     if settings.quarantine {
         // What was found must not be lost for it, and neither what was found good.
@@ -145,7 +146,10 @@ fn verify(
         }
     }
     if let Some(state) = state {
-        report.state_failure = state.close(|digest| inventory.find(digest).is_some()).err().map(|error| error.to_string());
+        report.state_failure = state
+            .close(|digest| inventory.find(digest).is_some() || lenient.may_hide(digest))
+            .err()
+            .map(|error| error.to_string());
     }
     report.elapsed = began.elapsed();
     Ok(report)
@@ -164,7 +168,7 @@ struct Surveyed {
 /// Marks what the repositories need, and selects what is to be read.
 fn survey(
     settings: &VerifySettings,
-    context: &Context<'_>,
+    (context, lenient): (&Context<'_>, &Lenient<'_>),
     state: Option<&State>,
     budget: &Budget,
     (progress, stop): (&dyn Progress, &AtomicBool),
@@ -175,7 +179,8 @@ fn survey(
     let mut repositories = all.clone();
     if let Some(names) = &settings.repositories {
         repositories.retain(|repository| names.is_match(repository.name.as_path()));
-        if repositories.is_empty() {
+        // It may be in what could not be listed, which is a finding.
+        if repositories.is_empty() && !lenient.has_passed_over() {
             let patterns = settings.repository_patterns.join(", ");
             return Err(Error::Usage(format!(
                 "no repository matches --repository {patterns}; '*' is one component, '**' any number"
@@ -236,12 +241,12 @@ enum Absent {
 }
 
 /// Whatever cannot be looked at counts as what is worse: what was found before must not be lost for it.
-fn absent(context: &Context<'_>, blob: BlobId, digest: &Digest) -> Absent {
+fn absent(context: &Context<'_>, store: &dyn Store, blob: BlobId, digest: &Digest) -> Absent {
     let damaged = |damage| Absent::DamagedBlob(DamagedBlob { digest: *digest, damage, stat: None, job_bytes: 0 });
     let is_empty = || matches!(context.store.empty_directory(&Target::EmptyBlobDirectory(*digest)), Ok(Some(_)));
     if is_stored_by_now(context.store, digest) {
         Absent::Nothing
-    } else if is_gone(context.store, digest) {
+    } else if is_gone(store, digest) {
         Absent::Vanished
     } else if context.inventory.has_any(blob, MarkFlags::LIVE.and(MarkFlags::YOUNG)) {
         damaged(Damage::Missing)

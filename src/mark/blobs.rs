@@ -189,6 +189,7 @@ impl BlobMarks {
             match leaf {
                 FileState::File(stat) if kept => self.keep(inventory, blob, stat.size_bytes),
                 FileState::File(stat) if self.waiting.note(context.policy.age(&stat), || layout::blob_data(&digest)) => {
+                    self.waiting.note_blob(context.policy.age(&stat), stat.size_bytes);
                     self.young.add(stat.size_bytes);
                 }
                 FileState::File(stat) => {

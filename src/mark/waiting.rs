@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::SystemTime;
 
+use crate::amount::Amount;
 use crate::finding::{Code, Finding};
 use crate::format::plural;
 use crate::policy::Age;
@@ -16,6 +17,8 @@ pub struct Waiting {
     pub just_made: u64,
     /// How many carry a time in the future.
     pub future: u64,
+    /// The blobs among them: they never go.
+    pub never: Amount,
     /// One of those.
     first: Option<PathBuf>,
 }
@@ -38,6 +41,26 @@ impl Waiting {
         true
     }
 
+    /// Notes how large a blob is whose age was just noted.
+    pub fn note_blob(&mut self, age: Age, size_bytes: u64) {
+        if age == Age::Future {
+            self.never.add(size_bytes);
+        }
+    }
+
+    /// Of the blobs that are kept for being young, those that go some day, and those that never do.
+    pub fn later_and_never(&self, young: Amount) -> (Amount, Amount) {
+        // Where no age ends, what is kept by something that lies in the future stays with it.
+        if self.until.is_none() && self.future > 0 {
+            return (Amount::default(), young);
+        }
+        let later = Amount {
+            count: young.count.saturating_sub(self.never.count),
+            size_bytes: young.size_bytes.saturating_sub(self.never.size_bytes),
+        };
+        (later, self.never)
+    }
+
     /// What is to be said of times that lie in the future.
     pub fn finding(&self) -> Option<Finding> {
         let first = self.first.as_ref()?;
@@ -55,6 +78,7 @@ impl std::ops::AddAssign for Waiting {
         self.until = self.until.max(other.until);
         self.just_made += other.just_made;
         self.future += other.future;
+        self.never += other.never;
         self.first = self.first.take().into_iter().chain(other.first).min();
     }
 }

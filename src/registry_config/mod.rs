@@ -44,8 +44,6 @@ const DEFAULT_ROOT: &str = "/var/lib/registry";
 const ROOT_KEY: &str = "storage.filesystem.rootdirectory";
 /// Keys of `storage` that are no drivers. The last one is so since version 3 only.
 const RESERVED: [&str; 5] = ["maintenance", "cache", "delete", "redirect", "tag"];
-/// The realm in the configuration that Harbor gives its registry.
-const HARBOR_REALM: &str = "harbor-registry-basic-realm";
 
 /// What the registry's configuration says that matters here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,8 +56,6 @@ pub struct RegistryConfig {
     pub descriptor_cache: Option<String>,
     /// The registry that this one is a pull-through cache of.
     pub proxy_remote: Option<String>,
-    /// Whether the configuration is one that Harbor writes: its realm, or no validation and `layerinfo: redis`.
-    pub harbor: bool,
     /// What speaks for other owners.
     pub owners: Owners,
     /// Where the registry listens.
@@ -141,7 +137,7 @@ fn understand(text: &[u8], environment: &[(OsString, OsString)]) -> Result<Regis
     let mut warnings = Vec::new();
     environment::apply(&mut settings, environment, &mut warnings)?;
 
-    let storage = match storage_section(settings.remove("storage").unwrap_or(Node::Null))? {
+    let storage = match storage_section(settings.get("storage").cloned().unwrap_or(Node::Null))? {
         Node::Map(storage) => storage,
         _ => return Err(Problem::NoDriver),
     };
@@ -151,7 +147,6 @@ fn understand(text: &[u8], environment: &[(OsString, OsString)]) -> Result<Regis
         read_only: is_read_only(&storage, &mut warnings),
         descriptor_cache: descriptor_cache(&storage),
         proxy_remote: proxy_remote(&settings),
-        harbor: is_harbor(&settings, &storage),
         owners: Owners::new(&settings, environment),
         http: listening(&settings),
         warnings,
@@ -281,14 +276,6 @@ fn has_tls(tls: &Node) -> bool {
 
 fn proxy_remote(settings: &Map) -> Option<String> {
     settings.get("proxy")?.get("remoteurl")?.scalar().filter(|remote| !remote.is_empty())
-}
-
-fn is_harbor(settings: &Map, storage: &Map) -> bool {
-    let realm = |parameters: &Node| parameters.get("realm").and_then(Node::as_text) == Some(HARBOR_REALM);
-    let by_realm = settings.get("auth").and_then(Node::as_map).is_some_and(|auth| auth.values().any(realm));
-    let unvalidated = settings.get("validation").and_then(|validation| validation.get("disabled")?.as_bool()) == Some(true);
-    let layer_info = storage.get("cache").and_then(|cache| cache.get("layerinfo")?.as_text()) == Some("redis");
-    by_realm || (unvalidated && layer_info)
 }
 
 #[cfg(test)]

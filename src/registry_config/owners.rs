@@ -5,11 +5,13 @@
 //! | GitLab | `database.enabled`, in the file or by `REGISTRY_DATABASE_ENABLED`: anything but `false` |
 //! | GitLab, unless `filesystem-in-use` is there | `prefer`; or nothing said and another setting that only GitLab's registry has: from version 19 on its database is the default |
 //! | OpenShift | an `openshift` section, `auth: openshift`, a middleware of that name, `REGISTRY_OPENSHIFT_*` |
+//! | Harbor | its realm in any `auth`; no validation together with `layerinfo: redis` |
 //!
-//! Harbor's signs are in the registry's own sections and are read with them.
+//! Variables count with a configuration and without one.
 
 use std::ffi::OsString;
 
+use super::environment::is_service_link;
 use super::yaml::{self, Map, Node};
 use crate::escape::escaped;
 
@@ -18,6 +20,12 @@ pub(super) const SECTIONS: [&str; 5] = ["DATABASE", "GC", "MIGRATION", "OPENSHIF
 
 /// The sections that only GitLab's registry has.
 const GITLAB_SECTIONS: [&str; 5] = ["database", "gc", "migration", "rate_limiter", "ratelimiter"];
+
+/// The realm in the configuration that Harbor gives its registry.
+pub(super) const HARBOR_REALM: &str = "harbor-registry-basic-realm";
+
+/// The variables that are laid over nothing where there is no configuration, because a sign may be in them.
+const SIGNS: [&str; 3] = ["REGISTRY_AUTH", "REGISTRY_STORAGE_CACHE", "REGISTRY_VALIDATION"];
 
 /// What speaks for another owner; each sign as a message names it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,6 +36,8 @@ pub struct Owners {
     pub gitlab_by_default: Option<String>,
     /// OpenShift keeps the tags.
     pub openshift: Option<String>,
+    /// Harbor does.
+    pub harbor: Option<String>,
 }
 
 /// What a setting says of GitLab's database.
@@ -41,13 +51,30 @@ enum State {
 impl Owners {
     /// The signs in the variables alone, where there is no configuration.
     pub fn of_environment(environment: &[(OsString, OsString)]) -> Owners {
-        Owners::new(&Map::new(), environment)
+        let is_sign = |name: &str| {
+            let rest = SIGNS.iter().find_map(|sign| name.strip_prefix(*sign));
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+        };
+        // The registry starts with none of those that are no YAML.
+        let signs = environment.iter().filter(|(name, value)| {
+            let (name, value) = (name.to_string_lossy(), value.to_string_lossy());
+            is_sign(&name) && !is_service_link(&name, &value) && yaml::read(value.as_bytes()).is_ok()
+        });
+        let signs: Vec<_> = signs.cloned().collect();
+        let mut settings = Map::new();
+        // What cannot be laid over is no sign that the registry would see.
+        let _no_sign = super::environment::apply(&mut settings, &signs, &mut Vec::new());
+        Owners::new(&settings, environment)
     }
 
     /// The signs in the settings, and in the variables that the registry does not know.
     pub(super) fn new(settings: &Map, environment: &[(OsString, OsString)]) -> Owners {
         let variables = variables(environment);
-        let mut owners = Owners { openshift: openshift(settings, &variables), ..Owners::default() };
+        let mut owners = Owners {
+            openshift: openshift(settings, &variables, environment),
+            harbor: harbor(settings, environment),
+            ..Owners::default()
+        };
         let (mut is_off, mut prefers) = (false, None);
         for (sign, state) in database_states(settings, &variables) {
             match state {
@@ -57,7 +84,7 @@ impl Owners {
                 State::NotSaid => {}
             }
         }
-        owners.gitlab_by_default = prefers.or_else(|| gitlab_shape(settings, &variables).filter(|_| !is_off));
+        owners.gitlab_by_default = prefers.or_else(|| gitlab_shape(settings, &variables, environment).filter(|_| !is_off));
         owners
     }
 }
@@ -69,7 +96,7 @@ fn variables(environment: &[(OsString, OsString)]) -> Vec<(String, Node)> {
         let section = name.strip_prefix("REGISTRY_")?.split('_').next()?;
         let value = value.to_string_lossy();
         // A service of Kubernetes may be called so as well.
-        let is_ours = SECTIONS.contains(&section) && !super::environment::is_service_link(name, &value);
+        let is_ours = SECTIONS.contains(&section) && !is_service_link(name, &value);
         is_ours.then(|| (name.to_owned(), yaml::read(value.as_bytes()).unwrap_or_else(|_| Node::Text(value.into_owned()))))
     });
     let mut ours: Vec<_> = ours.collect();
@@ -111,7 +138,7 @@ fn shown(value: &Node) -> String {
 }
 
 /// A setting that only GitLab's registry has.
-fn gitlab_shape(settings: &Map, variables: &[(String, Node)]) -> Option<String> {
+fn gitlab_shape(settings: &Map, variables: &[(String, Node)], environment: &[(OsString, OsString)]) -> Option<String> {
     let section = GITLAB_SECTIONS.iter().find(|section| settings.contains_key(**section));
     let by_section = section.map(|section| format!("the section {section}"));
     let by_auth = || {
@@ -120,9 +147,9 @@ fn gitlab_shape(settings: &Map, variables: &[(String, Node)]) -> Option<String> 
         auth.iter().find_map(|(method, parameters)| {
             let (issuer, realm) = (text(parameters, "issuer"), text(parameters, "realm"));
             if issuer.contains("gitlab-issuer") {
-                Some(format!("auth.{}.issuer: {}", escaped(method), escaped(&issuer)))
+                Some(sign(&format!("auth.{method}.issuer"), &issuer, environment))
             } else {
-                realm.ends_with("/jwt/auth").then(|| format!("auth.{}.realm: {}", escaped(method), escaped(&realm)))
+                realm.ends_with("/jwt/auth").then(|| sign(&format!("auth.{method}.realm"), &realm, environment))
             }
         })
     };
@@ -130,14 +157,43 @@ fn gitlab_shape(settings: &Map, variables: &[(String, Node)]) -> Option<String> 
     by_section.or_else(by_auth).or_else(|| by_variable().map(|name| format!("the variable {}", escaped(name))))
 }
 
-fn openshift(settings: &Map, variables: &[(String, Node)]) -> Option<String> {
+/// A setting, with the variables that have a part in it.
+fn sign(key: &str, value: &str, environment: &[(OsString, OsString)]) -> String {
+    let whole = format!("REGISTRY_{}", key.to_uppercase().replace('.', "_"));
+    // A section may come from one variable as a whole, or from one for each key.
+    let has_part = |name: &str| {
+        let (short, long) = if name.len() < whole.len() { (name, &*whole) } else { (&*whole, name) };
+        name.starts_with("REGISTRY_") && long.strip_prefix(short).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+    };
+    let names = environment.iter().filter_map(|(name, _)| name.to_str()).filter(|name| has_part(name));
+    let mut names: Vec<String> = names.map(escaped).collect();
+    names.sort();
+    names.dedup();
+    let said = format!("{}: {}", escaped(key), escaped(value));
+    if names.is_empty() { said } else { format!("{said} (from {})", names.join(", ")) }
+}
+
+fn harbor(settings: &Map, environment: &[(OsString, OsString)]) -> Option<String> {
+    let has_realm = |parameters: &Node| parameters.get("realm").and_then(Node::as_text) == Some(HARBOR_REALM);
+    let auth = settings.get("auth").and_then(Node::as_map);
+    if let Some((method, _)) = auth.into_iter().flatten().find(|(_, parameters)| has_realm(parameters)) {
+        return Some(sign(&format!("auth.{method}.realm"), HARBOR_REALM, environment));
+    }
+    let unvalidated = settings.get("validation").and_then(|validation| validation.get("disabled")?.as_bool()) == Some(true);
+    let layer_info = settings.get("storage").and_then(|storage| storage.get("cache")?.get("layerinfo")?.as_text());
+    let shown = |key, value| sign(key, value, environment);
+    (unvalidated && layer_info == Some("redis"))
+        .then(|| format!("{} and {}", shown("validation.disabled", "true"), shown("storage.cache.layerinfo", "redis")))
+}
+
+fn openshift(settings: &Map, variables: &[(String, Node)], environment: &[(OsString, OsString)]) -> Option<String> {
     let is_openshift = |node: &Node| node.as_text() == Some("openshift");
     if settings.contains_key("openshift") {
         return Some("the section openshift".to_owned());
     }
     let auth = settings.get("auth");
     if auth.is_some_and(|auth| is_openshift(auth) || auth.get("openshift").is_some()) {
-        return Some("auth: openshift".to_owned());
+        return Some(sign("auth", "openshift", environment));
     }
     let kinds = settings.get("middleware").and_then(Node::as_map);
     for (kind, listed) in kinds.into_iter().flatten() {
@@ -146,8 +202,33 @@ fn openshift(settings: &Map, variables: &[(String, Node)]) -> Option<String> {
             return Some(format!("the middleware openshift in middleware.{}", escaped(kind)));
         }
     }
-    let variable = variables.iter().map(|(name, _)| name).find(|name| name.starts_with("REGISTRY_OPENSHIFT"));
-    variable.map(|name| format!("the variable {}", escaped(name)))
+    let ours = variables.iter().map(|(name, _)| name.as_str()).filter(|name| name.starts_with("REGISTRY_OPENSHIFT"));
+    let mut names: Vec<&str> = ours.chain(middleware(environment)).collect();
+    names.sort_unstable();
+    names.first().map(|name| format!("the variable {}", escaped(name)))
+}
+
+/// The variables that set a middleware of OpenShift, which its registry reads without a section in the file.
+fn middleware(environment: &[(OsString, OsString)]) -> impl Iterator<Item = &str> {
+    let is_openshift = |name: &str, value: &str| {
+        let Some(rest) = name.strip_prefix("REGISTRY_MIDDLEWARE") else { return false };
+        let is_below = rest.is_empty() || rest.starts_with('_');
+        let by_name = || rest.split('_').any(|part| part == "OPENSHIFT");
+        let by_value = || yaml::read(value.as_bytes()).is_ok_and(|value| names_openshift(&value));
+        is_below && !is_service_link(name, value) && (by_name() || by_value())
+    };
+    environment.iter().filter_map(move |(name, value)| {
+        let name = name.to_str()?;
+        is_openshift(name, &value.to_string_lossy()).then_some(name)
+    })
+}
+
+fn names_openshift(node: &Node) -> bool {
+    match node {
+        Node::List(listed) => listed.iter().any(names_openshift),
+        Node::Map(map) => map.get("name").and_then(Node::as_text) == Some("openshift") || map.values().any(names_openshift),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -223,5 +304,58 @@ mod tests {
         }
         assert!(owners("{}", &[("REGISTRY_OPENSHIFT_SERVER_ADDR", "x:5000")]).openshift.is_some());
         assert_eq!(owners("{auth: {htpasswd: {realm: openshift}}, middleware: {storage: openshift}}", &[]), Owners::default());
+    }
+
+    #[test]
+    fn variables_alone_are_signs() {
+        let of = |name: &str, value: &str| Owners::of_environment(&[(name.into(), value.into())]);
+        let realm = format!("{{htpasswd: {{realm: {HARBOR_REALM}}}}}");
+        for (name, value) in [
+            ("REGISTRY_AUTH", "openshift"),
+            ("REGISTRY_AUTH", "{openshift: {realm: x}}"),
+            ("REGISTRY_AUTH_OPENSHIFT_REALM", "x"),
+            ("REGISTRY_MIDDLEWARE_REPOSITORY_OPENSHIFT_ENFORCEQUOTA", "false"),
+            ("REGISTRY_MIDDLEWARE_REPOSITORY", "[{name: openshift}]"),
+            ("REGISTRY_MIDDLEWARE", "{registry: [{name: openshift}]}"),
+        ] {
+            let sign = of(name, value).openshift;
+            assert!(sign.is_some_and(|sign| sign.contains(name)), "{name}={value}");
+        }
+        for (name, value) in [
+            ("REGISTRY_AUTH_TOKEN_ISSUER", "omnibus-gitlab-issuer"),
+            ("REGISTRY_AUTH_TOKEN_REALM", "https://gitlab.example/jwt/auth"),
+            ("REGISTRY_AUTH_TOKEN", "{issuer: gitlab-issuer}"),
+            ("REGISTRY_AUTH", "{token: {issuer: gitlab-issuer}}"),
+        ] {
+            let sign = of(name, value).gitlab_by_default;
+            assert!(sign.is_some_and(|sign| sign.contains(name)), "{name}={value}");
+        }
+        for (name, value) in [("REGISTRY_AUTH_HTPASSWD_REALM", HARBOR_REALM), ("REGISTRY_AUTH", &realm)] {
+            let sign = of(name, value).harbor;
+            assert!(sign.is_some_and(|sign| sign.contains(name)), "{name}={value}");
+        }
+        let both = [("REGISTRY_STORAGE_CACHE_LAYERINFO", "redis"), ("REGISTRY_VALIDATION_DISABLED", "true")];
+        let both = both.map(|(name, value)| (name.into(), value.into()));
+        let sign = Owners::of_environment(&both).harbor.expect("both");
+        assert!(sign.contains("REGISTRY_VALIDATION_DISABLED") && sign.contains("REGISTRY_STORAGE_CACHE_LAYERINFO"), "{sign}");
+        for (name, value) in [
+            ("REGISTRY_AUTH", "silly"),
+            ("REGISTRY_AUTH", "["),
+            ("REGISTRY_AUTH_HTPASSWD_REALM", "openshift"),
+            ("REGISTRY_AUTH_TOKEN_REALM", "https://auth.example/token"),
+            ("REGISTRY_AUTH_OPENSHIFT_PORT", "tcp://10.0.0.1:80"),
+            ("REGISTRY_AUTH_OPENSHIFT_SERVICE_HOST", "10.0.0.1"),
+            ("REGISTRY_MIDDLEWARE_OPENSHIFT_SERVICE_HOST", "10.0.0.1"),
+            ("REGISTRY_MIDDLEWARE_STORAGE", "[{name: cloudfront}]"),
+            ("REGISTRY_AUTHOR", "openshift"),
+            ("REGISTRY_STORAGE_CACHE_LAYERINFO", "redis"),
+            ("REGISTRY_VALIDATION_DISABLED", "true"),
+            ("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", "["),
+        ] {
+            assert_eq!(of(name, value), Owners::default(), "{name}={value}");
+        }
+        let shadowed = [("REGISTRY_AUTH", "["), ("REGISTRY_AUTH_TOKEN_ISSUER", "gitlab-issuer")];
+        let shadowed = shadowed.map(|(name, value)| (name.into(), value.into()));
+        assert!(Owners::of_environment(&shadowed).gitlab_by_default.is_some(), "one that cannot be read hides no other");
     }
 }

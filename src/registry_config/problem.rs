@@ -164,8 +164,13 @@ impl std::error::Error for ConfigError {
     }
 }
 
+const HARBOR_CHART: &str =
+    "values of Harbor's chart; the registry's configuration is the config.yml in the ConfigMap of its registry";
+const CHART: &str =
+    "values of a chart; the registry's configuration is the config.yml that the chart makes of them, in its ConfigMap or Secret";
+
 /// The files that people have at hand who run a registry and that are not its configuration: keys that they have, and what they are.
-const FOREIGN_FILES: [(&[&str], &str); 6] = [
+const FOREIGN_FILES: [(&[&str], &str); 14] = [
     (
         &["services"],
         "a compose file; the registry's configuration is the config.yml that its service mounts at /etc/docker/registry or \
@@ -179,14 +184,16 @@ const FOREIGN_FILES: [(&[&str], &str); 6] = [
         &["hostname", "harbor_admin_password"],
         "the configuration of Harbor's installer; the registry's is common/config/registry/config.yml beside it",
     ),
-    (
-        &["expose", "externalURL"],
-        "values of Harbor's chart; the registry's configuration is the config.yml in the ConfigMap of its registry",
-    ),
-    (
-        &["image", "persistence"],
-        "values of a chart; the registry's configuration is the config.yml that the chart makes of them, in its ConfigMap or Secret",
-    ),
+    (&["expose", "externalURL"], HARBOR_CHART),
+    (&["expose", "persistence"], HARBOR_CHART),
+    (&["expose", "harborAdminPassword"], HARBOR_CHART),
+    (&["harborAdminPassword"], HARBOR_CHART),
+    (&["image", "persistence"], CHART),
+    (&["image", "service"], CHART),
+    (&["image", "configData"], CHART),
+    (&["image", "replicaCount"], CHART),
+    (&["image", "ingress"], CHART),
+    (&["replicaCount", "configData"], CHART),
     (&["insecure-registries"], "the configuration of a Docker daemon; the registry's is a config.yml of its own"),
 ];
 

@@ -1,5 +1,6 @@
 //! What configurations come to.
 
+use super::owners::HARBOR_REALM;
 use super::*;
 
 fn with(text: &str, variables: &[(&str, &str)]) -> Result<RegistryConfig, Problem> {
@@ -156,6 +157,14 @@ fn the_file_of_another_program_is_said_to_be_that() {
         ("services: {registry: {image: registry:2}}\n", "a compose file"),
         ("apiVersion: v1\nkind: ConfigMap\ndata: {config.yml: x}\n", "a manifest of Kubernetes"),
         ("replicaCount: 1\nimage: {repository: registry}\npersistence: {enabled: true}\n", "values of a chart"),
+        ("replicaCount: 1\nimage: {repository: registry}\nconfigData: {version: 0.1}\n", "values of a chart"),
+        ("image: {tag: 2.8.1}\nconfigData: {version: 0.1}\n", "values of a chart"),
+        ("image: {tag: 2.8.1}\nservice: {port: 5000}\n", "values of a chart"),
+        ("image: {tag: 2.8.1}\ningress: {enabled: false}\n", "values of a chart"),
+        ("replicaCount: 2\nimage: {tag: 2.8.1}\n", "values of a chart"),
+        ("replicaCount: 2\nconfigData: {version: 0.1}\n", "values of a chart"),
+        ("expose: {type: ingress}\npersistence: {}\n", "Harbor's chart"),
+        ("harborAdminPassword: x\nregistry: {}\n", "Harbor's chart"),
         ("expose: {type: ingress}\nexternalURL: https://harbor\npersistence: {}\n", "Harbor's chart"),
         ("hostname: reg\nharbor_admin_password: x\ndata_volume: /data\n", "Harbor's installer"),
         ("{\"insecure-registries\": []}", "a Docker daemon"),
@@ -214,13 +223,13 @@ fn a_variable_does_not_make_read_only_what_the_registry_leaves_writable() {
 fn caches_proxies_and_harbor_are_noticed() {
     let harbor = "version: 0.1\nstorage: {filesystem: {}, cache: {layerinfo: redis}}\nvalidation: {disabled: true}\n";
     let noticed = config(harbor, &[]);
-    assert!(noticed.harbor && noticed.descriptor_cache.as_deref() == Some("redis"), "{noticed:?}");
-    assert!(!config(harbor, &[("REGISTRY_VALIDATION_DISABLED", "false")]).harbor);
+    assert!(noticed.owners.harbor.is_some() && noticed.descriptor_cache.as_deref() == Some("redis"), "{noticed:?}");
+    assert!(config(harbor, &[("REGISTRY_VALIDATION_DISABLED", "false")]).owners.harbor.is_none());
     let realm = format!("{FILE}auth: {{htpasswd: {{realm: {HARBOR_REALM}, path: /x}}}}\n");
-    assert!(config(&realm, &[]).harbor);
-    assert!(config(FILE, &[("REGISTRY_AUTH_HTPASSWD_REALM", HARBOR_REALM)]).harbor);
+    assert!(config(&realm, &[]).owners.harbor.is_some());
+    assert!(config(FILE, &[("REGISTRY_AUTH_HTPASSWD_REALM", HARBOR_REALM)]).owners.harbor.is_some());
     let plain = config(&format!("{FILE}auth: {{htpasswd: {{realm: basic}}}}\n"), &[]);
-    assert!(!plain.harbor && plain.descriptor_cache.is_none() && plain.proxy_remote.is_none());
+    assert!(plain.owners.harbor.is_none() && plain.descriptor_cache.is_none() && plain.proxy_remote.is_none());
     let cached = config(FILE, &[("REGISTRY_STORAGE_CACHE_BLOBDESCRIPTOR", "inmemory")]);
     assert_eq!(cached.descriptor_cache.as_deref(), Some("inmemory"));
     for none in ["{blobdescriptor: InMemory}", "{blobdescriptor: null, layerinfo: redis}", "{blobdescriptor: ''}"] {

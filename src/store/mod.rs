@@ -244,6 +244,9 @@ pub enum BlobContent {
     Abandoned,
 }
 
+/// Whether to go on without a directory, by why it cannot be listed.
+pub type Unlisted<'a> = &'a mut dyn FnMut(Error) -> Result<(), Error>;
+
 /// Read access to a registry's storage.
 ///
 /// A method returns an [`Error`] only when it cannot tell what is there. Things that are absent or odd are values.
@@ -254,6 +257,16 @@ pub trait Store: Sync {
     ///
     /// When a directory cannot be listed, or a symbolic link leads nowhere.
     fn repositories(&self) -> Result<Listing<RepositoryEntry>, Error>;
+
+    /// The same without the directories that cannot be listed, and what lies in them: `unlisted` is given why, and says whether to go on.
+    /// Never for what removes anything: what was not seen may need everything.
+    ///
+    /// # Errors
+    ///
+    /// As above, where `unlisted` returns the error that it is given.
+    fn listable_repositories(&self, _unlisted: Unlisted<'_>) -> Result<Listing<RepositoryEntry>, Error> {
+        self.repositories()
+    }
 
     /// What is in `_manifests` beside `revisions` and `tags`.
     ///

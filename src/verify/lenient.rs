@@ -1,23 +1,74 @@
-//! A store in which one bad sector under a manifest does not end everything.
+//! A store in which one bad sector under a manifest, or one directory that cannot be listed, does not end everything.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use crate::error::Error;
-use crate::layout::{LinkDirectory, Shard, Target};
+use crate::finding::{Code, Finding};
+use crate::layout::{self, LinkDirectory, Shard, Target};
 use crate::oci::{Digest, RepositoryName, TagName};
 use crate::store::{
     BlobContent, FileState, Leftover, LinkContent, Listing, ManifestContent, ManifestStart, RepositoryEntry, Stat, Store, Stray,
     TagContent, Upload,
 };
 
-/// Another store, but a manifest that cannot be read is a corrupt one. A collection must stop there; what only looks goes on, and will
-/// meet the blob again and say what is wrong with it.
-pub struct Lenient<'a>(pub &'a dyn Store);
+/// Another store, but a manifest that cannot be read is a corrupt one, and directories of blobs and of repositories that cannot be listed
+/// are remembered and passed over. A collection must stop there; what only looks goes on, and will meet the blob again and say what is wrong
+/// with it.
+pub struct Lenient<'a> {
+    store: &'a dyn Store,
+    root: PathBuf,
+    /// Whether directories are passed over: not by what moves anything.
+    passes_over: bool,
+    /// By path relative to the root: why it cannot be listed.
+    unlisted: Mutex<BTreeMap<PathBuf, String>>,
+}
+
+impl<'a> Lenient<'a> {
+    /// A store whose paths begin with `root`.
+    pub fn new(store: &'a dyn Store, root: &Path, passes_over: bool) -> Lenient<'a> {
+        Lenient { store, root: root.to_owned(), passes_over, unlisted: Mutex::default() }
+    }
+
+    /// Remembers that a directory cannot be listed.
+    fn pass_over(&self, error: Error) -> Result<(), Error> {
+        match &error {
+            Error::Io { path, .. } if self.passes_over && !error.is_vanished() => {
+                let place = path.strip_prefix(&self.root).unwrap_or(path).to_owned();
+                self.unlisted().insert(place, error.to_string());
+                Ok(())
+            }
+            _ => Err(error),
+        }
+    }
+
+    fn unlisted(&self) -> std::sync::MutexGuard<'_, BTreeMap<PathBuf, String>> {
+        self.unlisted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a directory was passed over.
+    pub fn has_passed_over(&self) -> bool {
+        !self.unlisted().is_empty()
+    }
+
+    /// Whether a blob may be there and was not listed.
+    pub fn may_hide(&self, digest: &Digest) -> bool {
+        let place = layout::blob_data(digest);
+        self.unlisted().keys().any(|directory| place.starts_with(directory))
+    }
+
+    /// What was passed over.
+    pub fn findings(&self) -> Vec<Finding> {
+        let found = |(path, why): (&PathBuf, &String)| Finding::new(Code::UnreadableEntry).path(path).detail(format!("{why}."));
+        self.unlisted().iter().map(found).collect()
+    }
+}
 
 impl Store for Lenient<'_> {
     fn manifest(&self, digest: &Digest, read: &mut dyn FnMut(&[u8])) -> Result<ManifestContent, Error> {
-        self.0.manifest(digest, read).or_else(|error| {
+        self.store.manifest(digest, read).or_else(|error| {
             tracing::debug!("{error}");
             Ok(ManifestContent::Corrupt)
         })
@@ -25,74 +76,74 @@ impl Store for Lenient<'_> {
 
     fn manifest_start(&self, digest: &Digest) -> Result<ManifestStart, Error> {
         // Whatever is wrong, reading it will tell.
-        self.0.manifest_start(digest).or(Ok(ManifestStart::Possible))
+        self.store.manifest_start(digest).or(Ok(ManifestStart::Possible))
     }
 
     fn repositories(&self) -> Result<Listing<RepositoryEntry>, Error> {
-        self.0.repositories()
+        self.store.listable_repositories(&mut |error| self.pass_over(error))
     }
 
     fn manifest_strays(&self, repository: &RepositoryName) -> Result<Vec<Stray>, Error> {
-        self.0.manifest_strays(repository)
+        self.store.manifest_strays(repository)
     }
 
     fn tags(&self, repository: &RepositoryName) -> Result<Listing<TagName>, Error> {
-        self.0.tags(repository)
+        self.store.tags(repository)
     }
 
     fn tag(&self, repository: &RepositoryName, tag: &TagName) -> Result<TagContent, Error> {
-        self.0.tag(repository, tag)
+        self.store.tag(repository, tag)
     }
 
     fn links(&self, directory: &LinkDirectory) -> Result<Listing<Digest>, Error> {
-        self.0.links(directory)
+        self.store.links(directory)
     }
 
     fn read_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<LinkContent>, Error> {
-        self.0.read_links(directory, digests)
+        self.store.read_links(directory, digests)
     }
 
     fn inspect_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<(LinkContent, FileState)>, Error> {
-        self.0.inspect_links(directory, digests)
+        self.store.inspect_links(directory, digests)
     }
 
     fn stat_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<FileState>, Error> {
-        self.0.stat_links(directory, digests)
+        self.store.stat_links(directory, digests)
     }
 
     fn blob_changed(&self, digest: &Digest) -> Option<std::time::SystemTime> {
-        self.0.blob_changed(digest)
+        self.store.blob_changed(digest)
     }
 
     fn uploads(&self, repository: &RepositoryName) -> Result<Listing<Upload>, Error> {
-        self.0.uploads(repository)
+        self.store.uploads(repository)
     }
 
     fn leftovers(&self, directory: &Path, known: &[&str]) -> Result<Vec<Leftover>, Error> {
-        self.0.leftovers(directory, known)
+        self.store.leftovers(directory, known)
     }
 
     fn shards(&self) -> Result<Listing<Shard>, Error> {
-        self.0.shards()
+        self.store.shards()
     }
 
     fn blobs(&self, shard: Shard, each: &mut dyn FnMut(&Digest)) -> Result<Vec<Stray>, Error> {
-        self.0.blobs(shard, each)
+        self.store.blobs(shard, each).or_else(|error| self.pass_over(error).map(|()| Vec::new()))
     }
 
     fn stat_blobs(&self, shard: Shard, digests: &[Digest]) -> Result<Vec<FileState>, Error> {
-        self.0.stat_blobs(shard, digests)
+        self.store.stat_blobs(shard, digests)
     }
 
     fn read_blob(&self, digest: &Digest, each: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> BlobContent {
-        self.0.read_blob(digest, each)
+        self.store.read_blob(digest, each)
     }
 
     fn symlink_target(&self, link: &Path) -> Result<Option<PathBuf>, Error> {
-        self.0.symlink_target(link)
+        self.store.symlink_target(link)
     }
 
     fn empty_directory(&self, directory: &Target) -> Result<Option<Stat>, Error> {
-        self.0.empty_directory(directory)
+        self.store.empty_directory(directory)
     }
 }

@@ -83,8 +83,12 @@ impl Endpoint {
     /// When that is no address.
     pub fn given(url: &str) -> Result<Endpoint, Error> {
         Address::of_url(url).map(Endpoint::Given).ok_or_else(|| {
-            let hint = if url.contains('@') { "; a password is given with --registry-auth" } else { "" };
-            Error::Usage(format!("--registry {} is no address such as http://127.0.0.1:5000{hint}", escaped(url)))
+            // What stands before the @ may be a password.
+            let (shown, hint) = match url.rsplit_once('@') {
+                Some((_, host)) => (format!("...@{host}"), "; a password is given with --registry-auth"),
+                None => (url.to_owned(), ""),
+            };
+            Error::Usage(format!("--registry {} is no address such as http://127.0.0.1:5000{hint}", escaped(&shown)))
         })
     }
 
@@ -264,13 +268,16 @@ fn date(text: &str) -> Option<SystemTime> {
 fn heard<B>(answer: &Response<B>) -> Heard {
     let status = answer.status();
     let from_registry = answer.headers().contains_key(REGISTRY_HEADER);
-    let allow = answer.headers().get("Allow").and_then(|methods| methods.to_str().ok());
-    let answer = match allow {
+    // The header may come in several lines, and all of them count. A method that cannot be read may be any.
+    let lines: Option<Vec<&str>> = answer.headers().get_all("Allow").iter().map(|methods| methods.to_str().ok()).collect();
+    let methods: Option<Vec<&str>> = lines.map(|lines| lines.iter().flat_map(|line| line.split(',')).map(str::trim).collect());
+    let answer = match methods {
         _ if !from_registry => Answer::Unknown(format!("it answers {status}, not as a registry does")),
-        Some(methods) if methods.split(',').any(|method| method.trim() == "POST") => Answer::Writable,
+        None => Answer::Unknown(format!("it answers {status}, and Allow is no text")),
+        Some(methods) if methods.iter().any(|method| method.eq_ignore_ascii_case("POST")) => Answer::Writable,
         // A proxy that lets only some methods through has other statuses.
-        Some(methods) if status == 200 && methods.contains("GET") => Answer::ReadOnly,
-        _ => Answer::Unknown(format!("it answers {status}")),
+        Some(methods) if status == 200 && methods.contains(&"GET") => Answer::ReadOnly,
+        Some(_) => Answer::Unknown(format!("it answers {status}")),
     };
     Heard { answer, from_registry }
 }
@@ -331,6 +338,35 @@ mod tests {
             ("http://[::1]", "http://[::1]"),
         ] {
             assert_eq!(Endpoint::given(url).expect(url).to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn all_methods_count_in_however_many_lines_they_come() {
+        let answer = |status: u16, lines: &[&[u8]]| {
+            let mut answer = Response::builder().status(status).header(REGISTRY_HEADER, "registry/2.0");
+            for line in lines {
+                answer = answer.header("Allow", *line);
+            }
+            heard(&answer.body(()).expect("headers")).answer
+        };
+        for lines in [&[&b"GET, POST"[..]][..], &[b"GET,POST"], &[b"GET", b"POST"], &[b"POST", b"GET"], &[b"GET", b"PUT, post"]] {
+            assert_eq!(answer(200, lines), Answer::Writable, "{lines:?}");
+        }
+        for lines in [&[&b"GET"[..]][..], &[b"GET", b"HEAD"], &[b"HEAD, GET", b"OPTIONS"]] {
+            assert_eq!(answer(200, lines), Answer::ReadOnly, "{lines:?}");
+            assert!(matches!(answer(405, lines), Answer::Unknown(_)), "{lines:?}");
+        }
+        for lines in [&[][..], &[&b""[..]], &[b"HEAD"], &[b"GET", b"P\xf6ST"], &[b"FORGET"]] {
+            assert!(matches!(answer(200, lines), Answer::Unknown(_)), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_password_in_an_address_is_not_shown() {
+        for url in ["http://u:secret@h:1", "https://u:secret@h/@/x", "u:secret@h"] {
+            let message = Endpoint::given(url).expect_err("no address").to_string();
+            assert!(!message.contains("secret") && message.contains("--registry-auth"), "{message}");
         }
     }
 

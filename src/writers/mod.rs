@@ -13,6 +13,7 @@ mod processes;
 mod registries;
 mod view;
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -21,6 +22,7 @@ pub use self::http::{Answer, Endpoint};
 pub use self::open_files::OpenFiles;
 pub use self::processes::Sign;
 use crate::error::Error;
+use crate::layout;
 use crate::registry_config::RegistryConfig;
 use crate::store::root::Root;
 
@@ -78,8 +80,10 @@ impl Answers<'_> {
     /// Whether no push can be under way: each registry answers that it takes none, or is down and its configuration says so.
     pub fn takes_no_pushes(&self) -> bool {
         let is_configured_so = self.question.registry.is_some_and(|registry| registry.read_only);
+        let is_proxy = self.proxy_sign().is_some();
         let takes_none = |answer: &Answer| match answer {
-            Answer::ReadOnly => true,
+            // It writes whenever somebody pulls.
+            Answer::ReadOnly => !is_proxy,
             Answer::Down => is_configured_so,
             Answer::Writable | Answer::Unknown(_) => false,
         };
@@ -122,16 +126,16 @@ impl Answers<'_> {
     }
 
     fn ensure_no_pushes(&self, endpoint: &Endpoint, answer: &Answer) -> Result<(), Error> {
-        let is_proxy = self.question.registry.is_some_and(|registry| registry.proxy_remote.is_some());
+        if *answer == Answer::Down {
+            return Ok(());
+        }
+        if let Some(sign) = self.proxy_sign() {
+            return Err(self.brake(format!(
+                "the registry at {endpoint} {sign}, which writes to its store whenever somebody pulls, read-only or not"
+            )));
+        }
         let reason = match answer {
-            Answer::Down => return Ok(()),
-            Answer::ReadOnly | Answer::Writable | Answer::Unknown(_) if is_proxy => {
-                let reason = format!(
-                    "the registry at {endpoint} is a pull-through cache, which writes to its store whenever somebody pulls, read-only or not"
-                );
-                return Err(Error::Brake { reason, lift: "stop it, or give --assume-offline".to_owned() });
-            }
-            Answer::ReadOnly => return Ok(()),
+            Answer::Down | Answer::ReadOnly => return Ok(()),
             Answer::Writable => format!("a registry that takes pushes answers at {endpoint}"),
             Answer::Unknown(why) => {
                 let asks_who = why.contains("401") && self.question.credentials.is_none();
@@ -142,7 +146,22 @@ impl Answers<'_> {
         Err(self.brake(reason))
     }
 
+    /// What says that the registry is a pull-through cache, if anything does: its configuration, or what such a one keeps in its root.
+    fn proxy_sign(&self) -> Option<String> {
+        if self.question.registry.is_some_and(|registry| registry.proxy_remote.is_some()) {
+            return Some("is a pull-through cache".to_owned());
+        }
+        let state = self.question.root.at(layout::PROXY_STATE).symlink_metadata();
+        let is_absent = state.is_err_and(|error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory));
+        (!is_absent).then(|| format!("may be a pull-through cache ({} is there)", layout::PROXY_STATE))
+    }
+
     fn brake(&self, reason: String) -> Error {
+        // To make a pull-through cache read-only, or to collect beside it, is no way out.
+        if let Some(sign) = self.proxy_sign() {
+            let unless = if sign.starts_with("may be") { ", also if it is no such cache any more" } else { "" };
+            return Error::Brake { reason, lift: format!("stop it, or give --assume-offline{unless}") };
+        }
         let online = if self.question.offers_online { ", or give --online" } else { "" };
         let lift = format!(
             "stop it, make it read-only (storage.maintenance.readonly.enabled: true, and restart it){online}; \

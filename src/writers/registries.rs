@@ -57,9 +57,10 @@ fn look(process: &Path, root: &Root) -> Option<Serves> {
     }
     let serves = match configuration_of(process, &arguments) {
         Ok(Some(theirs)) => {
-            // A collector writes whatever the configuration says.
+            // A collector writes whatever the configuration says, and a pull-through cache whenever somebody pulls.
             let is_server = arguments.iter().all(|argument| argument != "garbage-collect");
-            compare(process, &theirs.root, root, theirs.read_only && is_server)
+            let is_read_only = theirs.read_only && theirs.proxy_remote.is_none() && is_server;
+            compare(process, &theirs.root, root, is_read_only)
         }
         Ok(None) => Serves::Another,
         Err(_) => Serves::Untold,

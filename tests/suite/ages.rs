@@ -172,3 +172,59 @@ fn a_store_in_which_all_is_young_says_when() {
     let text = Regsweep::gc(root.path()).dry().run().expect_code(0).stdout;
     assert!(text.contains("--delete-untagged would free up to 3 blobs"), "{text}");
 }
+
+/// What never goes is told apart from what goes later.
+#[test]
+fn what_lies_in_the_future_goes_neither_now_nor_later() {
+    let mut tree = Tree::new();
+    tree.push("a", &oci_image("x", &[layer(1)])).tag("a", "v1", oci_image("x", &[layer(1)]).digest());
+    tree.blob(&layer(6)).touch_at(&blob_data(&layer(6).digest), SystemTime::now() + days(400));
+    let dry = |root: &Path, flags: &[&str]| Regsweep::gc(root).dry().args(flags).run().expect_code(1).stdout;
+    let never = "1 blob (8 B) never: modification times in the future";
+    let root = tree.on_disk();
+    for flags in [&[][..], &["--min-age", "0s"]] {
+        let text = dry(root.path(), flags);
+        assert!(text.contains(never) && !text.contains("later, when"), "{flags:?}: {text}");
+        assert!(text.ends_with("there is nothing to remove\n"), "{flags:?}: {text}");
+    }
+    tree.aged(minutes(10)).blob(&layer(4)).blob(&layer(5));
+    let root = tree.on_disk();
+    let text = dry(root.path(), &[]);
+    assert!(text.contains(never) && text.contains("2 blobs (16 B) later, when they are older than 1h, the last at "), "{text}");
+    assert!(text.contains("nothing to remove yet; 2 blobs (16 B) are too young until "), "{text}");
+    let young = Regsweep::gc(root.path()).dry().json().run().expect_code(1).report()["young"].clone();
+    assert_eq!((&young["blobs"], &young["never"]["blobs"], &young["never"]["bytes"]), (&3.into(), &1.into(), &8.into()));
+    let audit = Regsweep::audit(root.path()).run().expect_code(1).stdout;
+    assert!(audit.contains("2 blobs (16 B) are too young until "), "{audit}");
+    assert!(audit.contains("1 blob (8 B) is young for ever: modification times in the future"), "{audit}");
+    let audit = Regsweep::audit(root.path()).json().run().expect_code(1).report();
+    assert_eq!((&audit["reclaimable"]["young"]["blobs"], &audit["reclaimable"]["young_never"]["blobs"]), (&3.into(), &1.into()));
+    let text = dry(root.path(), &["--min-age", "0s"]);
+    assert!(text.contains("2 blobs (16 B) now") && text.contains(never) && !text.contains("later, when"), "{text}");
+}
+
+/// A registry that takes no pushes does not tell what is being copied into its store: that is kept for the hour, and no minimum age is the reason.
+#[test]
+fn what_was_just_made_is_said_to_be_that() {
+    let root = half_copied().on_disk();
+    if !tells_birth(root.path()) {
+        return println!("skipped: the filesystem does not tell when files were made");
+    }
+    let config = tempfile::NamedTempFile::new().expect("a file");
+    let text = format!(
+        "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}, maintenance: {{readonly: {{enabled: true}}}}}}\nhttp: {{addr: \"127.0.0.1:1\"}}\n",
+        root.path().display()
+    );
+    fs::write(config.path(), text).expect("written");
+    let dry = |flags: &[&str]| Regsweep::gc_config(config.path()).counting_birth().dry().args(flags).run().expect_code(0).stdout;
+    let text = dry(&[]);
+    assert!(text.contains("every revision, and what was made less than 1h ago\n"), "{text}");
+    assert!(
+        text.contains("later, when they were made more than 1h ago, the last at ") && !text.contains("older than 0s"),
+        "{text}"
+    );
+    let text = dry(&["--ignore-birth-time"]);
+    assert!(text.contains("every revision, of any age\n") && !text.contains("later, when"), "{text}");
+    let text = dry(&["--min-age", "0s"]);
+    assert!(text.contains("every revision, of any age\n") && !text.contains("later, when"), "{text}");
+}

@@ -46,6 +46,62 @@ fn a6_whatever_answers_is_somebody() {
 }
 
 #[test]
+fn a6_a_registry_says_what_it_takes_in_more_than_one_line() {
+    let answer = |allow: &str| format!("HTTP/1.1 200 OK\r\n{REGISTRY}{allow}Content-Length: 0\r\n\r\n");
+    for allow in ["Allow: GET\r\nAllow: POST\r\n", "Allow: POST\r\nAllow: GET\r\n", "Allow: GET\r\nAllow: PUT,POST\r\n"] {
+        let (_root, config) = store_with_address(server(Some(answer(allow).leak())));
+        let refused = Regsweep::gc_config(config.path()).run().expect_code(2);
+        assert!(refused.stderr.contains("takes pushes answers at"), "{allow}: {}", refused.stderr);
+    }
+    let (_root, config) = store_with_address(server(Some(answer("Allow: GET\r\nAllow: HEAD\r\n").leak())));
+    Regsweep::gc_config(config.path()).run().expect_code(0);
+}
+
+/// It writes whenever somebody pulls, and its state in the root tells where no configuration does.
+#[test]
+fn a6_a_pull_through_cache_is_never_read_only() {
+    let read_only = || server(Some(format!("HTTP/1.1 200 OK\r\n{REGISTRY}Allow: GET\r\nContent-Length: 0\r\n\r\n").leak()));
+    let next = |dry: &Outcome| dry.stdout.lines().find(|line| line.starts_with("next")).map(str::to_owned);
+    for (is_configured, has_state) in [(true, false), (false, true), (true, true)] {
+        let address = read_only();
+        // Two pieces of garbage: one a month old, and one that was fetched a minute ago.
+        let mut tree = registry().stray_blob(&layer(3)).repo("a").image("kept", &[layer(1)]).tag("v1").into_tree();
+        tree.aged(minutes(1)).blob(&layer(2));
+        let root = tree.on_disk();
+        if has_state {
+            fs::write(root.path().join("scheduler-state.json"), "{}").expect("written");
+        }
+        let config = tempfile::NamedTempFile::new().expect("a file");
+        let proxy = if is_configured { "proxy: {remoteurl: 'http://127.0.0.1:1'}\n" } else { "" };
+        let text = format!(
+            "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: \"{address}\"}}\n{proxy}",
+            root.path().display()
+        );
+        fs::write(config.path(), text).expect("written");
+        let by_config = || Regsweep::gc_config(config.path());
+        let by_root = || Regsweep::gc(root.path()).args(["--registry", &format!("http://{address}")]);
+        let runs: [&dyn Fn() -> Regsweep; 2] = [&by_config, &by_root];
+        for run in runs.into_iter().take(if has_state { 2 } else { 1 }) {
+            let refused = run().run().expect_code(2);
+            for said in ["pull-through cache", "read-only or not", "stop it"] {
+                assert!(refused.stderr.contains(said), "{said}: {}", refused.stderr);
+            }
+            assert!(!refused.stderr.contains("make it read-only"), "{}", refused.stderr);
+            let dry = run().dry().run().expect_code(0);
+            assert_eq!(dry.rows_of("blob").len(), 1, "what was fetched a minute ago is young: {}", dry.stdout);
+            let next = next(&dry).expect("what to run next");
+            assert!(next.contains("stop the registry, then run"), "{next}");
+        }
+        let done = by_config().arg("--assume-offline").run().expect_code(0);
+        assert_eq!(done.rows_of("blob").len(), 1, "{}", done.stdout);
+    }
+    // Any other registry may be made read-only.
+    let (_root, config) = store_with_address(server(Some(format!("HTTP/1.1 200 OK\r\n{REGISTRY}Allow: POST\r\n\r\n").leak())));
+    let dry = Regsweep::gc_config(config.path()).any_age().dry().run().expect_code(0);
+    assert!(next(&dry).is_some_and(|next| next.contains("or make it read-only, then run")), "{}", dry.stdout);
+}
+
+#[test]
 fn a6_what_cannot_be_reached_is_not_down() {
     // An address for documentation: nothing answers there, or some router says so.
     let (_root, config) = store_with_address("no-such-machine.invalid:5000");

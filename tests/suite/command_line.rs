@@ -357,6 +357,7 @@ struct Young {
     until: Option<String>,
     just_made: u64,
     future: u64,
+    never: Bytes,
 }
 
 #[derive(Debug, Deserialize, PartialEq)]
@@ -441,7 +442,8 @@ fn json_has_every_figure() {
     let until = report.young.until.clone();
     assert!(until.is_some());
     let bytes = size(&[&layer(4).digest]);
-    assert_eq!(report.young, Young { blobs: 1, bytes, revisions: 0, layer_links: 1, until, just_made: 0, future: 0 });
+    let never = Bytes { blobs: 0, bytes: 0 };
+    assert_eq!(report.young, Young { blobs: 1, bytes, revisions: 0, layer_links: 1, until, just_made: 0, future: 0, never });
     assert_eq!(report.live.bytes + report.young.bytes + report.reclaimable.bytes, all);
     assert_eq!((report.removed.blobs, report.removed.by_reason.len()), (0, 0));
     let more = report.reclaimable_delete_untagged.expect("asked without -m");
@@ -494,8 +496,40 @@ fn flags_take_true_and_false() {
     assert_eq!(dry(&["--dry-run=true", "--delete-untagged=true"]), untagged);
     assert_eq!(dry(&["--dry-run=true", "--delete-untagged=false"]), plain);
     assert_eq!(dry(&["--dry-run=true", "-m", "-m=false"]), plain);
+    for same in [&["-dm=true"][..], &["-d", "-d", "-m"], &["-dm", "--dry-run"], &["--dry-run=1", "-m=t"], &["-d=True", "-m=TRUE"]]
+    {
+        assert_eq!(dry(same), untagged, "{same:?}");
+    }
+    for same in [&["-dm=false"][..], &["-d", "-m=0"], &["-dm", "--delete-untagged=F"]] {
+        assert_eq!(dry(same), plain, "{same:?}");
+    }
     Regsweep::gc(root.path()).arg("--dry-run=perhaps").run().expect_code(2);
     assert!(snapshot::blobs_on_disk(root.path()).contains_key(&layer(900).digest), "all were dry runs");
+}
+
+/// What to run next has the store once, however it was named, can be run as it stands, and shows no password.
+#[test]
+fn what_to_run_next_can_be_run() {
+    let next = |shown: &str| shown.lines().find_map(|line| Some(line.strip_prefix("next")?.split('`').nth(1)?.to_owned()));
+    for named in ["--root DIR", "--root=DIR", "--root=./DIR", "CONFIG", "-- CONFIG"] {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::create_dir(folder.path().join("store")).expect("made");
+        tree().write_to(&folder.path().join("store"));
+        let config = format!("version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}/store}}}}\n", folder.path().display());
+        fs::write(folder.path().join("config.yml"), config).expect("written");
+        let store = named.replace("DIR", "store").replace("CONFIG", "config.yml");
+        let run = |words: &[&str]| Regsweep::new().counting_birth().current_dir(folder.path()).args(words);
+        let lifted = ["garbage-collect", "-d", "--ignore-birth-time", "--allow-unlinked=100%", "--registry-auth", "u:secret"];
+        let words: Vec<&str> = lifted.into_iter().chain(store.split(' ')).collect();
+        let dry = run(&words).run().expect_code(0);
+        let json: Vec<&str> = words.iter().copied().chain(["--format", "json"]).collect();
+        let json = if named.starts_with("--root") { run(&json).run().expect_code(0).stdout } else { String::new() };
+        assert!(![&dry.stdout, &dry.stderr, &json].iter().any(|shown| shown.contains("secret")), "{named}: {}", dry.stdout);
+        let command = next(&dry.stdout).expect("what to run next").replace("USER:PASSWORD", "u:secret").replace('\'', "");
+        let words: Vec<&str> = command.split(' ').skip(1).collect();
+        let done = run(&words).run().expect_code(0);
+        assert!(done.stdout.contains("done: freed"), "{command}: {}", done.stdout);
+    }
 }
 
 #[test]

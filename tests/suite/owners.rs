@@ -155,6 +155,35 @@ fn a3_openshift_keeps_its_tags_elsewhere() {
     }
 }
 
+/// Where no configuration is named, the registry's variables may be there all the same.
+#[test]
+fn a3_the_variables_of_every_owner_count_without_a_configuration() {
+    let store = Store::new();
+    let root = store.folder.path();
+    for (name, value, owner) in [
+        ("REGISTRY_AUTH", "openshift", "OpenShift"),
+        ("REGISTRY_AUTH_OPENSHIFT_REALM", "openshift", "OpenShift"),
+        ("REGISTRY_MIDDLEWARE_REPOSITORY_OPENSHIFT_ENFORCEQUOTA", "false", "OpenShift"),
+        ("REGISTRY_OPENSHIFT_SERVER_ADDR", "x:5000", "OpenShift"),
+        ("REGISTRY_AUTH_HTPASSWD_REALM", "harbor-registry-basic-realm", "Harbor"),
+        ("REGISTRY_AUTH_TOKEN_ISSUER", "omnibus-gitlab-issuer", "GitLab"),
+        ("REGISTRY_AUTH_TOKEN_REALM", "https://gitlab.example/jwt/auth", "GitLab"),
+    ] {
+        let config = store.config("", "");
+        is_refused(|| Regsweep::gc(root).env(name, value).delete_untagged(), name, owner);
+        is_refused(|| Regsweep::gc_config(&config).env(name, value).delete_untagged(), name, owner);
+        let is_gitlabs = owner == "GitLab";
+        Regsweep::gc(root).env(name, value).dry().run().expect_code(if is_gitlabs { 2 } else { 0 });
+        let audit = Regsweep::audit(root).env(name, value).json().run();
+        let found = audit.finding_codes();
+        assert_eq!(found.contains(&"gitlab-database".to_owned()), is_gitlabs, "{name}: {found:?}");
+        assert_eq!(found.contains(&"harbor-database".to_owned()), owner == "Harbor", "{name}: {found:?}");
+    }
+    for (name, value) in [("REGISTRY_AUTH_OPENSHIFT_PORT", "tcp://10.0.0.1:80"), ("REGISTRY_AUTH", "{htpasswd: {realm: x}}")] {
+        Regsweep::gc(root).env(name, value).delete_untagged().dry().run().expect_code(0);
+    }
+}
+
 #[test]
 fn a11_blobs_that_another_store_may_have_stop_the_run() {
     let (ours, theirs) = (Store::new(), Store::new());

@@ -739,6 +739,8 @@ proptest! {
             let (young, until) = (said_beside.remove("young").expect("told"), said_beside.remove("young_until").expect("told"));
             let of_dry = ["blobs", "bytes", "until"].map(|key| &dry["young"][key]);
             prop_assert_eq!([&young["blobs"], &young["bytes"], &until], of_dry, "{}\n{}", key, story(&tree));
+            let never = said.as_object_mut().expect("an object").remove("young_never").expect("told");
+            prop_assert_eq!(&never, &dry["young"]["never"], "{}\n{}", key, story(&tree));
             prop_assert_eq!(&said, &dry["reclaimable"], "{}\n{}", key, story(&tree));
             prop_assert_eq!(&held, &dry["scanned"]["held_repositories"], "{}\n{}", key, story(&tree));
         }

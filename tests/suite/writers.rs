@@ -226,6 +226,11 @@ fn a_pull_through_cache_writes_although_it_is_read_only() {
     let mut registry = with_garbage(settings);
     let refused = gc(&registry, &[]).expect_code(2);
     assert!(refused.stderr.contains("pull-through cache"), "{}", refused.stderr);
+    // By its root, before it has written its state there: the configuration of the process tells.
+    let _no_state = std::fs::remove_file(registry.root().join("scheduler-state.json"));
+    let given = format!("http://{}", registry.address());
+    let refused = Regsweep::gc(&registry.root()).args(["--registry", &given]).run().expect_code(2);
+    assert!(refused.stderr.contains("registry that works on this store"), "{}", refused.stderr);
     registry.stop();
     goes_on(&registry, &[]);
 }

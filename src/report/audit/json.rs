@@ -37,6 +37,7 @@ struct Reclaimable {
     held_repositories: u64,
     young: Bytes,
     young_until: Option<String>,
+    young_never: Bytes,
     #[serde(flatten)]
     removal: Removal,
 }
@@ -47,6 +48,7 @@ impl From<&Collection> for Reclaimable {
             held_repositories: collection.held_repositories,
             young: collection.young.into(),
             young_until: collection.until.map(time),
+            young_never: collection.never.into(),
             removal: (&collection.totals).into(),
         }
     }

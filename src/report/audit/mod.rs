@@ -65,6 +65,8 @@ pub struct Collection {
     pub young: Amount,
     /// Until when.
     pub until: Option<SystemTime>,
+    /// Of those, what never goes, for a time in the future.
+    pub never: Amount,
 }
 
 impl Report for AuditReport {

@@ -1,6 +1,7 @@
 //! Audits for people: what matters in ten seconds, then the findings.
 
 use super::{AuditReport, Collection};
+use crate::amount::Amount;
 use crate::format::{amount, duration, elapsed, plural, time};
 use crate::plan::Kind;
 use crate::report::collect::page::{links, scanned};
@@ -51,9 +52,18 @@ fn store(page: &mut Document, report: &AuditReport) {
 
 fn collection(page: &mut Document, label: &str, collection: &Collection, what: &str) {
     page.item(label, &format!("{}: {what}", amount(collection.totals.kind(Kind::Blob))));
-    if collection.young.count > 0 {
+    let later = Amount {
+        count: collection.young.count - collection.never.count,
+        size_bytes: collection.young.size_bytes - collection.never.size_bytes,
+    };
+    let are = |amount: Amount| if amount.count == 1 { "is" } else { "are" };
+    if later.count > 0 {
         let until = collection.until.map_or_else(String::new, |until| format!(" until {}", time(until)));
-        page.item("", &format!("  {} are too young{until}", amount(collection.young)));
+        page.item("", &format!("  {} {} too young{until}", amount(later), are(later)));
+    }
+    if collection.never.count > 0 {
+        let (never, are) = (amount(collection.never), are(collection.never));
+        page.item("", &format!("  {never} {are} young for ever: modification times in the future, see the findings"));
     }
     let links = links(&collection.totals);
     if !links.is_empty() {

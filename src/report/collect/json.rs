@@ -96,6 +96,8 @@ struct Young {
     just_made: u64,
     /// Files with a time in the future.
     future: u64,
+    /// Of the blobs, those that never go for such a time.
+    never: Bytes,
 }
 
 /// What goes or went. `bytes` are those of blobs.
@@ -229,6 +231,7 @@ pub fn render(report: &CollectReport) -> String {
             until: figures.waiting.until.map(crate::format::time),
             just_made: figures.waiting.just_made,
             future: figures.waiting.future,
+            never: figures.later_and_never().1.into(),
         },
         reclaimable: (&figures.planned).into(),
         removed: match report.mode {

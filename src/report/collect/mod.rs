@@ -40,6 +40,8 @@ pub struct CollectReport {
     pub rerun: String,
     /// For a dry run: who writes to the store, and what to do about it before a real one.
     pub writer: Option<String>,
+    /// Whether its registry is a pull-through cache, by its configuration or by what is in the root.
+    pub is_proxy: bool,
     /// What was kept.
     pub policy: Policy,
     /// Every target, if they were asked for.
@@ -126,7 +128,7 @@ pub struct Figures {
     pub live: Amount,
     /// Blobs that are kept for being young alone.
     pub young: Amount,
-    /// Until when, and why beside that.
+    /// Until when, why beside that, and which of them never go.
     pub waiting: Waiting,
     /// What goes.
     pub planned: Totals,
@@ -137,6 +139,11 @@ pub struct Figures {
 }
 
 impl Figures {
+    /// Of the blobs that are kept for being young, those that go some day, and those that never do.
+    pub fn later_and_never(&self) -> (Amount, Amount) {
+        self.waiting.later_and_never(self.young)
+    }
+
     /// All bytes in blobs.
     pub fn stored_bytes(&self) -> u64 {
         let mut all = self.live;

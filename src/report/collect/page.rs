@@ -62,13 +62,16 @@ fn closing(report: &CollectReport, mode: &str) -> String {
         Mode::DryRun if report.figures.planned.is_empty() && !report.quarantine.purged.is_empty() => {
             format!("{mode}: without --dry-run this purges {}", amount(report.quarantine.purged.blobs))
         }
-        Mode::DryRun if report.figures.planned.is_empty() => match (report.figures.young.count, report.figures.waiting.until) {
-            (0, _) | (_, None) => format!("{mode}: there is nothing to remove"),
-            (_, Some(until)) => {
-                let later = amount(report.figures.young);
-                format!("{mode}: there is nothing to remove yet; {later} are too young until {}", time(until))
+        Mode::DryRun if report.figures.planned.is_empty() => {
+            let (later, _) = report.figures.later_and_never();
+            match report.figures.waiting.until.filter(|_| later.count > 0) {
+                None => format!("{mode}: there is nothing to remove"),
+                Some(until) => {
+                    let (later, are) = (amount(later), if later.count == 1 { "is" } else { "are" });
+                    format!("{mode}: there is nothing to remove yet; {later} {are} too young until {}", time(until))
+                }
             }
-        },
+        }
         Mode::DryRun if report.disposal == Disposal::Remove => {
             format!("{mode}: without --dry-run this frees {}", blobs(&report.figures.planned))
         }
@@ -104,10 +107,13 @@ fn answer(page: &mut Document, report: &CollectReport) {
     if report.quarantine.purged.blobs.count > 0 {
         page.item("", &format!("{} now, purged from quarantine", amount(report.quarantine.purged.blobs)));
     }
-    let young = report.figures.young;
-    if young.count > 0 {
+    let (later, never) = report.figures.later_and_never();
+    if later.count > 0 {
         let until = report.figures.waiting.until.map_or_else(String::new, |until| format!(", the last at {}", time(until)));
-        page.item("", &format!("{} later, when they are older than {}{until}", amount(young), duration(report.policy.min_age)));
+        page.item("", &format!("{} later, {}{until}", amount(later), when(report)));
+    }
+    if never.count > 0 {
+        page.item("", &format!("{} never: modification times in the future, see the findings", amount(never)));
     }
     match report.figures.delete_untagged_in_addition {
         Some(more) if more.count > 0 => {
@@ -120,10 +126,23 @@ fn answer(page: &mut Document, report: &CollectReport) {
         !report.figures.planned.is_empty() || !report.quarantine.purged.is_empty() || !report.quarantine.restored.is_empty();
     if has_work && report.stops.is_empty() {
         let first = match report.writer {
+            // Read-only it would write all the same.
+            Some(_) if report.is_proxy => "stop the registry, then run",
             Some(_) => "stop the registry or make it read-only, then run",
             None => "run",
         };
         page.item("next", &format!("{first} `{}`", report.rerun));
+    }
+}
+
+/// When what is young goes.
+fn when(report: &CollectReport) -> String {
+    let (min_age, window) = (report.policy.min_age, report.policy.arrival_window());
+    match (min_age.is_zero(), window.is_zero()) {
+        (false, _) => format!("when they are older than {}", duration(min_age)),
+        (true, false) => format!("when they were made more than {} ago", duration(window)),
+        // Clocks differ a little.
+        (true, true) => "when their times have come".to_owned(),
     }
 }
 
@@ -133,8 +152,10 @@ fn about(page: &mut Document, report: &CollectReport) {
         RootPolicy::AllRevisions => "every revision",
         RootPolicy::TaggedOnly => "tagged images, their children and referrers (--delete-untagged)",
     };
+    let window = report.policy.arrival_window();
     let age = match report.policy.min_age {
-        Duration::ZERO => "of any age".to_owned(),
+        Duration::ZERO if window.is_zero() => "of any age".to_owned(),
+        Duration::ZERO => format!("and what was made less than {} ago", duration(window)),
         age => format!("and what is younger than {}", duration(age)),
     };
     page.item("policy", &format!("{kept}, {age}"));

@@ -11,18 +11,24 @@ use super::repositories::{Found, within};
 use super::{Base, mounts};
 use crate::error::{Context as _, Error};
 use crate::layout::{MARKERS, UPLOADS};
-use crate::store::StrayKind;
+use crate::store::{StrayKind, Unlisted};
 use crate::system_files::{is_of_a_fork, is_system_file};
 
 /// Walks everything, symbolic links followed.
-pub(super) fn find(base: &Base, root: &Path) -> Result<Found, Error> {
+pub(super) fn find(base: &Base, root: &Path, unlisted: Unlisted<'_>) -> Result<Found, Error> {
     let mut walk =
         Linked { base, root, found: Found::default(), outside: None, unresolved: Vec::new(), elsewhere: HashSet::default() };
     let mut entries = WalkDir::new(&base.path).min_depth(1).follow_links(true).into_iter();
     while let Some(entry) = entries.next() {
         let next = match entry {
             Ok(entry) => walk.visit(&entry)?,
-            Err(error) => walk.fail(error)?,
+            Err(error) => match walk.fail(error) {
+                Ok(next) => next,
+                Err(error) => {
+                    unlisted(error)?;
+                    Next::Into
+                }
+            },
         };
         if next == Next::Beside {
             entries.skip_current_dir();

@@ -39,7 +39,7 @@ use super::directory::{self, open_directory};
 use super::root::Root;
 use super::{
     BlobContent, FileState, Leftover, LinkContent, Listing, ManifestContent, ManifestStart, RepositoryEntry, Stat, Store, Stray,
-    TagContent, Upload,
+    TagContent, Unlisted, Upload,
 };
 use crate::error::{Context as _, Error};
 use crate::layout::{self, LinkDirectory, Shard, Target};
@@ -242,10 +242,12 @@ impl FilesystemStore {
 
 impl Store for FilesystemStore {
     fn repositories(&self) -> Result<Listing<RepositoryEntry>, Error> {
-        let Some(base) = &self.repositories else {
-            return Ok(Listing::default());
-        };
-        repositories::find(base, self.root.path())
+        self.listable_repositories(&mut Err)
+    }
+
+    fn listable_repositories(&self, unlisted: Unlisted<'_>) -> Result<Listing<RepositoryEntry>, Error> {
+        let find = |base| repositories::find(base, self.root.path(), unlisted);
+        self.repositories.as_ref().map_or_else(|| Ok(Listing::default()), find)
     }
 
     fn manifest_strays(&self, repository: &RepositoryName) -> Result<Vec<Stray>, Error> {

@@ -13,15 +13,16 @@ use super::{Base, linked};
 use crate::error::{Context as _, Error};
 use crate::layout::{self, MARKERS};
 use crate::oci::RepositoryName;
-use crate::store::{Listing, RepositoryEntry, Stray, StrayKind};
+use crate::store::{Listing, RepositoryEntry, Stray, StrayKind, Unlisted};
 use crate::system_files::{is_of_a_fork, is_system_file};
 
-/// Finds everything below `repositories/`, and looks not into what makes a directory a repository.
-pub(super) fn find(base: &Base, root: &Path) -> Result<Listing<RepositoryEntry>, Error> {
+/// Finds everything below `repositories/`, and looks not into what makes a directory a repository. `unlisted` is given why a directory
+/// cannot be listed, and says whether to go on without it.
+pub(super) fn find(base: &Base, root: &Path, unlisted: Unlisted<'_>) -> Result<Listing<RepositoryEntry>, Error> {
     // Few stores have symbolic links here, and following them takes twice as many calls.
-    let found = match find_unlinked(base)? {
+    let found = match find_unlinked(base, unlisted)? {
         Some(found) => found,
-        None => linked::find(base, root)?,
+        None => linked::find(base, root, unlisted)?,
     };
     Ok(found.into_listing(base))
 }
@@ -39,14 +40,20 @@ pub(super) struct Found {
 }
 
 /// Lists directories level by level, the directories of one level in parallel; nothing if there is a symbolic link among them.
-fn find_unlinked(base: &Base) -> Result<Option<Found>, Error> {
+fn find_unlinked(base: &Base, unlisted: Unlisted<'_>) -> Result<Option<Found>, Error> {
     let mut found = Found::default();
     let mut level = vec![PathBuf::new()];
     while !level.is_empty() {
-        let listed: Vec<Vec<(PathBuf, Kind)>> =
-            level.par_iter().map(|directory| list(base, directory)).collect::<Result<_, _>>()?;
+        let listed: Vec<Result<Vec<(PathBuf, Kind)>, Error>> = level.par_iter().map(|directory| list(base, directory)).collect();
         let mut below = Vec::new();
         for (directory, entries) in level.iter().zip(listed) {
+            let entries = match entries {
+                Ok(entries) => entries,
+                Err(error) => {
+                    unlisted(error)?;
+                    continue;
+                }
+            };
             for (path, kind) in entries {
                 let name = path.file_name().expect("entries have names");
                 let is_marker = MARKERS.iter().any(|marker| name == *marker);

@@ -124,6 +124,16 @@ cases! {
     a_tag_without_its_revision: "lost-revision" => |store| store.with(|tree| {
         tree.remove(layout::parent(&revision_link(APP, app().digest())));
     });
+    a_platform_of_an_odd_type_without_its_revision: "lost-child" => |store| {
+        let odd = variant("odd");
+        let listed = json!({"schemaVersion": 2, "manifests": [odd.manifest.descriptor("application/vnd.example.odd")]});
+        odd_manifest(store, listed.to_string()).with(move |tree| {
+            tree.blob(&odd.manifest);
+        })
+    };
+    a_platform_linked_as_a_layer_only: "lost-child" => |store| store.with(|tree| {
+        tree.remove(layout::parent(&revision_link(APP, arm64().digest()))).layer(APP, &arm64().manifest);
+    });
     a_platform_without_its_revision: "lost-child" => |store| store.with(|tree| {
         tree.remove(layout::parent(&revision_link(APP, arm64().digest())));
     });
@@ -170,6 +180,12 @@ cases! {
         tree.file(format!("{}/_uploads/notes.txt", repository(APP)), "?");
     });
     a_tag_of_a_bad_name: "invalid-tag-name" => |store| store.tag("not a tag");
+    a_tag_of_a_bad_name_without_current: "tag-without-current" with "invalid-tag-name" => |store| store.with(|tree| {
+        tree.file(tag_history(APP, "not a tag", app().digest()), app().digest());
+    });
+    what_cannot_be_a_tag_and_names_nothing: "unrecognised-entry" with "unrecognised-entry" with "unrecognised-entry" => |store| store.with(|tree| {
+        tree.folder(tag(APP, ".dropbox.cache")).file(format!("{}/inner", tag(APP, "@SynoResource")), "x");
+    });
     gitlabs_database: "gitlab-database" => |store| store.with(|tree| {
         tree.file("docker/registry/lockfiles/database-in-use", "{\"version\":1}");
     });
@@ -332,6 +348,14 @@ fn healthy_stores_of_every_kind_of_image_have_no_finding() {
     let cache = amd64().edit(|json| {
         *json = json!({"schemaVersion": 2, "manifests": [layer(1).descriptor("application/vnd.oci.image.layer.v1.tar+gzip")]});
     });
+    // As BuildKit exports a cache: the last descriptor is a configuration, which is JSON, and a blob all the same.
+    let settings = Content::new(json!({"layers": [{"blob": layer(1).digest, "parent": -1}], "records": []}).to_string());
+    let whole_cache = amd64().edit(|json| {
+        *json = json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [
+            layer(1).descriptor("application/vnd.oci.image.layer.v1.tar+gzip"),
+            settings.descriptor("application/vnd.buildkit.cacheconfig.v0"),
+        ]});
+    });
     let store = healthy()
         .pushed(&index(&[app()]))
         .tag("nested")
@@ -349,6 +373,11 @@ fn healthy_stores_of_every_kind_of_image_have_no_finding() {
         .tag("elsewhere")
         .manifest_only(&cache)
         .tag("cache")
+        .manifest_only(&whole_cache)
+        .tag("whole-cache")
+        .with(|tree| {
+            tree.layer(APP, &settings);
+        })
         .repo("mounted")
         .image("other", &[layer(1), layer(80)])
         .tag("v1")

@@ -2,7 +2,21 @@
 
 use super::*;
 
-const DIRECTORIES: [&str; 13] = [
+const DIRECTORIES: [&str; 27] = [
+    "@tmp",
+    "#snapshot",
+    ".Trash",
+    ".Trashes",
+    ".fseventsd",
+    ".TemporaryItems",
+    ".AppleDB",
+    ".recycle",
+    ".glusterfs",
+    ".streams",
+    ".snap",
+    ".stversions",
+    ".smbdelete0001",
+    "Network Trash Folder",
     "@eaDir",
     ".@__thumb",
     "#recycle",
@@ -202,6 +216,7 @@ fn an_audit_goes_on_where_a_collection_stops() {
     // Damage elsewhere.
     tree.file(revision_link("healthy", healthy().children[0].digest()), "");
     for place in [
+        repository("abused"),
         format!("{}/_layers", repository("abused")),
         layout::tags("abused"),
         layout::tag("abused", "v1"),
@@ -242,5 +257,61 @@ fn an_audit_goes_on_where_a_collection_stops() {
             .collect();
         assert!(others.is_empty(), "{place}: {others:?}");
         assert_eq!(report["reclaimable"]["blobs"], 0, "{place}");
+    }
+}
+
+/// A directory of repositories or of blobs that cannot be listed: what only looks tells it and the rest, what removes or moves anything stops.
+#[test]
+fn what_only_looks_goes_on_without_a_directory_that_cannot_be_listed() {
+    let Some(somebody) = SomebodyElse::new() else { return skipped("only root becomes somebody who may read less") };
+    let (bad, lost) = (layer(31), layer(41));
+    let places =
+        [repository("team/closed"), repository("team"), layout::parent(&layout::blob_folder(&layer(30).digest)).to_owned()];
+    for (place, is_linked) in places.iter().flat_map(|place| [(place.clone(), false), (place.clone(), true)]) {
+        let mut tree = registry().repo("team/closed").image("closed", &[layer(30)]).tag("v1").into_tree();
+        tree.push("open", &oci_image("open", &[bad.clone(), lost.clone()])).tag(
+            "open",
+            "v1",
+            oci_image("open", &[bad.clone(), lost.clone()]).digest(),
+        );
+        tree.file(blob_data(&bad.digest), vec![b'x'; bad.bytes.len()]).remove(&layout::blob_folder(&lost.digest));
+        if is_linked {
+            // Where there are links, repositories are found in another way.
+            tree.symlink(repository("alias"), "open");
+        }
+        let root = tree.on_disk();
+        for (tool, args) in [("chown", ["-hR", "65534:65534"]), ("chmod", ["-R", "u+rwX"])] {
+            assert!(Command::new(tool).args(args).arg(root.path()).status().expect(tool).success());
+        }
+        let closed = root.path().join(&place);
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).expect("ours");
+        let run = |words: &[&str]| somebody.runs(Regsweep::new().args(words).arg("--root").arg(root.path())).json().run();
+        for (command, damage) in [("audit", "missing-blob"), ("verify", "corrupt-blob"), ("verify", "missing-blob")] {
+            let ran = run(&[command]).expect_code(1);
+            let findings = ran.findings();
+            let unread: Vec<_> = findings.iter().filter(|finding| finding.code == "unreadable-entry").collect();
+            assert_eq!(unread.len(), 1, "{command} {place}: {findings:?}");
+            assert_eq!(unread[0].path.as_deref(), Some(&*place), "{command}");
+            assert!(unread[0].message.contains("Permission denied"), "{command} {place}");
+            // The damage elsewhere is told, and nothing is damaged that was only not seen. An audit does not say what is missing where blobs
+            // were not seen.
+            let says_damage = command == "verify" || !place.contains("/blobs/");
+            assert!(!says_damage || findings.iter().any(|finding| finding.code == damage), "{command} {place}: {findings:?}");
+            // What is reached in two ways is held for the one that is damaged.
+            let expected = ["unreadable-entry", "behind-symlink", "held-repository"];
+            let others = findings.iter().filter(|finding| !expected.contains(&finding.code.as_str()));
+            let digests: Vec<_> = others.map(|finding| finding.digest.clone()).collect();
+            let expected = [Some(bad.digest.clone()), Some(lost.digest.clone())];
+            assert!(digests.iter().all(|digest| expected.contains(digest)), "{command} {place}: {findings:?}");
+        }
+        for stops in [&["garbage-collect", "--dry-run"][..], &["garbage-collect"], &["verify", "--quarantine"]] {
+            let refused = run(stops).expect_code(2);
+            assert!(
+                refused.stderr.contains(&place) && refused.stderr.contains("Permission denied"),
+                "{stops:?}: {}",
+                refused.stderr
+            );
+        }
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o755)).expect("ours");
     }
 }
