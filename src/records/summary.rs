@@ -1,0 +1,97 @@
+//! What a store held, and what of it is missing.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::SCHEMA;
+use crate::oci::RepositoryName;
+
+/// What a collection left in the store.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    schema: u32,
+    /// When the collection ended.
+    pub at: Timestamp,
+    /// Repositories.
+    pub repositories: u64,
+    /// Tags.
+    pub tags: u64,
+    /// Revisions.
+    pub revisions: u64,
+    /// Tags and revisions by repository: what is new in one makes up for nothing that another has lost.
+    #[serde(default)]
+    pub by_repository: BTreeMap<String, [u64; 2]>,
+    /// Where other filesystems were mounted in the store, relative to the root where they are below it.
+    #[serde(default)]
+    pub mounts: Vec<String>,
+}
+
+impl Summary {
+    /// What is there now: the tags and revisions of each repository.
+    pub fn new<'a>(
+        at: Timestamp,
+        repositories: impl Iterator<Item = (&'a RepositoryName, [u64; 2])>,
+        mounts: Vec<String>,
+    ) -> Summary {
+        let by_repository: BTreeMap<String, [u64; 2]> = repositories.map(|(name, counts)| (name.to_string(), counts)).collect();
+        let sum = |place: usize| by_repository.values().map(|counts| counts[place]).sum();
+        let (repositories, tags, revisions) = (by_repository.len() as u64, sum(0), sum(1));
+        Summary { schema: SCHEMA, at, repositories, tags, revisions, by_repository, mounts }
+    }
+
+    /// Says no more than that another has left: what we remove ourselves is not missing afterwards, and no later run stops for it.
+    pub(super) fn lower_to(&mut self, after: &Summary) {
+        for (name, [_, revisions]) in &mut self.by_repository {
+            if let Some([_, left]) = after.by_repository.get(name) {
+                *revisions = (*revisions).min(*left);
+            }
+        }
+        self.revisions = match self.by_repository.is_empty() {
+            true => self.revisions.min(after.revisions),
+            false => self.by_repository.values().map(|counts| counts[1]).sum(),
+        };
+    }
+
+    /// Takes a revision out that was removed.
+    pub fn forget_revision(&mut self, repository: &RepositoryName) {
+        self.revisions = self.revisions.saturating_sub(1);
+        if let Some([_, revisions]) = self.by_repository.get_mut(&repository.to_string()) {
+            *revisions = revisions.saturating_sub(1);
+        }
+    }
+
+    /// What is missing from `now` that this says was there; nothing if it is as it should be. `is_mounted` tells of what `now` does not
+    /// name. That the store is empty may be right (`may_be_empty`), which says nothing of what is not mounted.
+    pub fn missing_from(&self, now: &Summary, is_mounted: &dyn Fn(&str) -> bool, may_be_empty: bool) -> Option<String> {
+        self.unmounted_in(now, is_mounted).or_else(|| if may_be_empty { None } else { self.halved_in(now) })
+    }
+
+    /// A filesystem that was mounted in the store then and is not now.
+    fn unmounted_in(&self, now: &Summary, is_mounted: &dyn Fn(&str) -> bool) -> Option<String> {
+        let mount = self.mounts.iter().find(|mount| !now.mounts.contains(mount) && !is_mounted(mount))?;
+        Some(format!(
+            "{mount} was mounted in the store on {:.0}, with something in it, and is not mounted now, or is empty",
+            self.at
+        ))
+    }
+
+    fn halved_in(&self, now: &Summary) -> Option<String> {
+        let mut left = [0, 0, 0];
+        for (name, [tags, revisions]) in &self.by_repository {
+            if let Some([tags_now, revisions_now]) = now.by_repository.get(name) {
+                left[0] += 1;
+                left[1] += tags.min(tags_now);
+                left[2] += revisions.min(revisions_now);
+            }
+        }
+        // Earlier versions noted the sums alone.
+        if self.by_repository.is_empty() {
+            left = [now.repositories, now.tags, now.revisions];
+        }
+        let then = [(self.repositories, "repositories"), (self.tags, "tags"), (self.revisions, "revisions")];
+        let (left, (before, what)) = left.into_iter().zip(then).find(|(left, (before, _))| left.saturating_mul(2) < *before)?;
+        Some(format!("there are {left} {what} left of the {before} that the last collection saw on {:.0}", self.at))
+    }
+}

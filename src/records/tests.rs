@@ -1,0 +1,84 @@
+use super::*;
+
+/// So many repositories, tags and revisions, one or none of each in each.
+fn summary([repositories, tags, revisions]: [u64; 3], mounts: &[&str]) -> Summary {
+    let names: Vec<RepositoryName> = (0..repositories).map(|number| RepositoryName::new(number.to_string())).collect();
+    let held = names.iter().zip(0..).map(|(name, place)| (name, [u64::from(place < tags), u64::from(place < revisions)]));
+    Summary::new(Timestamp::UNIX_EPOCH, held, mounts.iter().map(|mount| (*mount).to_owned()).collect())
+}
+
+#[test]
+fn less_than_half_of_anything_is_missing() {
+    let before = summary([10, 10, 10], &["a"]);
+    for (now, missing) in [
+        (summary([10, 10, 10], &["a"]), None),
+        (summary([5, 5, 5], &["a", "b"]), None),
+        (summary([4, 10, 10], &["a"]), Some("repositories")),
+        (summary([10, 4, 10], &["a"]), Some("tags")),
+        (summary([10, 10, 4], &["a"]), Some("revisions")),
+        (summary([10, 10, 10], &[]), Some("mounted")),
+        (summary([0, 0, 0], &[]), Some("mounted")),
+        // What is new makes up for nothing.
+        (renamed(&summary([10, 10, 10], &["a"]), 4), None),
+        (renamed(&summary([10, 10, 10], &["a"]), 6), Some("repositories")),
+    ] {
+        let said = before.missing_from(&now, &|_| false, false);
+        assert_eq!(said.is_some(), missing.is_some(), "{now:?}: {said:?}");
+        assert!(missing.is_none_or(|word| said.expect("some").contains(word)), "{now:?}");
+    }
+    assert_eq!(summary([1, 1, 1], &[]).missing_from(&summary([1, 1, 1], &[]), &|_| false, false), None);
+}
+
+/// The same with other names for so many repositories.
+fn renamed(summary: &Summary, count: usize) -> Summary {
+    let mut renamed = summary.clone();
+    for (place, name) in summary.by_repository.keys().take(count).enumerate() {
+        let counts = renamed.by_repository.remove(name).expect("there");
+        renamed.by_repository.insert(format!("new-{place}"), counts);
+    }
+    renamed
+}
+
+#[test]
+fn what_is_linked_again_is_none_of_what_was_to_go() {
+    let root = tempfile::tempdir().expect("a directory");
+    std::fs::create_dir(root.path().join(crate::layout::OWN_DIRECTORY)).expect("made");
+    let [first, second, third] = ["1", "2", "3"].map(|text| Digest::of(crate::oci::Algorithm::Sha256, text.as_bytes()));
+    let [a, b] = ["a", "b"].map(RepositoryName::new);
+    let mut records = Records::open(root.path()).expect("none");
+    records.begin_sweep([(&a, first), (&a, second), (&b, first)].into_iter(), |_| true).expect("written");
+    let mut next = Records::open(root.path()).expect("readable");
+    next.begin_sweep([(&b, third)].into_iter(), |digest| *digest == first).expect("written");
+    let mut last = Records::open(root.path()).expect("readable");
+    let was_to_go = |digest, there: &[&str]| last.was_to_go(digest, &|name| there.contains(&name));
+    assert!(was_to_go(&first, &["a", "b"]) && !was_to_go(&second, &["a", "b"]) && was_to_go(&third, &["b"]));
+    // A repository that is missing may have linked it again.
+    assert!(!was_to_go(&first, &["a"]) && !was_to_go(&first, &["b"]) && !was_to_go(&third, &["a"]));
+    last.begin_sweep(std::iter::empty(), |_| false).expect("removed");
+    assert!(!root.path().join(crate::layout::OWN_DIRECTORY).join(SWEEP).exists());
+    // As earlier versions wrote it.
+    assert!(Unfinished::parsed(format!("{first}\n{second}\n").as_bytes()).blobs.is_empty());
+}
+
+#[test]
+fn records_outlive_a_run() {
+    let root = tempfile::tempdir().expect("a directory");
+    std::fs::create_dir(root.path().join(crate::layout::OWN_DIRECTORY)).expect("made");
+    let clock = RunClock::read();
+    let digest = |text: &str| Digest::of(crate::oci::Algorithm::Sha256, text.as_bytes());
+    let revision = Target::Link(LinkDirectory::Revisions(RepositoryName::new("a/b")), digest("m"));
+    let mut records = Records::open(root.path()).expect("none");
+    records.write_summary(summary([1, 2, 3], &["m"])).expect("written");
+    records.add_restored([&revision, &Target::Blob(digest("l"))].into_iter(), &clock).expect("written");
+    records.begin_sweep([(&RepositoryName::new("a/b"), digest("x"))].into_iter(), |_| true).expect("written");
+    let mut again = Records::open(root.path()).expect("readable");
+    assert_eq!(again.summary(), Some(&summary([1, 2, 3], &["m"])));
+    assert!(again.was_to_go(&digest("x"), &|_| true) && !again.was_to_go(&digest("l"), &|_| true));
+    let hour = Duration::from_secs(3600);
+    let protected = again.restored_within(hour, &clock);
+    assert_eq!(protected.revisions[&RepositoryName::new("a/b")], [digest("m")]);
+    assert!(protected.digests.contains(&digest("l")));
+    assert!(again.restored_within(Duration::ZERO, &clock).digests.is_empty());
+    again.end_sweep().expect("removed");
+    assert!(!Records::open(root.path()).expect("readable").was_to_go(&digest("x"), &|_| true));
+}
