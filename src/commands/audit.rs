@@ -26,7 +26,7 @@ use crate::policy::{Policy, RootPolicy};
 use crate::progress::{Phase, Progress};
 use crate::report::audit::{AuditReport, Collection, Figures};
 use crate::store::lock::StoreLock;
-use crate::store::{FilesystemStore, RepositoryEntry, Store};
+use crate::store::{FilesystemStore, RepositoryEntry, Store, Stray};
 use crate::survey;
 
 /// Audits a store. Nothing in it is touched.
@@ -116,12 +116,8 @@ fn audit(settings: &AuditSettings, store: &dyn Store, progress: &dyn Progress, s
     progress.begin(Phase::LookingAtBlobs, None);
     let blob_facts = BlobFacts::look(&plain)?;
     let gathered = Gathered::default();
-    let mut findings: Vec<Finding> = blob_facts.leftovers.iter().filter_map(|found| leftover(found, &ages)).collect();
-    findings.extend(damage::blobs(&blob_facts));
-    findings.extend(recent_changes);
     let strays = repositories.strays.iter().chain(&blob_strays);
-    findings.extend(strays.map(|stray| Finding::new(Code::of_stray(stray.kind)).path(&stray.path)));
-    gathered.add(findings);
+    gathered.add(beside_repositories(&blob_facts, &ages, strays).chain(recent_changes).collect());
 
     progress.begin(Phase::Marking, Some(repositories.entries.len() as u64));
     let looked: Vec<Looked> = survey::each(&repositories.entries, |repository| {
@@ -133,24 +129,11 @@ fn audit(settings: &AuditSettings, store: &dyn Store, progress: &dyn Progress, s
         Ok(looked)
     })?;
     let mut figures = Figures { repositories: looked.len() as u64, blobs: blob_facts.stored, ..Figures::default() };
-    let mut marks = [Vec::with_capacity(looked.len()), Vec::with_capacity(looked.len())];
-    for looked in looked {
-        figures.uploads += looked.uploads;
-        for (all, marks) in marks.iter_mut().zip(looked.marks) {
-            all.push(marks);
-        }
-    }
-    let [mut plain_marks, mut untagged_marks] = marks;
+    figures.uploads = looked.iter().map(|looked| looked.uploads).sum();
+    let (mut plain_marks, mut untagged_marks): (Vec<Marks>, Vec<Marks>) =
+        looked.into_iter().map(|looked| looked.marks.into()).unzip();
     for (context, marks) in [(&plain, &mut plain_marks), (&untagged, &mut untagged_marks)] {
-        let again = |repository: &RepositoryEntry| {
-            let mut marks = mark::mark(&survey::survey(store, repository)?, context)?;
-            let findings = std::mem::take(&mut marks.findings);
-            if context.policy.roots == RootPolicy::AllRevisions {
-                gathered.add(findings.into_iter().map(damage::wherever_met).collect());
-            }
-            Ok(marks)
-        };
-        hold_shared(store, &repositories.entries, marks, &again)?;
+        hold_shared(store, &repositories.entries, marks, &|repository| marked_again(context, repository, &gathered))?;
     }
     for marks in &plain_marks {
         figures.counts += marks.counts;
@@ -184,6 +167,27 @@ fn audit(settings: &AuditSettings, store: &dyn Store, progress: &dyn Progress, s
         }),
         findings: findings.into_iter().chain(more).collect(),
     })
+}
+
+/// What is odd about blobs, and about what lies where repositories are looked for.
+fn beside_repositories<'a>(
+    blobs: &'a BlobFacts,
+    ages: &'a Ages,
+    strays: impl Iterator<Item = &'a Stray> + 'a,
+) -> impl Iterator<Item = Finding> + 'a {
+    let leftovers = blobs.leftovers.iter().filter_map(|found| leftover(found, ages));
+    let strays = strays.map(|stray| Finding::new(Code::of_stray(stray.kind)).path(&stray.path));
+    leftovers.chain(damage::blobs(blobs)).chain(strays)
+}
+
+/// Marks a repository once more that a link in another one leads into.
+fn marked_again(context: &Context<'_>, repository: &RepositoryEntry, gathered: &Gathered) -> Result<Marks, Error> {
+    let mut marks = mark::mark(&survey::survey(context.store, repository)?, context)?;
+    let findings = std::mem::take(&mut marks.findings);
+    if context.policy.roots == RootPolicy::AllRevisions {
+        gathered.add(findings.into_iter().map(damage::wherever_met).collect());
+    }
+    Ok(marks)
 }
 
 /// One repository, seen as both collections see it and beyond.

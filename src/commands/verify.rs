@@ -71,14 +71,7 @@ fn verify(
     let budget = budget(settings.max_memory, &settings.spill_directory)(0);
     let (inventory, _) = pool.install(|| Inventory::list(&lenient, &budget))?;
     let manifests = Manifests::new(&lenient, &inventory);
-    // Everything that a repository links is needed, whatever its age.
-    let policy = Policy {
-        roots: RootPolicy::AllRevisions,
-        min_age: Duration::ZERO,
-        arrivals: Arrivals::Ignored,
-        keeps_arrivals: false,
-        now: settings.started,
-    };
+    let policy = needs_all(settings);
     let context = Context { store: &lenient, inventory: &inventory, manifests: &manifests, policy };
     let mut report = VerifyReport::new(settings, store.root().path(), inventory.len() as u64);
 
@@ -87,8 +80,7 @@ fn verify(
         Ok(surveyed) => surveyed,
         // Whoever asked for the end gets the report all the same: nothing was read.
         Err(Error::Interrupted) => {
-            report.interrupted = true;
-            report.elapsed = began.elapsed();
+            (report.interrupted, report.elapsed) = (true, began.elapsed());
             return Ok(report);
         }
         Err(error) => return Err(error),
@@ -122,17 +114,8 @@ fn verify(
         let missing = finding.digest.filter(|_| finding.code.is_absence());
         missing.is_none_or(|digest| !lenient.may_hide(&digest) && !is_stored_by_now(store, &digest))
     });
-    let missed: HashSet<Digest> = findings.iter().filter_map(|finding| finding.digest).collect();
+    report.vanished += add_absent(&context, store, &outcome.absent, &mut findings);
     findings.extend(outcome.damaged.iter().map(DamagedBlob::finding));
-    for blob in &outcome.absent {
-        let digest = inventory.digest(*blob);
-        match absent(&context, store, *blob, &digest) {
-            // Whoever needs it may have said so.
-            Absent::DamagedBlob(damaged) if !missed.contains(&digest) => findings.push(damaged.finding()),
-            Absent::Vanished => report.vanished += 1,
-            Absent::DamagedBlob(_) | Absent::Nothing => {}
-        }
-    }
     let sizes = outcome.otherwise.iter().map(|(blob, size_bytes)| (inventory.digest(*blob), *size_bytes)).collect();
     let findings = pool.install(|| told(&context, &repositories, findings, &sizes));
     report.findings = consolidated(findings.into_iter().chain(lenient.findings()).collect(), settings.location.is_proxy());
@@ -153,6 +136,32 @@ fn verify(
     }
     report.elapsed = began.elapsed();
     Ok(report)
+}
+
+/// Everything that a repository links is needed, whatever its age.
+fn needs_all(settings: &VerifySettings) -> Policy {
+    Policy {
+        roots: RootPolicy::AllRevisions,
+        min_age: Duration::ZERO,
+        arrivals: Arrivals::Ignored,
+        keeps_arrivals: false,
+        now: settings.started,
+    }
+}
+
+/// Adds what was listed and not there to be read, but for what whoever needs it has said already. Returns how many have gone since.
+fn add_absent(context: &Context<'_>, store: &FilesystemStore, blobs: &[BlobId], findings: &mut Vec<Finding>) -> u64 {
+    let missed: HashSet<Digest> = findings.iter().filter_map(|finding| finding.digest).collect();
+    let mut vanished = 0;
+    for blob in blobs {
+        let digest = context.inventory.digest(*blob);
+        match absent(context, store, *blob, &digest) {
+            Absent::DamagedBlob(damaged) if !missed.contains(&digest) => findings.push(damaged.finding()),
+            Absent::Vanished => vanished += 1,
+            Absent::DamagedBlob(_) | Absent::Nothing => {}
+        }
+    }
+    vanished
 }
 
 /// What is known before the first blob is read.
