@@ -106,6 +106,30 @@ struct Bar {
     begun: Instant,
 }
 
+/// The words and figures beside a bar, at their longest.
+const BESIDE_A_BAR: u16 = 70;
+
+/// A bar of what room there is on a line: what does not fit on one is not drawn over.
+fn bar(columns: u16) -> String {
+    match columns.saturating_sub(BESIDE_A_BAR).min(30) {
+        0..5 => String::new(),
+        width => format!("[{{bar:{width}}}] "),
+    }
+}
+
+/// How many columns the terminal has.
+fn columns() -> u16 {
+    rustix::termios::tcgetwinsize(std::io::stderr()).map_or(80, |size| size.ws_col)
+}
+
+/// How much longer it takes, once that is more than a guess.
+fn until(done: f32, elapsed: Duration, left: Duration) -> String {
+    match done >= 0.02 && elapsed >= Duration::from_secs(3) && left > Duration::ZERO {
+        true => format!(", {} left", HumanDuration(left)),
+        false => String::new(),
+    }
+}
+
 impl Bar {
     fn new() -> Bar {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
@@ -113,14 +137,19 @@ impl Bar {
     }
 
     fn start(&self, phase: Phase, template: &str, length: Option<u64>) {
+        let template = &template.replace("{bar}", &bar(columns()));
         let style = ProgressStyle::with_template(template).expect("all templates in this file are valid");
         let style = style.with_key("left", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
             let left = state.len().unwrap_or_default().saturating_sub(state.pos());
             out.write_fmt(format_args!("{left}")).expect("writing to a String");
         });
+        let style = style.with_key("until", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+            out.write_str(&until(state.fraction(), state.elapsed(), state.eta())).expect("writing to a String");
+        });
         self.size_bytes.store(0, Ordering::Relaxed);
         self.bar.reset();
-        self.bar.set_style(style.progress_chars("=> "));
+        // Not all terminals show more than ASCII.
+        self.bar.set_style(style.progress_chars("=> ").tick_chars("|/-\\ "));
         match length {
             Some(length) => self.bar.set_length(length),
             None => self.bar.unset_length(),
@@ -143,7 +172,7 @@ impl Progress for Bar {
         let template = match steps {
             // A countdown: the steps are seconds, and go by by themselves.
             Some(_) if phase == Phase::Rescuing => "{spinner} {prefix}, {left} s left",
-            Some(_) => "{spinner} {prefix} [{bar:30}] {human_pos}/{human_len}{msg}, {eta} left",
+            Some(_) => "{spinner} {prefix} {bar}{human_pos}/{human_len}{msg}{until}",
             None => "{spinner} {prefix} {human_pos}{msg}",
         };
         self.measured.store(false, Ordering::Relaxed);
@@ -152,7 +181,7 @@ impl Progress for Bar {
 
     fn begin_bytes(&self, phase: Phase, _: u64, size_bytes: u64) {
         self.measured.store(true, Ordering::Relaxed);
-        let template = "{spinner} {prefix} [{bar:30}] {binary_bytes}/{binary_total_bytes}, {binary_bytes_per_sec}, {eta} left";
+        let template = "{spinner} {prefix} {bar}{binary_bytes}/{binary_total_bytes}, {binary_bytes_per_sec}{until}";
         self.start(phase, template, Some(size_bytes));
     }
 
@@ -266,6 +295,18 @@ fn tell(line: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_has_room_and_says_what_is_known() {
+        assert_eq!([40, 60, 74].map(bar), [""; 3]);
+        assert_eq!([80, 100, 200].map(bar), ["[{bar:10}] ", "[{bar:30}] ", "[{bar:30}] "]);
+        let seconds = Duration::from_secs;
+        assert_eq!(until(0.5, seconds(60), seconds(60)), ", 60 seconds left");
+        assert_eq!(
+            [until(0.5, seconds(1), seconds(1)), until(0.01, seconds(60), seconds(6000)), until(1.0, seconds(9), seconds(0))],
+            [""; 3]
+        );
+    }
 
     #[test]
     fn a_phase_measured_in_bytes_tells_rate_and_time_left() {
