@@ -165,6 +165,8 @@ fn collect(
     let free_before = reader.store.free_bytes();
     let quarantine = Quarantine::open(reader.store)?;
     let mut records = Records::open(reader.store.root().path())?;
+    // Before anything of the store is read.
+    records.summary().iter().for_each(|summary| reader.store.hold_mounts(&summary.mounts));
     let wait = wait(settings, is_alone);
     let mut assessment = assess(settings, reader, &quarantine, &records, wait, is_locked)?;
     assessment.stops.splice(..0, stops);
@@ -211,9 +213,10 @@ fn waits_for(wait: Option<Wait>) -> Duration {
 
 /// Makes sure that what is to be quarantined has room.
 fn has_room(settings: &CollectSettings, reader: &Reader<'_>, assessment: &Assessment) -> Result<(), Error> {
-    match (settings.disposal, assessment.plan.files()) {
-        (Disposal::Remove, _) | (_, 0) => Ok(()),
-        (_, files) => quarantine::has_room(reader.store, files, assessment.plan.directories()),
+    match settings.disposal {
+        Disposal::Remove => Ok(()),
+        _ if assessment.plan.is_empty() => Ok(()),
+        _ => quarantine::has_room(reader.store, assessment.plan.files(), assessment.plan.directories()),
     }
 }
 
@@ -306,6 +309,7 @@ impl Done {
         let is_kept = |blob| inventory.has_any(blob, MarkFlags::LIVE.and(MarkFlags::YOUNG));
         let is_unlinked = |digest: &Digest| inventory.find(digest).is_some_and(|blob| !is_kept(blob));
         let noted = records.begin_sweep(plan.links_of_blobs(), is_unlinked);
+        let before = records.summary().cloned();
         if let Err(error) = records.lower_summary(&left_by(assessment)) {
             tracing::warn!("{error}; should this run be cut off, the next one may ask for --allow-shrunk");
         }
@@ -337,6 +341,13 @@ impl Done {
                     }
                 }
             }
+        }
+        // A run that was stopped leaves what is known as it was.
+        if self.swept.left == plan.len() as u64
+            && let Some(before) = before.filter(|before| records.summary() != Some(before))
+            && let Err(error) = records.write_summary(before)
+        {
+            tracing::warn!("{error}");
         }
         if self.swept.left == 0
             && let Err(error) = records.end_sweep()

@@ -166,6 +166,8 @@ fn purge_collected(
         );
     }
     let mut records = Records::open(reader.store.root().path())?;
+    // Before anything of the store is read.
+    records.summary().iter().for_each(|summary| reader.store.hold_mounts(&summary.mounts));
     let is_meant = |run: &Run| named.is_none_or(|id| run.id() == id);
     let needed = reconcile::needed_by(reader, &quarantine, &settings.clock, &|run| {
         is_meant(run) && quarantine::is_due(run, wait, &settings.clock)
@@ -247,7 +249,7 @@ fn restore(
     };
     let named = digest.map(|digest| quarantine::named_by(reader, quarantine, digest)).transpose()?;
     let is_wanted = |run: &Run, target: &Target| {
-        only.is_none_or(|id| run.id() == id) && named.as_ref().is_none_or(|named| named.include(target))
+        only.is_none_or(|id| run.id() == id) && named.as_ref().is_none_or(|named| named.include(run, target))
     };
     let held = quarantine.held().filter(|(run, held)| is_wanted(run, &held.target));
     let wanted: BTreeSet<Target> = held.map(|(_, held)| held.target.clone()).collect();

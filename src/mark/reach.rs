@@ -302,7 +302,7 @@ impl Marking<'_> {
         let is_new = self.names.insert(*digest);
         // What is expected here may have been named where the registry does not read.
         let is_missed = descriptor.expected && !descriptor.foreign;
-        let is_first_missed = is_missed && self.missed.insert(*digest);
+        let is_first_missed = is_missed && descriptor.kind == DescriptorKind::Blob && self.missed.insert(*digest);
         if !is_new && descriptor.kind == DescriptorKind::Blob && !is_first_missed {
             return Ok(());
         }

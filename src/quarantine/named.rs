@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::needed::subjects;
-use super::{Overlay, Quarantine, Reader, Run};
+use super::{Overlay, Purpose, Quarantine, Reader, Run};
 use crate::error::Error;
 use crate::graph::{Manifests, Queue, Reading, Visited, Visitor, Walk};
 use crate::inventory::Inventory;
@@ -42,12 +42,12 @@ pub struct Named {
 }
 
 impl Named {
-    /// Whether a target is to come back.
-    pub fn include(&self, target: &Target) -> bool {
+    /// Whether a target is to come back out of a run. Of what is named nothing that `verify` took for corrupt.
+    pub fn include(&self, run: &Run, target: &Target) -> bool {
         let is_near = match target {
             Target::Link(directory, _) => self.repositories.contains(directory.repository()),
             _ => true,
-        };
+        } && run.stamp().purpose == Purpose::GarbageCollect;
         *target.digest() == self.digest || (is_near && self.digests.contains(target.digest()))
     }
 }

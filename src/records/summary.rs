@@ -1,6 +1,6 @@
 //! What a store held, and what of it is missing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,9 @@ pub struct Summary {
     /// Where other filesystems were mounted in the store, relative to the root where they are below it.
     #[serde(default)]
     pub mounts: Vec<String>,
+    /// Repositories of which a sweep that did not end was to remove revisions: they are counted without these, and each by itself.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    swept: BTreeSet<String>,
 }
 
 impl Summary {
@@ -38,14 +41,17 @@ impl Summary {
         let by_repository: BTreeMap<String, [u64; 2]> = repositories.map(|(name, counts)| (name.to_string(), counts)).collect();
         let sum = |place: usize| by_repository.values().map(|counts| counts[place]).sum();
         let (repositories, tags, revisions) = (by_repository.len() as u64, sum(0), sum(1));
-        Summary { schema: SCHEMA, at, repositories, tags, revisions, by_repository, mounts }
+        Summary { schema: SCHEMA, at, repositories, tags, revisions, by_repository, mounts, swept: BTreeSet::new() }
     }
 
     /// Says no more than that another has left: what we remove ourselves is not missing afterwards, and no later run stops for it.
     pub(super) fn lower_to(&mut self, after: &Summary) {
         for (name, [_, revisions]) in &mut self.by_repository {
-            if let Some([_, left]) = after.by_repository.get(name) {
-                *revisions = (*revisions).min(*left);
+            if let Some([_, left]) = after.by_repository.get(name)
+                && left < revisions
+            {
+                *revisions = *left;
+                self.swept.insert(name.clone());
             }
         }
         self.revisions = match self.by_repository.is_empty() {
@@ -65,12 +71,12 @@ impl Summary {
     /// What is missing from `now` that this says was there; nothing if it is as it should be. `is_mounted` tells of what `now` does not
     /// name. That the store is empty may be right (`may_be_empty`), which says nothing of what is not mounted.
     pub fn missing_from(&self, now: &Summary, is_mounted: &dyn Fn(&str) -> bool, may_be_empty: bool) -> Option<String> {
-        self.unmounted_in(now, is_mounted).or_else(|| if may_be_empty { None } else { self.halved_in(now) })
+        self.unmounted(is_mounted).or_else(|| if may_be_empty { None } else { self.halved_in(now) })
     }
 
     /// A filesystem that was mounted in the store then and is not now.
-    fn unmounted_in(&self, now: &Summary, is_mounted: &dyn Fn(&str) -> bool) -> Option<String> {
-        let mount = self.mounts.iter().find(|mount| !now.mounts.contains(mount) && !is_mounted(mount))?;
+    fn unmounted(&self, is_mounted: &dyn Fn(&str) -> bool) -> Option<String> {
+        let mount = self.mounts.iter().find(|mount| !is_mounted(mount))?;
         Some(format!(
             "{mount} was mounted in the store on {:.0}, with something in it, and is not mounted now, or is empty",
             self.at
@@ -84,6 +90,16 @@ impl Summary {
                 left[0] += 1;
                 left[1] += tags.min(tags_now);
                 left[2] += revisions.min(revisions_now);
+            }
+        }
+        // What a sweep has left of one makes up for nothing that was lost of it before or since.
+        for name in &self.swept {
+            let then = self.by_repository.get(name).map_or(0, |counts| counts[1]);
+            let left = now.by_repository.get(name).map_or(0, |counts| counts[1]);
+            if left.saturating_mul(2) < then {
+                return Some(format!(
+                    "there are {left} revisions left in {name} of the {then} that a collection that was cut off was to keep there"
+                ));
             }
         }
         // Earlier versions noted the sums alone.

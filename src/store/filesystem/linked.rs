@@ -106,8 +106,10 @@ impl Linked<'_> {
         let path = entry.path();
         let target = std::fs::canonicalize(path).context("follow", path)?;
         let is_inside = target.starts_with(&self.base.path) || target.starts_with(self.root);
-        // Uploads go where there is room, and mostly there are none.
-        if !is_inside && entry.file_name() != UPLOADS && !mounts::holds_something(path) {
+        // What lies beside the registry's tree may be mounted as well as what is elsewhere. Uploads go where there is room, and mostly there are
+        // none.
+        let is_in_the_tree = target.starts_with(&self.base.path) || target.starts_with(self.root.join("docker"));
+        if !is_in_the_tree && entry.file_name() != UPLOADS && !mounts::holds_something(path) {
             match &self.outside {
                 Some((_, link)) => self.unresolved.push((path.to_owned(), link.clone())),
                 None => return Err(Error::EmptySymlink { path: path.to_owned() }),

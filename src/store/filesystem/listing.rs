@@ -91,7 +91,7 @@ impl FilesystemStore {
 
     /// Whether a path without links is outside of the store.
     fn leaves(&self, real: &Path) -> bool {
-        !real.starts_with(self.root.path()) && !self.bases().any(|(_, base)| real.starts_with(base))
+        !real.starts_with(self.root.at("docker")) && !self.bases().any(|(_, base)| real.starts_with(base))
     }
 
     /// Lists `<directory>/<algorithm>/<hex>`.

@@ -27,14 +27,14 @@ use std::ops::ControlFlow;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{AtFlags, CWD, FileType};
 use rustix::io::Errno;
 
 use self::files::{Relative, inspect_link, read_link, stat_leaf};
-use self::mounts::Mounted;
+use self::mounts::{HeldMount, Mounted, is_of_the_store};
 use super::directory::{self, open_directory};
 use super::root::Root;
 use super::{
@@ -45,14 +45,13 @@ use crate::error::{Context as _, Error};
 use crate::layout::{self, LinkDirectory, Shard, Target};
 use crate::oci::digest::hex_byte;
 use crate::oci::{Algorithm, Digest, RepositoryName, TagName};
-use crate::system_files::is_system_file;
 
 /// The storage of a registry with the filesystem driver.
 #[derive(Debug)]
 pub struct FilesystemStore {
     root: Root,
-    /// What was mounted when it was opened.
-    mounted: Vec<Mounted>,
+    /// The mounts that are held while it is read.
+    mounts: Mutex<Vec<HeldMount>>,
     repositories: Option<Base>,
     blobs: Option<Base>,
     /// Held by whoever reads a large manifest.
@@ -100,11 +99,6 @@ fn first_symlink(root: &Root, relative: &str) -> Option<PathBuf> {
     on_the_way.find(|path| path.is_symlink() && path.metadata().is_err())
 }
 
-/// Whether images may lie on what is mounted at a place in the store: snapshots come and go, and so do uploads.
-fn is_of_the_store(mount: &Path) -> bool {
-    mount.iter().all(|name| name != "_uploads" && !is_system_file(name.as_encoded_bytes(), true))
-}
-
 impl FilesystemStore {
     /// Opens the store whose root this is.
     ///
@@ -112,8 +106,6 @@ impl FilesystemStore {
     ///
     /// When there is none, or what is there cannot be opened.
     pub fn open(root: &Root) -> Result<FilesystemStore, Error> {
-        // Before anything of it is looked at.
-        let mounted = mounts::of_process("self");
         let root = root.resolved()?;
         if Base::open(&root, layout::V2)?.is_none() {
             return Err(Error::NotAStore {
@@ -123,7 +115,7 @@ impl FilesystemStore {
         }
         let repositories = Base::open(&root, layout::REPOSITORIES)?;
         let blobs = Base::open(&root, layout::BLOBS)?;
-        Ok(FilesystemStore { root, mounted, repositories, blobs, large_manifest: Mutex::default() })
+        Ok(FilesystemStore { root, mounts: Mutex::default(), repositories, blobs, large_manifest: Mutex::default() })
     }
 
     /// The root, symbolic links resolved.
@@ -158,7 +150,7 @@ impl FilesystemStore {
         // The whole tree may be a mount, and so may what lies on the way down to `repositories` and `blobs`.
         let on_the_way =
             ["docker", "docker/registry", layout::V2, layout::REPOSITORIES, layout::BLOBS].map(|place| self.root.at(place));
-        let table = self.vouched();
+        let table = mounts::of_process("self");
         let points = || table.iter().map(Mounted::at);
         let ours = points().filter(|point| on_the_way.iter().any(|place| place == point)).map(Path::to_owned);
         let mut all: Vec<PathBuf> = below.chain(ours).collect();
@@ -176,25 +168,36 @@ impl FilesystemStore {
         all.extend(points().filter(is_led_to).map(Path::to_owned));
         all.sort();
         all.dedup();
-        all.retain(|mount| points().any(|point| point == mount) && mounts::holds_something(mount));
+        all.retain(|mount| mounts::holds_something(mount));
         all.into_iter().map(|mount| self.mount_name(&mount)).collect()
-    }
-
-    /// What is mounted now and was when the store was opened: what came in between was not there while the store was read.
-    fn vouched(&self) -> Vec<Mounted> {
-        let mut now = mounts::of_process("self");
-        now.retain(|mounted| self.mounted.iter().any(|then| then.is(mounted)));
-        now
     }
 
     fn mount_name(&self, mount: &Path) -> String {
         crate::escape::escaped(mount.strip_prefix(self.root.path()).unwrap_or(mount)).to_string()
     }
 
-    /// Whether something is mounted at such a place since before the store was read, and holds something.
+    /// Holds the mounts of these names from now on, those that are there.
+    pub fn hold_mounts(&self, names: &[String]) {
+        let table = mounts::of_process("self");
+        let point = |name: &String| {
+            let point = table.iter().map(Mounted::at).find(|point| self.mount_name(point) == *name);
+            point.map_or_else(|| self.root.path().join(name), Path::to_owned)
+        };
+        // One that came after the store was opened is not what is read.
+        let is_same = |(base, path): (&OwnedFd, &Path)| {
+            open_directory(CWD, path).is_ok_and(|again| mounts::number(&again) == mounts::number(base))
+        };
+        if !self.bases().all(is_same) {
+            return;
+        }
+        let held = names.iter().filter_map(|name| HeldMount::open(name, point(name)));
+        self.mounts.lock().unwrap_or_else(PoisonError::into_inner).extend(held);
+    }
+
+    /// Whether a mount has been there since it was held, and holds something.
     pub fn has_mount(&self, name: &str) -> bool {
-        let table = self.vouched();
-        table.iter().map(Mounted::at).any(|point| self.mount_name(point) == name && mounts::holds_something(point))
+        let table = mounts::of_process("self");
+        self.mounts.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|held| held.is_there(name, &table))
     }
 
     /// The directories that everything is opened relative to, with their paths.

@@ -3,6 +3,7 @@
 //! What lies on them is somebody's decision that the layout knows nothing of, and flushing the store does not flush them. They are
 //! read like the rest, and nothing on them is removed (I9).
 
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
@@ -15,7 +16,7 @@ use crate::system_files::is_system_file;
 /// One line of a process's table of mounts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mounted {
-    /// The mount itself: one that comes back is another.
+    /// The number of the mount, which another one may have once this is gone.
     id: Vec<u8>,
     /// Major and minor number of the filesystem.
     device: Vec<u8>,
@@ -47,11 +48,6 @@ impl Mounted {
         &self.point
     }
 
-    /// Whether this is the same mount, at the same place.
-    pub(super) fn is(&self, other: &Mounted) -> bool {
-        self.id == other.id && self.point == other.point
-    }
-
     /// What the process with this table sees a directory on.
     fn under<'t>(table: &'t [Mounted], path: &Path) -> Option<&'t Mounted> {
         // Of several mounts at one point the last is the one that is seen.
@@ -76,6 +72,36 @@ impl Mounted {
             Err(_) => self.root.starts_with(&place.path).then(|| self.point.clone()),
         }
     }
+}
+
+/// A mount that is held while the store is read: it cannot be unmounted meanwhile but lazily, and no other gets its number.
+#[derive(Debug)]
+pub(super) struct HeldMount {
+    name: String,
+    point: PathBuf,
+    id: Vec<u8>,
+    _directory: OwnedFd,
+}
+
+impl HeldMount {
+    /// Opens a directory, which mounts what is mounted on demand; nothing if it cannot be opened.
+    pub(super) fn open(name: &str, point: PathBuf) -> Option<HeldMount> {
+        let directory = open_directory(CWD, &point).ok()?;
+        let id = number(&directory)?;
+        Some(HeldMount { name: name.to_owned(), point, id, _directory: directory })
+    }
+
+    /// Whether this is what is mounted at a place of that name now, with something in it.
+    pub(super) fn is_there(&self, name: &str, table: &[Mounted]) -> bool {
+        let is_this = |mounted: &Mounted| mounted.id == self.id && mounted.point == self.point;
+        self.name == name && table.iter().any(is_this) && holds_something(&self.point)
+    }
+}
+
+/// The number of the mount that an open directory is on.
+pub(super) fn number(directory: &OwnedFd) -> Option<Vec<u8>> {
+    let told = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", directory.as_raw_fd())).ok()?;
+    Some(told.lines().find_map(|line| line.strip_prefix("mnt_id:"))?.trim().as_bytes().to_vec())
 }
 
 /// What a process sees mounted; nothing where that is not to be had.
@@ -128,6 +154,11 @@ pub(super) fn followed(table: &[Mounted], path: &Path) -> (PathBuf, Vec<PathBuf>
     }
     points.extend(point_of(table, &here));
     (here, points)
+}
+
+/// Whether images may lie on what is mounted at a place in the store: snapshots come and go, and so do uploads.
+pub(super) fn is_of_the_store(mount: &Path) -> bool {
+    mount.iter().all(|name| name != "_uploads" && !is_system_file(name.as_encoded_bytes(), true))
 }
 
 /// Whether a directory holds anything that its users put there. A filesystem that is mounted in the place of another is mostly empty.

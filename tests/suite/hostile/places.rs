@@ -259,6 +259,12 @@ fn a_symbolic_link_that_leads_to_nothing_stops_the_run() {
             }
         }
     }
+    // Beside the tree, in the root itself.
+    let (_keep, root) = on_disk();
+    fs::create_dir(root.join("extra")).expect("made");
+    symlink(root.join("extra"), root.join("docker/registry/v2/repositories/team")).expect("linked");
+    let ran = survive(&root, &[], &[2]);
+    assert!(ran.stderr.contains("leads to an empty directory"), "{}", ran.stderr);
     // What is uploaded goes where there is room, and mostly there is nothing.
     let (_keep, root) = on_disk();
     let outside = tempfile::tempdir().expect("a folder");

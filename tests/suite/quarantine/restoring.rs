@@ -207,3 +207,20 @@ fn text_says_what_to_do() {
     let dry = Regsweep::gc(root).args(["--quarantine", "-m"]).dry().run().expect_code(0);
     assert!(dry.stdout.contains("to quarantine"), "{}", dry.stdout);
 }
+
+/// Of a layer that `verify` took for corrupt and that was pushed again, the one that was pushed comes back.
+#[test]
+fn what_verify_took_for_corrupt_comes_back_with_no_manifest() {
+    let root = store().on_disk();
+    let root = root.path();
+    let path = root.join(blob_data(&layer(3).digest));
+    let good = fs::read(&path).expect("there");
+    fs::write(&path, vec![0; good.len()]).expect("ours");
+    command(root, &["verify", "--quarantine", "--min-age", "0s"]).expect_code(1);
+    registry().repo("team/app").pushed(&untagged()).write_to(root);
+    Regsweep::gc(root).args(["-m", "--quarantine"]).run().expect_code(0);
+    assert_eq!(runs(root).len(), 2);
+    let back = report(&command(root, &["restore", "--digest", untagged().digest()]).expect_code(0));
+    assert_eq!(back.findings.len(), 0);
+    assert_eq!(fs::read(&path).expect("restored"), good);
+}

@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 
 use super::refusing::{DAY, due, later, online, wait_for_run};
 use super::*;
-use crate::support::layout::blob_data;
+use crate::support::layout::{blob_data, repository};
 
 /// A store of several repositories, one of which lies on a disk of its own.
 fn on_two_disks() -> Registry {
@@ -30,7 +30,8 @@ fn a_mount_that_comes_back_while_the_store_is_read_is_missed() {
     if !rustix::process::geteuid().is_root() || !has_strace() {
         return;
     }
-    for flags in [&[][..], &["--quarantine"]] {
+    // Away when the run begins, or only after that: the number of the mount is the same again then.
+    for (flags, goes_meanwhile) in [(&[][..], false), (&["--quarantine"], false), (&[], true)] {
         let root = on_two_disks().on_disk();
         let repositories = root.path().join("docker/registry/v2/repositories");
         let aside = tempfile::tempdir().expect("a folder");
@@ -45,6 +46,12 @@ fn a_mount_that_comes_back_while_the_store_is_read_is_missed() {
             code=0
             strace -f -qq -o /dev/null -P {a}/_layers -e trace=openat -e inject=openat:delay_enter=4000000 \"$@\" || code=$?
             wait; mountpoint -q {team}; umount {team}; test $code = 2";
+        let script = match goes_meanwhile {
+            true => script
+                .replacen("umount {team}\n", "true\n", 1)
+                .replace("sleep 2; mount", "sleep 1; umount -l {team}; sleep 1; mount"),
+            false => script.to_owned(),
+        };
         let script = script.replace("{team}", &repositories.join("team").to_string_lossy());
         let script = script.replace("{aside}", &aside.path().join("team").to_string_lossy());
         let script = script.replace("{a}", &repositories.join("a").to_string_lossy());
@@ -143,6 +150,39 @@ fn a_run_that_was_cut_off_stops_no_later_one() {
     let night = || Regsweep::gc_config(config.path()).args(["--online", "-m", "--rescue-for", "0s"]);
     night().run().expect_code(0);
     later(night(), DAY, "").run().expect_code(0);
+}
+
+/// What a run that was cut off was to remove excuses nothing that is lost with it.
+#[test]
+fn a_run_that_was_cut_off_excuses_no_loss() {
+    if !has_strace() {
+        return;
+    }
+    let mut store = registry().repo("big").image("kept 1", &[layer(1)]).tag("v1").image("kept 2", &[layer(2)]).tag("v2");
+    store = store.image("kept 3", &[layer(3)]).tag("v3");
+    for number in 20..50 {
+        store = store.pushed(&oci_image(&format!("old {number}"), &[layer(number)]));
+    }
+    for name in ["a", "b", "c", "d"] {
+        store = store.repo(name).image(name, &[layer(10)]).tag("v1");
+    }
+    let root = store.on_disk();
+    let root = root.path();
+    bare(root, &[]).run().expect_code(0);
+    let summary = || fs::read_to_string(root.join(".regsweep/summary.json")).expect("there");
+    let before = summary();
+    // Before the first link has gone.
+    let words = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=unlinkat", "-e", "inject=unlinkat:signal=KILL:when=1"];
+    bare(root, &["-m", "--jobs", "1"]).under(words).run();
+    assert_ne!(summary(), before);
+    let manifests = root.join(repository("big")).join("_manifests");
+    let aside = tempfile::tempdir().expect("a folder");
+    fs::rename(&manifests, aside.path().join("aside")).expect("ours");
+    let refused = bare(root, &[]).run().expect_code(2);
+    assert!(refused.stderr.contains("revisions left in big"), "{}", refused.stderr);
+    fs::rename(aside.path().join("aside"), &manifests).expect("ours");
+    bare(root, &["-m"]).run().expect_code(0);
+    assert!(!summary().contains("swept"), "the run has ended");
 }
 
 /// What goes for good is limited when it goes, not only when it was looked at: a file that somebody had open then did not count.
