@@ -79,7 +79,7 @@ impl Visitor for NeededVisitor<'_> {
     type Role = ();
 
     fn revision(&self, digest: &Digest, (): &()) -> Result<Option<Reading>, Error> {
-        self.context.revision(self.survey, digest)
+        self.context.manifests.revision_of(self.survey, digest)
     }
 
     fn visit(&mut self, digest: &Digest, (): &(), reading: &Reading, queue: &mut Queue<()>) -> Result<Visited, Error> {

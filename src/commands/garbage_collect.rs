@@ -164,9 +164,7 @@ fn collect(
 ) -> Result<CollectReport, Error> {
     let free_before = reader.store.free_bytes();
     let quarantine = Quarantine::open(reader.store)?;
-    let mut records = Records::open(reader.store.root().path())?;
-    // Before anything of the store is read.
-    records.summary().iter().for_each(|summary| reader.store.hold_mounts(&summary.mounts));
+    let mut records = reconcile::records(reader)?;
     let wait = wait(settings, is_alone);
     let mut assessment = assess(settings, reader, &quarantine, &records, wait, is_locked)?;
     assessment.stops.splice(..0, stops);
@@ -268,7 +266,8 @@ impl Done {
         if let Err(error) = records.date_restorations(&settings.clock) {
             tracing::warn!("{error}");
         }
-        self.sweep(settings, reader, &quarantine, records, assessment, run);
+        let left = left_by(assessment);
+        self.sweep(settings, reader, &quarantine, records, (assessment, &left), run);
         if settings.disposal == Disposal::Online && self.quarantine.run.is_some() && !self.swept.interrupted {
             let wait = wait.expect("beside a registry things wait");
             let rescue = reconcile::rescue(reader, settings.rescue_for, wait, records, &settings.clock);
@@ -282,7 +281,8 @@ impl Done {
             }
         }
         if self.goes_on(reader) {
-            self.note_summary(records, assessment);
+            // On a full disk: the one before stands, which says no less.
+            records.write_summary(left).unwrap_or_else(|error| tracing::warn!("{error}"));
         } else {
             self.quarantine.interrupted = assess::is_stopped(reader);
         }
@@ -301,7 +301,7 @@ impl Done {
         reader: &Reader<'_>,
         quarantine: &Quarantine,
         records: &mut Records,
-        assessment: &Assessment,
+        (assessment, left): (&Assessment, &Summary),
         run: Option<Run>,
     ) {
         let plan = &assessment.plan;
@@ -310,7 +310,7 @@ impl Done {
         let is_unlinked = |digest: &Digest| inventory.find(digest).is_some_and(|blob| !is_kept(blob));
         let noted = records.begin_sweep(plan.links_of_blobs(), is_unlinked);
         let before = records.summary().cloned();
-        if let Err(error) = records.lower_summary(&left_by(assessment)) {
+        if let Err(error) = records.lower_summary(left) {
             tracing::warn!("{error}; should this run be cut off, the next one may ask for --allow-shrunk");
         }
         if plan.is_empty() {
@@ -398,14 +398,6 @@ impl Done {
                 (self.quarantine.purged, self.quarantine.withheld) = (purged, withheld);
             }
             Err(error) => self.note(&error),
-        }
-    }
-
-    /// Notes what the store holds after this run.
-    fn note_summary(&mut self, records: &mut Records, assessment: &Assessment) {
-        if let Err(error) = records.write_summary(left_by(assessment)) {
-            // On a full disk: the one before stands, which says no less.
-            tracing::warn!("{error}");
         }
     }
 

@@ -165,9 +165,7 @@ fn purge_collected(
             Done::Purged { restored: Moved::default(), purged: Moved::default(), withheld: Vec::new(), proof: None }.into()
         );
     }
-    let mut records = Records::open(reader.store.root().path())?;
-    // Before anything of the store is read.
-    records.summary().iter().for_each(|summary| reader.store.hold_mounts(&summary.mounts));
+    let mut records = reconcile::records(reader)?;
     let is_meant = |run: &Run| named.is_none_or(|id| run.id() == id);
     let needed = reconcile::needed_by(reader, &quarantine, &settings.clock, &|run| {
         is_meant(run) && quarantine::is_due(run, wait, &settings.clock)
@@ -207,7 +205,8 @@ fn brakes(settings: &QuarantineSettings, reader: &Reader<'_>, records: &Records,
         return Err(Error::Brake { reason, lift });
     }
     let held = needed.repositories.iter().map(|(name, counts)| (name, *counts));
-    let now = Summary::new(settings.clock.started(), held, reader.store.mounts(std::iter::empty()));
+    // What is mounted is asked of the store.
+    let now = Summary::new(settings.clock.started(), held, Vec::new());
     let before = records.summary().filter(|_| !allow_shrunk);
     let missing = before.and_then(|before| before.missing_from(&now, &|name| reader.store.has_mount(name), needed.looks_empty));
     missing.map_or(Ok(()), |reason| Err(Error::Brake { reason, lift: shrunk_lift() }))

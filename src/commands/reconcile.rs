@@ -68,6 +68,15 @@ pub(super) fn needed_by(
     look(true, || quarantine::needed(reader, quarantine, clock.now(), is_due))
 }
 
+/// Opens the records of a store, and holds the mounts that they name: before anything of the store is read.
+pub(super) fn records(reader: &Reader<'_>) -> Result<Records, Error> {
+    let records = Records::open(reader.store.root().path())?;
+    if let Some(summary) = records.summary() {
+        reader.store.hold_mounts(&summary.mounts);
+    }
+    Ok(records)
+}
+
 /// Restores what is needed, and notes it as young. What could not be restored is in the answer.
 pub(super) fn restore_needed(
     reader: &Reader<'_>,

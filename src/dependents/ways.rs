@@ -202,7 +202,7 @@ impl Visitor for GraphVisitor<'_> {
         if self.context.inventory.find(digest).is_none() && self.survey.revision(digest).is_none() {
             return Ok(Some(Reading::Absent));
         }
-        self.context.revision(self.survey, digest)
+        self.context.manifests.revision_of(self.survey, digest)
     }
 
     fn visit(&mut self, digest: &Digest, (): &(), reading: &Reading, queue: &mut Queue<()>) -> Result<Visited, Error> {

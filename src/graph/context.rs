@@ -1,12 +1,9 @@
 //! What everybody needs who follows links and manifests.
 
-use super::{Manifests, Reading};
-use crate::error::Error;
+use super::Manifests;
 use crate::inventory::Inventory;
-use crate::oci::Digest;
 use crate::policy::Policy;
 use crate::store::Store;
-use crate::survey::Survey;
 
 /// What it takes to look at a repository, beside its survey.
 #[derive(Clone, Copy)]
@@ -19,15 +16,4 @@ pub struct Context<'a> {
     pub manifests: &'a Manifests<'a>,
     /// What to keep.
     pub policy: Policy,
-}
-
-impl Context<'_> {
-    /// Reads a manifest as a revision, if the repository has one of that name.
-    ///
-    /// # Errors
-    ///
-    /// When it is there and cannot be read from the disk.
-    pub(crate) fn revision(&self, survey: &Survey, digest: &Digest) -> Result<Option<Reading>, Error> {
-        survey.revision(digest).map(|_| self.manifests.read_revision(digest)).transpose()
-    }
 }

@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::inventory::{BlobId, Inventory};
 use crate::oci::{Algorithm, Descriptor, DescriptorKind, Digest, manifest};
 use crate::store::{ManifestContent, ManifestStart, Store};
+use crate::survey::Survey;
 
 /// Locks to spread the threads over.
 const CACHE_PARTS: usize = 64;
@@ -157,6 +158,15 @@ impl<'a> Manifests<'a> {
     /// When it is there and cannot be read from the disk.
     pub fn read_revision(&self, digest: &Digest) -> Result<Reading, Error> {
         self.read_as(digest, true)
+    }
+
+    /// Reads a manifest as a revision, if a repository has one of that name.
+    ///
+    /// # Errors
+    ///
+    /// When it is there and cannot be read from the disk.
+    pub(crate) fn revision_of(&self, survey: &Survey, digest: &Digest) -> Result<Option<Reading>, Error> {
+        survey.revision(digest).map(|_| self.read_revision(digest)).transpose()
     }
 
     fn read_as(&self, digest: &Digest, is_revision: bool) -> Result<Reading, Error> {

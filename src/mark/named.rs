@@ -43,7 +43,7 @@ impl Visitor for NamedVisitor<'_> {
     type Role = ();
 
     fn revision(&self, digest: &Digest, (): &()) -> Result<Option<Reading>, Error> {
-        self.surveyed.revision(digest).map(|_| self.manifests.read_revision(digest)).transpose()
+        self.manifests.revision_of(self.surveyed, digest)
     }
 
     fn visit(&mut self, _: &Digest, (): &(), reading: &Reading, queue: &mut Queue<()>) -> Result<Visited, Error> {

@@ -68,8 +68,8 @@ impl Summary {
         }
     }
 
-    /// What is missing from `now` that this says was there; nothing if it is as it should be. `is_mounted` tells of what `now` does not
-    /// name. That the store is empty may be right (`may_be_empty`), which says nothing of what is not mounted.
+    /// What is missing from `now` that this says was there; nothing if it is as it should be. `is_mounted` tells of each mount
+    /// that it names. That the store is empty may be right (`may_be_empty`), which says nothing of what is not mounted.
     pub fn missing_from(&self, now: &Summary, is_mounted: &dyn Fn(&str) -> bool, may_be_empty: bool) -> Option<String> {
         self.unmounted(is_mounted).or_else(|| if may_be_empty { None } else { self.halved_in(now) })
     }

@@ -13,6 +13,7 @@ mod processes;
 mod registries;
 mod view;
 
+use std::fmt;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::time::SystemTime;
@@ -76,11 +77,37 @@ pub fn date_elsewhere(registry: Option<&RegistryConfig>, urls: &[String]) -> Opt
     configured.into_iter().chain(given).find_map(|endpoint| endpoint.date())
 }
 
+/// What says that a registry is a pull-through cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum CacheSign {
+    /// Its configuration.
+    Configured,
+    /// The file in which such a one keeps what it has cached. It may be left from before.
+    State,
+}
+
+impl fmt::Display for CacheSign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CacheSign::Configured => f.write_str("is a pull-through cache"),
+            CacheSign::State => write!(f, "may be a pull-through cache ({} is there)", layout::PROXY_STATE),
+        }
+    }
+}
+
+impl CacheSign {
+    /// To make a pull-through cache read-only, or to collect beside it, is no way out.
+    fn brake(self, reason: String) -> Error {
+        let unless = if self == CacheSign::State { ", also if it is no such cache any more" } else { "" };
+        Error::Brake { reason, lift: format!("stop it, or give --assume-offline{unless}") }
+    }
+}
+
 impl Answers<'_> {
     /// Whether no push can be under way: each registry answers that it takes none, or is down and its configuration says so.
     pub fn takes_no_pushes(&self) -> bool {
         let is_configured_so = self.question.registry.is_some_and(|registry| registry.read_only);
-        let is_proxy = self.proxy_sign().is_some();
+        let is_proxy = self.cache_sign().is_some();
         let takes_none = |answer: &Answer| match answer {
             // It writes whenever somebody pulls.
             Answer::ReadOnly => !is_proxy,
@@ -129,8 +156,8 @@ impl Answers<'_> {
         if *answer == Answer::Down {
             return Ok(());
         }
-        if let Some(sign) = self.proxy_sign() {
-            return Err(self.brake(format!(
+        if let Some(sign) = self.cache_sign() {
+            return Err(sign.brake(format!(
                 "the registry at {endpoint} {sign}, which writes to its store whenever somebody pulls, read-only or not"
             )));
         }
@@ -147,20 +174,18 @@ impl Answers<'_> {
     }
 
     /// What says that the registry is a pull-through cache, if anything does: its configuration, or what such a one keeps in its root.
-    fn proxy_sign(&self) -> Option<String> {
+    fn cache_sign(&self) -> Option<CacheSign> {
         if self.question.registry.is_some_and(|registry| registry.proxy_remote.is_some()) {
-            return Some("is a pull-through cache".to_owned());
+            return Some(CacheSign::Configured);
         }
         let state = self.question.root.at(layout::PROXY_STATE).symlink_metadata();
         let is_absent = state.is_err_and(|error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory));
-        (!is_absent).then(|| format!("may be a pull-through cache ({} is there)", layout::PROXY_STATE))
+        (!is_absent).then_some(CacheSign::State)
     }
 
     fn brake(&self, reason: String) -> Error {
-        // To make a pull-through cache read-only, or to collect beside it, is no way out.
-        if let Some(sign) = self.proxy_sign() {
-            let unless = if sign.starts_with("may be") { ", also if it is no such cache any more" } else { "" };
-            return Error::Brake { reason, lift: format!("stop it, or give --assume-offline{unless}") };
+        if let Some(sign) = self.cache_sign() {
+            return sign.brake(reason);
         }
         let online = if self.question.offers_online { ", or give --online" } else { "" };
         let lift = format!(
