@@ -32,6 +32,8 @@ pub enum Error {
     },
     /// The arguments or the configuration do not say what to do.
     Usage(String),
+    /// The figures could not be written at the end.
+    Metrics(String),
     /// The directory does not look like a registry's root directory.
     NotAStore {
         /// The directory.
@@ -57,10 +59,50 @@ pub enum Error {
     Interrupted,
 }
 
+/// What kind of trouble an operation met, for those who act on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// What it was about is not there.
+    NotFound,
+    /// We may not.
+    Denied,
+    /// Nobody may write there.
+    ReadOnly,
+    /// There is no room, or no more than our share.
+    Full,
+    /// The device or the server fails: the next operation will not fare better.
+    Broken,
+    /// Anything else.
+    Other,
+}
+
+impl ErrorKind {
+    /// The kind of an error of the system.
+    fn of(source: &io::Error) -> ErrorKind {
+        match source.kind() {
+            io::ErrorKind::NotFound => ErrorKind::NotFound,
+            io::ErrorKind::PermissionDenied => ErrorKind::Denied,
+            io::ErrorKind::ReadOnlyFilesystem => ErrorKind::ReadOnly,
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::Full,
+            io::ErrorKind::StaleNetworkFileHandle => ErrorKind::Broken,
+            _ if source.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => ErrorKind::Broken,
+            _ => ErrorKind::Other,
+        }
+    }
+}
+
 impl Error {
+    /// What kind of trouble an operation on the store met; nothing for what is no such trouble.
+    pub fn kind(&self) -> Option<ErrorKind> {
+        match self {
+            Error::Io { source, .. } => Some(ErrorKind::of(source)),
+            _ => None,
+        }
+    }
+
     /// Whether something had gone between being listed and being opened: somebody else is at work.
     pub fn is_vanished(&self) -> bool {
-        matches!(self, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+        self.kind() == Some(ErrorKind::NotFound)
     }
 }
 
@@ -80,7 +122,7 @@ impl fmt::Display for Error {
                 "the symbolic link {} leads to an empty directory; mount what belongs there, or remove the link if nothing does",
                 escaped(path)
             ),
-            Error::Usage(message) => f.write_str(message),
+            Error::Usage(message) | Error::Metrics(message) => f.write_str(message),
             Error::NotAStore { root, hint } => write!(f, "no registry storage in {}: {hint}", escaped(root)),
             Error::Locked { path, holder } => write!(
                 f,
@@ -99,7 +141,7 @@ struct WhoMay(Option<u32>);
 impl WhoMay {
     fn of(path: &Path, source: &io::Error) -> WhoMay {
         let owner = |path: &Path| path.symlink_metadata().map(|metadata| metadata.uid()).ok();
-        let is_denied = source.kind() == io::ErrorKind::PermissionDenied;
+        let is_denied = ErrorKind::of(source) == ErrorKind::Denied;
         WhoMay(is_denied.then(|| path.ancestors().find_map(owner)).flatten())
     }
 }

@@ -36,7 +36,7 @@ fn main() -> ExitCode {
         this.complain(&error);
         let exit = Exit::of_error(&error);
         // Whoever watches the figures learns of it there and nowhere else, unless it is their file that is wrong.
-        let is_theirs = matches!(&error, Error::Usage(message) if message.starts_with("--metrics"));
+        let is_theirs = matches!(&error, Error::Metrics(_));
         if let Some(path) = metrics.filter(|_| !is_theirs)
             && let Err(error) = Metrics::new(name, started, exit).write(&path)
         {

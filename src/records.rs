@@ -15,7 +15,7 @@ mod unfinished;
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -27,7 +27,7 @@ use crate::clock::{BootTime, Counts, RunClock};
 use crate::error::{Context as _, Error};
 use crate::layout::{LinkDirectory, Target};
 use crate::oci::{Digest, RepositoryName};
-use crate::store::own::OwnDirectory;
+use crate::store::Notes;
 
 const SUMMARY: &str = "summary.json";
 const RESTORED: &str = "restored.json";
@@ -90,25 +90,22 @@ impl Protected {
 }
 
 /// The records of one store.
-#[derive(Debug)]
-pub struct Records {
-    root: PathBuf,
+pub struct Records<'n> {
+    notes: &'n dyn Notes,
     summary: Option<Summary>,
     restorations: Vec<Restoration>,
     unfinished: Unfinished,
 }
 
-impl Records {
+impl<'n> Records<'n> {
     /// Reads what there is. Makes nothing.
     ///
     /// # Errors
     ///
     /// When something that is there cannot be read or understood.
-    pub fn open(root: &Path) -> Result<Records, Error> {
-        let mut records = Records::without_summary(root)?;
-        if let Some(own) = OwnDirectory::open(root)? {
-            records.summary = parsed(&own, SUMMARY)?;
-        }
+    pub fn open(notes: &'n dyn Notes) -> Result<Records<'n>, Error> {
+        let mut records = Records::without_summary(notes)?;
+        records.summary = parsed(notes, SUMMARY)?;
         Ok(records)
     }
 
@@ -117,13 +114,10 @@ impl Records {
     /// # Errors
     ///
     /// When something that is there cannot be read or understood.
-    pub fn without_summary(root: &Path) -> Result<Records, Error> {
-        let mut records =
-            Records { root: root.to_owned(), summary: None, restorations: Vec::new(), unfinished: Unfinished::default() };
-        let Some(own) = OwnDirectory::open(root)? else { return Ok(records) };
-        records.restorations = parsed::<Restorations>(&own, RESTORED)?.unwrap_or_default().restorations;
-        records.unfinished = Unfinished::parsed(&own.read(SWEEP)?.unwrap_or_default());
-        Ok(records)
+    pub fn without_summary(notes: &'n dyn Notes) -> Result<Records<'n>, Error> {
+        let restorations = parsed::<Restorations>(notes, RESTORED)?.unwrap_or_default().restorations;
+        let unfinished = Unfinished::parsed(&notes.read(SWEEP)?.unwrap_or_default());
+        Ok(Records { notes, summary: None, restorations, unfinished })
     }
 
     /// What the last collection saw.
@@ -152,7 +146,7 @@ impl Records {
     ///
     /// When that cannot be written.
     pub fn write_summary(&mut self, summary: Summary) -> Result<(), Error> {
-        self.own()?.replace(SUMMARY, |out| Ok(serde_json::to_writer_pretty(out, &summary)?))?;
+        self.notes.replace(SUMMARY, &mut |out| Ok(serde_json::to_writer_pretty(&mut *out, &summary)?))?;
         self.summary = Some(summary);
         Ok(())
     }
@@ -221,7 +215,7 @@ impl Records {
 
     fn write_restorations(&self) -> Result<(), Error> {
         let all = Restorations { schema: SCHEMA, restorations: self.restorations.clone() };
-        self.own()?.replace(RESTORED, |out| Ok(serde_json::to_writer(out, &all)?))
+        self.notes.replace(RESTORED, &mut |out| Ok(serde_json::to_writer(&mut *out, &all)?))
     }
 
     /// Notes the blobs that a sweep is about to remove after their links, given with the repositories of the links, beside those of one
@@ -230,18 +224,19 @@ impl Records {
     /// # Errors
     ///
     /// When that cannot be written.
-    pub fn begin_sweep<'n>(
+    pub fn begin_sweep<'l>(
         &mut self,
-        links: impl Iterator<Item = (&'n RepositoryName, Digest)>,
+        links: impl Iterator<Item = (&'l RepositoryName, Digest)>,
         is_unlinked: impl Fn(&Digest) -> bool,
     ) -> Result<(), Error> {
         let had_any = !self.unfinished.blobs.is_empty();
         self.unfinished.blobs.retain(|digest, _| is_unlinked(digest));
         let mut links = links.peekable();
         if links.peek().is_none() && self.unfinished.blobs.is_empty() {
-            return if had_any { self.own()?.remove(SWEEP) } else { Ok(()) };
+            return if had_any { self.notes.remove(SWEEP) } else { Ok(()) };
         }
-        self.own()?.replace(SWEEP, |out| self.unfinished.write_after(links, out))
+        let mut links = Some(links);
+        self.notes.replace(SWEEP, &mut |out| self.unfinished.write_after(links.take().into_iter().flatten(), out))
     }
 
     /// Forgets those that are in the store again by the word of whoever restored them.
@@ -264,21 +259,15 @@ impl Records {
     /// When the record cannot be removed.
     pub fn end_sweep(&mut self) -> Result<(), Error> {
         self.unfinished = Unfinished::default();
-        self.own()?.remove(SWEEP)
-    }
-
-    fn own(&self) -> Result<OwnDirectory, Error> {
-        // The lock is taken before anything is changed, and makes the directory, but for a full disk.
-        let absent = || io::Error::new(io::ErrorKind::NotFound, "our own directory could not be made");
-        OwnDirectory::open(&self.root)?.ok_or_else(absent).context_with("open", || self.root.join(crate::layout::OWN_DIRECTORY))
+        self.notes.remove(SWEEP)
     }
 }
 
-fn parsed<T: for<'d> Deserialize<'d>>(own: &OwnDirectory, name: &str) -> Result<Option<T>, Error> {
-    let Some(text) = own.read(name)? else { return Ok(None) };
+fn parsed<T: for<'d> Deserialize<'d>>(notes: &dyn Notes, name: &str) -> Result<Option<T>, Error> {
+    let Some(text) = notes.read(name)? else { return Ok(None) };
     let understood =
         serde_json::from_slice(&text).map_err(|error| io::Error::other(format!("{error}; remove the file to go on without it")));
-    understood.map(Some).context_with("understand", || own.path().join(name))
+    understood.map(Some).context_with("understand", || notes.at(name))
 }
 
 #[cfg(test)]

@@ -10,15 +10,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::finding::{Code, Finding};
 use crate::layout::Target;
 use crate::oci::{Digest, RepositoryName};
 use crate::plan::Deletion;
 use crate::plan::{Kind, SweepPlan, Totals};
 use crate::progress::{Phase, Progress};
-use crate::store::filesystem::quarantine::QUARANTINE;
-use crate::store::{KeepsNow, Removal, Vacuum};
+use crate::store::{KeepsNow, Planned, Removal, Vacuum};
 
 /// So many rows are made whole at a time.
 const ROWS_AT_ONCE: usize = 1 << 16;
@@ -71,7 +70,8 @@ pub fn sweep(plan: &SweepPlan, vacuum: &dyn Vacuum, progress: &dyn Progress, sto
         }
         for begin in step.clone().step_by(ROWS_AT_ONCE) {
             let rows = plan.part(begin..step.end.min(begin + ROWS_AT_ONCE));
-            let outcomes: Vec<Outcome> = rows.par_iter().map(|row| sweep.remove(row)).collect();
+            let batches = rows.par_chunks(vacuum.batch().max(1));
+            let outcomes: Vec<Outcome> = batches.flat_map_iter(|batch| sweep.remove(batch)).collect();
             report.add(&rows, outcomes);
         }
     }
@@ -100,19 +100,31 @@ impl Sweep<'_> {
         self.stop.load(Ordering::Relaxed) || self.is_failing.load(Ordering::Relaxed)
     }
 
-    fn remove(&self, row: &Deletion) -> Outcome {
+    /// Removes a batch of rows, but for those that are spared, and says what became of each.
+    fn remove(&self, rows: &[Deletion]) -> Vec<Outcome> {
         if self.is_over() {
-            return Outcome::NotReached;
+            return vec![Outcome::NotReached; rows.len()];
         }
-        if self.is_spared(&row.target) {
-            self.spare(row, false);
-            return Outcome::Spared;
-        }
-        let outcome = match self.vacuum.remove(&row.target, &row.stat) {
+        let goes: Vec<&Deletion> = rows.iter().filter(|row| !self.is_spared(&row.target)).collect();
+        let batch: Vec<Planned<'_>> = goes.iter().map(|row| Planned { target: &row.target, stat: &row.stat }).collect();
+        let mut removals = self.vacuum.remove(&batch).into_iter();
+        let mut goes = goes.into_iter().peekable();
+        let outcome = |row: &Deletion| match goes.next_if(|next| std::ptr::eq::<Deletion>(*next, row)) {
+            Some(row) => self.outcome(row, removals.next().expect("an answer for each")),
+            None => {
+                self.spare(row, false);
+                Outcome::Spared
+            }
+        };
+        rows.iter().map(outcome).collect()
+    }
+
+    fn outcome(&self, row: &Deletion, removal: Result<Removal, Error>) -> Outcome {
+        let outcome = match removal {
             Ok(Removal::Removed | Removal::AlreadyGone) => Outcome::Gone,
             Ok(Removal::Changed(difference)) => Outcome::Changed(difference),
             Err(error) => {
-                if is_fatal(&error) {
+                if self.is_fatal(&error) {
                     self.is_failing.store(true, Ordering::Relaxed);
                 }
                 Outcome::Failed(error.to_string())
@@ -124,6 +136,15 @@ impl Sweep<'_> {
         let size_bytes = if matches!(row.target, Target::Blob(_)) { row.stat.size_bytes } else { 0 };
         self.progress.advance(1, size_bytes);
         outcome
+    }
+
+    /// Whether the next target cannot fare better.
+    fn is_fatal(&self, error: &Error) -> bool {
+        match error.kind() {
+            Some(ErrorKind::ReadOnly | ErrorKind::Broken) => true,
+            Some(ErrorKind::Full) => self.vacuum.takes_room(),
+            _ => false,
+        }
     }
 
     fn is_spared(&self, target: &Target) -> bool {
@@ -165,17 +186,6 @@ impl Sweep<'_> {
             }
         }
         true
-    }
-}
-
-/// Whether the next target cannot fare better.
-fn is_fatal(error: &Error) -> bool {
-    let Error::Io { source, operation, .. } = error else { return false };
-    match source.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
-        Some(rustix::io::Errno::ROFS | rustix::io::Errno::IO | rustix::io::Errno::STALE) => true,
-        // To remove something makes room, to quarantine it needs some.
-        Some(rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT) => *operation == QUARANTINE,
-        _ => false,
     }
 }
 
@@ -228,9 +238,20 @@ mod tests {
     }
 
     impl Vacuum for Stubborn {
-        fn remove(&self, target: &Target, _: &Stat) -> Result<Removal, Error> {
-            self.asked.lock().expect("one thread").push(target.clone());
-            Ok(if *target == self.refuses { Removal::Changed("it grew") } else { Removal::Removed })
+        fn batch(&self) -> usize {
+            1
+        }
+
+        fn remove(&self, batch: &[Planned<'_>]) -> Vec<Result<Removal, Error>> {
+            let remove = |planned: &Planned<'_>| {
+                self.asked.lock().expect("one thread").push(planned.target.clone());
+                Ok(if *planned.target == self.refuses { Removal::Changed("it grew") } else { Removal::Removed })
+            };
+            batch.iter().map(remove).collect()
+        }
+
+        fn takes_room(&self) -> bool {
+            false
         }
 
         fn keeps_now(&self, repository: &RepositoryName, is_changed: bool) -> Result<KeepsNow, Error> {

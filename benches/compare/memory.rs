@@ -19,8 +19,8 @@ use regsweep::plan::SweepPlan;
 use regsweep::policy::{Arrivals, Policy, RootPolicy};
 use regsweep::progress::Silent;
 use regsweep::store::{
-    BlobContent, DryRun, FileState, Leftover, LinkContent, Listing, ManifestContent, RepositoryEntry, Stat, Store, Stray,
-    TagContent, Upload,
+    BlobContent, Condition, DryRun, FileState, Leftover, LinkContent, Listing, ManifestContent, ManifestStart, RepositoryEntry,
+    Stat, Store, Stray, TagContent, Unlisted, Upload,
 };
 use regsweep::sweep::sweep;
 
@@ -63,6 +63,10 @@ impl Store for Imagined {
     fn repositories(&self) -> Result<Listing<RepositoryEntry>, Error> {
         let entry = |number| RepositoryEntry { name: RepositoryName::new(format!("r{number:06}")), set_apart: None };
         Ok(Listing { entries: (0..self.repositories).map(entry).collect(), strays: Vec::new() })
+    }
+
+    fn listable_repositories(&self, _: Unlisted<'_>) -> Result<Listing<RepositoryEntry>, Error> {
+        self.repositories()
     }
 
     fn manifest_strays(&self, _: &RepositoryName) -> Result<Vec<Stray>, Error> {
@@ -137,6 +141,18 @@ impl Store for Imagined {
 
     fn read_blob(&self, _: &Digest, _: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> BlobContent {
         BlobContent::Absent
+    }
+
+    fn manifest_start(&self, _: &Digest) -> Result<ManifestStart, Error> {
+        Ok(ManifestStart::Possible)
+    }
+
+    fn blob_condition(&self, _: &Digest) -> Result<Option<Condition>, Error> {
+        Ok(None)
+    }
+
+    fn is_whole_on_disk(&self, _: &Digest) -> Result<Option<bool>, Error> {
+        Ok(None)
     }
 
     fn symlink_target(&self, _: &Path) -> Result<Option<PathBuf>, Error> {

@@ -22,7 +22,7 @@ use regsweep::mark::{Marks, mark, planned};
 use regsweep::oci::manifest::references;
 use regsweep::plan::SweepPlan;
 use regsweep::policy::{Policy, RootPolicy};
-use regsweep::store::root::Root;
+use regsweep::store::Root;
 use regsweep::store::{FilesystemStore, RepositoryEntry, Store as _};
 use regsweep::survey::{Survey, survey};
 use stores::Shape;

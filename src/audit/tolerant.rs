@@ -11,8 +11,8 @@ use crate::finding::{Code, Finding};
 use crate::layout::{self, LinkDirectory, Shard, Target};
 use crate::oci::{Digest, RepositoryName, TagName};
 use crate::store::{
-    BlobContent, FileState, Leftover, LinkContent, Listing, ManifestContent, ManifestStart, RepositoryEntry, Stat, Store, Stray,
-    TagContent, Upload,
+    BlobContent, Condition, FileState, Leftover, LinkContent, Listing, ManifestContent, ManifestStart, RepositoryEntry, Stat,
+    Store, Stray, TagContent, Unlisted, Upload,
 };
 
 /// Another store. What cannot be read there is remembered, and answered as something that cannot be understood.
@@ -92,6 +92,10 @@ impl Store for Tolerant<'_> {
         self.store.listable_repositories(&mut |error| self.or(Err(error), || ()))
     }
 
+    fn listable_repositories(&self, unlisted: Unlisted<'_>) -> Result<Listing<RepositoryEntry>, Error> {
+        self.store.listable_repositories(unlisted)
+    }
+
     fn manifest_strays(&self, repository: &RepositoryName) -> Result<Vec<Stray>, Error> {
         self.or(self.store.manifest_strays(repository), Vec::new)
     }
@@ -141,8 +145,12 @@ impl Store for Tolerant<'_> {
         self.each(digests, |some| self.store.stat_blobs(shard, some), || FileState::Irregular)
     }
 
-    fn blob_changed(&self, digest: &Digest) -> Option<std::time::SystemTime> {
-        self.store.blob_changed(digest)
+    fn blob_condition(&self, digest: &Digest) -> Result<Option<Condition>, Error> {
+        self.or(self.store.blob_condition(digest), || None)
+    }
+
+    fn is_whole_on_disk(&self, digest: &Digest) -> Result<Option<bool>, Error> {
+        self.or(self.store.is_whole_on_disk(digest), || None)
     }
 
     fn manifest(&self, digest: &Digest, read: &mut dyn FnMut(&[u8])) -> Result<ManifestContent, Error> {

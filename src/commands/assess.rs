@@ -26,7 +26,7 @@ use crate::progress::Phase;
 use crate::quarantine::{Gate, Moved, Needed, Overlay, Quarantine, Reader, Wait, Withheld};
 use crate::records::{Protected, Records, Summary};
 use crate::report::collect::Figures;
-use crate::store::{FileState, FilesystemStore, Store as _, StrayKind};
+use crate::store::{FileState, Store, StrayKind};
 use crate::survey::{self, Survey};
 use crate::writers::OpenFiles;
 
@@ -62,8 +62,8 @@ pub(super) struct Assessment {
 pub(super) fn assess(
     settings: &CollectSettings,
     reader: &Reader<'_>,
-    quarantine: &Quarantine,
-    records: &Records,
+    quarantine: &Quarantine<'_>,
+    records: &Records<'_>,
     wait: Option<Wait>,
     is_locked: bool,
 ) -> Result<Assessment, Error> {
@@ -77,7 +77,7 @@ pub(super) fn assess(
     let mut protected = records.restored_within(settings.policy.restored_window(), &settings.clock);
     let restored: Vec<Digest> = protected.digests.iter().copied().collect();
     quarantine.protect(settings.disposal != Disposal::Remove, &mut protected);
-    let overlay = Overlay::new(reader.store, quarantine);
+    let overlay = Overlay::new(reader.store(), quarantine);
     let mut assessment = reconcile::look(may_change, || survey_and_plan(settings, reader, &overlay, (&protected, &restored)))?;
     // What is missing for being in quarantine is restored first.
     let returns: HashSet<&Digest> = needed.targets.iter().map(Target::digest).collect();
@@ -88,7 +88,7 @@ pub(super) fn assess(
     assessment.needed = needed;
     if let Some(wait) = wait {
         let gate = Gate { needed: &assessment.needed, wait, clock: &settings.clock, open: OpenFiles::look() };
-        let purgeable = gate.purgeable(reader.store, quarantine, None)?;
+        let purgeable = gate.purgeable(quarantine, None)?;
         (assessment.purge, assessment.withheld) = (purgeable.amount(), purgeable.withheld);
     }
     assessment.stops = assessment.stops_of(settings, reader, &overlay, records)?;
@@ -101,7 +101,7 @@ impl Assessment {
         settings: &CollectSettings,
         reader: &Reader<'_>,
         overlay: &Overlay<'_>,
-        records: &Records,
+        records: &Records<'_>,
     ) -> Result<Vec<Error>, Error> {
         let manifests = Manifests::new(overlay, &self.inventory);
         let context = Context { store: overlay, inventory: &self.inventory, manifests: &manifests, policy: self.policy };
@@ -111,7 +111,7 @@ impl Assessment {
             figures: &self.figures,
             records,
             summary: &self.summary,
-            is_mounted: &|name| reader.store.has_mount(name),
+            is_mounted: &|name| reader.backend.parts().is_held(name),
             is_arrival_unknown: self.policy.arrivals != settings.policy.arrivals && goes,
             any_kept: self.inventory.any_kept(),
             any_old_kept: !goes || settings.allow_empty || blobs::any_old_kept(&context)?,
@@ -173,14 +173,14 @@ fn survey_and_plan(
     let strays = repositories.strays.iter().chain(&blob_strays);
     findings.extend(strays.clone().map(|stray| Finding::new(Code::of_stray(stray.kind)).path(&stray.path)));
     gathered.add(findings);
-    let findings = recheck::still_hold(reader.store, gathered.into_findings())?;
+    let findings = recheck::still_hold(reader.store(), gathered.into_findings())?;
 
     let (of_repositories, of_blobs) = mark::planned(&mut marks, &mut blobs);
     let mut plan = SweepPlan::new(of_repositories, of_blobs, Arc::clone(&inventory), &budget)?;
     // By all links: beside a registry at work some stay although their blobs go.
     let shares = plan.by_repository();
     if settings.disposal == Disposal::Online {
-        online_only(&mut plan, reader.store, &inventory)?;
+        online_only(&mut plan, reader.store(), &inventory)?;
     }
     let figures = figures(settings, &inventory, &marks, &blobs, &plan, shares);
     let held = marks.iter().map(|marks| (&marks.repository, [marks.counts.tags, marks.counts.revisions]));
@@ -188,8 +188,8 @@ fn survey_and_plan(
     let links = strays.filter(|stray| stray.kind == StrayKind::Symlink).map(|stray| stray.path.as_path());
     let linked = repositories.entries.iter().filter(|entry| entry.set_apart == Some(StrayKind::Symlink));
     let linked: Vec<PathBuf> = linked.map(|entry| layout::repository_directory(&entry.name)).collect();
-    let links = links.chain(linked.iter().chain(marks.iter().flat_map(|marks| &marks.symlinks)).map(PathBuf::as_path));
-    let summary = Summary::new(settings.clock.started(), held, reader.store.mounts(links));
+    let mut links = links.chain(linked.iter().chain(marks.iter().flat_map(|marks| &marks.symlinks)).map(PathBuf::as_path));
+    let summary = Summary::new(settings.clock.started(), held, reader.backend.parts().present(&mut links));
     Ok(Assessment {
         needed: Needed::default(),
         purge: Moved::default(),
@@ -207,7 +207,7 @@ fn survey_and_plan(
 
 /// Leaves in the plan what may go beside a registry that takes pushes: directories stay, because one may be about to be used, and so do
 /// links to blobs that are there, or could come back.
-fn online_only(plan: &mut SweepPlan, store: &FilesystemStore, inventory: &Inventory) -> Result<(), Error> {
+fn online_only(plan: &mut SweepPlan, store: &dyn Store, inventory: &Inventory) -> Result<(), Error> {
     let is_gone = |digest: &Digest| -> Result<bool, Error> {
         match inventory.find(digest) {
             None => Ok(digest.algorithm() == Algorithm::Sha256),

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use jiff::Timestamp;
+
 use super::reconcile;
-use super::{budget, metrics_are_writable, threads};
+use super::session::{Means, Session};
 use crate::amount::Amount;
 use crate::audit::facts::{BlobFacts, RepositoryFacts};
 use crate::audit::tolerant::Tolerant;
@@ -25,8 +27,7 @@ use crate::plan::SweepPlan;
 use crate::policy::{Policy, RootPolicy};
 use crate::progress::{Phase, Progress};
 use crate::report::audit::{AuditReport, Collection, Figures};
-use crate::store::lock::StoreLock;
-use crate::store::{FilesystemStore, RepositoryEntry, Store, Stray};
+use crate::store::{Access, Backend, FilesystemStore, RepositoryEntry, Store, Stray};
 use crate::survey;
 
 /// Audits a store. Nothing in it is touched.
@@ -37,24 +38,45 @@ use crate::survey;
 ///
 /// When something in the store cannot be listed or read, or a collection is at work.
 pub fn run(settings: AuditSettings, progress: &dyn Progress, stop: &AtomicBool) -> Result<AuditReport, Error> {
-    let pool = threads(settings.jobs)?;
-    let store = FilesystemStore::open(&settings.location.root)?;
-    // Held to the end: what was seen is only true for as long as nobody sweeps.
-    let lock = StoreLock::shared(store.root().path(), settings.wait_lock, stop)?;
-    metrics_are_writable(settings.output.metrics.as_deref(), &store)?;
+    run_on(&FilesystemStore::open(&settings.location.root)?, settings, progress, stop)
+}
+
+/// The same for a store that is open.
+///
+/// # Errors
+///
+/// As above.
+pub fn run_on(
+    backend: &dyn Backend,
+    settings: AuditSettings,
+    progress: &dyn Progress,
+    stop: &AtomicBool,
+) -> Result<AuditReport, Error> {
     let begun = std::time::Instant::now();
-    let tolerant = Tolerant::new(&store, store.root().path());
+    let AuditSettings { jobs, max_memory, spill_directory, wait_lock, .. } = &settings;
+    let means = Means {
+        access: Access::Look,
+        wait_lock: *wait_lock,
+        now: Timestamp::try_from(settings.now).unwrap_or_default(),
+        jobs: *jobs,
+        max_memory: *max_memory,
+        spill_directory,
+        metrics: settings.output.metrics.as_deref(),
+    };
+    let session = Session::open(backend, means, progress, stop)?;
+    let tolerant = Tolerant::new(backend.store(), backend.place());
     // Without the lock another regsweep may take away what was listed a moment before.
-    let result = pool.install(|| reconcile::look(!lock.is_held(), || audit(&settings, &tolerant, progress, stop)));
-    progress.end();
+    let result = session.work(|reader| {
+        reconcile::look(!session.is_locked(), || audit(&settings, &tolerant, &(reader.budget)(0), progress, stop))
+    });
     let Audited { figures, collections, mut findings } = result?;
     let would_stop = tolerant.judge(&mut findings);
     let collections = if would_stop { <[Collection; 2]>::default() } else { collections };
-    findings.extend(owners::owners(signs(&store, &settings)?, settings.location.registry.as_ref()));
+    findings.extend(owners::owners(signs(backend, &settings)?, settings.location.registry.as_ref()));
     let findings = consolidated(findings, settings.location.is_proxy());
     Ok(AuditReport {
-        root: store.root().path().to_owned(),
-        config_path: settings.location.config_path,
+        root: backend.place().to_owned(),
+        config_path: settings.location.config_path.clone(),
         fail_on: settings.fail_on,
         min_age: settings.min_age,
         upload_age: settings.upload_age,
@@ -67,9 +89,9 @@ pub fn run(settings: AuditSettings, progress: &dyn Progress, stop: &AtomicBool) 
     })
 }
 
-fn signs(store: &FilesystemStore, settings: &AuditSettings) -> Result<owners::Signs, Error> {
-    let gitlab_database = super::owners::gitlab(store.root(), &settings.location)?;
-    let proxy_state = store.at(layout::PROXY_STATE).symlink_metadata().is_ok();
+fn signs(backend: &dyn Backend, settings: &AuditSettings) -> Result<owners::Signs, Error> {
+    let gitlab_database = super::owners::gitlab(backend, &settings.location)?;
+    let proxy_state = backend.has(layout::PROXY_STATE)?;
     let harbor = settings.location.owners().harbor.clone();
     Ok(owners::Signs { gitlab_database, harbor, proxy_state })
 }
@@ -89,13 +111,18 @@ struct Imagined {
     findings: Vec<Finding>,
 }
 
-fn audit(settings: &AuditSettings, store: &dyn Store, progress: &dyn Progress, stop: &AtomicBool) -> Result<Audited, Error> {
+fn audit(
+    settings: &AuditSettings,
+    store: &dyn Store,
+    budget: &Budget,
+    progress: &dyn Progress,
+    stop: &AtomicBool,
+) -> Result<Audited, Error> {
     // In the order of a collection: what is pushed from now on is not in the inventory.
     progress.begin(Phase::ListingBlobs, None);
     // Both tables share what there is.
-    let budget = budget(settings.max_memory, &settings.spill_directory)(0);
-    let (inventory, blob_strays) = Inventory::list(store, &budget)?;
-    let inventory_untagged = inventory.afresh(&blob_strays, &budget)?;
+    let (inventory, blob_strays) = Inventory::list(store, budget)?;
+    let inventory_untagged = inventory.afresh(&blob_strays, budget)?;
     let (inventory, inventory_untagged) = (Arc::new(inventory), Arc::new(inventory_untagged));
     interrupted(stop)?;
     progress.begin(Phase::FindingRepositories, None);
@@ -124,7 +151,7 @@ fn audit(settings: &AuditSettings, store: &dyn Store, progress: &dyn Progress, s
         interrupted(stop)?;
         let mut looked = Looked::at(repository, [&plain, &untagged], &blob_facts, &ages)?;
         gathered.add(std::mem::take(&mut looked.findings));
-        looked.marks.iter_mut().try_for_each(|marks| marks.deletions.set_aside(&budget))?;
+        looked.marks.iter_mut().try_for_each(|marks| marks.deletions.set_aside(budget))?;
         progress.advance(1, 0);
         Ok(looked)
     })?;
@@ -146,8 +173,8 @@ fn audit(settings: &AuditSettings, store: &dyn Store, progress: &dyn Progress, s
     interrupted(stop)?;
     let sizes = size_mismatches(&plain, &repositories.entries)?;
     inventory_untagged.learn_sizes_of(&inventory);
-    let mut plain_run = imagine(&plain, plain_marks, &inventory, &budget)?;
-    let mut untagged_run = imagine(&untagged, untagged_marks, &inventory_untagged, &budget)?;
+    let mut plain_run = imagine(&plain, plain_marks, &inventory, budget)?;
+    let mut untagged_run = imagine(&untagged, untagged_marks, &inventory_untagged, budget)?;
     let found = [&mut plain_run, &mut untagged_run].map(|run| std::mem::take(&mut run.findings));
     gathered.add(of_both(found).collect());
     let mut findings = gathered.into_findings();

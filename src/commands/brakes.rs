@@ -24,7 +24,7 @@ const ENOUGH: u64 = 10;
 pub(super) struct Seen<'a> {
     pub(super) settings: &'a CollectSettings,
     pub(super) figures: &'a Figures,
-    pub(super) records: &'a Records,
+    pub(super) records: &'a Records<'a>,
     /// What the store holds now.
     pub(super) summary: &'a Summary,
     /// Whether something goes, and nobody can tell what of it has just come to be where it is.
@@ -171,7 +171,7 @@ fn too_much(seen: &Seen<'_>) -> Brake {
 /// where manifests are lost their layers are still linked. Not those whose links we removed.
 pub(super) fn unlinked_in(
     plan: &SweepPlan,
-    records: &Records,
+    records: &Records<'_>,
     summary: &Summary,
     without_revisions: &HashSet<RepositoryName>,
 ) -> Amount {

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use super::assess::{self, Assessment, assess};
 use super::owners;
 use super::reconcile::{self, Rescue};
-use super::{budget, metrics_are_writable, outside_the_store, threads};
+use super::session::{Means, Session, ensure_outside};
 use crate::config::{CollectSettings, Disposal, Mode};
 use crate::error::{Context as _, Error};
 use crate::escape::escaped;
@@ -28,10 +28,7 @@ use crate::progress::{Phase, Progress};
 use crate::quarantine::{self, Gate, Needed, Overlay, Purgeable, Purpose, Quarantine, Quarantining, Reader, Run, Wait};
 use crate::records::{Records, Summary};
 use crate::report::collect::{CollectReport, QuarantineFigures, RescueEnd, json};
-use crate::store::filesystem::removal::Directories;
-use crate::store::lock::StoreLock;
-use crate::store::root::Root;
-use crate::store::{DryRun, FilesystemStore, Vacuum};
+use crate::store::{Access, Backend, Directories, DryRun, FilesystemStore, Root};
 use crate::sweep::{SweepReport, sweep};
 use crate::writers::{self, OpenFiles, Question};
 
@@ -42,32 +39,50 @@ use crate::writers::{self, OpenFiles, Question};
 /// # Errors
 ///
 /// When the run ended before anything was changed. What goes wrong later is in the report.
-pub fn run(mut settings: CollectSettings, progress: &dyn Progress, stop: &AtomicBool) -> Result<CollectReport, Error> {
-    let pool = threads(settings.jobs)?;
-    let store = FilesystemStore::open(&settings.location.root)?;
-    let now = Timestamp::try_from(settings.policy.now).unwrap_or_default();
-    // Held to the end: the survey is only true for as long as nobody else sweeps.
-    let lock = match settings.mode {
-        Mode::Execute => StoreLock::exclusive(store.root().path(), settings.wait_lock, now, stop)?,
-        Mode::DryRun => StoreLock::shared(store.root().path(), settings.wait_lock, stop)?,
-    };
-    metrics_are_writable(settings.output.metrics.as_deref(), &store)?;
-    owners::ensure_no_foreign_owner(store.root(), &settings.location, settings.policy.roots, settings.allow_foreign_owner)?;
+pub fn run(settings: CollectSettings, progress: &dyn Progress, stop: &AtomicBool) -> Result<CollectReport, Error> {
+    run_on(&FilesystemStore::open(&settings.location.root)?, settings, progress, stop)
+}
+
+/// The same for a store that is open.
+///
+/// # Errors
+///
+/// As above.
+pub fn run_on(
+    backend: &dyn Backend,
+    mut settings: CollectSettings,
+    progress: &dyn Progress,
+    stop: &AtomicBool,
+) -> Result<CollectReport, Error> {
+    let session = Session::open(backend, means(&settings), progress, stop)?;
+    owners::ensure_no_foreign_owner(backend, &settings.location, settings.policy.roots, settings.allow_foreign_owner)?;
     let mut stops = Vec::new();
     if !settings.allow_shared_blobs {
-        stops_real_runs(settings.mode, owners::ensure_blobs_not_shared(store.root()), &mut stops)?;
+        stops_real_runs(settings.mode, owners::ensure_blobs_not_shared(backend), &mut stops)?;
     }
-    let asked = ensure_alone(&mut settings, store.root())?;
+    let asked = ensure_alone(&mut settings, backend)?;
     if !settings.clock.is_trusted()
         && let Some(date) = writers::date_elsewhere(settings.location.registry.as_ref(), &settings.registries)
     {
         settings.clock.compare_with_registry(date);
     }
-    let budget = budget(settings.max_memory, &settings.spill_directory);
-    let reader = Reader { store: &store, budget: &budget, progress, stop };
-    let result = pool.install(|| collect(&settings, &reader, lock.is_held(), asked.nobody.is_none(), stops));
-    progress.end();
-    result.map(|report| CollectReport { nobody_asked: asked.nobody, writer: asked.writer, ..report })
+    let report = session.work(|reader| collect(&settings, reader, session.is_locked(), asked.nobody.is_none(), stops))?;
+    Ok(CollectReport { nobody_asked: asked.nobody, writer: asked.writer, ..report })
+}
+
+fn means(settings: &CollectSettings) -> Means<'_> {
+    Means {
+        access: match settings.mode {
+            Mode::Execute => Access::Change,
+            Mode::DryRun => Access::Look,
+        },
+        wait_lock: settings.wait_lock,
+        now: Timestamp::try_from(settings.policy.now).unwrap_or_default(),
+        jobs: settings.jobs,
+        max_memory: settings.max_memory,
+        spill_directory: &settings.spill_directory,
+        metrics: settings.output.metrics.as_deref(),
+    }
 }
 
 /// Ends a real run that something stands against, and lets a dry run say so.
@@ -91,11 +106,11 @@ struct Asked {
 }
 
 /// Makes sure that no registry takes pushes meanwhile, where that matters, and sets the minimum age to what its answer allows.
-fn ensure_alone(settings: &mut CollectSettings, root: &Root) -> Result<Asked, Error> {
+fn ensure_alone(settings: &mut CollectSettings, backend: &dyn Backend) -> Result<Asked, Error> {
     let registry = settings.location.registry.as_ref();
-    let may_be_online = reconcile::may_be_online(root, registry);
-    if let Some(outer) = writers::outer_store(root.path()) {
-        tracing::warn!("the root {} lies in the storage of another registry, {}", escaped(root.path()), escaped(outer));
+    let may_be_online = reconcile::may_be_online(backend, registry);
+    if let Some(outer) = backend.root().and_then(|root| writers::outer_store(root.path())) {
+        tracing::warn!("the root {} lies in the storage of another registry, {}", escaped(backend.place()), escaped(outer));
     }
     if settings.disposal == Disposal::Online {
         return may_be_online.map(|()| Asked::default());
@@ -103,7 +118,7 @@ fn ensure_alone(settings: &mut CollectSettings, root: &Root) -> Result<Asked, Er
     if settings.assume_offline && !settings.no_min_age_if_read_only {
         return Ok(Asked::default());
     }
-    let answers = writers::ask(question(settings, root, may_be_online.is_ok()))?;
+    let answers = writers::ask(question(settings, backend.root(), may_be_online.is_ok()))?;
     let mut writers = Vec::new();
     if !settings.assume_offline {
         stops_real_runs(settings.mode, answers.ensure_no_writers(), &mut writers)?;
@@ -117,14 +132,14 @@ fn ensure_alone(settings: &mut CollectSettings, root: &Root) -> Result<Asked, Er
 }
 
 /// The same once more, right before the first change: the reading may have taken long.
-fn ensure_still_alone(settings: &CollectSettings, root: &Root) -> Result<(), Error> {
+fn ensure_still_alone(settings: &CollectSettings, root: Option<&Root>) -> Result<(), Error> {
     if settings.disposal == Disposal::Online || settings.assume_offline {
         return Ok(());
     }
     writers::ask(question(settings, root, false))?.ensure_no_writers()
 }
 
-fn question<'a>(settings: &'a CollectSettings, root: &'a Root, offers_online: bool) -> Question<'a> {
+fn question<'a>(settings: &'a CollectSettings, root: Option<&'a Root>, offers_online: bool) -> Question<'a> {
     Question {
         root,
         registry: settings.location.registry.as_ref(),
@@ -162,8 +177,8 @@ fn collect(
     is_alone: bool,
     stops: Vec<Error>,
 ) -> Result<CollectReport, Error> {
-    let free_before = reader.store.free_bytes();
-    let quarantine = Quarantine::open(reader.store)?;
+    let free_before = reader.backend.free_bytes();
+    let quarantine = Quarantine::open(reader.backend)?;
     let mut records = reconcile::records(reader)?;
     let wait = wait(settings, is_alone);
     let mut assessment = assess(settings, reader, &quarantine, &records, wait, is_locked)?;
@@ -174,7 +189,7 @@ fn collect(
         return Err(error);
     }
     if let Some(path) = &settings.plan_out {
-        write_plan(&assessment.plan, path, reader.store)?;
+        write_plan(&assessment.plan, path, reader.backend)?;
     }
     let mut done =
         Done { quarantine: QuarantineFigures { waits_for: waits_for(wait), ..QuarantineFigures::default() }, ..Done::default() };
@@ -188,13 +203,13 @@ fn collect(
         }
         Mode::Execute => {
             has_room(settings, reader, &assessment)?;
-            ensure_still_alone(settings, reader.store.root())?;
+            ensure_still_alone(settings, reader.backend.root())?;
             interrupted(reader.stop)?;
             let run = match settings.disposal {
                 Disposal::Remove => None,
                 _ if assessment.plan.is_empty() => None,
                 // As of the beginning: what was linked since then may not have been seen by the survey.
-                _ => Some(quarantine::begin(reader.store, Purpose::GarbageCollect, &settings.clock)?),
+                _ => Some(quarantine::begin(reader.backend, Purpose::GarbageCollect, &settings.clock)?),
             };
             done.carry_out(settings, reader, quarantine, &mut records, &mut assessment, (run, wait));
         }
@@ -214,7 +229,7 @@ fn has_room(settings: &CollectSettings, reader: &Reader<'_>, assessment: &Assess
     match settings.disposal {
         Disposal::Remove => Ok(()),
         _ if assessment.plan.is_empty() => Ok(()),
-        _ => quarantine::has_room(reader.store, assessment.plan.files(), assessment.plan.directories()),
+        _ => reader.backend.shelves().ensure_room(assessment.plan.files(), assessment.plan.directories()),
     }
 }
 
@@ -229,9 +244,9 @@ struct Done {
 
 impl Done {
     /// What a real run would do.
-    fn foresee(&mut self, reader: &Reader<'_>, quarantine: &Quarantine, assessment: &Assessment) -> Result<(), Error> {
+    fn foresee(&mut self, reader: &Reader<'_>, quarantine: &Quarantine<'_>, assessment: &Assessment) -> Result<(), Error> {
         self.swept = sweep(&assessment.plan, &DryRun, reader.progress, reader.stop);
-        self.quarantine.restored = quarantine.would_restore(reader.store, &assessment.needed)?;
+        self.quarantine.restored = quarantine.would_restore(reader.store(), &assessment.needed)?;
         self.quarantine.waiting = quarantine.amount();
         self.quarantine.purged = assessment.purge.clone();
         self.quarantine.withheld = assessment.withheld.clone();
@@ -243,10 +258,10 @@ impl Done {
         &mut self,
         settings: &CollectSettings,
         reader: &Reader<'_>,
-        mut quarantine: Quarantine,
-        records: &mut Records,
+        mut quarantine: Quarantine<'_>,
+        records: &mut Records<'_>,
         assessment: &mut Assessment,
-        (run, wait): (Option<Run>, Option<Wait>),
+        (run, wait): (Option<Run<'_>>, Option<Wait>),
     ) {
         // Of runs that were killed, or whose files were moved back by hand.
         quarantine.tidy();
@@ -299,10 +314,10 @@ impl Done {
         &mut self,
         settings: &CollectSettings,
         reader: &Reader<'_>,
-        quarantine: &Quarantine,
-        records: &mut Records,
+        quarantine: &Quarantine<'_>,
+        records: &mut Records<'_>,
         (assessment, left): (&Assessment, &Summary),
-        run: Option<Run>,
+        run: Option<Run<'_>>,
     ) {
         let plan = &assessment.plan;
         let inventory = &assessment.inventory;
@@ -321,16 +336,16 @@ impl Done {
             // On a full disk, which is when people collect. Were we killed now, the next run would ask before it goes on.
             tracing::warn!("{error}; should this run be killed, the next one may ask for --allow-unlinked");
         }
-        let vacuum: &dyn Vacuum = reader.store;
+        let vacuum = reader.backend.vacuum();
         match run {
             None => self.swept = sweep(plan, vacuum, reader.progress, reader.stop),
             Some(mut run) => {
-                let overlay = Overlay::new(reader.store, quarantine);
+                let overlay = Overlay::new(reader.store(), quarantine);
                 let survey = |name: &RepositoryName| -> Result<Vec<Digest>, Error> {
                     assess::named_now(reader, &overlay, &assessment.inventory, name)
                 };
                 let directories = if settings.disposal == Disposal::Online { Directories::Keep } else { Directories::Prune };
-                let vacuum = Quarantining::new(reader.store, &run, directories, &survey);
+                let vacuum = Quarantining::new(vacuum, &run, directories, &survey);
                 self.swept = sweep(plan, &vacuum, reader.progress, reader.stop);
                 match reconcile::finish(reader, &mut run, &settings.clock) {
                     Ok(true) => self.quarantine.run = Some(run.id().to_owned()),
@@ -378,11 +393,11 @@ impl Done {
         let (needed, assessed) = (&assessment.needed, assessment.purge.blobs);
         let this_run = self.quarantine.run.clone();
         let purge = || -> Result<_, Error> {
-            let mut quarantine = Quarantine::open(reader.store)?;
+            let mut quarantine = Quarantine::open(reader.backend)?;
             // What has just been quarantined can be restored until a later run, however short things wait.
             quarantine.runs.retain(|run| this_run.as_deref() != Some(run.id()));
             let gate = Gate { needed, wait, clock: &settings.clock, open: OpenFiles::look() };
-            let mut purgeable = gate.purgeable(reader.store, &quarantine, None)?;
+            let mut purgeable = gate.purgeable(&quarantine, None)?;
             let withheld = std::mem::take(&mut purgeable.withheld);
             // The limit was asked of what was due when the run was assessed.
             if settings.max_reclaim.is_some() && purgeable.amount().blobs.size_bytes > assessed.size_bytes {
@@ -390,7 +405,7 @@ impl Done {
                 purgeable = Purgeable::default();
             }
             reader.progress.begin(Phase::Purging, None);
-            Ok((quarantine::purge(reader.store, &gate, purgeable, reader.stop), withheld, gate.proof()))
+            Ok((quarantine::purge(&gate, purgeable, reader.stop), withheld, gate.proof()))
         };
         match purge() {
             Ok((purged, withheld, proof)) => {
@@ -403,7 +418,7 @@ impl Done {
 
     /// What is in quarantine now.
     fn wait_on(&mut self, reader: &Reader<'_>) {
-        match Quarantine::open(reader.store) {
+        match Quarantine::open(reader.backend) {
             Ok(quarantine) => {
                 self.quarantine.waiting = quarantine.amount();
                 // Everything in it may have been restored by now.
@@ -448,7 +463,7 @@ fn report(
     CollectReport {
         mode: settings.mode,
         disposal: settings.disposal,
-        root: reader.store.root().path().to_owned(),
+        root: reader.backend.place().to_owned(),
         config_path: settings.location.config_path.clone(),
         registry: settings.location.registry.clone(),
         nobody_asked: None,
@@ -464,14 +479,14 @@ fn report(
         stops: assessment.stops.iter().map(ToString::to_string).collect(),
         findings,
         free_before,
-        free_after: reader.store.free_bytes(),
+        free_after: reader.backend.free_bytes(),
         elapsed: settings.clock.elapsed(),
     }
 }
 
 /// Writes the plan as JSON Lines, before anything of it is carried out.
-fn write_plan(plan: &SweepPlan, path: &Path, store: &FilesystemStore) -> Result<(), Error> {
-    outside_the_store("--plan-out", path, store)?;
+fn write_plan(plan: &SweepPlan, path: &Path, backend: &dyn Backend) -> Result<(), Error> {
+    ensure_outside(backend, "--plan-out", path)?;
     let file = std::fs::File::create(path).context("create", path)?;
     let mut out = std::io::BufWriter::new(file);
     for row in plan.iter() {

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::brakes::shrunk_lift;
 use super::owners;
 use super::reconcile;
-use super::{budget, metrics_are_writable, threads};
+use super::session::{Means, Session};
 use crate::clock::RunClock;
 use crate::config::{QuarantineSettings, Wanted};
 use crate::error::Error;
@@ -22,8 +22,7 @@ use crate::progress::{Phase, Progress};
 use crate::quarantine::{self, Gate, Moved, Needed, Purpose, Quarantine, Reader, Replaced, Run, Wait};
 use crate::records::{Records, Summary};
 use crate::report::quarantine::{Done, QuarantineReport, RunRow};
-use crate::store::FilesystemStore;
-use crate::store::lock::StoreLock;
+use crate::store::{Access, Backend, FilesystemStore};
 use crate::writers::{self, OpenFiles, Question};
 
 /// Lists, restores or purges.
@@ -32,20 +31,33 @@ use crate::writers::{self, OpenFiles, Question};
 ///
 /// When the command ended before anything was changed.
 pub fn run(settings: QuarantineSettings, progress: &dyn Progress, stop: &AtomicBool) -> Result<QuarantineReport, Error> {
-    let store = FilesystemStore::open(&settings.location.root)?;
+    run_on(&FilesystemStore::open(&settings.location.root)?, settings, progress, stop)
+}
+
+/// The same for a store that is open.
+///
+/// # Errors
+///
+/// As above.
+pub fn run_on(
+    backend: &dyn Backend,
+    settings: QuarantineSettings,
+    progress: &dyn Progress,
+    stop: &AtomicBool,
+) -> Result<QuarantineReport, Error> {
     let now = settings.clock.timestamp();
-    let _lock = match settings.wanted {
-        Wanted::List => StoreLock::shared(store.root().path(), Duration::ZERO, stop)?,
-        _ => StoreLock::exclusive(store.root().path(), settings.wait_lock, now, stop)?,
+    let (access, wait_lock) = match settings.wanted {
+        Wanted::List => (Access::Look, Duration::ZERO),
+        _ => (Access::Change, settings.wait_lock),
     };
-    metrics_are_writable(settings.output.metrics.as_deref(), &store)?;
-    let budget = budget(settings.max_memory, &settings.spill_directory);
-    let reader = Reader { store: &store, budget: &budget, progress, stop };
-    let Acted { done, mut findings } = threads(settings.jobs)?.install(|| act(&settings, &reader))?;
-    progress.end();
+    let QuarantineSettings { jobs, max_memory, spill_directory, .. } = &settings;
+    let metrics = settings.output.metrics.as_deref();
+    let means = Means { access, wait_lock, now, jobs: *jobs, max_memory: *max_memory, spill_directory, metrics };
+    let session = Session::open(backend, means, progress, stop)?;
+    let Acted { done, mut findings } = session.work(|reader| act(&settings, reader))?;
     findings.extend(done.moved().flat_map(reconcile::failures));
     // What was done is reported, whatever cannot be seen afterwards.
-    let runs = match Quarantine::open(&store) {
+    let runs = match Quarantine::open(backend) {
         Ok(quarantine) => quarantine.runs.iter().map(|run| RunRow::of(run, now)).collect(),
         Err(error) if matches!(settings.wanted, Wanted::List) => return Err(error),
         Err(error) => {
@@ -56,7 +68,7 @@ pub fn run(settings: QuarantineSettings, progress: &dyn Progress, stop: &AtomicB
     findings.sort();
     findings.dedup();
     Ok(QuarantineReport {
-        root: store.root().path().to_owned(),
+        root: backend.place().to_owned(),
         started: settings.clock.start(),
         config_path: settings.location.config_path.clone(),
         directory: reconcile::directory(),
@@ -81,16 +93,16 @@ impl From<Done> for Acted {
 }
 
 fn act(settings: &QuarantineSettings, reader: &Reader<'_>) -> Result<Acted, Error> {
-    let quarantine = Quarantine::open(reader.store)?;
+    let quarantine = Quarantine::open(reader.backend)?;
     match &settings.wanted {
         Wanted::List => Ok(Done::Listed.into()),
         Wanted::Restore { run, all, digest } => restore(settings, reader, &quarantine, run.as_deref(), *all, digest.as_ref()),
         Wanted::Purge { run, older_than, assume_offline, allow_foreign_owner, allow_shared_blobs, .. } => {
             // What was quarantined may be needed by somebody whose links are not here.
-            let root = reader.store.root();
-            owners::ensure_no_foreign_owner(root, &settings.location, RootPolicy::AllRevisions, *allow_foreign_owner)?;
+            let backend = reader.backend;
+            owners::ensure_no_foreign_owner(backend, &settings.location, RootPolicy::AllRevisions, *allow_foreign_owner)?;
             if !allow_shared_blobs {
-                owners::ensure_blobs_not_shared(root)?;
+                owners::ensure_blobs_not_shared(backend)?;
             }
             let chosen = run.as_deref().map(|id| quarantine.run(id)).transpose()?;
             let wait = wait(settings, reader, *older_than, *assume_offline)?;
@@ -100,7 +112,7 @@ fn act(settings: &QuarantineSettings, reader: &Reader<'_>) -> Result<Acted, Erro
             match chosen.map(|run| (run.id().to_owned(), run.stamp().purpose)) {
                 // Nothing has to be kept for what needs these: their bytes are nobody's, unless they match their digests after all.
                 Some((id, Purpose::Verify)) => {
-                    let records = Records::open(reader.store.root().path())?;
+                    let records = Records::open(reader.backend.notes())?;
                     let needed = reconcile::needed_by(reader, &quarantine, &settings.clock, &|_| false)?;
                     brakes(settings, reader, &records, &needed)?;
                     purge(settings, reader, quarantine, &Needed::default(), (wait, Some(&id)))
@@ -119,7 +131,7 @@ fn wait(
     assume_offline: bool,
 ) -> Result<Wait, Error> {
     if older_than.is_none_or(|wait| wait < settings.clock.longest_request()) && !assume_offline {
-        let root = reader.store.root();
+        let root = reader.backend.root();
         let registry = settings.location.registry.as_ref();
         let answers = writers::ask(Question { root, registry, urls: &[], credentials: None, offers_online: false })?;
         answers.ensure_no_writers()?;
@@ -132,7 +144,7 @@ fn wait(
 }
 
 /// A run that somebody names and that has not waited is no silent nothing.
-fn is_due(run: &Run, wait: Wait, clock: &RunClock) -> Result<(), Error> {
+fn is_due(run: &Run<'_>, wait: Wait, clock: &RunClock) -> Result<(), Error> {
     let Wait::AtLeast(least) = wait else { return Ok(()) };
     if quarantine::is_due(run, wait, clock) {
         return Ok(());
@@ -157,7 +169,7 @@ fn is_due(run: &Run, wait: Wait, clock: &RunClock) -> Result<(), Error> {
 fn purge_collected(
     settings: &QuarantineSettings,
     reader: &Reader<'_>,
-    quarantine: Quarantine,
+    quarantine: Quarantine<'_>,
     (wait, named): (Wait, Option<&str>),
 ) -> Result<Acted, Error> {
     if quarantine.collected().next().is_none() {
@@ -166,7 +178,7 @@ fn purge_collected(
         );
     }
     let mut records = reconcile::records(reader)?;
-    let is_meant = |run: &Run| named.is_none_or(|id| run.id() == id);
+    let is_meant = |run: &Run<'_>| named.is_none_or(|id| run.id() == id);
     let needed = reconcile::needed_by(reader, &quarantine, &settings.clock, &|run| {
         is_meant(run) && quarantine::is_due(run, wait, &settings.clock)
     })?;
@@ -175,11 +187,11 @@ fn purge_collected(
     if !restored.failed.is_empty() {
         return Ok(Done::Purged { restored, purged: Moved::default(), withheld: Vec::new(), proof: None }.into());
     }
-    let reopened = Quarantine::open(reader.store);
+    let reopened = Quarantine::open(reader.backend);
     let acted = reopened.and_then(|quarantine| purge(settings, reader, quarantine, &needed, (wait, named)));
     // Afterwards: what cannot be looked at ends the command before anything is changed.
     if acted.is_ok()
-        && let Ok(mut quarantine) = Quarantine::open(reader.store)
+        && let Ok(mut quarantine) = Quarantine::open(reader.backend)
     {
         reconcile::begin_waits(reader, &mut quarantine, &settings.clock);
     }
@@ -197,7 +209,7 @@ fn purge_collected(
 }
 
 /// What keeps anything from being purged in a store of which a part may be missing.
-fn brakes(settings: &QuarantineSettings, reader: &Reader<'_>, records: &Records, needed: &Needed) -> Result<(), Error> {
+fn brakes(settings: &QuarantineSettings, reader: &Reader<'_>, records: &Records<'_>, needed: &Needed) -> Result<(), Error> {
     let Wanted::Purge { allow_empty, allow_shrunk, .. } = settings.wanted else { return Ok(()) };
     if needed.looks_empty && !allow_empty {
         let reason = "nothing in the store needs anything, so nothing in quarantine is purged".to_owned();
@@ -208,22 +220,23 @@ fn brakes(settings: &QuarantineSettings, reader: &Reader<'_>, records: &Records,
     // What is mounted is asked of the store.
     let now = Summary::new(settings.clock.started(), held, Vec::new());
     let before = records.summary().filter(|_| !allow_shrunk);
-    let missing = before.and_then(|before| before.missing_from(&now, &|name| reader.store.has_mount(name), needed.looks_empty));
+    let missing =
+        before.and_then(|before| before.missing_from(&now, &|name| reader.backend.parts().is_held(name), needed.looks_empty));
     missing.map_or(Ok(()), |reason| Err(Error::Brake { reason, lift: shrunk_lift() }))
 }
 
 fn purge(
     settings: &QuarantineSettings,
     reader: &Reader<'_>,
-    quarantine: Quarantine,
+    quarantine: Quarantine<'_>,
     needed: &Needed,
     (wait, named): (Wait, Option<&str>),
 ) -> Result<Acted, Error> {
     let gate = Gate { needed, wait, clock: &settings.clock, open: OpenFiles::look() };
-    let mut purgeable = gate.purgeable(reader.store, &quarantine, named)?;
+    let mut purgeable = gate.purgeable(&quarantine, named)?;
     let withheld = std::mem::take(&mut purgeable.withheld);
     reader.progress.begin(Phase::Purging, None);
-    let purged = quarantine::purge(reader.store, &gate, purgeable, reader.stop);
+    let purged = quarantine::purge(&gate, purgeable, reader.stop);
     quarantine.tidy();
     let proof = (!purged.is_empty()).then(|| gate.proof());
     Ok(Done::Purged { restored: Moved::default(), purged, withheld, proof }.into())
@@ -232,7 +245,7 @@ fn purge(
 fn restore(
     settings: &QuarantineSettings,
     reader: &Reader<'_>,
-    quarantine: &Quarantine,
+    quarantine: &Quarantine<'_>,
     run: Option<&str>,
     all: bool,
     digest: Option<&Digest>,
@@ -247,7 +260,7 @@ fn restore(
         None => quarantine.newest().map(Run::id),
     };
     let named = digest.map(|digest| quarantine::named_by(reader, quarantine, digest)).transpose()?;
-    let is_wanted = |run: &Run, target: &Target| {
+    let is_wanted = |run: &Run<'_>, target: &Target| {
         only.is_none_or(|id| run.id() == id) && named.as_ref().is_none_or(|named| named.include(run, target))
     };
     let held = quarantine.held().filter(|(run, held)| is_wanted(run, &held.target));
@@ -255,10 +268,10 @@ fn restore(
     if let Some(digest) = digest.filter(|_| wanted.is_empty()) {
         return Err(Error::Usage(format!("{digest} is not in quarantine; `regsweep quarantine list` says what is")));
     }
-    let mut records = Records::without_summary(reader.store.root().path())?;
+    let mut records = Records::without_summary(reader.backend.notes())?;
     let suspects = quarantine::suspects(quarantine, &is_wanted);
-    let is_part = |run: &&Run| run.stamp().purging.is_some() && run.held().iter().any(|held| is_wanted(run, &held.target));
-    let partly_purged = |run: &Run| {
+    let is_part = |run: &&Run<'_>| run.stamp().purging.is_some() && run.held().iter().any(|held| is_wanted(run, &held.target));
+    let partly_purged = |run: &Run<'_>| {
         let detail = format!(
             "A purge of run {} had begun: if it had removed anything, that is gone, and what was restored may lack it.",
             run.id()
@@ -276,7 +289,7 @@ fn restore(
 }
 
 impl RunRow {
-    fn of(run: &Run, now: Timestamp) -> RunRow {
+    fn of(run: &Run<'_>, now: Timestamp) -> RunRow {
         let mut row = RunRow {
             id: run.id().to_owned(),
             purpose: run.stamp().purpose,

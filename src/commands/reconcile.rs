@@ -14,8 +14,7 @@ use crate::progress::Phase;
 use crate::quarantine::{self, Moved, Needed, Quarantine, Reader, Replaced, Run, Wait};
 use crate::records::Records;
 use crate::registry_config::RegistryConfig;
-use crate::store::Vacuum as _;
-use crate::store::root::Root;
+use crate::store::Backend;
 
 /// When things that have just been quarantined are looked at again, beside the end of the time for that.
 const RESCUES: [Duration; 2] = [Duration::ZERO, Duration::from_secs(5)];
@@ -47,7 +46,7 @@ pub(super) fn look<T>(is_online: bool, mut at: impl FnMut() -> Result<T, Error>)
 /// When something that is there cannot be read.
 pub(super) fn needed(
     reader: &Reader<'_>,
-    quarantine: &Quarantine,
+    quarantine: &Quarantine<'_>,
     wait: Option<Wait>,
     clock: &RunClock,
 ) -> Result<Needed, Error> {
@@ -61,18 +60,18 @@ pub(super) fn needed(
 /// When something that is there cannot be read.
 pub(super) fn needed_by(
     reader: &Reader<'_>,
-    quarantine: &Quarantine,
+    quarantine: &Quarantine<'_>,
     clock: &RunClock,
-    is_due: &dyn Fn(&Run) -> bool,
+    is_due: &dyn Fn(&Run<'_>) -> bool,
 ) -> Result<Needed, Error> {
     look(true, || quarantine::needed(reader, quarantine, clock.now(), is_due))
 }
 
 /// Opens the records of a store, and holds the mounts that they name: before anything of the store is read.
-pub(super) fn records(reader: &Reader<'_>) -> Result<Records, Error> {
-    let records = Records::open(reader.store.root().path())?;
+pub(super) fn records<'r>(reader: &Reader<'r>) -> Result<Records<'r>, Error> {
+    let records = Records::open(reader.backend.notes())?;
     if let Some(summary) = records.summary() {
-        reader.store.hold_mounts(&summary.mounts);
+        reader.backend.parts().hold(&summary.mounts);
     }
     Ok(records)
 }
@@ -80,12 +79,12 @@ pub(super) fn records(reader: &Reader<'_>) -> Result<Records, Error> {
 /// Restores what is needed, and notes it as young. What could not be restored is in the answer.
 pub(super) fn restore_needed(
     reader: &Reader<'_>,
-    quarantine: &Quarantine,
+    quarantine: &Quarantine<'_>,
     needed: &Needed,
-    records: &mut Records,
+    records: &mut Records<'_>,
     clock: &RunClock,
 ) -> Moved {
-    let is_chosen = |run: &Run, target: &Target| {
+    let is_chosen = |run: &Run<'_>, target: &Target| {
         run.stamp().purpose == quarantine::Purpose::GarbageCollect && needed.targets.contains(target)
     };
     restore(reader, quarantine, Replaced::Drop, &is_chosen, records, clock)
@@ -94,18 +93,19 @@ pub(super) fn restore_needed(
 /// Restores what is chosen, and notes it as young.
 pub(super) fn restore(
     reader: &Reader<'_>,
-    quarantine: &Quarantine,
+    quarantine: &Quarantine<'_>,
     replaced: Replaced,
-    is_chosen: &dyn Fn(&Run, &Target) -> bool,
-    records: &mut Records,
+    is_chosen: &dyn Fn(&Run<'_>, &Target) -> bool,
+    records: &mut Records<'_>,
     clock: &RunClock,
 ) -> Moved {
     // Before it comes back: were we killed in between, the next run would take it for what nothing needs.
     let chosen = || quarantine.held().filter(|(run, held)| is_chosen(run, &held.target)).map(|(_, held)| &held.target);
     let noted = records.add_restored(chosen(), clock);
     let mut restored = Vec::new();
-    let mut moved =
-        quarantine::restore(reader.store, quarantine, replaced, is_chosen, &mut |target| restored.push(target.clone()));
+    let mut moved = quarantine::restore(reader.backend.vacuum(), quarantine, replaced, is_chosen, &mut |target| {
+        restored.push(target.clone())
+    });
     // What the store had already did not come back just now.
     let noted = noted.and_then(|any| match any && restored.len() < chosen().count() {
         true => records.amend_restored(&restored),
@@ -123,10 +123,10 @@ pub(super) fn restore(
 
 /// Lets the wait of runs begin that were cut off, and begin again where no clock reaches back to when they ended. One whose stamp cannot be
 /// written waits on, and must not keep a full disk from being collected.
-pub(super) fn begin_waits(reader: &Reader<'_>, quarantine: &mut Quarantine, clock: &RunClock) {
-    let is_open = |run: &&mut Run| run.stamp().finished.is_none() || run.waits_by_no_clock(clock);
+pub(super) fn begin_waits(reader: &Reader<'_>, quarantine: &mut Quarantine<'_>, clock: &RunClock) {
+    let is_open = |run: &&mut Run<'_>| run.stamp().finished.is_none() || run.waits_by_no_clock(clock);
     for run in quarantine.runs.iter_mut().filter(|run| !run.held().is_empty()).filter(is_open) {
-        if let Err(error) = reader.store.barrier().and_then(|()| run.finish(clock)) {
+        if let Err(error) = reader.backend.vacuum().barrier().and_then(|()| run.finish(clock)) {
             tracing::warn!("run {} waits until that can be noted: {error}", run.id());
         }
     }
@@ -137,8 +137,8 @@ pub(super) fn begin_waits(reader: &Reader<'_>, quarantine: &mut Quarantine, cloc
 /// # Errors
 ///
 /// When the store cannot be flushed or the run's stamp not be written.
-pub(super) fn finish(reader: &Reader<'_>, run: &mut Run, clock: &RunClock) -> Result<bool, Error> {
-    reader.store.barrier()?;
+pub(super) fn finish(reader: &Reader<'_>, run: &mut Run<'_>, clock: &RunClock) -> Result<bool, Error> {
+    reader.backend.vacuum().barrier()?;
     run.finish(clock)?;
     Ok(!run.remove_if_empty()?)
 }
@@ -158,7 +158,13 @@ pub(super) struct Rescue {
 
 /// Looks, at once, a little later and once more when the time is over, for pushes that need what was quarantined, and restores that. Ends
 /// early when the reader is to stop: the next run sees to the rest.
-pub(super) fn rescue(reader: &Reader<'_>, rescue_for: Duration, wait: Wait, records: &mut Records, clock: &RunClock) -> Rescue {
+pub(super) fn rescue(
+    reader: &Reader<'_>,
+    rescue_for: Duration,
+    wait: Wait,
+    records: &mut Records<'_>,
+    clock: &RunClock,
+) -> Rescue {
     let mut rescue = Rescue::default();
     let begun = Instant::now();
     for at in RESCUES.into_iter().filter(|at| *at < rescue_for).chain([rescue_for]) {
@@ -184,11 +190,11 @@ pub(super) fn rescue(reader: &Reader<'_>, rescue_for: Duration, wait: Wait, reco
 fn rescue_once(
     reader: &Reader<'_>,
     wait: Wait,
-    records: &mut Records,
+    records: &mut Records<'_>,
     clock: &RunClock,
     rescued: &mut Moved,
 ) -> Result<Needed, Error> {
-    let quarantine = Quarantine::open(reader.store)?;
+    let quarantine = Quarantine::open(reader.backend)?;
     let needed = needed(reader, &quarantine, Some(wait), clock)?;
     let moved = restore_needed(reader, &quarantine, &needed, records, clock);
     *rescued += moved;
@@ -220,7 +226,7 @@ fn sleep_until(begun: Instant, at: Duration, end: Duration, reader: &Reader<'_>)
 /// # Errors
 ///
 /// When it is not, or nobody can tell.
-pub(super) fn may_be_online(root: &Root, registry: Option<&RegistryConfig>) -> Result<(), Error> {
+pub(super) fn may_be_online(backend: &dyn Backend, registry: Option<&RegistryConfig>) -> Result<(), Error> {
     let stopped = || "stop the registry and collect without --online".to_owned();
     let Some(registry) = registry else {
         let message = "--online needs the registry's configuration, which says whether the registry remembers blobs that are gone: \
@@ -237,8 +243,7 @@ pub(super) fn may_be_online(root: &Root, registry: Option<&RegistryConfig>) -> R
             lift: format!("take the cache out of its configuration and restart it, or {}", stopped()),
         });
     }
-    let state = root.at(layout::PROXY_STATE).symlink_metadata().is_ok();
-    if registry.proxy_remote.is_some() || state {
+    if registry.proxy_remote.is_some() || backend.has(layout::PROXY_STATE)? {
         let reason = "the registry is a pull-through cache, which writes to its store whenever somebody pulls".to_owned();
         return Err(Error::Brake { reason, lift: stopped() });
     }

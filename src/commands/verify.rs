@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::reconcile;
-use super::{budget, metrics_are_writable, outside_the_store, threads};
+use super::session::{Means, Session, ensure_outside};
 use crate::config::VerifySettings;
 use crate::error::Error;
 use crate::finding::{Code, Finding};
@@ -22,14 +22,13 @@ use crate::oci::Digest;
 use crate::policy::{Arrivals, Policy, RootPolicy};
 use crate::progress::{Phase, Progress};
 use crate::report::verify::VerifyReport;
-use crate::store::lock::StoreLock;
-use crate::store::{FileState, FilesystemStore, RepositoryEntry, Store};
+use crate::store::{Access, Backend, FileState, FilesystemStore, RepositoryEntry, Store};
 use crate::survey;
 use crate::verify::jobs::Queue;
 use crate::verify::lenient::Lenient;
 use crate::verify::rate::Rate;
 use crate::verify::selection::{Selected, Wanted, select};
-use crate::verify::state::{Identity, State};
+use crate::verify::state::State;
 use crate::verify::told::told;
 use crate::verify::{Damage, DamagedBlob, Pass, deadline};
 
@@ -41,39 +40,58 @@ use crate::verify::{Damage, DamagedBlob, Pass, deadline};
 ///
 /// When it is not known what there is to verify. What is wrong with it is in the report.
 pub fn run(settings: VerifySettings, progress: &dyn Progress, stop: &AtomicBool) -> Result<VerifyReport, Error> {
+    run_on(&FilesystemStore::open(&settings.location.root)?, settings, progress, stop)
+}
+
+/// The same for a store that is open.
+///
+/// # Errors
+///
+/// As above.
+pub fn run_on(
+    backend: &dyn Backend,
+    settings: VerifySettings,
+    progress: &dyn Progress,
+    stop: &AtomicBool,
+) -> Result<VerifyReport, Error> {
     let began = Instant::now();
-    let pool = threads(settings.jobs)?;
-    let store = FilesystemStore::open(&settings.location.root)?;
-    // Held to the end: a sweep would take blobs away while they are read.
-    let _lock = match settings.quarantine {
-        true => StoreLock::exclusive(store.root().path(), settings.wait_lock, settings.clock.timestamp(), stop)?,
-        false => StoreLock::shared(store.root().path(), settings.wait_lock, stop)?,
+    let VerifySettings { jobs, max_memory, spill_directory, wait_lock, .. } = &settings;
+    let means = Means {
+        // Alone, what is quarantined; beside others, what only looks. A sweep would take blobs away while they are read.
+        access: if settings.quarantine { Access::Change } else { Access::Look },
+        wait_lock: *wait_lock,
+        now: settings.clock.timestamp(),
+        jobs: *jobs,
+        max_memory: *max_memory,
+        spill_directory,
+        metrics: settings.output.metrics.as_deref(),
     };
-    metrics_are_writable(settings.output.metrics.as_deref(), &store)?;
-    settings.state.as_ref().map_or(Ok(()), |path| outside_the_store("--state", path, &store))?;
-    let state = settings.state.as_ref().map(|path| State::open(path, &Identity::of(&store)?)).transpose()?;
-    let result = verify(&settings, &store, state, &pool, (progress, stop), began);
+    let session = Session::open(backend, means, progress, stop)?;
+    settings.state.as_ref().map_or(Ok(()), |path| ensure_outside(backend, "--state", path))?;
+    let state = settings.state.as_ref().map(|path| State::open(path, &backend.identity()?)).transpose()?;
+    let result = verify(&settings, &session, state, (progress, stop), began);
     progress.end();
     result
 }
 
 fn verify(
     settings: &VerifySettings,
-    store: &FilesystemStore,
+    session: &Session<'_>,
     state: Option<State>,
-    pool: &rayon::ThreadPool,
     (progress, stop): (&dyn Progress, &AtomicBool),
     began: Instant,
 ) -> Result<VerifyReport, Error> {
+    let (backend, pool) = (session.backend, &session.pool);
+    let store = backend.store();
     // What quarantines must know all that is there.
-    let lenient = Lenient::new(store, store.root().path(), !settings.quarantine);
+    let lenient = Lenient::new(store, backend.place(), !settings.quarantine);
     progress.begin(Phase::ListingBlobs, None);
-    let budget = budget(settings.max_memory, &settings.spill_directory)(0);
+    let budget = (session.reader().budget)(0);
     let (inventory, _) = pool.install(|| Inventory::list(&lenient, &budget))?;
     let manifests = Manifests::new(&lenient, &inventory);
     let policy = needs_all(settings);
     let context = Context { store: &lenient, inventory: &inventory, manifests: &manifests, policy };
-    let mut report = VerifyReport::new(settings, store.root().path(), inventory.len() as u64);
+    let mut report = VerifyReport::new(settings, backend.place(), inventory.len() as u64);
 
     let surveyed = pool.install(|| survey(settings, (&context, &lenient), state.as_ref(), &budget, (progress, stop)));
     let Surveyed { repositories, looked_at, mut findings, selected } = match surveyed {
@@ -122,7 +140,8 @@ fn verify(
     report.count(&outcome);
     if settings.quarantine {
         // What was found must not be lost for it, and neither what was found good.
-        if let Err(error) = pool.install(|| quarantine::quarantine(store, settings, &outcome, &settings.clock, stop, &mut report))
+        if let Err(error) =
+            pool.install(|| quarantine::quarantine(backend, settings, &outcome, &settings.clock, stop, &mut report))
         {
             report.findings.push(Finding::new(Code::FailedRemoval).detail(error.to_string()));
             report.findings.sort();
@@ -150,7 +169,7 @@ fn needs_all(settings: &VerifySettings) -> Policy {
 }
 
 /// Adds what was listed and not there to be read, but for what whoever needs it has said already. Returns how many have gone since.
-fn add_absent(context: &Context<'_>, store: &FilesystemStore, blobs: &[BlobId], findings: &mut Vec<Finding>) -> u64 {
+fn add_absent(context: &Context<'_>, store: &dyn Store, blobs: &[BlobId], findings: &mut Vec<Finding>) -> u64 {
     let missed: HashSet<Digest> = findings.iter().filter_map(|finding| finding.digest).collect();
     let mut vanished = 0;
     for blob in blobs {

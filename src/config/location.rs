@@ -9,7 +9,7 @@ use crate::error::{Context as _, Error};
 use crate::escape::escaped;
 use crate::layout;
 use crate::registry_config::{self, CONFIGURATION_PATH, Owners, RegistryConfig};
-use crate::store::root::Root;
+use crate::store::Root;
 
 /// A store, and what its registry's configuration says.
 #[derive(Clone, Debug)]

@@ -226,7 +226,7 @@ impl BlobMarks {
                 let row = Deletion { target: directory, stat, alias_of: None, reason: Reason::EmptyDirectory, depth: 0 };
                 deletions.push(context.inventory, &row);
             }
-            None if context.store.holds_only_system_files(&directory)? => {
+            None if crate::store::holds_only_system_files(context.store, &directory)? => {
                 self.findings.push(Finding::new(Code::SystemFile).path(directory.path()));
             }
             None => self.note(Code::MissingData, &digest),

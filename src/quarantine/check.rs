@@ -2,20 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::{Held, Purpose, Quarantine, Reader, Run};
+use super::{Purpose, Quarantine, Reader, Run};
 use crate::error::Error;
 use crate::finding::{Code, Finding};
 use crate::graph::{Edges, Fault, LinkVerdict, Manifests, Queue, Reading, Visited, Visitor, Walk, judge_link};
 use crate::inventory::Inventory;
 use crate::layout::{self, LinkDirectory, Shard, Target};
 use crate::oci::{DescriptorKind, Digest, RepositoryName};
-use crate::store::{FileState, LinkContent, RepositoryEntry, Store as _};
+use crate::store::{FileState, Held, LinkContent, RepositoryEntry};
 use crate::survey::{self, Survey};
 
 /// Blobs that may not be what their digests say once they are restored: `verify` took them for corrupt, they were written to in
 /// quarantine, or there is nothing in them.
-pub fn suspects(quarantine: &Quarantine, is_wanted: &dyn Fn(&Run, &Target) -> bool) -> BTreeSet<Digest> {
-    let is_suspect = |(run, held): &(&Run, &Held)| {
+pub fn suspects(quarantine: &Quarantine<'_>, is_wanted: &dyn Fn(&Run<'_>, &Target) -> bool) -> BTreeSet<Digest> {
+    let is_suspect = |(run, held): &(&Run<'_>, &Held)| {
         run.stamp().purpose == Purpose::Verify || run.was_written_to(held) || held.stat.size_bytes == 0
     };
     let is_blob = |held: &Held| blob_of(&held.target).is_some();
@@ -32,7 +32,7 @@ pub fn check(reader: &Reader<'_>, restored: &BTreeSet<Target>, suspects: &BTreeS
     let mut revisions: BTreeMap<RepositoryName, Vec<Digest>> = BTreeMap::new();
     let mut findings = left_behind(reader, restored)?;
     for digest in suspects {
-        if reader.store.is_whole_on_disk(digest)? == Some(false) {
+        if reader.store().is_whole_on_disk(digest)? == Some(false) {
             let detail = "It was restored, and its bytes do not match its digest: clients refuse it.";
             let finding = Finding::new(Code::CorruptBlob).digest(digest).path(layout::blob_data(digest));
             findings.push(finding.detail(detail));
@@ -42,7 +42,7 @@ pub fn check(reader: &Reader<'_>, restored: &BTreeSet<Target>, suspects: &BTreeS
         match target {
             Target::Link(LinkDirectory::Revisions(name), digest) => revisions.entry(name.clone()).or_default().push(*digest),
             Target::Link(directory @ LinkDirectory::Layers(name), digest) => {
-                let named = match reader.store.read_links(directory, &[*digest])?[0] {
+                let named = match reader.store().read_links(directory, &[*digest])?[0] {
                     LinkContent::Digest(named) => named,
                     _ => *digest,
                 };
@@ -54,10 +54,10 @@ pub fn check(reader: &Reader<'_>, restored: &BTreeSet<Target>, suspects: &BTreeS
         }
     }
     if !revisions.is_empty() {
-        let (inventory, _) = Inventory::list(reader.store, &(reader.budget)(0))?;
-        let manifests = Manifests::new(reader.store, &inventory);
+        let (inventory, _) = Inventory::list(reader.store(), &(reader.budget)(0))?;
+        let manifests = Manifests::new(reader.store(), &inventory);
         for (name, revisions) in revisions {
-            let survey = survey::survey(reader.store, &RepositoryEntry { name, set_apart: None })?;
+            let survey = survey::survey(reader.store(), &RepositoryEntry { name, set_apart: None })?;
             let mut check =
                 Check { reader, inventory: &inventory, manifests: &manifests, survey: &survey, layers: HashSet::new(), findings };
             let roots = revisions.into_iter().map(|digest| (digest, Role::Revision)).collect();
@@ -74,7 +74,7 @@ pub fn check(reader: &Reader<'_>, restored: &BTreeSet<Target>, suspects: &BTreeS
 /// links alone.
 fn left_behind(reader: &Reader<'_>, restored: &BTreeSet<Target>) -> Result<Vec<Finding>, Error> {
     let mut findings = Vec::new();
-    for run in &Quarantine::open(reader.store)?.runs {
+    for run in &Quarantine::open(reader.backend)?.runs {
         let blobs: BTreeSet<&Digest> = run.held().iter().filter_map(|held| blob_of(&held.target)).collect();
         let links = run.held().iter().map(|held| &held.target).filter(|target| blob_of(target).is_none());
         for link in links.filter(|link| !blobs.contains(link.digest()) && restored.contains(&Target::Blob(*link.digest()))) {
@@ -95,7 +95,7 @@ fn blob_of(target: &Target) -> Option<&Digest> {
 }
 
 fn is_stored(reader: &Reader<'_>, digest: &Digest) -> Result<bool, Error> {
-    Ok(matches!(reader.store.stat_blobs(Shard::of(digest), &[*digest])?[..], [FileState::File(_)]))
+    Ok(matches!(reader.store().stat_blobs(Shard::of(digest), &[*digest])?[..], [FileState::File(_)]))
 }
 
 fn missing(code: Code, repository: &RepositoryName, digest: &Digest) -> Finding {
@@ -172,7 +172,7 @@ impl Check<'_> {
 
 /// A layer or configuration is served through its link here.
 fn layer(reader: &Reader<'_>, survey: &Survey, digest: &Digest) -> Result<Option<Finding>, Error> {
-    let content = reader.store.read_links(&LinkDirectory::Layers(survey.name.clone()), &[*digest])?[0];
+    let content = reader.store().read_links(&LinkDirectory::Layers(survey.name.clone()), &[*digest])?[0];
     let code = match judge_link(digest, content) {
         LinkVerdict::Names(named) if is_stored(reader, &named)? => return Ok(None),
         LinkVerdict::Absent if is_stored(reader, digest)? => Code::MissingLayerLink,

@@ -9,12 +9,12 @@ use crate::graph::{Manifests, Queue, Reading, Visited, Visitor, Walk};
 use crate::inventory::Inventory;
 use crate::layout::{LinkDirectory, Target};
 use crate::oci::{Algorithm, DescriptorKind, Digest, RepositoryName};
-use crate::store::{FilesystemStore, LinkContent, Store as _};
+use crate::store::{LinkContent, Store};
 
 /// Follows what the revisions in these runs name.
 pub(super) fn by_staying(
-    store: &FilesystemStore,
-    runs: &[&Run],
+    store: &dyn Store,
+    runs: &[&Run<'_>],
     inventory: &Inventory,
     manifests: &Manifests<'_>,
 ) -> Result<HashSet<Digest>, Error> {
@@ -43,7 +43,7 @@ pub struct Named {
 
 impl Named {
     /// Whether a target is to come back out of a run. Of what is named nothing that `verify` took for corrupt.
-    pub fn include(&self, run: &Run, target: &Target) -> bool {
+    pub fn include(&self, run: &Run<'_>, target: &Target) -> bool {
         let is_near = match target {
             Target::Link(directory, _) => self.repositories.contains(directory.repository()),
             _ => true,
@@ -57,7 +57,7 @@ impl Named {
 /// # Errors
 ///
 /// When something that is there cannot be read.
-pub fn named_by(reader: &Reader<'_>, quarantine: &Quarantine, digest: &Digest) -> Result<Named, Error> {
+pub fn named_by(reader: &Reader<'_>, quarantine: &Quarantine<'_>, digest: &Digest) -> Result<Named, Error> {
     let mut named = Named { digest: *digest, repositories: BTreeSet::new(), digests: HashSet::new() };
     for (_, held) in quarantine.held() {
         if let Target::Link(LinkDirectory::Revisions(repository), revision) = &held.target
@@ -69,15 +69,15 @@ pub fn named_by(reader: &Reader<'_>, quarantine: &Quarantine, digest: &Digest) -
     if named.repositories.is_empty() {
         return Ok(named);
     }
-    let overlay = Overlay::new(reader.store, quarantine);
+    let overlay = Overlay::new(reader.store(), quarantine);
     let (inventory, _) = Inventory::list(&overlay, &(reader.budget)(quarantine.memory_bytes()))?;
     let manifests = Manifests::new(&overlay, &inventory);
-    let runs: Vec<&Run> = quarantine.collected().collect();
+    let runs: Vec<&Run<'_>> = quarantine.collected().collect();
     for repository in &named.repositories {
         let layers = LinkDirectory::Layers(repository.clone());
         let reached = std::mem::take(&mut named.digests);
         let mut visitor =
-            Staying { store: reader.store, runs: &runs, inventory: &inventory, manifests: &manifests, layers, reached };
+            Staying { store: reader.store(), runs: &runs, inventory: &inventory, manifests: &manifests, layers, reached };
         Walk::unbounded(&manifests).run(vec![(*digest, Role::Revision)], &mut visitor)?;
         named.digests = visitor.reached;
     }
@@ -94,8 +94,8 @@ enum Role {
 }
 
 struct Staying<'a> {
-    store: &'a FilesystemStore,
-    runs: &'a [&'a Run],
+    store: &'a dyn Store,
+    runs: &'a [&'a Run<'a>],
     inventory: &'a Inventory,
     manifests: &'a Manifests<'a>,
     layers: LinkDirectory,

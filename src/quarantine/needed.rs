@@ -9,7 +9,8 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
 use super::named::by_staying;
-use super::{Overlay, Quarantine, Run, since};
+use super::runs::since;
+use super::{Overlay, Quarantine, Run};
 use crate::error::Error;
 use crate::graph::{Context, Manifests, Reading};
 use crate::inventory::{Budget, Inventory, MarkFlags};
@@ -18,7 +19,7 @@ use crate::mark::{self, Marks};
 use crate::oci::{Digest, RepositoryName};
 use crate::policy::{Arrivals, Policy, RootPolicy};
 use crate::progress::{Phase, Progress};
-use crate::store::{FilesystemStore, Store as _};
+use crate::store::{Backend, Store};
 use crate::survey::Survey;
 
 /// What the store says about a quarantine.
@@ -37,14 +38,21 @@ pub struct Needed {
 /// How a store is read: what every mark of a command has in common.
 #[derive(Clone, Copy)]
 pub struct Reader<'a> {
-    /// The store.
-    pub store: &'a FilesystemStore,
+    /// Where the store is.
+    pub backend: &'a dyn Backend,
     /// Gives the memory that a table may take beside so many bytes of what is in quarantine.
     pub budget: &'a (dyn Fn(u64) -> Budget + Sync),
     /// Where to say how far it is.
     pub progress: &'a dyn Progress,
     /// Ends it.
     pub stop: &'a AtomicBool,
+}
+
+impl<'a> Reader<'a> {
+    /// What is read.
+    pub fn store(&self) -> &'a dyn Store {
+        self.backend.store()
+    }
 }
 
 /// Marks the store as it is now, together with what is in quarantine. `is_due` tells the runs that may be purged from those that stay.
@@ -54,9 +62,9 @@ pub struct Reader<'a> {
 /// When something that is there cannot be read.
 pub fn needed(
     reader: &Reader<'_>,
-    quarantine: &Quarantine,
+    quarantine: &Quarantine<'_>,
     now: SystemTime,
-    is_due: &dyn Fn(&Run) -> bool,
+    is_due: &dyn Fn(&Run<'_>) -> bool,
 ) -> Result<Needed, Error> {
     let mut restored: BTreeSet<Target> = BTreeSet::new();
     loop {
@@ -74,13 +82,13 @@ pub fn needed(
 /// One mark, with revision links that are to be restored as if they were in the store.
 fn marked(
     reader: &Reader<'_>,
-    quarantine: &Quarantine,
+    quarantine: &Quarantine<'_>,
     now: SystemTime,
-    is_due: &dyn Fn(&Run) -> bool,
+    is_due: &dyn Fn(&Run<'_>) -> bool,
     restored: &BTreeSet<Target>,
 ) -> Result<Needed, Error> {
     reader.progress.begin(Phase::ListingBlobs, None);
-    let overlay = Overlay::new(reader.store, quarantine);
+    let overlay = Overlay::new(reader.store(), quarantine);
     let (inventory, _) = Inventory::list(&overlay, &(reader.budget)(quarantine.memory_bytes()))?;
     let repositories = overlay.repositories()?.entries;
     let manifests = Manifests::new(&overlay, &inventory);
@@ -137,20 +145,20 @@ fn marked(
     let named: Vec<Target> = needed.targets.iter().map(|target| Target::Blob(*target.digest())).collect();
     let held: BTreeSet<&Target> = quarantine.collected().flat_map(Run::held).map(|held| &held.target).collect();
     needed.targets.extend(named.into_iter().filter(|target| held.contains(target)));
-    let (due, stay): (Vec<&Run>, Vec<&Run>) = quarantine.collected().partition(|run| is_due(run));
+    let (due, stay): (Vec<&Run<'_>>, Vec<&Run<'_>>) = quarantine.collected().partition(|run| is_due(run));
     if !due.is_empty() {
-        needed.by_staying = by_staying(reader.store, &stay, &inventory, &manifests)?;
+        needed.by_staying = by_staying(reader.store(), &stay, &inventory, &manifests)?;
     }
     Ok(needed)
 }
 
 /// How long ago the oldest run began.
-fn since_began(quarantine: &Quarantine, now: SystemTime) -> Duration {
+fn since_began(quarantine: &Quarantine<'_>, now: SystemTime) -> Duration {
     since(now, quarantine.collected().map(Run::began).min().unwrap_or(now))
 }
 
 /// The digests that links in quarantine name, and that the manifests of these refer to, by repository.
-fn queried(quarantine: &Quarantine, manifests: &Manifests<'_>) -> Result<BTreeMap<RepositoryName, Vec<Digest>>, Error> {
+fn queried(quarantine: &Quarantine<'_>, manifests: &Manifests<'_>) -> Result<BTreeMap<RepositoryName, Vec<Digest>>, Error> {
     let mut queried: BTreeMap<RepositoryName, Vec<Digest>> = BTreeMap::new();
     for held in quarantine.collected().flat_map(Run::held) {
         if let Target::Link(directory, digest) = &held.target {

@@ -16,15 +16,14 @@ use crate::error::Error;
 use crate::layout::{LinkDirectory, Shard, Target};
 use crate::oci::{Digest, RepositoryName, TagName};
 use crate::store::{
-    BlobContent, FileState, FilesystemStore, Leftover, LinkContent, Listing, ManifestContent, ManifestStart, RepositoryEntry,
-    Stat, Store, Stray, TagContent, Upload,
+    BlobContent, Condition, FileState, Leftover, LinkContent, Listing, ManifestContent, ManifestStart, RepositoryEntry, Stat,
+    Store, Stray, TagContent, Unlisted, Upload,
 };
 
 /// A store and the blobs that collections have moved out of it.
-#[derive(Debug)]
 pub struct Overlay<'a> {
-    store: &'a FilesystemStore,
-    quarantine: &'a Quarantine,
+    store: &'a dyn Store,
+    quarantine: &'a Quarantine<'a>,
     /// The runs that hold each blob.
     blobs: BTreeMap<Shard, BTreeMap<Digest, usize>>,
     /// What `verify` has quarantined.
@@ -43,7 +42,7 @@ impl<'a> Overlay<'a> {
     }
 
     /// Lays a quarantine over its store. Corrupt blobs that `verify` has quarantined are left out: nobody is to read them.
-    pub fn new(store: &'a FilesystemStore, quarantine: &'a Quarantine) -> Overlay<'a> {
+    pub fn new(store: &'a dyn Store, quarantine: &'a Quarantine<'a>) -> Overlay<'a> {
         let mut blobs: BTreeMap<Shard, BTreeMap<Digest, usize>> = BTreeMap::new();
         for (place, run) in quarantine.runs.iter().enumerate().filter(|(_, run)| run.stamp().purpose == Purpose::GarbageCollect) {
             for held in run.held() {
@@ -61,6 +60,10 @@ impl<'a> Overlay<'a> {
 impl Store for Overlay<'_> {
     fn repositories(&self) -> Result<Listing<RepositoryEntry>, Error> {
         self.store.repositories()
+    }
+
+    fn listable_repositories(&self, unlisted: Unlisted<'_>) -> Result<Listing<RepositoryEntry>, Error> {
+        self.store.listable_repositories(unlisted)
     }
 
     fn manifest_strays(&self, repository: &RepositoryName) -> Result<Vec<Stray>, Error> {
@@ -126,7 +129,7 @@ impl Store for Overlay<'_> {
     fn manifest(&self, digest: &Digest, read: &mut dyn FnMut(&[u8])) -> Result<ManifestContent, Error> {
         match self.store.manifest(digest, read)? {
             ManifestContent::Absent => match self.blobs.get(&Shard::of(digest)).and_then(|blobs| blobs.get(digest)) {
-                Some(&place) => self.store.manifest_in_quarantine(digest, self.quarantine.runs[place].mirror(), read),
+                Some(&place) => self.quarantine.runs[place].manifest(digest, read),
                 // It waits to be pushed again, and what it names waits with it.
                 None if self.corrupt.contains(digest) => Ok(ManifestContent::Corrupt),
                 None => Ok(ManifestContent::Absent),
@@ -141,6 +144,14 @@ impl Store for Overlay<'_> {
 
     fn read_blob(&self, digest: &Digest, each: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> BlobContent {
         self.store.read_blob(digest, each)
+    }
+
+    fn blob_condition(&self, digest: &Digest) -> Result<Option<Condition>, Error> {
+        self.store.blob_condition(digest)
+    }
+
+    fn is_whole_on_disk(&self, digest: &Digest) -> Result<Option<bool>, Error> {
+        self.store.is_whole_on_disk(digest)
     }
 
     fn symlink_target(&self, link: &Path) -> Result<Option<PathBuf>, Error> {

@@ -3,13 +3,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::{Held, Moved, Needed, Purpose, Quarantine, Run, tree};
+use super::{Moved, Needed, Purpose, Quarantine, Run};
 use crate::clock::RunClock;
 use crate::error::Error;
 use crate::layout::Target;
-use crate::store::FilesystemStore;
-use crate::store::directory::stat_of;
-use crate::store::filesystem::condition::FileId;
+use crate::store::Held;
 use crate::writers::OpenFiles;
 
 /// How long things have to have waited.
@@ -72,7 +70,7 @@ pub enum Proof {
 #[derive(Debug, Default)]
 pub struct Purgeable<'q> {
     /// By run.
-    runs: Vec<(&'q Run, Vec<&'q Held>)>,
+    runs: Vec<(&'q Run<'q>, Vec<&'q Held>)>,
     /// What has waited and stays.
     pub withheld: Vec<(Target, Withheld)>,
 }
@@ -92,13 +90,8 @@ impl Gate<'_> {
     /// # Errors
     ///
     /// When something cannot be looked at: then nothing is to be purged.
-    pub fn purgeable<'q>(
-        &self,
-        store: &FilesystemStore,
-        quarantine: &'q Quarantine,
-        named: Option<&str>,
-    ) -> Result<Purgeable<'q>, Error> {
-        let is_meant = |run: &&Run| match named {
+    pub fn purgeable<'q>(&self, quarantine: &'q Quarantine<'q>, named: Option<&str>) -> Result<Purgeable<'q>, Error> {
+        let is_meant = |run: &&Run<'_>| match named {
             Some(id) => run.id() == id,
             None => run.stamp().purpose == Purpose::GarbageCollect,
         };
@@ -114,7 +107,7 @@ impl Gate<'_> {
                 }
                 let withheld = match self.needed.by_staying.contains(held.target.digest()) {
                     true => Some(Withheld::NeededInQuarantine),
-                    false => self.withholds(store, run, held)?,
+                    false => self.withholds(run, held)?,
                 };
                 match withheld {
                     Some(why) => purgeable.withheld.push((held.target.clone(), why)),
@@ -132,18 +125,18 @@ impl Gate<'_> {
     }
 
     /// Whether something is being written to, or was.
-    fn withholds(&self, store: &FilesystemStore, run: &Run, held: &Held) -> Result<Option<Withheld>, Error> {
-        let Some(stat) = run.stat(&held.target)? else { return Ok(None) };
-        if self.open.contains(&file_id(&stat)) {
+    fn withholds(&self, run: &Run<'_>, held: &Held) -> Result<Option<Withheld>, Error> {
+        let Some(there) = run.condition(&held.target)? else { return Ok(None) };
+        if self.open.contains(&there) {
             return Ok(Some(Withheld::Open));
         }
         let is_verifys = run.stamp().purpose == Purpose::Verify;
         // A `chown`, a backup's hard link and the like change that too; the bytes tell.
-        let is_touched = run.finished().is_none_or(|finished| tree::changed(&stat) > finished);
+        let is_touched = run.finished().is_none_or(|finished| there.changed > finished);
         if !is_verifys && !is_touched {
             return Ok(None);
         }
-        Ok(match (run.is_whole(store, &held.target)?, is_verifys) {
+        Ok(match (run.is_whole(&held.target)?, is_verifys) {
             (true, true) => Some(Withheld::Whole),
             (false, false) if is_touched => Some(Withheld::Changed),
             _ => None,
@@ -151,12 +144,8 @@ impl Gate<'_> {
     }
 }
 
-fn file_id(stat: &rustix::fs::Stat) -> FileId {
-    FileId { device: stat.st_dev, inode: stat.st_ino }
-}
-
 /// Whether a run has waited for long enough.
-pub fn is_due(run: &Run, wait: Wait, clock: &RunClock) -> bool {
+pub fn is_due(run: &Run<'_>, wait: Wait, clock: &RunClock) -> bool {
     match wait {
         Wait::Lifted => true,
         Wait::AtLeast(wait) => run.has_waited(wait, clock),
@@ -165,7 +154,7 @@ pub fn is_due(run: &Run, wait: Wait, clock: &RunClock) -> bool {
 
 /// Purges what a gate let through, and the directories of runs if nothing is left in them. Ends early when `stop` becomes true. What has
 /// changed since it was let through stays.
-pub fn purge(store: &FilesystemStore, gate: &Gate<'_>, purgeable: Purgeable<'_>, stop: &AtomicBool) -> Moved {
+pub fn purge(gate: &Gate<'_>, purgeable: Purgeable<'_>, stop: &AtomicBool) -> Moved {
     let mut purged = Moved::default();
     for (run, held) in purgeable.runs {
         // Should this be cut off, `restore` says that not all of the run is there any more.
@@ -180,21 +169,21 @@ pub fn purge(store: &FilesystemStore, gate: &Gate<'_>, purgeable: Purgeable<'_>,
             if stop.load(Ordering::Relaxed) {
                 return purged;
             }
-            match run.stat(&held.target) {
-                Ok(Some(stat)) if stat_of(&stat) != held.stat || tree::changed(&stat) != held.changed => {
+            match run.condition(&held.target) {
+                Ok(Some(there)) if there.stat != held.stat || there.changed != held.changed => {
                     purged
                         .failed
                         .push((held.target.clone(), "it was written to in the meantime; it stays in quarantine".to_owned()));
                     continue;
                 }
-                Ok(Some(stat)) if gate.open.contains(&file_id(&stat)) => continue,
+                Ok(Some(there)) if gate.open.contains(&there) => continue,
                 Ok(_) => {}
                 Err(error) => {
                     purged.failed.push((held.target.clone(), error.to_string()));
                     continue;
                 }
             }
-            match run.drop_for_good(store, &held.target) {
+            match run.drop_for_good(&held.target) {
                 Ok(true) => purged.add(held),
                 Ok(false) => {}
                 Err(error) => purged.failed.push((held.target.clone(), error.to_string())),

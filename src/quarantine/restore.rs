@@ -1,9 +1,8 @@
 //! The way back out of the quarantine.
 
-use super::{Held, Moved, Quarantine, Run};
+use super::{Moved, Quarantine, Run};
 use crate::layout::Target;
-use crate::store::filesystem::quarantine::Return;
-use crate::store::{FilesystemStore, Vacuum as _};
+use crate::store::{Held, Return, Vacuum};
 
 /// What happens to something whose place in the store is taken again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,10 +16,10 @@ pub enum Replaced {
 /// Restores what `chosen` names: contents before names, so that no link is ever there before what it names. Calls `restored` with what is
 /// back. What could not be moved is in the answer; no link is restored if a blob could not be.
 pub fn restore(
-    store: &FilesystemStore,
-    quarantine: &Quarantine,
+    store: &dyn Vacuum,
+    quarantine: &Quarantine<'_>,
     replaced: Replaced,
-    chosen: &dyn Fn(&Run, &Target) -> bool,
+    chosen: &dyn Fn(&Run<'_>, &Target) -> bool,
     restored: &mut dyn FnMut(&Target),
 ) -> Moved {
     let mut moved = Moved::default();
@@ -30,7 +29,7 @@ pub fn restore(
             // Links the other way round than they went: layer links, revisions, history.
             let held = run.held().iter().rev().filter(|held| matches!(held.target, Target::Blob(_)) == blobs);
             for held in held.filter(|held| chosen(run, &held.target)) {
-                if one(store, run, held, replaced, &mut moved) {
+                if one(run, held, replaced, &mut moved) {
                     restored(&held.target);
                     last = Some(&held.target);
                 }
@@ -50,16 +49,16 @@ pub fn restore(
 }
 
 /// Says whether it is back.
-fn one(store: &FilesystemStore, run: &Run, held: &Held, replaced: Replaced, moved: &mut Moved) -> bool {
+fn one(run: &Run<'_>, held: &Held, replaced: Replaced, moved: &mut Moved) -> bool {
     let mut fail = |error: crate::error::Error| moved.failed.push((held.target.clone(), error.to_string()));
-    match run.restore(store, &held.target) {
+    match run.restore(&held.target) {
         Ok(Return::Back) => {
             moved.add(held);
             return true;
         }
         Ok(Return::Replaced) => {
             if replaced == Replaced::Drop
-                && let Err(error) = run.drop_copy(store, &held.target)
+                && let Err(error) = run.drop_copy(&held.target)
             {
                 fail(error);
             }

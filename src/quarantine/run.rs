@@ -1,34 +1,24 @@
 //! One run's directory: its stamp, what it holds, and the ways out of it.
 
 use std::io;
-use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
-use rustix::fs::{AtFlags, Mode, OFlags};
-use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::{Held, tree};
 use crate::clock::{BootTime, Counts, RunClock, TOLERANCE};
 use crate::error::{Context as _, Error};
 use crate::layout::Target;
 use crate::oci::Digest;
-use crate::store::directory::{self, open_directory_beneath};
-use crate::store::filesystem::condition::Condition;
-use crate::store::filesystem::quarantine::{Return, in_mirror};
-use crate::store::{FilesystemStore, own};
+use crate::store::{Condition, Contents, Directories, Held, ManifestContent, Planned, Removal, Return, Shelf, Shelves};
 
 /// The file that says who made a run and when.
 const STAMP: &str = "run.json";
-/// The same while it is written.
-const NEW_STAMP: &str = "run.json.new";
 /// What it is called from when a purge begins on a disk that has no room to write that into it.
 const STAMP_OF_A_PURGE: &str = "purging.json";
-/// The files in a run's directory that are not what it holds.
-pub(super) const STAMPS: [&str; 3] = [STAMP, NEW_STAMP, STAMP_OF_A_PURGE];
+/// What lies on a run's shelf and is not what it holds.
+const STAMPS: [&str; 2] = [STAMP, STAMP_OF_A_PURGE];
 /// Times of files may be cut down to this.
 const COARSENESS: Duration = Duration::from_secs(1);
 /// Runs that may begin within one second.
@@ -105,20 +95,15 @@ impl Stamp {
 
 /// A run in quarantine.
 #[derive(Debug)]
-pub struct Run {
-    id: String,
-    /// For messages.
-    path: PathBuf,
-    /// The directory of all runs.
-    quarantine: Arc<OwnedFd>,
-    mirror: OwnedFd,
+pub struct Run<'s> {
+    shelf: Box<dyn Shelf + 's>,
     stamp: Stamp,
     held: Vec<Held>,
     unrecognised: u64,
 }
 
-impl Run {
-    pub(super) fn begin(quarantine: &Arc<OwnedFd>, path: &Path, purpose: Purpose, clock: &RunClock) -> Result<Run, Error> {
+impl<'s> Run<'s> {
+    pub(super) fn begin(shelves: &'s dyn Shelves, purpose: Purpose, clock: &RunClock) -> Result<Run<'s>, Error> {
         let began = clock.started();
         let second = began.strftime("%Y%m%dT%H%M%SZ");
         let names = (1..=RUNS_A_SECOND).map(|number| match number {
@@ -126,34 +111,22 @@ impl Run {
             more => format!("{second}-{}-{more}", purpose.name()),
         });
         for id in names {
-            let path = path.join(&id);
-            match rustix::fs::mkdirat(&**quarantine, &id, Mode::from_raw_mode(0o755)) {
-                Err(Errno::EXIST) => continue,
-                made => made.context("create", &path)?,
-            }
-            let mirror = open_directory_beneath(&**quarantine, id.as_bytes()).context("open", &path)?;
-            let quarantine = Arc::clone(quarantine);
-            let stamp = Stamp::new(purpose, began);
-            let run = Run { id, path, quarantine, mirror, stamp, held: Vec::new(), unrecognised: 0 };
-            if let Err(error) = run.write_stamp() {
+            let Some(shelf) = shelves.make(&id)? else { continue };
+            let run = Run { shelf, stamp: Stamp::new(purpose, began), held: Vec::new(), unrecognised: 0 };
+            if let Err(error) = run.write(&run.stamp) {
                 let _nothing_in_it = run.remove_if_empty();
                 return Err(error);
             }
             return Ok(run);
         }
-        Err(io::Error::from(io::ErrorKind::AlreadyExists)).context("create a directory in", path)
+        Err(io::Error::from(io::ErrorKind::AlreadyExists)).context("create a directory in", shelves.place())
     }
 
     /// Opens a run; nothing if it is not there any more.
-    pub(super) fn open(quarantine: &Arc<OwnedFd>, path: &Path, id: &str) -> Result<Option<Run>, Error> {
-        let path = path.join(id);
-        let mirror = match open_directory_beneath(&**quarantine, id.as_bytes()) {
-            Err(Errno::NOENT) => return Ok(None),
-            opened => opened.context("open", &path)?,
-        };
+    pub(super) fn open(shelf: Box<dyn Shelf + 's>) -> Result<Option<Run<'s>>, Error> {
         let read = |name: &str| -> Result<Option<Stamp>, Error> {
-            let text = read_stamp(&mirror, name).context_with("read", || path.join(name))?;
-            text.map(|text| understood(&text)).transpose().context_with("understand", || path.join(name))
+            let text = shelf.read_stamp(name)?;
+            text.map(|text| understood(&text)).transpose().context_with("understand", || shelf.place().join(name))
         };
         let stamp = match (read(STAMP)?, read(STAMP_OF_A_PURGE)?) {
             (Some(stamp), None) => stamp,
@@ -162,21 +135,20 @@ impl Run {
                 Stamp { purging, ..stamp.unwrap_or(of_a_purge) }
             }
             // Nothing had been moved when its run was cut off; or somebody removed it, and nobody knows how long things have waited.
-            (None, None) => Stamp::new(Purpose::of_id(id), began_by_id(id)),
+            (None, None) => Stamp::new(Purpose::of_id(shelf.name()), began_by_id(shelf.name())),
         };
-        let tree::Contents { held, unrecognised } = tree::contents(&mirror).context("list", &path)?;
-        let quarantine = Arc::clone(quarantine);
-        Ok(Some(Run { id: id.to_owned(), path, quarantine, mirror, stamp, held, unrecognised }))
+        let Contents { held, unrecognised } = shelf.contents(&STAMPS)?;
+        Ok(Some(Run { shelf, stamp, held, unrecognised }))
     }
 
     /// Its name: when it began, and by which command.
     pub fn id(&self) -> &str {
-        &self.id
+        self.shelf.name()
     }
 
     /// Its directory.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.shelf.place()
     }
 
     /// What its stamp says.
@@ -205,18 +177,12 @@ impl Run {
 
     /// Compares the store's clock with ours: the stamp has been written just now. Says how far they are apart.
     pub(super) fn compare_clocks(&mut self, clock: &RunClock) -> Result<Duration, Error> {
-        let written = self.stamp_written()?;
+        let written = self.shelf.stamp_written(STAMP)?;
         let elapsed = clock.elapsed();
         let began = written.checked_sub(elapsed).unwrap_or(SystemTime::UNIX_EPOCH);
         self.stamp.began_by_store = Timestamp::try_from(began).ok();
         let began = clock.of_store(began);
         Ok(clock.start().duration_since(began).unwrap_or_else(|error| error.duration()))
-    }
-
-    /// When the stamp was written, by the store's clock.
-    fn stamp_written(&self) -> Result<SystemTime, Error> {
-        let stat = rustix::fs::statat(&self.mirror, STAMP, AtFlags::SYMLINK_NOFOLLOW);
-        Ok(directory::stat_of(&stat.context_with("look at", || self.path.join(STAMP))?).modified)
     }
 
     /// What it held when it was opened, in order.
@@ -232,10 +198,6 @@ impl Run {
     /// Files in its directory that are at no place that the layout knows. They are left alone.
     pub fn unrecognised(&self) -> u64 {
         self.unrecognised
-    }
-
-    pub(super) fn mirror(&self) -> &OwnedFd {
-        &self.mirror
     }
 
     /// Whether things have waited here for so long, by every clock that counts. A run that was cut off has not begun to wait, and where
@@ -271,10 +233,10 @@ impl Run {
         self.stamp.boot = clock.boot();
         self.stamp.vouched = clock.is_trusted();
         // Twice: when it was written is what it has to say.
-        let written = self.write_stamp().and_then(|()| self.stamp_written());
+        let written = self.write(&self.stamp).and_then(|()| self.shelf.stamp_written(STAMP));
         let written = written.and_then(|written| {
             self.stamp.finished_by_store = before.finished_by_store.or_else(|| Timestamp::try_from(written).ok());
-            self.write_stamp()
+            self.write(&self.stamp)
         });
         if written.is_err() {
             self.stamp = before;
@@ -294,9 +256,13 @@ impl Run {
         let stamp = Stamp { purging: Some(clock.timestamp()), ..self.stamp.clone() };
         self.write(&stamp).or_else(|error| {
             // On a full disk, which is when people purge: a name takes no room.
-            let renamed = rustix::fs::renameat(&self.mirror, STAMP, &self.mirror, STAMP_OF_A_PURGE);
-            renamed.and_then(|()| rustix::fs::fsync(&self.mirror)).map_err(|_| error)
+            self.shelf.rename_stamp(STAMP, STAMP_OF_A_PURGE).map_err(|_| error)
         })
+    }
+
+    /// Moves something here that is as planned.
+    pub(super) fn take(&self, planned: &Planned<'_>, directories: Directories) -> Result<Removal, Error> {
+        self.shelf.take(planned, directories)
     }
 
     /// Moves something to where it was. Replaces nothing.
@@ -304,13 +270,13 @@ impl Run {
     /// # Errors
     ///
     /// When it cannot be moved.
-    pub fn restore(&self, store: &FilesystemStore, target: &Target) -> Result<Return, Error> {
-        store.restore(target, &self.mirror)
+    pub fn restore(&self, target: &Target) -> Result<Return, Error> {
+        self.shelf.give_back(target)
     }
 
     /// Removes something for good. Says whether it was there.
-    pub(super) fn drop_for_good(&self, store: &FilesystemStore, target: &Target) -> Result<bool, Error> {
-        store.drop_from_quarantine(target, &self.mirror)
+    pub(super) fn drop_for_good(&self, target: &Target) -> Result<bool, Error> {
+        self.shelf.drop_for_good(target)
     }
 
     /// Removes something that the store has the same of. Says whether it did.
@@ -318,26 +284,17 @@ impl Run {
     /// # Errors
     ///
     /// When nobody can tell, or it cannot be removed.
-    pub fn drop_copy(&self, store: &FilesystemStore, target: &Target) -> Result<bool, Error> {
-        store.drop_copy(target, &self.mirror)
+    pub fn drop_copy(&self, target: &Target) -> Result<bool, Error> {
+        self.shelf.drop_copy(target)
     }
 
-    /// Looks at something again; nothing if it is not there.
-    pub(super) fn stat(&self, target: &Target) -> Result<Option<rustix::fs::Stat>, Error> {
-        let place = in_mirror(target);
-        match directory::stat_beneath(&self.mirror, &place) {
-            Err(Errno::NOENT) => Ok(None),
-            looked => looked.map(Some).context_with("look at", || self.path.join(place)),
-        }
-    }
-
-    /// Looks at a blob again: which file it is, and when it was touched.
+    /// Looks at something again: which file it is, and when it was touched; nothing if it is not here.
     ///
     /// # Errors
     ///
     /// When it cannot be looked at.
-    pub fn condition(&self, store: &FilesystemStore, digest: &Digest) -> Result<Option<Condition>, Error> {
-        store.condition_in_quarantine(digest, &self.mirror)
+    pub fn condition(&self, target: &Target) -> Result<Option<Condition>, Error> {
+        self.shelf.condition(target)
     }
 
     /// Whether something is, byte for byte, what its digest says.
@@ -345,51 +302,34 @@ impl Run {
     /// # Errors
     ///
     /// When it is not there, or cannot be read to its end.
-    pub fn is_whole(&self, store: &FilesystemStore, target: &Target) -> Result<bool, Error> {
-        store.is_whole_in_quarantine(target, &self.mirror)
+    pub fn is_whole(&self, target: &Target) -> Result<bool, Error> {
+        self.shelf.is_whole(target)
     }
 
     /// What a link says, if it is here and says a digest.
     pub(super) fn read_link(&self, target: &Target) -> Option<Digest> {
         self.held.binary_search_by(|held| held.target.cmp(target)).ok()?;
-        let place = in_mirror(target);
-        let (parent, name) = (place.parent()?, place.file_name()?);
-        let parent = open_directory_beneath(&self.mirror, parent.as_os_str().as_encoded_bytes()).ok()?;
-        let file = std::fs::File::from(directory::open_file(parent, name).ok()?);
-        let mut text = Vec::new();
-        io::Read::read_to_end(&mut io::Read::take(file, 512), &mut text).ok()?;
-        Digest::parse(&text)
+        self.shelf.read_link(target)
     }
 
-    /// Removes the run's directory if it holds nothing any more. Says whether it is gone.
+    /// Reads a blob that should be a manifest.
+    pub(super) fn manifest(&self, digest: &Digest, read: &mut dyn FnMut(&[u8])) -> Result<ManifestContent, Error> {
+        self.shelf.manifest(digest, read)
+    }
+
+    /// Removes the run if it holds nothing any more. Says whether it is gone.
     ///
     /// # Errors
     ///
     /// When that cannot be told, or not be done.
     pub fn remove_if_empty(&self) -> Result<bool, Error> {
-        let removed = || -> io::Result<bool> {
-            if !tree::remove_empty(&self.mirror)? {
-                return Ok(false);
-            }
-            STAMPS.iter().try_for_each(|stamp| tree::remove_stamp(&self.mirror, stamp))?;
-            match tree::remove_directory(&self.quarantine, self.id.as_bytes()) {
-                Ok(()) | Err(Errno::NOENT) => Ok(true),
-                Err(error) => Err(error.into()),
-            }
-        };
-        removed().context("remove", &self.path)
-    }
-
-    fn write_stamp(&self) -> Result<(), Error> {
-        self.write(&self.stamp)
+        self.shelf.remove_if_empty(&STAMPS)
     }
 
     fn write(&self, stamp: &Stamp) -> Result<(), Error> {
-        let write = |out: &mut dyn io::Write| -> io::Result<()> {
-            serde_json::to_writer_pretty(&mut *out, stamp)?;
-            out.write_all(b"\n")
-        };
-        own::replace(&self.mirror, STAMP, NEW_STAMP, write).context_with("write", || self.path.join(STAMP))
+        let text = serde_json::to_vec_pretty(stamp).map_err(io::Error::from);
+        let text = [text.context_with("write", || self.shelf.place().join(STAMP))?, b"\n".to_vec()].concat();
+        self.shelf.write_stamp(STAMP, &text)
     }
 }
 
@@ -427,17 +367,6 @@ fn understood(text: &[u8]) -> io::Result<Stamp> {
         1 => Ok(stamp),
         other => Err(io::Error::other(format!("its schema is {other}: a newer regsweep wrote it"))),
     }
-}
-
-fn read_stamp(mirror: &OwnedFd, name: &str) -> io::Result<Option<Vec<u8>>> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = match rustix::fs::openat(mirror, name, flags, Mode::empty()) {
-        Err(Errno::NOENT) => return Ok(None),
-        file => file?,
-    };
-    let mut text = Vec::new();
-    io::Read::read_to_end(&mut io::Read::take(std::fs::File::from(file), 1 << 16), &mut text)?;
-    Ok(Some(text))
 }
 
 #[cfg(test)]

@@ -2,35 +2,43 @@
 
 use super::Run;
 use crate::error::Error;
-use crate::layout::Target;
 use crate::oci::{Digest, RepositoryName};
-use crate::store::filesystem::removal::Directories;
-use crate::store::{FilesystemStore, KeepsNow, Removal, Stat, Vacuum};
+use crate::store::{Directories, KeepsNow, Planned, Removal, Vacuum};
 
 /// Surveys a repository again, and says all that it names by now.
 pub(super) type Survey<'a> = &'a (dyn Fn(&RepositoryName) -> Result<Vec<Digest>, Error> + Sync);
 
 /// Moves files into a run. Directories that were empty before are removed: there is nothing in them to restore.
 pub struct Quarantining<'a> {
-    store: &'a FilesystemStore,
-    run: &'a Run,
+    store: &'a dyn Vacuum,
+    run: &'a Run<'a>,
     directories: Directories,
     survey: Survey<'a>,
 }
 
 impl<'a> Quarantining<'a> {
     /// Moves what goes from `store` to `run`.
-    pub fn new(store: &'a FilesystemStore, run: &'a Run, directories: Directories, survey: Survey<'a>) -> Quarantining<'a> {
+    pub fn new(store: &'a dyn Vacuum, run: &'a Run<'a>, directories: Directories, survey: Survey<'a>) -> Quarantining<'a> {
         Quarantining { store, run, directories, survey }
     }
 }
 
 impl Vacuum for Quarantining<'_> {
-    fn remove(&self, target: &Target, planned: &Stat) -> Result<Removal, Error> {
-        match target.is_directory() {
-            true => self.store.remove(target, planned),
-            false => self.store.move_to_quarantine(target, planned, self.run.mirror(), self.directories),
-        }
+    fn batch(&self) -> usize {
+        1
+    }
+
+    fn remove(&self, batch: &[Planned<'_>]) -> Vec<Result<Removal, Error>> {
+        let remove = |planned: &Planned<'_>| match planned.target.is_directory() {
+            true => self.store.remove(std::slice::from_ref(planned)).remove(0),
+            false => self.run.take(planned, self.directories),
+        };
+        batch.iter().map(remove).collect()
+    }
+
+    /// Where it goes a file takes an entry, and mostly a directory.
+    fn takes_room(&self) -> bool {
+        true
     }
 
     /// A registry at work may write anywhere at any time, and what goes by mistake comes back. But of a repository that was seen to change

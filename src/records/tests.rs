@@ -42,37 +42,35 @@ fn renamed(summary: &Summary, count: usize) -> Summary {
 
 #[test]
 fn what_is_linked_again_is_none_of_what_was_to_go() {
-    let root = tempfile::tempdir().expect("a directory");
-    std::fs::create_dir(root.path().join(crate::layout::OWN_DIRECTORY)).expect("made");
+    let store = crate::store::MemoryStore::new();
     let [first, second, third] = ["1", "2", "3"].map(|text| Digest::of(crate::oci::Algorithm::Sha256, text.as_bytes()));
     let [a, b] = ["a", "b"].map(RepositoryName::new);
-    let mut records = Records::open(root.path()).expect("none");
+    let mut records = Records::open(&store).expect("none");
     records.begin_sweep([(&a, first), (&a, second), (&b, first)].into_iter(), |_| true).expect("written");
-    let mut next = Records::open(root.path()).expect("readable");
+    let mut next = Records::open(&store).expect("readable");
     next.begin_sweep([(&b, third)].into_iter(), |digest| *digest == first).expect("written");
-    let mut last = Records::open(root.path()).expect("readable");
+    let mut last = Records::open(&store).expect("readable");
     let was_to_go = |digest, there: &[&str]| last.was_to_go(digest, &|name| there.contains(&name));
     assert!(was_to_go(&first, &["a", "b"]) && !was_to_go(&second, &["a", "b"]) && was_to_go(&third, &["b"]));
     // A repository that is missing may have linked it again.
     assert!(!was_to_go(&first, &["a"]) && !was_to_go(&first, &["b"]) && !was_to_go(&third, &["a"]));
     last.begin_sweep(std::iter::empty(), |_| false).expect("removed");
-    assert!(!root.path().join(crate::layout::OWN_DIRECTORY).join(SWEEP).exists());
+    assert_eq!(crate::store::Notes::read(&store, SWEEP).expect("none"), None);
     // As earlier versions wrote it.
     assert!(Unfinished::parsed(format!("{first}\n{second}\n").as_bytes()).blobs.is_empty());
 }
 
 #[test]
 fn records_outlive_a_run() {
-    let root = tempfile::tempdir().expect("a directory");
-    std::fs::create_dir(root.path().join(crate::layout::OWN_DIRECTORY)).expect("made");
+    let store = crate::store::MemoryStore::new();
     let clock = RunClock::read();
     let digest = |text: &str| Digest::of(crate::oci::Algorithm::Sha256, text.as_bytes());
     let revision = Target::Link(LinkDirectory::Revisions(RepositoryName::new("a/b")), digest("m"));
-    let mut records = Records::open(root.path()).expect("none");
+    let mut records = Records::open(&store).expect("none");
     records.write_summary(summary([1, 2, 3], &["m"])).expect("written");
     records.add_restored([&revision, &Target::Blob(digest("l"))].into_iter(), &clock).expect("written");
     records.begin_sweep([(&RepositoryName::new("a/b"), digest("x"))].into_iter(), |_| true).expect("written");
-    let mut again = Records::open(root.path()).expect("readable");
+    let mut again = Records::open(&store).expect("readable");
     assert_eq!(again.summary(), Some(&summary([1, 2, 3], &["m"])));
     assert!(again.was_to_go(&digest("x"), &|_| true) && !again.was_to_go(&digest("l"), &|_| true));
     let hour = Duration::from_secs(3600);
@@ -81,5 +79,5 @@ fn records_outlive_a_run() {
     assert!(protected.digests.contains(&digest("l")));
     assert!(again.restored_within(Duration::ZERO, &clock).digests.is_empty());
     again.end_sweep().expect("removed");
-    assert!(!Records::open(root.path()).expect("readable").was_to_go(&digest("x"), &|_| true));
+    assert!(!Records::open(&store).expect("readable").was_to_go(&digest("x"), &|_| true));
 }

@@ -10,8 +10,8 @@ use crate::finding::{Code, Finding};
 use crate::layout::{self, LinkDirectory, Shard, Target};
 use crate::oci::{Digest, RepositoryName, TagName};
 use crate::store::{
-    BlobContent, FileState, Leftover, LinkContent, Listing, ManifestContent, ManifestStart, RepositoryEntry, Stat, Store, Stray,
-    TagContent, Upload,
+    BlobContent, Condition, FileState, Leftover, LinkContent, Listing, ManifestContent, ManifestStart, RepositoryEntry, Stat,
+    Store, Stray, TagContent, Unlisted, Upload,
 };
 
 /// Another store, but a manifest that cannot be read is a corrupt one, and directories of blobs and of repositories that cannot be listed
@@ -83,6 +83,10 @@ impl Store for Lenient<'_> {
         self.store.listable_repositories(&mut |error| self.pass_over(error))
     }
 
+    fn listable_repositories(&self, unlisted: Unlisted<'_>) -> Result<Listing<RepositoryEntry>, Error> {
+        self.store.listable_repositories(unlisted)
+    }
+
     fn manifest_strays(&self, repository: &RepositoryName) -> Result<Vec<Stray>, Error> {
         self.store.manifest_strays(repository)
     }
@@ -111,8 +115,12 @@ impl Store for Lenient<'_> {
         self.store.stat_links(directory, digests)
     }
 
-    fn blob_changed(&self, digest: &Digest) -> Option<std::time::SystemTime> {
-        self.store.blob_changed(digest)
+    fn blob_condition(&self, digest: &Digest) -> Result<Option<Condition>, Error> {
+        self.store.blob_condition(digest)
+    }
+
+    fn is_whole_on_disk(&self, digest: &Digest) -> Result<Option<bool>, Error> {
+        self.store.is_whole_on_disk(digest)
     }
 
     fn uploads(&self, repository: &RepositoryName) -> Result<Listing<Upload>, Error> {

@@ -199,7 +199,7 @@ fn is_without_data(leaf: Option<FileState>) -> bool {
 
 /// When a blob's file was last written to or moved to where it is.
 fn newest(store: &dyn Store, digest: &Digest, stat: &Stat) -> SystemTime {
-    store.blob_changed(digest).map_or(stat.modified, |changed| changed.max(stat.modified))
+    store.blob_condition(digest).ok().flatten().map_or(stat.modified, |there| there.touched())
 }
 
 /// Looks at blobs of one shard; nothing for those that cannot be looked at.

@@ -25,13 +25,13 @@ pub use self::processes::Sign;
 use crate::error::Error;
 use crate::layout;
 use crate::registry_config::RegistryConfig;
-use crate::store::root::Root;
+use crate::store::Root;
 
 /// Which registries are asked, and what is known of them.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
-    /// The root directory of the store.
-    pub root: &'a Root,
+    /// The root directory of the store, if it is on this machine.
+    pub root: Option<&'a Root>,
     /// The configuration of its registry.
     pub registry: Option<&'a RegistryConfig>,
     /// Addresses of further ones.
@@ -63,7 +63,9 @@ pub fn ask(question: Question<'_>) -> Result<Answers<'_>, Error> {
     let (mut heard, mut unasked) = (Vec::new(), Vec::new());
     for endpoint in configured.into_iter().chain(given) {
         match endpoint.ask(question.credentials) {
-            Answer::Down if endpoint.is_local() && !view::has_the_registrys_loopback(question.root) => unasked.push(endpoint),
+            Answer::Down if endpoint.is_local() && question.root.is_some_and(|root| !view::has_the_registrys_loopback(root)) => {
+                unasked.push(endpoint)
+            }
             answer => heard.push((endpoint, answer)),
         }
     }
@@ -142,7 +144,7 @@ impl Answers<'_> {
             self.ensure_no_pushes(endpoint, answer)?;
         }
         let said_read_only = self.heard.iter().any(|(_, answer)| *answer == Answer::ReadOnly);
-        for sign in processes::signs(self.question.root) {
+        for sign in self.question.root.into_iter().flat_map(processes::signs) {
             // Whoever only looks may have it mounted.
             if !(said_read_only && sign.may_be_of_a_read_only_registry()) {
                 return Err(self.brake(sign.to_string()));
@@ -178,7 +180,7 @@ impl Answers<'_> {
         if self.question.registry.is_some_and(|registry| registry.proxy_remote.is_some()) {
             return Some(CacheSign::Configured);
         }
-        let state = self.question.root.at(layout::PROXY_STATE).symlink_metadata();
+        let state = self.question.root?.at(layout::PROXY_STATE).symlink_metadata();
         let is_absent = state.is_err_and(|error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory));
         (!is_absent).then_some(CacheSign::State)
     }

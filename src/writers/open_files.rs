@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use crate::proc::{is_in_first_pid_namespace, pids};
-use crate::store::filesystem::condition::FileId;
+use crate::store::{Condition, FileId};
 
 /// Of the flags that `fdinfo` tells, those for writing.
 pub(super) const ACCESS_MODE: u32 = 0o3;
@@ -56,8 +56,12 @@ impl OpenFiles {
     }
 
     /// Whether a file is open for writing.
-    pub fn contains(&self, file: &FileId) -> bool {
-        self.files.contains(file)
+    pub fn contains(&self, file: &Condition) -> bool {
+        file.id.is_some_and(|id| self.has(&id))
+    }
+
+    pub(super) fn has(&self, id: &FileId) -> bool {
+        self.files.contains(id)
     }
 }
 
@@ -88,7 +92,7 @@ mod tests {
         sleeper.kill().and_then(|()| sleeper.wait()).expect("ours to end");
         let is_open = |path: &Path| {
             let file = fs::metadata(path).expect("there");
-            open.contains(&FileId { device: file.dev(), inode: file.ino() })
+            open.has(&FileId { device: file.dev(), inode: file.ino() })
         };
         assert!(is_open(&written) && !is_open(&read));
     }

@@ -10,8 +10,8 @@ use super::registries::{self, Serves};
 use crate::escape::escaped;
 use crate::layout;
 use crate::proc::{MountNamespaces, pids};
+use crate::store::Root;
 use crate::store::filesystem::mounts::{self, Mounted};
-use crate::store::root::Root;
 
 /// A sign of somebody at work.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,7 +124,7 @@ fn writing(process: &Path, v2: &Path) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::filesystem::condition::FileId;
+    use crate::store::FileId;
     use crate::writers::OpenFiles;
 
     #[test]
@@ -141,11 +141,11 @@ mod tests {
         let seen = signs(&Root::whole(&root));
         let path = uploads.join("data");
         let id = |path: &Path| fs::metadata(path).map(|file| FileId { device: file.dev(), inode: file.ino() }).expect("there");
-        assert!(OpenFiles::look().contains(&id(&path)));
+        assert!(OpenFiles::look().has(&id(&path)));
         fs::rename(&path, uploads.join("elsewhere")).expect("renamed");
         fs::write(&path, "").expect("written");
         let open = OpenFiles::look();
-        assert!(open.contains(&id(&uploads.join("elsewhere"))) && !open.contains(&id(&path)), "by what it is, not by name");
+        assert!(open.has(&id(&uploads.join("elsewhere"))) && !open.has(&id(&path)), "by what it is, not by name");
         fs::rename(uploads.join("elsewhere"), &path).expect("renamed");
         assert_eq!(signs(&Root::whole(other.path())), [], "of another store");
         sleeper.kill().and_then(|()| sleeper.wait()).expect("ours to end");

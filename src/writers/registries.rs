@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::layout;
 use crate::registry_config::{self, Problem, RegistryConfig};
-use crate::store::root::Root;
+use crate::store::Root;
 
 /// What the programs are called: upstream's image, Debian's package, distribution's own name, Harbor's.
 const PROGRAMS: [&str; 4] = ["registry", "docker-registry", "distribution", "registry_DO_NOT_USE_GC"];

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::layout;
 use crate::proc::is_in_first_pid_namespace;
-use crate::store::root::Root;
+use crate::store::Root;
 
 /// What the filesystem of a container calls itself (source: `OVERLAYFS_SUPER_MAGIC` in Linux).
 const OVERLAY: i64 = 0x794c_7630;

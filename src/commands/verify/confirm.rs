@@ -12,8 +12,7 @@ use crate::inventory::Inventory;
 use crate::layout;
 use crate::oci::Digest;
 use crate::oci::digest::Hasher;
-use crate::store::filesystem::condition::Condition;
-use crate::store::{BlobContent, FilesystemStore, Store as _};
+use crate::store::{BlobContent, Condition, FileState, Store};
 use crate::verify::{DamagedBlob, Outcome};
 use crate::writers::OpenFiles;
 
@@ -34,7 +33,7 @@ enum Again {
 
 /// Corrects what a pass found by what is there now. Returns what is being written, as findings.
 pub(super) fn confirm(
-    store: &FilesystemStore,
+    store: &dyn Store,
     inventory: &Inventory,
     outcome: &mut Outcome,
     now: SystemTime,
@@ -71,14 +70,14 @@ pub(super) fn in_progress(digest: &Digest) -> Finding {
 }
 
 /// Whatever cannot be looked at stays what it was: damage must not be lost for that.
-fn look_again(store: &FilesystemStore, damaged: DamagedBlob, open: &OpenFiles, now: SystemTime, stop: &AtomicBool) -> Again {
+fn look_again(store: &dyn Store, damaged: DamagedBlob, open: &OpenFiles, now: SystemTime, stop: &AtomicBool) -> Again {
     let Some(then) = damaged.stat.filter(|_| damaged.damage.is_corrupt()) else { return Again::Damaged(damaged) };
     let there = match store.blob_condition(&damaged.digest) {
         Ok(Some(there)) => there,
         Ok(None) if is_absent(store, &damaged.digest) => return Again::Absent(damaged),
         Ok(None) | Err(_) => return Again::Damaged(damaged),
     };
-    if open.contains(&there.id) {
+    if open.contains(&there) {
         return Again::InProgress(damaged);
     }
     let has_changed = there.stat != then;
@@ -97,12 +96,12 @@ fn is_fresh(there: &Condition, now: SystemTime) -> bool {
     now.duration_since(there.touched()).map_or(true, |age| age < FRESH)
 }
 
-fn is_absent(store: &FilesystemStore, digest: &Digest) -> bool {
-    matches!(store.stat_blobs(layout::Shard::of(digest), &[*digest]).as_deref(), Ok([crate::store::FileState::Absent]))
+fn is_absent(store: &dyn Store, digest: &Digest) -> bool {
+    matches!(store.stat_blobs(layout::Shard::of(digest), &[*digest]).as_deref(), Ok([FileState::Absent]))
 }
 
 /// Hashes a blob; nothing if it cannot be read to its end, or nobody waits for it any more.
-fn hash(store: &FilesystemStore, digest: &Digest, stop: &AtomicBool) -> Option<(Digest, u64)> {
+fn hash(store: &dyn Store, digest: &Digest, stop: &AtomicBool) -> Option<(Digest, u64)> {
     let mut hasher = Hasher::new(digest.algorithm());
     let mut size_bytes = 0;
     let content = store.read_blob(digest, &mut |part| {

@@ -18,9 +18,7 @@ use crate::layout::{self, Target};
 use crate::policy::{Arrivals, Policy, RootPolicy};
 use crate::quarantine::{self, Purpose, Quarantining, Run};
 use crate::report::verify::VerifyReport;
-use crate::store::filesystem::quarantine::Return;
-use crate::store::filesystem::removal::Directories;
-use crate::store::{FilesystemStore, Removal, Stat, Vacuum as _};
+use crate::store::{Backend, Directories, Planned, Removal, Return, Stat, Store, Vacuum as _};
 use crate::verify::{DamagedBlob, Outcome};
 use crate::writers::OpenFiles;
 
@@ -40,7 +38,7 @@ type Corrupt<'a> = (&'a DamagedBlob, Stat);
 ///
 /// When nothing can be moved. Nothing has been then.
 pub(super) fn quarantine(
-    store: &FilesystemStore,
+    backend: &dyn Backend,
     settings: &VerifySettings,
     outcome: &Outcome,
     clock: &RunClock,
@@ -57,36 +55,36 @@ pub(super) fn quarantine(
         now: clock.now(),
     };
     let (young, mut old): (Vec<Corrupt<'_>>, Vec<Corrupt<'_>>) =
-        corrupt.partition(|(damaged, _)| is_young(store, damaged, &policy));
+        corrupt.partition(|(damaged, _)| is_young(backend.store(), damaged, &policy));
     young.iter().for_each(|(_, stat)| report.left_young.add(stat.size_bytes));
     if old.is_empty() || stop.load(Ordering::Relaxed) {
         return Ok(());
     }
-    report.findings.extend(suspect_disk(store, outcome, &mut old, settings.allow_many_damaged));
+    report.findings.extend(suspect_disk(backend.store(), outcome, &mut old, settings.allow_many_damaged));
     if !old.is_empty() {
-        move_all(store, &old, clock, stop, report)?;
+        move_all(backend, &old, clock, stop, report)?;
     }
     report.findings.sort();
     Ok(())
 }
 
 fn move_all(
-    store: &FilesystemStore,
+    backend: &dyn Backend,
     corrupt: &[Corrupt<'_>],
     clock: &RunClock,
     stop: &AtomicBool,
     report: &mut VerifyReport,
 ) -> Result<(), Error> {
-    let mut run = quarantine::begin(store, Purpose::Verify, clock)?;
+    let mut run = quarantine::begin(backend, Purpose::Verify, clock)?;
     let mut stays = false;
     for some in corrupt.chunks(BLOBS_AT_ONCE).take_while(|_| !stop.load(Ordering::Relaxed)) {
-        let moved = move_some(store, &run, some, &mut report.findings);
-        stays |= check_arrived(store, &run, &moved, report);
+        let moved = move_some(backend, &run, some, &mut report.findings);
+        stays |= check_arrived(&run, &moved, report);
     }
     if stays {
         report.quarantine_run = Some(run.id().to_owned());
     }
-    let finished = store.barrier().and_then(|()| run.finish(clock)).and_then(|()| run.remove_if_empty());
+    let finished = backend.vacuum().barrier().and_then(|()| run.finish(clock)).and_then(|()| run.remove_if_empty());
     if let Err(error) = finished {
         report.findings.push(Finding::new(Code::FailedRestore).detail(error.to_string()));
     }
@@ -94,7 +92,7 @@ fn move_all(
 }
 
 /// Whether a blob was written, moved or copied so recently that somebody may be at it still. What cannot be told counts as young.
-fn is_young(store: &FilesystemStore, damaged: &DamagedBlob, policy: &Policy) -> bool {
+fn is_young(store: &dyn Store, damaged: &DamagedBlob, policy: &Policy) -> bool {
     match store.blob_condition(&damaged.digest) {
         Ok(Some(there)) => policy.is_young(&Stat::new(there.stat.size_bytes, there.touched())),
         Ok(None) | Err(_) => true,
@@ -103,7 +101,7 @@ fn is_young(store: &FilesystemStore, damaged: &DamagedBlob, policy: &Policy) -> 
 
 /// Reads what is to be moved again, past the page cache: what the disk has right must not go for what the memory has wrong. And more
 /// damage at once than blobs suffer by themselves is the disk's. Leaves in `corrupt` what is to be moved, and says what it looks like.
-fn suspect_disk(store: &FilesystemStore, outcome: &Outcome, corrupt: &mut Vec<Corrupt<'_>>, lifted: bool) -> Option<Finding> {
+fn suspect_disk(store: &dyn Store, outcome: &Outcome, corrupt: &mut Vec<Corrupt<'_>>, lifted: bool) -> Option<Finding> {
     let wrong: Vec<bool> = corrupt.par_iter().map(|(damaged, stat)| is_wrong_on_disk(store, damaged, stat)).collect();
     let whole = wrong.iter().filter(|wrong| !**wrong).count() as u64;
     let mut wrong = wrong.into_iter();
@@ -126,24 +124,24 @@ fn suspect_disk(store: &FilesystemStore, outcome: &Outcome, corrupt: &mut Vec<Co
 }
 
 /// Whether a blob is on the disk as it was read. What was written to since then is seen to where it would be moved.
-fn is_wrong_on_disk(store: &FilesystemStore, damaged: &DamagedBlob, stat: &Stat) -> bool {
+fn is_wrong_on_disk(store: &dyn Store, damaged: &DamagedBlob, stat: &Stat) -> bool {
     let is_as_read = || matches!(store.blob_condition(&damaged.digest), Ok(Some(there)) if there.stat == *stat);
     !matches!(store.is_whole_on_disk(&damaged.digest), Ok(Some(true))) || !is_as_read()
 }
 
 /// Moves blobs that nobody has open. Returns those that were moved.
-fn move_some<'a>(store: &FilesystemStore, run: &Run, corrupt: &[Corrupt<'a>], findings: &mut Vec<Finding>) -> Vec<Corrupt<'a>> {
+fn move_some<'a>(backend: &dyn Backend, run: &Run<'_>, corrupt: &[Corrupt<'a>], findings: &mut Vec<Finding>) -> Vec<Corrupt<'a>> {
     // The registry may serve, and its directories are its own.
-    let vacuum = Quarantining::new(store, run, Directories::Keep, &|_| Ok(Vec::new()));
+    let vacuum = Quarantining::new(backend.vacuum(), run, Directories::Keep, &|_| Ok(Vec::new()));
     let open = OpenFiles::look();
     let mut moved = Vec::new();
     for &(damaged, stat) in corrupt {
-        let there = store.blob_condition(&damaged.digest).ok().flatten();
-        if there.is_some_and(|there| open.contains(&there.id)) {
+        let there = backend.store().blob_condition(&damaged.digest).ok().flatten();
+        if there.is_some_and(|there| open.contains(&there)) {
             findings.push(in_progress(&damaged.digest));
             continue;
         }
-        let failure = match vacuum.remove(&Target::Blob(damaged.digest), &stat) {
+        let failure = match vacuum.remove(&[Planned { target: &Target::Blob(damaged.digest), stat: &stat }]).remove(0) {
             Ok(Removal::Removed) => {
                 moved.push((damaged, stat));
                 continue;
@@ -160,11 +158,11 @@ fn move_some<'a>(store: &FilesystemStore, run: &Run, corrupt: &[Corrupt<'a>], fi
 }
 
 /// Looks at what has been moved, and restores what is whole by now or still being written. Says whether anything stays in quarantine.
-fn check_arrived(store: &FilesystemStore, run: &Run, moved: &[Corrupt<'_>], report: &mut VerifyReport) -> bool {
+fn check_arrived(run: &Run<'_>, moved: &[Corrupt<'_>], report: &mut VerifyReport) -> bool {
     let open = OpenFiles::look();
     let mut stays = false;
     for (damaged, stat) in moved {
-        let why = match has_arrived_broken(store, run, damaged, stat, &open) {
+        let why = match has_arrived_broken(run, damaged, stat, &open) {
             Ok(true) => {
                 report.quarantined.add(stat.size_bytes);
                 stays = true;
@@ -173,7 +171,7 @@ fn check_arrived(store: &FilesystemStore, run: &Run, moved: &[Corrupt<'_>], repo
             Ok(false) => in_progress(&damaged.digest).detail("Restored at once, because somebody writes it"),
             Err(error) => failed(Code::FailedRemoval, damaged, &error),
         };
-        match restore(store, run, damaged) {
+        match restore(run, damaged) {
             Ok(None) => report.findings.push(why),
             Ok(Some(finding)) => {
                 report.findings.push(finding);
@@ -189,26 +187,21 @@ fn check_arrived(store: &FilesystemStore, run: &Run, moved: &[Corrupt<'_>], repo
 }
 
 /// Whether a blob that was moved is what it was, and nobody writes to it. Its time of change is that of the rename.
-fn has_arrived_broken(
-    store: &FilesystemStore,
-    run: &Run,
-    damaged: &DamagedBlob,
-    stat: &Stat,
-    open: &OpenFiles,
-) -> Result<bool, Error> {
-    let is_unmoved = || Ok::<_, Error>(run.condition(store, &damaged.digest)?.filter(|there| there.stat == *stat));
+fn has_arrived_broken(run: &Run<'_>, damaged: &DamagedBlob, stat: &Stat, open: &OpenFiles) -> Result<bool, Error> {
+    let target = Target::Blob(damaged.digest);
+    let is_unmoved = || Ok::<_, Error>(run.condition(&target)?.filter(|there| there.stat == *stat));
     let Some(there) = is_unmoved()? else { return Ok(false) };
-    let is_whole = run.is_whole(store, &Target::Blob(damaged.digest))?;
+    let is_whole = run.is_whole(&target)?;
     // Once more behind the reading, which takes its time.
-    Ok(!is_whole && !open.contains(&there.id) && is_unmoved()?.is_some())
+    Ok(!is_whole && !open.contains(&there) && is_unmoved()?.is_some())
 }
 
 /// Restores a blob. Where the registry has written it anew, the new one stands, and a finding says that the other one waits.
-fn restore(store: &FilesystemStore, run: &Run, damaged: &DamagedBlob) -> Result<Option<Finding>, Error> {
+fn restore(run: &Run<'_>, damaged: &DamagedBlob) -> Result<Option<Finding>, Error> {
     let target = Target::Blob(damaged.digest);
-    match run.restore(store, &target)? {
+    match run.restore(&target)? {
         Return::Back | Return::Absent => Ok(None),
-        Return::Replaced if run.drop_copy(store, &target)? => Ok(None),
+        Return::Replaced if run.drop_copy(&target)? => Ok(None),
         Return::Replaced => {
             let detail = format!("Written anew while it was moved; the other one stays in quarantine in run {}", run.id());
             Ok(Some(in_progress(&damaged.digest).detail(detail)))

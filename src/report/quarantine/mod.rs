@@ -12,8 +12,9 @@ use crate::amount::Amount;
 use crate::exit::Exit;
 use crate::finding::Finding;
 use crate::layout::Target;
-use crate::quarantine::{Held, Moved, Proof, Purpose, Withheld};
+use crate::quarantine::{Moved, Proof, Purpose, Withheld};
 use crate::report::{Document, Metrics, Report};
+use crate::store::Held;
 
 /// A look at a quarantine, and what came of it.
 #[derive(Debug)]

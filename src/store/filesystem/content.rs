@@ -13,9 +13,10 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{Advice, FileType, Mode, OFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 
+use super::directory;
 use crate::layout;
 use crate::oci::Digest;
-use crate::store::{BlobContent, Stat, directory};
+use crate::store::{BlobContent, Stat};
 
 /// Large enough that calls cost nothing, small enough that 16 of them stay in the processors' caches.
 const BUFFER_BYTES: usize = 256 * 1024;

@@ -8,9 +8,10 @@ use std::sync::{Mutex, PoisonError};
 use rustix::fs::{AtFlags, FileType};
 use rustix::io::Errno;
 
+use super::directory;
 use crate::layout;
 use crate::oci::Digest;
-use crate::store::{FileState, LinkContent, MAX_MANIFEST_BYTES, ManifestContent, ManifestStart, Stat, directory};
+use crate::store::{FileState, LinkContent, MAX_MANIFEST_BYTES, ManifestContent, ManifestStart, Stat};
 
 /// So often an empty link is read again, 2 ms later each time.
 const READS_OF_AN_EMPTY_LINK: u32 = 3;

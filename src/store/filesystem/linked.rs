@@ -7,8 +7,9 @@ use foldhash::HashSet;
 use rustix::io::Errno;
 use walkdir::{DirEntry, WalkDir};
 
+use super::mounts;
 use super::repositories::{Found, within};
-use super::{Base, mounts};
+use super::store::Base;
 use crate::error::{Context as _, Error};
 use crate::layout::{MARKERS, UPLOADS};
 use crate::store::{StrayKind, Unlisted};

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FileType};
 use rustix::io::Errno;
 
+use super::directory::{Kind, for_each_entry, open_directory};
 use super::{FilesystemStore, mounts};
 use crate::error::{Context as _, Error};
 use crate::oci::{Algorithm, Digest};
-use crate::store::directory::{Kind, for_each_entry, open_directory};
 use crate::store::{Listing, Stray, StrayKind};
 use crate::system_files::is_system_file;
 

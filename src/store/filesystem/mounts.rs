@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::CWD;
 
+use super::directory::{Kind, for_each_entry, open_directory};
 use crate::proc::{MountNamespaces, pids};
-use crate::store::directory::{Kind, for_each_entry, open_directory};
 use crate::system_files::is_system_file;
 
 /// One line of a process's table of mounts.

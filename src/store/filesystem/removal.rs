@@ -8,23 +8,23 @@ use std::path::Path;
 use rustix::fs::{AtFlags, FileType};
 use rustix::io::Errno;
 
-use super::{Base, FilesystemStore};
+use super::directory;
+use super::store::{Base, FilesystemStore};
 use crate::error::{Context as _, Error};
-use crate::layout::Target;
 use crate::oci::RepositoryName;
-use crate::store::{KeepsNow, Removal, Stat, Vacuum, directory};
+use crate::store::{Directories, KeepsNow, Planned, Removal, Stat, Vacuum};
 
 impl Vacuum for FilesystemStore {
-    fn remove(&self, target: &Target, planned: &Stat) -> Result<Removal, Error> {
-        let path = target.path();
-        let Some((base, relative)) = self.locate(&path) else {
-            return Ok(Removal::AlreadyGone);
-        };
-        match target.is_directory() {
-            true => remove_empty_directory(base, relative, planned),
-            false => remove_file(base, relative, planned),
-        }
-        .context_with("remove", || self.root.at(&path))
+    fn batch(&self) -> usize {
+        1
+    }
+
+    fn remove(&self, batch: &[Planned<'_>]) -> Vec<Result<Removal, Error>> {
+        batch.iter().map(|planned| self.remove_one(planned)).collect()
+    }
+
+    fn takes_room(&self) -> bool {
+        false
     }
 
     /// What is removed here does not come back, so a link that changed since the plan was made ends the sweep: a registry is at work.
@@ -42,6 +42,20 @@ impl Vacuum for FilesystemStore {
             }
         }
         Ok(())
+    }
+}
+
+impl FilesystemStore {
+    fn remove_one(&self, planned: &Planned<'_>) -> Result<Removal, Error> {
+        let path = planned.target.path();
+        let Some((base, relative)) = self.locate(&path) else {
+            return Ok(Removal::AlreadyGone);
+        };
+        match planned.target.is_directory() {
+            true => remove_empty_directory(base, relative, planned.stat),
+            false => remove_file(base, relative, planned.stat),
+        }
+        .context_with("remove", || self.at(&path))
     }
 }
 
@@ -70,15 +84,6 @@ fn remove_file(base: &Base, relative: &Path, planned: &Stat) -> io::Result<Remov
         unlinkat(directory, leaf, AtFlags::empty())?;
         Ok(Removal::Removed)
     })
-}
-
-/// What becomes of the directory that a file leaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Directories {
-    /// It goes if it is empty.
-    Prune,
-    /// It stays: a registry at work may have made it just now for what it is about to put there.
-    Keep,
 }
 
 /// Looks at `<...>/<hex>/<leaf>` once more, gives it to `dispose` if it is as planned, and then sees to `<hex>`.

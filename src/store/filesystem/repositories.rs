@@ -9,7 +9,8 @@ use foldhash::HashSet;
 use rayon::prelude::*;
 
 use super::directory::{Kind, for_each_entry, open_directory};
-use super::{Base, linked};
+use super::linked;
+use super::store::Base;
 use crate::error::{Context as _, Error};
 use crate::layout::{self, MARKERS};
 use crate::oci::RepositoryName;

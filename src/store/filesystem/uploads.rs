@@ -10,9 +10,10 @@ use std::time::SystemTime;
 use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
+use super::directory::{self, for_each_entry, open_directory};
 use super::files::{leaf_of, stat_leaf};
-use crate::store::directory::{self, for_each_entry, open_directory};
-use crate::store::{FileState, Leftover, START_BUFFER_BYTES, Upload, started};
+use crate::store::values::{START_BUFFER_BYTES, started};
+use crate::store::{FileState, Leftover, Upload};
 
 /// Looks at one upload; nothing if it has ended in the meantime.
 pub(super) fn look_at(uploads: &OwnedFd, id: OsString) -> io::Result<Option<Upload>> {

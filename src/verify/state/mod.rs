@@ -24,11 +24,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use memmap2::{Mmap, MmapOptions};
 
-pub use self::format::Identity;
 use self::format::{ENTRY_BYTES, Entry, Head, Key, TableWriter, UNREADABLE};
 use crate::error::{Context as _, Error};
 use crate::escape::escaped;
 use crate::oci::Digest;
+use crate::store::Identity;
 
 /// How often what was found is brought to the disk.
 const FLUSH_EVERY: Duration = Duration::from_secs(2);
@@ -74,7 +74,7 @@ impl State {
             0 => Open::write(path, identity.clone(), None, Vec::new(), &|_| true)?,
             _ => {
                 let open = Open::read(file, path)?;
-                open.head.identity.check(identity, path)?;
+                format::check(&open.head.identity, identity, path)?;
                 match open.journal().context("read", path)? {
                     journal if journal.is_empty() => open,
                     journal => Open::write(path, identity.clone(), Some(&open), journal, &|_| true)?,

@@ -12,7 +12,7 @@ fn at(seconds: u64) -> SystemTime {
 }
 
 fn identity() -> Identity {
-    Identity::new("/srv/registry", 1)
+    format::identity("/srv/registry", 1)
 }
 
 fn open(path: &Path) -> State {
@@ -97,9 +97,9 @@ fn another_stores_file_is_refused_and_so_is_one_in_use() {
     let refused = |identity: &Identity| State::open(&path, identity).expect_err("refused").to_string();
     assert!(refused(&identity()).contains("another run"), "{}", refused(&identity()));
     state.close(|_| true).expect("written");
-    let elsewhere = refused(&Identity::new("/srv/other", 1));
+    let elsewhere = refused(&format::identity("/srv/other", 1));
     assert!(elsewhere.contains("another store, in /srv/registry"), "{elsewhere}");
-    let copied = refused(&Identity::new("/srv/registry", 2));
+    let copied = refused(&format::identity("/srv/registry", 2));
     assert!(copied.contains("another filesystem"), "{copied}");
     open(&path);
 }

@@ -11,7 +11,7 @@
 //! Whoever can read the store can do the same, so a lock on the directory counts only if a regsweep holds it that may write there
 //! (`holds_directory`). Whoever has the file looks for such a one too: it may have begun before there was room for the file.
 //!
-//! Runs that only look take the lock if they can, and say so if they cannot: see [`StoreLock::is_held`].
+//! Runs that only look take the lock if they can, and say so if they cannot: see [`LockGuard::is_held`].
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -29,6 +29,7 @@ use rustix::io::Errno;
 use crate::error::{Context as _, Error};
 use crate::escape::escaped;
 use crate::layout::OWN_DIRECTORY;
+use crate::store::LockGuard;
 
 /// How often a waiting process tries again.
 const RETRY: Duration = Duration::from_millis(100);
@@ -37,7 +38,7 @@ const FILE_MODE: u32 = 0o600;
 
 /// Proof that this process holds the lock, until it is dropped.
 #[derive(Debug)]
-pub struct StoreLock {
+pub(super) struct StoreLock {
     directory: Option<File>,
     file: Option<File>,
 }
@@ -49,7 +50,7 @@ impl StoreLock {
     /// # Errors
     ///
     /// [`Error::Locked`] when another process still holds it then; [`Error::Io`] when the file cannot be made or locked.
-    pub fn exclusive(root: &Path, wait: Duration, now: Timestamp, stop: &AtomicBool) -> Result<StoreLock, Error> {
+    pub(super) fn exclusive(root: &Path, wait: Duration, now: Timestamp, stop: &AtomicBool) -> Result<StoreLock, Error> {
         // Fully qualified: `File` has methods of its own with these names by now.
         let attempt = Attempt { root, wait, begun: Instant::now(), stop, lock: FileExt::try_lock_exclusive };
         let file = match make_own(root) {
@@ -72,12 +73,12 @@ impl StoreLock {
         Ok(StoreLock { directory, file: Some(file) })
     }
 
-    /// Takes the lock for looking only, and makes nothing. What may not be opened is not locked: [`StoreLock::is_held`].
+    /// Takes the lock for looking only, and makes nothing. What may not be opened is not locked: [`LockGuard::is_held`].
     ///
     /// # Errors
     ///
     /// [`Error::Locked`] when another process changes the store; [`Error::Io`] when the lock file is none of ours.
-    pub fn shared(root: &Path, wait: Duration, stop: &AtomicBool) -> Result<StoreLock, Error> {
+    pub(super) fn shared(root: &Path, wait: Duration, stop: &AtomicBool) -> Result<StoreLock, Error> {
         let attempt = Attempt { root, wait, begun: Instant::now(), stop, lock: FileExt::try_lock_shared };
         let file = match open_own(root, OFlags::RDONLY) {
             Ok(file) => Some(file),
@@ -105,10 +106,10 @@ impl StoreLock {
         }
         Ok(StoreLock { directory, file })
     }
+}
 
-    /// Whether another regsweep is kept out. If not, one may be changing the store meanwhile, and what is missing has to be looked at
-    /// again before it is told.
-    pub fn is_held(&self) -> bool {
+impl LockGuard for StoreLock {
+    fn is_held(&self) -> bool {
         self.file.is_some() || self.directory.is_some()
     }
 }

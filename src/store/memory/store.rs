@@ -1,33 +1,71 @@
-//! A store in memory, for tests and benches: the same tree as on disk, as a sorted map of paths.
+//! Reading and removing in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
 
-use super::{
-    BlobContent, FileState, KeepsNow, Leftover, LinkContent, Listing, MAX_MANIFEST_BYTES, ManifestContent, Removal,
-    RepositoryEntry, Stat, Store, Stray, StrayKind, TagContent, Upload, Vacuum,
-};
+use super::backend::Locks;
+use super::shelf::Lying;
 use crate::error::Error;
 use crate::layout::{self, LinkDirectory, MARKERS, Shard, Target};
 use crate::oci::digest::hex_byte;
 use crate::oci::{Algorithm, Digest, RepositoryName, TagName};
+use crate::store::values::started;
+use crate::store::{
+    BlobContent, Condition, Directories, FileState, KeepsNow, Leftover, LinkContent, Listing, MAX_MANIFEST_BYTES,
+    ManifestContent, ManifestStart, Planned, Removal, RepositoryEntry, Stat, Store, Stray, StrayKind, TagContent, Unlisted,
+    Upload, Vacuum,
+};
 use crate::system_files::is_system_file;
 
 /// Files and directories by their paths relative to the root. Knows no symbolic links and no special files.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     tree: Mutex<BTreeMap<PathBuf, Node>>,
+    pub(super) locks: Arc<Mutex<Locks>>,
+    pub(super) notes: Mutex<BTreeMap<String, Vec<u8>>>,
+    pub(super) shelves: Mutex<BTreeMap<String, Lying>>,
 }
 
 #[derive(Clone, Debug)]
-struct Node {
+pub(super) struct Node {
     /// Nothing for a directory.
-    content: Option<Vec<u8>>,
-    modified: SystemTime,
+    pub(super) content: Option<Vec<u8>>,
+    pub(super) modified: SystemTime,
+    /// When it came to be where it is.
+    pub(super) changed: SystemTime,
+}
+
+impl Node {
+    pub(super) fn file(content: Vec<u8>, modified: SystemTime) -> Node {
+        Node { content: Some(content), modified, changed: modified }
+    }
+
+    pub(super) fn stat(&self) -> Stat {
+        Stat::new(self.content.as_ref().map_or(0, |content| content.len() as u64), self.modified)
+    }
+
+    pub(super) fn condition(&self) -> Condition {
+        Condition { id: None, stat: self.stat(), changed: self.changed }
+    }
+
+    pub(super) fn manifest(node: Option<&Node>, digest: &Digest, read: &mut dyn FnMut(&[u8])) -> ManifestContent {
+        match node {
+            None => ManifestContent::Absent,
+            Some(Node { content: None, .. }) => ManifestContent::Irregular,
+            Some(Node { content: Some(content), .. }) if content.len() as u64 > MAX_MANIFEST_BYTES => ManifestContent::TooLarge,
+            Some(Node { content: Some(content), .. }) => match Digest::of(digest.algorithm(), content) == *digest {
+                true => {
+                    read(content);
+                    ManifestContent::Verified
+                }
+                false => ManifestContent::Corrupt,
+            },
+        }
+    }
 }
 
 impl MemoryStore {
@@ -38,17 +76,29 @@ impl MemoryStore {
 
     /// Adds a file, and the directories above it with the same age.
     pub fn add_file(&self, path: impl AsRef<Path>, content: impl Into<Vec<u8>>, modified: SystemTime) {
-        let path = path.as_ref();
-        self.add_directory(path.parent().unwrap_or(Path::new("")), modified);
-        let content = Some(content.into());
-        self.tree().insert(path.to_owned(), Node { content, modified });
+        self.put(path.as_ref(), Node::file(content.into(), modified));
+    }
+
+    /// Puts a file somewhere, and the directories above it.
+    pub(super) fn put(&self, path: &Path, node: Node) {
+        self.add_directory(path.parent().unwrap_or(Path::new("")), node.modified);
+        self.tree().insert(path.to_owned(), node);
+    }
+
+    pub(super) fn contains(&self, path: &Path) -> bool {
+        self.tree().contains_key(path)
+    }
+
+    /// What a file holds; nothing if there is none.
+    pub(super) fn content(&self, path: &Path) -> Option<Vec<u8>> {
+        self.tree().get(path)?.content.clone()
     }
 
     /// Adds a directory, and those above it with the same age.
     pub fn add_directory(&self, path: impl AsRef<Path>, modified: SystemTime) {
         let mut tree = self.tree();
         for directory in path.as_ref().ancestors().filter(|path| *path != Path::new("")) {
-            tree.entry(directory.to_owned()).or_insert(Node { content: None, modified });
+            tree.entry(directory.to_owned()).or_insert(Node { content: None, modified, changed: modified });
         }
     }
 
@@ -109,11 +159,11 @@ impl MemoryStore {
         }
     }
 
-    fn leaf(&self, path: &Path) -> FileState {
+    pub(super) fn leaf(&self, path: &Path) -> FileState {
         match self.tree().get(path) {
             None => FileState::Absent,
             Some(Node { content: None, .. }) => FileState::Irregular,
-            Some(Node { content: Some(content), modified }) => FileState::File(Stat::new(content.len() as u64, *modified)),
+            Some(Node { content: Some(content), modified, .. }) => FileState::File(Stat::new(content.len() as u64, *modified)),
         }
     }
 }
@@ -142,6 +192,10 @@ impl Store for MemoryStore {
         }
         let entries = found.into_iter().map(|path| RepositoryEntry { name: RepositoryName::new(path), set_apart: None });
         Ok(Listing { entries: entries.collect(), strays }.sorted())
+    }
+
+    fn listable_repositories(&self, _: Unlisted<'_>) -> Result<Listing<RepositoryEntry>, Error> {
+        self.repositories()
     }
 
     fn manifest_strays(&self, repository: &RepositoryName) -> Result<Vec<Stray>, Error> {
@@ -191,7 +245,7 @@ impl Store for MemoryStore {
             Upload {
                 modified,
                 started_file: self.leaf(&start),
-                started: text.and_then(|text| super::started(&text)),
+                started: text.and_then(|text| started(&text)),
                 data: self.leaf(&directory.join("data")),
                 id,
             }
@@ -232,18 +286,21 @@ impl Store for MemoryStore {
     }
 
     fn manifest(&self, digest: &Digest, read: &mut dyn FnMut(&[u8])) -> Result<ManifestContent, Error> {
-        Ok(match self.tree().get(&layout::blob_data(digest)) {
-            None => ManifestContent::Absent,
-            Some(Node { content: None, .. }) => ManifestContent::Irregular,
-            Some(Node { content: Some(content), .. }) if content.len() as u64 > MAX_MANIFEST_BYTES => ManifestContent::TooLarge,
-            Some(Node { content: Some(content), .. }) => match Digest::of(digest.algorithm(), content) == *digest {
-                true => {
-                    read(content);
-                    ManifestContent::Verified
-                }
-                false => ManifestContent::Corrupt,
-            },
-        })
+        Ok(Node::manifest(self.tree().get(&layout::blob_data(digest)), digest, read))
+    }
+
+    fn manifest_start(&self, _: &Digest) -> Result<ManifestStart, Error> {
+        Ok(ManifestStart::Possible)
+    }
+
+    fn blob_condition(&self, digest: &Digest) -> Result<Option<Condition>, Error> {
+        let tree = self.tree();
+        Ok(tree.get(&layout::blob_data(digest)).filter(|node| node.content.is_some()).map(Node::condition))
+    }
+
+    fn is_whole_on_disk(&self, digest: &Digest) -> Result<Option<bool>, Error> {
+        let content = self.content(&layout::blob_data(digest));
+        Ok(content.map(|content| Digest::of(digest.algorithm(), &content) == *digest))
     }
 
     fn read_blob(&self, digest: &Digest, each: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> BlobContent {
@@ -251,7 +308,7 @@ impl Store for MemoryStore {
         match node {
             None => BlobContent::Absent,
             Some(Node { content: None, .. }) => BlobContent::Irregular,
-            Some(Node { content: Some(bytes), modified }) => match each(&bytes) {
+            Some(Node { content: Some(bytes), modified, .. }) => match each(&bytes) {
                 ControlFlow::Continue(()) => BlobContent::Whole(Stat::new(bytes.len() as u64, modified)),
                 ControlFlow::Break(()) => BlobContent::Abandoned,
             },
@@ -265,46 +322,73 @@ impl Store for MemoryStore {
     fn empty_directory(&self, directory: &Target) -> Result<Option<Stat>, Error> {
         let path = directory.path();
         let modified = match self.tree().get(&path) {
-            Some(Node { content: None, modified }) => *modified,
+            Some(Node { content: None, modified, .. }) => *modified,
             _ => return Ok(None),
         };
         Ok(self.children(&path).is_empty().then_some(Stat::new(0, modified)))
     }
 }
 
-impl Vacuum for MemoryStore {
-    fn remove(&self, target: &Target, planned: &Stat) -> Result<Removal, Error> {
-        let path = target.path();
-        if target.is_directory() {
-            return Ok(match self.empty_directory(target)? {
-                Some(stat) if stat == *planned => {
-                    self.tree().remove(&path);
-                    Removal::Removed
-                }
-                Some(_) => Removal::Changed("it was written to in the meantime"),
-                None if self.tree().contains_key(&path) => Removal::Changed("it is not empty any more"),
-                None => Removal::AlreadyGone,
-            });
-        }
+impl MemoryStore {
+    /// Looks at a file once more, gives it to `dispose` if it is as planned, and then sees to its directory.
+    pub(super) fn dispose_of(
+        &self,
+        planned: &Planned<'_>,
+        directories: Directories,
+        dispose: impl FnOnce(&Node) -> Result<(), Error>,
+    ) -> Result<Removal, Error> {
+        let path = planned.target.path();
         let removal = match self.leaf(&path) {
             FileState::Absent => Removal::AlreadyGone,
             FileState::Irregular => return Ok(Removal::Changed("it is of another type now")),
-            FileState::File(stat) if stat.size_bytes != planned.size_bytes => {
+            FileState::File(stat) if stat.size_bytes != planned.stat.size_bytes => {
                 return Ok(Removal::Changed("its size has changed"));
             }
-            FileState::File(stat) if stat.modified != planned.modified => {
+            FileState::File(stat) if stat.modified != planned.stat.modified => {
                 return Ok(Removal::Changed("it was written to in the meantime"));
             }
             FileState::File(_) => {
+                dispose(&self.tree()[&path])?;
                 self.tree().remove(&path);
                 Removal::Removed
             }
         };
         let directory = path.parent().expect("targets lie in directories");
-        if self.children(directory).is_empty() {
+        if directories == Directories::Prune && self.children(directory).is_empty() {
             self.tree().remove(directory);
         }
         Ok(removal)
+    }
+
+    fn remove_directory(&self, planned: &Planned<'_>) -> Result<Removal, Error> {
+        let path = planned.target.path();
+        Ok(match self.empty_directory(planned.target)? {
+            Some(stat) if stat == *planned.stat => {
+                self.tree().remove(&path);
+                Removal::Removed
+            }
+            Some(_) => Removal::Changed("it was written to in the meantime"),
+            None if self.contains(&path) => Removal::Changed("it is not empty any more"),
+            None => Removal::AlreadyGone,
+        })
+    }
+}
+
+impl Vacuum for MemoryStore {
+    fn batch(&self) -> usize {
+        1
+    }
+
+    fn remove(&self, batch: &[Planned<'_>]) -> Vec<Result<Removal, Error>> {
+        let remove = |planned: &Planned<'_>| match planned.target.is_directory() {
+            true => self.remove_directory(planned),
+            false => self.dispose_of(planned, Directories::Prune, |_| Ok(())),
+        };
+        batch.iter().map(remove).collect()
+    }
+
+    fn takes_room(&self) -> bool {
+        false
     }
 
     fn keeps_now(&self, _: &RepositoryName, is_changed: bool) -> Result<KeepsNow, Error> {
@@ -313,30 +397,5 @@ impl Vacuum for MemoryStore {
 
     fn barrier(&self) -> Result<(), Error> {
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::conformance::{Subject, every_store};
-
-    impl Subject for MemoryStore {
-        fn put(&self, path: &Path, content: &[u8], modified: SystemTime) {
-            self.add_file(path, content, modified);
-        }
-
-        fn put_directory(&self, path: &Path, modified: SystemTime) {
-            self.add_directory(path, modified);
-        }
-
-        fn paths(&self) -> Vec<PathBuf> {
-            self.files()
-        }
-    }
-
-    #[test]
-    fn does_what_every_store_does() {
-        every_store(MemoryStore::new);
     }
 }

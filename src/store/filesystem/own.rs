@@ -13,6 +13,7 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::directory::{self, open_directory_beneath};
+use super::removal::unlinkat;
 use crate::error::{Context as _, Error};
 use crate::layout::OWN_DIRECTORY;
 
@@ -21,7 +22,7 @@ const MAX_RECORD_BYTES: u64 = 1 << 30;
 
 /// Our own directory, opened.
 #[derive(Debug)]
-pub struct OwnDirectory {
+pub(super) struct OwnDirectory {
     directory: OwnedFd,
     path: PathBuf,
 }
@@ -32,7 +33,7 @@ impl OwnDirectory {
     /// # Errors
     ///
     /// When what is there cannot be opened or is no directory.
-    pub fn open(root: &Path) -> Result<Option<OwnDirectory>, Error> {
+    pub(super) fn open(root: &Path) -> Result<Option<OwnDirectory>, Error> {
         let path = root.join(OWN_DIRECTORY);
         let opened = directory::open_directory(rustix::fs::CWD, root)
             .and_then(|root| open_directory_beneath(root, OWN_DIRECTORY.as_bytes()));
@@ -43,14 +44,19 @@ impl OwnDirectory {
         }
     }
 
-    /// The directory itself.
-    pub fn descriptor(&self) -> &OwnedFd {
-        &self.directory
+    /// Opens the directory below `root`, which has to be there.
+    ///
+    /// # Errors
+    ///
+    /// When it is not, or cannot be opened.
+    pub(super) fn existing(root: &Path) -> Result<OwnDirectory, Error> {
+        let absent = || io::Error::new(io::ErrorKind::NotFound, "our own directory could not be made");
+        OwnDirectory::open(root)?.ok_or_else(absent).context_with("open", || root.join(OWN_DIRECTORY))
     }
 
-    /// Where it is, for messages.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// The directory itself.
+    pub(super) fn descriptor(&self) -> &OwnedFd {
+        &self.directory
     }
 
     /// Reads a record; nothing if there is none.
@@ -58,7 +64,7 @@ impl OwnDirectory {
     /// # Errors
     ///
     /// When it is there and cannot be read, or is no file of ours.
-    pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+    pub(super) fn read(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
         let read = || -> io::Result<Option<Vec<u8>>> {
             let file = match directory::open_file(&self.directory, name) {
                 Err(Errno::NOENT) => return Ok(None),
@@ -79,7 +85,7 @@ impl OwnDirectory {
     /// # Errors
     ///
     /// When it cannot be written. The old one stands then.
-    pub fn replace(&self, name: &str, write: impl FnOnce(&mut dyn io::Write) -> io::Result<()>) -> Result<(), Error> {
+    pub(super) fn replace(&self, name: &str, write: &mut dyn FnMut(&mut dyn io::Write) -> io::Result<()>) -> Result<(), Error> {
         // Two runs that do not see each other's lock must not write to one file.
         let new = format!("{name}.{:016x}.new", RandomState::new().build_hasher().finish());
         replace(&self.directory, name, &new, write).context_with("write", || self.path.join(name))
@@ -90,7 +96,7 @@ impl OwnDirectory {
     /// # Errors
     ///
     /// When it is there and cannot be removed.
-    pub fn remove(&self, name: &str) -> Result<(), Error> {
+    pub(super) fn remove(&self, name: &str) -> Result<(), Error> {
         match unlinkat(&self.directory, name.as_bytes(), AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(error) => Err(error).context_with("remove", || self.path.join(name)),
@@ -99,14 +105,14 @@ impl OwnDirectory {
 }
 
 /// Replaces a file in one step by way of another, and returns once it is on the disk.
-pub(crate) fn replace(
+pub(super) fn replace(
     directory: &OwnedFd,
     name: &str,
     new: &str,
-    write: impl FnOnce(&mut dyn io::Write) -> io::Result<()>,
+    write: &mut dyn FnMut(&mut dyn io::Write) -> io::Result<()>,
 ) -> io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let written = || -> io::Result<()> {
+    let mut written = || -> io::Result<()> {
         let file = rustix::fs::openat(directory, new, flags, Mode::from_raw_mode(0o644))?;
         if !directory::is_regular(&file)? {
             return Err(io::Error::other(format!("{new} is no file of ours; remove it")));
@@ -126,11 +132,6 @@ pub(crate) fn replace(
     outcome
 }
 
-#[expect(clippy::disallowed_methods, reason = "of a record of ours, by its exact name")]
-fn unlinkat(directory: &OwnedFd, name: &[u8], flags: AtFlags) -> rustix::io::Result<()> {
-    rustix::fs::unlinkat(directory, name, flags)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,10 +144,10 @@ mod tests {
         std::fs::create_dir(&place).expect("made");
         let own = OwnDirectory::open(root.path()).expect("opened").expect("there");
         assert_eq!(own.read("x").expect("none"), None);
-        own.replace("x", |out| out.write_all(b"one")).expect("written");
-        own.replace("x", |out| out.write_all(b"two")).expect("written");
+        own.replace("x", &mut |out| out.write_all(b"one")).expect("written");
+        own.replace("x", &mut |out| out.write_all(b"two")).expect("written");
         assert_eq!(own.read("x").expect("there").as_deref(), Some(&b"two"[..]));
-        own.replace("x", |_| Err(io::Error::other("no room"))).expect_err("not written");
+        own.replace("x", &mut |_| Err(io::Error::other("no room"))).expect_err("not written");
         assert_eq!(own.read("x").expect("there").as_deref(), Some(&b"two"[..]), "the old one stands");
         own.remove("x").expect("removed");
         own.remove("x").expect("gone already");
@@ -156,7 +157,7 @@ mod tests {
         std::os::unix::fs::symlink(&elsewhere, place.join("x")).expect("linked");
         std::os::unix::fs::symlink(&elsewhere, place.join("y.new")).expect("linked");
         own.read("x").expect_err("a link");
-        replace(own.descriptor(), "y", "y.new", |out| out.write_all(b"ours")).expect_err("a link");
+        replace(own.descriptor(), "y", "y.new", &mut |out| out.write_all(b"ours")).expect_err("a link");
         assert_eq!(std::fs::read(&elsewhere).expect("there"), b"theirs");
         std::fs::rename(&place, root.path().join("moved")).expect("moved");
         std::os::unix::fs::symlink(root.path().join("moved"), &place).expect("linked");

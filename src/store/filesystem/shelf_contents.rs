@@ -1,4 +1,4 @@
-//! Listing and tidying a run's directory by its descriptor: whoever owns the root may replace any directory in it while we look.
+//! Listing and tidying a shelf by its descriptor: whoever owns the root may replace any directory in it while we look.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -9,33 +9,35 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::{AtFlags, FileType};
 use rustix::io::Errno;
 
-use super::{Held, run};
+use super::directory::{self, Kind, for_each_entry, open_directory_beneath, stat_of};
+use super::removal::unlinkat;
 use crate::layout::{self, Target};
-use crate::store::directory::{self, Kind, for_each_entry, open_directory_beneath, stat_of};
+use crate::store::{Contents, Held};
+
+/// What the name of a stamp ends with while it is written.
+pub(super) const NEW: &str = ".new";
 
 /// Deeper than any path that the registry makes.
 const MAX_DEPTH: usize = 300;
 
-/// What a run's directory holds.
-#[derive(Default)]
-pub(super) struct Contents {
-    pub(super) held: Vec<Held>,
-    /// Files at no place that the layout knows.
-    pub(super) unrecognised: u64,
+/// Whether a name in a shelf's directory is that of a stamp, or of one that is being written.
+fn is_stamp(name: &[u8], stamps: &[&str]) -> bool {
+    let name = name.strip_suffix(NEW.as_bytes()).unwrap_or(name);
+    stamps.iter().any(|stamp| stamp.as_bytes() == name)
 }
 
-/// Lists the files of a run, sorted.
-pub(super) fn contents(mirror: &OwnedFd) -> io::Result<Contents> {
+/// Lists the files on a shelf, sorted.
+pub(super) fn contents(shelf: &OwnedFd, stamps: &[&str]) -> io::Result<Contents> {
     let mut contents = Contents::default();
     let mut waiting = vec![PathBuf::new()];
     while let Some(place) = waiting.pop() {
-        let Some(directory) = open(mirror, &place)? else { continue };
+        let Some(directory) = open(shelf, &place)? else { continue };
         let mut files = Vec::new();
         for_each_entry(&directory, |name, kind| -> io::Result<()> {
             let inside = place.join(std::ffi::OsStr::from_bytes(name));
             match kind {
                 Kind::Directory if inside.components().count() <= MAX_DEPTH => waiting.push(inside),
-                Kind::Other if place.as_os_str().is_empty() && run::STAMPS.iter().any(|stamp| stamp.as_bytes() == name) => {}
+                Kind::Other if place.as_os_str().is_empty() && is_stamp(name, stamps) => {}
                 Kind::Directory | Kind::Symlink => contents.unrecognised += 1,
                 Kind::Other => files.push(inside),
             }
@@ -59,21 +61,37 @@ pub(super) fn contents(mirror: &OwnedFd) -> io::Result<Contents> {
 }
 
 /// When anything about a file last changed.
-pub(super) fn changed(stat: &rustix::fs::Stat) -> SystemTime {
+fn changed(stat: &rustix::fs::Stat) -> SystemTime {
     let seconds = Duration::from_secs(u64::try_from(stat.st_ctime).unwrap_or_default());
     SystemTime::UNIX_EPOCH + seconds + Duration::from_nanos(stat.st_ctime_nsec)
 }
 
-/// Removes the empty directories below a run's, the deepest first. Says whether nothing but the run's stamp is left.
-pub(super) fn remove_empty(mirror: &OwnedFd) -> io::Result<bool> {
-    let mut left = remove_empty_below(mirror, Path::new(""))?;
-    left.retain(|name| run::STAMPS.iter().all(|stamp| stamp.as_bytes() != name));
-    Ok(left.is_empty())
+/// Removes the empty directories on a shelf, the deepest first, and the shelf itself, given with the directory that it lies in, if nothing
+/// but its stamps is left. Says whether it is gone.
+pub(super) fn remove_if_empty((all, name): (&OwnedFd, &str), shelf: &OwnedFd, stamps: &[&str]) -> io::Result<bool> {
+    let left = match remove_empty_below(shelf, Path::new("")) {
+        // Somebody was faster.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        left => left?,
+    };
+    if !left.iter().all(|name| is_stamp(name, stamps)) {
+        return Ok(false);
+    }
+    for stamp in stamps.iter().flat_map(|stamp| [(*stamp).to_owned(), format!("{stamp}{NEW}")]) {
+        match unlinkat(shelf, stamp.as_bytes(), AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    match unlinkat(all, name.as_bytes(), AtFlags::REMOVEDIR) {
+        Ok(()) | Err(Errno::NOENT) => Ok(true),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Returns the names of what is left in `place`.
-fn remove_empty_below(mirror: &OwnedFd, place: &Path) -> io::Result<Vec<Vec<u8>>> {
-    let Some(directory) = open(mirror, place)? else { return Ok(Vec::new()) };
+fn remove_empty_below(shelf: &OwnedFd, place: &Path) -> io::Result<Vec<Vec<u8>>> {
+    let Some(directory) = open(shelf, place)? else { return Ok(Vec::new()) };
     let mut entries = Vec::new();
     for_each_entry(&directory, |name, kind| -> io::Result<()> {
         entries.push((name.to_owned(), kind));
@@ -84,8 +102,8 @@ fn remove_empty_below(mirror: &OwnedFd, place: &Path) -> io::Result<Vec<Vec<u8>>
         let inside = place.join(std::ffi::OsStr::from_bytes(&name));
         let is_gone = kind == Kind::Directory
             && inside.components().count() <= MAX_DEPTH
-            && remove_empty_below(mirror, &inside)?.is_empty()
-            && remove_directory(&directory, &name).is_ok();
+            && remove_empty_below(shelf, &inside)?.is_empty()
+            && unlinkat(&directory, &name, AtFlags::REMOVEDIR).is_ok();
         if !is_gone {
             left.push(name);
         }
@@ -94,26 +112,13 @@ fn remove_empty_below(mirror: &OwnedFd, place: &Path) -> io::Result<Vec<Vec<u8>>
 }
 
 /// Opens a directory of a run; nothing if it is not there any more.
-fn open(mirror: &OwnedFd, place: &Path) -> io::Result<Option<OwnedFd>> {
+fn open(shelf: &OwnedFd, place: &Path) -> io::Result<Option<OwnedFd>> {
     let path = if place.as_os_str().is_empty() { b"." } else { place.as_os_str().as_bytes() };
     // Opened anew also for the run's own: a descriptor remembers how far it was read.
-    let opened = if path == b"." { directory::open_directory(mirror, ".") } else { open_directory_beneath(mirror, path) };
+    let opened = if path == b"." { directory::open_directory(shelf, ".") } else { open_directory_beneath(shelf, path) };
     match opened {
         Ok(directory) => Ok(Some(directory)),
         Err(Errno::NOENT) => Ok(None),
         Err(error) => Err(error.into()),
-    }
-}
-
-#[expect(clippy::disallowed_methods, reason = "of an empty directory of ours, by descriptor")]
-pub(super) fn remove_directory(of: &OwnedFd, name: &[u8]) -> rustix::io::Result<()> {
-    rustix::fs::unlinkat(of, name, AtFlags::REMOVEDIR)
-}
-
-#[expect(clippy::disallowed_methods, reason = "of the stamp of a run that holds nothing, by descriptor")]
-pub(super) fn remove_stamp(mirror: &OwnedFd, name: &str) -> rustix::io::Result<()> {
-    match rustix::fs::unlinkat(mirror, name, AtFlags::empty()) {
-        Err(Errno::NOENT) => Ok(()),
-        removed => removed,
     }
 }

@@ -13,7 +13,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, StatxFla
 use rustix::io::Errno;
 use rustix::path::Arg;
 
-use super::{Arrival, Stat};
+use crate::store::{Arrival, Stat};
 
 /// Room for some 800 digest-named entries in one call.
 const ENTRIES_BUFFER_BYTES: usize = 64 * 1024;
@@ -24,7 +24,7 @@ thread_local! {
 
 /// What an entry of a directory is, symbolic links not followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(super) enum Kind {
     /// A directory.
     Directory,
     /// A symbolic link.
@@ -44,13 +44,13 @@ impl Kind {
 }
 
 /// Opens a directory for reading, symbolic links followed.
-pub fn open_directory(at: impl AsFd, path: impl Arg) -> rustix::io::Result<OwnedFd> {
+pub(super) fn open_directory(at: impl AsFd, path: impl Arg) -> rustix::io::Result<OwnedFd> {
     rustix::fs::openat(at, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
 
 /// Opens a directory below `at` for removing things in it: no symbolic link anywhere on the way, never out of `at`, never into another
 /// filesystem.
-pub fn open_directory_beneath(at: impl AsFd, path: &[u8]) -> rustix::io::Result<OwnedFd> {
+pub(super) fn open_directory_beneath(at: impl AsFd, path: &[u8]) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
     match rustix::fs::openat2(&at, path, flags, Mode::empty(), resolve) {
@@ -76,7 +76,7 @@ pub fn open_directory_beneath(at: impl AsFd, path: &[u8]) -> rustix::io::Result<
 
 /// Opens a directory below `at` as [`open_directory_beneath`] does, and makes what is missing on the way. A new directory gets the mode and, as far
 /// as we may, the owner of the directory that it is made in: whoever could write there can write here.
-pub fn make_directory_beneath(at: impl AsFd, path: &[u8]) -> rustix::io::Result<OwnedFd> {
+pub(super) fn make_directory_beneath(at: impl AsFd, path: &[u8]) -> rustix::io::Result<OwnedFd> {
     match open_directory_beneath(&at, path) {
         Err(Errno::NOENT) => {}
         opened => return opened,
@@ -97,7 +97,7 @@ pub fn make_directory_beneath(at: impl AsFd, path: &[u8]) -> rustix::io::Result<
 }
 
 /// Looks at a file below `at`, reached as [`open_directory_beneath`] does, symbolic links not followed.
-pub fn stat_beneath(at: impl AsFd, path: &std::path::Path) -> rustix::io::Result<rustix::fs::Stat> {
+pub(super) fn stat_beneath(at: impl AsFd, path: &std::path::Path) -> rustix::io::Result<rustix::fs::Stat> {
     use std::os::unix::ffi::OsStrExt as _;
 
     let (parent, name) = (path.parent().ok_or(Errno::NOENT)?, path.file_name().ok_or(Errno::NOENT)?);
@@ -124,7 +124,7 @@ fn make_like(around: impl AsFd, name: &[u8]) -> rustix::io::Result<()> {
 }
 
 /// Calls `each` with the name and kind of every entry of an open directory, in no order.
-pub fn for_each_entry<E: From<io::Error>>(
+pub(super) fn for_each_entry<E: From<io::Error>>(
     directory: impl AsFd,
     mut each: impl FnMut(&[u8], Kind) -> Result<(), E>,
 ) -> Result<(), E> {
@@ -152,7 +152,7 @@ pub fn for_each_entry<E: From<io::Error>>(
 }
 
 /// Whether an open directory has no entry at all.
-pub fn is_empty(directory: impl AsFd) -> io::Result<bool> {
+pub(super) fn is_empty(directory: impl AsFd) -> io::Result<bool> {
     let mut empty = true;
     for_each_entry(directory, |_, _| -> io::Result<()> {
         empty = false;
@@ -162,7 +162,7 @@ pub fn is_empty(directory: impl AsFd) -> io::Result<bool> {
 }
 
 /// Size and modification time out of what the kernel says.
-pub fn stat_of(stat: &rustix::fs::Stat) -> Stat {
+pub(super) fn stat_of(stat: &rustix::fs::Stat) -> Stat {
     let size_bytes = match FileType::from_raw_mode(stat.st_mode) {
         FileType::Directory => 0,
         _ => stat.st_size as u64,
@@ -176,7 +176,7 @@ fn time_of(seconds: i64, nanoseconds: u64) -> SystemTime {
 }
 
 /// Looks at something below an open directory, or with [`AtFlags::EMPTY_PATH`] at an open file: what it is, and how old in every way.
-pub fn stat_at(at: impl AsFd, path: impl Arg, flags: AtFlags) -> rustix::io::Result<(FileType, Stat)> {
+pub(super) fn stat_at(at: impl AsFd, path: impl Arg, flags: AtFlags) -> rustix::io::Result<(FileType, Stat)> {
     let mask = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
     let path = path.into_c_str()?;
     match rustix::fs::statx(&at, &*path, flags, mask) {
@@ -203,18 +203,18 @@ pub fn stat_at(at: impl AsFd, path: impl Arg, flags: AtFlags) -> rustix::io::Res
 
 /// Opens a file that may turn out to be anything: never waits for a fifo, never becomes a terminal's owner, never follows the
 /// last component.
-pub fn open_file(at: impl AsFd, path: impl Arg) -> rustix::io::Result<OwnedFd> {
+pub(super) fn open_file(at: impl AsFd, path: impl Arg) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     rustix::fs::openat(at, path, flags, Mode::empty())
 }
 
 /// Whether an open file is a regular one.
-pub fn is_regular(file: impl AsFd) -> rustix::io::Result<bool> {
+pub(super) fn is_regular(file: impl AsFd) -> rustix::io::Result<bool> {
     Ok(FileType::from_raw_mode(rustix::fs::fstat(file)?.st_mode) == FileType::RegularFile)
 }
 
 /// Reads once, again after a signal.
-pub fn read(file: impl AsFd, buffer: &mut [u8]) -> rustix::io::Result<usize> {
+pub(super) fn read(file: impl AsFd, buffer: &mut [u8]) -> rustix::io::Result<usize> {
     loop {
         match rustix::io::read(&file, &mut *buffer) {
             Err(Errno::INTR) => {}

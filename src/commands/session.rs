@@ -1,0 +1,141 @@
+//! What every command begins with: the lock, the threads, the memory, and what would keep it from reporting at the end.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rayon::ThreadPool;
+
+use crate::error::{Context as _, Error};
+use crate::escape::escaped;
+use crate::inventory::Budget;
+use crate::progress::Progress;
+use crate::quarantine::Reader;
+use crate::report::Metrics;
+use crate::store::{Access, Backend, Inside, LockGuard};
+
+/// What a run takes beside the table of blobs: the cache of manifests, four shards while they are listed, buffers.
+const MEMORY_BESIDE_THE_INVENTORY: u64 = 160 << 20;
+
+/// What a command is given to work with.
+pub(super) struct Means<'a> {
+    /// To look or to change.
+    pub(super) access: Access,
+    /// How long to wait for another regsweep.
+    pub(super) wait_lock: Duration,
+    /// When the command began.
+    pub(super) now: Timestamp,
+    /// Threads to read and remove with.
+    pub(super) jobs: usize,
+    pub(super) max_memory: Option<u64>,
+    /// Where tables go that are larger.
+    pub(super) spill_directory: &'a Path,
+    /// Where figures are written at the end.
+    pub(super) metrics: Option<&'a Path>,
+}
+
+/// A store that is locked, with the means to work on it. The lock is held to the end: what was seen is only true for as long as nobody else
+/// sweeps.
+pub(super) struct Session<'a> {
+    pub(super) backend: &'a dyn Backend,
+    pub(super) pool: ThreadPool,
+    lock: Box<dyn LockGuard>,
+    /// Gives each table that a command makes the memory that `--max-memory` leaves it, beside what is in memory already. They are made one
+    /// after the other.
+    budget: Box<dyn Fn(u64) -> Budget + Sync + 'a>,
+    progress: &'a dyn Progress,
+    stop: &'a AtomicBool,
+}
+
+impl<'a> Session<'a> {
+    /// Locks a store.
+    ///
+    /// # Errors
+    ///
+    /// When the lock cannot be had, the threads cannot be started, or the figures could not be written at the end.
+    pub(super) fn open(
+        backend: &'a dyn Backend,
+        means: Means<'_>,
+        progress: &'a dyn Progress,
+        stop: &'a AtomicBool,
+    ) -> Result<Session<'a>, Error> {
+        let pool = threads(means.jobs)?;
+        let lock = backend.lock(means.access, means.wait_lock, means.now, stop)?;
+        let Means { max_memory, metrics, .. } = means;
+        let spill_directory = means.spill_directory.to_owned();
+        let budget = move |taken| match max_memory {
+            Some(bytes) => Budget::of(bytes.saturating_sub(MEMORY_BESIDE_THE_INVENTORY).saturating_sub(taken), &spill_directory),
+            None => Budget::unlimited(),
+        };
+        let session = Session { backend, pool, lock, budget: Box::new(budget), progress, stop };
+        metrics.map_or(Ok(()), |path| session.ensure_metrics(path))?;
+        Ok(session)
+    }
+
+    /// Whether another regsweep is kept out.
+    pub(super) fn is_locked(&self) -> bool {
+        self.lock.is_held()
+    }
+
+    /// How the store is read.
+    pub(super) fn reader(&self) -> Reader<'_> {
+        Reader { backend: self.backend, budget: &*self.budget, progress: self.progress, stop: self.stop }
+    }
+
+    /// Works with all threads, and takes what was shown of it from the terminal.
+    pub(super) fn work<T: Send>(&self, work: impl FnOnce(&Reader<'_>) -> Result<T, Error> + Send) -> Result<T, Error> {
+        let reader = self.reader();
+        let result = self.pool.install(|| work(&reader));
+        self.progress.end();
+        result
+    }
+
+    /// Makes sure that the figures can be written at the end, and outside of the store, before anything is changed.
+    fn ensure_metrics(&self, path: &Path) -> Result<(), Error> {
+        ensure_outside(self.backend, "--metrics", path).and_then(|()| Metrics::ensure_writable(path)).map_err(|error| match error
+        {
+            Error::Io { path: directory, source, .. } => {
+                Error::Metrics(format!("--metrics {}: cannot write in {}: {source}", escaped(path), escaped(directory)))
+            }
+            other => Error::Metrics(other.to_string()),
+        })
+    }
+}
+
+fn threads(jobs: usize) -> Result<ThreadPool, Error> {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(jobs)
+        .thread_name(|index| format!("regsweep-{index}"))
+        .build()
+        .map_err(|error| Error::Usage(format!("cannot start {jobs} threads: {error}; give a smaller --jobs")))
+}
+
+/// Makes sure that a file which an option names would not be written into the store.
+///
+/// # Errors
+///
+/// When it would, or nobody can tell.
+pub(super) fn ensure_outside(backend: &dyn Backend, option: &str, path: &Path) -> Result<(), Error> {
+    let place = match std::fs::canonicalize(path) {
+        Ok(place) => place,
+        // A link to nothing yet would be followed, too.
+        Err(error) if error.kind() != io::ErrorKind::NotFound || path.is_symlink() => {
+            return Err(error).context("create", path);
+        }
+        Err(_) => {
+            let directory = match path.parent() {
+                Some(parent) if parent != Path::new("") => parent.to_owned(),
+                _ => PathBuf::from("."),
+            };
+            std::fs::canonicalize(&directory).context("open", &directory)?
+        }
+    };
+    let whose = match backend.holds(&place) {
+        Some(Inside::Ours) => "among the records of regsweep",
+        Some(Inside::Registry) => "in the store itself",
+        None => return Ok(()),
+    };
+    Err(Error::Usage(format!("{option} {} lies {whose}, where whoever reads there would trip over it", escaped(path))))
+}

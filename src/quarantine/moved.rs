@@ -1,0 +1,42 @@
+//! What became of things in quarantine.
+
+use crate::amount::Amount;
+use crate::layout::Target;
+use crate::store::Held;
+
+/// What became of things in quarantine, or would.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// Blobs.
+    pub blobs: Amount,
+    /// Links.
+    pub links: u64,
+    /// Things that were in the store again already.
+    pub replaced: u64,
+    /// What could not be moved or removed, in words.
+    pub failed: Vec<(Target, String)>,
+}
+
+impl Moved {
+    /// Whether nothing happened.
+    pub fn is_empty(&self) -> bool {
+        self.blobs.count == 0 && self.links == 0 && self.replaced == 0
+    }
+
+    /// Counts one more.
+    pub(super) fn add(&mut self, held: &Held) {
+        match held.target {
+            Target::Blob(_) => self.blobs.add(held.stat.size_bytes),
+            _ => self.links += 1,
+        }
+    }
+}
+
+impl std::ops::AddAssign for Moved {
+    fn add_assign(&mut self, other: Moved) {
+        self.blobs += other.blobs;
+        self.links += other.links;
+        self.replaced += other.replaced;
+        self.failed.extend(other.failed);
+    }
+}

@@ -1,0 +1,161 @@
+//! All runs of a store that hold something, and how another one begins.
+
+use std::time::{Duration, SystemTime};
+
+use super::run::{self, Purpose, Run};
+use super::{Moved, Needed};
+use crate::amount::Amount;
+use crate::clock::{RunClock, TOLERANCE};
+use crate::error::Error;
+use crate::layout::{Shard, Target};
+use crate::records::Protected;
+use crate::store::{Backend, FileState, Held, Store};
+
+/// A file in the list of a run, the name of its repository, and its place in what a mark is laid over, in what is asked of the store, and in
+/// what is protected.
+const BYTES_A_FILE: u64 = 4 * size_of::<Held>() as u64;
+
+/// The runs of one store that still hold something.
+#[derive(Debug)]
+pub struct Quarantine<'s> {
+    /// The oldest first.
+    pub runs: Vec<Run<'s>>,
+}
+
+impl<'s> Quarantine<'s> {
+    /// Looks at what there is. Makes nothing. Directories whose names are not those of runs are somebody's own: they are left alone.
+    ///
+    /// # Errors
+    ///
+    /// When a directory cannot be listed, or a run's stamp cannot be read.
+    pub fn open(backend: &'s dyn Backend) -> Result<Quarantine<'s>, Error> {
+        let mut quarantine = Quarantine { runs: Vec::new() };
+        for shelf in backend.shelves().list(&run::is_id)? {
+            quarantine.runs.extend(Run::open(shelf)?);
+        }
+        quarantine.runs.sort_by(|a, b| (a.stamp().began, a.id()).cmp(&(b.stamp().began, b.id())));
+        Ok(quarantine)
+    }
+
+    /// The run that began last: by the boot-time clock where it has seen both, which nobody can set back.
+    pub fn newest(&self) -> Option<&Run<'s>> {
+        let uptime =
+            |run: &Run<'_>, id: &str| run.stamp().boot.as_ref().filter(|boot| boot.id == id).map(|boot| boot.uptime_seconds);
+        self.runs.iter().reduce(|newest, run| {
+            let boot = newest.stamp().boot.as_ref();
+            match boot.and_then(|boot| Some((boot.uptime_seconds, uptime(run, &boot.id)?))) {
+                Some((newest_ended, ended)) if newest_ended > ended => newest,
+                // They are in the order of the wall clock.
+                _ => run,
+            }
+        })
+    }
+
+    /// The runs of collections: of things that nothing needed.
+    pub fn collected(&self) -> impl Iterator<Item = &Run<'s>> {
+        self.runs.iter().filter(|run| run.stamp().purpose == Purpose::GarbageCollect)
+    }
+
+    /// How much is in it.
+    pub fn amount(&self) -> Amount {
+        let mut all = Amount::default();
+        for held in self.runs.iter().flat_map(Run::held).filter(|held| matches!(held.target, Target::Blob(_))) {
+            all.add(held.stat.size_bytes);
+        }
+        all
+    }
+
+    /// About how much memory the list of what is in it takes, and what is made of it while it is reconciled.
+    pub fn memory_bytes(&self) -> u64 {
+        let files = self.runs.iter().map(|run| run.held().len() as u64).sum::<u64>();
+        files * BYTES_A_FILE
+    }
+
+    /// What would be restored of what is needed: what the store has again is not moved.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be looked at.
+    pub fn would_restore(&self, store: &dyn Store, needed: &Needed) -> Result<Moved, Error> {
+        let mut all = Moved::default();
+        for held in self.collected().flat_map(Run::held).filter(|held| needed.targets.contains(&held.target)) {
+            let digest = *held.target.digest();
+            let there = match held.target.link_directory() {
+                Some(directory) => store.stat_links(directory, &[digest])?,
+                None => store.stat_blobs(Shard::of(&digest), &[digest])?,
+            };
+            match there[..] {
+                [FileState::Absent] => all.add(held),
+                _ => all.replaced += 1,
+            }
+        }
+        Ok(all)
+    }
+
+    /// Adds what a collection must keep in the store so that all of this can be restored whole. What a run that was killed has begun to
+    /// move, the next one with a quarantine (`goes_on`) moves the rest of.
+    pub fn protect(&self, goes_on: bool, protected: &mut Protected) {
+        let whole = self.collected().filter(|run| !goes_on || run.stamp().finished.is_some());
+        whole.flat_map(Run::held).for_each(|held| protected.add(&held.target));
+    }
+
+    /// All that is in it, with the run that holds it.
+    pub fn held(&self) -> impl Iterator<Item = (&Run<'s>, &Held)> {
+        self.runs.iter().flat_map(|run| run.held().iter().map(move |held| (run, held)))
+    }
+
+    /// The run of that name.
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    pub fn run(&self, id: &str) -> Result<&Run<'s>, Error> {
+        self.runs.iter().find(|run| run.id() == id).ok_or_else(|| {
+            Error::Usage(format!("no run {} is in quarantine; `regsweep quarantine list` names them", crate::escape::escaped(id)))
+        })
+    }
+
+    /// Removes the directories of runs that hold nothing any more. That one cannot be removed costs nothing but its name.
+    pub fn tidy(&self) {
+        for run in &self.runs {
+            if let Err(error) = run.remove_if_empty()
+                && !error.is_vanished()
+            {
+                tracing::warn!("cannot tidy up after run {}: {error}", run.id());
+            }
+        }
+    }
+}
+
+/// Begins a run of a command that began at the start of `clock`.
+///
+/// # Errors
+///
+/// When it cannot be made, nothing can be moved there in one step, or the store's clock is not ours.
+pub fn begin<'s>(backend: &'s dyn Backend, purpose: Purpose, clock: &RunClock) -> Result<Run<'s>, Error> {
+    let mut run = Run::begin(backend.shelves(), purpose, clock)?;
+    match clocks_agree(&mut run, clock) {
+        Ok(()) => Ok(run),
+        Err(error) => {
+            run.remove_if_empty()?;
+            Err(error)
+        }
+    }
+}
+
+/// Makes sure that the storage's clock, which says how old things are, is this machine's, by which they wait (A4).
+fn clocks_agree(run: &mut Run<'_>, clock: &RunClock) -> Result<(), Error> {
+    let apart = run.compare_clocks(clock)?;
+    match apart > TOLERANCE {
+        true => Err(Error::Brake {
+            reason: format!("the clock of the storage and that of this machine are {} s apart", apart.as_secs()),
+            lift: "set the one that is wrong: how long things wait in quarantine is counted by both".to_owned(),
+        }),
+        false => Ok(()),
+    }
+}
+
+/// A span that may be cut off anywhere: how long ago something was.
+pub(super) fn since(now: SystemTime, then: SystemTime) -> Duration {
+    now.duration_since(then).unwrap_or_default()
+}

@@ -1,0 +1,203 @@
+//! What every backend does beside reading and removing.
+
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use jiff::Timestamp;
+
+use super::Fill;
+use crate::error::Error;
+use crate::layout::{self, LinkDirectory, Target};
+use crate::oci::{Algorithm, Digest, RepositoryName};
+use crate::store::{Access, Backend, Directories, FileState, LockGuard, ManifestContent, Planned, Removal, Return, Shelf, Stat};
+
+/// Each is given one that holds `docker/registry/v2` and nothing else.
+pub(crate) const CASES: &[fn(&dyn Backend, &dyn Fill)] = &[
+    one_changes_or_many_look,
+    notes_are_replaced_in_one_step,
+    what_lies_beside_is_seen,
+    a_shelf_takes_and_gives_back,
+    nothing_is_replaced,
+    a_shelf_says_what_lies_on_it,
+    a_shelf_goes_when_it_is_empty,
+    stamps_are_no_content,
+];
+
+fn then() -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(1_600_000_000)
+}
+
+fn digest(name: &str) -> Digest {
+    Digest::of(Algorithm::Sha256, name.as_bytes())
+}
+
+fn blob(name: &str) -> Target {
+    Target::Blob(digest(name))
+}
+
+fn is_run(name: &str) -> bool {
+    name.starts_with("run")
+}
+
+/// Before anything is changed the lock is taken: it makes our own directory.
+fn lock(backend: &dyn Backend, access: Access) -> Result<Box<dyn LockGuard>, Error> {
+    backend.lock(access, Duration::ZERO, Timestamp::UNIX_EPOCH, &AtomicBool::new(false))
+}
+
+fn one_changes_or_many_look(backend: &dyn Backend, _: &dyn Fill) {
+    let locked = |access| matches!(lock(backend, access), Err(Error::Locked { .. }));
+    let first = lock(backend, Access::Change).expect("free");
+    assert!(first.is_held());
+    assert!(locked(Access::Change) && locked(Access::Look));
+    drop(first);
+    let looks = [Access::Look, Access::Look].map(|access| lock(backend, access).expect("shared"));
+    assert!(locked(Access::Change));
+    drop(looks);
+    lock(backend, Access::Change).expect("free again");
+}
+
+fn notes_are_replaced_in_one_step(backend: &dyn Backend, fill: &dyn Fill) {
+    let _lock = lock(backend, Access::Change).expect("free");
+    let notes = backend.notes();
+    assert_eq!(notes.read("x").expect("none"), None);
+    notes.remove("x").expect("gone already");
+    for text in ["one", "two"] {
+        notes.replace("x", &mut |out| out.write_all(text.as_bytes())).expect("written");
+        assert_eq!(notes.read("x").expect("there").as_deref(), Some(text.as_bytes()));
+    }
+    let half = |out: &mut dyn std::io::Write| out.write_all(b"ha").and_then(|()| Err(std::io::Error::other("no room")));
+    notes.replace("x", &mut { half }).expect_err("not written");
+    assert_eq!(notes.read("x").expect("there").as_deref(), Some(&b"two"[..]), "the old one stands");
+    notes.remove("x").expect("removed");
+    assert_eq!(notes.read("x").expect("none"), None);
+    assert_eq!(fill.paths().iter().filter(|path| path.starts_with("docker")).count(), 0, "the registry sees none of it");
+}
+
+fn what_lies_beside_is_seen(backend: &dyn Backend, fill: &dyn Fill) {
+    assert!(!backend.has(layout::PROXY_STATE).expect("seen"));
+    fill.put(layout::PROXY_STATE.as_ref(), b"{}", then());
+    assert!(backend.has(layout::PROXY_STATE).expect("seen"));
+    assert_eq!(backend.shared_blobs().expect("seen"), None);
+    assert_eq!(backend.identity().expect("looked at"), backend.identity().expect("looked at"));
+    assert_eq!(backend.parts().present(&mut std::iter::empty()), Vec::<String>::new());
+}
+
+fn shelf<'b>(backend: &'b dyn Backend, name: &str) -> Box<dyn Shelf + 'b> {
+    backend.shelves().ensure_possible().expect("on one filesystem");
+    backend.shelves().ensure_room(1, 1).expect("room");
+    backend.shelves().make(name).expect("made").expect("none of that name")
+}
+
+fn look(backend: &dyn Backend, digest: &Digest) -> FileState {
+    backend.store().stat_blobs(layout::Shard::of(digest), &[*digest]).expect("looked at")[0]
+}
+
+fn a_shelf_takes_and_gives_back(backend: &dyn Backend, fill: &dyn Fill) {
+    let _lock = lock(backend, Access::Change).expect("free");
+    assert!(backend.shelves().list(&is_run).expect("none").is_empty());
+    let link = Target::Link(LinkDirectory::Layers(RepositoryName::new("team/app")), digest("a"));
+    let text = digest("a").to_string();
+    let contents = [(blob("a"), "a"), (link, &text)];
+    let shelf = shelf(backend, "run");
+    for (target, content) in &contents {
+        fill.put(&target.path(), content.as_bytes(), then());
+        let stat = Stat::new(content.len() as u64, then());
+        let planned = Planned { target, stat: &stat };
+        let other = Stat::new(content.len() as u64 + 1, then());
+        let changed = shelf.take(&Planned { target, stat: &other }, Directories::Prune).expect("no error");
+        assert!(matches!(changed, Removal::Changed(_)), "{changed:?}");
+        assert_eq!(shelf.take(&planned, Directories::Prune).expect("moved"), Removal::Removed);
+        assert_eq!(shelf.take(&planned, Directories::Prune).expect("no error"), Removal::AlreadyGone);
+        assert_eq!(shelf.condition(target).expect("looked at").expect("there").stat, stat, "its push time is kept");
+        assert!(shelf.is_whole(target).expect("readable"));
+    }
+    assert!(fill.paths().is_empty(), "the registry sees none of it");
+    assert_eq!(shelf.read_link(&contents[1].0), Some(digest("a")));
+    let mut read = Vec::new();
+    assert_eq!(shelf.manifest(&digest("a"), &mut |bytes| read = bytes.to_vec()).expect("read"), ManifestContent::Verified);
+    assert_eq!(read, b"a");
+    assert_eq!(shelf.manifest(&digest("b"), &mut |_| {}).expect("no error"), ManifestContent::Absent);
+    for (target, _) in &contents {
+        assert_eq!(shelf.give_back(target).expect("moved"), Return::Back);
+        assert_eq!(shelf.give_back(target).expect("no error"), Return::Absent);
+        assert_eq!(shelf.condition(target).expect("looked at"), None);
+    }
+    assert_eq!(look(backend, &digest("a")), FileState::File(Stat::new(1, then())));
+}
+
+fn nothing_is_replaced(backend: &dyn Backend, fill: &dyn Fill) {
+    let _lock = lock(backend, Access::Change).expect("free");
+    let shelf = shelf(backend, "run");
+    let take = |name: &str, content: &str| {
+        fill.put(&blob(name).path(), content.as_bytes(), then());
+        let stat = Stat::new(content.len() as u64, then());
+        shelf.take(&Planned { target: &blob(name), stat: &stat }, Directories::Keep)
+    };
+    take("a", "a").expect("moved");
+    take("a", "newer").expect_err("the older one lies there");
+    assert_eq!(shelf.give_back(&blob("a")).expect("no error"), Return::Replaced);
+    assert!(!shelf.drop_copy(&blob("a")).expect("compared"), "they differ");
+    fill.put(&blob("a").path(), b"a", then());
+    assert!(shelf.drop_copy(&blob("a")).expect("compared"), "they are the same");
+    assert_eq!(shelf.condition(&blob("a")).expect("looked at"), None);
+    assert_ne!(look(backend, &digest("a")), FileState::Absent);
+    assert!(!shelf.drop_copy(&blob("a")).expect("nothing there"));
+}
+
+fn a_shelf_says_what_lies_on_it(backend: &dyn Backend, fill: &dyn Fill) {
+    let _lock = lock(backend, Access::Change).expect("free");
+    let shelf = shelf(backend, "run");
+    for name in ["b", "a", "wrong"] {
+        let content = if name == "wrong" { "something else" } else { name };
+        fill.put(&blob(name).path(), content.as_bytes(), then());
+        let stat = Stat::new(content.len() as u64, then());
+        shelf.take(&Planned { target: &blob(name), stat: &stat }, Directories::Prune).expect("moved");
+    }
+    let again = backend.shelves().list(&is_run).expect("listed").pop().expect("one");
+    assert_eq!((again.name(), again.place()), (shelf.name(), shelf.place()));
+    let contents = again.contents(&["run.json"]).expect("listed");
+    let mut expected = ["a", "b", "wrong"].map(blob);
+    expected.sort();
+    assert_eq!(contents.held.iter().map(|held| held.target.clone()).collect::<Vec<_>>(), expected);
+    assert!(contents.held.iter().all(|held| held.changed > held.stat.modified), "they were moved just now");
+    assert_eq!(contents.unrecognised, 0);
+    assert!(!again.is_whole(&blob("wrong")).expect("readable"));
+    again.is_whole(&blob("absent")).expect_err("nothing to read");
+    assert!(again.drop_for_good(&blob("a")).expect("removed"));
+    assert!(!again.drop_for_good(&blob("a")).expect("gone already"));
+    assert_eq!(shelf.contents(&["run.json"]).expect("listed").held.len(), 2);
+}
+
+fn a_shelf_goes_when_it_is_empty(backend: &dyn Backend, fill: &dyn Fill) {
+    let _lock = lock(backend, Access::Change).expect("free");
+    let one = shelf(backend, "run");
+    assert!(backend.shelves().make("run").expect("no error").is_none(), "there is one of that name");
+    fill.put(&blob("a").path(), b"a", then());
+    one.take(&Planned { target: &blob("a"), stat: &Stat::new(1, then()) }, Directories::Prune).expect("moved");
+    one.write_stamp("run.json", b"{}").expect("written");
+    assert!(!one.remove_if_empty(&["run.json"]).expect("looked at"));
+    one.give_back(&blob("a")).expect("moved");
+    assert!(one.remove_if_empty(&["run.json"]).expect("removed"));
+    assert!(backend.shelves().list(&is_run).expect("listed").is_empty());
+    assert!(one.remove_if_empty(&["run.json"]).expect("gone already"));
+}
+
+fn stamps_are_no_content(backend: &dyn Backend, _: &dyn Fill) {
+    let _lock = lock(backend, Access::Change).expect("free");
+    let stamps = ["run.json", "purging.json"];
+    let shelf = shelf(backend, "run");
+    assert_eq!(shelf.read_stamp("run.json").expect("none"), None);
+    shelf.stamp_written("run.json").expect_err("none");
+    let before = SystemTime::now() - Duration::from_secs(5);
+    for text in ["{}", "[]"] {
+        shelf.write_stamp("run.json", text.as_bytes()).expect("written");
+        assert_eq!(shelf.read_stamp("run.json").expect("there").as_deref(), Some(text.as_bytes()));
+    }
+    assert!(shelf.stamp_written("run.json").expect("there") > before);
+    shelf.rename_stamp("run.json", "purging.json").expect("renamed");
+    assert_eq!(shelf.read_stamp("run.json").expect("none"), None);
+    assert_eq!(shelf.read_stamp("purging.json").expect("there").as_deref(), Some(&b"[]"[..]));
+    let contents = shelf.contents(&stamps).expect("listed");
+    assert_eq!((contents.held.len(), contents.unrecognised), (0, 0));
+    assert!(shelf.remove_if_empty(&stamps).expect("removed"));
+}

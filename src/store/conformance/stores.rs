@@ -1,0 +1,372 @@
+//! What every store answers, and every vacuum does.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::Bench;
+use crate::layout::{self, LinkDirectory, Shard, Target};
+use crate::oci::{Algorithm, Digest, RepositoryName, TagName};
+use crate::store::{
+    BlobContent, FileState, Leftover, LinkContent, Listing, MAX_MANIFEST_BYTES, ManifestContent, Planned, Removal, Stat,
+    StrayKind, TagContent,
+};
+
+/// Long ago, to the nanosecond.
+fn then() -> SystemTime {
+    UNIX_EPOCH + Duration::new(1_600_000_000, 123_456_789)
+}
+
+fn digest(name: &str) -> Digest {
+    Digest::of(Algorithm::Sha256, name.as_bytes())
+}
+
+fn repository() -> RepositoryName {
+    RepositoryName::new("team/app")
+}
+
+fn revisions() -> LinkDirectory {
+    LinkDirectory::Revisions(repository())
+}
+
+/// What a manifest is, and the bytes that are handed over.
+fn manifest(bench: &Bench<'_>, digest: &Digest) -> (ManifestContent, Option<Vec<u8>>) {
+    let mut read = None;
+    let content = bench.store.manifest(digest, &mut |bytes| read = Some(bytes.to_vec())).expect("readable");
+    (content, read)
+}
+
+/// Each is given a store that holds `docker/registry/v2` and nothing else.
+pub(crate) const CASES: &[fn(&Bench<'_>)] = &[
+    an_empty_store_is_no_error,
+    finds_repositories_by_any_marker,
+    lists_digests_and_sets_the_rest_apart,
+    tells_links_apart,
+    reads_tags,
+    lists_blobs_by_shard,
+    reads_whole_manifests_and_checks_them,
+    reads_blobs_to_their_end,
+    looks_without_touching,
+    removes_exactly_what_was_planned,
+    leaves_what_has_changed,
+    removes_directories_only_if_empty,
+    looks_at_uploads,
+    looks_at_what_lies_beside,
+    tells_when_files_were_touched,
+    lists_what_can_be_listed,
+    answers_for_each_of_a_batch,
+];
+
+fn an_empty_store_is_no_error(bench: &Bench<'_>) {
+    let directory = revisions();
+    assert_eq!(bench.store.repositories().expect("listable"), Listing::default());
+    assert_eq!(bench.store.shards().expect("listable"), Listing::default());
+    assert_eq!(bench.store.links(&directory).expect("listable"), Listing::default());
+    assert_eq!(bench.store.tags(&repository()).expect("listable"), Listing::default());
+    assert_eq!(bench.store.read_links(&directory, &[digest("x")]).expect("readable"), [LinkContent::Absent]);
+    assert_eq!(bench.store.stat_links(&directory, &[digest("x")]).expect("readable"), [FileState::Absent]);
+    assert_eq!(manifest(bench, &digest("x")), (ManifestContent::Absent, None));
+    assert_eq!(bench.remove(&Target::Blob(digest("x")), &stat(0)).expect("no error"), Removal::AlreadyGone);
+    bench.vacuum.barrier().expect("nothing to flush is flushed");
+}
+
+fn finds_repositories_by_any_marker(bench: &Bench<'_>) {
+    let at = |path: &str| Path::new(layout::REPOSITORIES).join(path);
+    for directory in ["a/_layers", "b/c/_manifests", "b/c/d/_uploads", "b/_layers", "Upper/_manifests", "empty/nothing"] {
+        bench.put_directory(&at(directory), then());
+    }
+    bench.put(&at("b/file"), b"x", then());
+    bench.put(&at("_file"), b"x", then());
+    let found = bench.store.repositories().expect("listable");
+    let names: Vec<String> = found.entries.iter().map(|entry| entry.name.to_string()).collect();
+    assert_eq!(names, ["Upper", "a", "b", "b/c", "b/c/d"]);
+    assert!(found.entries.iter().all(|entry| entry.set_apart.is_none()));
+    let strays: Vec<&Path> = found.strays.iter().map(|stray| &*stray.path).collect();
+    assert_eq!(strays, [at("_file"), at("b/file")]);
+}
+
+fn lists_digests_and_sets_the_rest_apart(bench: &Bench<'_>) {
+    let directory = revisions();
+    let mut expected = [digest("a"), digest("b"), Digest::of(Algorithm::Sha512, b"c")];
+    for digest in &expected {
+        bench.put_directory(directory.link(digest).parent().expect("in a directory"), then());
+    }
+    expected.sort();
+    let upper = digest("a").hex().to_uppercase();
+    let strays = ["md5/x", "sha256/short", &format!("sha256/{upper}")].map(|stray| directory.path().join(stray));
+    for stray in &strays {
+        bench.put_directory(stray, then());
+    }
+    let file = directory.path().join("sha256").join(digest("file").hex());
+    bench.put(&file, b"", then());
+    let listing = bench.store.links(&directory).expect("listable");
+    assert_eq!(listing.entries, expected);
+    let mut unknown = vec![directory.path().join("md5"), strays[1].clone(), strays[2].clone(), file];
+    unknown.sort();
+    assert_eq!(listing.strays.iter().map(|stray| stray.path.clone()).collect::<Vec<_>>(), unknown);
+    assert!(listing.strays.iter().all(|stray| stray.kind == StrayKind::Unrecognised));
+}
+
+fn tells_links_apart(bench: &Bench<'_>) {
+    let directory = revisions();
+    let contents: [(&str, &[u8], LinkContent); 7] = [
+        ("good", b"", LinkContent::Digest(digest("good"))),
+        ("empty", b"", LinkContent::Empty),
+        ("newline", b"\n", LinkContent::Garbled),
+        ("short", b"sha256:00", LinkContent::Garbled),
+        ("long", &[b'x'; 5000], LinkContent::Garbled),
+        ("nul", b"sha256:\0", LinkContent::Garbled),
+        ("traversal", b"sha256:../../../../etc/passwd", LinkContent::Garbled),
+    ];
+    let mut digests = Vec::new();
+    let mut expected = Vec::new();
+    for (name, content, reads) in contents {
+        let content = if name == "good" { digest(name).to_string().into_bytes() } else { content.to_vec() };
+        bench.put(&directory.link(&digest(name)), &content, then());
+        digests.push(digest(name));
+        expected.push(reads);
+    }
+    bench.put_directory(&directory.link(&digest("directory")), then());
+    digests.extend([digest("directory"), digest("absent")]);
+    expected.extend([LinkContent::Irregular, LinkContent::Absent]);
+    assert_eq!(bench.store.read_links(&directory, &digests).expect("readable"), expected);
+    let leaves = bench.store.stat_links(&directory, &digests).expect("readable");
+    let both: Vec<_> = expected.into_iter().zip(leaves).collect();
+    assert_eq!(bench.store.inspect_links(&directory, &digests).expect("readable"), both);
+}
+
+fn reads_tags(bench: &Bench<'_>) {
+    let tag = |name: &str| TagName::new(name);
+    bench.put(&layout::current_link(&repository(), &tag("v1")), digest("new").to_string().as_bytes(), then());
+    for old in ["old", "new"] {
+        let history = LinkDirectory::History(repository(), tag("v1"));
+        bench.put(&history.link(&digest(old)), digest(old).to_string().as_bytes(), then());
+    }
+    bench.put_directory(&layout::tag_directory(&repository(), &tag("bare")), then());
+    bench.put(&layout::tags_directory(&repository()).join(".DS_Store"), b"x", then());
+    bench.put_directory(&layout::tag_directory(&repository(), &tag("v1")).join("leftover"), then());
+    let tags = bench.store.tags(&repository()).expect("listable");
+    assert_eq!(tags.entries, [tag("bare"), tag("v1")]);
+    assert_eq!(tags.strays.len(), 1);
+    let v1 = bench.store.tag(&repository(), &tag("v1")).expect("readable");
+    assert_eq!(v1.current, LinkContent::Digest(digest("new")));
+    let mut history = vec![digest("old"), digest("new")];
+    history.sort();
+    assert_eq!(v1.history.entries, history);
+    assert_eq!(v1.history.strays.len(), 1);
+    let bare = bench.store.tag(&repository(), &tag("bare")).expect("readable");
+    assert_eq!(bare, TagContent { current: LinkContent::Absent, history: Listing::default() });
+    assert_eq!(bench.store.manifest_strays(&repository()).expect("listable"), []);
+}
+
+fn lists_blobs_by_shard(bench: &Bench<'_>) {
+    let blobs = [digest("a"), digest("b"), Digest::of(Algorithm::Sha384, b"c")];
+    for blob in &blobs {
+        bench.put(&layout::blob_data(blob), b"x", then());
+    }
+    let base = Path::new(layout::BLOBS);
+    let wrong = (digest("a").shard() ^ 1).to_string();
+    let misplaced = base.join("sha256").join(format!("{:02x}", digest("a").shard() ^ 1)).join(digest("a").hex());
+    bench.put_directory(&misplaced, then());
+    bench.put_directory(&base.join("sha256/xyz"), then());
+    bench.put_directory(&base.join("x/data"), then());
+    bench.put(&base.join("file"), wrong.as_bytes(), then());
+    let shards = bench.store.shards().expect("listable");
+    assert_eq!(shards.strays.len(), 3);
+    let mut found = Vec::new();
+    let mut strays = Vec::new();
+    for shard in shards.entries {
+        let before = found.len();
+        strays.extend(bench.store.blobs(shard, &mut |digest| found.push(*digest)).expect("listable"));
+        assert!(found[before..].iter().all(|digest| Shard::of(digest) == shard));
+    }
+    let mut expected = blobs.to_vec();
+    expected.sort();
+    found.sort();
+    assert_eq!(found, expected);
+    assert_eq!(strays.iter().map(|stray| stray.path.clone()).collect::<Vec<_>>(), [misplaced]);
+}
+
+fn reads_whole_manifests_and_checks_them(bench: &Bench<'_>) {
+    // Sizes around those of buffers.
+    for size in [0, 1, 4096, 65_535, 65_536, 65_537, 300_000] {
+        let content = vec![b'x'; size];
+        let digest = Digest::of(Algorithm::Sha512, &content);
+        bench.put(&layout::blob_data(&digest), &content, then());
+        assert!(manifest(bench, &digest) == (ManifestContent::Verified, Some(content)), "{size} bytes");
+    }
+    bench.put(&layout::blob_data(&digest("corrupt")), b"something else", then());
+    assert_eq!(manifest(bench, &digest("corrupt")), (ManifestContent::Corrupt, None));
+    let large = vec![b'x'; MAX_MANIFEST_BYTES as usize + 1];
+    let large_digest = Digest::of(Algorithm::Sha256, &large);
+    bench.put(&layout::blob_data(&large_digest), &large, then());
+    assert!(manifest(bench, &large_digest) == (ManifestContent::TooLarge, None));
+    bench.put_directory(&layout::blob_data(&digest("directory")), then());
+    assert_eq!(manifest(bench, &digest("directory")), (ManifestContent::Irregular, None));
+}
+
+fn stat(size_bytes: u64) -> Stat {
+    Stat::new(size_bytes, then())
+}
+
+fn reads_blobs_to_their_end(bench: &Bench<'_>) {
+    // Larger than any buffer or window, and no multiple of one.
+    let large: Vec<u8> = (0..5_000_003_u32).map(|n| (n % 251) as u8).collect();
+    let contents = [Vec::new(), b"small".to_vec(), vec![7; 256 * 1024], vec![7; 256 * 1024 + 1], large];
+    for content in &contents {
+        let digest = Digest::of(Algorithm::Sha256, content);
+        bench.put(&layout::blob_data(&digest), content, then());
+        let mut read = Vec::new();
+        let whole = bench.store.read_blob(&digest, &mut |part| {
+            read.extend_from_slice(part);
+            ControlFlow::Continue(())
+        });
+        let expected = Stat::new(content.len() as u64, then());
+        assert!(matches!(whole, BlobContent::Whole(stat) if stat == expected), "{whole:?}");
+        assert!(read == *content, "{} bytes", content.len());
+    }
+    let abandoned = bench.store.read_blob(&digest("small"), &mut |_| ControlFlow::Break(()));
+    assert!(matches!(abandoned, BlobContent::Abandoned), "{abandoned:?}");
+    assert!(matches!(bench.store.read_blob(&digest("absent"), &mut |_| ControlFlow::Continue(())), BlobContent::Absent));
+    bench.put_directory(&layout::blob_data(&digest("directory")), then());
+    assert!(matches!(bench.store.read_blob(&digest("directory"), &mut |_| ControlFlow::Continue(())), BlobContent::Irregular));
+}
+
+fn looks_without_touching(bench: &Bench<'_>) {
+    let blob = digest("a");
+    bench.put(&layout::blob_data(&blob), b"12345", then());
+    let in_shard = |name: u8| Digest::from_bytes(Algorithm::Sha256, &[&[blob.shard()], &[name; 31][..]].concat());
+    bench.put_directory(&layout::blob_data(&in_shard(1)), then());
+    let leaves = bench.store.stat_blobs(Shard::of(&blob), &[blob, in_shard(1), in_shard(2)]).expect("readable");
+    assert_eq!(leaves, [FileState::File(stat(5)), FileState::Irregular, FileState::Absent]);
+    bench.put(&revisions().link(&blob), b"1", then());
+    assert_eq!(bench.store.stat_links(&revisions(), &[blob]).expect("readable"), [FileState::File(stat(1))]);
+    bench.put_directory(&Target::EmptyBlobDirectory(digest("empty")).path(), then());
+    assert_eq!(bench.store.empty_directory(&Target::EmptyBlobDirectory(digest("empty"))).expect("readable"), Some(stat(0)));
+    assert_eq!(bench.store.empty_directory(&Target::EmptyBlobDirectory(blob)).expect("readable"), None);
+    assert_eq!(bench.store.empty_directory(&Target::EmptyBlobDirectory(digest("none"))).expect("readable"), None);
+}
+
+fn removes_exactly_what_was_planned(bench: &Bench<'_>) {
+    let (gone, stays) = (digest("gone"), digest("stays"));
+    for digest in [&gone, &stays] {
+        bench.put(&layout::blob_data(digest), b"12345", then());
+        bench.put(&revisions().link(digest), b"12345", then());
+    }
+    // Something that does not belong there keeps its directory.
+    let beside = layout::blob_data(&gone).with_file_name("data.tmp");
+    bench.put(&beside, b"", then());
+    for target in [Target::Blob(gone), Target::Link(revisions(), gone)] {
+        assert_eq!(bench.remove(&target, &stat(5)).expect("removable"), Removal::Removed);
+        assert_eq!(bench.remove(&target, &stat(5)).expect("no error"), Removal::AlreadyGone);
+    }
+    let mut expected = vec![beside, layout::blob_data(&stays), revisions().link(&stays)];
+    expected.sort();
+    assert_eq!(bench.paths(), expected);
+    assert_eq!(bench.store.links(&revisions()).expect("listable").entries, [stays], "the directory goes with its link");
+    let mut left = Vec::new();
+    bench.store.blobs(Shard::of(&gone), &mut |digest| left.push(*digest)).expect("listable");
+    assert_eq!(left, [gone], "a directory with something in it stays");
+}
+
+fn leaves_what_has_changed(bench: &Bench<'_>) {
+    let blob = digest("a");
+    bench.put(&layout::blob_data(&blob), b"12345", then());
+    let later = Stat { modified: then() + Duration::from_nanos(1), ..stat(5) };
+    for planned in [stat(4), later] {
+        assert!(matches!(bench.remove(&Target::Blob(blob), &planned).expect("no error"), Removal::Changed(_)));
+    }
+    bench.put_directory(&layout::blob_data(&digest("b")), then());
+    assert!(matches!(bench.remove(&Target::Blob(digest("b")), &stat(0)).expect("no error"), Removal::Changed(_)));
+    assert_eq!(bench.paths(), [layout::blob_data(&blob)]);
+}
+
+fn removes_directories_only_if_empty(bench: &Bench<'_>) {
+    let empty = |name| Target::EmptyLinkDirectory(revisions(), digest(name));
+    bench.put_directory(&empty("empty").path(), then());
+    bench.put(&revisions().link(&digest("full")), b"x", then());
+    let planned = bench.store.empty_directory(&empty("empty")).expect("readable").expect("a empty");
+    assert_eq!(bench.remove(&empty("empty"), &planned).expect("removable"), Removal::Removed);
+    assert_eq!(bench.remove(&empty("empty"), &planned).expect("no error"), Removal::AlreadyGone);
+    assert!(matches!(bench.remove(&empty("full"), &stat(0)).expect("no error"), Removal::Changed(_)));
+    assert_eq!(bench.store.links(&revisions()).expect("listable").entries, [digest("full")]);
+}
+
+fn looks_at_uploads(bench: &Bench<'_>) {
+    assert_eq!(bench.store.uploads(&repository()).expect("listable"), Listing::default());
+    let directory = layout::uploads_directory(&repository());
+    bench.put(&directory.join("whole/startedat"), b"2026-01-02T03:04:05Z", then());
+    bench.put(&directory.join("whole/data"), b"12345", then());
+    bench.put(&directory.join("whole/hashstates/sha256/0"), b"x", then());
+    bench.put(&directory.join("garbled/startedat"), b"yesterday", then());
+    bench.put(&directory.join("cancelled/hashstates/sha256/0"), b"x", then());
+    bench.put_directory(&directory.join("odd/startedat"), then());
+    bench.put_directory(&directory.join("odd/data"), then());
+    bench.put(&directory.join("file"), b"x", then());
+    let listing = bench.store.uploads(&repository()).expect("listable");
+    assert_eq!(listing.strays.iter().map(|stray| stray.path.clone()).collect::<Vec<_>>(), [directory.join("file")]);
+    let [cancelled, garbled, odd, whole] = &listing.entries[..] else { panic!("four: {:?}", listing.entries) };
+    assert_eq!([&cancelled.id, &garbled.id, &odd.id, &whole.id], ["cancelled", "garbled", "odd", "whole"]);
+    assert_eq!((cancelled.started_file, cancelled.started, cancelled.data), (FileState::Absent, None, FileState::Absent));
+    assert_eq!((garbled.started_file, garbled.started, garbled.data), (FileState::File(stat(9)), None, FileState::Absent));
+    assert_eq!((odd.started_file, odd.started, odd.data), (FileState::Irregular, None, FileState::Irregular));
+    let started = UNIX_EPOCH + Duration::from_secs(1_767_323_045);
+    assert_eq!(
+        (whole.started_file, whole.started, whole.data),
+        (FileState::File(stat(20)), Some(started), FileState::File(stat(5)))
+    );
+}
+
+fn looks_at_what_lies_beside(bench: &Bench<'_>) {
+    let directory = Target::EmptyBlobDirectory(digest("a")).path();
+    assert_eq!(bench.store.leftovers(&directory, &["data"]).expect("listable"), []);
+    bench.put(&directory.join("data"), b"12345", then());
+    bench.put(&directory.join("data.x.tmp"), b"123", then());
+    bench.put(&directory.join("b/inside"), b"1", then());
+    let leftovers = bench.store.leftovers(&directory, &["data"]).expect("listable");
+    let expected = [("b", FileState::Irregular), ("data.x.tmp", FileState::File(stat(3)))];
+    assert_eq!(leftovers, expected.map(|(name, leaf)| Leftover { path: directory.join(name), leaf }));
+}
+
+fn tells_when_files_were_touched(bench: &Bench<'_>) {
+    assert_eq!(bench.store.blob_condition(&digest("a")).expect("no error"), None);
+    assert_eq!(bench.store.is_whole_on_disk(&digest("a")).expect("no error"), None);
+    bench.put(&layout::blob_data(&digest("a")), b"a", then());
+    bench.put(&layout::blob_data(&digest("b")), b"something else", then());
+    let there = bench.store.blob_condition(&digest("a")).expect("looked at").expect("there");
+    assert_eq!(there.stat, stat(1));
+    assert!(there.touched() >= then() && there.changed >= then());
+    for (name, is_whole) in [("a", true), ("b", false)] {
+        assert_eq!(bench.store.is_whole_on_disk(&digest(name)).expect("readable"), Some(is_whole), "{name}");
+    }
+    bench.put_directory(&layout::blob_data(&digest("directory")), then());
+    assert_eq!(bench.store.blob_condition(&digest("directory")).expect("no error"), None);
+}
+
+fn lists_what_can_be_listed(bench: &Bench<'_>) {
+    bench.put_directory(&Path::new(layout::REPOSITORIES).join("a/_layers"), then());
+    let listed = bench.store.listable_repositories(&mut |error| panic!("{error}")).expect("listable");
+    assert_eq!(listed, bench.store.repositories().expect("listable"));
+    assert_eq!(listed.entries.len(), 1);
+}
+
+fn answers_for_each_of_a_batch(bench: &Bench<'_>) {
+    let blobs = ["a", "b", "c"].map(|name| Target::Blob(digest(name)));
+    for target in &blobs[..2] {
+        bench.put(&target.path(), b"12345", then());
+    }
+    let (five, four) = (stat(5), stat(4));
+    for targets in [&blobs[..], &[]] {
+        let planned = [&five, &four, &five];
+        let batch: Vec<Planned<'_>> = targets.iter().zip(planned).map(|(target, stat)| Planned { target, stat }).collect();
+        let most = bench.vacuum.batch();
+        let removals: Vec<Removal> =
+            batch.chunks(most).flat_map(|some| bench.vacuum.remove(some)).map(|removal| removal.expect("removable")).collect();
+        assert_eq!(removals.len(), targets.len());
+        if let [first, second, third] = &removals[..] {
+            assert_eq!((first, third), (&Removal::Removed, &Removal::AlreadyGone));
+            assert!(matches!(second, Removal::Changed(_)), "{second:?}");
+        }
+    }
+    assert_eq!(bench.paths(), [blobs[1].path()]);
+}

@@ -1,0 +1,163 @@
+//! The directory of all shelves, `<root>/.regsweep/quarantine`.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{AtFlags, Mode, Statx, StatxFlags};
+use rustix::io::Errno;
+
+use super::directory::{self, Kind, for_each_entry, open_directory_beneath};
+use super::own::OwnDirectory;
+use super::shelf::FilesystemShelf;
+use super::store::FilesystemStore;
+use crate::error::{Context as _, Error};
+use crate::escape::{escaped, escaped_bytes};
+use crate::format::size;
+use crate::layout;
+use crate::store::{Shelf, Shelves};
+
+/// The directory of all shelves, in our own.
+const QUARANTINE: &str = "quarantine";
+
+/// What a name of a digest takes in the directory above it, where a part of each block is empty, and in the record of the sweep.
+const ENTRY_BYTES: u64 = 192;
+/// ext2, ext3 and ext4.
+const EXT_MAGIC: u64 = 0xEF53;
+/// What an inode takes at least where it is kept in blocks.
+const INODE_BYTES: u64 = 256;
+/// A run's directory, its stamp, twice while it is replaced, and the directories that all of it lies in.
+const OWN_INODES: u64 = 6;
+/// A run's stamp, twice while it is replaced, and its directories.
+const STAMP_BYTES: u64 = 64 << 10;
+
+impl Shelves for FilesystemStore {
+    fn place(&self) -> PathBuf {
+        self.root().path().join(layout::OWN_DIRECTORY).join(QUARANTINE)
+    }
+
+    /// Directories whose names are not those of runs are somebody's own: they are left alone.
+    fn list<'s>(&'s self, is_run: &dyn Fn(&str) -> bool) -> Result<Vec<Box<dyn Shelf + 's>>, Error> {
+        let path = self.place();
+        let Some(own) = OwnDirectory::open(self.root().path())? else { return Ok(Vec::new()) };
+        let all = match open_directory_beneath(own.descriptor(), QUARANTINE.as_bytes()) {
+            Err(Errno::NOENT) => return Ok(Vec::new()),
+            opened => Arc::new(opened.context("open", &path)?),
+        };
+        let mut names = Vec::new();
+        for_each_entry(&*all, |name, kind| -> std::io::Result<()> {
+            match std::str::from_utf8(name).ok().filter(|name| kind == Kind::Directory && is_run(name)) {
+                Some(name) => names.push(name.to_owned()),
+                None => {
+                    tracing::warn!("{}/{} is no run of regsweep, and is left alone", escaped(&path), escaped_bytes(name));
+                }
+            }
+            Ok(())
+        })
+        .context("list", &path)?;
+        let mut shelves: Vec<Box<dyn Shelf + 's>> = Vec::with_capacity(names.len());
+        for name in names {
+            let path = path.join(&name);
+            match open_directory_beneath(&*all, name.as_bytes()) {
+                // Somebody moved it back by hand.
+                Err(Errno::NOENT) => {}
+                opened => {
+                    let directory = opened.context("open", &path)?;
+                    shelves.push(Box::new(FilesystemShelf { store: self, name, path, all: Arc::clone(&all), directory }));
+                }
+            }
+        }
+        Ok(shelves)
+    }
+
+    fn make<'s>(&'s self, name: &str) -> Result<Option<Box<dyn Shelf + 's>>, Error> {
+        let path = self.place();
+        let own = OwnDirectory::existing(self.root().path())?;
+        make_directory_of_all(own.descriptor(), self).context("create", &path)?;
+        let all = Arc::new(open_directory_beneath(own.descriptor(), QUARANTINE.as_bytes()).context("open", &path)?);
+        self.ensure_possible()?;
+        let path = path.join(name);
+        match rustix::fs::mkdirat(&*all, name, Mode::from_raw_mode(0o755)) {
+            Err(Errno::EXIST) => return Ok(None),
+            made => made.context("create", &path)?,
+        }
+        let directory = open_directory_beneath(&*all, name.as_bytes()).context("open", &path)?;
+        Ok(Some(Box::new(FilesystemShelf { store: self, name: name.to_owned(), path, all, directory })))
+    }
+
+    fn ensure_possible(&self) -> Result<(), Error> {
+        let path = self.place();
+        let root = self.root().path();
+        // What is there of it, or where it would be made.
+        let own = path.parent().unwrap_or(root);
+        let ours = [path.as_path(), own, root].into_iter().find_map(|place| mount_of(rustix::fs::CWD, place).ok());
+        for (base, base_path) in self.bases() {
+            let theirs = mount_of(base, Path::new("")).context("look at", base_path)?;
+            if Some(theirs) != ours {
+                let where_to = match ours.is_some_and(|ours| ours.0 == theirs.0) {
+                    true => "is mounted apart from",
+                    false => "is on another filesystem than",
+                };
+                let message = format!(
+                    "{} {where_to} {}, and nothing can be moved between the two at once; run without a quarantine",
+                    escaped(base_path),
+                    escaped(&path)
+                );
+                return Err(Error::Usage(message));
+            }
+        }
+        Ok(())
+    }
+
+    /// Each file takes a directory of its own along.
+    fn ensure_room(&self, files: u64, directories: u64) -> Result<(), Error> {
+        self.ensure_possible()?;
+        let path = self.root().path();
+        let room = directory::open_directory(rustix::fs::CWD, path).and_then(rustix::fs::fstatvfs).context("look at", path)?;
+        // Only ext gives a directory a block at once; with others it takes an inode, which some keep in blocks.
+        let is_ext = rustix::fs::statfs(path).is_ok_and(|stat| stat.f_type as u64 == EXT_MAGIC);
+        let bytes_each = if is_ext { room.f_frsize } else { INODE_BYTES };
+        let entries = files.saturating_mul(ENTRY_BYTES);
+        let needed = directories.saturating_mul(bytes_each).saturating_add(entries).saturating_add(STAMP_BYTES);
+        let free = room.f_bavail.saturating_mul(room.f_frsize);
+        // A filesystem that makes inodes as it goes says that it has none.
+        let lacks_inodes = room.f_files > 0 && room.f_favail < directories.saturating_add(OWN_INODES);
+        let reason = if free < needed {
+            format!("to quarantine {files} files takes {} for their directories, and {} are free", size(needed), size(free))
+        } else if lacks_inodes {
+            format!("to quarantine {files} files takes as many inodes for their directories, and {} are free", room.f_favail)
+        } else {
+            return Ok(());
+        };
+        let lift = "stop the registry and collect without a quarantine, which needs no room, or make some".to_owned();
+        Err(Error::Brake { reason, lift })
+    }
+}
+
+/// The filesystem that a directory is on, and the mount, where the system tells (Linux 5.8): nothing is renamed from one mount to another, be
+/// they of one filesystem.
+fn mount_of(at: impl AsFd, path: &Path) -> rustix::io::Result<(u64, Option<u64>)> {
+    let flags = AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW;
+    let device = rustix::fs::statat(&at, path, flags)?.st_dev;
+    let told = rustix::fs::statx(&at, path, flags, StatxFlags::MNT_ID);
+    let tells = |told: &Statx| StatxFlags::from_bits_retain(told.stx_mask).contains(StatxFlags::MNT_ID);
+    Ok((device, told.ok().filter(tells).map(|told| told.stx_mnt_id)))
+}
+
+/// Makes the directory of all shelves: nobody may look into it who may not look at the store.
+fn make_directory_of_all(own: &OwnedFd, store: &FilesystemStore) -> rustix::io::Result<()> {
+    let mut mode = 0o777;
+    let above = Path::new(layout::V2).ancestors().map(|directory| rustix::fs::stat(store.at(directory)));
+    for stat in above.chain(store.bases().map(|(base, _)| rustix::fs::fstat(base))) {
+        match stat {
+            Ok(stat) => mode &= stat.st_mode,
+            // It lies above what is mounted here.
+            Err(Errno::NOENT) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    match rustix::fs::mkdirat(own, QUARANTINE, Mode::from_raw_mode(mode | 0o700)) {
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(error) => Err(error),
+    }
+}

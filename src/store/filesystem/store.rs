@@ -1,0 +1,372 @@
+//! Reading a store on a local filesystem.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use rustix::fs::{AtFlags, CWD, FileType};
+use rustix::io::Errno;
+
+use super::condition::{condition, is_whole};
+use super::directory::{self, open_directory};
+use super::files::{self, Relative, inspect_link, read_link, stat_leaf};
+use super::mounts::{self, HeldMount};
+use super::root::Root;
+use super::{content, repositories, uploads};
+use crate::error::{Context as _, Error};
+use crate::layout::{self, LinkDirectory, Shard, Target};
+use crate::oci::digest::hex_byte;
+use crate::oci::{Algorithm, Digest, RepositoryName, TagName};
+use crate::store::{
+    BlobContent, Condition, FileState, Leftover, LinkContent, Listing, ManifestContent, ManifestStart, RepositoryEntry, Stat,
+    Store, Stray, TagContent, Unlisted, Upload,
+};
+
+/// The storage of a registry with the filesystem driver.
+#[derive(Debug)]
+pub struct FilesystemStore {
+    pub(super) root: Root,
+    /// The mounts that are held while it is read.
+    pub(super) mounts: Mutex<Vec<HeldMount>>,
+    pub(super) repositories: Option<Base>,
+    pub(super) blobs: Option<Base>,
+    /// Held by whoever reads a large manifest.
+    large_manifest: Mutex<()>,
+}
+
+/// A directory that everything else is opened relative to.
+#[derive(Debug)]
+pub(super) struct Base {
+    pub(super) directory: OwnedFd,
+    /// Where it really is.
+    pub(super) path: PathBuf,
+    /// Where in it other filesystems are mounted.
+    pub(super) mounts: Vec<PathBuf>,
+}
+
+impl Base {
+    fn open(root: &Root, relative: &str) -> Result<Option<Base>, Error> {
+        let given = root.at(relative);
+        let path = match std::fs::canonicalize(&given) {
+            Ok(path) => path,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return match first_symlink(root, relative) {
+                    Some(path) => Err(Error::UnresolvedSymlink { path }),
+                    None => Ok(None),
+                };
+            }
+            Err(error) => return Err(error).context("open", given),
+        };
+        let directory = open_directory(CWD, &path).context("open", &path)?;
+        let mounts = mounts::below(&path);
+        Ok(Some(Base { directory, path, mounts }))
+    }
+
+    /// Whether a path relative to the base is where another filesystem begins.
+    pub(super) fn is_mount(&self, relative: &Path) -> bool {
+        self.mounts.iter().any(|mount| mount == relative)
+    }
+}
+
+/// The symbolic link on the way to a path that does not exist.
+fn first_symlink(root: &Root, relative: &str) -> Option<PathBuf> {
+    let ancestors: Vec<&Path> = Path::new(relative).ancestors().collect();
+    let mut on_the_way = ancestors.into_iter().rev().map(|ancestor| root.at(ancestor));
+    on_the_way.find(|path| path.is_symlink() && path.metadata().is_err())
+}
+
+impl FilesystemStore {
+    /// Opens the store whose root this is.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, or what is there cannot be opened.
+    pub fn open(root: &Root) -> Result<FilesystemStore, Error> {
+        let root = root.resolved()?;
+        if Base::open(&root, layout::V2)?.is_none() {
+            return Err(Error::NotAStore {
+                hint: format!("there is no {} in it; give the registry's root directory with --root", layout::V2),
+                root: root.path().to_owned(),
+            });
+        }
+        let repositories = Base::open(&root, layout::REPOSITORIES)?;
+        let blobs = Base::open(&root, layout::BLOBS)?;
+        Ok(FilesystemStore { root, mounts: Mutex::default(), repositories, blobs, large_manifest: Mutex::default() })
+    }
+
+    /// The root, symbolic links resolved.
+    pub fn root(&self) -> &Root {
+        &self.root
+    }
+
+    /// The place of what has a path relative to the registry's root.
+    pub fn at(&self, relative: impl AsRef<Path>) -> PathBuf {
+        self.root.at(relative)
+    }
+
+    /// Where the blobs are, symbolic links resolved, if there are any.
+    pub(super) fn blobs_path(&self) -> Option<&Path> {
+        self.blobs.as_ref().map(|blobs| blobs.path.as_path())
+    }
+
+    /// The directories that everything is opened relative to, with their paths.
+    pub(super) fn bases(&self) -> impl Iterator<Item = (&OwnedFd, &Path)> {
+        self.repositories.iter().chain(&self.blobs).map(|base| (&base.directory, base.path.as_path()))
+    }
+
+    /// Reads a manifest out of a directory that has the shape of `blobs/`.
+    pub(super) fn read_manifest_in(
+        &self,
+        blobs: &OwnedFd,
+        digest: &Digest,
+        read: &mut dyn FnMut(&[u8]),
+    ) -> io::Result<ManifestContent> {
+        files::read_manifest(blobs, digest, &self.large_manifest, read)
+    }
+
+    /// The base of a path relative to the root, and the rest of the path.
+    pub(super) fn locate<'a>(&self, path: &'a Path) -> Option<(&Base, &'a Path)> {
+        // Compared as bytes: every path here is put together below one of the two, and taking paths apart takes its time.
+        let within = |base: &str| match path.as_os_str().as_bytes().strip_prefix(base.as_bytes())? {
+            [b'/', rest @ ..] => Some(Path::new(std::ffi::OsStr::from_bytes(rest))),
+            [] => Some(Path::new("")),
+            _ => None,
+        };
+        match (within(layout::REPOSITORIES), within(layout::BLOBS)) {
+            (Some(rest), _) => Some((self.repositories.as_ref()?, rest)),
+            (_, Some(rest)) => Some((self.blobs.as_ref()?, rest)),
+            _ => None,
+        }
+    }
+
+    /// Opens a directory for reading; nothing if there is none.
+    pub(super) fn directory(&self, path: &Path) -> Result<Option<OwnedFd>, Error> {
+        let Some((base, relative)) = self.locate(path) else {
+            return Ok(None);
+        };
+        match open_directory(&base.directory, relative) {
+            Ok(directory) => Ok(Some(directory)),
+            Err(Errno::NOENT) => match first_symlink(&self.root, &path.to_string_lossy()) {
+                Some(path) => Err(Error::UnresolvedSymlink { path }),
+                None => Ok(None),
+            },
+            // A file in the place of a directory is reported where its parent is listed.
+            Err(Errno::NOTDIR) => Ok(None),
+            Err(error) => Err(error).context_with("list", || self.root.at(path)),
+        }
+    }
+}
+
+impl Store for FilesystemStore {
+    fn repositories(&self) -> Result<Listing<RepositoryEntry>, Error> {
+        self.listable_repositories(&mut Err)
+    }
+
+    fn listable_repositories(&self, unlisted: Unlisted<'_>) -> Result<Listing<RepositoryEntry>, Error> {
+        let find = |base| repositories::find(base, self.root.path(), unlisted);
+        self.repositories.as_ref().map_or_else(|| Ok(Listing::default()), find)
+    }
+
+    fn manifest_strays(&self, repository: &RepositoryName) -> Result<Vec<Stray>, Error> {
+        let path = layout::repository_directory(repository).join("_manifests");
+        match self.directory(&path)? {
+            Some(directory) => {
+                Ok(self.list(directory.as_fd(), &path, |name| matches!(name, b"revisions" | b"tags").then_some(()))?.strays)
+            }
+            None => Ok(Vec::new()),
+        }
+    }
+
+    fn tags(&self, repository: &RepositoryName) -> Result<Listing<TagName>, Error> {
+        let path = layout::tags_directory(repository);
+        match self.directory(&path)? {
+            Some(directory) => self.list(directory.as_fd(), &path, |name| Some(TagName::new(std::ffi::OsStr::from_bytes(name)))),
+            None => Ok(Listing::default()),
+        }
+    }
+
+    fn tag(&self, repository: &RepositoryName, tag: &TagName) -> Result<TagContent, Error> {
+        let path = layout::tag_directory(repository, tag);
+        let Some(directory) = self.directory(&path)? else {
+            return Ok(TagContent { current: LinkContent::Absent, history: Listing::default() });
+        };
+        let parts =
+            self.list(directory.as_fd(), &path, |name| matches!(name, b"current" | b"index").then(|| name == b"index"))?;
+        let current = match parts.entries.contains(&false) {
+            true => read_link(&directory, "current/link").context_with("read", || self.root.at(path.join("current/link")))?,
+            false => LinkContent::Absent,
+        };
+        let mut history = match parts.entries.contains(&true) {
+            true => self.list_digests(&path.join("index"))?,
+            false => Listing::default(),
+        };
+        history.strays.extend(parts.strays);
+        Ok(TagContent { current, history: history.sorted() })
+    }
+
+    fn links(&self, directory: &LinkDirectory) -> Result<Listing<Digest>, Error> {
+        self.list_digests(&directory.path())
+    }
+
+    fn read_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<LinkContent>, Error> {
+        let Some(open) = self.directory(&directory.path())? else {
+            return Ok(vec![LinkContent::Absent; digests.len()]);
+        };
+        let mut relative = Relative::default();
+        digests
+            .iter()
+            .map(|digest| read_link(&open, relative.link(digest)).context_with("read", || self.root.at(directory.link(digest))))
+            .collect()
+    }
+
+    fn inspect_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<(LinkContent, FileState)>, Error> {
+        let Some(open) = self.directory(&directory.path())? else {
+            return Ok(vec![(LinkContent::Absent, FileState::Absent); digests.len()]);
+        };
+        let mut relative = Relative::default();
+        digests
+            .iter()
+            .map(|digest| {
+                inspect_link(&open, relative.link(digest)).context_with("read", || self.root.at(directory.link(digest)))
+            })
+            .collect()
+    }
+
+    fn stat_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<FileState>, Error> {
+        let Some(open) = self.directory(&directory.path())? else {
+            return Ok(vec![FileState::Absent; digests.len()]);
+        };
+        let mut relative = Relative::default();
+        digests
+            .iter()
+            .map(|digest| {
+                stat_leaf(&open, relative.link(digest)).context_with("look at", || self.root.at(directory.link(digest)))
+            })
+            .collect()
+    }
+
+    fn uploads(&self, repository: &RepositoryName) -> Result<Listing<Upload>, Error> {
+        let path = layout::uploads_directory(repository);
+        let Some(directory) = self.directory(&path)? else {
+            return Ok(Listing::default());
+        };
+        let listed = self.list(directory.as_fd(), &path, |name| Some(std::ffi::OsStr::from_bytes(name).to_owned()))?;
+        let uploads = listed.entries.into_iter().filter_map(|id| {
+            let path = path.join(&id);
+            uploads::look_at(&directory, id).context_with("look at", || self.root.at(path)).transpose()
+        });
+        Ok(Listing { entries: uploads.collect::<Result<_, _>>()?, strays: listed.strays })
+    }
+
+    fn leftovers(&self, path: &Path, known: &[&str]) -> Result<Vec<Leftover>, Error> {
+        let Some(directory) = self.directory(path)? else {
+            return Ok(Vec::new());
+        };
+        uploads::leftovers(&directory, path, known).context_with("list", || self.root.at(path))
+    }
+
+    fn shards(&self) -> Result<Listing<Shard>, Error> {
+        let Some(base) = &self.blobs else {
+            return Ok(Listing::default());
+        };
+        let path = Path::new(layout::BLOBS);
+        // Opened anew: a descriptor remembers how far it was read.
+        let directory = open_directory(&base.directory, ".").context("list", &base.path)?;
+        let algorithms = self.list(directory.as_fd(), path, Algorithm::from_name)?;
+        let mut all = Listing { entries: Vec::new(), strays: algorithms.strays };
+        for algorithm in algorithms.entries {
+            let path = path.join(algorithm.name());
+            let directory = open_directory(&directory, algorithm.name()).context_with("list", || self.root.at(&path))?;
+            let shards = self.list(directory.as_fd(), &path, |name| hex_byte(name).map(|byte| Shard { algorithm, byte }))?;
+            all.entries.extend(shards.entries);
+            all.strays.extend(shards.strays);
+        }
+        Ok(all.sorted())
+    }
+
+    fn blobs(&self, shard: Shard, each: &mut dyn FnMut(&Digest)) -> Result<Vec<Stray>, Error> {
+        let path = shard.path();
+        let Some(directory) = self.directory(&path)? else {
+            return Ok(Vec::new());
+        };
+        let accept = |hex: &[u8]| Digest::from_hex(shard.algorithm, hex).filter(|digest| digest.shard() == shard.byte);
+        self.list_each(directory.as_fd(), &path, accept, |digest| each(&digest))
+    }
+
+    fn stat_blobs(&self, shard: Shard, digests: &[Digest]) -> Result<Vec<FileState>, Error> {
+        let Some(directory) = self.directory(&shard.path())? else {
+            return Ok(vec![FileState::Absent; digests.len()]);
+        };
+        let mut relative = Relative::default();
+        digests
+            .iter()
+            .map(|digest| {
+                stat_leaf(&directory, relative.data(digest)).context_with("look at", || self.root.at(layout::blob_data(digest)))
+            })
+            .collect()
+    }
+
+    fn blob_condition(&self, digest: &Digest) -> Result<Option<Condition>, Error> {
+        let Some(base) = &self.blobs else { return Ok(None) };
+        condition(&base.directory, Path::new(&layout::blob_data_relative(digest)))
+            .context_with("look at", || self.at(layout::blob_data(digest)))
+    }
+
+    fn manifest(&self, digest: &Digest, read: &mut dyn FnMut(&[u8])) -> Result<ManifestContent, Error> {
+        let Some(base) = &self.blobs else {
+            return Ok(ManifestContent::Absent);
+        };
+        self.read_manifest_in(&base.directory, digest, read).context_with("read", || self.root.at(layout::blob_data(digest)))
+    }
+
+    fn manifest_start(&self, digest: &Digest) -> Result<ManifestStart, Error> {
+        let Some(base) = &self.blobs else { return Ok(ManifestStart::Possible) };
+        files::manifest_start(&base.directory, digest).context_with("read", || self.root.at(layout::blob_data(digest)))
+    }
+
+    fn read_blob(&self, digest: &Digest, each: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> BlobContent {
+        match &self.blobs {
+            Some(base) => content::read(&base.directory, digest, each),
+            None => BlobContent::Absent,
+        }
+    }
+
+    fn is_whole_on_disk(&self, digest: &Digest) -> Result<Option<bool>, Error> {
+        let Some(base) = &self.blobs else { return Ok(None) };
+        is_whole(digest, |each| content::read_uncached(&base.directory, digest, each))
+            .context_with("read", || self.at(layout::blob_data(digest)))
+    }
+
+    fn symlink_target(&self, link: &Path) -> Result<Option<PathBuf>, Error> {
+        let Some((base, relative)) = self.locate(link) else {
+            return Ok(None);
+        };
+        let target = std::fs::canonicalize(base.path.join(relative)).context_with("follow", || self.root.at(link))?;
+        let below =
+            |base: &Option<Base>, relative: &str| Some(Path::new(relative).join(target.strip_prefix(&base.as_ref()?.path).ok()?));
+        Ok(below(&self.repositories, layout::REPOSITORIES).or_else(|| below(&self.blobs, layout::BLOBS)))
+    }
+
+    fn empty_directory(&self, directory: &Target) -> Result<Option<Stat>, Error> {
+        let path = directory.path();
+        let Some((base, relative)) = self.locate(&path) else {
+            return Ok(None);
+        };
+        let look = || -> io::Result<Option<Stat>> {
+            let (file_type, stat) = match directory::stat_at(&base.directory, relative, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(found) => found,
+                Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+                Err(error) => return Err(error.into()),
+            };
+            if file_type != FileType::Directory {
+                return Ok(None);
+            }
+            let empty = directory::is_empty(open_directory(&base.directory, relative)?)?;
+            Ok(empty.then_some(stat))
+        };
+        look().context_with("look at", || self.root.at(&path))
+    }
+}

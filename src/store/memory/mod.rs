@@ -1,0 +1,9 @@
+//! A store in memory, for tests and benches: the same tree as on disk, as a sorted map of paths, with a lock, notes and a quarantine.
+
+mod backend;
+mod shelf;
+mod store;
+#[cfg(test)]
+mod tests;
+
+pub use self::store::MemoryStore;
