@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use jiff::Timestamp;
 
 use super::Fill;
+use crate::clock::RunClock;
 use crate::error::Error;
 use crate::layout::{self, LinkDirectory, Target};
 use crate::oci::{Algorithm, Digest, RepositoryName};
@@ -188,7 +189,7 @@ fn stamps_are_no_content(backend: &dyn Backend, _: &dyn Fill) {
     let shelf = shelf(backend, "run");
     assert_eq!(shelf.read_stamp("run.json").expect("none"), None);
     shelf.stamp_written("run.json").expect_err("none");
-    let before = SystemTime::now() - Duration::from_secs(5);
+    let before = RunClock::read().start() - Duration::from_secs(5);
     for text in ["{}", "[]"] {
         shelf.write_stamp("run.json", text.as_bytes()).expect("written");
         assert_eq!(shelf.read_stamp("run.json").expect("there").as_deref(), Some(text.as_bytes()));

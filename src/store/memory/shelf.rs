@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use super::store::{MemoryStore, Node};
+use super::store::{MemoryStore, Node, now};
 use crate::error::{Context as _, Error};
 use crate::layout::{OWN_DIRECTORY, Target};
 use crate::oci::Digest;
@@ -90,7 +90,7 @@ impl Shelf for MemoryShelf<'_> {
     }
 
     fn write_stamp(&self, name: &str, text: &[u8]) -> Result<(), Error> {
-        self.with(|lying| drop(lying.stamps.insert(name.to_owned(), Node::file(text.to_vec(), SystemTime::now()))))
+        self.with(|lying| drop(lying.stamps.insert(name.to_owned(), Node::file(text.to_vec(), now()))))
     }
 
     fn rename_stamp(&self, from: &str, to: &str) -> Result<(), Error> {
@@ -121,7 +121,7 @@ impl Shelf for MemoryShelf<'_> {
     fn take(&self, planned: &Planned<'_>, directories: Directories) -> Result<Removal, Error> {
         self.store.dispose_of(planned, directories, |node| {
             let path = planned.target.path();
-            let node = Node { changed: SystemTime::now(), ..node.clone() };
+            let node = Node { changed: now(), ..node.clone() };
             let is_free = self.with(|lying| match lying.files.entry(path.clone()) {
                 Entry::Vacant(place) => {
                     place.insert(node);
@@ -144,7 +144,7 @@ impl Shelf for MemoryShelf<'_> {
         }
         Ok(match self.with(|lying| lying.files.remove(&path))? {
             Some(node) => {
-                self.store.put(&path, Node { changed: SystemTime::now(), ..node });
+                self.store.put(&path, Node { changed: now(), ..node });
                 Return::Back
             }
             None => Return::Absent,

@@ -68,6 +68,12 @@ impl Node {
     }
 }
 
+/// The clock that files get their times from, which for others is the kernel's.
+#[expect(clippy::disallowed_methods, reason = "the store's own clock, not a pass's")]
+pub(super) fn now() -> SystemTime {
+    SystemTime::now()
+}
+
 impl MemoryStore {
     /// An empty store.
     pub fn new() -> MemoryStore {
