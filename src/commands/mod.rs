@@ -8,4 +8,6 @@ mod owners;
 pub mod quarantine;
 mod reconcile;
 mod session;
+#[cfg(test)]
+mod tests;
 pub mod verify;

@@ -1,0 +1,195 @@
+//! Every command on a store in memory: what a command does, it does by the seam.
+
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use clap::Parser as _;
+use jiff::Timestamp;
+
+use super::{audit, garbage_collect, quarantine, verify};
+use crate::cli::{self, Cli, Command};
+use crate::config::{AuditSettings, CollectSettings, QuarantineSettings, VerifySettings};
+use crate::error::Error;
+use crate::finding::Code;
+use crate::layout;
+use crate::oci::Digest;
+use crate::plan::Kind;
+use crate::progress::Silent;
+use crate::report::quarantine::Done;
+use crate::report::verify::VerifyReport;
+use crate::report::{audit::AuditReport, collect::CollectReport, quarantine::QuarantineReport};
+use crate::store::{Access, Backend as _, MemoryStore};
+use crate::testing::Built;
+
+/// One image with a tag, one without, a blob that nothing links, and one whose bytes are not what its digest says.
+struct Shop {
+    store: MemoryStore,
+    /// What the image with the tag is made of.
+    live: Vec<Digest>,
+    /// What the other one is made of alone.
+    untagged: Vec<Digest>,
+    unlinked: Digest,
+    corrupt: Digest,
+    /// Arguments have to name a directory. What is worked on is in memory.
+    root: tempfile::TempDir,
+}
+
+impl Shop {
+    fn new() -> Shop {
+        let built = Built::default();
+        let [config, shared, own, corrupt] = ["{}", "shared", "own", "corrupt"].map(|text| built.blob(text.as_bytes()));
+        let tagged = built.image(&config, &[shared, corrupt]);
+        let untagged = built.image(&config, &[shared, own]);
+        for image in [tagged, untagged] {
+            built.revision("team/app", &image);
+        }
+        [config, shared, own, corrupt].iter().for_each(|layer| built.layer("team/app", layer));
+        built.tag("team/app", "v1", &tagged);
+        let unlinked = built.blob(b"unlinked");
+        built.0.add_file(layout::blob_data(&corrupt), "rotten!", crate::testing::THEN);
+        let live = vec![config, shared, tagged, corrupt];
+        let root = tempfile::tempdir().expect("a directory");
+        std::fs::create_dir_all(root.path().join(layout::V2)).expect("made");
+        Shop { store: built.0, live, untagged: vec![own, untagged], unlinked, corrupt, root }
+    }
+
+    fn has(&self, digest: &Digest) -> bool {
+        self.store.files().contains(&layout::blob_data(digest))
+    }
+
+    fn has_all(&self, digests: &[Digest]) -> bool {
+        digests.iter().all(|digest| self.has(digest))
+    }
+
+    fn command(&self, line: &str) -> Command {
+        let words = ["regsweep"].into_iter().chain(line.split_whitespace());
+        let words = words.chain(["--root", self.root.path().to_str().expect("text")]);
+        Cli::try_parse_from(words).expect("a command").command
+    }
+
+    fn collect(&self, line: &str) -> Result<CollectReport, Error> {
+        let line = format!("garbage-collect --assume-offline {line}");
+        let Command::GarbageCollect(arguments) = self.command(&line) else { panic!("another command") };
+        let settings = CollectSettings::resolve(arguments, line)?;
+        garbage_collect::run_on(&self.store, settings, &Silent, &AtomicBool::new(false))
+    }
+
+    fn quarantine(&self, line: &str) -> Result<QuarantineReport, Error> {
+        let wanted = match self.command(line) {
+            Command::Restore(arguments) => cli::Quarantine::Restore(arguments),
+            Command::Quarantine(wanted) => wanted,
+            _ => panic!("another command"),
+        };
+        quarantine::run_on(&self.store, QuarantineSettings::resolve(wanted)?, &Silent, &AtomicBool::new(false))
+    }
+
+    fn verify(&self, line: &str) -> Result<VerifyReport, Error> {
+        let Command::Verify(arguments) = self.command(&format!("verify {line}")) else { panic!("another command") };
+        verify::run_on(&self.store, VerifySettings::resolve(arguments)?, &Silent, &AtomicBool::new(false))
+    }
+
+    fn audit(&self) -> AuditReport {
+        let Command::Audit(arguments) = self.command("audit") else { panic!("another command") };
+        let settings = AuditSettings::resolve(arguments).expect("settings");
+        audit::run_on(&self.store, settings, &Silent, &AtomicBool::new(false)).expect("audited")
+    }
+}
+
+#[test]
+fn a_dry_run_says_what_a_collection_does_and_touches_nothing() {
+    for (line, goes) in [("", 1), ("-m", 3)] {
+        let shop = Shop::new();
+        let before = shop.store.files();
+        let foreseen = shop.collect(&format!("{line} --dry-run")).expect("a dry run");
+        assert_eq!(shop.store.files(), before);
+        assert_eq!(shop.store.notes().read("summary.json").expect("none"), None);
+        let done = shop.collect(line).expect("a collection");
+        for report in [&foreseen, &done] {
+            assert_eq!(report.swept.removed.kind(Kind::Blob).count, goes, "{line}");
+            assert_eq!(report.figures.planned, done.figures.planned, "{line}");
+        }
+        assert!(shop.has_all(&shop.live) && !shop.has(&shop.unlinked), "{line}");
+        assert_eq!(shop.has_all(&shop.untagged), line.is_empty(), "{line}");
+        assert!(shop.store.notes().read("summary.json").expect("readable").is_some());
+    }
+}
+
+#[test]
+fn what_was_quarantined_is_listed_restored_and_purged() {
+    let shop = Shop::new();
+    let before = shop.store.files();
+    let moved = shop.collect("-m --quarantine").expect("a collection");
+    assert_eq!(moved.quarantine.waiting.count, 3);
+    assert!(shop.has_all(&shop.live) && !shop.has(&shop.untagged[0]) && !shop.has(&shop.unlinked));
+    let listed = shop.quarantine("quarantine list").expect("listed");
+    assert_eq!((listed.runs.len(), listed.runs[0].blobs.count), (1, 3));
+
+    let restored = shop.quarantine("restore --all").expect("restored");
+    assert!(matches!(&restored.done, Done::Restored(moved) if moved.blobs.count == 3 && moved.failed.is_empty()));
+    assert_eq!(shop.store.files(), before);
+    assert!(shop.quarantine("quarantine list").expect("listed").runs.is_empty());
+
+    // What came back is young for an hour.
+    assert_eq!(shop.collect("-m --quarantine").expect("a collection").figures.planned.kind(Kind::Blob).count, 0);
+    shop.collect("-m --quarantine --min-age 0s").expect("a collection");
+    let purged = shop.quarantine("quarantine purge --assume-offline").expect("purged");
+    assert!(matches!(&purged.done, Done::Purged { purged, .. } if purged.blobs.count == 3), "{:?}", purged.done);
+    assert!(shop.has_all(&shop.live) && !shop.has(&shop.unlinked));
+    assert!(shop.quarantine("quarantine list").expect("listed").runs.is_empty());
+}
+
+#[test]
+fn damage_is_found_and_taken_out_of_the_way() {
+    let shop = Shop::new();
+    let report = shop.verify("").expect("verified");
+    assert_eq!((report.damaged.count, report.good.count), (1, shop.live.len() as u64 + 1));
+    let damaged: Vec<_> = report.findings.iter().filter(|finding| finding.code == Code::CorruptBlob).collect();
+    assert_eq!(damaged.iter().map(|finding| finding.digest).collect::<Vec<_>>(), [Some(shop.corrupt)]);
+    assert!(shop.has(&shop.corrupt));
+    let report = shop.verify("--quarantine").expect("verified");
+    assert_eq!(report.quarantined.count, 1);
+    assert!(!shop.has(&shop.corrupt));
+    shop.quarantine("restore").expect("restored");
+    assert!(shop.has(&shop.corrupt));
+}
+
+#[test]
+fn an_audit_says_what_two_collections_would_do() {
+    let shop = Shop::new();
+    let before = shop.store.files();
+    let report = shop.audit();
+    let goes = report.collections.each_ref().map(|collection| collection.totals.kind(Kind::Blob).count);
+    assert_eq!(goes, [1, 3]);
+    assert_eq!(report.figures.repositories, 1);
+    assert_eq!(shop.store.files(), before);
+}
+
+#[test]
+fn two_do_not_change_a_store_at_once() {
+    let shop = Shop::new();
+    let lock = |access| shop.store.lock(access, Duration::ZERO, Timestamp::UNIX_EPOCH, &AtomicBool::new(false)).expect("free");
+    let looking = lock(Access::Look);
+    shop.collect("--dry-run").expect("many may look");
+    assert!(matches!(shop.collect("").expect_err("somebody looks"), Error::Locked { .. }));
+    assert!(matches!(shop.verify("--quarantine").expect_err("somebody looks"), Error::Locked { .. }));
+    drop(looking);
+    let _changing = lock(Access::Change);
+    assert!(matches!(shop.collect("--dry-run").expect_err("somebody changes it"), Error::Locked { .. }));
+    assert!(matches!(shop.quarantine("restore").expect_err("somebody changes it"), Error::Locked { .. }));
+    assert!(shop.has(&shop.unlinked));
+}
+
+#[test]
+fn brakes_are_asked_before_anything_changes() {
+    let shop = Shop::new();
+    let before = shop.store.files();
+    let error = shop.collect("--max-reclaim 1B").expect_err("more goes");
+    assert!(matches!(&error, Error::Brake { reason, .. } if reason.contains("--max-reclaim")), "{error}");
+    assert_eq!(shop.store.files(), before);
+    shop.store.add_file(layout::DATABASE_IN_USE, "", crate::testing::THEN);
+    for line in ["", "-m", "--quarantine"] {
+        let error = shop.collect(line).expect_err("somebody else's");
+        assert!(matches!(&error, Error::Brake { reason, .. } if reason.contains("GitLab")), "{error}");
+    }
+    assert_eq!(shop.store.files().len(), before.len() + 1);
+}
