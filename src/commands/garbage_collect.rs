@@ -306,7 +306,7 @@ impl Done {
     ) {
         let plan = &assessment.plan;
         let inventory = &assessment.inventory;
-        let is_kept = |blob| inventory.has_any(blob, MarkFlags::LIVE.and(MarkFlags::YOUNG));
+        let is_kept = |blob| inventory.has_any(blob, MarkFlags::KEPT);
         let is_unlinked = |digest: &Digest| inventory.find(digest).is_some_and(|blob| !is_kept(blob));
         let noted = records.begin_sweep(plan.links_of_blobs(), is_unlinked);
         let before = records.summary().cloned();

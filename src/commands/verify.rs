@@ -257,7 +257,7 @@ fn absent(context: &Context<'_>, store: &dyn Store, blob: BlobId, digest: &Diges
         Absent::Nothing
     } else if is_gone(store, digest) {
         Absent::Vanished
-    } else if context.inventory.has_any(blob, MarkFlags::LIVE.and(MarkFlags::YOUNG)) {
+    } else if context.inventory.has_any(blob, MarkFlags::KEPT) {
         damaged(Damage::Missing)
     } else if is_empty() {
         Absent::Nothing

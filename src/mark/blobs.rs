@@ -69,7 +69,7 @@ pub fn unreached_blobs(context: &Context<'_>, repositories: &[Marks], budget: &B
         let mut unknown = Vec::new();
         for (blob, digest) in blobs {
             // What only waits in quarantine is not stored, whatever keeps it there.
-            let is_kept = context.inventory.has_any(blob, KEPT)
+            let is_kept = context.inventory.has_any(blob, MarkFlags::KEPT)
                 && (context.inventory.has_any(blob, MarkFlags::LIVE) || !context.inventory.has_any(blob, MarkFlags::QUARANTINED));
             match context.inventory.size_bytes(blob).filter(|_| is_kept) {
                 Some(size_bytes) => marks.keep(context.inventory, blob, size_bytes),
@@ -148,8 +148,6 @@ pub fn any_old_kept(context: &Context<'_>) -> Result<bool, Error> {
 /// So many blobs are enough to find an old one among.
 const FEW_BLOBS: usize = 8;
 
-const KEPT: MarkFlags = MarkFlags::LIVE.and(MarkFlags::YOUNG);
-
 /// The manifests of revisions that go, with their depths among all of them: an index may have gone from one repository and its
 /// children from another.
 fn dropped_manifests(context: &Context<'_>, repositories: &[Marks]) -> Result<HashMap<BlobId, u32>, Error> {
@@ -168,7 +166,7 @@ impl BlobMarks {
             return;
         }
         self.live.add(size_bytes);
-        if !inventory.has_any(blob, MarkFlags::TAGGED.and(MarkFlags::YOUNG)) {
+        if !inventory.has_any(blob, MarkFlags::TAGGED | MarkFlags::YOUNG) {
             self.live_untagged_only.add(size_bytes);
         }
     }
@@ -185,7 +183,7 @@ impl BlobMarks {
         let leaves = context.store.stat_blobs(shard, &digests)?;
         for (&(blob, digest), leaf) in blobs.iter().zip(leaves) {
             let inventory = context.inventory;
-            let kept = inventory.has_any(blob, KEPT);
+            let kept = inventory.has_any(blob, MarkFlags::KEPT);
             match leaf {
                 FileState::File(stat) if kept => self.keep(inventory, blob, stat.size_bytes),
                 FileState::File(stat) if self.waiting.note(context.policy.age(&stat), || layout::blob_data(&digest)) => {

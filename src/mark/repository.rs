@@ -18,7 +18,7 @@ use crate::store::{LinkContent, StrayKind};
 use crate::survey::Survey;
 
 /// Kept by whatever policy.
-const TAGGED: MarkFlags = MarkFlags::LIVE.and(MarkFlags::TAGGED);
+const TAGGED: MarkFlags = MarkFlags::LIVE.union(MarkFlags::TAGGED);
 
 /// Marks what one repository keeps.
 ///

@@ -73,7 +73,7 @@ impl SweepPlan {
         rows.par_sort_unstable_by(|one, other| tables.compare(&inventory, one, other));
         let plan = SweepPlan { rows: room, count, tables, inventory };
         let is_live = |row: &Row| {
-            let flags = MarkFlags::LIVE.and(MarkFlags::YOUNG);
+            let flags = MarkFlags::KEPT;
             rows::blob(row).is_some_and(|blob| plan.inventory.has_any(blob, flags))
         };
         plan.rows()[plan.range(Kind::Blob)].par_iter().for_each(|row| {
