@@ -18,7 +18,7 @@
 //! - **G1** Nothing reachable is removed: what a tag names, what a revision names (unless `--delete-untagged` drops it), every
 //!   digest that manifests kept in a repository name, to any depth, and what refers to a kept manifest.
 //! - **G2** Nothing younger than the minimum age is removed. An age that lies in the future counts as young.
-//! - **G3** Names go before contents: tag history, revisions, layer links, then blobs. Wherever a sweep ends, no link that is left
+//! - **G3** Names go before contents: tags, tag history, revisions, layer links, then blobs. Wherever a sweep ends, no link that is left
 //!   leads to a blob that it took.
 //! - **G4** What cannot be understood keeps everything that it might reach: its repository is held, the rest is collected. What
 //!   cannot be listed or read stops the run before anything is removed.

@@ -222,7 +222,7 @@ fn online_only(plan: &mut SweepPlan, store: &FilesystemStore, inventory: &Invent
             failed = Some(error);
             false
         }),
-        Target::Link(..) | Target::Blob(_) => true,
+        Target::Tag(..) | Target::Link(..) | Target::Blob(_) => true,
     });
     failed.map_or(Ok(()), Err)
 }

@@ -9,6 +9,8 @@ use crate::store::Stat;
 /// What a target is. Declared in the order of removal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
+    /// What a tag names now. First of all: where it was written to since, its history and its revisions are spared.
+    Tag,
     /// An entry in the history of a tag.
     TagHistory,
     /// A revision link.
@@ -25,6 +27,7 @@ impl Kind {
     /// The kind of a target.
     pub fn of(target: &Target) -> Kind {
         match target {
+            Target::Tag(..) => Kind::Tag,
             Target::Link(LinkDirectory::History(..), _) => Kind::TagHistory,
             Target::Link(LinkDirectory::Revisions(_), _) => Kind::Revision,
             Target::Link(LinkDirectory::Layers(_), _) => Kind::LayerLink,
@@ -36,6 +39,7 @@ impl Kind {
     /// The name in plans and reports.
     pub fn name(self) -> &'static str {
         match self {
+            Kind::Tag => "tag",
             Kind::TagHistory => "tag-history",
             Kind::Revision => "revision",
             Kind::LayerLink => "layer-link",
@@ -59,6 +63,8 @@ pub enum Reason {
     Unlinked,
     /// A directory that is named by a digest and holds nothing.
     EmptyDirectory,
+    /// The retention keeps the tag no longer.
+    TagDropped,
 }
 
 /// Something that goes, with what was seen of it.

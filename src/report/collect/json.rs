@@ -28,11 +28,10 @@ pub struct Row {
 impl Row {
     /// Describes a target.
     pub fn of(deletion: &Deletion) -> Row {
-        let directory = deletion.target.link_directory();
         Row {
             kind: Kind::of(&deletion.target).name(),
-            repository: directory.map(|directory| directory.repository().to_string()),
-            tag: directory.and_then(|directory| directory.tag()).map(ToString::to_string),
+            repository: deletion.target.repository().map(ToString::to_string),
+            tag: deletion.target.tag().map(ToString::to_string),
             digest: deletion.target.digest().to_string(),
             path: escaped(deletion.target.path()),
             bytes: deletion.stat.size_bytes,
