@@ -23,11 +23,11 @@ use crate::format::duration;
 use crate::inventory::MarkFlags;
 use crate::mark::interrupted;
 use crate::oci::{Digest, RepositoryName};
-use crate::plan::{Kind, SweepPlan};
+use crate::plan::{Kind, PlanLine, SweepPlan};
 use crate::progress::{Phase, Progress};
 use crate::quarantine::{self, Gate, Needed, Overlay, Purgeable, Purpose, Quarantine, Quarantining, Reader, Run, Wait};
 use crate::records::{Records, Summary};
-use crate::report::collect::{CollectReport, QuarantineFigures, RescueEnd, json};
+use crate::report::collect::{CollectReport, QuarantineFigures, RescueEnd};
 use crate::store::filesystem::removal::Directories;
 use crate::store::lock::StoreLock;
 use crate::store::root::Root;
@@ -475,7 +475,7 @@ fn write_plan(plan: &SweepPlan, path: &Path, store: &FilesystemStore) -> Result<
     let file = std::fs::File::create(path).context("create", path)?;
     let mut out = std::io::BufWriter::new(file);
     for row in plan.iter() {
-        serde_json::to_writer(&mut out, &json::Row::of(&row)).map_err(std::io::Error::from).context("write", path)?;
+        serde_json::to_writer(&mut out, &PlanLine::new(&row)).map_err(std::io::Error::from).context("write", path)?;
         out.write_all(b"\n").context("write", path)?;
     }
     out.flush().context("write", path)

@@ -1,13 +1,14 @@
 //! One thing that goes.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::layout::{LinkDirectory, Target};
 use crate::oci::Digest;
 use crate::store::Stat;
 
 /// What a target is. Declared in the order of removal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// What a tag names now. First of all: where it was written to since, its history and its revisions are spared.
     Tag,
@@ -50,7 +51,7 @@ impl Kind {
 }
 
 /// Why something goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reason {
     /// No tag reaches the revision, or the manifest was one of such a revision.
