@@ -6,12 +6,12 @@
 //! # The pipeline
 //!
 //! ```text
-//! argv -> cli -> config -> store -> survey -> mark -> plan -> sweep -> report -> exit code
-//!         typed  resolved  access   facts     live    value   removes  words     number
+//! argv -> cli -> config -> store -> survey -> mark -> inspect -> decide -> plan -> sweep -> report -> exit code
+//!         typed  resolved  access   facts     live    unreached  pure      value   removes  words     number
 //! ```
 //!
 //! Facts and decisions are plain values. A dry run is the same passes over a [`store::DryRun`] vacuum, which acknowledges and
-//! removes nothing; [`quarantine::Quarantining`] quarantines what another would remove. `verify` and `audit` share the passes up to the marks. Whatever the number of threads, equal stores give equal plans.
+//! removes nothing; a [`retention`] is all that tells which roots to keep; [`quarantine::Quarantining`] quarantines what another would remove. `verify` and `audit` share the passes up to the marks. Whatever the number of threads, equal stores give equal plans.
 //!
 //! # Guarantees
 //!
@@ -66,6 +66,7 @@ pub mod quarantine;
 pub mod records;
 pub mod registry_config;
 pub mod report;
+pub mod retention;
 pub mod store;
 pub mod survey;
 pub mod sweep;

@@ -52,7 +52,7 @@ pub fn run(mut settings: CollectSettings, progress: &dyn Progress, stop: &Atomic
         Mode::DryRun => StoreLock::shared(store.root().path(), settings.wait_lock, stop)?,
     };
     metrics_are_writable(settings.output.metrics.as_deref(), &store)?;
-    owners::ensure_no_foreign_owner(store.root(), &settings.location, settings.policy.roots, settings.allow_foreign_owner)?;
+    owners::ensure_no_foreign_owner(store.root(), &settings.location, settings.roots, settings.allow_foreign_owner)?;
     let mut stops = Vec::new();
     if !settings.allow_shared_blobs {
         stops_real_runs(settings.mode, owners::ensure_blobs_not_shared(store.root()), &mut stops)?;
@@ -455,6 +455,7 @@ fn report(
         rerun: settings.rerun.clone(),
         writer: None,
         is_proxy: settings.location.is_proxy(),
+        roots: settings.roots,
         policy: settings.policy,
         plan: settings.verbose.then_some(assessment.plan),
         figures: assessment.figures,

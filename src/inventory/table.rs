@@ -285,6 +285,11 @@ impl Inventory {
         self.fact(blob).load(atomic::Ordering::Relaxed) & flags.bits() != 0
     }
 
+    /// All that a blob was marked as.
+    pub fn flags(&self, blob: BlobId) -> MarkFlags {
+        MarkFlags::from_bits_truncate(self.fact(blob).load(atomic::Ordering::Relaxed))
+    }
+
     /// Whether any blob at all is kept.
     pub fn any_kept(&self) -> bool {
         let kept = MarkFlags::KEPT.bits();

@@ -84,14 +84,9 @@ fn marked(
     let (inventory, _) = Inventory::list(&overlay, &(reader.budget)(quarantine.memory_bytes()))?;
     let repositories = overlay.repositories()?.entries;
     let manifests = Manifests::new(&overlay, &inventory);
-    let policy = Policy {
-        roots: RootPolicy::AllRevisions,
-        min_age: since_began(quarantine, now),
-        arrivals: Arrivals::Ignored,
-        keeps_arrivals: false,
-        now,
-    };
-    let context = Context { store: &overlay, inventory: &inventory, manifests: &manifests, policy };
+    let policy = Policy { min_age: since_began(quarantine, now), arrivals: Arrivals::Ignored, keeps_arrivals: false, now };
+    let context =
+        Context { store: &overlay, inventory: &inventory, manifests: &manifests, retention: &RootPolicy::AllRevisions, policy };
     let mut roots: BTreeMap<RepositoryName, Vec<Digest>> = BTreeMap::new();
     for target in restored {
         let directory = target.link_directory().expect("revision links lie in directories of links");

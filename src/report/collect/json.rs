@@ -177,7 +177,7 @@ pub fn render(report: &CollectReport) -> String {
             Mode::DryRun => "dry-run",
             Mode::Execute => "execute",
         },
-        delete_untagged: report.policy.roots == RootPolicy::TaggedOnly,
+        delete_untagged: report.roots == RootPolicy::TaggedOnly,
         min_age_seconds: report.policy.min_age.as_secs_f64(),
         scanned: Scanned {
             repositories: figures.repositories,

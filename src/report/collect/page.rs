@@ -148,7 +148,7 @@ fn when(report: &CollectReport) -> String {
 
 fn about(page: &mut Document, report: &CollectReport) {
     page.root(&report.root, report.config_path.as_deref());
-    let kept = match report.policy.roots {
+    let kept = match report.roots {
         RootPolicy::AllRevisions => "every revision",
         RootPolicy::TaggedOnly => "tagged images, their children and referrers (--delete-untagged)",
     };
