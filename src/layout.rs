@@ -160,6 +160,8 @@ pub fn blob_data(digest: &Digest) -> PathBuf {
 /// Something that a sweep may remove: always one exact file, or one directory that is empty.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Target {
+    /// A tag's `current/link`, and the digest that it names.
+    Tag(RepositoryName, TagName, Digest),
     /// A `link` file.
     Link(LinkDirectory, Digest),
     /// A blob's `data` file.
@@ -174,18 +176,37 @@ impl Target {
     /// The digest that names the target.
     pub fn digest(&self) -> &Digest {
         match self {
-            Target::Link(_, digest)
+            Target::Tag(_, _, digest)
+            | Target::Link(_, digest)
             | Target::Blob(digest)
             | Target::EmptyLinkDirectory(_, digest)
             | Target::EmptyBlobDirectory(digest) => digest,
         }
     }
 
-    /// The directory of links it lies in, if it is not in `blobs/`.
+    /// The repository that it lies in, if it is not in `blobs/`.
+    pub fn repository(&self) -> Option<&RepositoryName> {
+        match self {
+            Target::Tag(repository, ..) => Some(repository),
+            Target::Link(directory, _) | Target::EmptyLinkDirectory(directory, _) => Some(directory.repository()),
+            Target::Blob(_) | Target::EmptyBlobDirectory(_) => None,
+        }
+    }
+
+    /// The tag that it belongs to.
+    pub fn tag(&self) -> Option<&TagName> {
+        match self {
+            Target::Tag(_, tag, _) => Some(tag),
+            Target::Link(directory, _) | Target::EmptyLinkDirectory(directory, _) => directory.tag(),
+            Target::Blob(_) | Target::EmptyBlobDirectory(_) => None,
+        }
+    }
+
+    /// The directory of links it lies in, if there is one: neither blobs nor what tags name now lie in any.
     pub fn link_directory(&self) -> Option<&LinkDirectory> {
         match self {
             Target::Link(directory, _) | Target::EmptyLinkDirectory(directory, _) => Some(directory),
-            Target::Blob(_) | Target::EmptyBlobDirectory(_) => None,
+            Target::Tag(..) | Target::Blob(_) | Target::EmptyBlobDirectory(_) => None,
         }
     }
 
@@ -197,6 +218,7 @@ impl Target {
     /// The path of the file, or of the directory.
     pub fn path(&self) -> PathBuf {
         match self {
+            Target::Tag(repository, tag, _) => current_link(repository, tag),
             Target::Link(directory, digest) => directory.link(digest),
             Target::Blob(digest) => blob_data(digest),
             Target::EmptyLinkDirectory(directory, digest) => directory.path().join(digest_path(digest)),
@@ -204,7 +226,8 @@ impl Target {
         }
     }
 
-    /// Reads the path of a file back; nothing if no target that is a file lies there.
+    /// Reads the path of a file back; nothing if no target that is a file lies there. What a tag names is not in its path, so none of
+    /// `current/link` is.
     pub fn of_path(path: &Path) -> Option<Target> {
         let parts: Vec<&OsStr> = path.strip_prefix(V2).ok()?.iter().collect();
         let (&leaf, parts) = parts.split_last()?;
@@ -263,6 +286,7 @@ mod tests {
             (LinkDirectory::Layers(repository.clone()).link(&digest), format!("{base}/_layers/sha256/{hex}/link")),
             (blob_data(&digest), format!("docker/registry/v2/blobs/sha256/e3/{hex}/data")),
             (Target::EmptyBlobDirectory(digest).path(), format!("docker/registry/v2/blobs/sha256/e3/{hex}")),
+            (Target::Tag(repository.clone(), tag, digest).path(), format!("{base}/_manifests/tags/v1/current/link")),
             (
                 Target::EmptyLinkDirectory(LinkDirectory::Layers(repository), digest).path(),
                 format!("{base}/_layers/sha256/{hex}"),

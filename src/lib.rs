@@ -6,19 +6,19 @@
 //! # The pipeline
 //!
 //! ```text
-//! argv -> cli -> config -> store -> survey -> mark -> plan -> sweep -> report -> exit code
-//!         typed  resolved  access   facts     live    value   removes  words     number
+//! argv -> cli -> config -> store -> survey -> mark -> inspect -> decide -> plan -> sweep -> report -> exit code
+//!         typed  resolved  access   facts     live    unreached  pure      value   removes  words     number
 //! ```
 //!
 //! Facts and decisions are plain values. A dry run is the same passes over a [`store::DryRun`] vacuum, which acknowledges and
-//! removes nothing; [`quarantine::Quarantining`] quarantines what another would remove. `verify` and `audit` share the passes up to the marks. Whatever the number of threads, equal stores give equal plans.
+//! removes nothing; a [`retention`] is all that tells which roots to keep; [`quarantine::Quarantining`] quarantines what another would remove. `verify` and `audit` share the passes up to the marks. Whatever the number of threads, equal stores give equal plans.
 //!
 //! # Guarantees
 //!
 //! - **G1** Nothing reachable is removed: what a tag names, what a revision names (unless `--delete-untagged` drops it), every
 //!   digest that manifests kept in a repository name, to any depth, and what refers to a kept manifest.
 //! - **G2** Nothing younger than the minimum age is removed. An age that lies in the future counts as young.
-//! - **G3** Names go before contents: tag history, revisions, layer links, then blobs. Wherever a sweep ends, no link that is left
+//! - **G3** Names go before contents: tags, tag history, revisions, layer links, then blobs. Wherever a sweep ends, no link that is left
 //!   leads to a blob that it took.
 //! - **G4** What cannot be understood keeps everything that it might reach: its repository is held, the rest is collected. What
 //!   cannot be listed or read stops the run before anything is removed.
@@ -66,6 +66,7 @@ pub mod quarantine;
 pub mod records;
 pub mod registry_config;
 pub mod report;
+pub mod retention;
 pub mod store;
 pub mod survey;
 pub mod sweep;

@@ -1,4 +1,4 @@
-//! What the operator wants kept: which revisions are roots, and how young is too young to judge.
+//! What the operator wants kept: which revisions are roots, and what is too young to judge.
 
 use std::time::{Duration, SystemTime};
 
@@ -31,11 +31,9 @@ pub enum Arrivals {
     BornOrChanged,
 }
 
-/// What to keep, and as of when.
+/// What is too young to be judged, and as of when.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy {
-    /// Where marking starts.
-    pub roots: RootPolicy,
     /// What is younger than this is never removed (G2).
     pub min_age: Duration,
     /// What counts as young beside that.
@@ -145,7 +143,7 @@ mod tests {
     }
 
     fn policy(min_age: Duration, arrivals: Arrivals) -> Policy {
-        Policy { roots: RootPolicy::AllRevisions, min_age, arrivals, keeps_arrivals: false, now: now() }
+        Policy { min_age, arrivals, keeps_arrivals: false, now: now() }
     }
 
     #[test]

@@ -149,8 +149,8 @@ impl Sweep<'_> {
 
     fn is_spared(&self, target: &Target) -> bool {
         let spared = self.spared.lock().expect("nothing panics with the spared ones held");
-        match target.link_directory() {
-            Some(directory) => spared.repositories.contains_key(directory.repository()),
+        match target.repository() {
+            Some(repository) => spared.repositories.contains_key(repository),
             None => spared.digests.contains(target.digest()),
         }
     }
@@ -158,9 +158,9 @@ impl Sweep<'_> {
     fn spare(&self, row: &Deletion, is_changed: bool) {
         let mut spared = self.spared.lock().expect("nothing panics with the spared ones held");
         // Neither an empty directory nor a blob keeps anything alive.
-        if let Target::Link(directory, digest) = &row.target {
-            *spared.repositories.entry(directory.repository().clone()).or_default() |= is_changed;
-            spared.digests.extend([*digest].into_iter().chain(row.alias_of.as_deref().copied()));
+        if let (Some(repository), false) = (row.target.repository(), row.target.is_directory()) {
+            *spared.repositories.entry(repository.clone()).or_default() |= is_changed;
+            spared.digests.extend([*row.target.digest()].into_iter().chain(row.alias_of.as_deref().copied()));
         }
     }
 }
@@ -203,8 +203,8 @@ impl SweepReport {
             self.left += 1;
             if let Some(code) = code {
                 let mut finding = Finding::new(code).digest(row.target.digest()).path(row.target.path()).detail(detail);
-                finding.repository = row.target.link_directory().map(|directory| directory.repository().clone());
-                finding.tag = row.target.link_directory().and_then(|directory| directory.tag().cloned());
+                finding.repository = row.target.repository().cloned();
+                finding.tag = row.target.tag().cloned();
                 self.findings.push(finding);
             }
         }

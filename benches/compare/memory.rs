@@ -214,13 +214,13 @@ pub(crate) fn plan(blobs: u64, budget_bytes: Option<u64>) {
     let repositories = store.repositories().expect("imagined").entries;
     let manifests = Manifests::new(&store, &inventory);
     let policy = Policy {
-        roots: RootPolicy::TaggedOnly,
         min_age: std::time::Duration::from_secs(3600),
         arrivals: Arrivals::Ignored,
         keeps_arrivals: false,
         now: SystemTime::now(),
     };
-    let context = Context { store: &store, inventory: &inventory, manifests: &manifests, policy };
+    let context =
+        Context { store: &store, inventory: &inventory, manifests: &manifests, retention: &RootPolicy::TaggedOnly, policy };
     let stop = AtomicBool::new(false);
     let done = |marks: &mut Marks| marks.deletions.set_aside(&budget);
     let mut marks = mark::repositories(&context, &repositories, &|_| {}, &done, &Silent, &stop).expect("nothing fails");

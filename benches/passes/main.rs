@@ -53,7 +53,6 @@ fn inventory() -> Inventory {
 
 fn policy() -> Policy {
     Policy {
-        roots: RootPolicy::TaggedOnly,
         min_age: Duration::ZERO,
         arrivals: regsweep::policy::Arrivals::Ignored,
         keeps_arrivals: false,
@@ -106,7 +105,8 @@ fn mark_repositories(bencher: Bencher<'_, '_>) {
 
 fn mark_all(surveys: &[Survey], inventory: &Inventory) -> Vec<Marks> {
     let manifests = Manifests::new(&*STORE, inventory);
-    let context = Context { store: &*STORE, inventory, manifests: &manifests, policy: policy() };
+    let retention = &RootPolicy::TaggedOnly;
+    let context = Context { store: &*STORE, inventory, manifests: &manifests, retention, policy: policy() };
     surveys.iter().map(|survey| mark(survey, &context).expect("healthy")).collect()
 }
 
@@ -117,7 +117,8 @@ fn put_the_plan_in_order(bencher: Bencher<'_, '_>) {
         let inventory = inventory();
         let marks = mark_all(&surveys, &inventory);
         let manifests = Manifests::new(&*STORE, &inventory);
-        let context = Context { store: &*STORE, inventory: &inventory, manifests: &manifests, policy: policy() };
+        let (inventory_now, retention) = (&inventory, &RootPolicy::TaggedOnly);
+        let context = Context { store: &*STORE, inventory: inventory_now, manifests: &manifests, retention, policy: policy() };
         let blobs = unreached_blobs(&context, &marks, &Budget::unlimited()).expect("healthy");
         (inventory, marks, blobs)
     };

@@ -104,7 +104,8 @@ impl Assessment {
         records: &Records<'_>,
     ) -> Result<Vec<Error>, Error> {
         let manifests = Manifests::new(overlay, &self.inventory);
-        let context = Context { store: overlay, inventory: &self.inventory, manifests: &manifests, policy: self.policy };
+        let (inventory, retention, policy) = (&self.inventory, &settings.roots, self.policy);
+        let context = Context { store: overlay, inventory, manifests: &manifests, retention, policy };
         let goes = !self.plan.is_empty();
         let seen = Seen {
             settings,
@@ -155,7 +156,7 @@ fn survey_and_plan(
 
     let manifests = Manifests::new(store, &inventory);
     let (policy, recent_changes) = mark::arrivals(store, &inventory, settings.policy)?;
-    let context = Context { store, inventory: &inventory, manifests: &manifests, policy };
+    let context = Context { store, inventory: &inventory, manifests: &manifests, retention: &settings.roots, policy };
     let prepare = |survey: &mut Survey| {
         survey.protected = protected.revisions.get(&survey.name).cloned().unwrap_or_default();
     };
@@ -222,7 +223,7 @@ fn online_only(plan: &mut SweepPlan, store: &dyn Store, inventory: &Inventory) -
             failed = Some(error);
             false
         }),
-        Target::Link(..) | Target::Blob(_) => true,
+        Target::Tag(..) | Target::Link(..) | Target::Blob(_) => true,
     });
     failed.map_or(Ok(()), Err)
 }
@@ -248,7 +249,7 @@ fn figures(
         young: blobs.young,
         waiting: blobs.waiting.clone(),
         planned: plan.totals(),
-        delete_untagged_in_addition: match settings.policy.roots {
+        delete_untagged_in_addition: match settings.roots {
             RootPolicy::AllRevisions => Some(blobs.live_untagged_only),
             RootPolicy::TaggedOnly => None,
         },

@@ -131,13 +131,11 @@ fn audit(
 
     // Places are the same in both inventories, so one cache of manifests serves both.
     let manifests = Manifests::new(store, &inventory);
-    let roots = RootPolicy::AllRevisions;
-    let policy =
-        Policy { roots, min_age: settings.min_age, arrivals: settings.arrivals, keeps_arrivals: false, now: settings.now };
+    let policy = Policy { min_age: settings.min_age, arrivals: settings.arrivals, keeps_arrivals: false, now: settings.now };
     let (policy, recent_changes) = mark::arrivals(store, &inventory, policy)?;
-    let context = |inventory, roots| Context { store, inventory, manifests: &manifests, policy: Policy { roots, ..policy } };
-    let plain = context(&inventory, RootPolicy::AllRevisions);
-    let untagged = context(&inventory_untagged, RootPolicy::TaggedOnly);
+    let context = |inventory, retention| Context { store, inventory, manifests: &manifests, retention, policy };
+    let plain = context(&inventory, &RootPolicy::AllRevisions);
+    let untagged = context(&inventory_untagged, &RootPolicy::TaggedOnly);
     let ages = Ages { min_age: settings.min_age, upload_age: settings.upload_age, now: settings.now };
 
     progress.begin(Phase::LookingAtBlobs, None);
@@ -159,8 +157,9 @@ fn audit(
     figures.uploads = looked.iter().map(|looked| looked.uploads).sum();
     let (mut plain_marks, mut untagged_marks): (Vec<Marks>, Vec<Marks>) =
         looked.into_iter().map(|looked| looked.marks.into()).unzip();
-    for (context, marks) in [(&plain, &mut plain_marks), (&untagged, &mut untagged_marks)] {
-        hold_shared(store, &repositories.entries, marks, &|repository| marked_again(context, repository, &gathered))?;
+    // The second finds nothing that the first has not found.
+    for (context, marks, gathered) in [(&plain, &mut plain_marks, Some(&gathered)), (&untagged, &mut untagged_marks, None)] {
+        hold_shared(store, &repositories.entries, marks, &|repository| marked_again(context, repository, gathered))?;
     }
     for marks in &plain_marks {
         figures.counts += marks.counts;
@@ -208,10 +207,10 @@ fn beside_repositories<'a>(
 }
 
 /// Marks a repository once more that a link in another one leads into.
-fn marked_again(context: &Context<'_>, repository: &RepositoryEntry, gathered: &Gathered) -> Result<Marks, Error> {
+fn marked_again(context: &Context<'_>, repository: &RepositoryEntry, gathered: Option<&Gathered>) -> Result<Marks, Error> {
     let mut marks = mark::mark(&survey::survey(context.store, repository)?, context)?;
     let findings = std::mem::take(&mut marks.findings);
-    if context.policy.roots == RootPolicy::AllRevisions {
+    if let Some(gathered) = gathered {
         gathered.add(findings.into_iter().map(damage::wherever_met).collect());
     }
     Ok(marks)

@@ -131,7 +131,7 @@ fn looks_untagged(seen: &Seen<'_>) -> bool {
     let counts = &seen.figures.counts;
     let (untagged, all) = (counts.untagged_repositories, counts.with_old_revisions);
     let is_most = untagged > 0 && (untagged == all || (all >= ENOUGH && untagged * 2 >= all));
-    seen.settings.policy.roots == RootPolicy::TaggedOnly && is_most
+    seen.settings.roots == RootPolicy::TaggedOnly && is_most
 }
 
 /// Stores whose tags are kept elsewhere.

@@ -23,11 +23,11 @@ use crate::format::duration;
 use crate::inventory::MarkFlags;
 use crate::mark::interrupted;
 use crate::oci::{Digest, RepositoryName};
-use crate::plan::{Kind, SweepPlan};
+use crate::plan::{Kind, PlanLine, SweepPlan};
 use crate::progress::{Phase, Progress};
 use crate::quarantine::{self, Gate, Needed, Overlay, Purgeable, Purpose, Quarantine, Quarantining, Reader, Run, Wait};
 use crate::records::{Records, Summary};
-use crate::report::collect::{CollectReport, QuarantineFigures, RescueEnd, json};
+use crate::report::collect::{CollectReport, QuarantineFigures, RescueEnd};
 use crate::store::{Access, Backend, Directories, DryRun, FilesystemStore, Root};
 use crate::sweep::{SweepReport, sweep};
 use crate::writers::{self, OpenFiles, Question};
@@ -55,7 +55,7 @@ pub fn run_on(
     stop: &AtomicBool,
 ) -> Result<CollectReport, Error> {
     let session = Session::open(backend, means(&settings), progress, stop)?;
-    owners::ensure_no_foreign_owner(backend, &settings.location, settings.policy.roots, settings.allow_foreign_owner)?;
+    owners::ensure_no_foreign_owner(backend, &settings.location, settings.roots, settings.allow_foreign_owner)?;
     let mut stops = Vec::new();
     if !settings.allow_shared_blobs {
         stops_real_runs(settings.mode, owners::ensure_blobs_not_shared(backend), &mut stops)?;
@@ -321,7 +321,7 @@ impl Done {
     ) {
         let plan = &assessment.plan;
         let inventory = &assessment.inventory;
-        let is_kept = |blob| inventory.has_any(blob, MarkFlags::LIVE.and(MarkFlags::YOUNG));
+        let is_kept = |blob| inventory.has_any(blob, MarkFlags::KEPT);
         let is_unlinked = |digest: &Digest| inventory.find(digest).is_some_and(|blob| !is_kept(blob));
         let noted = records.begin_sweep(plan.links_of_blobs(), is_unlinked);
         let before = records.summary().cloned();
@@ -470,6 +470,7 @@ fn report(
         rerun: settings.rerun.clone(),
         writer: None,
         is_proxy: settings.location.is_proxy(),
+        roots: settings.roots,
         policy: settings.policy,
         plan: settings.verbose.then_some(assessment.plan),
         figures: assessment.figures,
@@ -490,7 +491,7 @@ fn write_plan(plan: &SweepPlan, path: &Path, backend: &dyn Backend) -> Result<()
     let file = std::fs::File::create(path).context("create", path)?;
     let mut out = std::io::BufWriter::new(file);
     for row in plan.iter() {
-        serde_json::to_writer(&mut out, &json::Row::of(&row)).map_err(std::io::Error::from).context("write", path)?;
+        serde_json::to_writer(&mut out, &PlanLine::new(&row)).map_err(std::io::Error::from).context("write", path)?;
         out.write_all(b"\n").context("write", path)?;
     }
     out.flush().context("write", path)

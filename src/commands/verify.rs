@@ -90,7 +90,8 @@ fn verify(
     let (inventory, _) = pool.install(|| Inventory::list(&lenient, &budget))?;
     let manifests = Manifests::new(&lenient, &inventory);
     let policy = needs_all(settings);
-    let context = Context { store: &lenient, inventory: &inventory, manifests: &manifests, policy };
+    let context =
+        Context { store: &lenient, inventory: &inventory, manifests: &manifests, retention: &RootPolicy::AllRevisions, policy };
     let mut report = VerifyReport::new(settings, backend.place(), inventory.len() as u64);
 
     let surveyed = pool.install(|| survey(settings, (&context, &lenient), state.as_ref(), &budget, (progress, stop)));
@@ -159,13 +160,7 @@ fn verify(
 
 /// Everything that a repository links is needed, whatever its age.
 fn needs_all(settings: &VerifySettings) -> Policy {
-    Policy {
-        roots: RootPolicy::AllRevisions,
-        min_age: Duration::ZERO,
-        arrivals: Arrivals::Ignored,
-        keeps_arrivals: false,
-        now: settings.started,
-    }
+    Policy { min_age: Duration::ZERO, arrivals: Arrivals::Ignored, keeps_arrivals: false, now: settings.started }
 }
 
 /// Adds what was listed and not there to be read, but for what whoever needs it has said already. Returns how many have gone since.
@@ -276,7 +271,7 @@ fn absent(context: &Context<'_>, store: &dyn Store, blob: BlobId, digest: &Diges
         Absent::Nothing
     } else if is_gone(store, digest) {
         Absent::Vanished
-    } else if context.inventory.has_any(blob, MarkFlags::LIVE.and(MarkFlags::YOUNG)) {
+    } else if context.inventory.has_any(blob, MarkFlags::KEPT) {
         damaged(Damage::Missing)
     } else if is_empty() {
         Absent::Nothing

@@ -81,7 +81,9 @@ pub trait Settings {
 pub struct CollectSettings {
     /// The store.
     pub location: Location,
-    /// What to keep.
+    /// Which revisions are roots.
+    pub roots: RootPolicy,
+    /// What is too young to be judged.
     pub policy: Policy,
     /// Whether to remove.
     pub mode: Mode,
@@ -148,8 +150,8 @@ impl CollectSettings {
         let clock = RunClock::read();
         Ok(CollectSettings {
             location,
+            roots,
             policy: Policy {
-                roots,
                 min_age,
                 arrivals: arrivals(arguments.ignore_birth_time),
                 keeps_arrivals: false,

@@ -14,13 +14,18 @@ impl Built {
         let (inventory, _) = Inventory::list(&self.0, &Budget::unlimited()).expect("listable");
         let manifests = Manifests::new(&self.0, &inventory);
         let policy = Policy {
-            roots: RootPolicy::AllRevisions,
             min_age: std::time::Duration::ZERO,
             arrivals: crate::policy::Arrivals::Ignored,
             keeps_arrivals: false,
             now: THEN,
         };
-        let context = Context { store: &self.0, inventory: &inventory, manifests: &manifests, policy };
+        let context = Context {
+            store: &self.0,
+            inventory: &inventory,
+            manifests: &manifests,
+            retention: &RootPolicy::AllRevisions,
+            policy,
+        };
         ask(&context, &self.0.repositories().expect("listable").entries).expect("answered")
     }
 

@@ -3,6 +3,7 @@
 use super::Manifests;
 use crate::inventory::Inventory;
 use crate::policy::Policy;
+use crate::retention::Retention;
 use crate::store::Store;
 
 /// What it takes to look at a repository, beside its survey.
@@ -14,6 +15,8 @@ pub struct Context<'a> {
     pub inventory: &'a Inventory,
     /// The manifests read so far.
     pub manifests: &'a Manifests<'a>,
-    /// What to keep.
+    /// Which tags and revisions are roots.
+    pub retention: &'a dyn Retention,
+    /// What is too young to be judged.
     pub policy: Policy,
 }

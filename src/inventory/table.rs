@@ -33,35 +33,30 @@ impl BlobId {
     }
 }
 
-/// Why a blob was marked. Colours add up, so marking is the same in any order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MarkFlags(u64);
-
-impl MarkFlags {
-    /// Kept whatever its age.
-    pub const LIVE: MarkFlags = MarkFlags(1 << 48);
-    /// Kept because it, or something that reaches it, is young.
-    pub const YOUNG: MarkFlags = MarkFlags(1 << 49);
-    /// Would be kept with `--delete-untagged` too.
-    pub const TAGGED: MarkFlags = MarkFlags(1 << 50);
-    /// A link to it goes in this run. Does not keep it.
-    pub const LINK_DROPPED: MarkFlags = MarkFlags(1 << 51);
-    /// It is in the plan. Does not keep it.
-    pub const DELETION: MarkFlags = MarkFlags(1 << 52);
-    /// It is in quarantine, and perhaps nowhere else. Does not keep it.
-    pub const QUARANTINED: MarkFlags = MarkFlags(1 << 53);
-    /// Layer links to it stay: it is in quarantine, or was restored from there lately. Does not keep it.
-    pub const PROTECTED: MarkFlags = MarkFlags(1 << 56);
-
-    /// Its size was stated in two ways. Does not keep it.
-    pub const SIZES_DIFFER: MarkFlags = MarkFlags(1 << 54);
-
-    /// It lies behind a symbolic link or a mount, where nothing goes, and neither do the links to it.
-    pub const SET_APART: MarkFlags = MarkFlags(1 << 55);
-
-    /// Both.
-    pub const fn and(self, other: MarkFlags) -> MarkFlags {
-        MarkFlags(self.0 | other.0)
+bitflags::bitflags! {
+    /// Why a blob was marked. Flags add up, so marking is the same in any order.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct MarkFlags: u64 {
+        /// Kept whatever its age.
+        const LIVE = 1 << 48;
+        /// Kept because it, or something that reaches it, is young.
+        const YOUNG = 1 << 49;
+        /// Would be kept with `--delete-untagged` too.
+        const TAGGED = 1 << 50;
+        /// A link to it goes in this run. Does not keep it.
+        const LINK_DROPPED = 1 << 51;
+        /// It is in the plan. Does not keep it.
+        const DELETION = 1 << 52;
+        /// It is in quarantine, and perhaps nowhere else. Does not keep it.
+        const QUARANTINED = 1 << 53;
+        /// Its size was stated in two ways. Does not keep it.
+        const SIZES_DIFFER = 1 << 54;
+        /// It lies behind a symbolic link or a mount, where nothing goes, and neither do the links to it.
+        const SET_APART = 1 << 55;
+        /// Layer links to it stay: it is in quarantine, or was restored from there lately. Does not keep it.
+        const PROTECTED = 1 << 56;
+        /// Kept for whatever reason.
+        const KEPT = Self::LIVE.bits() | Self::YOUNG.bits();
     }
 }
 
@@ -247,7 +242,7 @@ impl Inventory {
         {
             for index in 0..shard.count {
                 if Target::EmptyBlobDirectory(shard.digest(index)).path().starts_with(link) {
-                    let kept = MarkFlags::LIVE.and(MarkFlags::TAGGED).and(MarkFlags::SET_APART);
+                    let kept = MarkFlags::LIVE | MarkFlags::TAGGED | MarkFlags::SET_APART;
                     self.mark(BlobId(shard.first + index as u32), kept);
                 }
             }
@@ -281,23 +276,28 @@ impl Inventory {
     pub fn mark(&self, blob: BlobId, flags: MarkFlags) {
         // Checked first: most marks are repetitions, and a shared read costs less than a write.
         if !self.has_all(blob, flags) {
-            self.fact(blob).fetch_or(flags.0, atomic::Ordering::Relaxed);
+            self.fact(blob).fetch_or(flags.bits(), atomic::Ordering::Relaxed);
         }
     }
 
     /// Whether a blob has any of the flags given.
     pub fn has_any(&self, blob: BlobId, flags: MarkFlags) -> bool {
-        self.fact(blob).load(atomic::Ordering::Relaxed) & flags.0 != 0
+        self.fact(blob).load(atomic::Ordering::Relaxed) & flags.bits() != 0
+    }
+
+    /// All that a blob was marked as.
+    pub fn flags(&self, blob: BlobId) -> MarkFlags {
+        MarkFlags::from_bits_truncate(self.fact(blob).load(atomic::Ordering::Relaxed))
     }
 
     /// Whether any blob at all is kept.
     pub fn any_kept(&self) -> bool {
-        let kept = MarkFlags::LIVE.and(MarkFlags::YOUNG).0;
+        let kept = MarkFlags::KEPT.bits();
         self.facts.iter().any(|fact| fact.load(atomic::Ordering::Relaxed) & kept != 0)
     }
 
     fn has_all(&self, blob: BlobId, flags: MarkFlags) -> bool {
-        self.fact(blob).load(atomic::Ordering::Relaxed) & flags.0 == flags.0
+        self.fact(blob).load(atomic::Ordering::Relaxed) & flags.bits() == flags.bits()
     }
 
     /// Remembers how large a blob is said to be. Of several statements the largest stands, so that their order is none.
@@ -305,7 +305,7 @@ impl Inventory {
         let size = size_bytes.saturating_add(1).min(SIZE_MASK);
         let learnt = |fact: u64| {
             let known = fact & SIZE_MASK;
-            let differs = if known == 0 || known == size { 0 } else { MarkFlags::SIZES_DIFFER.0 };
+            let differs = if known == 0 || known == size { 0 } else { MarkFlags::SIZES_DIFFER.bits() };
             let new = fact & !SIZE_MASK | known.max(size) | differs;
             (new != fact).then_some(new)
         };
@@ -317,8 +317,8 @@ impl Inventory {
     pub fn note_deletion(&self, blob: BlobId, size_bytes: u64) {
         let size = size_bytes.saturating_add(1).min(SIZE_MASK);
         let noted = |fact: u64| {
-            let differs = if fact & SIZE_MASK == 0 || fact & SIZE_MASK == size { 0 } else { MarkFlags::SIZES_DIFFER.0 };
-            Some(fact & !SIZE_MASK | size | MarkFlags::DELETION.0 | differs)
+            let differs = if fact & SIZE_MASK == 0 || fact & SIZE_MASK == size { 0 } else { MarkFlags::SIZES_DIFFER.bits() };
+            Some(fact & !SIZE_MASK | size | MarkFlags::DELETION.bits() | differs)
         };
         let _ = self.fact(blob).fetch_update(atomic::Ordering::Relaxed, atomic::Ordering::Relaxed, noted);
     }
@@ -427,7 +427,7 @@ mod tests {
         inventory.learn_size(blob, 5);
         inventory.mark(blob, MarkFlags::TAGGED);
         assert_eq!(inventory.size_bytes(blob), Some(7));
-        assert!(inventory.has_any(blob, MarkFlags::YOUNG) && inventory.has_any(blob, MarkFlags::TAGGED.and(MarkFlags::LIVE)));
+        assert!(inventory.has_any(blob, MarkFlags::YOUNG) && inventory.has_any(blob, MarkFlags::TAGGED | MarkFlags::LIVE));
         assert!(!inventory.has_any(blob, MarkFlags::LIVE));
     }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use foldhash::HashMap;
 use rayon::prelude::*;
 
-use super::{Marks, Waiting, links};
+use super::{Marks, Waiting, depths, inspect};
 use crate::amount::Amount;
 use crate::error::Error;
 use crate::finding::{Code, Finding};
@@ -13,7 +13,7 @@ use crate::graph::Context;
 use crate::inventory::{BlobId, Budget, Inventory, MarkFlags};
 use crate::layout::{self, Shard, Target};
 use crate::oci::Digest;
-use crate::plan::{Deletion, Deletions, Reason};
+use crate::plan::{BlobFacts, Decision, Deletion, Deletions, Inspected, KeepReason, decide};
 use crate::store::FileState;
 
 /// Looks at so many blobs between two looks at what is left to do.
@@ -69,7 +69,7 @@ pub fn unreached_blobs(context: &Context<'_>, repositories: &[Marks], budget: &B
         let mut unknown = Vec::new();
         for (blob, digest) in blobs {
             // What only waits in quarantine is not stored, whatever keeps it there.
-            let is_kept = context.inventory.has_any(blob, KEPT)
+            let is_kept = context.inventory.has_any(blob, MarkFlags::KEPT)
                 && (context.inventory.has_any(blob, MarkFlags::LIVE) || !context.inventory.has_any(blob, MarkFlags::QUARANTINED));
             match context.inventory.size_bytes(blob).filter(|_| is_kept) {
                 Some(size_bytes) => marks.keep(context.inventory, blob, size_bytes),
@@ -148,8 +148,6 @@ pub fn any_old_kept(context: &Context<'_>) -> Result<bool, Error> {
 /// So many blobs are enough to find an old one among.
 const FEW_BLOBS: usize = 8;
 
-const KEPT: MarkFlags = MarkFlags::LIVE.and(MarkFlags::YOUNG);
-
 /// The manifests of revisions that go, with their depths among all of them: an index may have gone from one repository and its
 /// children from another.
 fn dropped_manifests(context: &Context<'_>, repositories: &[Marks]) -> Result<HashMap<BlobId, u32>, Error> {
@@ -157,7 +155,7 @@ fn dropped_manifests(context: &Context<'_>, repositories: &[Marks]) -> Result<Ha
     dropped.par_sort_unstable();
     dropped.dedup();
     let manifests: Vec<_> = dropped.par_iter().map(|blob| (context.inventory.digest(*blob), Some(*blob))).collect();
-    let depths = links::depths(&manifests, |digest| context.manifests.read_revision(digest))?;
+    let depths = depths::depths(&manifests, |digest| context.manifests.read_revision(digest))?;
     Ok(dropped.into_iter().zip(depths).collect())
 }
 
@@ -168,7 +166,7 @@ impl BlobMarks {
             return;
         }
         self.live.add(size_bytes);
-        if !inventory.has_any(blob, MarkFlags::TAGGED.and(MarkFlags::YOUNG)) {
+        if !inventory.has_any(blob, MarkFlags::TAGGED | MarkFlags::YOUNG) {
             self.live_untagged_only.add(size_bytes);
         }
     }
@@ -183,53 +181,56 @@ impl BlobMarks {
     ) -> Result<(), Error> {
         let digests: Vec<Digest> = blobs.iter().map(|(_, digest)| *digest).collect();
         let leaves = context.store.stat_blobs(shard, &digests)?;
-        for (&(blob, digest), leaf) in blobs.iter().zip(leaves) {
+        for (&(blob, digest), state) in blobs.iter().zip(leaves) {
             let inventory = context.inventory;
-            let kept = inventory.has_any(blob, KEPT);
-            match leaf {
-                FileState::File(stat) if kept => self.keep(inventory, blob, stat.size_bytes),
-                FileState::File(stat) if self.waiting.note(context.policy.age(&stat), || layout::blob_data(&digest)) => {
-                    self.waiting.note_blob(context.policy.age(&stat), stat.size_bytes);
-                    self.young.add(stat.size_bytes);
-                }
-                FileState::File(stat) => {
-                    inventory.note_deletion(blob, stat.size_bytes);
-                    let (reason, depth) = match manifests.get(&blob) {
-                        Some(&depth) => (Reason::Untagged, depth),
-                        None if inventory.has_any(blob, MarkFlags::LINK_DROPPED) => (Reason::Unreferenced, NO_MANIFEST),
-                        None => (Reason::Unlinked, NO_MANIFEST),
-                    };
-                    let row = Deletion { target: Target::Blob(digest), stat, alias_of: None, reason, depth };
-                    deletions.push(inventory, &row);
-                }
-                FileState::Irregular => {
+            let depth = manifests.get(&blob).copied();
+            let facts = BlobFacts {
+                flags: inventory.flags(blob),
+                of_dropped_revision: depth.is_some(),
+                inspected: Inspected::new(&state, &context.policy),
+            };
+            match (decide::blob(&facts), state) {
+                (_, FileState::Irregular) => {
                     self.without_data += 1;
                     self.note(Code::IrregularData, &digest);
                 }
-                // Marked and not there: what names it has been reported where its data is needed.
-                FileState::Absent if kept => self.without_data += 1,
-                FileState::Absent if inventory.has_any(blob, MarkFlags::QUARANTINED) => self.quarantined += 1,
-                FileState::Absent => {
+                (Decision::Delete(reason), FileState::File(stat)) => {
+                    inventory.note_deletion(blob, stat.size_bytes);
+                    let depth = depth.unwrap_or(NO_MANIFEST);
+                    let row = Deletion { target: Target::Blob(digest), stat, alias_of: None, reason, depth };
+                    deletions.push(inventory, &row);
+                }
+                (Decision::Keep(KeepReason::Young(age)), FileState::File(stat)) => {
+                    self.waiting.note(age, || layout::blob_data(&digest));
+                    self.waiting.note_blob(age, stat.size_bytes);
+                    self.young.add(stat.size_bytes);
+                }
+                (Decision::Keep(_), FileState::File(stat)) => self.keep(inventory, blob, stat.size_bytes),
+                (Decision::Keep(KeepReason::Quarantined), FileState::Absent) => self.quarantined += 1,
+                (Decision::Keep(KeepReason::Absent), FileState::Absent) => {
                     self.without_data += 1;
                     self.without_data(context, digest, deletions)?;
                 }
+                // Marked and not there: what names it has been reported where its data is needed.
+                (Decision::Keep(_) | Decision::Delete(_), FileState::Absent) => self.without_data += 1,
             }
         }
         Ok(())
     }
 
     fn without_data(&mut self, context: &Context<'_>, digest: Digest, deletions: &mut Deletions) -> Result<(), Error> {
-        let directory = Target::EmptyBlobDirectory(digest);
-        match context.store.empty_directory(&directory)? {
-            Some(stat) if context.policy.is_young(&stat) => {}
-            Some(stat) => {
-                let row = Deletion { target: directory, stat, alias_of: None, reason: Reason::EmptyDirectory, depth: 0 };
+        let target = Target::EmptyBlobDirectory(digest);
+        let (facts, stat) = inspect::directory(&target, context)?;
+        match (decide::directory(&facts), stat) {
+            (Decision::Delete(reason), Some(stat)) => {
+                let row = Deletion { target, stat, alias_of: None, reason, depth: 0 };
                 deletions.push(context.inventory, &row);
             }
-            None if crate::store::holds_only_system_files(context.store, &directory)? => {
-                self.findings.push(Finding::new(Code::SystemFile).path(directory.path()));
+            (Decision::Keep(_), Some(_)) => {}
+            (_, None) if crate::store::holds_only_system_files(context.store, &target)? => {
+                self.findings.push(Finding::new(Code::SystemFile).path(target.path()));
             }
-            None => self.note(Code::MissingData, &digest),
+            (_, None) => self.note(Code::MissingData, &digest),
         }
         Ok(())
     }

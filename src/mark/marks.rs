@@ -46,7 +46,7 @@ pub struct Counts {
     pub young_revisions: u64,
     /// Layer links that nothing needs but that are too young to drop.
     pub young_layer_links: u64,
-    /// Repositories with a revision that is not young; counted with [`TaggedOnly`](crate::policy::RootPolicy::TaggedOnly) only.
+    /// Repositories with a revision that is not young; counted where the retention drops untagged revisions only.
     pub with_old_revisions: u64,
     /// Those of them that have no tag.
     pub untagged_repositories: u64,

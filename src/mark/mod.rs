@@ -7,7 +7,9 @@
 
 mod arrivals;
 pub mod blobs;
-mod links;
+mod depths;
+mod held;
+mod inspect;
 mod marks;
 mod named;
 mod notes;
@@ -15,6 +17,9 @@ mod reach;
 mod repositories;
 mod repository;
 mod roots;
+#[cfg(test)]
+mod tests;
+mod unreached;
 mod waiting;
 
 pub use self::arrivals::arrivals;

@@ -105,6 +105,11 @@ impl<'a> Reach<'a> {
         always.iter().map(|&index| (survey.revisions[index].digest, Role::Revision)).collect()
     }
 
+    /// Whether the revision at a place of the survey is one of those.
+    pub(super) fn is_always_kept(&self, place: usize) -> bool {
+        self.marking.always.binary_search(&place).is_ok()
+    }
+
     /// Forgets what was reached, so that it can be marked in another way. Findings stay.
     pub(super) fn forget(&mut self) {
         self.walk.forget();

@@ -2,9 +2,11 @@
 
 use rayon::prelude::*;
 
-use super::links::{self, Candidate, SeenHistory};
+use super::held::{keep_everything, mark_all_names};
+use super::inspect::{DroppedTag, SeenRevision, dropped_tags, untagged_revisions};
 use super::reach::{Reach, Role};
 use super::roots::{Roots, has_old_revision, oddities, protected};
+use super::unreached::{Left, unreached};
 use super::{Counts, Marks, Waiting};
 use crate::error::Error;
 use crate::finding::{Code, Finding};
@@ -12,13 +14,12 @@ use crate::graph::{Context, Held, Reading};
 use crate::inventory::MarkFlags;
 use crate::layout::{self, LinkDirectory};
 use crate::oci::Digest;
-use crate::plan::Deletions;
-use crate::policy::RootPolicy;
+use crate::plan::{Decision, Deletions, Inspected, KeepReason, RootChoice, decide};
 use crate::store::{LinkContent, StrayKind};
 use crate::survey::Survey;
 
-/// Kept by whatever policy.
-const TAGGED: MarkFlags = MarkFlags::LIVE.and(MarkFlags::TAGGED);
+/// Kept by `--delete-untagged`, too.
+const TAGGED: MarkFlags = MarkFlags::LIVE.union(MarkFlags::TAGGED);
 
 /// Marks what one repository keeps.
 ///
@@ -28,13 +29,11 @@ const TAGGED: MarkFlags = MarkFlags::LIVE.and(MarkFlags::TAGGED);
 pub fn mark(survey: &Survey, context: &Context<'_>) -> Result<Marks, Error> {
     let mut findings = Vec::new();
     let mut held = oddities(survey, &mut findings);
-    let roots = Roots::of(survey, &mut held, &mut findings);
+    let dropped = dropped_tags(survey, context)?;
+    let roots = Roots::of(survey, &dropped, &mut held, &mut findings);
     let readings = readings(survey, context)?;
     let mut reach = Reach::new(context, survey, &readings)?;
-    let reached = match context.policy.roots {
-        RootPolicy::AllRevisions => Reached::by_all_revisions(survey, context, &mut reach, roots, held)?,
-        RootPolicy::TaggedOnly => Reached::by_tags(survey, context, &mut reach, roots, held)?,
-    };
+    let reached = Reached::by(roots, survey, context, &mut reach, dropped, held)?;
     held |= reached.is_held || reach.has_fault();
 
     let mut counts = Counts { young_revisions: reached.young, ..counted(survey) };
@@ -42,8 +41,8 @@ pub fn mark(survey: &Survey, context: &Context<'_>) -> Result<Marks, Error> {
     let mut deletions = Deletions::default();
     let mut flags = if reached.is_held_untagged { TAGGED } else { MarkFlags::LIVE };
     if !held {
-        let unreached = links::unreached(survey, context, &mut reach, &reached.candidates, &reached.seen_history, &readings)?;
-        if unreached.fault {
+        let unreached = unreached(survey, context, &mut reach, &reached.left, &readings)?;
+        if unreached.held {
             held = true;
             flags = TAGGED;
         }
@@ -59,7 +58,7 @@ pub fn mark(survey: &Survey, context: &Context<'_>) -> Result<Marks, Error> {
         let directory = layout::repository_directory(&survey.name);
         findings.push(Finding::new(Code::HeldRepository).repository(&survey.name).path(directory));
     }
-    if context.policy.roots == RootPolicy::TaggedOnly && has_old_revision(survey, context)? {
+    if context.retention.drops_untagged(survey) && has_old_revision(survey, context)? {
         counts.with_old_revisions = 1;
         counts.untagged_repositories = u64::from(survey.tags.is_empty());
     }
@@ -109,77 +108,90 @@ struct Reached {
     is_held: bool,
     /// Whether it would be with `--delete-untagged`, given or not.
     is_held_untagged: bool,
-    /// Revisions that go, sorted.
-    candidates: Vec<Candidate>,
-    /// What looking at them has shown of the tags' histories.
-    seen_history: Vec<SeenHistory>,
+    /// What is to be judged yet.
+    left: Left,
     /// Revisions that are kept for being young.
     young: u64,
     waiting: Waiting,
 }
 
 impl Reached {
-    /// Everything that a revision names is kept. What `--delete-untagged` would keep of it is flagged.
-    fn by_all_revisions(
+    /// Marks what the retention keeps, what is reached from there, and what is too young to be dropped. What `--delete-untagged` would keep
+    /// of it is flagged.
+    fn by(
+        mut roots: Roots,
         survey: &Survey,
         context: &Context<'_>,
         reach: &mut Reach<'_>,
-        roots: Roots,
+        dropped: Vec<DroppedTag>,
         held: bool,
     ) -> Result<Reached, Error> {
+        let drops_untagged = context.retention.drops_untagged(survey);
+        let choose = |digest: &Digest| match drops_untagged {
+            true => context.retention.untagged(survey, digest),
+            false => RootChoice::Root(KeepReason::Revision),
+        };
+        let is_root = |digest: &Digest| matches!(choose(digest), RootChoice::Root(_));
         reach.walk(roots.tags, TAGGED)?;
+        let is_held = drops_untagged && reach.lacks_tag_target();
         let is_held_untagged = held || reach.has_fault() || reach.lacks_tag_target();
-        let flags = if is_held_untagged { TAGGED } else { MarkFlags::LIVE };
-        if !is_held_untagged {
-            // What `--delete-untagged` would keep for being young is none of what it would free.
-            let (untagged, _) = links::untagged_revisions(survey, context, reach)?;
-            let young = untagged.iter().filter(|candidate| candidate.age.is_young());
-            reach.walk(young.map(|candidate| (candidate.digest, Role::Revision)).collect(), TAGGED)?;
-        }
-        reach.walk(roots.revisions, flags)?;
-        reach.walk(protected(survey), MarkFlags::YOUNG)?;
-        if is_held_untagged {
-            links::mark_all_names(survey, context, MarkFlags::TAGGED);
-        }
-        Ok(Reached { is_held_untagged, ..Reached::default() })
-    }
-
-    /// What tags name is kept, and what refers to that; of the other revisions what is young.
-    fn by_tags(
-        survey: &Survey,
-        context: &Context<'_>,
-        reach: &mut Reach<'_>,
-        roots: Roots,
-        held: bool,
-    ) -> Result<Reached, Error> {
-        reach.walk(roots.tags, MarkFlags::LIVE)?;
-        let is_held = reach.lacks_tag_target();
-        let mut reached = Reached { is_held, is_held_untagged: is_held, ..Reached::default() };
-        if held || is_held || reach.has_fault() {
+        let mut reached = Reached { is_held, is_held_untagged, ..Reached::default() };
+        reached.left.tags = dropped;
+        if drops_untagged && is_held_untagged {
             return Ok(reached);
         }
-        let (candidates, seen_history) = links::untagged_revisions(survey, context, reach)?;
-        // The registry follows a symbolic link and serves what is behind it. What that refers to is not known here.
-        reach.walk(reach.always_kept(), MarkFlags::LIVE)?;
-        let (young, old): (Vec<_>, Vec<_>) = candidates
-            .into_iter()
-            .partition(|candidate| candidate.age.is_young() || survey.protected.contains(&candidate.digest));
-        reach.walk(young.iter().map(|candidate| (candidate.digest, Role::Revision)).collect(), MarkFlags::YOUNG)?;
-        reach.walk(protected(survey), MarkFlags::YOUNG)?;
-        let directory = LinkDirectory::Revisions(survey.name.clone());
-        for candidate in &young {
-            reached.waiting.note(candidate.age, || directory.link(&candidate.digest));
+        let mut untagged = Vec::new();
+        if !is_held_untagged {
+            (untagged, reached.left.seen_history) = untagged_revisions(survey, context, reach, &choose)?;
+            // What `--delete-untagged` would keep for being young is none of what it would free.
+            let young = untagged.iter().filter(|revision| revision.is_young() && is_root(&revision.digest));
+            reach.walk(young.map(root).collect(), TAGGED)?;
         }
-        (reached.young, reached.seen_history, reached.candidates) = (young.len() as u64, seen_history, old);
-        reached.candidates.retain(|candidate| !reach.has_visited(&candidate.digest));
+        roots.revisions.retain(|(digest, _)| is_root(digest));
+        reach.walk(roots.revisions, if is_held_untagged { TAGGED } else { MarkFlags::LIVE })?;
+        if drops_untagged {
+            // The registry follows a symbolic link and serves what is behind it. What that refers to is not known here.
+            reach.walk(reach.always_kept(), MarkFlags::LIVE)?;
+        }
+        reached.keep_young(&untagged, survey, reach)?;
+        reach.walk(protected(survey), MarkFlags::YOUNG)?;
+        if is_held_untagged {
+            mark_all_names(survey, context, MarkFlags::TAGGED);
+        }
+        let going = untagged.into_iter().filter_map(|mut revision| {
+            revision.facts.reached = reach.has_visited(&revision.digest);
+            match decide::revision(&revision.facts) {
+                Decision::Delete(reason) => Some((revision, reason)),
+                Decision::Keep(_) => None,
+            }
+        });
+        reached.left.revisions = going.collect();
         Ok(reached)
+    }
+
+    /// Keeps what is dropped and too young for that, or may yet be restored whole.
+    fn keep_young(&mut self, untagged: &[SeenRevision], survey: &Survey, reach: &mut Reach<'_>) -> Result<(), Error> {
+        let is_kept = |revision: &&SeenRevision| {
+            matches!(decide::revision(&revision.facts), Decision::Keep(KeepReason::Young(_) | KeepReason::Protected))
+        };
+        let young: Vec<&SeenRevision> = untagged.iter().filter(is_kept).collect();
+        reach.walk(young.iter().copied().map(root).collect(), MarkFlags::YOUNG)?;
+        let directory = LinkDirectory::Revisions(survey.name.clone());
+        for revision in &young {
+            if let Inspected::File(age) = revision.facts.inspected {
+                self.waiting.note(age, || directory.link(&revision.digest));
+            }
+        }
+        for tag in &self.left.tags {
+            if let Decision::Keep(KeepReason::Young(age)) = decide::tag(&tag.facts) {
+                self.waiting.note(age, || layout::current_link(&survey.name, &survey.tags[tag.place].name));
+            }
+        }
+        self.young = young.len() as u64;
+        Ok(())
     }
 }
 
-/// Keeps all that can be pulled from a repository in which something cannot be understood.
-fn keep_everything(survey: &Survey, context: &Context<'_>, reach: &mut Reach<'_>, flags: MarkFlags) -> Result<(), Error> {
-    reach.forget();
-    reach.walk(Roots::everything(survey), flags)?;
-    reach.walk(protected(survey), MarkFlags::YOUNG)?;
-    links::mark_held_layers(survey, context, reach, flags)
+fn root(revision: &SeenRevision) -> (Digest, Role) {
+    (revision.digest, Role::Revision)
 }

@@ -1,6 +1,7 @@
 //! Where marking starts in a repository, and what in it cannot be understood.
 
-use super::links;
+use super::held;
+use super::inspect::DroppedTag;
 use super::reach::Role;
 use crate::error::Error;
 use crate::finding::{Code, Finding};
@@ -36,7 +37,8 @@ pub(super) struct Roots {
 }
 
 impl Roots {
-    pub(super) fn of(survey: &Survey, held: &mut bool, findings: &mut Vec<Finding>) -> Roots {
+    /// `dropped` are the tags that the retention drops: they are no roots.
+    pub(super) fn of(survey: &Survey, dropped: &[DroppedTag], held: &mut bool, findings: &mut Vec<Finding>) -> Roots {
         let mut roots = Roots { tags: Vec::new(), revisions: Vec::new() };
         let directory = LinkDirectory::Revisions(survey.name.clone());
         for revision in &survey.revisions {
@@ -50,12 +52,13 @@ impl Roots {
                 }
             }
         }
-        for tag in &survey.tags {
+        for (place, tag) in survey.tags.iter().enumerate() {
             let here = |code| {
                 let path = layout::current_link(&survey.name, &tag.name);
                 Finding::new(code).repository(&survey.name).tag(&tag.name).path(path)
             };
             let code = match tag.current {
+                LinkContent::Digest(_) if DroppedTag::at(dropped, place).is_some_and(|tag| tag.goes().is_some()) => continue,
                 LinkContent::Digest(digest) => {
                     roots.tags.push((digest, Role::TagTarget(tag.name.clone())));
                     continue;
@@ -83,7 +86,7 @@ impl Roots {
     /// All that a held repository's links name.
     pub(super) fn everything(survey: &Survey) -> Vec<(Digest, Role)> {
         // Taken from the end: history comes last, when the same digest was met under a name that promises more.
-        let mut roots: Vec<(Digest, Role)> = links::history_roots(survey).collect();
+        let mut roots: Vec<(Digest, Role)> = held::history_roots(survey).collect();
         for revision in &survey.revisions {
             match revision.link {
                 LinkContent::Absent => continue,

@@ -1,14 +1,17 @@
 //! One thing that goes.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::layout::{LinkDirectory, Target};
 use crate::oci::Digest;
 use crate::store::Stat;
 
 /// What a target is. Declared in the order of removal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Kind {
+    /// What a tag names now. First of all: where it was written to since, its history and its revisions are spared.
+    Tag,
     /// An entry in the history of a tag.
     TagHistory,
     /// A revision link.
@@ -25,6 +28,7 @@ impl Kind {
     /// The kind of a target.
     pub fn of(target: &Target) -> Kind {
         match target {
+            Target::Tag(..) => Kind::Tag,
             Target::Link(LinkDirectory::History(..), _) => Kind::TagHistory,
             Target::Link(LinkDirectory::Revisions(_), _) => Kind::Revision,
             Target::Link(LinkDirectory::Layers(_), _) => Kind::LayerLink,
@@ -36,6 +40,7 @@ impl Kind {
     /// The name in plans and reports.
     pub fn name(self) -> &'static str {
         match self {
+            Kind::Tag => "tag",
             Kind::TagHistory => "tag-history",
             Kind::Revision => "revision",
             Kind::LayerLink => "layer-link",
@@ -46,7 +51,7 @@ impl Kind {
 }
 
 /// Why something goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reason {
     /// No tag reaches the revision, or the manifest was one of such a revision.
@@ -59,6 +64,8 @@ pub enum Reason {
     Unlinked,
     /// A directory that is named by a digest and holds nothing.
     EmptyDirectory,
+    /// The retention keeps the tag no longer.
+    TagDropped,
 }
 
 /// Something that goes, with what was seen of it.

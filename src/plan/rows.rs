@@ -45,15 +45,17 @@ const IS_ALIAS: u8 = 2;
 /// And that one is not in the inventory either.
 const ALIAS_IS_OTHER: u8 = 4;
 
-const KINDS: [Kind; 5] = [Kind::TagHistory, Kind::Revision, Kind::LayerLink, Kind::Blob, Kind::EmptyDirectory];
-const REASONS: [Reason; 5] =
-    [Reason::Untagged, Reason::RevisionGone, Reason::Unreferenced, Reason::Unlinked, Reason::EmptyDirectory];
+const KINDS: [Kind; 6] = [Kind::Tag, Kind::TagHistory, Kind::Revision, Kind::LayerLink, Kind::Blob, Kind::EmptyDirectory];
+const REASONS: [Reason; 6] =
+    [Reason::Untagged, Reason::RevisionGone, Reason::Unreferenced, Reason::Unlinked, Reason::EmptyDirectory, Reason::TagDropped];
 
 /// The kinds of targets, in the order of [`Target`] among those of one [`Kind`].
 const HISTORY: u8 = 0;
 const REVISION: u8 = 1;
 const LAYER: u8 = 2;
 const BLOB: u8 = 3;
+/// Alone in its kind.
+const CURRENT: u8 = 4;
 
 fn number(row: &Row, part: Range<usize>) -> u32 {
     u32::from_be_bytes(*row[part].first_chunk().expect("four bytes"))
@@ -133,19 +135,22 @@ impl Deletions {
         row[KIND] = KINDS.iter().position(|other| *other == kind).expect("all kinds are there") as u8;
         row[REASON] = REASONS.iter().position(|other| *other == deletion.reason).expect("all reasons are there") as u8;
         put(&mut row, DEPTH, deletion.depth);
-        row[SHAPE] = match deletion.target.link_directory() {
-            Some(LinkDirectory::History(_, tag)) => {
-                // Those of one tag come one after the other.
-                if self.tags.last() != Some(tag) {
-                    self.tags.push(tag.clone());
-                }
-                put(&mut row, TAG, self.tags.len() as u32 - 1);
-                HISTORY
-            }
-            Some(LinkDirectory::Revisions(_)) => REVISION,
-            Some(LinkDirectory::Layers(_)) => LAYER,
-            None => BLOB,
+        row[SHAPE] = match &deletion.target {
+            Target::Tag(..) => CURRENT,
+            Target::Link(directory, _) | Target::EmptyLinkDirectory(directory, _) => match directory {
+                LinkDirectory::History(..) => HISTORY,
+                LinkDirectory::Revisions(_) => REVISION,
+                LinkDirectory::Layers(_) => LAYER,
+            },
+            Target::Blob(_) | Target::EmptyBlobDirectory(_) => BLOB,
         };
+        if let Some(tag) = deletion.target.tag() {
+            // Those of one tag come one after the other.
+            if self.tags.last() != Some(tag) {
+                self.tags.push(tag.clone());
+            }
+            put(&mut row, TAG, self.tags.len() as u32 - 1);
+        }
         let (name, is_other) = self.place(inventory, deletion.target.digest());
         put(&mut row, NAME, name);
         row[FLAGS] |= if is_other { NAME_IS_OTHER } else { 0 };
@@ -234,7 +239,7 @@ impl Tables {
             if row[SHAPE] != BLOB {
                 put(row, REPOSITORY, repository);
             }
-            if row[SHAPE] == HISTORY {
+            if matches!(row[SHAPE], HISTORY | CURRENT) {
                 put(row, TAG, first_tag + number(row, TAG));
             }
             if row[FLAGS] & NAME_IS_OTHER != 0 {
@@ -275,8 +280,9 @@ impl Tables {
     pub(super) fn deletion(&self, inventory: &Inventory, row: &Row) -> Deletion {
         let digest = self.digest(inventory, row);
         let repository = || self.repositories[repository(row)].clone();
+        let tag = || self.tags[number(row, TAG) as usize].clone();
         let directory = match row[SHAPE] {
-            HISTORY => Some(LinkDirectory::History(repository(), self.tags[number(row, TAG) as usize].clone())),
+            HISTORY => Some(LinkDirectory::History(repository(), tag())),
             REVISION => Some(LinkDirectory::Revisions(repository())),
             LAYER => Some(LinkDirectory::Layers(repository())),
             _ => None,
@@ -285,6 +291,7 @@ impl Tables {
             (Some(directory), Kind::EmptyDirectory) => Target::EmptyLinkDirectory(directory, digest),
             (Some(directory), _) => Target::Link(directory, digest),
             (None, Kind::EmptyDirectory) => Target::EmptyBlobDirectory(digest),
+            (None, Kind::Tag) => Target::Tag(repository(), tag(), digest),
             (None, _) => Target::Blob(digest),
         };
         let alias = || self.named(inventory, number(row, ALIAS), row[FLAGS] & ALIAS_IS_OTHER != 0);

@@ -1,6 +1,6 @@
 //! What is to go, in which order: an ordered value that is printed, counted, and handed to the sweep. Pure.
 //!
-//! Names go before contents (G3): tag history, revisions with indexes before their children, layer links, then blobs with
+//! Names go before contents (G3): tags, tag history, revisions with indexes before their children, layer links, then blobs with
 //! manifests before what they name, then directories that were empty already. Wherever a sweep ends, no link that is left leads to
 //! a blob that is gone.
 
@@ -73,7 +73,7 @@ impl SweepPlan {
         rows.par_sort_unstable_by(|one, other| tables.compare(&inventory, one, other));
         let plan = SweepPlan { rows: room, count, tables, inventory };
         let is_live = |row: &Row| {
-            let flags = MarkFlags::LIVE.and(MarkFlags::YOUNG);
+            let flags = MarkFlags::KEPT;
             rows::blob(row).is_some_and(|blob| plan.inventory.has_any(blob, flags))
         };
         plan.rows()[plan.range(Kind::Blob)].par_iter().for_each(|row| {
@@ -226,8 +226,8 @@ impl SweepPlan {
         let mut repositories: BTreeMap<RepositoryName, Deletions> = BTreeMap::new();
         let mut blobs = Deletions::default();
         for deletion in deletions {
-            let part = match deletion.target.link_directory() {
-                Some(directory) => repositories.entry(directory.repository().clone()).or_default(),
+            let part = match deletion.target.repository() {
+                Some(repository) => repositories.entry(repository.clone()).or_default(),
                 None => &mut blobs,
             };
             part.push(&inventory, deletion);
@@ -259,12 +259,13 @@ mod tests {
             let repository = if number % 3 == 0 { &a } else { &b };
             let tag = TagName::new(format!("v{}", number / 10));
             let directory = match number % 4 {
-                0 => LinkDirectory::History(repository.clone(), tag),
+                0 => LinkDirectory::History(repository.clone(), tag.clone()),
                 1 => LinkDirectory::Revisions(repository.clone()),
                 _ => LinkDirectory::Layers(repository.clone()),
             };
             let by_another_name = Digest::of(Algorithm::Sha512, name.as_bytes());
             let target = match number % 5 {
+                0 if number % 4 == 0 => Target::Tag(repository.clone(), tag, digest(&name)),
                 0 => Target::Link(directory, digest(&name)),
                 1 => Target::Link(directory, by_another_name),
                 2 => Target::Blob(digest(&name)),
@@ -292,8 +293,8 @@ mod tests {
         let mut repositories: BTreeMap<RepositoryName, Deletions> = BTreeMap::new();
         let mut blobs = vec![Deletions::default(), Deletions::default()];
         for (place, deletion) in deletions.iter().enumerate() {
-            let part = match deletion.target.link_directory() {
-                Some(directory) => repositories.entry(directory.repository().clone()).or_default(),
+            let part = match deletion.target.repository() {
+                Some(repository) => repositories.entry(repository.clone()).or_default(),
                 None => &mut blobs[place % 2],
             };
             part.push(&inventory, deletion);

@@ -92,14 +92,9 @@ fn marked(
     let (inventory, _) = Inventory::list(&overlay, &(reader.budget)(quarantine.memory_bytes()))?;
     let repositories = overlay.repositories()?.entries;
     let manifests = Manifests::new(&overlay, &inventory);
-    let policy = Policy {
-        roots: RootPolicy::AllRevisions,
-        min_age: since_began(quarantine, now),
-        arrivals: Arrivals::Ignored,
-        keeps_arrivals: false,
-        now,
-    };
-    let context = Context { store: &overlay, inventory: &inventory, manifests: &manifests, policy };
+    let policy = Policy { min_age: since_began(quarantine, now), arrivals: Arrivals::Ignored, keeps_arrivals: false, now };
+    let context =
+        Context { store: &overlay, inventory: &inventory, manifests: &manifests, retention: &RootPolicy::AllRevisions, policy };
     let mut roots: BTreeMap<RepositoryName, Vec<Digest>> = BTreeMap::new();
     for target in restored {
         let directory = target.link_directory().expect("revision links lie in directories of links");
@@ -134,7 +129,7 @@ fn marked(
             target => {
                 let written = run.was_written_to(held);
                 let blob = inventory.find(target.digest());
-                written || blob.is_some_and(|blob| inventory.has_any(blob, MarkFlags::LIVE.and(MarkFlags::YOUNG)))
+                written || blob.is_some_and(|blob| inventory.has_any(blob, MarkFlags::KEPT))
             }
         };
         if is_needed {

@@ -123,7 +123,7 @@ pub fn select(context: &Context<'_>, wanted: &Wanted<'_>, budget: &Budget, progr
 
 impl Wanted<'_> {
     fn wants(&self, context: &Context<'_>, blob: BlobId, digest: &Digest) -> bool {
-        let marked = MarkFlags::LIVE.and(MarkFlags::YOUNG);
+        let marked = MarkFlags::KEPT;
         let in_part = match self.part {
             Selection::Slice(slice) => is_in(*slice, digest),
             Selection::All | Selection::Sample(_) => true,

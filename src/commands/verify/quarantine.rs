@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::finding::{Code, Finding};
 use crate::format::{number, plural};
 use crate::layout::{self, Target};
-use crate::policy::{Arrivals, Policy, RootPolicy};
+use crate::policy::{Arrivals, Policy};
 use crate::quarantine::{self, Purpose, Quarantining, Run};
 use crate::report::verify::VerifyReport;
 use crate::store::{Backend, Directories, Planned, Removal, Return, Stat, Store, Vacuum as _};
@@ -47,13 +47,7 @@ pub(super) fn quarantine(
 ) -> Result<(), Error> {
     let corrupt =
         outcome.damaged.iter().filter(|damaged| damaged.damage.is_corrupt()).filter_map(|damaged| Some((damaged, damaged.stat?)));
-    let policy = Policy {
-        roots: RootPolicy::AllRevisions,
-        min_age: settings.min_age,
-        arrivals: Arrivals::Ignored,
-        keeps_arrivals: false,
-        now: clock.now(),
-    };
+    let policy = Policy { min_age: settings.min_age, arrivals: Arrivals::Ignored, keeps_arrivals: false, now: clock.now() };
     let (young, mut old): (Vec<Corrupt<'_>>, Vec<Corrupt<'_>>) =
         corrupt.partition(|(damaged, _)| is_young(backend.store(), damaged, &policy));
     young.iter().for_each(|(_, stat)| report.left_young.add(stat.size_bytes));

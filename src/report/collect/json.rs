@@ -1,47 +1,14 @@
 //! Reports and plans for programs.
 
-use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{CollectReport, Figures, Outcome, RescueEnd};
 use crate::config::Mode;
-use crate::escape::escaped;
 use crate::oci::RepositoryName;
-use crate::plan::{Deletion, Kind, Reason, RepositoryShare, Totals};
+use crate::plan::{Kind, Reason, RepositoryShare, Totals};
 use crate::policy::RootPolicy;
 use crate::report::Report as _;
 use crate::report::json::{self, Bytes, Head, Moved};
-
-/// One target, as a line of a plan.
-#[derive(Debug, Serialize)]
-pub struct Row {
-    kind: &'static str,
-    repository: Option<String>,
-    tag: Option<String>,
-    digest: String,
-    path: String,
-    bytes: u64,
-    modified: String,
-    reason: Reason,
-}
-
-impl Row {
-    /// Describes a target.
-    pub fn of(deletion: &Deletion) -> Row {
-        let directory = deletion.target.link_directory();
-        Row {
-            kind: Kind::of(&deletion.target).name(),
-            repository: directory.map(|directory| directory.repository().to_string()),
-            tag: directory.and_then(|directory| directory.tag()).map(ToString::to_string),
-            digest: deletion.target.digest().to_string(),
-            path: escaped(deletion.target.path()),
-            bytes: deletion.stat.size_bytes,
-            // Times before the year -9999 or after 9999 are only found on disks that lie; they print as the epoch.
-            modified: Timestamp::try_from(deletion.stat.modified).unwrap_or_default().to_string(),
-            reason: deletion.reason,
-        }
-    }
-}
 
 #[derive(Serialize)]
 struct Body<'a> {
@@ -210,7 +177,7 @@ pub fn render(report: &CollectReport) -> String {
             Mode::DryRun => "dry-run",
             Mode::Execute => "execute",
         },
-        delete_untagged: report.policy.roots == RootPolicy::TaggedOnly,
+        delete_untagged: report.roots == RootPolicy::TaggedOnly,
         min_age_seconds: report.policy.min_age.as_secs_f64(),
         scanned: Scanned {
             repositories: figures.repositories,

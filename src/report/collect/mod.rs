@@ -15,7 +15,7 @@ use crate::layout::Target;
 use crate::mark::{Counts, Waiting};
 use crate::oci::RepositoryName;
 use crate::plan::{Kind, RepositoryShare, SweepPlan, Totals};
-use crate::policy::Policy;
+use crate::policy::{Policy, RootPolicy};
 use crate::quarantine::{Moved, Proof, Withheld};
 use crate::registry_config::RegistryConfig;
 use crate::report::{Document, Metrics, Report};
@@ -42,7 +42,9 @@ pub struct CollectReport {
     pub writer: Option<String>,
     /// Whether its registry is a pull-through cache, by its configuration or by what is in the root.
     pub is_proxy: bool,
-    /// What was kept.
+    /// Which revisions were roots.
+    pub roots: RootPolicy,
+    /// What was too young to be judged.
     pub policy: Policy,
     /// Every target, if they were asked for.
     pub plan: Option<SweepPlan>,

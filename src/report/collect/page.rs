@@ -148,7 +148,7 @@ fn when(report: &CollectReport) -> String {
 
 fn about(page: &mut Document, report: &CollectReport) {
     page.root(&report.root, report.config_path.as_deref());
-    let kept = match report.policy.roots {
+    let kept = match report.roots {
         RootPolicy::AllRevisions => "every revision",
         RootPolicy::TaggedOnly => "tagged images, their children and referrers (--delete-untagged)",
     };
@@ -355,6 +355,7 @@ pub(in crate::report) fn links(totals: &Totals) -> Vec<String> {
     let mut parts = Vec::new();
     for (kind, one, many) in [
         (Kind::Revision, "revision", "revisions"),
+        (Kind::Tag, "tag", "tags"),
         (Kind::TagHistory, "tag history entry", "tag history entries"),
         (Kind::LayerLink, "layer link", "layer links"),
         (Kind::EmptyDirectory, "empty directory", "empty directories"),
@@ -365,7 +366,11 @@ pub(in crate::report) fn links(totals: &Totals) -> Vec<String> {
         }
         let mut part = plural(count, one, many);
         if kind == Kind::TagHistory {
-            let of = |reason| if reason == Reason::Untagged { "of untagged revisions" } else { "of deleted revisions" };
+            let of = |reason| match reason {
+                Reason::Untagged => "of untagged revisions",
+                Reason::TagDropped => "of tags that go",
+                _ => "of deleted revisions",
+            };
             let reasons: Vec<_> = totals.iter().filter(|(this, ..)| *this == kind).collect();
             let told: Vec<String> = match *reasons {
                 [(_, reason, _)] => vec![of(reason).to_owned()],
@@ -380,13 +385,11 @@ pub(in crate::report) fn links(totals: &Totals) -> Vec<String> {
 
 fn target(row: &Deletion) -> String {
     let digest = row.target.digest();
-    let repository = row.target.link_directory().map(|directory| directory.repository().to_string()).unwrap_or_default();
+    let repository = row.target.repository().map(ToString::to_string).unwrap_or_default();
+    let tag = || row.target.tag().map(ToString::to_string).unwrap_or_default();
     match Kind::of(&row.target) {
-        Kind::TagHistory => {
-            let tag =
-                row.target.link_directory().and_then(|directory| directory.tag()).map(ToString::to_string).unwrap_or_default();
-            format!("{repository}: tag history entry of {tag} eligible for deletion: {digest}")
-        }
+        Kind::Tag => format!("{repository}: tag eligible for deletion: {}", tag()),
+        Kind::TagHistory => format!("{repository}: tag history entry of {} eligible for deletion: {digest}", tag()),
         Kind::Revision => format!("manifest eligible for deletion: {digest}"),
         Kind::LayerLink => format!("{repository}: layer link eligible for deletion: {digest}"),
         Kind::Blob => format!("blob eligible for deletion: {digest}"),

@@ -1,0 +1,53 @@
+//! Keeps all that can be pulled from a repository in which something cannot be understood.
+
+use super::reach::{Reach, Role};
+use super::roots::{Roots, protected};
+use crate::error::Error;
+use crate::graph::Context;
+use crate::inventory::MarkFlags;
+use crate::layout::LinkDirectory;
+use crate::oci::Digest;
+use crate::store::LinkContent;
+use crate::survey::{self, Survey};
+
+/// Marks everything that a repository's links name, and what that reaches.
+pub(super) fn keep_everything(
+    survey: &Survey,
+    context: &Context<'_>,
+    reach: &mut Reach<'_>,
+    flags: MarkFlags,
+) -> Result<(), Error> {
+    reach.forget();
+    reach.walk(Roots::everything(survey), flags)?;
+    reach.walk(protected(survey), MarkFlags::YOUNG)?;
+    mark_layers(survey, context, reach, flags)
+}
+
+/// Marks what layer links name, by directory and by content.
+fn mark_layers(survey: &Survey, context: &Context<'_>, reach: &mut Reach<'_>, flags: MarkFlags) -> Result<(), Error> {
+    let directory = LinkDirectory::Layers(survey.name.clone());
+    let contents = survey::read_links(context.store, &directory, &survey.layers)?;
+    for (digest, content) in survey.layers.iter().zip(contents) {
+        reach.mark_alone(digest, flags);
+        if let LinkContent::Digest(named) = content {
+            reach.mark_alone(&named, flags);
+        }
+    }
+    Ok(())
+}
+
+/// Marks every digest that a directory in the repository is named by.
+pub(super) fn mark_all_names(survey: &Survey, context: &Context<'_>, flags: MarkFlags) {
+    let revisions = survey.revisions.iter().map(|revision| &revision.digest);
+    let history = survey.tags.iter().flat_map(|tag| &tag.history);
+    for digest in survey.layers.iter().chain(revisions).chain(history) {
+        if let Some(blob) = context.inventory.find(digest) {
+            context.inventory.mark(blob, flags);
+        }
+    }
+}
+
+/// A digest in a tag's history, as a root of a held repository.
+pub(super) fn history_roots(survey: &Survey) -> impl Iterator<Item = (Digest, Role)> {
+    survey.tags.iter().flat_map(|tag| tag.history.iter().map(|&digest| (digest, Role::Optional)))
+}

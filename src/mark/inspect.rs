@@ -1,0 +1,280 @@
+//! The only reading between walking and deciding: what is in the place of links that nothing reached. Facts come out.
+//!
+//! Only links that nothing needs are opened and inspected: that a needed one is there is not this tool's to prove.
+
+use foldhash::HashSet;
+
+use super::reach::Reach;
+use super::roots::judge_revision;
+use crate::error::Error;
+use crate::graph::{Context, LinkVerdict, judge_link};
+use crate::inventory::{BlobId, MarkFlags};
+use crate::layout::{self, LinkDirectory, Target};
+use crate::oci::Digest;
+use crate::plan::{
+    Decision, DirectoryFacts, HistoryFacts, HistoryRevision, Inspected, KeepReason, LayerFacts, LinkSays, Reason, RevisionFacts,
+    RootChoice, TagFacts, decide,
+};
+use crate::store::{FileState, LinkContent, Stat};
+use crate::survey::{Survey, Tag, in_chunks};
+
+/// A tag that the retention drops.
+pub(super) struct DroppedTag {
+    /// Its place in the survey.
+    pub(super) place: usize,
+    /// What its `current/link` names, and what was seen of that.
+    pub(super) current: Option<(Digest, Stat)>,
+    pub(super) facts: TagFacts,
+}
+
+impl DroppedTag {
+    /// The one of a place in the survey, if it is dropped.
+    pub(super) fn at(dropped: &[DroppedTag], place: usize) -> Option<&DroppedTag> {
+        dropped.binary_search_by_key(&place, |tag| tag.place).ok().map(|found| &dropped[found])
+    }
+
+    /// Why its history goes; nothing if the tag stays after all.
+    pub(super) fn goes(&self) -> Option<Reason> {
+        match (self.facts.choice, decide::tag(&self.facts)) {
+            (_, Decision::Delete(reason)) => Some(reason),
+            // An earlier run came as far as its link, or the registry did.
+            (RootChoice::Dropped(reason), Decision::Keep(KeepReason::Absent)) => Some(reason),
+            (_, Decision::Keep(_)) => None,
+        }
+    }
+}
+
+/// Inspects the links of the tags that the retention drops. Mostly there are none.
+pub(super) fn dropped_tags(survey: &Survey, context: &Context<'_>) -> Result<Vec<DroppedTag>, Error> {
+    let choices = context.retention.tags(survey);
+    assert_eq!(choices.len(), survey.tags.len(), "the retention chooses for each tag of {}", survey.name);
+    let dropped = choices.into_iter().enumerate().filter(|(_, choice)| matches!(choice, RootChoice::Dropped(_)));
+    dropped
+        .map(|(place, choice)| {
+            let tag = &survey.tags[place];
+            let state = match tag.current {
+                LinkContent::Digest(_) => tag_state(survey, tag, context)?,
+                LinkContent::Absent => FileState::Absent,
+                LinkContent::Empty | LinkContent::Garbled | LinkContent::Irregular => FileState::Irregular,
+            };
+            let current = match (tag.current, state) {
+                (LinkContent::Digest(digest), FileState::File(stat)) => Some((digest, stat)),
+                _ => None,
+            };
+            let inspected = Inspected::new(&state, &context.policy);
+            Ok(DroppedTag { place, current, facts: TagFacts { choice, inspected, held: false } })
+        })
+        .collect()
+}
+
+/// What is in the place of a tag's `current/link`.
+fn tag_state(survey: &Survey, tag: &Tag, context: &Context<'_>) -> Result<FileState, Error> {
+    let path = layout::current_link(&survey.name, &tag.name);
+    let entries = context.store.leftovers(path.parent().expect("a link lies in a directory"), &[])?;
+    Ok(entries.into_iter().find(|entry| entry.path == path).map_or(FileState::Absent, |entry| entry.leaf))
+}
+
+/// A revision that no kept tag reaches.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SeenRevision {
+    pub(super) digest: Digest,
+    pub(super) stat: Stat,
+    pub(super) facts: RevisionFacts,
+}
+
+impl SeenRevision {
+    /// Whether it is too young, be it a root or not.
+    pub(super) fn is_young(&self) -> bool {
+        matches!(self.facts.inspected, Inspected::File(age) if age.is_young())
+    }
+}
+
+/// What was seen of the history of one tag, sorted.
+pub(super) type SeenHistory = Vec<(Digest, FileState)>;
+
+/// Inspects the revisions that were not reached, and what the tags' histories have of them.
+pub(super) fn untagged_revisions(
+    survey: &Survey,
+    context: &Context<'_>,
+    reach: &Reach<'_>,
+    choose: &dyn Fn(&Digest) -> RootChoice,
+) -> Result<(Vec<SeenRevision>, Vec<SeenHistory>), Error> {
+    let (places, digests): (Vec<usize>, Vec<Digest>) = survey
+        .revisions
+        .iter()
+        .enumerate()
+        .filter(|(_, revision)| matches!(judge_revision(&revision.digest, revision.link), LinkVerdict::Names(_)))
+        .map(|(place, revision)| (place, revision.digest))
+        .filter(|(_, digest)| !reach.has_visited(digest))
+        .unzip();
+    let states = stat_links(context, &LinkDirectory::Revisions(survey.name.clone()), &digests)?;
+    let mut revisions: Vec<SeenRevision> = Vec::with_capacity(digests.len());
+    for ((place, digest), state) in places.into_iter().zip(digests).zip(states) {
+        let choice = choose(&digest);
+        let facts = RevisionFacts {
+            reached: false,
+            choice,
+            // What is a root by itself needs no protection.
+            protected: matches!(choice, RootChoice::Dropped(_)) && survey.protected.contains(&digest),
+            always_root: reach.is_always_kept(place),
+            inspected: Inspected::new(&state, &context.policy),
+            held: false,
+        };
+        // One that is not there any more is decided already.
+        if let FileState::File(stat) = state {
+            revisions.push(SeenRevision { digest, stat, facts });
+        }
+    }
+    // A revision cannot go before its history, and young history does not go (G2).
+    let mut seen = Vec::with_capacity(survey.tags.len());
+    for tag in &survey.tags {
+        let (places, named): (Vec<usize>, Vec<Digest>) =
+            tag.history.iter().filter_map(|digest| Some((place_of(&revisions, digest)?, *digest))).unzip();
+        let states = stat_links(context, &LinkDirectory::History(survey.name.clone(), tag.name.clone()), &named)?;
+        for (place, state) in places.into_iter().zip(&states) {
+            let inspected = &mut revisions[place].facts.inspected;
+            if let (FileState::File(stat), Inspected::File(age)) = (state, *inspected) {
+                *inspected = Inspected::File(age.and(context.policy.age(stat)));
+            }
+        }
+        seen.push(named.into_iter().zip(states).collect());
+    }
+    Ok((revisions, seen))
+}
+
+/// Where a revision is among sorted ones.
+fn place_of(revisions: &[SeenRevision], digest: &Digest) -> Option<usize> {
+    revisions.binary_search_by(|revision| revision.digest.cmp(digest)).ok()
+}
+
+/// A layer link that was not reached by its own name.
+pub(super) struct SeenLayer {
+    pub(super) digest: Digest,
+    /// Where the inventory has that.
+    pub(super) blob: Option<BlobId>,
+    /// What the link says, which is another name where it is an alias.
+    pub(super) canonical: Digest,
+    pub(super) named: Option<BlobId>,
+    /// Of its file, if there is one.
+    pub(super) stat: Option<Stat>,
+    pub(super) facts: LayerFacts,
+}
+
+/// Reads the layer links that were not reached by their own names.
+pub(super) fn layers(survey: &Survey, context: &Context<'_>, reach: &Reach<'_>) -> Result<Vec<SeenLayer>, Error> {
+    let directory = LinkDirectory::Layers(survey.name.clone());
+    let (digests, blobs): (Vec<Digest>, Vec<Option<BlobId>>) = survey
+        .layers
+        .iter()
+        .map(|digest| (*digest, context.inventory.find(digest)))
+        .filter(|(digest, blob)| !reach.has_reached(digest, *blob))
+        .unzip();
+    let inspected = in_chunks(&digests, |some| context.store.inspect_links(&directory, some))?;
+    let seen = digests.into_iter().zip(blobs).zip(inspected).map(|((digest, blob), (content, state))| {
+        let (says, canonical) = match judge_link(&digest, content) {
+            LinkVerdict::Names(canonical) => (LinkSays::Digest, canonical),
+            LinkVerdict::Absent => (LinkSays::Absent, digest),
+            LinkVerdict::Faulty(code) => (LinkSays::Unclear(code), digest),
+        };
+        let named = if canonical == digest { blob } else { context.inventory.find(&canonical) };
+        let has = |flags| [blob, named].into_iter().flatten().any(|blob| context.inventory.has_any(blob, flags));
+        let facts = LayerFacts {
+            says,
+            protected: has(MarkFlags::PROTECTED),
+            reached: false,
+            set_apart: has(MarkFlags::SET_APART),
+            inspected: Inspected::new(&state, &context.policy),
+            held: false,
+        };
+        let stat = match state {
+            FileState::File(stat) => Some(stat),
+            FileState::Absent | FileState::Irregular => None,
+        };
+        SeenLayer { digest, blob, canonical, named, stat, facts }
+    });
+    Ok(seen.collect())
+}
+
+/// What an entry in the history of a tag is judged by, beside itself.
+pub(super) struct HistoryNames<'a> {
+    pub(super) survey: &'a Survey,
+    /// Revisions that go, sorted, each with why.
+    going: &'a [(SeenRevision, Reason)],
+    /// What inspecting the untagged revisions has shown of each tag's history.
+    seen: &'a [SeenHistory],
+    /// What tags that stay say.
+    named_now: HashSet<LinkContent>,
+}
+
+/// An entry in the history of a tag that no name keeps.
+pub(super) struct SeenEntry {
+    pub(super) digest: Digest,
+    pub(super) stat: Option<Stat>,
+    pub(super) facts: HistoryFacts,
+}
+
+impl<'a> HistoryNames<'a> {
+    pub(super) fn new(
+        survey: &'a Survey,
+        going: &'a [(SeenRevision, Reason)],
+        seen: &'a [SeenHistory],
+        dropped: &[DroppedTag],
+    ) -> HistoryNames<'a> {
+        let goes = |place: usize| DroppedTag::at(dropped, place).is_some_and(|tag| tag.goes().is_some());
+        let kept = survey.tags.iter().enumerate().filter(|(place, _)| !goes(*place));
+        HistoryNames { survey, going, seen, named_now: kept.map(|(_, tag)| tag.current).collect() }
+    }
+
+    /// Inspects the entries of one tag's history that no name keeps. `tag_goes` says why the tag does, if it does.
+    pub(super) fn inspect(&self, place: usize, tag_goes: Option<Reason>, context: &Context<'_>) -> Result<Vec<SeenEntry>, Error> {
+        let tag = &self.survey.tags[place];
+        let mut entries: Vec<SeenEntry> = tag
+            .history
+            .iter()
+            .map(|digest| SeenEntry { digest: *digest, stat: None, facts: self.facts(digest, tag_goes, context) })
+            .filter(|entry| decide::history(&entry.facts) == Decision::Keep(KeepReason::NotInspected))
+            .collect();
+        let seen = self.seen.get(place).map_or(&[][..], Vec::as_slice);
+        let seen = |digest: &Digest| seen.binary_search_by(|(seen, _)| seen.cmp(digest)).ok().map(|place| seen[place].1);
+        let unseen: Vec<Digest> = entries.iter().map(|entry| entry.digest).filter(|digest| seen(digest).is_none()).collect();
+        let directory = LinkDirectory::History(self.survey.name.clone(), tag.name.clone());
+        let mut states = stat_links(context, &directory, &unseen)?.into_iter();
+        for entry in &mut entries {
+            let state = seen(&entry.digest).or_else(|| states.next()).expect("each was inspected, then or now");
+            entry.facts.inspected = Inspected::new(&state, &context.policy);
+            if let FileState::File(stat) = state {
+                entry.stat = Some(stat);
+            }
+        }
+        Ok(entries)
+    }
+
+    /// What names say of an entry.
+    fn facts(&self, digest: &Digest, tag_goes: Option<Reason>, context: &Context<'_>) -> HistoryFacts {
+        let going = self.going.binary_search_by(|(revision, _)| revision.digest.cmp(digest));
+        let revision = match going {
+            Ok(place) => HistoryRevision::Goes(self.going[place].1),
+            Err(_) if self.survey.revision(digest).is_some() || self.survey.protected.contains(digest) => HistoryRevision::Stays,
+            Err(_) => HistoryRevision::Gone,
+        };
+        let blob = context.inventory.find(digest);
+        HistoryFacts {
+            tag_goes,
+            revision,
+            set_apart: blob.is_some_and(|blob| context.inventory.has_any(blob, MarkFlags::SET_APART)),
+            tag_target: self.named_now.contains(&LinkContent::Digest(*digest)),
+            inspected: Inspected::Not,
+            held: false,
+        }
+    }
+}
+
+/// Looks into a directory that has lost its link.
+pub(super) fn directory(target: &Target, context: &Context<'_>) -> Result<(DirectoryFacts, Option<Stat>), Error> {
+    let stat = context.store.empty_directory(target)?;
+    Ok((DirectoryFacts { empty: stat.map(|stat| context.policy.age(&stat)), held: false }, stat))
+}
+
+fn stat_links(context: &Context<'_>, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<FileState>, Error> {
+    in_chunks(digests, |some| context.store.stat_links(directory, some))
+}
