@@ -58,6 +58,7 @@ pub mod inventory;
 pub mod layout;
 pub mod mark;
 pub mod oci;
+pub mod options;
 pub mod plan;
 pub mod policy;
 mod proc;

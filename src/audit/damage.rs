@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use super::ages::Ages;
 use super::facts::{BlobFacts, RepositoryFacts};
-use super::{Ages, is_unfinished, leftover};
+use super::leftover::{is_unfinished, leftover};
 use crate::finding::{Code, Finding, Needs};
 use crate::graph::{LinkVerdict, judge_link};
 use crate::inventory::Inventory;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::Ages;
+use super::ages::Ages;
 use super::facts::RepositoryFacts;
 use crate::finding::{Code, Finding};
 use crate::format::size;

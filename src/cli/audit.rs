@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
+use super::common::{KEEP, OUTPUT, OutputArguments, PERFORMANCE, SAFETY, StoreArguments};
 use super::values::{duration, size};
-use super::{KEEP, OUTPUT, OutputArguments, PERFORMANCE, SAFETY, StoreArguments};
+use crate::options::FailOn;
 
 /// Arguments of `audit`.
 #[derive(Args, Debug)]
@@ -60,15 +61,4 @@ pub struct Audit {
     /// Wait so long for another regsweep on this store to end.
     #[arg(help_heading = SAFETY, long, value_name = "DURATION", value_parser = duration)]
     pub wait_lock: Option<Duration>,
-}
-
-/// Which findings make the exit code 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum FailOn {
-    /// Errors
-    Error,
-    /// Errors and warnings
-    Warning,
-    /// None
-    Never,
 }

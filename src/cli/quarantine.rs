@@ -4,9 +4,13 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
+use super::common::{OutputArguments, PERFORMANCE, SAFETY, StoreArguments};
 use super::values::{duration, size};
-use super::{OutputArguments, PERFORMANCE, SAFETY, StoreArguments};
 use crate::oci::Digest;
+
+pub(super) const RESTORE_EXAMPLES: &str = "Examples:
+  regsweep restore /etc/docker/registry/config.yml
+  regsweep restore --digest sha256:... --root /srv/registry";
 
 /// What to do with what was quarantined.
 #[derive(Debug, Subcommand)]
@@ -18,7 +22,7 @@ pub enum Quarantine {
     List(QuarantineList),
 
     /// Restore what a run quarantined
-    #[command(after_help = super::RESTORE_EXAMPLES)]
+    #[command(after_help = RESTORE_EXAMPLES)]
     Restore(Restore),
 
     /// Purge what is in quarantine and not needed

@@ -6,8 +6,9 @@ use std::time::Duration;
 use clap::Args;
 use globset::Glob;
 
-use super::values::{Slice, duration, glob, percentage, rate, size, slice};
-use super::{OutputArguments, PERFORMANCE, SAFETY, SELECTION, StoreArguments};
+use super::common::{OutputArguments, PERFORMANCE, SAFETY, SELECTION, StoreArguments};
+use super::values::{duration, glob, percentage, rate, size, slice};
+use crate::options::Slice;
 
 /// Arguments of `verify`.
 #[derive(Args, Debug)]
