@@ -66,6 +66,7 @@ pub mod progress;
 pub mod quarantine;
 pub mod records;
 pub mod registry_config;
+mod replacement;
 pub mod report;
 pub mod store;
 pub mod survey;

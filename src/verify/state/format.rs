@@ -12,17 +12,13 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Seek as _, SeekFrom, Write as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use sha2::{Digest as _, Sha256};
 
-use super::read_at;
-use crate::error::{Context as _, Error};
-use crate::escape::escaped;
-use crate::layout;
+use super::file::read_at;
+use super::identity::Identity;
 use crate::oci::{Algorithm, Digest};
-use crate::store::FilesystemStore;
 
 const MAGIC: &[u8; 16] = b"regsweep verify\n";
 const VERSION: u32 = 1;
@@ -37,55 +33,6 @@ pub(super) const ENTRY_BYTES: usize = 48;
 
 /// What is said of a file that is not as it was written.
 pub(super) const UNREADABLE: &str = "it is damaged";
-
-/// Which store a state belongs to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
-    /// The root directory, symbolic links resolved.
-    root: PathBuf,
-    /// What the system calls the filesystem that the blobs are on, and the directory of the blobs on it.
-    filesystem: u64,
-    directory: u64,
-}
-
-impl Identity {
-    /// The identity of a store.
-    ///
-    /// # Errors
-    ///
-    /// When its directory of blobs cannot be looked at.
-    pub fn of(store: &FilesystemStore) -> Result<Identity, Error> {
-        let directory =
-            [layout::BLOBS, layout::V2].map(|directory| store.at(directory)).into_iter().find(|directory| directory.exists());
-        let directory = directory.unwrap_or_else(|| store.root().path().to_owned());
-        let metadata = std::fs::metadata(&directory).context("look at", &directory)?;
-        let filesystem = rustix::fs::statvfs(&directory).context("look at", &directory)?.f_fsid;
-        Ok(Identity { root: store.root().path().to_owned(), filesystem, directory: metadata.ino() })
-    }
-
-    /// Makes sure that a state belongs to this store.
-    pub(super) fn check(&self, store: &Identity, path: &Path) -> Result<(), Error> {
-        if self == store {
-            return Ok(());
-        }
-        let difference = match self.root == store.root {
-            true => {
-                "of the same path, but on another filesystem or in another directory: a copy that was not read yet".to_owned()
-            }
-            false => format!("in {}", escaped(&self.root)),
-        };
-        Err(Error::Usage(format!(
-            "the state file {} belongs to another store, {difference}; give a file of its own to each store, or remove this one to begin \
-             anew",
-            escaped(path)
-        )))
-    }
-
-    #[cfg(test)]
-    pub(super) fn new(root: &str, filesystem: u64) -> Identity {
-        Identity { root: root.into(), filesystem, directory: 7 }
-    }
-}
 
 /// What a blob is found by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,7 +1,9 @@
 use std::fs;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use super::*;
-use crate::oci::Algorithm;
+use crate::oci::{Algorithm, Digest};
 
 fn digest(number: u32) -> Digest {
     Digest::of(Algorithm::ALL[number as usize % 3], &number.to_le_bytes())
