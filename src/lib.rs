@@ -41,18 +41,18 @@
 compile_error!("regsweep reads directories through Linux system calls; run it where the registry's volume is mounted");
 
 pub mod amount;
-pub mod audit;
+mod audit;
 pub mod cli;
 pub mod clock;
 pub mod commands;
 pub mod config;
-pub mod dependents;
+mod dependents;
 pub mod error;
-pub mod escape;
+mod escape;
 pub mod exit;
 pub mod finding;
-pub mod findings;
-pub mod format;
+mod findings;
+mod format;
 pub mod graph;
 pub mod inventory;
 pub mod layout;
@@ -71,7 +71,7 @@ pub mod report;
 pub mod store;
 pub mod survey;
 pub mod sweep;
-pub mod system_files;
+mod system_files;
 #[cfg(test)]
 mod testing;
 pub mod verify;

@@ -4,13 +4,13 @@ use std::time::{Duration, SystemTime};
 
 /// How old things are before they are reported.
 #[derive(Clone, Copy, Debug)]
-pub struct Ages {
+pub(crate) struct Ages {
     /// What is younger may still be at work.
-    pub min_age: Duration,
+    pub(crate) min_age: Duration,
     /// An upload that nobody has continued for so long is stale.
-    pub upload_age: Duration,
+    pub(crate) upload_age: Duration,
     /// The moment that ages are counted back from.
-    pub now: SystemTime,
+    pub(crate) now: SystemTime,
 }
 
 impl Ages {

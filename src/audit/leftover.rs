@@ -10,7 +10,7 @@ use crate::system_files::is_system_file;
 const UNFINISHED: &[u8] = b".tmp";
 
 /// Judges what lies beside a file that the layout knows.
-pub fn leftover(leftover: &Leftover, ages: &Ages) -> Option<Finding> {
+pub(crate) fn leftover(leftover: &Leftover, ages: &Ages) -> Option<Finding> {
     let name = leftover.path.file_name().unwrap_or_default().as_encoded_bytes();
     match leftover.leaf {
         FileState::File(_) | FileState::Irregular if is_system_file(name, leftover.leaf == FileState::Irregular) => {

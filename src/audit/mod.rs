@@ -4,15 +4,15 @@
 //! [`facts`], [`needed`] and [`recheck`] look, the rest judges what they saw.
 
 mod ages;
-pub mod damage;
-pub mod facts;
+pub(crate) mod damage;
+pub(crate) mod facts;
 mod leftover;
-pub mod needed;
-pub mod owners;
-pub mod recheck;
-pub mod tolerant;
-pub mod uploads;
-pub mod waste;
+pub(crate) mod needed;
+pub(crate) mod owners;
+pub(crate) mod recheck;
+pub(crate) mod tolerant;
+pub(crate) mod uploads;
+pub(crate) mod waste;
 
-pub use self::ages::Ages;
-pub use self::leftover::leftover;
+pub(crate) use self::ages::Ages;
+pub(crate) use self::leftover::leftover;
