@@ -113,9 +113,9 @@ pub struct GarbageCollect {
     #[arg(help_heading = SAFETY, long, conflicts_with = "assume_offline")]
     pub online: bool,
 
-    /// Purge what waited so long [default: 24h]
+    /// Purge after this wait [default: 24h]
     ///
-    /// With --quarantine or --online, purge what earlier runs quarantined so long ago and nothing needs.
+    /// With --quarantine or --online, purge what earlier runs quarantined, once it has waited this long and nothing needs it.
     #[arg(help_heading = SAFETY, long, value_name = "DURATION", value_parser = duration)]
     pub quarantine_for: Option<Duration>,
 
@@ -133,7 +133,7 @@ pub struct GarbageCollect {
 
     /// Credentials to ask with
     ///
-    /// Credentials for registries that want to know who asks: USER:PASSWORD, or @FILE for a file that holds it [default: $REGSWEEP_REGISTRY_AUTH].
+    /// Credentials for registries that require them: USER:PASSWORD, or @FILE for a file that holds it [default: $REGSWEEP_REGISTRY_AUTH].
     #[arg(help_heading = SAFETY, long, value_name = "USER:PASSWORD")]
     pub registry_auth: Option<String>,
 
@@ -145,7 +145,7 @@ pub struct GarbageCollect {
 
     /// Wait for another regsweep [default: 0s]
     ///
-    /// Wait so long for another regsweep on this store to end.
+    /// How long to wait for another regsweep on this store to end.
     #[arg(help_heading = SAFETY, long, value_name = "DURATION", value_parser = duration)]
     pub wait_lock: Option<Duration>,
 }

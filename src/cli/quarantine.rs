@@ -74,7 +74,7 @@ pub struct Restore {
 
     /// Wait for another regsweep [default: 0s]
     ///
-    /// Wait so long for another regsweep on this store to end.
+    /// How long to wait for another regsweep on this store to end.
     #[arg(help_heading = SAFETY, long, value_name = "DURATION", value_parser = duration)]
     pub wait_lock: Option<Duration>,
 }
@@ -92,9 +92,9 @@ pub struct QuarantinePurge {
     #[arg(long, value_name = "RUN")]
     pub run: Option<String>,
 
-    /// Purge what waited so long [default: 0s]
+    /// Purge after this wait [default: 0s]
     ///
-    /// Purge only what has been in quarantine for so long. Beside a registry that takes pushes give 1h or more.
+    /// Purge only what has been in quarantine for this long. Beside a registry that takes pushes give 1h or more.
     #[arg(help_heading = SAFETY, long, value_name = "DURATION", value_parser = duration)]
     pub older_than: Option<Duration>,
 
@@ -140,7 +140,7 @@ pub struct QuarantinePurge {
 
     /// Wait for another regsweep [default: 0s]
     ///
-    /// Wait so long for another regsweep on this store to end.
+    /// How long to wait for another regsweep on this store to end.
     #[arg(help_heading = SAFETY, long, value_name = "DURATION", value_parser = duration)]
     pub wait_lock: Option<Duration>,
 }

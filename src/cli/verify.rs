@@ -92,7 +92,7 @@ pub struct Verify {
 
     /// Wait for another regsweep [default: 0s]
     ///
-    /// Wait so long for another regsweep on this store to end.
+    /// How long to wait for another regsweep on this store to end.
     #[arg(help_heading = SAFETY, long, value_name = "DURATION", value_parser = duration)]
     pub wait_lock: Option<Duration>,
 }

@@ -25,12 +25,12 @@ use crate::report::verify::VerifyReport;
 use crate::store::lock::StoreLock;
 use crate::store::{FileState, FilesystemStore, RepositoryEntry, Store};
 use crate::survey;
+use crate::verify::consolidate::consolidate;
 use crate::verify::jobs::Queue;
 use crate::verify::lenient::Lenient;
 use crate::verify::rate::Rate;
 use crate::verify::selection::{Selected, Wanted, select};
 use crate::verify::state::{Identity, State};
-use crate::verify::told::told;
 use crate::verify::{Damage, DamagedBlob, Pass, deadline};
 
 /// Verifies.
@@ -117,7 +117,7 @@ fn verify(
     report.vanished += add_absent(&context, store, &outcome.absent, &mut findings);
     findings.extend(outcome.damaged.iter().map(DamagedBlob::finding));
     let sizes = outcome.otherwise.iter().map(|(blob, size_bytes)| (inventory.digest(*blob), *size_bytes)).collect();
-    let findings = pool.install(|| told(&context, &repositories, findings, &sizes));
+    let findings = pool.install(|| consolidate(&context, &repositories, findings, &sizes));
     report.findings = consolidated(findings.into_iter().chain(lenient.findings()).collect(), settings.location.is_proxy());
     report.count(&outcome);
     if settings.quarantine {

@@ -28,7 +28,7 @@ pub struct AuditSettings {
     pub min_age: Duration,
     /// What counts as young beside that.
     pub arrivals: Arrivals,
-    /// An upload that nobody has continued for so long is stale.
+    /// An upload that was not continued within this period is stale.
     pub upload_age: Duration,
     /// When the audit began: the moment that ages are counted back from.
     pub now: SystemTime,

@@ -26,7 +26,7 @@ pub enum Wanted {
         /// This digest alone.
         digest: Option<Digest>,
     },
-    /// Remove things for good.
+    /// Purge things.
     Purge {
         /// Of this run; of all collections if none is named.
         run: Option<String>,

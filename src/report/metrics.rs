@@ -49,7 +49,7 @@ impl Metrics {
     }
 
     /// How much is stored.
-    pub fn looked_at(&mut self, blobs: u64, size_bytes: u64) -> &mut Metrics {
+    pub fn stored(&mut self, blobs: u64, size_bytes: u64) -> &mut Metrics {
         self.gauge("stored_blobs", "Blobs in the store.", blobs).gauge("stored_bytes", "Bytes in the store's blobs.", size_bytes)
     }
 
@@ -57,7 +57,7 @@ impl Metrics {
     pub fn reclaimed(&mut self, blobs: u64, size_bytes: u64) -> &mut Metrics {
         self.gauge("reclaimed_blobs", "Blobs that the last run removed.", blobs).gauge(
             "reclaimed_bytes",
-            "Bytes that the last run gave back.",
+            "Bytes that the last run reclaimed.",
             size_bytes,
         )
     }

@@ -4,6 +4,7 @@
 //! the disk, but where nothing waits they would only take turns with whoever hashes a large blob, and it would come last after all. So
 //! the others read small blobs only, and with the lowest priority: what they get is what the processors have to spare.
 
+pub mod consolidate;
 pub mod damage;
 pub mod jobs;
 pub mod lenient;
@@ -11,7 +12,6 @@ mod pass;
 pub mod rate;
 pub mod selection;
 pub mod state;
-pub mod told;
 
 pub use self::damage::{Damage, DamagedBlob};
 pub use self::pass::{Outcome, Pass, deadline};

@@ -37,7 +37,7 @@ pub struct Pass<'a> {
     pub began: (SystemTime, Instant),
     /// How many threads.
     pub jobs: usize,
-    /// Who is told how far it is.
+    /// Where progress is shown.
     pub progress: &'a dyn Progress,
     /// Ends it.
     pub stop: &'a AtomicBool,
@@ -51,7 +51,7 @@ pub struct Outcome {
     /// What is not, in no order.
     pub damaged: Vec<DamagedBlob>,
     /// How much that is, of what there was to read.
-    pub hurt_amount: Amount,
+    pub damaged_amount: Amount,
     /// What somebody is writing, as a second look shows.
     pub in_progress: Amount,
     /// Those that are good, with their sizes, but of which another size is stated.
@@ -66,7 +66,7 @@ impl Outcome {
     fn add(&mut self, other: Outcome) {
         self.good += other.good;
         self.damaged.extend(other.damaged);
-        self.hurt_amount += other.hurt_amount;
+        self.damaged_amount += other.damaged_amount;
         self.in_progress += other.in_progress;
         self.otherwise.extend(other.otherwise);
         self.absent.extend(other.absent);
@@ -136,7 +136,7 @@ impl Pass<'_> {
                     }
                 }
                 Verdict::DamagedBlob(damage, stat) => {
-                    outcome.hurt_amount.add(job.size_bytes);
+                    outcome.damaged_amount.add(job.size_bytes);
                     outcome.damaged.push(DamagedBlob { digest, damage, stat, job_bytes: job.size_bytes });
                 }
                 Verdict::Absent => outcome.absent.push(job.blob),
@@ -219,7 +219,7 @@ impl Pass<'_> {
     }
 }
 
-/// When to end, for a run that may take so long.
+/// When to end, for a run of limited duration.
 pub fn deadline(began: Instant, max_duration: Option<Duration>) -> Option<Instant> {
     began.checked_add(max_duration?)
 }

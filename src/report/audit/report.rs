@@ -23,11 +23,11 @@ pub struct AuditReport {
     pub fail_on: FailOn,
     /// What is younger may still be at work.
     pub min_age: Duration,
-    /// An upload that nobody has continued for so long is stale.
+    /// An upload that was not continued within this period is stale.
     pub upload_age: Duration,
     /// When it began.
     pub started: SystemTime,
-    /// What was looked at.
+    /// What was scanned.
     pub figures: Figures,
     /// What a collection would do, and what one with `--delete-untagged`.
     pub collections: [Collection; 2],
@@ -79,7 +79,7 @@ impl Report for AuditReport {
     fn metrics(&self) -> Metrics {
         let mut metrics = Metrics::new("audit", self.started, self.exit());
         metrics.elapsed(self.elapsed).findings(&self.findings);
-        metrics.looked_at(self.figures.blobs.count, self.figures.blobs.size_bytes);
+        metrics.stored(self.figures.blobs.count, self.figures.blobs.size_bytes);
         let [plain, untagged] = &self.collections;
         metrics.reclaimable(plain.totals.kind(Kind::Blob)).reclaimable_untagged(untagged.totals.kind(Kind::Blob));
         metrics

@@ -31,7 +31,7 @@ pub struct Figures {
     pub planned: Totals,
     /// What `--delete-untagged` would free in addition, at most; nothing if it was given.
     pub delete_untagged_in_addition: Option<Amount>,
-    /// What each repository gives back.
+    /// What is reclaimable in each repository.
     pub shares: BTreeMap<RepositoryName, RepositoryShare>,
 }
 

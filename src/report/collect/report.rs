@@ -100,7 +100,7 @@ impl CollectReport {
         self.mode == Mode::Execute && (!self.swept.removed.is_empty() || moved.iter().any(|moved| !moved.is_empty()))
     }
 
-    /// The blobs that are gone for good.
+    /// The blobs that were removed or purged.
     pub fn reclaimed(&self) -> Amount {
         let mut gone = Amount::default();
         if self.mode == Mode::Execute {
@@ -140,7 +140,7 @@ impl Report for CollectReport {
     fn metrics(&self) -> Metrics {
         let mut metrics = Metrics::new("garbage-collect", self.policy.now, self.exit());
         metrics.elapsed(self.elapsed).findings(&self.findings);
-        metrics.looked_at(self.figures.blobs, self.figures.stored_bytes());
+        metrics.stored(self.figures.blobs, self.figures.stored_bytes());
         if self.mode == Mode::Execute {
             let gone = self.reclaimed();
             metrics.reclaimed(gone.count, gone.size_bytes).quarantined(self.quarantine.waiting);

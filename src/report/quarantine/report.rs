@@ -39,11 +39,11 @@ pub struct QuarantineReport {
 /// What was done with a quarantine.
 #[derive(Debug)]
 pub enum Done {
-    /// Nothing: it was looked at.
+    /// Nothing: it was listed.
     Listed,
     /// Things were restored.
     Restored(Moved),
-    /// Things went for good.
+    /// Things were purged.
     Purged {
         /// What was needed after all.
         restored: Moved,
@@ -140,7 +140,7 @@ impl Report for QuarantineReport {
                 }
             }
             // Something is where it should have gone: whoever wants it back has to look.
-            Done::Restored(settled) if settled.replaced > 0 => Exit::Findings,
+            Done::Restored(restored) if restored.replaced > 0 => Exit::Findings,
             _ => Exit::of_findings(&self.findings),
         }
     }

@@ -94,7 +94,7 @@ impl VerifyReport {
     /// Takes over what a pass counted.
     pub fn count(&mut self, outcome: &Outcome) {
         self.good = outcome.good;
-        self.damaged = outcome.hurt_amount;
+        self.damaged = outcome.damaged_amount;
         self.in_progress = outcome.in_progress;
         self.left = Amount {
             count: self.selected.count - outcome.done.count,
