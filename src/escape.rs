@@ -18,12 +18,12 @@ use std::os::unix::ffi::OsStrExt as _;
 /// assert_eq!(escaped("a\u{1b}[2J"), r"a\u{1b}[2J");
 /// assert_eq!(escaped(std::ffi::OsStr::new("C:\\x")), r"C:\\x");
 /// ```
-pub fn escaped<'a>(name: impl AsRef<OsStr> + 'a) -> String {
+pub(crate) fn escaped<'a>(name: impl AsRef<OsStr> + 'a) -> String {
     escaped_bytes(name.as_ref().as_bytes()).into_owned()
 }
 
 /// As [`escaped`], for plain bytes.
-pub fn escaped_bytes(bytes: &[u8]) -> Cow<'_, str> {
+pub(crate) fn escaped_bytes(bytes: &[u8]) -> Cow<'_, str> {
     if let Ok(text) = std::str::from_utf8(bytes)
         && text.chars().all(is_plain)
     {

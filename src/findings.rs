@@ -12,13 +12,13 @@ use crate::format::number;
 use crate::layout;
 
 /// Findings of one code that are listed for one repository, and for what is in none.
-pub const LISTED_OF_A_REPOSITORY: u64 = 1_000;
+pub(crate) const LISTED_OF_A_REPOSITORY: u64 = 1_000;
 /// Findings of one code that are listed at all.
 const LISTED_OF_A_CODE: u64 = 5_000;
 
 /// What many threads found, of which no more is held than a report lists.
 #[derive(Debug, Default)]
-pub struct Gathered {
+pub(crate) struct Gathered {
     codes: Mutex<BTreeMap<Code, OfCode>>,
 }
 
@@ -33,7 +33,7 @@ struct OfCode {
 
 impl Gathered {
     /// Takes in what was found in one repository, or in what is in none.
-    pub fn add(&self, mut findings: Vec<Finding>) {
+    pub(crate) fn add(&self, mut findings: Vec<Finding>) {
         findings.sort();
         findings.dedup();
         let mut codes = self.codes.lock().unwrap_or_else(PoisonError::into_inner);
@@ -43,7 +43,7 @@ impl Gathered {
     }
 
     /// All of them, with one for each code that has more.
-    pub fn into_findings(self) -> Vec<Finding> {
+    pub(crate) fn into_findings(self) -> Vec<Finding> {
         let codes = self.codes.into_inner().unwrap_or_else(PoisonError::into_inner);
         let of_code = |(code, OfCode { listed, beyond }): (Code, OfCode)| {
             let more = (beyond > 0).then(|| Finding::new(code).count(beyond));
@@ -65,7 +65,7 @@ impl OfCode {
 }
 
 /// Leaves out what is no finding in a pull-through cache, tells a NAS's files once, counts what is beyond the limits, and sorts.
-pub fn consolidated(mut findings: Vec<Finding>, is_cache: bool) -> Vec<Finding> {
+pub(crate) fn consolidated(mut findings: Vec<Finding>, is_cache: bool) -> Vec<Finding> {
     if is_cache {
         findings.retain(|finding| !finding.code.is_absence());
     }

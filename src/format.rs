@@ -9,32 +9,32 @@ use crate::amount::Amount;
 const SECONDS_A_DAY: u64 = 24 * 3600;
 
 /// A size in the largest unit of 1,024s that fits.
-pub fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     humansize::format_size(bytes, humansize::BINARY)
 }
 
 /// A count with its thousands apart.
-pub fn number(count: u64) -> String {
+pub(crate) fn number(count: u64) -> String {
     indicatif::HumanCount(count).to_string()
 }
 
 /// A count of something.
-pub fn plural(count: u64, one: &str, many: &str) -> String {
+pub(crate) fn plural(count: u64, one: &str, many: &str) -> String {
     format!("{} {}", number(count), if count == 1 { one } else { many })
 }
 
 /// A number of blobs and their bytes.
-pub fn amount(amount: Amount) -> String {
+pub(crate) fn amount(amount: Amount) -> String {
     format!("{} ({})", plural(amount.count, "blob", "blobs"), size(amount.size_bytes))
 }
 
 /// A time, to the second.
-pub fn time(time: SystemTime) -> String {
+pub(crate) fn time(time: SystemTime) -> String {
     Timestamp::try_from(time).unwrap_or_default().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// How long something took: to a tenth of a second, from a minute on to the second.
-pub fn elapsed(elapsed: Duration) -> String {
+pub(crate) fn elapsed(elapsed: Duration) -> String {
     match elapsed.as_secs() {
         0..60 => format!("{:.1} s", elapsed.as_secs_f64()),
         seconds => duration(Duration::from_secs(seconds)),
@@ -42,7 +42,7 @@ pub fn elapsed(elapsed: Duration) -> String {
 }
 
 /// A span as `--min-age` takes it: `1h 30m`, `24h`, `7d`.
-pub fn duration(duration: Duration) -> String {
+pub(crate) fn duration(duration: Duration) -> String {
     if duration.as_secs() > SECONDS_A_DAY && duration.subsec_nanos() == 0 && duration.as_secs().is_multiple_of(SECONDS_A_DAY) {
         return format!("{}d", duration.as_secs() / SECONDS_A_DAY);
     }

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clap::Parser as _;
-use regsweep::cli::{self, Cli, Command, Format, Hints, Quarantine};
+use regsweep::cli::{self, Cli, Command, Hints, Quarantine};
 use regsweep::commands::{audit, garbage_collect, quarantine, verify};
 use regsweep::config::{self, AuditSettings, CollectSettings, Output, QuarantineSettings, Settings, VerifySettings};
 use regsweep::error::Error;
 use regsweep::exit::Exit;
+use regsweep::options::Format;
 use regsweep::progress::{self, Progress};
 use regsweep::report::unused::UnusedReport;
 use regsweep::report::{Metrics, Report, text};

@@ -55,12 +55,12 @@ const FILES: [&[u8]; 2] = [b"Thumbs.db", b"desktop.ini"];
 const BEGINNINGS: [&[u8]; 5] = [b".nfs", b".smbdelete", b".fuse_hidden", b"._", b".Trash-"];
 
 /// Whether an entry of a directory is what another program leaves there.
-pub fn is_system_file(name: &[u8], is_directory: bool) -> bool {
+pub(crate) fn is_system_file(name: &[u8], is_directory: bool) -> bool {
     NAMES.contains(&name) || BEGINNINGS.iter().any(|begin| name.starts_with(begin)) || (!is_directory && FILES.contains(&name))
 }
 
 /// Whether a directory beside `_layers` and `_manifests` is one that some registries keep there, with nothing of ours in it.
-pub fn is_of_a_fork(name: &[u8]) -> bool {
+pub(crate) fn is_of_a_fork(name: &[u8]) -> bool {
     matches!(name, b"_refs" | b"_blobs")
 }
 

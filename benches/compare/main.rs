@@ -9,6 +9,7 @@ mod floor;
 mod measure;
 mod memory;
 mod plot;
+mod state;
 mod stores;
 #[path = "../../tests/suite/support/mod.rs"]
 mod support;
@@ -32,7 +33,7 @@ struct Arguments {
     #[arg(long)]
     quick: bool,
     /// Measure only these parts; the cold cache, on a loop image, wants root and is measured only if named
-    #[arg(long, value_enum, value_delimiter = ',', default_values = ["dry-runs", "sweeps", "memory", "growth", "verify"])]
+    #[arg(long, value_enum, value_delimiter = ',', default_values = ["dry-runs", "sweeps", "memory", "growth", "verify", "state"])]
     only: Vec<Part>,
     /// Where to keep the stores
     #[arg(long, default_value = "target/compare")]
@@ -53,6 +54,7 @@ enum Part {
     Growth,
     Cold,
     Verify,
+    State,
 }
 
 const REGSWEEP: &str = env!("CARGO_BIN_EXE_regsweep");
@@ -66,6 +68,10 @@ fn main() {
         Some("floor-sweep") => return floor::sweep(Path::new(&arguments[2])),
         Some("floor-verify-hash") => return verify::hash_alone(&arguments[2]),
         Some("floor-verify-read") => return verify::read(Path::new(&arguments[2])),
+        Some("state") => {
+            let [kind, work, place, root] = [2, 3, 4, 5].map(|place| arguments[place].as_str());
+            return state::work(kind, work, Path::new(place), Path::new(root));
+        }
         Some(part @ ("memory" | "plan")) => {
             let number = |place: usize| Some(arguments.get(place)?.parse().expect("a number"));
             let run = if part == "plan" { memory::plan } else { memory::run };
@@ -86,6 +92,7 @@ fn main() {
             Part::Growth => growth(&arguments),
             Part::Cold => cold(&arguments),
             Part::Verify => verify::compare(&arguments.folder, arguments.rounds),
+            Part::State => state::compare(&arguments.folder),
         }
     }
 }

@@ -197,7 +197,7 @@ pub(crate) fn run(blobs: u64, budget_bytes: Option<u64>) {
 }
 
 /// The most memory that was resident.
-fn peak_kib() -> u64 {
+pub(crate) fn peak_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux tells");
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux tells");
     peak.trim().trim_end_matches(" kB").parse().expect("a number of KiB")

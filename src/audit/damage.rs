@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use super::ages::Ages;
 use super::facts::{BlobFacts, RepositoryFacts};
-use super::{Ages, is_unfinished, leftover};
+use super::leftover::{is_unfinished, leftover};
 use crate::finding::{Code, Finding, Needs};
 use crate::graph::{LinkVerdict, judge_link};
 use crate::inventory::Inventory;
@@ -13,7 +14,7 @@ use crate::oci::{Algorithm, Digest};
 use crate::store::{FileState, LinkContent};
 
 /// What is broken in one repository, beyond what marking has found.
-pub fn repository(facts: &RepositoryFacts, inventory: &Inventory, blobs: &BlobFacts, ages: &Ages) -> Vec<Finding> {
+pub(crate) fn repository(facts: &RepositoryFacts, inventory: &Inventory, blobs: &BlobFacts, ages: &Ages) -> Vec<Finding> {
     let mut findings = Vec::new();
     let is_stored = |digest: &Digest| inventory.find(digest).is_some() && blobs.has_data(digest);
     layer_links(facts, &is_stored, &mut findings);
@@ -39,7 +40,7 @@ pub fn repository(facts: &RepositoryFacts, inventory: &Inventory, blobs: &BlobFa
 }
 
 /// Blobs whose data is something that no registry makes.
-pub fn blobs(blobs: &BlobFacts) -> impl Iterator<Item = Finding> {
+pub(crate) fn blobs(blobs: &BlobFacts) -> impl Iterator<Item = Finding> {
     let irregular = blobs.without_data.iter().filter(|(_, leaf)| **leaf == FileState::Irregular);
     irregular.map(|(digest, _)| Finding::new(Code::IrregularData).digest(digest).path(layout::blob_data(digest)))
 }
@@ -108,7 +109,7 @@ fn signature_of(tag: &[u8]) -> Option<Digest> {
 
 /// Lets one of the findings about a blob's directory without data stand: a file that a crash left explains it, and one that is being
 /// written is no fault; what else lies in it is told by the directory.
-pub fn directory_once(findings: &mut Vec<Finding>, blobs: &BlobFacts) {
+pub(crate) fn directory_once(findings: &mut Vec<Finding>, blobs: &BlobFacts) {
     let directory = |path: &Path| path.parent().map(Path::to_owned);
     let unfinished: BTreeSet<PathBuf> = blobs
         .leftovers
@@ -141,7 +142,7 @@ fn is_of_the_store(code: Code) -> bool {
 }
 
 /// The same finding about a blob, whichever repository it was met in.
-pub fn wherever_met(finding: Finding) -> Finding {
+pub(crate) fn wherever_met(finding: Finding) -> Finding {
     match finding.digest {
         Some(_) if is_of_the_store(finding.code) => Finding { repository: None, ..finding },
         _ => finding,
@@ -149,13 +150,13 @@ pub fn wherever_met(finding: Finding) -> Finding {
 }
 
 /// The digests that images are broken for.
-pub fn damaged(findings: &[Finding]) -> BTreeSet<Digest> {
+pub(crate) fn damaged(findings: &[Finding]) -> BTreeSet<Digest> {
     let damaged = findings.iter().filter(|finding| is_of_the_store(finding.code) || finding.code == Code::MissingTagTarget);
     damaged.filter_map(|finding| finding.digest).collect()
 }
 
 /// Tells the damage of a blob once, under its gravest name, with all who need it.
-pub fn once_each(findings: Vec<Finding>, mut needs: BTreeMap<Digest, Needs>) -> Vec<Finding> {
+pub(crate) fn once_each(findings: Vec<Finding>, mut needs: BTreeMap<Digest, Needs>) -> Vec<Finding> {
     let targets: BTreeSet<Digest> =
         findings.iter().filter(|finding| finding.code == Code::MissingTagTarget).filter_map(|finding| finding.digest).collect();
     let mut of_blobs: BTreeMap<Digest, Finding> = BTreeMap::new();

@@ -24,13 +24,13 @@ const IN_LINK_DIRECTORIES: [&str; 2] = ["link", "signatures"];
 
 /// All blobs, looked at.
 #[derive(Debug, Default)]
-pub struct BlobFacts {
+pub(crate) struct BlobFacts {
     /// Those that have data.
-    pub stored: Amount,
+    pub(crate) stored: Amount,
     /// Directories of blobs without a regular `data`: what is in its place.
-    pub without_data: BTreeMap<Digest, FileState>,
+    pub(crate) without_data: BTreeMap<Digest, FileState>,
     /// What else lies in the directories.
-    pub leftovers: Vec<Leftover>,
+    pub(crate) leftovers: Vec<Leftover>,
 }
 
 impl BlobFacts {
@@ -39,7 +39,7 @@ impl BlobFacts {
     /// # Errors
     ///
     /// When one cannot be looked at.
-    pub fn look(context: &Context<'_>) -> Result<BlobFacts, Error> {
+    pub(crate) fn look(context: &Context<'_>) -> Result<BlobFacts, Error> {
         let parts = context.inventory.map_shards(|shard, blobs| {
             let mut facts = BlobFacts::default();
             let digests: Vec<Digest> = blobs.map(|(_, digest)| digest).collect();
@@ -65,26 +65,26 @@ impl BlobFacts {
     }
 
     /// Whether a blob that has a place in the inventory has bytes, too.
-    pub fn has_data(&self, digest: &Digest) -> bool {
+    pub(crate) fn has_data(&self, digest: &Digest) -> bool {
         !self.without_data.contains_key(digest)
     }
 }
 
 /// One repository, looked at.
 #[derive(Debug)]
-pub struct RepositoryFacts {
+pub(crate) struct RepositoryFacts {
     /// What a collection sees of it.
-    pub survey: Survey,
+    pub(crate) survey: Survey,
     /// What its layer links say, in the survey's order.
-    pub layer_links: Vec<LinkContent>,
+    pub(crate) layer_links: Vec<LinkContent>,
     /// What the history of each of its tags says, in the survey's order.
-    pub history_links: Vec<Vec<LinkContent>>,
+    pub(crate) history_links: Vec<Vec<LinkContent>>,
     /// What its manifests name.
-    pub needed: Needed,
+    pub(crate) needed: Needed,
     /// Its uploads.
-    pub uploads: Listing<Upload>,
+    pub(crate) uploads: Listing<Upload>,
     /// What lies in its directories beside links.
-    pub leftovers: Vec<Leftover>,
+    pub(crate) leftovers: Vec<Leftover>,
 }
 
 impl RepositoryFacts {
@@ -93,7 +93,7 @@ impl RepositoryFacts {
     /// # Errors
     ///
     /// When something cannot be listed or read.
-    pub fn look(context: &Context<'_>, survey: Survey, blobs: &BlobFacts) -> Result<RepositoryFacts, Error> {
+    pub(crate) fn look(context: &Context<'_>, survey: Survey, blobs: &BlobFacts) -> Result<RepositoryFacts, Error> {
         let store = context.store;
         let name = survey.name.clone();
         let layers = LinkDirectory::Layers(name.clone());

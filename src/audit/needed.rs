@@ -14,17 +14,17 @@ use crate::survey::Survey;
 
 /// What the manifests of one repository name.
 #[derive(Debug, Default)]
-pub struct Needed {
+pub(crate) struct Needed {
     /// Every digest that a manifest names, and what it is another name of.
-    pub named: HashSet<Digest>,
+    pub(crate) named: HashSet<Digest>,
     /// Stored blobs that manifests name as content, and that the repository has no layer link for.
-    pub unlinked: BTreeSet<Digest>,
+    pub(crate) unlinked: BTreeSet<Digest>,
     /// Blobs that manifests name as content, and that have a directory in the store and no data.
-    pub absent: BTreeSet<Digest>,
+    pub(crate) absent: BTreeSet<Digest>,
     /// Stored manifests that an index names, and that the repository has no revision link for.
-    pub lost_children: BTreeSet<Digest>,
+    pub(crate) lost_children: BTreeSet<Digest>,
     /// Revisions whose subject is neither stored nor a revision.
-    pub orphans: BTreeSet<Digest>,
+    pub(crate) orphans: BTreeSet<Digest>,
 }
 
 /// Walks from all tags and revisions of a repository to everything that manifests name. `links` are those of its layers, in the
@@ -33,7 +33,7 @@ pub struct Needed {
 /// # Errors
 ///
 /// When a link or a manifest cannot be read.
-pub fn needed(context: &Context<'_>, survey: &Survey, links: &[LinkContent], blobs: &BlobFacts) -> Result<Needed, Error> {
+pub(crate) fn needed(context: &Context<'_>, survey: &Survey, links: &[LinkContent], blobs: &BlobFacts) -> Result<Needed, Error> {
     let revisions: HashSet<BlobId> = survey
         .revisions
         .iter()

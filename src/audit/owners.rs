@@ -7,17 +7,17 @@ use crate::registry_config::RegistryConfig;
 
 /// What was seen of other owners.
 #[derive(Clone, Debug, Default)]
-pub struct Signs {
+pub(crate) struct Signs {
     /// What says that GitLab's database is on, if anything does.
-    pub gitlab_database: Option<String>,
+    pub(crate) gitlab_database: Option<String>,
     /// What says that Harbor keeps the tags, if anything does.
-    pub harbor: Option<String>,
+    pub(crate) harbor: Option<String>,
     /// The state of a pull-through cache is there.
-    pub proxy_state: bool,
+    pub(crate) proxy_state: bool,
 }
 
 /// Who else has a say in what the store holds.
-pub fn owners(signs: Signs, registry: Option<&RegistryConfig>) -> Vec<Finding> {
+pub(crate) fn owners(signs: Signs, registry: Option<&RegistryConfig>) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(sign) = signs.gitlab_database {
         findings.push(match sign.starts_with(layout::DATABASE_IN_USE) {
@@ -40,7 +40,7 @@ pub fn owners(signs: Signs, registry: Option<&RegistryConfig>) -> Vec<Finding> {
 }
 
 /// Says so if the store looks as if half of it were not mounted (H20), where a collection would stop.
-pub fn half_a_store(blobs: u64, any_needed: bool, repositories: u64, revisions: u64) -> Option<Finding> {
+pub(crate) fn half_a_store(blobs: u64, any_needed: bool, repositories: u64, revisions: u64) -> Option<Finding> {
     let detail = if blobs > 0 && repositories == 0 {
         format!("There are {} and not one repository.", plural(blobs, "blob", "blobs"))
     } else if blobs > 0 && !any_needed {

@@ -14,7 +14,7 @@ use crate::store::{FileState, LinkContent, Store};
 /// # Errors
 ///
 /// When one cannot be looked at again.
-pub fn still_hold(store: &dyn Store, findings: Vec<Finding>) -> Result<Vec<Finding>, Error> {
+pub(crate) fn still_hold(store: &dyn Store, findings: Vec<Finding>) -> Result<Vec<Finding>, Error> {
     findings
         .into_par_iter()
         .map(|finding| Ok(stands(store, &finding)?.then_some(finding)))
@@ -27,7 +27,7 @@ pub fn still_hold(store: &dyn Store, findings: Vec<Finding>) -> Result<Vec<Findi
 /// # Errors
 ///
 /// When it cannot be looked at.
-pub fn stands(store: &dyn Store, finding: &Finding) -> Result<bool, Error> {
+pub(crate) fn stands(store: &dyn Store, finding: &Finding) -> Result<bool, Error> {
     let is_file = |leaves: Vec<FileState>| matches!(leaves[..], [FileState::File(_)]);
     let blob = |digest: &Digest| Ok::<_, Error>(is_file(store.stat_blobs(Shard::of(digest), &[*digest])?));
     let link = |directory: LinkDirectory, digest: &Digest| Ok::<_, Error>(is_file(store.stat_links(&directory, &[*digest])?));

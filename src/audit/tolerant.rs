@@ -16,7 +16,7 @@ use crate::store::{
 };
 
 /// Another store. What cannot be read there is remembered, and answered as something that cannot be understood.
-pub struct Tolerant<'a> {
+pub(crate) struct Tolerant<'a> {
     store: &'a dyn Store,
     root: PathBuf,
     /// By path relative to the root: whether it is a listing that failed, and why.
@@ -25,7 +25,7 @@ pub struct Tolerant<'a> {
 
 impl<'a> Tolerant<'a> {
     /// A store whose paths begin with `root`.
-    pub fn new(store: &'a dyn Store, root: &Path) -> Tolerant<'a> {
+    pub(crate) fn new(store: &'a dyn Store, root: &Path) -> Tolerant<'a> {
         Tolerant { store, root: root.to_owned(), failed: Mutex::default() }
     }
 
@@ -65,7 +65,7 @@ impl<'a> Tolerant<'a> {
     }
 
     /// Tells what could not be read, in the place of all that was only found for that. Whether there was anything.
-    pub fn judge(self, findings: &mut Vec<Finding>) -> bool {
+    pub(crate) fn judge(self, findings: &mut Vec<Finding>) -> bool {
         let failed = self.failed.into_inner().unwrap_or_else(PoisonError::into_inner);
         let listings: BTreeSet<&PathBuf> = failed.iter().filter(|(_, (listing, _))| *listing).map(|(path, _)| path).collect();
         let any_blobs = listings.iter().any(|path| path.starts_with(layout::BLOBS));

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::Ages;
+use super::ages::Ages;
 use super::facts::RepositoryFacts;
 use crate::finding::{Code, Finding};
 use crate::format::size;
@@ -10,7 +10,7 @@ use crate::layout;
 use crate::store::{FileState, Upload};
 
 /// What is wrong with the uploads of a repository.
-pub fn repository(facts: &RepositoryFacts, ages: &Ages) -> Vec<Finding> {
+pub(crate) fn repository(facts: &RepositoryFacts, ages: &Ages) -> Vec<Finding> {
     let name = &facts.survey.name;
     let directory = layout::uploads_directory(name);
     let found = facts.uploads.entries.iter().flat_map(|upload| judge(upload, &directory.join(&upload.id), ages));

@@ -34,7 +34,7 @@ impl Share {
 
 /// What two plans say is waste: of a collection, and of one with `--delete-untagged`. `told` has the digests of which something else
 /// is said already.
-pub fn of_plans(
+pub(crate) fn of_plans(
     plain: (&SweepPlan, &Inventory),
     untagged: (&SweepPlan, &Inventory),
     told: &BTreeSet<(Option<RepositoryName>, Digest)>,
@@ -103,7 +103,7 @@ fn words(code: Code, count: u64, freed: Amount) -> String {
 }
 
 /// Says so if nothing can be pulled from a repository.
-pub fn empty_repository(facts: &RepositoryFacts) -> Option<Finding> {
+pub(crate) fn empty_repository(facts: &RepositoryFacts) -> Option<Finding> {
     let survey = &facts.survey;
     let any_revision = survey.revisions.iter().any(|revision| revision.link != LinkContent::Absent);
     (!any_revision && survey.tags.is_empty())

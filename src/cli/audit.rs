@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
+use super::common::{KEEP, OUTPUT, OutputArguments, PERFORMANCE, SAFETY, StoreArguments};
 use super::values::{duration, size};
-use super::{KEEP, OUTPUT, OutputArguments, PERFORMANCE, SAFETY, StoreArguments};
+use crate::options::FailOn;
 
 /// Arguments of `audit`.
 #[derive(Args, Debug)]
@@ -38,7 +39,7 @@ pub struct Audit {
 
     /// When an upload is stale [default: 7d]
     ///
-    /// Report uploads that were not continued for so long; the registry purges them after 168h.
+    /// Report uploads that were not continued within this period; the registry purges them after 168h.
     #[arg(help_heading = KEEP, long, value_name = "DURATION", value_parser = duration)]
     pub upload_age: Option<Duration>,
 
@@ -57,18 +58,7 @@ pub struct Audit {
 
     /// Wait for another regsweep [default: 0s]
     ///
-    /// Wait so long for another regsweep on this store to end.
+    /// How long to wait for another regsweep on this store to end.
     #[arg(help_heading = SAFETY, long, value_name = "DURATION", value_parser = duration)]
     pub wait_lock: Option<Duration>,
-}
-
-/// Which findings make the exit code 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum FailOn {
-    /// Errors
-    Error,
-    /// Errors and warnings
-    Warning,
-    /// None
-    Never,
 }

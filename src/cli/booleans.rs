@@ -5,7 +5,7 @@ use std::ffi::OsString;
 
 use clap::{ArgAction, CommandFactory as _};
 
-use super::Cli;
+use super::command::Cli;
 
 /// Takes what a boolean may be off flags that are otherwise given or not, and gives each of them once: the last word on a flag counts, as
 /// `-d` or as `--dry-run`. Short flags that stand together are taken apart. What is no such flag stays as it is, and so does everything

@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 
-use super::StoreArguments;
+use super::common::StoreArguments;
 
 /// How messages begin a command that they name, in backticks.
 const BEGIN: &str = "`regsweep ";

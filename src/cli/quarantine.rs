@@ -4,9 +4,13 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
+use super::common::{OutputArguments, PERFORMANCE, SAFETY, StoreArguments};
 use super::values::{duration, size};
-use super::{OutputArguments, PERFORMANCE, SAFETY, StoreArguments};
 use crate::oci::Digest;
+
+pub(super) const RESTORE_EXAMPLES: &str = "Examples:
+  regsweep restore /etc/docker/registry/config.yml
+  regsweep restore --digest sha256:... --root /srv/registry";
 
 /// What to do with what was quarantined.
 #[derive(Debug, Subcommand)]
@@ -18,7 +22,7 @@ pub enum Quarantine {
     List(QuarantineList),
 
     /// Restore what a run quarantined
-    #[command(after_help = super::RESTORE_EXAMPLES)]
+    #[command(after_help = RESTORE_EXAMPLES)]
     Restore(Restore),
 
     /// Purge what is in quarantine and not needed
@@ -70,7 +74,7 @@ pub struct Restore {
 
     /// Wait for another regsweep [default: 0s]
     ///
-    /// Wait so long for another regsweep on this store to end.
+    /// How long to wait for another regsweep on this store to end.
     #[arg(help_heading = SAFETY, long, value_name = "DURATION", value_parser = duration)]
     pub wait_lock: Option<Duration>,
 }
@@ -88,9 +92,9 @@ pub struct QuarantinePurge {
     #[arg(long, value_name = "RUN")]
     pub run: Option<String>,
 
-    /// Purge what waited so long [default: 0s]
+    /// Purge after this wait [default: 0s]
     ///
-    /// Purge only what has been in quarantine for so long. Beside a registry that takes pushes give 1h or more.
+    /// Purge only what has been in quarantine for this long. Beside a registry that takes pushes give 1h or more.
     #[arg(help_heading = SAFETY, long, value_name = "DURATION", value_parser = duration)]
     pub older_than: Option<Duration>,
 
@@ -136,7 +140,7 @@ pub struct QuarantinePurge {
 
     /// Wait for another regsweep [default: 0s]
     ///
-    /// Wait so long for another regsweep on this store to end.
+    /// How long to wait for another regsweep on this store to end.
     #[arg(help_heading = SAFETY, long, value_name = "DURATION", value_parser = duration)]
     pub wait_lock: Option<Duration>,
 }

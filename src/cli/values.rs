@@ -3,14 +3,7 @@
 use globset::{Glob, GlobBuilder};
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 
-/// How much may go at most.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Limit {
-    /// So many bytes.
-    SizeBytes(u64),
-    /// So many percent of the bytes stored.
-    Percent(f64),
-}
+use crate::options::{Limit, Slice};
 
 /// Reads `90s`, `1h30m`, `168h`, `7d`, `2 weeks`. A number without a unit is refused: nobody can tell what it means.
 pub(super) fn duration(text: &str) -> Result<std::time::Duration, String> {
@@ -42,15 +35,6 @@ pub(super) fn limit(text: &str) -> Result<Limit, String> {
         };
     }
     parse_size::parse_size(text).map(Limit::SizeBytes).map_err(|_| expected())
-}
-
-/// One part of so many: `3/30` is the third of thirty.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Slice {
-    /// Which, from 1.
-    pub part: u32,
-    /// Of how many.
-    pub of: u32,
 }
 
 pub(super) fn percentage(text: &str) -> Result<f64, String> {

@@ -6,8 +6,9 @@ use std::time::Duration;
 use clap::Args;
 use globset::Glob;
 
-use super::values::{Slice, duration, glob, percentage, rate, size, slice};
-use super::{OutputArguments, PERFORMANCE, SAFETY, SELECTION, StoreArguments};
+use super::common::{OutputArguments, PERFORMANCE, SAFETY, SELECTION, StoreArguments};
+use super::values::{duration, glob, percentage, rate, size, slice};
+use crate::options::Slice;
 
 /// Arguments of `verify`.
 #[derive(Args, Debug)]
@@ -91,7 +92,7 @@ pub struct Verify {
 
     /// Wait for another regsweep [default: 0s]
     ///
-    /// Wait so long for another regsweep on this store to end.
+    /// How long to wait for another regsweep on this store to end.
     #[arg(help_heading = SAFETY, long, value_name = "DURATION", value_parser = duration)]
     pub wait_lock: Option<Duration>,
 }

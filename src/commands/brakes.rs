@@ -6,12 +6,12 @@
 use std::collections::HashSet;
 
 use crate::amount::Amount;
-use crate::cli::Limit;
 use crate::config::CollectSettings;
 use crate::error::Error;
 use crate::format::{plural, size};
 use crate::layout::LinkDirectory;
 use crate::oci::{Digest, RepositoryName};
+use crate::options::Limit;
 use crate::plan::{Kind, Reason, SweepPlan};
 use crate::policy::RootPolicy;
 use crate::records::{Records, Summary};

@@ -24,12 +24,12 @@ use crate::progress::{Phase, Progress};
 use crate::report::verify::VerifyReport;
 use crate::store::{Access, Backend, FileState, FilesystemStore, RepositoryEntry, Store};
 use crate::survey;
+use crate::verify::consolidate::consolidate;
 use crate::verify::jobs::Queue;
 use crate::verify::lenient::Lenient;
 use crate::verify::rate::Rate;
 use crate::verify::selection::{Selected, Wanted, select};
 use crate::verify::state::State;
-use crate::verify::told::told;
 use crate::verify::{Damage, DamagedBlob, Pass, deadline};
 
 /// Verifies.
@@ -136,7 +136,7 @@ fn verify(
     report.vanished += add_absent(&context, store, &outcome.absent, &mut findings);
     findings.extend(outcome.damaged.iter().map(DamagedBlob::finding));
     let sizes = outcome.otherwise.iter().map(|(blob, size_bytes)| (inventory.digest(*blob), *size_bytes)).collect();
-    let findings = pool.install(|| told(&context, &repositories, findings, &sizes));
+    let findings = pool.install(|| consolidate(&context, &repositories, findings, &sizes));
     report.findings = consolidated(findings.into_iter().chain(lenient.findings()).collect(), settings.location.is_proxy());
     report.count(&outcome);
     if settings.quarantine {

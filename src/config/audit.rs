@@ -3,9 +3,13 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use super::{DEFAULT_MIN_AGE, Location, Output, Settings, arrivals, environment, jobs, now, spill_directory};
-use crate::cli::{self, FailOn};
+use super::common::{DEFAULT_MIN_AGE, Output, Settings, arrivals};
+use super::environment::{environment, now, spill_directory};
+use super::location::Location;
+use super::threads::jobs;
+use crate::cli;
 use crate::error::Error;
+use crate::options::FailOn;
 use crate::policy::Arrivals;
 
 /// As old as the registry lets uploads become before it purges them.
@@ -24,7 +28,7 @@ pub struct AuditSettings {
     pub min_age: Duration,
     /// What counts as young beside that.
     pub arrivals: Arrivals,
-    /// An upload that nobody has continued for so long is stale.
+    /// An upload that was not continued within this period is stale.
     pub upload_age: Duration,
     /// When the audit began: the moment that ages are counted back from.
     pub now: SystemTime,
@@ -51,7 +55,7 @@ impl AuditSettings {
             min_age: arguments.min_age.unwrap_or(DEFAULT_MIN_AGE),
             arrivals: arrivals(arguments.ignore_birth_time),
             location,
-            output: Output::of(arguments.output),
+            output: Output::new(arguments.output),
             fail_on: arguments.fail_on,
             upload_age: arguments.upload_age.unwrap_or(DEFAULT_UPLOAD_AGE),
             now: now(),

@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Location, Output, Settings, environment, jobs, spill_directory};
+use super::common::{Output, Settings};
+use super::environment::{environment, read_clock, spill_directory};
+use super::location::Location;
+use super::threads::jobs;
 use crate::cli;
 use crate::clock::RunClock;
 use crate::error::Error;
@@ -23,7 +26,7 @@ pub enum Wanted {
         /// This digest alone.
         digest: Option<Digest>,
     },
-    /// Remove things for good.
+    /// Purge things.
     Purge {
         /// Of this run; of all collections if none is named.
         run: Option<String>,
@@ -95,8 +98,8 @@ impl QuarantineSettings {
         Ok(QuarantineSettings {
             location: Location::resolve(&store, &environment)?,
             wanted,
-            output: Output::of(output),
-            clock: RunClock::read(),
+            output: Output::new(output),
+            clock: read_clock(),
             max_memory,
             spill_directory: spill_directory(&environment),
             jobs: jobs(None, max_memory),

@@ -5,10 +5,14 @@ use std::time::{Duration, SystemTime};
 
 use globset::GlobSet;
 
-use super::{DEFAULT_MIN_AGE, Location, Output, Settings, environment, jobs, spill_directory};
-use crate::cli::{self, Slice};
+use super::common::{DEFAULT_MIN_AGE, Output, Settings};
+use super::environment::{environment, read_clock, spill_directory};
+use super::location::Location;
+use super::threads::jobs;
+use crate::cli;
 use crate::clock::RunClock;
 use crate::error::Error;
+use crate::options::Slice;
 
 /// Which blobs are meant to be read.
 #[derive(Clone, Debug)]
@@ -81,10 +85,10 @@ impl VerifySettings {
             (None, Some(slice)) => Selection::Slice(slice),
             (None, None) => Selection::All,
         };
-        let clock = RunClock::read();
+        let clock = read_clock();
         Ok(VerifySettings {
             location,
-            output: Output::of(arguments.output),
+            output: Output::new(arguments.output),
             started: clock.start(),
             repositories,
             repository_patterns: patterns,

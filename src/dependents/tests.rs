@@ -1,11 +1,19 @@
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::{Value, json};
 
+use super::named::named;
 use super::*;
+use crate::error::Error;
+use crate::finding::Needs;
+use crate::graph::Context;
 use crate::graph::Manifests;
 use crate::inventory::{Budget, Inventory};
 use crate::layout::LinkDirectory;
+use crate::oci::Digest;
 use crate::oci::{Algorithm, RepositoryName};
 use crate::policy::{Policy, RootPolicy};
+use crate::store::RepositoryEntry;
 use crate::store::Store as _;
 use crate::testing::{Built, THEN, sha256};
 
@@ -144,7 +152,8 @@ fn sizes_that_are_not_the_blobs_are_found() {
     expected.sort();
     let found = built.ask(|context, repositories| {
         assert_eq!(size_mismatches(context, repositories)?, [], "nothing has been read yet");
-        read_manifests(context, repositories)?;
+        // Reads every manifest that a repository reaches, as marking does.
+        named(context, repositories, &BTreeMap::new())?;
         size_mismatches(context, repositories)
     });
     let found: Vec<_> = found

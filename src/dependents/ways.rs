@@ -6,7 +6,7 @@ use std::rc::Rc;
 use foldhash::{HashMap, HashSet};
 use rayon::prelude::*;
 
-use super::Named;
+use super::named::Named;
 use super::platform::Described;
 use crate::error::Error;
 use crate::finding::{Need, Needs};

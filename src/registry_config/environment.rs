@@ -10,8 +10,10 @@
 
 use std::ffi::{OsStr, OsString};
 
+use super::problem::Problem;
+use super::storage::storage_section;
 use super::yaml::{Map, Node};
-use super::{Problem, owners, yaml};
+use super::{owners, yaml};
 use crate::escape::escaped;
 
 /// Where the registry looks for its file; no setting of its own.
@@ -86,7 +88,7 @@ pub(super) fn apply(settings: &mut Map, environment: &[(OsString, OsString)], wa
         }
         let value = read(&name, value)?;
         if path.len() == 1 {
-            settings.insert(key.into(), if key == "storage" { super::storage_section(value)? } else { value });
+            settings.insert(key.into(), if key == "storage" { storage_section(value)? } else { value });
             continue;
         }
         let within = settings.entry(key.into()).or_insert(Node::Null);

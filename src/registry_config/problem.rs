@@ -5,8 +5,8 @@ use std::io;
 use std::path::PathBuf;
 
 use super::environment::{NO_SERVICE_LINKS, Variable};
+use super::storage::{DEFAULT_ROOT, ROOT_KEY};
 use super::yaml::Map;
-use super::{DEFAULT_ROOT, ROOT_KEY};
 use crate::escape::escaped;
 
 /// Why a configuration does not say where the storage is.

@@ -1,6 +1,10 @@
 //! What configurations come to.
 
+use std::path::Path;
+
+use super::load::parse;
 use super::owners::HARBOR_REALM;
+use super::storage::{DEFAULT_ROOT, ROOT_KEY, clean};
 use super::*;
 
 fn with(text: &str, variables: &[(&str, &str)]) -> Result<RegistryConfig, Problem> {

@@ -8,11 +8,10 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::finding_counts;
 use crate::amount::Amount;
 use crate::escape::escaped;
 use crate::exit::Exit;
-use crate::finding::Finding;
+use crate::finding::{Finding, Severity};
 use crate::quarantine;
 
 /// The version of the shape of JSON reports.
@@ -96,4 +95,13 @@ impl From<&quarantine::Moved> for Moved {
     fn from(moved: &quarantine::Moved) -> Moved {
         Moved { blobs: moved.blobs.count, bytes: moved.blobs.size_bytes, links: moved.links, replaced: moved.replaced }
     }
+}
+
+/// How many findings there are of each severity, 0 included.
+fn finding_counts(findings: &[Finding]) -> BTreeMap<&'static str, u64> {
+    let mut counts: BTreeMap<&str, u64> = Severity::ALL.iter().map(|severity| (severity.name(), 0)).collect();
+    for finding in findings {
+        *counts.entry(finding.severity.name()).or_default() += finding.number();
+    }
+    counts
 }

@@ -17,6 +17,7 @@ use crate::escape::escaped;
 use crate::exit::Exit;
 use crate::finding::{Code, Finding};
 use crate::layout;
+use crate::replacement::{Replacement, directory_of, ensure_replaceable};
 
 /// Read by everybody: the exporter runs as a user of its own.
 const FILE_MODE: u32 = 0o644;
@@ -48,7 +49,7 @@ impl Metrics {
     }
 
     /// How much is stored.
-    pub fn looked_at(&mut self, blobs: u64, size_bytes: u64) -> &mut Metrics {
+    pub fn stored(&mut self, blobs: u64, size_bytes: u64) -> &mut Metrics {
         self.gauge("stored_blobs", "Blobs in the store.", blobs).gauge("stored_bytes", "Bytes in the store's blobs.", size_bytes)
     }
 
@@ -56,7 +57,7 @@ impl Metrics {
     pub fn reclaimed(&mut self, blobs: u64, size_bytes: u64) -> &mut Metrics {
         self.gauge("reclaimed_blobs", "Blobs that the last run removed.", blobs).gauge(
             "reclaimed_bytes",
-            "Bytes that the last run gave back.",
+            "Bytes that the last run reclaimed.",
             size_bytes,
         )
     }
@@ -129,7 +130,10 @@ impl Metrics {
     ///
     /// When the file or its directory cannot be written to.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
-        Metrics::begin(path)?.finish(path, &self.text)
+        let mut file = Metrics::begin(path)?;
+        file.file().write_all(self.text.as_bytes()).context("write", path)?;
+        file.file().set_permissions(Permissions::from_mode(FILE_MODE)).context("write", path)?;
+        file.finish().map(drop)
     }
 
     /// Makes sure that figures can be written there: makes the file that would replace it, and removes it again.
@@ -141,39 +145,14 @@ impl Metrics {
         Metrics::begin(path).map(drop)
     }
 
-    fn begin(path: &Path) -> Result<New, Error> {
-        // Replaced by a new file: not a device, nor the link to it.
-        if std::fs::symlink_metadata(path).is_ok_and(|there| !there.is_file()) {
-            return Err(Error::Usage(format!(
-                "--metrics {} is no regular file; name one, or one that is not there",
-                escaped(path)
-            )));
-        }
-        let directory = match path.parent() {
-            Some(parent) if parent != Path::new("") => parent,
-            _ => Path::new("."),
-        };
+    fn begin(path: &Path) -> Result<Replacement, Error> {
+        ensure_replaceable("--metrics", path)?;
         // Whatever is wrong with the store, nothing of ours gets into one.
-        if std::fs::canonicalize(directory)
+        if std::fs::canonicalize(directory_of(path))
             .is_ok_and(|directory| format!("{}/", directory.display()).contains(&format!("/{}/", layout::V2)))
         {
             return Err(Error::Usage(format!("--metrics {} lies in a registry's storage", escaped(path))));
         }
-        let file = tempfile::Builder::new().prefix(".regsweep-metrics-").tempfile_in(directory).context("write to", directory)?;
-        Ok(New(file))
-    }
-}
-
-/// What will be the file.
-struct New(tempfile::NamedTempFile);
-
-impl New {
-    fn finish(self, path: &Path, text: &str) -> Result<(), Error> {
-        let New(mut file) = self;
-        file.write_all(text.as_bytes()).context("write", path)?;
-        file.as_file().set_permissions(Permissions::from_mode(FILE_MODE)).context("write", path)?;
-        file.as_file().sync_all().context("write", path)?;
-        file.persist(path).map_err(|error| error.error).context("write", path)?;
-        Ok(())
+        Replacement::begin(path, ".regsweep-metrics-")
     }
 }

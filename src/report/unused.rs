@@ -52,7 +52,7 @@ impl Report for UnusedReport {
 
     fn metrics(&self) -> Metrics {
         let mut metrics = Metrics::new(self.command, self.started, self.exit());
-        metrics.looked_at(0, 0);
+        metrics.stored(0, 0);
         metrics
     }
 

@@ -1,4 +1,4 @@
-//! What can be wrong with a stored blob, and how that is told.
+//! What can be wrong with a stored blob, and how that is reported.
 
 use std::io;
 

@@ -10,13 +10,13 @@ use std::time::{Duration, SystemTime};
 use super::jobs::{Job, Jobs, sample};
 use super::state::State;
 use crate::amount::Amount;
-use crate::cli::Slice;
 use crate::config::Selection;
 use crate::error::Error;
 use crate::graph::Context;
 use crate::inventory::{BlobId, Budget, MarkFlags};
 use crate::layout::Shard;
 use crate::oci::Digest;
+use crate::options::Slice;
 use crate::progress::Progress;
 use crate::store::{FileState, Stat, Store};
 

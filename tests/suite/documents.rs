@@ -145,8 +145,9 @@ fn each_figure_is_in_the_table() {
 fn each_module_is_in_the_design() {
     let design = spans(&read(Path::new("docs/design.md")));
     let library = read(Path::new("src/lib.rs"));
-    let modules = library.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
-    let missing: Vec<&str> = modules.filter(|module| !design.iter().any(|span| span == module)).collect();
+    let modules =
+        library.lines().filter_map(|line| line.strip_prefix("pub ").unwrap_or(line).strip_prefix("mod ")?.strip_suffix(';'));
+    let missing: Vec<&str> = modules.filter(|module| *module != "testing" && !design.iter().any(|span| span == module)).collect();
     assert!(missing.is_empty(), "docs/design.md does not say what these modules are for: {missing:?}");
 }
 

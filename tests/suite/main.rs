@@ -20,6 +20,7 @@ mod fixtures;
 mod fuzz;
 mod hazards;
 mod hostile;
+mod house;
 mod kept_names;
 mod lock;
 mod owners;

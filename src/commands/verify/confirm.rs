@@ -57,9 +57,9 @@ pub(super) fn confirm(
             Again::Absent(damaged) => outcome.absent.extend(inventory.find(&damaged.digest)),
         }
     }
-    outcome.hurt_amount = Amount::default();
+    outcome.damaged_amount = Amount::default();
     for damaged in &outcome.damaged {
-        outcome.hurt_amount.add(damaged.job_bytes);
+        outcome.damaged_amount.add(damaged.job_bytes);
     }
     findings
 }

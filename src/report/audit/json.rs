@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::{AuditReport, Collection};
-use crate::cli::FailOn;
 use crate::format::time;
+use crate::options::FailOn;
 use crate::report::Report as _;
 use crate::report::collect::json::Removal;
 use crate::report::json::{self, Bytes, Head};

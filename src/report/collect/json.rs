@@ -30,7 +30,7 @@ struct Body<'a> {
     quarantine: Quarantine<'a>,
     reclaimable_delete_untagged: Option<Bytes>,
     repositories: Vec<Share>,
-    /// How many more give something back, all of them less.
+    /// How many more have something reclaimable, all of them less.
     repositories_not_listed: u64,
     free_disk_bytes: FreeDisk,
     registry: Option<Registry<'a>>,
@@ -150,7 +150,7 @@ struct Registry<'a> {
     warnings: &'a [String],
 }
 
-/// What the repositories give back, in the order of their names; of many those that give back most.
+/// What is reclaimable in the repositories, in the order of their names; of many the largest.
 fn shares(figures: &Figures) -> Vec<Share> {
     let mut all: Vec<_> = figures.shares.iter().collect();
     if all.len() > LISTED_REPOSITORIES {

@@ -201,7 +201,7 @@ fn store(page: &mut Document, report: &CollectReport) {
     }
 }
 
-/// What was looked at of repositories.
+/// What was scanned of repositories.
 pub(in crate::report) fn scanned(repositories: u64, counts: &Counts) -> String {
     let counts = [
         plural(repositories, "repository", "repositories"),

@@ -16,10 +16,10 @@ pub(super) fn document(report: &QuarantineReport) -> Document {
     page.root(&report.root, None);
     match &report.done {
         Done::Listed => {}
-        Done::Restored(settled) => {
-            page.item("restored", &moved(settled));
-            if settled.replaced > 0 {
-                let many = plural(settled.replaced, "thing", "things");
+        Done::Restored(restored) => {
+            page.item("restored", &moved(restored));
+            if restored.replaced > 0 {
+                let many = plural(restored.replaced, "thing", "things");
                 page.item(
                     "left",
                     &format!("{many} in quarantine: the store has something in that place again, and nothing is replaced"),
@@ -76,6 +76,6 @@ pub(in crate::report) fn withheld(stays: &[(Target, Withheld)]) -> Vec<String> {
     counts.into_iter().map(line).collect()
 }
 
-fn moved(settled: &Moved) -> String {
-    format!("{} and {}", amount(settled.blobs), plural(settled.links, "link", "links"))
+fn moved(restored: &Moved) -> String {
+    format!("{} and {}", amount(restored.blobs), plural(restored.links, "link", "links"))
 }

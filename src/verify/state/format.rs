@@ -12,13 +12,11 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Seek as _, SeekFrom, Write as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use sha2::{Digest as _, Sha256};
 
-use super::read_at;
-use crate::error::Error;
-use crate::escape::escaped;
+use super::file::read_at;
 use crate::oci::{Algorithm, Digest};
 use crate::store::Identity;
 
@@ -35,27 +33,6 @@ pub(super) const ENTRY_BYTES: usize = 48;
 
 /// What is said of a file that is not as it was written.
 pub(super) const UNREADABLE: &str = "it is damaged";
-
-/// Makes sure that a state belongs to a store.
-pub(super) fn check(of: &Identity, store: &Identity, path: &Path) -> Result<(), Error> {
-    if of == store {
-        return Ok(());
-    }
-    let difference = match of.place == store.place {
-        true => "of the same path, but on another filesystem or in another directory: a copy that was not read yet".to_owned(),
-        false => format!("in {}", escaped(&of.place)),
-    };
-    Err(Error::Usage(format!(
-        "the state file {} belongs to another store, {difference}; give a file of its own to each store, or remove this one to begin \
-         anew",
-        escaped(path)
-    )))
-}
-
-#[cfg(test)]
-pub(super) fn identity(place: &str, filesystem: u64) -> Identity {
-    Identity { place: place.into(), filesystem, directory: 7 }
-}
 
 /// What a blob is found by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,7 +1,10 @@
 use std::fs;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use super::*;
-use crate::oci::Algorithm;
+use crate::oci::{Algorithm, Digest};
+use crate::store::Identity;
 
 fn digest(number: u32) -> Digest {
     Digest::of(Algorithm::ALL[number as usize % 3], &number.to_le_bytes())
@@ -11,8 +14,12 @@ fn at(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
+fn of(place: &str, filesystem: u64) -> Identity {
+    Identity { place: place.into(), filesystem, directory: 7 }
+}
+
 fn identity() -> Identity {
-    format::identity("/srv/registry", 1)
+    of("/srv/registry", 1)
 }
 
 fn open(path: &Path) -> State {
@@ -97,9 +104,9 @@ fn another_stores_file_is_refused_and_so_is_one_in_use() {
     let refused = |identity: &Identity| State::open(&path, identity).expect_err("refused").to_string();
     assert!(refused(&identity()).contains("another run"), "{}", refused(&identity()));
     state.close(|_| true).expect("written");
-    let elsewhere = refused(&format::identity("/srv/other", 1));
+    let elsewhere = refused(&of("/srv/other", 1));
     assert!(elsewhere.contains("another store, in /srv/registry"), "{elsewhere}");
-    let copied = refused(&format::identity("/srv/registry", 2));
+    let copied = refused(&of("/srv/registry", 2));
     assert!(copied.contains("another filesystem"), "{copied}");
     open(&path);
 }

@@ -1,11 +1,11 @@
 //! A client of the registry's API that does nothing on its own: no cache, no retry, no conversion.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::time::Duration;
 
 use serde_json::Value;
+use ureq::Agent;
+use ureq::http::{HeaderValue, Request};
 
 use super::digest::sha256;
 use super::image::{Content, DOCKER_LIST, DOCKER_MANIFEST, DOCKER_SCHEMA1, Image, OCI_INDEX, OCI_MANIFEST};
@@ -49,11 +49,19 @@ impl Pulled {
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
     address: String,
+    agent: Agent,
 }
 
 impl Client {
     pub(crate) fn new(address: &str) -> Self {
-        Self { address: address.to_owned() }
+        let agent = Agent::config_builder()
+            .timeout_per_read(Some(Duration::from_secs(30)))
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_idle_connections(0)
+            .proxy(None)
+            .build();
+        Self { address: address.to_owned(), agent: agent.into() }
     }
 
     /// Uploads a blob in one go, under its sha256.
@@ -212,67 +220,24 @@ impl Client {
     ///
     /// When no whole answer comes.
     pub(crate) fn try_send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> std::io::Result<Response> {
-        let mut connection = TcpStream::connect(&self.address)?;
-        connection.set_read_timeout(Some(Duration::from_secs(30)))?;
-        let mut request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {}\r\n",
-            self.address,
-            body.len()
-        );
-        for (name, value) in headers {
-            request.push_str(&format!("{name}: {value}\r\n"));
-        }
-        request.push_str("\r\n");
-        let mut request = request.into_bytes();
-        request.extend(body);
-        connection.write_all(&request)?;
-        let mut answer = Vec::new();
-        connection.read_to_end(&mut answer)?;
-        parse(&answer).ok_or_else(|| std::io::Error::other("not a whole HTTP answer"))
+        let request = Request::builder().method(method).uri(format!("http://{}{path}", self.address));
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        // What has no body has no length either.
+        let answer = match method {
+            "GET" | "HEAD" | "DELETE" => self.agent.run(request.body(()).map_err(std::io::Error::other)?),
+            _ => self.agent.run(request.body(body).map_err(std::io::Error::other)?),
+        };
+        let mut answer = answer.map_err(ureq::Error::into_io)?;
+        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        Ok(Response {
+            status: answer.status().as_u16(),
+            headers: answer.headers().iter().map(|(name, value)| (name.to_string(), text(value))).collect(),
+            // A body cut short does not pass for the whole.
+            body: answer.body_mut().with_config().limit(u64::MAX).read_to_vec().map_err(ureq::Error::into_io)?,
+        })
     }
 }
 
 fn text(value: &Value) -> Result<&str, String> {
     value.as_str().ok_or_else(|| format!("no digest: {value}"))
-}
-
-fn parse(answer: &[u8]) -> Option<Response> {
-    let end = find(answer, b"\r\n\r\n")?;
-    let head = std::str::from_utf8(&answer[..end]).ok()?;
-    let mut lines = head.lines();
-    let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
-    let headers: BTreeMap<String, String> = lines
-        .filter_map(|line| line.split_once(':'))
-        .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
-        .collect();
-    let rest = &answer[end + 4..];
-    let body = if headers.get("transfer-encoding").is_some_and(|encoding| encoding == "chunked") {
-        unchunk(rest)?
-    } else {
-        let length = headers.get("content-length").map(|text| text.parse::<usize>());
-        match length {
-            // A body cut short must not pass for the whole.
-            Some(length) => rest.get(..length.ok()?)?.to_vec(),
-            None => rest.to_vec(),
-        }
-    };
-    Some(Response { status, headers, body })
-}
-
-fn unchunk(mut rest: &[u8]) -> Option<Vec<u8>> {
-    let mut body = Vec::new();
-    loop {
-        let end = find(rest, b"\r\n")?;
-        let size = std::str::from_utf8(&rest[..end]).ok()?;
-        let size = usize::from_str_radix(size.split(';').next()?.trim(), 16).ok()?;
-        if size == 0 {
-            return Some(body);
-        }
-        body.extend(rest.get(end + 2..end + 2 + size)?);
-        rest = rest.get(end + 4 + size..)?;
-    }
-}
-
-fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
-    bytes.windows(wanted.len()).position(|window| window == wanted)
 }

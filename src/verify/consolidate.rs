@@ -9,10 +9,10 @@ use crate::graph::Context;
 use crate::oci::Digest;
 use crate::store::RepositoryEntry;
 
-/// Tells the damage of each blob once, under its gravest name, and the blobs that are whole but not as large as is stated somewhere.
+/// Reports the damage of each blob once, under its gravest name, and the blobs that are whole but not as large as is stated somewhere.
 ///
 /// Whoever cannot be asked is left out, with a warning: what was found must not be lost for that.
-pub fn told(
+pub fn consolidate(
     context: &Context<'_>,
     repositories: &[RepositoryEntry],
     findings: Vec<Finding>,
@@ -25,7 +25,7 @@ pub fn told(
             all.push(finding);
             continue;
         };
-        // Where it was missed is told with who needs it.
+        // Where it was missed is reported with what needs it.
         (finding.repository, finding.tag) = (None, None);
         let kept = of_blobs.entry(digest).or_insert_with(|| finding.clone());
         if finding < *kept {

@@ -1,0 +1,156 @@
+//! The commands, and what their help says.
+
+use clap::{Parser, Subcommand};
+
+use super::audit::Audit;
+use super::common::{OutputArguments, StoreArguments};
+use super::garbage_collect::GarbageCollect;
+use super::quarantine::{Quarantine, RESTORE_EXAMPLES, Restore};
+use super::verify::Verify;
+
+/// Garbage collection and maintenance for container-registry storage
+///
+/// Works on the files that a Docker or OCI registry (registry:2, registry:3, and what builds on them) keeps under
+/// docker/registry/v2.
+#[derive(Debug, Parser)]
+#[command(name = "regsweep", version, max_term_width = 80)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Remove what no image needs
+    ///
+    /// Removes blobs that no image needs, and links that lead nowhere.
+    ///
+    /// Run it while the registry is stopped or read-only, first with --dry-run. Restart a registry that has
+    /// storage.cache.blobdescriptor set afterwards: its cache remembers what is gone.
+    ///
+    /// Exit codes: 0 done and nothing wrong found; 1 done, with findings about the store; 2 stopped before anything was
+    /// removed; 3 a sweep began and did not finish cleanly, run it again; 130 interrupted.
+    #[command(after_help = "Examples:
+  regsweep garbage-collect --dry-run -m /etc/docker/registry/config.yml
+  regsweep garbage-collect --online -m /etc/docker/registry/config.yml")]
+    GarbageCollect(GarbageCollect),
+
+    /// Restore what a run quarantined
+    ///
+    /// Short for `quarantine restore`.
+    ///
+    /// Replaces nothing: where the store has something again, that stays, and what was quarantined stays in quarantine.
+    ///
+    /// Exit codes: 0 everything is back; 1 something was left in quarantine; 2 stopped before anything was moved.
+    #[command(after_help = RESTORE_EXAMPLES)]
+    Restore(Restore),
+
+    /// List, restore or purge what was quarantined
+    #[command(subcommand)]
+    Quarantine(Quarantine),
+
+    /// Compare every blob with its digest
+    ///
+    /// Changes nothing without --quarantine, and may run while the registry serves. Blobs that are missing, corrupt, cut short or unreadable are reported
+    /// with what needs them.
+    ///
+    /// Exit codes: 0 nothing wrong found; 1 findings; 2 could not run; 130 interrupted, with a report of what was found so far.
+    #[command(after_help = "Examples:
+  regsweep verify --state /var/lib/regsweep/state --slice 1/30 config.yml
+  regsweep verify --quarantine --repository 'team/*' config.yml")]
+    Verify(Verify),
+
+    /// Report what is wrong or wasteful
+    ///
+    /// Reports everything that is wrong or wasteful, and what a collection would free. Changes nothing.
+    ///
+    /// Opens every link and every manifest and looks at every blob, but reads no layer: `verify` does. Fit for cron; two reports
+    /// of the same store are the same.
+    ///
+    /// Exit codes: 0 nothing found that --fail-on counts; 1 findings; 2 could not run; 130 interrupted.
+    #[command(after_help = "Examples:
+  regsweep audit /etc/docker/registry/config.yml
+  regsweep audit --fail-on error --metrics /srv/metrics/audit.prom config.yml")]
+    Audit(Audit),
+}
+
+impl Command {
+    /// The name, as it is typed.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Command::GarbageCollect(_) => "garbage-collect",
+            Command::Restore(_) | Command::Quarantine(Quarantine::Restore(_)) => "restore",
+            Command::Quarantine(Quarantine::List(_)) => "quarantine list",
+            Command::Quarantine(Quarantine::Purge(_)) => "quarantine purge",
+            Command::Verify(_) => "verify",
+            Command::Audit(_) => "audit",
+        }
+    }
+
+    /// Which store it is for.
+    pub fn store(&self) -> &StoreArguments {
+        self.common().0
+    }
+
+    /// Where its report goes.
+    pub fn output(&self) -> &OutputArguments {
+        self.common().1
+    }
+
+    /// What all commands have.
+    fn common(&self) -> (&StoreArguments, &OutputArguments) {
+        match self {
+            Command::GarbageCollect(arguments) => (&arguments.store, &arguments.output),
+            Command::Restore(arguments) | Command::Quarantine(Quarantine::Restore(arguments)) => {
+                (&arguments.store, &arguments.output)
+            }
+            Command::Quarantine(Quarantine::List(arguments)) => (&arguments.store, &arguments.output),
+            Command::Quarantine(Quarantine::Purge(arguments)) => (&arguments.store, &arguments.output),
+            Command::Verify(arguments) => (&arguments.store, &arguments.output),
+            Command::Audit(arguments) => (&arguments.store, &arguments.output),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    /// Every command, by the words that lead to it.
+    fn commands() -> Vec<clap::Command> {
+        let mut all = vec![Cli::command()];
+        let mut next = 0;
+        while next < all.len() {
+            let below: Vec<_> = all[next].get_subcommands().cloned().collect();
+            all.extend(below);
+            next += 1;
+        }
+        all
+    }
+
+    #[test]
+    fn short_help_fits_a_terminal_and_gives_each_option_a_line() {
+        for mut command in commands() {
+            let help = command.render_help().to_string();
+            for line in help.lines() {
+                assert!(line.chars().count() <= 80, "{}: {line}", command.get_name());
+                let begins_option = line.trim_start().starts_with('-') && line.starts_with("  ");
+                assert!(!begins_option || line.trim_start().contains("  "), "{}: without its text: {line}", command.get_name());
+            }
+            let options = command.get_arguments().filter(|argument| !argument.is_positional() && !argument.is_hide_set()).count();
+            let lines = help.lines().filter(|line| line.trim_start().starts_with('-')).count();
+            assert!(lines >= options, "{}: {help}", command.get_name());
+            let is_last = command.get_subcommands().next().is_none();
+            assert!(!is_last || help.matches("\n  regsweep ").count() == 2, "{}: two examples: {help}", command.get_name());
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! What all commands have: which store, and where the report goes.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::options::Format;
+
+/// Groups of options in help texts.
+pub(super) const KEEP: &str = "What to keep";
+pub(super) const SELECTION: &str = "What to read";
+pub(super) const SAFETY: &str = "Safety";
+pub(super) const OUTPUT: &str = "Output";
+pub(super) const PERFORMANCE: &str = "Performance";
+
+/// Which store.
+#[derive(Args, Debug)]
+pub struct StoreArguments {
+    /// The registry's config.yml [default: $REGISTRY_CONFIGURATION_PATH]
+    pub config: Option<PathBuf>,
+
+    /// The registry's root directory, not CONFIG
+    ///
+    /// The directory that holds docker/registry/v2, or what is mounted of it, in place of the registry's configuration.
+    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    pub root: Option<PathBuf>,
+}
+
+/// Where the report goes.
+#[derive(Args, Debug)]
+pub struct OutputArguments {
+    /// Print no progress and no text report
+    #[arg(help_heading = OUTPUT, short, long, conflicts_with = "verbose")]
+    pub quiet: bool,
+
+    /// Log what is done
+    ///
+    /// Log what is done; garbage-collect also prints a line for each target.
+    #[arg(help_heading = OUTPUT, short, long)]
+    pub verbose: bool,
+
+    /// Report format: text or json [default: text]
+    #[arg(help_heading = OUTPUT, long, value_enum, default_value_t = Format::Text, hide_default_value = true, hide_possible_values = true)]
+    pub format: Format,
+
+    /// Write figures for Prometheus
+    ///
+    /// Write figures for Prometheus to this file, such as one in the textfile directory of the node exporter.
+    #[arg(help_heading = OUTPUT, long, value_name = "FILE")]
+    pub metrics: Option<PathBuf>,
+}

@@ -1,0 +1,151 @@
+//! Arguments of `garbage-collect`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::common::{KEEP, OUTPUT, OutputArguments, PERFORMANCE, SAFETY, StoreArguments};
+use super::values::{duration, limit, percentage, size};
+use crate::options::Limit;
+
+/// Arguments of `garbage-collect`.
+#[derive(Args, Debug)]
+pub struct GarbageCollect {
+    /// Which store.
+    #[command(flatten)]
+    pub store: StoreArguments,
+
+    /// Also delete untagged revisions
+    ///
+    /// Also delete revisions that no tag names. Children of multi-arch images and referrers of kept revisions stay.
+    #[arg(help_heading = KEEP, short = 'm', long)]
+    pub delete_untagged: bool,
+
+    /// Report what would go, change nothing
+    #[arg(help_heading = SAFETY, short, long)]
+    pub dry_run: bool,
+
+    /// Where the report goes.
+    #[command(flatten)]
+    pub output: OutputArguments,
+
+    /// Keep what is younger [default: 1h]
+    ///
+    /// Keep what is younger, such as 30m, 24h or 7d. The default is 0s where the registry answers that it is read-only, or is down and its configuration says so.
+    #[arg(help_heading = KEEP, long, value_name = "DURATION", value_parser = duration)]
+    pub min_age: Option<Duration>,
+
+    /// Go by modification times alone
+    ///
+    /// Take a file for as old as its modification time says even if it was made here less than an hour (or --min-age) ago: the store was copied or unpacked as a whole, and nothing is being copied any more.
+    #[arg(help_heading = KEEP, long)]
+    pub ignore_birth_time: bool,
+
+    /// Stop if more than this would go
+    ///
+    /// Stop before any change if more than this would go, such as 50GiB or 30% of what is stored.
+    #[arg(help_heading = SAFETY, long, value_name = "SIZE|PERCENT", value_parser = limit)]
+    pub max_reclaim: Option<Limit>,
+
+    /// Go on: the store looks empty
+    ///
+    /// Go on although the store has blobs and nothing that needs any, or images and no blobs.
+    #[arg(help_heading = SAFETY, long)]
+    pub allow_empty: bool,
+
+    /// Go on: the store has shrunk
+    ///
+    /// Go on although less than half is left of what the last run saw, or something is not mounted that was.
+    #[arg(help_heading = SAFETY, long)]
+    pub allow_shrunk: bool,
+
+    /// Go on: up to this share is unlinked
+    ///
+    /// Go on although up to this share of the blobs is linked by no repository, such as 62%.
+    #[arg(help_heading = SAFETY, long, value_name = "PERCENT", value_parser = percentage)]
+    pub allow_unlinked: Option<f64>,
+
+    /// Go on: most repositories have no tag
+    ///
+    /// With --delete-untagged, go on although most repositories have no tag at all.
+    #[arg(help_heading = SAFETY, long)]
+    pub allow_untagged_repositories: bool,
+
+    /// Go on: a database owns the store
+    ///
+    /// Go on although another program's database (GitLab's, Harbor's, OpenShift's) says what is needed.
+    #[arg(help_heading = SAFETY, long)]
+    pub allow_foreign_owner: bool,
+
+    /// Go on: blobs may be shared
+    ///
+    /// Go on although the directory of blobs is a symbolic link or a mount that another store may have too.
+    #[arg(help_heading = SAFETY, long)]
+    pub allow_shared_blobs: bool,
+
+    /// Number of threads [default: 16 to 64]
+    ///
+    /// The default is 8 for each processor, 16 at least and 64 at most: reading directories waits for the disk more than it computes. With
+    /// --max-memory it is one for each 20 MiB at most, and 4 at least.
+    #[arg(help_heading = PERFORMANCE, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub jobs: Option<u16>,
+
+    /// Memory limit
+    ///
+    /// Memory limit; the blob table (39 bytes a blob) spills to a file in $TMPDIR or /var/tmp beyond it.
+    #[arg(help_heading = PERFORMANCE, long, value_name = "SIZE", value_parser = size)]
+    pub max_memory: Option<u64>,
+
+    /// Write each target as a line of JSON
+    #[arg(help_heading = OUTPUT, long, value_name = "FILE")]
+    pub plan_out: Option<PathBuf>,
+
+    /// Quarantine instead of removing
+    ///
+    /// Move what goes to .regsweep/quarantine in the root directory, from where `regsweep restore` restores it.
+    #[arg(help_heading = SAFETY, long)]
+    pub quarantine: bool,
+
+    /// Collect while the registry takes pushes
+    ///
+    /// Collect while the registry takes pushes: quarantine, restore what turns out to be needed, purge in a later run.
+    #[arg(help_heading = SAFETY, long, conflicts_with = "assume_offline")]
+    pub online: bool,
+
+    /// Purge after this wait [default: 24h]
+    ///
+    /// With --quarantine or --online, purge what earlier runs quarantined, once it has waited this long and nothing needs it.
+    #[arg(help_heading = SAFETY, long, value_name = "DURATION", value_parser = duration)]
+    pub quarantine_for: Option<Duration>,
+
+    /// Watch for pushes [default: 60s]
+    ///
+    /// With --online, how long to watch for pushes that reference quarantined blobs.
+    #[arg(help_heading = SAFETY, long, value_name = "DURATION", value_parser = duration, requires = "online")]
+    pub rescue_for: Option<Duration>,
+
+    /// Ask this registry as well
+    ///
+    /// Ask this registry as well whether it takes pushes, such as http://127.0.0.1:5000. May be repeated.
+    #[arg(help_heading = SAFETY, long, value_name = "URL")]
+    pub registry: Vec<String>,
+
+    /// Credentials to ask with
+    ///
+    /// Credentials for registries that require them: USER:PASSWORD, or @FILE for a file that holds it [default: $REGSWEEP_REGISTRY_AUTH].
+    #[arg(help_heading = SAFETY, long, value_name = "USER:PASSWORD")]
+    pub registry_auth: Option<String>,
+
+    /// Do not look for writers
+    ///
+    /// Go on although a registry or another program seems to write to the store.
+    #[arg(help_heading = SAFETY, long)]
+    pub assume_offline: bool,
+
+    /// Wait for another regsweep [default: 0s]
+    ///
+    /// How long to wait for another regsweep on this store to end.
+    #[arg(help_heading = SAFETY, long, value_name = "DURATION", value_parser = duration)]
+    pub wait_lock: Option<Duration>,
+}

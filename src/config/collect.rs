@@ -1,0 +1,163 @@
+//! Settings of `garbage-collect`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::common::{DEFAULT_MIN_AGE, Output, Settings, arrivals};
+use super::environment::{environment, read_clock, registry_auth, spill_directory};
+use super::location::Location;
+use super::threads::jobs;
+use crate::cli;
+use crate::clock::RunClock;
+use crate::error::Error;
+use crate::options::Limit;
+use crate::policy::{Policy, RootPolicy};
+use crate::writers::Credentials;
+
+/// Longer than any push takes, and long enough for somebody to notice.
+const DEFAULT_QUARANTINE: Duration = Duration::from_secs(24 * 3600);
+/// Longer than nearly every request takes.
+const DEFAULT_RESCUE: Duration = Duration::from_secs(60);
+
+/// Whether anything is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Nothing is touched.
+    DryRun,
+    /// The plan is carried out.
+    Execute,
+}
+
+/// What happens to what goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disposal {
+    /// It is removed. Nobody else may be at work.
+    Remove,
+    /// It is quarantined, and what waited long enough is removed. Nobody else may be at work.
+    Quarantine,
+    /// The same beside a registry that takes pushes.
+    Online,
+}
+
+/// Everything that a collection has to know.
+#[derive(Clone, Debug)]
+pub struct CollectSettings {
+    /// The store.
+    pub location: Location,
+    /// Which revisions are roots.
+    pub roots: RootPolicy,
+    /// What is too young to be judged.
+    pub policy: Policy,
+    /// Whether to remove.
+    pub mode: Mode,
+    /// Where the report goes.
+    pub output: Output,
+    /// Print a line for each target.
+    pub verbose: bool,
+    /// How much may go at most.
+    pub max_reclaim: Option<Limit>,
+    /// Lifts the brakes for stores that look empty.
+    pub allow_empty: bool,
+    /// Lifts the brakes for stores of which less than half is left.
+    pub allow_shrunk: bool,
+    /// The share of blobs, in percent, that may be linked by no repository.
+    pub allow_unlinked: Option<f64>,
+    /// Lifts the brakes for stores whose repositories mostly have no tag.
+    pub allow_untagged_repositories: bool,
+    /// Lifts the brakes for stores whose roots are in a database.
+    pub allow_foreign_owner: bool,
+    /// Lifts the brake for blobs that another store may have too.
+    pub allow_shared_blobs: bool,
+    /// Threads.
+    pub jobs: usize,
+    /// Memory to stay within by keeping the table of blobs in a file.
+    pub max_memory: Option<u64>,
+    /// Where that file would be made.
+    pub spill_directory: PathBuf,
+    /// Where to write the plan.
+    pub plan_out: Option<PathBuf>,
+    /// What happens to what goes.
+    pub disposal: Disposal,
+    /// How long things wait in quarantine.
+    pub quarantine_for: Duration,
+    /// How long to look out for pushes that need what was quarantined.
+    pub rescue_for: Duration,
+    /// Registries to ask, beside the configuration's.
+    pub registries: Vec<String>,
+    /// What to say to registries that want to know who asks.
+    pub registry_auth: Option<Credentials>,
+    /// Whether the minimum age is 0 where the registry takes no pushes: none was given. Beside a registry at work there may be pushes
+    /// whatever anything says.
+    pub no_min_age_if_read_only: bool,
+    /// Lifts the brakes for registries at work.
+    pub assume_offline: bool,
+    /// When the run began, and what time it is since.
+    pub clock: RunClock,
+    /// How long to wait for another regsweep.
+    pub wait_lock: Duration,
+    /// What was typed, without `--dry-run`.
+    pub rerun: String,
+}
+
+impl CollectSettings {
+    /// Resolves the arguments of `garbage-collect`. `rerun` is the command line that does the same without `--dry-run`.
+    ///
+    /// # Errors
+    ///
+    /// When no store is named, the configuration cannot be read, or what it names is not there.
+    pub fn resolve(arguments: cli::GarbageCollect, rerun: String) -> Result<CollectSettings, Error> {
+        let environment = environment();
+        let location = Location::resolve(&arguments.store, &environment)?;
+        let roots = if arguments.delete_untagged { RootPolicy::TaggedOnly } else { RootPolicy::AllRevisions };
+        let min_age = arguments.min_age.unwrap_or(DEFAULT_MIN_AGE);
+        let clock = read_clock();
+        Ok(CollectSettings {
+            location,
+            roots,
+            policy: Policy {
+                min_age,
+                arrivals: arrivals(arguments.ignore_birth_time),
+                keeps_arrivals: false,
+                now: clock.start(),
+            },
+            mode: if arguments.dry_run { Mode::DryRun } else { Mode::Execute },
+            verbose: arguments.output.verbose,
+            output: Output::new(arguments.output),
+            max_reclaim: arguments.max_reclaim,
+            allow_empty: arguments.allow_empty,
+            allow_shrunk: arguments.allow_shrunk,
+            allow_unlinked: arguments.allow_unlinked,
+            allow_untagged_repositories: arguments.allow_untagged_repositories,
+            allow_foreign_owner: arguments.allow_foreign_owner,
+            allow_shared_blobs: arguments.allow_shared_blobs,
+            jobs: jobs(arguments.jobs, arguments.max_memory),
+            max_memory: arguments.max_memory,
+            spill_directory: spill_directory(&environment),
+            plan_out: arguments.plan_out,
+            disposal: match (arguments.online, arguments.quarantine) {
+                (true, _) => Disposal::Online,
+                (false, true) => Disposal::Quarantine,
+                (false, false) => Disposal::Remove,
+            },
+            quarantine_for: arguments.quarantine_for.unwrap_or(DEFAULT_QUARANTINE),
+            rescue_for: arguments.rescue_for.unwrap_or(DEFAULT_RESCUE),
+            registries: arguments.registry,
+            registry_auth: registry_auth(arguments.registry_auth, &environment)?,
+            no_min_age_if_read_only: arguments.min_age.is_none() && !arguments.online,
+            assume_offline: arguments.assume_offline,
+            clock,
+            wait_lock: arguments.wait_lock.unwrap_or_default(),
+            rerun,
+        })
+    }
+}
+
+impl Settings for CollectSettings {
+    fn location(&self) -> &Location {
+        &self.location
+    }
+
+    fn output(&self) -> &Output {
+        &self.output
+    }
+}

@@ -1,0 +1,13 @@
+//! How many threads a run has.
+
+/// What a thread may need for a repository that somebody made large on purpose.
+const MEMORY_OF_A_THREAD: u64 = 20 << 20;
+/// So many threads however little memory there is.
+const FEWEST_THREADS: u64 = 4;
+
+/// Reading directories waits for the disk more than it computes, so there are more threads than processors.
+pub(super) fn jobs(given: Option<u16>, max_memory: Option<u64>) -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let most = max_memory.map_or(u64::MAX, |bytes| (bytes / MEMORY_OF_A_THREAD).max(FEWEST_THREADS));
+    given.map_or_else(|| (8 * processors).clamp(16, 64).min(usize::try_from(most).unwrap_or(usize::MAX)), usize::from)
+}

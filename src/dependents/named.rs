@@ -1,0 +1,67 @@
+//! Who names a digest, in all repositories.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
+
+use super::ways::{self, Wanted};
+use crate::error::Error;
+use crate::finding::{Code, Finding, Needs};
+use crate::format::number;
+use crate::graph::Context;
+use crate::layout;
+use crate::oci::Digest;
+use crate::store::RepositoryEntry;
+use crate::survey;
+
+/// Wrong sizes of one blob that are told apart.
+const SIZES_SHOWN: usize = 3;
+
+/// Who names a digest, and with which wrong sizes.
+#[derive(Debug, Default)]
+pub(super) struct Named {
+    pub(super) needs: Needs,
+    sizes: BTreeSet<u64>,
+}
+
+impl Named {
+    fn add(&mut self, other: Named, most: usize) {
+        self.needs.append_all(other.needs, most);
+        self.learn(other.sizes);
+    }
+
+    /// Keeps the smallest few: which they are does not depend on the order.
+    pub(super) fn learn(&mut self, sizes: impl IntoIterator<Item = u64>) {
+        for size in sizes {
+            self.sizes.insert(size);
+            if self.sizes.len() > SIZES_SHOWN {
+                self.sizes.pop_last();
+            }
+        }
+    }
+
+    pub(super) fn into_finding(self, digest: &Digest, stored: u64) -> Finding {
+        let sizes: Vec<String> = self.sizes.iter().map(|size| number(*size)).collect();
+        let detail =
+            format!("The blob has {} bytes, and what names it states {}: clients refuse it.", number(stored), sizes.join(" or "));
+        Finding::new(Code::SizeMismatch).digest(digest).path(layout::blob_data(digest)).detail(detail).needed_by(self.needs)
+    }
+}
+
+/// Who names the digests given. Those with a size are only looked for where another size is stated.
+pub(super) fn named(
+    context: &Context<'_>,
+    repositories: &[RepositoryEntry],
+    digests: &BTreeMap<Digest, Option<u64>>,
+) -> Result<BTreeMap<Digest, Named>, Error> {
+    let wanted = Wanted::new(context, digests);
+    let all: Mutex<BTreeMap<Digest, Named>> = Mutex::default();
+    survey::each(repositories, |repository| {
+        let part = ways::of(context, &survey::survey(context.store, repository)?, &wanted)?;
+        let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
+        for (digest, named) in part {
+            all.entry(digest).or_default().add(named, wanted.most);
+        }
+        Ok(())
+    })?;
+    Ok(all.into_inner().unwrap_or_else(PoisonError::into_inner))
+}

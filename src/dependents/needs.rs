@@ -1,0 +1,29 @@
+//! Who needs what is damaged.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::named::named;
+use crate::error::Error;
+use crate::finding::Needs;
+use crate::graph::Context;
+use crate::oci::Digest;
+use crate::store::RepositoryEntry;
+
+/// Says for each damaged digest who needs it: tagged images first, then by repository. A digest that nobody needs is not in the answer.
+///
+/// A manifest that names a digest as content that may live elsewhere does not need it to be here.
+///
+/// # Errors
+///
+/// When a directory, a link or a manifest cannot be read.
+pub(crate) fn dependents(
+    context: &Context<'_>,
+    repositories: &[RepositoryEntry],
+    damaged: &BTreeSet<Digest>,
+) -> Result<BTreeMap<Digest, Needs>, Error> {
+    if damaged.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let damaged = damaged.iter().map(|digest| (*digest, None)).collect();
+    Ok(named(context, repositories, &damaged)?.into_iter().map(|(digest, named)| (digest, named.needs)).collect())
+}

@@ -1,0 +1,41 @@
+//! Values of options that the command line, settings, passes and reports share.
+
+use clap::ValueEnum;
+
+/// How much may go at most.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Limit {
+    /// So many bytes.
+    SizeBytes(u64),
+    /// So many percent of the bytes stored.
+    Percent(f64),
+}
+
+/// One part of so many: `3/30` is the third of thirty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slice {
+    /// Which, from 1.
+    pub part: u32,
+    /// Of how many.
+    pub of: u32,
+}
+
+/// Which findings make the exit code 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FailOn {
+    /// Errors
+    Error,
+    /// Errors and warnings
+    Warning,
+    /// None
+    Never,
+}
+
+/// How to print a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Text,
+    /// For programs: one document
+    Json,
+}

@@ -1,0 +1,170 @@
+//! The report of `garbage-collect`: its values, and how they come to an outcome, an exit code and figures.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::figures::{Figures, QuarantineFigures, RescueEnd};
+use super::{json, page};
+use crate::amount::Amount;
+use crate::config::{Disposal, Mode};
+use crate::exit::Exit;
+use crate::finding::Finding;
+use crate::plan::{Kind, SweepPlan};
+use crate::policy::{Policy, RootPolicy};
+use crate::registry_config::RegistryConfig;
+use crate::report::{Document, Metrics, Report};
+use crate::sweep::SweepReport;
+
+/// A collection, done or imagined.
+#[derive(Debug)]
+pub struct CollectReport {
+    /// Whether anything was removed.
+    pub mode: Mode,
+    /// Whether it was removed or quarantined.
+    pub disposal: Disposal,
+    /// The root directory, symbolic links resolved.
+    pub root: PathBuf,
+    /// The configuration that names it.
+    pub config_path: Option<PathBuf>,
+    /// What the configuration says.
+    pub registry: Option<RegistryConfig>,
+    /// Why no registry could be asked whether it takes pushes; nothing if one was, or if it did not matter.
+    pub nobody_asked: Option<String>,
+    /// The command that does what a dry run shows.
+    pub rerun: String,
+    /// For a dry run: who writes to the store, and what to do about it before a real one.
+    pub writer: Option<String>,
+    /// Whether its registry is a pull-through cache, by its configuration or by what is in the root.
+    pub is_proxy: bool,
+    /// Which revisions were roots.
+    pub roots: RootPolicy,
+    /// What was too young to be judged.
+    pub policy: Policy,
+    /// Every target, if they were asked for.
+    pub plan: Option<SweepPlan>,
+    /// What was found and planned.
+    pub figures: Figures,
+    /// What was removed.
+    pub swept: SweepReport,
+    /// What was done with the quarantine.
+    pub quarantine: QuarantineFigures,
+    /// What went wrong after the first change, beside targets that are left.
+    pub unfinished: u64,
+    /// What stops a real run; only a dry run has any.
+    pub stops: Vec<String>,
+    /// What is wrong or odd, sorted.
+    pub findings: Vec<Finding>,
+    /// Free disk space before, in bytes.
+    pub free_before: Option<u64>,
+    /// Free disk space after, in bytes.
+    pub free_after: Option<u64>,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+/// How far a collection came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Everything planned is gone, or would be.
+    Complete,
+    /// Something planned was left.
+    Incomplete,
+    /// It ended before anything was changed, or would.
+    Stopped,
+    /// A signal ended it before everything was gone.
+    Interrupted,
+}
+
+impl CollectReport {
+    /// How far it came.
+    pub fn outcome(&self) -> Outcome {
+        let is_interrupted =
+            self.swept.interrupted || self.quarantine.interrupted || self.quarantine.rescue == Some(RescueEnd::Interrupted);
+        let failed = [&self.quarantine.restored, &self.quarantine.rescued].iter().any(|moved| !moved.failed.is_empty());
+        let is_left = self.swept.left > 0 || self.unfinished > 0 || failed;
+        // A removal that failed may have happened all the same; what was never tried did not.
+        let is_refused = self.swept.met_writer || !self.quarantine.restored.failed.is_empty();
+        if !self.stops.is_empty() || (is_refused && !self.has_changed_anything()) {
+            Outcome::Stopped
+        } else if is_interrupted {
+            Outcome::Interrupted
+        } else if is_left {
+            Outcome::Incomplete
+        } else {
+            Outcome::Complete
+        }
+    }
+
+    /// Whether anything in the store or in quarantine is not as it was.
+    pub fn has_changed_anything(&self) -> bool {
+        let quarantine = &self.quarantine;
+        let moved = [&quarantine.restored, &quarantine.purged, &quarantine.rescued];
+        self.mode == Mode::Execute && (!self.swept.removed.is_empty() || moved.iter().any(|moved| !moved.is_empty()))
+    }
+
+    /// The blobs that were removed or purged.
+    pub fn reclaimed(&self) -> Amount {
+        let mut gone = Amount::default();
+        if self.mode == Mode::Execute {
+            gone += self.quarantine.purged.blobs;
+        }
+        if self.disposal == Disposal::Remove && self.mode == Mode::Execute {
+            gone += self.swept.removed.kind(Kind::Blob);
+        }
+        gone
+    }
+
+    /// The blobs that went into quarantine and are still there when the run ends.
+    pub fn quarantined(&self) -> Amount {
+        let (moved, rescued) = (self.swept.removed.kind(Kind::Blob), self.quarantine.rescued.blobs);
+        Amount {
+            count: moved.count.saturating_sub(rescued.count),
+            size_bytes: moved.size_bytes.saturating_sub(rescued.size_bytes),
+        }
+    }
+
+    /// Whether a registry that runs, or was only made read-only, now remembers blobs that are gone.
+    pub fn registry_must_restart(&self) -> bool {
+        let cached = self.registry.as_ref().is_some_and(|registry| registry.descriptor_cache.is_some());
+        cached && self.mode == Mode::Execute && !self.swept.removed.is_empty()
+    }
+}
+
+impl Report for CollectReport {
+    fn document(&self) -> Document {
+        page::document(self)
+    }
+
+    fn json(&self) -> String {
+        json::render(self)
+    }
+
+    fn metrics(&self) -> Metrics {
+        let mut metrics = Metrics::new("garbage-collect", self.policy.now, self.exit());
+        metrics.elapsed(self.elapsed).findings(&self.findings);
+        metrics.stored(self.figures.blobs, self.figures.stored_bytes());
+        if self.mode == Mode::Execute {
+            let gone = self.reclaimed();
+            metrics.reclaimed(gone.count, gone.size_bytes).quarantined(self.quarantine.waiting);
+        }
+        metrics.reclaimable(self.figures.planned.kind(Kind::Blob));
+        metrics
+    }
+
+    fn exit(&self) -> Exit {
+        match self.outcome() {
+            Outcome::Complete => Exit::of_findings(&self.findings),
+            Outcome::Incomplete => Exit::Incomplete,
+            Outcome::Stopped => Exit::Stopped,
+            Outcome::Interrupted => Exit::Interrupted,
+        }
+    }
+
+    fn changed_anything(&self) -> bool {
+        self.has_changed_anything()
+    }
+
+    fn complaints(&self) -> &[String] {
+        &self.stops
+    }
+}

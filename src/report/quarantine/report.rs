@@ -1,0 +1,152 @@
+//! The report of the commands that deal with a quarantine: its values, and how they come to an exit code and figures.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
+
+use super::{json, page};
+use crate::amount::Amount;
+use crate::exit::Exit;
+use crate::finding::Finding;
+use crate::layout::Target;
+use crate::quarantine::{Moved, Proof, Purpose, Withheld};
+use crate::report::{Document, Metrics, Report};
+use crate::store::Held;
+
+/// A look at a quarantine, and what came of it.
+#[derive(Debug)]
+pub struct QuarantineReport {
+    /// The root directory, symbolic links resolved.
+    pub root: PathBuf,
+    /// When the command began.
+    pub started: SystemTime,
+    /// The configuration that names it.
+    pub config_path: Option<PathBuf>,
+    /// The directory of all runs, relative to the root.
+    pub directory: String,
+    /// The runs that are there now, the oldest first.
+    pub runs: Vec<RunRow>,
+    /// What was done.
+    pub done: Done,
+    /// What went wrong.
+    pub findings: Vec<Finding>,
+    /// Whether a signal ended it before all had gone that was to go.
+    pub interrupted: bool,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+/// What was done with a quarantine.
+#[derive(Debug)]
+pub enum Done {
+    /// Nothing: it was listed.
+    Listed,
+    /// Things were restored.
+    Restored(Moved),
+    /// Things were purged.
+    Purged {
+        /// What was needed after all.
+        restored: Moved,
+        /// What is gone.
+        purged: Moved,
+        /// What had waited and stays.
+        withheld: Vec<(Target, Withheld)>,
+        /// What proved that nobody writes to what is gone.
+        proof: Option<Proof>,
+    },
+}
+
+impl Done {
+    /// All that happened to anything.
+    pub fn moved(&self) -> impl Iterator<Item = &Moved> {
+        let (first, second) = match self {
+            Done::Listed => (None, None),
+            Done::Restored(moved) => (Some(moved), None),
+            Done::Purged { restored, purged, .. } => (Some(restored), Some(purged)),
+        };
+        first.into_iter().chain(second)
+    }
+}
+
+/// One run.
+#[derive(Debug)]
+pub struct RunRow {
+    /// Its name.
+    pub id: String,
+    /// Why things were moved.
+    pub purpose: Purpose,
+    /// When it began.
+    pub began: Timestamp,
+    /// When the last thing had been moved; nothing if it was cut off.
+    pub finished: Option<Timestamp>,
+    /// How long that is ago.
+    pub waited: Option<Duration>,
+    /// When a purge of it began that did not end: what is left is not all that there was.
+    pub purging: Option<Timestamp>,
+    /// Blobs in it.
+    pub blobs: Amount,
+    /// Links in it.
+    pub links: u64,
+    /// Files in it that are none of ours.
+    pub unrecognised: u64,
+    /// All of them.
+    pub targets: Vec<Held>,
+}
+
+impl QuarantineReport {
+    pub(super) fn command(&self) -> &'static str {
+        match self.done {
+            Done::Listed => "quarantine list",
+            Done::Restored(_) => "restore",
+            Done::Purged { .. } => "quarantine purge",
+        }
+    }
+
+    /// How much is in quarantine now.
+    pub(super) fn waiting(&self) -> Amount {
+        let mut all = Amount::default();
+        self.runs.iter().for_each(|run| all += run.blobs);
+        all
+    }
+}
+
+impl Report for QuarantineReport {
+    fn document(&self) -> Document {
+        page::document(self)
+    }
+
+    fn json(&self) -> String {
+        json::render(self)
+    }
+
+    fn metrics(&self) -> Metrics {
+        let mut metrics = Metrics::new(self.command(), self.started, self.exit());
+        metrics.elapsed(self.elapsed).findings(&self.findings).quarantined(self.waiting());
+        if let Done::Purged { purged, .. } = &self.done {
+            metrics.reclaimed(purged.blobs.count, purged.blobs.size_bytes);
+        }
+        metrics
+    }
+
+    fn exit(&self) -> Exit {
+        match &self.done {
+            _ if self.interrupted => Exit::Interrupted,
+            // Something needs what could not be restored.
+            Done::Purged { restored, purged, .. } if !restored.failed.is_empty() => {
+                if restored.is_empty() && purged.is_empty() {
+                    Exit::Stopped
+                } else {
+                    Exit::Incomplete
+                }
+            }
+            // Something is where it should have gone: whoever wants it back has to look.
+            Done::Restored(restored) if restored.replaced > 0 => Exit::Findings,
+            _ => Exit::of_findings(&self.findings),
+        }
+    }
+
+    fn changed_anything(&self) -> bool {
+        !matches!(self.done, Done::Listed)
+    }
+}
