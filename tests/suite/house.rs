@@ -4,6 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// No file of the program is longer.
+const LONGEST_FILE: usize = 500;
+/// No function is longer.
+const LONGEST_FUNCTION: usize = 80;
+
 /// A file of the program, by its path from the directory of the package.
 struct Source {
     path: String,
