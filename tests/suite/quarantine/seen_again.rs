@@ -18,45 +18,59 @@ fn on_two_disks() -> Registry {
 
 /// Runs a script as root in a namespace of mounts of its own. In it, `"$@"` is a collection.
 #[track_caller]
-fn in_namespace(root: &Path, flags: &[&str], script: &str) -> Outcome {
+pub(super) fn in_namespace(root: &Path, flags: &[&str], script: &str) -> Outcome {
     let ran = bare(root, flags).under(["unshare", "-m", "sh", "-ec", script, "sh"]).run();
     assert_eq!(ran.code, Some(0), "{script}\n{}\n{}", ran.stdout, ran.stderr);
     ran
 }
 
-/// The store is read while a mount is away, and the mount is back before anybody asks what was there.
+/// The store is read while a mount is away, or covered, and the mount is back before anybody asks what was there; or what covers it is no empty
+/// directory. The mount and its number are the same again then.
 #[test]
 fn a_mount_that_comes_back_while_the_store_is_read_is_missed() {
     if !rustix::process::geteuid().is_root() || !has_strace() {
         return;
     }
-    // Away when the run begins, or only after that: the number of the mount is the same again then.
-    for (flags, goes_meanwhile) in [(&[][..], false), (&["--quarantine"], false), (&[], true)] {
+    // What a run opens at its beginning.
+    let held = "until ls -l /proc/[0-9]*/fd 2>&1 | grep -q ' {team}$'; do sleep 0.05; done";
+    let mount = "mount -t tmpfs none {team}; cp -a {aside}/. {team}";
+    let meanwhile = [
+        ("away from the beginning", &[][..], "umount {team}", format!("sleep 2; {mount}"), "true"),
+        ("away from the beginning", &["--quarantine"], "umount {team}", format!("sleep 2; {mount}"), "true"),
+        ("unmounted lazily", &[], "true", format!("{held}; umount -l {{team}}; sleep 1; {mount}"), "true"),
+        (
+            "moved",
+            &[],
+            "true",
+            format!("{held}; mount --move {{team}} {{else}}; sleep 1; mount --move {{else}} {{team}}"),
+            "true",
+        ),
+        ("covered for a while", &[], "true", format!("{held}; mount -t tmpfs none {{team}}; sleep 1; umount {{team}}"), "true"),
+        ("covered", &[], "true", format!("{held}; mount -t tmpfs none {{team}}; touch {{team}}/x"), "umount {team}"),
+    ];
+    for (what, flags, before, meanwhile, after) in meanwhile {
         let root = on_two_disks().on_disk();
         let repositories = root.path().join("docker/registry/v2/repositories");
         let aside = tempfile::tempdir().expect("a folder");
         fs::rename(repositories.join("team"), aside.path().join("team")).expect("ours");
         fs::create_dir(repositories.join("team")).expect("made");
+        fs::create_dir(aside.path().join("else")).expect("made");
         // Every call that opens the layers of one repository waits until the other is back.
-        let script = "
-            mount -t tmpfs none {team}; cp -a {aside}/. {team}
+        let script = format!(
+            "{mount}
             code=0; \"$@\" || code=$?; test $code -le 1
-            umount {team}
-            (sleep 2; mount -t tmpfs none {team}; cp -a {aside}/. {team}) &
+            {before}
+            ({meanwhile}) &
             code=0
-            strace -f -qq -o /dev/null -P {a}/_layers -e trace=openat -e inject=openat:delay_enter=4000000 \"$@\" || code=$?
-            wait; mountpoint -q {team}; umount {team}; test $code = 2";
-        let script = match goes_meanwhile {
-            true => script
-                .replacen("umount {team}\n", "true\n", 1)
-                .replace("sleep 2; mount", "sleep 1; umount -l {team}; sleep 1; mount"),
-            false => script.to_owned(),
-        };
+            strace -f -qq -o /dev/null -P {{a}}/_layers -e trace=openat -e inject=openat:delay_enter=4000000 \"$@\" || code=$?
+            wait; {after}; mountpoint -q {{team}}; umount {{team}}; test $code = 2"
+        );
         let script = script.replace("{team}", &repositories.join("team").to_string_lossy());
         let script = script.replace("{aside}", &aside.path().join("team").to_string_lossy());
+        let script = script.replace("{else}", &aside.path().join("else").to_string_lossy());
         let script = script.replace("{a}", &repositories.join("a").to_string_lossy());
         let ran = in_namespace(root.path(), flags, &script);
-        assert!(ran.stderr.contains("was mounted in the store"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("was mounted in the store"), "{what}: {}", ran.stderr);
         assert!(root.path().join(blob_data(&layer(2).digest)).exists());
     }
 }
