@@ -224,8 +224,9 @@ fn waits_for(wait: Option<Wait>) -> Duration {
     }
 }
 
-/// Makes sure that what is to be quarantined has room.
+/// Makes sure that what is needed can be restored, and that what is to be quarantined has room.
 fn has_room(settings: &CollectSettings, reader: &Reader<'_>, assessment: &Assessment) -> Result<(), Error> {
+    reconcile::can_restore(reader, &assessment.needed)?;
     match settings.disposal {
         Disposal::Remove => Ok(()),
         _ if assessment.plan.is_empty() => Ok(()),

@@ -183,6 +183,7 @@ fn purge_collected(
         is_meant(run) && quarantine::is_due(run, wait, &settings.clock)
     })?;
     brakes(settings, reader, &records, &needed)?;
+    reconcile::can_restore(reader, &needed)?;
     let restored = reconcile::restore_needed(reader, &quarantine, &needed, &mut records, &settings.clock);
     if !restored.failed.is_empty() {
         return Ok(Done::Purged { restored, purged: Moved::default(), withheld: Vec::new(), proof: None }.into());
@@ -280,6 +281,7 @@ fn restore(
     if let Some(digest) = digest.filter(|_| wanted.is_empty()) {
         return Err(Error::Usage(format!("{digest} is not in quarantine; `regsweep quarantine list` says what is")));
     }
+    reader.backend.shelves().ensure_possible(reconcile::MOUNT_AS_ONE)?;
     let mut records = Records::without_summary(reader.backend.notes())?;
     let suspects = quarantine::suspects(quarantine, &is_wanted);
     let is_part = |run: &&Run<'_>| run.stamp().purging.is_some() && run.held().iter().any(|held| is_wanted(run, &held.target));

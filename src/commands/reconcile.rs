@@ -76,6 +76,21 @@ pub(super) fn records<'r>(reader: &Reader<'r>) -> Result<Records<'r>, Error> {
     Ok(records)
 }
 
+/// What to do where nothing can be restored.
+pub(super) const MOUNT_AS_ONE: &str = "mount both as one filesystem, so that what is in quarantine can be restored";
+
+/// Makes sure that what is needed can be restored: before anything is changed.
+///
+/// # Errors
+///
+/// When something is needed, and cannot be.
+pub(super) fn can_restore(reader: &Reader<'_>, needed: &Needed) -> Result<(), Error> {
+    match needed.targets.is_empty() {
+        true => Ok(()),
+        false => reader.backend.shelves().ensure_possible(MOUNT_AS_ONE),
+    }
+}
+
 /// Restores what is needed, and notes it as young. What could not be restored is in the answer.
 pub(super) fn restore_needed(
     reader: &Reader<'_>,

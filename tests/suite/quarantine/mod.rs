@@ -1,5 +1,6 @@
 //! What is moved aside instead of being removed, and the ways out of there.
 
+mod apart;
 mod between;
 mod by_hand;
 mod cut_off;
