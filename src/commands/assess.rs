@@ -246,6 +246,7 @@ fn figures(
         blobs: inventory.len() as u64 - blobs.quarantined - blobs.without_data,
         live: blobs.live,
         young: blobs.young,
+        restorable: blobs.restorable,
         waiting: blobs.waiting.clone(),
         planned: plan.totals(),
         delete_untagged_in_addition: match settings.policy.roots {

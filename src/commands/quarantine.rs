@@ -194,7 +194,7 @@ fn purge_collected(
     if acted.is_ok()
         && let Ok(mut quarantine) = Quarantine::open(reader.backend)
     {
-        reconcile::begin_waits(reader, &mut quarantine, &settings.clock);
+        reconcile::begin_waits(reader, &mut quarantine, &settings.clock, true);
     }
     match acted {
         Ok(Acted { done: Done::Purged { purged, withheld, proof, .. }, findings }) => {

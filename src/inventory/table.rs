@@ -53,6 +53,11 @@ impl MarkFlags {
     /// Layer links to it stay: it is in quarantine, or was restored from there lately. Does not keep it.
     pub const PROTECTED: MarkFlags = MarkFlags(1 << 56);
 
+    /// Kept because what is in quarantine needs it once that is restored.
+    pub const RESTORABLE: MarkFlags = MarkFlags(1 << 57);
+    /// Kept, for whatever reason.
+    pub const KEPT: MarkFlags = MarkFlags::LIVE.and(MarkFlags::YOUNG).and(MarkFlags::RESTORABLE);
+
     /// Its size was stated in two ways. Does not keep it.
     pub const SIZES_DIFFER: MarkFlags = MarkFlags(1 << 54);
 
@@ -292,7 +297,7 @@ impl Inventory {
 
     /// Whether any blob at all is kept.
     pub fn any_kept(&self) -> bool {
-        let kept = MarkFlags::LIVE.and(MarkFlags::YOUNG).0;
+        let kept = MarkFlags::KEPT.0;
         self.facts.iter().any(|fact| fact.load(atomic::Ordering::Relaxed) & kept != 0)
     }
 

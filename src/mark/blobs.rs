@@ -33,6 +33,8 @@ pub struct BlobMarks {
     pub live: Amount,
     /// Kept for nothing but being young, or being reached by what is.
     pub young: Amount,
+    /// Kept for nothing but what is in quarantine.
+    pub restorable: Amount,
     /// Since when, for what and until when.
     pub waiting: Waiting,
     /// Of the live ones, those that `--delete-untagged` would not keep.
@@ -49,6 +51,7 @@ impl std::ops::AddAssign for BlobMarks {
         self.findings.extend(other.findings);
         self.live += other.live;
         self.young += other.young;
+        self.restorable += other.restorable;
         self.waiting += other.waiting;
         self.live_untagged_only += other.live_untagged_only;
         self.quarantined += other.quarantined;
@@ -69,7 +72,7 @@ pub fn unreached_blobs(context: &Context<'_>, repositories: &[Marks], budget: &B
         let mut unknown = Vec::new();
         for (blob, digest) in blobs {
             // What only waits in quarantine is not stored, whatever keeps it there.
-            let is_kept = context.inventory.has_any(blob, KEPT)
+            let is_kept = context.inventory.has_any(blob, MarkFlags::KEPT)
                 && (context.inventory.has_any(blob, MarkFlags::LIVE) || !context.inventory.has_any(blob, MarkFlags::QUARANTINED));
             match context.inventory.size_bytes(blob).filter(|_| is_kept) {
                 Some(size_bytes) => marks.keep(context.inventory, blob, size_bytes),
@@ -148,8 +151,6 @@ pub fn any_old_kept(context: &Context<'_>) -> Result<bool, Error> {
 /// So many blobs are enough to find an old one among.
 const FEW_BLOBS: usize = 8;
 
-const KEPT: MarkFlags = MarkFlags::LIVE.and(MarkFlags::YOUNG);
-
 /// The manifests of revisions that go, with their depths among all of them: an index may have gone from one repository and its
 /// children from another.
 fn dropped_manifests(context: &Context<'_>, repositories: &[Marks]) -> Result<HashMap<BlobId, u32>, Error> {
@@ -164,11 +165,12 @@ fn dropped_manifests(context: &Context<'_>, repositories: &[Marks]) -> Result<Ha
 impl BlobMarks {
     fn keep(&mut self, inventory: &Inventory, blob: BlobId, size_bytes: u64) {
         if !inventory.has_any(blob, MarkFlags::LIVE) {
-            self.young.add(size_bytes);
+            let kept = if inventory.has_any(blob, MarkFlags::YOUNG) { &mut self.young } else { &mut self.restorable };
+            kept.add(size_bytes);
             return;
         }
         self.live.add(size_bytes);
-        if !inventory.has_any(blob, MarkFlags::TAGGED.and(MarkFlags::YOUNG)) {
+        if !inventory.has_any(blob, MarkFlags::TAGGED.and(MarkFlags::YOUNG).and(MarkFlags::RESTORABLE)) {
             self.live_untagged_only.add(size_bytes);
         }
     }
@@ -185,7 +187,7 @@ impl BlobMarks {
         let leaves = context.store.stat_blobs(shard, &digests)?;
         for (&(blob, digest), leaf) in blobs.iter().zip(leaves) {
             let inventory = context.inventory;
-            let kept = inventory.has_any(blob, KEPT);
+            let kept = inventory.has_any(blob, MarkFlags::KEPT);
             match leaf {
                 FileState::File(stat) if kept => self.keep(inventory, blob, stat.size_bytes),
                 FileState::File(stat) if self.waiting.note(context.policy.age(&stat), || layout::blob_data(&digest)) => {

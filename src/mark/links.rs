@@ -134,8 +134,8 @@ impl Unreached {
             };
             match leaf {
                 FileState::File(_) if protects(digest) || protects(&canonical) => {
-                    reach.mark_alone(digest, MarkFlags::YOUNG);
-                    reach.mark_alone(&canonical, MarkFlags::YOUNG);
+                    reach.mark_alone(digest, MarkFlags::RESTORABLE);
+                    reach.mark_alone(&canonical, MarkFlags::RESTORABLE);
                 }
                 FileState::File(stat) if self.waiting.note(context.policy.age(&stat), || directory.link(digest)) => {
                     self.young_layer_links += 1;

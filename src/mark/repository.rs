@@ -137,7 +137,7 @@ impl Reached {
             reach.walk(young.map(|candidate| (candidate.digest, Role::Revision)).collect(), TAGGED)?;
         }
         reach.walk(roots.revisions, flags)?;
-        reach.walk(protected(survey), MarkFlags::YOUNG)?;
+        reach.walk(protected(survey), MarkFlags::RESTORABLE)?;
         if is_held_untagged {
             links::mark_all_names(survey, context, MarkFlags::TAGGED);
         }
@@ -165,7 +165,7 @@ impl Reached {
             .into_iter()
             .partition(|candidate| candidate.age.is_young() || survey.protected.contains(&candidate.digest));
         reach.walk(young.iter().map(|candidate| (candidate.digest, Role::Revision)).collect(), MarkFlags::YOUNG)?;
-        reach.walk(protected(survey), MarkFlags::YOUNG)?;
+        reach.walk(protected(survey), MarkFlags::RESTORABLE)?;
         let directory = LinkDirectory::Revisions(survey.name.clone());
         for candidate in &young {
             reached.waiting.note(candidate.age, || directory.link(&candidate.digest));
@@ -180,6 +180,6 @@ impl Reached {
 fn keep_everything(survey: &Survey, context: &Context<'_>, reach: &mut Reach<'_>, flags: MarkFlags) -> Result<(), Error> {
     reach.forget();
     reach.walk(Roots::everything(survey), flags)?;
-    reach.walk(protected(survey), MarkFlags::YOUNG)?;
+    reach.walk(protected(survey), MarkFlags::RESTORABLE)?;
     links::mark_held_layers(survey, context, reach, flags)
 }

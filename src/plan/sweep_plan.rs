@@ -72,10 +72,7 @@ impl SweepPlan {
         let (rows, _) = room.as_chunks_mut::<WIDTH>();
         rows.par_sort_unstable_by(|one, other| tables.compare(&inventory, one, other));
         let plan = SweepPlan { rows: room, count, tables, inventory };
-        let is_live = |row: &Row| {
-            let flags = MarkFlags::LIVE.and(MarkFlags::YOUNG);
-            rows::blob(row).is_some_and(|blob| plan.inventory.has_any(blob, flags))
-        };
+        let is_live = |row: &Row| rows::blob(row).is_some_and(|blob| plan.inventory.has_any(blob, MarkFlags::KEPT));
         plan.rows()[plan.range(Kind::Blob)].par_iter().for_each(|row| {
             assert!(!is_live(row), "{} is live and in the plan", plan.tables.digest(&plan.inventory, row));
         });

@@ -134,7 +134,7 @@ fn marked(
             target => {
                 let written = run.was_written_to(held);
                 let blob = inventory.find(target.digest());
-                written || blob.is_some_and(|blob| inventory.has_any(blob, MarkFlags::LIVE.and(MarkFlags::YOUNG)))
+                written || blob.is_some_and(|blob| inventory.has_any(blob, MarkFlags::KEPT))
             }
         };
         if is_needed {

@@ -65,12 +65,14 @@ impl Done {
             self.wait_on(reader);
             return;
         }
-        reconcile::begin_waits(reader, &mut quarantine, &settings.clock);
         if let Err(error) = records.date_restorations(&settings.clock) {
             tracing::warn!("{error}");
         }
         let left = left_by(assessment);
         self.sweep(settings, reader, &quarantine, records, (assessment, &left), run);
+        // What a run that was cut off has left is for one with a quarantine that comes to the end of its sweep.
+        let is_done = settings.disposal != Disposal::Remove && !self.swept.interrupted;
+        reconcile::begin_waits(reader, &mut quarantine, &settings.clock, is_done);
         if settings.disposal == Disposal::Online && self.quarantine.run.is_some() && !self.swept.interrupted {
             let wait = wait.expect("beside a registry things wait");
             let rescue = reconcile::rescue(reader, settings.rescue_for, wait, records, &settings.clock);
@@ -109,8 +111,12 @@ impl Done {
     ) {
         let plan = &assessment.plan;
         let inventory = &assessment.inventory;
+        // What is kept for nothing but the quarantine is as unlinked as before once that is purged.
         let is_kept = |blob| inventory.has_any(blob, MarkFlags::LIVE.and(MarkFlags::YOUNG));
         let is_unlinked = |digest: &Digest| inventory.find(digest).is_some_and(|blob| !is_kept(blob));
+        let stays = |digest: &Digest| {
+            inventory.find(digest).is_some_and(|blob| !is_kept(blob) && inventory.has_any(blob, MarkFlags::RESTORABLE))
+        };
         let noted = records.begin_sweep(plan.links_of_blobs(), is_unlinked);
         let before = records.summary().cloned();
         if let Err(error) = records.lower_summary(left) {
@@ -135,7 +141,7 @@ impl Done {
                 let directories = if settings.disposal == Disposal::Online { Directories::Keep } else { Directories::Prune };
                 let vacuum = Quarantining::new(vacuum, &run, directories, &survey);
                 self.swept = sweep(plan, &vacuum, reader.progress, reader.stop);
-                match reconcile::finish(reader, &mut run, &settings.clock) {
+                match reconcile::finish(reader, &mut run, &settings.clock, self.swept.interrupted) {
                     Ok(true) => self.quarantine.run = Some(run.id().to_owned()),
                     Ok(false) => {}
                     Err(error) => {
@@ -153,7 +159,7 @@ impl Done {
             tracing::warn!("{error}");
         }
         if self.swept.left == 0
-            && let Err(error) = records.end_sweep()
+            && let Err(error) = records.end_sweep(stays)
         {
             tracing::warn!("{error}");
         }

@@ -10,6 +10,7 @@ mod seen_again;
 mod sequences;
 mod settling;
 mod undoing;
+mod unfinished;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
