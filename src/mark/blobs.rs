@@ -14,7 +14,7 @@ use crate::inventory::{BlobId, Budget, Inventory, MarkFlags};
 use crate::layout::{self, Shard, Target};
 use crate::oci::Digest;
 use crate::plan::{Deletion, Deletions, Reason};
-use crate::store::FileState;
+use crate::store::{FileState, Store};
 
 /// Looks at so many blobs between two looks at what is left to do.
 const BLOBS_AT_ONCE: usize = 1024;
@@ -105,12 +105,12 @@ pub fn unreached_blobs(context: &Context<'_>, repositories: &[Marks], budget: &B
 /// # Errors
 ///
 /// When one cannot be looked at.
-pub fn stored_bytes(context: &Context<'_>) -> Result<u64, Error> {
-    let shards = context.inventory.map_shards(|shard, blobs| {
+pub fn stored_bytes(store: &dyn Store, inventory: &Inventory) -> Result<u64, Error> {
+    let shards = inventory.map_shards(|shard, blobs| {
         let mut all = Amount::default();
         let digests: Vec<Digest> = blobs.map(|(_, digest)| digest).collect();
         for some in digests.chunks(BLOBS_AT_ONCE) {
-            for leaf in context.store.stat_blobs(shard, some)? {
+            for leaf in store.stat_blobs(shard, some)? {
                 if let FileState::File(stat) = leaf {
                     all.add(stat.size_bytes);
                 }

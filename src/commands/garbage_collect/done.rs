@@ -184,7 +184,7 @@ impl Done {
 
     /// The last thing that a run does.
     fn purge(&mut self, settings: &CollectSettings, reader: &Reader<'_>, assessment: &Assessment, wait: Wait) {
-        let (needed, assessed) = (&assessment.needed, assessment.purge.blobs);
+        let needed = &assessment.needed;
         let this_run = self.quarantine.run.clone();
         let purge = || -> Result<_, Error> {
             let mut quarantine = Quarantine::open(reader.backend)?;
@@ -193,9 +193,9 @@ impl Done {
             let gate = Gate { needed, wait, clock: &settings.clock, open: OpenFiles::look() };
             let mut purgeable = gate.purgeable(&quarantine, None)?;
             let withheld = std::mem::take(&mut purgeable.withheld);
-            // The limit was asked of what was due when the run was assessed.
-            if settings.max_reclaim.is_some() && purgeable.amount().blobs.size_bytes > assessed.size_bytes {
-                tracing::warn!("nothing is purged in this run: more has become due since --max-reclaim was asked");
+            // More may be due than when the run was assessed.
+            if let Some(reason) = assessment.reclaim.refuses_purge(purgeable.amount().blobs) {
+                tracing::warn!("nothing is purged in this run: {reason}");
                 purgeable = Purgeable::default();
             }
             reader.progress.begin(Phase::Purging, None);

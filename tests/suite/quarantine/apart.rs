@@ -1,5 +1,6 @@
 //! Parts of a store, and directories of our own, that are mounted apart: nothing can be moved between two mounts.
 
+use super::refusing::{DAY, due, later};
 use super::seen_again::in_namespace;
 use super::*;
 use crate::support::layout::blob_data;
@@ -87,4 +88,22 @@ fn a_run_of_verify_is_purged_where_something_is_mounted() {
     );
     in_namespace(root, &["--ignore-birth-time"], &script);
     assert_eq!(runs(root), Vec::<PathBuf>::new());
+}
+
+/// What is due is a part of what is stored and in quarantine together, and more than was due at the beginning goes within the limit.
+#[test]
+fn a_percentage_counts_what_is_in_quarantine() {
+    let root = due();
+    let root = root.path();
+    let night = |limit: f64| {
+        let limit = format!("{limit}%");
+        later(Regsweep::gc(root).args(["--quarantine", "--max-reclaim", &limit]).json(), DAY, "").run()
+    };
+    let purged: u64 = list(root).runs.iter().map(|run| run.bytes).sum();
+    let stored: u64 = crate::support::snapshot::blobs_on_disk(root).values().sum();
+    let percent = 100.0 * purged as f64 / (purged + stored) as f64;
+    let refused = night(percent.floor()).expect_code(2);
+    assert!(refused.stderr.contains("would be purged"), "{}", refused.stderr);
+    let ran = night(percent.ceil()).expect_code(0);
+    assert_eq!(moved(&ran, "purged").bytes, purged);
 }
