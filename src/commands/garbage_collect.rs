@@ -239,7 +239,7 @@ fn report(
     done: Done,
     free_before: Option<u64>,
 ) -> CollectReport {
-    let Done { swept, quarantine, findings: failed } = done;
+    let Done { swept, quarantine, findings: failed, may_have_changed } = done;
     let mut findings = assessment.findings;
     let unfinished = failed.len() as u64;
     findings.extend(failed);
@@ -264,6 +264,7 @@ fn report(
         swept,
         quarantine,
         unfinished,
+        may_have_changed,
         stops: assessment.stops.iter().map(ToString::to_string).collect(),
         findings,
         free_before,

@@ -6,13 +6,14 @@ use crate::config::{CollectSettings, Disposal};
 use crate::error::Error;
 use crate::finding::{Code, Finding};
 use crate::inventory::MarkFlags;
+use crate::layout::{Shard, Target};
 use crate::oci::{Digest, RepositoryName};
 use crate::plan::Kind;
 use crate::progress::Phase;
 use crate::quarantine::{self, Gate, Needed, Overlay, Purgeable, Quarantine, Quarantining, Reader, Run, Wait};
 use crate::records::{Records, Summary};
 use crate::report::collect::{QuarantineFigures, RescueEnd};
-use crate::store::{Directories, DryRun};
+use crate::store::{Directories, DryRun, FileState};
 use crate::sweep::{SweepReport, sweep};
 use crate::writers::OpenFiles;
 
@@ -23,6 +24,8 @@ pub(super) struct Done {
     pub(super) quarantine: QuarantineFigures,
     /// What went wrong after the first change.
     pub(super) findings: Vec<Finding>,
+    /// Whether something that could not be removed is not there as it was.
+    pub(super) may_have_changed: bool,
 }
 
 impl Done {
@@ -82,7 +85,10 @@ impl Done {
         if let Some(wait) = wait.filter(|_| self.goes_on(reader)) {
             match has_failed {
                 true => tracing::warn!("nothing is purged in this run, because something could not be removed: see the findings"),
-                false => self.purge(settings, reader, assessment, wait),
+                false => match missing_now(settings, reader, records, assessment) {
+                    Some(missing) => tracing::warn!("nothing is purged in this run: {missing}"),
+                    None => self.purge(settings, reader, assessment, wait),
+                },
             }
         }
         if self.goes_on(reader) {
@@ -151,6 +157,7 @@ impl Done {
                 }
             }
         }
+        self.may_have_changed = self.swept.findings.iter().any(|finding| is_gone(reader, finding));
         // A run that was stopped leaves what is known as it was.
         if self.swept.left == plan.len() as u64
             && let Some(before) = before.filter(|before| records.summary() != Some(before))
@@ -227,6 +234,28 @@ impl Done {
     fn note(&mut self, error: &Error) {
         self.findings.push(Finding::new(Code::FailedRestore).detail(error.to_string()));
     }
+}
+
+/// Whether what could not be removed, by this finding, is not in its place: some filesystems answer with an error when it was done all the same.
+fn is_gone(reader: &Reader<'_>, finding: &Finding) -> bool {
+    let Some(target) = finding.path.as_deref().and_then(Target::of_path) else { return false };
+    let (store, digest) = (reader.store(), *target.digest());
+    let there = match target.link_directory() {
+        Some(directory) => store.stat_links(directory, &[digest]),
+        None => store.stat_blobs(Shard::of(&digest), &[digest]),
+    };
+    !target.is_directory() && !there.is_ok_and(|there| matches!(there[..], [FileState::File(_)]))
+}
+
+/// A mount that has not been there since the run began: what was seen to be needed while pushes were waited for may lack what lies on it.
+fn missing_now(
+    settings: &CollectSettings,
+    reader: &Reader<'_>,
+    records: &Records<'_>,
+    assessment: &Assessment,
+) -> Option<String> {
+    let before = records.summary().filter(|_| !settings.allow_shrunk)?;
+    before.missing_from(&assessment.summary, &|name| reader.backend.parts().is_held(name), true)
 }
 
 /// What the store holds once the plan is carried out.

@@ -90,6 +90,26 @@ fn a_run_of_verify_is_purged_where_something_is_mounted() {
     assert_eq!(runs(root), Vec::<PathBuf>::new());
 }
 
+/// A run in which nothing could be moved has changed nothing: it has a report, and ends with 2.
+#[test]
+fn what_could_not_begin_has_changed_nothing() {
+    if !has_strace() {
+        return;
+    }
+    for (call, error) in [("renameat2", "EIO"), ("unlinkat", "EIO")] {
+        let flags: &[&str] = if call == "unlinkat" { &["-m"] } else { &["-m", "--quarantine"] };
+        let root = store().on_disk();
+        let root = root.path();
+        let before = files(root);
+        let inject = format!("inject={call}:error={error}");
+        let words = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}"), "-e", &inject];
+        let ran = Regsweep::gc(root).args(flags).args(["--jobs", "1"]).json().under(words).run().expect_code(2);
+        assert_eq!(ran.report()["outcome"], "stopped", "{call}: {}", ran.stdout);
+        assert!(ran.finding_codes().contains(&"failed-removal".into()), "{call}: {}", ran.stdout);
+        assert_eq!(files(root), before);
+    }
+}
+
 /// What is due is a part of what is stored and in quarantine together, and more than was due at the beginning goes within the limit.
 #[test]
 fn a_percentage_counts_what_is_in_quarantine() {
