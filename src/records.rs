@@ -8,7 +8,7 @@
 //!   when something was pushed, so they are left alone.
 //! - **Unfinished sweep** (`sweep`): the blobs that a sweep is about to remove after their links, by the repository of each link. Were it
 //!   killed in between, these blobs are linked by no repository, as after a lost mount; the record says that it was us, for as long as
-//!   these repositories are there: one that is not may have linked them anew before it went.
+//!   these repositories are there: one that is not may have linked them anew before it went. What only the quarantine keeps stays in it.
 
 mod summary;
 mod unfinished;
@@ -252,14 +252,17 @@ impl<'n> Records<'n> {
         self.begin_sweep(std::iter::empty(), |digest| !back.contains(digest))
     }
 
-    /// Forgets them: all are gone.
+    /// Forgets them: all are gone but those that `stays` names, which only the quarantine keeps.
     ///
     /// # Errors
     ///
-    /// When the record cannot be removed.
-    pub fn end_sweep(&mut self) -> Result<(), Error> {
-        self.unfinished = Unfinished::default();
-        self.notes.remove(SWEEP)
+    /// When the record cannot be removed, or written.
+    pub fn end_sweep(&mut self, stays: impl Fn(&Digest) -> bool) -> Result<(), Error> {
+        self.unfinished.blobs.retain(|digest, _| stays(digest));
+        match self.unfinished.blobs.is_empty() {
+            true => self.notes.remove(SWEEP),
+            false => self.notes.replace(SWEEP, &mut |out| self.unfinished.write_after(std::iter::empty(), out)),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::brakes::{self, Seen};
+use super::brakes::{self, MaxReclaim, Seen};
 use super::reconcile;
 use crate::audit::recheck;
 use crate::config::{CollectSettings, Disposal};
@@ -36,6 +36,8 @@ pub(super) struct Assessment {
     pub(super) needed: Needed,
     /// What of it would be purged as it is now.
     pub(super) purge: Moved,
+    /// How much may go, and be purged.
+    pub(super) reclaim: MaxReclaim,
     /// What of it has waited and stays.
     pub(super) withheld: Vec<(Target, Withheld)>,
     /// What goes from the store.
@@ -91,6 +93,14 @@ pub(super) fn assess(
         let purgeable = gate.purgeable(quarantine, None)?;
         (assessment.purge, assessment.withheld) = (purgeable.amount(), purgeable.withheld);
     }
+    assessment.reclaim = MaxReclaim {
+        limit: settings.max_reclaim,
+        stored_bytes: match settings.max_reclaim {
+            Some(Limit::Percent(_)) => blobs::stored_bytes(&overlay, &assessment.inventory)?,
+            _ => 0,
+        },
+        quarantined_bytes: quarantine.amount().size_bytes,
+    };
     assessment.stops = assessment.stops_of(settings, reader, &overlay, records)?;
     Ok(assessment)
 }
@@ -118,10 +128,7 @@ impl Assessment {
             any_old_kept: !goes || settings.allow_empty || blobs::any_old_kept(&context)?,
             unlinked: brakes::unlinked_in(&self.plan, records, &self.summary, &self.without_revisions),
             purge: self.purge.blobs,
-            stored_bytes: match settings.max_reclaim {
-                Some(Limit::Percent(_)) => Some(blobs::stored_bytes(&context)?),
-                _ => None,
-            },
+            reclaim: &self.reclaim,
         };
         interrupted(reader.stop)?;
         Ok(brakes::brakes(&seen))
@@ -194,6 +201,7 @@ fn survey_and_plan(
     Ok(Assessment {
         needed: Needed::default(),
         purge: Moved::default(),
+        reclaim: MaxReclaim::default(),
         withheld: Vec::new(),
         plan,
         figures,
@@ -247,6 +255,7 @@ fn figures(
         blobs: inventory.len() as u64 - blobs.quarantined - blobs.without_data,
         live: blobs.live,
         young: blobs.young,
+        restorable: blobs.restorable,
         waiting: blobs.waiting.clone(),
         planned: plan.totals(),
         delete_untagged_in_addition: match settings.roots {

@@ -39,8 +39,8 @@ pub(super) struct Seen<'a> {
     pub(super) unlinked: Amount,
     /// What would be purged.
     pub(super) purge: Amount,
-    /// All bytes in blobs as they are on the disk, where that was looked at: manifests may state anything.
-    pub(super) stored_bytes: Option<u64>,
+    /// What `--max-reclaim` allows.
+    pub(super) reclaim: &'a MaxReclaim,
 }
 
 /// Everything that stops this collection.
@@ -151,19 +151,42 @@ fn untagged(seen: &Seen<'_>) -> Brake {
     Some((reason, lift.to_owned()))
 }
 
+/// `--max-reclaim`, for one store.
+#[derive(Clone, Debug, Default)]
+pub(super) struct MaxReclaim {
+    pub(super) limit: Option<Limit>,
+    /// All bytes in blobs as they are on the disk, where a limit needs that: manifests may state anything.
+    pub(super) stored_bytes: u64,
+    /// All bytes in blobs in quarantine.
+    pub(super) quarantined_bytes: u64,
+}
+
+impl MaxReclaim {
+    /// Why so much may not go from the store; nothing if it may.
+    fn refuses_removal(&self, amount: Amount) -> Option<String> {
+        self.refuses(amount, self.stored_bytes, "would go")
+    }
+
+    /// Why so much may not be purged; nothing if it may. It is a part of what is stored and what is in quarantine.
+    pub(super) fn refuses_purge(&self, amount: Amount) -> Option<String> {
+        self.refuses(amount, self.stored_bytes + self.quarantined_bytes, "would be purged")
+    }
+
+    fn refuses(&self, amount: Amount, whole: u64, what: &str) -> Option<String> {
+        let (allowed, of) = match self.limit.as_ref()? {
+            Limit::SizeBytes(bytes) => (*bytes, String::new()),
+            Limit::Percent(percent) => ((whole as f64 * percent / 100.0) as u64, format!(" of {}", size(whole))),
+        };
+        let going = size(amount.size_bytes);
+        (amount.size_bytes > allowed)
+            .then(|| format!("{going}{of} {what}, more than the {} that --max-reclaim allows", size(allowed)))
+    }
+}
+
 /// More than `--max-reclaim`: what goes from the store and what is purged, each by itself.
 fn too_much(seen: &Seen<'_>) -> Brake {
-    let limit = seen.settings.max_reclaim?;
-    let (allowed, of) = match limit {
-        Limit::SizeBytes(bytes) => (bytes, String::new()),
-        Limit::Percent(percent) => {
-            let stored = seen.stored_bytes.unwrap_or_default();
-            ((stored as f64 * percent / 100.0) as u64, format!(" of {}", size(stored)))
-        }
-    };
-    let parts = [(seen.figures.planned.kind(Kind::Blob), "would go"), (seen.purge, "would be purged")];
-    let (amount, what) = parts.into_iter().find(|(amount, _)| amount.size_bytes > allowed)?;
-    let reason = format!("{}{of} {what}, more than the {} that --max-reclaim allows", size(amount.size_bytes), size(allowed));
+    let removal = seen.reclaim.refuses_removal(seen.figures.planned.kind(Kind::Blob));
+    let reason = removal.or_else(|| seen.reclaim.refuses_purge(seen.purge))?;
     Some((reason, "look at what would go with --dry-run and without --max-reclaim, then raise it".to_owned()))
 }
 

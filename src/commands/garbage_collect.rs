@@ -3,6 +3,8 @@
 //! Nothing is changed before the assessment and everything else that can refuse has been asked, and nothing after the first change ends the run
 //! without a report: what goes wrong there is a value. A dry run is the same up to the first change.
 
+mod done;
+
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -10,27 +12,23 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::assess::{self, Assessment, assess};
+use self::done::Done;
+use super::assess::{Assessment, assess};
 use super::owners;
-use super::reconcile::{self, Rescue};
+use super::reconcile;
 use super::session::{Means, Session, ensure_outside};
 use crate::config::{CollectSettings, Disposal, Mode};
 use crate::error::{Context as _, Error};
 use crate::escape::escaped;
-use crate::finding::{Code, Finding};
 use crate::findings::consolidated;
 use crate::format::duration;
-use crate::inventory::MarkFlags;
 use crate::mark::interrupted;
-use crate::oci::{Digest, RepositoryName};
-use crate::plan::{Kind, PlanLine, SweepPlan};
-use crate::progress::{Phase, Progress};
-use crate::quarantine::{self, Gate, Needed, Overlay, Purgeable, Purpose, Quarantine, Quarantining, Reader, Run, Wait};
-use crate::records::{Records, Summary};
-use crate::report::collect::{CollectReport, QuarantineFigures, RescueEnd};
-use crate::store::{Access, Backend, Directories, DryRun, FilesystemStore, Root};
-use crate::sweep::{SweepReport, sweep};
-use crate::writers::{self, OpenFiles, Question};
+use crate::plan::{PlanLine, SweepPlan};
+use crate::progress::Progress;
+use crate::quarantine::{self, Purpose, Quarantine, Reader, Wait};
+use crate::report::collect::{CollectReport, QuarantineFigures};
+use crate::store::{Access, Backend, FilesystemStore, Root};
+use crate::writers::{self, Question};
 
 /// Collects, or says what a collection would do.
 ///
@@ -224,224 +222,14 @@ fn waits_for(wait: Option<Wait>) -> Duration {
     }
 }
 
-/// Makes sure that what is to be quarantined has room.
+/// Makes sure that what is needed can be restored, and that what is to be quarantined has room.
 fn has_room(settings: &CollectSettings, reader: &Reader<'_>, assessment: &Assessment) -> Result<(), Error> {
+    reconcile::can_restore(reader, &assessment.needed)?;
     match settings.disposal {
         Disposal::Remove => Ok(()),
         _ if assessment.plan.is_empty() => Ok(()),
         _ => reader.backend.shelves().ensure_room(assessment.plan.files(), assessment.plan.directories()),
     }
-}
-
-/// What was done, or would be.
-#[derive(Default)]
-struct Done {
-    swept: SweepReport,
-    quarantine: QuarantineFigures,
-    /// What went wrong after the first change.
-    findings: Vec<Finding>,
-}
-
-impl Done {
-    /// What a real run would do.
-    fn foresee(&mut self, reader: &Reader<'_>, quarantine: &Quarantine<'_>, assessment: &Assessment) -> Result<(), Error> {
-        self.swept = sweep(&assessment.plan, &DryRun, reader.progress, reader.stop);
-        self.quarantine.restored = quarantine.would_restore(reader.store(), &assessment.needed)?;
-        self.quarantine.waiting = quarantine.amount();
-        self.quarantine.purged = assessment.purge.clone();
-        self.quarantine.withheld = assessment.withheld.clone();
-        Ok(())
-    }
-
-    /// Does it. From here on nothing ends the run without its report.
-    fn carry_out(
-        &mut self,
-        settings: &CollectSettings,
-        reader: &Reader<'_>,
-        mut quarantine: Quarantine<'_>,
-        records: &mut Records<'_>,
-        assessment: &mut Assessment,
-        (run, wait): (Option<Run<'_>>, Option<Wait>),
-    ) {
-        // Of runs that were killed, or whose files were moved back by hand.
-        quarantine.tidy();
-        if !assessment.needed.targets.is_empty() {
-            reader.progress.begin(Phase::Restoring, None);
-            self.quarantine.restored =
-                reconcile::restore_needed(reader, &quarantine, &assessment.needed, records, &settings.clock);
-        }
-        if !self.quarantine.restored.failed.is_empty() {
-            // Something needs what could not be restored: nothing else is to go before it is.
-            self.swept.left = assessment.plan.len() as u64;
-            run.iter().for_each(|run| drop(run.remove_if_empty()));
-            self.wait_on(reader);
-            return;
-        }
-        reconcile::begin_waits(reader, &mut quarantine, &settings.clock);
-        if let Err(error) = records.date_restorations(&settings.clock) {
-            tracing::warn!("{error}");
-        }
-        let left = left_by(assessment);
-        self.sweep(settings, reader, &quarantine, records, (assessment, &left), run);
-        if settings.disposal == Disposal::Online && self.quarantine.run.is_some() && !self.swept.interrupted {
-            let wait = wait.expect("beside a registry things wait");
-            let rescue = reconcile::rescue(reader, settings.rescue_for, wait, records, &settings.clock);
-            self.note_rescue(rescue, &mut assessment.needed);
-        }
-        let has_failed = self.swept.findings.iter().any(|finding| finding.code == Code::FailedRemoval);
-        if let Some(wait) = wait.filter(|_| self.goes_on(reader)) {
-            match has_failed {
-                true => tracing::warn!("nothing is purged in this run, because something could not be removed: see the findings"),
-                false => self.purge(settings, reader, assessment, wait),
-            }
-        }
-        if self.goes_on(reader) {
-            // On a full disk: the one before stands, which says no less.
-            records.write_summary(left).unwrap_or_else(|error| tracing::warn!("{error}"));
-        } else {
-            self.quarantine.interrupted = assess::is_stopped(reader);
-        }
-        self.wait_on(reader);
-    }
-
-    /// Whether the run comes to its end. What was spared because somebody changed it meanwhile, or could not be removed, is for the next one.
-    fn goes_on(&self, reader: &Reader<'_>) -> bool {
-        let rescued = matches!(self.quarantine.rescue, None | Some(RescueEnd::Complete));
-        !assess::is_stopped(reader) && rescued && !self.swept.met_writer && self.findings.is_empty()
-    }
-
-    fn sweep(
-        &mut self,
-        settings: &CollectSettings,
-        reader: &Reader<'_>,
-        quarantine: &Quarantine<'_>,
-        records: &mut Records<'_>,
-        (assessment, left): (&Assessment, &Summary),
-        run: Option<Run<'_>>,
-    ) {
-        let plan = &assessment.plan;
-        let inventory = &assessment.inventory;
-        let is_kept = |blob| inventory.has_any(blob, MarkFlags::KEPT);
-        let is_unlinked = |digest: &Digest| inventory.find(digest).is_some_and(|blob| !is_kept(blob));
-        let noted = records.begin_sweep(plan.links_of_blobs(), is_unlinked);
-        let before = records.summary().cloned();
-        if let Err(error) = records.lower_summary(left) {
-            tracing::warn!("{error}; should this run be cut off, the next one may ask for --allow-shrunk");
-        }
-        if plan.is_empty() {
-            noted.unwrap_or_else(|error| tracing::warn!("{error}"));
-            return;
-        }
-        if let Err(error) = noted {
-            // On a full disk, which is when people collect. Were we killed now, the next run would ask before it goes on.
-            tracing::warn!("{error}; should this run be killed, the next one may ask for --allow-unlinked");
-        }
-        let vacuum = reader.backend.vacuum();
-        match run {
-            None => self.swept = sweep(plan, vacuum, reader.progress, reader.stop),
-            Some(mut run) => {
-                let overlay = Overlay::new(reader.store(), quarantine);
-                let survey = |name: &RepositoryName| -> Result<Vec<Digest>, Error> {
-                    assess::named_now(reader, &overlay, &assessment.inventory, name)
-                };
-                let directories = if settings.disposal == Disposal::Online { Directories::Keep } else { Directories::Prune };
-                let vacuum = Quarantining::new(vacuum, &run, directories, &survey);
-                self.swept = sweep(plan, &vacuum, reader.progress, reader.stop);
-                match reconcile::finish(reader, &mut run, &settings.clock) {
-                    Ok(true) => self.quarantine.run = Some(run.id().to_owned()),
-                    Ok(false) => {}
-                    Err(error) => {
-                        self.quarantine.run = Some(run.id().to_owned());
-                        self.note(&error);
-                    }
-                }
-            }
-        }
-        // A run that was stopped leaves what is known as it was.
-        if self.swept.left == plan.len() as u64
-            && let Some(before) = before.filter(|before| records.summary() != Some(before))
-            && let Err(error) = records.write_summary(before)
-        {
-            tracing::warn!("{error}");
-        }
-        if self.swept.left == 0
-            && let Err(error) = records.end_sweep()
-        {
-            tracing::warn!("{error}");
-        }
-    }
-
-    fn note_rescue(&mut self, rescue: Rescue, needed: &mut Needed) {
-        self.quarantine.rescue = Some(match (&rescue.failed, rescue.interrupted) {
-            (Some(_), _) => RescueEnd::Failed,
-            (None, true) => RescueEnd::Interrupted,
-            (None, false) if rescue.rescued.failed.is_empty() => RescueEnd::Complete,
-            (None, false) => RescueEnd::Failed,
-        });
-        self.quarantine.rescued = rescue.rescued;
-        // Younger than what was read at the beginning.
-        if let Some(latest) = rescue.needed {
-            *needed = latest;
-        }
-        if let Some(error) = rescue.failed {
-            self.note(&error);
-        }
-    }
-
-    /// The last thing that a run does.
-    fn purge(&mut self, settings: &CollectSettings, reader: &Reader<'_>, assessment: &Assessment, wait: Wait) {
-        let (needed, assessed) = (&assessment.needed, assessment.purge.blobs);
-        let this_run = self.quarantine.run.clone();
-        let purge = || -> Result<_, Error> {
-            let mut quarantine = Quarantine::open(reader.backend)?;
-            // What has just been quarantined can be restored until a later run, however short things wait.
-            quarantine.runs.retain(|run| this_run.as_deref() != Some(run.id()));
-            let gate = Gate { needed, wait, clock: &settings.clock, open: OpenFiles::look() };
-            let mut purgeable = gate.purgeable(&quarantine, None)?;
-            let withheld = std::mem::take(&mut purgeable.withheld);
-            // The limit was asked of what was due when the run was assessed.
-            if settings.max_reclaim.is_some() && purgeable.amount().blobs.size_bytes > assessed.size_bytes {
-                tracing::warn!("nothing is purged in this run: more has become due since --max-reclaim was asked");
-                purgeable = Purgeable::default();
-            }
-            reader.progress.begin(Phase::Purging, None);
-            Ok((quarantine::purge(&gate, purgeable, reader.stop), withheld, gate.proof()))
-        };
-        match purge() {
-            Ok((purged, withheld, proof)) => {
-                self.quarantine.proof = (!purged.is_empty()).then_some(proof);
-                (self.quarantine.purged, self.quarantine.withheld) = (purged, withheld);
-            }
-            Err(error) => self.note(&error),
-        }
-    }
-
-    /// What is in quarantine now.
-    fn wait_on(&mut self, reader: &Reader<'_>) {
-        match Quarantine::open(reader.backend) {
-            Ok(quarantine) => {
-                self.quarantine.waiting = quarantine.amount();
-                // Everything in it may have been restored by now.
-                let run = self.quarantine.run.take();
-                self.quarantine.run = run.filter(|id| quarantine.run(id).is_ok());
-            }
-            // Everything was done: only what is in quarantine now cannot be told.
-            Err(error) => tracing::warn!("{error}"),
-        }
-    }
-
-    fn note(&mut self, error: &Error) {
-        self.findings.push(Finding::new(Code::FailedRestore).detail(error.to_string()));
-    }
-}
-
-/// What the store holds once the plan is carried out.
-fn left_by(assessment: &Assessment) -> Summary {
-    let mut after = assessment.summary.clone();
-    for row in assessment.plan.of_kind(Kind::Revision) {
-        row.target.link_directory().into_iter().for_each(|directory| after.forget_revision(directory.repository()));
-    }
-    after
 }
 
 fn report(
@@ -451,7 +239,7 @@ fn report(
     done: Done,
     free_before: Option<u64>,
 ) -> CollectReport {
-    let Done { swept, quarantine, findings: failed } = done;
+    let Done { swept, quarantine, findings: failed, may_have_changed } = done;
     let mut findings = assessment.findings;
     let unfinished = failed.len() as u64;
     findings.extend(failed);
@@ -477,6 +265,7 @@ fn report(
         swept,
         quarantine,
         unfinished,
+        may_have_changed,
         stops: assessment.stops.iter().map(ToString::to_string).collect(),
         findings,
         free_before,

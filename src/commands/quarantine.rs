@@ -1,6 +1,6 @@
 //! `regsweep quarantine`: what was quarantined, and what is to become of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::progress::{Phase, Progress};
 use crate::quarantine::{self, Gate, Moved, Needed, Purpose, Quarantine, Reader, Replaced, Run, Wait};
 use crate::records::{Records, Summary};
 use crate::report::quarantine::{Done, QuarantineReport, RunRow};
-use crate::store::{Access, Backend, FilesystemStore};
+use crate::store::{Access, Backend, FilesystemStore, Held};
 use crate::writers::{self, OpenFiles, Question};
 
 /// Lists, restores or purges.
@@ -112,7 +112,7 @@ fn act(settings: &QuarantineSettings, reader: &Reader<'_>) -> Result<Acted, Erro
             match chosen.map(|run| (run.id().to_owned(), run.stamp().purpose)) {
                 // Nothing has to be kept for what needs these: their bytes are nobody's, unless they match their digests after all.
                 Some((id, Purpose::Verify)) => {
-                    let records = Records::open(reader.backend.notes())?;
+                    let records = reconcile::records(reader)?;
                     let needed = reconcile::needed_by(reader, &quarantine, &settings.clock, &|_| false)?;
                     brakes(settings, reader, &records, &needed)?;
                     purge(settings, reader, quarantine, &Needed::default(), (wait, Some(&id)))
@@ -183,6 +183,7 @@ fn purge_collected(
         is_meant(run) && quarantine::is_due(run, wait, &settings.clock)
     })?;
     brakes(settings, reader, &records, &needed)?;
+    reconcile::can_restore(reader, &needed)?;
     let restored = reconcile::restore_needed(reader, &quarantine, &needed, &mut records, &settings.clock);
     if !restored.failed.is_empty() {
         return Ok(Done::Purged { restored, purged: Moved::default(), withheld: Vec::new(), proof: None }.into());
@@ -193,7 +194,7 @@ fn purge_collected(
     if acted.is_ok()
         && let Ok(mut quarantine) = Quarantine::open(reader.backend)
     {
-        reconcile::begin_waits(reader, &mut quarantine, &settings.clock);
+        reconcile::begin_waits(reader, &mut quarantine, &settings.clock, true);
     }
     match acted {
         Ok(Acted { done: Done::Purged { purged, withheld, proof, .. }, findings }) => {
@@ -260,14 +261,27 @@ fn restore(
         None => quarantine.newest().map(Run::id),
     };
     let named = digest.map(|digest| quarantine::named_by(reader, quarantine, digest)).transpose()?;
-    let is_wanted = |run: &Run<'_>, target: &Target| {
+    let is_meant = |run: &Run<'_>, target: &Target| {
         only.is_none_or(|id| run.id() == id) && named.as_ref().is_none_or(|named| named.include(run, target))
+    };
+    // Where a collection has a copy of what `verify` took for corrupt, that one comes back, unless somebody names the run.
+    let corrupt: HashSet<&Target> = match run {
+        Some(_) => HashSet::new(),
+        None => {
+            let of_verify =
+                |(run, held): &(&Run<'_>, &Held)| run.stamp().purpose == Purpose::Verify && is_meant(run, &held.target);
+            quarantine.held().filter(of_verify).map(|(_, held)| &held.target).collect()
+        }
+    };
+    let is_wanted = |run: &Run<'_>, target: &Target| {
+        is_meant(run, target) || (run.stamp().purpose == Purpose::GarbageCollect && corrupt.contains(target))
     };
     let held = quarantine.held().filter(|(run, held)| is_wanted(run, &held.target));
     let wanted: BTreeSet<Target> = held.map(|(_, held)| held.target.clone()).collect();
     if let Some(digest) = digest.filter(|_| wanted.is_empty()) {
         return Err(Error::Usage(format!("{digest} is not in quarantine; `regsweep quarantine list` says what is")));
     }
+    reader.backend.shelves().ensure_possible(reconcile::MOUNT_AS_ONE)?;
     let mut records = Records::without_summary(reader.backend.notes())?;
     let suspects = quarantine::suspects(quarantine, &is_wanted);
     let is_part = |run: &&Run<'_>| run.stamp().purging.is_some() && run.held().iter().any(|held| is_wanted(run, &held.target));

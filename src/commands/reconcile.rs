@@ -76,6 +76,21 @@ pub(super) fn records<'r>(reader: &Reader<'r>) -> Result<Records<'r>, Error> {
     Ok(records)
 }
 
+/// What to do where nothing can be restored.
+pub(super) const MOUNT_AS_ONE: &str = "mount both as one filesystem, so that what is in quarantine can be restored";
+
+/// Makes sure that what is needed can be restored: before anything is changed.
+///
+/// # Errors
+///
+/// When something is needed, and cannot be.
+pub(super) fn can_restore(reader: &Reader<'_>, needed: &Needed) -> Result<(), Error> {
+    match needed.targets.is_empty() {
+        true => Ok(()),
+        false => reader.backend.shelves().ensure_possible(MOUNT_AS_ONE),
+    }
+}
+
 /// Restores what is needed, and notes it as young. What could not be restored is in the answer.
 pub(super) fn restore_needed(
     reader: &Reader<'_>,
@@ -121,10 +136,13 @@ pub(super) fn restore(
     moved
 }
 
-/// Lets the wait of runs begin that were cut off, and begin again where no clock reaches back to when they ended. One whose stamp cannot be
-/// written waits on, and must not keep a full disk from being collected.
-pub(super) fn begin_waits(reader: &Reader<'_>, quarantine: &mut Quarantine<'_>, clock: &RunClock) {
-    let is_open = |run: &&mut Run<'_>| run.stamp().finished.is_none() || run.waits_by_no_clock(clock);
+/// Lets the wait of runs begin again where no clock reaches back to when they ended, and begin where they were cut off, if what these had left is
+/// done by now (`is_done`). One whose stamp cannot be written waits on, and must not keep a full disk from being collected.
+pub(super) fn begin_waits(reader: &Reader<'_>, quarantine: &mut Quarantine<'_>, clock: &RunClock, is_done: bool) {
+    let is_open = |run: &&mut Run<'_>| match run.stamp().finished {
+        None => is_done,
+        Some(_) => run.waits_by_no_clock(clock),
+    };
     for run in quarantine.runs.iter_mut().filter(|run| !run.held().is_empty()).filter(is_open) {
         if let Err(error) = reader.backend.vacuum().barrier().and_then(|()| run.finish(clock)) {
             tracing::warn!("run {} waits until that can be noted: {error}", run.id());
@@ -132,14 +150,17 @@ pub(super) fn begin_waits(reader: &Reader<'_>, quarantine: &mut Quarantine<'_>, 
     }
 }
 
-/// Closes a run: nothing more will be moved into it. Says whether it holds anything.
+/// Closes a run: nothing more will be moved into it. Says whether it holds anything. One that was interrupted has not finished: the next one
+/// goes on with it.
 ///
 /// # Errors
 ///
 /// When the store cannot be flushed or the run's stamp not be written.
-pub(super) fn finish(reader: &Reader<'_>, run: &mut Run<'_>, clock: &RunClock) -> Result<bool, Error> {
+pub(super) fn finish(reader: &Reader<'_>, run: &mut Run<'_>, clock: &RunClock, is_interrupted: bool) -> Result<bool, Error> {
     reader.backend.vacuum().barrier()?;
-    run.finish(clock)?;
+    if !is_interrupted {
+        run.finish(clock)?;
+    }
     Ok(!run.remove_if_empty()?)
 }
 

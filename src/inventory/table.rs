@@ -55,8 +55,10 @@ bitflags::bitflags! {
         const SET_APART = 1 << 55;
         /// Layer links to it stay: it is in quarantine, or was restored from there lately. Does not keep it.
         const PROTECTED = 1 << 56;
+        /// Kept because what is in quarantine needs it once that is restored.
+        const RESTORABLE = 1 << 57;
         /// Kept for whatever reason.
-        const KEPT = Self::LIVE.bits() | Self::YOUNG.bits();
+        const KEPT = Self::LIVE.bits() | Self::YOUNG.bits() | Self::RESTORABLE.bits();
     }
 }
 

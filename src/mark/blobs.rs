@@ -14,7 +14,7 @@ use crate::inventory::{BlobId, Budget, Inventory, MarkFlags};
 use crate::layout::{self, Shard, Target};
 use crate::oci::Digest;
 use crate::plan::{BlobFacts, Decision, Deletion, Deletions, Inspected, KeepReason, decide};
-use crate::store::FileState;
+use crate::store::{FileState, Store};
 
 /// Looks at so many blobs between two looks at what is left to do.
 const BLOBS_AT_ONCE: usize = 1024;
@@ -33,6 +33,8 @@ pub struct BlobMarks {
     pub live: Amount,
     /// Kept for nothing but being young, or being reached by what is.
     pub young: Amount,
+    /// Kept for nothing but what is in quarantine.
+    pub restorable: Amount,
     /// Since when, for what and until when.
     pub waiting: Waiting,
     /// Of the live ones, those that `--delete-untagged` would not keep.
@@ -49,6 +51,7 @@ impl std::ops::AddAssign for BlobMarks {
         self.findings.extend(other.findings);
         self.live += other.live;
         self.young += other.young;
+        self.restorable += other.restorable;
         self.waiting += other.waiting;
         self.live_untagged_only += other.live_untagged_only;
         self.quarantined += other.quarantined;
@@ -102,12 +105,12 @@ pub fn unreached_blobs(context: &Context<'_>, repositories: &[Marks], budget: &B
 /// # Errors
 ///
 /// When one cannot be looked at.
-pub fn stored_bytes(context: &Context<'_>) -> Result<u64, Error> {
-    let shards = context.inventory.map_shards(|shard, blobs| {
+pub fn stored_bytes(store: &dyn Store, inventory: &Inventory) -> Result<u64, Error> {
+    let shards = inventory.map_shards(|shard, blobs| {
         let mut all = Amount::default();
         let digests: Vec<Digest> = blobs.map(|(_, digest)| digest).collect();
         for some in digests.chunks(BLOBS_AT_ONCE) {
-            for leaf in context.store.stat_blobs(shard, some)? {
+            for leaf in store.stat_blobs(shard, some)? {
                 if let FileState::File(stat) = leaf {
                     all.add(stat.size_bytes);
                 }
@@ -162,11 +165,12 @@ fn dropped_manifests(context: &Context<'_>, repositories: &[Marks]) -> Result<Ha
 impl BlobMarks {
     fn keep(&mut self, inventory: &Inventory, blob: BlobId, size_bytes: u64) {
         if !inventory.has_any(blob, MarkFlags::LIVE) {
-            self.young.add(size_bytes);
+            let kept = if inventory.has_any(blob, MarkFlags::YOUNG) { &mut self.young } else { &mut self.restorable };
+            kept.add(size_bytes);
             return;
         }
         self.live.add(size_bytes);
-        if !inventory.has_any(blob, MarkFlags::TAGGED | MarkFlags::YOUNG) {
+        if !inventory.has_any(blob, MarkFlags::TAGGED | MarkFlags::YOUNG | MarkFlags::RESTORABLE) {
             self.live_untagged_only.add(size_bytes);
         }
     }

@@ -19,7 +19,7 @@ pub(super) fn keep_everything(
 ) -> Result<(), Error> {
     reach.forget();
     reach.walk(Roots::everything(survey), flags)?;
-    reach.walk(protected(survey), MarkFlags::YOUNG)?;
+    reach.walk(protected(survey), MarkFlags::RESTORABLE)?;
     mark_layers(survey, context, reach, flags)
 }
 

@@ -154,7 +154,7 @@ impl Reached {
             reach.walk(reach.always_kept(), MarkFlags::LIVE)?;
         }
         reached.keep_young(&untagged, survey, reach)?;
-        reach.walk(protected(survey), MarkFlags::YOUNG)?;
+        reach.walk(protected(survey), MarkFlags::RESTORABLE)?;
         if is_held_untagged {
             mark_all_names(survey, context, MarkFlags::TAGGED);
         }

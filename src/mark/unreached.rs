@@ -59,11 +59,11 @@ impl Unreached {
             let digest = layer.digest;
             match decide::layer(&layer.facts) {
                 Decision::Delete(_) => old.push(layer),
-                Decision::Keep(KeepReason::Protected) => mark_both(reach, &layer),
+                Decision::Keep(KeepReason::Protected) => mark_both(reach, &layer, MarkFlags::RESTORABLE),
                 Decision::Keep(KeepReason::Young(age)) => {
                     self.waiting.note(age, || directory.link(&digest));
                     self.young_layer_links += 1;
-                    mark_both(reach, &layer);
+                    mark_both(reach, &layer, MarkFlags::YOUNG);
                 }
                 Decision::Keep(KeepReason::Absent) => {
                     self.directory(context, Target::EmptyLinkDirectory(directory.clone(), digest))?;
@@ -170,8 +170,8 @@ impl Unreached {
     }
 }
 
-/// Marks what a young layer link leads to, by either name.
-fn mark_both(reach: &mut Reach<'_>, layer: &SeenLayer) {
-    reach.mark_alone(&layer.digest, MarkFlags::YOUNG);
-    reach.mark_alone(&layer.canonical, MarkFlags::YOUNG);
+/// Marks what a layer link leads to, by either name.
+fn mark_both(reach: &mut Reach<'_>, layer: &SeenLayer, flags: MarkFlags) {
+    reach.mark_alone(&layer.digest, flags);
+    reach.mark_alone(&layer.canonical, flags);
 }

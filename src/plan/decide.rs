@@ -27,7 +27,7 @@ pub enum KeepReason {
     Revision,
     /// Something that is kept reaches it: a tag, a revision, a manifest that names it, or the subject that it refers to.
     Reached,
-    /// The same, but only by what is young, or could be restored from quarantine.
+    /// The same, but only by what is young.
     ReachedByYoung,
     /// An entry in the history of a tag, whose revision stays.
     RevisionStays,
@@ -284,6 +284,7 @@ pub(crate) fn blob(facts: &BlobFacts) -> Decision {
         _ if facts.flags.contains(MarkFlags::SET_APART) => Decision::Keep(KeepReason::SetApart),
         _ if facts.flags.contains(MarkFlags::LIVE) => Decision::Keep(KeepReason::Reached),
         _ if facts.flags.contains(MarkFlags::YOUNG) => Decision::Keep(KeepReason::ReachedByYoung),
+        _ if facts.flags.contains(MarkFlags::RESTORABLE) => Decision::Keep(KeepReason::Protected),
         Inspected::Not => Decision::Keep(KeepReason::NotInspected),
         Inspected::Irregular => Decision::Keep(KeepReason::Irregular),
         Inspected::Absent if facts.flags.contains(MarkFlags::QUARANTINED) => Decision::Keep(KeepReason::Quarantined),

@@ -1,6 +1,6 @@
 //! The way back out of the quarantine.
 
-use super::{Moved, Quarantine, Run};
+use super::{Moved, Purpose, Quarantine, Run};
 use crate::layout::Target;
 use crate::store::{Held, Return, Vacuum};
 
@@ -14,7 +14,8 @@ pub enum Replaced {
 }
 
 /// Restores what `chosen` names: contents before names, so that no link is ever there before what it names. Calls `restored` with what is
-/// back. What could not be moved is in the answer; no link is restored if a blob could not be.
+/// back. What could not be moved is in the answer; no link is restored if a blob could not be. What `verify` took for corrupt comes last: of
+/// several copies those of collections are whole.
 pub fn restore(
     store: &dyn Vacuum,
     quarantine: &Quarantine<'_>,
@@ -23,9 +24,11 @@ pub fn restore(
     restored: &mut dyn FnMut(&Target),
 ) -> Moved {
     let mut moved = Moved::default();
+    let (whole, corrupt): (Vec<&Run<'_>>, Vec<&Run<'_>>) =
+        quarantine.runs.iter().partition(|run| run.stamp().purpose == Purpose::GarbageCollect);
     for blobs in [true, false] {
         let mut last = None;
-        for run in &quarantine.runs {
+        for run in whole.iter().chain(&corrupt) {
             // Links the other way round than they went: layer links, revisions, history.
             let held = run.held().iter().rev().filter(|held| matches!(held.target, Target::Blob(_)) == blobs);
             for held in held.filter(|held| chosen(run, &held.target)) {

@@ -78,6 +78,6 @@ fn records_outlive_a_run() {
     assert_eq!(protected.revisions[&RepositoryName::new("a/b")], [digest("m")]);
     assert!(protected.digests.contains(&digest("l")));
     assert!(again.restored_within(Duration::ZERO, &clock).digests.is_empty());
-    again.end_sweep().expect("removed");
+    again.end_sweep(|_| false).expect("removed");
     assert!(!Records::open(&store).expect("readable").was_to_go(&digest("x"), &|_| true));
 }

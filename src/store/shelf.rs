@@ -32,12 +32,12 @@ pub trait Shelves: Sync {
     /// When it cannot be made, or [`Shelves::ensure_possible`] says no.
     fn make<'s>(&'s self, name: &str) -> Result<Option<Box<dyn Shelf + 's>>, Error>;
 
-    /// Makes sure that things can be moved there in one step each. Makes nothing.
+    /// Makes sure that things can be moved there, and back, in one step each. Makes nothing. `instead` is what to do where they cannot.
     ///
     /// # Errors
     ///
     /// When they cannot.
-    fn ensure_possible(&self) -> Result<(), Error>;
+    fn ensure_possible(&self, instead: &str) -> Result<(), Error>;
 
     /// Makes sure that there is room for so many files, with so many directories for them. Makes nothing.
     ///

@@ -288,6 +288,7 @@ struct Document {
     scanned: Scanned,
     live: Bytes,
     young: Young,
+    restorable: Bytes,
     reclaimable: Removal,
     removed: Removal,
     reclaimed: Bytes,

@@ -5,6 +5,7 @@
 
 mod content;
 mod flood;
+mod links;
 mod neighbours;
 mod places;
 mod sizes;

@@ -200,6 +200,7 @@ fn blobs() {
                 (has(MarkFlags::SET_APART), Keep(KeepReason::SetApart)),
                 (has(MarkFlags::LIVE), Keep(KeepReason::Reached)),
                 (has(MarkFlags::YOUNG), Keep(KeepReason::ReachedByYoung)),
+                (has(MarkFlags::RESTORABLE), Keep(KeepReason::Protected)),
                 is(inspected, Inspected::Not, KeepReason::NotInspected),
                 is(inspected, Inspected::Irregular, KeepReason::Irregular),
                 (inspected == Inspected::Absent && has(MarkFlags::QUARANTINED), Keep(KeepReason::Quarantined)),
@@ -213,7 +214,7 @@ fn blobs() {
             deleted += u32::from(matches!(expected, Delete(_)));
         }
     }
-    assert_eq!(all.len(), 9);
+    assert_eq!(all.len(), 10);
     // Six of the flags keep nothing that is old and there.
     assert_eq!(deleted, 2 << 6);
 }

@@ -25,6 +25,8 @@ pub struct Figures {
     pub live: Amount,
     /// Blobs that are kept for being young alone.
     pub young: Amount,
+    /// Blobs that are kept for what is in quarantine alone: it could not be restored without them.
+    pub restorable: Amount,
     /// Until when, why beside that, and which of them never go.
     pub waiting: Waiting,
     /// What goes.
@@ -45,6 +47,7 @@ impl Figures {
     pub fn stored_bytes(&self) -> u64 {
         let mut all = self.live;
         all += self.young;
+        all += self.restorable;
         all += self.planned.kind(Kind::Blob);
         all.size_bytes
     }

@@ -18,6 +18,8 @@ struct Body<'a> {
     scanned: Scanned,
     live: Bytes,
     young: Young,
+    /// Kept for what is in quarantine alone.
+    restorable: Bytes,
     /// What goes from the store.
     reclaimable: Removal,
     /// What of that went: for good, or to quarantine.
@@ -200,6 +202,7 @@ pub fn render(report: &CollectReport) -> String {
             future: figures.waiting.future,
             never: figures.later_and_never().1.into(),
         },
+        restorable: figures.restorable.into(),
         reclaimable: (&figures.planned).into(),
         removed: match report.mode {
             Mode::DryRun => (&Totals::default()).into(),

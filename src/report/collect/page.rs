@@ -199,6 +199,10 @@ fn store(page: &mut Document, report: &CollectReport) {
             page.item("", &line);
         }
     }
+    if figures.restorable.count > 0 {
+        let kept = amount(figures.restorable);
+        page.item("restorable", &format!("{kept}, kept only for what is in quarantine: they can go once that is purged"));
+    }
 }
 
 /// What was scanned of repositories.
@@ -302,7 +306,7 @@ fn targets(page: &mut Document, report: &CollectReport) {
     let (figures, planned) = (&report.figures, |kind| report.figures.planned.kind(kind).count);
     page.line(&format!(
         "{} blobs marked, {} blobs and {} manifests eligible for deletion",
-        figures.live.count + figures.young.count,
+        figures.live.count + figures.young.count + figures.restorable.count,
         planned(Kind::Blob),
         planned(Kind::Revision)
     ));

@@ -50,6 +50,8 @@ pub struct CollectReport {
     pub quarantine: QuarantineFigures,
     /// What went wrong after the first change, beside targets that are left.
     pub unfinished: u64,
+    /// Whether something that could not be removed is not in its place all the same.
+    pub may_have_changed: bool,
     /// What stops a real run; only a dry run has any.
     pub stops: Vec<String>,
     /// What is wrong or odd, sorted.
@@ -80,11 +82,12 @@ impl CollectReport {
     pub fn outcome(&self) -> Outcome {
         let is_interrupted =
             self.swept.interrupted || self.quarantine.interrupted || self.quarantine.rescue == Some(RescueEnd::Interrupted);
+        let is_unchanged = !self.has_changed_anything() && !self.may_have_changed;
         let failed = [&self.quarantine.restored, &self.quarantine.rescued].iter().any(|moved| !moved.failed.is_empty());
         let is_left = self.swept.left > 0 || self.unfinished > 0 || failed;
-        // A removal that failed may have happened all the same; what was never tried did not.
         let is_refused = self.swept.met_writer || !self.quarantine.restored.failed.is_empty();
-        if !self.stops.is_empty() || (is_refused && !self.has_changed_anything()) {
+        let has_failed = self.mode == Mode::Execute && is_left && !is_interrupted;
+        if !self.stops.is_empty() || (is_unchanged && (is_refused || has_failed)) {
             Outcome::Stopped
         } else if is_interrupted {
             Outcome::Interrupted

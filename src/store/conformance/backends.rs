@@ -84,7 +84,7 @@ fn what_lies_beside_is_seen(backend: &dyn Backend, fill: &dyn Fill) {
 }
 
 fn shelf<'b>(backend: &'b dyn Backend, name: &str) -> Box<dyn Shelf + 'b> {
-    backend.shelves().ensure_possible().expect("on one filesystem");
+    backend.shelves().ensure_possible("").expect("on one filesystem");
     backend.shelves().ensure_room(1, 1).expect("room");
     backend.shelves().make(name).expect("made").expect("none of that name")
 }

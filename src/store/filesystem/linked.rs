@@ -12,6 +12,7 @@ use super::repositories::{Found, within};
 use super::store::Base;
 use crate::error::{Context as _, Error};
 use crate::layout::{MARKERS, UPLOADS};
+use crate::oci::RepositoryName;
 use crate::store::{StrayKind, Unlisted};
 use crate::system_files::{is_of_a_fork, is_system_file};
 
@@ -107,10 +108,9 @@ impl Linked<'_> {
         let path = entry.path();
         let target = std::fs::canonicalize(path).context("follow", path)?;
         let is_inside = target.starts_with(&self.base.path) || target.starts_with(self.root);
-        // What lies beside the registry's tree may be mounted as well as what is elsewhere. Uploads go where there is room, and mostly there are
-        // none.
-        let is_in_the_tree = target.starts_with(&self.base.path) || target.starts_with(self.root.join("docker"));
-        if !is_in_the_tree && entry.file_name() != UPLOADS && !mounts::holds_something(path) {
+        // A disk may be mounted anywhere, in the registry's own tree as well. Nothing that a link leads to is ever emptied by us. Uploads go
+        // where there is room, and mostly there are none.
+        if entry.file_name() != UPLOADS && !mounts::holds_something(path) {
             match &self.outside {
                 Some((_, link)) => self.unresolved.push((path.to_owned(), link.clone())),
                 None => return Err(Error::EmptySymlink { path: path.to_owned() }),
@@ -149,11 +149,15 @@ impl Linked<'_> {
         }
     }
 
-    /// Who has repositories outside, or nothing else, may have lost one of them. Elsewhere links that lead nowhere are nobody's.
+    /// Who has repositories outside, or nothing else, may have lost one of them; and so may whoever has a link there of a name that the registry
+    /// serves. Other links that lead nowhere are nobody's.
     fn end(self) -> Result<Found, Error> {
-        let Linked { found, unresolved, elsewhere, .. } = self;
+        let Linked { base, found, unresolved, elsewhere, .. } = self;
         let has_repositories = |link: &Path| found.names.iter().any(|(name, _)| name.starts_with(link));
-        match unresolved.into_iter().find(|(_, link)| has_repositories(link) || !elsewhere.contains(link)) {
+        let counts = |path: &Path, link: &Path| {
+            has_repositories(link) || !elsewhere.contains(link) || may_be_served(within(&base.path, path))
+        };
+        match unresolved.into_iter().find(|(path, link)| counts(path, link)) {
             Some((path, _)) if path.exists() => Err(Error::EmptySymlink { path }),
             Some((path, _)) => Err(Error::UnresolvedSymlink { path }),
             None => Ok(found),
@@ -163,4 +167,11 @@ impl Linked<'_> {
     fn stray(&mut self, entry: &DirEntry, kind: StrayKind) {
         self.found.stray(within(&self.base.path, entry.path()), kind);
     }
+}
+
+/// Whether the registry would find a repository, or a part of one, at a path relative to `repositories/`.
+fn may_be_served(path: &Path) -> bool {
+    let is_marker = path.file_name().is_some_and(|name| MARKERS.iter().any(|marker| name == *marker));
+    let repository = if is_marker { path.parent() } else { Some(path) };
+    repository.is_some_and(|path| RepositoryName::new(path).is_valid())
 }

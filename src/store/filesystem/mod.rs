@@ -15,6 +15,7 @@ mod condition;
 mod content;
 mod directory;
 mod files;
+mod held;
 mod linked;
 mod listing;
 mod lock;

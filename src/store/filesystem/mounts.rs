@@ -3,7 +3,6 @@
 //! What lies on them is somebody's decision that the layout knows nothing of, and flushing the store does not flush them. They are
 //! read like the rest, and nothing on them is removed (I9).
 
-use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
@@ -43,6 +42,11 @@ impl Place {
 }
 
 impl Mounted {
+    /// Whether this is the mount of that number, at that place.
+    pub(super) fn is(&self, id: &[u8], point: &Path) -> bool {
+        self.id == id && self.point == point
+    }
+
     /// The mount point.
     pub(super) fn at(&self) -> &Path {
         &self.point
@@ -72,36 +76,6 @@ impl Mounted {
             Err(_) => self.root.starts_with(&place.path).then(|| self.point.clone()),
         }
     }
-}
-
-/// A mount that is held while the store is read: it cannot be unmounted meanwhile but lazily, and no other gets its number.
-#[derive(Debug)]
-pub(super) struct HeldMount {
-    name: String,
-    point: PathBuf,
-    id: Vec<u8>,
-    _directory: OwnedFd,
-}
-
-impl HeldMount {
-    /// Opens a directory, which mounts what is mounted on demand; nothing if it cannot be opened.
-    pub(super) fn open(name: &str, point: PathBuf) -> Option<HeldMount> {
-        let directory = open_directory(CWD, &point).ok()?;
-        let id = number(&directory)?;
-        Some(HeldMount { name: name.to_owned(), point, id, _directory: directory })
-    }
-
-    /// Whether this is what is mounted at a place of that name now, with something in it.
-    pub(super) fn is_there(&self, name: &str, table: &[Mounted]) -> bool {
-        let is_this = |mounted: &Mounted| mounted.id == self.id && mounted.point == self.point;
-        self.name == name && table.iter().any(is_this) && holds_something(&self.point)
-    }
-}
-
-/// The number of the mount that an open directory is on.
-pub(super) fn number(directory: &OwnedFd) -> Option<Vec<u8>> {
-    let told = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", directory.as_raw_fd())).ok()?;
-    Some(told.lines().find_map(|line| line.strip_prefix("mnt_id:"))?.trim().as_bytes().to_vec())
 }
 
 /// What a process sees mounted; nothing where that is not to be had.

@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use super::directory::{self, open_directory_beneath};
 use super::removal::unlinkat;
 use crate::error::{Context as _, Error};
+use crate::escape::escaped;
 use crate::layout::OWN_DIRECTORY;
 
 /// Larger than any record that we write by far.
@@ -35,12 +36,11 @@ impl OwnDirectory {
     /// When what is there cannot be opened or is no directory.
     pub(super) fn open(root: &Path) -> Result<Option<OwnDirectory>, Error> {
         let path = root.join(OWN_DIRECTORY);
-        let opened = directory::open_directory(rustix::fs::CWD, root)
+        let answer = directory::open_directory(rustix::fs::CWD, root)
             .and_then(|root| open_directory_beneath(root, OWN_DIRECTORY.as_bytes()));
-        match opened {
-            Ok(directory) => Ok(Some(OwnDirectory { directory, path })),
+        match answer {
             Err(Errno::NOENT) => Ok(None),
-            Err(error) => Err(error).context("open", path),
+            answer => opened(answer, &path).map(|directory| Some(OwnDirectory { directory, path })),
         }
     }
 
@@ -101,6 +101,22 @@ impl OwnDirectory {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(error) => Err(error).context_with("remove", || self.path.join(name)),
         }
+    }
+}
+
+/// A directory of ours as it was opened. Nothing is renamed into one that is mounted apart.
+///
+/// # Errors
+///
+/// When it could not be opened.
+pub(super) fn opened(answer: rustix::io::Result<OwnedFd>, path: &Path) -> Result<OwnedFd, Error> {
+    match answer {
+        Err(Errno::XDEV) => Err(Error::Usage(format!(
+            "{} is mounted apart from the root, and nothing can be moved between the two at once; unmount it, and move what is in it into the directory \
+             below",
+            escaped(path)
+        ))),
+        answer => answer.context("open", path),
     }
 }
 

@@ -8,7 +8,8 @@ use std::sync::PoisonError;
 use rustix::fs::CWD;
 
 use super::directory::open_directory;
-use super::mounts::{self, HeldMount, Mounted, is_of_the_store};
+use super::held::{self, HeldMounts};
+use super::mounts::{self, Mounted, is_of_the_store};
 use super::store::FilesystemStore;
 use crate::escape::escaped;
 use crate::layout;
@@ -54,18 +55,19 @@ impl Parts for FilesystemStore {
         };
         // One that came after the store was opened is not what is read.
         let is_same = |(base, path): (&OwnedFd, &Path)| {
-            open_directory(CWD, path).is_ok_and(|again| mounts::number(&again) == mounts::number(base))
+            open_directory(CWD, path).is_ok_and(|again| held::number(&again) == held::number(base))
         };
         if !self.bases().all(is_same) {
             return;
         }
-        let held = names.iter().filter_map(|name| HeldMount::open(name, point(name)));
-        self.mounts.lock().unwrap_or_else(PoisonError::into_inner).extend(held);
+        match HeldMounts::hold(names.iter().map(|name| (name.clone(), point(name)))) {
+            Ok(held) => self.mounts.lock().unwrap_or_else(PoisonError::into_inner).push(held),
+            Err(error) => tracing::warn!("mounts cannot be watched: {error}; those in the store count as missing"),
+        }
     }
 
     fn is_held(&self, name: &str) -> bool {
-        let table = mounts::of_process("self");
-        self.mounts.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|held| held.is_there(name, &table))
+        self.mounts.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|held| held.is_there(name))
     }
 }
 

@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, Mode, Statx, StatxFlags};
 use rustix::io::Errno;
 
 use super::directory::{self, Kind, for_each_entry, open_directory_beneath};
-use super::own::OwnDirectory;
+use super::own::{self, OwnDirectory};
 use super::shelf::FilesystemShelf;
 use super::store::FilesystemStore;
 use crate::error::{Context as _, Error};
@@ -28,6 +28,8 @@ const EXT_MAGIC: u64 = 0xEF53;
 const INODE_BYTES: u64 = 256;
 /// A run's directory, its stamp, twice while it is replaced, and the directories that all of it lies in.
 const OWN_INODES: u64 = 6;
+/// What to do where nothing can be quarantined.
+const WITHOUT: &str = "run without a quarantine";
 /// A run's stamp, twice while it is replaced, and its directories.
 const STAMP_BYTES: u64 = 64 << 10;
 
@@ -42,7 +44,7 @@ impl Shelves for FilesystemStore {
         let Some(own) = OwnDirectory::open(self.root().path())? else { return Ok(Vec::new()) };
         let all = match open_directory_beneath(own.descriptor(), QUARANTINE.as_bytes()) {
             Err(Errno::NOENT) => return Ok(Vec::new()),
-            opened => Arc::new(opened.context("open", &path)?),
+            opened => Arc::new(own::opened(opened, &path)?),
         };
         let mut names = Vec::new();
         for_each_entry(&*all, |name, kind| -> std::io::Result<()> {
@@ -74,8 +76,8 @@ impl Shelves for FilesystemStore {
         let path = self.place();
         let own = OwnDirectory::existing(self.root().path())?;
         make_directory_of_all(own.descriptor(), self).context("create", &path)?;
-        let all = Arc::new(open_directory_beneath(own.descriptor(), QUARANTINE.as_bytes()).context("open", &path)?);
-        self.ensure_possible()?;
+        let all = Arc::new(own::opened(open_directory_beneath(own.descriptor(), QUARANTINE.as_bytes()), &path)?);
+        self.ensure_possible(WITHOUT)?;
         let path = path.join(name);
         match rustix::fs::mkdirat(&*all, name, Mode::from_raw_mode(0o755)) {
             Err(Errno::EXIST) => return Ok(None),
@@ -85,12 +87,12 @@ impl Shelves for FilesystemStore {
         Ok(Some(Box::new(FilesystemShelf { store: self, name: name.to_owned(), path, all, directory })))
     }
 
-    fn ensure_possible(&self) -> Result<(), Error> {
+    fn ensure_possible(&self, instead: &str) -> Result<(), Error> {
         let path = self.place();
         let root = self.root().path();
         // What is there of it, or where it would be made.
-        let own = path.parent().unwrap_or(root);
-        let ours = [path.as_path(), own, root].into_iter().find_map(|place| mount_of(rustix::fs::CWD, place).ok());
+        let above = path.parent().unwrap_or(root);
+        let ours = [path.as_path(), above, root].into_iter().find_map(|place| mount_of(rustix::fs::CWD, place).ok());
         for (base, base_path) in self.bases() {
             let theirs = mount_of(base, Path::new("")).context("look at", base_path)?;
             if Some(theirs) != ours {
@@ -99,7 +101,7 @@ impl Shelves for FilesystemStore {
                     false => "is on another filesystem than",
                 };
                 let message = format!(
-                    "{} {where_to} {}, and nothing can be moved between the two at once; run without a quarantine",
+                    "{} {where_to} {}, and nothing can be moved between the two at once; {instead}",
                     escaped(base_path),
                     escaped(&path)
                 );
@@ -111,7 +113,7 @@ impl Shelves for FilesystemStore {
 
     /// Each file takes a directory of its own along.
     fn ensure_room(&self, files: u64, directories: u64) -> Result<(), Error> {
-        self.ensure_possible()?;
+        self.ensure_possible(WITHOUT)?;
         let path = self.root().path();
         let room = directory::open_directory(rustix::fs::CWD, path).and_then(rustix::fs::fstatvfs).context("look at", path)?;
         // Only ext gives a directory a block at once; with others it takes an inode, which some keep in blocks.

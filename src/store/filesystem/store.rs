@@ -13,7 +13,8 @@ use rustix::io::Errno;
 use super::condition::{condition, is_whole};
 use super::directory::{self, open_directory};
 use super::files::{self, Relative, inspect_link, read_link, stat_leaf};
-use super::mounts::{self, HeldMount};
+use super::held::HeldMounts;
+use super::mounts;
 use super::root::Root;
 use super::{content, repositories, uploads};
 use crate::error::{Context as _, Error};
@@ -30,7 +31,7 @@ use crate::store::{
 pub struct FilesystemStore {
     pub(super) root: Root,
     /// The mounts that are held while it is read.
-    pub(super) mounts: Mutex<Vec<HeldMount>>,
+    pub(super) mounts: Mutex<Vec<HeldMounts>>,
     pub(super) repositories: Option<Base>,
     pub(super) blobs: Option<Base>,
     /// Held by whoever reads a large manifest.

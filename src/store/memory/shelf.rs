@@ -60,7 +60,7 @@ impl Shelves for MemoryStore {
         Ok(Some(self.shelf(name)))
     }
 
-    fn ensure_possible(&self) -> Result<(), Error> {
+    fn ensure_possible(&self, _: &str) -> Result<(), Error> {
         Ok(())
     }
 

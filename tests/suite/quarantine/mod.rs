@@ -1,5 +1,6 @@
 //! What is moved aside instead of being removed, and the ways out of there.
 
+mod apart;
 mod between;
 mod by_hand;
 mod cut_off;
@@ -9,6 +10,7 @@ mod seen_again;
 mod sequences;
 mod settling;
 mod undoing;
+mod unfinished;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

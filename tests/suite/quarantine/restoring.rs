@@ -224,3 +224,45 @@ fn what_verify_took_for_corrupt_comes_back_with_no_manifest() {
     assert_eq!(back.findings.len(), 0);
     assert_eq!(fs::read(&path).expect("restored"), good);
 }
+
+/// Where a collection and `verify` have copies of one blob, that of the collection comes back, whichever run is newer; or the one whose run is
+/// named.
+#[test]
+fn of_several_copies_the_whole_one_comes_back() {
+    for verify_is_newer in [false, true] {
+        for words in [&["restore"][..], &["restore", "--all"], &["restore", "--digest"], &["restore", "--run"]] {
+            let root = store().on_disk();
+            let root = root.path();
+            let place = root.join(blob_data(&layer(9).digest));
+            let whole = fs::read(&place).expect("there");
+            let put = |bytes: &[u8]| {
+                fs::create_dir_all(place.parent().expect("in a folder")).expect("made");
+                fs::write(&place, bytes).expect("written");
+                let then = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_600_000_000);
+                fs::File::options().append(true).open(&place).expect("there").set_modified(then).expect("set");
+            };
+            let verify = || drop(command(root, &["verify", "--quarantine", "--min-age", "0s"]).expect_code(1));
+            if verify_is_newer {
+                collect(root, &[]).expect_code(0);
+                put(b"damaged");
+                verify();
+            } else {
+                put(b"damaged");
+                verify();
+                put(&whole);
+                collect(root, &[]).expect_code(0);
+            }
+            let of_verify = runs(root).into_iter().find(|run| run.to_string_lossy().contains("verify")).expect("there");
+            let id = of_verify.file_name().expect("a name").to_string_lossy().into_owned();
+            let more = match words.last() {
+                Some(&"--digest") => vec![layer(9).digest.clone()],
+                Some(&"--run") => vec![id],
+                _ => Vec::new(),
+            };
+            let words: Vec<&str> = words.iter().copied().chain(more.iter().map(String::as_str)).collect();
+            command(root, &words);
+            let expected = if words.contains(&"--run") { &b"damaged"[..] } else { &whole };
+            assert_eq!(fs::read(&place).expect("restored"), expected, "{words:?}, {verify_is_newer}");
+        }
+    }
+}

@@ -18,45 +18,59 @@ fn on_two_disks() -> Registry {
 
 /// Runs a script as root in a namespace of mounts of its own. In it, `"$@"` is a collection.
 #[track_caller]
-fn in_namespace(root: &Path, flags: &[&str], script: &str) -> Outcome {
+pub(super) fn in_namespace(root: &Path, flags: &[&str], script: &str) -> Outcome {
     let ran = bare(root, flags).under(["unshare", "-m", "sh", "-ec", script, "sh"]).run();
     assert_eq!(ran.code, Some(0), "{script}\n{}\n{}", ran.stdout, ran.stderr);
     ran
 }
 
-/// The store is read while a mount is away, and the mount is back before anybody asks what was there.
+/// The store is read while a mount is away, or covered, and the mount is back before anybody asks what was there; or what covers it is no empty
+/// directory. The mount and its number are the same again then.
 #[test]
 fn a_mount_that_comes_back_while_the_store_is_read_is_missed() {
     if !rustix::process::geteuid().is_root() || !has_strace() {
         return;
     }
-    // Away when the run begins, or only after that: the number of the mount is the same again then.
-    for (flags, goes_meanwhile) in [(&[][..], false), (&["--quarantine"], false), (&[], true)] {
+    // What a run opens at its beginning.
+    let held = "until ls -l /proc/[0-9]*/fd 2>&1 | grep -q ' {team}$'; do sleep 0.05; done";
+    let mount = "mount -t tmpfs none {team}; cp -a {aside}/. {team}";
+    let meanwhile = [
+        ("away from the beginning", &[][..], "umount {team}", format!("sleep 2; {mount}"), "true"),
+        ("away from the beginning", &["--quarantine"], "umount {team}", format!("sleep 2; {mount}"), "true"),
+        ("unmounted lazily", &[], "true", format!("{held}; umount -l {{team}}; sleep 1; {mount}"), "true"),
+        (
+            "moved",
+            &[],
+            "true",
+            format!("{held}; mount --move {{team}} {{else}}; sleep 1; mount --move {{else}} {{team}}"),
+            "true",
+        ),
+        ("covered for a while", &[], "true", format!("{held}; mount -t tmpfs none {{team}}; sleep 1; umount {{team}}"), "true"),
+        ("covered", &[], "true", format!("{held}; mount -t tmpfs none {{team}}; touch {{team}}/x"), "umount {team}"),
+    ];
+    for (what, flags, before, meanwhile, after) in meanwhile {
         let root = on_two_disks().on_disk();
         let repositories = root.path().join("docker/registry/v2/repositories");
         let aside = tempfile::tempdir().expect("a folder");
         fs::rename(repositories.join("team"), aside.path().join("team")).expect("ours");
         fs::create_dir(repositories.join("team")).expect("made");
+        fs::create_dir(aside.path().join("else")).expect("made");
         // Every call that opens the layers of one repository waits until the other is back.
-        let script = "
-            mount -t tmpfs none {team}; cp -a {aside}/. {team}
+        let script = format!(
+            "{mount}
             code=0; \"$@\" || code=$?; test $code -le 1
-            umount {team}
-            (sleep 2; mount -t tmpfs none {team}; cp -a {aside}/. {team}) &
+            {before}
+            ({meanwhile}) &
             code=0
-            strace -f -qq -o /dev/null -P {a}/_layers -e trace=openat -e inject=openat:delay_enter=4000000 \"$@\" || code=$?
-            wait; mountpoint -q {team}; umount {team}; test $code = 2";
-        let script = match goes_meanwhile {
-            true => script
-                .replacen("umount {team}\n", "true\n", 1)
-                .replace("sleep 2; mount", "sleep 1; umount -l {team}; sleep 1; mount"),
-            false => script.to_owned(),
-        };
+            strace -f -qq -o /dev/null -P {{a}}/_layers -e trace=openat -e inject=openat:delay_enter=4000000 \"$@\" || code=$?
+            wait; {after}; mountpoint -q {{team}}; umount {{team}}; test $code = 2"
+        );
         let script = script.replace("{team}", &repositories.join("team").to_string_lossy());
         let script = script.replace("{aside}", &aside.path().join("team").to_string_lossy());
+        let script = script.replace("{else}", &aside.path().join("else").to_string_lossy());
         let script = script.replace("{a}", &repositories.join("a").to_string_lossy());
         let ran = in_namespace(root.path(), flags, &script);
-        assert!(ran.stderr.contains("was mounted in the store"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("was mounted in the store"), "{what}: {}", ran.stderr);
         assert!(root.path().join(blob_data(&layer(2).digest)).exists());
     }
 }
@@ -185,29 +199,33 @@ fn a_run_that_was_cut_off_excuses_no_loss() {
     assert!(!summary().contains("swept"), "the run has ended");
 }
 
-/// What goes for good is limited when it goes, not only when it was looked at: a file that somebody had open then did not count.
+/// What goes for good is limited when it goes, not only when it was looked at: a file that somebody had open then did not count. The limit is that
+/// which was given.
 #[test]
 fn max_reclaim_is_asked_of_what_is_purged() {
-    let root = due();
-    let root = root.path();
-    let before = list(root).runs.remove(0).targets;
-    let held = before.iter().max_by_key(|held| held.bytes).expect("there is one");
-    let path = only_run(root).join(held.path.strip_prefix("docker/registry/v2/").expect("in the store"));
-    let (_, config) = online(root, &[]);
-    // Moved aside by this run, which has to wait for pushes then.
-    registry().repo("team/app").stray_blob(&layer(7)).write_to(root);
-    let open = fs::File::options().append(true).open(path).expect("in quarantine");
-    let night = Regsweep::gc_config(config.path()).args(["--online", "--rescue-for", "6s", "--max-reclaim"]);
-    let limit = before.iter().map(|held| held.bytes).sum::<u64>() - held.bytes + layer(7).bytes.len() as u64;
-    let run = later(night.arg(limit.to_string()).json(), DAY, "").start();
-    while runs(root).len() < 2 {
-        std::thread::sleep(std::time::Duration::from_millis(10));
+    for is_enough in [false, true] {
+        let root = due();
+        let root = root.path();
+        let before = list(root).runs.remove(0).targets;
+        let held = before.iter().max_by_key(|held| held.bytes).expect("there is one");
+        let path = only_run(root).join(held.path.strip_prefix("docker/registry/v2/").expect("in the store"));
+        let (_, config) = online(root, &[]);
+        // Moved aside by this run, which has to wait for pushes then.
+        registry().repo("team/app").stray_blob(&layer(7)).write_to(root);
+        let open = fs::File::options().append(true).open(path).expect("in quarantine");
+        let night = Regsweep::gc_config(config.path()).args(["--online", "--rescue-for", "6s", "--max-reclaim"]);
+        let all = before.iter().map(|held| held.bytes).sum::<u64>();
+        let limit = if is_enough { all } else { all - held.bytes + layer(7).bytes.len() as u64 };
+        let run = later(night.arg(limit.to_string()).json(), DAY, "").start();
+        while runs(root).len() < 2 {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        drop(open);
+        let ran = run.wait().expect_code(0);
+        assert_eq!(moved(&ran, "purged") == Moved::default(), !is_enough, "{}", ran.stdout);
+        assert_eq!(ran.stderr.contains("would be purged, more than"), !is_enough, "{}", ran.stderr);
+        assert_eq!(list(root).runs.iter().any(|run| run.targets == before), !is_enough);
     }
-    drop(open);
-    let ran = run.wait().expect_code(0);
-    assert_eq!(moved(&ran, "purged"), Moved::default(), "{}", ran.stdout);
-    assert!(ran.stderr.contains("more has become due"), "{}", ran.stderr);
-    assert!(list(root).runs.iter().any(|run| run.targets == before));
 }
 
 /// Nothing is renamed from one mount to another, be they of one filesystem: said before anything is changed, as a dry run says it.

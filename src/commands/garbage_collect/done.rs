@@ -1,0 +1,268 @@
+//! What a collection does once nothing stands against it, and what became of it.
+
+use super::super::assess::{self, Assessment};
+use super::super::reconcile::{self, Rescue};
+use crate::config::{CollectSettings, Disposal};
+use crate::error::Error;
+use crate::finding::{Code, Finding};
+use crate::inventory::MarkFlags;
+use crate::layout::{Shard, Target};
+use crate::oci::{Digest, RepositoryName};
+use crate::plan::Kind;
+use crate::progress::Phase;
+use crate::quarantine::{self, Gate, Needed, Overlay, Purgeable, Quarantine, Quarantining, Reader, Run, Wait};
+use crate::records::{Records, Summary};
+use crate::report::collect::{QuarantineFigures, RescueEnd};
+use crate::store::{Directories, DryRun, FileState};
+use crate::sweep::{SweepReport, sweep};
+use crate::writers::OpenFiles;
+
+/// What was done, or would be.
+#[derive(Default)]
+pub(super) struct Done {
+    pub(super) swept: SweepReport,
+    pub(super) quarantine: QuarantineFigures,
+    /// What went wrong after the first change.
+    pub(super) findings: Vec<Finding>,
+    /// Whether something that could not be removed is not there as it was.
+    pub(super) may_have_changed: bool,
+}
+
+impl Done {
+    /// What a real run would do.
+    pub(super) fn foresee(
+        &mut self,
+        reader: &Reader<'_>,
+        quarantine: &Quarantine<'_>,
+        assessment: &Assessment,
+    ) -> Result<(), Error> {
+        self.swept = sweep(&assessment.plan, &DryRun, reader.progress, reader.stop);
+        self.quarantine.restored = quarantine.would_restore(reader.store(), &assessment.needed)?;
+        self.quarantine.waiting = quarantine.amount();
+        self.quarantine.purged = assessment.purge.clone();
+        self.quarantine.withheld = assessment.withheld.clone();
+        Ok(())
+    }
+
+    /// Does it. From here on nothing ends the run without its report.
+    pub(super) fn carry_out(
+        &mut self,
+        settings: &CollectSettings,
+        reader: &Reader<'_>,
+        mut quarantine: Quarantine<'_>,
+        records: &mut Records<'_>,
+        assessment: &mut Assessment,
+        (run, wait): (Option<Run<'_>>, Option<Wait>),
+    ) {
+        // Of runs that were killed, or whose files were moved back by hand.
+        quarantine.tidy();
+        if !assessment.needed.targets.is_empty() {
+            reader.progress.begin(Phase::Restoring, None);
+            self.quarantine.restored =
+                reconcile::restore_needed(reader, &quarantine, &assessment.needed, records, &settings.clock);
+        }
+        if !self.quarantine.restored.failed.is_empty() {
+            // Something needs what could not be restored: nothing else is to go before it is.
+            self.swept.left = assessment.plan.len() as u64;
+            run.iter().for_each(|run| drop(run.remove_if_empty()));
+            self.wait_on(reader);
+            return;
+        }
+        if let Err(error) = records.date_restorations(&settings.clock) {
+            tracing::warn!("{error}");
+        }
+        let left = left_by(assessment);
+        self.sweep(settings, reader, &quarantine, records, (assessment, &left), run);
+        // What a run that was cut off has left is for one with a quarantine that comes to the end of its sweep.
+        let is_done = settings.disposal != Disposal::Remove && !self.swept.interrupted;
+        reconcile::begin_waits(reader, &mut quarantine, &settings.clock, is_done);
+        if settings.disposal == Disposal::Online && self.quarantine.run.is_some() && !self.swept.interrupted {
+            let wait = wait.expect("beside a registry things wait");
+            let rescue = reconcile::rescue(reader, settings.rescue_for, wait, records, &settings.clock);
+            self.note_rescue(rescue, &mut assessment.needed);
+        }
+        let has_failed = self.swept.findings.iter().any(|finding| finding.code == Code::FailedRemoval);
+        if let Some(wait) = wait.filter(|_| self.goes_on(reader)) {
+            match has_failed {
+                true => tracing::warn!("nothing is purged in this run, because something could not be removed: see the findings"),
+                false => match missing_now(settings, reader, records, assessment) {
+                    Some(missing) => tracing::warn!("nothing is purged in this run: {missing}"),
+                    None => self.purge(settings, reader, assessment, wait),
+                },
+            }
+        }
+        if self.goes_on(reader) {
+            // On a full disk: the one before stands, which says no less.
+            records.write_summary(left).unwrap_or_else(|error| tracing::warn!("{error}"));
+        } else {
+            self.quarantine.interrupted = assess::is_stopped(reader);
+        }
+        self.wait_on(reader);
+    }
+
+    /// Whether the run comes to its end. What was spared because somebody changed it meanwhile, or could not be removed, is for the next one.
+    fn goes_on(&self, reader: &Reader<'_>) -> bool {
+        let rescued = matches!(self.quarantine.rescue, None | Some(RescueEnd::Complete));
+        !assess::is_stopped(reader) && rescued && !self.swept.met_writer && self.findings.is_empty()
+    }
+
+    fn sweep(
+        &mut self,
+        settings: &CollectSettings,
+        reader: &Reader<'_>,
+        quarantine: &Quarantine<'_>,
+        records: &mut Records<'_>,
+        (assessment, left): (&Assessment, &Summary),
+        run: Option<Run<'_>>,
+    ) {
+        let plan = &assessment.plan;
+        let inventory = &assessment.inventory;
+        // What is kept for nothing but the quarantine is as unlinked as before once that is purged.
+        let is_kept = |blob| inventory.has_any(blob, MarkFlags::LIVE | MarkFlags::YOUNG);
+        let is_unlinked = |digest: &Digest| inventory.find(digest).is_some_and(|blob| !is_kept(blob));
+        let stays = |digest: &Digest| {
+            inventory.find(digest).is_some_and(|blob| !is_kept(blob) && inventory.has_any(blob, MarkFlags::RESTORABLE))
+        };
+        let noted = records.begin_sweep(plan.links_of_blobs(), is_unlinked);
+        let before = records.summary().cloned();
+        if let Err(error) = records.lower_summary(left) {
+            tracing::warn!("{error}; should this run be cut off, the next one may ask for --allow-shrunk");
+        }
+        if plan.is_empty() {
+            noted.unwrap_or_else(|error| tracing::warn!("{error}"));
+            return;
+        }
+        if let Err(error) = noted {
+            // On a full disk, which is when people collect. Were we killed now, the next run would ask before it goes on.
+            tracing::warn!("{error}; should this run be killed, the next one may ask for --allow-unlinked");
+        }
+        let vacuum = reader.backend.vacuum();
+        match run {
+            None => self.swept = sweep(plan, vacuum, reader.progress, reader.stop),
+            Some(mut run) => {
+                let overlay = Overlay::new(reader.store(), quarantine);
+                let survey = |name: &RepositoryName| -> Result<Vec<Digest>, Error> {
+                    assess::named_now(reader, &overlay, &assessment.inventory, name)
+                };
+                let directories = if settings.disposal == Disposal::Online { Directories::Keep } else { Directories::Prune };
+                let vacuum = Quarantining::new(vacuum, &run, directories, &survey);
+                self.swept = sweep(plan, &vacuum, reader.progress, reader.stop);
+                match reconcile::finish(reader, &mut run, &settings.clock, self.swept.interrupted) {
+                    Ok(true) => self.quarantine.run = Some(run.id().to_owned()),
+                    Ok(false) => {}
+                    Err(error) => {
+                        self.quarantine.run = Some(run.id().to_owned());
+                        self.note(&error);
+                    }
+                }
+            }
+        }
+        self.may_have_changed = self.swept.findings.iter().any(|finding| is_gone(reader, finding));
+        // A run that was stopped leaves what is known as it was.
+        if self.swept.left == plan.len() as u64
+            && let Some(before) = before.filter(|before| records.summary() != Some(before))
+            && let Err(error) = records.write_summary(before)
+        {
+            tracing::warn!("{error}");
+        }
+        if self.swept.left == 0
+            && let Err(error) = records.end_sweep(stays)
+        {
+            tracing::warn!("{error}");
+        }
+    }
+
+    fn note_rescue(&mut self, rescue: Rescue, needed: &mut Needed) {
+        self.quarantine.rescue = Some(match (&rescue.failed, rescue.interrupted) {
+            (Some(_), _) => RescueEnd::Failed,
+            (None, true) => RescueEnd::Interrupted,
+            (None, false) if rescue.rescued.failed.is_empty() => RescueEnd::Complete,
+            (None, false) => RescueEnd::Failed,
+        });
+        self.quarantine.rescued = rescue.rescued;
+        // Younger than what was read at the beginning.
+        if let Some(latest) = rescue.needed {
+            *needed = latest;
+        }
+        if let Some(error) = rescue.failed {
+            self.note(&error);
+        }
+    }
+
+    /// The last thing that a run does.
+    fn purge(&mut self, settings: &CollectSettings, reader: &Reader<'_>, assessment: &Assessment, wait: Wait) {
+        let needed = &assessment.needed;
+        let this_run = self.quarantine.run.clone();
+        let purge = || -> Result<_, Error> {
+            let mut quarantine = Quarantine::open(reader.backend)?;
+            // What has just been quarantined can be restored until a later run, however short things wait.
+            quarantine.runs.retain(|run| this_run.as_deref() != Some(run.id()));
+            let gate = Gate { needed, wait, clock: &settings.clock, open: OpenFiles::look() };
+            let mut purgeable = gate.purgeable(&quarantine, None)?;
+            let withheld = std::mem::take(&mut purgeable.withheld);
+            // More may be due than when the run was assessed.
+            if let Some(reason) = assessment.reclaim.refuses_purge(purgeable.amount().blobs) {
+                tracing::warn!("nothing is purged in this run: {reason}");
+                purgeable = Purgeable::default();
+            }
+            reader.progress.begin(Phase::Purging, None);
+            Ok((quarantine::purge(&gate, purgeable, reader.stop), withheld, gate.proof()))
+        };
+        match purge() {
+            Ok((purged, withheld, proof)) => {
+                self.quarantine.proof = (!purged.is_empty()).then_some(proof);
+                (self.quarantine.purged, self.quarantine.withheld) = (purged, withheld);
+            }
+            Err(error) => self.note(&error),
+        }
+    }
+
+    /// What is in quarantine now.
+    fn wait_on(&mut self, reader: &Reader<'_>) {
+        match Quarantine::open(reader.backend) {
+            Ok(quarantine) => {
+                self.quarantine.waiting = quarantine.amount();
+                // Everything in it may have been restored by now.
+                let run = self.quarantine.run.take();
+                self.quarantine.run = run.filter(|id| quarantine.run(id).is_ok());
+            }
+            // Everything was done: only what is in quarantine now cannot be told.
+            Err(error) => tracing::warn!("{error}"),
+        }
+    }
+
+    fn note(&mut self, error: &Error) {
+        self.findings.push(Finding::new(Code::FailedRestore).detail(error.to_string()));
+    }
+}
+
+/// Whether what could not be removed, by this finding, is not in its place: some filesystems answer with an error when it was done all the same.
+fn is_gone(reader: &Reader<'_>, finding: &Finding) -> bool {
+    let Some(target) = finding.path.as_deref().and_then(Target::of_path) else { return false };
+    let (store, digest) = (reader.store(), *target.digest());
+    let there = match target.link_directory() {
+        Some(directory) => store.stat_links(directory, &[digest]),
+        None => store.stat_blobs(Shard::of(&digest), &[digest]),
+    };
+    !target.is_directory() && !there.is_ok_and(|there| matches!(there[..], [FileState::File(_)]))
+}
+
+/// A mount that has not been there since the run began: what was seen to be needed while pushes were waited for may lack what lies on it.
+fn missing_now(
+    settings: &CollectSettings,
+    reader: &Reader<'_>,
+    records: &Records<'_>,
+    assessment: &Assessment,
+) -> Option<String> {
+    let before = records.summary().filter(|_| !settings.allow_shrunk)?;
+    before.missing_from(&assessment.summary, &|name| reader.backend.parts().is_held(name), true)
+}
+
+/// What the store holds once the plan is carried out.
+fn left_by(assessment: &Assessment) -> Summary {
+    let mut after = assessment.summary.clone();
+    for row in assessment.plan.of_kind(Kind::Revision) {
+        row.target.link_directory().into_iter().for_each(|directory| after.forget_revision(directory.repository()));
+    }
+    after
+}
