@@ -17,7 +17,6 @@ use crate::finding::{Code, Finding};
 use crate::findings::{Gathered, consolidated};
 use crate::graph::{Context, Manifests};
 use crate::inventory::{Budget, Inventory};
-use crate::layout;
 use crate::mark::blobs;
 use crate::mark::{self, Marks, Waiting, hold_shared, interrupted};
 use crate::oci::{Digest, RepositoryName};
@@ -50,7 +49,7 @@ pub fn run(settings: AuditSettings, progress: &dyn Progress, stop: &AtomicBool) 
     let Audited { figures, collections, mut findings } = result?;
     let would_stop = tolerant.judge(&mut findings);
     let collections = if would_stop { <[Collection; 2]>::default() } else { collections };
-    findings.extend(owners::owners(signs(&store, &settings)?, settings.location.registry.as_ref()));
+    findings.extend(owners::owners(signs(&store, &settings)?));
     let findings = consolidated(findings, settings.location.is_proxy());
     Ok(AuditReport {
         root: store.root().path().to_owned(),
@@ -69,9 +68,8 @@ pub fn run(settings: AuditSettings, progress: &dyn Progress, stop: &AtomicBool) 
 
 fn signs(store: &FilesystemStore, settings: &AuditSettings) -> Result<owners::Signs, Error> {
     let gitlab_database = super::owners::gitlab(store.root(), &settings.location)?;
-    let proxy_state = store.at(layout::PROXY_STATE).symlink_metadata().is_ok();
     let harbor = settings.location.owners().harbor.clone();
-    Ok(owners::Signs { gitlab_database, harbor, proxy_state })
+    Ok(owners::Signs { gitlab_database, harbor, cache: settings.location.cache_sign() })
 }
 
 struct Audited {

@@ -59,7 +59,7 @@ pub fn run(mut settings: CollectSettings, progress: &dyn Progress, stop: &Atomic
     }
     let asked = ensure_alone(&mut settings, store.root())?;
     if !settings.clock.is_trusted()
-        && let Some(date) = writers::date_elsewhere(settings.location.registry.as_ref(), &settings.registries)
+        && let Some(date) = writers::date_elsewhere(settings.location.http(), &settings.registries)
     {
         settings.clock.compare_with_registry(date);
     }
@@ -92,8 +92,7 @@ struct Asked {
 
 /// Makes sure that no registry takes pushes meanwhile, where that matters, and sets the minimum age to what its answer allows.
 fn ensure_alone(settings: &mut CollectSettings, root: &Root) -> Result<Asked, Error> {
-    let registry = settings.location.registry.as_ref();
-    let may_be_online = reconcile::may_be_online(root, registry);
+    let may_be_online = reconcile::may_be_online(&settings.location);
     if let Some(outer) = writers::outer_store(root.path()) {
         tracing::warn!("the root {} lies in the storage of another registry, {}", escaped(root.path()), escaped(outer));
     }
@@ -128,6 +127,8 @@ fn question<'a>(settings: &'a CollectSettings, root: &'a Root, offers_online: bo
     Question {
         root,
         registry: settings.location.registry.as_ref(),
+        http: settings.location.http(),
+        cache: settings.location.cache_sign(),
         urls: &settings.registries,
         credentials: settings.registry_auth.as_ref(),
         offers_online,
@@ -451,6 +452,7 @@ fn report(
         root: reader.store.root().path().to_owned(),
         config_path: settings.location.config_path.clone(),
         registry: settings.location.registry.clone(),
+        remembers_blobs: settings.location.descriptor_cache().is_some(),
         nobody_asked: None,
         rerun: settings.rerun.clone(),
         writer: None,

@@ -20,18 +20,22 @@
 //! Where the registry takes something that nobody can have meant (a root of `null`, which it makes a directory `<nil>`), this refuses
 //! it. Where its server does not start but its collector would, the setting counts as not made, with a warning.
 
+mod cache;
 mod environment;
 mod owners;
 mod problem;
+mod variables;
 mod yaml;
 
 use std::ffi::OsString;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+pub use self::cache::CacheSign;
 pub use self::environment::CONFIGURATION_PATH;
 pub use self::owners::Owners;
 pub use self::problem::{ConfigError, Problem};
+pub use self::variables::Variables;
 use crate::escape::escaped;
 use yaml::{Map, Node};
 

@@ -13,8 +13,6 @@ mod processes;
 mod registries;
 mod view;
 
-use std::fmt;
-use std::io::ErrorKind;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -23,17 +21,20 @@ pub use self::http::{Answer, Endpoint};
 pub use self::open_files::OpenFiles;
 pub use self::processes::Sign;
 use crate::error::Error;
-use crate::layout;
-use crate::registry_config::RegistryConfig;
+use crate::registry_config::{CacheSign, Listening, RegistryConfig};
 use crate::store::root::Root;
 
 /// Which registries are asked, and what is known of them.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Question<'a> {
     /// The root directory of the store.
     pub root: &'a Root,
     /// The configuration of its registry.
     pub registry: Option<&'a RegistryConfig>,
+    /// Where it listens, as far as its configuration or the environment says.
+    pub http: &'a Listening,
+    /// What says that it is a pull-through cache.
+    pub cache: Option<CacheSign>,
     /// Addresses of further ones.
     pub urls: &'a [String],
     /// What to say to those that want to know who asks.
@@ -59,7 +60,7 @@ pub struct Answers<'a> {
 /// When something is given that is no address.
 pub fn ask(question: Question<'_>) -> Result<Answers<'_>, Error> {
     let given = question.urls.iter().map(|url| Endpoint::given(url)).collect::<Result<Vec<_>, _>>()?;
-    let configured = question.registry.and_then(|registry| Endpoint::of(&registry.http));
+    let configured = Endpoint::of(question.http);
     let (mut heard, mut unasked) = (Vec::new(), Vec::new());
     for endpoint in configured.into_iter().chain(given) {
         match endpoint.ask(question.credentials) {
@@ -71,43 +72,23 @@ pub fn ask(question: Question<'_>) -> Result<Answers<'_>, Error> {
 }
 
 /// What time it is where the registry runs, if that is another machine.
-pub fn date_elsewhere(registry: Option<&RegistryConfig>, urls: &[String]) -> Option<SystemTime> {
+pub fn date_elsewhere(http: &Listening, urls: &[String]) -> Option<SystemTime> {
     let given = urls.iter().filter_map(|url| Endpoint::given(url).ok());
-    let configured = registry.and_then(|registry| Endpoint::of(&registry.http));
+    let configured = Endpoint::of(http);
     configured.into_iter().chain(given).find_map(|endpoint| endpoint.date())
 }
 
-/// What says that a registry is a pull-through cache.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum CacheSign {
-    /// Its configuration.
-    Configured,
-    /// The file in which such a one keeps what it has cached. It may be left from before.
-    State,
-}
-
-impl fmt::Display for CacheSign {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            CacheSign::Configured => f.write_str("is a pull-through cache"),
-            CacheSign::State => write!(f, "may be a pull-through cache ({} is there)", layout::PROXY_STATE),
-        }
-    }
-}
-
-impl CacheSign {
-    /// To make a pull-through cache read-only, or to collect beside it, is no way out.
-    fn brake(self, reason: String) -> Error {
-        let unless = if self == CacheSign::State { ", also if it is no such cache any more" } else { "" };
-        Error::Brake { reason, lift: format!("stop it, or give --assume-offline{unless}") }
-    }
+/// To make a pull-through cache read-only, or to collect beside it, is no way out.
+fn brake_of(sign: &CacheSign, reason: String) -> Error {
+    let unless = if sign.is_doubtful() { ", also if it is no such cache any more" } else { "" };
+    Error::Brake { reason, lift: format!("stop it, or give --assume-offline{unless}") }
 }
 
 impl Answers<'_> {
     /// Whether no push can be under way: each registry answers that it takes none, or is down and its configuration says so.
     pub fn takes_no_pushes(&self) -> bool {
         let is_configured_so = self.question.registry.is_some_and(|registry| registry.read_only);
-        let is_proxy = self.cache_sign().is_some();
+        let is_proxy = self.question.cache.is_some();
         let takes_none = |answer: &Answer| match answer {
             // It writes whenever somebody pulls.
             Answer::ReadOnly => !is_proxy,
@@ -156,10 +137,10 @@ impl Answers<'_> {
         if *answer == Answer::Down {
             return Ok(());
         }
-        if let Some(sign) = self.cache_sign() {
-            return Err(sign.brake(format!(
-                "the registry at {endpoint} {sign}, which writes to its store whenever somebody pulls, read-only or not"
-            )));
+        if let Some(sign) = &self.question.cache {
+            let reason =
+                format!("the registry at {endpoint} {sign}, which writes to its store whenever somebody pulls, read-only or not");
+            return Err(brake_of(sign, reason));
         }
         let reason = match answer {
             Answer::Down | Answer::ReadOnly => return Ok(()),
@@ -173,19 +154,9 @@ impl Answers<'_> {
         Err(self.brake(reason))
     }
 
-    /// What says that the registry is a pull-through cache, if anything does: its configuration, or what such a one keeps in its root.
-    fn cache_sign(&self) -> Option<CacheSign> {
-        if self.question.registry.is_some_and(|registry| registry.proxy_remote.is_some()) {
-            return Some(CacheSign::Configured);
-        }
-        let state = self.question.root.at(layout::PROXY_STATE).symlink_metadata();
-        let is_absent = state.is_err_and(|error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory));
-        (!is_absent).then_some(CacheSign::State)
-    }
-
     fn brake(&self, reason: String) -> Error {
-        if let Some(sign) = self.cache_sign() {
-            return sign.brake(reason);
+        if let Some(sign) = &self.question.cache {
+            return brake_of(sign, reason);
         }
         let online = if self.question.offers_online { ", or give --online" } else { "" };
         let lift = format!(
