@@ -52,12 +52,14 @@ pub fn run(mut settings: CollectSettings, progress: &dyn Progress, stop: &Atomic
         Mode::DryRun => StoreLock::shared(store.root().path(), settings.wait_lock, stop)?,
     };
     metrics_are_writable(settings.output.metrics.as_deref(), &store)?;
-    owners::ensure_no_foreign_owner(store.root(), &settings.location, settings.policy.roots, settings.allow_foreign_owner)?;
     let mut stops = Vec::new();
+    let (location, roots) = (&settings.location, settings.policy.roots);
+    let owned = owners::ensure_no_foreign_owner(store.root(), location, roots, settings.allow_foreign_owner);
+    stops_real_runs(settings.mode, owned, &mut stops)?;
     if !settings.allow_shared_blobs {
         stops_real_runs(settings.mode, owners::ensure_blobs_not_shared(store.root()), &mut stops)?;
     }
-    let asked = ensure_alone(&mut settings, store.root())?;
+    let asked = ensure_alone(&mut settings, store.root(), &mut stops)?;
     if !settings.clock.is_trusted()
         && let Some(date) = writers::date_elsewhere(settings.location.http(), &settings.registries)
     {
@@ -91,13 +93,13 @@ struct Asked {
 }
 
 /// Makes sure that no registry takes pushes meanwhile, where that matters, and sets the minimum age to what its answer allows.
-fn ensure_alone(settings: &mut CollectSettings, root: &Root) -> Result<Asked, Error> {
+fn ensure_alone(settings: &mut CollectSettings, root: &Root, stops: &mut Vec<Error>) -> Result<Asked, Error> {
     let may_be_online = reconcile::may_be_online(&settings.location);
     if let Some(outer) = writers::outer_store(root.path()) {
         tracing::warn!("the root {} lies in the storage of another registry, {}", escaped(root.path()), escaped(outer));
     }
     if settings.disposal == Disposal::Online {
-        return may_be_online.map(|()| Asked::default());
+        return stops_real_runs(settings.mode, may_be_online, stops).map(|()| Asked::default());
     }
     if settings.assume_offline && !settings.no_min_age_if_read_only {
         return Ok(Asked::default());
