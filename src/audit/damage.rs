@@ -79,8 +79,7 @@ fn history_links(facts: &RepositoryFacts, findings: &mut Vec<Finding>) {
 
 fn tag_names(facts: &RepositoryFacts, findings: &mut Vec<Finding>) {
     let name = &facts.survey.name;
-    // Marking has told what is no tag at all.
-    for tag in facts.survey.tags.iter().filter(|tag| !tag.name.is_valid() && !tag.is_foreign()) {
+    for tag in facts.survey.tags.iter().filter(|tag| !tag.name.is_valid()) {
         let directory = layout::tag_directory(name, &tag.name);
         findings.push(Finding::new(Code::InvalidTagName).repository(name).tag(&tag.name).path(directory));
     }
