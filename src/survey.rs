@@ -17,6 +17,9 @@ use crate::system_files::is_system_file;
 /// How many links one task reads, so that one repository with 100,000 revisions keeps every thread busy.
 const LINKS_AT_ONCE: usize = 256;
 
+/// Answers that are held twice while they are put into one list.
+pub const ANSWERS_AT_ONCE: usize = 64 * LINKS_AT_ONCE;
+
 /// How many tags one task reads at least: small repositories are not worth dividing, there are others.
 const TAGS_AT_ONCE: usize = 8;
 
@@ -176,6 +179,10 @@ pub fn in_chunks<T: Send>(
     digests: &[Digest],
     ask: impl Fn(&[Digest]) -> Result<Vec<T>, Error> + Sync + Send,
 ) -> Result<Vec<T>, Error> {
-    let chunks: Vec<Vec<T>> = digests.par_chunks(LINKS_AT_ONCE).map(ask).collect::<Result<_, _>>()?;
-    Ok(chunks.into_iter().flatten().collect())
+    let mut answers = Vec::with_capacity(digests.len());
+    for some in digests.chunks(ANSWERS_AT_ONCE) {
+        let chunks: Vec<Vec<T>> = some.par_chunks(LINKS_AT_ONCE).map(&ask).collect::<Result<_, _>>()?;
+        answers.extend(chunks.into_iter().flatten());
+    }
+    Ok(answers)
 }

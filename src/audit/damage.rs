@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::facts::{BlobFacts, RepositoryFacts};
 use super::{Ages, is_unfinished, leftover};
 use crate::finding::{Code, Finding, Needs};
+use crate::findings::OfRepository;
 use crate::graph::{LinkVerdict, judge_link};
 use crate::inventory::Inventory;
 use crate::layout::{self, LinkDirectory};
@@ -14,7 +15,7 @@ use crate::store::{FileState, LinkContent};
 
 /// What is broken in one repository, beyond what marking has found.
 pub fn repository(facts: &RepositoryFacts, inventory: &Inventory, blobs: &BlobFacts, ages: &Ages) -> Vec<Finding> {
-    let mut findings = Vec::new();
+    let mut findings = OfRepository::new(&facts.survey.name);
     let is_stored = |digest: &Digest| inventory.find(digest).is_some() && blobs.has_data(digest);
     layer_links(facts, &is_stored, &mut findings);
     history_links(facts, &mut findings);
@@ -35,7 +36,7 @@ pub fn repository(facts: &RepositoryFacts, inventory: &Inventory, blobs: &BlobFa
     findings.extend(
         facts.uploads.strays.iter().map(|stray| Finding::new(Code::of_stray(stray.kind)).repository(name).path(&stray.path)),
     );
-    findings
+    findings.into_findings()
 }
 
 /// Blobs whose data is something that no registry makes.
@@ -44,7 +45,7 @@ pub fn blobs(blobs: &BlobFacts) -> impl Iterator<Item = Finding> {
     irregular.map(|(digest, _)| Finding::new(Code::IrregularData).digest(digest).path(layout::blob_data(digest)))
 }
 
-fn layer_links(facts: &RepositoryFacts, is_stored: &impl Fn(&Digest) -> bool, findings: &mut Vec<Finding>) {
+fn layer_links(facts: &RepositoryFacts, is_stored: &impl Fn(&Digest) -> bool, findings: &mut OfRepository) {
     let directory = LinkDirectory::Layers(facts.survey.name.clone());
     for (digest, content) in facts.survey.layers.iter().zip(&facts.layer_links) {
         let code = match judge_link(digest, *content) {
@@ -59,7 +60,7 @@ fn layer_links(facts: &RepositoryFacts, is_stored: &impl Fn(&Digest) -> bool, fi
     }
 }
 
-fn history_links(facts: &RepositoryFacts, findings: &mut Vec<Finding>) {
+fn history_links(facts: &RepositoryFacts, findings: &mut OfRepository) {
     for (tag, contents) in facts.survey.tags.iter().zip(&facts.history_links) {
         let directory = LinkDirectory::History(facts.survey.name.clone(), tag.name.clone());
         for (digest, content) in tag.history.iter().zip(contents) {
@@ -77,7 +78,7 @@ fn history_links(facts: &RepositoryFacts, findings: &mut Vec<Finding>) {
     }
 }
 
-fn tag_names(facts: &RepositoryFacts, findings: &mut Vec<Finding>) {
+fn tag_names(facts: &RepositoryFacts, findings: &mut OfRepository) {
     let name = &facts.survey.name;
     for tag in facts.survey.tags.iter().filter(|tag| !tag.name.is_valid()) {
         let directory = layout::tag_directory(name, &tag.name);

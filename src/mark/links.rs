@@ -77,6 +77,17 @@ pub(super) fn untagged_revisions(
     Ok((candidates, seen))
 }
 
+/// A layer link that nothing reaches, and that is old.
+struct OldLayer {
+    /// In the survey.
+    place: u32,
+    /// Where the inventory has the digest of its directory.
+    blob: Option<BlobId>,
+    /// What it says, if that is another digest.
+    alias_of: Option<Box<Digest>>,
+    stat: Stat,
+}
+
 /// What was found of the links that nothing reaches.
 #[derive(Default)]
 pub(super) struct Unreached {
@@ -108,51 +119,30 @@ pub(super) fn unreached(
 impl Unreached {
     fn layers(&mut self, survey: &Survey, context: &Context<'_>, reach: &mut Reach<'_>) -> Result<(), Error> {
         let directory = LinkDirectory::Layers(survey.name.clone());
-        let (digests, blobs): (Vec<Digest>, Vec<Option<BlobId>>) = survey
+        let unreached: Vec<(u32, Option<BlobId>)> = survey
             .layers
             .iter()
-            .map(|digest| (*digest, context.inventory.find(digest)))
-            .filter(|(digest, blob)| !reach.has_reached(digest, *blob))
-            .unzip();
-        let inspected = in_chunks(&digests, |some| context.store.inspect_links(&directory, some))?;
-        let mut old = Vec::with_capacity(digests.len());
-        for ((digest, blob), (content, leaf)) in digests.iter().zip(blobs).zip(inspected) {
-            let canonical = match judge_link(digest, content) {
-                LinkVerdict::Names(canonical) => canonical,
-                LinkVerdict::Absent => {
-                    self.empty_directory(context, Target::EmptyLinkDirectory(directory.clone(), *digest))?;
-                    continue;
-                }
-                LinkVerdict::Faulty(code) => {
-                    self.faulty(survey, &directory, digest, code);
-                    continue;
-                }
-            };
-            // Whatever is in quarantine can only be restored whole if its links are still there.
-            let protects = |digest: &Digest| {
-                context.inventory.find(digest).is_some_and(|blob| context.inventory.has_any(blob, MarkFlags::PROTECTED))
-            };
-            match leaf {
-                FileState::File(_) if protects(digest) || protects(&canonical) => {
-                    reach.mark_alone(digest, MarkFlags::YOUNG);
-                    reach.mark_alone(&canonical, MarkFlags::YOUNG);
-                }
-                FileState::File(stat) if self.waiting.note(context.policy.age(&stat), || directory.link(digest)) => {
-                    self.young_layer_links += 1;
-                    reach.mark_alone(digest, MarkFlags::YOUNG);
-                    reach.mark_alone(&canonical, MarkFlags::YOUNG);
-                }
-                FileState::File(stat) => {
-                    let named = if canonical == *digest { blob } else { context.inventory.find(&canonical) };
-                    old.push(([(*digest, blob), (canonical, named)], stat));
-                }
-                FileState::Absent => {}
-                FileState::Irregular => self.faulty(survey, &directory, digest, Code::IrregularLink),
+            .zip(0..)
+            .map(|(digest, place)| (digest, place, context.inventory.find(digest)))
+            .filter(|(digest, _, blob)| !reach.has_reached(digest, *blob))
+            .map(|(_, place, blob)| (place, blob))
+            .collect();
+        let mut old = Vec::new();
+        // What is seen of a link takes more than what has to be known of it, and somebody may have made very many.
+        for some in unreached.chunks(survey::ANSWERS_AT_ONCE) {
+            let digests: Vec<Digest> = some.iter().map(|(place, _)| survey.layers[*place as usize]).collect();
+            let inspected = in_chunks(&digests, |some| context.store.inspect_links(&directory, some))?;
+            for (&(place, blob), seen) in some.iter().zip(inspected) {
+                old.extend(self.layer(survey, context, reach, &directory, (place, blob), seen)?);
             }
         }
+        drop(unreached);
         // Only now is it known what is reached under another name.
-        for ([(digest, blob), (canonical, named)], stat) in old {
-            if reach.has_reached(&digest, blob) || (canonical != digest && reach.has_reached(&canonical, named)) {
+        for OldLayer { place, blob, alias_of, stat } in old {
+            let digest = survey.layers[place as usize];
+            let named = alias_of.as_deref().map_or(blob, |canonical| context.inventory.find(canonical));
+            let is_alias_reached = alias_of.as_deref().is_some_and(|canonical| reach.has_reached(canonical, named));
+            if reach.has_reached(&digest, blob) || is_alias_reached {
                 continue;
             }
             // What cannot go is served for as long as it is linked: names and contents stay in step.
@@ -163,11 +153,56 @@ impl Unreached {
             if let Some(named) = named {
                 context.inventory.mark(named, MarkFlags::LINK_DROPPED);
             }
-            let alias_of = (canonical != digest).then(|| Box::new(canonical));
             let target = Target::Link(directory.clone(), digest);
             self.drop_link(context, blob, Deletion { target, stat, alias_of, reason: Reason::Unreferenced, depth: 0 });
         }
         Ok(())
+    }
+
+    /// Judges one layer link that nothing reaches: what is left of it to be decided, if it is old.
+    fn layer(
+        &mut self,
+        survey: &Survey,
+        context: &Context<'_>,
+        reach: &mut Reach<'_>,
+        directory: &LinkDirectory,
+        (place, blob): (u32, Option<BlobId>),
+        (content, leaf): (LinkContent, FileState),
+    ) -> Result<Option<OldLayer>, Error> {
+        let digest = &survey.layers[place as usize];
+        let canonical = match judge_link(digest, content) {
+            LinkVerdict::Names(canonical) => canonical,
+            LinkVerdict::Absent => {
+                self.empty_directory(context, Target::EmptyLinkDirectory(directory.clone(), *digest))?;
+                return Ok(None);
+            }
+            LinkVerdict::Faulty(code) => {
+                self.faulty(survey, directory, digest, code);
+                return Ok(None);
+            }
+        };
+        // Whatever is in quarantine can only be restored whole if its links are still there.
+        let protects = |digest: &Digest| {
+            context.inventory.find(digest).is_some_and(|blob| context.inventory.has_any(blob, MarkFlags::PROTECTED))
+        };
+        match leaf {
+            FileState::File(_) if protects(digest) || protects(&canonical) => {
+                reach.mark_alone(digest, MarkFlags::YOUNG);
+                reach.mark_alone(&canonical, MarkFlags::YOUNG);
+            }
+            FileState::File(stat) if self.waiting.note(context.policy.age(&stat), || directory.link(digest)) => {
+                self.young_layer_links += 1;
+                reach.mark_alone(digest, MarkFlags::YOUNG);
+                reach.mark_alone(&canonical, MarkFlags::YOUNG);
+            }
+            FileState::File(stat) => {
+                let alias_of = (canonical != *digest).then(|| Box::new(canonical));
+                return Ok(Some(OldLayer { place, blob, alias_of, stat }));
+            }
+            FileState::Absent => {}
+            FileState::Irregular => self.faulty(survey, directory, digest, Code::IrregularLink),
+        }
+        Ok(None)
     }
 
     fn revisions(
