@@ -10,11 +10,50 @@ use std::sync::{Mutex, PoisonError};
 use crate::finding::{Code, Finding};
 use crate::format::number;
 use crate::layout;
+use crate::oci::RepositoryName;
 
 /// Findings of one code that are listed for one repository, and for what is in none.
 pub(crate) const LISTED_OF_A_REPOSITORY: u64 = 1_000;
 /// Findings of one code that are listed at all.
 const LISTED_OF_A_CODE: u64 = 5_000;
+
+/// What is found in one repository, of which no more is held than a report lists: of each code what is found first, and how much there is.
+#[derive(Debug)]
+pub(crate) struct OfRepository {
+    name: RepositoryName,
+    listed: Vec<Finding>,
+    found: BTreeMap<Code, u64>,
+}
+
+impl OfRepository {
+    /// Nothing so far.
+    pub(crate) fn new(name: &RepositoryName) -> OfRepository {
+        OfRepository { name: name.clone(), listed: Vec::new(), found: BTreeMap::new() }
+    }
+
+    /// Takes in what is found next. No finding comes twice.
+    pub(crate) fn push(&mut self, finding: Finding) {
+        let found = self.found.entry(finding.code).or_default();
+        *found += finding.count;
+        if *found <= LISTED_OF_A_REPOSITORY {
+            self.listed.push(finding);
+        }
+    }
+
+    /// Takes in several.
+    pub(crate) fn extend(&mut self, findings: impl IntoIterator<Item = Finding>) {
+        findings.into_iter().for_each(|finding| self.push(finding));
+    }
+
+    /// All of it, with one for each code that has more.
+    pub(crate) fn into_findings(self) -> Vec<Finding> {
+        let listed = |code| self.listed.iter().filter(|finding| finding.code == code).map(|finding| finding.count).sum::<u64>();
+        let beyond = self.found.iter().map(|(code, found)| (*code, found - listed(*code))).filter(|(_, more)| *more > 0);
+        let beyond: Vec<_> =
+            beyond.map(|(code, more)| with_more(Finding::new(code).repository(&self.name).count(more))).collect();
+        self.listed.into_iter().chain(beyond).collect()
+    }
+}
 
 /// What many threads found, of which no more is held than a report lists.
 #[derive(Debug, Default)]
@@ -55,6 +94,10 @@ impl Gathered {
 
 impl OfCode {
     fn add(&mut self, finding: Finding) {
+        if stands_for_others(&finding) && finding.repository.is_none() {
+            self.beyond += finding.count;
+            return;
+        }
         // The same as often as it is met: which ones are listed in the end, and how often those were met, depends on no order.
         let count = finding.count;
         *self.listed.entry(finding).or_default() += count;
@@ -119,9 +162,12 @@ fn limited(findings: Vec<Finding>) -> Vec<Finding> {
         let key = (finding.code, finding.repository.as_ref().map(ToString::to_string));
         let here = seen.entry(key.clone()).or_default();
         let all = of_code.entry(finding.code).or_default();
-        *here += 1;
-        *all += 1;
-        if *here <= LISTED_OF_A_REPOSITORY && *all <= LISTED_OF_A_CODE {
+        let is_rest = stands_for_others(&finding);
+        if !is_rest {
+            *here += 1;
+            *all += 1;
+        }
+        if !is_rest && *here <= LISTED_OF_A_REPOSITORY && *all <= LISTED_OF_A_CODE {
             listed.push(finding);
             continue;
         }
@@ -134,10 +180,18 @@ fn limited(findings: Vec<Finding>) -> Vec<Finding> {
     listed
 }
 
+/// How a finding ends that stands for others.
+const NOT_LISTED: &str = ", which are not listed.";
+
+/// Whether a finding is about others that are not listed. It is none of those that are.
+fn stands_for_others(finding: &Finding) -> bool {
+    finding.path.is_none() && finding.detail.as_ref().is_some_and(|detail| detail.ends_with(NOT_LISTED))
+}
+
 /// Says of a finding that it stands for others.
 fn with_more(more: Finding) -> Finding {
     let here = if more.repository.is_some() { " here" } else { "" };
-    let detail = format!("{} {} more of these{here}, which are not listed.", more.code.meaning(), number(more.count));
+    let detail = format!("{} {} more of these{here}{NOT_LISTED}", more.code.meaning(), number(more.count));
     more.detail(detail)
 }
 
@@ -162,6 +216,23 @@ mod tests {
         let found = consolidated(many.collect(), false);
         assert_eq!(found.len(), 5_001);
         assert_eq!(found.iter().map(|finding| finding.count).sum::<u64>(), 27_000);
+    }
+
+    /// What stands for others is none of those that are listed, and is told once.
+    #[test]
+    fn what_is_beyond_the_limits_of_a_repository_is_counted_once() {
+        let name = RepositoryName::new("a");
+        let mut found = OfRepository::new(&name);
+        found.extend((0..3_000).map(|number| of(Code::BrokenLayerLink, "a", number)));
+        found.push(of(Code::LostChild, "a", 1));
+        let found = found.into_findings();
+        assert_eq!(found.len(), 1_002);
+        let gathered = Gathered::default();
+        gathered.add(found);
+        let found = consolidated(gathered.into_findings(), false);
+        assert_eq!(found.len(), 1_002);
+        assert_eq!(found.iter().map(|finding| finding.count).sum::<u64>(), 3_001);
+        assert_eq!(found.iter().filter(|finding| finding.count == 2_000).count(), 1);
     }
 
     #[test]

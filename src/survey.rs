@@ -3,17 +3,22 @@
 //! A push writes blobs, then layer links, then revisions, then tags. They are read in that order too (SAFETY I5): what was
 //! finished before the survey began is seen whole. Blobs are listed before the first repository.
 
+use std::os::unix::ffi::OsStrExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 
 use crate::error::Error;
-use crate::layout::LinkDirectory;
+use crate::layout::{self, LinkDirectory};
 use crate::oci::{Digest, RepositoryName, TagName};
 use crate::store::{LinkContent, RepositoryEntry, Store, Stray, StrayKind, TagContent};
+use crate::system_files::is_system_file;
 
 /// How many links one task reads, so that one repository with 100,000 revisions keeps every thread busy.
 const LINKS_AT_ONCE: usize = 256;
+
+/// Answers that are held twice while they are put into one list.
+pub const ANSWERS_AT_ONCE: usize = 64 * LINKS_AT_ONCE;
 
 /// How many tags one task reads at least: small repositories are not worth dividing, there are others.
 const TAGS_AT_ONCE: usize = 8;
@@ -69,9 +74,15 @@ pub struct Tag {
 }
 
 impl Tag {
-    /// Whether it is a directory that no registry makes: no tag can be called so, and it has neither a link nor a history.
-    pub fn is_foreign(&self) -> bool {
-        !self.name.is_valid() && self.current == LinkContent::Absent && self.history.is_empty()
+    /// What it is if it is no tag: it has neither a link nor a history, and is called as no tag can be, or as other programs call what they
+    /// leave. `Thumbs.db` can be a tag, and is one as soon as it names something.
+    fn foreign(&self) -> Option<StrayKind> {
+        let is_tag = self.current != LinkContent::Absent || !self.history.is_empty();
+        match is_system_file(self.name.as_os_str().as_bytes(), false) {
+            _ if is_tag => None,
+            true => Some(StrayKind::SystemFile),
+            false => (!self.name.is_valid()).then_some(StrayKind::Unrecognised),
+        }
     }
 }
 
@@ -127,8 +138,16 @@ pub fn survey(store: &dyn Store, repository: &RepositoryEntry) -> Result<Survey,
         tags.entries.par_iter().with_min_len(TAGS_AT_ONCE).map(|tag| store.tag(name, tag)).collect::<Result<_, _>>()?;
     let mut surveyed = Vec::with_capacity(contents.len());
     for (name, content) in tags.entries.into_iter().zip(contents) {
-        strays.extend(content.history.strays);
-        surveyed.push(Tag { name, current: content.current, history: content.history.entries });
+        let tag = Tag { name, current: content.current, history: content.history.entries };
+        let foreign = tag.foreign();
+        // What lies in a directory of another program's is its own affair.
+        if foreign != Some(StrayKind::SystemFile) {
+            strays.extend(content.history.strays);
+        }
+        match foreign {
+            Some(kind) => strays.push(Stray { path: layout::tag_directory(&repository.name, &tag.name), kind }),
+            None => surveyed.push(tag),
+        }
     }
     Ok(Survey {
         name: name.clone(),
@@ -160,6 +179,10 @@ pub fn in_chunks<T: Send>(
     digests: &[Digest],
     ask: impl Fn(&[Digest]) -> Result<Vec<T>, Error> + Sync + Send,
 ) -> Result<Vec<T>, Error> {
-    let chunks: Vec<Vec<T>> = digests.par_chunks(LINKS_AT_ONCE).map(ask).collect::<Result<_, _>>()?;
-    Ok(chunks.into_iter().flatten().collect())
+    let mut answers = Vec::with_capacity(digests.len());
+    for some in digests.chunks(ANSWERS_AT_ONCE) {
+        let chunks: Vec<Vec<T>> = some.par_chunks(LINKS_AT_ONCE).map(&ask).collect::<Result<_, _>>()?;
+        answers.extend(chunks.into_iter().flatten());
+    }
+    Ok(answers)
 }

@@ -7,6 +7,7 @@ use super::ages::Ages;
 use super::facts::{BlobFacts, RepositoryFacts};
 use super::leftover::{is_unfinished, leftover};
 use crate::finding::{Code, Finding, Needs};
+use crate::findings::OfRepository;
 use crate::graph::{LinkVerdict, judge_link};
 use crate::inventory::Inventory;
 use crate::layout::{self, LinkDirectory};
@@ -15,7 +16,7 @@ use crate::store::{FileState, LinkContent};
 
 /// What is broken in one repository, beyond what marking has found.
 pub(crate) fn repository(facts: &RepositoryFacts, inventory: &Inventory, blobs: &BlobFacts, ages: &Ages) -> Vec<Finding> {
-    let mut findings = Vec::new();
+    let mut findings = OfRepository::new(&facts.survey.name);
     let is_stored = |digest: &Digest| inventory.find(digest).is_some() && blobs.has_data(digest);
     layer_links(facts, &is_stored, &mut findings);
     history_links(facts, &mut findings);
@@ -36,7 +37,7 @@ pub(crate) fn repository(facts: &RepositoryFacts, inventory: &Inventory, blobs: 
     findings.extend(
         facts.uploads.strays.iter().map(|stray| Finding::new(Code::of_stray(stray.kind)).repository(name).path(&stray.path)),
     );
-    findings
+    findings.into_findings()
 }
 
 /// Blobs whose data is something that no registry makes.
@@ -45,7 +46,7 @@ pub(crate) fn blobs(blobs: &BlobFacts) -> impl Iterator<Item = Finding> {
     irregular.map(|(digest, _)| Finding::new(Code::IrregularData).digest(digest).path(layout::blob_data(digest)))
 }
 
-fn layer_links(facts: &RepositoryFacts, is_stored: &impl Fn(&Digest) -> bool, findings: &mut Vec<Finding>) {
+fn layer_links(facts: &RepositoryFacts, is_stored: &impl Fn(&Digest) -> bool, findings: &mut OfRepository) {
     let directory = LinkDirectory::Layers(facts.survey.name.clone());
     for (digest, content) in facts.survey.layers.iter().zip(&facts.layer_links) {
         let code = match judge_link(digest, *content) {
@@ -60,7 +61,7 @@ fn layer_links(facts: &RepositoryFacts, is_stored: &impl Fn(&Digest) -> bool, fi
     }
 }
 
-fn history_links(facts: &RepositoryFacts, findings: &mut Vec<Finding>) {
+fn history_links(facts: &RepositoryFacts, findings: &mut OfRepository) {
     for (tag, contents) in facts.survey.tags.iter().zip(&facts.history_links) {
         let directory = LinkDirectory::History(facts.survey.name.clone(), tag.name.clone());
         for (digest, content) in tag.history.iter().zip(contents) {
@@ -78,10 +79,9 @@ fn history_links(facts: &RepositoryFacts, findings: &mut Vec<Finding>) {
     }
 }
 
-fn tag_names(facts: &RepositoryFacts, findings: &mut Vec<Finding>) {
+fn tag_names(facts: &RepositoryFacts, findings: &mut OfRepository) {
     let name = &facts.survey.name;
-    // Marking has told what is no tag at all.
-    for tag in facts.survey.tags.iter().filter(|tag| !tag.name.is_valid() && !tag.is_foreign()) {
+    for tag in facts.survey.tags.iter().filter(|tag| !tag.name.is_valid()) {
         let directory = layout::tag_directory(name, &tag.name);
         findings.push(Finding::new(Code::InvalidTagName).repository(name).tag(&tag.name).path(directory));
     }

@@ -51,8 +51,8 @@ impl BlobFacts {
                     }
                 }
             }
-            let directories: Vec<PathBuf> = digests.iter().map(|digest| Target::EmptyBlobDirectory(*digest).path()).collect();
-            facts.leftovers = leftovers(context.store, &directories, &["data"])?;
+            let directory = |digest: &Digest| Target::EmptyBlobDirectory(*digest).path();
+            facts.leftovers = leftovers(context.store, &digests, directory, &["data"])?;
             Ok(facts)
         })?;
         let mut all = BlobFacts::default();
@@ -105,7 +105,7 @@ impl RepositoryFacts {
             .collect::<Result<_, _>>()?;
         let needed = needed(context, &survey, &layer_links, blobs)?;
         let uploads = store.uploads(&name)?;
-        let mut beside = leftovers(store, &link_directories(&survey), &IN_LINK_DIRECTORIES)?;
+        let mut beside = beside_links(store, &survey)?;
         for upload in &uploads.entries {
             let directory = layout::uploads_directory(&name).join(&upload.id);
             beside.extend(store.leftovers(&directory, &["startedat", "data", "hashstates"])?);
@@ -114,27 +114,43 @@ impl RepositoryFacts {
     }
 }
 
-/// Every directory that should hold one link and nothing else.
-fn link_directories(survey: &Survey) -> Vec<PathBuf> {
-    let of = |directory: LinkDirectory, digest: &Digest| directory.path().join(layout::digest_path(digest));
-    let layers = survey.layers.iter().map(|digest| of(LinkDirectory::Layers(survey.name.clone()), digest));
-    let revisions = survey.revisions.iter().map(|revision| of(LinkDirectory::Revisions(survey.name.clone()), &revision.digest));
-    let tags = survey.tags.iter().flat_map(|tag| {
-        let history = LinkDirectory::History(survey.name.clone(), tag.name.clone());
-        let current = layout::current_link(&survey.name, &tag.name).parent().map(Path::to_owned);
-        tag.history.iter().map(move |digest| of(history.clone(), digest)).chain(current)
-    });
-    layers.chain(revisions).chain(tags).collect()
+/// What lies beside the link in every directory that should hold one.
+fn beside_links(store: &dyn Store, survey: &Survey) -> Result<Vec<Leftover>, Error> {
+    let of = |directory: &Path, digest: &Digest| directory.join(layout::digest_path(digest));
+    let layers = LinkDirectory::Layers(survey.name.clone()).path();
+    let mut found = leftovers(store, &survey.layers, |digest| of(&layers, digest), &IN_LINK_DIRECTORIES)?;
+    let revisions = LinkDirectory::Revisions(survey.name.clone()).path();
+    found.extend(leftovers(store, &survey.revisions, |revision| of(&revisions, &revision.digest), &IN_LINK_DIRECTORIES)?);
+    let of_tags: Vec<Vec<Leftover>> = survey
+        .tags
+        .par_iter()
+        .map(|tag| {
+            let history = LinkDirectory::History(survey.name.clone(), tag.name.clone()).path();
+            let mut found = leftovers(store, &tag.history, |digest| of(&history, digest), &IN_LINK_DIRECTORIES)?;
+            if let Some(current) = layout::current_link(&survey.name, &tag.name).parent() {
+                found.extend(store.leftovers(current, &IN_LINK_DIRECTORIES)?);
+            }
+            Ok(found)
+        })
+        .collect::<Result<_, Error>>()?;
+    found.extend(of_tags.into_iter().flatten());
+    Ok(found)
 }
 
-/// What lies in many directories beside what is known, in parallel and in order.
-fn leftovers(store: &dyn Store, directories: &[PathBuf], known: &[&str]) -> Result<Vec<Leftover>, Error> {
-    let parts: Vec<Vec<Leftover>> = directories
+/// What lies in many directories beside what is known, in parallel and in order. Their paths are made as they are needed: of all of them
+/// at once a large repository has a hundred megabytes.
+fn leftovers<T: Sync>(
+    store: &dyn Store,
+    all: &[T],
+    directory: impl Fn(&T) -> PathBuf + Sync,
+    known: &[&str],
+) -> Result<Vec<Leftover>, Error> {
+    let parts: Vec<Vec<Leftover>> = all
         .par_chunks(DIRECTORIES_AT_ONCE)
         .map(|some| {
             let mut found = Vec::new();
-            for directory in some {
-                found.extend(store.leftovers(directory, known)?);
+            for one in some {
+                found.extend(store.leftovers(&directory(one), known)?);
             }
             Ok(found)
         })

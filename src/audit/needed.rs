@@ -15,7 +15,7 @@ use crate::survey::Survey;
 /// What the manifests of one repository name.
 #[derive(Debug, Default)]
 pub(crate) struct Needed {
-    /// Every digest that a manifest names, and what it is another name of.
+    /// Every digest that a manifest names and that has no data under that name, and what it is another name of.
     pub(crate) named: HashSet<Digest>,
     /// Stored blobs that manifests name as content, and that the repository has no layer link for.
     pub(crate) unlinked: BTreeSet<Digest>,
@@ -118,7 +118,9 @@ impl NeededVisitor<'_> {
 
     fn follow_stored(&mut self, manifest: &Digest, edge: &Edge, queue: &mut Queue<()>) -> Result<(), Error> {
         let name = self.context.inventory.digest(edge.blob);
-        self.needed.named.insert(name);
+        if !self.blobs.has_data(&name) {
+            self.needed.named.insert(name);
+        }
         if self.revisions.contains(&edge.blob) {
             queue.push(name, ());
             return Ok(());

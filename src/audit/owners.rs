@@ -3,7 +3,7 @@
 use crate::finding::{Code, Finding};
 use crate::format::plural;
 use crate::layout;
-use crate::registry_config::RegistryConfig;
+use crate::registry_config::CacheSign;
 
 /// What was seen of other owners.
 #[derive(Clone, Debug, Default)]
@@ -12,12 +12,12 @@ pub(crate) struct Signs {
     pub(crate) gitlab_database: Option<String>,
     /// What says that Harbor keeps the tags, if anything does.
     pub(crate) harbor: Option<String>,
-    /// The state of a pull-through cache is there.
-    pub(crate) proxy_state: bool,
+    /// What says that the registry is a pull-through cache, if anything does.
+    pub(crate) cache: Option<CacheSign>,
 }
 
 /// Who else has a say in what the store holds.
-pub(crate) fn owners(signs: Signs, registry: Option<&RegistryConfig>) -> Vec<Finding> {
+pub(crate) fn owners(signs: Signs) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(sign) = signs.gitlab_database {
         findings.push(match sign.starts_with(layout::DATABASE_IN_USE) {
@@ -31,11 +31,12 @@ pub(crate) fn owners(signs: Signs, registry: Option<&RegistryConfig>) -> Vec<Fin
              artifacts."
         )));
     }
-    if signs.proxy_state {
-        findings.push(Finding::new(Code::PullThroughCache).path(layout::PROXY_STATE));
-    } else if registry.is_some_and(|registry| registry.proxy_remote.is_some()) {
-        findings.push(Finding::new(Code::PullThroughCache));
-    }
+    let cache = Finding::new(Code::PullThroughCache);
+    findings.extend(signs.cache.map(|sign| match sign {
+        CacheSign::Configured => cache,
+        CacheSign::Variables(names) => cache.detail(format!("The sign: {names} in the environment.")),
+        CacheSign::State => cache.path(layout::PROXY_STATE),
+    }));
     findings
 }
 

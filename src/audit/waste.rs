@@ -13,6 +13,9 @@ use crate::oci::{Digest, RepositoryName};
 use crate::plan::{Reason, SweepPlan};
 use crate::store::LinkContent;
 
+/// Findings that are held before all but a few of them are only counted.
+const FINDINGS_AT_ONCE: usize = 4096;
+
 /// What a repository has too much of.
 #[derive(Debug, Default)]
 struct Share {
@@ -39,6 +42,7 @@ pub(crate) fn of_plans(
     untagged: (&SweepPlan, &Inventory),
     told: &BTreeSet<(Option<RepositoryName>, Digest)>,
 ) -> Vec<Finding> {
+    let gathered = Gathered::default();
     let mut shares: BTreeMap<(Code, RepositoryName), Share> = BTreeMap::new();
     let mut findings = Vec::new();
     let is_told = |repository: &RepositoryName, digest: &Digest| {
@@ -52,6 +56,9 @@ pub(crate) fn of_plans(
             Target::Blob(digest) if row.reason == Reason::Unlinked => {
                 let detail = format!("{} {} in it.", Code::UnlinkedBlob.meaning(), size(row.stat.size_bytes));
                 findings.push(Finding::new(Code::UnlinkedBlob).digest(digest).path(layout::blob_data(digest)).detail(detail));
+                if findings.len() == FINDINGS_AT_ONCE {
+                    gathered.add(std::mem::take(&mut findings));
+                }
                 continue;
             }
             Target::Link(directory, digest) => (directory, digest),
@@ -83,7 +90,6 @@ pub(crate) fn of_plans(
             share.blobs.extend(goes(untagged.1, digest));
         }
     }
-    let gathered = Gathered::default();
     gathered.add(findings);
     for ((code, repository), mut share) in shares.into_iter().filter(|(_, share)| share.count > 0) {
         let freed = share.freed(if code == Code::UntaggedRevisions { untagged.1 } else { plain.1 });

@@ -19,7 +19,6 @@ use crate::finding::{Code, Finding};
 use crate::findings::{Gathered, consolidated};
 use crate::graph::{Context, Manifests};
 use crate::inventory::{Budget, Inventory};
-use crate::layout;
 use crate::mark::blobs;
 use crate::mark::{self, Marks, Waiting, hold_shared, interrupted};
 use crate::oci::{Digest, RepositoryName};
@@ -72,7 +71,7 @@ pub fn run_on(
     let Audited { figures, collections, mut findings } = result?;
     let would_stop = tolerant.judge(&mut findings);
     let collections = if would_stop { <[Collection; 2]>::default() } else { collections };
-    findings.extend(owners::owners(signs(backend, &settings)?, settings.location.registry.as_ref()));
+    findings.extend(owners::owners(signs(backend, &settings)?));
     let findings = consolidated(findings, settings.location.is_proxy());
     Ok(AuditReport {
         root: backend.place().to_owned(),
@@ -91,9 +90,8 @@ pub fn run_on(
 
 fn signs(backend: &dyn Backend, settings: &AuditSettings) -> Result<owners::Signs, Error> {
     let gitlab_database = super::owners::gitlab(backend, &settings.location)?;
-    let proxy_state = backend.has(layout::PROXY_STATE)?;
     let harbor = settings.location.owners().harbor.clone();
-    Ok(owners::Signs { gitlab_database, harbor, proxy_state })
+    Ok(owners::Signs { gitlab_database, harbor, cache: settings.location.cache_sign() })
 }
 
 struct Audited {

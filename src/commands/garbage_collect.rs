@@ -53,14 +53,15 @@ pub fn run_on(
     stop: &AtomicBool,
 ) -> Result<CollectReport, Error> {
     let session = Session::open(backend, means(&settings), progress, stop)?;
-    owners::ensure_no_foreign_owner(backend, &settings.location, settings.roots, settings.allow_foreign_owner)?;
     let mut stops = Vec::new();
+    let owned = owners::ensure_no_foreign_owner(backend, &settings.location, settings.roots, settings.allow_foreign_owner);
+    stops_real_runs(settings.mode, owned, &mut stops)?;
     if !settings.allow_shared_blobs {
         stops_real_runs(settings.mode, owners::ensure_blobs_not_shared(backend), &mut stops)?;
     }
-    let asked = ensure_alone(&mut settings, backend)?;
+    let asked = ensure_alone(&mut settings, backend, &mut stops)?;
     if !settings.clock.is_trusted()
-        && let Some(date) = writers::date_elsewhere(settings.location.registry.as_ref(), &settings.registries)
+        && let Some(date) = writers::date_elsewhere(settings.location.http(), &settings.registries)
     {
         settings.clock.compare_with_registry(date);
     }
@@ -104,14 +105,13 @@ struct Asked {
 }
 
 /// Makes sure that no registry takes pushes meanwhile, where that matters, and sets the minimum age to what its answer allows.
-fn ensure_alone(settings: &mut CollectSettings, backend: &dyn Backend) -> Result<Asked, Error> {
-    let registry = settings.location.registry.as_ref();
-    let may_be_online = reconcile::may_be_online(backend, registry);
+fn ensure_alone(settings: &mut CollectSettings, backend: &dyn Backend, stops: &mut Vec<Error>) -> Result<Asked, Error> {
+    let may_be_online = reconcile::may_be_online(&settings.location);
     if let Some(outer) = backend.root().and_then(|root| writers::outer_store(root.path())) {
         tracing::warn!("the root {} lies in the storage of another registry, {}", escaped(backend.place()), escaped(outer));
     }
     if settings.disposal == Disposal::Online {
-        return may_be_online.map(|()| Asked::default());
+        return stops_real_runs(settings.mode, may_be_online, stops).map(|()| Asked::default());
     }
     if settings.assume_offline && !settings.no_min_age_if_read_only {
         return Ok(Asked::default());
@@ -141,6 +141,8 @@ fn question<'a>(settings: &'a CollectSettings, root: Option<&'a Root>, offers_on
     Question {
         root,
         registry: settings.location.registry.as_ref(),
+        http: settings.location.http(),
+        cache: settings.location.cache_sign(),
         urls: &settings.registries,
         credentials: settings.registry_auth.as_ref(),
         offers_online,
@@ -254,6 +256,7 @@ fn report(
         root: reader.backend.place().to_owned(),
         config_path: settings.location.config_path.clone(),
         registry: settings.location.registry.clone(),
+        remembers_blobs: settings.location.descriptor_cache().is_some(),
         nobody_asked: None,
         rerun: settings.rerun.clone(),
         writer: None,

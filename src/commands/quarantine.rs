@@ -131,9 +131,16 @@ fn wait(
     assume_offline: bool,
 ) -> Result<Wait, Error> {
     if older_than.is_none_or(|wait| wait < settings.clock.longest_request()) && !assume_offline {
-        let root = reader.backend.root();
-        let registry = settings.location.registry.as_ref();
-        let answers = writers::ask(Question { root, registry, urls: &[], credentials: None, offers_online: false })?;
+        let location = &settings.location;
+        let answers = writers::ask(Question {
+            root: reader.backend.root(),
+            registry: location.registry.as_ref(),
+            http: location.http(),
+            cache: location.cache_sign(),
+            urls: &[],
+            credentials: None,
+            offers_online: false,
+        })?;
         answers.ensure_no_writers()?;
         if let Some(reason) = answers.nobody_asked() {
             let lift = "give --older-than 1h or more, or --assume-offline".to_owned();

@@ -7,14 +7,13 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::clock::RunClock;
+use crate::config::Location;
 use crate::error::Error;
 use crate::finding::{Code, Finding};
 use crate::layout::{self, Target};
 use crate::progress::Phase;
 use crate::quarantine::{self, Moved, Needed, Quarantine, Reader, Replaced, Run, Wait};
 use crate::records::Records;
-use crate::registry_config::RegistryConfig;
-use crate::store::Backend;
 
 /// When things that have just been quarantined are looked at again, beside the end of the time for that.
 const RESCUES: [Duration; 2] = [Duration::ZERO, Duration::from_secs(5)];
@@ -247,9 +246,9 @@ fn sleep_until(begun: Instant, at: Duration, end: Duration, reader: &Reader<'_>)
 /// # Errors
 ///
 /// When it is not, or nobody can tell.
-pub(super) fn may_be_online(backend: &dyn Backend, registry: Option<&RegistryConfig>) -> Result<(), Error> {
+pub(super) fn may_be_online(location: &Location) -> Result<(), Error> {
     let stopped = || "stop the registry and collect without --online".to_owned();
-    let Some(registry) = registry else {
+    let Some(registry) = &location.registry else {
         let message = "--online needs the registry's configuration, which says whether the registry remembers blobs that are gone: \
                        give its config.yml in place of --root";
         return Err(Error::Usage(message.to_owned()));
@@ -264,8 +263,8 @@ pub(super) fn may_be_online(backend: &dyn Backend, registry: Option<&RegistryCon
             lift: format!("take the cache out of its configuration and restart it, or {}", stopped()),
         });
     }
-    if registry.proxy_remote.is_some() || backend.has(layout::PROXY_STATE)? {
-        let reason = "the registry is a pull-through cache, which writes to its store whenever somebody pulls".to_owned();
+    if let Some(sign) = location.cache_sign() {
+        let reason = format!("the registry {sign}, which writes to its store whenever somebody pulls");
         return Err(Error::Brake { reason, lift: stopped() });
     }
     Ok(())

@@ -8,7 +8,7 @@ use crate::cli::StoreArguments;
 use crate::error::{Context as _, Error};
 use crate::escape::escaped;
 use crate::layout;
-use crate::registry_config::{self, CONFIGURATION_PATH, Owners, RegistryConfig};
+use crate::registry_config::{self, CONFIGURATION_PATH, CacheSign, Listening, Owners, RegistryConfig, Variables};
 use crate::store::Root;
 
 /// A store, and what its registry's configuration says.
@@ -20,32 +20,47 @@ pub struct Location {
     pub config_path: Option<PathBuf>,
     /// What the configuration says beside.
     pub registry: Option<RegistryConfig>,
-    /// What the environment says of other owners where there is no configuration.
-    owners: Owners,
+    /// What the environment says where there is no configuration.
+    variables: Variables,
 }
 
 impl Location {
     /// What speaks for another owner than the link files.
     pub fn owners(&self) -> &Owners {
-        self.registry.as_ref().map_or(&self.owners, |registry| &registry.owners)
+        self.registry.as_ref().map_or(&self.variables.owners, |registry| &registry.owners)
     }
 
     /// Whether the registry is a pull-through cache.
     pub fn is_proxy(&self) -> bool {
-        let configured = self.registry.as_ref().is_some_and(|registry| registry.proxy_remote.is_some());
-        configured || self.root.at(layout::PROXY_STATE).symlink_metadata().is_ok()
+        self.cache_sign().is_some()
+    }
+
+    /// What says that it is one.
+    pub fn cache_sign(&self) -> Option<CacheSign> {
+        CacheSign::find(self.registry.as_ref(), &self.variables, &self.root)
+    }
+
+    /// Where the registry listens, as far as that is said.
+    pub fn http(&self) -> &Listening {
+        self.registry.as_ref().map_or(&self.variables.http, |registry| &registry.http)
+    }
+
+    /// The cache in which the registry remembers blobs.
+    pub fn descriptor_cache(&self) -> Option<&str> {
+        let cache = self.registry.as_ref().map_or(&self.variables.descriptor_cache, |registry| &registry.descriptor_cache);
+        cache.as_deref()
     }
 
     /// Finds the store that the arguments name.
     pub(super) fn resolve(arguments: &StoreArguments, environment: &[(OsString, OsString)]) -> Result<Location, Error> {
         if let Some(root) = &arguments.root {
-            let owners = Owners::of_environment(environment);
-            return Ok(Location { root: find_root(root)?, config_path: None, registry: None, owners });
+            let variables = Variables::read(environment);
+            return Ok(Location { root: find_root(root)?, config_path: None, registry: None, variables });
         }
         let path = config_path(arguments.config.as_deref(), environment)?;
         let registry = registry_config::load(&path, environment).map_err(|error| Error::Usage(error.to_string()))?;
         let root = existing_root(&registry, &path)?;
-        Ok(Location { root, config_path: Some(path), registry: Some(registry), owners: Owners::default() })
+        Ok(Location { root, config_path: Some(path), registry: Some(registry), variables: Variables::default() })
     }
 }
 

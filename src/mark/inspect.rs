@@ -149,28 +149,31 @@ fn place_of(revisions: &[SeenRevision], digest: &Digest) -> Option<usize> {
 
 /// A layer link that was not reached by its own name.
 pub(super) struct SeenLayer {
+    /// In the survey.
+    pub(super) place: u32,
     pub(super) digest: Digest,
     /// Where the inventory has that.
     pub(super) blob: Option<BlobId>,
     /// What the link says, which is another name where it is an alias.
     pub(super) canonical: Digest,
-    pub(super) named: Option<BlobId>,
     /// Of its file, if there is one.
     pub(super) stat: Option<Stat>,
     pub(super) facts: LayerFacts,
 }
 
-/// Reads the layer links that were not reached by their own names.
-pub(super) fn layers(survey: &Survey, context: &Context<'_>, reach: &Reach<'_>) -> Result<Vec<SeenLayer>, Error> {
+/// The layer links that were not reached by their own names: their places in the survey, and where the inventory has their digests.
+pub(super) fn unreached_layers(survey: &Survey, context: &Context<'_>, reach: &Reach<'_>) -> Vec<(u32, Option<BlobId>)> {
+    let layers = survey.layers.iter().zip(0..).map(|(digest, place)| (digest, place, context.inventory.find(digest)));
+    layers.filter(|(digest, _, blob)| !reach.has_reached(digest, *blob)).map(|(_, place, blob)| (place, blob)).collect()
+}
+
+/// Reads some of them.
+pub(super) fn layers(survey: &Survey, context: &Context<'_>, some: &[(u32, Option<BlobId>)]) -> Result<Vec<SeenLayer>, Error> {
     let directory = LinkDirectory::Layers(survey.name.clone());
-    let (digests, blobs): (Vec<Digest>, Vec<Option<BlobId>>) = survey
-        .layers
-        .iter()
-        .map(|digest| (*digest, context.inventory.find(digest)))
-        .filter(|(digest, blob)| !reach.has_reached(digest, *blob))
-        .unzip();
+    let digests: Vec<Digest> = some.iter().map(|(place, _)| survey.layers[*place as usize]).collect();
     let inspected = in_chunks(&digests, |some| context.store.inspect_links(&directory, some))?;
-    let seen = digests.into_iter().zip(blobs).zip(inspected).map(|((digest, blob), (content, state))| {
+    let blobs = some.iter().copied();
+    let seen = digests.into_iter().zip(blobs).zip(inspected).map(|((digest, (place, blob)), (content, state))| {
         let (says, canonical) = match judge_link(&digest, content) {
             LinkVerdict::Names(canonical) => (LinkSays::Digest, canonical),
             LinkVerdict::Absent => (LinkSays::Absent, digest),
@@ -190,7 +193,7 @@ pub(super) fn layers(survey: &Survey, context: &Context<'_>, reach: &Reach<'_>) 
             FileState::File(stat) => Some(stat),
             FileState::Absent | FileState::Irregular => None,
         };
-        SeenLayer { digest, blob, canonical, named, stat, facts }
+        SeenLayer { place, digest, blob, canonical, stat, facts }
     });
     Ok(seen.collect())
 }

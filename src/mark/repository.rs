@@ -60,7 +60,9 @@ pub fn mark(survey: &Survey, context: &Context<'_>) -> Result<Marks, Error> {
     }
     if context.retention.drops_untagged(survey) && has_old_revision(survey, context)? {
         counts.with_old_revisions = 1;
-        counts.untagged_repositories = u64::from(survey.tags.is_empty());
+        // A tag without `current/link` keeps nothing.
+        // A tag without `current/link` keeps nothing.
+        counts.untagged_repositories = u64::from(survey.tags.iter().all(|tag| tag.current == LinkContent::Absent));
     }
     let is_needed = |digest: &&Digest| held || reach.has_reached(digest, context.inventory.find(digest));
     let needed = survey.queried.iter().filter(is_needed).copied().collect();

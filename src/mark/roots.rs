@@ -63,12 +63,6 @@ impl Roots {
                     roots.tags.push((digest, Role::TagTarget(tag.name.clone())));
                     continue;
                 }
-                // What other programs leave there is called as no tag can be, and names nothing.
-                LinkContent::Absent if tag.is_foreign() => {
-                    let path = layout::tag_directory(&survey.name, &tag.name);
-                    findings.push(Finding::new(Code::UnrecognisedEntry).repository(&survey.name).path(path));
-                    continue;
-                }
                 LinkContent::Absent => {
                     findings.push(here(Code::TagWithoutCurrent));
                     continue;

@@ -10,9 +10,9 @@ use crate::graph::{Context, Held};
 use crate::inventory::{BlobId, MarkFlags};
 use crate::layout::{LinkDirectory, Target};
 use crate::oci::Digest;
-use crate::plan::{Decision, Deletion, Deletions, KeepReason, Reason, TagFacts, decide};
+use crate::plan::{Decision, Deletion, Deletions, Inspected, KeepReason, LayerFacts, LinkSays, Reason, TagFacts, decide};
 use crate::store::{LinkContent, Stat};
-use crate::survey::Survey;
+use crate::survey::{ANSWERS_AT_ONCE, Survey};
 
 /// What came of the links that nothing reaches.
 #[derive(Default)]
@@ -23,6 +23,24 @@ pub(super) struct Unreached {
     pub(super) waiting: Waiting,
     /// Whether one of them cannot be understood. Nothing goes from then on.
     pub(super) held: bool,
+}
+
+/// A layer link that goes, unless it is reached under another name: no more of it than has to be known.
+struct OldLayer {
+    /// In the survey.
+    place: u32,
+    /// Where the inventory has the digest of its directory.
+    blob: Option<BlobId>,
+    /// What it says, if that is another digest.
+    alias_of: Option<Box<Digest>>,
+    stat: Stat,
+}
+
+impl OldLayer {
+    fn new(seen: SeenLayer) -> Option<OldLayer> {
+        let SeenLayer { place, digest, blob, canonical, stat, .. } = seen;
+        Some(OldLayer { place, blob, alias_of: (canonical != digest).then(|| Box::new(canonical)), stat: stat? })
+    }
 }
 
 /// What walking has left to be judged.
@@ -54,36 +72,45 @@ pub(super) fn unreached(
 impl Unreached {
     fn layers(&mut self, survey: &Survey, context: &Context<'_>, reach: &mut Reach<'_>) -> Result<(), Error> {
         let directory = LinkDirectory::Layers(survey.name.clone());
-        let mut old: Vec<SeenLayer> = Vec::new();
-        for layer in inspect::layers(survey, context, reach)? {
-            let digest = layer.digest;
-            match decide::layer(&layer.facts) {
-                Decision::Delete(_) => old.push(layer),
-                Decision::Keep(KeepReason::Protected) => mark_both(reach, &layer, MarkFlags::RESTORABLE),
-                Decision::Keep(KeepReason::Young(age)) => {
-                    self.waiting.note(age, || directory.link(&digest));
-                    self.young_layer_links += 1;
-                    mark_both(reach, &layer, MarkFlags::YOUNG);
+        let mut old: Vec<OldLayer> = Vec::new();
+        // What is seen of a link takes more than what has to be known of it, and somebody may have made very many.
+        for some in inspect::unreached_layers(survey, context, reach).chunks(ANSWERS_AT_ONCE) {
+            for layer in inspect::layers(survey, context, some)? {
+                match decide::layer(&layer.facts) {
+                    Decision::Delete(_) => old.extend(OldLayer::new(layer)),
+                    Decision::Keep(KeepReason::Protected) => mark_both(reach, &layer, MarkFlags::RESTORABLE),
+                    Decision::Keep(KeepReason::Young(age)) => {
+                        self.waiting.note(age, || directory.link(&layer.digest));
+                        self.young_layer_links += 1;
+                        mark_both(reach, &layer, MarkFlags::YOUNG);
+                    }
+                    Decision::Keep(KeepReason::Absent) => {
+                        self.directory(context, Target::EmptyLinkDirectory(directory.clone(), layer.digest))?;
+                    }
+                    Decision::Keep(KeepReason::Unclear(code)) => self.unclear(survey, &directory, &layer.digest, code),
+                    Decision::Keep(_) => {}
                 }
-                Decision::Keep(KeepReason::Absent) => {
-                    self.directory(context, Target::EmptyLinkDirectory(directory.clone(), digest))?;
-                }
-                Decision::Keep(KeepReason::Unclear(code)) => self.unclear(survey, &directory, &digest, code),
-                Decision::Keep(_) => {}
             }
         }
         // Only now is it known what is reached under another name.
-        for mut layer in old {
-            let SeenLayer { digest, blob, canonical, named, .. } = layer;
-            layer.facts.reached =
-                reach.has_reached(&digest, blob) || (canonical != digest && reach.has_reached(&canonical, named));
-            layer.facts.held = self.held;
-            let (Decision::Delete(reason), Some(stat)) = (decide::layer(&layer.facts), layer.stat) else { continue };
+        for OldLayer { place, blob, alias_of, stat } in old {
+            let digest = survey.layers[place as usize];
+            let named = alias_of.as_deref().map_or(blob, |canonical| context.inventory.find(canonical));
+            let has = |flags| [blob, named].into_iter().flatten().any(|blob| context.inventory.has_any(blob, flags));
+            let facts = LayerFacts {
+                says: LinkSays::Digest,
+                protected: has(MarkFlags::PROTECTED),
+                reached: reach.has_reached(&digest, blob)
+                    || alias_of.as_deref().is_some_and(|canonical| reach.has_reached(canonical, named)),
+                set_apart: has(MarkFlags::SET_APART),
+                inspected: Inspected::File(context.policy.age(&stat)),
+                held: self.held,
+            };
+            let Decision::Delete(reason) = decide::layer(&facts) else { continue };
             // Under another name than that of its directory, too, if it is an alias.
             if let Some(named) = named {
                 context.inventory.mark(named, MarkFlags::LINK_DROPPED);
             }
-            let alias_of = (canonical != digest).then(|| Box::new(canonical));
             let target = Target::Link(directory.clone(), digest);
             self.drop_link(context, blob, &Deletion { target, stat, alias_of, reason, depth: 0 });
         }

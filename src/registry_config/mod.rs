@@ -20,6 +20,7 @@
 //! Where the registry takes something that nobody can have meant (a root of `null`, which it makes a directory `<nil>`), this refuses
 //! it. Where its server does not start but its collector would, the setting counts as not made, with a warning.
 
+mod cache;
 mod environment;
 mod load;
 mod owners;
@@ -28,10 +29,13 @@ mod server;
 mod storage;
 #[cfg(test)]
 mod tests;
+mod variables;
 mod yaml;
 
+pub use self::cache::CacheSign;
 pub use self::environment::CONFIGURATION_PATH;
 pub use self::load::{RegistryConfig, load, load_text};
 pub use self::owners::Owners;
 pub use self::problem::{ConfigError, Problem};
 pub use self::server::Listening;
+pub use self::variables::Variables;

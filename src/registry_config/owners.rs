@@ -7,7 +7,7 @@
 //! | OpenShift | an `openshift` section, `auth: openshift`, a middleware of that name, `REGISTRY_OPENSHIFT_*` |
 //! | Harbor | its realm in any `auth`; no validation together with `layerinfo: redis` |
 //!
-//! Variables count with a configuration and without one.
+//! Variables count with a configuration and without one: `variables.rs`.
 
 use std::ffi::OsString;
 
@@ -23,9 +23,6 @@ const GITLAB_SECTIONS: [&str; 5] = ["database", "gc", "migration", "rate_limiter
 
 /// The realm in the configuration that Harbor gives its registry.
 pub(super) const HARBOR_REALM: &str = "harbor-registry-basic-realm";
-
-/// The variables that are laid over nothing where there is no configuration, because a sign may be in them.
-const SIGNS: [&str; 3] = ["REGISTRY_AUTH", "REGISTRY_STORAGE_CACHE", "REGISTRY_VALIDATION"];
 
 /// What speaks for another owner; each sign as a message names it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,24 +46,6 @@ enum State {
 }
 
 impl Owners {
-    /// The signs in the variables alone, where there is no configuration.
-    pub fn of_environment(environment: &[(OsString, OsString)]) -> Owners {
-        let is_sign = |name: &str| {
-            let rest = SIGNS.iter().find_map(|sign| name.strip_prefix(*sign));
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
-        };
-        // The registry starts with none of those that are no YAML.
-        let signs = environment.iter().filter(|(name, value)| {
-            let (name, value) = (name.to_string_lossy(), value.to_string_lossy());
-            is_sign(&name) && !is_service_link(&name, &value) && yaml::read(value.as_bytes()).is_ok()
-        });
-        let signs: Vec<_> = signs.cloned().collect();
-        let mut settings = Map::new();
-        // What cannot be laid over is no sign that the registry would see.
-        let _no_sign = super::environment::apply(&mut settings, &signs, &mut Vec::new());
-        Owners::new(&settings, environment)
-    }
-
     /// The signs in the settings, and in the variables that the registry does not know.
     pub(super) fn new(settings: &Map, environment: &[(OsString, OsString)]) -> Owners {
         let variables = variables(environment);
@@ -233,6 +212,7 @@ fn names_openshift(node: &Node) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Variables;
     use super::*;
 
     fn owners(file: &str, variables: &[(&str, &str)]) -> Owners {
@@ -308,7 +288,7 @@ mod tests {
 
     #[test]
     fn variables_alone_are_signs() {
-        let of = |name: &str, value: &str| Owners::of_environment(&[(name.into(), value.into())]);
+        let of = |name: &str, value: &str| Variables::read(&[(name.into(), value.into())]).owners;
         let realm = format!("{{htpasswd: {{realm: {HARBOR_REALM}}}}}");
         for (name, value) in [
             ("REGISTRY_AUTH", "openshift"),
@@ -336,7 +316,7 @@ mod tests {
         }
         let both = [("REGISTRY_STORAGE_CACHE_LAYERINFO", "redis"), ("REGISTRY_VALIDATION_DISABLED", "true")];
         let both = both.map(|(name, value)| (name.into(), value.into()));
-        let sign = Owners::of_environment(&both).harbor.expect("both");
+        let sign = Variables::read(&both).owners.harbor.expect("both");
         assert!(sign.contains("REGISTRY_VALIDATION_DISABLED") && sign.contains("REGISTRY_STORAGE_CACHE_LAYERINFO"), "{sign}");
         for (name, value) in [
             ("REGISTRY_AUTH", "silly"),
@@ -356,6 +336,6 @@ mod tests {
         }
         let shadowed = [("REGISTRY_AUTH", "["), ("REGISTRY_AUTH_TOKEN_ISSUER", "gitlab-issuer")];
         let shadowed = shadowed.map(|(name, value)| (name.into(), value.into()));
-        assert!(Owners::of_environment(&shadowed).gitlab_by_default.is_some(), "one that cannot be read hides no other");
+        assert!(Variables::read(&shadowed).owners.gitlab_by_default.is_some(), "one that cannot be read hides no other");
     }
 }

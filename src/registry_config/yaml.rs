@@ -4,6 +4,9 @@
 //! A merge key (`<<`) stands for the keys of what it names *at its place*: it overwrites keys before it and is overwritten by
 //! keys after it. (The merge key's own specification, and every other reader, let the keys of the map win wherever they are.)
 //! Unlike there, a quoted `"<<"` is a merge key here.
+//!
+//! A scalar with a tag of its own (`!x`), or with `!!str`, is a text. The other tags of YAML (`!!binary`, which the registry decodes) are
+//! refused: what they make of a value is not what is written.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -82,7 +85,19 @@ impl Node {
 /// meant that.
 pub(super) fn read(bytes: &[u8]) -> Result<Node, yaml_serde::Error> {
     let text = decoded(bytes)?;
-    let mut documents = yaml_serde::Deserializer::from_slice(&text);
+    // What is wrong with the text is told with its own lines.
+    let node = read_text(&text)?;
+    match with_tags_shown(&text)? {
+        Some(shown) => read_text(&shown).map_err(|error| {
+            let said = error.to_string();
+            yaml_serde::Error::custom(said.split(" at line ").next().unwrap_or_default())
+        }),
+        None => Ok(node),
+    }
+}
+
+fn read_text(text: &[u8]) -> Result<Node, yaml_serde::Error> {
+    let mut documents = yaml_serde::Deserializer::from_slice(text);
     let Some(first) = documents.next() else { return Ok(Node::Null) };
     let node = TOP.deserialize(first)?;
     match documents.next().map(IgnoredAny::deserialize) {
@@ -92,6 +107,34 @@ pub(super) fn read(bytes: &[u8]) -> Result<Node, yaml_serde::Error> {
         ))),
         _ => Ok(node),
     }
+}
+
+/// What the tags of YAML begin with once they are shown.
+const SHOWN: &str = "regsweep-core-";
+
+/// The text with its tags of YAML, which the parser passes over in silence, as tags of our own, which it shows. Nothing if there are none.
+///
+/// # Errors
+///
+/// When there may be tags that cannot be shown.
+fn with_tags_shown(text: &[u8]) -> Result<Option<Vec<u8>>, yaml_serde::Error> {
+    let text = String::from_utf8_lossy(text);
+    // `!<tag:yaml.org,2002:binary>`, and directives that give other names to the same.
+    let is_at_length = |(place, _): (usize, &str)| {
+        let before = text[..place].chars().next_back();
+        let is_begin = before.is_none_or(|before| before.is_whitespace() || "[{,:?-".contains(before));
+        is_begin && text[place..].split_once('>').is_some_and(|(tag, _)| !tag.contains(char::is_whitespace))
+    };
+    if text.lines().any(|line| line.starts_with("%TAG")) || text.match_indices("!<").any(is_at_length) {
+        return Err(yaml_serde::Error::custom("%TAG and tags like !<x> are not read here: write the values without tags"));
+    }
+    if !text.contains("!!") {
+        return Ok(None);
+    }
+    let is_content = |line: &&str| !(line.trim().is_empty() || line.trim_start().starts_with('#') || line.starts_with('%'));
+    let is_explicit = text.lines().find(is_content).is_some_and(|line| line.starts_with("---"));
+    let begin = if is_explicit { "" } else { "---\n" };
+    Ok(Some(format!("%TAG !! !{SHOWN}\n{begin}{text}").into_bytes()))
 }
 
 /// What the parser says of text where a document would have to begin.
@@ -122,12 +165,18 @@ struct Reader {
     at_top: bool,
     /// Whether maps under the same key are one.
     adds_up: bool,
+    /// Whether a scalar is a text, whatever it looks like.
+    is_text: bool,
 }
 
 impl Reader {
+    fn number(self, text: String) -> Node {
+        if self.is_text { Node::Text(text) } else { Node::Number(text) }
+    }
+
     /// Reads what is under a key.
     fn below(self, key: &str) -> Reader {
-        Reader { at_top: false, adds_up: self.adds_up && !(self.at_top && KEPT_AS_MAPS.contains(&key)) }
+        Reader { at_top: false, adds_up: self.adds_up && !(self.at_top && KEPT_AS_MAPS.contains(&key)), is_text: false }
     }
 }
 
@@ -141,9 +190,9 @@ fn set(map: &mut Map, key: String, value: Node, adds_up: bool) {
     }
 }
 
-const TOP: Reader = Reader { at_top: true, adds_up: true };
-/// In lists, and behind tags.
-const BELOW: Reader = Reader { at_top: false, adds_up: false };
+const TOP: Reader = Reader { at_top: true, adds_up: true, is_text: false };
+/// In lists.
+const BELOW: Reader = Reader { at_top: false, adds_up: false, is_text: false };
 
 impl<'de> DeserializeSeed<'de> for Reader {
     type Value = Node;
@@ -170,37 +219,38 @@ impl<'de> Visitor<'de> for Reader {
     }
 
     fn visit_bool<E>(self, value: bool) -> Result<Node, E> {
-        Ok(Node::Bool(value))
+        Ok(if self.is_text { Node::Text(value.to_string()) } else { Node::Bool(value) })
     }
 
     fn visit_i64<E>(self, value: i64) -> Result<Node, E> {
-        Ok(Node::Number(value.to_string()))
+        Ok(self.number(value.to_string()))
     }
 
     fn visit_i128<E>(self, value: i128) -> Result<Node, E> {
-        Ok(Node::Number(value.to_string()))
+        Ok(self.number(value.to_string()))
     }
 
     fn visit_u64<E>(self, value: u64) -> Result<Node, E> {
-        Ok(Node::Number(value.to_string()))
+        Ok(self.number(value.to_string()))
     }
 
     fn visit_u128<E>(self, value: u128) -> Result<Node, E> {
-        Ok(Node::Number(value.to_string()))
+        Ok(self.number(value.to_string()))
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Node, E> {
-        Ok(Node::Number(value.to_string()))
+        Ok(self.number(value.to_string()))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Node, E> {
         Ok(Node::Text(value.to_owned()))
     }
 
-    /// A tag such as `!x` says nothing to the registry.
+    /// A tag such as `!x` says nothing to the registry but that a scalar is a text.
     fn visit_enum<A: EnumAccess<'de>>(self, tagged: A) -> Result<Node, A::Error> {
-        let (_tag, content) = tagged.variant::<String>()?;
-        content.newtype_variant_seed(BELOW)
+        let (tag, content) = tagged.variant::<String>()?;
+        ensure_understood(&tag)?;
+        content.newtype_variant_seed(Reader { is_text: true, ..self })
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Node, A::Error> {
@@ -213,7 +263,7 @@ impl<'de> Visitor<'de> for Reader {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Node, A::Error> {
         let mut map = Map::new();
-        while let Some(key) = entries.next_key::<String>()? {
+        while let Some(key) = entries.next_key_seed(Key)? {
             if key == "<<" {
                 merge(&mut map, entries.next_value_seed(BELOW)?).map_err(A::Error::custom)?;
             } else if self.at_top && key == "version" {
@@ -224,6 +274,27 @@ impl<'de> Visitor<'de> for Reader {
             }
         }
         Ok(Node::Map(map))
+    }
+}
+
+/// Makes sure that a tag leaves a value as it is written.
+fn ensure_understood<E: serde::de::Error>(tag: &str) -> Result<(), E> {
+    match tag.trim_start_matches('!').strip_prefix(SHOWN) {
+        None | Some("str" | "map" | "seq") => Ok(()),
+        Some(other) => Err(E::custom(format!("the tag !!{other} is not read here: write the value without it"))),
+    }
+}
+
+/// The key of a map.
+struct Key;
+
+impl<'de> DeserializeSeed<'de> for Key {
+    type Value = String;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<String, D::Error> {
+        let key = Reader { is_text: true, ..BELOW }.deserialize(deserializer)?;
+        // A key of null is nothing that anybody looks for.
+        key.scalar().or_else(|| (key == Node::Null).then(String::new)).ok_or_else(|| D::Error::custom("a key must be a scalar"))
     }
 }
 
@@ -308,6 +379,38 @@ mod tests {
         for text in ["k: 1\n---\nl: [\n", "k: 1\n...\n", "k: 1\n...\n# nothing\n", "---\nk: 1\n---\n"] {
             assert_eq!(value_of_k(text).as_deref(), Some("1"), "{text:?}");
         }
+    }
+
+    #[test]
+    fn tags_that_change_a_value_are_refused_and_name_its_key() {
+        for text in [
+            "{a: {k: !!binary eA==}}",
+            "a:\n  k: !!int '7'\n",
+            "# x\n---\na: {k: !!bool true}\n",
+            "%YAML 1.1\n---\na: {k: !!timestamp x}",
+        ] {
+            let error = read(text.as_bytes()).expect_err(text).to_string();
+            assert!(error.starts_with("a.k: the tag !!") && !error.contains("line"), "{text}: {error}");
+        }
+        for text in
+            ["!!binary aw==: 1", "k: !<tag:yaml.org,2002:binary> eA==", "%TAG !y! tag:yaml.org,2002:\n---\nk: !y!binary eA=="]
+        {
+            let error = read(text.as_bytes()).expect_err(text).to_string();
+            assert!(error.contains("tag"), "{text}: {error}");
+        }
+        for (text, expected) in [
+            ("k: !!str 7", "7"),
+            ("!!str k: x", "x"),
+            ("!!map\nk: x", "x"),
+            ("{x: !!seq [1], k: x}", "x"),
+            ("k: '!!binary x'", "!!binary x"),
+            ("k: a!!b!<c>", "a!!b!<c>"),
+            ("k: !x true", "true"),
+            ("--- !!map\nk: x", "x"),
+        ] {
+            assert_eq!(value_of_k(text).as_deref(), Some(expected), "{text}");
+        }
+        assert_eq!(read(b"k: !x true").expect("YAML").get("k"), Some(&Node::Text("true".into())), "a text, not a boolean");
     }
 
     #[test]

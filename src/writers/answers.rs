@@ -1,24 +1,26 @@
 //! What the registries of a store answer, and whether anything speaks for a writer.
 
-use std::io::ErrorKind;
 use std::time::SystemTime;
 
-use super::cache_sign::CacheSign;
+use super::cache_sign::brake_of;
 use super::credentials::Credentials;
 use super::http::{Answer, Endpoint};
 use super::{processes, view};
 use crate::error::Error;
-use crate::layout;
-use crate::registry_config::RegistryConfig;
+use crate::registry_config::{CacheSign, Listening, RegistryConfig};
 use crate::store::Root;
 
 /// Which registries are asked, and what is known of them.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Question<'a> {
     /// The root directory of the store, if it is on this machine.
     pub root: Option<&'a Root>,
     /// The configuration of its registry.
     pub registry: Option<&'a RegistryConfig>,
+    /// Where it listens, as far as its configuration or the environment says.
+    pub http: &'a Listening,
+    /// What says that it is a pull-through cache.
+    pub cache: Option<CacheSign>,
     /// Addresses of further ones.
     pub urls: &'a [String],
     /// What to say to those that want to know who asks.
@@ -44,7 +46,7 @@ pub struct Answers<'a> {
 /// When something is given that is no address.
 pub fn ask(question: Question<'_>) -> Result<Answers<'_>, Error> {
     let given = question.urls.iter().map(|url| Endpoint::given(url)).collect::<Result<Vec<_>, _>>()?;
-    let configured = question.registry.and_then(|registry| Endpoint::of(&registry.http));
+    let configured = Endpoint::of(question.http);
     let (mut heard, mut unasked) = (Vec::new(), Vec::new());
     for endpoint in configured.into_iter().chain(given) {
         match endpoint.ask(question.credentials) {
@@ -58,9 +60,9 @@ pub fn ask(question: Question<'_>) -> Result<Answers<'_>, Error> {
 }
 
 /// What time it is where the registry runs, if that is another machine.
-pub fn date_elsewhere(registry: Option<&RegistryConfig>, urls: &[String]) -> Option<SystemTime> {
+pub fn date_elsewhere(http: &Listening, urls: &[String]) -> Option<SystemTime> {
     let given = urls.iter().filter_map(|url| Endpoint::given(url).ok());
-    let configured = registry.and_then(|registry| Endpoint::of(&registry.http));
+    let configured = Endpoint::of(http);
     configured.into_iter().chain(given).find_map(|endpoint| endpoint.date())
 }
 
@@ -68,7 +70,7 @@ impl Answers<'_> {
     /// Whether no push can be under way: each registry answers that it takes none, or is down and its configuration says so.
     pub fn takes_no_pushes(&self) -> bool {
         let is_configured_so = self.question.registry.is_some_and(|registry| registry.read_only);
-        let is_proxy = self.cache_sign().is_some();
+        let is_proxy = self.question.cache.is_some();
         let takes_none = |answer: &Answer| match answer {
             // It writes whenever somebody pulls.
             Answer::ReadOnly => !is_proxy,
@@ -117,10 +119,10 @@ impl Answers<'_> {
         if *answer == Answer::Down {
             return Ok(());
         }
-        if let Some(sign) = self.cache_sign() {
-            return Err(sign.brake(format!(
-                "the registry at {endpoint} {sign}, which writes to its store whenever somebody pulls, read-only or not"
-            )));
+        if let Some(sign) = &self.question.cache {
+            let reason =
+                format!("the registry at {endpoint} {sign}, which writes to its store whenever somebody pulls, read-only or not");
+            return Err(brake_of(sign, reason));
         }
         let reason = match answer {
             Answer::Down | Answer::ReadOnly => return Ok(()),
@@ -134,19 +136,9 @@ impl Answers<'_> {
         Err(self.brake(reason))
     }
 
-    /// What says that the registry is a pull-through cache, if anything does: its configuration, or what such a one keeps in its root.
-    fn cache_sign(&self) -> Option<CacheSign> {
-        if self.question.registry.is_some_and(|registry| registry.proxy_remote.is_some()) {
-            return Some(CacheSign::Configured);
-        }
-        let state = self.question.root?.at(layout::PROXY_STATE).symlink_metadata();
-        let is_absent = state.is_err_and(|error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory));
-        (!is_absent).then_some(CacheSign::State)
-    }
-
     fn brake(&self, reason: String) -> Error {
-        if let Some(sign) = self.cache_sign() {
-            return sign.brake(reason);
+        if let Some(sign) = &self.question.cache {
+            return brake_of(sign, reason);
         }
         let online = if self.question.offers_online { ", or give --online" } else { "" };
         let lift = format!(

@@ -101,6 +101,76 @@ fn a6_a_pull_through_cache_is_never_read_only() {
     assert!(next(&dry).is_some_and(|next| next.contains("or make it read-only, then run")), "{}", dry.stdout);
 }
 
+/// With `--root` alone the registry's variables may be there all the same, as in its container.
+#[test]
+fn a6_variables_say_that_a_registry_is_a_cache() {
+    let lacking = || {
+        let mut tree = registry().repo("a").image("x", &[layer(1)]).tag("v1").into_tree();
+        tree.remove(&layout::blob_folder(&layer(1).digest)).blob(&layer(9));
+        tree.on_disk()
+    };
+    let answer = format!("HTTP/1.1 200 OK\r\n{REGISTRY}Allow: GET\r\nContent-Length: 0\r\n\r\n").leak();
+    for (name, value, is_cache) in [
+        ("REGISTRY_PROXY_REMOTEURL", "https://registry-1.docker.io", true),
+        ("REGISTRY_PROXY", "{remoteurl: 'https://registry-1.docker.io'}", true),
+        ("REGISTRY_PROXY_REMOTEURL", "''", false),
+        ("REGISTRY_PROXY_USERNAME", "x", false),
+        ("REGISTRY_PROXY_PORT", "tcp://10.0.0.1:5000", false),
+        ("REGISTRY_PROXY_SERVICE_HOST", "10.0.0.1", false),
+    ] {
+        let root = lacking();
+        let root = root.path();
+        for command in ["garbage-collect", "audit", "verify"] {
+            let dry: &[&str] = if command == "garbage-collect" { &["--dry-run"] } else { &[] };
+            let run = Regsweep::new().arg(command).arg("--root").arg(root).args(dry).json().env(name, value);
+            let codes = run.run().expect_code(i32::from(!is_cache)).finding_codes();
+            assert_eq!(codes.iter().any(|code| code.starts_with("missing-")), !is_cache, "{command} {name}={value}: {codes:?}");
+            assert_eq!(codes.contains(&"pull-through-cache".into()), is_cache && command == "audit", "{command} {name}={value}");
+        }
+        let run = || Regsweep::gc(root).args(["--registry", &format!("http://{}", server(Some(answer)))]).env(name, value);
+        if is_cache {
+            let refused = run().run().expect_code(2);
+            assert!(refused.stderr.contains(name) && refused.stderr.contains("read-only or not"), "{}", refused.stderr);
+        } else {
+            run().run().expect_code(1);
+        }
+    }
+}
+
+#[test]
+fn a6_variables_say_where_a_registry_listens_and_what_it_remembers() {
+    let writes = format!("HTTP/1.1 200 OK\r\n{REGISTRY}Allow: GET, POST\r\nContent-Length: 0\r\n\r\n").leak();
+    let root = registry().stray_blob(&layer(3)).repo("a").image("x", &[layer(1)]).tag("v1").on_disk();
+    let address = server(Some(writes)).to_string();
+    for (name, value) in [("REGISTRY_HTTP_ADDR", address.clone()), ("REGISTRY_HTTP", format!("{{addr: '{address}'}}"))] {
+        let refused = Regsweep::gc(root.path()).env(name, &value).run().expect_code(2);
+        assert!(refused.stderr.contains("takes pushes answers at"), "{name}: {}", refused.stderr);
+        let dry = Regsweep::gc(root.path()).env(name, &value).dry().run().expect_code(0);
+        assert!(dry.stdout.contains("at work"), "{}", dry.stdout);
+    }
+    // Read-only is what the registry says, not what a variable does.
+    let young = || {
+        let mut tree = registry().repo("a").image("x", &[layer(1)]).tag("v1").into_tree();
+        tree.aged(minutes(1)).blob(&layer(2));
+        tree.on_disk()
+    };
+    let fresh = young();
+    let run = Regsweep::gc(fresh.path()).env("REGISTRY_STORAGE_MAINTENANCE_READONLY", "{enabled: true}");
+    let run = run.env("REGISTRY_HTTP_ADDR", "127.0.0.1:1");
+    assert_eq!(run.dry().run().expect_code(0).rows_of("blob").len(), 0);
+    // A cache of descriptors remembers what is gone.
+    for (name, value, remembers) in [
+        ("REGISTRY_STORAGE_CACHE_BLOBDESCRIPTOR", "inmemory", true),
+        ("REGISTRY_STORAGE_CACHE", "{blobdescriptor: redis}", true),
+        ("REGISTRY_STORAGE_CACHE_BLOBDESCRIPTOR", "nonsense", false),
+        ("REGISTRY_STORAGE_CACHE_PORT", "tcp://10.0.0.1:6379", false),
+    ] {
+        let root = registry().stray_blob(&layer(3)).repo("a").image("x", &[layer(1)]).tag("v1").on_disk();
+        let report = Regsweep::gc(root.path()).env(name, value).json().run().expect_code(0).report();
+        assert_eq!(report["registry_must_restart"], remembers, "{name}={value}");
+    }
+}
+
 #[test]
 fn a6_what_cannot_be_reached_is_not_down() {
     // An address for documentation: nothing answers there, or some router says so.

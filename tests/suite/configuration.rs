@@ -138,6 +138,10 @@ const CASES: &[Case] = &[
     ("version: 0.1\nstorage: {filesystem: {rootdirectory: {A}/no/such/.././..//docker/..}}\n", &[], ToA),
     ("version: 0.1\nstorage: {filesystem: {rootdirectory: {A}/no-such-directory/..}}\n", &[], ToA),
     ("version: 0.1\nstorage: {filesystem: {rootdirectory: /../..{A}/}}\n", &[], ToA),
+    // Tags that leave a text what it is.
+    ("version: 0.1\nstorage: {filesystem: {rootdirectory: !!str {A}}}\n", &[], ToA),
+    ("!!map\nversion: !!str 0.1\n!!str storage: !!map {filesystem: !x {!!str rootdirectory: '{A}'}}\n", &[], ToA),
+    ("version: 0.1\nstorage: {filesystem: {rootdirectory: !!int {A}}}\n", &[], ToNothing),
 ];
 
 /// What the registry takes and we do not, because nobody can have meant where it goes.
@@ -153,6 +157,13 @@ const REFUSED: &[Case] = &[
     ("version: 0.1\nstorage: {filesystem: {rootdirectory: 2024-01-01}}\n", &[], ToDefault),
     // The rest of the file is not read.
     ("{version: 0.1, storage: filesystem}\nhttp: {addr: ':5000'}\n", &[], ToDefault),
+    // What is decoded, under a key or as one.
+    ("version: 0.1\nstorage: {filesystem: {rootdirectory: !!binary {A64}}}\n", &[], ToA),
+    ("version: 0.1\nx: &x !!binary {A64}\nstorage: {filesystem: {rootdirectory: *x}}\n", &[], ToA),
+    ("version: 0.1\nstorage: {filesystem: {rootdirectory: !<tag:yaml.org,2002:binary> {A64}}}\n", &[], ToA),
+    ("%TAG !y! tag:yaml.org,2002:\n---\nversion: 0.1\nstorage: {filesystem: {rootdirectory: !y!binary {A64}}}\n", &[], ToA),
+    ("version: 0.1\nstorage: {filesystem: {!!binary cm9vdGRpcmVjdG9yeQ==: {A}}}\n", &[], ToA),
+    ("version: 0.1\nstorage: filesystem\n", &[("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", "!!binary {A64}")], ToA),
     // Storage that is gone when the process is.
     ("version: 0.1\nstorage: inmemory\n", &[], ToDefault),
 ];
@@ -252,13 +263,46 @@ fn refuses_what_nobody_can_have_meant() {
     let a = store_with("only-in-a");
     let folder = tempfile::tempdir().expect("a folder");
     let config = folder.path().join("config.yml");
-    let fill = |text: &str| text.replace("{A}", &a.path().display().to_string());
+    let path = a.path().display().to_string();
+    let fill = |text: &str| text.replace("{A}", &path).replace("{A64}", &base64(path.as_bytes()));
     for (text, variables, expected) in REFUSED {
         std::fs::write(&config, fill(text)).expect("written");
         let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), fill(value))).collect();
         assert_eq!(registry_comes(&config, &variables), *expected, "the registry: {text} {variables:?}");
         assert_eq!(regsweep_comes(&config, &variables, a.path(), a.path()), ToNothing, "regsweep: {text} {variables:?}");
     }
+}
+
+/// What a tag changes is refused with the name of its key or variable.
+#[test]
+fn a_value_with_a_tag_is_refused_by_its_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("config.yml");
+    for (text, variable, named) in [
+        ("storage: {filesystem: {rootdirectory: !!binary eA==}}", "", "storage.filesystem.rootdirectory: the tag !!binary"),
+        ("storage: filesystem\nproxy: {remoteurl: !!binary eA==}", "", "proxy.remoteurl: the tag !!binary"),
+        ("storage: {filesystem: {}, maintenance: {readonly: {enabled: !!bool 'true'}}}", "", "readonly.enabled: the tag !!bool"),
+        ("storage: filesystem", "!!binary eA==", "REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY"),
+    ] {
+        std::fs::write(&config, format!("version: 0.1\n{text}\n")).expect("written");
+        let mut run = Regsweep::gc_config(&config).dry();
+        if !variable.is_empty() {
+            run = run.env("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", variable);
+        }
+        let refused = run.run().expect_code(2);
+        assert!(refused.stderr.contains(named) && refused.stderr.contains("the tag !!"), "{text}: {}", refused.stderr);
+    }
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let letter = |bits: u32| char::from(LETTERS[(bits & 63) as usize]);
+    let three = |part: &[u8]| {
+        let bits = (0..3).fold(0, |bits, place| bits << 8 | u32::from(*part.get(place).unwrap_or(&0)));
+        let letters = [18, 12, 6, 0].map(|shift| letter(bits >> shift));
+        letters.into_iter().take(part.len() + 1).chain(std::iter::repeat_n('=', 3 - part.len())).collect::<String>()
+    };
+    bytes.chunks(3).map(three).collect()
 }
 
 /// What is written with another encoding, and what leads elsewhere if the kernel reads it first.

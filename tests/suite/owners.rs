@@ -37,6 +37,9 @@ fn is_refused(run: impl Fn() -> Regsweep, sign: &str, owner: &str) {
     for dry in [true, false] {
         let run = || if dry { run().dry() } else { run() };
         let refused = run().run().expect_code(2);
+        // A dry run says what stops the real one, and what it would do all the same.
+        assert_eq!(refused.stdout.contains("a real run would stop"), dry, "{}", refused.stdout);
+        assert_eq!(refused.stdout.contains("would stop  ") && refused.stdout.contains(sign), dry, "{}", refused.stdout);
         for said in [sign, owner, "--allow-foreign-owner"] {
             assert!(refused.stderr.contains(said), "{said}: {}", refused.stderr);
         }

@@ -52,6 +52,12 @@ impl Figures {
         all.size_bytes
     }
 
+    /// Revisions that go for having no tag, and the repositories that they are in.
+    pub fn untagged(&self) -> (u64, u64) {
+        let repositories = self.shares.values().filter(|share| share.revisions > 0).count() as u64;
+        (self.planned.kind(Kind::Revision).count, repositories)
+    }
+
     /// Repositories with something reclaimable, the largest first.
     pub fn largest_reclaimable(&self) -> Vec<(&RepositoryName, &RepositoryShare)> {
         let mut shares: Vec<_> = self.shares.iter().filter(|(_, share)| share.blobs.count > 0).collect();

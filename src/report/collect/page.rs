@@ -115,6 +115,20 @@ fn answer(page: &mut Document, report: &CollectReport) {
     if never.count > 0 {
         page.item("", &format!("{} never: modification times in the future, see the findings", amount(never)));
     }
+    let (revisions, repositories) = report.figures.untagged();
+    if report.roots == RootPolicy::TaggedOnly && revisions > 0 {
+        // Where tags are kept elsewhere, nothing but this number shows it.
+        page.item(
+            "untagged",
+            &format!(
+                "{} of {} in {} of {}: no tag here leads to them, and all of them go",
+                number(revisions),
+                plural(report.figures.counts.revisions, "revision", "revisions"),
+                number(repositories),
+                plural(report.figures.repositories, "repository", "repositories"),
+            ),
+        );
+    }
     match report.figures.delete_untagged_in_addition {
         Some(more) if more.count > 0 => {
             page.item("", &format!("--delete-untagged would free up to {} in addition", amount(more)));

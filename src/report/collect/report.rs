@@ -28,13 +28,15 @@ pub struct CollectReport {
     pub config_path: Option<PathBuf>,
     /// What the configuration says.
     pub registry: Option<RegistryConfig>,
+    /// Whether it keeps a cache of blob descriptors, by its configuration or by the environment.
+    pub remembers_blobs: bool,
     /// Why no registry could be asked whether it takes pushes; nothing if one was, or if it did not matter.
     pub nobody_asked: Option<String>,
     /// The command that does what a dry run shows.
     pub rerun: String,
     /// For a dry run: who writes to the store, and what to do about it before a real one.
     pub writer: Option<String>,
-    /// Whether its registry is a pull-through cache, by its configuration or by what is in the root.
+    /// Whether its registry is a pull-through cache, by its configuration, the environment or what is in the root.
     pub is_proxy: bool,
     /// Which revisions were roots.
     pub roots: RootPolicy,
@@ -128,8 +130,7 @@ impl CollectReport {
 
     /// Whether a registry that runs, or was only made read-only, now remembers blobs that are gone.
     pub fn registry_must_restart(&self) -> bool {
-        let cached = self.registry.as_ref().is_some_and(|registry| registry.descriptor_cache.is_some());
-        cached && self.mode == Mode::Execute && !self.swept.removed.is_empty()
+        self.remembers_blobs && self.mode == Mode::Execute && !self.swept.removed.is_empty()
     }
 }
 

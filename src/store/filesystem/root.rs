@@ -51,6 +51,12 @@ impl Root {
         self.path.join(relative.strip_prefix(self.stands_for).unwrap_or(relative))
     }
 
+    /// Whether the file is here in which a pull-through cache keeps what it has cached. What cannot be looked at may be.
+    pub fn has_cache_state(&self) -> bool {
+        let is_absence = |error: io::Error| matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
+        !self.at(layout::PROXY_STATE).symlink_metadata().is_err_and(is_absence)
+    }
+
     fn has(&self, directory: &str) -> bool {
         self.at(directory).is_dir()
     }
@@ -89,6 +95,17 @@ mod tests {
     use std::fs;
 
     use super::*;
+
+    #[test]
+    fn the_state_of_a_cache_may_be_where_nobody_can_look() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let has_state = |root: &str| Root::whole(&directory.path().join(root)).has_cache_state();
+        fs::write(directory.path().join("file"), "").expect("written");
+        std::os::unix::fs::symlink("loop", directory.path().join("loop")).expect("linked");
+        assert_eq!(["", "absent", "file", "loop"].map(has_state), [false, false, false, true]);
+        fs::write(directory.path().join(layout::PROXY_STATE), "{}").expect("written");
+        assert!(has_state(""));
+    }
 
     #[test]
     fn what_is_mounted_of_a_root_stands_for_it() {

@@ -38,6 +38,8 @@ const FILESYSTEM: &[Piece] = &[
     ("delete: {enabled: true}", &[("STORAGE_FILESYSTEM_ROOTDIRECTORY", "{A}")]),
     ("filesystem: {rootdirectory: {A}/docker/..//}", &[("STORAGE_DELETE_ENABLED", "true")]),
     ("filesystem: {rootdirectory: {A}}", &[("STORAGE_S3_BUCKET", "x")]),
+    ("filesystem: {rootdirectory: !!str {A}}", &[]),
+    ("filesystem: !!map {rootdirectory: !x {A}}", &[]),
 ];
 const CACHE: &[Piece] = &[
     ("", &[]),

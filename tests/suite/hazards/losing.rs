@@ -461,6 +461,42 @@ fn h19_stops_before_dropping_what_harbor_knows() {
     assert_eq!(snapshot::blobs_on_disk(root.path()).len(), 7, "nothing went in all that");
 }
 
+/// Where tags are kept elsewhere and an old one was left here, nothing on the disk tells that from a store whose tags were deleted
+/// (docs/collect.md). A dry run says how much goes untagged.
+#[test]
+fn h19_a_dry_run_says_how_many_revisions_no_tag_leads_to() {
+    let mut store = registry().stray_blob(&garbage());
+    for number in 0..12 {
+        store = store.repo(&format!("r{number}")).image(&format!("old {number}"), &[layer(1)]).tag("v1");
+        for image in 0..3 {
+            store = store.pushed(&oci_image(&format!("{number} {image}"), &[layer(2)]));
+        }
+    }
+    let root = store.repo("tagged").image("x", &[layer(3)]).tag("v1").on_disk();
+    let line = "36 of 49 revisions in 12 of 13 repositories: no tag here leads to them, and all of them go";
+    let dry = Regsweep::gc(root.path()).delete_untagged().dry().run().expect_code(0);
+    assert!(dry.stdout.lines().any(|text| text.starts_with("untagged ") && text.ends_with(line)), "{}", dry.stdout);
+    let dry = Regsweep::gc(root.path()).dry().run().expect_code(0);
+    assert!(!dry.stdout.contains("no tag here leads"), "{}", dry.stdout);
+}
+
+/// A directory of a tag that names nothing keeps nothing, and no repository that has only such has a tag.
+#[test]
+fn h19_a_tag_that_names_nothing_is_no_tag() {
+    let mut tree = Tree::new();
+    for number in 0..3 {
+        let (name, image) = (format!("r{number}"), oci_image(&format!("{number}"), &[layer(1)]));
+        tree.push(&name, &image).tag(&name, "v1", image.digest());
+        tree.remove(&format!("{}/current", layout::tag(&name, "v1")));
+    }
+    let root = tree.on_disk();
+    let run = || Regsweep::new().args(["garbage-collect", "-m", "--allow-unlinked", "100%", "--root"]).arg(root.path());
+    for run in [run(), run().dry()] {
+        let refused = run.run().expect_code(2);
+        assert!(refused.stderr.contains("--allow-untagged-repositories"), "{}", refused.stderr);
+    }
+}
+
 #[test]
 fn h20_stops_when_the_repositories_are_not_mounted() {
     let full = registry().repo("a").image("x", &[layer(1)]).tag("v1").into_tree();

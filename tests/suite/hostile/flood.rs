@@ -232,6 +232,26 @@ fn layers_called_manifests_in_many_repositories() {
     bounded_but_long("audit", root.path(), 1);
 }
 
+/// One repository with layer links without number, some of whose blobs are stored.
+#[test]
+fn layer_links_without_number_in_one_repository() {
+    let mut tree = victim();
+    for number in 0..60_000 {
+        let layer = Content::new(format!("layer {number}"));
+        tree.layer_link("abused", &layer.digest);
+        if number % 6 == 0 {
+            tree.blob(&layer);
+        }
+    }
+    let root = tree.on_disk();
+    // What every run takes, and a few hundred bytes for each link.
+    let most = 96 << 20;
+    bounded_by(most, REPORT_BYTES, "garbage-collect", root.path(), 0);
+    let ran = bounded_by(most, REPORT_BYTES, "audit", root.path(), 1);
+    let broken = ran.findings().into_iter().filter(|finding| finding.code == "broken-layer-link");
+    assert_eq!(broken.map(|finding| finding.count).sum::<u64>(), 50_000);
+}
+
 /// What the registry takes from a later key hides what the same key named before.
 #[test]
 fn what_a_later_key_hides_is_not_missed() {

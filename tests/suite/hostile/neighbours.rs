@@ -108,6 +108,32 @@ fn directories_of_a_nas_are_one_note() {
     }
 }
 
+/// Of the names that a tag can have, too, as long as the directory names nothing; one that does is a tag like any other.
+#[test]
+fn directories_among_tags_are_notes_until_they_name_something() {
+    for name in ["Thumbs.db", "desktop.ini", ".DS_Store", "@eaDir"] {
+        let (_keep, root) = on_disk();
+        let inside = root.join(layout::tag("abused", name));
+        fs::create_dir_all(inside.join("deep")).expect("made");
+        fs::write(inside.join("x"), "x").expect("written");
+        is_one_note(&root, name);
+        let found = Regsweep::audit(&root).json().run().expect_code(0).finding_codes();
+        assert_eq!(found, ["system-file"], "{name}");
+    }
+    for name in ["Thumbs.db", "desktop.ini"] {
+        let mut tree = victim();
+        let image = oci_image("a tag after all", &[layer(41)]);
+        tree.push("abused", &image).tag("abused", name, image.digest());
+        let root = tree.on_disk();
+        survive(root.path(), &["--min-age", "0s", "-m"], &[0]);
+        assert!(snapshot::blobs_on_disk(root.path()).contains_key(&layer(41).digest), "{name}");
+        // Its history says that it was one.
+        fs::remove_dir_all(root.path().join(layout::tag("abused", name)).join("current")).expect("there");
+        let found = Regsweep::audit(root.path()).json().run().finding_codes();
+        assert!(found.contains(&"tag-without-current".into()), "{name}: {found:?}");
+    }
+}
+
 /// In every directory at once: still one note, that says how many.
 #[test]
 fn files_of_a_nas_everywhere_are_one_note() {
