@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::layout::LinkDirectory;
 use crate::oci::{Digest, RepositoryName, TagName};
 use crate::store::{LinkContent, RepositoryEntry, Store, Stray, StrayKind, TagContent};
+use crate::system_files::is_of_a_fork;
 
 /// How many links one task reads, so that one repository with 100,000 revisions keeps every thread busy.
 const LINKS_AT_ONCE: usize = 256;
@@ -38,6 +39,8 @@ pub struct Survey {
     /// Manifests that are kept like young ones although nothing here may say so: the repository has, had or may get back a revision link
     /// to them. None at first.
     pub protected: Vec<Digest>,
+    /// Whether somebody wants to know if anything here is old. Not at first.
+    pub asks_for_old: bool,
 }
 
 impl Survey {
@@ -69,9 +72,15 @@ pub struct Tag {
 }
 
 impl Tag {
-    /// Whether it is a directory that no registry makes: no tag can be called so, and it has neither a link nor a history.
+    /// Whether it is a tag: what other programs make among the tags is called as none can be, or has no link.
+    pub fn is_tag(&self) -> bool {
+        self.name.is_valid() && self.current != LinkContent::Absent
+    }
+
+    /// Whether it is a directory that no registry makes: no tag is called so, and it has neither a link nor a history.
     pub fn is_foreign(&self) -> bool {
-        !self.name.is_valid() && self.current == LinkContent::Absent && self.history.is_empty()
+        let is_no_name = !self.name.is_valid() || is_of_a_fork(self.name.as_os_str().as_encoded_bytes());
+        is_no_name && self.current == LinkContent::Absent && self.history.is_empty()
     }
 }
 
@@ -139,6 +148,7 @@ pub fn survey(store: &dyn Store, repository: &RepositoryEntry) -> Result<Survey,
         strays,
         queried: Vec::new(),
         protected: Vec::new(),
+        asks_for_old: false,
     })
 }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use self::audit::{Audit, FailOn};
-pub use self::booleans::plain;
+pub use self::booleans::{parse, plain};
 pub use self::hints::{Hints, without_dry_run};
 pub use self::quarantine::{Quarantine, QuarantineList, QuarantinePurge, Restore};
 pub use self::values::{Limit, Slice};

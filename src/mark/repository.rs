@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::links::{self, Candidate, SeenHistory};
 use super::reach::{Reach, Role};
-use super::roots::{Roots, has_old_revision, oddities, protected};
+use super::roots::{Roots, has_old_revision, has_old_tag, oddities, protected};
 use super::{Counts, Marks, Waiting};
 use crate::error::Error;
 use crate::finding::{Code, Finding};
@@ -59,9 +59,11 @@ pub fn mark(survey: &Survey, context: &Context<'_>) -> Result<Marks, Error> {
         let directory = layout::repository_directory(&survey.name);
         findings.push(Finding::new(Code::HeldRepository).repository(&survey.name).path(directory));
     }
-    if context.policy.roots == RootPolicy::TaggedOnly && has_old_revision(survey, context)? {
-        counts.with_old_revisions = 1;
-        counts.untagged_repositories = u64::from(survey.tags.is_empty());
+    if context.policy.roots == RootPolicy::TaggedOnly || survey.asks_for_old {
+        let (has_old_revision, has_old_tag) = (has_old_revision(survey, context)?, has_old_tag(survey, context)?);
+        counts.with_old_revisions = u64::from(has_old_revision);
+        counts.with_old_tags = u64::from(has_old_tag);
+        counts.untagged_repositories = u64::from(has_old_revision && !has_old_tag);
     }
     let is_needed = |digest: &&Digest| held || reach.has_reached(digest, context.inventory.find(digest));
     let needed = survey.queried.iter().filter(is_needed).copied().collect();
@@ -71,7 +73,9 @@ pub fn mark(survey: &Survey, context: &Context<'_>) -> Result<Marks, Error> {
     Ok(Marks {
         repository: survey.name.clone(),
         held,
-        has_no_revisions: !survey.layers.is_empty() && survey.revisions.is_empty(),
+        may_lack_manifests: !survey.layers.is_empty()
+            && reached.candidates.is_empty()
+            && survey.revisions.iter().all(|revision| revision.link != LinkContent::Absent),
         deletions,
         findings,
         symlinks: symlinks.collect(),
@@ -94,7 +98,7 @@ fn readings<'a>(survey: &Survey, context: &Context<'a>) -> Result<Vec<Held<'a>>,
 
 fn counted(survey: &Survey) -> Counts {
     Counts {
-        tags: survey.tags.len() as u64,
+        tags: survey.tags.iter().filter(|tag| tag.is_tag()).count() as u64,
         revisions: survey.revisions.iter().filter(|revision| revision.link != LinkContent::Absent).count() as u64,
         history_entries: survey.tags.iter().map(|tag| tag.history.len() as u64).sum(),
         layer_links: survey.layers.len() as u64,
