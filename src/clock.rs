@@ -172,6 +172,16 @@ fn boot_time() -> Option<BootTime> {
     Some(BootTime { id: id.trim().to_owned(), uptime_seconds: uptime.tv_sec as f64 + uptime.tv_nsec as f64 / 1e9 })
 }
 
+/// What the wall clock, as it is set now, would have said at a time of the boot-time clock.
+pub(crate) fn wall_clock_at(boot_time: Duration) -> Option<SystemTime> {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let now = Duration::new(now.tv_sec.try_into().ok()?, now.tv_nsec.try_into().ok()?);
+    match now.checked_sub(boot_time) {
+        Some(ago) => wall_clock().checked_sub(ago),
+        None => wall_clock().checked_add(boot_time - now),
+    }
+}
+
 /// Whether a time service keeps the kernel's clock, as adjtimex(2) tells everybody.
 fn kernel_is_synchronised() -> bool {
     // SAFETY: all fields of `timex` are numbers, for which zeros are valid.

@@ -6,8 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use clap::Parser as _;
-use regsweep::cli::{self, Cli, Command, Hints, Quarantine};
+use regsweep::cli::{self, Command, Hints, Quarantine};
 use regsweep::commands::{audit, garbage_collect, quarantine, verify};
 use regsweep::config::{self, AuditSettings, CollectSettings, Output, QuarantineSettings, Settings, VerifySettings};
 use regsweep::error::Error;
@@ -22,7 +21,7 @@ use tracing_subscriber::EnvFilter;
 fn main() -> ExitCode {
     let arguments = cli::plain(std::env::args_os());
     let rerun = cli::without_dry_run(&arguments);
-    let command = Cli::parse_from(arguments).command;
+    let command = cli::parse(arguments).command;
     log_to_stderr(command.output().verbose);
     let (name, metrics, started) = (command.name(), command.output().metrics.clone(), config::now());
     let this = Run { name, hints: Hints::new(command.store(), &rerun) };

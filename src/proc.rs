@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The number of the first namespace of processes, which never changes (source: `PROC_PID_INIT_INO` in Linux).
 const FIRST_PID_NAMESPACE: &str = "pid:[4026531836]";
@@ -24,15 +25,28 @@ pub(crate) struct MountNamespaces(BTreeSet<PathBuf>);
 impl MountNamespaces {
     /// Ours alone.
     pub(crate) fn ours() -> MountNamespaces {
-        MountNamespaces(of("self").into_iter().collect())
+        MountNamespaces(mount_namespace("self").into_iter().collect())
     }
 
     /// Whether a process is the first that was met of another one. One that we may not look at is of none.
     pub(crate) fn is_new(&mut self, pid: u32) -> bool {
-        of(&pid.to_string()).is_some_and(|namespace| self.0.insert(namespace))
+        mount_namespace(&pid.to_string()).is_some_and(|namespace| self.0.insert(namespace))
     }
 }
 
-fn of(process: &str) -> Option<PathBuf> {
+/// The namespace of mounts that a process is in.
+pub(crate) fn mount_namespace(process: &str) -> Option<PathBuf> {
     fs::read_link(PathBuf::from("/proc").join(process).join("ns/mnt")).ok()
+}
+
+/// How many ticks a second of the boot-time clock has in `/proc` (source: `USER_HZ` in Linux).
+const TICKS: u64 = 100;
+
+/// How long after the machine was started a process was, by its directory in `/proc`.
+pub(crate) fn started(process: &Path) -> Option<Duration> {
+    let stat = fs::read_to_string(process.join("stat")).ok()?;
+    // Its name may hold anything, and is in brackets.
+    let (_, rest) = stat.rsplit_once(')')?;
+    let ticks: u64 = rest.split_whitespace().nth(19)?.parse().ok()?;
+    Some(Duration::from_millis(ticks.saturating_mul(1000 / TICKS)))
 }

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::layout::{self, LinkDirectory};
 use crate::oci::{Digest, RepositoryName, TagName};
 use crate::store::{LinkContent, RepositoryEntry, Store, Stray, StrayKind, TagContent};
-use crate::system_files::is_system_file;
+use crate::system_files::{is_of_a_fork, is_system_file};
 
 /// How many links one task reads, so that one repository with 100,000 revisions keeps every thread busy.
 const LINKS_AT_ONCE: usize = 256;
@@ -43,6 +43,8 @@ pub struct Survey {
     /// Manifests that are kept like young ones although nothing here may say so: the repository has, had or may get back a revision link
     /// to them. None at first.
     pub protected: Vec<Digest>,
+    /// Whether somebody wants to know if anything here is old. Not at first.
+    pub asks_for_old: bool,
 }
 
 impl Survey {
@@ -74,14 +76,20 @@ pub struct Tag {
 }
 
 impl Tag {
-    /// What it is if it is no tag: it has neither a link nor a history, and is called as no tag can be, or as other programs call what they
-    /// leave. `Thumbs.db` can be a tag, and is one as soon as it names something.
+    /// Whether it is a tag: what other programs make among the tags is called as none can be, or has no link.
+    pub fn is_tag(&self) -> bool {
+        self.name.is_valid() && self.current != LinkContent::Absent
+    }
+
+    /// What it is if no registry made it: it has neither a link nor a history, and is called as no tag can be, or as other programs and forks
+    /// call what they leave. `Thumbs.db` can be a tag, and is one as soon as it names something.
     fn foreign(&self) -> Option<StrayKind> {
-        let is_tag = self.current != LinkContent::Absent || !self.history.is_empty();
-        match is_system_file(self.name.as_os_str().as_bytes(), false) {
-            _ if is_tag => None,
+        let is_named = self.current != LinkContent::Absent || !self.history.is_empty();
+        let name = self.name.as_os_str().as_bytes();
+        match is_system_file(name, false) {
+            _ if is_named => None,
             true => Some(StrayKind::SystemFile),
-            false => (!self.name.is_valid()).then_some(StrayKind::Unrecognised),
+            false => (!self.name.is_valid() || is_of_a_fork(name)).then_some(StrayKind::Unrecognised),
         }
     }
 }
@@ -158,6 +166,7 @@ pub fn survey(store: &dyn Store, repository: &RepositoryEntry) -> Result<Survey,
         strays,
         queried: Vec::new(),
         protected: Vec::new(),
+        asks_for_old: false,
     })
 }
 

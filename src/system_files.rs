@@ -1,6 +1,6 @@
 //! Names that other programs leave in any directory: a NAS, NFS, a snapshot, a desktop. They are no part of the store.
 //!
-//! None of them can be a tag or a part of a repository's name, but for two that can: those count as files only.
+//! None of them can be a tag or a part of a repository's name, but for some that can: those count as files only.
 
 /// Names as they are.
 const NAMES: [&[u8]; 41] = [
@@ -48,7 +48,7 @@ const NAMES: [&[u8]; 41] = [
 ];
 
 /// Names that a tag may have.
-const FILES: [&[u8]; 2] = [b"Thumbs.db", b"desktop.ini"];
+const FILES: [&[u8]; 4] = [b"Thumbs.db", b"ehthumbs.db", b"ehthumbs_vista.db", b"desktop.ini"];
 
 /// What others begin with: files that are open on a client of NFS or SMB or in a FUSE filesystem though they were removed, what macOS keeps
 /// beside a file, and a desktop's bin.
@@ -59,7 +59,7 @@ pub(crate) fn is_system_file(name: &[u8], is_directory: bool) -> bool {
     NAMES.contains(&name) || BEGINNINGS.iter().any(|begin| name.starts_with(begin)) || (!is_directory && FILES.contains(&name))
 }
 
-/// Whether a directory beside `_layers` and `_manifests` is one that some registries keep there, with nothing of ours in it.
+/// Whether a directory beside `_layers` and `_manifests`, or among the tags, is one that some registries keep there, with nothing of ours in it.
 pub(crate) fn is_of_a_fork(name: &[u8]) -> bool {
     matches!(name, b"_refs" | b"_blobs")
 }

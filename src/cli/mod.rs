@@ -11,7 +11,7 @@ mod values;
 mod verify;
 
 pub use self::audit::Audit;
-pub use self::booleans::plain;
+pub use self::booleans::{parse, plain};
 pub use self::command::{Cli, Command};
 pub use self::common::{OutputArguments, StoreArguments};
 pub use self::garbage_collect::GarbageCollect;

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::brakes::{self, MaxReclaim, Seen};
+use super::brakes::{self, ENOUGH, MaxReclaim, Seen, Unlinked};
 use super::reconcile;
+use crate::amount::Amount;
 use crate::audit::recheck;
 use crate::config::{CollectSettings, Disposal};
 use crate::error::Error;
@@ -52,8 +53,10 @@ pub(super) struct Assessment {
     pub(super) inventory: Arc<Inventory>,
     /// What was kept, as the store allows to tell it.
     pub(super) policy: Policy,
-    /// Repositories that link layers and have no revision.
-    pub(super) without_revisions: HashSet<RepositoryName>,
+    /// What of it is old.
+    old_summary: Summary,
+    /// Repositories that link layers of which nothing says why no manifest needs them.
+    lacking_manifests: HashSet<RepositoryName>,
 }
 
 /// Reads everything, and changes nothing.
@@ -80,7 +83,9 @@ pub(super) fn assess(
     let restored: Vec<Digest> = protected.digests.iter().copied().collect();
     quarantine.protect(settings.disposal != Disposal::Remove, &mut protected);
     let overlay = Overlay::new(reader.store(), quarantine);
-    let mut assessment = reconcile::look(may_change, || survey_and_plan(settings, reader, &overlay, (&protected, &restored)))?;
+    let mut assessment = reconcile::look(may_change, || {
+        survey_and_plan(settings, reader, &overlay, (&protected, &restored), records.summary().is_some())
+    })?;
     // What is missing for being in quarantine is restored first.
     let returns: HashSet<&Digest> = needed.targets.iter().map(Target::digest).collect();
     assessment.findings.retain(|finding| {
@@ -122,16 +127,36 @@ impl Assessment {
             figures: &self.figures,
             records,
             summary: &self.summary,
+            old_summary: &self.old_summary,
             is_mounted: &|name| reader.backend.parts().is_held(name),
             is_arrival_unknown: self.policy.arrivals != settings.policy.arrivals && goes,
             any_kept: self.inventory.any_kept(),
             any_old_kept: !goes || settings.allow_empty || blobs::any_old_kept(&context)?,
-            unlinked: brakes::unlinked_in(&self.plan, records, &self.summary, &self.without_revisions),
+            unlinked: self.unlinked(&context, records)?,
             purge: self.purge.blobs,
             reclaim: &self.reclaim,
         };
         interrupted(reader.stop)?;
         Ok(brakes::brakes(&seen))
+    }
+
+    /// How much of what is old is linked by no repository. What is kept is looked at only where that may be half, and until it is not.
+    fn unlinked(&self, context: &Context<'_>, records: &Records<'_>) -> Result<Unlinked, Error> {
+        // Where the registry is read-only nothing is too young to go, and what was pushed before that makes up for no loss all the same.
+        let policy = Policy { min_age: self.policy.restored_window(), ..self.policy };
+        let found = brakes::unlinked_in(&self.plan, records, &self.summary, &self.lacking_manifests, &policy);
+        let Unlinked { unlinked, of } = found;
+        if unlinked.count * 2 < ENOUGH {
+            let stored = Amount { count: self.figures.blobs, size_bytes: self.figures.stored_bytes() };
+            return Ok(Unlinked { unlinked, of: stored });
+        }
+        let enough = Amount {
+            count: (unlinked.count * 2).saturating_sub(of.count),
+            size_bytes: unlinked.size_bytes.saturating_mul(2).saturating_sub(of.size_bytes),
+        };
+        let mut all = blobs::old_kept(&Context { policy, ..*context }, enough)?;
+        all += of;
+        Ok(Unlinked { unlinked, of: all })
     }
 }
 
@@ -140,6 +165,7 @@ fn survey_and_plan(
     reader: &Reader<'_>,
     store: &Overlay<'_>,
     (protected, restored): (&Protected, &[Digest]),
+    asks_for_old: bool,
 ) -> Result<Assessment, Error> {
     let Reader { progress, stop, .. } = *reader;
     // Blobs first: what is pushed from now on is not in the inventory, and what is not there does not go.
@@ -166,6 +192,7 @@ fn survey_and_plan(
     let context = Context { store, inventory: &inventory, manifests: &manifests, retention: &settings.roots, policy };
     let prepare = |survey: &mut Survey| {
         survey.protected = protected.revisions.get(&survey.name).cloned().unwrap_or_default();
+        survey.asks_for_old = asks_for_old;
     };
     let gathered = Gathered::default();
     let done = |marks: &mut Marks| {
@@ -191,13 +218,15 @@ fn survey_and_plan(
         online_only(&mut plan, reader.store(), &inventory)?;
     }
     let figures = figures(settings, &inventory, &marks, &blobs, &plan, shares);
-    let held = marks.iter().map(|marks| (&marks.repository, [marks.counts.tags, marks.counts.revisions]));
-    let without_revisions = marks.iter().filter(|marks| marks.has_no_revisions).map(|marks| marks.repository.clone()).collect();
+    let lacking_manifests = marks.iter().filter(|marks| marks.may_lack_manifests);
+    let lacking_manifests = lacking_manifests.map(|marks| marks.repository.clone()).collect();
     let links = strays.filter(|stray| stray.kind == StrayKind::Symlink).map(|stray| stray.path.as_path());
     let linked = repositories.entries.iter().filter(|entry| entry.set_apart == Some(StrayKind::Symlink));
     let linked: Vec<PathBuf> = linked.map(|entry| layout::repository_directory(&entry.name)).collect();
     let mut links = links.chain(linked.iter().chain(marks.iter().flat_map(|marks| &marks.symlinks)).map(PathBuf::as_path));
+    let held = marks.iter().map(|marks| (&marks.repository, [marks.counts.tags, marks.counts.revisions]));
     let summary = Summary::new(settings.clock.started(), held, reader.backend.parts().present(&mut links));
+    let old_summary = Summary::new(settings.clock.started(), marks.iter().filter_map(held_by_old), Vec::new());
     Ok(Assessment {
         needed: Needed::default(),
         purge: Moved::default(),
@@ -210,8 +239,15 @@ fn survey_and_plan(
         stops: Vec::new(),
         inventory,
         policy,
-        without_revisions,
+        old_summary,
+        lacking_manifests,
     })
+}
+
+/// The tags and revisions of a repository, as far as there is an old one of each; nothing where all is young.
+fn held_by_old(marks: &Marks) -> Option<(&RepositoryName, [u64; 2])> {
+    let Counts { tags, revisions, with_old_tags, with_old_revisions, .. } = marks.counts;
+    (with_old_tags + with_old_revisions > 0).then(|| (&marks.repository, [tags * with_old_tags, revisions * with_old_revisions]))
 }
 
 /// Leaves in the plan what may go beside a registry that takes pushes: directories stay, because one may be about to be used, and so do

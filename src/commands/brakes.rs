@@ -13,12 +13,21 @@ use crate::layout::LinkDirectory;
 use crate::oci::{Digest, RepositoryName};
 use crate::options::Limit;
 use crate::plan::{Kind, Reason, SweepPlan};
-use crate::policy::RootPolicy;
+use crate::policy::{Policy, RootPolicy};
 use crate::records::{Records, Summary};
 use crate::report::collect::Figures;
 
 /// Shares of fewer blobs, or repositories, say nothing.
-const ENOUGH: u64 = 10;
+pub(super) const ENOUGH: u64 = 10;
+
+/// Blobs that go and that no repository links, beside all that are old.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Unlinked {
+    /// Not those whose links we removed ourselves.
+    pub(super) unlinked: Amount,
+    /// Kept or not: what is young dilutes no loss.
+    pub(super) of: Amount,
+}
 
 /// What a collection is about to do, and to what.
 pub(super) struct Seen<'a> {
@@ -27,6 +36,8 @@ pub(super) struct Seen<'a> {
     pub(super) records: &'a Records<'a>,
     /// What the store holds now.
     pub(super) summary: &'a Summary,
+    /// The same without repositories in which nothing is old, and what is young.
+    pub(super) old_summary: &'a Summary,
     /// Whether something goes, and nobody can tell what of it has just come to be where it is.
     pub(super) is_arrival_unknown: bool,
     /// Whether something is mounted at a place in the store.
@@ -35,8 +46,8 @@ pub(super) struct Seen<'a> {
     pub(super) any_kept: bool,
     /// Whether anything needs a blob that is old, or nothing old goes.
     pub(super) any_old_kept: bool,
-    /// Blobs that go and that no repository links; not those whose links we removed ourselves.
-    pub(super) unlinked: Amount,
+    /// Old blobs that no repository links, and how many there are of all.
+    pub(super) unlinked: Unlinked,
     /// What would be purged.
     pub(super) purge: Amount,
     /// What `--max-reclaim` allows.
@@ -86,7 +97,10 @@ fn shrunk(seen: &Seen<'_>) -> Brake {
     if seen.settings.allow_shrunk {
         return None;
     }
-    let missing = seen.records.summary()?.missing_from(seen.summary, seen.is_mounted, is_allowed_empty(seen))?;
+    let (before, may_be_empty) = (seen.records.summary()?, is_allowed_empty(seen));
+    let missing = before.missing_from(seen.summary, seen.is_mounted, may_be_empty);
+    // What was pushed in place of what is lost makes up for nothing.
+    let missing = missing.or_else(|| before.replaced_in(seen.old_summary, ENOUGH).filter(|_| !may_be_empty))?;
     Some((missing, shrunk_lift()))
 }
 
@@ -97,19 +111,19 @@ pub(super) fn shrunk_lift() -> String {
 
 /// Stores with too much that no repository links.
 fn unlinked(seen: &Seen<'_>) -> Brake {
-    let (blobs, bytes) = (seen.figures.blobs, seen.figures.stored_bytes());
+    let Unlinked { unlinked, of } = seen.unlinked;
     let percent = |part: u64, whole: u64| if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 };
-    let share = percent(seen.unlinked.count, blobs).max(percent(seen.unlinked.size_bytes, bytes));
+    let share = percent(unlinked.count, of.count).max(percent(unlinked.size_bytes, of.size_bytes));
     // As much as is shown, and rounded up as it is shown: 62% lifts a share of 61.2 %.
     let shown = share.ceil();
     let is_allowed = seen.settings.allow_unlinked.is_some_and(|allowed| shown <= allowed);
-    if blobs < ENOUGH || share < 50.0 || is_allowed || is_allowed_empty(seen) {
+    if of.count < ENOUGH || share < 50.0 || is_allowed || is_allowed_empty(seen) {
         return None;
     }
     let reason = format!(
-        "{} of {}, {shown}% of what is stored, are linked by no repository that has a manifest: repositories or their manifests are missing, or were removed by hand",
-        plural(seen.unlinked.count, "blob", "blobs"),
-        blobs,
+        "{} of {} that are old, {shown}% of these, are linked by no repository that has a manifest for them: repositories or their manifests are missing, or were removed by hand",
+        plural(unlinked.count, "blob", "blobs"),
+        of.count,
     );
     let lift = format!(
         "check that all of `repositories` is mounted; if repositories were removed on purpose (`rm -rf`), give --allow-unlinked {shown}%"
@@ -142,7 +156,7 @@ fn untagged(seen: &Seen<'_>) -> Brake {
     let counts = &seen.figures.counts;
     let (untagged, all) = (counts.untagged_repositories, counts.with_old_revisions);
     let reason = format!(
-        "{untagged} of {} with images have no tag at all, and --delete-untagged would drop all their images: Harbor and GitLab keep tags in a \
+        "{untagged} of {} with images have no tag older than --min-age, and --delete-untagged would drop all their images: Harbor and GitLab keep tags in a \
          database, OpenShift in etcd",
         plural(all, "repository", "repositories"),
     );
@@ -190,29 +204,32 @@ fn too_much(seen: &Seen<'_>) -> Brake {
     Some((reason, "look at what would go with --dry-run and without --max-reclaim, then raise it".to_owned()))
 }
 
-/// Blobs of a plan that no repository links, or only ones that have nothing else (`without_revisions`): a registry on a lost mount takes layers, and
-/// where manifests are lost their layers are still linked. Not those whose links we removed.
+/// Old blobs of a plan that no repository links, or only ones in which nothing says why no manifest needs them (`lacking`): a registry on a
+/// lost mount takes layers, and where manifests are lost their layers are still linked. Not those whose links we removed. Beside them all
+/// old blobs of the plan.
 pub(super) fn unlinked_in(
     plan: &SweepPlan,
     records: &Records<'_>,
     summary: &Summary,
-    without_revisions: &HashSet<RepositoryName>,
-) -> Amount {
+    lacking: &HashSet<RepositoryName>,
+    policy: &Policy,
+) -> Unlinked {
     let (mut of_those, mut of_others): (HashSet<Digest>, HashSet<Digest>) = Default::default();
-    if !without_revisions.is_empty() {
+    if !lacking.is_empty() {
         for row in plan.of_kind(Kind::LayerLink) {
             let Some(repository) = row.target.link_directory().map(LinkDirectory::repository) else { continue };
-            let named = if without_revisions.contains(repository) { &mut of_those } else { &mut of_others };
+            let named = if lacking.contains(repository) { &mut of_those } else { &mut of_others };
             named.extend([Some(*row.target.digest()), row.alias_of.as_deref().copied()].into_iter().flatten());
         }
     }
     let is_alone = |digest: &Digest| of_those.contains(digest) && !of_others.contains(digest);
-    let mut unlinked = Amount::default();
-    for row in plan.of_kind(Kind::Blob) {
+    let mut unlinked = Unlinked::default();
+    for row in plan.of_kind(Kind::Blob).filter(|row| !policy.is_young(&row.stat)) {
         let digest = row.target.digest();
+        unlinked.of.add(row.stat.size_bytes);
         let counts = row.reason == Reason::Unlinked || (row.reason == Reason::Unreferenced && is_alone(digest));
         if counts && !records.was_to_go(digest, &|name| summary.by_repository.contains_key(name)) {
-            unlinked.add(row.stat.size_bytes);
+            unlinked.unlinked.add(row.stat.size_bytes);
         }
     }
     unlinked

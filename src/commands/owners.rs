@@ -41,14 +41,14 @@ pub(super) fn gitlab(backend: &dyn Backend, location: &Location) -> Result<Optio
     if backend.has(layout::DATABASE_IN_USE)? {
         return Ok(Some(format!("{} is there", layout::DATABASE_IN_USE)));
     }
-    let from = location.config_path.as_ref().map_or("the environment", |_| "the configuration");
     let owners = location.owners();
     if let Some(sign) = &owners.gitlab {
-        return Ok(Some(format!("{from} has {sign}")));
+        return Ok(Some(format!("{} has {sign}", bearer(location, sign))));
     }
     match &owners.gitlab_by_default {
         Some(sign) if !backend.has(layout::FILESYSTEM_IN_USE)? => Ok(Some(format!(
-            "{from} has {sign}, as GitLab's registry does, whose database is on by default from version 19 on, and there is no {}",
+            "{} has {sign}, as GitLab's registry does, whose database is on by default from version 19 on, and there is no {}",
+            bearer(location, sign),
             layout::FILESYSTEM_IN_USE
         ))),
         _ => Ok(None),
@@ -66,15 +66,25 @@ pub(super) fn ensure_blobs_not_shared(backend: &dyn Backend) -> Result<(), Error
     Err(Error::Brake { reason: format!("{reason}: another store may need what is in it"), lift })
 }
 
+/// What has a sign of another owner: a setting may be made by the file and by variables.
+fn bearer(location: &Location, sign: &str) -> &'static str {
+    match location.config_path {
+        Some(_) if sign.contains("(from ") => "the configuration or the environment",
+        Some(_) if !sign.starts_with("the variable ") => "the configuration",
+        _ => "the environment",
+    }
+}
+
 /// Who keeps the tags elsewhere, by the configuration or the environment.
 fn keeper_of_tags(location: &Location) -> Option<String> {
     let owners = location.owners();
-    let from = location.config_path.as_ref().map_or("the environment", |_| "the configuration or the environment");
     if let Some(sign) = &owners.harbor {
+        let from = bearer(location, sign);
         return Some(format!(
             "{from} has {sign}, as Harbor writes it: its tags are in its database, and --delete-untagged would drop all its artifacts"
         ));
     }
     let sign = owners.openshift.as_ref()?;
+    let from = bearer(location, sign);
     Some(format!("{from} has {sign}: OpenShift keeps its tags in etcd, and --delete-untagged would drop all its images"))
 }

@@ -1,6 +1,6 @@
 //! The blobs that nothing reaches: how old they are, and what becomes of them.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use foldhash::HashMap;
 use rayon::prelude::*;
@@ -71,9 +71,7 @@ pub fn unreached_blobs(context: &Context<'_>, repositories: &[Marks], budget: &B
         let mut deletions = Deletions::default();
         let mut unknown = Vec::new();
         for (blob, digest) in blobs {
-            // What only waits in quarantine is not stored, whatever keeps it there.
-            let is_kept = context.inventory.has_any(blob, MarkFlags::KEPT)
-                && (context.inventory.has_any(blob, MarkFlags::LIVE) || !context.inventory.has_any(blob, MarkFlags::QUARANTINED));
+            let is_kept = is_kept(context.inventory, blob);
             match context.inventory.size_bytes(blob).filter(|_| is_kept) {
                 Some(size_bytes) => marks.keep(context.inventory, blob, size_bytes),
                 None => unknown.push((blob, digest)),
@@ -146,6 +144,45 @@ pub fn any_old_kept(context: &Context<'_>) -> Result<bool, Error> {
         Ok(())
     })?;
     Ok(found.into_inner())
+}
+
+/// How many blobs are kept whose own age is not young, and how large they are; no more of them than `enough` has once there are more than that
+/// of both, so that where little is asked for little is looked at.
+///
+/// # Errors
+///
+/// When one cannot be looked at.
+pub fn old_kept(context: &Context<'_>, enough: Amount) -> Result<Amount, Error> {
+    let (count, size_bytes) = (AtomicU64::new(0), AtomicU64::new(0));
+    let found = || Amount { count: count.load(Ordering::Relaxed), size_bytes: size_bytes.load(Ordering::Relaxed) };
+    let is_enough = || found().count > enough.count && found().size_bytes > enough.size_bytes;
+    context.inventory.map_shards(|shard, blobs| {
+        if is_enough() {
+            return Ok(());
+        }
+        let kept: Vec<Digest> = blobs.filter(|(blob, _)| is_kept(context.inventory, *blob)).map(|(_, digest)| digest).collect();
+        for some in kept.chunks(FEW_BLOBS) {
+            if is_enough() {
+                break;
+            }
+            for leaf in context.store.stat_blobs(shard, some)? {
+                if let FileState::File(stat) = leaf
+                    && !context.policy.is_young(&stat)
+                {
+                    count.fetch_add(1, Ordering::Relaxed);
+                    size_bytes.fetch_add(stat.size_bytes, Ordering::Relaxed);
+                }
+            }
+        }
+        Ok(())
+    })?;
+    Ok(found())
+}
+
+/// Whether something keeps a blob. What only waits in quarantine is not stored, whatever keeps it there.
+fn is_kept(inventory: &Inventory, blob: BlobId) -> bool {
+    inventory.has_any(blob, MarkFlags::KEPT)
+        && (inventory.has_any(blob, MarkFlags::LIVE) || !inventory.has_any(blob, MarkFlags::QUARANTINED))
 }
 
 /// So many blobs are enough to find an old one among.

@@ -14,9 +14,10 @@ pub struct Marks {
     pub repository: RepositoryName,
     /// Whether everything in it is kept because something in it cannot be understood.
     pub held: bool,
-    /// Whether it links layers and has no revision, be it deleted, that could need them. So is one that nothing but layers was pushed to, and
-    /// one whose revisions are lost, be its tags lost with them or not.
-    pub has_no_revisions: bool,
+    /// Whether it links layers, and nothing says why a manifest that needed them would be gone. Deleting one leaves the directory of its
+    /// revision; where none is empty and no revision goes, layers that no manifest needs are those of manifests that are lost, or were pushed
+    /// without one.
+    pub may_lack_manifests: bool,
     /// What in it is not live, and old enough.
     pub deletions: Deletions,
     /// What was found.
@@ -46,9 +47,12 @@ pub struct Counts {
     pub young_revisions: u64,
     /// Layer links that nothing needs but that are too young to drop.
     pub young_layer_links: u64,
-    /// Repositories with a revision that is not young; counted where the retention drops untagged revisions only.
+    /// Repositories with a revision that is not young; counted where the retention drops untagged revisions, and where
+    /// [`asks_for_old`](crate::survey::Survey::asks_for_old) is set. So are those below.
     pub with_old_revisions: u64,
-    /// Those of them that have no tag.
+    /// Repositories with a tag that is not young.
+    pub with_old_tags: u64,
+    /// Those with a revision that is not young, and no tag that is not.
     pub untagged_repositories: u64,
 }
 
@@ -61,6 +65,7 @@ impl std::ops::AddAssign for Counts {
         self.young_revisions += other.young_revisions;
         self.young_layer_links += other.young_layer_links;
         self.with_old_revisions += other.with_old_revisions;
+        self.with_old_tags += other.with_old_tags;
         self.untagged_repositories += other.untagged_repositories;
     }
 }

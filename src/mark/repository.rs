@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::held::{keep_everything, mark_all_names};
 use super::inspect::{DroppedTag, SeenRevision, dropped_tags, untagged_revisions};
 use super::reach::{Reach, Role};
-use super::roots::{Roots, has_old_revision, oddities, protected};
+use super::roots::{Roots, has_old_revision, has_old_tag, oddities, protected};
 use super::unreached::{Left, unreached};
 use super::{Counts, Marks, Waiting};
 use crate::error::Error;
@@ -58,11 +58,11 @@ pub fn mark(survey: &Survey, context: &Context<'_>) -> Result<Marks, Error> {
         let directory = layout::repository_directory(&survey.name);
         findings.push(Finding::new(Code::HeldRepository).repository(&survey.name).path(directory));
     }
-    if context.retention.drops_untagged(survey) && has_old_revision(survey, context)? {
-        counts.with_old_revisions = 1;
-        // A tag without `current/link` keeps nothing.
-        // A tag without `current/link` keeps nothing.
-        counts.untagged_repositories = u64::from(survey.tags.iter().all(|tag| tag.current == LinkContent::Absent));
+    if context.retention.drops_untagged(survey) || survey.asks_for_old {
+        let (has_old_revision, has_old_tag) = (has_old_revision(survey, context)?, has_old_tag(survey, context)?);
+        counts.with_old_revisions = u64::from(has_old_revision);
+        counts.with_old_tags = u64::from(has_old_tag);
+        counts.untagged_repositories = u64::from(has_old_revision && !has_old_tag);
     }
     let is_needed = |digest: &&Digest| held || reach.has_reached(digest, context.inventory.find(digest));
     let needed = survey.queried.iter().filter(is_needed).copied().collect();
@@ -72,7 +72,9 @@ pub fn mark(survey: &Survey, context: &Context<'_>) -> Result<Marks, Error> {
     Ok(Marks {
         repository: survey.name.clone(),
         held,
-        has_no_revisions: !survey.layers.is_empty() && survey.revisions.is_empty(),
+        may_lack_manifests: !survey.layers.is_empty()
+            && reached.left.revisions.is_empty()
+            && survey.revisions.iter().all(|revision| revision.link != LinkContent::Absent),
         deletions,
         findings,
         symlinks: symlinks.collect(),
@@ -95,7 +97,7 @@ fn readings<'a>(survey: &Survey, context: &Context<'a>) -> Result<Vec<Held<'a>>,
 
 fn counted(survey: &Survey) -> Counts {
     Counts {
-        tags: survey.tags.len() as u64,
+        tags: survey.tags.iter().filter(|tag| tag.is_tag()).count() as u64,
         revisions: survey.revisions.iter().filter(|revision| revision.link != LinkContent::Absent).count() as u64,
         history_entries: survey.tags.iter().map(|tag| tag.history.len() as u64).sum(),
         layer_links: survey.layers.len() as u64,

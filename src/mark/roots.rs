@@ -110,6 +110,27 @@ pub(super) fn has_old_revision(survey: &Survey, context: &Context<'_>) -> Result
     Ok(false)
 }
 
+/// Whether a tag here is not young, or named something before that is not: one that was pushed again is as old as its history. Looks until
+/// it finds one, which is mostly the first.
+pub(super) fn has_old_tag(survey: &Survey, context: &Context<'_>) -> Result<bool, Error> {
+    let is_old = |leaf: &FileState| matches!(leaf, FileState::File(stat) if !context.policy.is_young(stat));
+    for tag in survey.tags.iter().filter(|tag| tag.is_tag()) {
+        let history = LinkDirectory::History(survey.name.clone(), tag.name.clone());
+        for digest in &tag.history {
+            if context.store.stat_links(&history, &[*digest])?.iter().any(is_old) {
+                return Ok(true);
+            }
+        }
+        let current = layout::current_link(&survey.name, &tag.name);
+        let directory = current.parent().expect("a link lies in a directory");
+        let entries = context.store.leftovers(directory, &[])?;
+        if entries.iter().any(|entry| entry.path == current && is_old(&entry.leaf)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Manifests that may be linked here again: what they name stays for them.
 pub(super) fn protected(survey: &Survey) -> Vec<(Digest, Role)> {
     survey.protected.iter().map(|digest| (*digest, Role::Optional)).collect()

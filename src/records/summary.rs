@@ -83,7 +83,23 @@ impl Summary {
         ))
     }
 
-    fn halved_in(&self, now: &Summary) -> Option<String> {
+    /// What of this was replaced by what is young, if less than half is left in `old`, which has the repositories in which something is old.
+    /// Of what there was less than `least` of, that says nothing.
+    pub fn replaced_in(&self, old: &Summary, least: u64) -> Option<String> {
+        let then = [(self.repositories, "repositories"), (self.tags, "tags"), (self.revisions, "revisions")];
+        // Earlier versions noted the sums alone.
+        let mut all = self.left_in(old).into_iter().zip(then);
+        let is_enough = |before: u64| before >= least && !self.by_repository.is_empty();
+        let (left, (before, what)) = all.find(|(left, (before, _))| is_enough(*before) && left.saturating_mul(2) < *before)?;
+        Some(format!(
+            "there are {left} {what} left of the {before} that the last collection saw on {:.0}, and what is younger than --min-age \
+             makes up for none",
+            self.at
+        ))
+    }
+
+    /// How many of the repositories, tags and revisions are left, each repository by itself.
+    fn left_in(&self, now: &Summary) -> [u64; 3] {
         let mut left = [0, 0, 0];
         for (name, [tags, revisions]) in &self.by_repository {
             if let Some([tags_now, revisions_now]) = now.by_repository.get(name) {
@@ -92,6 +108,11 @@ impl Summary {
                 left[2] += revisions.min(revisions_now);
             }
         }
+        left
+    }
+
+    fn halved_in(&self, now: &Summary) -> Option<String> {
+        let mut left = self.left_in(now);
         // What a sweep has left of one makes up for nothing that was lost of it before or since.
         for name in &self.swept {
             let then = self.by_repository.get(name).map_or(0, |counts| counts[1]);

@@ -2,8 +2,8 @@
 //! of the same name add up where the registry reads them into a structure: everywhere but in `storage`, `auth` and `middleware`.
 //!
 //! A merge key (`<<`) stands for the keys of what it names *at its place*: it overwrites keys before it and is overwritten by
-//! keys after it. (The merge key's own specification, and every other reader, let the keys of the map win wherever they are.)
-//! Unlike there, a quoted `"<<"` is a merge key here.
+//! keys after it, and sections that add up add up with what it names. (The merge key's own specification, and every other reader, let the
+//! keys of the map win wherever they are.) Unlike there, a quoted `"<<"` is a merge key here.
 //!
 //! A scalar with a tag of its own (`!x`), or with `!!str`, is a text. The other tags of YAML (`!!binary`, which the registry decodes) are
 //! refused: what they make of a value is not what is written.
@@ -14,7 +14,8 @@ use std::fmt;
 
 use serde::Deserialize as _;
 use serde::de::{
-    DeserializeSeed, Deserializer, EnumAccess, Error as _, IgnoredAny, MapAccess, SeqAccess, VariantAccess as _, Visitor,
+    DeserializeSeed, Deserializer, EnumAccess, Error as _, IgnoredAny, MapAccess, SeqAccess, Unexpected, VariantAccess as _,
+    Visitor,
 };
 
 /// A map of settings.
@@ -261,19 +262,68 @@ impl<'de> Visitor<'de> for Reader {
         Ok(Node::List(list))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Node, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<Node, A::Error> {
         let mut map = Map::new();
+        Merging { map: &mut map, reader: self }.visit_map(entries)?;
+        Ok(Node::Map(map))
+    }
+}
+
+/// Reads the keys of a map into one that is there, as the registry reads them into one structure.
+struct Merging<'m> {
+    map: &'m mut Map,
+    reader: Reader,
+}
+
+impl<'de> DeserializeSeed<'de> for Merging<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Merging<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map or a list of maps, which a merge key (<<) must name")
+    }
+
+    /// Of several maps the earlier ones win: they are read last.
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
+        let mut all = Vec::new();
+        while let Some(element) = elements.next_element_seed(self.reader)? {
+            all.push(element);
+        }
+        for one in all.into_iter().rev() {
+            let Node::Map(one) = one else { return Err(A::Error::invalid_type(Unexpected::Other("something else"), &self)) };
+            one.into_iter().for_each(|(key, value)| {
+                let adds_up = self.reader.below(&key).adds_up;
+                set(self.map, key, value, adds_up);
+            });
+        }
+        Ok(())
+    }
+
+    fn visit_enum<A: EnumAccess<'de>>(self, tagged: A) -> Result<(), A::Error> {
+        let (_tag, content) = tagged.variant::<String>()?;
+        content.newtype_variant_seed(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
+        let Merging { map, reader } = self;
         while let Some(key) = entries.next_key_seed(Key)? {
             if key == "<<" {
-                merge(&mut map, entries.next_value_seed(BELOW)?).map_err(A::Error::custom)?;
-            } else if self.at_top && key == "version" {
+                entries.next_value_seed(Merging { map: &mut *map, reader })?;
+            } else if reader.at_top && key == "version" {
                 map.insert(key, entries.next_value_seed(Verbatim)?);
             } else {
-                let below = self.below(&key);
-                set(&mut map, key, entries.next_value_seed(below)?, below.adds_up);
+                let below = reader.below(&key);
+                set(map, key, entries.next_value_seed(below)?, below.adds_up);
             }
         }
-        Ok(Node::Map(map))
+        Ok(())
     }
 }
 
@@ -309,21 +359,6 @@ impl<'de> DeserializeSeed<'de> for Verbatim {
     }
 }
 
-/// Lays what a merge key names over a map. Of several the earlier ones win.
-fn merge(map: &mut Map, named: Node) -> Result<(), &'static str> {
-    let all = match named {
-        Node::List(list) => list,
-        one => vec![one],
-    };
-    for one in all.into_iter().rev() {
-        match one {
-            Node::Map(one) => map.extend(one),
-            _ => return Err("a merge key (<<) must name a map or a list of maps"),
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -353,6 +388,27 @@ mod tests {
             assert!(read(text.as_bytes()).is_err(), "{text}");
         }
         assert!(read(b"k: \xff").is_err());
+    }
+
+    #[test]
+    fn sections_add_up_with_what_a_merge_key_names_at_its_place() {
+        for (text, expected) in [
+            ("{http: {addr: a}, <<: {http: {net: n}}}", "{http: {addr: a, net: n}}"),
+            ("{<<: {http: {net: n, addr: b}}, http: {addr: a}}", "{http: {addr: a, net: n}}"),
+            ("{http: {addr: a}, <<: {http: {addr: b}}}", "{http: {addr: b}}"),
+            ("{http: {tls: {key: k}}, <<: {http: {tls: {certificate: c}}}}", "{http: {tls: {certificate: c, key: k}}}"),
+            ("{http: {addr: a, <<: {addr: b, tls: {key: k}}}}", "{http: {addr: b, tls: {key: k}}}"),
+            ("{<<: [{proxy: {a: 1}}, {proxy: {a: 2, b: 2}}]}", "{proxy: {a: 1, b: 2}}"),
+            ("{<<: {<<: {proxy: {a: 1}}, proxy: {b: 2}}, proxy: {c: 3}}", "{proxy: {a: 1, b: 2, c: 3}}"),
+            ("{proxy: {a: 1}, <<: {proxy: ~}, <<: {proxy: {b: 2}}}", "{proxy: {b: 2}}"),
+            ("{proxy: {a: 1}, <<: {proxy: ~, proxy: {b: 2}}}", "{proxy: {b: 2}}"),
+            ("{storage: {a: {x: 1}}, <<: {storage: {a: {y: 2}}}}", "{storage: {a: {y: 2}}}"),
+            ("{storage: {a: {x: 1}, <<: {a: {y: 2}, b: {}}}}", "{storage: {a: {y: 2}, b: {}}}"),
+        ] {
+            assert_eq!(read(text.as_bytes()).expect(text), read(expected.as_bytes()).expect(expected), "{text}");
+        }
+        let version = read(b"{version: '0.2', <<: {version: 0.10}}").expect("YAML");
+        assert_eq!(version.get("version").and_then(Node::scalar).as_deref(), Some("0.10"));
     }
 
     #[test]

@@ -1,12 +1,18 @@
 //! What the registries of a store answer, and whether anything speaks for a writer.
 
+use std::cell::OnceCell;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::time::SystemTime;
 
 use super::cache_sign::brake_of;
 use super::credentials::Credentials;
 use super::http::{Answer, Endpoint};
-use super::{processes, view};
+use super::processes::Sign;
+use super::registries::{Serves, Service};
+use super::{listeners, processes, view};
 use crate::error::Error;
+use crate::layout;
 use crate::registry_config::{CacheSign, Listening, RegistryConfig};
 use crate::store::Root;
 
@@ -37,6 +43,8 @@ pub struct Answers<'a> {
     heard: Vec<(Endpoint, Answer)>,
     /// Those that nothing was heard of because they may be in another container.
     unasked: Vec<Endpoint>,
+    /// Signs of somebody at work, once they were looked for. Those of registries that answer themselves that they take no pushes are none.
+    signs: OnceCell<Vec<Sign>>,
 }
 
 /// Asks the registry that is configured, if its configuration says where it listens, and those that are given.
@@ -56,7 +64,7 @@ pub fn ask(question: Question<'_>) -> Result<Answers<'_>, Error> {
             answer => heard.push((endpoint, answer)),
         }
     }
-    Ok(Answers { question, heard, unasked })
+    Ok(Answers { question, heard, unasked, signs: OnceCell::new() })
 }
 
 /// What time it is where the registry runs, if that is another machine.
@@ -67,7 +75,8 @@ pub fn date_elsewhere(http: &Listening, urls: &[String]) -> Option<SystemTime> {
 }
 
 impl Answers<'_> {
-    /// Whether no push can be under way: each registry answers that it takes none, or is down and its configuration says so.
+    /// Whether no push can be under way: each registry answers that it takes none, or is down and its configuration says so, and there is no
+    /// sign of another.
     pub fn takes_no_pushes(&self) -> bool {
         let is_configured_so = self.question.registry.is_some_and(|registry| registry.read_only);
         let is_proxy = self.question.cache.is_some();
@@ -77,7 +86,8 @@ impl Answers<'_> {
             Answer::Down => is_configured_so,
             Answer::Writable | Answer::Unknown(_) => false,
         };
-        !self.heard.is_empty() && self.unasked.is_empty() && self.heard.iter().all(|(_, answer)| takes_none(answer))
+        let do_all = !self.heard.is_empty() && self.unasked.is_empty() && self.heard.iter().all(|(_, answer)| takes_none(answer));
+        do_all && self.signs().is_empty()
     }
 
     /// Why no registry could be asked, and what to give; nothing if one was, or if all processes of the machine are seen.
@@ -104,15 +114,49 @@ impl Answers<'_> {
         for (endpoint, answer) in &self.heard {
             self.ensure_no_pushes(endpoint, answer)?;
         }
-        let said_read_only = self.heard.iter().any(|(_, answer)| *answer == Answer::ReadOnly);
-        for sign in self.question.root.into_iter().flat_map(processes::signs) {
-            // Whoever only looks may have it mounted.
-            if !(said_read_only && sign.may_be_of_a_read_only_registry()) {
+        for sign in self.signs() {
+            // Whoever only looks may have it mounted, and no registry among them takes pushes.
+            if !(self.is_one_read_only() && matches!(sign, Sign::Mounted { .. })) {
                 return Err(self.brake(sign.to_string()));
             }
-            tracing::warn!("{sign}, and is taken for the registry that is read-only");
+            tracing::warn!("{sign}, and is taken for one that only reads");
         }
         Ok(())
+    }
+
+    fn is_one_read_only(&self) -> bool {
+        self.heard.iter().any(|(_, answer)| *answer == Answer::ReadOnly)
+    }
+
+    /// Looks for signs of somebody at work. Where a registry is read-only, another is believed to be if it answers so itself.
+    fn signs(&self) -> &[Sign] {
+        self.signs.get_or_init(|| {
+            let Some(root) = self.question.root else { return Vec::new() };
+            let mut signs = processes::signs(root);
+            if !self.is_one_read_only() || self.question.cache.is_some() {
+                return signs;
+            }
+            let owner = root.at(layout::V2).metadata().map(|there| there.uid());
+            let users: Vec<u32> = owner.into_iter().chain([0, rustix::process::geteuid().as_raw()]).collect();
+            let says_so = |pid: u32, service: &Service| {
+                let process = Path::new("/proc").join(pid.to_string());
+                !service.always_writes && listeners::says_read_only(&process, &service.http, self.question.credentials, &users)
+            };
+            let mut believed = Vec::new();
+            signs.retain(|sign| match sign {
+                Sign::Registry { pid, serves: Serves::Ours(service) | Serves::Changed(_, service), .. }
+                    if says_so(*pid, service) =>
+                {
+                    believed.push(*pid);
+                    false
+                }
+                _ => true,
+            });
+            // A container's mounts are there for the registry in it.
+            let is_believed = |pid: &u32| believed.contains(pid);
+            signs.retain(|sign| !matches!(sign, Sign::Mounted { registries, .. } if registries.iter().any(is_believed)));
+            signs
+        })
     }
 
     fn ensure_no_pushes(&self, endpoint: &Endpoint, answer: &Answer) -> Result<(), Error> {

@@ -156,6 +156,10 @@ impl Heard {
 }
 
 impl Address {
+    pub(super) fn of(hosts: Vec<String>, port: u16, has_tls: bool, prefix: &str) -> Address {
+        Address { hosts, port, has_tls, prefix: prefix.to_owned() }
+    }
+
     fn of_url(url: &str) -> Option<Address> {
         let (scheme, rest) = url.split_once("://")?;
         let has_tls = match scheme {
@@ -189,7 +193,7 @@ impl Address {
         format!("{scheme}://{host}{port}/{}", self.prefix.trim_matches('/'))
     }
 
-    fn ask(&self, credentials: Option<&Credentials>) -> Answer {
+    pub(super) fn ask(&self, credentials: Option<&Credentials>) -> Answer {
         for host in &self.hosts {
             match knock(host, self.port) {
                 Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}

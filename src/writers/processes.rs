@@ -1,5 +1,6 @@
 //! Processes of this machine that may write to the store, as far as `/proc` shows them to us.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -9,13 +10,13 @@ use super::open_files::is_for_writing;
 use super::registries::{self, Serves};
 use crate::escape::escaped;
 use crate::layout;
-use crate::proc::{MountNamespaces, pids};
+use crate::proc::{mount_namespace, pids};
 use crate::store::Root;
-use crate::store::filesystem::mounts::{self, Mounted};
+use crate::store::filesystem::mounts::{self, Mounted, Place};
 
 /// A sign of somebody at work.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Sign {
+pub(super) enum Sign {
     /// A process has a file of the store open for writing.
     Writing {
         /// Its number.
@@ -25,14 +26,14 @@ pub enum Sign {
         /// The file, as it sees it.
         path: PathBuf,
     },
-    /// A process sees the store mounted at a place of its own.
+    /// A namespace of mounts that is not ours shows the store at a place of its own.
     Mounted {
-        /// Its number.
-        pid: u32,
-        /// Its name.
-        name: String,
-        /// Where it sees it.
+        /// The number and the name of a process in it, of a registry if there is one; nothing if there is none but the kernel's.
+        process: Option<(u32, String)>,
+        /// Where it shows it.
         at: PathBuf,
+        /// The registries in it.
+        registries: Vec<u32>,
     },
     /// A process is a registry.
     Registry {
@@ -40,22 +41,9 @@ pub enum Sign {
         pid: u32,
         /// Its name.
         name: String,
-        /// Whether it works on this store; otherwise that cannot be seen.
-        is_ours: bool,
-        /// Whether it takes no pushes, by its configuration.
-        is_read_only: bool,
+        /// Which store it works on.
+        serves: Serves,
     },
-}
-
-impl Sign {
-    /// Whether it is no more than the sign of a registry that is read-only.
-    pub(super) fn may_be_of_a_read_only_registry(&self) -> bool {
-        match self {
-            Sign::Writing { .. } => false,
-            Sign::Mounted { .. } => true,
-            Sign::Registry { is_ours, is_read_only, .. } => *is_read_only || !is_ours,
-        }
-    }
 }
 
 impl fmt::Display for Sign {
@@ -64,14 +52,23 @@ impl fmt::Display for Sign {
             Sign::Writing { pid, name, path } => {
                 write!(f, "process {pid} ({}) has {} open for writing", escaped(name), escaped(path))
             }
-            Sign::Mounted { pid, name, at } => {
+            Sign::Mounted { process: Some((pid, name)), at, .. } => {
                 write!(f, "process {pid} ({}) has the store mounted at {}", escaped(name), escaped(at))
             }
-            Sign::Registry { pid, name, is_ours: true, .. } => {
-                write!(f, "process {pid} ({}) is a registry that works on this store", escaped(name))
+            Sign::Mounted { process: None, at, .. } => {
+                write!(f, "another mount namespace has the store mounted at {}", escaped(at))
             }
-            Sign::Registry { pid, name, .. } => {
-                write!(f, "process {pid} ({}) is a registry, and cannot be seen to work on another store", escaped(name))
+            Sign::Registry { pid, name, serves } => {
+                write!(f, "process {pid} ({}) is a registry", escaped(name))?;
+                match serves {
+                    Serves::Ours(_) => f.write_str(" that works on this store"),
+                    Serves::Changed(config, _) => write!(
+                        f,
+                        ", and {} was changed after it was started: it may work on this store until it is started again",
+                        escaped(config)
+                    ),
+                    Serves::Another | Serves::Untold => f.write_str(", and cannot be seen to work on another store"),
+                }
             }
         }
     }
@@ -80,32 +77,50 @@ impl fmt::Display for Sign {
 /// Looks at every process but this one. Those that we may not look at are passed over.
 pub(super) fn signs(root: &Root) -> Vec<Sign> {
     let v2 = root.at(layout::V2);
-    let ours = mounts::of_process("self");
-    let place = Mounted::around(&ours, &v2);
-    let mut namespaces = MountNamespaces::ours();
+    let ours = mount_namespace("self");
     let mut signs = Vec::new();
+    // The processes of other namespaces, and whether each is a registry.
+    let mut elsewhere: BTreeMap<PathBuf, Vec<(u32, bool)>> = BTreeMap::new();
     for pid in pids().filter(|pid| *pid != std::process::id()) {
-        let process = Path::new("/proc").join(pid.to_string());
-        let name = || fs::read_to_string(process.join("comm")).unwrap_or_default().trim_end().to_owned();
-        signs.extend(writing(&process, &v2).map(|path| Sign::Writing { pid, name: name(), path }));
-        match registries::serves(&process, root) {
-            None | Some(Serves::Another) => {}
-            Some(Serves::Ours { is_read_only }) => signs.push(Sign::Registry { pid, name: name(), is_ours: true, is_read_only }),
-            Some(Serves::Untold) => signs.push(Sign::Registry { pid, name: name(), is_ours: false, is_read_only: false }),
+        let process = directory(pid);
+        signs.extend(writing(&process, &v2).map(|path| Sign::Writing { pid, name: name(pid), path }));
+        let serves = registries::serves(&process, root);
+        if let Some(namespace) = mount_namespace(&pid.to_string()).filter(|namespace| ours.as_ref() != Some(namespace)) {
+            elsewhere.entry(namespace).or_default().push((pid, serves.is_some()));
         }
-        if !namespaces.is_new(pid) {
-            continue;
-        }
-        let Some(place) = &place else { continue };
-        let theirs = mounts::of_process(&pid.to_string());
-        let elsewhere = theirs.iter().find_map(|mounted| {
-            // A namespace that shows all of our filesystem at its usual place is any service's. One that shows less of it was
-            // made to show the store.
-            mounted.shows(place).filter(|at| *at != v2 || place.is_shown_alone_by(mounted))
-        });
-        signs.extend(elsewhere.map(|at| Sign::Mounted { pid, name: name(), at }));
+        signs.extend(serves.filter(|serves| *serves != Serves::Another).map(|serves| Sign::Registry {
+            pid,
+            name: name(pid),
+            serves,
+        }));
+    }
+    if let Some(place) = Mounted::around(&mounts::of_process("self"), &v2) {
+        signs.extend(elsewhere.values().filter_map(|processes| mounted(processes, &place, &v2)));
     }
     signs
+}
+
+fn directory(pid: u32) -> PathBuf {
+    Path::new("/proc").join(pid.to_string())
+}
+
+fn name(pid: u32) -> String {
+    fs::read_to_string(directory(pid).join("comm")).unwrap_or_default().trim_end().to_owned()
+}
+
+/// Where the namespace of some processes shows a place, if not as ours does.
+fn mounted(processes: &[(u32, bool)], place: &Place, v2: &Path) -> Option<Sign> {
+    let theirs = processes.iter().map(|(pid, _)| mounts::of_process(&pid.to_string())).find(|table| !table.is_empty())?;
+    let at = theirs.iter().find_map(|mounted| {
+        // A namespace that shows all of our filesystem at its usual place is any service's. One that shows less of it was
+        // made to show the store.
+        mounted.shows(place).filter(|at| at != v2 || place.is_shown_alone_by(mounted))
+    })?;
+    let registries: Vec<u32> = processes.iter().filter(|(_, is_registry)| *is_registry).map(|(pid, _)| *pid).collect();
+    // The kernel's own have no arguments.
+    let has_arguments = |pid: &u32| fs::read(directory(*pid).join("cmdline")).is_ok_and(|line| !line.is_empty());
+    let named = registries.first().copied().or_else(|| processes.iter().map(|(pid, _)| *pid).find(has_arguments));
+    Some(Sign::Mounted { process: named.map(|pid| (pid, name(pid))), at, registries })
 }
 
 /// The first file of the store that a process has open for writing. The path may be one that only it knows, so what counts is that the

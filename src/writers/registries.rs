@@ -6,10 +6,12 @@ use std::io::{self, Read as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use crate::clock::wall_clock_at;
 use crate::layout;
-use crate::registry_config::{self, Problem, RegistryConfig};
+use crate::proc::started;
+use crate::registry_config::{self, Listening, Problem, RegistryConfig};
 use crate::store::Root;
 
 /// What the programs are called: upstream's image, Debian's package, distribution's own name, Harbor's.
@@ -17,22 +19,36 @@ const PROGRAMS: [&str; 4] = ["registry", "docker-registry", "distribution", "reg
 /// The subcommands that write to a store.
 const COMMANDS: [&str; 2] = ["serve", "garbage-collect"];
 
+/// The variable that says which root a registry has, whatever its file says.
+const ROOT_VARIABLE: &str = "REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY";
+
 /// Larger than any configuration by far.
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
 /// Which store a registry works on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Serves {
     /// Ours, or one inside it or around it.
-    Ours {
-        /// Whether it takes no pushes, by its configuration.
-        is_read_only: bool,
-    },
+    Ours(Service),
     /// Another one.
     Another,
+    /// Any: its configuration, which names another one now, is younger than the process.
+    Changed(PathBuf, Service),
     /// It cannot be seen.
     Untold,
 }
+
+/// What a registry that may be ours does, by its arguments and its configuration as that is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Service {
+    /// Whether it writes whatever it answers: a collector, or a pull-through cache.
+    pub(super) always_writes: bool,
+    /// Where it listens, which its sockets tell better.
+    pub(super) http: Listening,
+}
+
+/// An edit so shortly after the start of a process is none that anybody makes by hand; start times are rounded.
+const AT_ONCE: Duration = Duration::from_millis(100);
 
 /// How often, and how long apart, a registry is looked at that cannot be seen through: one that has just started, or does not start with
 /// its configuration, is another matter soon.
@@ -56,13 +72,18 @@ fn look(process: &Path, root: &Root) -> Option<Serves> {
         return None;
     }
     let serves = match configuration_of(process, &arguments) {
-        Ok(Some(theirs)) => {
-            // A collector writes whatever the configuration says, and a pull-through cache whenever somebody pulls.
-            let is_server = arguments.iter().all(|argument| argument != "garbage-collect");
-            let is_read_only = theirs.read_only && theirs.proxy_remote.is_none() && is_server;
-            compare(process, &theirs.root, root, is_read_only)
+        Ok(theirs) => {
+            let config = theirs.config.as_ref();
+            let always_writes = arguments.iter().any(|argument| argument == "garbage-collect")
+                || config.is_some_and(|config| config.proxy_remote.is_some());
+            let service = Service { always_writes, http: config.map(|config| config.http.clone()).unwrap_or_default() };
+            match config.map(|config| compare(process, &config.root, root)) {
+                Some(Same::Is) => Serves::Ours(service),
+                Some(Same::Untold) => Serves::Untold,
+                Some(Same::IsNot) | None if theirs.is_as_it_was => Serves::Another,
+                Some(Same::IsNot) | None => Serves::Changed(theirs.path, service),
+            }
         }
-        Ok(None) => Serves::Another,
         Err(_) => Serves::Untold,
     };
     // It may have ended while it was looked at.
@@ -91,11 +112,21 @@ fn is_registry(process: &Path, arguments: &[OsString]) -> bool {
     let is_ours = |path: &Path| path.file_name().is_some_and(|name| name == "regsweep");
     let is_begun_so = arguments.get(1).is_some_and(|first| COMMANDS.iter().any(|command| first == command));
     let is_another = !program.as_deref().is_some_and(is_ours) && !is_ours(Path::new(&arguments[0]));
-    is_begun_so && is_another && matches!(configuration_of(process, arguments), Ok(Some(_)))
+    is_begun_so && is_another && configuration_of(process, arguments).is_ok_and(|theirs| theirs.config.is_some())
+}
+
+/// The configuration of a process, as it is now.
+struct Theirs {
+    /// Its file, as the process names it.
+    path: PathBuf,
+    /// What it comes to, with paths as that process names them; nothing if its storage is in no filesystem.
+    config: Option<RegistryConfig>,
+    /// Whether the root is the one that the process was started with.
+    is_as_it_was: bool,
 }
 
 /// What the configuration comes to that a process was started with.
-fn configuration_of(process: &Path, arguments: &[OsString]) -> io::Result<Option<RegistryConfig>> {
+fn configuration_of(process: &Path, arguments: &[OsString]) -> io::Result<Theirs> {
     environment(process).and_then(|environment| configuration(process, config_of(arguments), &environment))
 }
 
@@ -117,29 +148,30 @@ fn environment(process: &Path) -> io::Result<Vec<(OsString, OsString)>> {
         .collect())
 }
 
-/// What a process's configuration comes to, with paths as that process names them; nothing if its storage is in no filesystem.
-fn configuration(
-    process: &Path,
-    config: Option<PathBuf>,
-    environment: &[(OsString, OsString)],
-) -> io::Result<Option<RegistryConfig>> {
+fn configuration(process: &Path, config: Option<PathBuf>, environment: &[(OsString, OsString)]) -> io::Result<Theirs> {
     let variable = || {
         let variable = environment.iter().find(|(name, _)| name == registry_config::CONFIGURATION_PATH)?;
         Some(PathBuf::from(&variable.1))
     };
     let config = config.or_else(variable).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
-    let (path, text) = text_of(process, &config)?;
-    match registry_config::load_text(&path, &text, environment) {
-        Ok(registry) => Ok(Some(registry)),
+    let (path, text, changed) = text_of(process, &config)?;
+    let theirs = match registry_config::load_text(&path, &text, environment) {
+        Ok(registry) => Some(registry),
         Err(error) => match error.problem {
-            Problem::OtherDriver { .. } => Ok(None),
-            problem => Err(io::Error::other(problem.to_string())),
+            Problem::OtherDriver { .. } => None,
+            problem => return Err(io::Error::other(problem.to_string())),
         },
-    }
+    };
+    let started = started(process).and_then(wall_clock_at);
+    let is_old = started.is_some_and(|started| changed <= started + AT_ONCE);
+    // A variable of the process stands whatever becomes of the file.
+    let is_told = theirs.is_some() && environment.iter().any(|(name, _)| name == ROOT_VARIABLE);
+    Ok(Theirs { path: config, config: theirs, is_as_it_was: is_old || is_told })
 }
 
-/// Reads a file that a process names. It may name anything: a pipe, a device without end, a disk.
-fn text_of(process: &Path, config: &Path) -> io::Result<(PathBuf, Vec<u8>)> {
+/// Reads a file that a process names, and says when it was last changed, or put in its place. It may name anything: a pipe, a device
+/// without end, a disk.
+fn text_of(process: &Path, config: &Path) -> io::Result<(PathBuf, Vec<u8>, SystemTime)> {
     let path = seen_by(process, config)?;
     let mut file = fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(&path)?;
     let metadata = file.metadata()?;
@@ -148,7 +180,15 @@ fn text_of(process: &Path, config: &Path) -> io::Result<(PathBuf, Vec<u8>)> {
     }
     let mut text = Vec::new();
     file.by_ref().take(MAX_CONFIG_BYTES).read_to_end(&mut text)?;
-    Ok((path, text))
+    let times = [Some(file.metadata()?), path.symlink_metadata().ok()].into_iter().flatten().map(|there| changed(&there));
+    Ok((path, text, times.max().unwrap_or(SystemTime::UNIX_EPOCH)))
+}
+
+/// The later one of the times at which a file was written and at which anything about it was changed, its place among it.
+fn changed(file: &fs::Metadata) -> SystemTime {
+    let nanoseconds = file.ctime_nsec().try_into().unwrap_or_default();
+    let at = SystemTime::UNIX_EPOCH + Duration::new(file.ctime().try_into().unwrap_or_default(), nanoseconds);
+    file.modified().map_or(at, |written| written.max(at))
 }
 
 /// A path of a process as it is reached from here.
@@ -162,19 +202,22 @@ fn seen_by(process: &Path, path: &Path) -> io::Result<PathBuf> {
     Ok(base.join(path))
 }
 
-fn compare(process: &Path, theirs: &Path, root: &Root, is_read_only: bool) -> Serves {
-    let Ok(theirs) = seen_by(process, theirs) else { return Serves::Untold };
+/// Whether a root is ours.
+enum Same {
+    Is,
+    IsNot,
+    Untold,
+}
+
+fn compare(process: &Path, theirs: &Path, root: &Root) -> Same {
+    let Ok(theirs) = seen_by(process, theirs) else { return Same::Untold };
+    let is_same = || is_same(&theirs, root.path()) || is_same(&theirs.join(layout::V2), &root.at(layout::V2));
     match fs::metadata(&theirs) {
         // Nothing has been written to it.
-        Err(error) if error.kind() == io::ErrorKind::NotFound && theirs.symlink_metadata().is_err() => Serves::Another,
-        Err(_) => Serves::Untold,
-        Ok(_) if is_same(&theirs, root.path()) || is_same(&theirs.join(layout::V2), &root.at(layout::V2)) => {
-            Serves::Ours { is_read_only }
-        }
-        Ok(_) => match is_around(&Root::whole(&theirs), root.path()) || is_around(root, &theirs) {
-            true => Serves::Ours { is_read_only },
-            false => Serves::Another,
-        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound && theirs.symlink_metadata().is_err() => Same::IsNot,
+        Err(_) => Same::Untold,
+        Ok(_) if is_same() || is_around(&Root::whole(&theirs), root.path()) || is_around(root, &theirs) => Same::Is,
+        Ok(_) => Same::IsNot,
     }
 }
 
@@ -197,13 +240,19 @@ fn is_around(outer: &Root, inner: &Path) -> bool {
 mod tests {
     use super::*;
 
-    /// A process as `/proc` shows it, with a configuration of its own or without one.
+    /// A process as `/proc` shows it, with a configuration of its own or without one, which is older.
     fn process(line: &str, config: Option<&str>) -> tempfile::TempDir {
+        process_of(line, config, u32::MAX, "")
+    }
+
+    /// The same, started so many ticks after the machine, and with more in its environment.
+    fn process_of(line: &str, config: Option<&str>, started: u32, more: &str) -> tempfile::TempDir {
         let process = tempfile::tempdir().expect("a directory");
         let write = |name: &str, text: &str| fs::write(process.path().join(name), text).expect("written");
         write("config.yml", config.unwrap_or_default());
         write("cmdline", &line.replace(' ', "\0"));
-        write("environ", "PATH=/bin\0REGISTRY_LOG_LEVEL=info\0");
+        write("environ", &format!("PATH=/bin\0REGISTRY_LOG_LEVEL=info\0{more}"));
+        write("stat", &format!("7 (a (name) S 1{} {started} 0 0", " 0".repeat(17)));
         std::os::unix::fs::symlink("/", process.path().join("root")).expect("made");
         std::os::unix::fs::symlink(".", process.path().join("cwd")).expect("made");
         process
@@ -220,12 +269,14 @@ mod tests {
             format!("version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}, maintenance: {{{more}}}}}\n", root.display())
         };
         let seen = |line: &str, config: &str| look(process(line, Some(config)).path(), &Root::whole(ours.path()));
-        assert_eq!(seen(serve, &with(ours.path(), "")), Some(Serves::Ours { is_read_only: false }));
+        let is_ours = |always_writes| Some(Serves::Ours(Service { always_writes, http: Listening::default() }));
+        assert_eq!(seen(serve, &with(ours.path(), "")), is_ours(false));
         let read_only = with(ours.path(), "readonly: {enabled: true}");
-        assert_eq!(seen(serve, &read_only), Some(Serves::Ours { is_read_only: true }));
+        assert_eq!(seen(serve, &read_only), is_ours(false));
+        assert_eq!(seen(serve, &(read_only.clone() + "proxy: {remoteurl: x}\n")), is_ours(true));
         let collector = "registry garbage-collect config.yml";
-        assert_eq!(seen(collector, &read_only), Some(Serves::Ours { is_read_only: false }), "it removes things all the same");
-        assert_eq!(seen(serve, &with(&inner, "")), Some(Serves::Ours { is_read_only: false }));
+        assert_eq!(seen(collector, &read_only), is_ours(true), "it removes things all the same");
+        assert_eq!(seen(serve, &with(&inner, "")), is_ours(false));
         for config in [with(other.path(), ""), with(Path::new("/no/such/root"), ""), "version: 0.1\nstorage: {s3: {}}\n".into()] {
             assert_eq!(seen(serve, &config), Some(Serves::Another), "{config}");
         }
@@ -234,6 +285,22 @@ mod tests {
         }
         assert_eq!(seen("", ""), None, "it has ended");
         assert_eq!(seen("sh -c x", ""), None);
+    }
+
+    #[test]
+    fn a_file_that_is_younger_than_the_process_says_nothing_of_it() {
+        let (ours, other) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+        let config = |root: &Path| format!("version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n", root.display());
+        let seen = |text: &str, more: &str| {
+            let process = process_of("registry serve config.yml", Some(text), 0, more);
+            look(process.path(), &Root::whole(ours.path())).expect("a registry")
+        };
+        assert!(matches!(seen(&config(ours.path()), ""), Serves::Ours(_)));
+        for text in [config(other.path()), config(Path::new("/no/such/root")), "version: 0.1\nstorage: {s3: {}}\n".into()] {
+            assert!(matches!(seen(&text, ""), Serves::Changed(path, _) if path == Path::new("config.yml")), "{text}");
+        }
+        let told = format!("{ROOT_VARIABLE}={}\0", other.path().display());
+        assert_eq!(seen(&config(ours.path()), &told), Serves::Another, "whatever the file says");
     }
 
     fn arguments(line: &str) -> Vec<OsString> {

@@ -84,5 +84,7 @@ fn who_may_not_open_the_lock_file_looks_without() {
         assert_eq!(snapshot(root.path()), before);
     }
     let refused = somebody.runs(Regsweep::gc(root.path())).run().expect_code(2);
-    assert!(refused.stderr.contains("Permission denied") && refused.stderr.contains("user 0"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("Permission denied") && refused.stderr.contains("run as root"), "{}", refused.stderr);
+    assert_eq!(refused.stderr.matches("as root").count(), 1, "and says so once: {}", refused.stderr);
+    assert!(!refused.stderr.contains("belongs to"), "{}", refused.stderr);
 }

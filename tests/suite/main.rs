@@ -10,6 +10,7 @@
 mod ages;
 mod asking;
 mod audit;
+mod brakes;
 mod command_line;
 mod configuration;
 mod contrib;

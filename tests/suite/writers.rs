@@ -3,10 +3,11 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::support::server::{RealRegistry, Settings};
+use crate::support::server::{RealRegistry, Settings, registry_command};
 use crate::support::*;
 
 /// A registry with a layer that nothing needs, running.
@@ -297,4 +298,68 @@ fn a_process_that_has_the_store_mounted_stops_the_run() {
     let registry = with_garbage(Settings::read_only());
     let Some(_process) = mounted(&registry.root(), elsewhere.path()) else { return };
     goes_on(&registry, &[]);
+}
+
+/// A registry with the configuration of another one, at an address of its own.
+fn beside(root: &Path, config: &Path, variables: &[(&str, &str)]) -> (Ended, String) {
+    let address = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").to_string();
+    let mut command = registry_command();
+    command.arg("serve").arg(config).env("REGISTRY_HTTP_ADDR", &address).envs(variables.iter().copied());
+    // As for every registry of a test.
+    command.env("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", root);
+    let process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().map(Ended).expect("docker-registry is installed");
+    let begun = Instant::now();
+    while TcpStream::connect(&address).is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it listens");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // Later than what is rounded of the time at which a process was started.
+    std::thread::sleep(Duration::from_millis(300));
+    (process, address)
+}
+
+/// Of two registries of one store one was made read-only and started again.
+#[test]
+fn a_registry_beside_one_that_is_read_only_is_asked_itself() {
+    let mut first = with_garbage(Settings::default());
+    let own = first.config().with_file_name("second.yml");
+    for is_one_file in [true, false] {
+        first.configure(Settings::default());
+        first.restart();
+        fs::copy(first.config(), &own).expect("copied");
+        let config = if is_one_file { first.config() } else { own.clone() };
+        let (second, address) = beside(&first.root(), &config, &[]);
+        first.configure(Settings::read_only());
+        first.restart();
+        let before = snapshot(&first.root().join("docker"));
+        let no_age = || Regsweep::gc_config(&first.config());
+        let refused = no_age().run().expect_code(2);
+        let said = format!("process {} (", second.0.id());
+        assert!(refused.stderr.contains(&said) && refused.stderr.contains("that works on this store"), "{}", refused.stderr);
+        let dry = no_age().dry().run().expect_code(0);
+        assert!(dry.rows_of("blob").is_empty() && !dry.stdout.contains("of any age"), "a push may be under way: {}", dry.stdout);
+        assert_eq!(snapshot(&first.root().join("docker")), before, "nothing was touched");
+        // By what it answers, if it is asked, too.
+        let named = no_age().args(["--registry", &format!("http://{address}")]).run().expect_code(2);
+        assert!(named.stderr.contains("takes pushes answers at"), "{}", named.stderr);
+        drop(second);
+    }
+    // One that answers itself that it is read-only is believed.
+    let read_only = [("REGISTRY_STORAGE_MAINTENANCE_READONLY", "{enabled: true}")];
+    let (second, _) = beside(&first.root(), &first.config(), &read_only);
+    goes_on(&first, &[]);
+    drop(second);
+}
+
+/// A registry is asked by its own address, with the password that was given.
+#[test]
+fn a_registry_that_is_read_only_is_believed_whatever_became_of_its_file() {
+    let mut registry = with_garbage(Settings::default());
+    let settings = Settings { maintenance: Settings::read_only().maintenance, ..basic(&registry) };
+    registry.configure(settings.clone());
+    registry.restart();
+    std::thread::sleep(Duration::from_millis(300));
+    registry.configure(settings);
+    is_refused(&registry, &[], "it answers 401");
+    goes_on(&registry, &["--registry-auth", "user:secret"]);
 }

@@ -260,8 +260,7 @@ fn make_own(root: &Path) -> Result<File, Error> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error).context("create", directory),
         _ => {}
     }
-    let file = open_own(root, OFlags::RDWR | OFlags::CREATE).map_err(|error| with_owner(error, root));
-    let file = file.context_with("open", || lock_path(root))?;
+    let file = open_own(root, OFlags::RDWR | OFlags::CREATE).context_with("open", || lock_path(root))?;
     // Before it is locked: who has opened it until now may still hold it, and nobody else from now on.
     keep_to_ourselves(&file);
     Ok(file)
@@ -271,18 +270,6 @@ fn make_own(root: &Path) -> Result<File, Error> {
 fn keep_to_ourselves(file: &File) {
     if file.metadata().is_ok_and(|there| there.mode() & 0o077 != 0) {
         let _another_users = rustix::fs::fchmod(file, Mode::from_raw_mode(FILE_MODE));
-    }
-}
-
-/// Says whose the lock file is, if it is another user's.
-fn with_owner(error: io::Error, root: &Path) -> io::Error {
-    let owner = std::fs::symlink_metadata(lock_path(root)).map(|there| there.uid());
-    match owner {
-        Ok(owner) if error.kind() == io::ErrorKind::PermissionDenied => {
-            let hint = format!("{error}: it belongs to user {owner}; run regsweep as that user, or give the file to yours");
-            io::Error::new(error.kind(), hint)
-        }
-        _ => error,
     }
 }
 

@@ -22,7 +22,7 @@ use crate::support::server::RealRegistry;
 use crate::support::*;
 use crate::writers::certificate_for;
 
-const CONFIGURATIONS: u64 = 240;
+const CONFIGURATIONS: u64 = 300;
 
 /// A piece of the file, and variables without `REGISTRY_`.
 type Piece = (&'static str, &'static [(&'static str, &'static str)]);
@@ -40,6 +40,10 @@ const FILESYSTEM: &[Piece] = &[
     ("filesystem: {rootdirectory: {A}}", &[("STORAGE_S3_BUCKET", "x")]),
     ("filesystem: {rootdirectory: !!str {A}}", &[]),
     ("filesystem: !!map {rootdirectory: !x {A}}", &[]),
+    ("filesystem: {rootdirectory: {A}}, <<: {filesystem: {rootdirectory: {B}}}", &[]),
+    ("<<: {filesystem: {rootdirectory: {B}, maxthreads: 50}}, filesystem: {rootdirectory: {A}}", &[]),
+    ("filesystem: {rootdirectory: {A}, <<: {rootdirectory: {B}}}", &[]),
+    ("filesystem: {rootdirectory: {A}}, <<: {delete: {enabled: true}}", &[]),
 ];
 const CACHE: &[Piece] = &[
     ("", &[]),
@@ -58,6 +62,8 @@ const MAINTENANCE: &[Piece] = &[
     ("maintenance: {readonly: {enabled: false}}", &[]),
     ("maintenance: {readonly: {enabled: true}}", &[("STORAGE_MAINTENANCE_READONLY", "{}")]),
     ("maintenance: {readonly: {enabled: false}}", &[("STORAGE_MAINTENANCE_READONLY_ENABLED", "true")]),
+    ("maintenance: {readonly: {enabled: true}}, <<: {maintenance: {uploadpurging: {enabled: false}}}", &[]),
+    ("maintenance: {readonly: {<<: {enabled: true}}}", &[]),
     ("", &[("STORAGE_MAINTENANCE_READONLY", "{enabled: true}")]),
     ("", &[("STORAGE_MAINTENANCE_READONLY_ENABLED", "true")]),
     ("maintenance: {uploadpurging: {enabled: false}}", &[("STORAGE_MAINTENANCE", "{readonly: {enabled: yes}}")]),
@@ -83,6 +89,8 @@ const TLS: &[Piece] = &[
     ("tls: {certificate: '', key: ''}", &[]),
     ("tls: {certificate: {C}, key: {K}}", &[("HTTP_TLS_CERTIFICATE", "''")]),
     ("tls: {minimumtls: tls1.2}", &[]),
+    ("tls: {certificate: {C}, key: {K}}, <<: {tls: {minimumtls: tls1.2}}", &[]),
+    ("<<: [{tls: {certificate: {C}}}, {tls: {certificate: '', key: {K}}}]", &[]),
 ];
 const PREFIX: &[Piece] =
     &[("", &[]), ("prefix: /p/", &[]), ("", &[("HTTP_PREFIX", "/p/")]), ("prefix: /q/", &[("HTTP_PREFIX", "/p/")])];
@@ -103,6 +111,24 @@ const PROXY: &[Piece] = &[
     ("http: {secret: y}", &[]),
     ("http: {headers: {X-A: [b]}, http2: {disabled: true}}", &[]),
     ("http: {tls: {minimumtls: tls1.2}}", &[]),
+    // Merge keys at the top: the sections that they bring add up with those before and behind them.
+    ("<<: {http: {secret: y}}", &[]),
+    ("x: &x {http: {tls: {minimumtls: tls1.2}, secret: y}}\n<<: *x", &[]),
+    ("proxy: {remoteurl: \"{R}\"}\n<<: {proxy: {username: x}}", &[]),
+    ("<<: {proxy: {username: x, remoteurl: ''}}\nproxy: {remoteurl: \"{R}\"}", &[]),
+    ("proxy: {remoteurl: \"{R}\"}\n<<: {proxy: {remoteurl: ''}}", &[]),
+    ("proxy: {remoteurl: \"{R}\"}\n<<: {proxy: null}", &[]),
+    ("proxy: {remoteurl: \"{R}\"}\n<<: {proxy: null, proxy: {username: x}}", &[]),
+    ("x: &x {proxy: {remoteurl: \"{R}\"}}\ny: &y {proxy: {remoteurl: '', username: x}}\n<<: [*x, *y]", &[]),
+    ("x: &x {proxy: {remoteurl: \"{R}\"}}\ny: &y {proxy: {remoteurl: '', username: x}}\n<<: [*y, *x]", &[]),
+    ("x: &x {<<: {proxy: {remoteurl: \"{R}\"}}, proxy: {username: x}}\n<<: *x", &[]),
+    ("proxy: {username: x, <<: {remoteurl: \"{R}\"}}", &[]),
+    ("proxy: {remoteurl: \"{R}\", <<: {remoteurl: ''}}", &[]),
+    ("proxy: {<<: {remoteurl: ''}, remoteurl: \"{R}\"}", &[]),
+    ("<<: {http: {prefix: /p/}}", &[]),
+    ("<<: {http: {addr: 127.0.0.1:{P}}}", &[]),
+    ("<<: {storage: {filesystem: {rootdirectory: {A}}}}", &[]),
+    ("<<: {storage: {filesystem: {rootdirectory: {B}}, maintenance: {readonly: {enabled: true}}}}", &[]),
 ];
 
 /// What a registry does, or a configuration says that it does.

@@ -162,6 +162,16 @@ fn directories_of_forks_are_one_note_each() {
     }
     let ran = Regsweep::gc(&root).json().dry().any_age().run().expect_code(0);
     assert_eq!(ran.finding_codes(), ["unrecognised-entry"; 2]);
+    // Among the tags as well, where nothing but what they hold tells them from a tag.
+    let (_keep, root) = on_disk();
+    for name in ["_refs", "_blobs"] {
+        fs::create_dir_all(root.join(layout::tag("abused", name))).expect("made");
+    }
+    let tags = |ran: &Outcome| ran.report()["scanned"]["tags"].as_u64();
+    let (_other, whole) = on_disk();
+    let before = Regsweep::gc(&whole).json().dry().any_age().run();
+    let ran = Regsweep::gc(&root).json().dry().any_age().run().expect_code(0);
+    assert_eq!((ran.finding_codes(), tags(&ran)), (vec!["unrecognised-entry".to_owned(); 2], tags(&before)));
 }
 
 /// A directory of digests that is a symbolic link, as administrators make them for another disk: nothing behind it can go, so no link to

@@ -150,6 +150,8 @@ impl RealRegistry {
         let child = command
             .arg("serve")
             .arg(self.config())
+            // Other tests see this process, and see by this that it works on another store, though its file may change.
+            .env("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", self.root())
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a file can be opened twice"))
             .stderr(log)

@@ -1,0 +1,127 @@
+//! Where a process listens, and what it answers there: in its own network, which a container's process shares with nobody.
+
+use std::collections::HashSet;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use super::credentials::Credentials;
+use super::http::{Address, Answer};
+use crate::registry_config::Listening;
+
+/// The state of a socket that listens (source: `TCP_LISTEN` in Linux).
+const LISTENS: &str = "0A";
+
+/// Whether a process itself answers that it takes no pushes, and nowhere that it does.
+pub(super) fn says_read_only(process: &Path, http: &Listening, credentials: Option<&Credentials>, users: &[u32]) -> bool {
+    let addresses = of(process);
+    // Any user's process may be called as a registry is.
+    let user = fs::metadata(process).map(|metadata| metadata.uid());
+    let credentials = credentials.filter(|_| user.is_ok_and(|user| users.contains(&user)));
+    let ask = || -> Vec<Answer> {
+        let answers = addresses.iter().map(|address| {
+            let hosts = hosts(address.ip());
+            Address::of(hosts, address.port(), http.has_tls, &http.prefix).ask(credentials)
+        });
+        answers.collect()
+    };
+    let answers = in_network_of(process, ask).unwrap_or_default();
+    answers.contains(&Answer::ReadOnly) && !answers.contains(&Answer::Writable)
+}
+
+/// The addresses at which a process listens, as far as we may see that.
+fn of(process: &Path) -> Vec<SocketAddr> {
+    let descriptors = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
+    let sockets: HashSet<String> = descriptors
+        .filter_map(|descriptor| {
+            let target = fs::read_link(descriptor.path()).ok()?;
+            Some(target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())
+        })
+        .collect();
+    let tables = ["net/tcp", "net/tcp6"].map(|table| fs::read_to_string(process.join(table)).unwrap_or_default());
+    let listening = tables.iter().flat_map(|table| table.lines().skip(1)).filter_map(|line| {
+        let (address, socket) = listener(line)?;
+        sockets.contains(socket).then_some(address)
+    });
+    listening.collect()
+}
+
+/// The address and the number of the socket in a line of `/proc/net/tcp`, if it listens.
+fn listener(line: &str) -> Option<(SocketAddr, &str)> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let (local, state, socket) = (words.get(1)?, words.get(3)?, words.get(9)?);
+    let (host, port) = local.split_once(':')?;
+    let port = u16::from_str_radix(port, 16).ok()?;
+    // Words of the machine's own order.
+    let parts = host.as_bytes().chunks(8).map(|part| u32::from_str_radix(std::str::from_utf8(part).ok()?, 16).ok());
+    let bytes: Vec<u8> = parts.collect::<Option<Vec<u32>>>()?.into_iter().flat_map(u32::to_ne_bytes).collect();
+    let ip = match bytes.len() {
+        4 => IpAddr::from(<[u8; 4]>::try_from(bytes).ok()?),
+        16 => IpAddr::from(<[u8; 16]>::try_from(bytes).ok()?),
+        _ => return None,
+    };
+    (*state == LISTENS).then_some((SocketAddr::new(ip.to_canonical(), port), *socket))
+}
+
+/// Where a listener is reached from its own network.
+fn hosts(ip: IpAddr) -> Vec<String> {
+    match ip {
+        _ if !ip.is_unspecified() => vec![ip.to_string()],
+        IpAddr::V4(_) => vec![Ipv4Addr::LOCALHOST.to_string()],
+        IpAddr::V6(_) => vec![Ipv4Addr::LOCALHOST.to_string(), Ipv6Addr::LOCALHOST.to_string()],
+    }
+}
+
+/// Does something in the network of a process; nothing if we may not go there.
+fn in_network_of<T: Send>(process: &Path, work: impl FnOnce() -> T + Send) -> Option<T> {
+    let network = process.join("ns/net");
+    let theirs = fs::read_link(&network).ok()?;
+    if fs::read_link("/proc/self/ns/net").is_ok_and(|ours| ours == theirs) {
+        return Some(work());
+    }
+    let network = fs::File::open(network).ok()?;
+    // A thread of its own goes there and does not come back.
+    std::thread::scope(|scope| {
+        let there = scope.spawn(|| {
+            move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network)).ok()?;
+            Some(work())
+        });
+        there.join().ok().flatten()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_is_read_as_the_kernel_writes_it() {
+        let line = |local: &str, state: &str| {
+            format!(
+                "   0: {local} 00000000:0000 {state} 00000000:00000000 00:00000000 00000000     0        0 4711 1 0 100 0 0 10 0"
+            )
+        };
+        let ipv4 = format!("{:08X}:1388", u32::from_ne_bytes([127, 0, 0, 1]));
+        assert_eq!(listener(&line(&ipv4, "0A")), Some(("127.0.0.1:5000".parse().expect("an address"), "4711")));
+        let wildcard = format!("{}:1388", "0".repeat(32));
+        assert_eq!(listener(&line(&wildcard, "0A")), Some(("[::]:5000".parse().expect("an address"), "4711")));
+        assert_eq!(listener(&line(&ipv4, "01")), None, "a connection");
+        assert_eq!(listener("  sl  local_address rem_address   st"), None);
+        assert_eq!(hosts("::".parse().expect("an address")), ["127.0.0.1", "::1"]);
+        assert_eq!(hosts("10.1.2.3".parse().expect("an address")), ["10.1.2.3"]);
+    }
+
+    #[test]
+    fn sockets_of_this_process_are_found() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let ours = Path::new("/proc/self");
+        assert!(of(ours).contains(&address));
+        drop(listener);
+        assert!(!of(ours).contains(&address));
+    }
+}

@@ -1,0 +1,217 @@
+//! What stops a collection of a store that is not whole, and is used meanwhile: what is young dilutes no loss, and proves nothing.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use crate::support::layout::{repository, tag_current, tags};
+use crate::support::server::Settings;
+use crate::support::*;
+use crate::writers::with_garbage;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Without the flags that lift brakes for the small stores of other tests.
+fn bare(root: &Path, flags: &[&str]) -> Regsweep {
+    Regsweep::new().args(["garbage-collect", "--root"]).arg(root).args(flags)
+}
+
+#[track_caller]
+fn is_stopped(root: &Path, flags: &[&str], said: &[&str]) {
+    let before = snapshot(&root.join("docker"));
+    let refused = bare(root, flags).run().expect_code(2);
+    for said in said {
+        assert!(refused.stderr.contains(said), "{said}: {}", refused.stderr);
+    }
+    assert_eq!(snapshot(&root.join("docker")), before, "nothing was touched");
+}
+
+/// Images of two layers, each in a repository of its own and under a tag of this name.
+fn images(store: Registry, names: std::ops::Range<u64>, prefix: &str, tag: &str) -> Registry {
+    names.fold(store, |store, name| {
+        let layers = [layer(2 * name), layer(2 * name + 1)];
+        store.repo(&format!("{prefix}{name}")).image(&format!("{prefix}{name}"), &layers).tag(tag)
+    })
+}
+
+fn lose(root: &Path, path: &str) {
+    fs::remove_dir_all(root.join(path)).expect("it was there");
+}
+
+fn lose_repositories(root: &Path, names: std::ops::Range<u64>, prefix: &str) {
+    names.for_each(|name| lose(root, &repository(&format!("{prefix}{name}"))));
+}
+
+#[test]
+fn young_blobs_dilute_no_loss() {
+    for young in [14, 20, 60] {
+        let store = images(registry(), 0..12, "lost", "v1").aged_image(200, 120 * MINUTE);
+        let root = images(store.young(), 300..300 + young, "ci", "v1").on_disk();
+        lose_repositories(root.path(), 0..12, "lost");
+        // 48 blobs of the 52 that are old.
+        is_stopped(root.path(), &[], &["48 blobs of 52 that are old, 93%", "--allow-unlinked 93%"]);
+        let dry = bare(root.path(), &["--dry-run"]).run().expect_code(2);
+        assert!(dry.stdout.contains("48 blobs"), "{}", dry.stdout);
+        is_stopped(root.path(), &["--allow-unlinked", "92%"], &["--allow-unlinked 93%"]);
+        bare(root.path(), &["--allow-unlinked", "93%"]).run().expect_code(0);
+    }
+    // Where what is old and kept is more than half, nothing is lost: there are fewer repositories to collect.
+    let store = images(images(registry(), 0..12, "kept", "v1"), 100..111, "lost", "v1");
+    let root = images(store.young(), 300..330, "ci", "v1").on_disk();
+    lose_repositories(root.path(), 100..111, "lost");
+    bare(root.path(), &[]).run().expect_code(0);
+}
+
+/// What is large counts by its bytes.
+#[test]
+fn young_bytes_dilute_no_loss() {
+    let large = |name: u64| Content::new(vec![name as u8; 50_000]);
+    let store = (0..5).fold(images(registry(), 0..5, "kept", "v1"), |store, name| {
+        store.repo("lost").image(&format!("large{name}"), &[large(name)])
+    });
+    let store = (100..110).fold(store.young().repo("new"), |store, name| store.image(&format!("large{name}"), &[large(name)]));
+    let root = store.on_disk();
+    lose(root.path(), &repository("lost"));
+    is_stopped(root.path(), &[], &["15 blobs of 35 that are old"]);
+}
+
+/// A registry that was made read-only took pushes before, and nothing is too young to go by then.
+#[test]
+fn what_was_pushed_before_the_registry_became_read_only_dilutes_nothing() {
+    let registry_at_work = with_garbage(Settings::read_only());
+    let root = registry_at_work.root();
+    let store = images(registry(), 50..62, "lost", "v1").aged_image(200, 120 * MINUTE);
+    images(store.young(), 300..330, "ci", "v1").into_tree().write_to(&root);
+    lose_repositories(&root, 50..62, "lost");
+    let run = Regsweep::new().arg("garbage-collect").arg(registry_at_work.config());
+    let refused = run.run().expect_code(2);
+    assert!(refused.stderr.contains("48 blobs of 52 that are old"), "{}", refused.stderr);
+}
+
+/// `_manifests` is lost in every repository, `_layers` is not, and one image was pushed to each since.
+#[test]
+fn layers_of_lost_manifests_are_no_garbage() {
+    let lost = |flags: &[&str]| {
+        let root = images(registry(), 0..12, "app", "v1").on_disk();
+        (0..12).for_each(|name| lose(root.path(), &format!("{}/_manifests", repository(&format!("app{name}")))));
+        let since = (0..12).fold(registry().aged(120 * MINUTE), |store, name| {
+            store.repo(&format!("app{name}")).image(&format!("new{name}"), &[layer(500 + name)]).tag("v2")
+        });
+        since.into_tree().write_to(root.path());
+        bare(root.path(), flags).run()
+    };
+    let refused = lost(&[]).expect_code(2);
+    assert!(refused.stderr.contains("48 blobs of 84 that are old, 59%"), "{}", refused.stderr);
+    lost(&["--allow-unlinked", "59%"]).expect_code(0);
+    // Manifests are small.
+    let large = |number: u64| Content::new(number.to_string().repeat(1000));
+    // What is deleted through the API leaves a directory, and no question.
+    let deleted = (0..12).fold(registry(), |store, name| {
+        let layers: Vec<Content> = (0..8).map(|number| large(100 * name + number)).collect();
+        let store = store.repo(&format!("app{name}")).image(&format!("old{name}"), &layers).deleted();
+        store.image(&format!("new{name}"), &[layer(100 * name + 50)]).tag("v1")
+    });
+    bare(deleted.on_disk().path(), &[]).run().expect_code(0);
+    // So does what goes in this run.
+    let untagged = (0..12).fold(registry(), |store, name| {
+        let layers: Vec<Content> = (0..8).map(|number| large(100 * name + number)).collect();
+        let store = store.repo(&format!("app{name}")).image(&format!("old{name}"), &layers);
+        store.image(&format!("new{name}"), &[layer(100 * name + 50)]).tag("v1")
+    });
+    bare(untagged.on_disk().path(), &["-m"]).run().expect_code(0);
+}
+
+/// What lies among the tags of repositories that have lost theirs.
+fn without_tags(mut instead: impl FnMut(&Path)) -> tempfile::TempDir {
+    let root = images(images(registry(), 0..12, "app", "v1"), 100..101, "ok", "v1").on_disk();
+    for name in 0..12 {
+        instead(&root.path().join(tags(&format!("app{name}"))));
+    }
+    root
+}
+
+#[test]
+fn only_a_tag_shows_that_there_are_tags() {
+    let remove = |path: std::path::PathBuf| fs::remove_dir_all(path).expect("it was there");
+    let make = |path: std::path::PathBuf| fs::create_dir_all(path).expect("made");
+    let kinds: [(&str, &dyn Fn(&Path)); 6] = [
+        ("nothing", &|tags| remove(tags.to_owned())),
+        ("current is lost", &|tags| remove(tags.join("v1/current"))),
+        ("its link is lost", &|tags| fs::remove_file(tags.join("v1/current/link")).expect("it was there")),
+        ("a directory is left", &|tags| {
+            remove(tags.join("v1"));
+            make(tags.join("v1"));
+        }),
+        ("a NAS", &|tags| {
+            remove(tags.join("v1"));
+            make(tags.join("@SynoResource"));
+        }),
+        ("a fork", &|tags| {
+            remove(tags.join("v1"));
+            make(tags.join("_refs/x"));
+        }),
+    ];
+    for (kind, instead) in kinds {
+        let root = without_tags(instead);
+        is_stopped(root.path(), &["-m"], &["12 of 13 repositories with images have no tag", "--allow-untagged-repositories"]);
+        let dry = bare(root.path(), &["-m", "--dry-run", "--format", "json"]).run().expect_code(2).report();
+        assert_eq!(dry["scanned"]["tags"], 1, "{kind}: {dry:#}");
+    }
+}
+
+/// The same with one image pushed to each repository since.
+fn push_young_tags(root: &Path) {
+    let since = (0..12).fold(registry().young(), |store, name| {
+        store.repo(&format!("app{name}")).image(&format!("new{name}"), &[layer(500 + name)]).tag("new")
+    });
+    since.into_tree().write_to(root);
+}
+
+#[test]
+fn a_young_tag_shows_nothing() {
+    let root = without_tags(|tags| fs::remove_dir_all(tags).expect("it was there"));
+    push_young_tags(root.path());
+    is_stopped(root.path(), &["-m"], &["12 of 13 repositories with images have no tag older than --min-age"]);
+    // A tag that is pushed again and again is as old as its history.
+    let again = (0..12).fold(images(registry(), 0..12, "app", "v1").young(), |store, name| {
+        store.repo(&format!("app{name}")).image(&format!("new{name}"), &[layer(2 * name), layer(500 + name)]).tag("v1")
+    });
+    let root = again.on_disk();
+    let current = root.path().join(tag_current("app0", "v1"));
+    let touched = fs::metadata(current).and_then(|link| link.modified()).expect("there");
+    assert!(SystemTime::now().duration_since(touched).is_ok_and(|age| age < 30 * MINUTE), "it is young");
+    bare(root.path(), &["-m"]).run().expect_code(0);
+}
+
+/// What the last run saw is not replaced by what was pushed since.
+#[test]
+fn young_tags_make_up_for_none_that_the_last_run_saw() {
+    for flags in [&[][..], &["-m", "--allow-untagged-repositories"]] {
+        let root = images(registry(), 0..12, "app", "v1").on_disk();
+        bare(root.path(), flags).run().expect_code(0);
+        bare(root.path(), flags).run().expect_code(0);
+        (0..12).for_each(|name| lose(root.path(), &tags(&format!("app{name}"))));
+        push_young_tags(root.path());
+        is_stopped(root.path(), flags, &["there are 0 tags left of the 12", "--allow-shrunk"]);
+        // Revisions as well.
+        let root = images(registry(), 0..12, "app", "v1").on_disk();
+        bare(root.path(), flags).run().expect_code(0);
+        (0..12).for_each(|name| lose(root.path(), &repository(&format!("app{name}"))));
+        images(registry(), 200..204, "other", "v1").into_tree().write_to(root.path());
+        push_young_tags(root.path());
+        let flags = [flags, &["--allow-unlinked", "100%"]].concat();
+        is_stopped(root.path(), &flags, &["there are 0 repositories left of the 12", "--allow-shrunk"]);
+    }
+}
+
+/// More of the builder's vocabulary.
+trait Aged {
+    /// One more image of this age, with its tag.
+    fn aged_image(self, name: u64, age: Duration) -> Self;
+}
+
+impl Aged for Registry {
+    fn aged_image(self, name: u64, age: Duration) -> Registry {
+        images(self.aged(age), name..name + 1, "new", "v1")
+    }
+}
