@@ -1,7 +1,7 @@
 //! Files that replace others as a whole: whoever reads one at any moment reads the old one or the new one.
 //!
 //! For files that the user names, such as those of `--metrics` and `--state`. Our own records lie in a directory that others may write to:
-//! [`store::own`](crate::store::own) replaces those through a descriptor, so that no link leads elsewhere.
+//! [`Notes`](crate::store::Notes) replaces those through a descriptor, so that no link leads elsewhere.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

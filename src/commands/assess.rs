@@ -27,7 +27,7 @@ use crate::progress::Phase;
 use crate::quarantine::{Gate, Moved, Needed, Overlay, Quarantine, Reader, Wait, Withheld};
 use crate::records::{Protected, Records, Summary};
 use crate::report::collect::Figures;
-use crate::store::{FileState, Store, StrayKind};
+use crate::store::{FileState, RepositoryEntry, Store, Stray, StrayKind};
 use crate::survey::{self, Survey};
 use crate::writers::OpenFiles;
 
@@ -220,12 +220,8 @@ fn survey_and_plan(
     let figures = figures(settings, &inventory, &marks, &blobs, &plan, shares);
     let lacking_manifests = marks.iter().filter(|marks| marks.may_lack_manifests);
     let lacking_manifests = lacking_manifests.map(|marks| marks.repository.clone()).collect();
-    let links = strays.filter(|stray| stray.kind == StrayKind::Symlink).map(|stray| stray.path.as_path());
-    let linked = repositories.entries.iter().filter(|entry| entry.set_apart == Some(StrayKind::Symlink));
-    let linked: Vec<PathBuf> = linked.map(|entry| layout::repository_directory(&entry.name)).collect();
-    let mut links = links.chain(linked.iter().chain(marks.iter().flat_map(|marks| &marks.symlinks)).map(PathBuf::as_path));
     let held = marks.iter().map(|marks| (&marks.repository, [marks.counts.tags, marks.counts.revisions]));
-    let summary = Summary::new(settings.clock.started(), held, reader.backend.parts().present(&mut links));
+    let summary = Summary::new(settings.clock.started(), held, parts(reader, strays, &repositories.entries, &marks));
     let old_summary = Summary::new(settings.clock.started(), marks.iter().filter_map(held_by_old), Vec::new());
     Ok(Assessment {
         needed: Needed::default(),
@@ -242,6 +238,20 @@ fn survey_and_plan(
         old_summary,
         lacking_manifests,
     })
+}
+
+/// What is mounted in the store, and where symbolic links in it led.
+fn parts<'a>(
+    reader: &Reader<'_>,
+    strays: impl Iterator<Item = &'a Stray>,
+    repositories: &[RepositoryEntry],
+    marks: &[Marks],
+) -> Vec<String> {
+    let links = strays.filter(|stray| stray.kind == StrayKind::Symlink).map(|stray| stray.path.as_path());
+    let linked = repositories.iter().filter(|entry| entry.set_apart == Some(StrayKind::Symlink));
+    let linked: Vec<PathBuf> = linked.map(|entry| layout::repository_directory(&entry.name)).collect();
+    let mut links = links.chain(linked.iter().chain(marks.iter().flat_map(|marks| &marks.symlinks)).map(PathBuf::as_path));
+    reader.backend.parts().present(&mut links)
 }
 
 /// The tags and revisions of a repository, as far as there is an old one of each; nothing where all is young.

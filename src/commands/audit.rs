@@ -182,13 +182,7 @@ fn audit(
     let more = waste::of_plans((&plain_run.plan, &inventory), (&untagged_run.plan, &inventory_untagged), &told);
     Ok(Audited {
         figures,
-        collections: [plain_run, untagged_run].map(|run| Collection {
-            held_repositories: run.marks.iter().filter(|marks| marks.held).count() as u64,
-            totals: run.plan.totals(),
-            young: run.young,
-            until: run.waiting.until,
-            never: run.waiting.later_and_never(run.young).1,
-        }),
+        collections: [plain_run, untagged_run].map(Imagined::figures),
         findings: findings.into_iter().chain(more).collect(),
     })
 }
@@ -245,6 +239,18 @@ impl Looked {
 fn of_both([plain, untagged]: [Vec<Finding>; 2]) -> impl Iterator<Item = Finding> {
     let is_future = |finding: &Finding| finding.code == Code::FutureTime;
     plain.into_iter().filter(move |finding| !is_future(finding)).chain(untagged.into_iter().filter(is_future))
+}
+
+impl Imagined {
+    fn figures(self) -> Collection {
+        Collection {
+            held_repositories: self.marks.iter().filter(|marks| marks.held).count() as u64,
+            totals: self.plan.totals(),
+            young: self.young,
+            until: self.waiting.until,
+            never: self.waiting.later_and_never(self.young).1,
+        }
+    }
 }
 
 /// Goes on as a collection would, to its plan.

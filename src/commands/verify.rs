@@ -148,12 +148,8 @@ fn verify(
             report.findings.sort();
         }
     }
-    if let Some(state) = state {
-        report.state_failure = state
-            .close(|digest| inventory.find(digest).is_some() || lenient.may_hide(digest))
-            .err()
-            .map(|error| error.to_string());
-    }
+    let closed = state.map_or(Ok(()), |state| state.close(|digest| inventory.find(digest).is_some() || lenient.may_hide(digest)));
+    report.state_failure = closed.err().map(|error| error.to_string());
     report.elapsed = began.elapsed();
     Ok(report)
 }

@@ -9,7 +9,7 @@
 //!
 //! A collection with a quarantine goes through these steps. Nothing is changed before all that can refuse has been asked.
 //!
-//! 1. **Read.** [`needed`] marks the store together with the quarantine and says what of it something needs by now. The plan of the
+//! 1. **Read.** [`needed()`] marks the store together with the quarantine and says what of it something needs by now. The plan of the
 //!    collection is made over the same view: what is in quarantine keeps its links and what it needs, so that it can be restored whole.
 //! 2. **Refuse.** Brakes, limits, room, outputs, clocks.
 //! 3. **Restore** what is needed. What comes back counts as young from then on ([`records`](crate::records)).
@@ -19,7 +19,7 @@
 //!
 //! # The gate
 //!
-//! Nothing is purged but through [`purge`], which asks of everything: has it waited ([`Wait`], [`Run::has_waited`]); does a complete mark
+//! Nothing is purged but through [`purge()`], which asks of everything: has it waited ([`Wait`], [`Run::has_waited`]); does a complete mark
 //! that was made in this run, under the lock, need it, or does what stays in quarantine; does a process of this machine have it open for
 //! writing; has it changed since it was quarantined. No flag skips the last three. What this machine cannot see (other nodes, processes of
 //! others) is covered by the last one: a file that somebody still wrote to has another modification time, and one that was touched in any

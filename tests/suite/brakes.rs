@@ -134,7 +134,7 @@ fn without_tags(mut instead: impl FnMut(&Path)) -> tempfile::TempDir {
 fn only_a_tag_shows_that_there_are_tags() {
     let remove = |path: std::path::PathBuf| fs::remove_dir_all(path).expect("it was there");
     let make = |path: std::path::PathBuf| fs::create_dir_all(path).expect("made");
-    let kinds: [(&str, &dyn Fn(&Path)); 6] = [
+    let kinds: [Kind<'_>; 6] = [
         ("nothing", &|tags| remove(tags.to_owned())),
         ("current is lost", &|tags| remove(tags.join("v1/current"))),
         ("its link is lost", &|tags| fs::remove_file(tags.join("v1/current/link")).expect("it was there")),
@@ -158,6 +158,9 @@ fn only_a_tag_shows_that_there_are_tags() {
         assert_eq!(dry["scanned"]["tags"], 1, "{kind}: {dry:#}");
     }
 }
+
+/// What lies among the tags, and what makes it.
+type Kind<'a> = (&'a str, &'a dyn Fn(&Path));
 
 /// The same with one image pushed to each repository since.
 fn push_young_tags(root: &Path) {

@@ -72,10 +72,7 @@ impl Done {
             tracing::warn!("{error}");
         }
         let left = left_by(assessment);
-        self.sweep(settings, reader, &quarantine, records, (assessment, &left), run);
-        // What a run that was cut off has left is for one with a quarantine that comes to the end of its sweep.
-        let is_done = settings.disposal != Disposal::Remove && !self.swept.interrupted;
-        reconcile::begin_waits(reader, &mut quarantine, &settings.clock, is_done);
+        self.sweep(settings, reader, &mut quarantine, records, (assessment, &left), run);
         if settings.disposal == Disposal::Online && self.quarantine.run.is_some() && !self.swept.interrupted {
             let wait = wait.expect("beside a registry things wait");
             let rescue = reconcile::rescue(reader, settings.rescue_for, wait, records, &settings.clock);
@@ -110,7 +107,7 @@ impl Done {
         &mut self,
         settings: &CollectSettings,
         reader: &Reader<'_>,
-        quarantine: &Quarantine<'_>,
+        quarantine: &mut Quarantine<'_>,
         records: &mut Records<'_>,
         (assessment, left): (&Assessment, &Summary),
         run: Option<Run<'_>>,
@@ -130,6 +127,7 @@ impl Done {
         }
         if plan.is_empty() {
             noted.unwrap_or_else(|error| tracing::warn!("{error}"));
+            self.begin_waits(settings, reader, quarantine);
             return;
         }
         if let Err(error) = noted {
@@ -138,7 +136,10 @@ impl Done {
         }
         let vacuum = reader.backend.vacuum();
         match run {
-            None => self.swept = sweep(plan, vacuum, reader.progress, reader.stop),
+            None => {
+                self.swept = sweep(plan, vacuum, reader.progress, reader.stop);
+                self.begin_waits(settings, reader, quarantine);
+            }
             Some(mut run) => {
                 let overlay = Overlay::new(reader.store(), quarantine);
                 let survey = |name: &RepositoryName| -> Result<Vec<Digest>, Error> {
@@ -147,6 +148,8 @@ impl Done {
                 let directories = if settings.disposal == Disposal::Online { Directories::Keep } else { Directories::Prune };
                 let vacuum = Quarantining::new(vacuum, &run, directories, &survey);
                 self.swept = sweep(plan, &vacuum, reader.progress, reader.stop);
+                // Before this one: which of them is the newest is told by when they finished.
+                self.begin_waits(settings, reader, quarantine);
                 match reconcile::finish(reader, &mut run, &settings.clock, self.swept.interrupted) {
                     Ok(true) => self.quarantine.run = Some(run.id().to_owned()),
                     Ok(false) => {}
@@ -170,6 +173,12 @@ impl Done {
         {
             tracing::warn!("{error}");
         }
+    }
+
+    /// What a run that was cut off has left is for one with a quarantine that comes to the end of its sweep.
+    fn begin_waits(&self, settings: &CollectSettings, reader: &Reader<'_>, quarantine: &mut Quarantine<'_>) {
+        let is_done = settings.disposal != Disposal::Remove && !self.swept.interrupted;
+        reconcile::begin_waits(reader, quarantine, &settings.clock, is_done);
     }
 
     fn note_rescue(&mut self, rescue: Rescue, needed: &mut Needed) {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{CollectReport, Figures, Outcome, RescueEnd};
+use super::{CollectReport, Figures, Outcome, QuarantineFigures, RescueEnd};
 use crate::config::Mode;
 use crate::oci::RepositoryName;
 use crate::plan::{Kind, Reason, RepositoryShare, Totals};
@@ -211,15 +211,7 @@ pub fn render(report: &CollectReport) -> String {
         reclaimed: report.reclaimed().into(),
         left: report.swept.left,
         stops: &report.stops,
-        quarantine: Quarantine {
-            run: report.quarantine.run.as_deref(),
-            restored: (&report.quarantine.restored).into(),
-            purged: (&report.quarantine.purged).into(),
-            rescue: report.quarantine.rescue.map(RescueEnd::name),
-            rescued: (&report.quarantine.rescued).into(),
-            withheld: report.quarantine.withheld.len() as u64,
-            waiting: report.quarantine.waiting.into(),
-        },
+        quarantine: quarantine(&report.quarantine),
         reclaimable_delete_untagged: figures.delete_untagged_in_addition.map(Bytes::from),
         repositories: shares(figures),
         repositories_not_listed: figures.shares.len().saturating_sub(LISTED_REPOSITORIES) as u64,
@@ -251,4 +243,16 @@ pub fn render(report: &CollectReport) -> String {
         findings: &report.findings,
     };
     json::render(&head, body)
+}
+
+fn quarantine(figures: &QuarantineFigures) -> Quarantine<'_> {
+    Quarantine {
+        run: figures.run.as_deref(),
+        restored: (&figures.restored).into(),
+        purged: (&figures.purged).into(),
+        rescue: figures.rescue.map(RescueEnd::name),
+        rescued: (&figures.rescued).into(),
+        withheld: figures.withheld.len() as u64,
+        waiting: figures.waiting.into(),
+    }
 }

@@ -246,7 +246,8 @@ fn layer_links_without_number_in_one_repository() {
     let root = tree.on_disk();
     // What every run takes, and a few hundred bytes for each link.
     let most = 96 << 20;
-    bounded_by(most, REPORT_BYTES, "garbage-collect", root.path(), 0);
+    // That no manifest needs any of these stops a real run.
+    bounded_by(most, REPORT_BYTES, "garbage-collect", root.path(), 2);
     let ran = bounded_by(most, REPORT_BYTES, "audit", root.path(), 1);
     let broken = ran.findings().into_iter().filter(|finding| finding.code == "broken-layer-link");
     assert_eq!(broken.map(|finding| finding.count).sum::<u64>(), 50_000);
@@ -352,7 +353,7 @@ fn what_lies_outside_is_not_listed() {
     }
     symlink("deep", outside.path().join("private/loop")).expect("linked");
     let elsewhere = tempfile::tempdir().expect("a folder");
-    symlink("nowhere", elsewhere.path().join("dangling")).expect("linked");
+    symlink("nowhere", elsewhere.path().join(".dangling")).expect("linked");
     fs::write(elsewhere.path().join("hosts"), "").expect("written");
     let root = victim().on_disk();
     symlink(elsewhere.path(), root.path().join(layout::BASE).join("repositories/etc")).expect("linked");
