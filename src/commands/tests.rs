@@ -37,7 +37,8 @@ struct Shop {
 impl Shop {
     fn new() -> Shop {
         let built = Built::default();
-        let [config, shared, own, corrupt] = ["{}", "shared", "own", "corrupt"].map(|text| built.blob(text.as_bytes()));
+        // As long as `image` states.
+        let [config, shared, own, corrupt] = ["1", "share", "alone", "decay"].map(|text| built.blob(text.as_bytes()));
         let tagged = built.image(&config, &[shared, corrupt]);
         let untagged = built.image(&config, &[shared, own]);
         for image in [tagged, untagged] {
@@ -46,7 +47,7 @@ impl Shop {
         [config, shared, own, corrupt].iter().for_each(|layer| built.layer("team/app", layer));
         built.tag("team/app", "v1", &tagged);
         let unlinked = built.blob(b"unlinked");
-        built.0.add_file(layout::blob_data(&corrupt), "rotten!", crate::testing::THEN);
+        built.0.add_file(layout::blob_data(&corrupt), "moths", crate::testing::THEN);
         let live = vec![config, shared, tagged, corrupt];
         let root = tempfile::tempdir().expect("a directory");
         std::fs::create_dir_all(root.path().join(layout::V2)).expect("made");
