@@ -10,14 +10,6 @@ use std::os::unix::ffi::OsStrExt as _;
 
 /// Renders bytes as text: printable UTF-8 as it is, everything else as `\xNN` for bytes and `\u{N}` for characters,
 /// a backslash doubled.
-///
-/// ```
-/// use regsweep::escape::escaped;
-///
-/// assert_eq!(escaped("team/app"), "team/app");
-/// assert_eq!(escaped("a\u{1b}[2J"), r"a\u{1b}[2J");
-/// assert_eq!(escaped(std::ffi::OsStr::new("C:\\x")), r"C:\\x");
-/// ```
 pub(crate) fn escaped<'a>(name: impl AsRef<OsStr> + 'a) -> String {
     escaped_bytes(name.as_ref().as_bytes()).into_owned()
 }
@@ -58,6 +50,9 @@ mod tests {
 
     #[test]
     fn shows_control_bytes_and_broken_utf8_without_sending_them() {
+        assert_eq!(escaped("team/app"), "team/app");
+        assert_eq!(escaped("a\u{1b}[2J"), r"a\u{1b}[2J");
+        assert_eq!(escaped(OsStr::new("C:\\x")), r"C:\\x");
         assert_eq!(escaped_bytes(b"a\nb"), "a\\u{a}b");
         assert_eq!(escaped_bytes(b"a\xff\xfeb"), "a\\xff\\xfeb");
         assert_eq!(escaped_bytes("\u{202e}txt".as_bytes()), "\\u{202e}txt");
