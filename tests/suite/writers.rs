@@ -295,9 +295,22 @@ fn a_process_that_has_the_store_mounted_stops_the_run() {
         Regsweep::gc(root.path()).run().expect_code(0);
     }
     // Whoever says read-only may have it mounted.
-    let registry = with_garbage(Settings::read_only());
-    let Some(_process) = mounted(&registry.root(), elsewhere.path()) else { return };
+    let mut registry = with_garbage(Settings::read_only());
+    let Some(process) = mounted(&registry.root(), elsewhere.path()) else { return };
+    let seen = Regsweep::gc_config(&registry.config()).dry().run().expect_code(0);
+    assert!(seen.stderr.contains("is taken for one that only reads"), "{}", seen.stderr);
+    assert!(seen.rows_of("blob").is_empty() && !seen.stdout.contains("of any age"), "that may be wrong: {}", seen.stdout);
     goes_on(&registry, &[]);
+    drop(process);
+    // A bind mount of the machine's own, in a namespace of ours: the kernel's processes are not who has it mounted elsewhere.
+    registry.stop();
+    let script = "mount --bind \"$0\" \"$1\" && shift && exec \"$@\"";
+    let (root, at) = (registry.root(), elsewhere.path());
+    let run = Regsweep::new().args(["garbage-collect", "--root"]).arg(at);
+    let starter = ["unshare", "-m", "sh", "-ec", script].map(std::ffi::OsString::from);
+    let refused = run.under(starter.into_iter().chain([root.into(), at.into()])).run().expect_code(2);
+    assert!(refused.stderr.contains("has the store mounted at"), "{}", refused.stderr);
+    assert!(!refused.stderr.contains("kthreadd"), "{}", refused.stderr);
 }
 
 /// A registry with the configuration of another one, at an address of its own.
