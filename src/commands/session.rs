@@ -1,7 +1,7 @@
 //! What every command begins with: the lock, the threads, the memory, and what would keep it from reporting at the end.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use crate::escape::escaped;
 use crate::inventory::Budget;
 use crate::progress::Progress;
 use crate::quarantine::Reader;
+use crate::replacement::directory_of;
 use crate::report::Metrics;
 use crate::store::{Access, Backend, Inside, LockGuard};
 
@@ -125,11 +126,8 @@ pub(super) fn ensure_outside(backend: &dyn Backend, option: &str, path: &Path) -
             return Err(error).context("create", path);
         }
         Err(_) => {
-            let directory = match path.parent() {
-                Some(parent) if parent != Path::new("") => parent.to_owned(),
-                _ => PathBuf::from("."),
-            };
-            std::fs::canonicalize(&directory).context("open", &directory)?
+            let directory = directory_of(path);
+            std::fs::canonicalize(directory).context("open", directory)?
         }
     };
     let whose = match backend.holds(&place) {

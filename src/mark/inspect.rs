@@ -68,7 +68,7 @@ pub(super) fn dropped_tags(survey: &Survey, context: &Context<'_>) -> Result<Vec
 }
 
 /// What is in the place of a tag's `current/link`.
-fn tag_state(survey: &Survey, tag: &Tag, context: &Context<'_>) -> Result<FileState, Error> {
+pub(super) fn tag_state(survey: &Survey, tag: &Tag, context: &Context<'_>) -> Result<FileState, Error> {
     let path = layout::current_link(&survey.name, &tag.name);
     let entries = context.store.leftovers(path.parent().expect("a link lies in a directory"), &[])?;
     Ok(entries.into_iter().find(|entry| entry.path == path).map_or(FileState::Absent, |entry| entry.leaf))

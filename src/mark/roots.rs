@@ -2,6 +2,7 @@
 
 use super::held;
 use super::inspect::DroppedTag;
+use super::inspect::tag_state;
 use super::reach::Role;
 use crate::error::Error;
 use crate::finding::{Code, Finding};
@@ -121,10 +122,7 @@ pub(super) fn has_old_tag(survey: &Survey, context: &Context<'_>) -> Result<bool
                 return Ok(true);
             }
         }
-        let current = layout::current_link(&survey.name, &tag.name);
-        let directory = current.parent().expect("a link lies in a directory");
-        let entries = context.store.leftovers(directory, &[])?;
-        if entries.iter().any(|entry| entry.path == current && is_old(&entry.leaf)) {
+        if is_old(&tag_state(survey, tag, context)?) {
             return Ok(true);
         }
     }

@@ -7,9 +7,9 @@ use super::{Moved, Needed};
 use crate::amount::Amount;
 use crate::clock::{RunClock, TOLERANCE};
 use crate::error::Error;
-use crate::layout::{Shard, Target};
+use crate::layout::Target;
 use crate::records::Protected;
-use crate::store::{Backend, FileState, Held, Store};
+use crate::store::{Backend, FileState, Held, Store, stat_target};
 
 /// A file in the list of a run, the name of its repository, and its place in what a mark is laid over, in what is asked of the store, and in
 /// what is protected.
@@ -79,13 +79,8 @@ impl<'s> Quarantine<'s> {
     pub fn would_restore(&self, store: &dyn Store, needed: &Needed) -> Result<Moved, Error> {
         let mut all = Moved::default();
         for held in self.collected().flat_map(Run::held).filter(|held| needed.targets.contains(&held.target)) {
-            let digest = *held.target.digest();
-            let there = match held.target.link_directory() {
-                Some(directory) => store.stat_links(directory, &[digest])?,
-                None => store.stat_blobs(Shard::of(&digest), &[digest])?,
-            };
-            match there[..] {
-                [FileState::Absent] => all.add(held),
+            match stat_target(store, &held.target)? {
+                FileState::Absent => all.add(held),
                 _ => all.replaced += 1,
             }
         }

@@ -20,7 +20,7 @@ pub use self::backend::{Access, Backend, Identity, Inside, LockGuard, Notes, Par
 pub use self::dry_run::DryRun;
 pub use self::filesystem::{FilesystemStore, Root};
 pub use self::memory::MemoryStore;
-pub use self::reading::{Store, Unlisted, holds_only_system_files};
+pub use self::reading::{Store, Unlisted, holds_only_system_files, stat_target};
 pub use self::removing::{Directories, KeepsNow, Planned, Removal, Vacuum};
 pub use self::shelf::{Contents, Held, Return, Shelf, Shelves};
 pub use self::values::{

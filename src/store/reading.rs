@@ -168,6 +168,20 @@ pub trait Store: Sync {
     fn empty_directory(&self, directory: &Target) -> Result<Option<Stat>, Error>;
 }
 
+/// Looks at the file of a blob or a link.
+///
+/// # Errors
+///
+/// When it cannot be looked at.
+pub fn stat_target(store: &dyn Store, target: &Target) -> Result<FileState, Error> {
+    let digest = *target.digest();
+    let states = match target.link_directory() {
+        Some(directory) => store.stat_links(directory, &[digest])?,
+        None => store.stat_blobs(Shard::of(&digest), &[digest])?,
+    };
+    Ok(states[0])
+}
+
 /// Whether all that lies in a directory is what a NAS, NFS or a desktop left there: it is as good as empty, and stays.
 ///
 /// # Errors

@@ -2,7 +2,6 @@
 
 use std::cell::OnceCell;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
 use std::time::SystemTime;
 
 use super::cache_sign::brake_of;
@@ -139,7 +138,7 @@ impl Answers<'_> {
             let owner = root.at(layout::V2).metadata().map(|there| there.uid());
             let users: Vec<u32> = owner.into_iter().chain([0, rustix::process::geteuid().as_raw()]).collect();
             let says_so = |pid: u32, service: &Service| {
-                let process = Path::new("/proc").join(pid.to_string());
+                let process = processes::directory(pid);
                 !service.always_writes && listeners::says_read_only(&process, &service.http, self.question.credentials, &users)
             };
             let mut believed = Vec::new();

@@ -100,7 +100,8 @@ pub(super) fn signs(root: &Root) -> Vec<Sign> {
     signs
 }
 
-fn directory(pid: u32) -> PathBuf {
+/// The directory of a process.
+pub(super) fn directory(pid: u32) -> PathBuf {
     Path::new("/proc").join(pid.to_string())
 }
 

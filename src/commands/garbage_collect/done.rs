@@ -6,14 +6,14 @@ use crate::config::{CollectSettings, Disposal};
 use crate::error::Error;
 use crate::finding::{Code, Finding};
 use crate::inventory::MarkFlags;
-use crate::layout::{Shard, Target};
+use crate::layout::Target;
 use crate::oci::{Digest, RepositoryName};
 use crate::plan::Kind;
 use crate::progress::Phase;
 use crate::quarantine::{self, Gate, Needed, Overlay, Purgeable, Quarantine, Quarantining, Reader, Run, Wait};
 use crate::records::{Records, Summary};
 use crate::report::collect::{QuarantineFigures, RescueEnd};
-use crate::store::{Directories, DryRun, FileState};
+use crate::store::{Directories, DryRun, FileState, stat_target};
 use crate::sweep::{SweepReport, sweep};
 use crate::writers::OpenFiles;
 
@@ -248,12 +248,7 @@ impl Done {
 /// Whether what could not be removed, by this finding, is not in its place: some filesystems answer with an error when it was done all the same.
 fn is_gone(reader: &Reader<'_>, finding: &Finding) -> bool {
     let Some(target) = finding.path.as_deref().and_then(Target::of_path) else { return false };
-    let (store, digest) = (reader.store(), *target.digest());
-    let there = match target.link_directory() {
-        Some(directory) => store.stat_links(directory, &[digest]),
-        None => store.stat_blobs(Shard::of(&digest), &[digest]),
-    };
-    !target.is_directory() && !there.is_ok_and(|there| matches!(there[..], [FileState::File(_)]))
+    !target.is_directory() && !matches!(stat_target(reader.store(), &target), Ok(FileState::File(_)))
 }
 
 /// A mount that has not been there since the run began: what was seen to be needed while pushes were waited for may lack what lies on it.

@@ -4,7 +4,6 @@ use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
 
 use rustix::fs::FileType;
 use rustix::io::Errno;
@@ -38,10 +37,9 @@ pub(super) fn condition(directory: &OwnedFd, path: &Path) -> rustix::io::Result<
         Ok(_) | Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
         Err(error) => return Err(error),
     };
-    let since = u64::try_from(stat.st_ctime).map(Duration::from_secs).unwrap_or_default();
     Ok(Some(Condition {
         id: Some(FileId { device: stat.st_dev, inode: stat.st_ino }),
         stat: directory::stat_of(&stat),
-        changed: SystemTime::UNIX_EPOCH + since + Duration::from_nanos(stat.st_ctime_nsec),
+        changed: directory::changed_of(&stat),
     }))
 }

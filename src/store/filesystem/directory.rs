@@ -170,6 +170,11 @@ pub(super) fn stat_of(stat: &rustix::fs::Stat) -> Stat {
     Stat::new(size_bytes, time_of(stat.st_mtime, stat.st_mtime_nsec))
 }
 
+/// When anything about a file last changed.
+pub(super) fn changed_of(stat: &rustix::fs::Stat) -> SystemTime {
+    time_of(stat.st_ctime, stat.st_ctime_nsec)
+}
+
 fn time_of(seconds: i64, nanoseconds: u64) -> SystemTime {
     let (since, nanoseconds) = (Duration::from_secs(seconds.unsigned_abs()), Duration::from_nanos(nanoseconds));
     if seconds < 0 { UNIX_EPOCH - since + nanoseconds } else { UNIX_EPOCH + since + nanoseconds }

@@ -4,12 +4,11 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
 use rustix::fs::{AtFlags, FileType};
 use rustix::io::Errno;
 
-use super::directory::{self, Kind, for_each_entry, open_directory_beneath, stat_of};
+use super::directory::{self, Kind, changed_of, for_each_entry, open_directory_beneath, stat_of};
 use super::removal::unlinkat;
 use crate::layout::{self, Target};
 use crate::store::{Contents, Held};
@@ -51,19 +50,13 @@ pub(super) fn contents(shelf: &OwnedFd, stamps: &[&str]) -> io::Result<Contents>
             };
             let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
             match Target::of_path(&Path::new(layout::V2).join(&file)).filter(|_| is_file) {
-                Some(target) => contents.held.push(Held { target, stat: stat_of(&stat), changed: changed(&stat) }),
+                Some(target) => contents.held.push(Held { target, stat: stat_of(&stat), changed: changed_of(&stat) }),
                 None => contents.unrecognised += 1,
             }
         }
     }
     contents.held.sort_by(|a, b| a.target.cmp(&b.target));
     Ok(contents)
-}
-
-/// When anything about a file last changed.
-fn changed(stat: &rustix::fs::Stat) -> SystemTime {
-    let seconds = Duration::from_secs(u64::try_from(stat.st_ctime).unwrap_or_default());
-    SystemTime::UNIX_EPOCH + seconds + Duration::from_nanos(stat.st_ctime_nsec)
 }
 
 /// Removes the empty directories on a shelf, the deepest first, and the shelf itself, given with the directory that it lies in, if nothing
