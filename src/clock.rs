@@ -24,6 +24,31 @@ pub struct BootTime {
     pub uptime_seconds: f64,
 }
 
+/// A time that is written down, with all that later tells what came before it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Moment {
+    /// By the wall clock.
+    pub at: Timestamp,
+    /// By the boot-time clock.
+    pub boot: Option<BootTime>,
+    /// Whether something vouched for the wall clock.
+    #[serde(default)]
+    pub vouched: bool,
+}
+
+impl Moment {
+    /// Whether this was before another, by a clock that counts for both. Where none does, it was not.
+    pub fn is_surely_before(&self, other: &Moment) -> bool {
+        match (&self.boot, &other.boot) {
+            (Some(this), Some(other)) if this.id == other.id => this.uptime_seconds < other.uptime_seconds,
+            _ if self.vouched && other.vouched => {
+                other.at.duration_since(self.at).as_secs() > TOLERANCE.as_secs().try_into().unwrap_or(i64::MAX)
+            }
+            _ => false,
+        }
+    }
+}
+
 /// The clock that reaches back to an earlier time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Counts {
@@ -96,6 +121,20 @@ impl RunClock {
     pub fn boot(&self) -> Option<BootTime> {
         let elapsed = self.begun.elapsed().as_secs_f64();
         self.boot.as_ref().map(|boot| BootTime { id: boot.id.clone(), uptime_seconds: boot.uptime_seconds + elapsed })
+    }
+
+    /// How long after the machine was started it is now.
+    pub fn since_boot(&self) -> Option<Duration> {
+        self.boot().and_then(|boot| Duration::try_from_secs_f64(boot.uptime_seconds).ok())
+    }
+
+    /// The time so long ago, to write down; nothing if that lies outside of what a clock can say.
+    pub fn moment(&self, ago: Duration) -> Option<Moment> {
+        let boot = self.boot();
+        // Before this boot its clock says nothing.
+        let boot = boot.filter(|boot| boot.uptime_seconds >= ago.as_secs_f64());
+        let boot = boot.map(|boot| BootTime { uptime_seconds: boot.uptime_seconds - ago.as_secs_f64(), ..boot });
+        Some(Moment { at: self.timestamp().checked_sub(ago).ok()?, boot, vouched: self.is_trusted() })
     }
 
     /// How long the command has run.
@@ -196,6 +235,25 @@ fn kernel_is_synchronised() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_no_clock_tells_apart_is_not_before() {
+        let at = |seconds: i64, boot: Option<(&str, f64)>, vouched: bool| Moment {
+            at: Timestamp::from_second(seconds).expect("a time"),
+            boot: boot.map(|(id, uptime_seconds)| BootTime { id: id.to_owned(), uptime_seconds }),
+            vouched,
+        };
+        let first = at(1_000_000, Some(("a", 10.0)), true);
+        assert!(first.is_surely_before(&at(0, Some(("a", 11.0)), false)), "the boot-time clock of one boot counts alone");
+        assert!(!first.is_surely_before(&at(2_000_000, Some(("a", 10.0)), true)), "at once is not before");
+        assert!(first.is_surely_before(&at(1_000_400, Some(("b", 1.0)), true)));
+        assert!(!first.is_surely_before(&at(1_000_300, Some(("b", 1.0)), true)), "clocks differ");
+        assert!(!first.is_surely_before(&at(2_000_000, None, false)), "nothing vouches for one of them");
+        let clock = RunClock { boot: Some(BootTime { id: "a".into(), uptime_seconds: 50.0 }), ..RunClock::read() };
+        let ago = |seconds| clock.moment(Duration::from_secs(seconds)).expect("a time");
+        assert!(ago(30).is_surely_before(&ago(20)) && !ago(20).is_surely_before(&ago(30)));
+        assert_eq!(ago(90).boot, None, "before the machine was started");
+    }
 
     #[test]
     fn a_registry_vouches_for_a_clock_that_agrees_with_it() {

@@ -9,7 +9,9 @@
 //! - **Unfinished sweep** (`sweep`): the blobs that a sweep is about to remove after their links, by the repository of each link. Were it
 //!   killed in between, these blobs are linked by no repository, as after a lost mount; the record says that it was us, for as long as
 //!   these repositories are there: one that is not may have linked them anew before it went. What only the quarantine keeps stays in it.
+//! - **Restarts** (`restarts.json`): after which times every registry in service had been started, by the word of `quarantine restarted`.
 
+mod restarts;
 mod summary;
 mod unfinished;
 
@@ -21,6 +23,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use self::restarts::{add_restart, restarts};
 pub use self::summary::Summary;
 use self::unfinished::Unfinished;
 use crate::clock::{BootTime, Counts, RunClock};

@@ -84,6 +84,7 @@ impl Command {
             Command::Restore(_) | Command::Quarantine(Quarantine::Restore(_)) => "restore",
             Command::Quarantine(Quarantine::List(_)) => "quarantine list",
             Command::Quarantine(Quarantine::Purge(_)) => "quarantine purge",
+            Command::Quarantine(Quarantine::Restarted(_)) => "quarantine restarted",
             Command::Verify(_) => "verify",
             Command::Audit(_) => "audit",
         }
@@ -108,6 +109,7 @@ impl Command {
             }
             Command::Quarantine(Quarantine::List(arguments)) => (&arguments.store, &arguments.output),
             Command::Quarantine(Quarantine::Purge(arguments)) => (&arguments.store, &arguments.output),
+            Command::Quarantine(Quarantine::Restarted(arguments)) => (&arguments.store, &arguments.output),
             Command::Verify(arguments) => (&arguments.store, &arguments.output),
             Command::Audit(arguments) => (&arguments.store, &arguments.output),
         }

@@ -127,7 +127,8 @@ pub struct GarbageCollect {
 
     /// Ask this registry as well
     ///
-    /// Ask this registry as well whether it takes pushes, such as http://127.0.0.1:5000. May be repeated.
+    /// Ask this registry as well whether it takes pushes, such as http://127.0.0.1:5000. May be repeated
+    /// [default: $REGSWEEP_REGISTRY, separated by spaces].
     #[arg(help_heading = SAFETY, long, value_name = "URL")]
     pub registry: Vec<String>,
 
@@ -139,7 +140,8 @@ pub struct GarbageCollect {
 
     /// Do not look for writers
     ///
-    /// Go on although a registry or another program seems to write to the store.
+    /// Go on although a registry or another program seems to write to the store, or none could be asked
+    /// [default: $REGSWEEP_ASSUME_OFFLINE].
     #[arg(help_heading = SAFETY, long)]
     pub assume_offline: bool,
 

@@ -16,5 +16,6 @@ pub use self::command::{Cli, Command};
 pub use self::common::{OutputArguments, StoreArguments};
 pub use self::garbage_collect::GarbageCollect;
 pub use self::hints::{Hints, without_dry_run};
-pub use self::quarantine::{Quarantine, QuarantineList, QuarantinePurge, Restore};
+pub use self::quarantine::{Quarantine, QuarantineList, QuarantinePurge, QuarantineRestarted, Restore};
+pub use self::values::Since;
 pub use self::verify::Verify;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 use super::common::{OutputArguments, PERFORMANCE, SAFETY, StoreArguments};
-use super::values::{duration, size};
+use super::values::{Since, duration, since, size};
 use crate::oci::Digest;
 
 pub(super) const RESTORE_EXAMPLES: &str = "Examples:
@@ -33,6 +33,42 @@ pub enum Quarantine {
   regsweep quarantine purge --older-than 24h /etc/docker/registry/config.yml
   regsweep quarantine purge --run 20261124T230022Z-verify --root /srv/registry")]
     Purge(QuarantinePurge),
+
+    /// Say that the registry was restarted
+    ///
+    /// A registry with storage.cache.blobdescriptor: inmemory remembers what was quarantined beside it until it is restarted, and only
+    /// then is that purged. Where this machine shows all of its processes, a collection sees the restart by itself. Elsewhere (in
+    /// containers, with several registries, on network filesystems) say it, when every registry that is in service has been started
+    /// again and the last old one has ended.
+    #[command(after_help = "Examples:
+  regsweep quarantine restarted /etc/docker/registry/config.yml
+  regsweep quarantine restarted --since 10m /etc/docker/registry/config.yml")]
+    Restarted(QuarantineRestarted),
+}
+
+/// Arguments of `quarantine restarted`.
+#[derive(Args, Debug)]
+pub struct QuarantineRestarted {
+    /// Which store.
+    #[command(flatten)]
+    pub store: StoreArguments,
+
+    /// When the first was started again
+    ///
+    /// A time before the first of the registries that are in service now was started: how long ago, such as 10m, or when, such as
+    /// 2026-11-24T02:30:00Z. What was quarantined later than that stays [default: as this machine shows it].
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    pub since: Option<Since>,
+
+    /// Where the report goes.
+    #[command(flatten)]
+    pub output: OutputArguments,
+
+    /// Wait for another regsweep [default: 0s]
+    ///
+    /// How long to wait for another regsweep on this store to end.
+    #[arg(help_heading = SAFETY, long, value_name = "DURATION", value_parser = duration)]
+    pub wait_lock: Option<Duration>,
 }
 
 /// Arguments of `quarantine list`.
@@ -100,7 +136,7 @@ pub struct QuarantinePurge {
 
     /// Do not look for writers
     ///
-    /// Purge what has just been quarantined although a registry may take pushes.
+    /// Purge what has just been quarantined although a registry may take pushes [default: $REGSWEEP_ASSUME_OFFLINE].
     #[arg(help_heading = SAFETY, long)]
     pub assume_offline: bool,
 

@@ -1,7 +1,7 @@
 //! Values as people type them: durations, sizes, percentages.
 
 use globset::{Glob, GlobBuilder};
-use jiff::{SignedDuration, Span, SpanRelativeTo};
+use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
 
 use crate::options::{Limit, Slice};
 
@@ -19,6 +19,24 @@ pub(super) fn duration(text: &str) -> Result<std::time::Duration, String> {
         .ok()
         .and_then(|duration| std::time::Duration::try_from(duration).ok())
         .ok_or_else(|| "expected a duration with its unit, such as 30m, 24h or 7d".to_owned())
+}
+
+/// A time that has passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Since {
+    /// So long ago.
+    Ago(std::time::Duration),
+    /// Then.
+    At(Timestamp),
+}
+
+/// Reads how long ago something was, or when.
+pub(super) fn since(text: &str) -> Result<Since, String> {
+    let at = || text.trim().parse().map(Since::At);
+    duration(text)
+        .map(Since::Ago)
+        .or_else(|_| at())
+        .map_err(|_| "expected how long ago, such as 10m, or a time with its zone, such as 2026-11-24T02:30:00Z".to_owned())
 }
 
 pub(super) fn size(text: &str) -> Result<u64, String> {

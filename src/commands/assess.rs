@@ -24,7 +24,7 @@ use crate::options::Limit;
 use crate::plan::{RepositoryShare, SweepPlan};
 use crate::policy::{Policy, RootPolicy};
 use crate::progress::Phase;
-use crate::quarantine::{Gate, Moved, Needed, Overlay, Quarantine, Reader, Wait, Withheld};
+use crate::quarantine::{Due, Gate, Moved, Needed, Overlay, Quarantine, Reader, Withheld};
 use crate::records::{Protected, Records, Summary};
 use crate::report::collect::Figures;
 use crate::store::{FileState, RepositoryEntry, Store, Stray, StrayKind};
@@ -69,11 +69,11 @@ pub(super) fn assess(
     reader: &Reader<'_>,
     quarantine: &Quarantine<'_>,
     records: &Records<'_>,
-    wait: Option<Wait>,
+    due: Option<Due<'_>>,
     is_locked: bool,
 ) -> Result<Assessment, Error> {
     let needed = match quarantine.collected().next() {
-        Some(_) => reconcile::needed(reader, quarantine, wait, &settings.clock)?,
+        Some(_) => reconcile::needed(reader, quarantine, due, &settings.clock)?,
         None => Needed::default(),
     };
     // After what is in quarantine: what was pushed in between is seen by the plan at least.
@@ -93,8 +93,8 @@ pub(super) fn assess(
         !is_missing || finding.digest.is_none_or(|digest| !returns.contains(&digest))
     });
     assessment.needed = needed;
-    if let Some(wait) = wait {
-        let gate = Gate { needed: &assessment.needed, wait, clock: &settings.clock, open: OpenFiles::look() };
+    if let Some(due) = due {
+        let gate = Gate { needed: &assessment.needed, due, open: OpenFiles::look() };
         let purgeable = gate.purgeable(quarantine, None)?;
         (assessment.purge, assessment.withheld) = (purgeable.amount(), purgeable.withheld);
     }

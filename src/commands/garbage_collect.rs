@@ -25,7 +25,8 @@ use crate::format::duration;
 use crate::mark::interrupted;
 use crate::plan::{PlanLine, SweepPlan};
 use crate::progress::Progress;
-use crate::quarantine::{self, Purpose, Quarantine, Reader, Wait};
+use crate::quarantine::{self, Due, Memory, Purpose, Quarantine, Reader, Wait};
+use crate::registry_config::DescriptorCache;
 use crate::report::collect::{CollectReport, QuarantineFigures};
 use crate::store::{Access, Backend, FilesystemStore, Root};
 use crate::writers::{self, Question};
@@ -65,7 +66,7 @@ pub fn run_on(
     {
         settings.clock.compare_with_registry(date);
     }
-    let report = session.work(|reader| collect(&settings, reader, session.is_locked(), asked.nobody.is_none(), stops))?;
+    let report = session.work(|reader| collect(&settings, reader, session.is_locked(), &asked, stops))?;
     Ok(CollectReport { nobody_asked: asked.nobody, writer: asked.writer, ..report })
 }
 
@@ -102,19 +103,28 @@ struct Asked {
     nobody: Option<String>,
     /// For a dry run: who writes, which stops a real run for as long as it does.
     writer: Option<String>,
+    /// The cache of descriptors of the registry: beside one at work also if it is not, or not any more, in its configuration.
+    cache: Option<DescriptorCache>,
 }
+
+/// What lets a run go on that could ask no registry.
+const NOBODY_ASKED: &str = "give --registry URL (or REGSWEEP_REGISTRY) with an address at which it answers from here, or, once it is \
+                            stopped or read-only, --assume-offline (or REGSWEEP_ASSUME_OFFLINE=true)";
 
 /// Makes sure that no registry takes pushes meanwhile, where that matters, and sets the minimum age to what its answer allows.
 fn ensure_alone(settings: &mut CollectSettings, backend: &dyn Backend, stops: &mut Vec<Error>) -> Result<Asked, Error> {
-    let may_be_online = reconcile::may_be_online(&settings.location);
+    let is_online = settings.disposal == Disposal::Online;
+    let configured = settings.location.descriptor_cache();
+    let cache = configured.max(if is_online { writers::cache_seen(backend.root()) } else { None });
+    let may_be_online = reconcile::may_be_online(&settings.location, cache);
     if let Some(outer) = backend.root().and_then(|root| writers::outer_store(root.path())) {
         tracing::warn!("the root {} lies in the storage of another registry, {}", escaped(backend.place()), escaped(outer));
     }
-    if settings.disposal == Disposal::Online {
-        return stops_real_runs(settings.mode, may_be_online, stops).map(|()| Asked::default());
+    if is_online {
+        return stops_real_runs(settings.mode, may_be_online, stops).map(|()| Asked { cache, ..Asked::default() });
     }
     if settings.assume_offline && !settings.no_min_age_if_read_only {
-        return Ok(Asked::default());
+        return Ok(Asked { cache, ..Asked::default() });
     }
     let answers = writers::ask(question(settings, backend.root(), may_be_online.is_ok()))?;
     let mut writers = Vec::new();
@@ -122,11 +132,17 @@ fn ensure_alone(settings: &mut CollectSettings, backend: &dyn Backend, stops: &m
         stops_real_runs(settings.mode, answers.ensure_no_writers(), &mut writers)?;
     }
     let nobody = answers.nobody_asked().filter(|_| !settings.assume_offline);
+    if let Some(reason) = nobody.clone().filter(|_| settings.mode == Mode::Execute) {
+        return Err(Error::Brake {
+            reason: format!("no registry could be asked whether it takes pushes: {reason}"),
+            lift: NOBODY_ASKED.to_owned(),
+        });
+    }
     if settings.no_min_age_if_read_only && answers.takes_no_pushes() {
         settings.policy.min_age = Duration::ZERO;
         settings.policy.keeps_arrivals = true;
     }
-    Ok(Asked { nobody, writer: writers.first().map(ToString::to_string) })
+    Ok(Asked { nobody, writer: writers.first().map(ToString::to_string), cache })
 }
 
 /// The same once more, right before the first change: the reading may have taken long.
@@ -174,14 +190,20 @@ fn collect(
     settings: &CollectSettings,
     reader: &Reader<'_>,
     is_locked: bool,
-    is_alone: bool,
+    asked: &Asked,
     stops: Vec<Error>,
 ) -> Result<CollectReport, Error> {
+    let is_alone = asked.nobody.is_none();
     let free_before = reader.backend.free_bytes();
     let quarantine = Quarantine::open(reader.backend)?;
     let mut records = reconcile::records(reader)?;
     let wait = wait(settings, is_alone);
-    let mut assessment = assess(settings, reader, &quarantine, &records, wait, is_locked)?;
+    let memory = match is_alone && settings.disposal != Disposal::Online {
+        true => Memory::Nothing,
+        false => reconcile::memory(reader, &quarantine, &settings.location, &settings.registries, &settings.clock)?,
+    };
+    let due = wait.map(|wait| Due { wait, clock: &settings.clock, memory: &memory });
+    let mut assessment = assess(settings, reader, &quarantine, &records, due, is_locked)?;
     assessment.stops.splice(..0, stops);
     if settings.mode == Mode::Execute
         && let Some(error) = std::mem::take(&mut assessment.stops).into_iter().next()
@@ -209,12 +231,15 @@ fn collect(
                 Disposal::Remove => None,
                 _ if assessment.plan.is_empty() => None,
                 // As of the beginning: what was linked since then may not have been seen by the survey.
-                _ => Some(quarantine::begin(reader.backend, Purpose::GarbageCollect, &settings.clock)?),
+                disposal => {
+                    let cache = asked.cache.filter(|_| disposal == Disposal::Online);
+                    Some(quarantine::begin(reader.backend, Purpose::GarbageCollect, &settings.clock, cache)?)
+                }
             };
-            done.carry_out(settings, reader, quarantine, &mut records, &mut assessment, (run, wait));
+            done.carry_out(settings, reader, quarantine, &mut records, &mut assessment, (run, due));
         }
     }
-    Ok(report(settings, reader, assessment, done, free_before))
+    Ok(report(settings, reader, assessment, done, (free_before, asked.cache)))
 }
 
 fn waits_for(wait: Option<Wait>) -> Duration {
@@ -239,7 +264,7 @@ fn report(
     reader: &Reader<'_>,
     assessment: Assessment,
     done: Done,
-    free_before: Option<u64>,
+    (free_before, cache): (Option<u64>, Option<DescriptorCache>),
 ) -> CollectReport {
     let Done { swept, quarantine, findings: failed, may_have_changed } = done;
     let mut findings = assessment.findings;
@@ -256,7 +281,8 @@ fn report(
         root: reader.backend.place().to_owned(),
         config_path: settings.location.config_path.clone(),
         registry: settings.location.registry.clone(),
-        remembers_blobs: settings.location.descriptor_cache().is_some(),
+        descriptor_cache: cache,
+        restart_unseen: cache.and_then(|_| restart_unseen(settings, reader.backend.root())),
         nobody_asked: None,
         rerun: settings.rerun.clone(),
         writer: None,
@@ -275,6 +301,14 @@ fn report(
         free_after: reader.backend.free_bytes(),
         elapsed: settings.clock.elapsed(),
     }
+}
+
+/// Why this machine does not show when the registries of a store were started, if that matters to it.
+fn restart_unseen(settings: &CollectSettings, root: Option<&Root>) -> Option<String> {
+    if settings.disposal != Disposal::Online {
+        return None;
+    }
+    writers::all_started_after(root, settings.location.http(), &settings.registries, &settings.clock).err()
 }
 
 /// Writes the plan as JSON Lines, before anything of it is carried out.

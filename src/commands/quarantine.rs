@@ -10,7 +10,6 @@ use super::brakes::shrunk_lift;
 use super::owners;
 use super::reconcile;
 use super::session::{Means, Session};
-use crate::clock::RunClock;
 use crate::config::{QuarantineSettings, Wanted};
 use crate::error::Error;
 use crate::finding::{Code, Finding};
@@ -19,8 +18,8 @@ use crate::layout::Target;
 use crate::oci::Digest;
 use crate::policy::RootPolicy;
 use crate::progress::{Phase, Progress};
-use crate::quarantine::{self, Gate, Moved, Needed, Purpose, Quarantine, Reader, Replaced, Run, Wait};
-use crate::records::{Records, Summary};
+use crate::quarantine::{self, Due, Gate, Memory, Moved, Needed, Purpose, Quarantine, Reader, Replaced, Run, Wait};
+use crate::records::{self, Records, Summary};
 use crate::report::quarantine::{Done, QuarantineReport, RunRow};
 use crate::store::{Access, Backend, FilesystemStore, Held};
 use crate::writers::{self, OpenFiles, Question};
@@ -57,8 +56,13 @@ pub fn run_on(
     let Acted { done, mut findings } = session.work(|reader| act(&settings, reader))?;
     findings.extend(done.moved().flat_map(reconcile::failures));
     // What was done is reported, whatever cannot be seen afterwards.
-    let runs = match Quarantine::open(backend) {
-        Ok(quarantine) => quarantine.runs.iter().map(|run| RunRow::of(run, now)).collect(),
+    let rows = || -> Result<Vec<RunRow>, Error> {
+        let quarantine = Quarantine::open(backend)?;
+        let memory = memory(&settings, &session.reader(), &quarantine)?;
+        Ok(quarantine.runs.iter().map(|run| RunRow::of(run, now, &memory)).collect())
+    };
+    let runs = match rows() {
+        Ok(runs) => runs,
         Err(error) if matches!(settings.wanted, Wanted::List) => return Err(error),
         Err(error) => {
             findings.push(Finding::new(Code::FailedRestore).detail(error.to_string()));
@@ -96,6 +100,7 @@ fn act(settings: &QuarantineSettings, reader: &Reader<'_>) -> Result<Acted, Erro
     let quarantine = Quarantine::open(reader.backend)?;
     match &settings.wanted {
         Wanted::List => Ok(Done::Listed.into()),
+        Wanted::Restarted { since } => restarted(settings, reader, &quarantine, *since).map(Acted::from),
         Wanted::Restore { run, all, digest } => restore(settings, reader, &quarantine, run.as_deref(), *all, digest.as_ref()),
         Wanted::Purge { run, older_than, assume_offline, allow_foreign_owner, allow_shared_blobs, .. } => {
             // What was quarantined may be needed by somebody whose links are not here.
@@ -106,8 +111,16 @@ fn act(settings: &QuarantineSettings, reader: &Reader<'_>) -> Result<Acted, Erro
             }
             let chosen = run.as_deref().map(|id| quarantine.run(id)).transpose()?;
             let wait = wait(settings, reader, *older_than, *assume_offline)?;
+            let memory = match wait {
+                Wait::AtLeast(wait) if wait >= settings.clock.longest_request() && !assume_offline => {
+                    memory(settings, reader, &quarantine)?
+                }
+                // No registry is at work.
+                _ => Memory::Nothing,
+            };
+            let due = Due { wait, clock: &settings.clock, memory: &memory };
             if let Some(run) = chosen {
-                is_due(run, wait, &settings.clock)?;
+                is_due(run, due)?;
             }
             match chosen.map(|run| (run.id().to_owned(), run.stamp().purpose)) {
                 // Nothing has to be kept for what needs these: their bytes are nobody's, unless they match their digests after all.
@@ -115,12 +128,47 @@ fn act(settings: &QuarantineSettings, reader: &Reader<'_>) -> Result<Acted, Erro
                     let records = reconcile::records(reader)?;
                     let needed = reconcile::needed_by(reader, &quarantine, &settings.clock, &|_| false)?;
                     brakes(settings, reader, &records, &needed)?;
-                    purge(settings, reader, quarantine, &Needed::default(), (wait, Some(&id)))
+                    purge(reader, quarantine, &Needed::default(), (due, Some(&id)))
                 }
-                chosen => purge_collected(settings, reader, quarantine, (wait, chosen.as_ref().map(|(id, _)| id.as_str()))),
+                chosen => purge_collected(settings, reader, quarantine, (due, chosen.as_ref().map(|(id, _)| id.as_str()))),
             }
         }
     }
+}
+
+/// What registries at work may remember of what is in quarantine.
+fn memory(settings: &QuarantineSettings, reader: &Reader<'_>, quarantine: &Quarantine<'_>) -> Result<Memory, Error> {
+    reconcile::memory(reader, quarantine, &settings.location, &[], &settings.clock)
+}
+
+/// Notes that all registries have been started again: after the time that is given, or that this machine shows.
+fn restarted(
+    settings: &QuarantineSettings,
+    reader: &Reader<'_>,
+    quarantine: &Quarantine<'_>,
+    since: Option<Duration>,
+) -> Result<Done, Error> {
+    let (root, clock) = (reader.backend.root(), &settings.clock);
+    let started_after = match since {
+        Some(ago) => {
+            if let Some(older) = writers::started_before(root, ago, clock) {
+                return Err(Error::Brake {
+                    reason: older,
+                    lift: "restart it, or give the time before all were started".to_owned(),
+                });
+            }
+            clock.moment(ago).ok_or_else(|| Error::Usage("--since is before any time that a clock can say".to_owned()))?
+        }
+        None => writers::all_started_after(root, settings.location.http(), &[], clock).map_err(|why| {
+            let say =
+                "give --since TIME, a time before the first of the registries that run now was started, such as --since 10m";
+            Error::Usage(format!("when the registries were started is not known: {why}; {say}"))
+        })?,
+    };
+    records::add_restart(reader.backend.notes(), started_after.clone())?;
+    let memory = Memory::UntilRestart(records::restarts(reader.backend.notes())?);
+    let is_forgotten = |run: &&Run<'_>| run.stamp().cache.is_some() && !run.is_remembered(&memory);
+    Ok(Done::Restarted { started_after: started_after.at, forgotten: quarantine.runs.iter().filter(is_forgotten).count() as u64 })
 }
 
 /// How long things have to have waited. Beside a registry that takes pushes never less than a push may take.
@@ -143,6 +191,7 @@ fn wait(
         })?;
         answers.ensure_no_writers()?;
         if let Some(reason) = answers.nobody_asked() {
+            let reason = format!("no registry could be asked whether it takes pushes: {reason}");
             let lift = "give --older-than 1h or more, or --assume-offline".to_owned();
             return Err(Error::Brake { reason, lift });
         }
@@ -151,10 +200,16 @@ fn wait(
 }
 
 /// A run that somebody names and that has not waited is no silent nothing.
-fn is_due(run: &Run<'_>, wait: Wait, clock: &RunClock) -> Result<(), Error> {
-    let Wait::AtLeast(least) = wait else { return Ok(()) };
-    if quarantine::is_due(run, wait, clock) {
+fn is_due(run: &Run<'_>, due: Due<'_>) -> Result<(), Error> {
+    let Wait::AtLeast(least) = due.wait else { return Ok(()) };
+    let clock = due.clock;
+    if due.is_due(run) {
         return Ok(());
+    }
+    if due.has_waited(run) {
+        let reason = format!("a registry that was at work when run {} was moved may remember what is in it", run.id());
+        let lift = "restart the registry, and say so with `regsweep quarantine restarted`".to_owned();
+        return Err(Error::Brake { reason, lift });
     }
     let reason = match run.stamp().finished {
         None => format!("run {} was cut off, and has not begun to wait", run.id()),
@@ -177,7 +232,7 @@ fn purge_collected(
     settings: &QuarantineSettings,
     reader: &Reader<'_>,
     quarantine: Quarantine<'_>,
-    (wait, named): (Wait, Option<&str>),
+    (due, named): (Due<'_>, Option<&str>),
 ) -> Result<Acted, Error> {
     if quarantine.collected().next().is_none() {
         return Ok(
@@ -186,9 +241,7 @@ fn purge_collected(
     }
     let mut records = reconcile::records(reader)?;
     let is_meant = |run: &Run<'_>| named.is_none_or(|id| run.id() == id);
-    let needed = reconcile::needed_by(reader, &quarantine, &settings.clock, &|run| {
-        is_meant(run) && quarantine::is_due(run, wait, &settings.clock)
-    })?;
+    let needed = reconcile::needed_by(reader, &quarantine, &settings.clock, &|run| is_meant(run) && due.is_due(run))?;
     brakes(settings, reader, &records, &needed)?;
     reconcile::can_restore(reader, &needed)?;
     let restored = reconcile::restore_needed(reader, &quarantine, &needed, &mut records, &settings.clock);
@@ -196,7 +249,7 @@ fn purge_collected(
         return Ok(Done::Purged { restored, purged: Moved::default(), withheld: Vec::new(), proof: None }.into());
     }
     let reopened = Quarantine::open(reader.backend);
-    let acted = reopened.and_then(|quarantine| purge(settings, reader, quarantine, &needed, (wait, named)));
+    let acted = reopened.and_then(|quarantine| purge(reader, quarantine, &needed, (due, named)));
     // Afterwards: what cannot be looked at ends the command before anything is changed.
     if acted.is_ok()
         && let Ok(mut quarantine) = Quarantine::open(reader.backend)
@@ -234,13 +287,12 @@ fn brakes(settings: &QuarantineSettings, reader: &Reader<'_>, records: &Records<
 }
 
 fn purge(
-    settings: &QuarantineSettings,
     reader: &Reader<'_>,
     quarantine: Quarantine<'_>,
     needed: &Needed,
-    (wait, named): (Wait, Option<&str>),
+    (due, named): (Due<'_>, Option<&str>),
 ) -> Result<Acted, Error> {
-    let gate = Gate { needed, wait, clock: &settings.clock, open: OpenFiles::look() };
+    let gate = Gate { needed, due, open: OpenFiles::look() };
     let mut purgeable = gate.purgeable(&quarantine, named)?;
     let withheld = std::mem::take(&mut purgeable.withheld);
     reader.progress.begin(Phase::Purging, None);
@@ -310,7 +362,7 @@ fn restore(
 }
 
 impl RunRow {
-    fn of(run: &Run<'_>, now: Timestamp) -> RunRow {
+    fn of(run: &Run<'_>, now: Timestamp, memory: &Memory) -> RunRow {
         let mut row = RunRow {
             id: run.id().to_owned(),
             purpose: run.stamp().purpose,
@@ -321,6 +373,7 @@ impl RunRow {
             blobs: Default::default(),
             links: 0,
             unrecognised: run.unrecognised(),
+            remembered_by: run.stamp().cache.filter(|_| run.is_remembered(memory)),
             targets: run.held().to_vec(),
         };
         for held in run.held() {

@@ -12,8 +12,10 @@ use crate::error::Error;
 use crate::finding::{Code, Finding};
 use crate::layout::{self, Target};
 use crate::progress::Phase;
-use crate::quarantine::{self, Moved, Needed, Quarantine, Reader, Replaced, Run, Wait};
-use crate::records::Records;
+use crate::quarantine::{self, Due, Memory, Moved, Needed, Quarantine, Reader, Replaced, Run};
+use crate::records::{self, Records};
+use crate::registry_config::DescriptorCache;
+use crate::writers;
 
 /// When things that have just been quarantined are looked at again, beside the end of the time for that.
 const RESCUES: [Duration; 2] = [Duration::ZERO, Duration::from_secs(5)];
@@ -46,10 +48,33 @@ pub(super) fn look<T>(is_online: bool, mut at: impl FnMut() -> Result<T, Error>)
 pub(super) fn needed(
     reader: &Reader<'_>,
     quarantine: &Quarantine<'_>,
-    wait: Option<Wait>,
+    due: Option<Due<'_>>,
     clock: &RunClock,
 ) -> Result<Needed, Error> {
-    needed_by(reader, quarantine, clock, &|run| wait.is_some_and(|wait| quarantine::is_due(run, wait, clock)))
+    needed_by(reader, quarantine, clock, &|run| due.is_some_and(|due| due.is_due(run)))
+}
+
+/// What registries at work may remember of what is in quarantine.
+///
+/// # Errors
+///
+/// When what their operator has said of them cannot be read.
+pub(super) fn memory(
+    reader: &Reader<'_>,
+    quarantine: &Quarantine<'_>,
+    location: &Location,
+    urls: &[String],
+    clock: &RunClock,
+) -> Result<Memory, Error> {
+    if quarantine.runs.iter().all(|run| run.stamp().cache.is_none()) {
+        return Ok(Memory::Nothing);
+    }
+    let mut restarts = records::restarts(reader.backend.notes())?;
+    match writers::all_started_after(reader.backend.root(), location.http(), urls, clock) {
+        Ok(moment) => restarts.push(moment),
+        Err(why) => tracing::info!("{why}: when the registries were started is for `quarantine restarted` to say"),
+    }
+    Ok(Memory::UntilRestart(restarts))
 }
 
 /// The same, with other runs that may be purged.
@@ -181,7 +206,7 @@ pub(super) struct Rescue {
 pub(super) fn rescue(
     reader: &Reader<'_>,
     rescue_for: Duration,
-    wait: Wait,
+    due: Due<'_>,
     records: &mut Records<'_>,
     clock: &RunClock,
 ) -> Rescue {
@@ -192,7 +217,7 @@ pub(super) fn rescue(
             rescue.interrupted = true;
             return rescue;
         }
-        match rescue_once(reader, wait, records, clock, &mut rescue.rescued) {
+        match rescue_once(reader, due, records, clock, &mut rescue.rescued) {
             Ok(needed) => rescue.needed = Some(needed),
             Err(Error::Interrupted) => {
                 rescue.interrupted = true;
@@ -209,13 +234,13 @@ pub(super) fn rescue(
 
 fn rescue_once(
     reader: &Reader<'_>,
-    wait: Wait,
+    due: Due<'_>,
     records: &mut Records<'_>,
     clock: &RunClock,
     rescued: &mut Moved,
 ) -> Result<Needed, Error> {
     let quarantine = Quarantine::open(reader.backend)?;
-    let needed = needed(reader, &quarantine, Some(wait), clock)?;
+    let needed = needed(reader, &quarantine, Some(due), clock)?;
     let moved = restore_needed(reader, &quarantine, &needed, records, clock);
     *rescued += moved;
     Ok(needed)
@@ -241,27 +266,27 @@ fn sleep_until(begun: Instant, at: Duration, end: Duration, reader: &Reader<'_>)
     !reader.stop.load(Ordering::Relaxed)
 }
 
-/// Makes sure that what the registry may do meanwhile is something that a quarantine can undo.
+/// Makes sure that what the registry may do meanwhile is something that a quarantine can undo. `seen` is the cache of descriptors of one that
+/// is at work here.
 ///
 /// # Errors
 ///
 /// When it is not, or nobody can tell.
-pub(super) fn may_be_online(location: &Location) -> Result<(), Error> {
+pub(super) fn may_be_online(location: &Location, seen: Option<DescriptorCache>) -> Result<(), Error> {
     let stopped = || "stop the registry and collect without --online".to_owned();
     let Some(registry) = &location.registry else {
         let message = "--online needs the registry's configuration, which says whether the registry remembers blobs that are gone: \
                        give its config.yml in place of --root";
         return Err(Error::Usage(message.to_owned()));
     };
-    if let Some(cache) = &registry.descriptor_cache {
+    // What is in the memory of a process ends with it.
+    if let Some(cache) = registry.descriptor_cache.max(seen).filter(|cache| !cache.ends_with_the_process()) {
         let reason = format!(
-            "the registry keeps a cache of blob descriptors (storage.cache.blobdescriptor: {cache}), so it would accept images that need \
-             what has been quarantined, and nobody could tell"
+            "the registry keeps a cache of blob descriptors that outlives it (storage.cache.blobdescriptor: {cache}), so it would accept \
+             images that need what has been quarantined, and nobody could tell"
         );
-        return Err(Error::Brake {
-            reason,
-            lift: format!("take the cache out of its configuration and restart it, or {}", stopped()),
-        });
+        let lift = format!("let it be inmemory in its configuration and restart the registry, or {}", stopped());
+        return Err(Error::Brake { reason, lift });
     }
     if let Some(sign) = location.cache_sign() {
         let reason = format!("the registry {sign}, which writes to its store whenever somebody pulls");

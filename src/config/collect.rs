@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::common::{DEFAULT_MIN_AGE, Output, Settings, arrivals};
-use super::environment::{environment, read_clock, registry_auth, spill_directory};
+use super::environment::{assume_offline, environment, read_clock, registries, registry_auth, spill_directory};
 use super::location::Location;
 use super::threads::jobs;
 use crate::cli;
@@ -141,10 +141,11 @@ impl CollectSettings {
             },
             quarantine_for: arguments.quarantine_for.unwrap_or(DEFAULT_QUARANTINE),
             rescue_for: arguments.rescue_for.unwrap_or(DEFAULT_RESCUE),
-            registries: arguments.registry,
+            registries: registries(arguments.registry, &environment),
             registry_auth: registry_auth(arguments.registry_auth, &environment)?,
             no_min_age_if_read_only: arguments.min_age.is_none() && !arguments.online,
-            assume_offline: arguments.assume_offline,
+            // A chart may set the variable for every run.
+            assume_offline: !arguments.online && assume_offline(arguments.assume_offline, &environment)?,
             clock,
             wait_lock: arguments.wait_lock.unwrap_or_default(),
             rerun,

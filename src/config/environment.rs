@@ -11,6 +11,12 @@ use crate::writers::Credentials;
 /// Where a password is given without anybody seeing it in the list of processes.
 const REGISTRY_AUTH: &str = "REGSWEEP_REGISTRY_AUTH";
 
+/// Addresses of registries, as charts give them: separated by spaces or commas.
+const REGISTRIES: &str = "REGSWEEP_REGISTRY";
+
+/// That no registry takes pushes.
+const ASSUME_OFFLINE: &str = "REGSWEEP_ASSUME_OFFLINE";
+
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 pub(super) fn environment() -> Vec<(OsString, OsString)> {
     std::env::vars_os().collect()
@@ -33,6 +39,30 @@ pub(super) fn read_clock() -> RunClock {
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 fn test_clock() -> Option<String> {
     std::env::var("REGSWEEP_TEST_CLOCK").ok()
+}
+
+/// Addresses of registries: as they were typed, or from the variable.
+pub(super) fn registries(given: Vec<String>, environment: &[(OsString, OsString)]) -> Vec<String> {
+    if !given.is_empty() {
+        return given;
+    }
+    let variable = environment.iter().find(|(name, _)| name == REGISTRIES);
+    let text = variable.map(|(_, value)| value.to_string_lossy().into_owned()).unwrap_or_default();
+    text.split([' ', ',']).filter(|address| !address.is_empty()).map(str::to_owned).collect()
+}
+
+/// Whether no registry takes pushes: as it was typed, or from the variable.
+pub(super) fn assume_offline(given: bool, environment: &[(OsString, OsString)]) -> Result<bool, Error> {
+    let variable = environment.iter().find(|(name, value)| name == ASSUME_OFFLINE && !value.is_empty());
+    match variable.map(|(_, value)| value.to_string_lossy().to_ascii_lowercase()) {
+        _ if given => Ok(true),
+        None => Ok(false),
+        Some(value) => match &*value {
+            "1" | "true" | "yes" => Ok(true),
+            "0" | "false" | "no" => Ok(false),
+            _ => Err(Error::Usage(format!("{ASSUME_OFFLINE} is {}, and neither true nor false", crate::escape::escaped(&value)))),
+        },
+    }
 }
 
 /// User and password: as they were typed, from the file that was named, or from the variable.

@@ -8,7 +8,9 @@ use crate::cli::StoreArguments;
 use crate::error::{Context as _, Error};
 use crate::escape::escaped;
 use crate::layout;
-use crate::registry_config::{self, CONFIGURATION_PATH, CacheSign, Listening, Owners, RegistryConfig, Variables};
+use crate::registry_config::{
+    self, CONFIGURATION_PATH, CacheSign, DescriptorCache, Listening, Owners, RegistryConfig, Variables,
+};
 use crate::store::Root;
 
 /// A store, and what its registry's configuration says.
@@ -46,9 +48,8 @@ impl Location {
     }
 
     /// The cache in which the registry remembers blobs.
-    pub fn descriptor_cache(&self) -> Option<&str> {
-        let cache = self.registry.as_ref().map_or(&self.variables.descriptor_cache, |registry| &registry.descriptor_cache);
-        cache.as_deref()
+    pub fn descriptor_cache(&self) -> Option<DescriptorCache> {
+        self.registry.as_ref().map_or(self.variables.descriptor_cache, |registry| registry.descriptor_cache)
     }
 
     /// Finds the store that the arguments name.

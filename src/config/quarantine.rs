@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::common::{Output, Settings};
-use super::environment::{environment, read_clock, spill_directory};
+use super::environment::{assume_offline, environment, read_clock, spill_directory};
 use super::location::Location;
 use super::threads::jobs;
 use crate::cli;
@@ -17,6 +17,11 @@ use crate::oci::Digest;
 pub enum Wanted {
     /// Say what is in it.
     List,
+    /// Note that the registries were started again.
+    Restarted {
+        /// So long ago at most; nothing if this machine shows it.
+        since: Option<Duration>,
+    },
     /// Restore things.
     Restore {
         /// Of this run; of the newest if none is named.
@@ -75,8 +80,13 @@ impl QuarantineSettings {
     pub fn resolve(arguments: cli::Quarantine) -> Result<QuarantineSettings, Error> {
         let environment = environment();
         let mut max_memory = None;
+        let clock = read_clock();
         let (store, output, wait_lock, wanted) = match arguments {
             cli::Quarantine::List(list) => (list.store, list.output, None, Wanted::List),
+            cli::Quarantine::Restarted(restarted) => {
+                let since = restarted.since.map(|since| ago(since, &clock)).transpose()?;
+                (restarted.store, restarted.output, restarted.wait_lock, Wanted::Restarted { since })
+            }
             cli::Quarantine::Restore(restore) => {
                 let wanted = Wanted::Restore { run: restore.run, all: restore.all, digest: restore.digest };
                 (restore.store, restore.output, restore.wait_lock, wanted)
@@ -86,7 +96,7 @@ impl QuarantineSettings {
                 let wanted = Wanted::Purge {
                     run: purge.run,
                     older_than: purge.older_than,
-                    assume_offline: purge.assume_offline,
+                    assume_offline: assume_offline(purge.assume_offline, &environment)?,
                     allow_empty: purge.allow_empty,
                     allow_shrunk: purge.allow_shrunk,
                     allow_foreign_owner: purge.allow_foreign_owner,
@@ -99,12 +109,21 @@ impl QuarantineSettings {
             location: Location::resolve(&store, &environment)?,
             wanted,
             output: Output::new(output),
-            clock: read_clock(),
+            clock,
             max_memory,
             spill_directory: spill_directory(&environment),
             jobs: jobs(None, max_memory),
             wait_lock: wait_lock.unwrap_or_default(),
         })
+    }
+}
+
+/// How long ago a time was.
+fn ago(since: cli::Since, clock: &RunClock) -> Result<Duration, Error> {
+    match since {
+        cli::Since::Ago(ago) => Ok(ago),
+        cli::Since::At(at) => Duration::try_from(clock.timestamp().duration_since(at))
+            .map_err(|_| Error::Usage(format!("--since {at} has not come yet"))),
     }
 }
 

@@ -3,8 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::{Moved, Needed, Purpose, Quarantine, Run};
-use crate::clock::RunClock;
+use super::{Due, Moved, Needed, Purpose, Quarantine, Run};
 use crate::error::Error;
 use crate::layout::Target;
 use crate::store::Held;
@@ -24,10 +23,8 @@ pub enum Wait {
 pub struct Gate<'a> {
     /// What is needed, by a complete mark of this run.
     pub needed: &'a Needed,
-    /// How long things have to have waited.
-    pub wait: Wait,
-    /// By which clocks.
-    pub clock: &'a RunClock,
+    /// What has to be so of their runs.
+    pub due: Due<'a>,
     /// What is being written to.
     pub open: OpenFiles,
 }
@@ -35,6 +32,8 @@ pub struct Gate<'a> {
 /// Why something that has waited is not purged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Withheld {
+    /// A registry that was at work when it was quarantined may remember it.
+    Remembered,
     /// Something that stays in quarantine needs it.
     NeededInQuarantine,
     /// A process has it open for writing.
@@ -49,6 +48,7 @@ impl Withheld {
     /// The reason, in a few words.
     pub fn reason(self) -> &'static str {
         match self {
+            Withheld::Remembered => "the registry's cache may remember them until it is restarted",
             Withheld::NeededInQuarantine => "something else in quarantine needs it",
             Withheld::Open => "a process has it open for writing",
             Withheld::Changed => "it was written to in quarantine",
@@ -96,13 +96,18 @@ impl Gate<'_> {
             None => run.stamp().purpose == Purpose::GarbageCollect,
         };
         let mut purgeable = Purgeable::default();
-        for run in quarantine.runs.iter().filter(is_meant).filter(|run| is_due(run, self.wait, self.clock)) {
+        for run in quarantine.runs.iter().filter(is_meant).filter(|run| self.due.has_waited(run)) {
+            let is_remembered = run.is_remembered(self.due.memory);
             let mut goes = Vec::new();
             // Names before contents: whatever is left of an interrupted purge and is restored by hand leads to something.
             let (blobs, links): (Vec<&Held>, Vec<&Held>) =
                 run.held().iter().partition(|held| matches!(held.target, Target::Blob(_)));
             for held in links.into_iter().chain(blobs) {
                 if run.stamp().purpose == Purpose::GarbageCollect && self.needed.targets.contains(&held.target) {
+                    continue;
+                }
+                if is_remembered {
+                    purgeable.withheld.push((held.target.clone(), Withheld::Remembered));
                     continue;
                 }
                 let withheld = match self.needed.by_staying.contains(held.target.digest()) {
@@ -144,14 +149,6 @@ impl Gate<'_> {
     }
 }
 
-/// Whether a run has waited for long enough.
-pub fn is_due(run: &Run<'_>, wait: Wait, clock: &RunClock) -> bool {
-    match wait {
-        Wait::Lifted => true,
-        Wait::AtLeast(wait) => run.has_waited(wait, clock),
-    }
-}
-
 /// Purges what a gate let through, and the directories of runs if nothing is left in them. Ends early when `stop` becomes true. What has
 /// changed since it was let through stays.
 pub fn purge(gate: &Gate<'_>, purgeable: Purgeable<'_>, stop: &AtomicBool) -> Moved {
@@ -159,7 +156,7 @@ pub fn purge(gate: &Gate<'_>, purgeable: Purgeable<'_>, stop: &AtomicBool) -> Mo
     for (run, held) in purgeable.runs {
         // Should this be cut off, `restore` says that not all of the run is there any more.
         if !held.is_empty()
-            && let Err(error) = run.begin_purge(gate.clock)
+            && let Err(error) = run.begin_purge(gate.due.clock)
         {
             let why = format!("nothing of run {} is purged, because that cannot be noted: {error}", run.id());
             purged.failed.push((held[0].target.clone(), why));

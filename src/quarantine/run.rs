@@ -7,10 +7,12 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::clock::{BootTime, Counts, RunClock, TOLERANCE};
+use super::Memory;
+use crate::clock::{BootTime, Counts, Moment, RunClock, TOLERANCE};
 use crate::error::{Context as _, Error};
 use crate::layout::Target;
 use crate::oci::Digest;
+use crate::registry_config::DescriptorCache;
 use crate::store::{Condition, Contents, Directories, Held, ManifestContent, Planned, Removal, Return, Shelf, Shelves};
 
 /// The file that says who made a run and when.
@@ -75,12 +77,16 @@ pub struct Stamp {
     /// When a purge of it began. It ends with the run, unless it is cut off.
     #[serde(default)]
     pub purging: Option<Timestamp>,
+    /// The cache in which a registry that was at work may remember what is in here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<DescriptorCache>,
 }
 
 impl Stamp {
-    fn new(purpose: Purpose, began: Timestamp) -> Stamp {
+    fn new(purpose: Purpose, began: Timestamp, cache: Option<DescriptorCache>) -> Stamp {
         Stamp {
-            schema: 1,
+            // Those who know nothing of caches must not purge what one may name.
+            schema: if cache.is_some() { 2 } else { 1 },
             purpose,
             began,
             began_by_store: None,
@@ -89,7 +95,13 @@ impl Stamp {
             boot: None,
             vouched: false,
             purging: None,
+            cache,
         }
+    }
+
+    /// When the last thing had been moved.
+    fn ended(&self) -> Option<Moment> {
+        Some(Moment { at: self.finished?, boot: self.boot.clone(), vouched: self.vouched })
     }
 }
 
@@ -103,7 +115,12 @@ pub struct Run<'s> {
 }
 
 impl<'s> Run<'s> {
-    pub(super) fn begin(shelves: &'s dyn Shelves, purpose: Purpose, clock: &RunClock) -> Result<Run<'s>, Error> {
+    pub(super) fn begin(
+        shelves: &'s dyn Shelves,
+        purpose: Purpose,
+        clock: &RunClock,
+        cache: Option<DescriptorCache>,
+    ) -> Result<Run<'s>, Error> {
         let began = clock.started();
         let second = began.strftime("%Y%m%dT%H%M%SZ");
         let names = (1..=RUNS_A_SECOND).map(|number| match number {
@@ -112,7 +129,7 @@ impl<'s> Run<'s> {
         });
         for id in names {
             let Some(shelf) = shelves.make(&id)? else { continue };
-            let run = Run { shelf, stamp: Stamp::new(purpose, began), held: Vec::new(), unrecognised: 0 };
+            let run = Run { shelf, stamp: Stamp::new(purpose, began, cache), held: Vec::new(), unrecognised: 0 };
             if let Err(error) = run.write(&run.stamp) {
                 let _nothing_in_it = run.remove_if_empty();
                 return Err(error);
@@ -134,8 +151,9 @@ impl<'s> Run<'s> {
                 let purging = of_a_purge.purging.or(of_a_purge.finished).or(Some(of_a_purge.began));
                 Stamp { purging, ..stamp.unwrap_or(of_a_purge) }
             }
-            // Nothing had been moved when its run was cut off; or somebody removed it, and nobody knows how long things have waited.
-            (None, None) => Stamp::new(Purpose::of_id(shelf.name()), began_by_id(shelf.name())),
+            // Nothing had been moved when its run was cut off; or somebody removed it, and nobody knows how long things have waited, nor who
+            // remembers them.
+            (None, None) => Stamp::new(Purpose::of_id(shelf.name()), began_by_id(shelf.name()), Some(DescriptorCache::Unknown)),
         };
         let Contents { held, unrecognised } = shelf.contents(&STAMPS)?;
         Ok(Some(Run { shelf, stamp, held, unrecognised }))
@@ -211,6 +229,17 @@ impl<'s> Run<'s> {
             Counts::Nothing => false,
         };
         by_date && by_boot
+    }
+
+    /// Whether a registry may still remember what is in here: it keeps a cache, was at work, and has not been started again since.
+    pub fn is_remembered(&self, memory: &Memory) -> bool {
+        match (self.stamp.cache, memory) {
+            (None, _) | (_, Memory::Nothing) => false,
+            (Some(cache), Memory::UntilRestart(restarts)) => {
+                let ended = self.stamp.ended().filter(|_| cache.ends_with_the_process());
+                !ended.is_some_and(|ended| restarts.iter().any(|restart| ended.is_surely_before(restart)))
+            }
+        }
     }
 
     /// Whether no clock that counts reaches back to when this run ended: its wait has to begin again.
@@ -360,11 +389,13 @@ fn began_by_id(id: &str) -> Timestamp {
 
 fn understood(text: &[u8]) -> io::Result<Stamp> {
     let with_step = |error: &dyn std::fmt::Display| {
-        io::Error::other(format!("{error}; remove the file, and what is in its directory begins to wait anew"))
+        io::Error::other(format!(
+            "{error}; remove the file, and what is in its directory begins to wait anew, and for a restart of the registry"
+        ))
     };
     let stamp: Stamp = serde_json::from_slice(text).map_err(|error| with_step(&error))?;
     match stamp.schema {
-        1 => Ok(stamp),
+        1 | 2 => Ok(stamp),
         other => Err(io::Error::other(format!("its schema is {other}: a newer regsweep wrote it"))),
     }
 }
@@ -403,7 +434,8 @@ mod tests {
     fn stamps_of_others_are_not_understood() {
         let stamp = |schema| format!(r#"{{"schema":{schema},"purpose":"verify","began":"2026-11-24T23:00:00Z"}}"#);
         assert_eq!(understood(stamp(1).as_bytes()).expect("ours").purpose, Purpose::Verify);
-        assert!(understood(stamp(2).as_bytes()).expect_err("newer").to_string().contains("newer"));
+        assert_eq!(understood(stamp(2).as_bytes()).expect("with a cache").cache, None);
+        assert!(understood(stamp(3).as_bytes()).expect_err("newer").to_string().contains("newer"));
         assert!(understood(b"").expect_err("empty").to_string().contains("remove the file"));
     }
 }

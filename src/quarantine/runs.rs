@@ -9,6 +9,7 @@ use crate::clock::{RunClock, TOLERANCE};
 use crate::error::Error;
 use crate::layout::Target;
 use crate::records::Protected;
+use crate::registry_config::DescriptorCache;
 use crate::store::{Backend, FileState, Held, Store, stat_target};
 
 /// A file in the list of a run, the name of its repository, and its place in what a mark is laid over, in what is asked of the store, and in
@@ -122,13 +123,18 @@ impl<'s> Quarantine<'s> {
     }
 }
 
-/// Begins a run of a command that began at the start of `clock`.
+/// Begins a run of a command that began at the start of `clock`. `cache` is what a registry at work may remember things in.
 ///
 /// # Errors
 ///
 /// When it cannot be made, nothing can be moved there in one step, or the store's clock is not ours.
-pub fn begin<'s>(backend: &'s dyn Backend, purpose: Purpose, clock: &RunClock) -> Result<Run<'s>, Error> {
-    let mut run = Run::begin(backend.shelves(), purpose, clock)?;
+pub fn begin<'s>(
+    backend: &'s dyn Backend,
+    purpose: Purpose,
+    clock: &RunClock,
+    cache: Option<DescriptorCache>,
+) -> Result<Run<'s>, Error> {
+    let mut run = Run::begin(backend.shelves(), purpose, clock, cache)?;
     match clocks_agree(&mut run, clock) {
         Ok(()) => Ok(run),
         Err(error) => {

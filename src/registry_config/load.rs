@@ -4,10 +4,11 @@ use std::ffi::OsString;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use super::descriptors::DescriptorCache;
 use super::owners::Owners;
 use super::problem::{ConfigError, Problem};
 use super::server::{Listening, listening, proxy_remote};
-use super::storage::{descriptor_cache, driver_parameters, is_read_only, root, storage_section};
+use super::storage::{driver_parameters, is_read_only, root, storage_section};
 use super::yaml::{self, Node};
 use super::{environment, problem};
 
@@ -22,7 +23,7 @@ pub struct RegistryConfig {
     /// Whether the registry takes no pushes. False where that is in doubt.
     pub read_only: bool,
     /// The cache that remembers blobs: `inmemory` or `redis`. The registry does without one if it is told another name.
-    pub descriptor_cache: Option<String>,
+    pub descriptor_cache: Option<DescriptorCache>,
     /// The registry that this one is a pull-through cache of.
     pub proxy_remote: Option<String>,
     /// What speaks for other owners.
@@ -101,7 +102,7 @@ fn understand(text: &[u8], environment: &[(OsString, OsString)]) -> Result<Regis
     Ok(RegistryConfig {
         root,
         read_only: is_read_only(&storage, &mut warnings),
-        descriptor_cache: descriptor_cache(&storage),
+        descriptor_cache: DescriptorCache::of(&storage),
         proxy_remote: proxy_remote(&settings),
         owners: Owners::new(&settings, environment),
         http: listening(&settings),

@@ -21,6 +21,7 @@
 //! it. Where its server does not start but its collector would, the setting counts as not made, with a warning.
 
 mod cache;
+mod descriptors;
 mod environment;
 mod load;
 mod owners;
@@ -33,6 +34,7 @@ mod variables;
 mod yaml;
 
 pub use self::cache::CacheSign;
+pub use self::descriptors::DescriptorCache;
 pub use self::environment::CONFIGURATION_PATH;
 pub use self::load::{RegistryConfig, load, load_text};
 pub use self::owners::Owners;

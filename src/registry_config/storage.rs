@@ -108,10 +108,3 @@ pub(super) fn is_read_only(storage: &Map, warnings: &mut Vec<String>) -> bool {
     }
     enabled == Some(true)
 }
-
-pub(super) fn descriptor_cache(storage: &Map) -> Option<String> {
-    let cache = storage.get("cache")?.as_map()?;
-    // The old key counts only where the new one is not even there.
-    let name = cache.get("blobdescriptor").or_else(|| cache.get("layerinfo"))?.as_text()?;
-    ["inmemory", "redis"].contains(&name).then(|| name.to_owned())
-}

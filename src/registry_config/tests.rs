@@ -227,7 +227,7 @@ fn a_variable_does_not_make_read_only_what_the_registry_leaves_writable() {
 fn caches_proxies_and_harbor_are_noticed() {
     let harbor = "version: 0.1\nstorage: {filesystem: {}, cache: {layerinfo: redis}}\nvalidation: {disabled: true}\n";
     let noticed = config(harbor, &[]);
-    assert!(noticed.owners.harbor.is_some() && noticed.descriptor_cache.as_deref() == Some("redis"), "{noticed:?}");
+    assert!(noticed.owners.harbor.is_some() && noticed.descriptor_cache == Some(DescriptorCache::Redis), "{noticed:?}");
     assert!(config(harbor, &[("REGISTRY_VALIDATION_DISABLED", "false")]).owners.harbor.is_none());
     let realm = format!("{FILE}auth: {{htpasswd: {{realm: {HARBOR_REALM}, path: /x}}}}\n");
     assert!(config(&realm, &[]).owners.harbor.is_some());
@@ -235,7 +235,7 @@ fn caches_proxies_and_harbor_are_noticed() {
     let plain = config(&format!("{FILE}auth: {{htpasswd: {{realm: basic}}}}\n"), &[]);
     assert!(plain.owners.harbor.is_none() && plain.descriptor_cache.is_none() && plain.proxy_remote.is_none());
     let cached = config(FILE, &[("REGISTRY_STORAGE_CACHE_BLOBDESCRIPTOR", "inmemory")]);
-    assert_eq!(cached.descriptor_cache.as_deref(), Some("inmemory"));
+    assert_eq!(cached.descriptor_cache, Some(DescriptorCache::InMemory));
     for none in ["{blobdescriptor: InMemory}", "{blobdescriptor: null, layerinfo: redis}", "{blobdescriptor: ''}"] {
         let text = format!("version: 0.1\nstorage: {{filesystem: {{}}, cache: {none}}}\n");
         assert_eq!(config(&text, &[]).descriptor_cache, None, "{none}");

@@ -12,9 +12,9 @@
 
 use std::ffi::OsString;
 
+use super::descriptors::DescriptorCache;
 use super::environment::{self, is_service_link};
 use super::server::{listening, proxy_remote};
-use super::storage::descriptor_cache;
 use super::yaml::{self, Map, Node};
 use super::{Listening, Owners};
 
@@ -29,7 +29,7 @@ pub struct Variables {
     /// The variables that make the registry a pull-through cache, if any do.
     pub proxy: Option<String>,
     /// The cache that remembers blobs.
-    pub descriptor_cache: Option<String>,
+    pub descriptor_cache: Option<DescriptorCache>,
     /// Where the registry listens.
     pub http: Listening,
 }
@@ -56,7 +56,7 @@ impl Variables {
         };
         Variables {
             proxy: proxy_remote(&settings).map(|_| proxies()),
-            descriptor_cache: settings.get("storage").and_then(Node::as_map).and_then(descriptor_cache),
+            descriptor_cache: settings.get("storage").and_then(Node::as_map).and_then(DescriptorCache::of),
             http: listening(&settings),
             owners: Owners::new(&settings, environment),
         }
@@ -93,12 +93,12 @@ mod tests {
     #[test]
     fn a_cache_of_descriptors_and_an_address_are_seen() {
         for (name, value, cache) in [
-            ("REGISTRY_STORAGE_CACHE_BLOBDESCRIPTOR", "inmemory", Some("inmemory")),
-            ("REGISTRY_STORAGE_CACHE_LAYERINFO", "redis", Some("redis")),
-            ("REGISTRY_STORAGE_CACHE", "{blobdescriptor: redis}", Some("redis")),
+            ("REGISTRY_STORAGE_CACHE_BLOBDESCRIPTOR", "inmemory", Some(DescriptorCache::InMemory)),
+            ("REGISTRY_STORAGE_CACHE_LAYERINFO", "redis", Some(DescriptorCache::Redis)),
+            ("REGISTRY_STORAGE_CACHE", "{blobdescriptor: redis}", Some(DescriptorCache::Redis)),
             ("REGISTRY_STORAGE_CACHE_BLOBDESCRIPTOR", "nonsense", None),
         ] {
-            assert_eq!(of(&[(name, value)]).descriptor_cache.as_deref(), cache, "{name}={value}");
+            assert_eq!(of(&[(name, value)]).descriptor_cache, cache, "{name}={value}");
         }
         let http =
             of(&[("REGISTRY_HTTP_ADDR", ":5001"), ("REGISTRY_HTTP_TLS_CERTIFICATE", "/c"), ("REGISTRY_HTTP_PREFIX", "/p/")]).http;

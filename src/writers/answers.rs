@@ -89,19 +89,18 @@ impl Answers<'_> {
         do_all && self.signs().is_empty()
     }
 
-    /// Why no registry could be asked, and what to give; nothing if one was, or if all processes of the machine are seen.
+    /// Why no registry could be asked; nothing if one was, or if all processes are seen that could have the store.
     pub fn nobody_asked(&self) -> Option<String> {
-        if !self.heard.is_empty() || view::shows_all_processes() {
+        if !self.heard.is_empty() || view::shows_all_users_of(self.question.root) {
             return None;
         }
-        let why = match (self.unasked.first(), self.question.registry) {
+        Some(match (self.unasked.first(), self.question.registry) {
             (Some(endpoint), _) => {
                 format!("nothing listens at {endpoint} in this container, and the registry may run in another one")
             }
             (None, Some(_)) => "the configuration has no http.addr, and not all processes of this machine are seen".to_owned(),
             (None, None) => "--root names none, and not all processes of this machine are seen".to_owned(),
-        };
-        Some(format!("{why}; make sure that it takes no pushes, or give --registry URL"))
+        })
     }
 
     /// Makes sure that nothing writes to the store.

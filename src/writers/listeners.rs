@@ -34,7 +34,7 @@ pub(super) fn says_read_only(process: &Path, http: &Listening, credentials: Opti
 }
 
 /// The addresses at which a process listens, as far as we may see that.
-fn of(process: &Path) -> Vec<SocketAddr> {
+pub(super) fn of(process: &Path) -> Vec<SocketAddr> {
     let descriptors = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
     let sockets: HashSet<String> = descriptors
         .filter_map(|descriptor| {

@@ -15,6 +15,7 @@ mod open_files;
 mod outer_store;
 mod processes;
 mod registries;
+mod restart;
 mod view;
 
 pub use self::answers::{Answers, Question, ask, date_elsewhere};
@@ -22,3 +23,4 @@ pub use self::credentials::Credentials;
 pub use self::http::{Answer, Endpoint};
 pub use self::open_files::OpenFiles;
 pub use self::outer_store::outer_store;
+pub use self::restart::{all_started_after, cache_seen, started_before};

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use crate::clock::wall_clock_at;
 use crate::layout;
 use crate::proc::started;
-use crate::registry_config::{self, Listening, Problem, RegistryConfig};
+use crate::registry_config::{self, DescriptorCache, Listening, Problem, RegistryConfig};
 use crate::store::Root;
 
 /// What the programs are called: upstream's image, Debian's package, distribution's own name, Harbor's.
@@ -45,6 +45,8 @@ pub(super) struct Service {
     pub(super) always_writes: bool,
     /// Where it listens, which its sockets tell better.
     pub(super) http: Listening,
+    /// The cache of descriptors that it keeps; not known where its configuration is younger than the process, and names none now.
+    pub(super) cache: Option<DescriptorCache>,
 }
 
 /// An edit so shortly after the start of a process is none that anybody makes by hand; start times are rounded.
@@ -76,7 +78,12 @@ fn look(process: &Path, root: &Root) -> Option<Serves> {
             let config = theirs.config.as_ref();
             let always_writes = arguments.iter().any(|argument| argument == "garbage-collect")
                 || config.is_some_and(|config| config.proxy_remote.is_some());
-            let service = Service { always_writes, http: config.map(|config| config.http.clone()).unwrap_or_default() };
+            let cache = config.and_then(|config| config.descriptor_cache);
+            let service = Service {
+                always_writes,
+                http: config.map(|config| config.http.clone()).unwrap_or_default(),
+                cache: cache.or_else(|| (!theirs.is_old).then_some(DescriptorCache::Unknown)),
+            };
             match config.map(|config| compare(process, &config.root, root)) {
                 Some(Same::Is) => Serves::Ours(service),
                 Some(Same::Untold) => Serves::Untold,
@@ -123,6 +130,8 @@ struct Theirs {
     config: Option<RegistryConfig>,
     /// Whether the root is the one that the process was started with.
     is_as_it_was: bool,
+    /// Whether all of it is.
+    is_old: bool,
 }
 
 /// What the configuration comes to that a process was started with.
@@ -166,7 +175,7 @@ fn configuration(process: &Path, config: Option<PathBuf>, environment: &[(OsStri
     let is_old = started.is_some_and(|started| changed <= started + AT_ONCE);
     // A variable of the process stands whatever becomes of the file.
     let is_told = theirs.is_some() && environment.iter().any(|(name, _)| name == ROOT_VARIABLE);
-    Ok(Theirs { path: config, config: theirs, is_as_it_was: is_old || is_told })
+    Ok(Theirs { path: config, config: theirs, is_as_it_was: is_old || is_told, is_old })
 }
 
 /// Reads a file that a process names, and says when it was last changed, or put in its place. It may name anything: a pipe, a device
@@ -269,7 +278,7 @@ mod tests {
             format!("version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}, maintenance: {{{more}}}}}\n", root.display())
         };
         let seen = |line: &str, config: &str| look(process(line, Some(config)).path(), &Root::whole(ours.path()));
-        let is_ours = |always_writes| Some(Serves::Ours(Service { always_writes, http: Listening::default() }));
+        let is_ours = |always_writes| Some(Serves::Ours(Service { always_writes, http: Listening::default(), cache: None }));
         assert_eq!(seen(serve, &with(ours.path(), "")), is_ours(false));
         let read_only = with(ours.path(), "readonly: {enabled: true}");
         assert_eq!(seen(serve, &read_only), is_ours(false));
@@ -295,7 +304,7 @@ mod tests {
             let process = process_of("registry serve config.yml", Some(text), 0, more);
             look(process.path(), &Root::whole(ours.path())).expect("a registry")
         };
-        assert!(matches!(seen(&config(ours.path()), ""), Serves::Ours(_)));
+        assert!(matches!(seen(&config(ours.path()), ""), Serves::Ours(Service { cache: Some(DescriptorCache::Unknown), .. })));
         for text in [config(other.path()), config(Path::new("/no/such/root")), "version: 0.1\nstorage: {s3: {}}\n".into()] {
             assert!(matches!(seen(&text, ""), Serves::Changed(path, _) if path == Path::new("config.yml")), "{text}");
         }

@@ -26,6 +26,11 @@ fn hides_processes(mountinfo: &str) -> bool {
     levels.any(|level| !["0", "off"].contains(&level))
 }
 
+/// Whether all processes are to be seen that could have a store: those of the machine, or of the one container whose layers it lies in.
+pub(super) fn shows_all_users_of(root: Option<&Root>) -> bool {
+    shows_all_processes() || (rustix::process::geteuid().is_root() && root.is_some_and(is_in_own_image))
+}
+
 /// Whether the loopback of this process, and the sockets it sees, are those of a registry with the store below `root`: on the machine
 /// itself, or in a container that nothing else can share the store with.
 pub(super) fn has_the_registrys_loopback(root: &Root) -> bool {

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::stress::{Figures, MACHINE, QUARANTINE, ours, stress, wanted};
-use crate::support::server::RealRegistry;
+use crate::support::server::{RealRegistry, Settings};
 use crate::support::*;
 
 /// No command takes much longer here; about half are killed before they end.
@@ -20,7 +20,7 @@ fn below(limit: u64) -> u64 {
     (step.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33) % limit
 }
 
-fn step(registry: &RealRegistry, _: &mut Figures) {
+fn step(registry: &mut RealRegistry, _: &mut Figures) {
     let wait = format!("{}s", QUARANTINE.as_secs());
     let words: &[&str] = match below(10) {
         0 => &["restore", "--all"],
@@ -61,7 +61,7 @@ fn no_acknowledged_image_is_broken_by_whatever_is_killed_when() {
     let (seconds, is_long) = wanted();
     let _alone = MACHINE.lock();
     // The last nights are quiet ones: what waits goes back, or for good.
-    let figures = stress(seconds, &step, &ours);
+    let figures = stress(seconds, Settings::default(), &step, &ours);
     let killed = KILLED.load(Ordering::Relaxed);
     println!("chaos, {seconds} s: {killed} kills, {figures:?}");
     assert_eq!(figures.broken, [""; 0], "{figures:?}");

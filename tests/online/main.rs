@@ -4,6 +4,7 @@
 //!   system calls up until the collection is over. First a control that removes at once and loses the image, then `--online`.
 //! - [`stress`]: six pushers and a collector in a tight loop. `REGSWEEP_STRESS=120` makes it two minutes for each collector, of which the
 //!   registry's own then has to break something.
+//! - [`remembered`]: a registry with a cache of descriptors, which accepts images whose blobs have gone.
 //! - [`chaos`]: the same pushers beside everything that changes a store or its quarantine, half of it killed at any moment.
 //!
 //! Broken means: a manifest PUT was answered with 201, nobody has deleted or overwritten it since, and it cannot be pulled.
@@ -15,6 +16,7 @@
 
 mod chaos;
 mod races;
+mod remembered;
 mod stress;
 #[path = "../suite/support/mod.rs"]
 mod support;

@@ -1,9 +1,8 @@
 //! One race at a time. The names are those of the catalogue: R1 is an upload of a layer that is there already, and so on.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use crate::support::http::Client;
 use crate::support::layout::{blob_data, tag_current};
@@ -65,13 +64,6 @@ fn run(race: &Race, collector: Collector) -> (RealRegistry, u16) {
         }
     }
     panic!("the collection never ended while the push was held up");
-}
-
-fn age(root: &Path) {
-    let then = SystemTime::now() - hours(2);
-    for entry in walkdir::WalkDir::new(root).into_iter().map(|entry| entry.expect("listable")) {
-        File::open(entry.path()).and_then(|file| file.set_modified(then)).expect("a time can be set");
-    }
 }
 
 /// Runs `--online` as the next night would: what is needed goes back, and the rest goes for good.

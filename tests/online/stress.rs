@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::http::Client;
-use crate::support::server::RealRegistry;
+use crate::support::server::{RealRegistry, Settings};
 use crate::support::*;
 
 const PUSHERS: u64 = 6;
@@ -126,32 +126,35 @@ impl Pusher {
     }
 }
 
+/// Something that is done beside the pushers.
+pub(crate) type Step = dyn Fn(&mut RealRegistry, &mut Figures) + Sync;
+
 /// Lets six pushers and a collector at one registry; then looks what is broken, before and after a restart.
-pub(crate) fn stress(
-    seconds: u64,
-    collect: &(dyn Fn(&RealRegistry, &mut Figures) + Sync),
-    at_night: &dyn Fn(&RealRegistry, &mut Figures),
-) -> Figures {
-    let mut registry = RealRegistry::start();
+pub(crate) fn stress(seconds: u64, settings: Settings, collect: &Step, at_night: &Step) -> Figures {
+    let mut registry = RealRegistry::stopped();
+    registry.configure(settings);
+    registry.restart();
     registry.client().push_tag("other", "v1", &oci_image("bystander", &[layer(77)]));
     let until = Instant::now() + Duration::from_secs(seconds);
     let is_over = AtomicBool::new(false);
     let mut figures = Figures::default();
     let slowest = AtomicU64::new(0);
+    let beside = &mut registry;
     let pushers = thread::scope(|scope| {
         let pushers: Vec<_> = (0..PUSHERS)
             .map(|number| {
-                let client = registry.client();
+                let client = beside.client();
                 let pusher =
                     Pusher { number, client, random: number, acknowledged: BTreeMap::new(), pushes: 0, failed: 0, deleted: 0 };
                 scope.spawn(move || pusher.run(until))
             })
             .collect();
         let collector = scope.spawn(|| {
+            let registry = beside;
             let mut figures = Figures::default();
             while !is_over.load(Ordering::Relaxed) {
                 let begun = Instant::now();
-                collect(&registry, &mut figures);
+                collect(registry, &mut figures);
                 slowest.fetch_max(begun.elapsed().as_millis() as u64, Ordering::Relaxed);
                 figures.collections += 1;
             }
@@ -165,7 +168,7 @@ pub(crate) fn stress(
     // The last nights: whatever was moved aside goes back or for good.
     for _ in 0..2 {
         thread::sleep(QUARANTINE);
-        at_night(&registry, &mut figures);
+        at_night(&mut registry, &mut figures);
         figures.collections += 1;
     }
     for pusher in &pushers {
@@ -194,7 +197,7 @@ pub(crate) fn stress(
 /// How long things wait: longer than any request takes.
 pub(crate) const QUARANTINE: Duration = Duration::from_secs(2);
 
-pub(crate) fn ours(registry: &RealRegistry, figures: &mut Figures) {
+pub(crate) fn ours(registry: &mut RealRegistry, figures: &mut Figures) {
     let wait = format!("{}s", QUARANTINE.as_secs());
     let flags = ["--online", "-m", "--min-age", "1s", "--rescue-for", "0s", "--format", "json", "--quarantine-for", &wait];
     // In the second that is the minimum age here all that the last collection saw may be deleted and pushed anew, which looks like a loss.
@@ -210,7 +213,7 @@ pub(crate) fn ours(registry: &RealRegistry, figures: &mut Figures) {
     figures.purged += blobs("purged");
 }
 
-fn theirs(registry: &RealRegistry, _: &mut Figures) {
+fn theirs(registry: &mut RealRegistry, _: &mut Figures) {
     // On a fast machine no push would ever come through, and none be broken.
     thread::sleep(Duration::from_millis(100));
     server::garbage_collect(&registry.root(), &["-m"]);
@@ -231,11 +234,60 @@ pub(crate) fn wanted() -> (u64, bool) {
 fn no_acknowledged_image_is_broken() {
     let (seconds, is_long) = wanted();
     let _alone = MACHINE.lock();
-    let figures = stress(seconds, &ours, &ours);
+    let figures = stress(seconds, Settings::default(), &ours, &ours);
     println!("regsweep --online, {seconds} s: {figures:?}");
     assert_eq!(figures.broken, [""; 0], "{figures:?}");
     assert!(figures.acknowledged > 0 && figures.collections > 2, "{figures:?}");
     assert!(!is_long || (figures.purged > 0 && figures.restored > 0), "nothing was at stake: {figures:?}");
+}
+
+/// A registry that remembers, and is started again now and then.
+fn with_cache() -> Settings {
+    Settings { storage: "  cache: {blobdescriptor: inmemory}\n".into(), ..Settings::default() }
+}
+
+/// A collection, and one time in three a restart before it.
+fn ours_and_restarts(registry: &mut RealRegistry, figures: &mut Figures) {
+    static STEPS: AtomicU64 = AtomicU64::new(0);
+    if STEPS.fetch_add(1, Ordering::Relaxed) % 3 == 2 {
+        registry.restart_in_place();
+    }
+    ours(registry, figures);
+}
+
+#[test]
+fn no_acknowledged_image_is_broken_beside_a_registry_that_remembers() {
+    let (seconds, is_long) = wanted();
+    let _alone = MACHINE.lock();
+    let figures = stress(seconds, with_cache(), &ours_and_restarts, &ours_and_restarts);
+    println!("regsweep --online, inmemory cache, {seconds} s: {figures:?}");
+    assert_eq!(figures.broken, [""; 0], "{figures:?}");
+    assert!(figures.acknowledged > 0 && figures.collections > 2, "{figures:?}");
+    assert!(!is_long || (figures.purged > 0 && figures.restored > 0), "nothing was at stake: {figures:?}");
+}
+
+/// The same by a collector that is not told that the registry remembers: its purge goes by the wait alone.
+#[test]
+fn without_the_restart_some_are_broken() {
+    let (seconds, is_long) = wanted();
+    if !is_long {
+        eprintln!("online: skipped: the control wants REGSWEEP_STRESS=120");
+        return;
+    }
+    let _alone = MACHINE.lock();
+    let figures = stress(seconds, with_cache(), &believing_the_wait, &believing_the_wait);
+    println!("regsweep --online, inmemory cache, no proof asked, {seconds} s: {figures:?}");
+    assert!(!figures.broken.is_empty(), "{figures:?}");
+}
+
+/// Purges what has waited, as if no registry were at work: the wait of `quarantine purge --assume-offline` is what would be left of the gate.
+fn believing_the_wait(registry: &mut RealRegistry, figures: &mut Figures) {
+    ours(registry, figures);
+    let wait = format!("{}s", QUARANTINE.as_secs());
+    let words = ["quarantine", "purge", "--assume-offline", "--allow-shrunk", "--older-than", &wait, "--format", "json"];
+    let clock = format!("trusted=yes,request={}", QUARANTINE.as_secs());
+    let purge = Regsweep::new().args(words).arg(registry.config()).env("REGSWEEP_TEST_CLOCK", clock).run();
+    figures.purged += purge.report()["purged"]["blobs"].as_u64().unwrap_or_default();
 }
 
 /// The control: without it nobody knows whether the pushers would notice.
@@ -247,7 +299,7 @@ fn the_registrys_own_collector_breaks_some() {
         return;
     }
     let _alone = MACHINE.lock();
-    let figures = stress(seconds, &theirs, &theirs);
+    let figures = stress(seconds, Settings::default(), &theirs, &theirs);
     println!("docker-registry garbage-collect -m, {seconds} s: {figures:?}");
     assert!(!figures.broken.is_empty(), "{figures:?}");
 }

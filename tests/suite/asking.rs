@@ -402,7 +402,7 @@ fn a9_the_report_says_where_nobody_could_be_asked() {
     let Some(run) = in_a_container(configured(&registry.config())) else { return };
     let done = run.run().expect_code(0);
     assert!(done.stdout.contains("not asked") && done.stdout.contains(registry.address()), "{}", done.stdout);
-    assert!(done.stdout.contains("--registry URL"), "{}", done.stdout);
+    assert!(done.stdout.contains("a real run wants --registry URL"), "{}", done.stdout);
     assert!(done.rows_of("blob").is_empty(), "a6: another container's loopback does not say that the registry is down");
     let by_root = in_a_container(Regsweep::gc(&registry.root()).dry().json()).expect("as before").run().expect_code(0);
     assert!(by_root.report()["nobody_asked"].as_str().is_some_and(|why| why.contains("--root names none")), "{}", by_root.stdout);
@@ -410,8 +410,49 @@ fn a9_the_report_says_where_nobody_could_be_asked() {
     let url = format!("http://{}", registry.address());
     let given = in_a_container(Regsweep::gc(&registry.root()).dry().json().args(["--registry", &url])).expect("as before");
     assert!(given.run().expect_code(0).report()["nobody_asked"].is_string(), "another container's loopback is not down");
+    // So a real run wants to be told.
+    let real = || in_a_container(Regsweep::gc_config(&registry.config()).any_age()).expect("as before");
+    let before = snapshot(&registry.root().join("docker"));
+    for (name, value) in [("REGSWEEP_ASSUME_OFFLINE", "false"), ("REGSWEEP_REGISTRY", &*url), ("REGSWEEP_REGISTRY", "")] {
+        let refused = real().env(name, value).run().expect_code(2);
+        let said = &refused.stderr;
+        assert!(
+            said.contains("no registry could be asked") && said.contains("REGSWEEP_ASSUME_OFFLINE"),
+            "{name}={value}: {said}"
+        );
+    }
+    let odd = real().env("REGSWEEP_ASSUME_OFFLINE", "maybe").run().expect_code(2);
+    assert!(odd.stderr.contains("REGSWEEP_ASSUME_OFFLINE is maybe"), "{}", odd.stderr);
+    assert_eq!(snapshot(&registry.root().join("docker")), before, "nothing was touched");
     // On the machine itself it was asked.
     let asked = configured(&registry.config()).json().run().expect_code(0);
     assert!(asked.report()["nobody_asked"].is_null(), "{}", asked.stdout);
     assert_eq!(asked.rows_of("blob").len(), 1);
+    let done = real().env("REGSWEEP_ASSUME_OFFLINE", "true").run().expect_code(0);
+    assert_eq!(done.rows_of("blob").len(), 1, "{}", done.stdout);
+}
+
+/// As a chart sets it for every run: beside a registry at work it lifts nothing.
+#[test]
+fn a9_the_variable_that_lifts_the_brake_says_nothing_of_online() {
+    let registry = with_garbage(Settings::default());
+    age(&registry.root());
+    let run = || Regsweep::gc_config(&registry.config()).any_age().env("REGSWEEP_ASSUME_OFFLINE", "1");
+    let online = run().args(["--online", "--rescue-for", "0s"]).run().expect_code(0);
+    assert!(online.stdout.contains("this run is"), "quarantined: {}", online.stdout);
+    registry.client().put_blob("a", &layer(3));
+    let done = run().run().expect_code(0);
+    assert_eq!(done.rows_of("blob").len(), 1, "{}", done.stdout);
+    // What is given is asked, and the variable is not.
+    let address = server(Some(UNEXPECTED[0].0));
+    let url = format!("http://{address}");
+    let root = root_with_garbage();
+    let asked = Regsweep::gc(root.path()).env("REGSWEEP_REGISTRY", format!("http://127.0.0.1:1, {url}")).run().expect_code(2);
+    assert!(asked.stderr.contains(&address.to_string()), "{}", asked.stderr);
+    let given = Regsweep::gc(root.path()).env("REGSWEEP_REGISTRY", &url).args(["--registry", "http://127.0.0.1:1"]);
+    given.run().expect_code(0);
+}
+
+fn root_with_garbage() -> tempfile::TempDir {
+    registry().stray_blob(&layer(3)).repo("a").image("x", &[layer(1)]).tag("v1").on_disk()
 }

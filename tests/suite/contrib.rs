@@ -102,7 +102,7 @@ fn the_cron_job_runs_what_there_is() {
     let text = text("kubernetes-cronjob.yaml");
     let documents: Vec<Value> =
         yaml_serde::Deserializer::from_str(&text).map(|document| Value::deserialize(document).expect("YAML")).collect();
-    let [map, job] = &documents[..] else { panic!("not two documents") };
+    let [map, job, restarted] = &documents[..] else { panic!("not three documents") };
     assert_eq!((&map["kind"], &job["kind"]), (&"ConfigMap".into(), &"CronJob".into()));
     assert_eq!(job["spec"]["concurrencyPolicy"], "Forbid");
     let pod = &job["spec"]["jobTemplate"]["spec"]["template"]["spec"];
@@ -130,6 +130,18 @@ fn the_cron_job_runs_what_there_is() {
         pod["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"][0]["labelSelector"]["matchLabels"],
         map["metadata"]["labels"]
     );
+
+    // A restart is said from the same place, by hand.
+    assert_eq!(restarted["spec"]["suspend"], true);
+    let said = &restarted["spec"]["jobTemplate"]["spec"]["template"]["spec"];
+    assert_eq!((&said["volumes"], &said["affinity"]), (&pod["volumes"], &pod["affinity"]));
+    let said = &said["containers"][0];
+    assert_eq!((&said["image"], &said["volumeMounts"]), (&container["image"], &container["volumeMounts"]));
+    let words = |key: &str| said[key].as_array().expect("a list").iter().map(|word| word.as_str().expect("a word"));
+    match parsed(words("command").chain(words("args"))) {
+        cli::Command::Quarantine(cli::Quarantine::Restarted(arguments)) => assert!(arguments.since.is_some()),
+        other => panic!("{other:?}"),
+    }
 
     // And --online is possible with such a configuration.
     let store = registry().repo("a").image("x", &[layer(1)]).tag("v1").on_disk();

@@ -10,7 +10,7 @@ use crate::layout::Target;
 use crate::oci::{Digest, RepositoryName};
 use crate::plan::Kind;
 use crate::progress::Phase;
-use crate::quarantine::{self, Gate, Needed, Overlay, Purgeable, Quarantine, Quarantining, Reader, Run, Wait};
+use crate::quarantine::{self, Due, Gate, Needed, Overlay, Purgeable, Quarantine, Quarantining, Reader, Run};
 use crate::records::{Records, Summary};
 use crate::report::collect::{QuarantineFigures, RescueEnd};
 use crate::store::{Directories, DryRun, FileState, stat_target};
@@ -52,7 +52,7 @@ impl Done {
         mut quarantine: Quarantine<'_>,
         records: &mut Records<'_>,
         assessment: &mut Assessment,
-        (run, wait): (Option<Run<'_>>, Option<Wait>),
+        (run, due): (Option<Run<'_>>, Option<Due<'_>>),
     ) {
         // Of runs that were killed, or whose files were moved back by hand.
         quarantine.tidy();
@@ -74,17 +74,17 @@ impl Done {
         let left = left_by(assessment);
         self.sweep(settings, reader, &mut quarantine, records, (assessment, &left), run);
         if settings.disposal == Disposal::Online && self.quarantine.run.is_some() && !self.swept.interrupted {
-            let wait = wait.expect("beside a registry things wait");
-            let rescue = reconcile::rescue(reader, settings.rescue_for, wait, records, &settings.clock);
+            let due = due.expect("beside a registry things wait");
+            let rescue = reconcile::rescue(reader, settings.rescue_for, due, records, &settings.clock);
             self.note_rescue(rescue, &mut assessment.needed);
         }
         let has_failed = self.swept.findings.iter().any(|finding| finding.code == Code::FailedRemoval);
-        if let Some(wait) = wait.filter(|_| self.goes_on(reader)) {
+        if let Some(due) = due.filter(|_| self.goes_on(reader)) {
             match has_failed {
                 true => tracing::warn!("nothing is purged in this run, because something could not be removed: see the findings"),
                 false => match missing_now(settings, reader, records, assessment) {
                     Some(missing) => tracing::warn!("nothing is purged in this run: {missing}"),
-                    None => self.purge(settings, reader, assessment, wait),
+                    None => self.purge(reader, assessment, due),
                 },
             }
         }
@@ -199,14 +199,14 @@ impl Done {
     }
 
     /// The last thing that a run does.
-    fn purge(&mut self, settings: &CollectSettings, reader: &Reader<'_>, assessment: &Assessment, wait: Wait) {
+    fn purge(&mut self, reader: &Reader<'_>, assessment: &Assessment, due: Due<'_>) {
         let needed = &assessment.needed;
         let this_run = self.quarantine.run.clone();
         let purge = || -> Result<_, Error> {
             let mut quarantine = Quarantine::open(reader.backend)?;
             // What has just been quarantined can be restored until a later run, however short things wait.
             quarantine.runs.retain(|run| this_run.as_deref() != Some(run.id()));
-            let gate = Gate { needed, wait, clock: &settings.clock, open: OpenFiles::look() };
+            let gate = Gate { needed, due, open: OpenFiles::look() };
             let mut purgeable = gate.purgeable(&quarantine, None)?;
             let withheld = std::mem::take(&mut purgeable.withheld);
             // More may be due than when the run was assessed.

@@ -69,7 +69,7 @@ fn move_all(
     stop: &AtomicBool,
     report: &mut VerifyReport,
 ) -> Result<(), Error> {
-    let mut run = quarantine::begin(backend, Purpose::Verify, clock)?;
+    let mut run = quarantine::begin(backend, Purpose::Verify, clock, None)?;
     let mut stays = false;
     for some in corrupt.chunks(BLOBS_AT_ONCE).take_while(|_| !stop.load(Ordering::Relaxed)) {
         let moved = move_some(backend, &run, some, &mut report.findings);

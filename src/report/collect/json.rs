@@ -7,6 +7,7 @@ use crate::config::Mode;
 use crate::oci::RepositoryName;
 use crate::plan::{Kind, Reason, RepositoryShare, Totals};
 use crate::policy::RootPolicy;
+use crate::registry_config::DescriptorCache;
 use crate::report::Report as _;
 use crate::report::json::{self, Bytes, Head, Moved};
 
@@ -147,7 +148,7 @@ struct FreeDisk {
 #[derive(Serialize)]
 struct Registry<'a> {
     read_only: bool,
-    descriptor_cache: Option<&'a str>,
+    descriptor_cache: Option<DescriptorCache>,
     proxy_remote: Option<&'a str>,
     warnings: &'a [String],
 }
@@ -218,7 +219,7 @@ pub fn render(report: &CollectReport) -> String {
         free_disk_bytes: FreeDisk { before: report.free_before, after: report.free_after },
         registry: report.registry.as_ref().map(|registry| Registry {
             read_only: registry.read_only,
-            descriptor_cache: registry.descriptor_cache.as_deref(),
+            descriptor_cache: registry.descriptor_cache,
             proxy_remote: registry.proxy_remote.as_deref(),
             warnings: &registry.warnings,
         }),

@@ -13,6 +13,7 @@ use crate::plan::{Deletion, Reason};
 use crate::plan::{Kind, Totals};
 use crate::policy::RootPolicy;
 use crate::quarantine::Moved;
+use crate::registry_config::DescriptorCache;
 use crate::report::document::Document;
 use crate::report::quarantine::page::{proof_line, withheld};
 
@@ -174,7 +175,10 @@ fn about(page: &mut Document, report: &CollectReport) {
     };
     page.item("policy", &format!("{kept}, {age}"));
     if let Some(why) = &report.nobody_asked {
-        page.item("not asked", why);
+        page.item(
+            "not asked",
+            &format!("{why}; a real run wants --registry URL, or --assume-offline once no registry takes pushes"),
+        );
     }
     if let Some(writer) = &report.writer {
         page.item("at work", &format!("{writer}; a real run stops for as long as that is so"));
@@ -361,10 +365,25 @@ fn disk(page: &mut Document, report: &CollectReport) {
 }
 
 fn advice(page: &mut Document, report: &CollectReport) {
-    if report.registry_must_restart() {
+    if !report.registry_must_restart() {
+        return;
+    }
+    if report.disposal != Disposal::Online {
         let advice = "restart the registry (and flush its redis, if that is the cache) before it takes pushes: with \
-                          storage.cache.blobdescriptor set it remembers blobs that are gone and accepts images without them";
+                      storage.cache.blobdescriptor set it remembers blobs that are gone and accepts images without them";
         page.item("restart", advice);
+        return;
+    }
+    let cache = report.descriptor_cache.map_or("of descriptors", DescriptorCache::name);
+    page.item(
+        "restart",
+        &format!(
+            "the registry, whenever it suits: its cache ({cache}) may remember what was quarantined, which stays until then. An image pushed \
+             meanwhile that needs some of it cannot be pulled before the next run has restored that"
+        ),
+    );
+    if let Some(why) = &report.restart_unseen {
+        page.item("", &format!("then `regsweep quarantine restarted --since 10m`: it cannot be seen from here, because {why}"));
     }
 }
 

@@ -11,7 +11,8 @@ use crate::exit::Exit;
 use crate::finding::Finding;
 use crate::plan::{Kind, SweepPlan};
 use crate::policy::{Policy, RootPolicy};
-use crate::registry_config::RegistryConfig;
+use crate::quarantine::Withheld;
+use crate::registry_config::{DescriptorCache, RegistryConfig};
 use crate::report::{Document, Metrics, Report};
 use crate::sweep::SweepReport;
 
@@ -28,8 +29,10 @@ pub struct CollectReport {
     pub config_path: Option<PathBuf>,
     /// What the configuration says.
     pub registry: Option<RegistryConfig>,
-    /// Whether it keeps a cache of blob descriptors, by its configuration or by the environment.
-    pub remembers_blobs: bool,
+    /// The cache of blob descriptors that it keeps, by its configuration or by the environment.
+    pub descriptor_cache: Option<DescriptorCache>,
+    /// Beside a registry with such a cache: why this machine does not show whether it was started again.
+    pub restart_unseen: Option<String>,
     /// Why no registry could be asked whether it takes pushes; nothing if one was, or if it did not matter.
     pub nobody_asked: Option<String>,
     /// The command that does what a dry run shows.
@@ -130,7 +133,9 @@ impl CollectReport {
 
     /// Whether a registry that runs, or was only made read-only, now remembers blobs that are gone.
     pub fn registry_must_restart(&self) -> bool {
-        self.remembers_blobs && self.mode == Mode::Execute && !self.swept.removed.is_empty()
+        let is_withheld = self.quarantine.withheld.iter().any(|(_, why)| *why == Withheld::Remembered);
+        let has_removed = self.descriptor_cache.is_some() && self.mode == Mode::Execute && !self.swept.removed.is_empty();
+        has_removed || is_withheld
     }
 }
 

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::{Done, QuarantineReport};
 use crate::escape::escaped;
 use crate::quarantine::Purpose;
+use crate::registry_config::DescriptorCache;
 use crate::report::Report as _;
 use crate::report::json::{self, Head, Moved};
 
@@ -16,6 +17,8 @@ struct Body<'a> {
     purged: Option<Moved>,
     /// What had waited and stays.
     withheld: u64,
+    /// For `quarantine restarted`: all registries were started after this.
+    started_after: Option<Timestamp>,
     runs: Vec<Run<'a>>,
 }
 
@@ -32,6 +35,8 @@ struct Run<'a> {
     bytes: u64,
     links: u64,
     unrecognised: u64,
+    /// The cache in which a registry may remember it.
+    remembered_by: Option<DescriptorCache>,
     targets: Vec<Target>,
 }
 
@@ -45,11 +50,22 @@ struct Target {
 /// Renders a report as one JSON document.
 pub(super) fn render(report: &QuarantineReport) -> String {
     let (restored, purged, withheld) = match &report.done {
-        Done::Listed => (None, None, 0),
+        Done::Listed | Done::Restarted { .. } => (None, None, 0),
         Done::Restored(moved) => (Some(moved.into()), None, 0),
         Done::Purged { restored, purged, withheld, .. } => (Some(restored.into()), Some(purged.into()), withheld.len() as u64),
     };
-    let body = Body { directory: &report.directory, restored, purged, withheld, runs: report.runs.iter().map(run).collect() };
+    let started_after = match report.done {
+        Done::Restarted { started_after, .. } => Some(started_after),
+        _ => None,
+    };
+    let body = Body {
+        started_after,
+        directory: &report.directory,
+        restored,
+        purged,
+        withheld,
+        runs: report.runs.iter().map(run).collect(),
+    };
     let head = Head {
         command: report.command(),
         outcome: None,
@@ -75,6 +91,7 @@ fn run(row: &super::RunRow) -> Run<'_> {
         bytes: row.blobs.size_bytes,
         links: row.links,
         unrecognised: row.unrecognised,
+        remembered_by: row.remembered_by,
         targets: row
             .targets
             .iter()

@@ -16,6 +16,18 @@ pub(super) fn document(report: &QuarantineReport) -> Document {
     page.root(&report.root, None);
     match &report.done {
         Done::Listed => {}
+        Done::Restarted { started_after, forgotten } => {
+            page.item("noted", &format!("every registry of this store was started after {started_after:.0}"));
+            let line = match (forgotten, report.runs.iter().any(|run| run.remembered_by.is_some())) {
+                (0, true) => "what is in quarantine was moved later than that, and has to wait for the next restart".to_owned(),
+                (0, false) => "nothing in quarantine waits for a restart".to_owned(),
+                (some, _) => format!(
+                    "{} can be purged once they have waited: the next `regsweep garbage-collect --online` does that",
+                    plural(*some, "run", "runs")
+                ),
+            };
+            page.item("", &line);
+        }
         Done::Restored(restored) => {
             page.item("restored", &moved(restored));
             if restored.replaced > 0 {
@@ -45,6 +57,9 @@ pub(super) fn document(report: &QuarantineReport) -> Document {
         );
         let purging = run.purging.map_or_else(String::new, |at| format!("; a purge began at {at:.0} and did not end"));
         page.line(&format!("{}  {}, {}, {waited}{purging}", run.id, amount(run.blobs), plural(run.links, "link", "links")));
+        if let Some(cache) = &run.remembered_by {
+            page.line(&format!("  stays until the registry is restarted, whose cache ({cache}) may remember it"));
+        }
         if run.unrecognised > 0 {
             page.line(&format!("  and {} that no run put there", plural(run.unrecognised, "file", "files")));
         }

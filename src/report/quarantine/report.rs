@@ -11,6 +11,7 @@ use crate::exit::Exit;
 use crate::finding::Finding;
 use crate::layout::Target;
 use crate::quarantine::{Moved, Proof, Purpose, Withheld};
+use crate::registry_config::DescriptorCache;
 use crate::report::{Document, Metrics, Report};
 use crate::store::Held;
 
@@ -42,6 +43,13 @@ pub struct QuarantineReport {
 pub enum Done {
     /// Nothing: it was listed.
     Listed,
+    /// A restart of the registries was noted.
+    Restarted {
+        /// All that are in service were started after this.
+        started_after: Timestamp,
+        /// How many runs that were quarantined beside a registry with a cache none remembers any more.
+        forgotten: u64,
+    },
     /// Things were restored.
     Restored(Moved),
     /// Things were purged.
@@ -61,7 +69,7 @@ impl Done {
     /// All that happened to anything.
     pub fn moved(&self) -> impl Iterator<Item = &Moved> {
         let (first, second) = match self {
-            Done::Listed => (None, None),
+            Done::Listed | Done::Restarted { .. } => (None, None),
             Done::Restored(moved) => (Some(moved), None),
             Done::Purged { restored, purged, .. } => (Some(restored), Some(purged)),
         };
@@ -90,6 +98,8 @@ pub struct RunRow {
     pub links: u64,
     /// Files in it that are none of ours.
     pub unrecognised: u64,
+    /// The cache in which a registry at work may remember what is in it.
+    pub remembered_by: Option<DescriptorCache>,
     /// All of them.
     pub targets: Vec<Held>,
 }
@@ -98,6 +108,7 @@ impl QuarantineReport {
     pub(super) fn command(&self) -> &'static str {
         match self.done {
             Done::Listed => "quarantine list",
+            Done::Restarted { .. } => "quarantine restarted",
             Done::Restored(_) => "restore",
             Done::Purged { .. } => "quarantine purge",
         }
@@ -147,6 +158,6 @@ impl Report for QuarantineReport {
     }
 
     fn changed_anything(&self) -> bool {
-        !matches!(self.done, Done::Listed)
+        !matches!(self.done, Done::Listed | Done::Restarted { .. })
     }
 }

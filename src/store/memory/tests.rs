@@ -59,7 +59,7 @@ fn what_quarantines_does_what_every_vacuum_does() {
     for case in STORES {
         let store = MemoryStore::new();
         let clock = crate::clock::RunClock::read();
-        let run = crate::quarantine::begin(&store, crate::quarantine::Purpose::GarbageCollect, &clock).expect("begun");
+        let run = crate::quarantine::begin(&store, crate::quarantine::Purpose::GarbageCollect, &clock, None).expect("begun");
         let survey = |_: &crate::oci::RepositoryName| Ok(Vec::new());
         let vacuum = Quarantining::new(&store, &run, Directories::Prune, &survey);
         case(&Bench { fill: &store, store: &store, vacuum: &vacuum });

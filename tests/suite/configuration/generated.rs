@@ -243,7 +243,7 @@ impl World {
             port,
             has_tls: http.has_tls,
             takes_pushes: !config.read_only && config.proxy_remote.is_none(),
-            cache: config.descriptor_cache.clone(),
+            cache: config.descriptor_cache.map(|cache| cache.name().to_owned()),
             is_proxy: config.proxy_remote.is_some(),
         }
     }

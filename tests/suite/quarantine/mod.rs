@@ -39,6 +39,7 @@ struct Report {
     restored: Option<Moved>,
     purged: Option<Moved>,
     withheld: u64,
+    started_after: Option<String>,
     runs: Vec<Run>,
     finding_counts: std::collections::BTreeMap<String, u64>,
     findings: Vec<Finding>,
@@ -67,6 +68,7 @@ struct Run {
     bytes: u64,
     links: u64,
     unrecognised: u64,
+    remembered_by: Option<String>,
     targets: Vec<Held>,
 }
 

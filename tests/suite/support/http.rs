@@ -140,6 +140,11 @@ impl Client {
         self.send("GET", &path, &[("Accept", &accept)], &[])
     }
 
+    /// Whether the registry says that a repository has a blob.
+    pub(crate) fn has_blob(&self, repository: &str, digest: &str) -> bool {
+        self.send("HEAD", &format!("/v2/{repository}/blobs/{digest}"), &[], &[]).status == 200
+    }
+
     pub(crate) fn get_blob(&self, repository: &str, digest: &str) -> Response {
         self.send("GET", &format!("/v2/{repository}/blobs/{digest}"), &[], &[])
     }

@@ -38,4 +38,4 @@ pub(crate) use image::{
 pub(crate) use registry::{Registry, registry};
 pub(crate) use run::{Finding, Need, Outcome, Regsweep, Row, SomebodyElse};
 pub(crate) use snapshot::{Snapshot, snapshot};
-pub(crate) use tree::{Tree, days, hours, minutes};
+pub(crate) use tree::{Tree, age, days, hours, minutes};

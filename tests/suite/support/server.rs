@@ -116,6 +116,14 @@ impl RealRegistry {
         });
     }
 
+    /// Stops it, and starts it at the same address: whoever pushes to it goes on.
+    pub(crate) fn restart_in_place(&mut self) {
+        self.stop();
+        // Somebody may have taken the port meanwhile, for a moment.
+        let is_back = (0..20).any(|_| self.try_start(registry_command()));
+        assert!(is_back, "docker-registry does not start at {} again", self.address);
+    }
+
     fn restart_as(&mut self, command: impl Fn() -> Command) {
         // Another process may take the port between our look and the registry's; then the next is tried.
         for _ in 0..10 {

@@ -348,3 +348,11 @@ pub(crate) fn digest_of_blob(path: &str) -> Option<String> {
         _ => None,
     }
 }
+
+/// Everything in a directory becomes older than what counts as young.
+pub(crate) fn age(root: &Path) {
+    let then = SystemTime::now() - hours(2);
+    for entry in walkdir::WalkDir::new(root).into_iter().map(|entry| entry.expect("listable")) {
+        fs::File::open(entry.path()).and_then(|file| file.set_modified(then)).expect("a time can be set");
+    }
+}

@@ -1,0 +1,50 @@
+//! What registries at work remember of what was quarantined, and what ends that.
+//!
+//! A registry with a cache of blob descriptors believes what it has seen once: it accepts images whose blobs have been quarantined since,
+//! also long after every request has ended that began before. So the wait proves nothing for it, and what was quarantined beside one is not
+//! purged before no registry can remember it (A3). A cache in the memory of the registry ends with its process: every registry that is in
+//! service must have been started after the last thing was moved. Then a request that was answered from such a memory has ended with its
+//! process, and what it has acknowledged before that has links that the mark of the purging run sees.
+//!
+//! Asking a registry whether it remembers would prove nothing: a question for a manifest fills the very cache that it asks for, what no
+//! repository links cannot be asked for, and an address leads to one registry of several.
+
+use crate::clock::{Moment, RunClock};
+
+use super::{Run, Wait};
+
+/// What registries may remember.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Memory {
+    /// Nothing: none is at work, or none has been at work since.
+    Nothing,
+    /// All that was quarantined beside one, but what was there before one of these times: every registry that was in service when it was
+    /// noted had been started after it.
+    UntilRestart(Vec<Moment>),
+}
+
+/// What has to be so before a run is purged.
+#[derive(Clone, Copy, Debug)]
+pub struct Due<'a> {
+    /// How long it has waited.
+    pub wait: Wait,
+    /// By which clocks.
+    pub clock: &'a RunClock,
+    /// What a registry may remember of it.
+    pub memory: &'a Memory,
+}
+
+impl Due<'_> {
+    /// Whether a run has waited for long enough, and nobody remembers it.
+    pub fn is_due(&self, run: &Run<'_>) -> bool {
+        self.has_waited(run) && !run.is_remembered(self.memory)
+    }
+
+    /// Whether it has waited for long enough.
+    pub fn has_waited(&self, run: &Run<'_>) -> bool {
+        match self.wait {
+            Wait::Lifted => true,
+            Wait::AtLeast(wait) => run.has_waited(wait, self.clock),
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! When the registries of a store were started, as far as this machine shows it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::address::Place;
+use super::registries::{self, Serves};
+use super::{listeners, processes, view};
+use crate::clock::{Moment, RunClock};
+use crate::format::duration;
+use crate::proc::{pids, started};
+use crate::registry_config::{DescriptorCache, Listening};
+use crate::store::Root;
+
+/// Filesystems that no other machine has (source: `magic.h` in Linux): ext2 to ext4, XFS, btrfs, ZFS, F2FS, bcachefs, tmpfs and overlayfs.
+const LOCAL: [u64; 8] = [0xEF53, 0x5846_5342, 0x9123_683E, 0x2FC1_2FC1, 0xF2F5_2010, 0xCA45_1A4E, 0x0102_1994, 0x794C_7630];
+
+/// A process that is, or may be, a registry of a store.
+struct Registry {
+    pid: u32,
+    /// How long after the machine it was started.
+    started: Duration,
+    /// Whether it is one for certain.
+    is_ours: bool,
+}
+
+/// A time that all registries of a store were started after: that of the first of them. It is known only if nobody else can have the store, if
+/// all processes are seen, and if one of them is what answers where the registry is configured to listen.
+///
+/// # Errors
+///
+/// In words, why it is not known.
+pub fn all_started_after(root: Option<&Root>, http: &Listening, urls: &[String], clock: &RunClock) -> Result<Moment, String> {
+    let root = root.ok_or("the store is in no filesystem of this machine")?;
+    if !is_local(root.path()) {
+        return Err("the store is on a filesystem that other machines may have mounted, too".to_owned());
+    }
+    if !view::shows_all_processes() {
+        return Err("not all processes of this machine are seen from here".to_owned());
+    }
+    if let Some(url) = urls.first() {
+        return Err(format!("which process answers at {} is not looked for", crate::escape::escaped(url)));
+    }
+    let registries = registries(root);
+    let Some(first) = registries.iter().map(|registry| registry.started).min() else {
+        return Err("no registry of this store is seen at work".to_owned());
+    };
+    let Place::Hosts(_, port) = Place::of(http) else {
+        return Err("the configuration names no port that the registry listens on".to_owned());
+    };
+    let listens = |registry: &Registry| {
+        let addresses = listeners::of(&processes::directory(registry.pid));
+        registry.is_ours && addresses.iter().any(|address| address.port() == port)
+    };
+    if !registries.iter().any(listens) {
+        return Err(format!("no registry of this store is seen to listen on port {port}, as the configuration says"));
+    }
+    let ago = age(first, clock).ok_or("the kernel does not say when they were started")?;
+    clock.moment(ago).ok_or_else(|| "they were started before any time that a clock can say".to_owned())
+}
+
+/// The cache of descriptors of the registries of a store that are at work here, whatever the configuration says that was given: of several
+/// the one that remembers longest.
+pub fn cache_seen(root: Option<&Root>) -> Option<DescriptorCache> {
+    let services = pids().filter_map(|pid| match registries::serves(&processes::directory(pid), root?)? {
+        Serves::Ours(service) | Serves::Changed(_, service) => service.cache,
+        Serves::Another | Serves::Untold => None,
+    });
+    services.max()
+}
+
+/// A registry of a store that is at work here and was started before a time so long ago; in words.
+pub fn started_before(root: Option<&Root>, ago: Duration, clock: &RunClock) -> Option<String> {
+    let registries = registries(root?);
+    let older = registries.into_iter().find_map(|registry| {
+        let age = age(registry.started, clock)?;
+        (age > ago).then_some((registry.pid, age))
+    });
+    older.map(|(pid, age)| format!("process {pid}, a registry of this store, was started {} ago", duration(whole_seconds(age))))
+}
+
+fn whole_seconds(time: Duration) -> Duration {
+    Duration::from_secs(time.as_secs())
+}
+
+/// How long ago something was that happened so long after the machine was started.
+fn age(started: Duration, clock: &RunClock) -> Option<Duration> {
+    clock.since_boot()?.checked_sub(started)
+}
+
+/// All processes that may be a registry of a store.
+fn registries(root: &Root) -> Vec<Registry> {
+    let found = pids().filter(|pid| *pid != std::process::id()).filter_map(|pid| {
+        let process = processes::directory(pid);
+        let is_ours = match registries::serves(&process, root)? {
+            Serves::Ours(_) => true,
+            Serves::Changed(..) | Serves::Untold => false,
+            Serves::Another => return None,
+        };
+        // One that has ended meanwhile remembers nothing.
+        Some(Registry { pid, started: started(&process)?, is_ours })
+    });
+    found.collect()
+}
+
+fn is_local(path: &Path) -> bool {
+    let is_known = |magic: u64| LOCAL.contains(&magic);
+    rustix::fs::statfs(path).is_ok_and(|filesystem| is_known(u64::from(filesystem.f_type as u32)))
+}

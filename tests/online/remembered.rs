@@ -1,0 +1,134 @@
+//! Beside a registry that remembers: `storage.cache.blobdescriptor: inmemory`, as the image of upstream and Debian's package have it.
+//!
+//! Such a registry accepts an image although its blobs have gone, also hours later (R4). What was quarantined beside one may be purged only when
+//! no process is left that remembers it.
+
+use serde_json::Value;
+
+use crate::support::http::Client;
+use crate::support::server::{RealRegistry, Settings};
+use crate::support::*;
+
+fn image() -> Image {
+    oci_image("remembered", &[layer(1), layer(2)])
+}
+
+/// A registry that remembers an image which nothing needs any more, and one that stays.
+fn remembering() -> RealRegistry {
+    let mut registry = RealRegistry::stopped();
+    registry.configure(Settings { storage: "  cache: {blobdescriptor: inmemory}\n".into(), ..Settings::default() });
+    registry.restart();
+    let client = registry.client();
+    client.push_tag("other", "v1", &oci_image("bystander", &[layer(77)]));
+    client.push_tag("a", "old", &image());
+    client.delete_manifest("a", image().digest());
+    // What is pushed without a manifest after that is remembered, and nothing says so on the disk.
+    age(&registry.root());
+    image().blobs.iter().for_each(|blob| assert!(client.has_blob("a", &blob.digest), "remembered, or there"));
+    registry
+}
+
+/// One night. Nothing has to wait but for the restart.
+fn night(registry: &RealRegistry, flags: &[&str]) -> Value {
+    let purge = ["--online", "-m", "--rescue-for", "0s", "--quarantine-for", "0s", "--format", "json"];
+    let run = Regsweep::gc_config(&registry.config()).args(purge).args(flags);
+    run.env("REGSWEEP_TEST_CLOCK", "trusted=yes,request=0").run().expect_code(0).report()
+}
+
+fn purged(report: &Value) -> u64 {
+    report["quarantine"]["purged"]["blobs"].as_u64().expect("a number")
+}
+
+/// Puts the manifest alone, as a client does that has been told that the registry has all of its blobs.
+fn put_alone(client: &Client, tag: &str) -> u16 {
+    let all = image().blobs.iter().all(|blob| client.has_blob("a", &blob.digest));
+    assert!(all, "the registry says that it has them");
+    client.send("PUT", &format!("/v2/a/manifests/{tag}"), &[("Content-Type", image().media_type)], &image().manifest.bytes).status
+}
+
+fn restarted(registry: &RealRegistry, words: &[&str]) -> Outcome {
+    Regsweep::new().args(["quarantine", "restarted"]).args(words).arg(registry.config()).run()
+}
+
+/// Whether this machine shows a restart by itself: not in a container.
+fn is_shown() -> bool {
+    let is_first = std::fs::read_link("/proc/self/ns/pid").is_ok_and(|space| space.as_os_str() == "pid:[4026531836]");
+    if !is_first {
+        eprintln!("online: skipped: not all processes of this machine are seen from here");
+    }
+    is_first
+}
+
+/// The control: so it goes without the restart.
+#[test]
+fn r4_removed_at_once_what_is_remembered_breaks_an_image_for_good() {
+    let registry = remembering();
+    Regsweep::gc_config(&registry.config()).args(["-m", "--assume-offline"]).run().expect_code(0);
+    assert_eq!(put_alone(&registry.client(), "v1"), 201);
+    registry.client().pull("a", "v1").expect_err("acknowledged, and not there");
+    registry.client().push_tag("a", "v1", &image());
+    registry.client().pull("a", "v1").expect_err("pushing it again does not help");
+}
+
+#[test]
+fn r4_what_is_remembered_stays_until_no_registry_remembers_it() {
+    let mut registry = remembering();
+    let first = night(&registry, &[]);
+    assert_eq!(first["quarantine"]["waiting"]["blobs"], image().blobs.len() as u64 + 1, "{first}");
+    for _ in 0..2 {
+        let next = night(&registry, &[]);
+        assert_eq!(purged(&next), 0, "it may be remembered: {next}");
+        assert_ne!(next["quarantine"]["withheld"], 0, "{next}");
+    }
+    // Long after every request that had begun before.
+    assert_eq!(put_alone(&registry.client(), "v1"), 201);
+    registry.client().pull("a", "v1").expect_err("until the next run it is incomplete");
+    let next = night(&registry, &[]);
+    assert_ne!(next["quarantine"]["restored"]["blobs"], 0, "{next}");
+    registry.client().pull("a", "v1").expect("restored");
+
+    // Quarantined again, and this time nobody pushes it.
+    registry.client().delete_manifest("a", image().digest());
+    age(&registry.root());
+    night(&registry, &["--min-age", "0s", "--ignore-birth-time"]);
+    let refused = Regsweep::new().args(["quarantine", "purge", "--older-than", "1h"]).arg(registry.config());
+    let refused = refused.env("REGSWEEP_TEST_CLOCK", "trusted=yes,shift=7200").run().expect_code(0);
+    assert!(refused.stdout.contains("until it is restarted"), "by hand no more than at night: {}", refused.stdout);
+
+    registry.restart();
+    restarted(&registry, &["--since", "0s"]).expect_code(2);
+    let said = restarted(&registry, &["--since", "1s"]);
+    // Started less than a second ago, or not.
+    assert!(matches!(said.code, Some(0 | 2)), "{}{}", said.stdout, said.stderr);
+    if is_shown() {
+        let last = night(&registry, &[]);
+        assert_ne!(purged(&last), 0, "{last}");
+        assert_eq!(last["quarantine"]["withheld"], 0, "{last}");
+    }
+    let client = registry.client();
+    assert!(image().blobs.iter().all(|blob| !client.has_blob("a", &blob.digest)), "and the registry knows that they are gone");
+    client.push_tag("a", "v1", &image());
+    client.pull("a", "v1").expect("pushed again");
+}
+
+#[test]
+fn a_restart_that_cannot_be_seen_is_said() {
+    let mut registry = remembering();
+    night(&registry, &[]);
+    // Whatever answers there may remember.
+    let elsewhere = ["--registry", "http://127.0.0.1:1"];
+    registry.restart();
+    let begun = std::time::Instant::now();
+    let unseen = night(&registry, &elsewhere);
+    assert_eq!(purged(&unseen), 0, "{unseen}");
+    // Before the restart: covers nothing of it.
+    let early = restarted(&registry, &["--since", "1h", "--format", "json"]).expect_code(0).report();
+    assert!(early["started_after"].is_string(), "{early}");
+    assert_eq!(purged(&night(&registry, &elsewhere)), 0);
+    let refused = restarted(&registry, &["--since", "0s"]).expect_code(2);
+    assert!(refused.stderr.contains("was started"), "{}", refused.stderr);
+    // A moment after the last thing was moved, and before the registry was started.
+    let since = format!("{}ms", begun.elapsed().as_millis() + 150);
+    let now = restarted(&registry, &["--since", &since]).expect_code(0);
+    assert!(now.stdout.contains("noted"), "{}", now.stdout);
+}

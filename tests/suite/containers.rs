@@ -1,0 +1,119 @@
+//! The recipes of `docs/containers.md`, in namespaces made by hand: what a container sees of the registry beside it, and what works from there.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use crate::support::server::{RealRegistry, Settings};
+use crate::support::*;
+use crate::writers::with_garbage;
+
+/// What a container shares with the registry beside its volume.
+#[derive(Clone, Copy, PartialEq)]
+enum Shares {
+    Nothing,
+    Network,
+}
+
+/// A process in namespaces of its own; nothing where none can be made.
+fn contained(run: Regsweep, shares: Shares) -> Option<Regsweep> {
+    let can = std::process::Command::new("unshare").args(["--net", "--pid", "--mount", "--fork", "true"]).status();
+    // On overlayfs the store would lie in the layers of the container that this is.
+    let is_container = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default().contains(" / / rw - overlay");
+    if is_container || !can.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: no namespaces can be made here");
+        return None;
+    }
+    let network: &[&str] = if shares == Shares::Network { &[] } else { &["--net"] };
+    let words = ["unshare"].iter().chain(network).chain(&["--pid", "--mount", "--fork", "--mount-proc"]);
+    Some(run.under(words))
+}
+
+fn gc(registry: &RealRegistry, flags: &[&str]) -> Regsweep {
+    Regsweep::gc_config(&registry.config()).any_age().args(flags).env("REGSWEEP_TEST_CLOCK", "trusted=yes,request=0")
+}
+
+const ONLINE: [&str; 6] = ["--online", "--rescue-for", "0s", "--quarantine-for", "0s", "--allow-shrunk"];
+
+fn remembers() -> Settings {
+    Settings { storage: "  cache: {blobdescriptor: inmemory}\n".into(), ..Settings::default() }
+}
+
+/// `docker run --volumes-from`: nothing but files is seen.
+#[test]
+fn beside_it_with_the_volume_alone() {
+    let mut registry = with_garbage(remembers());
+    let Some(refused) = contained(gc(&registry, &[]), Shares::Nothing) else { return };
+    let refused = refused.run().expect_code(2);
+    assert!(refused.stderr.contains("no registry could be asked"), "{}", refused.stderr);
+    age(&registry.root());
+    let night = |registry: &RealRegistry| {
+        let run = contained(gc(registry, &ONLINE), Shares::Nothing).expect("as before").run();
+        run.expect_code(0)
+    };
+    let first = night(&registry);
+    assert_eq!(first.rows_of("blob").len(), 1, "{}", first.stdout);
+    assert!(first.stdout.contains("quarantine restarted --since 10m"), "{}", first.stdout);
+    assert!(first.stdout.contains("not all processes of this machine are seen"), "{}", first.stdout);
+    let quarantined = registry.root().join(".regsweep/quarantine");
+    let held = || walkdir::WalkDir::new(&quarantined).into_iter().flatten().any(|entry| entry.file_name() == "data");
+
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    registry.restart();
+    night(&registry);
+    assert!(held(), "from in there no restart is seen");
+    let words = |since: &str| Regsweep::new().args(["quarantine", "restarted", "--since", since]).arg(registry.config());
+    let unsaid = Regsweep::new().args(["quarantine", "restarted"]).arg(registry.config());
+    let unsaid = contained(unsaid, Shares::Nothing).expect("as before").run().expect_code(2);
+    assert!(unsaid.stderr.contains("give --since TIME"), "{}", unsaid.stderr);
+    contained(words("1h"), Shares::Nothing).expect("as before").run().expect_code(0);
+    night(&registry);
+    assert!(held(), "what was quarantined since then stays");
+    contained(words("0s"), Shares::Nothing).expect("as before").run().expect_code(0);
+    night(&registry);
+    assert!(!held(), "and nothing does that was quarantined before");
+
+    registry.stop();
+    registry.client();
+    let offline = gc(&registry, &[]).env("REGSWEEP_ASSUME_OFFLINE", "true");
+    contained(offline, Shares::Nothing).expect("as before").run().expect_code(0);
+}
+
+/// `--network container:registry`, or a pod's: the registry is asked at its own address.
+#[test]
+fn beside_it_with_its_network() {
+    let mut registry = with_garbage(Settings::default());
+    let Some(refused) = contained(gc(&registry, &[]), Shares::Network) else { return };
+    let refused = refused.run().expect_code(2);
+    assert!(refused.stderr.contains("takes pushes answers at"), "{}", refused.stderr);
+    registry.configure(Settings::read_only());
+    registry.restart();
+    let done = contained(gc(&registry, &[]), Shares::Network).expect("as before").run().expect_code(0);
+    assert_eq!(done.rows_of("blob").len(), 1, "{}", done.stdout);
+}
+
+/// `readOnlyRootFilesystem`, and the user that the volume belongs to.
+#[test]
+fn with_a_root_filesystem_that_is_read_only_and_without_root() {
+    let Some(somebody) = SomebodyElse::new() else { return };
+    let registry = with_garbage(Settings::default());
+    let root = registry.root();
+    age(&root);
+    let folder = root.parent().expect("a folder");
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).expect("ours");
+    for entry in walkdir::WalkDir::new(&root).into_iter().flatten() {
+        std::os::unix::fs::chown(entry.path(), Some(65534), Some(65534)).expect("ours");
+    }
+    let script = "mount --make-rprivate / && mount --bind \"$0\" \"$0\" && mount -o remount,ro,bind / || exit 99; exec \"$@\"";
+    let starter = [Path::new("sh"), Path::new("-c"), Path::new(script), &root].map(Path::to_owned);
+    let words = ["garbage-collect", "--allow-unlinked", "100%", "--min-age", "0s"];
+    let run = somebody.runs(Regsweep::new().args(words).args(ONLINE).arg(registry.config())).under(starter);
+    let Some(run) = contained(run, Shares::Nothing) else { return };
+    let done = run.run();
+    if done.code == Some(99) {
+        eprintln!("skipped: / is no mount that can be made read-only here");
+        return;
+    }
+    let done = done.expect_code(0);
+    assert!(done.stdout.contains("this run is"), "{}", done.stdout);
+}
