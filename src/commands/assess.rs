@@ -222,7 +222,11 @@ fn survey_and_plan(
     let lacking_manifests = lacking_manifests.map(|marks| marks.repository.clone()).collect();
     let held = marks.iter().map(|marks| (&marks.repository, [marks.counts.tags, marks.counts.revisions]));
     let summary = Summary::new(settings.clock.started(), held, parts(reader, strays, &repositories.entries, &marks));
-    let old_summary = Summary::new(settings.clock.started(), marks.iter().filter_map(held_by_old), Vec::new());
+    let old_summary = Summary::new(
+        settings.clock.started(),
+        marks.iter().filter_map(|marks| Some((&marks.repository, marks.held_by_old()?))),
+        Vec::new(),
+    );
     Ok(Assessment {
         needed: Needed::default(),
         purge: Moved::default(),
@@ -252,12 +256,6 @@ fn parts<'a>(
     let linked: Vec<PathBuf> = linked.map(|entry| layout::repository_directory(&entry.name)).collect();
     let mut links = links.chain(linked.iter().chain(marks.iter().flat_map(|marks| &marks.symlinks)).map(PathBuf::as_path));
     reader.backend.parts().present(&mut links)
-}
-
-/// The tags and revisions of a repository, as far as there is an old one of each; nothing where all is young.
-fn held_by_old(marks: &Marks) -> Option<(&RepositoryName, [u64; 2])> {
-    let Counts { tags, revisions, with_old_tags, with_old_revisions, .. } = marks.counts;
-    (with_old_tags + with_old_revisions > 0).then(|| (&marks.repository, [tags * with_old_tags, revisions * with_old_revisions]))
 }
 
 /// Leaves in the plan what may go beside a registry that takes pushes: directories stay, because one may be about to be used, and so do

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::brakes::shrunk_lift;
+use super::brakes::{ENOUGH, shrunk_lift};
 use super::owners;
 use super::reconcile;
 use super::session::{Means, Session};
@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::finding::{Code, Finding};
 use crate::format::duration;
 use crate::layout::Target;
-use crate::oci::Digest;
+use crate::oci::{Digest, RepositoryName};
 use crate::policy::RootPolicy;
 use crate::progress::{Phase, Progress};
 use crate::quarantine::{self, Due, Gate, Memory, Moved, Needed, Purpose, Quarantine, Reader, Replaced, Run, Wait};
@@ -126,7 +126,7 @@ fn act(settings: &QuarantineSettings, reader: &Reader<'_>) -> Result<Acted, Erro
                 // Nothing has to be kept for what needs these: their bytes are nobody's, unless they match their digests after all.
                 Some((id, Purpose::Verify)) => {
                     let records = reconcile::records(reader)?;
-                    let needed = reconcile::needed_by(reader, &quarantine, &settings.clock, &|_| false)?;
+                    let needed = reconcile::needed_by(reader, &quarantine, (&settings.clock, true), &|_| false)?;
                     brakes(settings, reader, &records, &needed)?;
                     purge(reader, quarantine, &Needed::default(), (due, Some(&id)))
                 }
@@ -241,7 +241,7 @@ fn purge_collected(
     }
     let mut records = reconcile::records(reader)?;
     let is_meant = |run: &Run<'_>| named.is_none_or(|id| run.id() == id);
-    let needed = reconcile::needed_by(reader, &quarantine, &settings.clock, &|run| is_meant(run) && due.is_due(run))?;
+    let needed = reconcile::needed_by(reader, &quarantine, (&settings.clock, true), &|run| is_meant(run) && due.is_due(run))?;
     brakes(settings, reader, &records, &needed)?;
     reconcile::can_restore(reader, &needed)?;
     let restored = reconcile::restore_needed(reader, &quarantine, &needed, &mut records, &settings.clock);
@@ -277,13 +277,17 @@ fn brakes(settings: &QuarantineSettings, reader: &Reader<'_>, records: &Records<
         let lift = "check that all of the store is mounted, or give --allow-empty if this is how it should be".to_owned();
         return Err(Error::Brake { reason, lift });
     }
-    let held = needed.repositories.iter().map(|(name, counts)| (name, *counts));
     // What is mounted is asked of the store.
-    let now = Summary::new(settings.clock.started(), held, Vec::new());
+    let summary = |held: &[(RepositoryName, [u64; 2])]| {
+        Summary::new(settings.clock.started(), held.iter().map(|(name, counts)| (name, *counts)), Vec::new())
+    };
+    let now = summary(&needed.repositories);
     let before = records.summary().filter(|_| !allow_shrunk);
     let missing =
         before.and_then(|before| before.missing_from(&now, &|name| reader.backend.parts().is_held(name), needed.looks_empty));
-    missing.map_or(Ok(()), |reason| Err(Error::Brake { reason, lift: shrunk_lift() }))
+    // What was pushed in place of what is lost makes up for nothing.
+    let replaced = || before.filter(|_| !needed.looks_empty)?.replaced_in(&summary(&needed.old), ENOUGH);
+    missing.or_else(replaced).map_or(Ok(()), |reason| Err(Error::Brake { reason, lift: shrunk_lift() }))
 }
 
 fn purge(

@@ -51,7 +51,7 @@ pub(super) fn needed(
     due: Option<Due<'_>>,
     clock: &RunClock,
 ) -> Result<Needed, Error> {
-    needed_by(reader, quarantine, clock, &|run| due.is_some_and(|due| due.is_due(run)))
+    needed_by(reader, quarantine, (clock, false), &|run| due.is_some_and(|due| due.is_due(run)))
 }
 
 /// What registries at work may remember of what is in quarantine.
@@ -77,7 +77,7 @@ pub(super) fn memory(
     Ok(Memory::UntilRestart(restarts))
 }
 
-/// The same, with other runs that may be purged.
+/// The same, with other runs that may be purged, and with what is old of tags and revisions, if somebody asks for that.
 ///
 /// # Errors
 ///
@@ -85,10 +85,10 @@ pub(super) fn memory(
 pub(super) fn needed_by(
     reader: &Reader<'_>,
     quarantine: &Quarantine<'_>,
-    clock: &RunClock,
+    (clock, asks_for_old): (&RunClock, bool),
     is_due: &dyn Fn(&Run<'_>) -> bool,
 ) -> Result<Needed, Error> {
-    look(true, || quarantine::needed(reader, quarantine, clock.now(), is_due))
+    look(true, || quarantine::needed(reader, quarantine, (clock.now(), asks_for_old), is_due))
 }
 
 /// Opens the records of a store, and holds the mounts that they name: before anything of the store is read.

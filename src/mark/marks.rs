@@ -32,6 +32,14 @@ pub struct Marks {
     pub needed: Vec<Digest>,
 }
 
+impl Marks {
+    /// Its tags and revisions, as far as there is an old one of each; nothing where all is young.
+    pub fn held_by_old(&self) -> Option<[u64; 2]> {
+        let Counts { tags, revisions, with_old_tags, with_old_revisions, .. } = self.counts;
+        (with_old_tags + with_old_revisions > 0).then(|| [tags * with_old_tags, revisions * with_old_revisions])
+    }
+}
+
 /// How much of what one repository, or many, hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {

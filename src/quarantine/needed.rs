@@ -31,6 +31,8 @@ pub struct Needed {
     pub looks_empty: bool,
     /// The repositories in the store, with how many tags and revisions each has.
     pub repositories: Vec<(RepositoryName, [u64; 2])>,
+    /// The same for those in which something is older than the oldest run, if that was asked for.
+    pub old: Vec<(RepositoryName, [u64; 2])>,
     /// Needed by what stays in quarantine: an image that can still be restored needs all its layers.
     pub(super) by_staying: HashSet<Digest>,
 }
@@ -55,7 +57,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Marks the store as it is now, together with what is in quarantine. `is_due` tells the runs that may be purged from those that stay.
+/// Marks the store as it is now, together with what is in quarantine. `is_due` tells the runs that may be purged from those that stay. What is
+/// old of tags and revisions is looked at where somebody asks for it.
 ///
 /// # Errors
 ///
@@ -63,12 +66,12 @@ impl<'a> Reader<'a> {
 pub fn needed(
     reader: &Reader<'_>,
     quarantine: &Quarantine<'_>,
-    now: SystemTime,
+    (now, asks_for_old): (SystemTime, bool),
     is_due: &dyn Fn(&Run<'_>) -> bool,
 ) -> Result<Needed, Error> {
     let mut restored: BTreeSet<Target> = BTreeSet::new();
     loop {
-        let needed = marked(reader, quarantine, now, is_due, &restored)?;
+        let needed = marked(reader, quarantine, (now, asks_for_old), is_due, &restored)?;
         // A revision link that is restored needs all that its manifest names.
         let before = restored.len();
         let is_revision = |target: &&Target| matches!(target, Target::Link(LinkDirectory::Revisions(_), _));
@@ -83,7 +86,7 @@ pub fn needed(
 fn marked(
     reader: &Reader<'_>,
     quarantine: &Quarantine<'_>,
-    now: SystemTime,
+    (now, asks_for_old): (SystemTime, bool),
     is_due: &dyn Fn(&Run<'_>) -> bool,
     restored: &BTreeSet<Target>,
 ) -> Result<Needed, Error> {
@@ -104,6 +107,7 @@ fn marked(
     let prepare = |survey: &mut Survey| {
         survey.queried = queried.get(&survey.name).cloned().unwrap_or_default();
         survey.protected = roots.get(&survey.name).cloned().unwrap_or_default();
+        survey.asks_for_old = asks_for_old;
     };
     let forget = |marks: &mut Marks| {
         (marks.findings, marks.deletions) = Default::default();
@@ -113,7 +117,8 @@ fn marked(
 
     let looks_empty = marks.is_empty() || !inventory.any_kept();
     let held = marks.iter().map(|marks| (marks.repository.clone(), [marks.counts.tags, marks.counts.revisions]));
-    let mut needed = Needed { looks_empty, repositories: held.collect(), ..Needed::default() };
+    let old = marks.iter().filter_map(|marks| Some((marks.repository.clone(), marks.held_by_old()?)));
+    let mut needed = Needed { looks_empty, repositories: held.collect(), old: old.collect(), ..Needed::default() };
     let reached: BTreeMap<&RepositoryName, BTreeSet<Digest>> =
         marks.iter().map(|marks| (&marks.repository, marks.needed.iter().copied().collect())).collect();
     for (run, held) in quarantine.collected().flat_map(|run| run.held().iter().map(move |held| (run, held))) {

@@ -83,7 +83,7 @@ impl Answers<'_> {
             // It writes whenever somebody pulls.
             Answer::ReadOnly => !is_proxy,
             Answer::Down => is_configured_so,
-            Answer::Writable | Answer::Unknown(_) => false,
+            Answer::Writable | Answer::Unknown(_) | Answer::Unauthorized(_) => false,
         };
         let do_all = !self.heard.is_empty() && self.unasked.is_empty() && self.heard.iter().all(|(_, answer)| takes_none(answer));
         do_all && self.signs().is_empty()
@@ -169,8 +169,8 @@ impl Answers<'_> {
         let reason = match answer {
             Answer::Down | Answer::ReadOnly => return Ok(()),
             Answer::Writable => format!("a registry that takes pushes answers at {endpoint}"),
-            Answer::Unknown(why) => {
-                let asks_who = why.contains("401") && self.question.credentials.is_none();
+            Answer::Unknown(why) | Answer::Unauthorized(why) => {
+                let asks_who = matches!(answer, Answer::Unauthorized(_)) && self.question.credentials.is_none();
                 let hint = if asks_who { ", and may with --registry-auth" } else { "" };
                 format!("what answers at {endpoint} does not say whether it takes pushes ({why}){hint}")
             }

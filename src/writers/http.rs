@@ -62,6 +62,8 @@ pub enum Answer {
     Writable,
     /// It does not say. Why.
     Unknown(String),
+    /// It does not say before it knows who asks. In its words.
+    Unauthorized(String),
 }
 
 impl Endpoint {
@@ -282,6 +284,10 @@ fn heard<B>(answer: &Response<B>) -> Heard {
         // A proxy that lets only some methods through has other statuses.
         Some(methods) if status == 200 && methods.contains(&"GET") => Answer::ReadOnly,
         Some(_) => Answer::Unknown(format!("it answers {status}")),
+    };
+    let answer = match answer {
+        Answer::Unknown(why) if status == 401 => Answer::Unauthorized(why),
+        answer => answer,
     };
     Heard { answer, from_registry }
 }

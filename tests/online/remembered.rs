@@ -111,14 +111,29 @@ fn r4_what_is_remembered_stays_until_no_registry_remembers_it() {
     client.pull("a", "v1").expect("pushed again");
 }
 
+/// The file says nothing of a cache any more, and the process goes on with the one that it was started with.
+#[test]
+fn r4_a_registry_older_than_its_configuration_may_remember() {
+    let mut registry = remembering();
+    // An edit as soon after the start as this is could be part of it.
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    registry.configure(Settings::default());
+    night(&registry, &[]);
+    let next = night(&registry, &[]);
+    assert_eq!(purged(&next), 0, "it may be remembered: {next}");
+    assert_eq!(put_alone(&registry.client(), "v1"), 201);
+    night(&registry, &[]);
+    registry.client().pull("a", "v1").expect("restored");
+}
+
 #[test]
 fn a_restart_that_cannot_be_seen_is_said() {
     let mut registry = remembering();
     night(&registry, &[]);
     // Whatever answers there may remember.
     let elsewhere = ["--registry", "http://127.0.0.1:1"];
-    registry.restart();
     let begun = std::time::Instant::now();
+    registry.restart();
     let unseen = night(&registry, &elsewhere);
     assert_eq!(purged(&unseen), 0, "{unseen}");
     // Before the restart: covers nothing of it.
@@ -128,7 +143,8 @@ fn a_restart_that_cannot_be_seen_is_said() {
     let refused = restarted(&registry, &["--since", "0s"]).expect_code(2);
     assert!(refused.stderr.contains("was started"), "{}", refused.stderr);
     // A moment after the last thing was moved, and before the registry was started.
-    let since = format!("{}ms", begun.elapsed().as_millis() + 150);
+    let since = format!("{}ms", begun.elapsed().as_millis());
     let now = restarted(&registry, &["--since", &since]).expect_code(0);
-    assert!(now.stdout.contains("noted"), "{}", now.stdout);
+    assert!(now.stdout.contains("noted") && now.stdout.contains("1 run can be purged"), "{}", now.stdout);
+    assert_ne!(purged(&night(&registry, &elsewhere)), 0);
 }

@@ -164,7 +164,11 @@ type Kind<'a> = (&'a str, &'a dyn Fn(&Path));
 
 /// The same with one image pushed to each repository since.
 fn push_young_tags(root: &Path) {
-    let since = (0..12).fold(registry().young(), |store, name| {
+    push_tags(registry().young(), root);
+}
+
+fn push_tags(store: Registry, root: &Path) {
+    let since = (0..12).fold(store, |store, name| {
         store.repo(&format!("app{name}")).image(&format!("new{name}"), &[layer(500 + name)]).tag("new")
     });
     since.into_tree().write_to(root);
@@ -205,6 +209,32 @@ fn young_tags_make_up_for_none_that_the_last_run_saw() {
         let flags = [flags, &["--allow-unlinked", "100%"]].concat();
         is_stopped(root.path(), &flags, &["there are 0 repositories left of the 12", "--allow-shrunk"]);
     }
+}
+
+/// Nor does a purge by hand take what was pushed since the quarantine began for what the last run saw.
+#[test]
+fn young_tags_make_up_for_none_when_a_quarantine_is_purged() {
+    let root = images(registry(), 0..12, "app", "v1").stray_blob(&layer(900)).on_disk();
+    bare(root.path(), &["--quarantine"]).run().expect_code(0);
+    let purge = |flags: &[&str]| {
+        let run = Regsweep::new().args(["quarantine", "purge", "--root"]).arg(root.path()).args(flags);
+        run.env("REGSWEEP_TEST_CLOCK", "trusted=yes,shift=400").run()
+    };
+    (0..12).for_each(|name| lose(root.path(), &tags(&format!("app{name}"))));
+    let soon = std::time::SystemTime::now() + Duration::from_secs(350);
+    push_tags(registry().aged(Duration::ZERO), root.path());
+    for entry in walkdir::WalkDir::new(root.path().join("docker")).into_iter().flatten() {
+        let file = fs::File::open(entry.path()).expect("there");
+        let modified = file.metadata().and_then(|file| file.modified()).expect("a time");
+        // As if they were pushed six minutes after the run had begun: its clock and the store's may differ by five.
+        if modified.elapsed().is_ok_and(|age| age < MINUTE) {
+            file.set_modified(soon).expect("set");
+        }
+    }
+    let refused = purge(&[]).expect_code(2);
+    assert!(refused.stderr.contains("there are 0 tags left of the 12"), "{}", refused.stderr);
+    let done = purge(&["--allow-shrunk"]).expect_code(0);
+    assert!(done.stdout.contains("purged        1 blob"), "{}", done.stdout);
 }
 
 /// More of the builder's vocabulary.

@@ -22,7 +22,7 @@ pub(super) fn document(report: &QuarantineReport) -> Document {
                 (0, true) => "what is in quarantine was moved later than that, and has to wait for the next restart".to_owned(),
                 (0, false) => "nothing in quarantine waits for a restart".to_owned(),
                 (some, _) => format!(
-                    "{} can be purged once they have waited: the next `regsweep garbage-collect --online` does that",
+                    "{} can be purged after its wait: the next `regsweep garbage-collect --online` does that",
                     plural(*some, "run", "runs")
                 ),
             };

@@ -200,7 +200,9 @@ impl Client {
         let config = manifest.get("config").into_iter();
         for descriptor in config.chain(layers) {
             let name = text(&descriptor["digest"])?;
-            let blob = self.get_blob(repository, name);
+            // A registry that remembers a blob which is gone says how long it is, and then nothing.
+            let blob = self.try_send("GET", &format!("/v2/{repository}/blobs/{name}"), &[], &[]);
+            let blob = blob.map_err(|error| format!("{repository}@{name}: {error}"))?;
             if blob.status != 200 {
                 return Err(format!("{repository}@{name}: {}", blob.status));
             }
