@@ -25,6 +25,7 @@ mod house;
 mod kept_names;
 mod lock;
 mod owners;
+mod packaging;
 mod properties;
 mod quarantine;
 mod roots;
