@@ -7,6 +7,27 @@ use std::path::{Path, PathBuf};
 
 use crate::escape::escaped;
 
+/// The code of what the arguments or the configuration lack.
+pub(crate) const USAGE: &str = "usage";
+
+/// What programs know errors by. More may come; none is called otherwise without a new major version.
+pub const CODES: [&str; 14] = [
+    USAGE,
+    "not-a-store",
+    "not-found",
+    "permission-denied",
+    "read-only",
+    "no-space",
+    "device",
+    "io",
+    "unresolved-symlink",
+    "empty-symlink",
+    "locked",
+    "brake",
+    "metrics",
+    "interrupted",
+];
+
 /// A job that could not be done. Unless it says otherwise, nothing was changed.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -100,6 +121,40 @@ impl Error {
         }
     }
 
+    /// What programs know it by: one of [`CODES`].
+    pub fn code(&self) -> &'static str {
+        match self {
+            Error::Io { source, .. } => match ErrorKind::of(source) {
+                ErrorKind::NotFound => "not-found",
+                ErrorKind::Denied => "permission-denied",
+                ErrorKind::ReadOnly => "read-only",
+                ErrorKind::Full => "no-space",
+                ErrorKind::Broken => "device",
+                ErrorKind::Other => "io",
+            },
+            Error::UnresolvedSymlink { .. } => "unresolved-symlink",
+            Error::EmptySymlink { .. } => "empty-symlink",
+            Error::Usage(_) => USAGE,
+            Error::Metrics(_) => "metrics",
+            Error::NotAStore { .. } => "not-a-store",
+            Error::Locked { .. } => "locked",
+            Error::Brake { .. } => "brake",
+            Error::Interrupted => "interrupted",
+        }
+    }
+
+    /// The file or directory that it is about, if it is about one.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Error::Io { path, .. }
+            | Error::UnresolvedSymlink { path }
+            | Error::EmptySymlink { path }
+            | Error::Locked { path, .. } => Some(path),
+            Error::NotAStore { root, .. } => Some(root),
+            Error::Usage(_) | Error::Metrics(_) | Error::Brake { .. } | Error::Interrupted => None,
+        }
+    }
+
     /// Whether something had gone between being listed and being opened: somebody else is at work.
     pub fn is_vanished(&self) -> bool {
         self.kind() == Some(ErrorKind::NotFound)
@@ -189,5 +244,33 @@ impl<T, E: Into<io::Error>> Context<T> for Result<T, E> {
 
     fn context_with(self, operation: &'static str, path: impl FnOnce() -> PathBuf) -> Result<T, Error> {
         self.map_err(|error| Error::Io { operation, path: path(), source: error.into() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn each_code_is_one_of_those_that_are_promised() {
+        use io::ErrorKind::{NotFound, PermissionDenied, ReadOnlyFilesystem, StaleNetworkFileHandle, StorageFull, TimedOut};
+        let path = PathBuf::from("/x");
+        let kinds = [NotFound, PermissionDenied, ReadOnlyFilesystem, StorageFull, StaleNetworkFileHandle, TimedOut];
+        let mut errors: Vec<Error> =
+            kinds.map(|kind| Error::Io { operation: "read", path: path.clone(), source: kind.into() }).into();
+        errors.extend([
+            Error::UnresolvedSymlink { path: path.clone() },
+            Error::EmptySymlink { path: path.clone() },
+            Error::Usage(String::new()),
+            Error::Metrics(String::new()),
+            Error::NotAStore { root: path.clone(), hint: String::new() },
+            Error::Locked { path: path.clone(), holder: String::new() },
+            Error::Brake { reason: String::new(), lift: String::new() },
+            Error::Interrupted,
+        ]);
+        let codes: BTreeSet<&str> = errors.iter().map(Error::code).collect();
+        assert_eq!(codes, BTreeSet::from(CODES));
     }
 }

@@ -5,35 +5,54 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::SystemTime;
 
-use regsweep::cli::{self, Command, Hints, Quarantine};
+use regsweep::cli::{self, Command, Hints, Quarantine, Refusal};
 use regsweep::commands::{audit, garbage_collect, quarantine, verify};
 use regsweep::config::{self, AuditSettings, CollectSettings, Output, QuarantineSettings, Settings, VerifySettings};
-use regsweep::error::Error;
+use regsweep::error::{Context as _, Error};
 use regsweep::exit::Exit;
 use regsweep::options::Format;
 use regsweep::progress::{self, Progress};
 use regsweep::report::unused::UnusedReport;
-use regsweep::report::{Metrics, Report, text};
+use regsweep::report::{Failure, Metrics, Report, text};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     let arguments = cli::plain(std::env::args_os());
+    let started = config::now();
+    let command = match cli::parse(&arguments) {
+        Ok(cli) => cli.command,
+        Err(refusal) => return refuse(&refusal, started).into(),
+    };
     let rerun = cli::without_dry_run(&arguments);
-    let command = cli::parse(arguments).command;
-    log_to_stderr(command.output().verbose);
-    let (name, metrics, started) = (command.name(), command.output().metrics.clone(), config::now());
-    let this = Run { name, hints: Hints::new(command.store(), &rerun) };
+    let output = command.output();
+    log_to_stderr(output.is_some_and(|output| output.verbose));
+    let (name, metrics) = (command.name(), output.and_then(|output| output.metrics.clone()));
+    let failure = output.filter(|output| output.format() == Format::Json).map(|_| {
+        let store = command.store();
+        let (root, config) = (store.and_then(|store| store.root.clone()), store.and_then(|store| store.config.clone()));
+        move |error: &Error| Failure::new(name, error, started).of_store(root, config)
+    });
+    let this = Run { name, hints: command.store().map_or_else(Hints::default, |store| Hints::new(store, &rerun)) };
     let exit = match command {
         Command::GarbageCollect(arguments) => this.run(CollectSettings::resolve(arguments, rerun), garbage_collect::run),
         Command::Restore(arguments) => this.run(QuarantineSettings::resolve(Quarantine::Restore(arguments)), quarantine::run),
         Command::Quarantine(wanted) => this.run(QuarantineSettings::resolve(wanted), quarantine::run),
         Command::Verify(arguments) => this.run(VerifySettings::resolve(arguments), verify::run),
         Command::Audit(arguments) => this.run(AuditSettings::resolve(arguments), audit::run),
+        Command::Completions(arguments) => {
+            print(&arguments.script()).map(|()| Exit::Clean).context("write to", "standard output")
+        }
+        Command::Man(arguments) => arguments.write().map(|()| Exit::Clean),
     };
     let exit = exit.unwrap_or_else(|error| {
         this.complain(&error);
+        if let Some(failure) = failure {
+            // Where it cannot be printed, the exit code says as much.
+            let _unread = print((this.hints.complete_json(&failure(&error).json()) + "\n").as_bytes());
+        }
         let exit = Exit::of_error(&error);
         // Whoever watches the figures learns of it there and nowhere else, unless it is their file that is wrong.
         let is_theirs = matches!(&error, Error::Metrics(_));
@@ -45,6 +64,30 @@ fn main() -> ExitCode {
         exit
     });
     exit.into()
+}
+
+/// Says what is wrong with a command line, or answers it.
+fn refuse(refusal: &Refusal, started: SystemTime) -> Exit {
+    refusal.print();
+    if refusal.is_answer() {
+        return Exit::Clean;
+    }
+    if refusal.wants_json {
+        let failure = Failure::usage(refusal.command(), refusal.message(), started);
+        let _unread = print((failure.json() + "\n").as_bytes());
+    }
+    Exit::Stopped
+}
+
+/// Prints to standard output.
+fn print(bytes: &[u8]) -> io::Result<()> {
+    // Without colours where nobody would see them.
+    let mut stdout = anstream::AutoStream::auto(io::stdout().lock());
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        // Whoever closed the pipe has seen enough.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// A run of a command.
@@ -99,13 +142,7 @@ impl Run {
             Format::Text if output.quiet => return Ok(()),
             Format::Text => text::render(&report.document(), terminal_width(), &|text| self.hints.complete(text)),
         };
-        // Without colours where nobody would see them.
-        let mut stdout = anstream::AutoStream::auto(io::stdout().lock());
-        match stdout.write_all(rendered.as_bytes()).and_then(|()| stdout.flush()) {
-            // Whoever closed the pipe has seen enough.
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
-            _ => Ok(()),
-        }
+        print(rendered.as_bytes())
     }
 
     fn complain(&self, of: impl Display) {

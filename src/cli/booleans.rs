@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{ArgAction, CommandFactory as _, Parser as _};
+use clap::{ArgAction, CommandFactory as _};
 
 use super::command::Cli;
 
@@ -37,20 +36,6 @@ pub fn plain(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     plain
 }
 
-/// Reads the arguments, or says what is wrong with them and ends the program.
-pub fn parse(arguments: Vec<OsString>) -> Cli {
-    Cli::try_parse_from(arguments).unwrap_or_else(|error| explained(error).exit())
-}
-
-/// Says what a flag may be given, where it is given something else.
-fn explained(mut error: clap::Error) -> clap::Error {
-    if error.kind() == ErrorKind::TooManyValues {
-        let hint = "a flag stands alone, or is given true or false".into();
-        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint]));
-    }
-    error
-}
-
 /// The flags that one word gives, and what it says of the last.
 fn read(text: &str, flags: &BTreeMap<String, BTreeSet<String>>) -> Option<(Vec<String>, bool)> {
     let (name, is_set) = match text.split_once('=') {
@@ -65,7 +50,7 @@ fn read(text: &str, flags: &BTreeMap<String, BTreeSet<String>>) -> Option<(Vec<S
 }
 
 /// A boolean as Go's `strconv.ParseBool` reads it.
-fn boolean(text: &str) -> Option<bool> {
+pub fn boolean(text: &str) -> Option<bool> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
@@ -122,16 +107,6 @@ mod tests {
         ] {
             assert_eq!(plain(of(given)), of(expected), "{given}");
         }
-    }
-
-    #[test]
-    fn what_is_no_boolean_is_said_to_be_none() {
-        for flag in ["--dry-run=maybe", "--delete-untagged="] {
-            let error = Cli::try_parse_from(plain(of(&format!("regsweep garbage-collect {flag} x")))).expect_err(flag);
-            assert!(explained(error).to_string().contains("true or false"), "{flag}");
-        }
-        let other = Cli::try_parse_from(of("regsweep garbage-collect --no-such")).expect_err("no flag");
-        assert!(!explained(other).to_string().contains("true or false"));
     }
 
     #[test]

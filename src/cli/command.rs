@@ -1,19 +1,34 @@
 //! The commands, and what their help says.
 
+use std::sync::LazyLock;
+
 use clap::{Parser, Subcommand};
 
 use super::audit::Audit;
 use super::common::{OutputArguments, StoreArguments};
 use super::garbage_collect::GarbageCollect;
+use super::generate::{Completions, ManPages};
 use super::quarantine::{Quarantine, RESTORE_EXAMPLES, Restore};
 use super::verify::Verify;
+
+/// The name of the program.
+pub(super) const NAME: &str = "regsweep";
+
+/// What a build is: the version, what it runs on, and what it was built with.
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let mut features: Vec<&str> = env!("REGSWEEP_FEATURES").split_whitespace().collect();
+    features.extend(cfg!(target_feature = "crt-static").then_some("static"));
+    features.extend(cfg!(debug_assertions).then_some("debug"));
+    let features = if features.is_empty() { "none".to_owned() } else { features.join(", ") };
+    format!("{}\ntarget: {}\nfeatures: {features}", env!("CARGO_PKG_VERSION"), env!("REGSWEEP_TARGET"))
+});
 
 /// Garbage collection and maintenance for container-registry storage
 ///
 /// Works on the files that a Docker or OCI registry (registry:2, registry:3, and what builds on them) keeps under
 /// docker/registry/v2.
 #[derive(Debug, Parser)]
-#[command(name = "regsweep", version, max_term_width = 80)]
+#[command(name = NAME, version, long_version = VERSION.as_str(), max_term_width = 80, subcommand_value_name = "COMMAND")]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -32,9 +47,12 @@ pub enum Command {
     ///
     /// Exit codes: 0 done and nothing wrong found; 1 done, with findings about the store; 2 stopped before anything was
     /// removed; 3 a sweep began and did not finish cleanly, run it again; 130 interrupted.
-    #[command(after_help = "Examples:
+    #[command(
+        visible_alias = "gc",
+        after_help = "Examples:
   regsweep garbage-collect --dry-run -m /etc/docker/registry/config.yml
-  regsweep garbage-collect --online -m /etc/docker/registry/config.yml")]
+  regsweep garbage-collect --online -m /etc/docker/registry/config.yml"
+    )]
     GarbageCollect(GarbageCollect),
 
     /// Restore what a run quarantined
@@ -74,6 +92,22 @@ pub enum Command {
   regsweep audit /etc/docker/registry/config.yml
   regsweep audit --fail-on error --metrics /srv/metrics/audit.prom config.yml")]
     Audit(Audit),
+
+    /// Print completions for a shell
+    ///
+    /// Prints the script by which a shell completes the commands and options of regsweep.
+    #[command(after_help = "Examples:
+  regsweep completions bash > /etc/bash_completion.d/regsweep
+  regsweep completions fish > ~/.config/fish/completions/regsweep.fish")]
+    Completions(Completions),
+
+    /// Write manual pages
+    ///
+    /// Writes a page for each command into a directory, which is made if it is not there.
+    #[command(after_help = "Examples:
+  regsweep man /usr/local/share/man/man1
+  regsweep man ./man && man ./man/regsweep.1")]
+    Man(ManPages),
 }
 
 impl Command {
@@ -87,22 +121,24 @@ impl Command {
             Command::Quarantine(Quarantine::Restarted(_)) => "quarantine restarted",
             Command::Verify(_) => "verify",
             Command::Audit(_) => "audit",
+            Command::Completions(_) => "completions",
+            Command::Man(_) => "man",
         }
     }
 
-    /// Which store it is for.
-    pub fn store(&self) -> &StoreArguments {
-        self.common().0
+    /// Which store it is for, if it is for one.
+    pub fn store(&self) -> Option<&StoreArguments> {
+        self.common().map(|(store, _)| store)
     }
 
-    /// Where its report goes.
-    pub fn output(&self) -> &OutputArguments {
-        self.common().1
+    /// Where its report goes, if it makes one.
+    pub fn output(&self) -> Option<&OutputArguments> {
+        self.common().map(|(_, output)| output)
     }
 
-    /// What all commands have.
-    fn common(&self) -> (&StoreArguments, &OutputArguments) {
-        match self {
+    /// What all commands have that are for a store.
+    fn common(&self) -> Option<(&StoreArguments, &OutputArguments)> {
+        Some(match self {
             Command::GarbageCollect(arguments) => (&arguments.store, &arguments.output),
             Command::Restore(arguments) | Command::Quarantine(Quarantine::Restore(arguments)) => {
                 (&arguments.store, &arguments.output)
@@ -112,7 +148,8 @@ impl Command {
             Command::Quarantine(Quarantine::Restarted(arguments)) => (&arguments.store, &arguments.output),
             Command::Verify(arguments) => (&arguments.store, &arguments.output),
             Command::Audit(arguments) => (&arguments.store, &arguments.output),
-        }
+            Command::Completions(_) | Command::Man(_) => return None,
+        })
     }
 }
 

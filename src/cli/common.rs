@@ -43,9 +43,20 @@ pub struct OutputArguments {
     #[arg(help_heading = OUTPUT, long, value_enum, default_value_t = Format::Text, hide_default_value = true, hide_possible_values = true)]
     pub format: Format,
 
+    /// Same as --format json
+    #[arg(help_heading = OUTPUT, long, conflicts_with = "format")]
+    pub json: bool,
+
     /// Write figures for Prometheus
     ///
     /// Write figures for Prometheus to this file, such as one in the textfile directory of the node exporter.
     #[arg(help_heading = OUTPUT, long, value_name = "FILE")]
     pub metrics: Option<PathBuf>,
+}
+
+impl OutputArguments {
+    /// How to print the report, whichever way it was asked for.
+    pub fn format(&self) -> Format {
+        if self.json { Format::Json } else { self.format }
+    }
 }

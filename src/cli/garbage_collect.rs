@@ -109,7 +109,7 @@ pub struct GarbageCollect {
 
     /// Collect while the registry takes pushes
     ///
-    /// Collect while the registry takes pushes: quarantine, restore what turns out to be needed, purge in a later run.
+    /// Collect while the registry takes pushes: quarantine, restore what turns out to be needed, purge in a later run [default: $REGSWEEP_ONLINE].
     #[arg(help_heading = SAFETY, long, conflicts_with = "assume_offline")]
     pub online: bool,
 
@@ -127,8 +127,7 @@ pub struct GarbageCollect {
 
     /// Ask this registry as well
     ///
-    /// Ask this registry as well whether it takes pushes, such as http://127.0.0.1:5000. May be repeated
-    /// [default: $REGSWEEP_REGISTRY, separated by spaces].
+    /// Ask this registry as well whether it takes pushes, such as http://127.0.0.1:5000. May be repeated; $REGSWEEP_REGISTRY adds more.
     #[arg(help_heading = SAFETY, long, value_name = "URL")]
     pub registry: Vec<String>,
 

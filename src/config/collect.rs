@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::common::{DEFAULT_MIN_AGE, Output, Settings, arrivals};
-use super::environment::{assume_offline, environment, read_clock, registries, registry_auth, spill_directory};
+use super::environment::{Beside, environment, read_clock, registries, registry_auth, spill_directory};
 use super::location::Location;
 use super::threads::jobs;
 use crate::cli;
@@ -111,6 +111,8 @@ impl CollectSettings {
         let roots = if arguments.delete_untagged { RootPolicy::TaggedOnly } else { RootPolicy::AllRevisions };
         let min_age = arguments.min_age.unwrap_or(DEFAULT_MIN_AGE);
         let clock = read_clock();
+        let typed = Beside { online: arguments.online, assume_offline: arguments.assume_offline };
+        let beside = Beside::resolve(typed, &environment)?;
         Ok(CollectSettings {
             location,
             roots,
@@ -134,7 +136,7 @@ impl CollectSettings {
             max_memory: arguments.max_memory,
             spill_directory: spill_directory(&environment),
             plan_out: arguments.plan_out,
-            disposal: match (arguments.online, arguments.quarantine) {
+            disposal: match (beside.online, arguments.quarantine) {
                 (true, _) => Disposal::Online,
                 (false, true) => Disposal::Quarantine,
                 (false, false) => Disposal::Remove,
@@ -143,9 +145,8 @@ impl CollectSettings {
             rescue_for: arguments.rescue_for.unwrap_or(DEFAULT_RESCUE),
             registries: registries(arguments.registry, &environment),
             registry_auth: registry_auth(arguments.registry_auth, &environment)?,
-            no_min_age_if_read_only: arguments.min_age.is_none() && !arguments.online,
-            // A chart may set the variable for every run.
-            assume_offline: !arguments.online && assume_offline(arguments.assume_offline, &environment)?,
+            no_min_age_if_read_only: arguments.min_age.is_none() && !beside.online,
+            assume_offline: beside.assume_offline,
             clock,
             wait_lock: arguments.wait_lock.unwrap_or_default(),
             rerun,

@@ -24,7 +24,7 @@ pub struct Output {
 
 impl Output {
     pub(super) fn new(arguments: cli::OutputArguments) -> Output {
-        Output { quiet: arguments.quiet, format: arguments.format, metrics: arguments.metrics }
+        Output { quiet: arguments.quiet, format: arguments.format(), metrics: arguments.metrics }
     }
 }
 

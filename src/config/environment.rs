@@ -1,20 +1,23 @@
 //! The environment and the clock, which nothing else reads.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use crate::cli::boolean;
 use crate::clock::RunClock;
 use crate::error::{Context as _, Error};
+use crate::escape::escaped;
 use crate::writers::Credentials;
 
 /// Where a password is given without anybody seeing it in the list of processes.
 const REGISTRY_AUTH: &str = "REGSWEEP_REGISTRY_AUTH";
 
-/// Addresses of registries, as charts give them: separated by spaces or commas.
-const REGISTRIES: &str = "REGSWEEP_REGISTRY";
-
-/// That no registry takes pushes.
+/// More registries to ask, as `--registry`: a chart that swaps the image of a job can set variables and no flags.
+const REGISTRY: &str = "REGSWEEP_REGISTRY";
+/// As `--online`.
+const ONLINE: &str = "REGSWEEP_ONLINE";
+/// As `--assume-offline`.
 const ASSUME_OFFLINE: &str = "REGSWEEP_ASSUME_OFFLINE";
 
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
@@ -41,30 +44,6 @@ fn test_clock() -> Option<String> {
     std::env::var("REGSWEEP_TEST_CLOCK").ok()
 }
 
-/// Addresses of registries: as they were typed, or from the variable.
-pub(super) fn registries(given: Vec<String>, environment: &[(OsString, OsString)]) -> Vec<String> {
-    if !given.is_empty() {
-        return given;
-    }
-    let variable = environment.iter().find(|(name, _)| name == REGISTRIES);
-    let text = variable.map(|(_, value)| value.to_string_lossy().into_owned()).unwrap_or_default();
-    text.split([' ', ',']).filter(|address| !address.is_empty()).map(str::to_owned).collect()
-}
-
-/// Whether no registry takes pushes: as it was typed, or from the variable.
-pub(super) fn assume_offline(given: bool, environment: &[(OsString, OsString)]) -> Result<bool, Error> {
-    let variable = environment.iter().find(|(name, value)| name == ASSUME_OFFLINE && !value.is_empty());
-    match variable.map(|(_, value)| value.to_string_lossy().to_ascii_lowercase()) {
-        _ if given => Ok(true),
-        None => Ok(false),
-        Some(value) => match &*value {
-            "1" | "true" | "yes" => Ok(true),
-            "0" | "false" | "no" => Ok(false),
-            _ => Err(Error::Usage(format!("{ASSUME_OFFLINE} is {}, and neither true nor false", crate::escape::escaped(&value)))),
-        },
-    }
-}
-
 /// User and password: as they were typed, from the file that was named, or from the variable.
 pub(super) fn registry_auth(given: Option<String>, environment: &[(OsString, OsString)]) -> Result<Option<Credentials>, Error> {
     let variable = || {
@@ -81,8 +60,79 @@ pub(super) fn registry_auth(given: Option<String>, environment: &[(OsString, OsS
     credentials.map(Some).ok_or_else(|| Error::Usage(message()))
 }
 
+/// The registries to ask: those that were typed, and those that the variable names, with white space between them.
+pub(super) fn registries(mut given: Vec<String>, environment: &[(OsString, OsString)]) -> Vec<String> {
+    let variable = environment.iter().find(|(name, _)| name == REGISTRY).map(|(_, value)| value.to_string_lossy());
+    given.extend(variable.iter().flat_map(|value| value.split_whitespace()).map(str::to_owned));
+    given
+}
+
+/// How a collection goes about registries at work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Beside {
+    pub(super) online: bool,
+    pub(super) assume_offline: bool,
+}
+
+impl Beside {
+    /// As it was typed, or else as the variables say.
+    pub(super) fn resolve(typed: Beside, environment: &[(OsString, OsString)]) -> Result<Beside, Error> {
+        let said = Beside { online: is_set(ONLINE, environment)?, assume_offline: is_set(ASSUME_OFFLINE, environment)? };
+        match (typed.online || typed.assume_offline, said) {
+            (true, _) => Ok(typed),
+            (false, Beside { online: true, assume_offline: true }) => {
+                Err(Error::Usage(format!("{ONLINE} and {ASSUME_OFFLINE} exclude each other; set one of them")))
+            }
+            (false, said) => Ok(said),
+        }
+    }
+}
+
+/// Whether no registry takes pushes: as it was typed, or as the variable says.
+pub(super) fn assume_offline(typed: bool, environment: &[(OsString, OsString)]) -> Result<bool, Error> {
+    Ok(typed || is_set(ASSUME_OFFLINE, environment)?)
+}
+
+/// Whether a variable says yes.
+fn is_set(variable: &str, environment: &[(OsString, OsString)]) -> Result<bool, Error> {
+    let value = environment.iter().find(|(name, value)| name == variable && !value.is_empty()).map(|(_, value)| value);
+    let Some(value) = value else { return Ok(false) };
+    let read = value.to_str().and_then(boolean);
+    read.ok_or_else(|| Error::Usage(format!("{variable} is {}; set it to true or false", escaped(Path::new(value)))))
+}
+
 /// Not `/tmp` unless somebody says so: where that is kept in memory, nothing would be won.
 pub(super) fn spill_directory(environment: &[(OsString, OsString)]) -> PathBuf {
     let given = environment.iter().find(|(name, value)| name == "TMPDIR" && !value.is_empty());
     given.map_or_else(|| PathBuf::from("/var/tmp"), |(_, value)| PathBuf::from(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(variables: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
+        variables.iter().map(|(name, value)| (name.into(), value.into())).collect()
+    }
+
+    #[test]
+    fn a_chart_says_by_variables_what_others_type() {
+        let beside = |online, assume_offline| Beside { online, assume_offline };
+        let (none, online, offline) = (beside(false, false), beside(true, false), beside(false, true));
+        for (typed, variables, expected) in [
+            (none, &[][..], Some(none)),
+            (none, &[("REGSWEEP_ONLINE", "true")], Some(online)),
+            (none, &[("REGSWEEP_ASSUME_OFFLINE", "1")], Some(offline)),
+            (none, &[("REGSWEEP_ONLINE", ""), ("REGSWEEP_ASSUME_OFFLINE", "false")], Some(none)),
+            (offline, &[("REGSWEEP_ONLINE", "true")], Some(offline)),
+            (online, &[("REGSWEEP_ASSUME_OFFLINE", "true")], Some(online)),
+            (none, &[("REGSWEEP_ONLINE", "true"), ("REGSWEEP_ASSUME_OFFLINE", "true")], None),
+            (none, &[("REGSWEEP_ONLINE", "yes")], None),
+        ] {
+            assert_eq!(Beside::resolve(typed, &of(variables)).ok(), expected, "{typed:?} {variables:?}");
+        }
+        let asked = registries(vec!["http://a".to_owned()], &of(&[("REGSWEEP_REGISTRY", " http://b\nhttp://c ")]));
+        assert_eq!(asked, ["http://a", "http://b", "http://c"]);
+        assert_eq!(registries(Vec::new(), &of(&[("REGSWEEP_REGISTRY_AUTH", "u:p")])), Vec::<String>::new());
+    }
 }

@@ -15,7 +15,7 @@ use crate::finding::{Finding, Severity};
 use crate::quarantine;
 
 /// The version of the shape of JSON reports.
-const SCHEMA: u32 = 2;
+pub(super) const SCHEMA: u32 = 2;
 
 /// What every report says of its run.
 pub(super) struct Head<'a> {

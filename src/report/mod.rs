@@ -4,6 +4,7 @@ pub mod audit;
 pub mod collect;
 mod contract;
 pub(crate) mod document;
+mod failure;
 mod json;
 pub mod metrics;
 pub mod quarantine;
@@ -13,4 +14,5 @@ pub mod verify;
 
 pub use self::contract::Report;
 pub use self::document::Document;
+pub use self::failure::Failure;
 pub use self::metrics::Metrics;

@@ -1,5 +1,6 @@
 //! The command line: arguments, exit codes, what goes to standard output and what to standard error, text and JSON.
 
+mod errors;
 mod figures;
 pub(crate) mod metrics;
 mod streams;

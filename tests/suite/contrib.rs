@@ -1,5 +1,7 @@
 //! The files in `contrib/`: whether they can be read, and whether the program understands each command line in them.
 
+mod charts;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -99,7 +101,7 @@ fn systemd_takes_the_units() {
 
 #[test]
 fn the_cron_job_runs_what_there_is() {
-    let text = text("kubernetes-cronjob.yaml");
+    let text = text("kubernetes/cronjob.yaml");
     let documents: Vec<Value> =
         yaml_serde::Deserializer::from_str(&text).map(|document| Value::deserialize(document).expect("YAML")).collect();
     let [map, job, restarted] = &documents[..] else { panic!("not three documents") };

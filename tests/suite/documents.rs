@@ -158,13 +158,19 @@ fn commands(line: &str) -> Vec<Vec<String>> {
     let mut commands = Vec::new();
     for part in words.split(is_end) {
         let mut part = part;
-        if let Some(begin) = part.iter().position(|word| word == "cargo") {
+        if part.first().is_some_and(|word| word == "docker") {
+            // `docker run --rm regsweep gc`; the image is what its entry point runs.
+            let is_image = |word: &String| word == "regsweep";
+            let is_run = part.get(1).is_some_and(|word| word == "run");
+            part = part.iter().position(is_image).filter(|_| is_run).map_or(&[], |at| &part[at..]);
+        } else if let Some(begin) = part.iter().position(|word| word == "cargo") {
             // `cargo run --release -- garbage-collect`
             let is_run = part.get(begin + 1).is_some_and(|word| word == "run");
             part = part.iter().position(|word| word == "--").filter(|_| is_run).map_or(&[], |at| &part[at..]);
         } else {
             let is_ours = |word: &String| word == "regsweep" || (word.starts_with('/') && word.ends_with("/regsweep"));
-            let begin = part.iter().position(is_ours);
+            // What stands alone behind a redirection is a file.
+            let begin = part.iter().position(is_ours).filter(|_| part.len() > 1);
             part = begin.map_or(&[], |begin| &part[begin..]);
         }
         if !part.is_empty() {

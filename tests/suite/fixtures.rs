@@ -36,6 +36,14 @@ struct Goes {
     bytes: u64,
 }
 
+impl Story {
+    /// The blobs that go, and their bytes; `delete-untagged` or `default`.
+    pub(crate) fn goes(&self, mode: &str) -> (BTreeSet<String>, u64) {
+        let goes = &self.goes[mode];
+        (goes.blobs.values().cloned().collect(), goes.bytes)
+    }
+}
+
 pub(crate) fn fixture(name: &str) -> (Story, TempDir) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
     let story = fs::read(folder.join(name).with_extension("json")).expect("the story is there");

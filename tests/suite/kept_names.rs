@@ -67,6 +67,9 @@ fn names() -> BTreeSet<String> {
             keys(&serde_json::from_str(line).expect("JSON"), "plan", &mut found);
         }
     }
+    let stopped = Regsweep::new().args(["audit", "--json", "--root", "/nowhere"]).run();
+    keys(&stopped.report(), "error", &mut found);
+    found.extend(regsweep::error::CODES.map(|code| format!("error {code}")));
     let findings = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/findings.md")).expect("there");
     let codes = findings.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
     found.extend(codes.map(|code| format!("finding {code}")));

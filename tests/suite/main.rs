@@ -27,6 +27,7 @@ mod kept_names;
 mod lock;
 mod model;
 mod owners;
+mod packaging;
 mod properties;
 mod quarantine;
 mod roots;

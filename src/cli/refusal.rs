@@ -1,0 +1,217 @@
+//! Command lines that are not taken: what is wrong with them, and what was most likely meant.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory as _, Parser as _};
+
+use super::command::{Cli, NAME};
+
+/// Names that have less in common are not meant for each other. As clap has it for the options of one command.
+const SIMILAR: f64 = 0.8;
+/// More commands than these are not named one by one.
+const NAMED: usize = 3;
+
+/// Why a command line is not carried out: it is wrong, or it only asks for help or the version.
+#[derive(Debug)]
+pub struct Refusal {
+    error: clap::Error,
+    /// The names of the commands that lead to the one that was meant, as far as they are right.
+    names: Vec<String>,
+    /// Whether whoever reads the output expects JSON.
+    pub wants_json: bool,
+}
+
+/// Reads the arguments.
+///
+/// # Errors
+///
+/// When they are wrong, or ask for help or the version.
+pub fn parse(arguments: &[OsString]) -> Result<Cli, Refusal> {
+    Cli::try_parse_from(arguments).map_err(|error| {
+        let (mut command, names) = meant(arguments);
+        Refusal { error: explained(error, &mut command), names, wants_json: wants_json(arguments) }
+    })
+}
+
+impl Refusal {
+    /// Whether help or the version was asked for, and nothing is wrong.
+    pub fn is_answer(&self) -> bool {
+        !self.error.use_stderr()
+    }
+
+    /// Prints the help, the version or what is wrong, where each belongs.
+    pub fn print(&self) {
+        let _nobody_listens = self.error.print();
+    }
+
+    /// The command that was meant, by its whole name.
+    pub fn command(&self) -> Option<String> {
+        // One command by two names.
+        let names = if self.names == ["quarantine", "restore"] { &self.names[1..] } else { &self.names[..] };
+        (!names.is_empty()).then(|| names.join(" "))
+    }
+
+    /// What is wrong, in one line.
+    pub fn message(&self) -> String {
+        let text = self.error.render().to_string();
+        let text = text.split("\n\nUsage:").next().unwrap_or_default();
+        let text = text.split("\n\nFor more information").next().unwrap_or_default();
+        let lines = text.trim_start_matches("error: ").lines().map(str::trim).filter(|line| !line.is_empty());
+        lines.collect::<Vec<_>>().join("; ")
+    }
+}
+
+/// Whether a command line asks for JSON, whatever else is wrong with it.
+fn wants_json(arguments: &[OsString]) -> bool {
+    let words: Vec<_> = arguments.iter().map(|word| word.to_string_lossy()).take_while(|word| word != "--").collect();
+    let is_format = |words: &[_]| matches!(words, [option, value] if option == "--format" && value == "json");
+    words.iter().any(|word| word == "--json" || word == "--format=json") || words.windows(2).any(is_format)
+}
+
+/// The command that a command line is for, and the names that lead to it.
+fn meant(arguments: &[OsString]) -> (clap::Command, Vec<String>) {
+    let (mut command, mut names) = (Cli::command(), Vec::new());
+    // So that each command knows by which words it is called.
+    command.build();
+    // No option may stand before a command.
+    for word in arguments.iter().skip(1).map_while(|word| word.to_str().filter(|word| !word.starts_with('-'))) {
+        let Some(below) = command.find_subcommand(word).cloned() else { break };
+        names.push(below.get_name().to_owned());
+        command = below;
+    }
+    (command, names)
+}
+
+/// Says what clap does not know: what a flag may be given, and that another command has an option.
+fn explained(mut error: clap::Error, command: &mut clap::Command) -> clap::Error {
+    let hint = match (error.kind(), error.get(ContextKind::InvalidArg)) {
+        (ErrorKind::TooManyValues, _) => Some("a flag stands alone, or is given true or false".to_owned()),
+        (ErrorKind::UnknownArgument, Some(ContextValue::String(typed))) => elsewhere(typed, command),
+        _ => None,
+    };
+    if let Some(hint) = hint {
+        // The usage that clap shows is of what it suggests.
+        error.remove(ContextKind::SuggestedArg);
+        error.insert(ContextKind::Usage, ContextValue::StyledStr(command.render_usage()));
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint.into()]));
+    }
+    error
+}
+
+/// The option of another command that was meant, where it is more like what was typed than all that the command has.
+fn elsewhere(typed: &str, command: &clap::Command) -> Option<String> {
+    let typed = typed.split('=').next()?.strip_prefix("--")?;
+    let own = options(command);
+    let likeness = |option: &str| strsim::jaro(typed, option);
+    let nearest_own = own.iter().map(|option| likeness(option)).fold(SIMILAR, f64::max);
+    let others = leaves();
+    let foreign = others.iter().flat_map(|(_, options)| options).filter(|option| !own.contains(*option));
+    let nearest = foreign.max_by(|one, other| likeness(one).total_cmp(&likeness(other)).then_with(|| other.cmp(one)))?;
+    if likeness(nearest) <= nearest_own {
+        return None;
+    }
+    if command.has_subcommands() {
+        return Some(format!("options go behind the command: `{} COMMAND --{nearest}`", whole_name(command)));
+    }
+    let having = others.iter().filter(|(_, options)| options.contains(nearest));
+    let having: Vec<String> = having.map(|(name, _)| format!("`{name}`")).collect();
+    let having = if having.len() > NAMED { "other commands".to_owned() } else { having.join(" and ") };
+    Some(match nearest == typed {
+        true => format!("'--{nearest}' is an option of {having}"),
+        false => format!("a similar option exists, of {having}: '--{nearest}'"),
+    })
+}
+
+fn whole_name(command: &clap::Command) -> String {
+    let name = command.get_name();
+    if name == NAME { NAME.to_owned() } else { format!("{NAME} {name}") }
+}
+
+/// The long options of a command.
+fn options(command: &clap::Command) -> BTreeSet<String> {
+    command.get_arguments().filter_map(|argument| argument.get_long().map(str::to_owned)).collect()
+}
+
+/// All commands that do something, by what is typed for each, with their options.
+fn leaves() -> Vec<(String, BTreeSet<String>)> {
+    let mut leaves = Vec::new();
+    let mut waiting = vec![(NAME.to_owned(), Cli::command())];
+    while let Some((name, command)) = waiting.pop() {
+        waiting.extend(command.get_subcommands().map(|below| (format!("{name} {}", below.get_name()), below.clone())));
+        if !command.has_subcommands() {
+            leaves.push((name, options(&command)));
+        }
+    }
+    leaves.sort();
+    leaves
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(line: &str) -> Refusal {
+        let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+        parse(&super::super::plain(words)).expect_err(line)
+    }
+
+    #[test]
+    fn an_option_of_another_command_is_said_to_be_one() {
+        for (typed, expected) in [
+            ("regsweep gc --repository x", "'--repository' is an option of `regsweep verify`"),
+            ("regsweep gc --repository=x", "'--repository' is an option of `regsweep verify`"),
+            ("regsweep gc --repositry=x", "a similar option exists, of `regsweep verify`: '--repository'"),
+            ("regsweep verify --online", "'--online' is an option of `regsweep garbage-collect`"),
+            ("regsweep --dry-run gc", "options go behind the command: `regsweep COMMAND --dry-run`"),
+            ("regsweep quarantine --older-than 1h purge", "`regsweep quarantine COMMAND --older-than`"),
+        ] {
+            let message = refused(typed).message();
+            assert!(message.contains(expected) && !message.contains("--registry"), "{typed}: {message}");
+        }
+    }
+
+    #[test]
+    fn what_the_command_itself_has_is_meant_first() {
+        for (typed, expected) in [
+            ("regsweep gc --registri x", "'--registry'"),
+            ("regsweep gc --dryrun", "'--dry-run'"),
+            ("regsweep verify --quarantne", "'--quarantine'"),
+            ("regsweep garbage-colect", "'garbage-collect'"),
+        ] {
+            let message = refused(typed).message();
+            assert!(message.contains(expected) && !message.contains(" of `regsweep"), "{typed}: {message}");
+        }
+        let nothing = refused("regsweep gc --colour").message();
+        assert_eq!(nothing, "unexpected argument '--colour' found; tip: to pass '--colour' as a value, use '-- --colour'");
+    }
+
+    #[test]
+    fn what_is_no_boolean_is_said_to_be_none() {
+        for flag in ["--dry-run=maybe", "--delete-untagged="] {
+            assert!(refused(&format!("regsweep garbage-collect {flag} x")).message().contains("true or false"), "{flag}");
+        }
+        assert!(!refused("regsweep garbage-collect --no-such").message().contains("true or false"));
+    }
+
+    #[test]
+    fn says_for_which_command_and_in_which_format() {
+        for (typed, command, wants_json) in [
+            ("regsweep gc --json --nope", Some("garbage-collect"), true),
+            ("regsweep verify --format json --nope", Some("verify"), true),
+            ("regsweep quarantine restore --format=json --nope", Some("restore"), true),
+            ("regsweep quarantine list --nope", Some("quarantine list"), false),
+            ("regsweep quarantine --nope", Some("quarantine"), false),
+            ("regsweep gc --format xml", Some("garbage-collect"), false),
+            ("regsweep gc --nope -- --json", Some("garbage-collect"), false),
+            ("regsweep nope --json", None, true),
+        ] {
+            let refusal = refused(typed);
+            assert_eq!((refusal.command().as_deref(), refusal.wants_json), (command, wants_json), "{typed}");
+            assert!(!refusal.is_answer(), "{typed}");
+        }
+        assert!(refused("regsweep gc --help --json").is_answer());
+        assert!(refused("regsweep --version").is_answer());
+    }
+}
