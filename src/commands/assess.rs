@@ -190,7 +190,7 @@ fn survey_and_plan(
     let manifests = Manifests::new(store, &inventory);
     let (policy, recent_changes) = mark::arrivals(store, &inventory, settings.policy)?;
     let context = Context { store, inventory: &inventory, manifests: &manifests, retention: &settings.roots, policy };
-    let prepare = |survey: &mut Survey| {
+    let prepare = |survey: &mut Survey<'_>| {
         survey.protected = protected.revisions.get(&survey.name).cloned().unwrap_or_default();
         survey.asks_for_old = asks_for_old;
     };

@@ -1,6 +1,7 @@
 //! A store in memory, for tests and benches: the same tree as on disk, as a sorted map of paths, with a lock, notes and a quarantine.
 
 mod backend;
+mod repository;
 mod shelf;
 mod store;
 #[cfg(test)]
