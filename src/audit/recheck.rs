@@ -132,7 +132,7 @@ mod tests {
     use super::*;
     use crate::layout;
     use crate::oci::{Algorithm, TagName};
-    use crate::store::MemoryStore;
+    use crate::store::{Etags, MemoryStore, ObjectStore, Request, counted};
 
     fn stands(store: &dyn Store, finding: &Finding) -> Result<bool, Error> {
         Ok(!still_hold(store, vec![finding.clone()])?.is_empty())
@@ -155,6 +155,7 @@ mod tests {
         before.add_file(layout::current_link(&repository, &tag), digest.to_string(), SystemTime::UNIX_EPOCH);
         before.add_file(layout::tag_directory(&repository, &bare).join("index/x"), "", SystemTime::UNIX_EPOCH);
         let of = |code| Finding::new(code).repository(&repository).digest(&digest);
+        let [before, after, gone] = [before, after, gone].map(|files| ObjectStore::new(files, Etags::Md5, 1));
         for (code, tag, goes) in [
             (Code::MissingManifest, &tag, false),
             (Code::MissingTagTarget, &tag, true),
@@ -167,14 +168,39 @@ mod tests {
             (Code::TagWithoutCurrent, &bare, true),
         ] {
             let finding = of(code).tag(tag);
-            assert!(stands(&before, &finding).expect("readable"), "{code}");
-            assert!(!stands(&after, &finding).expect("readable"), "{code}");
-            assert_eq!(!stands(&gone, &finding).expect("readable"), goes, "{code}");
+            for [before, after, gone] in [
+                [&before, &after, &gone].map(|store| store as &dyn Store),
+                [&before, &after, &gone].map(|store| store.memory() as &dyn Store),
+            ] {
+                assert!(stands(before, &finding).expect("readable"), "{code}");
+                assert!(!stands(after, &finding).expect("readable"), "{code}");
+                assert_eq!(!stands(gone, &finding).expect("readable"), goes, "{code}");
+            }
         }
         let of = |code| of(code).tag(&tag);
         // What is there and wrong does not go by being there.
         for code in [Code::CorruptManifest, Code::EmptyLink, Code::OrphanedReferrer] {
             assert!(stands(&after, &of(code)).expect("readable"), "{code}");
+        }
+    }
+
+    #[test]
+    fn findings_of_one_repository_are_looked_at_with_it_opened_once_and_anew() {
+        let store = ObjectStore::new(MemoryStore::new(), Etags::Md5, 0);
+        let repositories = ["a", "b"].map(RepositoryName::new);
+        let digests = [b"x", b"y", b"z"].map(|text| Digest::of(Algorithm::Sha256, text));
+        let found = |repository: &RepositoryName, digest: &Digest| {
+            Finding::new(Code::MissingLayerLink).repository(repository).digest(digest)
+        };
+        let findings: Vec<Finding> =
+            digests.iter().flat_map(|digest| repositories.each_ref().map(|repository| found(repository, digest))).collect();
+        for ask in 0..2 {
+            store.begin(None);
+            let standing = still_hold(&store, findings.clone()).expect("readable");
+            assert_eq!(standing, findings[ask..], "in their order");
+            assert_eq!(counted(&store.log()), [(Request::List, 2)].into());
+            let link = LinkDirectory::Layers(repositories[0].clone()).link(&digests[0]);
+            store.memory().add_file(link, digests[0].to_string(), SystemTime::UNIX_EPOCH);
         }
     }
 }

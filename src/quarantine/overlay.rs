@@ -89,14 +89,12 @@ impl Store for Overlay<'_> {
             return self.store.blobs(partition, each);
         }
         let mut seen: HashSet<Digest> = HashSet::default();
-        let mut tells_states = false;
         let strays = self.store.blobs(partition, &mut |digest, state| {
             seen.insert(*digest);
-            tells_states |= state.is_some();
             each(digest, state);
         })?;
-        // Where listings tell what is there, they have told that these are not.
-        let absent = tells_states.then_some(&FileState::Absent);
+        // A listing of keys has told that these are not there.
+        let absent = (self.store.shape() == Shape::Keys).then_some(&FileState::Absent);
         let more = more.into_iter().flat_map(|(_, digests)| digests.keys());
         more.filter(|digest| !seen.contains(digest)).for_each(|digest| each(digest, absent));
         Ok(strays)

@@ -11,6 +11,8 @@ mod conformance;
 mod dry_run;
 pub mod filesystem;
 mod memory;
+#[cfg(test)]
+mod objects_in_memory;
 mod reading;
 mod removing;
 mod repository;
@@ -21,6 +23,8 @@ pub use self::backend::{Access, Backend, Identity, Inside, LockGuard, Notes, Par
 pub use self::dry_run::DryRun;
 pub use self::filesystem::{FilesystemStore, Root};
 pub use self::memory::MemoryStore;
+#[cfg(test)]
+pub(crate) use self::objects_in_memory::{Etags, Fails, ObjectStore, Request, counted};
 pub use self::reading::{EachBlob, Store, Unlisted, holds_only_system_files, stat_target, stat_targets};
 pub use self::removing::{Directories, KeepsNow, Planned, Removal, Vacuum};
 pub use self::repository::Repository;

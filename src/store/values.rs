@@ -11,6 +11,12 @@ use crate::oci::{Algorithm, Digest, RepositoryName};
 /// Longer than any time that the registry writes.
 pub(super) const START_BUFFER_BYTES: usize = 64;
 
+/// Whether bytes may be the first ones of a JSON object.
+pub(super) fn begins_as_object(bytes: &[u8]) -> bool {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start();
+    bytes.first().is_none_or(|first| *first == b'{')
+}
+
 /// Reads the time in a `startedat`.
 pub(super) fn started(text: &[u8]) -> Option<SystemTime> {
     let time: jiff::Timestamp = std::str::from_utf8(text).ok()?.parse().ok()?;
@@ -82,7 +88,8 @@ impl StrayKind {
 pub enum Shape {
     /// Files in directories. A directory is there by itself, and may be empty.
     Tree,
-    /// Keys. A directory is what several of them have in common, and no more: none is empty.
+    /// Keys. A directory is what several of them have in common, and no more: none is empty. Listings tell sizes and times, and so that
+    /// nothing is under a key.
     Keys,
 }
 

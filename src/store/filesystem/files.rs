@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use super::directory;
 use crate::layout;
 use crate::oci::Digest;
+use crate::store::values::begins_as_object;
 use crate::store::{FileState, LinkContent, MAX_MANIFEST_BYTES, ManifestContent, ManifestStart, SMALL_MANIFEST_BYTES, Stat};
 
 /// So often an empty link is read again, 2 ms later each time.
@@ -130,12 +131,6 @@ pub(super) fn manifest_start(blobs: &OwnedFd, digest: &Digest) -> io::Result<Man
         true => ManifestStart::Possible,
         false => ManifestStart::NotAnObject,
     })
-}
-
-/// Whether bytes may be the first ones of a JSON object.
-fn begins_as_object(bytes: &[u8]) -> bool {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start();
-    bytes.first().is_none_or(|first| *first == b'{')
 }
 
 /// Reads a manifest out of a directory that has the shape of `blobs/`. Who reads a large one holds `large_manifest`.

@@ -8,3 +8,5 @@ mod store;
 mod tests;
 
 pub use self::store::MemoryStore;
+#[cfg(test)]
+pub(super) use self::store::Node;

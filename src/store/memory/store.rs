@@ -31,10 +31,10 @@ pub struct MemoryStore {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Node {
+pub(in crate::store) struct Node {
     /// Nothing for a directory.
-    pub(super) content: Option<Vec<u8>>,
-    pub(super) modified: SystemTime,
+    pub(in crate::store) content: Option<Vec<u8>>,
+    pub(in crate::store) modified: SystemTime,
     /// When it came to be where it is.
     pub(super) changed: SystemTime,
 }
@@ -52,7 +52,7 @@ impl Node {
         Condition { id: None, stat: self.stat(), changed: self.changed }
     }
 
-    pub(super) fn manifest(node: Option<&Node>, digest: &Digest, read: &mut dyn FnMut(&[u8])) -> ManifestContent {
+    pub(in crate::store) fn manifest(node: Option<&Node>, digest: &Digest, read: &mut dyn FnMut(&[u8])) -> ManifestContent {
         match node {
             None => ManifestContent::Absent,
             Some(Node { content: None, .. }) => ManifestContent::Irregular,
@@ -89,6 +89,26 @@ impl MemoryStore {
     pub(super) fn put(&self, path: &Path, node: Node) {
         self.add_directory(path.parent().unwrap_or(Path::new("")), node.modified);
         self.tree().insert(path.to_owned(), node);
+    }
+
+    /// A file or a directory; nothing if there is none.
+    #[cfg(test)]
+    pub(in crate::store) fn node(&self, path: &Path) -> Option<Node> {
+        self.tree().get(path).cloned()
+    }
+
+    /// All files, sorted.
+    #[cfg(test)]
+    pub(in crate::store) fn nodes(&self) -> Vec<(PathBuf, Node)> {
+        let tree = self.tree();
+        let files = tree.iter().filter(|(_, node)| node.content.is_some());
+        files.map(|(path, node)| (path.clone(), node.clone())).collect()
+    }
+
+    /// Lets a file be gone, and nothing else.
+    #[cfg(test)]
+    pub(in crate::store) fn forget(&self, path: &Path) {
+        self.tree().remove(path);
     }
 
     pub(super) fn contains(&self, path: &Path) -> bool {
