@@ -26,7 +26,7 @@ pub struct BootTime {
 
 /// A time that is written down, with all that later tells what came before it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Moment {
+pub struct RecordedTime {
     /// By the wall clock.
     pub at: Timestamp,
     /// By the boot-time clock.
@@ -36,9 +36,9 @@ pub struct Moment {
     pub vouched: bool,
 }
 
-impl Moment {
+impl RecordedTime {
     /// Whether this was before another, by a clock that counts for both. Where none does, it was not.
-    pub fn is_surely_before(&self, other: &Moment) -> bool {
+    pub fn is_surely_before(&self, other: &RecordedTime) -> bool {
         match (&self.boot, &other.boot) {
             (Some(this), Some(other)) if this.id == other.id => this.uptime_seconds < other.uptime_seconds,
             _ if self.vouched && other.vouched => {
@@ -129,12 +129,12 @@ impl RunClock {
     }
 
     /// The time so long ago, to write down; nothing if that lies outside of what a clock can say.
-    pub fn moment(&self, ago: Duration) -> Option<Moment> {
+    pub fn recorded(&self, ago: Duration) -> Option<RecordedTime> {
         let boot = self.boot();
         // Before this boot its clock says nothing.
         let boot = boot.filter(|boot| boot.uptime_seconds >= ago.as_secs_f64());
         let boot = boot.map(|boot| BootTime { uptime_seconds: boot.uptime_seconds - ago.as_secs_f64(), ..boot });
-        Some(Moment { at: self.timestamp().checked_sub(ago).ok()?, boot, vouched: self.is_trusted() })
+        Some(RecordedTime { at: self.timestamp().checked_sub(ago).ok()?, boot, vouched: self.is_trusted() })
     }
 
     /// How long the command has run.
@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn what_no_clock_tells_apart_is_not_before() {
-        let at = |seconds: i64, boot: Option<(&str, f64)>, vouched: bool| Moment {
+        let at = |seconds: i64, boot: Option<(&str, f64)>, vouched: bool| RecordedTime {
             at: Timestamp::from_second(seconds).expect("a time"),
             boot: boot.map(|(id, uptime_seconds)| BootTime { id: id.to_owned(), uptime_seconds }),
             vouched,
@@ -250,7 +250,7 @@ mod tests {
         assert!(!first.is_surely_before(&at(1_000_300, Some(("b", 1.0)), true)), "clocks differ");
         assert!(!first.is_surely_before(&at(2_000_000, None, false)), "nothing vouches for one of them");
         let clock = RunClock { boot: Some(BootTime { id: "a".into(), uptime_seconds: 50.0 }), ..RunClock::read() };
-        let ago = |seconds| clock.moment(Duration::from_secs(seconds)).expect("a time");
+        let ago = |seconds| clock.recorded(Duration::from_secs(seconds)).expect("a time");
         assert!(ago(30).is_surely_before(&ago(20)) && !ago(20).is_surely_before(&ago(30)));
         assert_eq!(ago(90).boot, None, "before the machine was started");
     }

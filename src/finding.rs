@@ -96,7 +96,7 @@ codes! {
     /// A manifest that a revision or a tag names is not in the store.
     MissingManifest = "missing-manifest", Error,
         "push the image again, or delete the revision";
-    /// The manifest that a tag names now is not in the store: nobody can tell what it kept.
+    /// The manifest that a tag names now is not in the store: what it kept is unknown.
     MissingTagTarget = "missing-tag-target", Error,
         "push the tag again, or delete its directory";
     /// A layer or configuration that a kept manifest names is not in the store.
@@ -113,7 +113,7 @@ codes! {
         "delete the revision and push the image again";
     /// A manifest that names more than 1,024 blobs that are not in the store.
     OverfullManifest = "overfull-manifest", Error,
-        "delete the revision: nobody builds such an image";
+        "delete the revision: no tool builds such an image";
     /// A repository that leads to more than 16,384 manifests, or 1 GiB of them, that it has no revision for.
     OverfullRepository = "overfull-repository", Error,
         "delete the revisions that name them, or push what they name to the repository";
@@ -159,7 +159,7 @@ codes! {
     /// Something in quarantine that could not be restore, or not be removed for good.
     FailedRestore = "failed-restore", Error,
         "mend what the message says and run it again, or move the file to its place by hand";
-    /// A child that a kept index names is not in the store: a platform nobody copied, or a lost image.
+    /// A child that a kept index names is not in the store: a platform that was not copied, or a lost image.
     MissingChild = "missing-child", Warning,
         "nothing, if the index was copied without this platform; otherwise push it again";
     /// A tag without a `current/link`.
@@ -188,7 +188,7 @@ codes! {
         "nothing, a collection removes it; if it appears again, find out who removes blobs";
     /// A tag whose name the registry does not accept.
     InvalidTagName = "invalid-tag-name", Warning,
-        "look at what it is; remove its directory if nobody misses it";
+        "inspect it; remove its directory if it is not needed";
     /// A modification time that lies in the future: the file is never old enough to go.
     FutureTime = "future-time", Warning,
         "set the clock right, then give the files a time of today with `touch`, and collect when they are older than --min-age";
@@ -200,7 +200,7 @@ codes! {
         "collect with Harbor, or without --delete-untagged";
     /// The registry is a pull-through cache, which fetches what is missing and drops what expires.
     PullThroughCache = "pull-through-cache", Note,
-        "nothing; what is missing is fetched when somebody asks for it";
+        "nothing; the registry fetches what is missing on the next pull";
     /// A manifest that refers to a subject which is neither stored nor known to the repository.
     OrphanedReferrer = "orphaned-referrer", Note,
         "delete the manifest, if its subject is not to come";
@@ -209,20 +209,20 @@ codes! {
         "delete the tag, if the image is not to come";
     /// Revisions that no tag reaches.
     UntaggedRevisions = "untagged-revisions", Note,
-        "collect with --delete-untagged, if nobody pulls them by digest";
+        "collect with --delete-untagged, unless clients pull them by digest";
     /// Layer links that no manifest in the repository needs.
     UnneededLayerLinks = "unneeded-layer-links", Note,
         "collect";
     /// Entries in the history of tags whose revisions were deleted.
     StaleHistory = "stale-history", Note,
         "collect";
-    /// A blob that no repository links: garbage whoever owns the store.
+    /// A blob that no repository links: garbage, whichever program owns the store.
     UnlinkedBlob = "unlinked-blob", Note,
         "collect";
-    /// A blob that does not match its digest yet, and that somebody is writing.
+    /// A blob that does not match its digest yet, and is being written.
     BlobInProgress = "blob-in-progress", Note,
         "nothing; verify again when it has been written";
-    /// An upload that nobody has continued for long.
+    /// An upload that was not continued for a week.
     StaleUpload = "stale-upload", Note,
         "delete its directory while the registry is stopped, or let its uploadpurging do it";
     /// What a cancelled upload has left, which the registry never removes.
@@ -236,7 +236,7 @@ codes! {
         "delete its directory while the registry is stopped, if nothing is to come";
     /// A manifest that refers to more than 16 subjects: it is kept as if it referred to all that is kept.
     ManySubjects = "many-subjects", Note,
-        "delete the revision: nobody builds such an image";
+        "delete the revision: no tool builds such an image";
     /// Most of the store was changed just now, and the filesystem does not tell when files were made.
     RecentChanges = "recent-changes", Note,
         "wait until that is an hour ago; a collection stops until then";

@@ -32,6 +32,13 @@ pub const MARKERS: [&str; 3] = ["_layers", "_manifests", UPLOADS];
 /// Where uploads under way are, in the directory of a repository.
 pub const UPLOADS: &str = "_uploads";
 
+/// What the directory of a link may hold: registries before 2.5 kept signatures beside revisions.
+pub const IN_LINK_DIRECTORY: [&str; 2] = ["link", "signatures"];
+/// What the directory of a blob holds.
+pub const IN_BLOB_DIRECTORY: [&str; 1] = ["data"];
+/// What the directory of an upload may hold.
+pub const IN_UPLOAD_DIRECTORY: [&str; 3] = ["startedat", "data", "hashstates"];
+
 /// One digest in hex and two more components.
 const BLOB_PATH_BYTES: usize = 160;
 

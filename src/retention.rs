@@ -14,27 +14,27 @@ use crate::survey::Survey;
 /// Chooses the roots of repositories.
 pub trait Retention: fmt::Debug + Sync {
     /// What becomes of each tag, in the survey's order. A dropped tag is no root; its `current/link` and its history go.
-    fn tags(&self, survey: &Survey) -> Vec<RootChoice>;
+    fn tags(&self, survey: &Survey<'_>) -> Vec<RootChoice>;
 
     /// Whether any revision may be dropped here for having no tag. Then it must be known what all kept tags reach: a repository in which
     /// the target of one is absent is held.
-    fn drops_untagged(&self, survey: &Survey) -> bool;
+    fn drops_untagged(&self, survey: &Survey<'_>) -> bool;
 
     /// What becomes of a revision should no kept tag reach it. Asked only where some may be dropped.
-    fn untagged(&self, survey: &Survey, revision: &Digest) -> RootChoice;
+    fn untagged(&self, survey: &Survey<'_>, revision: &Digest) -> RootChoice;
 }
 
 /// What `garbage-collect` keeps: every tag, and every revision or those that tags reach.
 impl Retention for RootPolicy {
-    fn tags(&self, survey: &Survey) -> Vec<RootChoice> {
+    fn tags(&self, survey: &Survey<'_>) -> Vec<RootChoice> {
         vec![RootChoice::Root(KeepReason::Tag); survey.tags.len()]
     }
 
-    fn drops_untagged(&self, _: &Survey) -> bool {
+    fn drops_untagged(&self, _: &Survey<'_>) -> bool {
         *self == RootPolicy::TaggedOnly
     }
 
-    fn untagged(&self, _: &Survey, _: &Digest) -> RootChoice {
+    fn untagged(&self, _: &Survey<'_>, _: &Digest) -> RootChoice {
         match self {
             RootPolicy::AllRevisions => RootChoice::Root(KeepReason::Revision),
             RootPolicy::TaggedOnly => RootChoice::Dropped(Reason::Untagged),

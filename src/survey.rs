@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use crate::error::Error;
 use crate::layout::{self, LinkDirectory};
 use crate::oci::{Digest, RepositoryName, TagName};
-use crate::store::{LinkContent, RepositoryEntry, Store, Stray, StrayKind, TagContent};
+use crate::store::{LinkContent, Repository, RepositoryEntry, Store, Stray, StrayKind, TagContent};
 use crate::system_files::{is_of_a_fork, is_system_file};
 
 /// How many links one task reads, so that one repository with 100,000 revisions keeps every thread busy.
@@ -24,8 +24,9 @@ pub const ANSWERS_AT_ONCE: usize = 64 * LINKS_AT_ONCE;
 const TAGS_AT_ONCE: usize = 8;
 
 /// What one repository holds, sorted.
-#[derive(Clone, Debug)]
-pub struct Survey {
+pub struct Survey<'s> {
+    /// The repository, as it was opened for this: where its links are read and looked at.
+    pub repository: Box<dyn Repository + 's>,
     /// Its name.
     pub name: RepositoryName,
     /// Why nothing may be removed in it: it is reached through a symbolic link, one leads to it, or it is on another filesystem.
@@ -47,7 +48,7 @@ pub struct Survey {
     pub asks_for_old: bool,
 }
 
-impl Survey {
+impl Survey<'_> {
     /// The place of a revision that has a link, whatever it says.
     pub fn revision(&self, digest: &Digest) -> Option<usize> {
         let place = self.revisions.binary_search_by(|revision| revision.digest.cmp(digest)).ok()?;
@@ -122,28 +123,29 @@ pub fn each<T: Send>(
     answers.into_iter().flatten().collect()
 }
 
-/// Surveys one repository.
+/// Opens and surveys one repository.
 ///
 /// # Errors
 ///
 /// When a directory cannot be listed or a link not be read.
-pub fn survey(store: &dyn Store, repository: &RepositoryEntry) -> Result<Survey, Error> {
-    let name = &repository.name;
-    let layers = store.links(&LinkDirectory::Layers(name.clone()))?;
+pub fn survey<'s>(store: &'s dyn Store, entry: &RepositoryEntry) -> Result<Survey<'s>, Error> {
+    let name = &entry.name;
+    let repository = store.open(entry)?;
+    let layers = repository.links(&LinkDirectory::Layers(name.clone()))?;
     let mut strays = layers.strays;
 
-    strays.extend(store.manifest_strays(name)?);
+    strays.extend(repository.manifest_strays()?);
     let directory = LinkDirectory::Revisions(name.clone());
-    let listed = store.links(&directory)?;
+    let listed = repository.links(&directory)?;
     strays.extend(listed.strays);
-    let contents = read_links(store, &directory, &listed.entries)?;
+    let contents = read_links(&*repository, &directory, &listed.entries)?;
     let revisions = listed.entries.iter().zip(contents).map(|(&digest, link)| Revision { digest, link });
     let revisions = revisions.collect();
 
-    let tags = store.tags(name)?;
+    let tags = repository.tags()?;
     strays.extend(tags.strays);
     let contents: Vec<TagContent> =
-        tags.entries.par_iter().with_min_len(TAGS_AT_ONCE).map(|tag| store.tag(name, tag)).collect::<Result<_, _>>()?;
+        tags.entries.par_iter().with_min_len(TAGS_AT_ONCE).map(|tag| repository.tag(tag)).collect::<Result<_, _>>()?;
     let mut surveyed = Vec::with_capacity(contents.len());
     for (name, content) in tags.entries.into_iter().zip(contents) {
         let tag = Tag { name, current: content.current, history: content.history.entries };
@@ -153,13 +155,14 @@ pub fn survey(store: &dyn Store, repository: &RepositoryEntry) -> Result<Survey,
             strays.extend(content.history.strays);
         }
         match foreign {
-            Some(kind) => strays.push(Stray { path: layout::tag_directory(&repository.name, &tag.name), kind }),
+            Some(kind) => strays.push(Stray { path: layout::tag_directory(&entry.name, &tag.name), kind }),
             None => surveyed.push(tag),
         }
     }
     Ok(Survey {
+        repository,
         name: name.clone(),
-        set_apart: repository.set_apart,
+        set_apart: entry.set_apart,
         layers: layers.entries,
         revisions,
         tags: surveyed,
@@ -175,8 +178,8 @@ pub fn survey(store: &dyn Store, repository: &RepositoryEntry) -> Result<Survey,
 /// # Errors
 ///
 /// When one cannot be read.
-pub fn read_links(store: &dyn Store, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<LinkContent>, Error> {
-    in_chunks(digests, |some| store.read_links(directory, some))
+pub fn read_links(repository: &dyn Repository, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<LinkContent>, Error> {
+    in_chunks(digests, |some| repository.read_links(directory, some))
 }
 
 /// Asks about many links of one directory, in parallel and in order.

@@ -1,6 +1,7 @@
 //! How much memory a run takes on a store that is larger than any disk here: shards made up as they are listed.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -19,8 +20,8 @@ use regsweep::plan::SweepPlan;
 use regsweep::policy::{Arrivals, Policy, RootPolicy};
 use regsweep::progress::Silent;
 use regsweep::store::{
-    BlobContent, Condition, DryRun, FileState, Leftover, LinkContent, Listing, ManifestContent, ManifestStart, RepositoryEntry,
-    Stat, Store, Stray, TagContent, Unlisted, Upload,
+    BlobContent, Condition, DryRun, EachBlob, FileState, Leftover, LinkContent, Listing, ManifestContent, ManifestStart,
+    Partition, Repository, RepositoryEntry, Shape, Stat, Store, Stray, TagContent, Unlisted, Upload,
 };
 use regsweep::sweep::sweep;
 
@@ -59,38 +60,34 @@ impl Imagined {
 
 const FILE: FileState = FileState::File(Stat { size_bytes: 1000, modified: SystemTime::UNIX_EPOCH, arrived: None });
 
-impl Store for Imagined {
-    fn repositories(&self) -> Result<Listing<RepositoryEntry>, Error> {
-        let entry = |number| RepositoryEntry { name: RepositoryName::new(format!("r{number:06}")), set_apart: None };
-        Ok(Listing { entries: (0..self.repositories).map(entry).collect(), strays: Vec::new() })
-    }
+/// A repository by the numbers of its blobs.
+struct ImaginedRepository(Range<u64>);
 
-    fn listable_repositories(&self, _: Unlisted<'_>) -> Result<Listing<RepositoryEntry>, Error> {
-        self.repositories()
-    }
-
-    fn manifest_strays(&self, _: &RepositoryName) -> Result<Vec<Stray>, Error> {
-        Ok(Vec::new())
-    }
-
-    fn tags(&self, _: &RepositoryName) -> Result<Listing<TagName>, Error> {
-        Ok(Listing { entries: vec![TagName::new("v1")], strays: Vec::new() })
-    }
-
-    fn tag(&self, repository: &RepositoryName, _: &TagName) -> Result<TagContent, Error> {
-        let current = LinkContent::Digest(digest(self.of(repository).start));
-        Ok(TagContent { current, history: Listing::default() })
-    }
-
+impl Repository for ImaginedRepository {
     fn links(&self, directory: &LinkDirectory) -> Result<Listing<Digest>, Error> {
-        let blobs = self.of(directory.repository());
         let mut entries: Vec<Digest> = match directory {
-            LinkDirectory::Layers(_) => blobs.map(digest).collect(),
-            LinkDirectory::Revisions(_) => vec![digest(blobs.start)],
+            LinkDirectory::Layers(_) => self.0.clone().map(digest).collect(),
+            LinkDirectory::Revisions(_) => vec![digest(self.0.start)],
             LinkDirectory::History(..) => Vec::new(),
         };
         entries.sort_unstable();
         Ok(Listing { entries, strays: Vec::new() })
+    }
+
+    fn manifest_strays(&self) -> Result<Vec<Stray>, Error> {
+        Ok(Vec::new())
+    }
+
+    fn tags(&self) -> Result<Listing<TagName>, Error> {
+        Ok(Listing { entries: vec![TagName::new("v1")], strays: Vec::new() })
+    }
+
+    fn tag(&self, _: &TagName) -> Result<TagContent, Error> {
+        Ok(TagContent { current: LinkContent::Digest(digest(self.0.start)), history: Listing::default() })
+    }
+
+    fn stat_tag(&self, _: &TagName) -> Result<FileState, Error> {
+        Ok(FILE)
     }
 
     fn read_links(&self, _: &LinkDirectory, digests: &[Digest]) -> Result<Vec<LinkContent>, Error> {
@@ -105,21 +102,53 @@ impl Store for Imagined {
         Ok(vec![FILE; digests.len()])
     }
 
-    fn uploads(&self, _: &RepositoryName) -> Result<Listing<Upload>, Error> {
-        Ok(Listing::default())
-    }
-
-    fn leftovers(&self, _: &Path, _: &[&str]) -> Result<Vec<Leftover>, Error> {
+    fn beside_links(&self, _: &LinkDirectory, _: &[Digest]) -> Result<Vec<Leftover>, Error> {
         Ok(Vec::new())
     }
 
-    fn shards(&self) -> Result<Listing<Shard>, Error> {
-        let entries = (0..=255).map(|byte| Shard { algorithm: Algorithm::Sha256, byte }).collect();
+    fn beside_tag(&self, _: &TagName) -> Result<Vec<Leftover>, Error> {
+        Ok(Vec::new())
+    }
+
+    fn uploads(&self) -> Result<Listing<Upload>, Error> {
+        Ok(Listing::default())
+    }
+
+    fn beside_upload(&self, _: &OsStr) -> Result<Vec<Leftover>, Error> {
+        Ok(Vec::new())
+    }
+}
+
+impl Store for Imagined {
+    fn shape(&self) -> Shape {
+        Shape::Tree
+    }
+
+    fn repositories(&self) -> Result<Listing<RepositoryEntry>, Error> {
+        let entry = |number| RepositoryEntry { name: RepositoryName::new(format!("r{number:06}")), set_apart: None };
+        Ok(Listing { entries: (0..self.repositories).map(entry).collect(), strays: Vec::new() })
+    }
+
+    fn listable_repositories(&self, _: Unlisted<'_>) -> Result<Listing<RepositoryEntry>, Error> {
+        self.repositories()
+    }
+
+    fn open<'s>(&'s self, repository: &RepositoryEntry) -> Result<Box<dyn Repository + 's>, Error> {
+        Ok(Box::new(ImaginedRepository(self.of(&repository.name))))
+    }
+
+    fn partitions(&self) -> Result<Listing<Partition>, Error> {
+        let entries = (0..=255).map(|byte| Shard { algorithm: Algorithm::Sha256, byte }.into()).collect();
         Ok(Listing { entries, strays: Vec::new() })
     }
 
-    fn blobs(&self, shard: Shard, each: &mut dyn FnMut(&Digest)) -> Result<Vec<Stray>, Error> {
-        (u64::from(shard.byte)..self.blobs).step_by(256).for_each(|number| each(&digest(number)));
+    fn blobs(&self, partition: &Partition, each: EachBlob<'_>) -> Result<Vec<Stray>, Error> {
+        let of_byte = |byte| (u64::from(byte)..self.blobs).step_by(256);
+        partition.bytes().flat_map(of_byte).for_each(|number| each(&digest(number), None));
+        Ok(Vec::new())
+    }
+
+    fn beside_blobs(&self, _: Shard, _: &[Digest]) -> Result<Vec<Leftover>, Error> {
         Ok(Vec::new())
     }
 

@@ -16,7 +16,6 @@ use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use regsweep::graph::{Context, Manifests};
 use regsweep::inventory::{Budget, Inventory};
-use regsweep::layout::LinkDirectory;
 use regsweep::mark::blobs::unreached_blobs;
 use regsweep::mark::{Marks, mark, planned};
 use regsweep::oci::manifest::references;
@@ -43,7 +42,7 @@ fn repositories() -> Vec<RepositoryEntry> {
     STORE.repositories().expect("healthy").entries
 }
 
-fn surveys() -> Vec<Survey> {
+fn surveys() -> Vec<Survey<'static>> {
     repositories().iter().map(|repository| survey(&*STORE, repository).expect("healthy")).collect()
 }
 
@@ -79,8 +78,7 @@ fn survey_repositories(bencher: Bencher<'_, '_>) {
 
 #[divan::bench]
 fn read_references(bencher: Bencher<'_, '_>) {
-    let folder = LinkDirectory::Revisions(repositories()[0].name.clone());
-    let digest = STORE.links(&folder).expect("healthy").entries[0];
+    let digest = surveys()[0].revisions[0].digest;
     let mut manifest = Vec::new();
     STORE.manifest(&digest, &mut |bytes| manifest = bytes.to_vec()).expect("healthy");
     bencher.counter(BytesCount::of_slice(&manifest)).bench(|| references(black_box(&manifest)));
@@ -103,7 +101,7 @@ fn mark_repositories(bencher: Bencher<'_, '_>) {
     bencher.counter(ItemsCount::new(revisions)).with_inputs(inventory).bench_refs(|inventory| mark_all(&surveys, inventory));
 }
 
-fn mark_all(surveys: &[Survey], inventory: &Inventory) -> Vec<Marks> {
+fn mark_all(surveys: &[Survey<'_>], inventory: &Inventory) -> Vec<Marks> {
     let manifests = Manifests::new(&*STORE, inventory);
     let retention = &RootPolicy::TaggedOnly;
     let context = Context { store: &*STORE, inventory, manifests: &manifests, retention, policy: policy() };

@@ -15,7 +15,7 @@ use crate::oci::{Algorithm, Digest};
 use crate::store::{FileState, LinkContent};
 
 /// What is broken in one repository, beyond what marking has found.
-pub(crate) fn repository(facts: &RepositoryFacts, inventory: &Inventory, blobs: &BlobFacts, ages: &Ages) -> Vec<Finding> {
+pub(crate) fn repository(facts: &RepositoryFacts<'_>, inventory: &Inventory, blobs: &BlobFacts, ages: &Ages) -> Vec<Finding> {
     let mut findings = OfRepository::new(&facts.survey.name);
     let is_stored = |digest: &Digest| inventory.find(digest).is_some() && blobs.has_data(digest);
     layer_links(facts, &is_stored, &mut findings);
@@ -46,7 +46,7 @@ pub(crate) fn blobs(blobs: &BlobFacts) -> impl Iterator<Item = Finding> {
     irregular.map(|(digest, _)| Finding::new(Code::IrregularData).digest(digest).path(layout::blob_data(digest)))
 }
 
-fn layer_links(facts: &RepositoryFacts, is_stored: &impl Fn(&Digest) -> bool, findings: &mut OfRepository) {
+fn layer_links(facts: &RepositoryFacts<'_>, is_stored: &impl Fn(&Digest) -> bool, findings: &mut OfRepository) {
     let directory = LinkDirectory::Layers(facts.survey.name.clone());
     for (digest, content) in facts.survey.layers.iter().zip(&facts.layer_links) {
         let code = match judge_link(digest, *content) {
@@ -61,7 +61,7 @@ fn layer_links(facts: &RepositoryFacts, is_stored: &impl Fn(&Digest) -> bool, fi
     }
 }
 
-fn history_links(facts: &RepositoryFacts, findings: &mut OfRepository) {
+fn history_links(facts: &RepositoryFacts<'_>, findings: &mut OfRepository) {
     for (tag, contents) in facts.survey.tags.iter().zip(&facts.history_links) {
         let directory = LinkDirectory::History(facts.survey.name.clone(), tag.name.clone());
         for (digest, content) in tag.history.iter().zip(contents) {
@@ -79,7 +79,7 @@ fn history_links(facts: &RepositoryFacts, findings: &mut OfRepository) {
     }
 }
 
-fn tag_names(facts: &RepositoryFacts, findings: &mut OfRepository) {
+fn tag_names(facts: &RepositoryFacts<'_>, findings: &mut OfRepository) {
     let name = &facts.survey.name;
     for tag in facts.survey.tags.iter().filter(|tag| !tag.name.is_valid()) {
         let directory = layout::tag_directory(name, &tag.name);

@@ -1,7 +1,6 @@
 //! What an audit looks at beyond what a collection does.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
@@ -9,19 +8,14 @@ use super::needed::{Needed, needed};
 use crate::amount::Amount;
 use crate::error::Error;
 use crate::graph::Context;
-use crate::layout::{self, LinkDirectory, Target};
+use crate::inventory::BlobId;
+use crate::layout::LinkDirectory;
 use crate::oci::Digest;
-use crate::store::{FileState, Leftover, LinkContent, Listing, Store, Upload};
+use crate::store::{FileState, Leftover, LinkContent, Listing, Upload};
 use crate::survey::{self, Survey};
 
 /// Looks at so many blobs between two looks at what is left to do.
 const BLOBS_AT_ONCE: usize = 1024;
-/// How many directories one task lists.
-const DIRECTORIES_AT_ONCE: usize = 64;
-
-/// What a directory of one link may hold: registries before 2.5 kept signatures beside revisions.
-const IN_LINK_DIRECTORIES: [&str; 2] = ["link", "signatures"];
-
 /// All blobs, looked at.
 #[derive(Debug, Default)]
 pub(crate) struct BlobFacts {
@@ -42,17 +36,17 @@ impl BlobFacts {
     pub(crate) fn look(context: &Context<'_>) -> Result<BlobFacts, Error> {
         let parts = context.inventory.map_shards(|shard, blobs| {
             let mut facts = BlobFacts::default();
-            let digests: Vec<Digest> = blobs.map(|(_, digest)| digest).collect();
-            for some in digests.chunks(BLOBS_AT_ONCE) {
-                for (digest, leaf) in some.iter().zip(context.store.stat_blobs(shard, some)?) {
+            let blobs: Vec<(BlobId, Digest)> = blobs.collect();
+            for some in blobs.chunks(BLOBS_AT_ONCE) {
+                for ((_, digest), leaf) in some.iter().zip(context.inventory.states(context.store, shard, some)?) {
                     match leaf {
                         FileState::File(stat) => facts.stored.add(stat.size_bytes),
                         other => drop(facts.without_data.insert(*digest, other)),
                     }
                 }
             }
-            let directory = |digest: &Digest| Target::EmptyBlobDirectory(*digest).path();
-            facts.leftovers = leftovers(context.store, &digests, directory, &["data"])?;
+            let digests: Vec<Digest> = blobs.into_iter().map(|(_, digest)| digest).collect();
+            facts.leftovers = context.store.beside_blobs(shard, &digests)?;
             Ok(facts)
         })?;
         let mut all = BlobFacts::default();
@@ -71,10 +65,9 @@ impl BlobFacts {
 }
 
 /// One repository, looked at.
-#[derive(Debug)]
-pub(crate) struct RepositoryFacts {
+pub(crate) struct RepositoryFacts<'s> {
     /// What a collection sees of it.
-    pub(crate) survey: Survey,
+    pub(crate) survey: Survey<'s>,
     /// What its layer links say, in the survey's order.
     pub(crate) layer_links: Vec<LinkContent>,
     /// What the history of each of its tags says, in the survey's order.
@@ -87,73 +80,48 @@ pub(crate) struct RepositoryFacts {
     pub(crate) leftovers: Vec<Leftover>,
 }
 
-impl RepositoryFacts {
+impl<'s> RepositoryFacts<'s> {
     /// Looks at everything in a repository that was surveyed.
     ///
     /// # Errors
     ///
     /// When something cannot be listed or read.
-    pub(crate) fn look(context: &Context<'_>, survey: Survey, blobs: &BlobFacts) -> Result<RepositoryFacts, Error> {
-        let store = context.store;
+    pub(crate) fn look(context: &Context<'_>, survey: Survey<'s>, blobs: &BlobFacts) -> Result<RepositoryFacts<'s>, Error> {
+        let repository = &*survey.repository;
         let name = survey.name.clone();
         let layers = LinkDirectory::Layers(name.clone());
-        let layer_links = survey::read_links(store, &layers, &survey.layers)?;
+        let layer_links = survey::read_links(repository, &layers, &survey.layers)?;
         let history_links = survey
             .tags
             .par_iter()
-            .map(|tag| survey::read_links(store, &LinkDirectory::History(name.clone(), tag.name.clone()), &tag.history))
+            .map(|tag| survey::read_links(repository, &LinkDirectory::History(name.clone(), tag.name.clone()), &tag.history))
             .collect::<Result<_, _>>()?;
         let needed = needed(context, &survey, &layer_links, blobs)?;
-        let uploads = store.uploads(&name)?;
-        let mut beside = beside_links(store, &survey)?;
+        let uploads = repository.uploads()?;
+        let mut beside = beside_links(&survey)?;
         for upload in &uploads.entries {
-            let directory = layout::uploads_directory(&name).join(&upload.id);
-            beside.extend(store.leftovers(&directory, &["startedat", "data", "hashstates"])?);
+            beside.extend(repository.beside_upload(&upload.id)?);
         }
         Ok(RepositoryFacts { survey, layer_links, history_links, needed, uploads, leftovers: beside })
     }
 }
 
 /// What lies beside the link in every directory that should hold one.
-fn beside_links(store: &dyn Store, survey: &Survey) -> Result<Vec<Leftover>, Error> {
-    let of = |directory: &Path, digest: &Digest| directory.join(layout::digest_path(digest));
-    let layers = LinkDirectory::Layers(survey.name.clone()).path();
-    let mut found = leftovers(store, &survey.layers, |digest| of(&layers, digest), &IN_LINK_DIRECTORIES)?;
-    let revisions = LinkDirectory::Revisions(survey.name.clone()).path();
-    found.extend(leftovers(store, &survey.revisions, |revision| of(&revisions, &revision.digest), &IN_LINK_DIRECTORIES)?);
+fn beside_links(survey: &Survey<'_>) -> Result<Vec<Leftover>, Error> {
+    let repository = &*survey.repository;
+    let mut found = repository.beside_links(&LinkDirectory::Layers(survey.name.clone()), &survey.layers)?;
+    let revisions: Vec<Digest> = survey.revisions.iter().map(|revision| revision.digest).collect();
+    found.extend(repository.beside_links(&LinkDirectory::Revisions(survey.name.clone()), &revisions)?);
     let of_tags: Vec<Vec<Leftover>> = survey
         .tags
         .par_iter()
         .map(|tag| {
-            let history = LinkDirectory::History(survey.name.clone(), tag.name.clone()).path();
-            let mut found = leftovers(store, &tag.history, |digest| of(&history, digest), &IN_LINK_DIRECTORIES)?;
-            if let Some(current) = layout::current_link(&survey.name, &tag.name).parent() {
-                found.extend(store.leftovers(current, &IN_LINK_DIRECTORIES)?);
-            }
+            let history = LinkDirectory::History(survey.name.clone(), tag.name.clone());
+            let mut found = repository.beside_links(&history, &tag.history)?;
+            found.extend(repository.beside_tag(&tag.name)?);
             Ok(found)
         })
         .collect::<Result<_, Error>>()?;
     found.extend(of_tags.into_iter().flatten());
     Ok(found)
-}
-
-/// What lies in many directories beside what is known, in parallel and in order. Their paths are made as they are needed: of all of them
-/// at once a large repository has a hundred megabytes.
-fn leftovers<T: Sync>(
-    store: &dyn Store,
-    all: &[T],
-    directory: impl Fn(&T) -> PathBuf + Sync,
-    known: &[&str],
-) -> Result<Vec<Leftover>, Error> {
-    let parts: Vec<Vec<Leftover>> = all
-        .par_chunks(DIRECTORIES_AT_ONCE)
-        .map(|some| {
-            let mut found = Vec::new();
-            for one in some {
-                found.extend(store.leftovers(&directory(one), known)?);
-            }
-            Ok(found)
-        })
-        .collect::<Result<_, Error>>()?;
-    Ok(parts.into_iter().flatten().collect())
 }

@@ -33,7 +33,12 @@ pub(crate) struct Needed {
 /// # Errors
 ///
 /// When a link or a manifest cannot be read.
-pub(crate) fn needed(context: &Context<'_>, survey: &Survey, links: &[LinkContent], blobs: &BlobFacts) -> Result<Needed, Error> {
+pub(crate) fn needed(
+    context: &Context<'_>,
+    survey: &Survey<'_>,
+    links: &[LinkContent],
+    blobs: &BlobFacts,
+) -> Result<Needed, Error> {
     let revisions: HashSet<BlobId> = survey
         .revisions
         .iter()
@@ -66,7 +71,7 @@ fn promised(context: &Context<'_>, manifest: &Digest, mut blobs: HashSet<Digest>
 
 struct NeededVisitor<'a> {
     context: &'a Context<'a>,
-    survey: &'a Survey,
+    survey: &'a Survey<'a>,
     links: &'a [LinkContent],
     blobs: &'a BlobFacts,
     revisions: HashSet<BlobId>,
@@ -148,7 +153,7 @@ impl NeededVisitor<'_> {
     /// Deals with a digest that is not stored, or that may be another name of a blob (H3).
     fn follow_unresolved(&mut self, descriptor: &Descriptor, queue: &mut Queue<()>) -> Result<(), Error> {
         self.needed.named.insert(descriptor.digest);
-        let LinkVerdict::Names(name) = layer_verdict(self.context.store, self.survey, &descriptor.digest)? else { return Ok(()) };
+        let LinkVerdict::Names(name) = layer_verdict(self.survey, &descriptor.digest)? else { return Ok(()) };
         self.needed.named.insert(name);
         if let (Some(blob), Some(size_bytes)) = (self.context.inventory.find(&name), descriptor.size_bytes) {
             self.context.inventory.learn_size(blob, size_bytes);

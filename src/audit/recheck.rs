@@ -1,69 +1,127 @@
 //! Whether what was missing is missing still: a registry may take pushes while a store is listed, and a push or a deletion that ends in
 //! the middle of it is no damage.
 
+use std::collections::BTreeMap;
+
 use rayon::prelude::*;
 
 use crate::error::Error;
 use crate::finding::{Code, Finding};
 use crate::layout::{LinkDirectory, Shard};
-use crate::oci::Digest;
-use crate::store::{FileState, LinkContent, Store};
+use crate::oci::{Digest, RepositoryName};
+use crate::store::{FileState, LinkContent, Repository, RepositoryEntry, Store};
 
-/// Leaves the findings that still hold.
+/// Leaves the findings that still hold, in their order. Each repository is opened anew for that, and once.
 ///
 /// # Errors
 ///
 /// When one cannot be looked at again.
 pub(crate) fn still_hold(store: &dyn Store, findings: Vec<Finding>) -> Result<Vec<Finding>, Error> {
-    findings
-        .into_par_iter()
-        .map(|finding| Ok(stands(store, &finding)?.then_some(finding)))
-        .filter_map(Result::transpose)
-        .collect()
+    let mut by_repository: BTreeMap<Option<&RepositoryName>, Vec<usize>> = BTreeMap::new();
+    for (place, finding) in findings.iter().enumerate().filter(|(_, finding)| may_go(finding)) {
+        by_repository.entry(repository_of(finding)).or_default().push(place);
+    }
+    let gone = by_repository.par_iter().map(|(name, places)| {
+        let afresh = Afresh::new(store, *name)?;
+        let gone = |place: &usize| Ok((!afresh.stands(&findings[*place])?).then_some(*place));
+        places.par_iter().map(gone).filter_map(Result::transpose).collect::<Result<Vec<usize>, Error>>()
+    });
+    let mut gone = gone.collect::<Result<Vec<_>, Error>>()?.concat();
+    gone.sort_unstable();
+    let stands = |place: &usize| gone.binary_search(place).is_err();
+    Ok(findings.into_iter().enumerate().filter(|(place, _)| stands(place)).map(|(_, finding)| finding).collect())
 }
 
-/// Whether a finding still holds. Only what can appear by a push, or go with what was deleted, is looked at again.
-///
-/// # Errors
-///
-/// When it cannot be looked at.
-pub(crate) fn stands(store: &dyn Store, finding: &Finding) -> Result<bool, Error> {
-    let is_file = |leaves: Vec<FileState>| matches!(leaves[..], [FileState::File(_)]);
-    let blob = |digest: &Digest| Ok::<_, Error>(is_file(store.stat_blobs(Shard::of(digest), &[*digest])?));
-    let link = |directory: LinkDirectory, digest: &Digest| Ok::<_, Error>(is_file(store.stat_links(&directory, &[*digest])?));
-    let appeared = match (finding.code, &finding.repository, finding.digest) {
-        (Code::MissingTagTarget, Some(_), Some(digest)) => blob(&digest)? || !names(store, finding, &digest)?,
-        (
-            Code::MissingManifest
-            | Code::MissingTagTarget
+/// Whether it may not hold by now: only what can appear by a push, or go with what was deleted, is looked at again.
+fn may_go(finding: &Finding) -> bool {
+    matches!(
+        finding.code,
+        Code::MissingTagTarget
+            | Code::MissingManifest
             | Code::MissingBlob
             | Code::MissingChild
             | Code::BrokenLayerLink
-            | Code::MissingData,
-            _,
-            Some(digest),
-        ) => blob(&digest)?,
-        (Code::MissingLayerLink, Some(repository), Some(digest)) => link(LinkDirectory::Layers(repository.clone()), &digest)?,
-        (Code::LostChild, Some(repository), Some(digest)) => link(LinkDirectory::Revisions(repository.clone()), &digest)?,
-        (Code::LostRevision, Some(repository), Some(digest)) => {
-            link(LinkDirectory::Revisions(repository.clone()), &digest)? || !names(store, finding, &digest)?
-        }
-        (Code::TagWithoutCurrent, Some(repository), _) => match &finding.tag {
-            Some(tag) => {
-                store.tag(repository, tag)?.current != LinkContent::Absent || !store.tags(repository)?.entries.contains(tag)
+            | Code::MissingData
+            | Code::MissingLayerLink
+            | Code::LostChild
+            | Code::LostRevision
+            | Code::TagWithoutCurrent
+    )
+}
+
+/// The repository that has to be looked at for a finding: of most the blobs tell.
+fn repository_of(finding: &Finding) -> Option<&RepositoryName> {
+    let asks = matches!(
+        finding.code,
+        Code::MissingTagTarget | Code::MissingLayerLink | Code::LostChild | Code::LostRevision | Code::TagWithoutCurrent
+    );
+    finding.repository.as_ref().filter(|_| asks)
+}
+
+/// A store as it is now, with the repository that findings are about.
+struct Afresh<'s> {
+    store: &'s dyn Store,
+    repository: Option<(&'s RepositoryName, Box<dyn Repository + 's>)>,
+}
+
+impl<'s> Afresh<'s> {
+    fn new(store: &'s dyn Store, name: Option<&'s RepositoryName>) -> Result<Afresh<'s>, Error> {
+        let open = |name: &'s RepositoryName| Ok((name, store.open(&RepositoryEntry { name: name.clone(), set_apart: None })?));
+        Ok(Afresh { store, repository: name.map(open).transpose()? })
+    }
+
+    fn stands(&self, finding: &Finding) -> Result<bool, Error> {
+        let appeared = match (finding.code, &self.repository, finding.digest) {
+            (Code::MissingTagTarget, Some((_, repository)), Some(digest)) => {
+                self.has_blob(&digest)? || !names(&**repository, finding, &digest)?
             }
-            None => false,
-        },
-        _ => false,
-    };
-    Ok(!appeared)
+            (
+                Code::MissingManifest
+                | Code::MissingTagTarget
+                | Code::MissingBlob
+                | Code::MissingChild
+                | Code::BrokenLayerLink
+                | Code::MissingData,
+                _,
+                Some(digest),
+            ) => self.has_blob(&digest)?,
+            (Code::MissingLayerLink, Some((name, repository)), Some(digest)) => {
+                has_link(&**repository, LinkDirectory::Layers((*name).clone()), &digest)?
+            }
+            (Code::LostChild, Some((name, repository)), Some(digest)) => {
+                has_link(&**repository, LinkDirectory::Revisions((*name).clone()), &digest)?
+            }
+            (Code::LostRevision, Some((name, repository)), Some(digest)) => {
+                has_link(&**repository, LinkDirectory::Revisions((*name).clone()), &digest)?
+                    || !names(&**repository, finding, &digest)?
+            }
+            (Code::TagWithoutCurrent, Some((_, repository)), _) => match &finding.tag {
+                Some(tag) => repository.tag(tag)?.current != LinkContent::Absent || !repository.tags()?.entries.contains(tag),
+                None => false,
+            },
+            _ => false,
+        };
+        Ok(!appeared)
+    }
+
+    fn has_blob(&self, digest: &Digest) -> Result<bool, Error> {
+        Ok(is_file(&self.store.stat_blobs(Shard::of(digest), &[*digest])?))
+    }
+}
+
+fn has_link(repository: &dyn Repository, directory: LinkDirectory, digest: &Digest) -> Result<bool, Error> {
+    Ok(is_file(&repository.stat_links(&directory, &[*digest])?))
+}
+
+fn is_file(states: &[FileState]) -> bool {
+    matches!(states, [FileState::File(_)])
 }
 
 /// Whether the tag of a finding names a digest still; one without a tag names it for all that is known.
-fn names(store: &dyn Store, finding: &Finding, digest: &Digest) -> Result<bool, Error> {
-    match (&finding.repository, &finding.tag) {
-        (Some(repository), Some(tag)) => Ok(store.tag(repository, tag)?.current == LinkContent::Digest(*digest)),
-        _ => Ok(true),
+fn names(repository: &dyn Repository, finding: &Finding, digest: &Digest) -> Result<bool, Error> {
+    match &finding.tag {
+        Some(tag) => Ok(repository.tag(tag)?.current == LinkContent::Digest(*digest)),
+        None => Ok(true),
     }
 }
 
@@ -73,8 +131,12 @@ mod tests {
 
     use super::*;
     use crate::layout;
-    use crate::oci::{Algorithm, RepositoryName, TagName};
-    use crate::store::MemoryStore;
+    use crate::oci::{Algorithm, TagName};
+    use crate::store::{Etags, MemoryStore, ObjectStore, Request, counted};
+
+    fn stands(store: &dyn Store, finding: &Finding) -> Result<bool, Error> {
+        Ok(!still_hold(store, vec![finding.clone()])?.is_empty())
+    }
 
     #[test]
     fn what_has_appeared_since_or_gone_with_what_needed_it_is_no_damage() {
@@ -93,6 +155,7 @@ mod tests {
         before.add_file(layout::current_link(&repository, &tag), digest.to_string(), SystemTime::UNIX_EPOCH);
         before.add_file(layout::tag_directory(&repository, &bare).join("index/x"), "", SystemTime::UNIX_EPOCH);
         let of = |code| Finding::new(code).repository(&repository).digest(&digest);
+        let [before, after, gone] = [before, after, gone].map(|files| ObjectStore::new(files, Etags::Md5, 1));
         for (code, tag, goes) in [
             (Code::MissingManifest, &tag, false),
             (Code::MissingTagTarget, &tag, true),
@@ -105,14 +168,39 @@ mod tests {
             (Code::TagWithoutCurrent, &bare, true),
         ] {
             let finding = of(code).tag(tag);
-            assert!(stands(&before, &finding).expect("readable"), "{code}");
-            assert!(!stands(&after, &finding).expect("readable"), "{code}");
-            assert_eq!(!stands(&gone, &finding).expect("readable"), goes, "{code}");
+            for [before, after, gone] in [
+                [&before, &after, &gone].map(|store| store as &dyn Store),
+                [&before, &after, &gone].map(|store| store.memory() as &dyn Store),
+            ] {
+                assert!(stands(before, &finding).expect("readable"), "{code}");
+                assert!(!stands(after, &finding).expect("readable"), "{code}");
+                assert_eq!(!stands(gone, &finding).expect("readable"), goes, "{code}");
+            }
         }
         let of = |code| of(code).tag(&tag);
         // What is there and wrong does not go by being there.
         for code in [Code::CorruptManifest, Code::EmptyLink, Code::OrphanedReferrer] {
             assert!(stands(&after, &of(code)).expect("readable"), "{code}");
+        }
+    }
+
+    #[test]
+    fn findings_of_one_repository_are_looked_at_with_it_opened_once_and_anew() {
+        let store = ObjectStore::new(MemoryStore::new(), Etags::Md5, 0);
+        let repositories = ["a", "b"].map(RepositoryName::new);
+        let digests = [b"x", b"y", b"z"].map(|text| Digest::of(Algorithm::Sha256, text));
+        let found = |repository: &RepositoryName, digest: &Digest| {
+            Finding::new(Code::MissingLayerLink).repository(repository).digest(digest)
+        };
+        let findings: Vec<Finding> =
+            digests.iter().flat_map(|digest| repositories.each_ref().map(|repository| found(repository, digest))).collect();
+        for ask in 0..2 {
+            store.begin(None);
+            let standing = still_hold(&store, findings.clone()).expect("readable");
+            assert_eq!(standing, findings[ask..], "in their order");
+            assert_eq!(counted(&store.log()), [(Request::List, 2)].into());
+            let link = LinkDirectory::Layers(repositories[0].clone()).link(&digests[0]);
+            store.memory().add_file(link, digests[0].to_string(), SystemTime::UNIX_EPOCH);
         }
     }
 }

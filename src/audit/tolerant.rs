@@ -2,6 +2,7 @@
 //! it could not see.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -9,10 +10,10 @@ use std::sync::{Mutex, PoisonError};
 use crate::error::Error;
 use crate::finding::{Code, Finding};
 use crate::layout::{self, LinkDirectory, Shard, Target};
-use crate::oci::{Digest, RepositoryName, TagName};
+use crate::oci::{Digest, TagName};
 use crate::store::{
-    BlobContent, Condition, FileState, Leftover, LinkContent, Listing, ManifestContent, ManifestStart, RepositoryEntry, Stat,
-    Store, Stray, TagContent, Unlisted, Upload,
+    BlobContent, Condition, EachBlob, FileState, Leftover, LinkContent, Listing, ManifestContent, ManifestStart, Partition,
+    Repository, RepositoryEntry, Shape, Stat, Store, Stray, TagContent, Unlisted, Upload,
 };
 
 /// Another store. What cannot be read there is remembered, and answered as something that cannot be understood.
@@ -64,6 +65,24 @@ impl<'a> Tolerant<'a> {
         }
     }
 
+    /// What lies beside each of many, without those where that cannot be seen.
+    fn beside(
+        &self,
+        digests: &[Digest],
+        ask: impl Fn(&[Digest]) -> Result<Vec<Leftover>, Error>,
+    ) -> Result<Vec<Leftover>, Error> {
+        match ask(digests) {
+            Err(Error::Io { .. }) => {
+                let mut all = Vec::new();
+                for digest in digests {
+                    all.extend(self.or(ask(&[*digest]), Vec::new)?);
+                }
+                Ok(all)
+            }
+            other => other,
+        }
+    }
+
     /// Tells what could not be read, in the place of all that was only found for that. Whether there was anything.
     pub(crate) fn judge(self, findings: &mut Vec<Finding>) -> bool {
         let failed = self.failed.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -88,6 +107,10 @@ impl<'a> Tolerant<'a> {
 }
 
 impl Store for Tolerant<'_> {
+    fn shape(&self) -> Shape {
+        self.store.shape()
+    }
+
     fn repositories(&self) -> Result<Listing<RepositoryEntry>, Error> {
         self.store.listable_repositories(&mut |error| self.or(Err(error), || ()))
     }
@@ -96,49 +119,21 @@ impl Store for Tolerant<'_> {
         self.store.listable_repositories(unlisted)
     }
 
-    fn manifest_strays(&self, repository: &RepositoryName) -> Result<Vec<Stray>, Error> {
-        self.or(self.store.manifest_strays(repository), Vec::new)
+    fn open<'s>(&'s self, entry: &RepositoryEntry) -> Result<Box<dyn Repository + 's>, Error> {
+        let repository = self.or(self.store.open(entry).map(Some), || None)?;
+        Ok(Box::new(TolerantRepository { tolerant: self, repository }))
     }
 
-    fn tags(&self, repository: &RepositoryName) -> Result<Listing<TagName>, Error> {
-        self.or(self.store.tags(repository), Listing::default)
+    fn partitions(&self) -> Result<Listing<Partition>, Error> {
+        self.or(self.store.partitions(), Listing::default)
     }
 
-    fn tag(&self, repository: &RepositoryName, tag: &TagName) -> Result<TagContent, Error> {
-        let unknown = || TagContent { current: LinkContent::Irregular, history: Listing::default() };
-        self.or(self.store.tag(repository, tag), unknown)
+    fn blobs(&self, partition: &Partition, each: EachBlob<'_>) -> Result<Vec<Stray>, Error> {
+        self.or(self.store.blobs(partition, each), Vec::new)
     }
 
-    fn links(&self, directory: &LinkDirectory) -> Result<Listing<Digest>, Error> {
-        self.or(self.store.links(directory), Listing::default)
-    }
-
-    fn read_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<LinkContent>, Error> {
-        self.each(digests, |some| self.store.read_links(directory, some), || LinkContent::Irregular)
-    }
-
-    fn inspect_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<(LinkContent, FileState)>, Error> {
-        self.each(digests, |some| self.store.inspect_links(directory, some), || (LinkContent::Irregular, FileState::Irregular))
-    }
-
-    fn stat_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<FileState>, Error> {
-        self.each(digests, |some| self.store.stat_links(directory, some), || FileState::Irregular)
-    }
-
-    fn uploads(&self, repository: &RepositoryName) -> Result<Listing<Upload>, Error> {
-        self.or(self.store.uploads(repository), Listing::default)
-    }
-
-    fn leftovers(&self, directory: &Path, known: &[&str]) -> Result<Vec<Leftover>, Error> {
-        self.or(self.store.leftovers(directory, known), Vec::new)
-    }
-
-    fn shards(&self) -> Result<Listing<Shard>, Error> {
-        self.or(self.store.shards(), Listing::default)
-    }
-
-    fn blobs(&self, shard: Shard, each: &mut dyn FnMut(&Digest)) -> Result<Vec<Stray>, Error> {
-        self.or(self.store.blobs(shard, each), Vec::new)
+    fn beside_blobs(&self, shard: Shard, digests: &[Digest]) -> Result<Vec<Leftover>, Error> {
+        self.beside(digests, |some| self.store.beside_blobs(shard, some))
     }
 
     fn stat_blobs(&self, shard: Shard, digests: &[Digest]) -> Result<Vec<FileState>, Error> {
@@ -171,5 +166,87 @@ impl Store for Tolerant<'_> {
 
     fn empty_directory(&self, directory: &Target) -> Result<Option<Stat>, Error> {
         self.or(self.store.empty_directory(directory), || None)
+    }
+}
+
+/// A repository of such a store. One that could not be opened holds nothing that could be seen.
+struct TolerantRepository<'s> {
+    tolerant: &'s Tolerant<'s>,
+    repository: Option<Box<dyn Repository + 's>>,
+}
+
+impl TolerantRepository<'_> {
+    fn ask<T>(&self, ask: impl FnOnce(&dyn Repository) -> Result<T, Error>, instead: impl FnOnce() -> T) -> Result<T, Error> {
+        match &self.repository {
+            Some(repository) => self.tolerant.or(ask(&**repository), instead),
+            None => Ok(instead()),
+        }
+    }
+
+    fn each<T: Clone>(
+        &self,
+        digests: &[Digest],
+        ask: impl Fn(&dyn Repository, &[Digest]) -> Result<Vec<T>, Error>,
+        instead: T,
+    ) -> Result<Vec<T>, Error> {
+        match &self.repository {
+            Some(repository) => self.tolerant.each(digests, |some| ask(&**repository, some), || instead.clone()),
+            None => Ok(vec![instead; digests.len()]),
+        }
+    }
+}
+
+impl Repository for TolerantRepository<'_> {
+    fn links(&self, directory: &LinkDirectory) -> Result<Listing<Digest>, Error> {
+        self.ask(|repository| repository.links(directory), Listing::default)
+    }
+
+    fn manifest_strays(&self) -> Result<Vec<Stray>, Error> {
+        self.ask(|repository| repository.manifest_strays(), Vec::new)
+    }
+
+    fn tags(&self) -> Result<Listing<TagName>, Error> {
+        self.ask(|repository| repository.tags(), Listing::default)
+    }
+
+    fn tag(&self, tag: &TagName) -> Result<TagContent, Error> {
+        let unknown = || TagContent { current: LinkContent::Irregular, history: Listing::default() };
+        self.ask(|repository| repository.tag(tag), unknown)
+    }
+
+    fn stat_tag(&self, tag: &TagName) -> Result<FileState, Error> {
+        self.ask(|repository| repository.stat_tag(tag), || FileState::Absent)
+    }
+
+    fn read_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<LinkContent>, Error> {
+        self.each(digests, |repository, some| repository.read_links(directory, some), LinkContent::Irregular)
+    }
+
+    fn inspect_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<(LinkContent, FileState)>, Error> {
+        let unknown = (LinkContent::Irregular, FileState::Irregular);
+        self.each(digests, |repository, some| repository.inspect_links(directory, some), unknown)
+    }
+
+    fn stat_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<FileState>, Error> {
+        self.each(digests, |repository, some| repository.stat_links(directory, some), FileState::Irregular)
+    }
+
+    fn beside_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<Leftover>, Error> {
+        match &self.repository {
+            Some(repository) => self.tolerant.beside(digests, |some| repository.beside_links(directory, some)),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    fn beside_tag(&self, tag: &TagName) -> Result<Vec<Leftover>, Error> {
+        self.ask(|repository| repository.beside_tag(tag), Vec::new)
+    }
+
+    fn uploads(&self) -> Result<Listing<Upload>, Error> {
+        self.ask(|repository| repository.uploads(), Listing::default)
+    }
+
+    fn beside_upload(&self, id: &OsStr) -> Result<Vec<Leftover>, Error> {
+        self.ask(|repository| repository.beside_upload(id), Vec::new)
     }
 }

@@ -10,7 +10,7 @@ use crate::layout;
 use crate::store::{FileState, Upload};
 
 /// What is wrong with the uploads of a repository.
-pub(crate) fn repository(facts: &RepositoryFacts, ages: &Ages) -> Vec<Finding> {
+pub(crate) fn repository(facts: &RepositoryFacts<'_>, ages: &Ages) -> Vec<Finding> {
     let name = &facts.survey.name;
     let directory = layout::uploads_directory(name);
     let found = facts.uploads.entries.iter().flat_map(|upload| judge(upload, &directory.join(&upload.id), ages));

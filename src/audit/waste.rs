@@ -109,7 +109,7 @@ fn words(code: Code, count: u64, freed: Amount) -> String {
 }
 
 /// Says so if nothing can be pulled from a repository.
-pub(crate) fn empty_repository(facts: &RepositoryFacts) -> Option<Finding> {
+pub(crate) fn empty_repository(facts: &RepositoryFacts<'_>) -> Option<Finding> {
     let survey = &facts.survey;
     let any_revision = survey.revisions.iter().any(|revision| revision.link != LinkContent::Absent);
     (!any_revision && survey.tags.is_empty())

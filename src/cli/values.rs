@@ -76,7 +76,7 @@ pub(super) fn slice(text: &str) -> Result<Slice, String> {
         let slice = Slice { part: part.trim().parse().ok()?, of: of.trim().parse().ok()? };
         (1..=slice.of).contains(&slice.part).then_some(slice)
     };
-    read().ok_or_else(|| "expected a part of so many, such as 3/30".to_owned())
+    read().ok_or_else(|| "expected a part of a whole, such as 3/30".to_owned())
 }
 
 pub(super) fn glob(text: &str) -> Result<Glob, String> {

@@ -190,7 +190,7 @@ fn survey_and_plan(
     let manifests = Manifests::new(store, &inventory);
     let (policy, recent_changes) = mark::arrivals(store, &inventory, settings.policy)?;
     let context = Context { store, inventory: &inventory, manifests: &manifests, retention: &settings.roots, policy };
-    let prepare = |survey: &mut Survey| {
+    let prepare = |survey: &mut Survey<'_>| {
         survey.protected = protected.revisions.get(&survey.name).cloned().unwrap_or_default();
         survey.asks_for_old = asks_for_old;
     };
@@ -222,11 +222,8 @@ fn survey_and_plan(
     let lacking_manifests = lacking_manifests.map(|marks| marks.repository.clone()).collect();
     let held = marks.iter().map(|marks| (&marks.repository, [marks.counts.tags, marks.counts.revisions]));
     let summary = Summary::new(settings.clock.started(), held, parts(reader, strays, &repositories.entries, &marks));
-    let old_summary = Summary::new(
-        settings.clock.started(),
-        marks.iter().filter_map(|marks| Some((&marks.repository, marks.held_by_old()?))),
-        Vec::new(),
-    );
+    let old = marks.iter().filter_map(|marks| Some((&marks.repository, marks.held_by_old()?)));
+    let old_summary = Summary::new(settings.clock.started(), old, Vec::new());
     Ok(Assessment {
         needed: Needed::default(),
         purge: Moved::default(),

@@ -160,7 +160,7 @@ fn untagged(seen: &Seen<'_>) -> Brake {
          database, OpenShift in etcd",
         plural(all, "repository", "repositories"),
     );
-    let lift = "use the collector of whoever owns this store, or collect without --delete-untagged; if nobody needs untagged images here, \
+    let lift = "use the collector of the program that owns this store, or collect without --delete-untagged; if untagged images are not needed here, \
                 give --allow-untagged-repositories";
     Some((reason, lift.to_owned()))
 }

@@ -10,6 +10,7 @@ use super::brakes::{ENOUGH, shrunk_lift};
 use super::owners;
 use super::reconcile;
 use super::session::{Means, Session};
+use crate::clock::RecordedTime;
 use crate::config::{QuarantineSettings, Wanted};
 use crate::error::Error;
 use crate::finding::{Code, Finding};
@@ -100,7 +101,7 @@ fn act(settings: &QuarantineSettings, reader: &Reader<'_>) -> Result<Acted, Erro
     let quarantine = Quarantine::open(reader.backend)?;
     match &settings.wanted {
         Wanted::List => Ok(Done::Listed.into()),
-        Wanted::Restarted { since } => restarted(settings, reader, &quarantine, *since).map(Acted::from),
+        Wanted::Restarted { since } => restarted(settings, reader, &quarantine, since.as_ref()).map(Acted::from),
         Wanted::Restore { run, all, digest } => restore(settings, reader, &quarantine, run.as_deref(), *all, digest.as_ref()),
         Wanted::Purge { run, older_than, assume_offline, allow_foreign_owner, allow_shared_blobs, .. } => {
             // What was quarantined may be needed by somebody whose links are not here.
@@ -146,18 +147,18 @@ fn restarted(
     settings: &QuarantineSettings,
     reader: &Reader<'_>,
     quarantine: &Quarantine<'_>,
-    since: Option<Duration>,
+    since: Option<&RecordedTime>,
 ) -> Result<Done, Error> {
     let (root, clock) = (reader.backend.root(), &settings.clock);
     let started_after = match since {
-        Some(ago) => {
-            if let Some(older) = writers::started_before(root, ago, clock) {
+        Some(since) => {
+            if let Some(older) = writers::started_before(root, since, clock) {
                 return Err(Error::Brake {
                     reason: older,
                     lift: "restart it, or give the time before all were started".to_owned(),
                 });
             }
-            clock.moment(ago).ok_or_else(|| Error::Usage("--since is before any time that a clock can say".to_owned()))?
+            since.clone()
         }
         None => writers::all_started_after(root, settings.location.http(), &[], clock).map_err(|why| {
             let say =
@@ -359,7 +360,7 @@ fn restore(
     let moved = reconcile::restore(reader, quarantine, Replaced::Keep, &is_wanted, &mut records, &settings.clock);
     // It is only back if it can be pulled.
     let findings = quarantine::check(reader, &wanted, &suspects).unwrap_or_else(|error| {
-        let detail = format!("Restored, but whether it can be pulled cannot be told: {error}");
+        let detail = format!("Restored, but it could not be checked whether it can be pulled: {error}");
         vec![Finding::new(Code::FailedRestore).detail(detail)]
     });
     Ok(Acted { done: Done::Restored(moved), findings: [findings, purged].concat() })

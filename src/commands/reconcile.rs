@@ -71,7 +71,7 @@ pub(super) fn memory(
     }
     let mut restarts = records::restarts(reader.backend.notes())?;
     match writers::all_started_after(reader.backend.root(), location.http(), urls, clock) {
-        Ok(moment) => restarts.push(moment),
+        Ok(started_after) => restarts.push(started_after),
         Err(why) => tracing::info!("{why}: when the registries were started is for `quarantine restarted` to say"),
     }
     Ok(Memory::UntilRestart(restarts))
@@ -283,13 +283,13 @@ pub(super) fn may_be_online(location: &Location, seen: Option<DescriptorCache>) 
     if let Some(cache) = registry.descriptor_cache.max(seen).filter(|cache| !cache.ends_with_the_process()) {
         let reason = format!(
             "the registry keeps a cache of blob descriptors that outlives it (storage.cache.blobdescriptor: {cache}), so it would accept \
-             images that need what has been quarantined, and nobody could tell"
+             images that need what has been quarantined, unnoticed"
         );
         let lift = format!("let it be inmemory in its configuration and restart the registry, or {}", stopped());
         return Err(Error::Brake { reason, lift });
     }
     if let Some(sign) = location.cache_sign() {
-        let reason = format!("the registry {sign}, which writes to its store whenever somebody pulls");
+        let reason = format!("the registry {sign}, which writes to its store on every pull");
         return Err(Error::Brake { reason, lift: stopped() });
     }
     Ok(())

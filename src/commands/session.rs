@@ -135,5 +135,5 @@ pub(super) fn ensure_outside(backend: &dyn Backend, option: &str, path: &Path) -
         Some(Inside::Registry) => "in the store itself",
         None => return Ok(()),
     };
-    Err(Error::Usage(format!("{option} {} lies {whose}, where whoever reads there would trip over it", escaped(path))))
+    Err(Error::Usage(format!("{option} {} lies {whose}, where it would be taken for a part of the store", escaped(path))))
 }

@@ -1,5 +1,8 @@
-//! Every command on a store in memory: what a command does, it does by the seam.
+//! Every command on stores in memory, in the shape of a filesystem and of a bucket: what a command does, it does by the seam.
 
+mod requests;
+
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -18,12 +21,39 @@ use crate::progress::Silent;
 use crate::report::quarantine::Done;
 use crate::report::verify::VerifyReport;
 use crate::report::{audit::AuditReport, collect::CollectReport, quarantine::QuarantineReport};
-use crate::store::{Access, Backend as _, MemoryStore};
+use crate::store::{Access, Backend, Etags, MemoryStore, ObjectStore};
 use crate::testing::Built;
+
+/// A store of which all files can be seen.
+trait Place: Backend {
+    fn memory(&self) -> &MemoryStore;
+}
+
+impl Place for MemoryStore {
+    fn memory(&self) -> &MemoryStore {
+        self
+    }
+}
+
+impl Place for ObjectStore {
+    fn memory(&self) -> &MemoryStore {
+        ObjectStore::memory(self)
+    }
+}
+
+/// Makes a store of files.
+type Make = fn(MemoryStore) -> Box<dyn Place>;
+
+/// All kinds of stores.
+const ALL: [Make; 3] = [
+    |files| Box::new(files),
+    |files| Box::new(ObjectStore::new(files, Etags::Md5, 11)),
+    |files| Box::new(ObjectStore::new(files, Etags::Opaque, 12)),
+];
 
 /// One image with a tag, one without, a blob that nothing links, and one whose bytes are not what its digest says.
 struct Shop {
-    store: MemoryStore,
+    store: Box<dyn Place>,
     /// What the image with the tag is made of.
     live: Vec<Digest>,
     /// What the other one is made of alone.
@@ -35,7 +65,7 @@ struct Shop {
 }
 
 impl Shop {
-    fn new() -> Shop {
+    fn new(make: Make) -> Shop {
         let built = Built::default();
         // As long as `image` states.
         let [config, shared, own, corrupt] = ["1", "share", "alone", "decay"].map(|text| built.blob(text.as_bytes()));
@@ -51,11 +81,19 @@ impl Shop {
         let live = vec![config, shared, tagged, corrupt];
         let root = tempfile::tempdir().expect("a directory");
         std::fs::create_dir_all(root.path().join(layout::V2)).expect("made");
-        Shop { store: built.0, live, untagged: vec![own, untagged], unlinked, corrupt, root }
+        Shop { store: make(built.0), live, untagged: vec![own, untagged], unlinked, corrupt, root }
+    }
+
+    fn backend(&self) -> &dyn Backend {
+        &*self.store
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        self.store.memory().files()
     }
 
     fn has(&self, digest: &Digest) -> bool {
-        self.store.files().contains(&layout::blob_data(digest))
+        self.files().contains(&layout::blob_data(digest))
     }
 
     fn has_all(&self, digests: &[Digest]) -> bool {
@@ -63,16 +101,11 @@ impl Shop {
     }
 
     fn command(&self, line: &str) -> Command {
-        let words = ["regsweep"].into_iter().chain(line.split_whitespace());
-        let words = words.chain(["--root", self.root.path().to_str().expect("text")]);
-        Cli::try_parse_from(words).expect("a command").command
+        command(self.root.path(), line)
     }
 
     fn collect(&self, line: &str) -> Result<CollectReport, Error> {
-        let line = format!("garbage-collect --assume-offline {line}");
-        let Command::GarbageCollect(arguments) = self.command(&line) else { panic!("another command") };
-        let settings = CollectSettings::resolve(arguments, line)?;
-        garbage_collect::run_on(&self.store, settings, &Silent, &AtomicBool::new(false))
+        collect(self.backend(), self.root.path(), &format!("garbage-collect --assume-offline {line}"))
     }
 
     fn quarantine(&self, line: &str) -> Result<QuarantineReport, Error> {
@@ -81,116 +114,144 @@ impl Shop {
             Command::Quarantine(wanted) => wanted,
             _ => panic!("another command"),
         };
-        quarantine::run_on(&self.store, QuarantineSettings::resolve(wanted)?, &Silent, &AtomicBool::new(false))
+        quarantine::run_on(self.backend(), QuarantineSettings::resolve(wanted)?, &Silent, &AtomicBool::new(false))
     }
 
     fn verify(&self, line: &str) -> Result<VerifyReport, Error> {
         let Command::Verify(arguments) = self.command(&format!("verify {line}")) else { panic!("another command") };
-        verify::run_on(&self.store, VerifySettings::resolve(arguments)?, &Silent, &AtomicBool::new(false))
+        verify::run_on(self.backend(), VerifySettings::resolve(arguments)?, &Silent, &AtomicBool::new(false))
     }
 
     fn audit(&self) -> AuditReport {
-        let Command::Audit(arguments) = self.command("audit") else { panic!("another command") };
-        let settings = AuditSettings::resolve(arguments).expect("settings");
-        audit::run_on(&self.store, settings, &Silent, &AtomicBool::new(false)).expect("audited")
+        audit(self.backend(), self.root.path(), "audit").expect("audited")
     }
+}
+
+fn command(root: &Path, line: &str) -> Command {
+    let words = ["regsweep"].into_iter().chain(line.split_whitespace());
+    let words = words.chain(["--root", root.to_str().expect("text")]);
+    Cli::try_parse_from(words).expect("a command").command
+}
+
+fn audit(backend: &dyn Backend, root: &Path, line: &str) -> Result<AuditReport, Error> {
+    let Command::Audit(arguments) = command(root, line) else { panic!("another command") };
+    audit::run_on(backend, AuditSettings::resolve(arguments)?, &Silent, &AtomicBool::new(false))
+}
+
+fn collect(backend: &dyn Backend, root: &Path, line: &str) -> Result<CollectReport, Error> {
+    let Command::GarbageCollect(arguments) = command(root, line) else { panic!("another command") };
+    let settings = CollectSettings::resolve(arguments, line.to_owned())?;
+    garbage_collect::run_on(backend, settings, &Silent, &AtomicBool::new(false))
 }
 
 #[test]
 fn a_dry_run_says_what_a_collection_does_and_touches_nothing() {
-    for (line, goes) in [("", 1), ("-m", 3)] {
-        let shop = Shop::new();
-        let before = shop.store.files();
-        let foreseen = shop.collect(&format!("{line} --dry-run")).expect("a dry run");
-        assert_eq!(shop.store.files(), before);
-        assert_eq!(shop.store.notes().read("summary.json").expect("none"), None);
-        let done = shop.collect(line).expect("a collection");
-        for report in [&foreseen, &done] {
-            assert_eq!(report.swept.removed.kind(Kind::Blob).count, goes, "{line}");
-            assert_eq!(report.figures.planned, done.figures.planned, "{line}");
+    for make in ALL {
+        for (line, goes) in [("", 1), ("-m", 3)] {
+            let shop = Shop::new(make);
+            let before = shop.files();
+            let foreseen = shop.collect(&format!("{line} --dry-run")).expect("a dry run");
+            assert_eq!(shop.files(), before);
+            assert_eq!(shop.store.notes().read("summary.json").expect("none"), None);
+            let done = shop.collect(line).expect("a collection");
+            for report in [&foreseen, &done] {
+                assert_eq!(report.swept.removed.kind(Kind::Blob).count, goes, "{line}");
+                assert_eq!(report.figures.planned, done.figures.planned, "{line}");
+            }
+            assert!(shop.has_all(&shop.live) && !shop.has(&shop.unlinked), "{line}");
+            assert_eq!(shop.has_all(&shop.untagged), line.is_empty(), "{line}");
+            assert!(shop.store.notes().read("summary.json").expect("readable").is_some());
         }
-        assert!(shop.has_all(&shop.live) && !shop.has(&shop.unlinked), "{line}");
-        assert_eq!(shop.has_all(&shop.untagged), line.is_empty(), "{line}");
-        assert!(shop.store.notes().read("summary.json").expect("readable").is_some());
     }
 }
 
 #[test]
 fn what_was_quarantined_is_listed_restored_and_purged() {
-    let shop = Shop::new();
-    let before = shop.store.files();
-    let moved = shop.collect("-m --quarantine").expect("a collection");
-    assert_eq!(moved.quarantine.waiting.count, 3);
-    assert!(shop.has_all(&shop.live) && !shop.has(&shop.untagged[0]) && !shop.has(&shop.unlinked));
-    let listed = shop.quarantine("quarantine list").expect("listed");
-    assert_eq!((listed.runs.len(), listed.runs[0].blobs.count), (1, 3));
+    for make in ALL {
+        let shop = Shop::new(make);
+        let before = shop.files();
+        let moved = shop.collect("-m --quarantine").expect("a collection");
+        assert_eq!(moved.quarantine.waiting.count, 3);
+        assert!(shop.has_all(&shop.live) && !shop.has(&shop.untagged[0]) && !shop.has(&shop.unlinked));
+        let listed = shop.quarantine("quarantine list").expect("listed");
+        assert_eq!((listed.runs.len(), listed.runs[0].blobs.count), (1, 3));
 
-    let restored = shop.quarantine("restore --all").expect("restored");
-    assert!(matches!(&restored.done, Done::Restored(moved) if moved.blobs.count == 3 && moved.failed.is_empty()));
-    assert_eq!(shop.store.files(), before);
-    assert!(shop.quarantine("quarantine list").expect("listed").runs.is_empty());
+        let restored = shop.quarantine("restore --all").expect("restored");
+        assert!(matches!(&restored.done, Done::Restored(moved) if moved.blobs.count == 3 && moved.failed.is_empty()));
+        assert_eq!(shop.files(), before);
+        assert!(shop.quarantine("quarantine list").expect("listed").runs.is_empty());
 
-    // What came back is young for an hour.
-    assert_eq!(shop.collect("-m --quarantine").expect("a collection").figures.planned.kind(Kind::Blob).count, 0);
-    shop.collect("-m --quarantine --min-age 0s").expect("a collection");
-    let purged = shop.quarantine("quarantine purge --assume-offline").expect("purged");
-    assert!(matches!(&purged.done, Done::Purged { purged, .. } if purged.blobs.count == 3), "{:?}", purged.done);
-    assert!(shop.has_all(&shop.live) && !shop.has(&shop.unlinked));
-    assert!(shop.quarantine("quarantine list").expect("listed").runs.is_empty());
+        // What came back is young for an hour.
+        assert_eq!(shop.collect("-m --quarantine").expect("a collection").figures.planned.kind(Kind::Blob).count, 0);
+        shop.collect("-m --quarantine --min-age 0s").expect("a collection");
+        let purged = shop.quarantine("quarantine purge --assume-offline").expect("purged");
+        assert!(matches!(&purged.done, Done::Purged { purged, .. } if purged.blobs.count == 3), "{:?}", purged.done);
+        assert!(shop.has_all(&shop.live) && !shop.has(&shop.unlinked));
+        assert!(shop.quarantine("quarantine list").expect("listed").runs.is_empty());
+    }
 }
 
 #[test]
 fn damage_is_found_and_taken_out_of_the_way() {
-    let shop = Shop::new();
-    let report = shop.verify("").expect("verified");
-    assert_eq!((report.damaged.count, report.good.count), (1, 6));
-    let damaged: Vec<_> = report.findings.iter().filter(|finding| finding.code.severity() == Severity::Error).collect();
-    assert_eq!(damaged.iter().map(|finding| finding.digest).collect::<Vec<_>>(), [Some(shop.corrupt)], "{damaged:?}");
-    assert!(shop.has(&shop.corrupt));
-    let report = shop.verify("--quarantine").expect("verified");
-    assert_eq!(report.quarantined.count, 1);
-    assert!(!shop.has(&shop.corrupt));
-    shop.quarantine("restore").expect("restored");
-    assert!(shop.has(&shop.corrupt));
+    for make in ALL {
+        let shop = Shop::new(make);
+        let report = shop.verify("").expect("verified");
+        assert_eq!((report.damaged.count, report.good.count), (1, 6));
+        let damaged: Vec<_> = report.findings.iter().filter(|finding| finding.code.severity() == Severity::Error).collect();
+        assert_eq!(damaged.iter().map(|finding| finding.digest).collect::<Vec<_>>(), [Some(shop.corrupt)], "{damaged:?}");
+        assert!(shop.has(&shop.corrupt));
+        let report = shop.verify("--quarantine").expect("verified");
+        assert_eq!(report.quarantined.count, 1);
+        assert!(!shop.has(&shop.corrupt));
+        shop.quarantine("restore").expect("restored");
+        assert!(shop.has(&shop.corrupt));
+    }
 }
 
 #[test]
 fn an_audit_says_what_two_collections_would_do() {
-    let shop = Shop::new();
-    let before = shop.store.files();
-    let report = shop.audit();
-    let goes = report.collections.each_ref().map(|collection| collection.totals.kind(Kind::Blob).count);
-    assert_eq!(goes, [1, 3]);
-    assert_eq!(report.figures.repositories, 1);
-    assert_eq!(shop.store.files(), before);
+    for make in ALL {
+        let shop = Shop::new(make);
+        let before = shop.files();
+        let report = shop.audit();
+        let goes = report.collections.each_ref().map(|collection| collection.totals.kind(Kind::Blob).count);
+        assert_eq!(goes, [1, 3]);
+        assert_eq!(report.figures.repositories, 1);
+        assert_eq!(shop.files(), before);
+    }
 }
 
 #[test]
 fn two_do_not_change_a_store_at_once() {
-    let shop = Shop::new();
-    let lock = |access| shop.store.lock(access, Duration::ZERO, Timestamp::UNIX_EPOCH, &AtomicBool::new(false)).expect("free");
-    let looking = lock(Access::Look);
-    shop.collect("--dry-run").expect("many may look");
-    assert!(matches!(shop.collect("").expect_err("somebody looks"), Error::Locked { .. }));
-    assert!(matches!(shop.verify("--quarantine").expect_err("somebody looks"), Error::Locked { .. }));
-    drop(looking);
-    let _changing = lock(Access::Change);
-    assert!(matches!(shop.collect("--dry-run").expect_err("somebody changes it"), Error::Locked { .. }));
-    assert!(matches!(shop.quarantine("restore").expect_err("somebody changes it"), Error::Locked { .. }));
-    assert!(shop.has(&shop.unlinked));
+    for make in ALL {
+        let shop = Shop::new(make);
+        let lock =
+            |access| shop.store.lock(access, Duration::ZERO, Timestamp::UNIX_EPOCH, &AtomicBool::new(false)).expect("free");
+        let looking = lock(Access::Look);
+        shop.collect("--dry-run").expect("many may look");
+        assert!(matches!(shop.collect("").expect_err("somebody looks"), Error::Locked { .. }));
+        assert!(matches!(shop.verify("--quarantine").expect_err("somebody looks"), Error::Locked { .. }));
+        drop(looking);
+        let _changing = lock(Access::Change);
+        assert!(matches!(shop.collect("--dry-run").expect_err("somebody changes it"), Error::Locked { .. }));
+        assert!(matches!(shop.quarantine("restore").expect_err("somebody changes it"), Error::Locked { .. }));
+        assert!(shop.has(&shop.unlinked));
+    }
 }
 
 #[test]
 fn brakes_are_asked_before_anything_changes() {
-    let shop = Shop::new();
-    let before = shop.store.files();
-    let error = shop.collect("--max-reclaim 1B").expect_err("more goes");
-    assert!(matches!(&error, Error::Brake { reason, .. } if reason.contains("--max-reclaim")), "{error}");
-    assert_eq!(shop.store.files(), before);
-    shop.store.add_file(layout::DATABASE_IN_USE, "", crate::testing::THEN);
-    for line in ["", "-m", "--quarantine"] {
-        let error = shop.collect(line).expect_err("somebody else's");
-        assert!(matches!(&error, Error::Brake { reason, .. } if reason.contains("GitLab")), "{error}");
+    for make in ALL {
+        let shop = Shop::new(make);
+        let before = shop.files();
+        let error = shop.collect("--max-reclaim 1B").expect_err("more goes");
+        assert!(matches!(&error, Error::Brake { reason, .. } if reason.contains("--max-reclaim")), "{error}");
+        assert_eq!(shop.files(), before);
+        shop.store.memory().add_file(layout::DATABASE_IN_USE, "", crate::testing::THEN);
+        for line in ["", "-m", "--quarantine"] {
+            let error = shop.collect(line).expect_err("somebody else's");
+            assert!(matches!(&error, Error::Brake { reason, .. } if reason.contains("GitLab")), "{error}");
+        }
+        assert_eq!(shop.files().len(), before.len() + 1);
     }
-    assert_eq!(shop.store.files().len(), before.len() + 1);
 }

@@ -279,8 +279,8 @@ fn absent(context: &Context<'_>, store: &dyn Store, blob: BlobId, digest: &Diges
 /// Whether a blob has no directory any more.
 fn is_gone(store: &dyn Store, digest: &Digest) -> bool {
     let mut listed = false;
-    let shard = store.blobs(Shard::of(digest), &mut |there| listed |= there == digest);
-    shard.is_ok() && !listed
+    let listing = store.blobs(&Shard::of(digest).into(), &mut |there, _| listed |= there == digest);
+    listing.is_ok() && !listed
 }
 
 fn interrupted(stop: &AtomicBool) -> Result<(), Error> {

@@ -8,7 +8,7 @@ use super::environment::{assume_offline, environment, read_clock, spill_director
 use super::location::Location;
 use super::threads::jobs;
 use crate::cli;
-use crate::clock::RunClock;
+use crate::clock::{RecordedTime, RunClock};
 use crate::error::Error;
 use crate::oci::Digest;
 
@@ -19,8 +19,8 @@ pub enum Wanted {
     List,
     /// Note that the registries were started again.
     Restarted {
-        /// So long ago at most; nothing if this machine shows it.
-        since: Option<Duration>,
+        /// After this time; nothing if this machine shows it.
+        since: Option<RecordedTime>,
     },
     /// Restore things.
     Restore {
@@ -84,7 +84,7 @@ impl QuarantineSettings {
         let (store, output, wait_lock, wanted) = match arguments {
             cli::Quarantine::List(list) => (list.store, list.output, None, Wanted::List),
             cli::Quarantine::Restarted(restarted) => {
-                let since = restarted.since.map(|since| ago(since, &clock)).transpose()?;
+                let since = restarted.since.map(|since| recorded(since, &clock)).transpose()?;
                 (restarted.store, restarted.output, restarted.wait_lock, Wanted::Restarted { since })
             }
             cli::Quarantine::Restore(restore) => {
@@ -118,13 +118,14 @@ impl QuarantineSettings {
     }
 }
 
-/// How long ago a time was.
-fn ago(since: cli::Since, clock: &RunClock) -> Result<Duration, Error> {
-    match since {
-        cli::Since::Ago(ago) => Ok(ago),
+/// A time as it was typed: counted from the beginning of the command, however long it waits for its turn afterwards.
+fn recorded(since: cli::Since, clock: &RunClock) -> Result<RecordedTime, Error> {
+    let ago = match since {
+        cli::Since::Ago(ago) => ago,
         cli::Since::At(at) => Duration::try_from(clock.timestamp().duration_since(at))
-            .map_err(|_| Error::Usage(format!("--since {at} has not come yet"))),
-    }
+            .map_err(|_| Error::Usage(format!("--since {at} has not come yet")))?,
+    };
+    clock.recorded(ago).ok_or_else(|| Error::Usage("--since is before any time that a clock can say".to_owned()))
 }
 
 impl Settings for QuarantineSettings {

@@ -26,7 +26,12 @@ pub(super) struct Described {
 
 impl Described {
     /// Reads a manifest again. One that cannot be read says nothing.
-    pub(super) fn read(context: &Context<'_>, survey: &Survey, wanted: &Wanted<'_>, digest: &Digest) -> Result<Described, Error> {
+    pub(super) fn read(
+        context: &Context<'_>,
+        survey: &Survey<'_>,
+        wanted: &Wanted<'_>,
+        digest: &Digest,
+    ) -> Result<Described, Error> {
         let mut described = Described::default();
         let mut config = None;
         let mut stated = Vec::new();
@@ -48,14 +53,14 @@ impl Described {
             }
         })?;
         for (name, size) in stated {
-            if let Some(place) = wanted.place(&stored_name(context, survey, name)?) {
+            if let Some(place) = wanted.place(&stored_name(survey, name)?) {
                 described.sizes.push((place, size));
             }
         }
         described.sizes.sort_unstable();
         described.sizes.dedup();
         if let Some(config) = config {
-            let config = stored_name(context, survey, config)?;
+            let config = stored_name(survey, config)?;
             context.store.manifest(&config, &mut |bytes| {
                 described.own = serde_json::from_slice(bytes).ok().and_then(|json| platform(&json));
             })?;
@@ -86,11 +91,11 @@ impl Described {
 }
 
 /// The name that a blob is stored by where a repository knows it by another.
-fn stored_name(context: &Context<'_>, survey: &Survey, name: Digest) -> Result<Digest, Error> {
+fn stored_name(survey: &Survey<'_>, name: Digest) -> Result<Digest, Error> {
     if name.algorithm() == Algorithm::Sha256 {
         return Ok(name);
     }
-    Ok(match layer_verdict(context.store, survey, &name)? {
+    Ok(match layer_verdict(survey, &name)? {
         LinkVerdict::Names(stored) => stored,
         LinkVerdict::Absent | LinkVerdict::Faulty(_) => name,
     })

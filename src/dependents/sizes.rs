@@ -6,7 +6,7 @@ use super::named::named;
 use crate::error::Error;
 use crate::finding::Finding;
 use crate::graph::Context;
-use crate::inventory::MarkFlags;
+use crate::inventory::{BlobId, MarkFlags};
 use crate::oci::Digest;
 use crate::store::{FileState, RepositoryEntry};
 
@@ -48,8 +48,8 @@ fn suspects(context: &Context<'_>) -> Result<BTreeMap<Digest, u64>, Error> {
         let stated: Vec<_> = blobs.filter_map(|(blob, digest)| Some((blob, digest, inventory.size_bytes(blob)?))).collect();
         let mut suspects = Vec::new();
         for some in stated.chunks(BLOBS_AT_ONCE) {
-            let digests: Vec<Digest> = some.iter().map(|(_, digest, _)| *digest).collect();
-            for ((blob, digest, size), leaf) in some.iter().zip(context.store.stat_blobs(shard, &digests)?) {
+            let blobs: Vec<(BlobId, Digest)> = some.iter().map(|(blob, digest, _)| (*blob, *digest)).collect();
+            for ((blob, digest, size), leaf) in some.iter().zip(inventory.states(context.store, shard, &blobs)?) {
                 if let FileState::File(stat) = leaf
                     && (stat.size_bytes != *size || inventory.has_any(*blob, MarkFlags::SIZES_DIFFER))
                 {

@@ -40,7 +40,7 @@ impl<'a> Wanted<'a> {
 }
 
 /// Who in one repository needs what is wanted, and states what size for it.
-pub(super) fn of(context: &Context<'_>, survey: &Survey, wanted: &Wanted<'_>) -> Result<BTreeMap<Digest, Named>, Error> {
+pub(super) fn of(context: &Context<'_>, survey: &Survey<'_>, wanted: &Wanted<'_>) -> Result<BTreeMap<Digest, Named>, Error> {
     let mut tags: Vec<(&TagName, Digest)> = Vec::new();
     for tag in &survey.tags {
         if let LinkContent::Digest(digest) = tag.current {
@@ -101,7 +101,7 @@ struct Graph {
 }
 
 impl Graph {
-    fn read(context: &Context<'_>, survey: &Survey, wanted: &Wanted<'_>, roots: &[Digest]) -> Result<Graph, Error> {
+    fn read(context: &Context<'_>, survey: &Survey<'_>, wanted: &Wanted<'_>, roots: &[Digest]) -> Result<Graph, Error> {
         // Many at a time: what follows finds them in the cache.
         survey.revisions.par_iter().with_min_len(64).try_for_each(|revision| match revision.link {
             LinkContent::Absent => Ok(()),
@@ -188,7 +188,7 @@ impl Graph {
 /// Builds the graph.
 struct GraphVisitor<'a> {
     context: &'a Context<'a>,
-    survey: &'a Survey,
+    survey: &'a Survey<'a>,
     wanted: &'a Wanted<'a>,
     revisions: &'a HashSet<BlobId>,
     graph: Graph,
@@ -236,7 +236,7 @@ impl GraphVisitor<'_> {
 
     /// Deals with a digest that is not stored, or that may be another name of a blob (H3).
     fn follow(&self, descriptor: &Descriptor, node: &mut Node) -> Result<(), Error> {
-        let name = match layer_verdict(self.context.store, self.survey, &descriptor.digest)? {
+        let name = match layer_verdict(self.survey, &descriptor.digest)? {
             LinkVerdict::Names(name) => name,
             LinkVerdict::Absent | LinkVerdict::Faulty(_) => descriptor.digest,
         };
@@ -267,7 +267,7 @@ const MAX_DESCRIBED: usize = 100_000;
 /// Goes down the ways and keeps who was met.
 struct Search<'a> {
     context: &'a Context<'a>,
-    survey: &'a Survey,
+    survey: &'a Survey<'a>,
     wanted: &'a Wanted<'a>,
     graph: &'a Graph,
     described: HashMap<Place, Rc<Described>>,

@@ -4,15 +4,15 @@ use crate::error::Error;
 use crate::finding::Code;
 use crate::layout::LinkDirectory;
 use crate::oci::{Algorithm, Digest};
-use crate::store::{LinkContent, Store};
+use crate::store::LinkContent;
 use crate::survey::Survey;
 
 /// Judges what a repository's layer link says of a digest: it may be another name of a blob (H3).
-pub(crate) fn layer_verdict(store: &dyn Store, survey: &Survey, digest: &Digest) -> Result<LinkVerdict, Error> {
+pub(crate) fn layer_verdict(survey: &Survey<'_>, digest: &Digest) -> Result<LinkVerdict, Error> {
     if survey.layers.binary_search(digest).is_err() {
         return Ok(LinkVerdict::Absent);
     }
-    let content = store.read_links(&LinkDirectory::Layers(survey.name.clone()), &[*digest])?[0];
+    let content = survey.repository.read_links(&LinkDirectory::Layers(survey.name.clone()), &[*digest])?[0];
     Ok(judge_link(digest, content))
 }
 

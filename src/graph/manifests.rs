@@ -8,7 +8,7 @@ use foldhash::{HashMap, HashSet};
 use crate::error::Error;
 use crate::inventory::{BlobId, Inventory};
 use crate::oci::{Algorithm, Descriptor, DescriptorKind, Digest, manifest};
-use crate::store::{ManifestContent, ManifestStart, Store};
+use crate::store::{FileState, MAX_MANIFEST_BYTES, ManifestContent, ManifestStart, SMALL_MANIFEST_BYTES, Store};
 use crate::survey::Survey;
 
 /// Locks to spread the threads over.
@@ -165,18 +165,22 @@ impl<'a> Manifests<'a> {
     /// # Errors
     ///
     /// When it is there and cannot be read from the disk.
-    pub(crate) fn revision_of(&self, survey: &Survey, digest: &Digest) -> Result<Option<Reading>, Error> {
+    pub(crate) fn revision_of(&self, survey: &Survey<'_>, digest: &Digest) -> Result<Option<Reading>, Error> {
         survey.revision(digest).map(|_| self.read_revision(digest)).transpose()
     }
 
     fn read_as(&self, digest: &Digest, is_revision: bool) -> Result<Reading, Error> {
-        let start = || match is_revision {
-            true => Ok(ManifestStart::Possible),
-            false => self.store.manifest_start(digest),
+        // A listing may have told what a look would.
+        let start = |blob: Option<BlobId>| match blob.and_then(|blob| self.inventory.listed(blob)) {
+            _ if is_revision => Ok(ManifestStart::Possible),
+            Some(FileState::Absent | FileState::Irregular) => Ok(ManifestStart::Possible),
+            Some(FileState::File(stat)) if stat.size_bytes <= SMALL_MANIFEST_BYTES => Ok(ManifestStart::Possible),
+            Some(FileState::File(stat)) if stat.size_bytes > MAX_MANIFEST_BYTES => Ok(ManifestStart::TooLarge),
+            Some(FileState::File(_)) | None => self.store.manifest_start(digest),
         };
         // What was stored since the run began has no place in the inventory, and is rare.
         let Some(blob) = self.inventory.find(digest) else {
-            return match start()? {
+            return match start(None)? {
                 ManifestStart::NotAnObject => Ok(Reading::Bad(Fault::NotAnObject)),
                 ManifestStart::TooLarge => Ok(Reading::Bad(Fault::TooLarge)),
                 ManifestStart::Possible => self.read_anew(digest, None),
@@ -193,7 +197,7 @@ impl<'a> Manifests<'a> {
                 return Ok(reading.clone());
             }
         }
-        let reading = match start()? {
+        let reading = match start(Some(blob))? {
             ManifestStart::NotAnObject => Reading::Bad(Fault::NotAnObject),
             ManifestStart::TooLarge => Reading::Bad(Fault::TooLarge),
             ManifestStart::Possible => self.read_anew(digest, Some(blob))?,

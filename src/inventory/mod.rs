@@ -1,6 +1,8 @@
 //! Every stored blob, and what is known of it: a table that is listed once, and the memory of a run.
 
+mod listed;
 mod spill;
+mod states;
 mod table;
 
 pub use self::spill::Budget;

@@ -1,7 +1,8 @@
 //! Every stored blob, and what is known of it: the memory of a run.
 //!
 //! A sorted table of digests with one word of facts for each. The first byte of a digest is implied by its shard and not kept,
-//! so a SHA-256 blob takes 31 + 8 = **39 bytes**, whatever refers to it, in memory or, beyond a [`Budget`], in a file. Sorted tables cannot be slowed down by chosen digests, as
+//! so a SHA-256 blob takes 31 + 8 = **39 bytes**, whatever refers to it, in memory or, beyond a [`Budget`], in a file; where listings tell
+//! sizes and times, 16 more for these, and nobody has to ask for each. Sorted tables cannot be slowed down by chosen digests, as
 //! hash tables can: what manifests name is chosen by whoever may push.
 
 use std::cmp::Ordering;
@@ -11,11 +12,13 @@ use std::sync::atomic::{self, AtomicU64};
 
 use rayon::prelude::*;
 
+use super::listed::Listed;
 use super::spill::{Budget, Bytes, Words};
+use super::states;
 use crate::error::Error;
 use crate::layout::{Shard, Target};
 use crate::oci::{Algorithm, Digest};
-use crate::store::{Store, Stray};
+use crate::store::{FileState, Partition, Store, Stray};
 
 /// A stored blob: its place in the inventory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -84,14 +87,16 @@ struct InventoryShard {
     /// All digests without their first byte: their next four bytes one after the other, and then, in the same order, the others.
     /// A search looks at the former until they agree, and those of a few neighbours come with one look at the memory.
     rests: Bytes,
+    /// What the listing told of their files, in the order of the digests; nothing if it told nothing of any.
+    states: Option<Bytes>,
 }
 
 /// Bytes of a digest that are kept apart for the search.
 const HEAD_BYTES: usize = size_of::<u32>();
 
 impl InventoryShard {
-    /// Takes digests without their first byte, sorted, one after the other.
-    fn keep(shard: Shard, rests: &[u8], budget: &Budget) -> Result<InventoryShard, Error> {
+    /// Takes digests without their first byte, sorted, one after the other, and what was told of each.
+    fn keep(shard: Shard, rests: &[u8], states: Option<Vec<u8>>, budget: &Budget) -> Result<InventoryShard, Error> {
         let width = shard.algorithm.len_bytes() - 1;
         let mut parted = Vec::with_capacity(rests.len());
         for rest in rests.chunks_exact(width) {
@@ -100,7 +105,8 @@ impl InventoryShard {
         for rest in rests.chunks_exact(width) {
             parted.extend_from_slice(&rest[HEAD_BYTES..]);
         }
-        Ok(InventoryShard { shard, first: 0, count: rests.len() / width, rests: budget.keep(parted)? })
+        let states = states.map(|states| budget.keep(states)).transpose()?;
+        Ok(InventoryShard { shard, first: 0, count: rests.len() / width, rests: budget.keep(parted)?, states })
     }
 
     fn head(&self, index: usize) -> u32 {
@@ -119,6 +125,10 @@ impl InventoryShard {
         bytes[1..=HEAD_BYTES].copy_from_slice(&self.head(index).to_be_bytes());
         bytes[HEAD_BYTES + 1..length].copy_from_slice(self.tail(index));
         Digest::from_bytes(self.shard.algorithm, &bytes[..length])
+    }
+
+    fn state(&self, index: usize) -> Option<FileState> {
+        states::unpack(self.states.as_deref()?, index)
     }
 
     fn position(&self, digest: &Digest) -> Option<usize> {
@@ -147,24 +157,11 @@ impl InventoryShard {
     }
 }
 
-/// Shards that are listed at the same time when memory counts.
-const SHARDS_AT_ONCE: usize = 4;
-
-/// Sorts digests without their first byte.
-fn sort(rests: &mut [u8], algorithm: Algorithm) {
-    fn chunks<const WIDTH: usize>(rests: &mut [u8]) {
-        let (rests, _) = rests.as_chunks_mut::<WIDTH>();
-        rests.sort_unstable_by(|a, b| head(a).cmp(&head(b)).then_with(|| a.cmp(b)));
-    }
-    match algorithm {
-        Algorithm::Sha256 => chunks::<31>(rests),
-        Algorithm::Sha384 => chunks::<47>(rests),
-        Algorithm::Sha512 => chunks::<63>(rests),
-    }
-}
+/// Partitions that are listed at the same time when memory counts.
+const PARTITIONS_AT_ONCE: usize = 4;
 
 /// The first four bytes, which tell nearly all digests of a shard apart and are compared at once.
-fn head(rest: &[u8]) -> u32 {
+pub(super) fn head(rest: &[u8]) -> u32 {
     u32::from_be_bytes(*rest.first_chunk().expect("every digest is longer"))
 }
 
@@ -173,30 +170,33 @@ fn place_of(shard: Shard) -> usize {
 }
 
 impl Inventory {
-    /// Lists every shard of a store. Also returns the entries that are no blobs, in no order.
+    /// Lists every partition of a store. Also returns the entries that are no blobs, in no order.
     ///
     /// # Errors
     ///
     /// When a directory cannot be listed, there are more than 2^32 blobs, or there is no room beyond the budget.
     pub fn list(store: &dyn Store, budget: &Budget) -> Result<(Inventory, Vec<Stray>), Error> {
-        let found = store.shards()?;
+        let found = store.partitions()?;
         let mut strays = found.strays;
-        let list = |&shard: &Shard| {
-            let mut rests = Vec::new();
-            let strays = store.blobs(shard, &mut |digest| rests.extend_from_slice(&digest.bytes()[1..]))?;
-            sort(&mut rests, shard.algorithm);
-            Ok((InventoryShard::keep(shard, &rests, budget)?, strays))
+        let list = |partition: &Partition| {
+            let mut listed = Listed::default();
+            let strays = store.blobs(partition, &mut |digest, state| listed.add(digest, state))?;
+            let keep = |(shard, rests, states): (_, Vec<u8>, _)| InventoryShard::keep(shard, &rests, states, budget);
+            Ok((listed.into_sorted().map(keep).collect::<Result<Vec<_>, _>>()?, strays))
         };
         // What is being listed is in memory whatever the budget.
-        let at_once = if budget.is_limited() { SHARDS_AT_ONCE } else { found.entries.len().max(1) };
-        let mut listed: Vec<(InventoryShard, Vec<Stray>)> = Vec::with_capacity(found.entries.len());
+        let at_once = if budget.is_limited() { PARTITIONS_AT_ONCE } else { found.entries.len().max(1) };
+        let mut listed: Vec<InventoryShard> = Vec::with_capacity(found.entries.len());
         for some in found.entries.chunks(at_once) {
-            listed.extend(some.par_iter().map(list).collect::<Result<Vec<_>, Error>>()?);
+            let parts: Vec<(Vec<InventoryShard>, Vec<Stray>)> = some.par_iter().map(list).collect::<Result<_, Error>>()?;
+            for (shards, more) in parts {
+                listed.extend(shards);
+                strays.extend(more);
+            }
         }
         let mut shards = Vec::with_capacity(listed.len());
         let mut count = 0_usize;
-        for (mut shard, more) in listed {
-            strays.extend(more);
+        for mut shard in listed {
             shard.first = u32::try_from(count).map_err(|_| Error::Usage("more than 2^32 blobs in one store".into()))?;
             count += shard.count;
             shards.push(shard);
@@ -272,6 +272,31 @@ impl Inventory {
         let shard = self.shards.partition_point(|shard| shard.first <= blob.0) - 1;
         let shard = &self.shards[shard];
         shard.digest((blob.0 - shard.first) as usize)
+    }
+
+    /// What the listing told of the file of a blob, if it told anything.
+    pub fn listed(&self, blob: BlobId) -> Option<FileState> {
+        let shard = &self.shards[self.shards.partition_point(|shard| shard.first <= blob.0) - 1];
+        shard.state((blob.0 - shard.first) as usize)
+    }
+
+    /// What is in the place of the files of some blobs of one shard, in that order: as the listing told it, or looked at where it did not.
+    ///
+    /// # Errors
+    ///
+    /// When one has to be looked at and cannot be.
+    pub fn states(&self, store: &dyn Store, shard: Shard, blobs: &[(BlobId, Digest)]) -> Result<Vec<FileState>, Error> {
+        let place = self.places[place_of(shard)].map(|place| &self.shards[usize::from(place)]);
+        let Some(listed) = place.filter(|listed| listed.states.is_some()) else {
+            let digests: Vec<Digest> = blobs.iter().map(|(_, digest)| *digest).collect();
+            return store.stat_blobs(shard, &digests);
+        };
+        let told: Vec<Option<FileState>> = blobs.iter().map(|(blob, _)| listed.state((blob.0 - listed.first) as usize)).collect();
+        let untold = blobs.iter().zip(&told).filter(|(_, told)| told.is_none());
+        let untold: Vec<Digest> = untold.map(|((_, digest), _)| *digest).collect();
+        let looked_at = if untold.is_empty() { Vec::new() } else { store.stat_blobs(shard, &untold)? };
+        let mut looked_at = looked_at.into_iter();
+        Ok(told.into_iter().map(|told| told.or_else(|| looked_at.next()).expect("each was told or looked at")).collect())
     }
 
     /// Marks a blob.

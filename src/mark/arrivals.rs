@@ -20,8 +20,8 @@ pub fn arrivals(store: &dyn Store, inventory: &Inventory, policy: Policy) -> Res
     }
     let samples = inventory.map_shards(|shard, blobs| {
         // What is in quarantine and nowhere else is not there.
-        let first = blobs.filter(|(blob, _)| !inventory.has_any(*blob, MarkFlags::QUARANTINED)).map(|(_, digest)| digest).next();
-        let leaves = store.stat_blobs(shard, first.as_slice())?;
+        let first: Vec<_> = blobs.filter(|(blob, _)| !inventory.has_any(*blob, MarkFlags::QUARANTINED)).take(1).collect();
+        let leaves = inventory.states(store, shard, &first)?;
         Ok(leaves.into_iter().find_map(|leaf| match leaf {
             FileState::File(stat) => stat.arrived,
             FileState::Absent | FileState::Irregular => None,

@@ -106,9 +106,9 @@ pub fn unreached_blobs(context: &Context<'_>, repositories: &[Marks], budget: &B
 pub fn stored_bytes(store: &dyn Store, inventory: &Inventory) -> Result<u64, Error> {
     let shards = inventory.map_shards(|shard, blobs| {
         let mut all = Amount::default();
-        let digests: Vec<Digest> = blobs.map(|(_, digest)| digest).collect();
-        for some in digests.chunks(BLOBS_AT_ONCE) {
-            for leaf in store.stat_blobs(shard, some)? {
+        let blobs: Vec<(BlobId, Digest)> = blobs.collect();
+        for some in blobs.chunks(BLOBS_AT_ONCE) {
+            for leaf in inventory.states(store, shard, some)? {
                 if let FileState::File(stat) = leaf {
                     all.add(stat.size_bytes);
                 }
@@ -127,15 +127,14 @@ pub fn stored_bytes(store: &dyn Store, inventory: &Inventory) -> Result<u64, Err
 pub fn any_old_kept(context: &Context<'_>) -> Result<bool, Error> {
     let found = AtomicBool::new(false);
     context.inventory.map_shards(|shard, blobs| {
-        let live: Vec<Digest> = blobs
+        let live: Vec<(BlobId, Digest)> = blobs
             .filter(|(blob, _)| !found.load(Ordering::Relaxed) && context.inventory.has_any(*blob, MarkFlags::LIVE))
-            .map(|(_, digest)| digest)
             .collect();
         for some in live.chunks(FEW_BLOBS) {
             if found.load(Ordering::Relaxed) {
                 break;
             }
-            let leaves = context.store.stat_blobs(shard, some)?;
+            let leaves = context.inventory.states(context.store, shard, some)?;
             let is_old = |leaf: &FileState| matches!(leaf, FileState::File(stat) if !context.policy.is_young(stat));
             if leaves.iter().any(is_old) {
                 found.store(true, Ordering::Relaxed);
@@ -160,12 +159,12 @@ pub fn old_kept(context: &Context<'_>, enough: Amount) -> Result<Amount, Error> 
         if is_enough() {
             return Ok(());
         }
-        let kept: Vec<Digest> = blobs.filter(|(blob, _)| is_kept(context.inventory, *blob)).map(|(_, digest)| digest).collect();
+        let kept: Vec<(BlobId, Digest)> = blobs.filter(|(blob, _)| is_kept(context.inventory, *blob)).collect();
         for some in kept.chunks(FEW_BLOBS) {
             if is_enough() {
                 break;
             }
-            for leaf in context.store.stat_blobs(shard, some)? {
+            for leaf in context.inventory.states(context.store, shard, some)? {
                 if let FileState::File(stat) = leaf
                     && !context.policy.is_young(&stat)
                 {
@@ -220,8 +219,7 @@ impl BlobMarks {
         manifests: &HashMap<BlobId, u32>,
         deletions: &mut Deletions,
     ) -> Result<(), Error> {
-        let digests: Vec<Digest> = blobs.iter().map(|(_, digest)| *digest).collect();
-        let leaves = context.store.stat_blobs(shard, &digests)?;
+        let leaves = context.inventory.states(context.store, shard, blobs)?;
         for (&(blob, digest), state) in blobs.iter().zip(leaves) {
             let inventory = context.inventory;
             let depth = manifests.get(&blob).copied();
@@ -268,7 +266,7 @@ impl BlobMarks {
                 deletions.push(context.inventory, &row);
             }
             (Decision::Keep(_), Some(_)) => {}
-            (_, None) if crate::store::holds_only_system_files(context.store, &target)? => {
+            (_, None) if crate::store::holds_only_system_files(context.store, &digest)? => {
                 self.findings.push(Finding::new(Code::SystemFile).path(target.path()));
             }
             (_, None) => self.note(Code::MissingData, &digest),

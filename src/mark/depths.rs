@@ -11,7 +11,7 @@ use crate::survey::Survey;
 
 /// For each of a repository's revisions that go, its depth below the others.
 pub(super) fn revision_depths(
-    survey: &Survey,
+    survey: &Survey<'_>,
     context: &Context<'_>,
     going: &[Digest],
     readings: &[Held<'_>],

@@ -11,22 +11,17 @@ use crate::store::LinkContent;
 use crate::survey::{self, Survey};
 
 /// Marks everything that a repository's links name, and what that reaches.
-pub(super) fn keep_everything(
-    survey: &Survey,
-    context: &Context<'_>,
-    reach: &mut Reach<'_>,
-    flags: MarkFlags,
-) -> Result<(), Error> {
+pub(super) fn keep_everything(survey: &Survey<'_>, reach: &mut Reach<'_>, flags: MarkFlags) -> Result<(), Error> {
     reach.forget();
     reach.walk(Roots::everything(survey), flags)?;
     reach.walk(protected(survey), MarkFlags::RESTORABLE)?;
-    mark_layers(survey, context, reach, flags)
+    mark_layers(survey, reach, flags)
 }
 
 /// Marks what layer links name, by directory and by content.
-fn mark_layers(survey: &Survey, context: &Context<'_>, reach: &mut Reach<'_>, flags: MarkFlags) -> Result<(), Error> {
+fn mark_layers(survey: &Survey<'_>, reach: &mut Reach<'_>, flags: MarkFlags) -> Result<(), Error> {
     let directory = LinkDirectory::Layers(survey.name.clone());
-    let contents = survey::read_links(context.store, &directory, &survey.layers)?;
+    let contents = survey::read_links(&*survey.repository, &directory, &survey.layers)?;
     for (digest, content) in survey.layers.iter().zip(contents) {
         reach.mark_alone(digest, flags);
         if let LinkContent::Digest(named) = content {
@@ -37,7 +32,7 @@ fn mark_layers(survey: &Survey, context: &Context<'_>, reach: &mut Reach<'_>, fl
 }
 
 /// Marks every digest that a directory in the repository is named by.
-pub(super) fn mark_all_names(survey: &Survey, context: &Context<'_>, flags: MarkFlags) {
+pub(super) fn mark_all_names(survey: &Survey<'_>, context: &Context<'_>, flags: MarkFlags) {
     let revisions = survey.revisions.iter().map(|revision| &revision.digest);
     let history = survey.tags.iter().flat_map(|tag| &tag.history);
     for digest in survey.layers.iter().chain(revisions).chain(history) {
@@ -48,6 +43,6 @@ pub(super) fn mark_all_names(survey: &Survey, context: &Context<'_>, flags: Mark
 }
 
 /// A digest in a tag's history, as a root of a held repository.
-pub(super) fn history_roots(survey: &Survey) -> impl Iterator<Item = (Digest, Role)> {
+pub(super) fn history_roots(survey: &Survey<'_>) -> impl Iterator<Item = (Digest, Role)> {
     survey.tags.iter().flat_map(|tag| tag.history.iter().map(|&digest| (digest, Role::Optional)))
 }

@@ -9,14 +9,14 @@ use super::roots::judge_revision;
 use crate::error::Error;
 use crate::graph::{Context, LinkVerdict, judge_link};
 use crate::inventory::{BlobId, MarkFlags};
-use crate::layout::{self, LinkDirectory, Target};
+use crate::layout::{LinkDirectory, Target};
 use crate::oci::Digest;
 use crate::plan::{
     Decision, DirectoryFacts, HistoryFacts, HistoryRevision, Inspected, KeepReason, LayerFacts, LinkSays, Reason, RevisionFacts,
     RootChoice, TagFacts, decide,
 };
 use crate::store::{FileState, LinkContent, Stat};
-use crate::survey::{Survey, Tag, in_chunks};
+use crate::survey::{Survey, in_chunks};
 
 /// A tag that the retention drops.
 pub(super) struct DroppedTag {
@@ -45,7 +45,7 @@ impl DroppedTag {
 }
 
 /// Inspects the links of the tags that the retention drops. Mostly there are none.
-pub(super) fn dropped_tags(survey: &Survey, context: &Context<'_>) -> Result<Vec<DroppedTag>, Error> {
+pub(super) fn dropped_tags(survey: &Survey<'_>, context: &Context<'_>) -> Result<Vec<DroppedTag>, Error> {
     let choices = context.retention.tags(survey);
     assert_eq!(choices.len(), survey.tags.len(), "the retention chooses for each tag of {}", survey.name);
     let dropped = choices.into_iter().enumerate().filter(|(_, choice)| matches!(choice, RootChoice::Dropped(_)));
@@ -53,7 +53,7 @@ pub(super) fn dropped_tags(survey: &Survey, context: &Context<'_>) -> Result<Vec
         .map(|(place, choice)| {
             let tag = &survey.tags[place];
             let state = match tag.current {
-                LinkContent::Digest(_) => tag_state(survey, tag, context)?,
+                LinkContent::Digest(_) => survey.repository.stat_tag(&tag.name)?,
                 LinkContent::Absent => FileState::Absent,
                 LinkContent::Empty | LinkContent::Garbled | LinkContent::Irregular => FileState::Irregular,
             };
@@ -65,13 +65,6 @@ pub(super) fn dropped_tags(survey: &Survey, context: &Context<'_>) -> Result<Vec
             Ok(DroppedTag { place, current, facts: TagFacts { choice, inspected, held: false } })
         })
         .collect()
-}
-
-/// What is in the place of a tag's `current/link`.
-pub(super) fn tag_state(survey: &Survey, tag: &Tag, context: &Context<'_>) -> Result<FileState, Error> {
-    let path = layout::current_link(&survey.name, &tag.name);
-    let entries = context.store.leftovers(path.parent().expect("a link lies in a directory"), &[])?;
-    Ok(entries.into_iter().find(|entry| entry.path == path).map_or(FileState::Absent, |entry| entry.leaf))
 }
 
 /// A revision that no kept tag reaches.
@@ -94,7 +87,7 @@ pub(super) type SeenHistory = Vec<(Digest, FileState)>;
 
 /// Inspects the revisions that were not reached, and what the tags' histories have of them.
 pub(super) fn untagged_revisions(
-    survey: &Survey,
+    survey: &Survey<'_>,
     context: &Context<'_>,
     reach: &Reach<'_>,
     choose: &dyn Fn(&Digest) -> RootChoice,
@@ -107,7 +100,7 @@ pub(super) fn untagged_revisions(
         .map(|(place, revision)| (place, revision.digest))
         .filter(|(_, digest)| !reach.has_visited(digest))
         .unzip();
-    let states = stat_links(context, &LinkDirectory::Revisions(survey.name.clone()), &digests)?;
+    let states = stat_links(survey, &LinkDirectory::Revisions(survey.name.clone()), &digests)?;
     let mut revisions: Vec<SeenRevision> = Vec::with_capacity(digests.len());
     for ((place, digest), state) in places.into_iter().zip(digests).zip(states) {
         let choice = choose(&digest);
@@ -130,7 +123,7 @@ pub(super) fn untagged_revisions(
     for tag in &survey.tags {
         let (places, named): (Vec<usize>, Vec<Digest>) =
             tag.history.iter().filter_map(|digest| Some((place_of(&revisions, digest)?, *digest))).unzip();
-        let states = stat_links(context, &LinkDirectory::History(survey.name.clone(), tag.name.clone()), &named)?;
+        let states = stat_links(survey, &LinkDirectory::History(survey.name.clone(), tag.name.clone()), &named)?;
         for (place, state) in places.into_iter().zip(&states) {
             let inspected = &mut revisions[place].facts.inspected;
             if let (FileState::File(stat), Inspected::File(age)) = (state, *inspected) {
@@ -162,16 +155,20 @@ pub(super) struct SeenLayer {
 }
 
 /// The layer links that were not reached by their own names: their places in the survey, and where the inventory has their digests.
-pub(super) fn unreached_layers(survey: &Survey, context: &Context<'_>, reach: &Reach<'_>) -> Vec<(u32, Option<BlobId>)> {
+pub(super) fn unreached_layers(survey: &Survey<'_>, context: &Context<'_>, reach: &Reach<'_>) -> Vec<(u32, Option<BlobId>)> {
     let layers = survey.layers.iter().zip(0..).map(|(digest, place)| (digest, place, context.inventory.find(digest)));
     layers.filter(|(digest, _, blob)| !reach.has_reached(digest, *blob)).map(|(_, place, blob)| (place, blob)).collect()
 }
 
 /// Reads some of them.
-pub(super) fn layers(survey: &Survey, context: &Context<'_>, some: &[(u32, Option<BlobId>)]) -> Result<Vec<SeenLayer>, Error> {
+pub(super) fn layers(
+    survey: &Survey<'_>,
+    context: &Context<'_>,
+    some: &[(u32, Option<BlobId>)],
+) -> Result<Vec<SeenLayer>, Error> {
     let directory = LinkDirectory::Layers(survey.name.clone());
     let digests: Vec<Digest> = some.iter().map(|(place, _)| survey.layers[*place as usize]).collect();
-    let inspected = in_chunks(&digests, |some| context.store.inspect_links(&directory, some))?;
+    let inspected = in_chunks(&digests, |some| survey.repository.inspect_links(&directory, some))?;
     let blobs = some.iter().copied();
     let seen = digests.into_iter().zip(blobs).zip(inspected).map(|((digest, (place, blob)), (content, state))| {
         let (says, canonical) = match judge_link(&digest, content) {
@@ -200,7 +197,7 @@ pub(super) fn layers(survey: &Survey, context: &Context<'_>, some: &[(u32, Optio
 
 /// What an entry in the history of a tag is judged by, beside itself.
 pub(super) struct HistoryNames<'a> {
-    pub(super) survey: &'a Survey,
+    pub(super) survey: &'a Survey<'a>,
     /// Revisions that go, sorted, each with why.
     going: &'a [(SeenRevision, Reason)],
     /// What inspecting the untagged revisions has shown of each tag's history.
@@ -218,7 +215,7 @@ pub(super) struct SeenEntry {
 
 impl<'a> HistoryNames<'a> {
     pub(super) fn new(
-        survey: &'a Survey,
+        survey: &'a Survey<'a>,
         going: &'a [(SeenRevision, Reason)],
         seen: &'a [SeenHistory],
         dropped: &[DroppedTag],
@@ -241,7 +238,7 @@ impl<'a> HistoryNames<'a> {
         let seen = |digest: &Digest| seen.binary_search_by(|(seen, _)| seen.cmp(digest)).ok().map(|place| seen[place].1);
         let unseen: Vec<Digest> = entries.iter().map(|entry| entry.digest).filter(|digest| seen(digest).is_none()).collect();
         let directory = LinkDirectory::History(self.survey.name.clone(), tag.name.clone());
-        let mut states = stat_links(context, &directory, &unseen)?.into_iter();
+        let mut states = stat_links(self.survey, &directory, &unseen)?.into_iter();
         for entry in &mut entries {
             let state = seen(&entry.digest).or_else(|| states.next()).expect("each was inspected, then or now");
             entry.facts.inspected = Inspected::new(&state, &context.policy);
@@ -278,6 +275,6 @@ pub(super) fn directory(target: &Target, context: &Context<'_>) -> Result<(Direc
     Ok((DirectoryFacts { empty: stat.map(|stat| context.policy.age(&stat)), held: false }, stat))
 }
 
-fn stat_links(context: &Context<'_>, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<FileState>, Error> {
-    in_chunks(digests, |some| context.store.stat_links(directory, some))
+fn stat_links(survey: &Survey<'_>, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<FileState>, Error> {
+    in_chunks(digests, |some| survey.repository.stat_links(directory, some))
 }

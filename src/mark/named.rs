@@ -16,10 +16,10 @@ use crate::survey::{self, Survey};
 /// # Errors
 ///
 /// When a link or a manifest that is there cannot be read.
-pub fn everything_named(store: &dyn Store, inventory: &Inventory, surveyed: &Survey) -> Result<Vec<Digest>, Error> {
+pub fn everything_named(store: &dyn Store, inventory: &Inventory, surveyed: &Survey<'_>) -> Result<Vec<Digest>, Error> {
     let manifests = Manifests::new(store, inventory);
     let directory = LinkDirectory::Layers(surveyed.name.clone());
-    let layers = survey::read_links(store, &directory, &surveyed.layers)?;
+    let layers = survey::read_links(&*surveyed.repository, &directory, &surveyed.layers)?;
     let aliases = layers.iter().filter_map(|content| match content {
         LinkContent::Digest(digest) => Some(*digest),
         _ => None,
@@ -35,7 +35,7 @@ pub fn everything_named(store: &dyn Store, inventory: &Inventory, surveyed: &Sur
 struct NamedVisitor<'a> {
     inventory: &'a Inventory,
     manifests: &'a Manifests<'a>,
-    surveyed: &'a Survey,
+    surveyed: &'a Survey<'a>,
     named: HashSet<Digest>,
 }
 

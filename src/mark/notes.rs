@@ -15,7 +15,7 @@ use crate::survey::Survey;
 
 /// The findings of one repository, within bounds.
 pub(super) struct Notes<'a> {
-    survey: &'a Survey,
+    survey: &'a Survey<'a>,
     findings: BTreeMap<(Code, Digest, Option<TagName>), Finding>,
     /// How many of a code there are, those that are not told apart included.
     noted: BTreeMap<Code, u64>,
@@ -28,7 +28,7 @@ pub(super) struct Notes<'a> {
 }
 
 impl<'a> Notes<'a> {
-    pub(super) fn new(survey: &'a Survey) -> Notes<'a> {
+    pub(super) fn new(survey: &'a Survey<'a>) -> Notes<'a> {
         let tag_targets = survey.tags.iter().filter_map(|tag| match tag.current {
             LinkContent::Digest(digest) => Some(digest),
             _ => None,

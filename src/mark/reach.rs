@@ -39,7 +39,7 @@ pub(super) struct Reach<'a> {
 /// What marking does with what it meets.
 struct Marking<'a> {
     context: &'a Context<'a>,
-    survey: &'a Survey,
+    survey: &'a Survey<'a>,
     /// What each revision of the survey reads as.
     readings: &'a [Held<'a>],
     revisions: HashMap<BlobId, usize>,
@@ -64,7 +64,7 @@ struct Marking<'a> {
 }
 
 impl<'a> Reach<'a> {
-    pub(super) fn new(context: &'a Context<'a>, survey: &'a Survey, readings: &'a [Held<'a>]) -> Result<Reach<'a>, Error> {
+    pub(super) fn new(context: &'a Context<'a>, survey: &'a Survey<'a>, readings: &'a [Held<'a>]) -> Result<Reach<'a>, Error> {
         let mut walk = Walk::new(context.manifests);
         walk.reserve(survey.revisions.len());
         let mut marking = Marking {
@@ -312,12 +312,12 @@ impl Marking<'_> {
             return Ok(());
         }
         let stored = self.context.inventory.find(digest).is_some();
-        match layer_verdict(self.context.store, self.survey, digest)? {
+        match layer_verdict(self.survey, digest)? {
             LinkVerdict::Names(canonical) if canonical != *digest => {
                 self.mark(&canonical);
                 // Its own link is opened as if the manifest had named it by that name.
                 if self.context.inventory.find(&canonical).is_none()
-                    && let LinkVerdict::Faulty(code) = layer_verdict(self.context.store, self.survey, &canonical)?
+                    && let LinkVerdict::Faulty(code) = layer_verdict(self.survey, &canonical)?
                 {
                     self.notes.faulty_link(&canonical, code);
                     return Ok(());

@@ -25,7 +25,7 @@ use crate::survey::{Survey, each, survey};
 pub fn repositories(
     context: &Context<'_>,
     repositories: &[RepositoryEntry],
-    prepare: &(dyn Fn(&mut Survey) + Sync),
+    prepare: &(dyn Fn(&mut Survey<'_>) + Sync),
     done: &(dyn Fn(&mut Marks) -> Result<(), Error> + Sync),
     progress: &dyn Progress,
     stop: &AtomicBool,

@@ -26,7 +26,7 @@ const TAGGED: MarkFlags = MarkFlags::LIVE.union(MarkFlags::TAGGED);
 /// # Errors
 ///
 /// When a link or manifest that is there cannot be read: what it keeps is then unknown, and nothing must be removed anywhere.
-pub fn mark(survey: &Survey, context: &Context<'_>) -> Result<Marks, Error> {
+pub fn mark(survey: &Survey<'_>, context: &Context<'_>) -> Result<Marks, Error> {
     let mut findings = Vec::new();
     let mut held = oddities(survey, &mut findings);
     let dropped = dropped_tags(survey, context)?;
@@ -54,7 +54,7 @@ pub fn mark(survey: &Survey, context: &Context<'_>) -> Result<Marks, Error> {
     if held {
         waiting = Waiting::default();
         deletions = Deletions::default();
-        keep_everything(survey, context, &mut reach, flags)?;
+        keep_everything(survey, &mut reach, flags)?;
         let directory = layout::repository_directory(&survey.name);
         findings.push(Finding::new(Code::HeldRepository).repository(&survey.name).path(directory));
     }
@@ -85,7 +85,7 @@ pub fn mark(survey: &Survey, context: &Context<'_>) -> Result<Marks, Error> {
 }
 
 /// What the revisions read as, in the survey's order.
-fn readings<'a>(survey: &Survey, context: &Context<'a>) -> Result<Vec<Held<'a>>, Error> {
+fn readings<'a>(survey: &Survey<'_>, context: &Context<'a>) -> Result<Vec<Held<'a>>, Error> {
     let read = |revision: &crate::survey::Revision| {
         Ok(context.manifests.hold(match revision.link {
             LinkContent::Absent => Reading::Absent,
@@ -95,7 +95,7 @@ fn readings<'a>(survey: &Survey, context: &Context<'a>) -> Result<Vec<Held<'a>>,
     survey.revisions.par_iter().with_min_len(64).map(read).collect()
 }
 
-fn counted(survey: &Survey) -> Counts {
+fn counted(survey: &Survey<'_>) -> Counts {
     Counts {
         tags: survey.tags.iter().filter(|tag| tag.is_tag()).count() as u64,
         revisions: survey.revisions.iter().filter(|revision| revision.link != LinkContent::Absent).count() as u64,
@@ -124,7 +124,7 @@ impl Reached {
     /// of it is flagged.
     fn by(
         mut roots: Roots,
-        survey: &Survey,
+        survey: &Survey<'_>,
         context: &Context<'_>,
         reach: &mut Reach<'_>,
         dropped: Vec<DroppedTag>,
@@ -174,7 +174,7 @@ impl Reached {
     }
 
     /// Keeps what is dropped and too young for that, or may yet be restored whole.
-    fn keep_young(&mut self, untagged: &[SeenRevision], survey: &Survey, reach: &mut Reach<'_>) -> Result<(), Error> {
+    fn keep_young(&mut self, untagged: &[SeenRevision], survey: &Survey<'_>, reach: &mut Reach<'_>) -> Result<(), Error> {
         let is_kept = |revision: &&SeenRevision| {
             matches!(decide::revision(&revision.facts), Decision::Keep(KeepReason::Young(_) | KeepReason::Protected))
         };

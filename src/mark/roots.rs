@@ -2,7 +2,6 @@
 
 use super::held;
 use super::inspect::DroppedTag;
-use super::inspect::tag_state;
 use super::reach::Role;
 use crate::error::Error;
 use crate::finding::{Code, Finding};
@@ -13,7 +12,7 @@ use crate::store::{FileState, LinkContent};
 use crate::survey::Survey;
 
 /// Reports what is not as the layout has it; says whether the repository has to be held for it.
-pub(super) fn oddities(survey: &Survey, findings: &mut Vec<Finding>) -> bool {
+pub(super) fn oddities(survey: &Survey<'_>, findings: &mut Vec<Finding>) -> bool {
     let mut held = false;
     let here = |code| Finding::new(code).repository(&survey.name);
     if !survey.name.is_valid() {
@@ -39,7 +38,7 @@ pub(super) struct Roots {
 
 impl Roots {
     /// `dropped` are the tags that the retention drops: they are no roots.
-    pub(super) fn of(survey: &Survey, dropped: &[DroppedTag], held: &mut bool, findings: &mut Vec<Finding>) -> Roots {
+    pub(super) fn of(survey: &Survey<'_>, dropped: &[DroppedTag], held: &mut bool, findings: &mut Vec<Finding>) -> Roots {
         let mut roots = Roots { tags: Vec::new(), revisions: Vec::new() };
         let directory = LinkDirectory::Revisions(survey.name.clone());
         for revision in &survey.revisions {
@@ -79,7 +78,7 @@ impl Roots {
     }
 
     /// All that a held repository's links name.
-    pub(super) fn everything(survey: &Survey) -> Vec<(Digest, Role)> {
+    pub(super) fn everything(survey: &Survey<'_>) -> Vec<(Digest, Role)> {
         // Taken from the end: history comes last, when the same digest was met under a name that promises more.
         let mut roots: Vec<(Digest, Role)> = held::history_roots(survey).collect();
         for revision in &survey.revisions {
@@ -100,10 +99,10 @@ impl Roots {
 }
 
 /// Whether a revision here is not young. Looks until it finds one, which is mostly the first.
-pub(super) fn has_old_revision(survey: &Survey, context: &Context<'_>) -> Result<bool, Error> {
+pub(super) fn has_old_revision(survey: &Survey<'_>, context: &Context<'_>) -> Result<bool, Error> {
     let directory = LinkDirectory::Revisions(survey.name.clone());
     for revision in survey.revisions.iter().filter(|revision| revision.link != LinkContent::Absent) {
-        let leaves = context.store.stat_links(&directory, &[revision.digest])?;
+        let leaves = survey.repository.stat_links(&directory, &[revision.digest])?;
         if leaves.iter().any(|leaf| matches!(leaf, FileState::File(stat) if !context.policy.is_young(stat))) {
             return Ok(true);
         }
@@ -113,16 +112,16 @@ pub(super) fn has_old_revision(survey: &Survey, context: &Context<'_>) -> Result
 
 /// Whether a tag here is not young, or named something before that is not: one that was pushed again is as old as its history. Looks until
 /// it finds one, which is mostly the first.
-pub(super) fn has_old_tag(survey: &Survey, context: &Context<'_>) -> Result<bool, Error> {
+pub(super) fn has_old_tag(survey: &Survey<'_>, context: &Context<'_>) -> Result<bool, Error> {
     let is_old = |leaf: &FileState| matches!(leaf, FileState::File(stat) if !context.policy.is_young(stat));
     for tag in survey.tags.iter().filter(|tag| tag.is_tag()) {
         let history = LinkDirectory::History(survey.name.clone(), tag.name.clone());
         for digest in &tag.history {
-            if context.store.stat_links(&history, &[*digest])?.iter().any(is_old) {
+            if survey.repository.stat_links(&history, &[*digest])?.iter().any(is_old) {
                 return Ok(true);
             }
         }
-        if is_old(&tag_state(survey, tag, context)?) {
+        if is_old(&survey.repository.stat_tag(&tag.name)?) {
             return Ok(true);
         }
     }
@@ -130,7 +129,7 @@ pub(super) fn has_old_tag(survey: &Survey, context: &Context<'_>) -> Result<bool
 }
 
 /// Manifests that may be linked here again: what they name stays for them.
-pub(super) fn protected(survey: &Survey) -> Vec<(Digest, Role)> {
+pub(super) fn protected(survey: &Survey<'_>) -> Vec<(Digest, Role)> {
     survey.protected.iter().map(|digest| (*digest, Role::Optional)).collect()
 }
 

@@ -38,7 +38,7 @@ struct DropTag {
 }
 
 impl Retention for DropTag {
-    fn tags(&self, survey: &Survey) -> Vec<RootChoice> {
+    fn tags(&self, survey: &Survey<'_>) -> Vec<RootChoice> {
         let choose = |tag: &crate::survey::Tag| match tag.name.as_os_str() == self.tag {
             true => RootChoice::Dropped(Reason::TagDropped),
             false => RootChoice::Root(KeepReason::Tag),
@@ -46,11 +46,11 @@ impl Retention for DropTag {
         survey.tags.iter().map(choose).collect()
     }
 
-    fn drops_untagged(&self, _: &Survey) -> bool {
+    fn drops_untagged(&self, _: &Survey<'_>) -> bool {
         self.drops_untagged
     }
 
-    fn untagged(&self, _: &Survey, _: &Digest) -> RootChoice {
+    fn untagged(&self, _: &Survey<'_>, _: &Digest) -> RootChoice {
         RootChoice::Dropped(Reason::Untagged)
     }
 }

@@ -56,7 +56,7 @@ pub(super) struct Left {
 
 /// Judges everything in a repository that was not reached. Young layer links become roots here.
 pub(super) fn unreached(
-    survey: &Survey,
+    survey: &Survey<'_>,
     context: &Context<'_>,
     reach: &mut Reach<'_>,
     left: &Left,
@@ -70,7 +70,7 @@ pub(super) fn unreached(
 }
 
 impl Unreached {
-    fn layers(&mut self, survey: &Survey, context: &Context<'_>, reach: &mut Reach<'_>) -> Result<(), Error> {
+    fn layers(&mut self, survey: &Survey<'_>, context: &Context<'_>, reach: &mut Reach<'_>) -> Result<(), Error> {
         let directory = LinkDirectory::Layers(survey.name.clone());
         let mut old: Vec<OldLayer> = Vec::new();
         // What is seen of a link takes more than what has to be known of it, and somebody may have made very many.
@@ -117,7 +117,7 @@ impl Unreached {
         Ok(())
     }
 
-    fn revisions(&mut self, survey: &Survey, context: &Context<'_>, left: &Left, readings: &[Held<'_>]) -> Result<(), Error> {
+    fn revisions(&mut self, survey: &Survey<'_>, context: &Context<'_>, left: &Left, readings: &[Held<'_>]) -> Result<(), Error> {
         let directory = LinkDirectory::Revisions(survey.name.clone());
         let going: Vec<Digest> = left.revisions.iter().map(|(revision, _)| revision.digest).collect();
         for ((revision, reason), depth) in left.revisions.iter().zip(revision_depths(survey, context, &going, readings)?) {
@@ -131,7 +131,7 @@ impl Unreached {
     }
 
     /// Tags that are dropped, and the histories of all.
-    fn tags(&mut self, survey: &Survey, context: &Context<'_>, reach: &mut Reach<'_>, left: &Left) -> Result<(), Error> {
+    fn tags(&mut self, survey: &Survey<'_>, context: &Context<'_>, reach: &mut Reach<'_>, left: &Left) -> Result<(), Error> {
         let names = HistoryNames::new(survey, &left.revisions, &left.seen_history, &left.tags);
         for (place, tag) in survey.tags.iter().enumerate() {
             let dropped = DroppedTag::at(&left.tags, place);
@@ -189,7 +189,7 @@ impl Unreached {
         Ok(())
     }
 
-    fn unclear(&mut self, survey: &Survey, directory: &LinkDirectory, digest: &Digest, code: Code) {
+    fn unclear(&mut self, survey: &Survey<'_>, directory: &LinkDirectory, digest: &Digest, code: Code) {
         self.held = true;
         let mut finding = Finding::new(code).repository(&survey.name).digest(digest).path(directory.link(digest));
         finding.tag = directory.tag().cloned();

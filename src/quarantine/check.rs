@@ -30,6 +30,7 @@ pub fn suspects(quarantine: &Quarantine<'_>, is_wanted: &dyn Fn(&Run<'_>, &Targe
 /// When something cannot be read.
 pub fn check(reader: &Reader<'_>, restored: &BTreeSet<Target>, suspects: &BTreeSet<Digest>) -> Result<Vec<Finding>, Error> {
     let mut revisions: BTreeMap<RepositoryName, Vec<Digest>> = BTreeMap::new();
+    let mut layers: BTreeMap<RepositoryName, Vec<Digest>> = BTreeMap::new();
     let mut findings = left_behind(reader, restored)?;
     for digest in suspects {
         if reader.store().is_whole_on_disk(digest)? == Some(false) {
@@ -41,16 +42,18 @@ pub fn check(reader: &Reader<'_>, restored: &BTreeSet<Target>, suspects: &BTreeS
     for target in restored {
         match target {
             Target::Link(LinkDirectory::Revisions(name), digest) => revisions.entry(name.clone()).or_default().push(*digest),
-            Target::Link(directory @ LinkDirectory::Layers(name), digest) => {
-                let named = match reader.store().read_links(directory, &[*digest])?[0] {
-                    LinkContent::Digest(named) => named,
-                    _ => *digest,
-                };
-                if !is_stored(reader, &named)? {
-                    findings.push(missing(Code::MissingBlob, name, &named));
-                }
-            }
+            Target::Link(LinkDirectory::Layers(name), digest) => layers.entry(name.clone()).or_default().push(*digest),
             _ => {}
+        }
+    }
+    for (name, digests) in layers {
+        let repository = reader.store().open(&RepositoryEntry { name: name.clone(), set_apart: None })?;
+        let contents = repository.read_links(&LinkDirectory::Layers(name.clone()), &digests)?;
+        for (digest, content) in digests.iter().zip(contents) {
+            let named = if let LinkContent::Digest(named) = content { named } else { *digest };
+            if !is_stored(reader, &named)? {
+                findings.push(missing(Code::MissingBlob, &name, &named));
+            }
         }
     }
     if !revisions.is_empty() {
@@ -117,7 +120,7 @@ struct Check<'a> {
     reader: &'a Reader<'a>,
     inventory: &'a Inventory,
     manifests: &'a Manifests<'a>,
-    survey: &'a Survey,
+    survey: &'a Survey<'a>,
     /// Those that were looked at.
     layers: HashSet<Digest>,
     findings: Vec<Finding>,
@@ -171,8 +174,8 @@ impl Check<'_> {
 }
 
 /// A layer or configuration is served through its link here.
-fn layer(reader: &Reader<'_>, survey: &Survey, digest: &Digest) -> Result<Option<Finding>, Error> {
-    let content = reader.store().read_links(&LinkDirectory::Layers(survey.name.clone()), &[*digest])?[0];
+fn layer(reader: &Reader<'_>, survey: &Survey<'_>, digest: &Digest) -> Result<Option<Finding>, Error> {
+    let content = survey.repository.read_links(&LinkDirectory::Layers(survey.name.clone()), &[*digest])?[0];
     let code = match judge_link(digest, content) {
         LinkVerdict::Names(named) if is_stored(reader, &named)? => return Ok(None),
         LinkVerdict::Absent if is_stored(reader, digest)? => Code::MissingLayerLink,

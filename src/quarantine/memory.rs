@@ -9,7 +9,7 @@
 //! Asking a registry whether it remembers would prove nothing: a question for a manifest fills the very cache that it asks for, what no
 //! repository links cannot be asked for, and an address leads to one registry of several.
 
-use crate::clock::{Moment, RunClock};
+use crate::clock::{RecordedTime, RunClock};
 
 use super::{Run, Wait};
 
@@ -20,7 +20,7 @@ pub enum Memory {
     Nothing,
     /// All that was quarantined beside one, but what was there before one of these times: every registry that was in service when it was
     /// noted had been started after it.
-    UntilRestart(Vec<Moment>),
+    UntilRestart(Vec<RecordedTime>),
 }
 
 /// What has to be so before a run is purged.

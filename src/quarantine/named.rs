@@ -9,7 +9,7 @@ use crate::graph::{Manifests, Queue, Reading, Visited, Visitor, Walk};
 use crate::inventory::Inventory;
 use crate::layout::{LinkDirectory, Target};
 use crate::oci::{Algorithm, DescriptorKind, Digest, RepositoryName};
-use crate::store::{LinkContent, Store};
+use crate::store::{LinkContent, Repository, RepositoryEntry, Store};
 
 /// Follows what the revisions in these runs name.
 pub(super) fn by_staying(
@@ -22,9 +22,9 @@ pub(super) fn by_staying(
     for held in runs.iter().flat_map(|run| run.held()) {
         let Target::Link(directory @ LinkDirectory::Revisions(repository), digest) = &held.target else { continue };
         let roots = [vec![*digest], subjects(directory, digest, manifests)?].concat();
-        let layers = LinkDirectory::Layers(repository.clone());
+        let layers = LayerLinks::new(store, repository);
         reached.insert(*digest);
-        let mut visitor = Staying { store, runs, inventory, manifests, layers, reached };
+        let mut visitor = Staying { runs, inventory, manifests, layers, reached };
         Walk::unbounded(manifests).run(roots.into_iter().map(|digest| (digest, Role::Revision)).collect(), &mut visitor)?;
         reached = visitor.reached;
     }
@@ -74,10 +74,9 @@ pub fn named_by(reader: &Reader<'_>, quarantine: &Quarantine<'_>, digest: &Diges
     let manifests = Manifests::new(&overlay, &inventory);
     let runs: Vec<&Run<'_>> = quarantine.collected().collect();
     for repository in &named.repositories {
-        let layers = LinkDirectory::Layers(repository.clone());
+        let layers = LayerLinks::new(reader.store(), repository);
         let reached = std::mem::take(&mut named.digests);
-        let mut visitor =
-            Staying { store: reader.store(), runs: &runs, inventory: &inventory, manifests: &manifests, layers, reached };
+        let mut visitor = Staying { runs: &runs, inventory: &inventory, manifests: &manifests, layers, reached };
         Walk::unbounded(&manifests).run(vec![(*digest, Role::Revision)], &mut visitor)?;
         named.digests = visitor.reached;
     }
@@ -93,12 +92,35 @@ enum Role {
     Named,
 }
 
-struct Staying<'a> {
+/// The layer links of a repository, which is opened when the first is read: few repositories have any of another name.
+struct LayerLinks<'a> {
     store: &'a dyn Store,
+    directory: LinkDirectory,
+    repository: Option<Box<dyn Repository + 'a>>,
+}
+
+impl<'a> LayerLinks<'a> {
+    fn new(store: &'a dyn Store, name: &RepositoryName) -> LayerLinks<'a> {
+        LayerLinks { store, directory: LinkDirectory::Layers(name.clone()), repository: None }
+    }
+
+    fn read(&mut self, digest: &Digest) -> Result<LinkContent, Error> {
+        let repository = match &mut self.repository {
+            Some(repository) => repository,
+            none => {
+                let entry = RepositoryEntry { name: self.directory.repository().clone(), set_apart: None };
+                none.insert(self.store.open(&entry)?)
+            }
+        };
+        Ok(repository.read_links(&self.directory, &[*digest])?[0])
+    }
+}
+
+struct Staying<'a> {
     runs: &'a [&'a Run<'a>],
     inventory: &'a Inventory,
     manifests: &'a Manifests<'a>,
-    layers: LinkDirectory,
+    layers: LayerLinks<'a>,
     reached: HashSet<Digest>,
 }
 
@@ -130,11 +152,11 @@ impl Visitor for Staying<'_> {
 
 impl Staying<'_> {
     /// A digest and what it may be another name of (H3): the link that went with it knows, if it went.
-    fn names(&self, digest: &Digest) -> Result<Vec<Digest>, Error> {
+    fn names(&mut self, digest: &Digest) -> Result<Vec<Digest>, Error> {
         let mut names = vec![*digest];
         if digest.algorithm() != Algorithm::Sha256 {
-            let link = Target::Link(self.layers.clone(), *digest);
-            if let LinkContent::Digest(canonical) = self.store.read_links(&self.layers, &[*digest])?[0] {
+            let link = Target::Link(self.layers.directory.clone(), *digest);
+            if let LinkContent::Digest(canonical) = self.layers.read(digest)? {
                 names.push(canonical);
             }
             names.extend(self.runs.iter().filter_map(|run| run.read_link(&link)));

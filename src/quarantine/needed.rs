@@ -104,7 +104,7 @@ fn marked(
         roots.entry(directory.repository().clone()).or_default().push(*target.digest());
     }
     let queried = queried(quarantine, &manifests)?;
-    let prepare = |survey: &mut Survey| {
+    let prepare = |survey: &mut Survey<'_>| {
         survey.queried = queried.get(&survey.name).cloned().unwrap_or_default();
         survey.protected = roots.get(&survey.name).cloned().unwrap_or_default();
         survey.asks_for_old = asks_for_old;

@@ -13,11 +13,11 @@ use foldhash::HashSet;
 use super::run::Purpose;
 use super::{Quarantine, Run};
 use crate::error::Error;
-use crate::layout::{LinkDirectory, Shard, Target};
-use crate::oci::{Digest, RepositoryName, TagName};
+use crate::layout::{Shard, Target};
+use crate::oci::Digest;
 use crate::store::{
-    BlobContent, Condition, FileState, Leftover, LinkContent, Listing, ManifestContent, ManifestStart, RepositoryEntry, Stat,
-    Store, Stray, TagContent, Unlisted, Upload,
+    BlobContent, Condition, EachBlob, FileState, Leftover, Listing, ManifestContent, ManifestStart, Partition, Repository,
+    RepositoryEntry, Shape, Stat, Store, Stray, Unlisted,
 };
 
 /// A store and the blobs that collections have moved out of it.
@@ -58,6 +58,10 @@ impl<'a> Overlay<'a> {
 }
 
 impl Store for Overlay<'_> {
+    fn shape(&self) -> Shape {
+        self.store.shape()
+    }
+
     fn repositories(&self) -> Result<Listing<RepositoryEntry>, Error> {
         self.store.repositories()
     }
@@ -66,64 +70,43 @@ impl Store for Overlay<'_> {
         self.store.listable_repositories(unlisted)
     }
 
-    fn manifest_strays(&self, repository: &RepositoryName) -> Result<Vec<Stray>, Error> {
-        self.store.manifest_strays(repository)
+    fn open<'s>(&'s self, repository: &RepositoryEntry) -> Result<Box<dyn Repository + 's>, Error> {
+        self.store.open(repository)
     }
 
-    fn tags(&self, repository: &RepositoryName) -> Result<Listing<TagName>, Error> {
-        self.store.tags(repository)
+    fn partitions(&self) -> Result<Listing<Partition>, Error> {
+        let mut partitions = self.store.partitions()?;
+        let is_new = |shard: &&Shard| !partitions.entries.iter().any(|partition| partition.holds(**shard));
+        let more: Vec<Partition> = self.blobs.keys().filter(is_new).map(|shard| Partition::from(*shard)).collect();
+        partitions.entries.extend(more);
+        partitions.entries.sort_unstable();
+        Ok(partitions)
     }
 
-    fn tag(&self, repository: &RepositoryName, tag: &TagName) -> Result<TagContent, Error> {
-        self.store.tag(repository, tag)
-    }
-
-    fn links(&self, directory: &LinkDirectory) -> Result<Listing<Digest>, Error> {
-        self.store.links(directory)
-    }
-
-    fn read_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<LinkContent>, Error> {
-        self.store.read_links(directory, digests)
-    }
-
-    fn inspect_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<(LinkContent, FileState)>, Error> {
-        self.store.inspect_links(directory, digests)
-    }
-
-    fn stat_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<FileState>, Error> {
-        self.store.stat_links(directory, digests)
-    }
-
-    fn uploads(&self, repository: &RepositoryName) -> Result<Listing<Upload>, Error> {
-        self.store.uploads(repository)
-    }
-
-    fn leftovers(&self, directory: &Path, known: &[&str]) -> Result<Vec<Leftover>, Error> {
-        self.store.leftovers(directory, known)
-    }
-
-    fn shards(&self) -> Result<Listing<Shard>, Error> {
-        let mut shards = self.store.shards()?;
-        shards.entries.extend(self.blobs.keys());
-        shards.entries.sort_unstable();
-        shards.entries.dedup();
-        Ok(shards)
-    }
-
-    fn blobs(&self, shard: Shard, each: &mut dyn FnMut(&Digest)) -> Result<Vec<Stray>, Error> {
-        let Some(more) = self.blobs.get(&shard) else { return self.store.blobs(shard, each) };
+    fn blobs(&self, partition: &Partition, each: EachBlob<'_>) -> Result<Vec<Stray>, Error> {
+        let more: Vec<_> = self.blobs.iter().filter(|(shard, _)| partition.holds(**shard)).collect();
+        if more.is_empty() {
+            return self.store.blobs(partition, each);
+        }
         let mut seen: HashSet<Digest> = HashSet::default();
-        let strays = self.store.blobs(shard, &mut |digest| {
+        let strays = self.store.blobs(partition, &mut |digest, state| {
             seen.insert(*digest);
-            each(digest);
+            each(digest, state);
         })?;
-        more.keys().filter(|digest| !seen.contains(digest)).for_each(each);
+        // A listing of keys has told that these are not there.
+        let absent = (self.store.shape() == Shape::Keys).then_some(&FileState::Absent);
+        let more = more.into_iter().flat_map(|(_, digests)| digests.keys());
+        more.filter(|digest| !seen.contains(digest)).for_each(|digest| each(digest, absent));
         Ok(strays)
     }
 
     /// Of the store alone: what is in quarantine is not there to go a second time.
     fn stat_blobs(&self, shard: Shard, digests: &[Digest]) -> Result<Vec<FileState>, Error> {
         self.store.stat_blobs(shard, digests)
+    }
+
+    fn beside_blobs(&self, shard: Shard, digests: &[Digest]) -> Result<Vec<Leftover>, Error> {
+        self.store.beside_blobs(shard, digests)
     }
 
     fn manifest(&self, digest: &Digest, read: &mut dyn FnMut(&[u8])) -> Result<ManifestContent, Error> {

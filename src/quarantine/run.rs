@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Memory;
-use crate::clock::{BootTime, Counts, Moment, RunClock, TOLERANCE};
+use crate::clock::{BootTime, Counts, RecordedTime, RunClock, TOLERANCE};
 use crate::error::{Context as _, Error};
 use crate::layout::Target;
 use crate::oci::Digest;
@@ -100,8 +100,8 @@ impl Stamp {
     }
 
     /// When the last thing had been moved.
-    fn ended(&self) -> Option<Moment> {
-        Some(Moment { at: self.finished?, boot: self.boot.clone(), vouched: self.vouched })
+    fn ended(&self) -> Option<RecordedTime> {
+        Some(RecordedTime { at: self.finished?, boot: self.boot.clone(), vouched: self.vouched })
     }
 }
 

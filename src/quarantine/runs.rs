@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::layout::Target;
 use crate::records::Protected;
 use crate::registry_config::DescriptorCache;
-use crate::store::{Backend, FileState, Held, Store, stat_target};
+use crate::store::{Backend, FileState, Held, Store, stat_targets};
 
 /// A file in the list of a run, the name of its repository, and its place in what a mark is laid over, in what is asked of the store, and in
 /// what is protected.
@@ -79,12 +79,15 @@ impl<'s> Quarantine<'s> {
     /// When the store cannot be looked at.
     pub fn would_restore(&self, store: &dyn Store, needed: &Needed) -> Result<Moved, Error> {
         let mut all = Moved::default();
-        for held in self.collected().flat_map(Run::held).filter(|held| needed.targets.contains(&held.target)) {
-            match stat_target(store, &held.target)? {
-                FileState::Absent => all.add(held),
-                _ => all.replaced += 1,
-            }
-        }
+        let mut held: Vec<&Held> =
+            self.collected().flat_map(Run::held).filter(|held| needed.targets.contains(&held.target)).collect();
+        held.sort_by(|a, b| a.target.repository().cmp(&b.target.repository()));
+        let targets: Vec<&Target> = held.iter().map(|held| &held.target).collect();
+        let mut held = held.iter();
+        stat_targets(store, &targets, &mut |_, state| match (held.next(), state) {
+            (Some(held), FileState::Absent) => all.add(held),
+            _ => all.replaced += 1,
+        })?;
         Ok(all)
     }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{SCHEMA, parsed};
-use crate::clock::Moment;
+use crate::clock::RecordedTime;
 use crate::error::Error;
 use crate::store::Notes;
 
@@ -17,7 +17,7 @@ const REMEMBERED: usize = 8;
 struct Restarts {
     schema: u32,
     /// The latest word last. Each: every registry that was in service then had been started after this.
-    started_after: Vec<Moment>,
+    started_after: Vec<RecordedTime>,
 }
 
 /// The times that were noted.
@@ -25,7 +25,7 @@ struct Restarts {
 /// # Errors
 ///
 /// When they cannot be read or understood.
-pub fn restarts(notes: &dyn Notes) -> Result<Vec<Moment>, Error> {
+pub fn restarts(notes: &dyn Notes) -> Result<Vec<RecordedTime>, Error> {
     Ok(parsed::<Restarts>(notes, RESTARTS)?.unwrap_or_default().started_after)
 }
 
@@ -34,7 +34,7 @@ pub fn restarts(notes: &dyn Notes) -> Result<Vec<Moment>, Error> {
 /// # Errors
 ///
 /// When that cannot be written.
-pub fn add_restart(notes: &dyn Notes, started_after: Moment) -> Result<(), Error> {
+pub fn add_restart(notes: &dyn Notes, started_after: RecordedTime) -> Result<(), Error> {
     let mut all = restarts(notes)?;
     all.push(started_after);
     let first = all.len().saturating_sub(REMEMBERED);

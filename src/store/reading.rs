@@ -3,22 +3,31 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use super::repository::Repository;
 use super::values::{
-    BlobContent, Condition, FileState, Leftover, LinkContent, Listing, ManifestContent, ManifestStart, RepositoryEntry, Stat,
-    Stray, TagContent, Upload,
+    BlobContent, Condition, FileState, Leftover, Listing, ManifestContent, ManifestStart, Partition, RepositoryEntry, Shape,
+    Stat, Stray,
 };
 use crate::error::Error;
-use crate::layout::{LinkDirectory, Shard, Target};
-use crate::oci::{Digest, RepositoryName, TagName};
+use crate::layout::{Shard, Target};
+use crate::oci::Digest;
 use crate::system_files::is_system_file;
 
 /// Whether to go on without a directory, by why it cannot be listed.
 pub type Unlisted<'a> = &'a mut dyn FnMut(Error) -> Result<(), Error>;
 
+/// Is given a blob that a listing has, and what is in the place of its `data`, where the listing tells that. It tells no arrival.
+pub type EachBlob<'a> = &'a mut dyn FnMut(&Digest, Option<&FileState>);
+
 /// Read access to a registry's storage.
 ///
-/// A method returns an [`Error`] only when it cannot tell what is there. Things that are absent or odd are values.
+/// A method returns an [`Error`] only when it cannot tell what is there. Things that are absent or odd are values. What is answered here of a
+/// blob or a directory is as of the question, but for what [`Store::blobs`] tells on the way; what a [`Repository`] answers may be as old as
+/// that. Who has to look afresh, because something is about to be said or done for it, asks here, or opens the repository anew.
 pub trait Store: Sync {
+    /// Whether directories are there by themselves.
+    fn shape(&self) -> Shape;
+
     /// Every directory under `repositories/` that holds `_manifests`, `_layers` or `_uploads`, at any depth.
     ///
     /// # Errors
@@ -34,83 +43,27 @@ pub trait Store: Sync {
     /// As above, where `unlisted` returns the error that it is given.
     fn listable_repositories(&self, unlisted: Unlisted<'_>) -> Result<Listing<RepositoryEntry>, Error>;
 
-    /// What is in `_manifests` beside `revisions` and `tags`.
+    /// Opens a repository: lists it, where a store can do that in one go. One that is not there is one that holds nothing.
     ///
     /// # Errors
     ///
-    /// When the directory cannot be listed.
-    fn manifest_strays(&self, repository: &RepositoryName) -> Result<Vec<Stray>, Error>;
+    /// When it cannot be listed.
+    fn open<'s>(&'s self, repository: &RepositoryEntry) -> Result<Box<dyn Repository + 's>, Error>;
 
-    /// The repository's tags.
-    ///
-    /// # Errors
-    ///
-    /// When the directory cannot be listed.
-    fn tags(&self, repository: &RepositoryName) -> Result<Listing<TagName>, Error>;
-
-    /// What one tag names, and named before.
-    ///
-    /// # Errors
-    ///
-    /// When its directories cannot be listed or its link not be read.
-    fn tag(&self, repository: &RepositoryName, tag: &TagName) -> Result<TagContent, Error>;
-
-    /// The digests that have a directory in a directory of links. Whether the `link` is in there is not looked at.
+    /// The parts that blobs are listed in, sorted. Each shard that holds anything lies in one of them, and in no other.
     ///
     /// # Errors
     ///
     /// When a directory cannot be listed.
-    fn links(&self, directory: &LinkDirectory) -> Result<Listing<Digest>, Error>;
+    fn partitions(&self) -> Result<Listing<Partition>, Error>;
 
-    /// Reads the links of the digests given, in that order.
+    /// Calls `each` with the digests that have a directory in a partition, in no order, and returns what else is in it. Whether `data` is
+    /// in those directories is told where the listing shows it, and not looked at otherwise.
     ///
     /// # Errors
     ///
-    /// When one cannot be read.
-    fn read_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<LinkContent>, Error>;
-
-    /// Reads the links of the digests given and looks at their files, in that order.
-    ///
-    /// # Errors
-    ///
-    /// When one cannot be read.
-    fn inspect_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<(LinkContent, FileState)>, Error>;
-
-    /// Looks at the link files of the digests given, in that order.
-    ///
-    /// # Errors
-    ///
-    /// When one cannot be looked at.
-    fn stat_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<FileState>, Error>;
-
-    /// The uploads that were begun in a repository and not ended.
-    ///
-    /// # Errors
-    ///
-    /// When a directory cannot be listed, or what is in it not be looked at.
-    fn uploads(&self, repository: &RepositoryName) -> Result<Listing<Upload>, Error>;
-
-    /// Everything in a directory but the names given, sorted. `directory` is relative to the root; one that is not there holds nothing.
-    ///
-    /// # Errors
-    ///
-    /// When the directory cannot be listed, or what is in it not be looked at.
-    fn leftovers(&self, directory: &Path, known: &[&str]) -> Result<Vec<Leftover>, Error>;
-
-    /// The directories that blobs are kept in.
-    ///
-    /// # Errors
-    ///
-    /// When a directory cannot be listed.
-    fn shards(&self) -> Result<Listing<Shard>, Error>;
-
-    /// Calls `each` with the digests that have a directory in a shard, in no order, and returns what else is in it. Whether `data` is
-    /// in those directories is not looked at.
-    ///
-    /// # Errors
-    ///
-    /// When the directory cannot be listed.
-    fn blobs(&self, shard: Shard, each: &mut dyn FnMut(&Digest)) -> Result<Vec<Stray>, Error>;
+    /// When the partition cannot be listed.
+    fn blobs(&self, partition: &Partition, each: EachBlob<'_>) -> Result<Vec<Stray>, Error>;
 
     /// Looks at the `data` files of blobs of one shard, in that order.
     ///
@@ -118,6 +71,13 @@ pub trait Store: Sync {
     ///
     /// When one cannot be looked at.
     fn stat_blobs(&self, shard: Shard, digests: &[Digest]) -> Result<Vec<FileState>, Error>;
+
+    /// What lies in the directories of blobs of one shard beside `data`, in that order and sorted in each.
+    ///
+    /// # Errors
+    ///
+    /// When one cannot be listed, or what is in it not be looked at.
+    fn beside_blobs(&self, shard: Shard, digests: &[Digest]) -> Result<Vec<Leftover>, Error>;
 
     /// A blob's file as it is now; nothing if there is no such regular file.
     ///
@@ -168,27 +128,58 @@ pub trait Store: Sync {
     fn empty_directory(&self, directory: &Target) -> Result<Option<Stat>, Error>;
 }
 
-/// Looks at the file of a blob or a link.
+/// Looks afresh at the file of a blob or a link. Opens its repository for that: see [`stat_targets`] for many.
 ///
 /// # Errors
 ///
 /// When it cannot be looked at.
 pub fn stat_target(store: &dyn Store, target: &Target) -> Result<FileState, Error> {
-    let digest = *target.digest();
-    let states = match target.link_directory() {
-        Some(directory) => store.stat_links(directory, &[digest])?,
-        None => store.stat_blobs(Shard::of(&digest), &[digest])?,
-    };
-    Ok(states[0])
+    let mut state = FileState::Absent;
+    stat_targets(store, &[target], &mut |_, found| state = found)?;
+    Ok(state)
 }
 
-/// Whether all that lies in a directory is what a NAS, NFS or a desktop left there: it is as good as empty, and stays.
+/// Looks afresh at the files of blobs and links, and calls `each` with each and what is in its place. Those of one repository that stand one
+/// after the other are looked at with it opened once.
+///
+/// # Errors
+///
+/// When one cannot be looked at.
+pub fn stat_targets<'t>(
+    store: &dyn Store,
+    targets: &[&'t Target],
+    each: &mut dyn FnMut(&'t Target, FileState),
+) -> Result<(), Error> {
+    for some in targets.chunk_by(|a, b| a.repository() == b.repository()) {
+        let Some(name) = some[0].repository() else {
+            for target in some {
+                each(target, store.stat_blobs(Shard::of(target.digest()), &[*target.digest()])?[0]);
+            }
+            continue;
+        };
+        let repository = store.open(&RepositoryEntry { name: name.clone(), set_apart: None })?;
+        for target in some {
+            let state = match target {
+                Target::Tag(_, tag, _) => repository.stat_tag(tag)?,
+                _ => {
+                    let directory = target.link_directory().expect("links lie in directories of links");
+                    repository.stat_links(directory, &[*target.digest()])?[0]
+                }
+            };
+            each(target, state);
+        }
+    }
+    Ok(())
+}
+
+/// Whether all that lies in the directory of a blob without data is what a NAS, NFS or a desktop left there: it is as good as empty, and
+/// stays.
 ///
 /// # Errors
 ///
 /// When it cannot be listed.
-pub fn holds_only_system_files(store: &dyn Store, directory: &Target) -> Result<bool, Error> {
-    let entries = store.leftovers(&directory.path(), &[])?;
+pub fn holds_only_system_files(store: &dyn Store, blob: &Digest) -> Result<bool, Error> {
+    let entries = store.beside_blobs(Shard::of(blob), &[*blob])?;
     let is_system_file = |entry: &Leftover| {
         let is_directory = !matches!(entry.leaf, FileState::File(_));
         entry.path.file_name().is_some_and(|name| is_system_file(name.as_encoded_bytes(), is_directory))

@@ -1,13 +1,21 @@
 //! What a store answers: listings, contents, states of files.
 
 use std::ffi::OsString;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use crate::oci::{Digest, RepositoryName};
+use crate::layout::Shard;
+use crate::oci::{Algorithm, Digest, RepositoryName};
 
 /// Longer than any time that the registry writes.
 pub(super) const START_BUFFER_BYTES: usize = 64;
+
+/// Whether bytes may be the first ones of a JSON object.
+pub(super) fn begins_as_object(bytes: &[u8]) -> bool {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start();
+    bytes.first().is_none_or(|first| *first == b'{')
+}
 
 /// Reads the time in a `startedat`.
 pub(super) fn started(text: &[u8]) -> Option<SystemTime> {
@@ -17,6 +25,9 @@ pub(super) fn started(text: &[u8]) -> Option<SystemTime> {
 
 /// No registry accepts a larger manifest (distribution's limit is 4 MiB, others go up to this).
 pub const MAX_MANIFEST_BYTES: u64 = 16 << 20;
+
+/// Larger than nearly every manifest: one read tells all of what is no larger.
+pub const SMALL_MANIFEST_BYTES: u64 = 64 << 10;
 
 /// What a directory holds, sorted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +80,52 @@ impl StrayKind {
     /// Whether nothing may be removed behind it.
     pub fn sets_apart(self) -> bool {
         matches!(self, StrayKind::Symlink | StrayKind::Mount)
+    }
+}
+
+/// What a store is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Files in directories. A directory is there by itself, and may be empty.
+    Tree,
+    /// Keys. A directory is what several of them have in common, and no more: none is empty. Listings tell sizes and times, and so that
+    /// nothing is under a key.
+    Keys,
+}
+
+/// Blobs that are listed in one go: those of one algorithm whose digests begin with one of some bytes. How many bytes is the store's choice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Partition {
+    algorithm: Algorithm,
+    first: u8,
+    last: u8,
+}
+
+impl Partition {
+    /// The blobs of an algorithm whose digests begin with one of these bytes.
+    pub fn new(algorithm: Algorithm, bytes: RangeInclusive<u8>) -> Partition {
+        Partition { algorithm, first: *bytes.start(), last: *bytes.end() }
+    }
+
+    /// The algorithm of its blobs.
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// The bytes that their digests begin with.
+    pub fn bytes(&self) -> RangeInclusive<u8> {
+        self.first..=self.last
+    }
+
+    /// Whether a shard lies in it.
+    pub fn holds(&self, shard: Shard) -> bool {
+        shard.algorithm == self.algorithm && self.bytes().contains(&shard.byte)
+    }
+}
+
+impl From<Shard> for Partition {
+    fn from(shard: Shard) -> Partition {
+        Partition::new(shard.algorithm, shard.byte..=shard.byte)
     }
 }
 

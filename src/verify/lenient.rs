@@ -7,11 +7,11 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::error::Error;
 use crate::finding::{Code, Finding};
-use crate::layout::{self, LinkDirectory, Shard, Target};
-use crate::oci::{Digest, RepositoryName, TagName};
+use crate::layout::{self, Shard, Target};
+use crate::oci::Digest;
 use crate::store::{
-    BlobContent, Condition, FileState, Leftover, LinkContent, Listing, ManifestContent, ManifestStart, RepositoryEntry, Stat,
-    Store, Stray, TagContent, Unlisted, Upload,
+    BlobContent, Condition, EachBlob, FileState, Leftover, Listing, ManifestContent, ManifestStart, Partition, Repository,
+    RepositoryEntry, Shape, Stat, Store, Stray, Unlisted,
 };
 
 /// Another store, but a manifest that cannot be read is a corrupt one, and directories of blobs and of repositories that cannot be listed
@@ -67,6 +67,10 @@ impl<'a> Lenient<'a> {
 }
 
 impl Store for Lenient<'_> {
+    fn shape(&self) -> Shape {
+        self.store.shape()
+    }
+
     fn manifest(&self, digest: &Digest, read: &mut dyn FnMut(&[u8])) -> Result<ManifestContent, Error> {
         self.store.manifest(digest, read).or_else(|error| {
             tracing::debug!("{error}");
@@ -87,32 +91,8 @@ impl Store for Lenient<'_> {
         self.store.listable_repositories(unlisted)
     }
 
-    fn manifest_strays(&self, repository: &RepositoryName) -> Result<Vec<Stray>, Error> {
-        self.store.manifest_strays(repository)
-    }
-
-    fn tags(&self, repository: &RepositoryName) -> Result<Listing<TagName>, Error> {
-        self.store.tags(repository)
-    }
-
-    fn tag(&self, repository: &RepositoryName, tag: &TagName) -> Result<TagContent, Error> {
-        self.store.tag(repository, tag)
-    }
-
-    fn links(&self, directory: &LinkDirectory) -> Result<Listing<Digest>, Error> {
-        self.store.links(directory)
-    }
-
-    fn read_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<LinkContent>, Error> {
-        self.store.read_links(directory, digests)
-    }
-
-    fn inspect_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<(LinkContent, FileState)>, Error> {
-        self.store.inspect_links(directory, digests)
-    }
-
-    fn stat_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<FileState>, Error> {
-        self.store.stat_links(directory, digests)
+    fn open<'s>(&'s self, repository: &RepositoryEntry) -> Result<Box<dyn Repository + 's>, Error> {
+        self.store.open(repository)
     }
 
     fn blob_condition(&self, digest: &Digest) -> Result<Option<Condition>, Error> {
@@ -123,20 +103,16 @@ impl Store for Lenient<'_> {
         self.store.is_whole_on_disk(digest)
     }
 
-    fn uploads(&self, repository: &RepositoryName) -> Result<Listing<Upload>, Error> {
-        self.store.uploads(repository)
+    fn partitions(&self) -> Result<Listing<Partition>, Error> {
+        self.store.partitions()
     }
 
-    fn leftovers(&self, directory: &Path, known: &[&str]) -> Result<Vec<Leftover>, Error> {
-        self.store.leftovers(directory, known)
+    fn blobs(&self, partition: &Partition, each: EachBlob<'_>) -> Result<Vec<Stray>, Error> {
+        self.store.blobs(partition, each).or_else(|error| self.pass_over(error).map(|()| Vec::new()))
     }
 
-    fn shards(&self) -> Result<Listing<Shard>, Error> {
-        self.store.shards()
-    }
-
-    fn blobs(&self, shard: Shard, each: &mut dyn FnMut(&Digest)) -> Result<Vec<Stray>, Error> {
-        self.store.blobs(shard, each).or_else(|error| self.pass_over(error).map(|()| Vec::new()))
+    fn beside_blobs(&self, shard: Shard, digests: &[Digest]) -> Result<Vec<Leftover>, Error> {
+        self.store.beside_blobs(shard, digests)
     }
 
     fn stat_blobs(&self, shard: Shard, digests: &[Digest]) -> Result<Vec<FileState>, Error> {

@@ -162,8 +162,7 @@ impl Answers<'_> {
             return Ok(());
         }
         if let Some(sign) = &self.question.cache {
-            let reason =
-                format!("the registry at {endpoint} {sign}, which writes to its store whenever somebody pulls, read-only or not");
+            let reason = format!("the registry at {endpoint} {sign}, which writes to its store on every pull, read-only or not");
             return Err(brake_of(sign, reason));
         }
         let reason = match answer {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::address::Place;
 use super::registries::{self, Serves};
 use super::{listeners, processes, view};
-use crate::clock::{Moment, RunClock};
+use crate::clock::{RecordedTime, RunClock};
 use crate::format::duration;
 use crate::proc::{pids, started};
 use crate::registry_config::{DescriptorCache, Listening};
@@ -30,7 +30,12 @@ struct Registry {
 /// # Errors
 ///
 /// In words, why it is not known.
-pub fn all_started_after(root: Option<&Root>, http: &Listening, urls: &[String], clock: &RunClock) -> Result<Moment, String> {
+pub fn all_started_after(
+    root: Option<&Root>,
+    http: &Listening,
+    urls: &[String],
+    clock: &RunClock,
+) -> Result<RecordedTime, String> {
     let root = root.ok_or("the store is in no filesystem of this machine")?;
     if !is_local(root.path()) {
         return Err("the store is on a filesystem that other machines may have mounted, too".to_owned());
@@ -56,7 +61,7 @@ pub fn all_started_after(root: Option<&Root>, http: &Listening, urls: &[String],
         return Err(format!("no registry of this store is seen to listen on port {port}, as the configuration says"));
     }
     let ago = age(first, clock).ok_or("the kernel does not say when they were started")?;
-    clock.moment(ago).ok_or_else(|| "they were started before any time that a clock can say".to_owned())
+    clock.recorded(ago).ok_or_else(|| "they were started before any time that a clock can say".to_owned())
 }
 
 /// The cache of descriptors of the registries of a store that are at work here, whatever the configuration says that was given: of several
@@ -69,18 +74,17 @@ pub fn cache_seen(root: Option<&Root>) -> Option<DescriptorCache> {
     services.max()
 }
 
-/// A registry of a store that is at work here and was started before a time so long ago; in words.
-pub fn started_before(root: Option<&Root>, ago: Duration, clock: &RunClock) -> Option<String> {
+/// A registry of a store that is at work here and was started before a time; in words.
+pub fn started_before(root: Option<&Root>, time: &RecordedTime, clock: &RunClock) -> Option<String> {
     let registries = registries(root?);
     let older = registries.into_iter().find_map(|registry| {
         let age = age(registry.started, clock)?;
-        (age > ago).then_some((registry.pid, age))
+        clock.recorded(age)?.is_surely_before(time).then_some((registry.pid, age))
     });
-    older.map(|(pid, age)| format!("process {pid}, a registry of this store, was started {} ago", duration(whole_seconds(age))))
-}
-
-fn whole_seconds(time: Duration) -> Duration {
-    Duration::from_secs(time.as_secs())
+    older.map(|(pid, age)| {
+        let ago = duration(Duration::from_secs(age.as_secs()));
+        format!("process {pid}, a registry of this store, was started {ago} ago, which is before that")
+    })
 }
 
 /// How long ago something was that happened so long after the machine was started.

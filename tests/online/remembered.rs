@@ -132,7 +132,7 @@ fn a_restart_that_cannot_be_seen_is_said() {
     night(&registry, &[]);
     // Whatever answers there may remember.
     let elsewhere = ["--registry", "http://127.0.0.1:1"];
-    let begun = std::time::Instant::now();
+    let before = jiff::Timestamp::now();
     registry.restart();
     let unseen = night(&registry, &elsewhere);
     assert_eq!(purged(&unseen), 0, "{unseen}");
@@ -143,8 +143,7 @@ fn a_restart_that_cannot_be_seen_is_said() {
     let refused = restarted(&registry, &["--since", "0s"]).expect_code(2);
     assert!(refused.stderr.contains("was started"), "{}", refused.stderr);
     // A moment after the last thing was moved, and before the registry was started.
-    let since = format!("{}ms", begun.elapsed().as_millis());
-    let now = restarted(&registry, &["--since", &since]).expect_code(0);
+    let now = restarted(&registry, &["--since", &before.to_string()]).expect_code(0);
     assert!(now.stdout.contains("noted") && now.stdout.contains("1 run can be purged"), "{}", now.stdout);
     assert_ne!(purged(&night(&registry, &elsewhere)), 0);
 }

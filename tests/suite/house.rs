@@ -17,7 +17,7 @@ struct Source {
 
 impl Source {
     fn is_test(&self) -> bool {
-        ["/tests.rs", "/testing.rs", "/conformance/"].iter().any(|name| self.path.contains(name))
+        ["/tests.rs", "/tests/", "/testing.rs", "/conformance/"].iter().any(|name| self.path.contains(name))
     }
 
     /// The module right below the crate that it is in; nothing for the crate's own file and the program's.

@@ -142,7 +142,7 @@ fn move_some<'a>(backend: &dyn Backend, run: &Run<'_>, corrupt: &[Corrupt<'a>], 
             }
             Ok(Removal::AlreadyGone) => continue,
             Ok(Removal::Changed(difference)) => {
-                in_progress(&damaged.digest).detail(format!("Left where it is, because somebody writes it: {difference}"))
+                in_progress(&damaged.digest).detail(format!("Left in place, because it is being written: {difference}"))
             }
             Err(error) => failed(Code::FailedRemoval, damaged, &error),
         };
@@ -162,7 +162,7 @@ fn check_arrived(run: &Run<'_>, moved: &[Corrupt<'_>], report: &mut VerifyReport
                 stays = true;
                 continue;
             }
-            Ok(false) => in_progress(&damaged.digest).detail("Restored at once, because somebody writes it"),
+            Ok(false) => in_progress(&damaged.digest).detail("Restored at once, because it is being written"),
             Err(error) => failed(Code::FailedRemoval, damaged, &error),
         };
         match restore(run, damaged) {

@@ -5,7 +5,8 @@ use std::time::SystemTime;
 
 use crate::error::Error;
 use crate::layout::Target;
-use crate::store::{Planned, Removal, Stat, Store, Vacuum};
+use crate::oci::RepositoryName;
+use crate::store::{Planned, Removal, Repository, RepositoryEntry, Shape, Stat, Store, Vacuum};
 
 /// Something that can be filled with files.
 pub(crate) trait Fill {
@@ -30,12 +31,26 @@ impl<'a> Bench<'a> {
         Bench { fill: store, store, vacuum: store }
     }
 
+    /// Opens a repository as it is now.
+    pub(super) fn open(&self, name: &RepositoryName) -> Box<dyn Repository + '_> {
+        self.store.open(&RepositoryEntry { name: name.clone(), set_apart: None }).expect("opened")
+    }
+
+    /// Whether directories are there by themselves, as the store says of itself.
+    pub(super) fn has_directories(&self) -> bool {
+        self.store.shape() == Shape::Tree
+    }
+
     pub(super) fn put(&self, path: &Path, content: &[u8], modified: SystemTime) {
         self.fill.put(path, content, modified);
     }
 
+    /// Makes a directory; with something in it where none is there by itself.
     pub(super) fn put_directory(&self, path: &Path, modified: SystemTime) {
-        self.fill.put_directory(path, modified);
+        match self.has_directories() {
+            true => self.fill.put_directory(path, modified),
+            false => self.fill.put(&path.join("inside"), b"x", modified),
+        }
     }
 
     pub(super) fn paths(&self) -> Vec<PathBuf> {

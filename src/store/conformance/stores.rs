@@ -9,7 +9,7 @@ use crate::layout::{self, LinkDirectory, Shard, Target};
 use crate::oci::{Algorithm, Digest, RepositoryName, TagName};
 use crate::store::{
     BlobContent, FileState, Leftover, LinkContent, Listing, MAX_MANIFEST_BYTES, ManifestContent, Planned, Removal, Stat,
-    StrayKind, TagContent,
+    StrayKind,
 };
 
 /// Long ago, to the nanosecond.
@@ -43,7 +43,7 @@ pub(crate) const CASES: &[fn(&Bench<'_>)] = &[
     lists_digests_and_sets_the_rest_apart,
     tells_links_apart,
     reads_tags,
-    lists_blobs_by_shard,
+    lists_blobs_in_parts,
     reads_whole_manifests_and_checks_them,
     reads_blobs_to_their_end,
     looks_without_touching,
@@ -60,11 +60,11 @@ pub(crate) const CASES: &[fn(&Bench<'_>)] = &[
 fn an_empty_store_is_no_error(bench: &Bench<'_>) {
     let directory = revisions();
     assert_eq!(bench.store.repositories().expect("listable"), Listing::default());
-    assert_eq!(bench.store.shards().expect("listable"), Listing::default());
-    assert_eq!(bench.store.links(&directory).expect("listable"), Listing::default());
-    assert_eq!(bench.store.tags(&repository()).expect("listable"), Listing::default());
-    assert_eq!(bench.store.read_links(&directory, &[digest("x")]).expect("readable"), [LinkContent::Absent]);
-    assert_eq!(bench.store.stat_links(&directory, &[digest("x")]).expect("readable"), [FileState::Absent]);
+    assert_eq!(bench.store.partitions().expect("listable"), Listing::default());
+    assert_eq!(bench.open(&repository()).links(&directory).expect("listable"), Listing::default());
+    assert_eq!(bench.open(&repository()).tags().expect("listable"), Listing::default());
+    assert_eq!(bench.open(&repository()).read_links(&directory, &[digest("x")]).expect("readable"), [LinkContent::Absent]);
+    assert_eq!(bench.open(&repository()).stat_links(&directory, &[digest("x")]).expect("readable"), [FileState::Absent]);
     assert_eq!(manifest(bench, &digest("x")), (ManifestContent::Absent, None));
     assert_eq!(bench.remove(&Target::Blob(digest("x")), &stat(0)).expect("no error"), Removal::AlreadyGone);
     bench.vacuum.barrier().expect("nothing to flush is flushed");
@@ -72,8 +72,11 @@ fn an_empty_store_is_no_error(bench: &Bench<'_>) {
 
 fn finds_repositories_by_any_marker(bench: &Bench<'_>) {
     let at = |path: &str| Path::new(layout::REPOSITORIES).join(path);
-    for directory in ["a/_layers", "b/c/_manifests", "b/c/d/_uploads", "b/_layers", "Upper/_manifests", "empty/nothing"] {
+    for directory in ["a/_layers", "b/c/_manifests", "b/c/d/_uploads", "b/_layers", "Upper/_manifests"] {
         bench.put_directory(&at(directory), then());
+    }
+    if bench.has_directories() {
+        bench.put_directory(&at("empty/nothing"), then());
     }
     bench.put(&at("b/file"), b"x", then());
     bench.put(&at("_file"), b"x", then());
@@ -99,7 +102,7 @@ fn lists_digests_and_sets_the_rest_apart(bench: &Bench<'_>) {
     }
     let file = directory.path().join("sha256").join(digest("file").hex());
     bench.put(&file, b"", then());
-    let listing = bench.store.links(&directory).expect("listable");
+    let listing = bench.open(&repository()).links(&directory).expect("listable");
     assert_eq!(listing.entries, expected);
     let mut unknown = vec![directory.path().join("md5"), strays[1].clone(), strays[2].clone(), file];
     unknown.sort();
@@ -128,11 +131,12 @@ fn tells_links_apart(bench: &Bench<'_>) {
     }
     bench.put_directory(&directory.link(&digest("directory")), then());
     digests.extend([digest("directory"), digest("absent")]);
-    expected.extend([LinkContent::Irregular, LinkContent::Absent]);
-    assert_eq!(bench.store.read_links(&directory, &digests).expect("readable"), expected);
-    let leaves = bench.store.stat_links(&directory, &digests).expect("readable");
+    let in_its_place = if bench.has_directories() { LinkContent::Irregular } else { LinkContent::Absent };
+    expected.extend([in_its_place, LinkContent::Absent]);
+    assert_eq!(bench.open(&repository()).read_links(&directory, &digests).expect("readable"), expected);
+    let leaves = bench.open(&repository()).stat_links(&directory, &digests).expect("readable");
     let both: Vec<_> = expected.into_iter().zip(leaves).collect();
-    assert_eq!(bench.store.inspect_links(&directory, &digests).expect("readable"), both);
+    assert_eq!(bench.open(&repository()).inspect_links(&directory, &digests).expect("readable"), both);
 }
 
 fn reads_tags(bench: &Bench<'_>) {
@@ -145,21 +149,24 @@ fn reads_tags(bench: &Bench<'_>) {
     bench.put_directory(&layout::tag_directory(&repository(), &tag("bare")), then());
     bench.put(&layout::tags_directory(&repository()).join(".DS_Store"), b"x", then());
     bench.put_directory(&layout::tag_directory(&repository(), &tag("v1")).join("leftover"), then());
-    let tags = bench.store.tags(&repository()).expect("listable");
+    let tags = bench.open(&repository()).tags().expect("listable");
     assert_eq!(tags.entries, [tag("bare"), tag("v1")]);
     assert_eq!(tags.strays.len(), 1);
-    let v1 = bench.store.tag(&repository(), &tag("v1")).expect("readable");
+    let v1 = bench.open(&repository()).tag(&tag("v1")).expect("readable");
     assert_eq!(v1.current, LinkContent::Digest(digest("new")));
     let mut history = vec![digest("old"), digest("new")];
     history.sort();
     assert_eq!(v1.history.entries, history);
     assert_eq!(v1.history.strays.len(), 1);
-    let bare = bench.store.tag(&repository(), &tag("bare")).expect("readable");
-    assert_eq!(bare, TagContent { current: LinkContent::Absent, history: Listing::default() });
-    assert_eq!(bench.store.manifest_strays(&repository()).expect("listable"), []);
+    let states = ["v1", "bare", "none"].map(|name| bench.open(&repository()).stat_tag(&tag(name)).expect("looked at"));
+    assert_eq!(states, [FileState::File(stat(71)), FileState::Absent, FileState::Absent]);
+    let bare = bench.open(&repository()).tag(&tag("bare")).expect("readable");
+    assert_eq!((bare.current, bare.history.entries), (LinkContent::Absent, vec![]));
+    assert_eq!(bare.history.strays.is_empty(), bench.has_directories());
+    assert_eq!(bench.open(&repository()).manifest_strays().expect("listable"), []);
 }
 
-fn lists_blobs_by_shard(bench: &Bench<'_>) {
+fn lists_blobs_in_parts(bench: &Bench<'_>) {
     let blobs = [digest("a"), digest("b"), Digest::of(Algorithm::Sha384, b"c")];
     for blob in &blobs {
         bench.put(&layout::blob_data(blob), b"x", then());
@@ -171,14 +178,19 @@ fn lists_blobs_by_shard(bench: &Bench<'_>) {
     bench.put_directory(&base.join("sha256/xyz"), then());
     bench.put_directory(&base.join("x/data"), then());
     bench.put(&base.join("file"), wrong.as_bytes(), then());
-    let shards = bench.store.shards().expect("listable");
-    assert_eq!(shards.strays.len(), 3);
+    let partitions = bench.store.partitions().expect("listable");
+    assert_eq!(partitions.strays.len(), 3);
+    assert!(partitions.entries.is_sorted());
     let mut found = Vec::new();
     let mut strays = Vec::new();
-    for shard in shards.entries {
+    for partition in partitions.entries {
         let before = found.len();
-        strays.extend(bench.store.blobs(shard, &mut |digest| found.push(*digest)).expect("listable"));
-        assert!(found[before..].iter().all(|digest| Shard::of(digest) == shard));
+        let mut each = |digest: &Digest, state: Option<&FileState>| {
+            assert!(state.is_none_or(|state| *state == FileState::File(stat(1))), "what is told is so");
+            found.push(*digest);
+        };
+        strays.extend(bench.store.blobs(&partition, &mut each).expect("listable"));
+        assert!(found[before..].iter().all(|digest| partition.holds(Shard::of(digest))));
     }
     let mut expected = blobs.to_vec();
     expected.sort();
@@ -202,7 +214,8 @@ fn reads_whole_manifests_and_checks_them(bench: &Bench<'_>) {
     bench.put(&layout::blob_data(&large_digest), &large, then());
     assert!(manifest(bench, &large_digest) == (ManifestContent::TooLarge, None));
     bench.put_directory(&layout::blob_data(&digest("directory")), then());
-    assert_eq!(manifest(bench, &digest("directory")), (ManifestContent::Irregular, None));
+    let in_its_place = if bench.has_directories() { ManifestContent::Irregular } else { ManifestContent::Absent };
+    assert_eq!(manifest(bench, &digest("directory")), (in_its_place, None));
 }
 
 fn stat(size_bytes: u64) -> Stat {
@@ -229,7 +242,10 @@ fn reads_blobs_to_their_end(bench: &Bench<'_>) {
     assert!(matches!(abandoned, BlobContent::Abandoned), "{abandoned:?}");
     assert!(matches!(bench.store.read_blob(&digest("absent"), &mut |_| ControlFlow::Continue(())), BlobContent::Absent));
     bench.put_directory(&layout::blob_data(&digest("directory")), then());
-    assert!(matches!(bench.store.read_blob(&digest("directory"), &mut |_| ControlFlow::Continue(())), BlobContent::Irregular));
+    match bench.store.read_blob(&digest("directory"), &mut |_| ControlFlow::Continue(())) {
+        BlobContent::Irregular => assert!(bench.has_directories()),
+        content => assert!(matches!(content, BlobContent::Absent) && !bench.has_directories(), "{content:?}"),
+    }
 }
 
 fn looks_without_touching(bench: &Bench<'_>) {
@@ -238,11 +254,15 @@ fn looks_without_touching(bench: &Bench<'_>) {
     let in_shard = |name: u8| Digest::from_bytes(Algorithm::Sha256, &[&[blob.shard()], &[name; 31][..]].concat());
     bench.put_directory(&layout::blob_data(&in_shard(1)), then());
     let leaves = bench.store.stat_blobs(Shard::of(&blob), &[blob, in_shard(1), in_shard(2)]).expect("readable");
-    assert_eq!(leaves, [FileState::File(stat(5)), FileState::Irregular, FileState::Absent]);
+    let in_its_place = if bench.has_directories() { FileState::Irregular } else { FileState::Absent };
+    assert_eq!(leaves, [FileState::File(stat(5)), in_its_place, FileState::Absent]);
     bench.put(&revisions().link(&blob), b"1", then());
-    assert_eq!(bench.store.stat_links(&revisions(), &[blob]).expect("readable"), [FileState::File(stat(1))]);
-    bench.put_directory(&Target::EmptyBlobDirectory(digest("empty")).path(), then());
-    assert_eq!(bench.store.empty_directory(&Target::EmptyBlobDirectory(digest("empty"))).expect("readable"), Some(stat(0)));
+    assert_eq!(bench.open(&repository()).stat_links(&revisions(), &[blob]).expect("readable"), [FileState::File(stat(1))]);
+    if bench.has_directories() {
+        bench.put_directory(&Target::EmptyBlobDirectory(digest("empty")).path(), then());
+    }
+    let empty = bench.store.empty_directory(&Target::EmptyBlobDirectory(digest("empty"))).expect("readable");
+    assert_eq!(empty, bench.has_directories().then(|| stat(0)));
     assert_eq!(bench.store.empty_directory(&Target::EmptyBlobDirectory(blob)).expect("readable"), None);
     assert_eq!(bench.store.empty_directory(&Target::EmptyBlobDirectory(digest("none"))).expect("readable"), None);
 }
@@ -263,9 +283,13 @@ fn removes_exactly_what_was_planned(bench: &Bench<'_>) {
     let mut expected = vec![beside, layout::blob_data(&stays), revisions().link(&stays)];
     expected.sort();
     assert_eq!(bench.paths(), expected);
-    assert_eq!(bench.store.links(&revisions()).expect("listable").entries, [stays], "the directory goes with its link");
+    assert_eq!(
+        bench.open(&repository()).links(&revisions()).expect("listable").entries,
+        [stays],
+        "the directory goes with its link"
+    );
     let mut left = Vec::new();
-    bench.store.blobs(Shard::of(&gone), &mut |digest| left.push(*digest)).expect("listable");
+    bench.store.blobs(&Shard::of(&gone).into(), &mut |digest, _| left.push(*digest)).expect("listable");
     assert_eq!(left, [gone], "a directory with something in it stays");
 }
 
@@ -277,11 +301,22 @@ fn leaves_what_has_changed(bench: &Bench<'_>) {
         assert!(matches!(bench.remove(&Target::Blob(blob), &planned).expect("no error"), Removal::Changed(_)));
     }
     bench.put_directory(&layout::blob_data(&digest("b")), then());
-    assert!(matches!(bench.remove(&Target::Blob(digest("b")), &stat(0)).expect("no error"), Removal::Changed(_)));
-    assert_eq!(bench.paths(), [layout::blob_data(&blob)]);
+    let removal = bench.remove(&Target::Blob(digest("b")), &stat(0)).expect("no error");
+    match bench.has_directories() {
+        true => assert!(matches!(removal, Removal::Changed(_)), "{removal:?}"),
+        false => assert_eq!(removal, Removal::AlreadyGone),
+    }
+    let mut left = bench.paths();
+    left.retain(|path| !path.ends_with("data/inside"));
+    assert_eq!(left, [layout::blob_data(&blob)]);
 }
 
 fn removes_directories_only_if_empty(bench: &Bench<'_>) {
+    if !bench.has_directories() {
+        let target = Target::EmptyBlobDirectory(digest("empty"));
+        assert_eq!(bench.remove(&target, &stat(0)).expect("no error"), Removal::AlreadyGone, "none is there");
+        return;
+    }
     let empty = |name| Target::EmptyLinkDirectory(revisions(), digest(name));
     bench.put_directory(&empty("empty").path(), then());
     bench.put(&revisions().link(&digest("full")), b"x", then());
@@ -289,11 +324,11 @@ fn removes_directories_only_if_empty(bench: &Bench<'_>) {
     assert_eq!(bench.remove(&empty("empty"), &planned).expect("removable"), Removal::Removed);
     assert_eq!(bench.remove(&empty("empty"), &planned).expect("no error"), Removal::AlreadyGone);
     assert!(matches!(bench.remove(&empty("full"), &stat(0)).expect("no error"), Removal::Changed(_)));
-    assert_eq!(bench.store.links(&revisions()).expect("listable").entries, [digest("full")]);
+    assert_eq!(bench.open(&repository()).links(&revisions()).expect("listable").entries, [digest("full")]);
 }
 
 fn looks_at_uploads(bench: &Bench<'_>) {
-    assert_eq!(bench.store.uploads(&repository()).expect("listable"), Listing::default());
+    assert_eq!(bench.open(&repository()).uploads().expect("listable"), Listing::default());
     let directory = layout::uploads_directory(&repository());
     bench.put(&directory.join("whole/startedat"), b"2026-01-02T03:04:05Z", then());
     bench.put(&directory.join("whole/data"), b"12345", then());
@@ -303,13 +338,14 @@ fn looks_at_uploads(bench: &Bench<'_>) {
     bench.put_directory(&directory.join("odd/startedat"), then());
     bench.put_directory(&directory.join("odd/data"), then());
     bench.put(&directory.join("file"), b"x", then());
-    let listing = bench.store.uploads(&repository()).expect("listable");
+    let listing = bench.open(&repository()).uploads().expect("listable");
     assert_eq!(listing.strays.iter().map(|stray| stray.path.clone()).collect::<Vec<_>>(), [directory.join("file")]);
     let [cancelled, garbled, odd, whole] = &listing.entries[..] else { panic!("four: {:?}", listing.entries) };
     assert_eq!([&cancelled.id, &garbled.id, &odd.id, &whole.id], ["cancelled", "garbled", "odd", "whole"]);
     assert_eq!((cancelled.started_file, cancelled.started, cancelled.data), (FileState::Absent, None, FileState::Absent));
     assert_eq!((garbled.started_file, garbled.started, garbled.data), (FileState::File(stat(9)), None, FileState::Absent));
-    assert_eq!((odd.started_file, odd.started, odd.data), (FileState::Irregular, None, FileState::Irregular));
+    let in_its_place = if bench.has_directories() { FileState::Irregular } else { FileState::Absent };
+    assert_eq!((odd.started_file, odd.started, odd.data), (in_its_place, None, in_its_place));
     let started = UNIX_EPOCH + Duration::from_secs(1_767_323_045);
     assert_eq!(
         (whole.started_file, whole.started, whole.data),
@@ -319,13 +355,36 @@ fn looks_at_uploads(bench: &Bench<'_>) {
 
 fn looks_at_what_lies_beside(bench: &Bench<'_>) {
     let directory = Target::EmptyBlobDirectory(digest("a")).path();
-    assert_eq!(bench.store.leftovers(&directory, &["data"]).expect("listable"), []);
+    let beside = || bench.store.beside_blobs(Shard::of(&digest("a")), &[digest("a"), digest("b")]).expect("listable");
+    assert_eq!(beside(), []);
     bench.put(&directory.join("data"), b"12345", then());
     bench.put(&directory.join("data.x.tmp"), b"123", then());
     bench.put(&directory.join("b/inside"), b"1", then());
-    let leftovers = bench.store.leftovers(&directory, &["data"]).expect("listable");
     let expected = [("b", FileState::Irregular), ("data.x.tmp", FileState::File(stat(3)))];
-    assert_eq!(leftovers, expected.map(|(name, leaf)| Leftover { path: directory.join(name), leaf }));
+    let found = |directory: &Path| expected.map(|(name, leaf)| Leftover { path: directory.join(name), leaf });
+    assert_eq!(beside(), found(&directory));
+    let tag = TagName::new("v1");
+    let history = LinkDirectory::History(repository(), tag.clone());
+    let in_links = history.path().join(layout::digest_path(&digest("a")));
+    let in_tag = layout::tag_directory(&repository(), &tag).join("current");
+    let in_upload = layout::uploads_directory(&repository()).join("u");
+    for directory in [&in_links, &in_tag, &in_upload] {
+        for (name, content) in [("link", ""), ("signatures/x", ""), ("startedat", ""), ("data.x.tmp", "123"), ("b/inside", "1")] {
+            bench.put(&directory.join(name), content.as_bytes(), then());
+        }
+    }
+    let repository = bench.open(&repository());
+    let without = |found: Vec<Leftover>, names: &[&str]| {
+        let is_other = |leftover: &Leftover| !names.iter().any(|name| leftover.path.ends_with(name));
+        found.into_iter().filter(is_other).collect::<Vec<_>>()
+    };
+    let of_link = repository.beside_links(&history, &[digest("b"), digest("a")]).expect("listable");
+    assert_eq!((of_link.len(), without(of_link, &["startedat"])), (3, found(&in_links).to_vec()));
+    let of_tag = repository.beside_tag(&tag).expect("listable");
+    assert_eq!((of_tag.len(), without(of_tag, &["startedat"])), (3, found(&in_tag).to_vec()));
+    let of_upload = repository.beside_upload("u".as_ref()).expect("listable");
+    assert_eq!((of_upload.len(), without(of_upload, &["link", "signatures"])), (4, found(&in_upload).to_vec()));
+    assert_eq!(repository.beside_upload("none".as_ref()).expect("no error"), []);
 }
 
 fn tells_when_files_were_touched(bench: &Bench<'_>) {

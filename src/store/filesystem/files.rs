@@ -11,14 +11,15 @@ use rustix::io::Errno;
 use super::directory;
 use crate::layout;
 use crate::oci::Digest;
-use crate::store::{FileState, LinkContent, MAX_MANIFEST_BYTES, ManifestContent, ManifestStart, Stat};
+use crate::store::values::begins_as_object;
+use crate::store::{FileState, LinkContent, MAX_MANIFEST_BYTES, ManifestContent, ManifestStart, SMALL_MANIFEST_BYTES, Stat};
 
 /// So often an empty link is read again, 2 ms later each time.
 const READS_OF_AN_EMPTY_LINK: u32 = 3;
 /// Larger than any digest in text.
 const LINK_BUFFER_BYTES: usize = 512;
-/// Larger than nearly every manifest, so that one read is enough.
-const MANIFEST_BUFFER_BYTES: usize = 64 * 1024;
+/// So that one read is mostly enough.
+const MANIFEST_BUFFER_BYTES: usize = SMALL_MANIFEST_BYTES as usize;
 /// What is read of a blob to see whether it may be a manifest.
 const FIRST_BYTES: usize = 1024;
 /// Manifests larger than this are read one at a time: with 16 threads, as many buffers of [`MAX_MANIFEST_BYTES`] and what is made of
@@ -130,12 +131,6 @@ pub(super) fn manifest_start(blobs: &OwnedFd, digest: &Digest) -> io::Result<Man
         true => ManifestStart::Possible,
         false => ManifestStart::NotAnObject,
     })
-}
-
-/// Whether bytes may be the first ones of a JSON object.
-fn begins_as_object(bytes: &[u8]) -> bool {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start();
-    bytes.first().is_none_or(|first| *first == b'{')
 }
 
 /// Reads a manifest out of a directory that has the shape of `blobs/`. Who reads a large one holds `large_manifest`.

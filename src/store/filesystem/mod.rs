@@ -24,6 +24,7 @@ mod own;
 mod parts;
 mod removal;
 mod repositories;
+mod repository;
 mod root;
 mod shelf;
 mod shelf_contents;

@@ -12,18 +12,19 @@ use rustix::io::Errno;
 
 use super::condition::{condition, is_whole};
 use super::directory::{self, open_directory};
-use super::files::{self, Relative, inspect_link, read_link, stat_leaf};
+use super::files::{self, Relative, stat_leaf};
 use super::held::HeldMounts;
 use super::mounts;
+use super::repository::FilesystemRepository;
 use super::root::Root;
-use super::{content, repositories, uploads};
+use super::{content, repositories};
 use crate::error::{Context as _, Error};
-use crate::layout::{self, LinkDirectory, Shard, Target};
+use crate::layout::{self, Shard, Target};
 use crate::oci::digest::hex_byte;
-use crate::oci::{Algorithm, Digest, RepositoryName, TagName};
+use crate::oci::{Algorithm, Digest};
 use crate::store::{
-    BlobContent, Condition, FileState, Leftover, LinkContent, Listing, ManifestContent, ManifestStart, RepositoryEntry, Stat,
-    Store, Stray, TagContent, Unlisted, Upload,
+    BlobContent, Condition, EachBlob, FileState, Leftover, Listing, ManifestContent, ManifestStart, Partition, Repository,
+    RepositoryEntry, Shape, Stat, Store, Stray, Unlisted,
 };
 
 /// The storage of a registry with the filesystem driver.
@@ -162,6 +163,10 @@ impl FilesystemStore {
 }
 
 impl Store for FilesystemStore {
+    fn shape(&self) -> Shape {
+        Shape::Tree
+    }
+
     fn repositories(&self) -> Result<Listing<RepositoryEntry>, Error> {
         self.listable_repositories(&mut Err)
     }
@@ -171,105 +176,13 @@ impl Store for FilesystemStore {
         self.repositories.as_ref().map_or_else(|| Ok(Listing::default()), find)
     }
 
-    fn manifest_strays(&self, repository: &RepositoryName) -> Result<Vec<Stray>, Error> {
-        let path = layout::repository_directory(repository).join("_manifests");
-        match self.directory(&path)? {
-            Some(directory) => {
-                Ok(self.list(directory.as_fd(), &path, |name| matches!(name, b"revisions" | b"tags").then_some(()))?.strays)
-            }
-            None => Ok(Vec::new()),
-        }
+    /// Asks for nothing yet: a directory is listed when it is asked for.
+    fn open<'s>(&'s self, repository: &RepositoryEntry) -> Result<Box<dyn Repository + 's>, Error> {
+        Ok(Box::new(FilesystemRepository::new(self, &repository.name)))
     }
 
-    fn tags(&self, repository: &RepositoryName) -> Result<Listing<TagName>, Error> {
-        let path = layout::tags_directory(repository);
-        match self.directory(&path)? {
-            Some(directory) => self.list(directory.as_fd(), &path, |name| Some(TagName::new(std::ffi::OsStr::from_bytes(name)))),
-            None => Ok(Listing::default()),
-        }
-    }
-
-    fn tag(&self, repository: &RepositoryName, tag: &TagName) -> Result<TagContent, Error> {
-        let path = layout::tag_directory(repository, tag);
-        let Some(directory) = self.directory(&path)? else {
-            return Ok(TagContent { current: LinkContent::Absent, history: Listing::default() });
-        };
-        let parts =
-            self.list(directory.as_fd(), &path, |name| matches!(name, b"current" | b"index").then(|| name == b"index"))?;
-        let current = match parts.entries.contains(&false) {
-            true => read_link(&directory, "current/link").context_with("read", || self.root.at(path.join("current/link")))?,
-            false => LinkContent::Absent,
-        };
-        let mut history = match parts.entries.contains(&true) {
-            true => self.list_digests(&path.join("index"))?,
-            false => Listing::default(),
-        };
-        history.strays.extend(parts.strays);
-        Ok(TagContent { current, history: history.sorted() })
-    }
-
-    fn links(&self, directory: &LinkDirectory) -> Result<Listing<Digest>, Error> {
-        self.list_digests(&directory.path())
-    }
-
-    fn read_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<LinkContent>, Error> {
-        let Some(open) = self.directory(&directory.path())? else {
-            return Ok(vec![LinkContent::Absent; digests.len()]);
-        };
-        let mut relative = Relative::default();
-        digests
-            .iter()
-            .map(|digest| read_link(&open, relative.link(digest)).context_with("read", || self.root.at(directory.link(digest))))
-            .collect()
-    }
-
-    fn inspect_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<(LinkContent, FileState)>, Error> {
-        let Some(open) = self.directory(&directory.path())? else {
-            return Ok(vec![(LinkContent::Absent, FileState::Absent); digests.len()]);
-        };
-        let mut relative = Relative::default();
-        digests
-            .iter()
-            .map(|digest| {
-                inspect_link(&open, relative.link(digest)).context_with("read", || self.root.at(directory.link(digest)))
-            })
-            .collect()
-    }
-
-    fn stat_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<FileState>, Error> {
-        let Some(open) = self.directory(&directory.path())? else {
-            return Ok(vec![FileState::Absent; digests.len()]);
-        };
-        let mut relative = Relative::default();
-        digests
-            .iter()
-            .map(|digest| {
-                stat_leaf(&open, relative.link(digest)).context_with("look at", || self.root.at(directory.link(digest)))
-            })
-            .collect()
-    }
-
-    fn uploads(&self, repository: &RepositoryName) -> Result<Listing<Upload>, Error> {
-        let path = layout::uploads_directory(repository);
-        let Some(directory) = self.directory(&path)? else {
-            return Ok(Listing::default());
-        };
-        let listed = self.list(directory.as_fd(), &path, |name| Some(std::ffi::OsStr::from_bytes(name).to_owned()))?;
-        let uploads = listed.entries.into_iter().filter_map(|id| {
-            let path = path.join(&id);
-            uploads::look_at(&directory, id).context_with("look at", || self.root.at(path)).transpose()
-        });
-        Ok(Listing { entries: uploads.collect::<Result<_, _>>()?, strays: listed.strays })
-    }
-
-    fn leftovers(&self, path: &Path, known: &[&str]) -> Result<Vec<Leftover>, Error> {
-        let Some(directory) = self.directory(path)? else {
-            return Ok(Vec::new());
-        };
-        uploads::leftovers(&directory, path, known).context_with("list", || self.root.at(path))
-    }
-
-    fn shards(&self) -> Result<Listing<Shard>, Error> {
+    /// One for each shard: its directory is one listing.
+    fn partitions(&self) -> Result<Listing<Partition>, Error> {
         let Some(base) = &self.blobs else {
             return Ok(Listing::default());
         };
@@ -281,20 +194,24 @@ impl Store for FilesystemStore {
         for algorithm in algorithms.entries {
             let path = path.join(algorithm.name());
             let directory = open_directory(&directory, algorithm.name()).context_with("list", || self.root.at(&path))?;
-            let shards = self.list(directory.as_fd(), &path, |name| hex_byte(name).map(|byte| Shard { algorithm, byte }))?;
+            let shards = self
+                .list(directory.as_fd(), &path, |name| hex_byte(name).map(|byte| Partition::from(Shard { algorithm, byte })))?;
             all.entries.extend(shards.entries);
             all.strays.extend(shards.strays);
         }
         Ok(all.sorted())
     }
 
-    fn blobs(&self, shard: Shard, each: &mut dyn FnMut(&Digest)) -> Result<Vec<Stray>, Error> {
-        let path = shard.path();
-        let Some(directory) = self.directory(&path)? else {
-            return Ok(Vec::new());
-        };
-        let accept = |hex: &[u8]| Digest::from_hex(shard.algorithm, hex).filter(|digest| digest.shard() == shard.byte);
-        self.list_each(directory.as_fd(), &path, accept, |digest| each(&digest))
+    fn blobs(&self, partition: &Partition, each: EachBlob<'_>) -> Result<Vec<Stray>, Error> {
+        let mut strays = Vec::new();
+        for byte in partition.bytes() {
+            let shard = Shard { algorithm: partition.algorithm(), byte };
+            let path = shard.path();
+            let Some(directory) = self.directory(&path)? else { continue };
+            let accept = |hex: &[u8]| Digest::from_hex(shard.algorithm, hex).filter(|digest| digest.shard() == shard.byte);
+            strays.extend(self.list_each(directory.as_fd(), &path, accept, |digest| each(&digest, None))?);
+        }
+        Ok(strays)
     }
 
     fn stat_blobs(&self, shard: Shard, digests: &[Digest]) -> Result<Vec<FileState>, Error> {
@@ -308,6 +225,10 @@ impl Store for FilesystemStore {
                 stat_leaf(&directory, relative.data(digest)).context_with("look at", || self.root.at(layout::blob_data(digest)))
             })
             .collect()
+    }
+
+    fn beside_blobs(&self, _: Shard, digests: &[Digest]) -> Result<Vec<Leftover>, Error> {
+        self.beside_all(digests, |digest| Target::EmptyBlobDirectory(*digest).path(), &layout::IN_BLOB_DIRECTORY)
     }
 
     fn blob_condition(&self, digest: &Digest) -> Result<Option<Condition>, Error> {

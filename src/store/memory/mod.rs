@@ -1,9 +1,12 @@
 //! A store in memory, for tests and benches: the same tree as on disk, as a sorted map of paths, with a lock, notes and a quarantine.
 
 mod backend;
+mod repository;
 mod shelf;
 mod store;
 #[cfg(test)]
 mod tests;
 
 pub use self::store::MemoryStore;
+#[cfg(test)]
+pub(super) use self::store::Node;

@@ -8,16 +8,16 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
 
 use super::backend::Locks;
+use super::repository::MemoryRepository;
 use super::shelf::Lying;
 use crate::error::Error;
-use crate::layout::{self, LinkDirectory, MARKERS, Shard, Target};
+use crate::layout::{self, MARKERS, Shard, Target};
 use crate::oci::digest::hex_byte;
-use crate::oci::{Algorithm, Digest, RepositoryName, TagName};
-use crate::store::values::started;
+use crate::oci::{Algorithm, Digest, RepositoryName};
 use crate::store::{
-    BlobContent, Condition, Directories, FileState, KeepsNow, Leftover, LinkContent, Listing, MAX_MANIFEST_BYTES,
-    ManifestContent, ManifestStart, Planned, Removal, RepositoryEntry, Stat, Store, Stray, StrayKind, TagContent, Unlisted,
-    Upload, Vacuum,
+    BlobContent, Condition, Directories, EachBlob, FileState, KeepsNow, Leftover, LinkContent, Listing, MAX_MANIFEST_BYTES,
+    ManifestContent, ManifestStart, Partition, Planned, Removal, Repository, RepositoryEntry, Shape, Stat, Store, Stray,
+    StrayKind, Unlisted, Vacuum,
 };
 use crate::system_files::is_system_file;
 
@@ -31,10 +31,10 @@ pub struct MemoryStore {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Node {
+pub(in crate::store) struct Node {
     /// Nothing for a directory.
-    pub(super) content: Option<Vec<u8>>,
-    pub(super) modified: SystemTime,
+    pub(in crate::store) content: Option<Vec<u8>>,
+    pub(in crate::store) modified: SystemTime,
     /// When it came to be where it is.
     pub(super) changed: SystemTime,
 }
@@ -52,7 +52,7 @@ impl Node {
         Condition { id: None, stat: self.stat(), changed: self.changed }
     }
 
-    pub(super) fn manifest(node: Option<&Node>, digest: &Digest, read: &mut dyn FnMut(&[u8])) -> ManifestContent {
+    pub(in crate::store) fn manifest(node: Option<&Node>, digest: &Digest, read: &mut dyn FnMut(&[u8])) -> ManifestContent {
         match node {
             None => ManifestContent::Absent,
             Some(Node { content: None, .. }) => ManifestContent::Irregular,
@@ -91,6 +91,26 @@ impl MemoryStore {
         self.tree().insert(path.to_owned(), node);
     }
 
+    /// A file or a directory; nothing if there is none.
+    #[cfg(test)]
+    pub(in crate::store) fn node(&self, path: &Path) -> Option<Node> {
+        self.tree().get(path).cloned()
+    }
+
+    /// All files, sorted.
+    #[cfg(test)]
+    pub(in crate::store) fn nodes(&self) -> Vec<(PathBuf, Node)> {
+        let tree = self.tree();
+        let files = tree.iter().filter(|(_, node)| node.content.is_some());
+        files.map(|(path, node)| (path.clone(), node.clone())).collect()
+    }
+
+    /// Lets a file be gone, and nothing else.
+    #[cfg(test)]
+    pub(in crate::store) fn forget(&self, path: &Path) {
+        self.tree().remove(path);
+    }
+
     pub(super) fn contains(&self, path: &Path) -> bool {
         self.tree().contains_key(path)
     }
@@ -115,12 +135,12 @@ impl MemoryStore {
         files.map(|(path, _)| path.clone()).collect()
     }
 
-    fn tree(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Node>> {
+    pub(super) fn tree(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Node>> {
         self.tree.lock().expect("no test panics while it holds the tree")
     }
 
     /// Names of the entries of a directory, and whether each is a directory.
-    fn children(&self, directory: &Path) -> Vec<(PathBuf, bool)> {
+    pub(super) fn children(&self, directory: &Path) -> Vec<(PathBuf, bool)> {
         let tree = self.tree();
         tree.range(directory.to_owned()..)
             .skip(1)
@@ -130,7 +150,7 @@ impl MemoryStore {
             .collect()
     }
 
-    fn list<T: Ord>(&self, directory: &Path, accept: impl Fn(&OsStr) -> Option<T>) -> Listing<T> {
+    pub(super) fn list<T: Ord>(&self, directory: &Path, accept: impl Fn(&OsStr) -> Option<T>) -> Listing<T> {
         let mut listing = Listing::default();
         for (path, is_directory) in self.children(directory) {
             let name = path.file_name().expect("children have names");
@@ -145,7 +165,7 @@ impl MemoryStore {
         listing.sorted()
     }
 
-    fn list_digests(&self, directory: &Path) -> Listing<Digest> {
+    pub(super) fn list_digests(&self, directory: &Path) -> Listing<Digest> {
         let algorithms = self.list(directory, |name| Algorithm::from_name(name.as_encoded_bytes()));
         let mut all = Listing { entries: Vec::new(), strays: algorithms.strays };
         for algorithm in algorithms.entries {
@@ -156,7 +176,7 @@ impl MemoryStore {
         all.sorted()
     }
 
-    fn read_link(&self, path: &Path) -> LinkContent {
+    pub(super) fn read_link(&self, path: &Path) -> LinkContent {
         match self.tree().get(path) {
             None => LinkContent::Absent,
             Some(Node { content: None, .. }) => LinkContent::Irregular,
@@ -175,6 +195,10 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
+    fn shape(&self) -> Shape {
+        Shape::Tree
+    }
+
     fn repositories(&self) -> Result<Listing<RepositoryEntry>, Error> {
         let base = Path::new(layout::REPOSITORIES);
         let mut found = BTreeSet::new();
@@ -204,74 +228,17 @@ impl Store for MemoryStore {
         self.repositories()
     }
 
-    fn manifest_strays(&self, repository: &RepositoryName) -> Result<Vec<Stray>, Error> {
-        let directory = layout::repository_directory(repository).join("_manifests");
-        Ok(self.list(&directory, |name| (name == "revisions" || name == "tags").then_some(())).strays)
+    fn open<'s>(&'s self, repository: &RepositoryEntry) -> Result<Box<dyn Repository + 's>, Error> {
+        Ok(Box::new(MemoryRepository::new(self, &repository.name)))
     }
 
-    fn tags(&self, repository: &RepositoryName) -> Result<Listing<TagName>, Error> {
-        Ok(self.list(&layout::tags_directory(repository), |name| Some(TagName::new(name))))
-    }
-
-    fn tag(&self, repository: &RepositoryName, tag: &TagName) -> Result<TagContent, Error> {
-        let directory = layout::tag_directory(repository, tag);
-        let parts = self.list(&directory, |name| (name == "current" || name == "index").then_some(()));
-        let mut history = self.list_digests(&directory.join("index"));
-        history.strays.extend(parts.strays);
-        Ok(TagContent { current: self.read_link(&layout::current_link(repository, tag)), history: history.sorted() })
-    }
-
-    fn links(&self, directory: &LinkDirectory) -> Result<Listing<Digest>, Error> {
-        Ok(self.list_digests(&directory.path()))
-    }
-
-    fn read_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<LinkContent>, Error> {
-        Ok(digests.iter().map(|digest| self.read_link(&directory.link(digest))).collect())
-    }
-
-    fn inspect_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<(LinkContent, FileState)>, Error> {
-        let inspect = |path: PathBuf| (self.read_link(&path), self.leaf(&path));
-        Ok(digests.iter().map(|digest| inspect(directory.link(digest))).collect())
-    }
-
-    fn stat_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<FileState>, Error> {
-        Ok(digests.iter().map(|digest| self.leaf(&directory.link(digest))).collect())
-    }
-
-    fn uploads(&self, repository: &RepositoryName) -> Result<Listing<Upload>, Error> {
-        let directory = layout::uploads_directory(repository);
-        let listed = self.list(&directory, |name| Some(name.to_owned()));
-        let upload = |id: std::ffi::OsString| {
-            let directory = directory.join(&id);
-            let start = directory.join("startedat");
-            let tree = self.tree();
-            let text = tree.get(&start).and_then(|node| node.content.clone());
-            let modified = tree[&directory].modified;
-            drop(tree);
-            Upload {
-                modified,
-                started_file: self.leaf(&start),
-                started: text.and_then(|text| started(&text)),
-                data: self.leaf(&directory.join("data")),
-                id,
-            }
-        };
-        Ok(Listing { entries: listed.entries.into_iter().map(upload).collect(), strays: listed.strays })
-    }
-
-    fn leftovers(&self, directory: &Path, known: &[&str]) -> Result<Vec<Leftover>, Error> {
-        let children = self.children(directory).into_iter().map(|(path, _)| path);
-        let unknown = children.filter(|path| !known.iter().any(|name| path.file_name() == Some(OsStr::new(name))));
-        Ok(unknown.map(|path| Leftover { leaf: self.leaf(&path), path }).collect())
-    }
-
-    fn shards(&self) -> Result<Listing<Shard>, Error> {
+    fn partitions(&self) -> Result<Listing<Partition>, Error> {
         let base = Path::new(layout::BLOBS);
         let algorithms = self.list(base, |name| Algorithm::from_name(name.as_encoded_bytes()));
         let mut all = Listing { entries: Vec::new(), strays: algorithms.strays };
         for algorithm in algorithms.entries {
             let shards = self.list(&base.join(algorithm.name()), |name| {
-                hex_byte(name.as_encoded_bytes()).map(|byte| Shard { algorithm, byte })
+                hex_byte(name.as_encoded_bytes()).map(|byte| Partition::from(Shard { algorithm, byte }))
             });
             all.entries.extend(shards.entries);
             all.strays.extend(shards.strays);
@@ -279,16 +246,26 @@ impl Store for MemoryStore {
         Ok(all.sorted())
     }
 
-    fn blobs(&self, shard: Shard, each: &mut dyn FnMut(&Digest)) -> Result<Vec<Stray>, Error> {
-        let listing = self.list(&shard.path(), |hex| {
-            Digest::from_hex(shard.algorithm, hex.as_encoded_bytes()).filter(|digest| digest.shard() == shard.byte)
-        });
-        listing.entries.iter().for_each(each);
-        Ok(listing.strays)
+    fn blobs(&self, partition: &Partition, each: EachBlob<'_>) -> Result<Vec<Stray>, Error> {
+        let mut strays = Vec::new();
+        for byte in partition.bytes() {
+            let shard = Shard { algorithm: partition.algorithm(), byte };
+            let listing = self.list(&shard.path(), |hex| {
+                Digest::from_hex(shard.algorithm, hex.as_encoded_bytes()).filter(|digest| digest.shard() == shard.byte)
+            });
+            listing.entries.iter().for_each(|digest| each(digest, None));
+            strays.extend(listing.strays);
+        }
+        Ok(strays)
     }
 
     fn stat_blobs(&self, _: Shard, digests: &[Digest]) -> Result<Vec<FileState>, Error> {
         Ok(digests.iter().map(|digest| self.leaf(&layout::blob_data(digest))).collect())
+    }
+
+    fn beside_blobs(&self, _: Shard, digests: &[Digest]) -> Result<Vec<Leftover>, Error> {
+        let directory = |digest: &Digest| Target::EmptyBlobDirectory(*digest).path();
+        Ok(digests.iter().flat_map(|digest| self.beside(&directory(digest), &layout::IN_BLOB_DIRECTORY)).collect())
     }
 
     fn manifest(&self, digest: &Digest, read: &mut dyn FnMut(&[u8])) -> Result<ManifestContent, Error> {

@@ -1,0 +1,168 @@
+//! Reading one repository on a local filesystem: each directory when it is asked for.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use super::FilesystemStore;
+use super::files::{Relative, inspect_link, read_link, stat_leaf};
+use super::uploads;
+use crate::error::{Context as _, Error};
+use crate::layout::{self, LinkDirectory};
+use crate::oci::{Digest, RepositoryName, TagName};
+use crate::store::{FileState, Leftover, LinkContent, Listing, Repository, Stray, TagContent, Upload};
+
+/// How many directories one task lists.
+const DIRECTORIES_AT_ONCE: usize = 64;
+
+/// A repository by its name: whatever it is asked, it looks then.
+pub(super) struct FilesystemRepository<'s> {
+    store: &'s FilesystemStore,
+    name: RepositoryName,
+}
+
+impl<'s> FilesystemRepository<'s> {
+    pub(super) fn new(store: &'s FilesystemStore, name: &RepositoryName) -> FilesystemRepository<'s> {
+        FilesystemRepository { store, name: name.clone() }
+    }
+
+    /// Asks about each of some links, with their directory opened once; they are `absent` if that is not there.
+    fn each_link<T: Clone>(
+        &self,
+        directory: &LinkDirectory,
+        digests: &[Digest],
+        (operation, absent): (&'static str, T),
+        ask: impl Fn(&OwnedFd, &str) -> std::io::Result<T>,
+    ) -> Result<Vec<T>, Error> {
+        let Some(open) = self.store.directory(&directory.path())? else {
+            return Ok(vec![absent; digests.len()]);
+        };
+        let mut relative = Relative::default();
+        let ask =
+            |digest: &Digest| ask(&open, relative.link(digest)).context_with(operation, || self.store.at(directory.link(digest)));
+        digests.iter().map(ask).collect()
+    }
+}
+
+impl Repository for FilesystemRepository<'_> {
+    fn links(&self, directory: &LinkDirectory) -> Result<Listing<Digest>, Error> {
+        self.store.list_digests(&directory.path())
+    }
+
+    fn manifest_strays(&self) -> Result<Vec<Stray>, Error> {
+        let path = layout::repository_directory(&self.name).join("_manifests");
+        match self.store.directory(&path)? {
+            Some(directory) => {
+                let is_known = |name: &[u8]| matches!(name, b"revisions" | b"tags").then_some(());
+                Ok(self.store.list(directory.as_fd(), &path, is_known)?.strays)
+            }
+            None => Ok(Vec::new()),
+        }
+    }
+
+    fn tags(&self) -> Result<Listing<TagName>, Error> {
+        let path = layout::tags_directory(&self.name);
+        match self.store.directory(&path)? {
+            Some(directory) => self.store.list(directory.as_fd(), &path, |name| Some(TagName::new(OsStr::from_bytes(name)))),
+            None => Ok(Listing::default()),
+        }
+    }
+
+    fn tag(&self, tag: &TagName) -> Result<TagContent, Error> {
+        let path = layout::tag_directory(&self.name, tag);
+        let Some(directory) = self.store.directory(&path)? else {
+            return Ok(TagContent { current: LinkContent::Absent, history: Listing::default() });
+        };
+        let is_known = |name: &[u8]| matches!(name, b"current" | b"index").then(|| name == b"index");
+        let parts = self.store.list(directory.as_fd(), &path, is_known)?;
+        let current = match parts.entries.contains(&false) {
+            true => read_link(&directory, "current/link").context_with("read", || self.store.at(path.join("current/link")))?,
+            false => LinkContent::Absent,
+        };
+        let mut history = match parts.entries.contains(&true) {
+            true => self.store.list_digests(&path.join("index"))?,
+            false => Listing::default(),
+        };
+        history.strays.extend(parts.strays);
+        Ok(TagContent { current, history: history.sorted() })
+    }
+
+    fn stat_tag(&self, tag: &TagName) -> Result<FileState, Error> {
+        let path = layout::tag_directory(&self.name, tag).join("current");
+        let Some(directory) = self.store.directory(&path)? else {
+            return Ok(FileState::Absent);
+        };
+        stat_leaf(&directory, "link").context_with("look at", || self.store.at(path.join("link")))
+    }
+
+    fn read_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<LinkContent>, Error> {
+        self.each_link(directory, digests, ("read", LinkContent::Absent), |open, path| read_link(open, path))
+    }
+
+    fn inspect_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<(LinkContent, FileState)>, Error> {
+        let absent = (LinkContent::Absent, FileState::Absent);
+        self.each_link(directory, digests, ("read", absent), |open, path| inspect_link(open, path))
+    }
+
+    fn stat_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<FileState>, Error> {
+        self.each_link(directory, digests, ("look at", FileState::Absent), |open, path| stat_leaf(open, path))
+    }
+
+    fn beside_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<Leftover>, Error> {
+        let path = directory.path();
+        self.store.beside_all(digests, |digest| path.join(layout::digest_path(digest)), &layout::IN_LINK_DIRECTORY)
+    }
+
+    fn beside_tag(&self, tag: &TagName) -> Result<Vec<Leftover>, Error> {
+        self.store.beside(&layout::tag_directory(&self.name, tag).join("current"), &layout::IN_LINK_DIRECTORY)
+    }
+
+    fn uploads(&self) -> Result<Listing<Upload>, Error> {
+        let path = layout::uploads_directory(&self.name);
+        let Some(directory) = self.store.directory(&path)? else {
+            return Ok(Listing::default());
+        };
+        let listed = self.store.list(directory.as_fd(), &path, |name| Some(OsStr::from_bytes(name).to_owned()))?;
+        let uploads = listed.entries.into_iter().filter_map(|id| {
+            let path = path.join(&id);
+            uploads::look_at(&directory, id).context_with("look at", || self.store.at(path)).transpose()
+        });
+        Ok(Listing { entries: uploads.collect::<Result<_, _>>()?, strays: listed.strays })
+    }
+
+    fn beside_upload(&self, id: &OsStr) -> Result<Vec<Leftover>, Error> {
+        self.store.beside(&layout::uploads_directory(&self.name).join(id), &layout::IN_UPLOAD_DIRECTORY)
+    }
+}
+
+impl FilesystemStore {
+    /// What lies in a directory beside the names given.
+    fn beside(&self, path: &Path, known: &[&str]) -> Result<Vec<Leftover>, Error> {
+        let Some(directory) = self.directory(path)? else {
+            return Ok(Vec::new());
+        };
+        uploads::leftovers(&directory, path, known).context_with("list", || self.at(path))
+    }
+
+    /// The same of many directories, in parallel and in order. Their paths are made as they are needed: of all of them at once a large
+    /// repository has a hundred megabytes.
+    pub(super) fn beside_all(
+        &self,
+        digests: &[Digest],
+        directory: impl Fn(&Digest) -> PathBuf + Sync,
+        known: &[&str],
+    ) -> Result<Vec<Leftover>, Error> {
+        let list = |some: &[Digest]| {
+            let mut found = Vec::new();
+            for digest in some {
+                found.extend(self.beside(&directory(digest), known)?);
+            }
+            Ok(found)
+        };
+        let parts: Vec<Vec<Leftover>> = digests.par_chunks(DIRECTORIES_AT_ONCE).map(list).collect::<Result<_, Error>>()?;
+        Ok(parts.into_iter().flatten().collect())
+    }
+}

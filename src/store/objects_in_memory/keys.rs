@@ -1,0 +1,88 @@
+//! What a listing told, by key.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use super::bucket::Listed;
+use crate::oci::{Algorithm, Digest};
+use crate::store::{FileState, Leftover, Listing, Stray, StrayKind};
+use crate::system_files::is_system_file;
+
+/// Keys of a listing, in order.
+pub(super) struct Keys(BTreeMap<PathBuf, Listed>);
+
+impl Keys {
+    pub(super) fn new(listed: Vec<Listed>) -> Keys {
+        Keys(listed.into_iter().map(|listed| (listed.key.clone(), listed)).collect())
+    }
+
+    pub(super) fn get(&self, key: &Path) -> Option<&Listed> {
+        self.0.get(key)
+    }
+
+    /// What is under a key. That something lies further down makes nothing of it.
+    pub(super) fn state(&self, key: &Path) -> FileState {
+        self.get(key).map_or(FileState::Absent, |listed| FileState::File(listed.stat()))
+    }
+
+    /// All that lies below a directory.
+    pub(super) fn below<'k>(&'k self, directory: &'k Path) -> impl Iterator<Item = &'k Listed> {
+        let keys = self.0.range(directory.to_owned()..).take_while(move |(key, _)| key.starts_with(directory));
+        keys.filter(move |(key, _)| *key != directory).map(|(_, listed)| listed)
+    }
+
+    /// The entries of a directory, and whether more lies below each.
+    pub(super) fn children(&self, directory: &Path) -> Vec<(PathBuf, bool)> {
+        let mut children: Vec<(PathBuf, bool)> = Vec::new();
+        for listed in self.below(directory) {
+            let mut rest = listed.key.strip_prefix(directory).expect("it lies below").iter();
+            let child = directory.join(rest.next().expect("it lies below"));
+            let is_directory = rest.next().is_some();
+            match children.last_mut() {
+                Some((last, is_last_directory)) if *last == child => *is_last_directory |= is_directory,
+                _ => children.push((child, is_directory)),
+            }
+        }
+        children
+    }
+
+    /// The directories in a directory that `accept` takes, and what else is in it.
+    pub(super) fn list<T: Ord>(&self, directory: &Path, accept: impl Fn(&OsStr) -> Option<T>) -> Listing<T> {
+        let mut listing = Listing::default();
+        for (path, is_directory) in self.children(directory) {
+            let name = path.file_name().expect("children have names");
+            match accept(name) {
+                _ if is_system_file(name.as_encoded_bytes(), is_directory) => {
+                    listing.strays.push(Stray { path, kind: StrayKind::SystemFile });
+                }
+                Some(entry) if is_directory => listing.entries.push(entry),
+                _ => listing.strays.push(Stray { path, kind: StrayKind::Unrecognised }),
+            }
+        }
+        listing.sorted()
+    }
+
+    /// `<directory>/<algorithm>/<hex>`.
+    pub(super) fn list_digests(&self, directory: &Path) -> Listing<Digest> {
+        let algorithms = self.list(directory, |name| Algorithm::from_name(name.as_encoded_bytes()));
+        let mut all = Listing { entries: Vec::new(), strays: algorithms.strays };
+        for algorithm in algorithms.entries {
+            let digests = self.list(&directory.join(algorithm.name()), |hex| Digest::from_hex(algorithm, hex.as_encoded_bytes()));
+            all.entries.extend(digests.entries);
+            all.strays.extend(digests.strays);
+        }
+        all.sorted()
+    }
+
+    /// What lies in a directory beside the names given.
+    pub(super) fn beside(&self, directory: &Path, known: &[&str]) -> Vec<Leftover> {
+        let is_known = |path: &Path| known.iter().any(|name| path.file_name() == Some(OsStr::new(name)));
+        let unknown = self.children(directory).into_iter().filter(|(path, _)| !is_known(path));
+        let leftover = |(path, is_directory): (PathBuf, bool)| {
+            let leaf = if is_directory { FileState::Irregular } else { self.state(&path) };
+            Leftover { path, leaf }
+        };
+        unknown.map(leftover).collect()
+    }
+}

@@ -1,0 +1,141 @@
+//! One repository, as its listing told it.
+
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::time::SystemTime;
+
+use super::bucket::{Bucket, Listed, etag_of};
+use super::keys::Keys;
+use crate::error::Error;
+use crate::layout::{self, LinkDirectory};
+use crate::oci::{Digest, RepositoryName, TagName};
+use crate::store::values::started;
+use crate::store::{FileState, Leftover, LinkContent, Listing, Repository, Stray, TagContent, Upload};
+
+/// A repository that was listed when it was opened.
+pub(super) struct ObjectRepository<'s> {
+    bucket: &'s Bucket,
+    name: RepositoryName,
+    keys: Keys,
+    /// What a link says, by the ETag that it has then: those that tags may well name.
+    named: HashMap<String, Digest>,
+}
+
+/// What a link of that digest has in it if nothing is wrong.
+fn implied(digest: &Digest) -> String {
+    digest.to_string()
+}
+
+impl<'s> ObjectRepository<'s> {
+    /// One listing: what belongs to a repository begins with an underscore, and what is nested in it cannot.
+    pub(super) fn open(bucket: &'s Bucket, name: &RepositoryName) -> Result<ObjectRepository<'s>, Error> {
+        let prefix = format!("{}/_", layout::repository_directory(name).display());
+        let keys = Keys::new(bucket.list(&prefix)?);
+        let revisions = keys.list_digests(&LinkDirectory::Revisions(name.clone()).path()).entries;
+        let named = revisions.into_iter().map(|digest| (etag_of(implied(&digest).as_bytes()), digest)).collect();
+        Ok(ObjectRepository { bucket, name: name.clone(), keys, named })
+    }
+
+    /// Reads a link. Not needed where its ETag is that of what `expected` says that it has: nothing else has the same.
+    fn read(&self, key: &Path, expected: impl FnOnce(&Listed) -> Option<Digest>) -> Result<LinkContent, Error> {
+        let Some(listed) = self.keys.get(key) else { return Ok(LinkContent::Absent) };
+        if listed.size_bytes == 0 {
+            return Ok(LinkContent::Empty);
+        }
+        if let Some(digest) = expected(listed) {
+            return Ok(LinkContent::Digest(digest));
+        }
+        let Some(node) = self.bucket.get(key)? else { return Ok(LinkContent::Absent) };
+        let content = node.content.unwrap_or_default();
+        Ok(match Digest::parse(&content) {
+            Some(digest) => LinkContent::Digest(digest),
+            None if content.is_empty() => LinkContent::Empty,
+            None => LinkContent::Garbled,
+        })
+    }
+
+    fn read_link(&self, directory: &LinkDirectory, digest: &Digest) -> Result<LinkContent, Error> {
+        let is_implied = |listed: &Listed| listed.etag == etag_of(implied(digest).as_bytes());
+        self.read(&directory.link(digest), |listed| is_implied(listed).then_some(*digest))
+    }
+}
+
+impl Repository for ObjectRepository<'_> {
+    fn links(&self, directory: &LinkDirectory) -> Result<Listing<Digest>, Error> {
+        Ok(self.keys.list_digests(&directory.path()))
+    }
+
+    fn manifest_strays(&self) -> Result<Vec<Stray>, Error> {
+        let directory = layout::repository_directory(&self.name).join("_manifests");
+        Ok(self.keys.list(&directory, |name| (name == "revisions" || name == "tags").then_some(())).strays)
+    }
+
+    fn tags(&self) -> Result<Listing<TagName>, Error> {
+        Ok(self.keys.list(&layout::tags_directory(&self.name), |name| Some(TagName::new(name))))
+    }
+
+    fn tag(&self, tag: &TagName) -> Result<TagContent, Error> {
+        let directory = layout::tag_directory(&self.name, tag);
+        let parts = self.keys.list(&directory, |name| (name == "current" || name == "index").then_some(()));
+        let mut history = self.keys.list_digests(&directory.join("index"));
+        history.strays.extend(parts.strays);
+        let current = layout::current_link(&self.name, tag);
+        let current = self.read(&current, |listed| self.named.get(&listed.etag).copied())?;
+        Ok(TagContent { current, history: history.sorted() })
+    }
+
+    fn stat_tag(&self, tag: &TagName) -> Result<FileState, Error> {
+        Ok(self.keys.state(&layout::current_link(&self.name, tag)))
+    }
+
+    fn read_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<LinkContent>, Error> {
+        digests.iter().map(|digest| self.read_link(directory, digest)).collect()
+    }
+
+    fn inspect_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<(LinkContent, FileState)>, Error> {
+        let inspect = |digest| Ok((self.read_link(directory, digest)?, self.keys.state(&directory.link(digest))));
+        digests.iter().map(inspect).collect()
+    }
+
+    fn stat_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<FileState>, Error> {
+        Ok(digests.iter().map(|digest| self.keys.state(&directory.link(digest))).collect())
+    }
+
+    fn beside_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<Leftover>, Error> {
+        let of = |digest: &Digest| directory.path().join(layout::digest_path(digest));
+        Ok(digests.iter().flat_map(|digest| self.keys.beside(&of(digest), &layout::IN_LINK_DIRECTORY)).collect())
+    }
+
+    fn beside_tag(&self, tag: &TagName) -> Result<Vec<Leftover>, Error> {
+        Ok(self.keys.beside(&layout::tag_directory(&self.name, tag).join("current"), &layout::IN_LINK_DIRECTORY))
+    }
+
+    fn uploads(&self) -> Result<Listing<Upload>, Error> {
+        let directory = layout::uploads_directory(&self.name);
+        let listed = self.keys.list(&directory, |name| Some(name.to_owned()));
+        let upload = |id: OsString| -> Result<Upload, Error> {
+            let directory = directory.join(&id);
+            let start = directory.join("startedat");
+            let started_file = self.keys.state(&start);
+            let text = match started_file {
+                FileState::File(_) => self.bucket.get(&start)?.and_then(|node| node.content),
+                FileState::Absent | FileState::Irregular => None,
+            };
+            // Nobody wrote to the directory: there is none.
+            let modified = self.keys.below(&directory).map(|listed| listed.modified).max();
+            Ok(Upload {
+                modified: modified.unwrap_or(SystemTime::UNIX_EPOCH),
+                started_file,
+                started: text.and_then(|text| started(&text)),
+                data: self.keys.state(&directory.join("data")),
+                id,
+            })
+        };
+        Ok(Listing { entries: listed.entries.into_iter().map(upload).collect::<Result<_, _>>()?, strays: listed.strays })
+    }
+
+    fn beside_upload(&self, id: &OsStr) -> Result<Vec<Leftover>, Error> {
+        Ok(self.keys.beside(&layout::uploads_directory(&self.name).join(id), &layout::IN_UPLOAD_DIRECTORY))
+    }
+}

@@ -1,0 +1,101 @@
+//! Reading one repository: what every implementation of a store answers of it.
+
+use std::ffi::OsStr;
+
+use super::values::{FileState, Leftover, LinkContent, Listing, Stray, TagContent, Upload};
+use crate::error::Error;
+use crate::layout::LinkDirectory;
+use crate::oci::{Digest, TagName};
+
+/// A repository that was [opened](super::Store::open).
+///
+/// What it answers is as of when it was opened, or later, as the store likes: a bucket lists all of it then, with sizes, times and ETags, and
+/// answers from that; a filesystem lists and looks when it is asked. Who has to look afresh opens it anew. It is dropped when a pass is done
+/// with the repository, and what it has in memory with it.
+///
+/// All directories of links that are given to it are its own.
+pub trait Repository: Send + Sync {
+    /// The digests that have a directory in a directory of links. Whether the `link` is in there is not looked at.
+    ///
+    /// # Errors
+    ///
+    /// When a directory cannot be listed.
+    fn links(&self, directory: &LinkDirectory) -> Result<Listing<Digest>, Error>;
+
+    /// What is in `_manifests` beside `revisions` and `tags`.
+    ///
+    /// # Errors
+    ///
+    /// When the directory cannot be listed.
+    fn manifest_strays(&self) -> Result<Vec<Stray>, Error>;
+
+    /// The tags.
+    ///
+    /// # Errors
+    ///
+    /// When the directory cannot be listed.
+    fn tags(&self) -> Result<Listing<TagName>, Error>;
+
+    /// What one tag names, and named before.
+    ///
+    /// # Errors
+    ///
+    /// When its directories cannot be listed or its link not be read.
+    fn tag(&self, tag: &TagName) -> Result<TagContent, Error>;
+
+    /// What is in the place of a tag's `current/link`.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be looked at.
+    fn stat_tag(&self, tag: &TagName) -> Result<FileState, Error>;
+
+    /// Reads the links of the digests given, in that order.
+    ///
+    /// # Errors
+    ///
+    /// When one cannot be read.
+    fn read_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<LinkContent>, Error>;
+
+    /// Reads the links of the digests given and looks at their files, in that order.
+    ///
+    /// # Errors
+    ///
+    /// When one cannot be read.
+    fn inspect_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<(LinkContent, FileState)>, Error>;
+
+    /// Looks at the link files of the digests given, in that order.
+    ///
+    /// # Errors
+    ///
+    /// When one cannot be looked at.
+    fn stat_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<FileState>, Error>;
+
+    /// What lies in the directories of the digests given beside `link`, in that order and sorted in each.
+    ///
+    /// # Errors
+    ///
+    /// When one cannot be listed, or what is in it not be looked at.
+    fn beside_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<Leftover>, Error>;
+
+    /// What lies in the `current/` of a tag beside `link`, sorted.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be listed, or what is in it not be looked at.
+    fn beside_tag(&self, tag: &TagName) -> Result<Vec<Leftover>, Error>;
+
+    /// The uploads that were begun and not ended.
+    ///
+    /// # Errors
+    ///
+    /// When a directory cannot be listed, or what is in it not be looked at.
+    fn uploads(&self) -> Result<Listing<Upload>, Error>;
+
+    /// What lies in an upload beside what the registry puts there, sorted.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be listed, or what is in it not be looked at.
+    fn beside_upload(&self, id: &OsStr) -> Result<Vec<Leftover>, Error>;
+}
