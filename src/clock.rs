@@ -39,11 +39,13 @@ pub struct RecordedTime {
 impl RecordedTime {
     /// Whether this was before another, by a clock that counts for both. Where none does, it was not.
     pub fn is_surely_before(&self, other: &RecordedTime) -> bool {
+        let tolerance = jiff::SignedDuration::from_secs(TOLERANCE.as_secs() as i64);
         match (&self.boot, &other.boot) {
-            (Some(this), Some(other)) if this.id == other.id => this.uptime_seconds < other.uptime_seconds,
-            _ if self.vouched && other.vouched => {
-                other.at.duration_since(self.at).as_secs() > TOLERANCE.as_secs().try_into().unwrap_or(i64::MAX)
+            // A namespace of times may have a boot-time clock of its own under the same name.
+            (Some(this), Some(that)) if this.id == that.id => {
+                this.uptime_seconds < that.uptime_seconds && self.at.duration_since(other.at) <= tolerance
             }
+            _ if self.vouched && other.vouched => other.at.duration_since(self.at) > tolerance,
             _ => false,
         }
     }
@@ -244,7 +246,11 @@ mod tests {
             vouched,
         };
         let first = at(1_000_000, Some(("a", 10.0)), true);
-        assert!(first.is_surely_before(&at(0, Some(("a", 11.0)), false)), "the boot-time clock of one boot counts alone");
+        assert!(
+            first.is_surely_before(&at(999_999, Some(("a", 11.0)), false)),
+            "the boot-time clock of one boot needs no voucher"
+        );
+        assert!(!first.is_surely_before(&at(0, Some(("a", 11.0)), true)), "another clock of the same name");
         assert!(!first.is_surely_before(&at(2_000_000, Some(("a", 10.0)), true)), "at once is not before");
         assert!(first.is_surely_before(&at(1_000_400, Some(("b", 1.0)), true)));
         assert!(!first.is_surely_before(&at(1_000_300, Some(("b", 1.0)), true)), "clocks differ");

@@ -18,7 +18,7 @@ mod unfinished;
 use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -126,6 +126,11 @@ impl<'n> Records<'n> {
     /// What the last collection saw.
     pub fn summary(&self) -> Option<&Summary> {
         self.summary.as_ref()
+    }
+
+    /// When that one began.
+    pub fn last_run(&self) -> Option<SystemTime> {
+        self.summary.as_ref().and_then(|summary| SystemTime::try_from(summary.at).ok())
     }
 
     /// Whether a sweep of ours that did not end was to remove this blob after its links, and all repositories that had them are there yet.

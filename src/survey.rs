@@ -5,6 +5,7 @@
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
 
 use rayon::prelude::*;
 
@@ -44,8 +45,8 @@ pub struct Survey<'s> {
     /// Manifests that are kept like young ones although nothing here may say so: the repository has, had or may get back a revision link
     /// to them. None at first.
     pub protected: Vec<Digest>,
-    /// Whether somebody wants to know if anything here is old. Not at first.
-    pub asks_for_old: bool,
+    /// When the last collection began, where it matters what was here by then. Nothing at first.
+    pub last_run: Option<SystemTime>,
 }
 
 impl Survey<'_> {
@@ -169,7 +170,7 @@ pub fn survey<'s>(store: &'s dyn Store, entry: &RepositoryEntry) -> Result<Surve
         strays,
         queried: Vec::new(),
         protected: Vec::new(),
-        asks_for_old: false,
+        last_run: None,
     })
 }
 

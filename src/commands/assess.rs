@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::SystemTime;
 
 use super::brakes::{self, ENOUGH, MaxReclaim, Seen, Unlinked};
 use super::reconcile;
@@ -83,9 +84,8 @@ pub(super) fn assess(
     let restored: Vec<Digest> = protected.digests.iter().copied().collect();
     quarantine.protect(settings.disposal != Disposal::Remove, &mut protected);
     let overlay = Overlay::new(reader.store(), quarantine);
-    let mut assessment = reconcile::look(may_change, || {
-        survey_and_plan(settings, reader, &overlay, (&protected, &restored), records.summary().is_some())
-    })?;
+    let mut assessment =
+        reconcile::look(may_change, || survey_and_plan(settings, reader, &overlay, (&protected, &restored), records.last_run()))?;
     // What is missing for being in quarantine is restored first.
     let returns: HashSet<&Digest> = needed.targets.iter().map(Target::digest).collect();
     assessment.findings.retain(|finding| {
@@ -165,7 +165,7 @@ fn survey_and_plan(
     reader: &Reader<'_>,
     store: &Overlay<'_>,
     (protected, restored): (&Protected, &[Digest]),
-    asks_for_old: bool,
+    last_run: Option<SystemTime>,
 ) -> Result<Assessment, Error> {
     let Reader { progress, stop, .. } = *reader;
     // Blobs first: what is pushed from now on is not in the inventory, and what is not there does not go.
@@ -192,7 +192,7 @@ fn survey_and_plan(
     let context = Context { store, inventory: &inventory, manifests: &manifests, retention: &settings.roots, policy };
     let prepare = |survey: &mut Survey<'_>| {
         survey.protected = protected.revisions.get(&survey.name).cloned().unwrap_or_default();
-        survey.asks_for_old = asks_for_old;
+        survey.last_run = last_run;
     };
     let gathered = Gathered::default();
     let done = |marks: &mut Marks| {

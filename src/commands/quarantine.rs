@@ -127,7 +127,7 @@ fn act(settings: &QuarantineSettings, reader: &Reader<'_>) -> Result<Acted, Erro
                 // Nothing has to be kept for what needs these: their bytes are nobody's, unless they match their digests after all.
                 Some((id, Purpose::Verify)) => {
                     let records = reconcile::records(reader)?;
-                    let needed = reconcile::needed_by(reader, &quarantine, (&settings.clock, true), &|_| false)?;
+                    let needed = reconcile::needed_by(reader, &quarantine, (&settings.clock, records.last_run()), &|_| false)?;
                     brakes(settings, reader, &records, &needed)?;
                     purge(reader, quarantine, &Needed::default(), (due, Some(&id)))
                 }
@@ -242,7 +242,9 @@ fn purge_collected(
     }
     let mut records = reconcile::records(reader)?;
     let is_meant = |run: &Run<'_>| named.is_none_or(|id| run.id() == id);
-    let needed = reconcile::needed_by(reader, &quarantine, (&settings.clock, true), &|run| is_meant(run) && due.is_due(run))?;
+    let needed = reconcile::needed_by(reader, &quarantine, (&settings.clock, records.last_run()), &|run| {
+        is_meant(run) && due.is_due(run)
+    })?;
     brakes(settings, reader, &records, &needed)?;
     reconcile::can_restore(reader, &needed)?;
     let restored = reconcile::restore_needed(reader, &quarantine, &needed, &mut records, &settings.clock);
@@ -255,7 +257,8 @@ fn purge_collected(
     if acted.is_ok()
         && let Ok(mut quarantine) = Quarantine::open(reader.backend)
     {
-        reconcile::begin_waits(reader, &mut quarantine, &settings.clock, true);
+        let cache = reconcile::cache_now(reader, &settings.location);
+        reconcile::begin_waits(reader, &mut quarantine, (&settings.clock, cache), true);
     }
     match acted {
         Ok(Acted { done: Done::Purged { purged, withheld, proof, .. }, findings }) => {

@@ -4,7 +4,7 @@
 //! that is reported: from the first change on nothing may end a command without its report.
 
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::clock::RunClock;
 use crate::config::Location;
@@ -51,7 +51,12 @@ pub(super) fn needed(
     due: Option<Due<'_>>,
     clock: &RunClock,
 ) -> Result<Needed, Error> {
-    needed_by(reader, quarantine, (clock, false), &|run| due.is_some_and(|due| due.is_due(run)))
+    needed_by(reader, quarantine, (clock, None), &|run| due.is_some_and(|due| due.is_due(run)))
+}
+
+/// The cache of descriptors that a registry of the store has by now, as its configuration says and as is seen of those at work.
+pub(super) fn cache_now(reader: &Reader<'_>, location: &Location) -> Option<DescriptorCache> {
+    location.descriptor_cache_now().max(writers::cache_seen(reader.backend.root()))
 }
 
 /// What registries at work may remember of what is in quarantine.
@@ -66,6 +71,13 @@ pub(super) fn memory(
     urls: &[String],
     clock: &RunClock,
 ) -> Result<Memory, Error> {
+    if quarantine.runs.is_empty() {
+        return Ok(Memory::Nothing);
+    }
+    // What is in a redis outlives every restart, whenever it was written there.
+    if cache_now(reader, location).is_some_and(|cache| !cache.ends_with_the_process()) {
+        return Ok(Memory::All);
+    }
     if quarantine.runs.iter().all(|run| run.stamp().cache.is_none()) {
         return Ok(Memory::Nothing);
     }
@@ -85,10 +97,10 @@ pub(super) fn memory(
 pub(super) fn needed_by(
     reader: &Reader<'_>,
     quarantine: &Quarantine<'_>,
-    (clock, asks_for_old): (&RunClock, bool),
+    (clock, last_run): (&RunClock, Option<SystemTime>),
     is_due: &dyn Fn(&Run<'_>) -> bool,
 ) -> Result<Needed, Error> {
-    look(true, || quarantine::needed(reader, quarantine, (clock.now(), asks_for_old), is_due))
+    look(true, || quarantine::needed(reader, quarantine, (clock.now(), last_run), is_due))
 }
 
 /// Opens the records of a store, and holds the mounts that they name: before anything of the store is read.
@@ -162,13 +174,18 @@ pub(super) fn restore(
 
 /// Lets the wait of runs begin again where no clock reaches back to when they ended, and begin where they were cut off, if what these had left is
 /// done by now (`is_done`). One whose stamp cannot be written waits on, and must not keep a full disk from being collected.
-pub(super) fn begin_waits(reader: &Reader<'_>, quarantine: &mut Quarantine<'_>, clock: &RunClock, is_done: bool) {
+pub(super) fn begin_waits(
+    reader: &Reader<'_>,
+    quarantine: &mut Quarantine<'_>,
+    (clock, cache): (&RunClock, Option<DescriptorCache>),
+    is_done: bool,
+) {
     let is_open = |run: &&mut Run<'_>| match run.stamp().finished {
         None => is_done,
         Some(_) => run.waits_by_no_clock(clock),
     };
     for run in quarantine.runs.iter_mut().filter(|run| !run.held().is_empty()).filter(is_open) {
-        if let Err(error) = reader.backend.vacuum().barrier().and_then(|()| run.finish(clock)) {
+        if let Err(error) = reader.backend.vacuum().barrier().and_then(|()| run.finish(clock, cache)) {
             tracing::warn!("run {} waits until that can be noted: {error}", run.id());
         }
     }
@@ -180,10 +197,15 @@ pub(super) fn begin_waits(reader: &Reader<'_>, quarantine: &mut Quarantine<'_>, 
 /// # Errors
 ///
 /// When the store cannot be flushed or the run's stamp not be written.
-pub(super) fn finish(reader: &Reader<'_>, run: &mut Run<'_>, clock: &RunClock, is_interrupted: bool) -> Result<bool, Error> {
+pub(super) fn finish(
+    reader: &Reader<'_>,
+    run: &mut Run<'_>,
+    (clock, cache): (&RunClock, Option<DescriptorCache>),
+    is_interrupted: bool,
+) -> Result<bool, Error> {
     reader.backend.vacuum().barrier()?;
     if !is_interrupted {
-        run.finish(clock)?;
+        run.finish(clock, cache)?;
     }
     Ok(!run.remove_if_empty()?)
 }

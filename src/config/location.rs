@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::environment::environment;
 use crate::cli::StoreArguments;
 use crate::error::{Context as _, Error};
 use crate::escape::escaped;
@@ -50,6 +51,17 @@ impl Location {
     /// The cache in which the registry remembers blobs.
     pub fn descriptor_cache(&self) -> Option<DescriptorCache> {
         self.registry.as_ref().map_or(self.variables.descriptor_cache, |registry| registry.descriptor_cache)
+    }
+
+    /// The same as the configuration says by now; not known where it cannot be read any more.
+    pub fn descriptor_cache_now(&self) -> Option<DescriptorCache> {
+        match &self.config_path {
+            Some(path) => match registry_config::load(path, &environment()) {
+                Ok(registry) => registry.descriptor_cache,
+                Err(_) => Some(DescriptorCache::Unknown),
+            },
+            None => self.descriptor_cache(),
+        }
     }
 
     /// Finds the store that the arguments name.

@@ -35,8 +35,8 @@ pub struct Marks {
 impl Marks {
     /// Its tags and revisions, as far as there is an old one of each; nothing where all is young.
     pub fn held_by_old(&self) -> Option<[u64; 2]> {
-        let Counts { tags, revisions, with_old_tags, with_old_revisions, .. } = self.counts;
-        (with_old_tags + with_old_revisions > 0).then(|| [tags * with_old_tags, revisions * with_old_revisions])
+        let Counts { tags, revisions, with_known_tags, with_known_revisions, .. } = self.counts;
+        (with_known_tags + with_known_revisions > 0).then(|| [tags * with_known_tags, revisions * with_known_revisions])
     }
 }
 
@@ -55,13 +55,15 @@ pub struct Counts {
     pub young_revisions: u64,
     /// Layer links that nothing needs but that are too young to drop.
     pub young_layer_links: u64,
-    /// Repositories with a revision that is not young; counted where the retention drops untagged revisions, and where
-    /// [`asks_for_old`](crate::survey::Survey::asks_for_old) is set. So are those below.
+    /// Repositories with a revision that is not young; counted where the retention drops untagged revisions, like those below.
     pub with_old_revisions: u64,
-    /// Repositories with a tag that is not young.
-    pub with_old_tags: u64,
     /// Those with a revision that is not young, and no tag that is not.
     pub untagged_repositories: u64,
+    /// Repositories with a revision that is not young, or was there when the last collection began; counted where
+    /// [`last_run`](crate::survey::Survey::last_run) is known.
+    pub with_known_revisions: u64,
+    /// The same for tags.
+    pub with_known_tags: u64,
 }
 
 impl std::ops::AddAssign for Counts {
@@ -73,7 +75,8 @@ impl std::ops::AddAssign for Counts {
         self.young_revisions += other.young_revisions;
         self.young_layer_links += other.young_layer_links;
         self.with_old_revisions += other.with_old_revisions;
-        self.with_old_tags += other.with_old_tags;
+        self.with_known_revisions += other.with_known_revisions;
+        self.with_known_tags += other.with_known_tags;
         self.untagged_repositories += other.untagged_repositories;
     }
 }

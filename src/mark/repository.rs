@@ -15,7 +15,7 @@ use crate::inventory::MarkFlags;
 use crate::layout::{self, LinkDirectory};
 use crate::oci::Digest;
 use crate::plan::{Decision, Deletions, Inspected, KeepReason, RootChoice, decide};
-use crate::store::{LinkContent, StrayKind};
+use crate::store::{FileState, LinkContent, StrayKind};
 use crate::survey::Survey;
 
 /// Kept by `--delete-untagged`, too.
@@ -58,11 +58,16 @@ pub fn mark(survey: &Survey<'_>, context: &Context<'_>) -> Result<Marks, Error> 
         let directory = layout::repository_directory(&survey.name);
         findings.push(Finding::new(Code::HeldRepository).repository(&survey.name).path(directory));
     }
-    if context.retention.drops_untagged(survey) || survey.asks_for_old {
-        let (has_old_revision, has_old_tag) = (has_old_revision(survey, context)?, has_old_tag(survey, context)?);
+    let is_old = |leaf: &FileState| matches!(leaf, FileState::File(stat) if !context.policy.is_young(stat));
+    if context.retention.drops_untagged(survey) {
+        let (has_old_revision, has_old_tag) = (has_old_revision(survey, &is_old)?, has_old_tag(survey, &is_old)?);
         counts.with_old_revisions = u64::from(has_old_revision);
-        counts.with_old_tags = u64::from(has_old_tag);
         counts.untagged_repositories = u64::from(has_old_revision && !has_old_tag);
+    }
+    if let Some(last_run) = survey.last_run {
+        let was_there = |leaf: &FileState| is_old(leaf) || matches!(leaf, FileState::File(stat) if stat.modified < last_run);
+        counts.with_known_revisions = u64::from(has_old_revision(survey, &was_there)?);
+        counts.with_known_tags = u64::from(has_old_tag(survey, &was_there)?);
     }
     let is_needed = |digest: &&Digest| held || reach.has_reached(digest, context.inventory.find(digest));
     let needed = survey.queried.iter().filter(is_needed).copied().collect();

@@ -5,7 +5,7 @@ use super::inspect::DroppedTag;
 use super::reach::Role;
 use crate::error::Error;
 use crate::finding::{Code, Finding};
-use crate::graph::{Context, LinkVerdict, judge_link};
+use crate::graph::{LinkVerdict, judge_link};
 use crate::layout::{self, LinkDirectory};
 use crate::oci::Digest;
 use crate::store::{FileState, LinkContent};
@@ -98,22 +98,21 @@ impl Roots {
     }
 }
 
-/// Whether a revision here is not young. Looks until it finds one, which is mostly the first.
-pub(super) fn has_old_revision(survey: &Survey<'_>, context: &Context<'_>) -> Result<bool, Error> {
+/// Whether a revision here is old. Looks until it finds one, which is mostly the first.
+pub(super) fn has_old_revision(survey: &Survey<'_>, is_old: &dyn Fn(&FileState) -> bool) -> Result<bool, Error> {
     let directory = LinkDirectory::Revisions(survey.name.clone());
     for revision in survey.revisions.iter().filter(|revision| revision.link != LinkContent::Absent) {
         let leaves = survey.repository.stat_links(&directory, &[revision.digest])?;
-        if leaves.iter().any(|leaf| matches!(leaf, FileState::File(stat) if !context.policy.is_young(stat))) {
+        if leaves.iter().any(is_old) {
             return Ok(true);
         }
     }
     Ok(false)
 }
 
-/// Whether a tag here is not young, or named something before that is not: one that was pushed again is as old as its history. Looks until
-/// it finds one, which is mostly the first.
-pub(super) fn has_old_tag(survey: &Survey<'_>, context: &Context<'_>) -> Result<bool, Error> {
-    let is_old = |leaf: &FileState| matches!(leaf, FileState::File(stat) if !context.policy.is_young(stat));
+/// Whether a tag here is old, or named something before that is: one that was pushed again is as old as its history. Looks until it finds
+/// one, which is mostly the first.
+pub(super) fn has_old_tag(survey: &Survey<'_>, is_old: &dyn Fn(&FileState) -> bool) -> Result<bool, Error> {
     for tag in survey.tags.iter().filter(|tag| tag.is_tag()) {
         let history = LinkDirectory::History(survey.name.clone(), tag.name.clone());
         for digest in &tag.history {

@@ -21,6 +21,8 @@ pub enum Memory {
     /// All that was quarantined beside one, but what was there before one of these times: every registry that was in service when it was
     /// noted had been started after it.
     UntilRestart(Vec<RecordedTime>),
+    /// Whatever there is: what they remember outlives them.
+    All,
 }
 
 /// What has to be so before a run is purged.

@@ -31,7 +31,7 @@ pub struct Needed {
     pub looks_empty: bool,
     /// The repositories in the store, with how many tags and revisions each has.
     pub repositories: Vec<(RepositoryName, [u64; 2])>,
-    /// The same for those in which something is older than the oldest run, if that was asked for.
+    /// The same for those in which something is older than the oldest run, or was there when the last one ended, if that was asked for.
     pub old: Vec<(RepositoryName, [u64; 2])>,
     /// Needed by what stays in quarantine: an image that can still be restored needs all its layers.
     pub(super) by_staying: HashSet<Digest>,
@@ -66,12 +66,12 @@ impl<'a> Reader<'a> {
 pub fn needed(
     reader: &Reader<'_>,
     quarantine: &Quarantine<'_>,
-    (now, asks_for_old): (SystemTime, bool),
+    (now, last_run): (SystemTime, Option<SystemTime>),
     is_due: &dyn Fn(&Run<'_>) -> bool,
 ) -> Result<Needed, Error> {
     let mut restored: BTreeSet<Target> = BTreeSet::new();
     loop {
-        let needed = marked(reader, quarantine, (now, asks_for_old), is_due, &restored)?;
+        let needed = marked(reader, quarantine, (now, last_run), is_due, &restored)?;
         // A revision link that is restored needs all that its manifest names.
         let before = restored.len();
         let is_revision = |target: &&Target| matches!(target, Target::Link(LinkDirectory::Revisions(_), _));
@@ -86,7 +86,7 @@ pub fn needed(
 fn marked(
     reader: &Reader<'_>,
     quarantine: &Quarantine<'_>,
-    (now, asks_for_old): (SystemTime, bool),
+    (now, last_run): (SystemTime, Option<SystemTime>),
     is_due: &dyn Fn(&Run<'_>) -> bool,
     restored: &BTreeSet<Target>,
 ) -> Result<Needed, Error> {
@@ -107,7 +107,7 @@ fn marked(
     let prepare = |survey: &mut Survey<'_>| {
         survey.queried = queried.get(&survey.name).cloned().unwrap_or_default();
         survey.protected = roots.get(&survey.name).cloned().unwrap_or_default();
-        survey.asks_for_old = asks_for_old;
+        survey.last_run = last_run;
     };
     let forget = |marks: &mut Marks| {
         (marks.findings, marks.deletions) = Default::default();

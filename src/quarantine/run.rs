@@ -84,9 +84,8 @@ pub struct Stamp {
 
 impl Stamp {
     fn new(purpose: Purpose, began: Timestamp, cache: Option<DescriptorCache>) -> Stamp {
-        Stamp {
-            // Those who know nothing of caches must not purge what one may name.
-            schema: if cache.is_some() { 2 } else { 1 },
+        let mut stamp = Stamp {
+            schema: 1,
             purpose,
             began,
             began_by_store: None,
@@ -95,8 +94,16 @@ impl Stamp {
             boot: None,
             vouched: false,
             purging: None,
-            cache,
-        }
+            cache: None,
+        };
+        stamp.remember(cache);
+        stamp
+    }
+
+    fn remember(&mut self, cache: Option<DescriptorCache>) {
+        self.cache = cache;
+        // Those who know nothing of caches must not purge what one may name.
+        self.schema = if cache.is_some() { 2 } else { 1 };
     }
 
     /// When the last thing had been moved.
@@ -234,6 +241,7 @@ impl<'s> Run<'s> {
     /// Whether a registry may still remember what is in here: it keeps a cache, was at work, and has not been started again since.
     pub fn is_remembered(&self, memory: &Memory) -> bool {
         match (self.stamp.cache, memory) {
+            (_, Memory::All) => true,
             (None, _) | (_, Memory::Nothing) => false,
             (Some(cache), Memory::UntilRestart(restarts)) => {
                 let ended = self.stamp.ended().filter(|_| cache.ends_with_the_process());
@@ -251,13 +259,15 @@ impl<'s> Run<'s> {
         clock.counts_since(self.stamp.boot.as_ref(), self.stamp.vouched)
     }
 
-    /// Notes that the last thing has been moved, or that its wait begins now. The store has to be flushed before.
+    /// Notes that the last thing has been moved, or that its wait begins now. The store has to be flushed before. `cache` is what a registry
+    /// that is at work by now may remember things in: it may have been started while they were moved.
     ///
     /// # Errors
     ///
     /// When that cannot be written.
-    pub fn finish(&mut self, clock: &RunClock) -> Result<(), Error> {
+    pub fn finish(&mut self, clock: &RunClock, cache: Option<DescriptorCache>) -> Result<(), Error> {
         let before = self.stamp.clone();
+        self.stamp.remember(self.stamp.cache.max(cache));
         self.stamp.finished = Some(clock.timestamp());
         self.stamp.boot = clock.boot();
         self.stamp.vouched = clock.is_trusted();

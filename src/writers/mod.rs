@@ -14,6 +14,7 @@ mod listeners;
 mod open_files;
 mod outer_store;
 mod processes;
+mod reach;
 mod registries;
 mod restart;
 mod view;

@@ -8,6 +8,8 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use super::listeners;
+use super::reach::{Reached, changed_at, reach};
 use crate::clock::wall_clock_at;
 use crate::layout;
 use crate::proc::started;
@@ -110,7 +112,6 @@ fn is_registry(process: &Path, arguments: &[OsString]) -> bool {
     let is_named =
         program.as_deref().is_some_and(is_program) || arguments.first().is_some_and(|name| is_program(Path::new(name)));
     // Old ones of GitLab take a configuration without a subcommand.
-    let is_config = |argument: &OsStr| Path::new(argument).extension().is_some_and(|end| end == "yml" || end == "yaml");
     let has_command = arguments.iter().skip(1).any(|argument| COMMANDS.iter().any(|command| argument == command));
     if is_named {
         return has_command || arguments.iter().skip(1).any(|argument| is_config(argument));
@@ -119,7 +120,26 @@ fn is_registry(process: &Path, arguments: &[OsString]) -> bool {
     let is_ours = |path: &Path| path.file_name().is_some_and(|name| name == "regsweep");
     let is_begun_so = arguments.get(1).is_some_and(|first| COMMANDS.iter().any(|command| first == command));
     let is_another = !program.as_deref().is_some_and(is_ours) && !is_ours(Path::new(&arguments[0]));
-    is_begun_so && is_another && configuration_of(process, arguments).is_ok_and(|theirs| theirs.config.is_some())
+    is_begun_so
+        && is_another
+        && match configuration_of(process, arguments) {
+            Ok(theirs) => theirs.config.is_some() || !theirs.is_as_it_was,
+            Err(_) => looks_like_one(process, arguments),
+        }
+}
+
+/// Whether a process that is begun as a registry, and whose configuration is not there to be read any more, serves somebody by what a
+/// registry is given: many programs `serve`.
+fn looks_like_one(process: &Path, arguments: &[OsString]) -> bool {
+    let has_config = config_of(arguments).is_some_and(|path| is_config(path.as_os_str()));
+    let is_variable = |(name, _): &(OsString, OsString)| name.as_bytes().starts_with(b"REGISTRY_");
+    let has_variables = || environment(process).is_ok_and(|variables| variables.iter().any(is_variable));
+    (has_config || has_variables()) && !listeners::of(process).is_empty()
+}
+
+/// Whether an argument names a file that may be a configuration.
+fn is_config(argument: &OsStr) -> bool {
+    Path::new(argument).extension().is_some_and(|end| end == "yml" || end == "yaml")
 }
 
 /// The configuration of a process, as it is now.
@@ -181,7 +201,7 @@ fn configuration(process: &Path, config: Option<PathBuf>, environment: &[(OsStri
 /// Reads a file that a process names, and says when it was last changed, or put in its place. It may name anything: a pipe, a device
 /// without end, a disk.
 fn text_of(process: &Path, config: &Path) -> io::Result<(PathBuf, Vec<u8>, SystemTime)> {
-    let path = seen_by(process, config)?;
+    let Reached { path, changed: put_there } = reach(process, config)?;
     let mut file = fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(&path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() || metadata.len() > MAX_CONFIG_BYTES {
@@ -189,26 +209,9 @@ fn text_of(process: &Path, config: &Path) -> io::Result<(PathBuf, Vec<u8>, Syste
     }
     let mut text = Vec::new();
     file.by_ref().take(MAX_CONFIG_BYTES).read_to_end(&mut text)?;
-    let times = [Some(file.metadata()?), path.symlink_metadata().ok()].into_iter().flatten().map(|there| changed(&there));
-    Ok((path, text, times.max().unwrap_or(SystemTime::UNIX_EPOCH)))
-}
-
-/// The later one of the times at which a file was written and at which anything about it was changed, its place among it.
-fn changed(file: &fs::Metadata) -> SystemTime {
-    let nanoseconds = file.ctime_nsec().try_into().unwrap_or_default();
-    let at = SystemTime::UNIX_EPOCH + Duration::new(file.ctime().try_into().unwrap_or_default(), nanoseconds);
-    file.modified().map_or(at, |written| written.max(at))
-}
-
-/// A path of a process as it is reached from here.
-fn seen_by(process: &Path, path: &Path) -> io::Result<PathBuf> {
-    let base = match path.strip_prefix("/") {
-        Ok(below) => return Ok(process.join("root").join(below)),
-        Err(_) => process.join("cwd"),
-    };
-    // Not to be followed is not to be seen.
-    fs::read_link(&base)?;
-    Ok(base.join(path))
+    let metadata = file.metadata()?;
+    let written = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH).max(changed_at(&metadata));
+    Ok((path, text, written.max(put_there)))
 }
 
 /// Whether a root is ours.
@@ -219,14 +222,22 @@ enum Same {
 }
 
 fn compare(process: &Path, theirs: &Path, root: &Root) -> Same {
-    let Ok(theirs) = seen_by(process, theirs) else { return Same::Untold };
-    let is_same = || is_same(&theirs, root.path()) || is_same(&theirs.join(layout::V2), &root.at(layout::V2));
-    match fs::metadata(&theirs) {
+    let storage = reach(process, &theirs.join(layout::V2)).map(|there| there.path);
+    let theirs = match reach(process, theirs) {
+        Ok(there) => there.path,
         // Nothing has been written to it.
-        Err(error) if error.kind() == io::ErrorKind::NotFound && theirs.symlink_metadata().is_err() => Same::IsNot,
-        Err(_) => Same::Untold,
-        Ok(_) if is_same() || is_around(&Root::whole(&theirs), root.path()) || is_around(root, &theirs) => Same::Is,
-        Ok(_) => Same::IsNot,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Same::IsNot,
+        Err(_) => return Same::Untold,
+    };
+    match (fs::metadata(&theirs), storage) {
+        (Err(error), _) if error.kind() == io::ErrorKind::NotFound => Same::IsNot,
+        (Err(_), _) => Same::Untold,
+        (Ok(_), Err(error)) if error.kind() != io::ErrorKind::NotFound => Same::Untold,
+        (Ok(_), storage) => {
+            let is_same = is_same(&theirs, root.path()) || storage.is_ok_and(|storage| is_same(&storage, &root.at(layout::V2)));
+            let is_near = || is_around(&Root::whole(&theirs), root.path()) || is_around(root, &theirs);
+            if is_same || is_near() { Same::Is } else { Same::IsNot }
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! When the registries of a store were started, as far as this machine shows it.
 
+use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
@@ -40,8 +41,11 @@ pub fn all_started_after(
     if !is_local(root.path()) {
         return Err("the store is on a filesystem that other machines may have mounted, too".to_owned());
     }
-    if !view::shows_all_processes() {
+    if !view::shows_all_processes() || fs::File::open("/proc/1/environ").is_err() {
         return Err("not all processes of this machine are seen from here".to_owned());
+    }
+    if let Some(exporter) = exporter() {
+        return Err(format!("{exporter} may give the store to other machines"));
     }
     if let Some(url) = urls.first() {
         return Err(format!("which process answers at {} is not looked for", crate::escape::escaped(url)));
@@ -69,7 +73,8 @@ pub fn all_started_after(
 pub fn cache_seen(root: Option<&Root>) -> Option<DescriptorCache> {
     let services = pids().filter_map(|pid| match registries::serves(&processes::directory(pid), root?)? {
         Serves::Ours(service) | Serves::Changed(_, service) => service.cache,
-        Serves::Another | Serves::Untold => None,
+        Serves::Untold => Some(DescriptorCache::Unknown),
+        Serves::Another => None,
     });
     services.max()
 }
@@ -105,6 +110,17 @@ fn registries(root: &Root) -> Vec<Registry> {
         Some(Registry { pid, started: started(&process)?, is_ours })
     });
     found.collect()
+}
+
+/// What gives directories of this machine to others, which may run a registry on them.
+fn exporter() -> Option<&'static str> {
+    let exports = fs::read_to_string("/proc/fs/nfsd/exports").unwrap_or_default();
+    if exports.lines().any(|line| !line.trim().is_empty() && !line.starts_with('#')) {
+        return Some("the NFS server of this machine");
+    }
+    let is_named =
+        |pid: u32, name: &str| fs::read_to_string(processes::directory(pid).join("comm")).is_ok_and(|it| it.trim_end() == name);
+    pids().any(|pid| is_named(pid, "virtiofsd")).then_some("virtiofsd")
 }
 
 fn is_local(path: &Path) -> bool {

@@ -111,6 +111,81 @@ fn r4_what_is_remembered_stays_until_no_registry_remembers_it() {
     client.pull("a", "v1").expect("pushed again");
 }
 
+/// What became of the configuration of a registry that goes on: in each case nothing that is given says that it remembers.
+#[test]
+fn r4_a_registry_whose_configuration_is_not_what_it_was_may_remember() {
+    type Becomes = fn(&std::path::Path);
+    let cases: [(&str, Becomes); 3] = [
+        ("gone", |config| std::fs::remove_file(config).expect("there")),
+        ("unreadable", |config| std::fs::write(config, "storage: [").expect("written")),
+        ("behind another link", |config| {
+            // As a deployment goes back to an earlier one: the file is older than the process.
+            let directory = config.parent().expect("a directory").parent().expect("one more").to_owned();
+            let link = directory.join("conf");
+            std::fs::remove_file(&link).and_then(|()| std::os::unix::fs::symlink("v2", &link)).expect("made");
+        }),
+    ];
+    for (what, becomes) in cases {
+        let places = tempfile::tempdir().expect("a directory");
+        let mut registry = RealRegistry::stopped();
+        let text = std::fs::read_to_string(registry.config()).expect("there");
+        for (version, storage) in [("v1", "storage:\n  cache: {blobdescriptor: inmemory}\n"), ("v2", "storage:\n")] {
+            std::fs::create_dir(places.path().join(version)).expect("made");
+            std::fs::write(places.path().join(version).join("config.yml"), text.replace("storage:\n", storage)).expect("written");
+        }
+        std::os::unix::fs::symlink("v1", places.path().join("conf")).expect("made");
+        let config = places.path().join("conf/config.yml");
+        registry.restart_by(&config);
+        let client = registry.client();
+        client.push_tag("other", "v1", &oci_image("bystander", &[layer(77)]));
+        client.push_tag("a", "old", &image());
+        client.delete_manifest("a", image().digest());
+        age(&registry.root());
+        image().blobs.iter().for_each(|blob| assert!(client.has_blob("a", &blob.digest), "remembered, or there"));
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        becomes(&config);
+        // What is given says nothing of a cache.
+        night(&registry, &[]);
+        let next = night(&registry, &[]);
+        assert_eq!(purged(&next), 0, "{what}: it may be remembered: {next}");
+        assert_eq!(put_alone(&registry.client(), "v1"), 201, "{what}");
+        night(&registry, &[]);
+        registry.client().pull("a", "v1").unwrap_or_else(|error| panic!("{what}: {error}"));
+    }
+}
+
+/// A registry that is started, with a cache, while things are moved.
+#[test]
+fn r4_a_registry_that_is_started_while_a_run_is_under_way_may_remember() {
+    if !crate::can_hold_up() {
+        return;
+    }
+    let mut registry = RealRegistry::start();
+    let client = registry.client();
+    client.push_tag("other", "v1", &oci_image("bystander", &[layer(77)]));
+    client.push_tag("a", "old", &image());
+    client.delete_manifest("a", image().digest());
+    age(&registry.root());
+    let purge = ["--online", "-m", "--rescue-for", "0s", "--quarantine-for", "0s"];
+    let hold = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=rename,renameat,renameat2"];
+    let inject = ["-e", "inject=rename,renameat,renameat2:delay_enter=4000000"];
+    let run = Regsweep::gc_config(&registry.config())
+        .args(purge)
+        .args(["--jobs", "1"])
+        .env("REGSWEEP_TEST_CLOCK", "trusted=yes,request=0");
+    let running = run.under(hold.iter().chain(&inject)).start();
+    while !registry.root().join(".regsweep/quarantine").exists() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    registry.configure(Settings { storage: "  cache: {blobdescriptor: inmemory}\n".into(), ..Settings::default() });
+    registry.restart();
+    let remembered: Vec<bool> = image().blobs.iter().map(|blob| registry.client().has_blob("a", &blob.digest)).collect();
+    assert!(remembered.contains(&true), "nothing is remembered: {remembered:?}");
+    running.wait().expect_code(0);
+    let next = night(&registry, &[]);
+    assert_eq!(purged(&next), 0, "it may be remembered: {next}");
+}
+
 /// The file says nothing of a cache any more, and the process goes on with the one that it was started with.
 #[test]
 fn r4_a_registry_older_than_its_configuration_may_remember() {

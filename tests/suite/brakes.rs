@@ -164,7 +164,7 @@ type Kind<'a> = (&'a str, &'a dyn Fn(&Path));
 
 /// The same with one image pushed to each repository since.
 fn push_young_tags(root: &Path) {
-    push_tags(registry().young(), root);
+    push_tags(registry().aged(Duration::ZERO), root);
 }
 
 fn push_tags(store: Registry, root: &Path) {
@@ -208,6 +208,16 @@ fn young_tags_make_up_for_none_that_the_last_run_saw() {
         push_young_tags(root.path());
         let flags = [flags, &["--allow-unlinked", "100%"]].concat();
         is_stopped(root.path(), &flags, &["there are 0 repositories left of the 12", "--allow-shrunk"]);
+    }
+}
+
+/// What was there when the last run began is nothing that was pushed since, however young it is.
+#[test]
+fn what_the_last_run_saw_is_still_there() {
+    let root = images(registry().young(), 0..12, "app", "v1").on_disk();
+    for _ in 0..3 {
+        bare(root.path(), &["--online", "--rescue-for", "0s"]).run();
+        bare(root.path(), &[]).run().expect_code(0);
     }
 }
 

@@ -12,6 +12,7 @@ use crate::plan::Kind;
 use crate::progress::Phase;
 use crate::quarantine::{self, Due, Gate, Needed, Overlay, Purgeable, Quarantine, Quarantining, Reader, Run};
 use crate::records::{Records, Summary};
+use crate::registry_config::DescriptorCache;
 use crate::report::collect::{QuarantineFigures, RescueEnd};
 use crate::store::{Directories, DryRun, FileState, stat_target};
 use crate::sweep::{SweepReport, sweep};
@@ -150,7 +151,8 @@ impl Done {
                 self.swept = sweep(plan, &vacuum, reader.progress, reader.stop);
                 // Before this one: which of them is the newest is told by when they finished.
                 self.begin_waits(settings, reader, quarantine);
-                match reconcile::finish(reader, &mut run, &settings.clock, self.swept.interrupted) {
+                let cache = cache_beside(settings, reader);
+                match reconcile::finish(reader, &mut run, (&settings.clock, cache), self.swept.interrupted) {
                     Ok(true) => self.quarantine.run = Some(run.id().to_owned()),
                     Ok(false) => {}
                     Err(error) => {
@@ -178,7 +180,7 @@ impl Done {
     /// What a run that was cut off has left is for one with a quarantine that comes to the end of its sweep.
     fn begin_waits(&self, settings: &CollectSettings, reader: &Reader<'_>, quarantine: &mut Quarantine<'_>) {
         let is_done = settings.disposal != Disposal::Remove && !self.swept.interrupted;
-        reconcile::begin_waits(reader, quarantine, &settings.clock, is_done);
+        reconcile::begin_waits(reader, quarantine, (&settings.clock, cache_beside(settings, reader)), is_done);
     }
 
     fn note_rescue(&mut self, rescue: Rescue, needed: &mut Needed) {
@@ -242,6 +244,14 @@ impl Done {
 
     fn note(&mut self, error: &Error) {
         self.findings.push(Finding::new(Code::FailedRestore).detail(error.to_string()));
+    }
+}
+
+/// What a registry at work may remember things in that have been moved by now.
+fn cache_beside(settings: &CollectSettings, reader: &Reader<'_>) -> Option<DescriptorCache> {
+    match settings.disposal {
+        Disposal::Online => reconcile::cache_now(reader, &settings.location),
+        Disposal::Quarantine | Disposal::Remove => None,
     }
 }
 

@@ -93,6 +93,22 @@ impl RealRegistry {
         self.restart_as(registry_command);
     }
 
+    /// The same with another file as its configuration, which gets the address.
+    pub(crate) fn restart_by(&mut self, config: &Path) {
+        for _ in 0..10 {
+            self.stop();
+            self.address = free_address();
+            self.write_config();
+            let text = fs::read_to_string(config).expect("readable");
+            let line = text.lines().find(|line| line.starts_with("http:")).expect("it says where").to_owned();
+            fs::write(config, text.replace(&line, &format!("http: {{addr: \"{}\"}}", self.address))).expect("written");
+            if self.try_start_by(registry_command(), config) {
+                return;
+            }
+        }
+        panic!("docker-registry does not start");
+    }
+
     /// The same with these variables.
     pub(crate) fn restart_with(&mut self, variables: &[(&str, &str)]) {
         self.restart_as(|| {
@@ -153,11 +169,16 @@ impl RealRegistry {
         registry_command().arg("garbage-collect").args(flags).arg(self.config()).output().expect("docker-registry runs")
     }
 
-    fn try_start(&mut self, mut command: Command) -> bool {
+    fn try_start(&mut self, command: Command) -> bool {
+        let config = self.config();
+        self.try_start_by(command, &config)
+    }
+
+    fn try_start_by(&mut self, mut command: Command, config: &Path) -> bool {
         let log = File::create(self.folder.path().join("log")).expect("a file can be made");
         let child = command
             .arg("serve")
-            .arg(self.config())
+            .arg(config)
             // Other tests see this process, and see by this that it works on another store, though its file may change.
             .env("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", self.root())
             .stdin(Stdio::null())
