@@ -39,3 +39,47 @@ pub enum Format {
     /// For programs: one document
     Json,
 }
+
+/// What makes a row of `usage`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum UsageBy {
+    /// A repository
+    Repository,
+    /// The first part of repositories' names
+    Namespace,
+}
+
+/// The order of the rows of `usage`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum UsageSort {
+    /// What is held alone
+    Unique,
+    /// All that is reached
+    Total,
+    /// The number of tags
+    Tags,
+    /// The last push
+    Pushed,
+}
+
+impl UsageBy {
+    /// The name, as it is typed.
+    pub fn name(self) -> &'static str {
+        match self {
+            UsageBy::Repository => "repository",
+            UsageBy::Namespace => "namespace",
+        }
+    }
+}
+
+impl UsageSort {
+    /// The name, as it is typed.
+    pub fn name(self) -> &'static str {
+        match self {
+            UsageSort::Unique => "unique",
+            UsageSort::Total => "total",
+            UsageSort::Tags => "tags",
+            UsageSort::Pushed => "pushed",
+        }
+    }
+}

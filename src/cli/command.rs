@@ -5,7 +5,9 @@ use clap::{Parser, Subcommand};
 use super::audit::Audit;
 use super::common::{OutputArguments, StoreArguments};
 use super::garbage_collect::GarbageCollect;
+use super::list::List;
 use super::quarantine::{Quarantine, RESTORE_EXAMPLES, Restore};
+use super::usage::Usage;
 use super::verify::Verify;
 
 /// Garbage collection and maintenance for container-registry storage
@@ -74,6 +76,29 @@ pub enum Command {
   regsweep audit /etc/docker/registry/config.yml
   regsweep audit --fail-on error --metrics /srv/metrics/audit.prom config.yml")]
     Audit(Audit),
+
+    /// Show what takes the room
+    ///
+    /// Shows what each repository reaches, what of it no other one does, and what nothing needs. Changes nothing.
+    ///
+    /// What a row holds alone is what deleting it would free, once untagged revisions are collected. Sizes are those of the files.
+    ///
+    /// Exit codes: 0 done; 1 done, with findings about the store; 2 could not run; 130 interrupted.
+    #[command(after_help = "Examples:
+  regsweep usage /etc/docker/registry/config.yml
+  regsweep usage --by namespace --sort total --top 0 --root /srv/registry")]
+    Usage(Usage),
+
+    /// List repositories, tags or untagged revisions
+    ///
+    /// Lists repositories as the registry's catalogue has them, the tags of one, or what a tag names. Works on the files, so the registry
+    /// need not run. Changes nothing.
+    ///
+    /// Exit codes: 0 done; 1 done, with findings about what is listed; 2 could not run; 130 interrupted.
+    #[command(after_help = "Examples:
+  regsweep list /etc/docker/registry/config.yml team/api
+  regsweep list --untagged --root /srv/registry")]
+    List(List),
 }
 
 impl Command {
@@ -86,6 +111,8 @@ impl Command {
             Command::Quarantine(Quarantine::Purge(_)) => "quarantine purge",
             Command::Verify(_) => "verify",
             Command::Audit(_) => "audit",
+            Command::Usage(_) => "usage",
+            Command::List(_) => "list",
         }
     }
 
@@ -110,6 +137,8 @@ impl Command {
             Command::Quarantine(Quarantine::Purge(arguments)) => (&arguments.store, &arguments.output),
             Command::Verify(arguments) => (&arguments.store, &arguments.output),
             Command::Audit(arguments) => (&arguments.store, &arguments.output),
+            Command::Usage(arguments) => (&arguments.store, &arguments.output),
+            Command::List(arguments) => (&arguments.named.store, &arguments.output),
         }
     }
 }

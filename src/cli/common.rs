@@ -8,6 +8,7 @@ use crate::options::Format;
 
 /// Groups of options in help texts.
 pub(super) const KEEP: &str = "What to keep";
+pub(super) const SHOWN: &str = "What to show";
 pub(super) const SELECTION: &str = "What to read";
 pub(super) const SAFETY: &str = "Safety";
 pub(super) const OUTPUT: &str = "Output";

@@ -4,10 +4,13 @@ mod assess;
 pub mod audit;
 mod brakes;
 pub mod garbage_collect;
+pub mod list;
 mod owners;
 pub mod quarantine;
+mod reading;
 mod reconcile;
 mod session;
 #[cfg(test)]
 mod tests;
+pub mod usage;
 pub mod verify;

@@ -6,16 +6,18 @@ use std::time::Duration;
 use clap::Parser as _;
 use jiff::Timestamp;
 
-use super::{audit, garbage_collect, quarantine, verify};
+use super::{audit, garbage_collect, list, quarantine, usage, verify};
 use crate::cli::{self, Cli, Command};
-use crate::config::{AuditSettings, CollectSettings, QuarantineSettings, VerifySettings};
+use crate::config::{AuditSettings, CollectSettings, ListSettings, QuarantineSettings, UsageSettings, VerifySettings};
 use crate::error::Error;
 use crate::finding::Severity;
 use crate::layout;
 use crate::oci::Digest;
 use crate::plan::Kind;
 use crate::progress::Silent;
+use crate::report::list::{ListReport, Listed};
 use crate::report::quarantine::Done;
+use crate::report::usage::UsageReport;
 use crate::report::verify::VerifyReport;
 use crate::report::{audit::AuditReport, collect::CollectReport, quarantine::QuarantineReport};
 use crate::store::{Access, Backend as _, MemoryStore};
@@ -87,6 +89,17 @@ impl Shop {
     fn verify(&self, line: &str) -> Result<VerifyReport, Error> {
         let Command::Verify(arguments) = self.command(&format!("verify {line}")) else { panic!("another command") };
         verify::run_on(&self.store, VerifySettings::resolve(arguments)?, &Silent, &AtomicBool::new(false))
+    }
+
+    fn usage(&self, line: &str) -> UsageReport {
+        let Command::Usage(arguments) = self.command(&format!("usage {line}")) else { panic!("another command") };
+        let settings = UsageSettings::resolve(arguments).expect("settings");
+        usage::run_on(&self.store, settings, &Silent, &AtomicBool::new(false)).expect("looked at")
+    }
+
+    fn list(&self, line: &str) -> Result<ListReport, Error> {
+        let Command::List(arguments) = self.command(&format!("list {line}")) else { panic!("another command") };
+        list::run_on(&self.store, ListSettings::resolve(arguments)?, &Silent, &AtomicBool::new(false))
     }
 
     fn audit(&self) -> AuditReport {
@@ -163,6 +176,41 @@ fn an_audit_says_what_two_collections_would_do() {
     assert_eq!(goes, [1, 3]);
     assert_eq!(report.figures.repositories, 1);
     assert_eq!(shop.store.files(), before);
+}
+
+#[test]
+fn usage_says_what_a_repository_holds_alone() {
+    let shop = Shop::new();
+    let before = shop.store.files();
+    let report = shop.usage("");
+    let (usage, rows) = (report.usage, &report.rows);
+    let counts = [usage.stored, usage.live, usage.shared, usage.untagged, usage.unreferenced, usage.unlinked];
+    assert_eq!(counts.map(|amount| amount.count), [7, 4, 0, 2, 0, 1]);
+    assert_eq!((rows.len(), rows[0].unique, rows[0].total, rows[0].untagged), (1, usage.live, usage.live, usage.untagged));
+    assert_eq!((rows[0].name.as_str(), rows[0].tags, rows[0].images), ("team/app", 1, 2));
+    assert_eq!(rows[0].pushed, Some(crate::testing::THEN));
+    assert_eq!(shop.usage("--by namespace").rows[0].name, "team");
+    shop.collect("-m").expect("a collection");
+    let after = shop.usage("").usage;
+    assert_eq!((after.stored, after.live), (usage.live, usage.live));
+    assert_eq!(shop.store.files().len(), before.len() - 5);
+}
+
+#[test]
+fn a_list_has_repositories_tags_and_what_has_none() {
+    let shop = Shop::new();
+    let Listed::Repositories(all) = shop.list("").expect("listed").listed else { panic!("repositories") };
+    assert_eq!(
+        all.iter().map(|one| (one.name.to_string(), one.tags, one.revisions)).collect::<Vec<_>>(),
+        [("team/app".into(), 1, 2)]
+    );
+    let Listed::Tags(_, tags) = shop.list("team/app:v1").expect("listed").listed else { panic!("tags") };
+    assert_eq!((tags.len(), tags[0].digest, tags[0].kind.as_str()), (1, Some(shop.live[2]), "image"));
+    let Listed::Untagged(revisions) = shop.list("--untagged team/app").expect("listed").listed else { panic!("revisions") };
+    assert_eq!(revisions.iter().map(|revision| revision.digest).collect::<Vec<_>>(), [shop.untagged[1]]);
+    for line in ["team", "team/app:v2", "--untagged team/app:v1"] {
+        assert!(matches!(shop.list(line).expect_err("not there"), Error::Usage(_)), "{line}");
+    }
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! Every stored blob, and what is known of it: a table that is listed once, and the memory of a run.
 
+mod ownership;
 mod spill;
 mod table;
 
+pub(crate) use self::ownership::{Holder, Ownership, Whose};
 pub use self::spill::Budget;
 pub(crate) use self::spill::{Room, SetAside};
 pub use self::table::{BlobId, Inventory, MarkFlags};

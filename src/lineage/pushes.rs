@@ -1,0 +1,30 @@
+//! When tags were pushed.
+
+use std::time::SystemTime;
+
+use rayon::prelude::*;
+
+use crate::error::Error;
+use crate::layout;
+use crate::store::{FileState, Store};
+use crate::survey::Survey;
+
+/// How many tags one task looks at.
+const TAGS_AT_ONCE: usize = 8;
+
+/// When each tag was last pushed, in the survey's order: the modification time of its `current/link`. Nothing for one that has none.
+///
+/// # Errors
+///
+/// When one cannot be looked at.
+pub(crate) fn pushes(store: &dyn Store, surveyed: &Survey) -> Result<Vec<Option<SystemTime>>, Error> {
+    let push = |tag: &crate::survey::Tag| {
+        let link = layout::current_link(&surveyed.name, &tag.name);
+        let entries = store.leftovers(link.parent().expect("a link lies in a directory"), &[])?;
+        Ok(entries.into_iter().find(|entry| entry.path == link).and_then(|entry| match entry.leaf {
+            FileState::File(stat) => Some(stat.modified),
+            FileState::Absent | FileState::Irregular => None,
+        }))
+    };
+    surveyed.tags.par_iter().with_min_len(TAGS_AT_ONCE).map(push).collect()
+}

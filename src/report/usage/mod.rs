@@ -1,0 +1,7 @@
+//! What takes the room of a store.
+
+mod json;
+mod page;
+mod report;
+
+pub use self::report::UsageReport;
