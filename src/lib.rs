@@ -51,6 +51,7 @@ mod dependents;
 pub mod error;
 mod escape;
 pub mod exit;
+pub mod explain;
 pub mod finding;
 mod findings;
 mod format;

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use regsweep::cli::{self, Command, Hints, Quarantine};
-use regsweep::commands::{audit, garbage_collect, list, quarantine, usage, verify};
+use regsweep::commands::{audit, explain, garbage_collect, list, quarantine, usage, verify};
 use regsweep::config::{
-    self, AuditSettings, CollectSettings, ListSettings, Output, QuarantineSettings, Settings, UsageSettings, VerifySettings,
+    self, AuditSettings, CollectSettings, ExplainSettings, ListSettings, Output, QuarantineSettings, Settings, UsageSettings,
+    VerifySettings,
 };
 use regsweep::error::Error;
 use regsweep::exit::Exit;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         Command::Quarantine(wanted) => this.run(QuarantineSettings::resolve(wanted), quarantine::run),
         Command::Verify(arguments) => this.run(VerifySettings::resolve(arguments), verify::run),
         Command::Audit(arguments) => this.run(AuditSettings::resolve(arguments), audit::run),
+        Command::Explain(arguments) => this.run(ExplainSettings::resolve(arguments), explain::run),
         Command::List(arguments) => this.run(ListSettings::resolve(arguments), list::run),
         Command::Usage(arguments) => this.run(UsageSettings::resolve(arguments), usage::run),
     };

@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 
 use super::audit::Audit;
 use super::common::{OutputArguments, StoreArguments};
+use super::explain::Explain;
 use super::garbage_collect::GarbageCollect;
 use super::list::List;
 use super::quarantine::{Quarantine, RESTORE_EXAMPLES, Restore};
@@ -99,6 +100,17 @@ pub enum Command {
   regsweep list /etc/docker/registry/config.yml team/api
   regsweep list --untagged --root /srv/registry")]
     List(List),
+
+    /// Say why something is kept or not
+    ///
+    /// Says why a digest, a tag or a repository is kept or not: what links it, every way that leads to it, and what deleting it would free.
+    /// Changes nothing.
+    ///
+    /// Exit codes: 0 done; 1 done, with findings about it; 2 could not run; 130 interrupted.
+    #[command(after_help = "Examples:
+  regsweep explain /etc/docker/registry/config.yml team/api:1.0
+  regsweep explain --root /srv/registry sha256:...")]
+    Explain(Explain),
 }
 
 impl Command {
@@ -113,6 +125,7 @@ impl Command {
             Command::Audit(_) => "audit",
             Command::Usage(_) => "usage",
             Command::List(_) => "list",
+            Command::Explain(_) => "explain",
         }
     }
 
@@ -138,6 +151,7 @@ impl Command {
             Command::Verify(arguments) => (&arguments.store, &arguments.output),
             Command::Audit(arguments) => (&arguments.store, &arguments.output),
             Command::Usage(arguments) => (&arguments.store, &arguments.output),
+            Command::Explain(arguments) => (&arguments.named.store, &arguments.output),
             Command::List(arguments) => (&arguments.named.store, &arguments.output),
         }
     }

@@ -3,6 +3,7 @@
 mod assess;
 pub mod audit;
 mod brakes;
+pub mod explain;
 pub mod garbage_collect;
 pub mod list;
 mod owners;

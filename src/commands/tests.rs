@@ -6,15 +6,19 @@ use std::time::Duration;
 use clap::Parser as _;
 use jiff::Timestamp;
 
-use super::{audit, garbage_collect, list, quarantine, usage, verify};
+use super::{audit, explain, garbage_collect, list, quarantine, usage, verify};
 use crate::cli::{self, Cli, Command};
-use crate::config::{AuditSettings, CollectSettings, ListSettings, QuarantineSettings, UsageSettings, VerifySettings};
+use crate::config::{
+    AuditSettings, CollectSettings, ExplainSettings, ListSettings, QuarantineSettings, UsageSettings, VerifySettings,
+};
 use crate::error::Error;
+use crate::explain::Fate;
 use crate::finding::Severity;
 use crate::layout;
 use crate::oci::Digest;
 use crate::plan::Kind;
 use crate::progress::Silent;
+use crate::report::explain::ExplainReport;
 use crate::report::list::{ListReport, Listed};
 use crate::report::quarantine::Done;
 use crate::report::usage::UsageReport;
@@ -100,6 +104,11 @@ impl Shop {
     fn list(&self, line: &str) -> Result<ListReport, Error> {
         let Command::List(arguments) = self.command(&format!("list {line}")) else { panic!("another command") };
         list::run_on(&self.store, ListSettings::resolve(arguments)?, &Silent, &AtomicBool::new(false))
+    }
+
+    fn explain(&self, line: &str) -> Result<ExplainReport, Error> {
+        let Command::Explain(arguments) = self.command(&format!("explain {line}")) else { panic!("another command") };
+        explain::run_on(&self.store, ExplainSettings::resolve(arguments)?, &Silent, &AtomicBool::new(false))
     }
 
     fn audit(&self) -> AuditReport {
@@ -210,6 +219,31 @@ fn a_list_has_repositories_tags_and_what_has_none() {
     assert_eq!(revisions.iter().map(|revision| revision.digest).collect::<Vec<_>>(), [shop.untagged[1]]);
     for line in ["team", "team/app:v2", "--untagged team/app:v1"] {
         assert!(matches!(shop.list(line).expect_err("not there"), Error::Usage(_)), "{line}");
+    }
+}
+
+#[test]
+fn what_is_kept_is_explained() {
+    let shop = Shop::new();
+    let of = |digest: &Digest| shop.explain(&digest.to_string()).expect("explained").explanation;
+    let [_, shared, tagged, _] = shop.live[..] else { panic!("four") };
+    let [own, untagged] = shop.untagged[..] else { panic!("two") };
+    for (digest, fate, ways, tagged) in [
+        (shared, Fate::Kept, 2, 1),
+        (tagged, Fate::Kept, 1, 1),
+        (own, Fate::KeptUntagged, 1, 0),
+        (untagged, Fate::KeptUntagged, 1, 0),
+        (shop.unlinked, Fate::Unlinked, 0, 0),
+        (crate::testing::sha256(b"nothing"), Fate::Absent, 0, 0),
+    ] {
+        let explained = of(&digest);
+        assert_eq!((explained.fate, explained.chain_count, explained.tagged_chain_count), (fate, ways, tagged), "{digest}");
+    }
+    let tag = shop.explain("team/app:v1").expect("explained").explanation;
+    assert_eq!((tag.digest, tag.freed.count, tag.leads_to.count), (Some(tagged), 4, 4));
+    assert_eq!(shop.explain("team/app").expect("explained").explanation.freed, tag.freed);
+    for line in ["", "team/app:v2", "other"] {
+        assert!(matches!(shop.explain(line).expect_err("not there"), Error::Usage(_)), "{line}");
     }
 }
 

@@ -16,5 +16,5 @@ pub use self::common::{Output, Settings};
 pub use self::environment::now;
 pub use self::location::Location;
 pub use self::quarantine::{QuarantineSettings, Wanted};
-pub use self::reading::{ListSettings, ReadingSettings, UsageSettings};
+pub use self::reading::{ExplainSettings, ListSettings, ReadingSettings, UsageSettings};
 pub use self::verify::{Selection, VerifySettings};

@@ -131,6 +131,41 @@ impl Settings for ListSettings {
     }
 }
 
+/// Everything that `explain` has to know.
+#[derive(Clone, Debug)]
+pub struct ExplainSettings {
+    /// How the store is read.
+    pub reading: ReadingSettings,
+    /// What is to be explained.
+    pub reference: Reference,
+}
+
+impl ExplainSettings {
+    /// Resolves the arguments of `explain`.
+    ///
+    /// # Errors
+    ///
+    /// When nothing or no store is named, the configuration cannot be read, or what it names is not there.
+    pub fn resolve(arguments: cli::Explain) -> Result<ExplainSettings, Error> {
+        let cli::Explain { named, output, ages, reading } = arguments;
+        let cli::NamedArguments { store, reference } = named;
+        let nothing =
+            || Error::Usage("nothing to explain: give DIGEST, REPOSITORY, REPOSITORY:TAG or REPOSITORY@DIGEST".to_owned());
+        let reference = reference.ok_or_else(nothing)?;
+        Ok(ExplainSettings { reading: ReadingSettings::resolve(&store, output, Some(ages), reading)?, reference })
+    }
+}
+
+impl Settings for ExplainSettings {
+    fn location(&self) -> &Location {
+        &self.reading.location
+    }
+
+    fn output(&self) -> &Output {
+        &self.reading.output
+    }
+}
+
 impl Settings for UsageSettings {
     fn location(&self) -> &Location {
         &self.reading.location

@@ -30,13 +30,15 @@ pub(super) enum Block {
     Blank,
 }
 
-/// A table with heads. Every row has as many cells as there are heads; the last is to the left.
+/// A table with heads. Every row has as many cells as there are heads.
 #[derive(Debug)]
 pub(super) struct Cells {
     /// What stands above it.
     pub(super) caption: String,
     /// What stands above each column.
     pub(super) heads: Vec<String>,
+    /// How many columns at the end are to the left, as words are; the others are to the right.
+    pub(super) words: usize,
     /// The rows, each with the share of the longest bar that its bar has, from 0 to 1; nothing where rows have no bars.
     pub(super) rows: Vec<(Vec<String>, Option<f64>)>,
     /// How many more rows there are.

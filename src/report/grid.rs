@@ -10,7 +10,7 @@ const BAR_WIDTHS: std::ops::RangeInclusive<usize> = 6..=24;
 /// Parts of a character, an eighth to eight eighths.
 const EIGHTHS: [char; 8] = ['▏', '▎', '▍', '▌', '▋', '▊', '▉', '█'];
 
-/// Renders a table: all to the right but for the last column. Bars are for terminals that are wide enough.
+/// Renders a table. Bars are for terminals that are wide enough, and stand before the last column.
 pub(super) fn render(cells: &Cells, width: Option<usize>) -> String {
     let rows = || std::iter::once(&cells.heads).chain(cells.rows.iter().map(|(row, _)| row));
     let columns = cells.heads.len();
@@ -26,6 +26,7 @@ pub(super) fn render(cells: &Cells, width: Option<usize>) -> String {
         for (column, (cell, &width)) in row.iter().zip(&widths).enumerate() {
             let padding = " ".repeat(width - cell.chars().count());
             match (column + 1 == columns, bar) {
+                (false, _) if column + cells.words >= columns => write!(text, "  {cell}{padding}"),
                 (false, _) => write!(text, "  {padding}{cell}"),
                 (true, None) => write!(text, "  {cell}"),
                 (true, Some(bar)) => {
@@ -58,10 +59,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn words_are_to_the_left() {
+        let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
+        let cells = Cells {
+            caption: String::new(),
+            heads: row(["size", "tag", "digest"]),
+            words: 2,
+            rows: vec![(row(["1 B", "latest", "x"]), None), (row(["100 B", "v1", "y"]), None)],
+            more: 0,
+            advice: String::new(),
+        };
+        let expected = "   size  tag     digest\n    1 B  latest  x\n  100 B  v1      y\n";
+        assert_eq!(render(&cells, Some(200)), expected);
+    }
+
+    #[test]
     fn bars_are_drawn_where_there_is_room() {
         let cells = Cells {
             caption: String::new(),
             heads: ["size", "name"].map(str::to_owned).to_vec(),
+            words: 1,
             rows: vec![
                 (vec!["12 B".into(), "a".into()], Some(1.0)),
                 (vec!["100 KiB".into(), "bb".into()], Some(0.5)),

@@ -4,6 +4,7 @@ pub mod audit;
 pub mod collect;
 mod contract;
 pub(crate) mod document;
+pub mod explain;
 mod grid;
 mod json;
 pub mod list;

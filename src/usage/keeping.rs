@@ -17,7 +17,7 @@ use crate::store::{FileState, LinkContent, RepositoryEntry, Store};
 use crate::survey::{self, Survey};
 
 /// What is kept with `--delete-untagged`, too.
-pub(super) const LIVE: MarkFlags = MarkFlags::TAGGED.union(MarkFlags::YOUNG).union(MarkFlags::RESTORABLE);
+pub(crate) const LIVE: MarkFlags = MarkFlags::TAGGED.union(MarkFlags::YOUNG).union(MarkFlags::RESTORABLE);
 
 /// What one repository keeps.
 pub(crate) struct Kept {

@@ -12,7 +12,7 @@ mod sizes;
 mod whole;
 
 pub(crate) use self::accounts::Accounts;
-pub(crate) use self::keeping::{Kept, look};
+pub(crate) use self::keeping::{Kept, LIVE, look};
 pub use self::rows::{UsageRow, sorted};
 pub(crate) use self::sizes::sizes;
 pub use self::whole::StoreUsage;

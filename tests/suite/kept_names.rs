@@ -51,6 +51,8 @@ fn names() -> BTreeSet<String> {
         note("audit", &run(&["audit"], root));
         note("audit", &run(&["audit"], damaged.path()));
         note("usage", &run(&["usage"], root));
+        let wanted = if name == "team" { "base:1.0" } else { "library/multi:1.0" };
+        note("explain", &run(&["explain", wanted], root));
         note("list", &run(&["list"], root));
         note("list", &run(&["list", "--untagged"], root));
         note("list", &run(&["list", if name == "team" { "base" } else { "library/multi" }], root));

@@ -17,6 +17,7 @@ mod contrib;
 mod differential;
 mod documents;
 mod end_to_end;
+mod explain;
 mod fixtures;
 mod fuzz;
 mod hazards;

@@ -1,5 +1,7 @@
 //! What is in a store, for programs.
 
+use std::time::SystemTime;
+
 use serde::Serialize;
 
 use super::{ListReport, Listed};
@@ -60,6 +62,7 @@ struct Revision {
     platform: Option<String>,
     bytes: u64,
     pushed: Option<String>,
+    age_seconds: Option<u64>,
     created: Option<String>,
 }
 
@@ -104,8 +107,9 @@ impl From<&ListedPlatform> for Platform {
     }
 }
 
-impl From<&ListedRevision> for Revision {
-    fn from(listed: &ListedRevision) -> Revision {
+impl Revision {
+    fn new(listed: &ListedRevision, now: SystemTime) -> Revision {
+        let age = listed.pushed.map(|pushed| now.duration_since(pushed).unwrap_or_default());
         Revision {
             repository: listed.repository.to_string(),
             digest: listed.digest.to_string(),
@@ -114,6 +118,7 @@ impl From<&ListedRevision> for Revision {
             platform: listed.platform.clone(),
             bytes: listed.size_bytes,
             pushed: listed.pushed.map(time),
+            age_seconds: age.map(|age| age.as_secs()),
             created: listed.created.map(time),
         }
     }
@@ -130,7 +135,9 @@ pub(super) fn render(report: &ListReport) -> String {
             body.repository = Some(repository.into());
             body.tags = Some(tags.iter().map(Tag::from).collect());
         }
-        Listed::Untagged(revisions) => body.untagged = Some(revisions.iter().map(Revision::from).collect()),
+        Listed::Untagged(revisions) => {
+            body.untagged = Some(revisions.iter().map(|listed| Revision::new(listed, report.started)).collect());
+        }
     }
     let head = Head {
         command: "list",

@@ -21,7 +21,7 @@ pub(super) fn document(report: &ListReport) -> Document {
     match &report.listed {
         Listed::Repositories(repositories) => of_repositories(&mut page, repositories),
         Listed::Tags(repository, tags) => of_tags(&mut page, repository, tags, report),
-        Listed::Untagged(revisions) => of_revisions(&mut page, revisions, report),
+        Listed::Untagged(revisions) => of_revisions(&mut page, revisions),
     }
     page.findings(&report.findings);
     page.blank();
@@ -38,9 +38,8 @@ fn what(report: &ListReport) -> String {
         Listed::Repositories(all) => plural(all.len() as u64, "repository", "repositories"),
         Listed::Tags(repository, tags) => format!("{} of {}", plural(tags.len() as u64, "tag", "tags"), repository.name),
         Listed::Untagged(all) => {
-            let bytes = all.len() as u64;
             let place = report.reference.as_ref().map_or_else(String::new, |reference| format!(" of {reference}"));
-            format!("{} without a tag{place}", plural(bytes, "revision", "revisions"))
+            format!("{} without a tag{place}", plural(all.len() as u64, "revision", "revisions"))
         }
     }
 }
@@ -54,10 +53,11 @@ fn minute(time_of: Option<SystemTime>) -> String {
     time_of.map_or_else(|| "-".to_owned(), |at| time(at)[..16].replace('T', " "))
 }
 
-fn grid(page: &mut Document, caption: &str, heads: &[&str], rows: Vec<Vec<String>>) {
+fn grid(page: &mut Document, caption: &str, heads: &[&str], words: usize, rows: Vec<Vec<String>>) {
     page.grid(Cells {
         caption: caption.to_owned(),
         heads: heads.iter().map(ToString::to_string).collect(),
+        words,
         rows: rows.into_iter().map(|row| (row, None)).collect(),
         more: 0,
         advice: String::new(),
@@ -86,7 +86,7 @@ fn of_repositories(page: &mut Document, repositories: &[ListedRepository]) {
         vec![number(listed.tags), number(listed.revisions), day(listed.pushed), format!("{}{}", listed.name, note(listed))]
     };
     let rows = repositories.iter().map(row).collect();
-    grid(page, "as the registry's catalogue has them", &["tags", "revisions", "last push", "repository"], rows);
+    grid(page, "as the registry's catalogue has them", &["tags", "revisions", "last push", "repository"], 1, rows);
 }
 
 fn of_tags(page: &mut Document, repository: &ListedRepository, tags: &[ListedTag], report: &ListReport) {
@@ -101,23 +101,24 @@ fn of_tags(page: &mut Document, repository: &ListedRepository, tags: &[ListedTag
             size(tag.size_bytes),
             minute(tag.pushed),
             day(tag.created),
+            format!("{}{problem}", tag.name),
+            platforms(tag),
             tag.digest.map_or_else(|| "-".to_owned(), |digest| digest.to_string()),
-            format!("{}{problem}{}", tag.name, platforms(tag)),
         ]
     };
-    grid(page, "tags", &["size", "pushed", "created", "digest", "tag"], tags.iter().map(row).collect());
+    grid(page, "tags", &["size", "pushed", "created", "tag", "platforms", "digest"], 3, tags.iter().map(row).collect());
     if let (Some(_), [tag]) = (report.reference.as_ref().and_then(|reference| reference.tag()), tags) {
         of_platforms(page, tag);
     }
 }
 
-/// What a tag is, behind its name.
+/// The platforms of a tag, or what else it is.
 fn platforms(tag: &ListedTag) -> String {
     let names: Vec<&str> = tag.platforms.iter().filter_map(|listed| listed.platform.as_deref()).collect();
     match (names.is_empty(), tag.kind.as_str()) {
-        (false, _) => format!("  {}", names.join(", ")),
-        (true, "" | "image") => String::new(),
-        (true, kind) => format!("  {kind}"),
+        (false, _) => names.join(", "),
+        (true, "") => "-".to_owned(),
+        (true, kind) => kind.to_owned(),
     }
 }
 
@@ -131,33 +132,33 @@ fn of_platforms(page: &mut Document, tag: &ListedTag) {
         vec![
             size(listed.size_bytes),
             day(listed.created),
-            listed.digest.to_string(),
             format!("{}{absent}", listed.platform.as_deref().unwrap_or("unknown")),
+            listed.digest.to_string(),
         ]
     };
-    grid(page, "platforms", &["size", "created", "digest", "platform"], tag.platforms.iter().map(row).collect());
+    grid(page, "platforms", &["size", "created", "platform", "digest"], 2, tag.platforms.iter().map(row).collect());
 }
 
-fn of_revisions(page: &mut Document, revisions: &[ListedRevision], report: &ListReport) {
+fn of_revisions(page: &mut Document, revisions: &[ListedRevision]) {
     if revisions.is_empty() {
         page.line("a tag leads to every revision");
         return;
     }
-    let now = report.started;
     let row = |revision: &ListedRevision| {
-        let age = revision.pushed.and_then(|pushed| now.duration_since(pushed).ok());
         let what = revision.platform.as_deref().unwrap_or(&revision.kind);
         let absent = if revision.is_stored { "" } else { " (not stored)" };
         vec![
             size(revision.size_bytes),
-            age.map_or_else(|| "-".to_owned(), |age| format!("{} d", number(age.as_secs() / (24 * 3600)))),
             minute(revision.pushed),
+            day(revision.created),
+            revision.repository.to_string(),
+            format!("{what}{absent}"),
             revision.digest.to_string(),
-            format!("{}  {what}{absent}", revision.repository),
         ]
     };
     let rows = revisions.iter().map(row).collect();
-    grid(page, "revisions that no tag leads to", &["size", "age", "pushed", "digest", "repository"], rows);
+    let heads = ["size", "pushed", "created", "repository", "what", "digest"];
+    grid(page, "revisions that no tag leads to", &heads, 3, rows);
     page.blank();
     page.item("next", "run `regsweep garbage-collect --dry-run --delete-untagged` to see what of them would go");
 }

@@ -102,6 +102,7 @@ fn rows(page: &mut Document, report: &UsageReport) {
     page.grid(Cells {
         caption,
         heads: ["unique", "shared", "total", "untagged", "images", "tags", "last push", one].map(str::to_owned).to_vec(),
+        words: 1,
         rows: shown.iter().map(|row| (cells(row), Some(bar(row)))).collect(),
         more,
         advice: "--top 0 shows all".to_owned(),
