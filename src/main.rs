@@ -102,6 +102,7 @@ impl Run {
     fn print(&self, report: &impl Report, output: &Output) -> io::Result<()> {
         let rendered = match output.format {
             Format::Json => self.hints.complete_json(&report.json()) + "\n",
+            Format::Csv => report.csv().unwrap_or_default(),
             Format::Text if output.quiet => return Ok(()),
             Format::Text => text::render(&report.document(), terminal_width(), &|text| self.hints.complete(text)),
         };

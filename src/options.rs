@@ -38,6 +38,8 @@ pub enum Format {
     Text,
     /// For programs: one document
     Json,
+    /// For spreadsheets: a line for each row
+    Csv,
 }
 
 /// What makes a row of `usage`.
@@ -47,6 +49,12 @@ pub enum UsageBy {
     Repository,
     /// The first part of repositories' names
     Namespace,
+    /// A tag
+    Tag,
+    /// What images are
+    MediaType,
+    /// When tags were pushed
+    Age,
 }
 
 /// The order of the rows of `usage`.
@@ -68,6 +76,9 @@ impl UsageBy {
         match self {
             UsageBy::Repository => "repository",
             UsageBy::Namespace => "namespace",
+            UsageBy::Tag => "tag",
+            UsageBy::MediaType => "media-type",
+            UsageBy::Age => "age",
         }
     }
 }

@@ -87,7 +87,7 @@ pub enum Command {
     /// Exit codes: 0 done; 1 done, with findings about the store; 2 could not run; 130 interrupted.
     #[command(after_help = "Examples:
   regsweep usage /etc/docker/registry/config.yml
-  regsweep usage --by namespace --sort total --top 0 --root /srv/registry")]
+  regsweep usage --by tag --format csv --root /srv/registry")]
     Usage(Usage),
 
     /// List repositories, tags or untagged revisions

@@ -4,10 +4,12 @@ use clap::Args;
 
 use super::common::{OutputArguments, SHOWN, StoreArguments};
 use super::reading::{AgeArguments, ReadingArguments};
+use super::values::text_json_or_csv;
 use crate::options::{UsageBy, UsageSort};
 
 /// Arguments of `usage`.
 #[derive(Args, Debug)]
+#[command(mut_arg("format", |format| format.value_parser(text_json_or_csv).help("Report format: text, json or csv [default: text]")))]
 pub struct Usage {
     /// Which store.
     #[command(flatten)]
@@ -15,7 +17,7 @@ pub struct Usage {
 
     /// What makes a row [default: repository]
     ///
-    /// What makes a row: repository (if nothing is given), or namespace: the first part of a repository's name.
+    /// What makes a row: repository (if nothing is given); namespace: the first part of a repository's name; tag; media-type: what an image is; or age: when a tag was last pushed.
     #[arg(help_heading = SHOWN, long, value_enum, default_value_t = UsageBy::Repository, hide_default_value = true, hide_possible_values = true)]
     pub by: UsageBy,
 

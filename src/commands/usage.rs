@@ -13,7 +13,7 @@ use crate::progress::{Phase, Progress};
 use crate::report::usage::UsageReport;
 use crate::store::{Backend, FilesystemStore, RepositoryEntry};
 use crate::survey;
-use crate::usage::{Accounts, Kept, StoreUsage, UsageRow, look, sizes, sorted, whole};
+use crate::usage::{Grouping, Kept, StoreUsage, UsageRow, look, sizes, sorted, whole};
 
 /// Says what takes the room of a store. Nothing in it is touched.
 ///
@@ -70,12 +70,12 @@ fn account(settings: &UsageSettings, looking: &Looking<'_>) -> Result<Account, E
     let ownership = sizes(context, looking.budget)?;
     interrupted(stop)?;
     progress.begin(Phase::Marking, Some(repositories.len() as u64));
-    let accounts = Accounts::new(repositories, settings.by);
+    let grouping = Grouping::new(settings.by, repositories, context.inventory.len(), looking.budget, settings.reading.started)?;
     let usage = Mutex::new(StoreUsage { quarantined: looking.quarantined, ..StoreUsage::default() });
     let look_at = |repository: &RepositoryEntry| -> Result<Kept, Error> {
         interrupted(stop)?;
         let mut kept = look(context, repository, &ownership)?;
-        accounts.add(&kept, &ownership);
+        grouping.add(context, &kept, &ownership)?;
         looking.gathered.add(std::mem::take(&mut kept.marks.findings));
         Ok(kept)
     };
@@ -91,7 +91,7 @@ fn account(settings: &UsageSettings, looking: &Looking<'_>) -> Result<Account, E
         held.lock().unwrap_or_else(PoisonError::into_inner).push(repository.clone());
         mark::mark(&survey::survey(context.store, repository)?, context)
     })?;
-    for repository in accounts.begin_again(repositories, held.into_inner().unwrap_or_else(PoisonError::into_inner)) {
+    for repository in grouping.begin_again(repositories, held.into_inner().unwrap_or_else(PoisonError::into_inner)) {
         look_at(&repository)?;
     }
     progress.begin(Phase::Checking, None);
@@ -99,7 +99,7 @@ fn account(settings: &UsageSettings, looking: &Looking<'_>) -> Result<Account, E
     let mut counts = Counts::default();
     marks.iter().for_each(|marks| counts += marks.counts);
     let mut usage = usage.into_inner().unwrap_or_else(PoisonError::into_inner);
-    usage += whole(context, &ownership)?;
-    let rows = accounts.into_rows(context.inventory, &ownership);
+    usage += whole(context, &grouping, &ownership)?;
+    let rows = grouping.into_rows(context.inventory, &ownership);
     Ok(Account { usage, rows, repositories: repositories.len() as u64, counts })
 }

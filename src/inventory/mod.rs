@@ -4,7 +4,7 @@ mod ownership;
 mod spill;
 mod table;
 
-pub(crate) use self::ownership::{Holder, Ownership, Whose};
+pub(crate) use self::ownership::{Holder, MaskWords, Ownership, Whose};
 pub use self::spill::Budget;
 pub(crate) use self::spill::{Room, SetAside};
 pub use self::table::{BlobId, Inventory, MarkFlags};

@@ -94,6 +94,31 @@ impl Ownership {
     }
 }
 
+/// 64 bits for each blob.
+#[derive(Debug)]
+pub(crate) struct MaskWords(Words);
+
+impl MaskWords {
+    /// Of so many blobs, none set.
+    ///
+    /// # Errors
+    ///
+    /// When there is no room beyond the budget.
+    pub(crate) fn new(blobs: usize, budget: &Budget) -> Result<MaskWords, Error> {
+        Ok(MaskWords(budget.words(blobs)?))
+    }
+
+    /// Sets a bit of a blob.
+    pub(crate) fn set(&self, blob: BlobId, bit: u32) {
+        self.0[blob.place() as usize].fetch_or(1 << bit, Ordering::Relaxed);
+    }
+
+    /// All bits of a blob.
+    pub(crate) fn get(&self, blob: BlobId) -> u64 {
+        self.0[blob.place() as usize].load(Ordering::Relaxed)
+    }
+}
+
 fn half(word: u64, by: Holder) -> u32 {
     match by {
         Holder::Live => word as u32,

@@ -60,16 +60,7 @@ impl Said {
     ///
     /// When one of them is there and cannot be read from the disk.
     pub(crate) fn read(store: &dyn Store, digest: &Digest) -> Result<Said, Error> {
-        let mut said = Said::default();
-        let mut config = None;
-        store.manifest(digest, &mut |bytes| {
-            let Ok(manifest) = serde_json::from_slice::<Manifest>(bytes) else { return };
-            said.media_type = media_type(&manifest.media_type);
-            said.artifact_type = media_type(&manifest.artifact_type).or(media_type(&manifest.config.media_type));
-            config = manifest.config.digest();
-            let listed = manifest.manifests.iter().filter_map(|listed| Some((listed.digest()?, platform(&listed.platform))));
-            said.listed = listed.collect();
-        })?;
+        let (mut said, config) = Said::read_both(store, digest)?;
         // Whoever pushes says what is a configuration: a large layer is not read for that.
         if let Some(config) = config
             && store.manifest_start(&config)? == ManifestStart::Possible
@@ -82,6 +73,30 @@ impl Said {
             })?;
         }
         Ok(said)
+    }
+
+    /// Reads a manifest without its configuration.
+    ///
+    /// # Errors
+    ///
+    /// When it is there and cannot be read from the disk.
+    pub(crate) fn read_manifest(store: &dyn Store, digest: &Digest) -> Result<Said, Error> {
+        Ok(Said::read_both(store, digest)?.0)
+    }
+
+    /// What a manifest says, and where its configuration is.
+    fn read_both(store: &dyn Store, digest: &Digest) -> Result<(Said, Option<Digest>), Error> {
+        let mut said = Said::default();
+        let mut config = None;
+        store.manifest(digest, &mut |bytes| {
+            let Ok(manifest) = serde_json::from_slice::<Manifest>(bytes) else { return };
+            said.media_type = media_type(&manifest.media_type);
+            said.artifact_type = media_type(&manifest.artifact_type).or(media_type(&manifest.config.media_type));
+            config = manifest.config.digest();
+            let listed = manifest.manifests.iter().filter_map(|listed| Some((listed.digest()?, platform(&listed.platform))));
+            said.listed = listed.collect();
+        })?;
+        Ok((said, config))
     }
 
     /// What it is, in a word: what clients take it for.
@@ -128,7 +143,7 @@ mod tests {
         let index =
             built.json(&json!({"manifests": [{"digest": image.to_string(), "platform": {"os": "linux", "architecture": "x"}}]}));
         let said = Said::read(&built.0, &index).expect("readable");
-        assert_eq!((said.kind(), said.listed), ("index", vec![(image, Some("linux/x".to_owned()))]));
+        assert_eq!((said.kind(), &said.listed), ("index", &vec![(image, Some("linux/x".to_owned()))]));
         let chart = built.json(&json!({"config": {"mediaType": "application/vnd.cncf.helm.config.v1+json"}}));
         assert_eq!(Said::read(&built.0, &chart).expect("readable").kind(), "application/vnd.cncf.helm.config.v1+json");
         assert_eq!(Said::read(&built.0, &sha256(b"absent")).expect("readable").kind(), "image");

@@ -47,8 +47,8 @@ impl Accounts {
         let mut accounts_by_name: HashMap<String, u32> = HashMap::default();
         for repository in repositories {
             let name = match by {
-                UsageBy::Repository => repository.name.to_string(),
                 UsageBy::Namespace => namespace(&repository.name),
+                _ => repository.name.to_string(),
             };
             let next = accounts.accounts.len() as u32;
             let row = *accounts_by_name.entry(name.clone()).or_insert(next);
@@ -110,7 +110,7 @@ impl Accounts {
         account.row.images += kept.marks.counts.revisions;
         account.row.tags += kept.marks.counts.tags;
         account.row.held_repositories += u64::from(kept.marks.held);
-        account.row.pushed_at(kept.pushed);
+        account.row.pushed_at(kept.pushes.iter().flatten().max().copied());
         account.left -= 1;
         if account.left == 0 {
             account.seen = None;

@@ -25,8 +25,10 @@ pub(crate) struct Kept {
     pub(crate) marks: Marks,
     /// Every stored blob that it marks, and as what.
     pub(super) noted: HashMap<BlobId, MarkFlags>,
-    /// When a tag was last pushed.
-    pub(super) pushed: Option<SystemTime>,
+    /// What is in it.
+    pub(super) surveyed: Survey,
+    /// When each of its tags was last pushed.
+    pub(super) pushes: Vec<Option<SystemTime>>,
     /// Uploads that were begun and not ended.
     pub(super) uploads: Amount,
     /// The bytes of the images that stay, as if each had its own copy of all that it names.
@@ -53,10 +55,11 @@ pub(crate) fn look(context: &Context<'_>, repository: &RepositoryEntry, ownershi
     let noted = inventory.into_noted();
     Ok(Kept {
         marks,
-        pushed: pushes(context.store, &surveyed)?.into_iter().flatten().max(),
+        pushes: pushes(context.store, &surveyed)?,
         uploads: uploads(context.store, &surveyed)?,
         unshared_bytes: unshared_bytes(context, &surveyed, &noted, ownership)?,
         noted,
+        surveyed,
     })
 }
 

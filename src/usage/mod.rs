@@ -6,12 +6,14 @@
 //! reaches in all is counted while its repository is looked at.
 
 mod accounts;
+mod grouped;
+mod grouping;
 mod keeping;
 mod rows;
 mod sizes;
 mod whole;
 
-pub(crate) use self::accounts::Accounts;
+pub(crate) use self::grouping::Grouping;
 pub(crate) use self::keeping::{Kept, LIVE, look};
 pub use self::rows::{UsageRow, sorted};
 pub(crate) use self::sizes::sizes;

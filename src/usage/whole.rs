@@ -1,10 +1,11 @@
 //! The whole store: every blob in exactly one place, so that the figures add up.
 
+use super::grouping::Grouping;
 use super::keeping::LIVE;
 use crate::amount::Amount;
 use crate::error::Error;
 use crate::graph::Context;
-use crate::inventory::{BlobId, Holder, MarkFlags, Ownership, Whose};
+use crate::inventory::{BlobId, MarkFlags, Ownership, Whose};
 use crate::oci::Digest;
 use crate::plan::{BlobFacts, Decision, Inspected, Reason, decide};
 
@@ -19,9 +20,9 @@ pub struct StoreUsage {
     pub stored: Amount,
     /// Kept when untagged revisions are collected: by tags, or by being reached by what is young.
     pub live: Amount,
-    /// Of that, what several rows keep.
+    /// Of that, what several rows keep, or one row and something else.
     pub shared: Amount,
-    /// Of that, what no row keeps: it lies behind a symbolic link or a mount.
+    /// Of that, what no row keeps: it lies behind a symbolic link or a mount, or no tag leads to it and the rows are those of tags.
     pub in_no_row: Amount,
     /// Kept by untagged revisions alone: what `--delete-untagged` would free in addition.
     pub untagged: Amount,
@@ -78,7 +79,7 @@ impl std::ops::AddAssign for StoreUsage {
 /// # Errors
 ///
 /// When a blob cannot be looked at.
-pub(crate) fn whole(context: &Context<'_>, ownership: &Ownership) -> Result<StoreUsage, Error> {
+pub(crate) fn whole(context: &Context<'_>, rows: &Grouping, ownership: &Ownership) -> Result<StoreUsage, Error> {
     let inventory = context.inventory;
     let parts = context.inventory.map_shards(|shard, blobs| {
         let mut all = StoreUsage::default();
@@ -90,7 +91,7 @@ pub(crate) fn whole(context: &Context<'_>, ownership: &Ownership) -> Result<Stor
                 unreached.push((blob, digest, size_bytes));
             } else if inventory.has_any(blob, LIVE) {
                 all.live.add(size_bytes);
-                match ownership.whose(blob, Holder::Live) {
+                match rows.whose(ownership, blob) {
                     Whose::Nobody => all.in_no_row.add(size_bytes),
                     Whose::One(_) => {}
                     Whose::Several => all.shared.add(size_bytes),

@@ -1,5 +1,6 @@
 //! What takes the room of a store.
 
+mod csv;
 mod json;
 mod page;
 mod report;

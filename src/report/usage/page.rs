@@ -53,7 +53,10 @@ fn store(page: &mut Document, report: &UsageReport) {
     let shared = if report.by == UsageBy::Repository { "in several repositories" } else { "in several rows" };
     page.item("", &format!("  {} of it {shared}", amount(usage.shared)));
     if usage.in_no_row.count > 0 {
-        page.item("", &format!("  {} of it behind symbolic links or mounts, kept in no row", amount(usage.in_no_row)));
+        page.item(
+            "",
+            &format!("  {} of it in no row: behind symbolic links or mounts, or kept for no tag", amount(usage.in_no_row)),
+        );
     }
     if let Some(ratio) = usage.deduplication() {
         let unshared = size(usage.unshared_bytes);
@@ -85,6 +88,9 @@ fn rows(page: &mut Document, report: &UsageReport) {
     let (one, many) = match report.by {
         UsageBy::Repository => ("repository", "repositories"),
         UsageBy::Namespace => ("namespace", "namespaces"),
+        UsageBy::Tag => ("tag", "tags"),
+        UsageBy::MediaType => ("kind of image", "kinds of images"),
+        UsageBy::Age => ("last push", "ages"),
     };
     if report.rows.is_empty() {
         page.line(&format!("no {many}"));
@@ -96,14 +102,17 @@ fn rows(page: &mut Document, report: &UsageReport) {
         UsageSort::Tags => "the most tags first",
         UsageSort::Pushed => "the last pushed first",
     };
-    let caption = format!("{}, {order}; deleting one alone frees what is unique", plural(report.rows.len() as u64, one, many));
+    let caption = match report.by {
+        UsageBy::Age => format!("tags by their last push, {order}; deleting all of one age frees what is unique"),
+        _ => format!("{}, {order}; deleting one alone frees what is unique", plural(report.rows.len() as u64, one, many)),
+    };
     let largest = shown.iter().map(|row| measure(row, report.sort)).max().unwrap_or_default();
     let bar = |row: &UsageRow| if largest == 0 { 0.0 } else { measure(row, report.sort) as f64 / largest as f64 };
     page.grid(Cells {
         caption,
-        heads: ["unique", "shared", "total", "untagged", "images", "tags", "last push", one].map(str::to_owned).to_vec(),
+        heads: heads(report.by, one),
         words: 1,
-        rows: shown.iter().map(|row| (cells(row), Some(bar(row)))).collect(),
+        rows: shown.iter().map(|row| (cells(row, report.by), Some(bar(row)))).collect(),
         more,
         advice: "--top 0 shows all".to_owned(),
     });
@@ -118,9 +127,22 @@ fn measure(row: &UsageRow, sort: UsageSort) -> u64 {
     }
 }
 
-fn cells(row: &UsageRow) -> Vec<String> {
+/// What no tag leads to is in repositories, and in nothing that tags make.
+fn has_untagged(by: UsageBy) -> bool {
+    matches!(by, UsageBy::Repository | UsageBy::Namespace)
+}
+
+fn heads(by: UsageBy, name: &str) -> Vec<String> {
+    let mut heads = vec!["unique", "shared", "total", "untagged", "images", "tags", "last push", name];
+    if !has_untagged(by) {
+        heads.remove(3);
+    }
+    heads.into_iter().map(str::to_owned).collect()
+}
+
+fn cells(row: &UsageRow, by: UsageBy) -> Vec<String> {
     let held = if row.held_repositories > 0 { " (held)" } else { "" };
-    vec![
+    let mut cells = vec![
         size(row.unique.size_bytes),
         size(row.shared().size_bytes),
         size(row.total.size_bytes),
@@ -129,7 +151,11 @@ fn cells(row: &UsageRow) -> Vec<String> {
         number(row.tags),
         row.pushed.map_or_else(|| "-".to_owned(), |pushed| time(pushed)[..10].to_owned()),
         format!("{}{held}", row.name),
-    ]
+    ];
+    if !has_untagged(by) {
+        cells.remove(3);
+    }
+    cells
 }
 
 fn next(page: &mut Document, report: &UsageReport) {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use super::{json, page};
+use super::{csv, json, page};
 use crate::exit::Exit;
 use crate::finding::Finding;
 use crate::mark::Counts;
@@ -60,6 +60,10 @@ impl Report for UsageReport {
 
     fn json(&self) -> String {
         json::render(self)
+    }
+
+    fn csv(&self) -> Option<String> {
+        Some(csv::render(self))
     }
 
     fn metrics(&self) -> Metrics {

@@ -71,6 +71,48 @@ fn rows_come_in_the_order_that_was_asked_for() {
 }
 
 #[test]
+fn rows_are_kinds_of_images_and_ages_of_tags() {
+    let (_, root) = fixture("team");
+    let kinds = usage(root.path(), &["--by", "media-type"]);
+    let images = row(&kinds, "image");
+    assert_eq!((number(&images["images"]), number(&row(&kinds, "index")["images"])), (6, 2), "{kinds:#}");
+    assert_eq!(number(&row(&kinds, "application/spdx+json")["images"]), 1, "{kinds:#}");
+    let young = registry().repo("a").image("x", &[layer(1), layer(2)]).tag("old");
+    let root = young.aged(days(2)).image("y", &[layer(1)]).tag("new").on_disk();
+    let ages = usage(root.path(), &["--by", "age"]);
+    let of = |age: &str| (number(&row(&ages, age)["unique"]["blobs"]), number(&row(&ages, age)["total"]["blobs"]));
+    assert_eq!((of("within a week"), of("within 90 days")), ((2, 3), (3, 4)), "{ages:#}");
+    let tags = usage(root.path(), &["--by", "tag"]);
+    assert_eq!(number(&row(&tags, "a:old")["unique"]["blobs"]), 3, "{tags:#}");
+}
+
+#[test]
+fn a_spreadsheet_has_the_rows() {
+    let root = shared().repo("=a").image("x", &[layer(1)]).tag("v1").on_disk();
+    let report = usage(root.path(), &["--sort", "total"]);
+    let run = |format: &str| {
+        let run = Regsweep::new().args(["usage", "--sort", "total", "--format", format, "--quiet", "--root"]).arg(root.path());
+        run.run().expect_code(1).stdout
+    };
+    let (out, mut lines) = (run("csv"), 0);
+    let mut table = out.lines();
+    let heads: Vec<&str> = table.next().expect("heads").split(',').collect();
+    assert_eq!(heads[..4], ["name", "total_bytes", "unique_bytes", "shared_bytes"]);
+    for (line, row) in table.zip(report["rows"].as_array().expect("rows")) {
+        let cells: Vec<&str> = line.split(',').collect();
+        assert_eq!(cells.len(), heads.len(), "{line}");
+        assert_eq!(cells[0].trim_start_matches('\''), row["name"].as_str().expect("a name"));
+        assert_eq!(cells[1].parse::<u64>().ok(), row["total"]["bytes"].as_u64());
+        lines += 1;
+    }
+    assert_eq!((lines, out.contains("\n'=a,")), (3, true), "no formula: {out}");
+    for command in ["audit", "list", "garbage-collect"] {
+        let refused = Regsweep::new().args([command, "--format", "csv", "--root"]).arg(root.path()).run().expect_code(2);
+        assert!(refused.stderr.contains("expected text or json"), "{}", refused.stderr);
+    }
+}
+
+#[test]
 fn damage_is_found_and_nothing_else_is_lost_of_the_figures() {
     let root = shared().with(|tree| {
         tree.remove(&blob_data(&layer(2).digest)).file(tag_current("a/two", "v2"), "");

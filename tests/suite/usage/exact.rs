@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{number, row, usage};
 use crate::fixtures::fixture;
 use crate::properties::{OldStore, freed};
-use crate::support::layout::BASE;
+use crate::support::layout::{BASE, tag};
 use crate::support::snapshot::blobs_on_disk;
 use crate::support::*;
 
@@ -79,10 +79,33 @@ proptest! {
     }
 
     #[test]
+    fn tags_hold_what_deleting_them_frees(store in OldStore::undamaged()) {
+        let tree = store.tree();
+        let root = tree.on_disk();
+        let report = usage(root.path(), &["--by", "tag"]);
+        if number(&report["finding_counts"]["error"]) == 0 {
+            let with = bytes(&freed(&tree, true));
+            let mut tagless = tree.clone();
+            for row in report["rows"].as_array().expect("rows") {
+                let (repository, name) = row["name"].as_str().and_then(|name| name.split_once(':')).expect("a tag");
+                let mut deleted = tree.clone();
+                deleted.remove(&tag(repository, name));
+                tagless.remove(&tag(repository, name));
+                prop_assert_eq!(number(&row["unique"]["bytes"]), bytes(&freed(&deleted, true)) - with, "{}", row);
+            }
+            // All are of one age.
+            let ages = usage(root.path(), &["--by", "age"]);
+            let unique: Vec<u64> = ages["rows"].as_array().expect("rows").iter().map(|row| number(&row["unique"]["bytes"])).collect();
+            prop_assert!(unique.len() <= 1, "{:#}", ages);
+            prop_assert_eq!(unique.iter().sum::<u64>(), bytes(&freed(&tagless, true)) - with, "{:#}", ages);
+        }
+    }
+
+    #[test]
     fn figures_add_up_on_any_store(store in OldStore::any()) {
         let tree = store.tree();
         let root = tree.on_disk();
-        for by in ["repository", "namespace"] {
+        for by in ["repository", "namespace", "tag", "age", "media-type"] {
             prop_assert_eq!(reclaimable(&usage(root.path(), &["--by", by])), bytes(&freed(&tree, false)), "reclaimable");
         }
     }

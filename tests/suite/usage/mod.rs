@@ -42,8 +42,9 @@ fn adds_up(report: &Value) {
             assert_eq!(of(&row["unique"]) + of(&row["shared"]), of(&row["total"]), "{row:#}");
             assert!(of(&row["shared"]) <= of(&report["shared"]), "{row:#}");
         }
-        // What several rows keep is in two of them at least.
-        assert!(sum("shared") >= 2 * of(&report["shared"]), "{report:#}");
+        // What several rows keep is in two of them at least; what a tag shares may be kept by something else than a tag.
+        let least = if ["repository", "namespace"].iter().any(|by| report["by"] == *by) { 2 } else { 1 };
+        assert!(sum("shared") >= least * of(&report["shared"]), "{report:#}");
     }
 }
 
