@@ -62,9 +62,25 @@ fn store(page: &mut Document, report: &UsageReport) {
         let unshared = size(usage.unshared_bytes);
         page.item("", &format!("  deduplication {ratio:.2}: {unshared} if each image had its own copy"));
     }
+    if report.is_partial {
+        page.item("reclaimable", "not known: a collection would stop at what cannot be read");
+    } else {
+        reclaimable(page, report);
+    }
+    beside(page, report);
+}
+
+/// What collections free.
+fn reclaimable(page: &mut Document, report: &UsageReport) {
+    let usage = &report.usage;
     page.item("untagged", &format!("{}: in revisions that no tag leads to; --delete-untagged frees it", amount(usage.untagged)));
     page.item("reclaimable", &format!("{}: linked, needed by no manifest; a collection frees it", amount(usage.unreferenced)));
     page.item("", &format!("{}: linked by no repository; a collection frees it", amount(usage.unlinked)));
+}
+
+/// What is too young, and what lies beside the stored blobs.
+fn beside(page: &mut Document, report: &UsageReport) {
+    let usage = &report.usage;
     if usage.young.count > 0 {
         page.item("young", &format!("{}: needed by nothing yet, too young to judge", amount(usage.young)));
     }
@@ -160,6 +176,9 @@ fn cells(row: &UsageRow, by: UsageBy) -> Vec<String> {
 
 fn next(page: &mut Document, report: &UsageReport) {
     let usage = &report.usage;
+    if report.is_partial {
+        return;
+    }
     page.blank();
     if usage.untagged.count > 0 {
         page.item("next", "run `regsweep garbage-collect --dry-run --delete-untagged` to see what would go");

@@ -149,6 +149,8 @@ fn what_cannot_be_read_is_said() {
     let run = run.expect_code(1);
     assert!(run.finding_codes().contains(&"unreadable-entry".to_owned()), "{}", run.stdout);
     assert_eq!(run.report()["partial"], true);
+    let text = somebody.runs(Regsweep::new().args(["usage", "--ignore-birth-time", "--root"]).arg(root.path())).run().stdout;
+    assert!(text.contains("reclaimable   not known") && !text.contains("frees it"), "{text}");
     fs::set_permissions(&closed, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("ours");
 }
 
