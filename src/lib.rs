@@ -42,6 +42,7 @@ compile_error!("regsweep reads directories through Linux system calls; run it wh
 
 pub mod amount;
 mod audit;
+pub mod catalogue;
 pub mod cli;
 pub mod clock;
 pub mod commands;
@@ -50,12 +51,14 @@ mod dependents;
 pub mod error;
 mod escape;
 pub mod exit;
+pub mod explain;
 pub mod finding;
 mod findings;
 mod format;
 pub mod graph;
 pub mod inventory;
 pub mod layout;
+mod lineage;
 pub mod mark;
 pub mod oci;
 pub mod options;
@@ -75,5 +78,6 @@ pub mod sweep;
 mod system_files;
 #[cfg(test)]
 mod testing;
+pub mod usage;
 pub mod verify;
 pub mod writers;

@@ -8,8 +8,11 @@ use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 
 use regsweep::cli::{self, Command, Hints, Quarantine, Refusal};
-use regsweep::commands::{audit, garbage_collect, quarantine, verify};
-use regsweep::config::{self, AuditSettings, CollectSettings, Output, QuarantineSettings, Settings, VerifySettings};
+use regsweep::commands::{audit, explain, garbage_collect, list, quarantine, usage, verify};
+use regsweep::config::{
+    self, AuditSettings, CollectSettings, ExplainSettings, ListSettings, Output, QuarantineSettings, Settings, UsageSettings,
+    VerifySettings,
+};
 use regsweep::error::{Context as _, Error};
 use regsweep::exit::Exit;
 use regsweep::options::Format;
@@ -46,6 +49,9 @@ fn main() -> ExitCode {
             print(&arguments.script()).map(|()| Exit::Clean).context("write to", "standard output")
         }
         Command::Man(arguments) => arguments.write().map(|()| Exit::Clean),
+        Command::Explain(arguments) => this.run(ExplainSettings::resolve(arguments), explain::run),
+        Command::List(arguments) => this.run(ListSettings::resolve(arguments), list::run),
+        Command::Usage(arguments) => this.run(UsageSettings::resolve(arguments), usage::run),
     };
     let exit = exit.unwrap_or_else(|error| {
         this.complain(&error);
@@ -139,6 +145,7 @@ impl Run {
     fn print(&self, report: &impl Report, output: &Output) -> io::Result<()> {
         let rendered = match output.format {
             Format::Json => self.hints.complete_json(&report.json()) + "\n",
+            Format::Csv => report.csv().unwrap_or_default(),
             Format::Text if output.quiet => return Ok(()),
             Format::Text => text::render(&report.document(), terminal_width(), &|text| self.hints.complete(text)),
         };

@@ -38,4 +38,59 @@ pub enum Format {
     Text,
     /// For programs: one document
     Json,
+    /// For spreadsheets: a line for each row
+    Csv,
+}
+
+/// What makes a row of `usage`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum UsageBy {
+    /// A repository
+    Repository,
+    /// The first part of repositories' names
+    Namespace,
+    /// A tag
+    Tag,
+    /// What images are
+    MediaType,
+    /// When tags were pushed
+    Age,
+}
+
+/// The order of the rows of `usage`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum UsageSort {
+    /// What is held alone
+    Unique,
+    /// All that is reached
+    Total,
+    /// The number of tags
+    Tags,
+    /// The last push
+    Pushed,
+}
+
+impl UsageBy {
+    /// The name, as it is typed.
+    pub fn name(self) -> &'static str {
+        match self {
+            UsageBy::Repository => "repository",
+            UsageBy::Namespace => "namespace",
+            UsageBy::Tag => "tag",
+            UsageBy::MediaType => "media-type",
+            UsageBy::Age => "age",
+        }
+    }
+}
+
+impl UsageSort {
+    /// The name, as it is typed.
+    pub fn name(self) -> &'static str {
+        match self {
+            UsageSort::Unique => "unique",
+            UsageSort::Total => "total",
+            UsageSort::Tags => "tags",
+            UsageSort::Pushed => "pushed",
+        }
+    }
 }

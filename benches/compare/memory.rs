@@ -64,6 +64,10 @@ const FILE: FileState = FileState::File(Stat { size_bytes: 1000, modified: Syste
 struct ImaginedRepository(Range<u64>);
 
 impl Repository for ImaginedRepository {
+    fn has_directory(&self, _: &str) -> Result<bool, Error> {
+        Ok(true)
+    }
+
     fn links(&self, directory: &LinkDirectory) -> Result<Listing<Digest>, Error> {
         let mut entries: Vec<Digest> = match directory {
             LinkDirectory::Layers(_) => self.0.clone().map(digest).collect(),

@@ -197,6 +197,10 @@ impl TolerantRepository<'_> {
 }
 
 impl Repository for TolerantRepository<'_> {
+    fn has_directory(&self, marker: &str) -> Result<bool, Error> {
+        self.ask(|repository| repository.has_directory(marker), || false)
+    }
+
     fn links(&self, directory: &LinkDirectory) -> Result<Listing<Digest>, Error> {
         self.ask(|repository| repository.links(directory), Listing::default)
     }

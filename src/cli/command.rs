@@ -6,9 +6,12 @@ use clap::{Parser, Subcommand};
 
 use super::audit::Audit;
 use super::common::{OutputArguments, StoreArguments};
+use super::explain::Explain;
 use super::garbage_collect::GarbageCollect;
 use super::generate::{Completions, ManPages};
+use super::list::List;
 use super::quarantine::{Quarantine, RESTORE_EXAMPLES, Restore};
+use super::usage::Usage;
 use super::verify::Verify;
 
 /// The name of the program.
@@ -108,6 +111,39 @@ pub enum Command {
   regsweep man /usr/local/share/man/man1
   regsweep man ./man && man ./man/regsweep.1")]
     Man(ManPages),
+    /// Show what takes the room
+    ///
+    /// Shows what each repository reaches, what of it no other one does, and what nothing needs. Changes nothing.
+    ///
+    /// What a row holds alone is what deleting it would free, once untagged revisions are collected. Sizes are those of the files.
+    ///
+    /// Exit codes: 0 done; 1 done, with findings about the store; 2 could not run; 130 interrupted.
+    #[command(after_help = "Examples:
+  regsweep usage /etc/docker/registry/config.yml
+  regsweep usage --by tag --format csv --root /srv/registry")]
+    Usage(Usage),
+
+    /// List repositories, tags or untagged revisions
+    ///
+    /// Lists repositories as the registry's catalogue has them, the tags of one, or what a tag names. Works on the files, so the registry
+    /// need not run. Changes nothing.
+    ///
+    /// Exit codes: 0 done; 1 done, with findings about what is listed; 2 could not run; 130 interrupted.
+    #[command(after_help = "Examples:
+  regsweep list /etc/docker/registry/config.yml team/api
+  regsweep list --untagged --root /srv/registry")]
+    List(List),
+
+    /// Say why something is kept or not
+    ///
+    /// Says why a digest, a tag or a repository is kept or not: what links it, every way that leads to it, and what deleting it would free.
+    /// Changes nothing.
+    ///
+    /// Exit codes: 0 done; 1 done, with findings about it; 2 could not run; 130 interrupted.
+    #[command(after_help = "Examples:
+  regsweep explain /etc/docker/registry/config.yml team/api:1.0
+  regsweep explain --root /srv/registry sha256:...")]
+    Explain(Explain),
 }
 
 impl Command {
@@ -123,6 +159,9 @@ impl Command {
             Command::Audit(_) => "audit",
             Command::Completions(_) => "completions",
             Command::Man(_) => "man",
+            Command::Usage(_) => "usage",
+            Command::List(_) => "list",
+            Command::Explain(_) => "explain",
         }
     }
 
@@ -148,6 +187,9 @@ impl Command {
             Command::Quarantine(Quarantine::Restarted(arguments)) => (&arguments.store, &arguments.output),
             Command::Verify(arguments) => (&arguments.store, &arguments.output),
             Command::Audit(arguments) => (&arguments.store, &arguments.output),
+            Command::Usage(arguments) => (&arguments.store, &arguments.output),
+            Command::Explain(arguments) => (&arguments.named.store, &arguments.output),
+            Command::List(arguments) => (&arguments.named.store, &arguments.output),
             Command::Completions(_) | Command::Man(_) => return None,
         })
     }

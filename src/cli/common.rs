@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::values::text_or_json;
 use crate::options::Format;
 
 /// Groups of options in help texts.
 pub(super) const KEEP: &str = "What to keep";
+pub(super) const SHOWN: &str = "What to show";
 pub(super) const SELECTION: &str = "What to read";
 pub(super) const SAFETY: &str = "Safety";
 pub(super) const OUTPUT: &str = "Output";
@@ -40,7 +42,7 @@ pub struct OutputArguments {
     pub verbose: bool,
 
     /// Report format: text or json [default: text]
-    #[arg(help_heading = OUTPUT, long, value_enum, default_value_t = Format::Text, hide_default_value = true, hide_possible_values = true)]
+    #[arg(help_heading = OUTPUT, long, value_parser = text_or_json, default_value = "text", hide_default_value = true)]
     pub format: Format,
 
     /// Same as --format json

@@ -3,7 +3,7 @@
 use globset::{Glob, GlobBuilder};
 use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
 
-use crate::options::{Limit, Slice};
+use crate::options::{Format, Limit, Slice};
 
 /// Reads `90s`, `1h30m`, `168h`, `7d`, `2 weeks`. A number without a unit is refused: nobody can tell what it means.
 pub(super) fn duration(text: &str) -> Result<std::time::Duration, String> {
@@ -37,6 +37,21 @@ pub(super) fn since(text: &str) -> Result<Since, String> {
         .map(Since::Ago)
         .or_else(|_| at())
         .map_err(|_| "expected how long ago, such as 10m, or a time with its zone, such as 2026-11-24T02:30:00Z".to_owned())
+}
+
+pub(super) fn text_or_json(text: &str) -> Result<Format, String> {
+    match text {
+        "text" => Ok(Format::Text),
+        "json" => Ok(Format::Json),
+        _ => Err("expected text or json".to_owned()),
+    }
+}
+
+pub(super) fn text_json_or_csv(text: &str) -> Result<Format, String> {
+    match text {
+        "csv" => Ok(Format::Csv),
+        _ => text_or_json(text).map_err(|_| "expected text, json or csv".to_owned()),
+    }
 }
 
 pub(super) fn size(text: &str) -> Result<u64, String> {

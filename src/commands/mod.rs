@@ -3,11 +3,15 @@
 mod assess;
 pub mod audit;
 mod brakes;
+pub mod explain;
 pub mod garbage_collect;
+pub mod list;
 mod owners;
 pub mod quarantine;
+mod reading;
 mod reconcile;
 mod session;
 #[cfg(test)]
 mod tests;
+pub mod usage;
 pub mod verify;

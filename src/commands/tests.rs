@@ -9,16 +9,22 @@ use std::time::Duration;
 use clap::Parser as _;
 use jiff::Timestamp;
 
-use super::{audit, garbage_collect, quarantine, verify};
+use super::{audit, explain, garbage_collect, list, quarantine, usage, verify};
 use crate::cli::{self, Cli, Command};
-use crate::config::{AuditSettings, CollectSettings, QuarantineSettings, VerifySettings};
+use crate::config::{
+    AuditSettings, CollectSettings, ExplainSettings, ListSettings, QuarantineSettings, UsageSettings, VerifySettings,
+};
 use crate::error::Error;
+use crate::explain::Fate;
 use crate::finding::Severity;
 use crate::layout;
 use crate::oci::Digest;
 use crate::plan::Kind;
 use crate::progress::Silent;
+use crate::report::explain::ExplainReport;
+use crate::report::list::{ListReport, Listed};
 use crate::report::quarantine::Done;
+use crate::report::usage::UsageReport;
 use crate::report::verify::VerifyReport;
 use crate::report::{audit::AuditReport, collect::CollectReport, quarantine::QuarantineReport};
 use crate::store::{Access, Backend, Etags, MemoryStore, ObjectStore};
@@ -122,6 +128,22 @@ impl Shop {
         verify::run_on(self.backend(), VerifySettings::resolve(arguments)?, &Silent, &AtomicBool::new(false))
     }
 
+    fn usage(&self, line: &str) -> UsageReport {
+        let Command::Usage(arguments) = self.command(&format!("usage {line}")) else { panic!("another command") };
+        let settings = UsageSettings::resolve(arguments).expect("settings");
+        usage::run_on(self.backend(), settings, &Silent, &AtomicBool::new(false)).expect("looked at")
+    }
+
+    fn list(&self, line: &str) -> Result<ListReport, Error> {
+        let Command::List(arguments) = self.command(&format!("list {line}")) else { panic!("another command") };
+        list::run_on(self.backend(), ListSettings::resolve(arguments)?, &Silent, &AtomicBool::new(false))
+    }
+
+    fn explain(&self, line: &str) -> Result<ExplainReport, Error> {
+        let Command::Explain(arguments) = self.command(&format!("explain {line}")) else { panic!("another command") };
+        explain::run_on(self.backend(), ExplainSettings::resolve(arguments)?, &Silent, &AtomicBool::new(false))
+    }
+
     fn audit(&self) -> AuditReport {
         audit(self.backend(), self.root.path(), "audit").expect("audited")
     }
@@ -218,6 +240,72 @@ fn an_audit_says_what_two_collections_would_do() {
         assert_eq!(goes, [1, 3]);
         assert_eq!(report.figures.repositories, 1);
         assert_eq!(shop.files(), before);
+    }
+}
+
+#[test]
+fn usage_says_what_a_repository_holds_alone() {
+    for make in ALL {
+        let shop = Shop::new(make);
+        let before = shop.files();
+        let report = shop.usage("");
+        let (usage, rows) = (report.usage, &report.rows);
+        let counts = [usage.stored, usage.live, usage.shared, usage.untagged, usage.unreferenced, usage.unlinked];
+        assert_eq!(counts.map(|amount| amount.count), [7, 4, 0, 2, 0, 1]);
+        assert_eq!((rows.len(), rows[0].unique, rows[0].total, rows[0].untagged), (1, usage.live, usage.live, usage.untagged));
+        assert_eq!((rows[0].name.as_str(), rows[0].tags, rows[0].images), ("team/app", 1, 2));
+        assert_eq!(rows[0].pushed, Some(crate::testing::THEN));
+        assert_eq!(shop.usage("--by namespace").rows[0].name, "team");
+        shop.collect("-m").expect("a collection");
+        let after = shop.usage("").usage;
+        assert_eq!((after.stored, after.live), (usage.live, usage.live));
+        assert_eq!(shop.files().len(), before.len() - 5);
+    }
+}
+
+#[test]
+fn a_list_has_repositories_tags_and_what_has_none() {
+    for make in ALL {
+        let shop = Shop::new(make);
+        let Listed::Repositories(all) = shop.list("").expect("listed").listed else { panic!("repositories") };
+        assert_eq!(
+            all.iter().map(|one| (one.name.to_string(), one.tags, one.revisions)).collect::<Vec<_>>(),
+            [("team/app".into(), 1, 2)]
+        );
+        let Listed::Tags(_, tags) = shop.list("team/app:v1").expect("listed").listed else { panic!("tags") };
+        assert_eq!((tags.len(), tags[0].digest, tags[0].kind.as_str()), (1, Some(shop.live[2]), "image"));
+        let Listed::Untagged(revisions) = shop.list("--untagged team/app").expect("listed").listed else { panic!("revisions") };
+        assert_eq!(revisions.iter().map(|revision| revision.digest).collect::<Vec<_>>(), [shop.untagged[1]]);
+        for line in ["team", "team/app:v2", "--untagged team/app:v1"] {
+            assert!(matches!(shop.list(line).expect_err("not there"), Error::Usage(_)), "{line}");
+        }
+    }
+}
+
+#[test]
+fn what_is_kept_is_explained() {
+    for make in ALL {
+        let shop = Shop::new(make);
+        let of = |digest: &Digest| shop.explain(&digest.to_string()).expect("explained").explanation;
+        let [_, shared, tagged, _] = shop.live[..] else { panic!("four") };
+        let [own, untagged] = shop.untagged[..] else { panic!("two") };
+        for (digest, fate, ways, tagged) in [
+            (shared, Fate::Kept, 2, 1),
+            (tagged, Fate::Kept, 1, 1),
+            (own, Fate::KeptUntagged, 1, 0),
+            (untagged, Fate::KeptUntagged, 1, 0),
+            (shop.unlinked, Fate::Unlinked, 0, 0),
+            (crate::testing::sha256(b"nothing"), Fate::Absent, 0, 0),
+        ] {
+            let explained = of(&digest);
+            assert_eq!((explained.fate, explained.chain_count, explained.tagged_chain_count), (fate, ways, tagged), "{digest}");
+        }
+        let tag = shop.explain("team/app:v1").expect("explained").explanation;
+        assert_eq!((tag.digest, tag.freed.count, tag.leads_to.count), (Some(tagged), 4, 4));
+        assert_eq!(shop.explain("team/app").expect("explained").explanation.freed, tag.freed);
+        for line in ["", "team/app:v2", "other"] {
+            assert!(matches!(shop.explain(line).expect_err("not there"), Error::Usage(_)), "{line}");
+        }
     }
 }
 

@@ -6,6 +6,7 @@ mod common;
 mod environment;
 mod location;
 mod quarantine;
+mod reading;
 mod threads;
 mod verify;
 
@@ -15,4 +16,5 @@ pub use self::common::{Output, Settings};
 pub use self::environment::now;
 pub use self::location::Location;
 pub use self::quarantine::{QuarantineSettings, Wanted};
+pub use self::reading::{ExplainSettings, ListSettings, ReadingSettings, UsageSettings};
 pub use self::verify::{Selection, VerifySettings};

@@ -12,4 +12,5 @@ mod tests;
 mod ways;
 
 pub(crate) use self::needs::dependents;
+pub(crate) use self::platform::platform;
 pub(crate) use self::sizes::{size_mismatches, stated_otherwise};

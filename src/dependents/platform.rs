@@ -128,7 +128,7 @@ fn digest_of(digest: &Value) -> Option<Digest> {
 }
 
 /// `os/architecture` and perhaps the variant, of a `platform` object or a configuration.
-fn platform(json: &Value) -> Option<String> {
+pub(crate) fn platform(json: &Value) -> Option<String> {
     let part = |key| {
         let text = json[key].as_str()?;
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');

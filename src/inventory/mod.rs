@@ -1,10 +1,12 @@
 //! Every stored blob, and what is known of it: a table that is listed once, and the memory of a run.
 
 mod listed;
+mod ownership;
 mod spill;
 mod states;
 mod table;
 
+pub(crate) use self::ownership::{Holder, MaskWords, Ownership, Whose};
 pub use self::spill::Budget;
 pub(crate) use self::spill::{Room, SetAside};
 pub use self::table::{BlobId, Inventory, MarkFlags};

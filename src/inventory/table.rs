@@ -7,9 +7,10 @@
 
 use std::cmp::Ordering;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{self, AtomicU64};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use foldhash::HashMap;
 use rayon::prelude::*;
 
 use super::listed::Listed;
@@ -73,8 +74,10 @@ const SIZE_MASK: u64 = (1 << 48) - 1;
 pub struct Inventory {
     shards: Arc<[InventoryShard]>,
     /// The place in `shards` of each shard that there may be, by algorithm and byte.
-    places: Vec<Option<u16>>,
-    facts: Words,
+    places: Arc<[Option<u16>]>,
+    facts: Arc<Words>,
+    /// What is marked through this value and not through another one of the same blobs, if that is noted.
+    noted: Option<Mutex<HashMap<BlobId, MarkFlags>>>,
 }
 
 /// The blobs of one shard, sorted.
@@ -206,7 +209,7 @@ impl Inventory {
         for (place, shard) in shards.iter().enumerate() {
             places[place_of(shard.shard)] = Some(place as u16);
         }
-        let inventory = Inventory { shards: shards.into(), places, facts };
+        let inventory = Inventory { shards: shards.into(), places: places.into(), facts: Arc::new(facts), noted: None };
         for stray in strays.iter().filter(|stray| stray.kind.sets_apart()) {
             inventory.keep_behind(&stray.path);
         }
@@ -221,11 +224,27 @@ impl Inventory {
     /// When there is no room beyond the budget.
     pub fn afresh(&self, strays: &[Stray], budget: &Budget) -> Result<Inventory, Error> {
         let facts = budget.words(self.len())?;
-        let inventory = Inventory { shards: Arc::clone(&self.shards), places: self.places.clone(), facts };
+        let facts = Arc::new(facts);
+        let inventory = Inventory { shards: Arc::clone(&self.shards), places: Arc::clone(&self.places), facts, noted: None };
         for stray in strays.iter().filter(|stray| stray.kind.sets_apart()) {
             inventory.keep_behind(&stray.path);
         }
         Ok(inventory)
+    }
+
+    /// The same blobs and the same facts. What is marked through it is noted as well: what one repository keeps.
+    pub(crate) fn noting(&self) -> Inventory {
+        Inventory {
+            shards: Arc::clone(&self.shards),
+            places: Arc::clone(&self.places),
+            facts: Arc::clone(&self.facts),
+            noted: Some(Mutex::default()),
+        }
+    }
+
+    /// What was marked through this value, and as what.
+    pub(crate) fn into_noted(self) -> HashMap<BlobId, MarkFlags> {
+        self.noted.map(|noted| noted.into_inner().unwrap_or_else(PoisonError::into_inner)).unwrap_or_default()
     }
 
     /// Learns all sizes that another inventory of the same blobs knows.
@@ -301,6 +320,10 @@ impl Inventory {
 
     /// Marks a blob.
     pub fn mark(&self, blob: BlobId, flags: MarkFlags) {
+        if let Some(noted) = &self.noted {
+            let mut noted = noted.lock().unwrap_or_else(PoisonError::into_inner);
+            *noted.entry(blob).or_insert(MarkFlags::empty()) |= flags;
+        }
         // Checked first: most marks are repetitions, and a shared read costs less than a write.
         if !self.has_all(blob, flags) {
             self.fact(blob).fetch_or(flags.bits(), atomic::Ordering::Relaxed);

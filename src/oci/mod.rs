@@ -5,7 +5,9 @@
 pub mod digest;
 pub mod manifest;
 pub mod name;
+pub mod reference;
 
 pub use digest::{Algorithm, Digest};
 pub use manifest::{Descriptor, DescriptorKind, References};
 pub use name::{RepositoryName, TagName};
+pub use reference::Reference;

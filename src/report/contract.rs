@@ -12,6 +12,11 @@ pub trait Report {
     /// For programs: one document. Field names are stable within one `schema` number; sizes are bytes, times RFC 3339 in UTC.
     fn json(&self) -> String;
 
+    /// For spreadsheets: a line for each row, with heads; nothing if it has none.
+    fn csv(&self) -> Option<String> {
+        None
+    }
+
     /// For Prometheus.
     fn metrics(&self) -> Metrics;
 

@@ -22,10 +22,29 @@ pub(super) enum Block {
     Line(String),
     /// Rows under a caption, and how many more there are. Numbers are to the right.
     Table(String, Vec<Vec<String>>, u64),
+    /// Rows with heads and bars under a caption.
+    Grid(Cells),
     /// What was found.
     Findings(Vec<Finding>),
     /// Space.
     Blank,
+}
+
+/// A table with heads. Every row has as many cells as there are heads.
+#[derive(Debug)]
+pub(super) struct Cells {
+    /// What stands above it.
+    pub(super) caption: String,
+    /// What stands above each column.
+    pub(super) heads: Vec<String>,
+    /// How many columns at the end are to the left, as words are; the others are to the right.
+    pub(super) words: usize,
+    /// The rows, each with the share of the longest bar that its bar has, from 0 to 1; nothing where rows have no bars.
+    pub(super) rows: Vec<(Vec<String>, Option<f64>)>,
+    /// How many more rows there are.
+    pub(super) more: u64,
+    /// How to see them.
+    pub(super) advice: String,
 }
 
 impl Document {
@@ -54,6 +73,10 @@ impl Document {
 
     pub(super) fn table(&mut self, caption: &str, rows: Vec<Vec<String>>, more: u64) {
         self.blocks.push(Block::Table(caption.to_owned(), rows, more));
+    }
+
+    pub(super) fn grid(&mut self, cells: Cells) {
+        self.blocks.push(Block::Grid(cells));
     }
 
     pub(super) fn findings(&mut self, findings: &[Finding]) {

@@ -4,12 +4,16 @@ pub mod audit;
 pub mod collect;
 mod contract;
 pub(crate) mod document;
+pub mod explain;
 mod failure;
+mod grid;
 mod json;
+pub mod list;
 pub mod metrics;
 pub mod quarantine;
 pub mod text;
 pub mod unused;
+pub mod usage;
 pub mod verify;
 
 pub use self::contract::Report;

@@ -8,6 +8,7 @@ use anstyle::{AnsiColor, Style};
 use textwrap::{Options, WordSplitter, WrapAlgorithm};
 
 use super::document::{Block, Document};
+use super::grid;
 use crate::escape::escaped;
 use crate::finding::{Finding, Severity};
 use crate::format::{number, plural};
@@ -36,6 +37,10 @@ pub fn render(document: &Document, width: Option<usize>, complete: &dyn Fn(&str)
             Block::Pair(label, text) => page.pair(label, text),
             Block::Line(line) => page.wrapped("", 0, line),
             Block::Table(caption, rows, more) => page.table(caption, rows, *more),
+            Block::Grid(cells) => {
+                page.wrapped("", 0, &cells.caption);
+                page.out.push_str(&grid::render(cells, page.width));
+            }
             Block::Findings(findings) => page.findings(findings),
             Block::Blank => page.out.push('\n'),
         }

@@ -15,6 +15,13 @@ use crate::oci::{Digest, TagName};
 ///
 /// All directories of links that are given to it are its own.
 pub trait Repository: Send + Sync {
+    /// Whether a directory of its own is there, one of [`MARKERS`](crate::layout::MARKERS): by these a registry tells a repository.
+    ///
+    /// # Errors
+    ///
+    /// When nobody can tell.
+    fn has_directory(&self, marker: &str) -> Result<bool, Error>;
+
     /// The digests that have a directory in a directory of links. Whether the `link` is in there is not looked at.
     ///
     /// # Errors

@@ -132,7 +132,7 @@ fn each_figure_is_in_the_table() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("regsweep.prom");
     let mut written = BTreeSet::new();
-    for command in ["garbage-collect --quarantine", "audit", "verify", "quarantine purge --assume-offline"] {
+    for command in ["garbage-collect --quarantine", "audit", "usage", "verify", "quarantine purge --assume-offline"] {
         let run = Regsweep::new().args(command.split(' ')).arg("--root").arg(root.path()).arg("--metrics").arg(&file);
         run.run().expect_code(0);
         let figures = fs::read_to_string(&file).expect("written");

@@ -50,6 +50,13 @@ fn names() -> BTreeSet<String> {
         let run = |words: &[&str], root: &Path| Regsweep::new().args(words).arg("--root").arg(root).json().run();
         note("audit", &run(&["audit"], root));
         note("audit", &run(&["audit"], damaged.path()));
+        note("usage", &run(&["usage"], root));
+        let wanted = if name == "team" { "base:1.0" } else { "library/multi:1.0" };
+        note("explain", &run(&["explain", wanted], root));
+        note("list", &run(&["list"], root));
+        note("list", &run(&["list", "--untagged"], root));
+        note("list", &run(&["list", if name == "team" { "base" } else { "library/multi" }], root));
+        note("usage", &run(&["usage"], damaged.path()));
         note("verify", &run(&["verify"], root));
         note("verify", &run(&["verify"], damaged.path()));
         note("garbage-collect", &Regsweep::gc(damaged.path()).dry().json().run());

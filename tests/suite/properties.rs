@@ -257,6 +257,38 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step(), 1..20)
 }
 
+/// Any store, all of it old: what depends on ages has tests of its own.
+#[derive(Clone, Debug)]
+pub(crate) struct OldStore(Vec<Step>);
+
+impl OldStore {
+    pub(crate) fn any() -> impl Strategy<Value = OldStore> {
+        steps().prop_map(OldStore)
+    }
+
+    /// The same without links and blobs that cannot be understood: some of those hold a repository with `-m` and not without.
+    pub(crate) fn undamaged() -> impl Strategy<Value = OldStore> {
+        let is_damage = |step: &Step| matches!(step, Step::DamageLink { .. } | Step::DamageBlob { .. });
+        steps().prop_map(move |steps| OldStore(steps.into_iter().filter(|step| !is_damage(step)).collect()))
+    }
+
+    pub(crate) fn tree(&self) -> Tree {
+        let mut tree = store(&self.0);
+        let (old, paths) = (tree.now() - days(30), tree.entries().keys().cloned().collect::<Vec<_>>());
+        for path in paths {
+            tree.touch_at(&path, old);
+        }
+        tree
+    }
+}
+
+/// The blobs that a collection frees, by the slow collector: digests and bytes.
+pub(crate) fn freed(tree: &Tree, delete_untagged: bool) -> BTreeMap<String, u64> {
+    let goes = what_goes(tree, Policy { min_age: hours(1), delete_untagged });
+    let blobs = goes.iter().filter(|(kind, ..)| *kind == "blob");
+    blobs.map(|(_, path, _)| (path.clone(), tree.bytes(path).expect("it is there").len() as u64)).collect()
+}
+
 fn policy() -> impl Strategy<Value = Policy> {
     let min_age = prop_oneof![3 => Just(hours(1)), 1 => Just(Duration::ZERO)];
     (min_age, any::<bool>()).prop_map(|(min_age, delete_untagged)| Policy { min_age, delete_untagged })

@@ -48,6 +48,10 @@ impl<'s> FilesystemRepository<'s> {
 }
 
 impl Repository for FilesystemRepository<'_> {
+    fn has_directory(&self, marker: &str) -> Result<bool, Error> {
+        Ok(self.store.directory(&layout::repository_directory(&self.name).join(marker))?.is_some())
+    }
+
     fn links(&self, directory: &LinkDirectory) -> Result<Listing<Digest>, Error> {
         self.store.list_digests(&directory.path())
     }

@@ -32,6 +32,11 @@ impl MemoryStore {
 }
 
 impl Repository for MemoryRepository<'_> {
+    fn has_directory(&self, marker: &str) -> Result<bool, Error> {
+        let directory = layout::repository_directory(&self.name).join(marker);
+        Ok(self.store.children(&layout::repository_directory(&self.name)).iter().any(|(path, _)| *path == directory))
+    }
+
     fn links(&self, directory: &LinkDirectory) -> Result<Listing<Digest>, Error> {
         Ok(self.store.list_digests(&directory.path()))
     }

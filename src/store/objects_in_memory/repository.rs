@@ -62,6 +62,10 @@ impl<'s> ObjectRepository<'s> {
 }
 
 impl Repository for ObjectRepository<'_> {
+    fn has_directory(&self, marker: &str) -> Result<bool, Error> {
+        Ok(self.keys.below(&layout::repository_directory(&self.name).join(marker)).next().is_some())
+    }
+
     fn links(&self, directory: &LinkDirectory) -> Result<Listing<Digest>, Error> {
         Ok(self.keys.list_digests(&directory.path()))
     }

@@ -1,0 +1,132 @@
+//! The tags of one repository.
+
+use foldhash::{HashMap, HashSet};
+
+use super::sizes::sizes_of;
+use super::values::{ListedPlatform, ListedTag, TagState};
+use crate::error::Error;
+use crate::graph::Context;
+use crate::inventory::BlobId;
+use crate::lineage::{Lineage, Said, pushes};
+use crate::oci::{Digest, TagName};
+use crate::store::LinkContent;
+use crate::survey::{Survey, Tag};
+
+/// The tags that are wanted, by name.
+///
+/// # Errors
+///
+/// When something in the repository cannot be read.
+pub(crate) fn tags(
+    context: &Context<'_>,
+    surveyed: &Survey,
+    is_wanted: &dyn Fn(&TagName) -> bool,
+) -> Result<Vec<ListedTag>, Error> {
+    let lineage = Lineage::read(context, surveyed)?;
+    let pushed = pushes(surveyed)?;
+    let wanted: Vec<(&Tag, _)> = surveyed.tags.iter().zip(pushed).filter(|(tag, _)| is_wanted(&tag.name)).collect();
+    let places = wanted.iter().filter_map(|(tag, _)| lineage.place(&target(tag)?));
+    let blobs: HashSet<BlobId> = places.flat_map(|place| lineage.blobs_of(&lineage.content(place))).collect();
+    let mut reader = Reader { context, surveyed, lineage: &lineage, sizes: sizes_of(context, blobs)?, said: HashMap::default() };
+    wanted
+        .into_iter()
+        .map(|(tag, pushed)| {
+            let mut listed = ListedTag {
+                name: tag.name.clone(),
+                digest: target(tag),
+                state: reader.state(tag),
+                kind: String::new(),
+                platforms: Vec::new(),
+                size_bytes: 0,
+                pushed,
+                created: None,
+            };
+            if let Some(digest) = target(tag).filter(|digest| reader.is_stored(digest)) {
+                reader.describe(&digest, &mut listed)?;
+            }
+            Ok(listed)
+        })
+        .collect()
+}
+
+fn target(tag: &Tag) -> Option<Digest> {
+    match tag.current {
+        LinkContent::Digest(digest) => Some(digest),
+        _ => None,
+    }
+}
+
+struct Reader<'a> {
+    context: &'a Context<'a>,
+    surveyed: &'a Survey<'a>,
+    lineage: &'a Lineage,
+    sizes: HashMap<BlobId, u64>,
+    /// Tags of one build share their platforms.
+    said: HashMap<Digest, Said>,
+}
+
+/// So many manifests are kept that were read for what they say.
+const SAID_KEPT: usize = 4096;
+
+impl Reader<'_> {
+    fn state(&self, tag: &Tag) -> TagState {
+        match tag.current {
+            LinkContent::Absent => TagState::Lost,
+            LinkContent::Empty | LinkContent::Garbled | LinkContent::Irregular => TagState::Unclear,
+            LinkContent::Digest(digest) if !self.is_stored(&digest) => TagState::Missing,
+            LinkContent::Digest(digest) if self.surveyed.revision(&digest).is_none() => TagState::Unlinked,
+            LinkContent::Digest(_) => TagState::Present,
+        }
+    }
+
+    fn is_stored(&self, digest: &Digest) -> bool {
+        self.context.inventory.find(digest).is_some_and(|blob| self.sizes.contains_key(&blob))
+    }
+
+    fn describe(&mut self, digest: &Digest, listed: &mut ListedTag) -> Result<(), Error> {
+        let said = self.said(digest)?;
+        said.kind().clone_into(&mut listed.kind);
+        listed.size_bytes = self.size_bytes(digest);
+        if said.listed.is_empty() {
+            listed.created = said.created;
+            if said.platform.is_some() {
+                let (platform, created) = (said.platform, said.created);
+                let size_bytes = listed.size_bytes;
+                listed.platforms.push(ListedPlatform { platform, digest: *digest, is_stored: true, size_bytes, created });
+            }
+            return Ok(());
+        }
+        for (child, platform) in said.listed {
+            let own = self.said(&child)?;
+            listed.created = listed.created.max(own.created);
+            listed.platforms.push(ListedPlatform {
+                platform: platform.or(own.platform),
+                digest: child,
+                is_stored: self.is_stored(&child),
+                size_bytes: self.size_bytes(&child),
+                created: own.created,
+            });
+        }
+        Ok(())
+    }
+
+    /// The bytes of all that a manifest names, each blob once.
+    fn size_bytes(&self, digest: &Digest) -> u64 {
+        let places = self.lineage.place(digest).map_or_else(Vec::new, |place| self.lineage.content(place));
+        self.lineage.blobs_of(&places).iter().filter_map(|blob| self.sizes.get(blob)).sum()
+    }
+
+    fn said(&mut self, digest: &Digest) -> Result<Said, Error> {
+        if let Some(said) = self.said.get(digest) {
+            return Ok(said.clone());
+        }
+        // BuildKit's cache indexes list layers.
+        let is_manifest = self.lineage.place(digest).is_some_and(|place| self.lineage.is_manifest(place));
+        let said = if is_manifest { Said::read(self.context.store, digest)? } else { Said::default() };
+        if self.said.len() == SAID_KEPT {
+            self.said.clear();
+        }
+        self.said.insert(*digest, said.clone());
+        Ok(said)
+    }
+}

@@ -1,0 +1,123 @@
+//! `[CONFIG] [REFERENCE]`: a store, and something in it.
+
+use std::path::{Path, PathBuf};
+
+use clap::error::ErrorKind;
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, value_parser};
+
+use super::common::StoreArguments;
+use crate::oci::Reference;
+
+/// A store, and perhaps something in it.
+///
+/// With `--root` the only word is the reference. Without, the first of two is the configuration; a single one is it if there is a file of that
+/// name, or if it is called as configurations are.
+#[derive(Debug)]
+pub struct NamedArguments {
+    /// Which store.
+    pub store: StoreArguments,
+    /// What in it.
+    pub reference: Option<Reference>,
+}
+
+const CONFIG: &str = "config";
+const REFERENCE: &str = "reference";
+const ROOT: &str = "root";
+
+impl Args for NamedArguments {
+    fn augment_args(command: Command) -> Command {
+        let config = Arg::new(CONFIG)
+            .value_name("CONFIG")
+            .value_parser(value_parser!(PathBuf))
+            .help("The registry's config.yml [default: $REGISTRY_CONFIGURATION_PATH]");
+        let reference =
+            Arg::new(REFERENCE).value_name("REFERENCE").help("REPOSITORY, REPOSITORY:TAG, REPOSITORY@DIGEST or DIGEST");
+        let root = Arg::new(ROOT)
+            .long("root")
+            .value_name("DIR")
+            .value_parser(value_parser!(PathBuf))
+            .help("The registry's root directory, not CONFIG")
+            .long_help(
+                "The directory that holds docker/registry/v2, or what is mounted of it, in place of the registry's configuration.",
+            );
+        command.arg(config).arg(reference).arg(root)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        NamedArguments::augment_args(command)
+    }
+}
+
+impl FromArgMatches for NamedArguments {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<NamedArguments, clap::Error> {
+        let first = matches.get_one::<PathBuf>(CONFIG).cloned();
+        let second = matches.get_one::<String>(REFERENCE).cloned();
+        let root = matches.get_one::<PathBuf>(ROOT).cloned();
+        let (config, reference) = match (first, second) {
+            (Some(_), Some(_)) if root.is_some() => {
+                let message = "--root DIR and CONFIG both name the store: give one of them, and one REFERENCE\n";
+                return Err(clap::Error::raw(ErrorKind::ArgumentConflict, message));
+            }
+            (Some(word), None) if root.is_some() || !is_config(&word) => (None, Some(word.to_string_lossy().into_owned())),
+            (config, reference) => (config, reference),
+        };
+        let reference = reference.map(|text| text.parse::<Reference>().map_err(|error| (text, error))).transpose();
+        let reference = reference.map_err(|(text, error)| {
+            clap::Error::raw(
+                ErrorKind::ValueValidation,
+                format!("invalid REFERENCE '{}': {error}\n", crate::escape::escaped(text)),
+            )
+        })?;
+        Ok(NamedArguments { store: StoreArguments { config, root }, reference })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = NamedArguments::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// Whether a word means a configuration file.
+fn is_config(word: &Path) -> bool {
+    word.is_file() || word.extension().is_some_and(|extension| ["yml", "yaml"].iter().any(|name| extension == *name))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        named: NamedArguments,
+    }
+
+    #[test]
+    fn the_words_mean_a_store_and_something_in_it() {
+        let parsed = |line: &str| {
+            let line = Line::try_parse_from(["x"].into_iter().chain(line.split_whitespace()))?;
+            let NamedArguments { store, reference } = line.named;
+            let path = |path: Option<PathBuf>| path.map_or("-".into(), |path| path.display().to_string());
+            let reference = reference.map_or("-".to_owned(), |reference| reference.to_string());
+            Ok::<_, clap::Error>([path(store.config), path(store.root), reference].join(" "))
+        };
+        for (line, expected) in [
+            ("", "- - -"),
+            ("config.yml", "config.yml - -"),
+            ("/etc/passwd", "/etc/passwd - -"),
+            ("team/api:1", "- - team/api:1"),
+            ("config.yml team/api", "config.yml - team/api"),
+            ("odd team/api", "odd - team/api"),
+            ("--root /srv", "- /srv -"),
+            ("--root /srv team/api", "- /srv team/api"),
+            ("team/api --root /srv", "- /srv team/api"),
+        ] {
+            assert_eq!(parsed(line).expect(line), expected, "{line}");
+        }
+        for line in ["config.yml team/api --root /srv", "config.yml sha256:short", "a b c"] {
+            parsed(line).expect_err(line);
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Why something is kept or not.
+
+mod json;
+mod page;
+mod report;
+
+pub use self::report::ExplainReport;

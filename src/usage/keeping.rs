@@ -1,0 +1,99 @@
+//! What one repository keeps: marked as a collection marks it, and noted blob by blob.
+
+use std::time::SystemTime;
+
+use foldhash::HashMap;
+
+use super::whole::StoreUsage;
+use crate::amount::Amount;
+use crate::error::Error;
+use crate::graph::{Context, Reading};
+use crate::inventory::{BlobId, MarkFlags, Ownership};
+use crate::lineage::pushes;
+use crate::mark::{self, Marks};
+use crate::oci::DescriptorKind;
+use crate::plan::Deletions;
+use crate::store::{FileState, LinkContent, RepositoryEntry};
+use crate::survey::{self, Survey};
+
+/// What is kept with `--delete-untagged`, too.
+pub(crate) const LIVE: MarkFlags = MarkFlags::TAGGED.union(MarkFlags::YOUNG).union(MarkFlags::RESTORABLE);
+
+/// What one repository keeps.
+pub(crate) struct Kept<'s> {
+    /// What a collection finds in it. What would go is left out.
+    pub(crate) marks: Marks,
+    /// Every stored blob that it marks, and as what.
+    pub(super) noted: HashMap<BlobId, MarkFlags>,
+    /// What is in it.
+    pub(super) surveyed: Survey<'s>,
+    /// When each of its tags was last pushed.
+    pub(super) pushes: Vec<Option<SystemTime>>,
+    /// Uploads that were begun and not ended.
+    pub(super) uploads: Amount,
+    /// The bytes of the images that stay, as if each had its own copy of all that it names.
+    pub(super) unshared_bytes: u64,
+}
+
+impl Kept<'_> {
+    /// What it adds to the account of the whole, beside its blobs.
+    pub(crate) fn beside(&self) -> StoreUsage {
+        StoreUsage { uploads: self.uploads, unshared_bytes: self.unshared_bytes, ..StoreUsage::default() }
+    }
+}
+
+/// Looks at one repository.
+///
+/// # Errors
+///
+/// When something in it cannot be listed or read.
+pub(crate) fn look<'s>(context: &Context<'s>, repository: &RepositoryEntry, ownership: &Ownership) -> Result<Kept<'s>, Error> {
+    let surveyed = survey::survey(context.store, repository)?;
+    let inventory = context.inventory.noting();
+    let mut marks = mark::mark(&surveyed, &Context { inventory: &inventory, ..*context })?;
+    marks.deletions = Deletions::default();
+    let noted = inventory.into_noted();
+    Ok(Kept {
+        marks,
+        pushes: pushes(&surveyed)?,
+        uploads: uploads(&surveyed)?,
+        unshared_bytes: unshared_bytes(context, &surveyed, &noted, ownership)?,
+        noted,
+        surveyed,
+    })
+}
+
+fn uploads(surveyed: &Survey<'_>) -> Result<Amount, Error> {
+    let mut all = Amount::default();
+    for upload in surveyed.repository.uploads()?.entries {
+        all.add(match upload.data {
+            FileState::File(stat) => stat.size_bytes,
+            FileState::Absent | FileState::Irregular => 0,
+        });
+    }
+    Ok(all)
+}
+
+fn unshared_bytes(
+    context: &Context<'_>,
+    surveyed: &Survey,
+    noted: &HashMap<BlobId, MarkFlags>,
+    ownership: &Ownership,
+) -> Result<u64, Error> {
+    let mut all = 0_u64;
+    for revision in surveyed.revisions.iter().filter(|revision| revision.link != LinkContent::Absent) {
+        let Some(blob) = context.inventory.find(&revision.digest) else { continue };
+        if !noted.get(&blob).is_some_and(|flags| flags.intersects(LIVE)) {
+            continue;
+        }
+        let own = ownership.size_bytes(blob).unwrap_or_default();
+        let mut named = 0_u64;
+        if let Reading::Read(edges) = context.manifests.read_revision(&revision.digest)? {
+            // Manifests that it lists are images of their own.
+            let content = edges.stored.iter().filter(|edge| edge.kind == DescriptorKind::Blob);
+            named = content.filter_map(|edge| ownership.size_bytes(edge.blob)).sum();
+        }
+        all = all.saturating_add(own).saturating_add(named);
+    }
+    Ok(all)
+}
