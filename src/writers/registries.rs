@@ -93,11 +93,24 @@ fn look(process: &Path, root: &Root) -> Option<Serves> {
                 Some(Same::IsNot) | None => Serves::Changed(theirs.path, service),
             }
         }
-        Err(_) => Serves::Untold,
+        // A variable stands whatever became of the file.
+        Err(_) => match root_variable(process).map(|theirs| compare(process, &theirs, root)) {
+            Some(Same::Is) => {
+                Serves::Ours(Service { always_writes: true, http: Listening::default(), cache: Some(DescriptorCache::Unknown) })
+            }
+            Some(Same::IsNot) => Serves::Another,
+            Some(Same::Untold) | None => Serves::Untold,
+        },
     };
     // It may have ended while it was looked at.
     let is_there = fs::read(process.join("cmdline")).is_ok_and(|line| !line.is_empty());
     is_there.then_some(serves)
+}
+
+/// The root that the environment of a process names.
+fn root_variable(process: &Path) -> Option<PathBuf> {
+    let variables = environment(process).ok()?;
+    variables.into_iter().find(|(name, value)| name == ROOT_VARIABLE && !value.is_empty()).map(|(_, value)| PathBuf::from(value))
 }
 
 /// The parts of a list that is separated by zeros.
