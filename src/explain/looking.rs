@@ -1,8 +1,9 @@
 //! Goes through all repositories, and puts together what they have to do with what is explained.
 
+use std::rc::Rc;
 use std::sync::{Mutex, PoisonError};
 
-use foldhash::HashSet;
+use foldhash::{HashMap, HashSet};
 
 use super::facts::{LineageRoots, kept_for, links};
 use super::target::Target;
@@ -141,11 +142,12 @@ impl Explained<'_> {
                 first.push((tag.cloned(), steps));
             }
         }
+        let mut known = HashMap::default();
         let listed = first.into_iter().map(|(tag, steps)| {
             Ok(ExplainedChain {
                 repository: surveyed.name.clone(),
                 tag,
-                steps: self.described(&steps, manifest.is_none().then_some(digest))?,
+                steps: self.described(&mut known, &steps, manifest.is_none().then_some(digest))?,
             })
         });
         let listed = listed.collect::<Result<Vec<_>, Error>>()?;
@@ -162,12 +164,21 @@ impl Explained<'_> {
         Ok(())
     }
 
-    /// A way for people: what each manifest on it is, and the blob at its end.
-    fn described(&self, steps: &[Step], end: Option<&Digest>) -> Result<Vec<ChainStep>, Error> {
+    /// A way for people: what each manifest on it is, and the blob at its end. Many ways have most of their steps in common.
+    fn described(
+        &self,
+        known: &mut HashMap<Digest, Rc<Said>>,
+        steps: &[Step],
+        end: Option<&Digest>,
+    ) -> Result<Vec<ChainStep>, Error> {
         let mut described: Vec<ChainStep> = Vec::with_capacity(steps.len() + 1);
-        let mut above: Option<Said> = None;
+        let mut above: Option<Rc<Said>> = None;
         for step in steps {
-            let said = Said::read(self.context.store, step.digest())?;
+            let said = match known.get(step.digest()) {
+                Some(said) => Rc::clone(said),
+                None => Rc::new(Said::read(self.context.store, step.digest())?),
+            };
+            known.insert(*step.digest(), Rc::clone(&said));
             let listed = above.as_ref().and_then(|above| above.listed.iter().find(|(digest, _)| digest == step.digest()));
             let platform = listed.and_then(|(_, platform)| platform.clone()).or_else(|| said.platform.clone());
             let relation = match step {

@@ -213,7 +213,7 @@ fn ways_without_end_and_names_that_nobody_should_choose() {
     });
     let mut store = store.manifest_only(&own);
     let mut level = own.manifest.clone();
-    for number in 0..40 {
+    for number in 0..30 {
         // Without its children, of which there would be as many as ways.
         let listing = |names: &[&Content], twin: &str| {
             let manifests: Vec<_> = names.iter().map(|name| name.descriptor(image::OCI_INDEX)).collect();
@@ -228,7 +228,7 @@ fn ways_without_end_and_names_that_nobody_should_choose() {
     let root = store.tag("\u{1b}[2Jt").on_disk();
     let report = explain(root.path(), own.digest());
     assert_eq!(report["chains"].as_array().map(Vec::len), Some(1000), "listed");
-    assert!(report["chain_count"].as_u64().expect("a count") > 1 << 30, "{}", report["chain_count"]);
+    assert!(report["chain_count"].as_u64().expect("a count") >= 1 << 30, "{}", report["chain_count"]);
     let run = Regsweep::new().args(["explain", r"a:\u{1b}[2Jt", "--root"]).arg(root.path()).run();
     assert!(!run.stdout.contains('\u{1b}') && run.stdout.contains(r"a:\u{1b}[2Jt"), "{:?}", run.stdout);
     for (typed, why) in [("a:v9", "is not there"), ("b", "no repository b in the store"), ("", "nothing to explain")] {
