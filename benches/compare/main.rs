@@ -5,6 +5,7 @@
 
 #![allow(clippy::disallowed_methods, clippy::print_stdout)]
 
+mod builds;
 mod floor;
 mod measure;
 mod memory;
@@ -41,6 +42,9 @@ struct Arguments {
     /// Where to draw the growth plot
     #[arg(long, default_value = "benches/compare/growth.svg")]
     plot: PathBuf,
+    /// A build of regsweep to compare by `--only builds`, as NAME=PATH; may be repeated
+    #[arg(long, value_name = "NAME=PATH")]
+    build: Vec<String>,
     /// Given by cargo
     #[arg(long, hide = true)]
     bench: bool,
@@ -53,6 +57,7 @@ enum Part {
     Memory,
     Growth,
     Cold,
+    Builds,
     Verify,
     State,
 }
@@ -91,6 +96,7 @@ fn main() {
             Part::Memory => memory_of(&arguments),
             Part::Growth => growth(&arguments),
             Part::Cold => cold(&arguments),
+            Part::Builds => builds::compare(&arguments.folder, &arguments.build, arguments.rounds),
             Part::Verify => verify::compare(&arguments.folder, arguments.rounds),
             Part::State => state::compare(&arguments.folder),
         }

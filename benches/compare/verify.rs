@@ -63,7 +63,7 @@ pub(crate) fn compare(folder: &Path, count: usize) {
 
 /// What one run costs in time of processors, which says more on a machine that is not idle. The kernel counts it in hundredths of a
 /// second, so several runs are taken together.
-fn processor_seconds(contender: &Contender, count: usize) -> f64 {
+pub(crate) fn processor_seconds(contender: &Contender, count: usize) -> f64 {
     let ticks = || -> u64 {
         let stat = fs::read_to_string("/proc/self/stat").expect("Linux says");
         let (_, fields) = stat.rsplit_once(')').expect("the name is in brackets");

@@ -316,6 +316,26 @@ fn the_required_rust_is_the_one_that_is_checked() {
     assert!(text("docs/install.md").contains(&format!("Rust {required} ")), "docs/install.md");
 }
 
+/// Whoever copies a command line gets this version.
+#[test]
+fn artefacts_are_named_after_this_version() {
+    let version = env!("CARGO_PKG_VERSION");
+    let files = ["README.md", "docs/install.md", "contrib/README.md", "contrib/kubernetes/cronjob.yaml"];
+    let mut found = 0;
+    for name in files.into_iter().chain(["contrib/kubernetes/swapped-image.yaml", "contrib/helm/regsweep/values.yaml"]) {
+        let text = text(name);
+        for (at, named) in text.match_indices("regsweep").filter_map(|(at, word)| Some((at, text.get(at + word.len()..)?))) {
+            let Some(number) = named.strip_prefix(['-', '_', ':']).filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+            else {
+                continue;
+            };
+            assert!(number.starts_with(version), "{name}: {}", &text[at..].lines().next().unwrap_or_default());
+            found += 1;
+        }
+    }
+    assert!(found >= 8, "{found}");
+}
+
 /// Where the artefacts lie, if there are any to try: `packaging/test` makes them and says so.
 fn artefacts() -> Option<PathBuf> {
     let directory = std::env::var_os("REGSWEEP_ARTEFACTS").map(PathBuf::from);
