@@ -17,7 +17,7 @@ use crate::replacement::directory_of;
 use crate::report::Metrics;
 use crate::store::{Access, Backend, Inside, LockGuard};
 
-/// What a run takes beside the table of blobs: the cache of manifests, four shards while they are listed, buffers.
+/// What a run takes beside the table of blobs: the cache of manifests, four partitions while they are listed, buffers.
 const MEMORY_BESIDE_THE_INVENTORY: u64 = 160 << 20;
 
 /// What a command is given to work with.

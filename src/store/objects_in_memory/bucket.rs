@@ -155,10 +155,15 @@ impl Bucket {
         Ok(Level { keys: paths(keys), prefixes: paths(prefixes) })
     }
 
+    /// Puts what was listed in another order than any other, the same each time.
+    pub(super) fn shuffle<T>(&self, prefix: &str, entries: &mut [T]) {
+        let seed = prefix.bytes().fold(self.seed, |seed, byte| seed.wrapping_mul(31).wrapping_add(byte.into()));
+        fastrand::Rng::with_seed(seed).shuffle(entries);
+    }
+
     /// Hands entries over as many requests tell them.
     fn pages<T: Clone>(&self, prefix: &str, mut entries: Vec<T>) -> Result<Vec<T>, Error> {
-        let seed = prefix.bytes().fold(self.seed, |seed, byte| seed.wrapping_mul(31).wrapping_add(byte.into()));
-        fastrand::Rng::with_seed(seed).shuffle(&mut entries);
+        self.shuffle(prefix, &mut entries);
         let mut told = Vec::with_capacity(entries.len());
         let mut pages = entries.chunks(PAGE);
         let mut page = pages.next().unwrap_or_default();

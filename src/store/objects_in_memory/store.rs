@@ -148,9 +148,10 @@ impl Store for ObjectStore {
         let mut strays = Vec::new();
         for byte in partition.bytes() {
             let shard = Shard { algorithm: partition.algorithm(), byte };
-            let listing = keys.list(&shard.path(), |hex| {
+            let mut listing = keys.list(&shard.path(), |hex| {
                 Digest::from_hex(shard.algorithm, hex.as_encoded_bytes()).filter(|digest| digest.shard() == byte)
             });
+            self.bucket.shuffle(&shard.relative(), &mut listing.entries);
             listing.entries.iter().for_each(|digest| each(digest, Some(&keys.state(&layout::blob_data(digest)))));
             strays.extend(listing.strays);
         }
