@@ -13,6 +13,24 @@ pub(crate) fn is_in_first_pid_namespace() -> bool {
     fs::read_link("/proc/self/ns/pid").is_ok_and(|namespace| namespace == Path::new(FIRST_PID_NAMESPACE))
 }
 
+/// The number of the first namespace of users, which never changes (source: `PROC_USER_INIT_INO` in Linux).
+const FIRST_USER_NAMESPACE: &str = "user:[4026531837]";
+/// The capability to look at any process (source: `CAP_SYS_PTRACE` in Linux).
+const MAY_TRACE: u32 = 19;
+
+/// Whether this process may look at what every other one has: its environment, its working directory, its open files.
+pub(crate) fn may_look_at_all() -> bool {
+    let is_first = fs::read_link("/proc/self/ns/user").is_ok_and(|namespace| namespace == Path::new(FIRST_USER_NAMESPACE));
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    is_first && capabilities(&status).is_some_and(|held| held & (1 << MAY_TRACE) != 0)
+}
+
+/// The effective capabilities in a `status`.
+fn capabilities(status: &str) -> Option<u64> {
+    let held = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    u64::from_str_radix(held.trim(), 16).ok()
+}
+
 /// Their numbers.
 pub(crate) fn pids() -> impl Iterator<Item = u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -49,4 +67,15 @@ pub(crate) fn started(process: &Path) -> Option<Duration> {
     let (_, rest) = stat.rsplit_once(')')?;
     let ticks: u64 = rest.split_whitespace().nth(19)?.parse().ok()?;
     Some(Duration::from_millis(ticks.saturating_mul(1000 / TICKS)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capabilities_are_read_as_the_kernel_writes_them() {
+        assert_eq!(capabilities("Name:\tx\nCapPrm:\t0000000000000001\nCapEff:\t000001fffeffffff\n"), Some(0x1ff_feff_ffff));
+        assert_eq!(capabilities("Name:\tx\n"), None);
+    }
 }

@@ -9,7 +9,7 @@ use super::registries::{self, Serves};
 use super::{listeners, processes, view};
 use crate::clock::{RecordedTime, RunClock};
 use crate::format::duration;
-use crate::proc::{pids, started};
+use crate::proc::{may_look_at_all, pids, started};
 use crate::registry_config::{DescriptorCache, Listening};
 use crate::store::Root;
 
@@ -41,7 +41,7 @@ pub fn all_started_after(
     if !is_local(root.path()) {
         return Err("the store is on a filesystem that other machines may have mounted, too".to_owned());
     }
-    if !view::shows_all_processes() || fs::File::open("/proc/1/environ").is_err() {
+    if !view::shows_all_processes() || !may_look_at_all() {
         return Err("not all processes of this machine are seen from here".to_owned());
     }
     if let Some(exporter) = exporter() {

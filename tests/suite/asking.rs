@@ -377,6 +377,26 @@ fn a9_a_registry_by_another_name_is_one() {
     assert!(refused.expect_code(2).stderr.contains("is a registry that works on this store"));
 }
 
+/// Nor does it help that its configuration is gone by now, or that its root lies behind a link.
+#[test]
+fn a9_a_registry_by_another_name_is_one_without_its_configuration() {
+    let mut registry = with_garbage(Settings::default());
+    registry.stop();
+    let directory = tempfile::tempdir().expect("a directory");
+    let (config, link) = (directory.path().join("b.yml"), directory.path().join("link"));
+    fs::copy(registry.config(), &config).expect("copied");
+    std::os::unix::fs::symlink(registry.root(), &link).expect("made");
+    let mut renamed = crate::support::server::disguised_registry_command();
+    // Other tests see by this that it is none of theirs.
+    renamed.env("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", &link);
+    let mut server = renamed.arg("serve").arg(&config).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+    std::thread::sleep(Duration::from_millis(800));
+    fs::remove_file(&config).expect("there");
+    let refused = Regsweep::gc(&registry.root()).any_age().run();
+    server.kill().and_then(|()| server.wait()).expect("ours");
+    assert!(refused.expect_code(2).stderr.contains("is a registry that works on this store"));
+}
+
 #[test]
 fn a9_one_that_says_it_is_read_only_does_not_stop_a_run_by_its_root() {
     let registry = with_garbage(Settings::read_only());
