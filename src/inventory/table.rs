@@ -223,9 +223,7 @@ impl Inventory {
     ///
     /// When there is no room beyond the budget.
     pub fn afresh(&self, strays: &[Stray], budget: &Budget) -> Result<Inventory, Error> {
-        let facts = budget.words(self.len())?;
-        let facts = Arc::new(facts);
-        let inventory = Inventory { shards: Arc::clone(&self.shards), places: Arc::clone(&self.places), facts, noted: None };
+        let inventory = self.with(Arc::new(budget.words(self.len())?), None);
         for stray in strays.iter().filter(|stray| stray.kind.sets_apart()) {
             inventory.keep_behind(&stray.path);
         }
@@ -234,12 +232,11 @@ impl Inventory {
 
     /// The same blobs and the same facts. What is marked through it is noted as well: what one repository keeps.
     pub(crate) fn noting(&self) -> Inventory {
-        Inventory {
-            shards: Arc::clone(&self.shards),
-            places: Arc::clone(&self.places),
-            facts: Arc::clone(&self.facts),
-            noted: Some(Mutex::default()),
-        }
+        self.with(Arc::clone(&self.facts), Some(Mutex::default()))
+    }
+
+    fn with(&self, facts: Arc<Words>, noted: Option<Mutex<HashMap<BlobId, MarkFlags>>>) -> Inventory {
+        Inventory { shards: Arc::clone(&self.shards), places: Arc::clone(&self.places), facts, noted }
     }
 
     /// What was marked through this value, and as what.

@@ -158,7 +158,6 @@ fn online_is_refused_where_nobody_could_undo_it() {
     let refused = Regsweep::gc(root).args(["--online", "-m"]).run().expect_code(2);
     assert!(refused.stderr.contains("config.yml in place of --root"), "{}", refused.stderr);
     for (more, said) in [
-        ("  cache: {blobdescriptor: inmemory}\n", "storage.cache.blobdescriptor: inmemory"),
         ("  cache: {blobdescriptor: redis}\n", "storage.cache.blobdescriptor: redis"),
         ("proxy: {remoteurl: \"https://example.org\"}\n", "pull-through cache"),
     ] {
