@@ -213,6 +213,12 @@ fn boot_time() -> Option<BootTime> {
     Some(BootTime { id: id.trim().to_owned(), uptime_seconds: uptime.tv_sec as f64 + uptime.tv_nsec as f64 / 1e9 })
 }
 
+/// A time as the kernel gives it to files.
+pub(crate) fn time_of(seconds: i64, nanoseconds: u64) -> SystemTime {
+    let (since, nanoseconds) = (Duration::from_secs(seconds.unsigned_abs()), Duration::from_nanos(nanoseconds));
+    if seconds < 0 { SystemTime::UNIX_EPOCH - since + nanoseconds } else { SystemTime::UNIX_EPOCH + since + nanoseconds }
+}
+
 /// What the wall clock, as it is set now, would have said at a time of the boot-time clock.
 pub(crate) fn wall_clock_at(boot_time: Duration) -> Option<SystemTime> {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);

@@ -1,5 +1,6 @@
 //! `regsweep quarantine`: what was quarantined, and what is to become of it.
 
+use std::cell::LazyCell;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -257,8 +258,8 @@ fn purge_collected(
     if acted.is_ok()
         && let Ok(mut quarantine) = Quarantine::open(reader.backend)
     {
-        let cache = reconcile::cache_now(reader, &settings.location);
-        reconcile::begin_waits(reader, &mut quarantine, (&settings.clock, cache), true);
+        let cache = LazyCell::new(|| reconcile::cache_now(reader, &settings.location));
+        reconcile::begin_waits(reader, &mut quarantine, (&settings.clock, &|| *cache), true);
     }
     match acted {
         Ok(Acted { done: Done::Purged { purged, withheld, proof, .. }, findings }) => {

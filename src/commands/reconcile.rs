@@ -177,7 +177,7 @@ pub(super) fn restore(
 pub(super) fn begin_waits(
     reader: &Reader<'_>,
     quarantine: &mut Quarantine<'_>,
-    (clock, cache): (&RunClock, Option<DescriptorCache>),
+    (clock, cache): (&RunClock, &dyn Fn() -> Option<DescriptorCache>),
     is_done: bool,
 ) {
     let is_open = |run: &&mut Run<'_>| match run.stamp().finished {
@@ -185,7 +185,7 @@ pub(super) fn begin_waits(
         Some(_) => run.waits_by_no_clock(clock),
     };
     for run in quarantine.runs.iter_mut().filter(|run| !run.held().is_empty()).filter(is_open) {
-        if let Err(error) = reader.backend.vacuum().barrier().and_then(|()| run.finish(clock, cache)) {
+        if let Err(error) = reader.backend.vacuum().barrier().and_then(|()| run.finish(clock, cache())) {
             tracing::warn!("run {} waits until that can be noted: {error}", run.id());
         }
     }

@@ -59,15 +59,17 @@ pub fn mark(survey: &Survey<'_>, context: &Context<'_>) -> Result<Marks, Error> 
         findings.push(Finding::new(Code::HeldRepository).repository(&survey.name).path(directory));
     }
     let is_old = |leaf: &FileState| matches!(leaf, FileState::File(stat) if !context.policy.is_young(stat));
+    let (mut is_any_revision_old, mut is_any_tag_old) = (false, false);
     if context.retention.drops_untagged(survey) {
-        let (has_old_revision, has_old_tag) = (has_old_revision(survey, &is_old)?, has_old_tag(survey, &is_old)?);
-        counts.with_old_revisions = u64::from(has_old_revision);
-        counts.untagged_repositories = u64::from(has_old_revision && !has_old_tag);
+        (is_any_revision_old, is_any_tag_old) = (has_old_revision(survey, &is_old)?, has_old_tag(survey, &is_old)?);
+        counts.with_old_revisions = u64::from(is_any_revision_old);
+        counts.untagged_repositories = u64::from(is_any_revision_old && !is_any_tag_old);
     }
     if let Some(last_run) = survey.last_run {
         let was_there = |leaf: &FileState| is_old(leaf) || matches!(leaf, FileState::File(stat) if stat.modified < last_run);
-        counts.with_known_revisions = u64::from(has_old_revision(survey, &was_there)?);
-        counts.with_known_tags = u64::from(has_old_tag(survey, &was_there)?);
+        // What is old was there.
+        counts.with_known_revisions = u64::from(is_any_revision_old || has_old_revision(survey, &was_there)?);
+        counts.with_known_tags = u64::from(is_any_tag_old || has_old_tag(survey, &was_there)?);
     }
     let is_needed = |digest: &&Digest| held || reach.has_reached(digest, context.inventory.find(digest));
     let needed = survey.queried.iter().filter(is_needed).copied().collect();

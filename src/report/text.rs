@@ -3,6 +3,7 @@
 //! Severities are coloured; whoever prints the text takes that out again where nobody would see it.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use textwrap::{Options, WordSplitter, WrapAlgorithm};
@@ -11,7 +12,7 @@ use super::document::{Block, Document};
 use super::grid;
 use crate::escape::escaped;
 use crate::finding::{Finding, Severity};
-use crate::format::{number, plural};
+use crate::format::{elapsed, number, plural};
 
 /// Findings of one code shown; the rest is counted. `--format json` has them all.
 const FINDINGS_SHOWN: usize = 10;
@@ -153,6 +154,15 @@ fn style(severity: Severity) -> Style {
         Severity::Warning => AnsiColor::Yellow.on_default(),
         Severity::Note => DIM,
     }
+}
+
+/// The last line of a report of a command that changes nothing: what came of it, what was found, and how long it took.
+pub(super) fn only_looked(verdict: &str, findings: &[Finding], took: Duration) -> String {
+    let mut found = counts(findings).join(", ");
+    if !found.is_empty() {
+        found = format!("; {found}");
+    }
+    format!("{verdict}{found}, after {}; nothing was changed", elapsed(took))
 }
 
 /// How many findings there are of each severity that occurs, in words.

@@ -105,7 +105,8 @@ pub(super) fn directory(pid: u32) -> PathBuf {
     Path::new("/proc").join(pid.to_string())
 }
 
-fn name(pid: u32) -> String {
+/// The name of a process; empty if it has ended.
+pub(super) fn name(pid: u32) -> String {
     fs::read_to_string(directory(pid).join("comm")).unwrap_or_default().trim_end().to_owned()
 }
 

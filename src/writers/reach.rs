@@ -6,7 +6,9 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
+
+use crate::clock::time_of;
 
 /// As many symbolic links as the kernel follows in one path (source: `MAXSYMLINKS` in Linux).
 const MOST_LINKS: u32 = 40;
@@ -78,21 +80,17 @@ fn components(path: &Path) -> VecDeque<OsString> {
 
 /// When anything about a file was last changed, its place among it.
 pub(super) fn changed_at(file: &fs::Metadata) -> SystemTime {
-    time(file.ctime(), file.ctime_nsec())
+    time_of(file.ctime(), file.ctime_nsec().unsigned_abs())
 }
 
 fn modified_at(file: &fs::Metadata) -> SystemTime {
-    time(file.mtime(), file.mtime_nsec())
-}
-
-fn time(seconds: i64, nanoseconds: i64) -> SystemTime {
-    let (seconds, nanoseconds) = (seconds.try_into().unwrap_or_default(), nanoseconds.try_into().unwrap_or_default());
-    SystemTime::UNIX_EPOCH + Duration::new(seconds, nanoseconds)
+    time_of(file.mtime(), file.mtime_nsec().unsigned_abs())
 }
 
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
+    use std::time::Duration;
 
     use super::*;
 

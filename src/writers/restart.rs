@@ -118,9 +118,7 @@ fn exporter() -> Option<&'static str> {
     if exports.lines().any(|line| !line.trim().is_empty() && !line.starts_with('#')) {
         return Some("the NFS server of this machine");
     }
-    let is_named =
-        |pid: u32, name: &str| fs::read_to_string(processes::directory(pid).join("comm")).is_ok_and(|it| it.trim_end() == name);
-    pids().any(|pid| is_named(pid, "virtiofsd")).then_some("virtiofsd")
+    pids().any(|pid| processes::name(pid) == "virtiofsd").then_some("virtiofsd")
 }
 
 fn is_local(path: &Path) -> bool {

@@ -1,5 +1,7 @@
 //! What a collection does once nothing stands against it, and what became of it.
 
+use std::cell::LazyCell;
+
 use super::super::assess::{self, Assessment};
 use super::super::reconcile::{self, Rescue};
 use crate::config::{CollectSettings, Disposal};
@@ -128,7 +130,7 @@ impl Done {
         }
         if plan.is_empty() {
             noted.unwrap_or_else(|error| tracing::warn!("{error}"));
-            self.begin_waits(settings, reader, quarantine);
+            self.begin_waits(settings, reader, quarantine, &|| cache_beside(settings, reader));
             return;
         }
         if let Err(error) = noted {
@@ -139,7 +141,7 @@ impl Done {
         match run {
             None => {
                 self.swept = sweep(plan, vacuum, reader.progress, reader.stop);
-                self.begin_waits(settings, reader, quarantine);
+                self.begin_waits(settings, reader, quarantine, &|| None);
             }
             Some(mut run) => {
                 let overlay = Overlay::new(reader.store(), quarantine);
@@ -150,9 +152,9 @@ impl Done {
                 let vacuum = Quarantining::new(vacuum, &run, directories, &survey);
                 self.swept = sweep(plan, &vacuum, reader.progress, reader.stop);
                 // Before this one: which of them is the newest is told by when they finished.
-                self.begin_waits(settings, reader, quarantine);
-                let cache = cache_beside(settings, reader);
-                match reconcile::finish(reader, &mut run, (&settings.clock, cache), self.swept.interrupted) {
+                let cache = LazyCell::new(|| cache_beside(settings, reader));
+                self.begin_waits(settings, reader, quarantine, &|| *cache);
+                match reconcile::finish(reader, &mut run, (&settings.clock, *cache), self.swept.interrupted) {
                     Ok(true) => self.quarantine.run = Some(run.id().to_owned()),
                     Ok(false) => {}
                     Err(error) => {
@@ -178,9 +180,15 @@ impl Done {
     }
 
     /// What a run that was cut off has left is for one with a quarantine that comes to the end of its sweep.
-    fn begin_waits(&self, settings: &CollectSettings, reader: &Reader<'_>, quarantine: &mut Quarantine<'_>) {
+    fn begin_waits(
+        &self,
+        settings: &CollectSettings,
+        reader: &Reader<'_>,
+        quarantine: &mut Quarantine<'_>,
+        cache: &dyn Fn() -> Option<DescriptorCache>,
+    ) {
         let is_done = settings.disposal != Disposal::Remove && !self.swept.interrupted;
-        reconcile::begin_waits(reader, quarantine, (&settings.clock, cache_beside(settings, reader)), is_done);
+        reconcile::begin_waits(reader, quarantine, (&settings.clock, cache), is_done);
     }
 
     fn note_rescue(&mut self, rescue: Rescue, needed: &mut Needed) {

@@ -2,10 +2,10 @@
 
 use super::ExplainReport;
 use crate::explain::{ExplainedChain, Explanation, Fate, LinkPlace, MOST_LISTED, Relation};
-use crate::format::{amount, elapsed, number, plural, size, time};
+use crate::format::{amount, number, plural, size, time};
 use crate::oci::Reference;
 use crate::report::document::Document;
-use crate::report::text::counts;
+use crate::report::text::only_looked;
 
 /// Links and ways shown; `--format json` has more.
 const SHOWN: usize = 10;
@@ -28,11 +28,7 @@ pub(super) fn document(report: &ExplainReport) -> Document {
     chains(&mut page, explanation);
     page.findings(&report.findings);
     page.blank();
-    let mut found = counts(&report.findings).join(", ");
-    if !found.is_empty() {
-        found = format!("; {found}");
-    }
-    page.line(&format!("{verdict}{found}, after {}; nothing was changed", elapsed(report.elapsed)));
+    page.line(&only_looked(&verdict, &report.findings, report.elapsed));
     page
 }
 

@@ -4,9 +4,9 @@ use std::time::SystemTime;
 
 use super::{ListReport, Listed};
 use crate::catalogue::{ListedRepository, ListedRevision, ListedTag};
-use crate::format::{elapsed, number, plural, size, time};
+use crate::format::{number, plural, size, time};
 use crate::report::document::{Cells, Document};
-use crate::report::text::counts;
+use crate::report::text::only_looked;
 
 /// The report as a document. Lists are whole: who asks for one wants all of it.
 pub(super) fn document(report: &ListReport) -> Document {
@@ -25,11 +25,7 @@ pub(super) fn document(report: &ListReport) -> Document {
     }
     page.findings(&report.findings);
     page.blank();
-    let mut found = counts(&report.findings).join(", ");
-    if !found.is_empty() {
-        found = format!("; {found}");
-    }
-    page.line(&format!("{what}{found}, after {}; nothing was changed", elapsed(report.elapsed)));
+    page.line(&only_looked(&what, &report.findings, report.elapsed));
     page
 }
 

@@ -1,10 +1,10 @@
 //! What takes the room, for people.
 
 use super::UsageReport;
-use crate::format::{amount, elapsed, number, plural, size, time};
+use crate::format::{amount, number, plural, size, time};
 use crate::options::{UsageBy, UsageSort};
 use crate::report::document::{Cells, Document};
-use crate::report::text::counts;
+use crate::report::text::only_looked;
 use crate::usage::UsageRow;
 
 /// Rows shown if nobody says how many.
@@ -24,11 +24,7 @@ pub(super) fn document(report: &UsageReport) -> Document {
     next(&mut page, report);
     page.findings(&report.findings);
     page.blank();
-    let mut found = counts(&report.findings).join(", ");
-    if !found.is_empty() {
-        found = format!("; {found}");
-    }
-    page.line(&format!("{verdict}{found}, after {}; nothing was changed", elapsed(report.elapsed)));
+    page.line(&only_looked(&verdict, &report.findings, report.elapsed));
     page
 }
 

@@ -7,12 +7,13 @@ use std::cell::RefCell;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
 use rustix::path::Arg;
 
+use crate::clock::time_of;
 use crate::store::{Arrival, Stat};
 
 /// Room for some 800 digest-named entries in one call.
@@ -173,11 +174,6 @@ pub(super) fn stat_of(stat: &rustix::fs::Stat) -> Stat {
 /// When anything about a file last changed.
 pub(super) fn changed_of(stat: &rustix::fs::Stat) -> SystemTime {
     time_of(stat.st_ctime, stat.st_ctime_nsec)
-}
-
-fn time_of(seconds: i64, nanoseconds: u64) -> SystemTime {
-    let (since, nanoseconds) = (Duration::from_secs(seconds.unsigned_abs()), Duration::from_nanos(nanoseconds));
-    if seconds < 0 { UNIX_EPOCH - since + nanoseconds } else { UNIX_EPOCH + since + nanoseconds }
 }
 
 /// Looks at something below an open directory, or with [`AtFlags::EMPTY_PATH`] at an open file: what it is, and how old in every way.

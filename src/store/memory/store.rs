@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
 
 use super::backend::Locks;
+use super::listing::{list, list_digests};
 use super::repository::MemoryRepository;
 use super::shelf::Lying;
 use crate::error::Error;
@@ -151,29 +152,11 @@ impl MemoryStore {
     }
 
     pub(super) fn list<T: Ord>(&self, directory: &Path, accept: impl Fn(&OsStr) -> Option<T>) -> Listing<T> {
-        let mut listing = Listing::default();
-        for (path, is_directory) in self.children(directory) {
-            let name = path.file_name().expect("children have names");
-            match accept(name) {
-                _ if is_system_file(name.as_encoded_bytes(), is_directory) => {
-                    listing.strays.push(Stray { path, kind: StrayKind::SystemFile });
-                }
-                Some(entry) if is_directory => listing.entries.push(entry),
-                _ => listing.strays.push(Stray { path, kind: StrayKind::Unrecognised }),
-            }
-        }
-        listing.sorted()
+        list(self.children(directory), accept)
     }
 
     pub(super) fn list_digests(&self, directory: &Path) -> Listing<Digest> {
-        let algorithms = self.list(directory, |name| Algorithm::from_name(name.as_encoded_bytes()));
-        let mut all = Listing { entries: Vec::new(), strays: algorithms.strays };
-        for algorithm in algorithms.entries {
-            let digests = self.list(&directory.join(algorithm.name()), |hex| Digest::from_hex(algorithm, hex.as_encoded_bytes()));
-            all.entries.extend(digests.entries);
-            all.strays.extend(digests.strays);
-        }
-        all.sorted()
+        list_digests(directory, &|directory| self.children(directory))
     }
 
     pub(super) fn read_link(&self, path: &Path) -> LinkContent {

@@ -5,9 +5,9 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::bucket::Listed;
-use crate::oci::{Algorithm, Digest};
-use crate::store::{FileState, Leftover, Listing, Stray, StrayKind};
-use crate::system_files::is_system_file;
+use crate::oci::Digest;
+use crate::store::memory::{list, list_digests};
+use crate::store::{FileState, Leftover, Listing};
 
 /// Keys of a listing, in order.
 pub(super) struct Keys(BTreeMap<PathBuf, Listed>);
@@ -49,30 +49,12 @@ impl Keys {
 
     /// The directories in a directory that `accept` takes, and what else is in it.
     pub(super) fn list<T: Ord>(&self, directory: &Path, accept: impl Fn(&OsStr) -> Option<T>) -> Listing<T> {
-        let mut listing = Listing::default();
-        for (path, is_directory) in self.children(directory) {
-            let name = path.file_name().expect("children have names");
-            match accept(name) {
-                _ if is_system_file(name.as_encoded_bytes(), is_directory) => {
-                    listing.strays.push(Stray { path, kind: StrayKind::SystemFile });
-                }
-                Some(entry) if is_directory => listing.entries.push(entry),
-                _ => listing.strays.push(Stray { path, kind: StrayKind::Unrecognised }),
-            }
-        }
-        listing.sorted()
+        list(self.children(directory), accept)
     }
 
     /// `<directory>/<algorithm>/<hex>`.
     pub(super) fn list_digests(&self, directory: &Path) -> Listing<Digest> {
-        let algorithms = self.list(directory, |name| Algorithm::from_name(name.as_encoded_bytes()));
-        let mut all = Listing { entries: Vec::new(), strays: algorithms.strays };
-        for algorithm in algorithms.entries {
-            let digests = self.list(&directory.join(algorithm.name()), |hex| Digest::from_hex(algorithm, hex.as_encoded_bytes()));
-            all.entries.extend(digests.entries);
-            all.strays.extend(digests.strays);
-        }
-        all.sorted()
+        list_digests(directory, &|directory| self.children(directory))
     }
 
     /// What lies in a directory beside the names given.
