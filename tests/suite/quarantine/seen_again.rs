@@ -228,6 +228,44 @@ fn max_reclaim_is_asked_of_what_is_purged() {
     }
 }
 
+/// The mark that a purge goes by is made anew after pushes were waited for: by then what lies on a mount may be gone with it.
+#[test]
+fn a_mount_that_is_lost_while_pushes_are_waited_for_stops_the_purge() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    for (meanwhile, left) in [("true", 1), ("umount -l {team}", 2), ("mount -t tmpfs none {team}", 2)] {
+        let root = on_two_disks().repo("a").stray_blob(&layer(9)).on_disk();
+        let root = root.path();
+        let team = root.join(repository("team"));
+        let [aside, more] = ["team", "more"].map(|_| tempfile::tempdir().expect("a directory"));
+        fs::rename(&team, aside.path().join("team")).expect("ours");
+        fs::create_dir(&team).expect("made");
+        registry().stray_blob(&layer(8)).write_to(more.path());
+        // The second night has something to quarantine, so that it waits, and something that is due.
+        let script = format!(
+            r#"mount -t tmpfs none {{team}}; cp -a {}/team/. {{team}}
+            # A mount is a finding.
+            code=0; "$@" --rescue-for 0s || code=$?; test $code = 1
+            cp -a {}/docker {}
+            finished() {{ grep -l '"finished": "' {quarantine}/*/run.json | wc -l; }}
+            test "$(finished)" = 1
+            (until test "$(finished)" = 2; do sleep 0.05; done; {meanwhile}) &
+            code=0; REGSWEEP_TEST_CLOCK=trusted=yes,shift={DAY} "$@" --rescue-for 5s || code=$?; test $code = 1
+            wait; test "$(finished)" = {left}"#,
+            aside.path().display(),
+            more.path().display(),
+            root.display(),
+            quarantine = folder(root).display(),
+        );
+        let script = script.replace("{team}", &team.to_string_lossy());
+        let (run, _config) = online(root, &["--min-age", "0s"]);
+        let ran = run.under(["unshare", "-m", "sh", "-ec", &script, "sh"]).run().expect_code(0);
+        let is_said = ran.stderr.contains("nothing is purged in this run") && ran.stderr.contains("was mounted in the store");
+        assert_eq!(is_said, left == 2, "{meanwhile}: {}", ran.stderr);
+    }
+}
+
 /// Nothing is renamed from one mount to another, be they of one filesystem: said before anything is changed, as a dry run says it.
 #[test]
 fn a_part_that_is_mounted_apart_refuses_a_quarantine() {
