@@ -20,7 +20,8 @@ pub fn plain(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
             break;
         }
         let Some((given, is_set)) = argument.to_str().and_then(|text| read(text, &flags)) else {
-            plain.push(argument);
+            let long = argument.to_str().and_then(|text| by_long_name(text, &flags));
+            plain.push(long.map_or(argument, OsString::from));
             continue;
         };
         for (place, flag) in given.iter().enumerate() {
@@ -47,6 +48,13 @@ fn read(text: &str, flags: &BTreeMap<String, BTreeSet<String>>) -> Option<(Vec<S
         _ => vec![name.to_owned()],
     };
     (!given.is_empty() && given.iter().all(|flag| flags.contains_key(flag))).then_some((given, is_set))
+}
+
+/// A short flag with a value that is no boolean, by its long name: clap refuses both, and names the value and the flag only of this one.
+fn by_long_name(text: &str, flags: &BTreeMap<String, BTreeSet<String>>) -> Option<String> {
+    let (short, value) = text.split_once('=')?;
+    let long = flags.get(short)?.iter().find(|name| name.starts_with("--"))?;
+    Some(format!("{long}={value}"))
 }
 
 /// A boolean as Go's `strconv.ParseBool` reads it.
@@ -102,6 +110,7 @@ mod tests {
             ("gc -m -dm=0", "gc -d"),
             ("gc --root=true --min-age=false", "gc --root=true --min-age=false"),
             ("gc --dry-run=yes --nope=true -x=true -dx", "gc --dry-run=yes --nope=true -x=true -dx"),
+            ("gc -d=maybe -dm=maybe", "gc --dry-run=maybe -dm=maybe"),
             ("gc - --", "gc - --"),
             ("gc -- --dry-run=true -d -d", "gc -- --dry-run=true -d -d"),
         ] {

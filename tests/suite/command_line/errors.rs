@@ -114,6 +114,7 @@ fn a_typo_gets_the_hint_that_is_right() {
         ("gc --repository team", "'--repository' is an option of `regsweep verify`", "--registry"),
         ("garbage-collect --regstry http://x", "'--registry'", "--repository"),
         ("audit --dry-run", "'--dry-run' is an option of `regsweep garbage-collect`", "similar"),
+        ("gc -d=maybe", "unexpected value 'maybe' for '--dry-run'", "'-='"),
         ("gcc", "'gc'", "restore"),
         ("garbage-colect", "'garbage-collect'", "restore"),
     ] {
