@@ -122,6 +122,15 @@ impl Policy {
         if self.keeps_arrivals { self.min_age.max(JUST_MADE) } else { self.min_age }
     }
 
+    /// The same for brakes, which ask what was there before a part of the store may have been lost: what is younger than an hour proves
+    /// nothing, however short the minimum age is.
+    pub fn of_evidence(self) -> Policy {
+        let min_age = self.min_age.max(JUST_MADE);
+        // With a shorter one, what was copied into place since is as old as its modification time says.
+        let arrivals = if self.arrival_window() < JUST_MADE { Arrivals::Ignored } else { self.arrivals };
+        Policy { min_age, arrivals, ..self }
+    }
+
     /// How long something counts as young after it was made.
     pub fn arrival_window(&self) -> Duration {
         match self.arrivals {
@@ -155,6 +164,23 @@ mod tests {
         assert!(!policy(Duration::ZERO).is_young(&at(now())));
         assert_eq!(policy(Duration::ZERO).age(&at(now() + AHEAD)), Age::Young(now() + AHEAD));
         assert_eq!(policy(Duration::ZERO).age(&at(now() + AHEAD + Duration::from_nanos(1))), Age::Future);
+    }
+
+    #[test]
+    fn what_is_younger_than_an_hour_is_no_evidence() {
+        let pushed = |ago: Duration| Stat::new(1, now() - ago);
+        let copied = Stat { arrived: Some(Arrival::Born(now())), ..pushed(1000 * HOUR) };
+        for min_age in [Duration::ZERO, HOUR / 2, HOUR, 24 * HOUR] {
+            let policy = policy(min_age, Arrivals::Born).of_evidence();
+            assert!(policy.is_young(&pushed(HOUR.max(min_age) - Duration::from_secs(1))), "{min_age:?}");
+            assert!(!policy.is_young(&pushed(HOUR.max(min_age))), "{min_age:?}");
+            assert_eq!(policy.is_young(&copied), min_age >= HOUR, "{min_age:?}");
+        }
+        // A registry that is read-only.
+        let read_only = Policy { keeps_arrivals: true, ..policy(Duration::ZERO, Arrivals::Born) }.of_evidence();
+        assert!(read_only.is_young(&copied) && read_only.is_young(&pushed(HOUR / 2)));
+        let ignoring = Policy { keeps_arrivals: true, ..policy(Duration::ZERO, Arrivals::Ignored) }.of_evidence();
+        assert!(!ignoring.is_young(&copied) && ignoring.is_young(&pushed(HOUR / 2)));
     }
 
     #[test]

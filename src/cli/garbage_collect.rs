@@ -66,6 +66,12 @@ pub struct GarbageCollect {
     #[arg(help_heading = SAFETY, long, value_name = "PERCENT", value_parser = percentage)]
     pub allow_unlinked: Option<f64>,
 
+    /// Go on: manifests are missing
+    ///
+    /// Go on although the manifests of up to this share of the revisions are not stored, such as 12%.
+    #[arg(help_heading = SAFETY, long, value_name = "PERCENT", value_parser = percentage)]
+    pub allow_missing_manifests: Option<f64>,
+
     /// Go on: most repositories have no tag
     ///
     /// With --delete-untagged, go on although most repositories have no tag at all.
@@ -80,7 +86,7 @@ pub struct GarbageCollect {
 
     /// Go on: blobs may be shared
     ///
-    /// Go on although the directory of blobs is a symbolic link or a mount that another store may have too.
+    /// Go on although the directory of blobs, or one above it, is a symbolic link or a mount that another store may have too.
     #[arg(help_heading = SAFETY, long)]
     pub allow_shared_blobs: bool,
 

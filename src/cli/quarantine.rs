@@ -136,7 +136,7 @@ pub struct QuarantinePurge {
 
     /// Do not look for writers
     ///
-    /// Purge what has just been quarantined although a registry may take pushes [default: $REGSWEEP_ASSUME_OFFLINE].
+    /// Purge what has just been quarantined although a registry may take pushes.
     #[arg(help_heading = SAFETY, long)]
     pub assume_offline: bool,
 

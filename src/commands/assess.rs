@@ -28,7 +28,7 @@ use crate::progress::Phase;
 use crate::quarantine::{Due, Gate, Moved, Needed, Overlay, Quarantine, Reader, Withheld};
 use crate::records::{Protected, Records, Summary};
 use crate::report::collect::Figures;
-use crate::store::{FileState, RepositoryEntry, Store, Stray, StrayKind};
+use crate::store::{FileState, Part, RepositoryEntry, Store, Stray, StrayKind};
 use crate::survey::{self, Survey};
 use crate::writers::OpenFiles;
 
@@ -122,6 +122,10 @@ impl Assessment {
         let (inventory, retention, policy) = (&self.inventory, &settings.roots, self.policy);
         let context = Context { store: overlay, inventory, manifests: &manifests, retention, policy };
         let goes = !self.plan.is_empty();
+        // What is younger than an hour proves nothing, and where nothing else goes, nothing has to be proved.
+        let evidence = policy.of_evidence();
+        let is_old_kept = |context: &Context<'_>| blobs::any_old_kept(&Context { policy: evidence, ..*context });
+        let old_goes = || self.plan.iter().any(|row| !evidence.is_young(&row.stat));
         let seen = Seen {
             settings,
             figures: &self.figures,
@@ -129,9 +133,10 @@ impl Assessment {
             summary: &self.summary,
             old_summary: &self.old_summary,
             is_mounted: &|name| reader.backend.parts().is_held(name),
+            goes,
             is_arrival_unknown: self.policy.arrivals != settings.policy.arrivals && goes,
             any_kept: self.inventory.any_kept(),
-            any_old_kept: !goes || settings.allow_empty || blobs::any_old_kept(&context)?,
+            any_old_kept: settings.allow_empty || !old_goes() || is_old_kept(&context)?,
             unlinked: self.unlinked(&context, records)?,
             purge: self.purge.blobs,
             reclaim: &self.reclaim,
@@ -140,18 +145,16 @@ impl Assessment {
         Ok(brakes::brakes(&seen))
     }
 
-    /// How much of what is old is linked by no repository. What is kept is looked at only where that may be half, and until it is not.
+    /// How much of what is old is linked by no repository. What is kept is looked at only where something is, and until that cannot be half.
     fn unlinked(&self, context: &Context<'_>, records: &Records<'_>) -> Result<Unlinked, Error> {
-        // Where the registry is read-only nothing is too young to go, and what was pushed before that makes up for no loss all the same.
-        let policy = Policy { min_age: self.policy.restored_window(), ..self.policy };
+        let policy = self.policy.of_evidence();
         let found = brakes::unlinked_in(&self.plan, records, &self.summary, &self.lacking_manifests, &policy);
         let Unlinked { unlinked, of } = found;
-        if unlinked.count * 2 < ENOUGH {
-            let stored = Amount { count: self.figures.blobs, size_bytes: self.figures.stored_bytes() };
-            return Ok(Unlinked { unlinked, of: stored });
+        if unlinked.count == 0 {
+            return Ok(found);
         }
         let enough = Amount {
-            count: (unlinked.count * 2).saturating_sub(of.count),
+            count: (unlinked.count * 2).max(ENOUGH).saturating_sub(of.count),
             size_bytes: unlinked.size_bytes.saturating_mul(2).saturating_sub(of.size_bytes),
         };
         let mut all = blobs::old_kept(&Context { policy, ..*context }, enough)?;
@@ -247,7 +250,7 @@ fn parts<'a>(
     strays: impl Iterator<Item = &'a Stray>,
     repositories: &[RepositoryEntry],
     marks: &[Marks],
-) -> Vec<String> {
+) -> Vec<Part> {
     let links = strays.filter(|stray| stray.kind == StrayKind::Symlink).map(|stray| stray.path.as_path());
     let linked = repositories.iter().filter(|entry| entry.set_apart == Some(StrayKind::Symlink));
     let linked: Vec<PathBuf> = linked.map(|entry| layout::repository_directory(&entry.name)).collect();

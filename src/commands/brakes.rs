@@ -38,13 +38,15 @@ pub(super) struct Seen<'a> {
     pub(super) summary: &'a Summary,
     /// The same without repositories in which nothing is old, and what is young.
     pub(super) old_summary: &'a Summary,
+    /// Whether anything goes.
+    pub(super) goes: bool,
     /// Whether something goes, and nobody can tell what of it has just come to be where it is.
     pub(super) is_arrival_unknown: bool,
     /// Whether something is mounted at a place in the store.
     pub(super) is_mounted: &'a dyn Fn(&str) -> bool,
     /// Whether anything needs a blob at all.
     pub(super) any_kept: bool,
-    /// Whether anything needs a blob that is old, or nothing old goes.
+    /// Whether anything needs a blob that is old, or nothing old goes. What is younger than an hour is not old.
     pub(super) any_old_kept: bool,
     /// Old blobs that no repository links, and how many there are of all.
     pub(super) unlinked: Unlinked,
@@ -56,7 +58,15 @@ pub(super) struct Seen<'a> {
 
 /// Everything that stops this collection.
 pub(super) fn brakes(seen: &Seen<'_>) -> Vec<Error> {
-    let all = [untagged(seen), empty_store(seen), shrunk(seen), unlinked(seen), arriving(seen), too_much(seen)];
+    let all = [
+        untagged(seen),
+        empty_store(seen),
+        shrunk(seen),
+        unlinked(seen),
+        manifests_missing(seen),
+        arriving(seen),
+        too_much(seen),
+    ];
     all.into_iter().flatten().map(|(reason, lift)| Error::Brake { reason, lift }).collect()
 }
 
@@ -78,7 +88,9 @@ fn empty_store(seen: &Seen<'_>) -> Brake {
     } else if blobs > 0 && !seen.any_kept {
         format!("there are {stored} and no repository needs any of them")
     } else if blobs > 0 && !seen.any_old_kept {
-        format!("there are {stored} and no repository needs any that is older than --min-age; what is younger proves nothing")
+        format!(
+            "there are {stored} and no repository needs any that is older than an hour and than --min-age; what is younger proves nothing"
+        )
     } else if blobs == 0 && revisions > 0 {
         format!("there are {} in the repositories and not one blob", plural(revisions, "revision", "revisions"))
     } else {
@@ -112,7 +124,6 @@ pub(super) fn shrunk_lift() -> String {
 /// Stores with too much that no repository links.
 fn unlinked(seen: &Seen<'_>) -> Brake {
     let Unlinked { unlinked, of } = seen.unlinked;
-    let percent = |part: u64, whole: u64| if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 };
     let share = percent(unlinked.count, of.count).max(percent(unlinked.size_bytes, of.size_bytes));
     // As much as is shown, and rounded up as it is shown: 62% lifts a share of 61.2 %.
     let shown = share.ceil();
@@ -129,6 +140,38 @@ fn unlinked(seen: &Seen<'_>) -> Brake {
         "check that all of `repositories` is mounted; if repositories were removed on purpose (`rm -rf`), give --allow-unlinked {shown}%"
     );
     Some((reason, lift))
+}
+
+/// A few lost manifests may be damage that nothing repairs any more.
+const FEW_REVISIONS: u64 = 4;
+/// Nothing that is in order removes a manifest and leaves its revision: a share like this shows that blobs are missing. Percent.
+const MANY_MISSING: f64 = 10.0;
+
+/// Stores in which blobs are missing. What lost manifests name cannot be read, and would go before they are back.
+fn manifests_missing(seen: &Seen<'_>) -> Brake {
+    let (lost, all) = (seen.figures.counts.lost_revisions, seen.figures.counts.revisions);
+    let share = percent(lost, all);
+    let shown = share.ceil();
+    let is_allowed = seen.settings.allow_missing_manifests.is_some_and(|allowed| shown <= allowed);
+    // A cache fetches what it lacks.
+    if lost < FEW_REVISIONS || share < MANY_MISSING || is_allowed || !seen.goes || seen.settings.location.is_proxy() {
+        return None;
+    }
+    if seen.figures.blobs == 0 {
+        // The brake for empty stores says so.
+        return None;
+    }
+    let reason = format!(
+        "the manifests of {lost} of {all} revisions, {shown}%, are not stored: blobs are missing, and with them what says which layers are needed"
+    );
+    let lift = format!(
+        "check that all of `blobs` is mounted and restored; if these manifests are lost for good, give --allow-missing-manifests {shown}%"
+    );
+    Some((reason, lift))
+}
+
+fn percent(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 }
 }
 
 /// Stores that somebody may be copying into place, where the filesystem does not say when files were made.
@@ -156,7 +199,7 @@ fn untagged(seen: &Seen<'_>) -> Brake {
     let counts = &seen.figures.counts;
     let (untagged, all) = (counts.untagged_repositories, counts.with_old_revisions);
     let reason = format!(
-        "{untagged} of {} with images have no tag older than --min-age, and --delete-untagged would drop all their images: Harbor and GitLab keep tags in a \
+        "{untagged} of {} with images have no tag older than an hour and than --min-age, and --delete-untagged would drop all their images: Harbor and GitLab keep tags in a \
          database, OpenShift in etcd",
         plural(all, "repository", "repositories"),
     );

@@ -191,7 +191,12 @@ fn wait(
             credentials: None,
             offers_online: false,
         })?;
-        answers.ensure_no_writers()?;
+        answers.ensure_no_writers().map_err(|error| match error {
+            Error::Brake { reason, lift } => {
+                Error::Brake { reason, lift: format!("give --older-than 1h or more to purge beside it, or {lift}") }
+            }
+            error => error,
+        })?;
         if let Some(reason) = answers.nobody_asked() {
             let reason = format!("no registry could be asked whether it takes pushes: {reason}");
             let lift = "give --older-than 1h or more, or --assume-offline".to_owned();

@@ -107,7 +107,7 @@ pub(super) fn needed_by(
 pub(super) fn records<'r>(reader: &Reader<'r>) -> Result<Records<'r>, Error> {
     let records = Records::open(reader.backend.notes())?;
     if let Some(summary) = records.summary() {
-        reader.backend.parts().hold(&summary.mounts);
+        reader.backend.parts().hold(&summary.parts());
     }
     Ok(records)
 }

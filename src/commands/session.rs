@@ -1,6 +1,7 @@
 //! What every command begins with: the lock, the threads, the memory, and what would keep it from reporting at the end.
 
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -130,6 +131,13 @@ pub(super) fn ensure_outside(backend: &dyn Backend, option: &str, path: &Path) -
             std::fs::canonicalize(directory).context("open", directory)?
         }
     };
+    // Written in place, because it may be a pipe: under another of its names it may be a blob.
+    if place.metadata().is_ok_and(|file| file.is_file() && file.nlink() > 1) {
+        return Err(Error::Usage(format!(
+            "{option} {} has other names (hard links), and would be overwritten under each",
+            escaped(path)
+        )));
+    }
     let whose = match backend.holds(&place) {
         Some(Inside::Ours) => "among the records of regsweep",
         Some(Inside::Registry) => "in the store itself",

@@ -88,11 +88,6 @@ impl Beside {
     }
 }
 
-/// Whether no registry takes pushes: as it was typed, or as the variable says.
-pub(super) fn assume_offline(typed: bool, environment: &[(OsString, OsString)]) -> Result<bool, Error> {
-    Ok(typed || is_set(ASSUME_OFFLINE, environment)?)
-}
-
 /// Whether a variable says yes.
 fn is_set(variable: &str, environment: &[(OsString, OsString)]) -> Result<bool, Error> {
     let value = environment.iter().find(|(name, value)| name == variable && !value.is_empty()).map(|(_, value)| value);

@@ -294,6 +294,11 @@ pub(crate) struct Held<'a> {
 }
 
 impl Held<'_> {
+    /// Whether no manifest is stored.
+    pub(crate) fn is_absent(&self) -> bool {
+        matches!(self.reading, Some(Reading::Absent))
+    }
+
     /// The reading, read again if it was not held.
     ///
     /// # Errors

@@ -47,6 +47,8 @@ pub struct Counts {
     pub tags: u64,
     /// Revisions: directories with a link, whatever it says.
     pub revisions: u64,
+    /// Those of them whose manifest is not stored.
+    pub lost_revisions: u64,
     /// Directories in tag histories.
     pub history_entries: u64,
     /// Directories in `_layers`.
@@ -55,11 +57,11 @@ pub struct Counts {
     pub young_revisions: u64,
     /// Layer links that nothing needs but that are too young to drop.
     pub young_layer_links: u64,
-    /// Repositories with a revision that is not young; counted where the retention drops untagged revisions, like those below.
+    /// Repositories with a revision that is no younger than [evidence](crate::policy::Policy::of_evidence) may be; counted where the retention drops untagged revisions, like those below.
     pub with_old_revisions: u64,
-    /// Those with a revision that is not young, and no tag that is not.
+    /// Those of them without a tag that is as old.
     pub untagged_repositories: u64,
-    /// Repositories with a revision that is not young, or was there when the last collection began; counted where
+    /// Repositories with a revision that is as old, or was there when the last collection began; counted where
     /// [`last_run`](crate::survey::Survey::last_run) is known.
     pub with_known_revisions: u64,
     /// The same for tags.
@@ -70,6 +72,7 @@ impl std::ops::AddAssign for Counts {
     fn add_assign(&mut self, other: Counts) {
         self.tags += other.tags;
         self.revisions += other.revisions;
+        self.lost_revisions += other.lost_revisions;
         self.history_entries += other.history_entries;
         self.layer_links += other.layer_links;
         self.young_revisions += other.young_revisions;

@@ -16,7 +16,7 @@ use crate::layout::{self, LinkDirectory};
 use crate::oci::Digest;
 use crate::plan::{Decision, Deletions, Inspected, KeepReason, RootChoice, decide};
 use crate::store::{FileState, LinkContent, StrayKind};
-use crate::survey::Survey;
+use crate::survey::{Revision, Survey};
 
 /// Kept by `--delete-untagged`, too.
 const TAGGED: MarkFlags = MarkFlags::LIVE.union(MarkFlags::TAGGED);
@@ -37,6 +37,8 @@ pub fn mark(survey: &Survey<'_>, context: &Context<'_>) -> Result<Marks, Error> 
     held |= reached.is_held || reach.has_fault();
 
     let mut counts = Counts { young_revisions: reached.young, ..counted(survey) };
+    let is_lost = |(revision, reading): &(&Revision, &Held<'_>)| revision.link != LinkContent::Absent && reading.is_absent();
+    counts.lost_revisions = survey.revisions.iter().zip(&readings).filter(is_lost).count() as u64;
     let mut waiting = reached.waiting;
     let mut deletions = Deletions::default();
     let mut flags = if reached.is_held_untagged { TAGGED } else { MarkFlags::LIVE };
@@ -58,7 +60,8 @@ pub fn mark(survey: &Survey<'_>, context: &Context<'_>) -> Result<Marks, Error> 
         let directory = layout::repository_directory(&survey.name);
         findings.push(Finding::new(Code::HeldRepository).repository(&survey.name).path(directory));
     }
-    let is_old = |leaf: &FileState| matches!(leaf, FileState::File(stat) if !context.policy.is_young(stat));
+    let evidence = context.policy.of_evidence();
+    let is_old = |leaf: &FileState| matches!(leaf, FileState::File(stat) if !evidence.is_young(stat));
     let (mut is_any_revision_old, mut is_any_tag_old) = (false, false);
     if context.retention.drops_untagged(survey) {
         (is_any_revision_old, is_any_tag_old) = (has_old_revision(survey, &is_old)?, has_old_tag(survey, &is_old)?);
@@ -93,7 +96,7 @@ pub fn mark(survey: &Survey<'_>, context: &Context<'_>) -> Result<Marks, Error> 
 
 /// What the revisions read as, in the survey's order.
 fn readings<'a>(survey: &Survey<'_>, context: &Context<'a>) -> Result<Vec<Held<'a>>, Error> {
-    let read = |revision: &crate::survey::Revision| {
+    let read = |revision: &Revision| {
         Ok(context.manifests.hold(match revision.link {
             LinkContent::Absent => Reading::Absent,
             _ => context.manifests.read_revision(&revision.digest)?,

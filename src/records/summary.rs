@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::SCHEMA;
 use crate::oci::RepositoryName;
+use crate::store::Part;
 
 /// What a collection left in the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +27,9 @@ pub struct Summary {
     /// Where other filesystems were mounted in the store, relative to the root where they are below it.
     #[serde(default)]
     pub mounts: Vec<String>,
+    /// What tells these from others in their places, as far as they say.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    filesystems: BTreeMap<String, String>,
     /// Repositories of which a sweep that did not end was to remove revisions: they are counted without these, and each by itself.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     swept: BTreeSet<String>,
@@ -36,12 +40,20 @@ impl Summary {
     pub fn new<'a>(
         at: Timestamp,
         repositories: impl Iterator<Item = (&'a RepositoryName, [u64; 2])>,
-        mounts: Vec<String>,
+        parts: Vec<Part>,
     ) -> Summary {
         let by_repository: BTreeMap<String, [u64; 2]> = repositories.map(|(name, counts)| (name.to_string(), counts)).collect();
         let sum = |place: usize| by_repository.values().map(|counts| counts[place]).sum();
         let (repositories, tags, revisions) = (by_repository.len() as u64, sum(0), sum(1));
-        Summary { schema: SCHEMA, at, repositories, tags, revisions, by_repository, mounts, swept: BTreeSet::new() }
+        let mounts = parts.iter().map(|part| part.name.clone()).collect();
+        let filesystems = parts.into_iter().filter_map(|Part { name, identity }| Some((name, identity?))).collect();
+        Summary { schema: SCHEMA, at, repositories, tags, revisions, by_repository, mounts, filesystems, swept: BTreeSet::new() }
+    }
+
+    /// What was mounted in the store.
+    pub fn parts(&self) -> Vec<Part> {
+        let part = |name: &String| Part { name: name.clone(), identity: self.filesystems.get(name).cloned() };
+        self.mounts.iter().map(part).collect()
     }
 
     /// Says no more than that another has left: what we remove ourselves is not missing afterwards, and no later run stops for it.
@@ -78,7 +90,7 @@ impl Summary {
     fn unmounted(&self, is_mounted: &dyn Fn(&str) -> bool) -> Option<String> {
         let mount = self.mounts.iter().find(|mount| !is_mounted(mount))?;
         Some(format!(
-            "{mount} was mounted in the store on {:.0}, with something in it, and is not mounted now, or is empty",
+            "{mount} was mounted in the store on {:.0}, with something in it, and is not mounted now, is empty, or is another filesystem",
             self.at
         ))
     }

@@ -1,10 +1,12 @@
 use super::*;
+use crate::store::Part;
 
 /// So many repositories, tags and revisions, one or none of each in each.
 fn summary([repositories, tags, revisions]: [u64; 3], mounts: &[&str]) -> Summary {
     let names: Vec<RepositoryName> = (0..repositories).map(|number| RepositoryName::new(number.to_string())).collect();
     let held = names.iter().zip(0..).map(|(name, place)| (name, [u64::from(place < tags), u64::from(place < revisions)]));
-    Summary::new(Timestamp::UNIX_EPOCH, held, mounts.iter().map(|mount| (*mount).to_owned()).collect())
+    let part = |name: &&str| Part { name: (*name).to_owned(), identity: None };
+    Summary::new(Timestamp::UNIX_EPOCH, held, mounts.iter().map(part).collect())
 }
 
 #[test]

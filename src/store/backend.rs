@@ -127,13 +127,22 @@ pub trait Notes: Sync {
     fn at(&self, name: &str) -> std::path::PathBuf;
 }
 
-/// The parts of a store that may be missing while the rest is there: what is mounted in it, by the names that [`Parts::present`] gives them.
+/// A part of a store that may be missing while the rest is there, or be another one: what is mounted in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Where it is: relative to the root where it is below it.
+    pub name: String,
+    /// What tells it from another one in its place, the same after each start of the machine; nothing where the filesystem does not say.
+    pub identity: Option<String>,
+}
+
+/// The parts of a store, by the names that [`Parts::present`] gives them.
 pub trait Parts: Sync {
     /// Those that are there and hold something. `links` are the symbolic links that were met, and everything that was reached through one.
-    fn present(&self, links: &mut dyn Iterator<Item = &Path>) -> Vec<String>;
+    fn present(&self, links: &mut dyn Iterator<Item = &Path>) -> Vec<Part>;
 
-    /// Holds those of these names from now on, so that they can be told from others that come in their places.
-    fn hold(&self, names: &[String]);
+    /// Holds these from now on, so that others that come in their places are not taken for them. One that is another one already is not held.
+    fn hold(&self, parts: &[Part]);
 
     /// Whether one has been there since it was held, and holds something.
     fn is_held(&self, name: &str) -> bool;

@@ -19,7 +19,7 @@ mod repository;
 mod shelf;
 mod values;
 
-pub use self::backend::{Access, Backend, Identity, Inside, LockGuard, Notes, Parts};
+pub use self::backend::{Access, Backend, Identity, Inside, LockGuard, Notes, Part, Parts};
 pub use self::dry_run::DryRun;
 pub use self::filesystem::{FilesystemStore, Root};
 pub use self::memory::MemoryStore;

@@ -16,8 +16,10 @@ use crate::proc::started;
 use crate::registry_config::{self, DescriptorCache, Listening, Problem, RegistryConfig};
 use crate::store::Root;
 
-/// What the programs are called: upstream's image, Debian's package, distribution's own name, Harbor's.
-const PROGRAMS: [&str; 4] = ["registry", "docker-registry", "distribution", "registry_DO_NOT_USE_GC"];
+/// What the programs are called: upstream's image, Debian's package, distribution's own name, Harbor's, OpenShift's.
+const PROGRAMS: [&str; 5] = ["registry", "docker-registry", "distribution", "registry_DO_NOT_USE_GC", "dockerregistry"];
+/// How the names of what runs other programs begin: dynamic linkers that are started by hand, and emulators of other processors.
+const LOADERS: [&str; 3] = ["ld-", "ld.so", "qemu-"];
 /// The subcommands that write to a store.
 const COMMANDS: [&str; 2] = ["serve", "garbage-collect"];
 
@@ -72,6 +74,7 @@ pub(super) fn serves(process: &Path, root: &Root) -> Option<Serves> {
 
 fn look(process: &Path, root: &Root) -> Option<Serves> {
     let arguments = split(&fs::read(process.join("cmdline")).ok()?);
+    let arguments = own_arguments(process, arguments);
     if !is_registry(process, &arguments) {
         return None;
     }
@@ -119,8 +122,33 @@ fn split(bytes: &[u8]) -> Vec<OsString> {
     parts.map(|part| OsString::from_vec(part.to_owned())).collect()
 }
 
+/// The arguments of a process from its program on: before that may stand a loader with options of its own.
+fn own_arguments(process: &Path, arguments: Vec<OsString>) -> Vec<OsString> {
+    let is_loader = |path: &Path| {
+        let name = path.file_name().map(OsStr::as_bytes).unwrap_or_default();
+        LOADERS.iter().any(|loader| name.starts_with(loader.as_bytes()))
+    };
+    let program = fs::read_link(process.join("exe")).ok();
+    let is_loaded = program.as_deref().is_some_and(is_loader) || arguments.first().is_some_and(|name| is_loader(Path::new(name)));
+    let at = is_loaded.then(|| {
+        // The last word before the subcommand that is called like a registry, or else the one right before it.
+        let is_command = |argument: &OsString| COMMANDS.iter().any(|command| argument == command);
+        let command = arguments.iter().position(is_command);
+        let before = &arguments[..command.unwrap_or(arguments.len())];
+        let named = before.iter().rposition(|argument| is_program(Path::new(argument)));
+        named.or_else(|| command.map(|command| command.saturating_sub(1)))
+    });
+    match at.flatten() {
+        Some(at) => arguments.into_iter().skip(at).collect(),
+        None => arguments,
+    }
+}
+
+fn is_program(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| PROGRAMS.iter().any(|program| name == *program))
+}
+
 fn is_registry(process: &Path, arguments: &[OsString]) -> bool {
-    let is_program = |path: &Path| path.file_name().is_some_and(|name| PROGRAMS.iter().any(|program| name == *program));
     let program = fs::read_link(process.join("exe")).ok();
     let is_named =
         program.as_deref().is_some_and(is_program) || arguments.first().is_some_and(|name| is_program(Path::new(name)));
@@ -131,7 +159,9 @@ fn is_registry(process: &Path, arguments: &[OsString]) -> bool {
     }
     // By any name, what is started as a registry is and has a registry's configuration. Our own runs are begun so as well.
     let is_ours = |path: &Path| path.file_name().is_some_and(|name| name == "regsweep");
-    let is_begun_so = arguments.get(1).is_some_and(|first| COMMANDS.iter().any(|command| first == command));
+    // Options may stand before the subcommand.
+    let first = arguments.iter().skip(1).find(|argument| !argument.as_bytes().starts_with(b"-"));
+    let is_begun_so = first.is_some_and(|first| COMMANDS.iter().any(|command| first == command));
     let is_another = !program.as_deref().is_some_and(is_ours) && !is_ours(Path::new(&arguments[0]));
     is_begun_so
         && is_another
@@ -350,8 +380,13 @@ mod tests {
             "/usr/bin/registry_DO_NOT_USE_GC serve /etc/registry/config.yml",
             "registry garbage-collect -m x.yml",
             "/opt/gitlab/embedded/bin/registry /var/opt/gitlab/registry/config.yml",
+            "/usr/bin/dockerregistry /config.yml",
+            "/lib64/ld-linux-x86-64.so.2 /usr/bin/docker-registry serve x.yml",
+            "/lib/ld-musl-x86_64.so.1 --library-path /lib /bin/registry serve x.yml",
+            "/usr/bin/qemu-x86_64-static -0 registry /usr/bin/registry serve x.yml",
         ] {
-            assert!(is_registry(nowhere, &arguments(line)), "{line}");
+            let line = own_arguments(nowhere, arguments(line));
+            assert!(is_registry(nowhere, &line), "{line:?}");
         }
         for line in
             ["registry --version", "sh -c registry serve", "registry", "registry-cli serve x", "regsweep garbage-collect x.yml"]
@@ -364,10 +399,17 @@ mod tests {
         let named = look(process("registry serve /dev/zero", None).path(), &Root::whole(Path::new("/nowhere")));
         assert_eq!(named, Some(Serves::Untold), "and what is no file is not read");
         let text = "version: 0.1\nstorage: {filesystem: {rootdirectory: /elsewhere}}\n";
-        for (line, is_one) in
-            [("other serve config.yml", true), ("regsweep garbage-collect config.yml", false), ("cat config.yml", false)]
-        {
-            assert_eq!(is_registry(process(line, Some(text)).path(), &arguments(line)), is_one, "{line}");
+        for (line, is_one) in [
+            ("other serve config.yml", true),
+            ("other --help=false serve config.yml", true),
+            ("ld.so ./other serve config.yml", true),
+            ("regsweep garbage-collect config.yml", false),
+            ("ld.so regsweep garbage-collect config.yml", false),
+            ("cat config.yml", false),
+        ] {
+            let process = process(line, Some(text));
+            let line = own_arguments(process.path(), arguments(line));
+            assert_eq!(is_registry(process.path(), &line), is_one, "{line:?}");
         }
     }
 }

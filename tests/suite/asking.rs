@@ -377,6 +377,24 @@ fn a9_a_registry_by_another_name_is_one() {
     assert!(refused.expect_code(2).stderr.contains("is a registry that works on this store"));
 }
 
+/// What runs it comes first in its arguments, and in `/proc`.
+#[test]
+fn a9_a_registry_behind_a_dynamic_linker_is_one() {
+    let linker = Path::new("/lib64/ld-linux-x86-64.so.2");
+    let mut registry = with_garbage(Settings::default());
+    registry.stop();
+    let mut command = std::process::Command::new(linker);
+    command.arg(crate::support::server::disguised_registry_command().get_program()).arg("serve").arg(registry.config());
+    let Ok(mut server) = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn() else {
+        eprintln!("skipped: there is no {}", linker.display());
+        return;
+    };
+    std::thread::sleep(Duration::from_millis(800));
+    let refused = Regsweep::gc(&registry.root()).any_age().run();
+    server.kill().and_then(|()| server.wait()).expect("ours");
+    assert!(refused.expect_code(2).stderr.contains("is a registry that works on this store"));
+}
+
 /// Nor does it help that its configuration is gone by now, or that its root lies behind a link.
 #[test]
 fn a9_a_registry_by_another_name_is_one_without_its_configuration() {
@@ -460,6 +478,10 @@ fn a9_the_variable_that_lifts_the_brake_says_nothing_of_online() {
     let run = || Regsweep::gc_config(&registry.config()).any_age().env("REGSWEEP_ASSUME_OFFLINE", "1");
     let online = run().args(["--online", "--rescue-for", "0s"]).run().expect_code(0);
     assert!(online.stdout.contains("this run is"), "quarantined: {}", online.stdout);
+    // Nor does it end what is in quarantine.
+    let purge = || Regsweep::new().args(["quarantine", "purge"]).arg(registry.config()).env("REGSWEEP_ASSUME_OFFLINE", "1");
+    let refused = purge().run().expect_code(2);
+    assert!(refused.stderr.contains("--older-than 1h"), "{}", refused.stderr);
     registry.client().put_blob("a", &layer(3));
     let done = run().run().expect_code(0);
     assert_eq!(done.rows_of("blob").len(), 1, "{}", done.stdout);

@@ -75,6 +75,86 @@ fn young_bytes_dilute_no_loss() {
     is_stopped(root.path(), &[], &["15 blobs of 35 that are old"]);
 }
 
+/// However few are lost: neither fresh pushes, nor what manifests state of sizes, nor a short minimum age make up for them.
+#[test]
+fn a_few_blobs_that_are_lost_are_diluted_by_nothing() {
+    let large = |name: u64| Content::new(vec![name as u8; 500_000]);
+    let store = || images(registry(), 0..2, "kept", "v1").repo("lost").image("lost", &[large(1), large(2)]).tag("v1");
+    let huge = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","layers":[{"digest":"{}","size":9000000000000000000}]}"#;
+    let pushes: [(&str, &[&str], Push<'_>); 5] = [
+        ("nothing", &[], &|store| store),
+        ("a larger image", &[], &|store| store.young().repo("new").image("new", &[Content::new(vec![9; 4_000_000])]).tag("v1")),
+        ("sizes that are stated", &[], &|store| {
+            let small = layer(700);
+            let manifest = huge.replace("{}", &small.digest);
+            let json = serde_json::from_str(&manifest).expect("JSON");
+            let image = Image::from_json("application/vnd.oci.image.manifest.v1+json", json, vec![small], Vec::new());
+            store.repo("new").pushed(&image).tag("v1")
+        }),
+        ("pushed just now", &["--min-age", "0s"], &|store| images(store.aged(Duration::ZERO), 500..530, "ci", "v1")),
+        ("pushed within minutes", &["--min-age", "5s"], &|store| images(store.aged(10 * MINUTE), 500..530, "ci", "v1")),
+    ];
+    for (what, flags, push) in pushes {
+        let root = push(store()).on_disk();
+        lose(root.path(), &repository("lost"));
+        let flags = [flags, &["--ignore-birth-time"]].concat();
+        let before = snapshot(&root.path().join("docker"));
+        let refused = bare(root.path(), &flags).run().expect_code(2);
+        assert!(
+            refused.stderr.contains("4 blobs of 12 that are old") || refused.stderr.contains("4 blobs of 14"),
+            "{what}: {}",
+            refused.stderr
+        );
+        assert_eq!(snapshot(&root.path().join("docker")), before, "{what}");
+    }
+    // Seven old blobs are too few to say anything, however many are young.
+    let few = images(registry(), 0..1, "kept", "v1").stray_blob(&layer(80)).stray_blob(&layer(81)).stray_blob(&layer(82));
+    let root = images(few.young(), 500..501, "new", "v1").on_disk();
+    bare(root.path(), &[]).run().expect_code(0);
+}
+
+/// What is pushed to a store beside what is lost.
+type Push<'a> = &'a dyn Fn(Registry) -> Registry;
+
+/// Blobs are lost, not links: what the missing manifests name is unknown until they are back.
+#[test]
+fn missing_manifests_stop_a_run() {
+    let lose_manifests = |root: &Path, count: usize| {
+        let mut lost = 0;
+        for entry in walkdir::WalkDir::new(root.join("docker/registry/v2/repositories")).sort_by_file_name() {
+            let entry = entry.expect("listable");
+            let path = entry.path().to_string_lossy().into_owned();
+            let Some((_, digest)) = path.split_once("/_manifests/revisions/sha256/") else { continue };
+            if lost < count && !digest.contains('/') {
+                lose(root, &format!("docker/registry/v2/blobs/sha256/{}/{digest}", &digest[..2]));
+                lost += 1;
+            }
+        }
+        assert_eq!(lost, count);
+    };
+    for flags in [&[][..], &["-m"], &["--quarantine"], &["-m", "--quarantine", "--min-age", "0s"]] {
+        for (images_stored, lost, share) in
+            [(12, 6, Some("6 of 13 revisions, 47%")), (12, 4, Some("31%")), (12, 3, None), (60, 6, None)]
+        {
+            let root = images(images(registry(), 0..images_stored, "app", "v1").young(), 500..501, "new", "v1").on_disk();
+            lose_manifests(root.path(), lost);
+            let before = snapshot(&root.path().join("docker"));
+            let run =
+                |more: &[&str]| bare(root.path(), &[flags, &["--ignore-birth-time", "--allow-unlinked", "100%"], more].concat());
+            if let Some(said) = share {
+                let refused = run(&[]).run().expect_code(2);
+                assert!(refused.stderr.contains(said), "{flags:?}: {}", refused.stderr);
+                assert!(refused.stderr.contains("--allow-missing-manifests"), "{}", refused.stderr);
+                assert_eq!(snapshot(&root.path().join("docker")), before);
+                run(&["--allow-missing-manifests", "5%"]).run().expect_code(2);
+                run(&["--allow-missing-manifests", "50%"]).run().expect_code(1);
+            } else {
+                run(&[]).run().expect_code(1);
+            }
+        }
+    }
+}
+
 /// A registry that was made read-only took pushes before, and nothing is too young to go by then.
 #[test]
 fn what_was_pushed_before_the_registry_became_read_only_dilutes_nothing() {
@@ -86,6 +166,35 @@ fn what_was_pushed_before_the_registry_became_read_only_dilutes_nothing() {
     let run = Regsweep::new().arg("garbage-collect").arg(registry_at_work.config());
     let refused = run.run().expect_code(2);
     assert!(refused.stderr.contains("48 blobs of 52 that are old"), "{}", refused.stderr);
+}
+
+/// Nor does anything that was pushed within the hour show that the rest is whole, where nothing is too young to go.
+#[test]
+fn what_is_pushed_to_a_registry_before_it_is_read_only_proves_nothing() {
+    let registry_at_work = with_garbage(Settings::read_only());
+    let root = registry_at_work.root();
+    lose(&root, "docker");
+    let store = images(registry(), 0..2, "lost", "v1");
+    images(store.aged(5 * MINUTE), 500..501, "new", "v1").into_tree().write_to(&root);
+    lose_repositories(&root, 0..2, "lost");
+    let gc = |flags: &[&str]| {
+        Regsweep::new().arg("garbage-collect").arg(registry_at_work.config()).arg("--ignore-birth-time").args(flags).run()
+    };
+    let refused = gc(&[]).expect_code(2);
+    assert!(refused.stderr.contains("no repository needs any that is older than an hour"), "{}", refused.stderr);
+    gc(&["--dry-run", "--allow-empty"]).expect_code(0);
+
+    lose(&root, "docker");
+    let untagged =
+        (0..4).fold(registry(), |store, name| store.repo(&format!("app{name}")).image(&format!("{name}"), &[layer(name)]));
+    images(untagged.aged(5 * MINUTE), 500..501, "new", "v1").into_tree().write_to(&root);
+    let refused = gc(&["-m"]).expect_code(2);
+    assert!(refused.stderr.contains("4 of 4 repositories with images have no tag older than an hour"), "{}", refused.stderr);
+    // What is all new has nothing to lose.
+    lose(&root, "docker");
+    let new = registry().aged(5 * MINUTE).stray_blob(&layer(1));
+    images(new, 500..501, "new", "v1").into_tree().write_to(&root);
+    gc(&["-m"]).expect_code(0);
 }
 
 /// `_manifests` is lost in every repository, `_layers` is not, and one image was pushed to each since.

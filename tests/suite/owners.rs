@@ -237,3 +237,33 @@ fn a11_blobs_that_another_store_may_have_stop_the_run() {
     std::os::unix::fs::symlink(blobs(&theirs), blobs(&ours)).expect("made");
     run().arg("--allow-shared-blobs").run().expect_code(0);
 }
+
+/// One store under two roots has two locks, two quarantines and two records: neither run knows what the other has quarantined.
+#[test]
+fn a11_a_store_under_two_roots_stops_the_run() {
+    for place in ["docker", "docker/registry", "docker/registry/v2"] {
+        let theirs = Store::new();
+        let ours = tempfile::tempdir().expect("a directory");
+        let (there, here) = (theirs.folder.path().join(place), ours.path().join(place));
+        std::fs::create_dir_all(here.parent().expect("below the root")).expect("made");
+        std::os::unix::fs::symlink(&there, &here).expect("made");
+        let run = |flags: &[&str]| Regsweep::gc(ours.path()).any_age().args(flags);
+        for flags in [&[][..], &["--quarantine"], &["--dry-run"]] {
+            let refused = run(flags).run().expect_code(2);
+            assert!(refused.stderr.contains("is a symbolic link to"), "{place}: {}", refused.stderr);
+            assert!(refused.stderr.contains("--allow-shared-blobs"), "{}", refused.stderr);
+        }
+        run(&["--dry-run", "--allow-shared-blobs"]).run().expect_code(0);
+        if rustix::process::geteuid().is_root() {
+            std::fs::remove_file(&here).expect("removed");
+            std::fs::create_dir(&here).expect("made");
+            let mount = format!("mount --bind '{}' '{}' && exec \"$0\" \"$@\"", there.display(), here.display());
+            let refused = run(&[]).under(["unshare", "-m", "sh", "-ec", &mount]).run().expect_code(2);
+            assert!(refused.stderr.contains("as well"), "{place}: {}", refused.stderr);
+            // By what is mounted, as a root of its own.
+            let inner = Regsweep::gc(&here).any_age();
+            let refused = inner.under(["unshare", "-m", "sh", "-ec", &mount]).run().expect_code(2);
+            assert!(refused.stderr.contains("as well"), "{place}: {}", refused.stderr);
+        }
+    }
+}

@@ -80,7 +80,7 @@ fn what_lies_beside_is_seen(backend: &dyn Backend, fill: &dyn Fill) {
     assert!(backend.has(layout::PROXY_STATE).expect("seen"));
     assert_eq!(backend.shared_blobs().expect("seen"), None);
     assert_eq!(backend.identity().expect("looked at"), backend.identity().expect("looked at"));
-    assert_eq!(backend.parts().present(&mut std::iter::empty()), Vec::<String>::new());
+    assert_eq!(backend.parts().present(&mut std::iter::empty()), Vec::new());
 }
 
 fn shelf<'b>(backend: &'b dyn Backend, name: &str) -> Box<dyn Shelf + 'b> {

@@ -65,8 +65,12 @@ impl Backend for FilesystemStore {
     }
 
     /// Their directory may be a symbolic link to elsewhere, or a mount of what is mounted in another place too, or somebody mounts it by
-    /// itself.
+    /// itself. Where that is so of a directory above it, up to the root, the same store has another root as well, with a lock, records and a
+    /// quarantine of its own.
     fn shared_blobs(&self) -> Result<Option<String>, Error> {
+        if let Some(reason) = self.other_root()? {
+            return Ok(Some(reason));
+        }
         let given = self.at(layout::BLOBS);
         if given.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
             return Ok(None);
@@ -110,6 +114,30 @@ impl Backend for FilesystemStore {
 }
 
 /// In `<root>/.regsweep`. The lock is taken before anything is changed, and makes that directory, but for a full disk.
+impl FilesystemStore {
+    /// Why the same store may have another root.
+    fn other_root(&self) -> Result<Option<String>, Error> {
+        for place in ["docker", "docker/registry", layout::V2] {
+            let path = self.at(place);
+            let is_link = match path.symlink_metadata() {
+                Ok(metadata) => metadata.is_symlink(),
+                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => continue,
+                Err(error) => return Err(error).context("look at", path),
+            };
+            // A root that stands for one of them may be reached by any path.
+            if is_link && path != self.root().path() {
+                let real = std::fs::canonicalize(&path).context("open", &path)?;
+                return Ok(Some(format!("{} is a symbolic link to {}", escaped(&path), escaped(&real))));
+            }
+            // A volume that is mounted there and nowhere else is this store's alone.
+            if let Some(other) = std::fs::canonicalize(&path).ok().and_then(|real| mounts::shown_twice(&real)) {
+                return Ok(Some(format!("{} is mounted at {} as well", escaped(&path), escaped(&other))));
+            }
+        }
+        Ok(None)
+    }
+}
+
 impl Notes for FilesystemStore {
     fn read(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
         match OwnDirectory::open(self.root().path())? {

@@ -19,6 +19,7 @@ use rustix::io::Errno;
 
 use super::directory::open_directory;
 use super::mounts::{self, Mounted, holds_something};
+use crate::store::Part;
 
 /// Some mounts, held and watched until this is dropped.
 #[derive(Debug)]
@@ -30,15 +31,15 @@ pub(super) struct HeldMounts {
 }
 
 impl HeldMounts {
-    /// Holds the mounts of these names at these points. One that cannot be opened is not held.
+    /// Holds these mounts at these points. One that cannot be opened, or is another one, is not held.
     ///
     /// # Errors
     ///
     /// When nobody could watch them: then none is held.
-    pub(super) fn hold(points: impl Iterator<Item = (String, PathBuf)>) -> io::Result<HeldMounts> {
+    pub(super) fn hold<'p>(points: impl Iterator<Item = (&'p Part, PathBuf)>) -> io::Result<HeldMounts> {
         // Before the first look, so that no change falls between the two.
         let table = File::open("/proc/self/mountinfo")?;
-        let mounts: Arc<[HeldMount]> = points.filter_map(|(name, point)| HeldMount::open(name, point)).collect();
+        let mounts: Arc<[HeldMount]> = points.filter_map(|(part, point)| HeldMount::open(part, point)).collect();
         if mounts.is_empty() {
             return Ok(HeldMounts { mounts, end: None, watch: None });
         }
@@ -74,12 +75,17 @@ struct HeldMount {
 }
 
 impl HeldMount {
-    /// Opens a directory, which mounts what is mounted on demand; nothing if it cannot be opened.
-    fn open(name: String, point: PathBuf) -> Option<HeldMount> {
+    /// Opens a directory, which mounts what is mounted on demand; nothing if it cannot be opened, or if what is there is another one.
+    fn open(part: &Part, point: PathBuf) -> Option<HeldMount> {
         let directory = open_directory(CWD, &point).ok()?;
+        let is_another = |then: &String| mounts::identity(&directory).is_some_and(|now| now != *then);
+        if part.identity.as_ref().is_some_and(is_another) {
+            return None;
+        }
         let id = number(&directory)?;
         // What is not mounted now is nothing to hold, whatever lies in its place.
         let is_mounted = mounts::of_process("self").iter().any(|mounted: &Mounted| mounted.is(&id, &point));
+        let name = part.name.clone();
         is_mounted.then(|| HeldMount { name, point, id, was_away: AtomicBool::new(false), _directory: directory })
     }
 

@@ -3,10 +3,11 @@
 //! What lies on them is somebody's decision that the layout knows nothing of, and flushing the store does not flush them. They are
 //! read like the rest, and nothing on them is removed (I9).
 
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::CWD;
+use rustix::fs::{AtFlags, CWD, StatxFlags};
 
 use super::directory::{Kind, for_each_entry, open_directory};
 use crate::proc::{MountNamespaces, pids};
@@ -147,17 +148,35 @@ pub(super) fn holds_something(directory: &Path) -> bool {
     any || listed.is_err()
 }
 
+/// What tells the directory that is mounted somewhere from any other that may be mounted there: its inode and when that was made, or the number
+/// of its filesystem where that is not known; nothing where neither is. A copy of a whole disk, block by block, has the same.
+pub(super) fn identity(directory: &OwnedFd) -> Option<String> {
+    let known = rustix::fs::statx(directory, "", AtFlags::EMPTY_PATH, StatxFlags::INO | StatxFlags::BTIME).ok()?;
+    if StatxFlags::from_bits_retain(known.stx_mask).contains(StatxFlags::BTIME) {
+        let made = known.stx_btime;
+        return Some(format!("inode {} of {}.{:09}", known.stx_ino, made.tv_sec, made.tv_nsec));
+    }
+    let filesystem = rustix::fs::fstatvfs(directory).ok()?.f_fsid;
+    (filesystem != 0).then(|| format!("inode {} of filesystem {filesystem:x}", known.stx_ino))
+}
+
 /// Where else than at the mount point `point` its content is to be seen: in the directory of a filesystem that is mounted there alone, or
 /// at another mount point. Nothing if `point` is none, or if it shows all of a filesystem that nothing else shows.
 pub(crate) fn shown_elsewhere(point: &Path) -> Option<PathBuf> {
     let table = of_process("self");
-    let at = table.iter().rposition(|mounted| mounted.point == point)?;
-    let mounted = &table[at];
-    let others = table.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, mounted)| mounted);
-    let other = others
-        .filter(|other| other.device == mounted.device && other.point != point)
-        .find_map(|other| Some(other.point.join(mounted.root.strip_prefix(&other.root).ok()?)));
-    other.or_else(|| (mounted.root != Path::new("/")).then(|| mounted.root.clone()))
+    let mounted = table.iter().rfind(|mounted| mounted.point == point)?;
+    shown_here(&table, point).or_else(|| (mounted.root != Path::new("/")).then(|| mounted.root.clone()))
+}
+
+/// At which other mount point this process sees what is mounted at `point`; nothing if `point` is none.
+pub(crate) fn shown_twice(point: &Path) -> Option<PathBuf> {
+    shown_here(&of_process("self"), point)
+}
+
+fn shown_here(table: &[Mounted], point: &Path) -> Option<PathBuf> {
+    let mounted = table.iter().rfind(|mounted| mounted.point == point)?;
+    let others = table.iter().filter(|other| other.device == mounted.device && other.point != point);
+    others.into_iter().find_map(|other| Some(other.point.join(mounted.root.strip_prefix(&other.root).ok()?)))
 }
 
 /// Where this process or another shows a directory, or a part of it, apart from what lies around it: whoever mounts that means it for something

@@ -13,12 +13,12 @@ use super::mounts::{self, Mounted, is_of_the_store};
 use super::store::FilesystemStore;
 use crate::escape::escaped;
 use crate::layout;
-use crate::store::Parts;
+use crate::store::{Part, Parts};
 
 impl Parts for FilesystemStore {
     /// Where other filesystems are mounted in the store, or where symbolic links in it lead to: below the root relative to it, elsewhere as
     /// they are.
-    fn present(&self, links: &mut dyn Iterator<Item = &Path>) -> Vec<String> {
+    fn present(&self, links: &mut dyn Iterator<Item = &Path>) -> Vec<Part> {
         let bases = || self.repositories.iter().chain(&self.blobs);
         let below =
             bases().flat_map(|base| base.mounts.iter().filter(|mount| is_of_the_store(mount)).map(|mount| base.path.join(mount)));
@@ -44,13 +44,14 @@ impl Parts for FilesystemStore {
         all.sort();
         all.dedup();
         all.retain(|mount| mounts::holds_something(mount));
-        all.into_iter().map(|mount| self.mount_name(&mount)).collect()
+        let identity = |mount: &Path| open_directory(CWD, mount).ok().and_then(|directory| mounts::identity(&directory));
+        all.into_iter().map(|mount| Part { name: self.mount_name(&mount), identity: identity(&mount) }).collect()
     }
 
-    fn hold(&self, names: &[String]) {
+    fn hold(&self, parts: &[Part]) {
         let table = mounts::of_process("self");
-        let point = |name: &String| {
-            let point = table.iter().map(Mounted::at).find(|point| self.mount_name(point) == *name);
+        let point = |name: &str| {
+            let point = table.iter().map(Mounted::at).find(|point| self.mount_name(point) == name);
             point.map_or_else(|| self.root().path().join(name), Path::to_owned)
         };
         // One that came after the store was opened is not what is read.
@@ -60,7 +61,7 @@ impl Parts for FilesystemStore {
         if !self.bases().all(is_same) {
             return;
         }
-        match HeldMounts::hold(names.iter().map(|name| (name.clone(), point(name)))) {
+        match HeldMounts::hold(parts.iter().map(|part| (part, point(&part.name)))) {
             Ok(held) => self.mounts.lock().unwrap_or_else(PoisonError::into_inner).push(held),
             Err(error) => tracing::warn!("mounts cannot be watched: {error}; those in the store count as missing"),
         }

@@ -13,7 +13,7 @@ use super::store::MemoryStore;
 use crate::error::Error;
 use crate::layout::OWN_DIRECTORY;
 use crate::store::filesystem::Root;
-use crate::store::{Access, Backend, Identity, Inside, LockGuard, Notes, Parts, Shelves, Store, Vacuum};
+use crate::store::{Access, Backend, Identity, Inside, LockGuard, Notes, Part, Parts, Shelves, Store, Vacuum};
 
 /// How often a waiting process tries again.
 const RETRY: Duration = Duration::from_millis(5);
@@ -142,11 +142,11 @@ impl Notes for MemoryStore {
 
 /// Nothing is ever mounted here.
 impl Parts for MemoryStore {
-    fn present(&self, _: &mut dyn Iterator<Item = &Path>) -> Vec<String> {
+    fn present(&self, _: &mut dyn Iterator<Item = &Path>) -> Vec<Part> {
         Vec::new()
     }
 
-    fn hold(&self, _: &[String]) {}
+    fn hold(&self, _: &[Part]) {}
 
     fn is_held(&self, _: &str) -> bool {
         false

@@ -12,7 +12,7 @@ use super::store::ObjectStore;
 use crate::error::Error;
 use crate::layout::OWN_DIRECTORY;
 use crate::store::filesystem::Root;
-use crate::store::{Access, Backend, Identity, Inside, LockGuard, Notes, Parts, Shelves, Store, Vacuum};
+use crate::store::{Access, Backend, Identity, Inside, LockGuard, Notes, Part, Parts, Shelves, Store, Vacuum};
 
 impl Backend for ObjectStore {
     fn place(&self) -> &Path {
@@ -88,11 +88,11 @@ impl Notes for ObjectStore {
 
 /// Nothing is ever mounted here.
 impl Parts for ObjectStore {
-    fn present(&self, _: &mut dyn Iterator<Item = &Path>) -> Vec<String> {
+    fn present(&self, _: &mut dyn Iterator<Item = &Path>) -> Vec<Part> {
         Vec::new()
     }
 
-    fn hold(&self, _: &[String]) {}
+    fn hold(&self, _: &[Part]) {}
 
     fn is_held(&self, _: &str) -> bool {
         false

@@ -75,6 +75,42 @@ fn a_mount_that_comes_back_while_the_store_is_read_is_missed() {
     }
 }
 
+/// An older copy of the same, or another disk altogether, is mounted in the place of what the last run saw.
+#[test]
+fn another_filesystem_in_the_place_of_a_mount_is_none() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let other = "umount {team}; mount -t tmpfs none {team}";
+    let kinds = [
+        ("an older copy", "cp -a {aside}/. {team}; rm -r {team}/_manifests/tags/v2", 2),
+        ("something else", "mkdir {team}/data", 2),
+        ("the same", "", 1),
+    ];
+    for (what, fill, code) in kinds {
+        for flags in [&[][..], &["-m", "--quarantine"]] {
+            let root = on_two_disks().repo("team").image("later", &[layer(4)]).tag("v2").on_disk();
+            let team = root.path().join(repository("team"));
+            let aside = tempfile::tempdir().expect("a directory");
+            fs::rename(&team, aside.path().join("team")).expect("ours");
+            fs::create_dir(&team).expect("made");
+            let other = if fill.is_empty() { "true" } else { other };
+            let script = format!(
+                r#"mount -t tmpfs none {{team}}; cp -a {{aside}}/. {{team}}
+                code=0; "$@" || code=$?; test $code = 1
+                {other}; {fill}
+                code=0; "$@" || code=$?; test $code = {code}
+                code=0; "$@" --allow-shrunk --allow-unlinked 100% || code=$?; test $code = 1
+                code=0; "$@" --allow-unlinked 100% || code=$?; test $code = 1"#
+            );
+            let script = script.replace("{team}", &team.to_string_lossy());
+            let script = script.replace("{aside}", &aside.path().join("team").to_string_lossy());
+            let ran = in_namespace(root.path(), flags, &script);
+            assert_eq!(ran.stderr.contains("or is another filesystem"), code == 2, "{what}: {}", ran.stderr);
+        }
+    }
+}
+
 /// Links that lead to `repositories` itself, and to what lies on the disk around that of the root.
 #[test]
 fn mounts_on_the_way_to_the_store_are_missed() {
@@ -308,6 +344,16 @@ fn records_are_nobody_elses() {
     symlink(&records, link.path().join("records")).expect("linked");
     let path = link.path().join("records/restored.json");
     bare(root, &["--dry-run", "--plan-out", path.to_str().expect("UTF-8")]).run().expect_code(2);
+
+    // Under another name it would be a blob.
+    let names = tempfile::tempdir_in(root).expect("a directory");
+    let blob = files(root).into_keys().find(|path| path.ends_with("/data")).expect("a blob");
+    let name = names.path().join("plan");
+    fs::hard_link(root.join("docker").join(blob), &name).expect("linked");
+    let before = fs::read(&name).expect("there");
+    let ran = bare(root, &["--dry-run", "--plan-out", name.to_str().expect("UTF-8")]).run().expect_code(2);
+    assert!(ran.stderr.contains("has other names"), "{}", ran.stderr);
+    assert_eq!(fs::read(&name).expect("there"), before);
 
     fs::write(records.join("summary.json"), "no JSON").expect("ours");
     let refused = bare(root, &[]).run().expect_code(2);

@@ -102,7 +102,7 @@ impl Regsweep {
         let bare = Self::new();
         let plan = bare.plan.clone();
         // Stores of tests are small, and mostly garbage. What these brakes are for has tests of its own.
-        let lifted = ["--allow-unlinked", "100%", "--allow-untagged-repositories"];
+        let lifted = ["--allow-unlinked", "100%", "--allow-untagged-repositories", "--allow-missing-manifests", "100%"];
         bare.arg("garbage-collect").args(lifted).arg("--plan-out").arg(plan)
     }
 
