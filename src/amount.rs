@@ -3,14 +3,14 @@
 /// A number of blobs and the bytes in them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Amount {
-    /// How many.
+    /// Number of blobs.
     pub count: u64,
-    /// How large together.
+    /// Their total size.
     pub size_bytes: u64,
 }
 
 impl Amount {
-    /// Adds one more.
+    /// Adds one blob.
     pub fn add(&mut self, size_bytes: u64) {
         *self += Amount { count: 1, size_bytes };
     }
@@ -19,7 +19,7 @@ impl Amount {
 impl std::ops::AddAssign for Amount {
     fn add_assign(&mut self, other: Amount) {
         self.count += other.count;
-        // What manifests state may add up to anything.
+        // Sizes that manifests state may add up to any number.
         self.size_bytes = self.size_bytes.saturating_add(other.size_bytes);
     }
 }

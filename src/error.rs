@@ -1,4 +1,4 @@
-//! Why the job could not be done. What is wrong with the *store* is no error but a [finding](crate::finding).
+//! Errors: why a job could not be done. Faults of the *store* are not errors but [findings](crate::finding).
 
 use std::fmt;
 use std::io;
@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use crate::escape::escaped;
 
-/// The code of what the arguments or the configuration lack.
+/// The code of errors in the arguments or the configuration.
 pub(crate) const USAGE: &str = "usage";
 
-/// What programs know errors by. More may come; none is called otherwise without a new major version.
+/// Stable codes of errors, for programs. New codes may appear; existing ones change only with a new major version.
 pub const CODES: [&str; 14] = [
     USAGE,
     "not-a-store",
@@ -28,32 +28,32 @@ pub const CODES: [&str; 14] = [
     "interrupted",
 ];
 
-/// A job that could not be done. Unless it says otherwise, nothing was changed.
+/// Why a job could not be done. Nothing was changed, unless the message states otherwise.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
     /// An operation on a file or directory failed.
     Io {
-        /// What was tried, as in "cannot *read* ...".
+        /// The operation, as in "cannot *read* ...".
         operation: &'static str,
-        /// On what.
+        /// The file or directory.
         path: PathBuf,
-        /// Why it failed.
+        /// The cause.
         source: io::Error,
     },
-    /// A symbolic link in the store leads nowhere: what it stands for may hold what keeps images alive.
+    /// A symbolic link in the store leads nowhere: what belongs there may keep images alive.
     UnresolvedSymlink {
         /// The symbolic link.
         path: PathBuf,
     },
-    /// A symbolic link in the place of a directory leads to one with nothing in it: most likely what belongs there is not mounted.
+    /// A symbolic link in the place of a directory leads to an empty directory: most likely a filesystem is not mounted.
     EmptySymlink {
-        /// The link.
+        /// The symbolic link.
         path: PathBuf,
     },
-    /// The arguments or the configuration do not say what to do.
+    /// The arguments or the configuration are invalid or incomplete.
     Usage(String),
-    /// The figures could not be written at the end.
+    /// The metrics could not be written at the end.
     Metrics(String),
     /// The directory does not look like a registry's root directory.
     NotAStore {
@@ -66,39 +66,39 @@ pub enum Error {
     Locked {
         /// The lock file.
         path: PathBuf,
-        /// Who holds it, as far as they have told.
+        /// The holder, as far as the lock file names it.
         holder: String,
     },
-    /// The store is in a state in which a collection would do harm more likely than good.
+    /// The store is in a state in which a collection is more likely to do harm than good.
     Brake {
-        /// What was seen.
+        /// The reason to stop.
         reason: String,
         /// What to do, and the flag that lifts the brake.
         lift: String,
     },
-    /// A signal asked us to end.
+    /// A signal ended the run.
     Interrupted,
 }
 
-/// What kind of trouble an operation met, for those who act on it.
+/// The kind of failure of an operation, for callers that act on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// What it was about is not there.
+    /// The file or directory does not exist.
     NotFound,
-    /// We may not.
+    /// Permission is denied.
     Denied,
-    /// Nobody may write there.
+    /// The filesystem is read-only.
     ReadOnly,
-    /// There is no room, or no more than our share.
+    /// The filesystem is full, or a quota is exhausted.
     Full,
-    /// The device or the server fails: the next operation will not fare better.
+    /// The device or the server fails: the next operation will fail as well.
     Broken,
     /// Anything else.
     Other,
 }
 
 impl ErrorKind {
-    /// The kind of an error of the system.
+    /// The kind of a system error.
     fn of(source: &io::Error) -> ErrorKind {
         match source.kind() {
             io::ErrorKind::NotFound => ErrorKind::NotFound,
@@ -113,7 +113,7 @@ impl ErrorKind {
 }
 
 impl Error {
-    /// What kind of trouble an operation on the store met; nothing for what is no such trouble.
+    /// The kind of failure of an operation on the store; `None` for other errors.
     pub fn kind(&self) -> Option<ErrorKind> {
         match self {
             Error::Io { source, .. } => Some(ErrorKind::of(source)),
@@ -121,7 +121,7 @@ impl Error {
         }
     }
 
-    /// What programs know it by: one of [`CODES`].
+    /// The stable code: one of [`CODES`].
     pub fn code(&self) -> &'static str {
         match self {
             Error::Io { source, .. } => match ErrorKind::of(source) {
@@ -143,7 +143,7 @@ impl Error {
         }
     }
 
-    /// The file or directory that it is about, if it is about one.
+    /// The file or directory that it is about, if there is one.
     pub fn path(&self) -> Option<&Path> {
         match self {
             Error::Io { path, .. }
@@ -155,7 +155,7 @@ impl Error {
         }
     }
 
-    /// Whether something had gone between being listed and being opened: somebody else is at work.
+    /// Whether an entry vanished between listing and opening: removed by a concurrent writer.
     pub fn is_vanished(&self) -> bool {
         self.kind() == Some(ErrorKind::NotFound)
     }
@@ -165,7 +165,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Io { operation, path, source } => {
-                write!(f, "cannot {operation} {}: {source}{}", escaped(path), WhoMay::of(path, source))
+                write!(f, "cannot {operation} {}: {source}{}", escaped(path), UserAdvice::of(path, source))
             }
             Error::UnresolvedSymlink { path } => write!(
                 f,
@@ -190,18 +190,18 @@ impl fmt::Display for Error {
     }
 }
 
-/// Who may do what was denied, as far as the owner of the first thing on the way says that can be seen.
-struct WhoMay(Option<u32>);
+/// Advice on which user to run as, from the owner of the nearest ancestor that can be seen.
+struct UserAdvice(Option<u32>);
 
-impl WhoMay {
-    fn of(path: &Path, source: &io::Error) -> WhoMay {
+impl UserAdvice {
+    fn of(path: &Path, source: &io::Error) -> UserAdvice {
         let owner = |path: &Path| path.symlink_metadata().map(|metadata| metadata.uid()).ok();
         let is_denied = ErrorKind::of(source) == ErrorKind::Denied;
-        WhoMay(is_denied.then(|| path.ancestors().find_map(owner)).flatten())
+        UserAdvice(is_denied.then(|| path.ancestors().find_map(owner)).flatten())
     }
 }
 
-impl fmt::Display for WhoMay {
+impl fmt::Display for UserAdvice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             None => Ok(()),
@@ -220,20 +220,20 @@ impl std::error::Error for Error {
     }
 }
 
-/// Gives an I/O result its operation and path.
+/// Adds the operation and the path to an I/O result.
 pub trait Context<T> {
     /// Turns the error into [`Error::Io`].
     ///
     /// # Errors
     ///
-    /// When `self` is one.
+    /// When `self` is an error.
     fn context(self, operation: &'static str, path: impl AsRef<Path>) -> Result<T, Error>;
 
-    /// The same for a path that is only put together for an error.
+    /// The same, with a path that is built only for an error.
     ///
     /// # Errors
     ///
-    /// When `self` is one.
+    /// When `self` is an error.
     fn context_with(self, operation: &'static str, path: impl FnOnce() -> PathBuf) -> Result<T, Error>;
 }
 
@@ -254,7 +254,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_code_is_one_of_those_that_are_promised() {
+    fn errors_have_exactly_the_listed_codes() {
         use io::ErrorKind::{NotFound, PermissionDenied, ReadOnlyFilesystem, StaleNetworkFileHandle, StorageFull, TimedOut};
         let path = PathBuf::from("/x");
         let kinds = [NotFound, PermissionDenied, ReadOnlyFilesystem, StorageFull, StaleNetworkFileHandle, TimedOut];

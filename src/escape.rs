@@ -1,7 +1,7 @@
-//! Names as people and programs may safely read them.
+//! Escapes names for safe display.
 //!
-//! Names in the store are bytes chosen by whoever could write to the disk: they may hold terminal control sequences or be no
-//! UTF-8 at all. Reports and findings show them through [`escaped`], which is reversible.
+//! Names in the store are bytes chosen by any program that can write to the disk: they may hold terminal control sequences
+//! or invalid UTF-8. Reports and findings show them through [`escaped`], which is reversible.
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
@@ -27,17 +27,18 @@ pub(crate) fn escaped_bytes(bytes: &[u8]) -> Cow<'_, str> {
             match character {
                 '\\' => out.push_str("\\\\"),
                 plain if is_plain(plain) => out.push(plain),
-                other => write!(out, "\\u{{{:x}}}", u32::from(other)).expect("writing to a String"),
+                other => write!(out, "\\u{{{:x}}}", u32::from(other)).expect("writing to a String cannot fail"),
             }
         }
         for byte in chunk.invalid() {
-            write!(out, "\\x{byte:02x}").expect("writing to a String");
+            write!(out, "\\x{byte:02x}").expect("writing to a String cannot fail");
         }
     }
     Cow::Owned(out)
 }
 
-/// Neither a control character nor one that changes the direction of the text around it.
+/// Whether a character is shown as it is: neither a backslash, nor a control character, nor one that changes the direction
+/// of the text around it.
 fn is_plain(character: char) -> bool {
     !character.is_control()
         && character != '\\'

@@ -1,4 +1,4 @@
-//! The one mapping from what happened to the number that a script sees.
+//! The exit codes, and the only mapping to them.
 
 use std::process::ExitCode;
 
@@ -22,7 +22,7 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// For a job that could not be done.
+    /// The exit code of a job that could not be done.
     pub fn of_error(error: &Error) -> Exit {
         match error {
             Error::Interrupted => Exit::Interrupted,
@@ -30,7 +30,7 @@ impl Exit {
         }
     }
 
-    /// For a job that was done, with what it found. Notes do not count.
+    /// The exit code of a finished job, from its findings. Notes do not count.
     pub fn of_findings(findings: &[Finding]) -> Exit {
         match findings.iter().any(|finding| finding.severity < Severity::Note) {
             true => Exit::Findings,

@@ -1,4 +1,4 @@
-//! What is wrong with a store, or merely odd: facts about it, apart from [errors](crate::error).
+//! Findings: what is wrong or odd in a store. Failures of a run are [errors](crate::error).
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -10,7 +10,7 @@ use crate::escape::escaped;
 use crate::oci::{Digest, RepositoryName, TagName};
 use crate::store::StrayKind;
 
-/// How much a finding matters. A note alone leaves the exit code at 0.
+/// How much a finding matters. Notes alone leave the exit code at 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
@@ -18,12 +18,12 @@ pub enum Severity {
     Error,
     /// Something may be wrong.
     Warning,
-    /// Something odd that harms nothing.
+    /// Something odd but harmless.
     Note,
 }
 
 impl Severity {
-    /// All of them, the gravest first.
+    /// All severities, the most severe first.
     pub const ALL: [Severity; 3] = [Severity::Error, Severity::Warning, Severity::Note];
 
     /// The stable name.
@@ -44,7 +44,7 @@ impl fmt::Display for Severity {
 
 macro_rules! codes {
     ($(#[doc = $doc:literal] $variant:ident = $code:literal, $severity:ident, $next:literal;)*) => {
-        /// What kind of thing was found. The names are stable; scripts may rely on them.
+        /// The kind of a finding. The names are stable; scripts may rely on them.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Code {
             $(#[doc = $doc] $variant,)*
@@ -59,17 +59,17 @@ macro_rules! codes {
                 match self { $(Code::$variant => $code),* }
             }
 
-            /// How much it matters.
+            /// The severity.
             pub fn severity(self) -> Severity {
                 match self { $(Code::$variant => Severity::$severity),* }
             }
 
-            /// What it means, in a sentence.
+            /// The meaning, in a sentence.
             pub fn meaning(self) -> &'static str {
                 match self { $(Code::$variant => $doc.trim_ascii()),* }
             }
 
-            /// What an operator does about it.
+            /// The operator's next step.
             pub fn next_step(self) -> &'static str {
                 match self { $(Code::$variant => $next),* }
             }
@@ -249,13 +249,13 @@ codes! {
 }
 
 impl Code {
-    /// Whether something is named and not stored. In a pull-through cache that is nothing: it is fetched when somebody asks for it.
+    /// Whether named content is not stored. In a pull-through cache that is no fault: the registry fetches it on demand.
     pub fn is_absence(self) -> bool {
         use Code::{MissingBlob, MissingChild, MissingManifest, MissingTagTarget};
         matches!(self, MissingBlob | MissingChild | MissingManifest | MissingTagTarget)
     }
 
-    /// Whether something is there and nothing needs it.
+    /// Whether stored content is not needed.
     pub fn is_waste(self) -> bool {
         use Code::{EmptyRepository, EmptyStore, StaleHistory, UnlinkedBlob, UnneededLayerLinks, UntaggedRevisions};
         matches!(self, EmptyRepository | EmptyStore | StaleHistory | UnlinkedBlob | UnneededLayerLinks | UntaggedRevisions)
@@ -284,16 +284,16 @@ impl Serialize for Code {
     }
 }
 
-/// Somebody who needs a blob: an image that cannot be pulled without it. Those with a tag come first: they are missed first.
+/// An image that cannot be pulled without a blob. Images with a tag come first: users miss them first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Need {
     /// The repository that the image is in.
     pub repository: RepositoryName,
-    /// The tag that leads to it; nothing if only a revision does.
+    /// The tag that leads to it; `None` if only a revision does.
     pub tag: Option<TagName>,
-    /// The manifest that names the blob, or the blob itself if it is a manifest that is needed by its own name.
+    /// The manifest that names the blob, or the blob itself if it is a manifest that a tag or revision names.
     pub manifest: Digest,
-    /// The platform of that manifest, such as `linux/arm64/v8`, if anything says so. Words for people.
+    /// The platform of that manifest, such as `linux/arm64/v8`, if known. For display only.
     pub platform: Option<String>,
 }
 
@@ -335,29 +335,30 @@ impl Serialize for Need {
     }
 }
 
-/// Who needs a blob, in order. Somebody may need it a million times over, and a report of a million lines is none.
+/// The images that need a blob, in order. Bounded: a million images may need one blob, and a report of a million lines
+/// helps no operator.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Needs {
-    /// The first of them, at most [`Needs::MOST`].
+    /// The first images, at most [`Needs::MOST`].
     pub first: Vec<Need>,
-    /// How many more there are.
+    /// Number of further images.
     pub more: u64,
 }
 
 impl Needs {
-    /// How many are told apart at most.
+    /// Most images to list for one blob.
     pub const MOST: usize = 1000;
-    /// How many are told apart in a whole report.
+    /// Images to list in a whole report.
     const MOST_AT_ALL: usize = 10_000;
-    /// How many are told apart however many blobs are looked for.
+    /// Images to list for one blob at least, for any number of blobs.
     const FEWEST: usize = 5;
 
-    /// How many are told apart of each of so many blobs: who may push decides how many blobs are missing, and how often.
+    /// Images to list for each of a number of blobs. Clients that push control how many blobs are missing, and how often.
     pub fn most_of_each(blobs: usize) -> usize {
         (Needs::MOST_AT_ALL / blobs.max(1)).clamp(Needs::FEWEST, Needs::MOST)
     }
 
-    /// Takes in others and keeps the first `most` of all: which those are does not depend on the order in which they come.
+    /// Adds others and keeps the first `most` of all. The result does not depend on the order of additions.
     pub fn append(&mut self, others: impl IntoIterator<Item = Need>, most: usize) {
         for need in others {
             let Err(place) = self.first.binary_search(&need) else { continue };
@@ -371,19 +372,19 @@ impl Needs {
         }
     }
 
-    /// The same for others of which some are only counted.
+    /// Adds others, some of which are only counted.
     pub fn append_all(&mut self, others: Needs, most: usize) {
         self.append(others.first, most);
         self.more += others.more;
     }
 }
 
-/// One thing found. Findings order by severity, code and place, so that two runs can be compared line by line.
+/// One finding. Findings order by severity, code and place, so that two runs can be compared line by line.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Finding {
-    /// How much it matters.
+    /// The severity.
     pub severity: Severity,
-    /// What kind of thing it is.
+    /// The kind.
     pub code: Code,
     /// Where: the repository.
     pub repository: Option<RepositoryName>,
@@ -393,64 +394,64 @@ pub struct Finding {
     pub digest: Option<Digest>,
     /// Where: the path, relative to the root.
     pub path: Option<PathBuf>,
-    /// What in particular, when the code and the place do not say it.
+    /// Details that the code and the place do not give.
     pub detail: Option<String>,
-    /// The images that cannot be pulled for it.
+    /// The images that cannot be pulled because of it.
     pub needed_by: Needs,
-    /// How many things it is about: more than one where they are not told apart.
+    /// Number of entries that it stands for.
     pub count: u64,
 }
 
 impl Finding {
-    /// A finding of that kind, nowhere yet.
+    /// A finding of a kind, without a place.
     pub fn new(code: Code) -> Finding {
         let (repository, tag, digest, path, detail) = (None, None, None, None, None);
         Finding { severity: code.severity(), code, repository, tag, digest, path, detail, needed_by: Needs::default(), count: 1 }
     }
 
-    /// Names the repository.
+    /// Sets the repository.
     pub fn repository(mut self, repository: &RepositoryName) -> Finding {
         self.repository = Some(repository.clone());
         self
     }
 
-    /// Names the tag.
+    /// Sets the tag.
     pub fn tag(mut self, tag: &TagName) -> Finding {
         self.tag = Some(tag.clone());
         self
     }
 
-    /// Names the digest.
+    /// Sets the digest.
     pub fn digest(mut self, digest: &Digest) -> Finding {
         self.digest = Some(*digest);
         self
     }
 
-    /// Names the path.
+    /// Sets the path.
     pub fn path(mut self, path: impl AsRef<Path>) -> Finding {
         self.path = Some(path.as_ref().to_owned());
         self
     }
 
-    /// Says what in particular.
+    /// Sets the details.
     pub fn detail(mut self, detail: impl Into<String>) -> Finding {
         self.detail = Some(detail.into());
         self
     }
 
-    /// Says how many things it is about.
+    /// Sets the number of entries that it stands for.
     pub fn count(mut self, count: u64) -> Finding {
         self.count = count;
         self
     }
 
-    /// Says who cannot be pulled for it.
+    /// Sets the images that cannot be pulled because of it.
     pub fn needed_by(mut self, needs: Needs) -> Finding {
         self.needed_by = needs;
         self
     }
 
-    /// How many findings it counts as: what a NAS leaves is one, however many files there are.
+    /// Number of findings that it counts as. All files that a NAS leaves are one finding.
     pub fn number(&self) -> u64 {
         match self.code {
             Code::SystemFile => 1,
@@ -458,12 +459,12 @@ impl Finding {
         }
     }
 
-    /// What was found, in a sentence.
+    /// The finding, in a sentence.
     pub fn message(&self) -> &str {
         self.detail.as_deref().unwrap_or(self.code.meaning())
     }
 
-    /// What an operator does about it.
+    /// The operator's next step.
     pub fn next_step(&self) -> &'static str {
         self.code.next_step()
     }

@@ -1,7 +1,7 @@
-//! What a run reports of all that it found: the one judgement of every command.
+//! Selects the findings that a run reports, for every command.
 //!
-//! Whoever may push decides how much is found, and a report has to stay one that somebody reads: what is beyond a number that nobody
-//! reads is counted and not listed.
+//! Clients that push control the number of findings, and a report must stay readable: findings beyond a limit are counted
+//! and not listed.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,12 +12,12 @@ use crate::format::number;
 use crate::layout;
 use crate::oci::RepositoryName;
 
-/// Findings of one code that are listed for one repository, and for what is in none.
+/// Findings of one code to list for one repository, and for entries outside repositories.
 pub(crate) const LISTED_OF_A_REPOSITORY: u64 = 1_000;
-/// Findings of one code that are listed at all.
+/// Findings of one code to list in all.
 const LISTED_OF_A_CODE: u64 = 5_000;
 
-/// What is found in one repository, of which no more is held than a report lists: of each code what is found first, and how much there is.
+/// Findings in one repository. Holds no more than a report lists: the first of each code, and their number.
 #[derive(Debug)]
 pub(crate) struct OfRepository {
     name: RepositoryName,
@@ -26,12 +26,12 @@ pub(crate) struct OfRepository {
 }
 
 impl OfRepository {
-    /// Nothing so far.
+    /// No findings yet.
     pub(crate) fn new(name: &RepositoryName) -> OfRepository {
         OfRepository { name: name.clone(), listed: Vec::new(), found: BTreeMap::new() }
     }
 
-    /// Takes in what is found next. No finding comes twice.
+    /// Adds a finding. Each finding comes once.
     pub(crate) fn push(&mut self, finding: Finding) {
         let found = self.found.entry(finding.code).or_default();
         *found += finding.count;
@@ -40,12 +40,12 @@ impl OfRepository {
         }
     }
 
-    /// Takes in several.
+    /// Adds several findings.
     pub(crate) fn extend(&mut self, findings: impl IntoIterator<Item = Finding>) {
         findings.into_iter().for_each(|finding| self.push(finding));
     }
 
-    /// All of it, with one for each code that has more.
+    /// All findings, with one for each code beyond the limit.
     pub(crate) fn into_findings(self) -> Vec<Finding> {
         let listed = |code| self.listed.iter().filter(|finding| finding.code == code).map(|finding| finding.count).sum::<u64>();
         let beyond = self.found.iter().map(|(code, found)| (*code, found - listed(*code))).filter(|(_, more)| *more > 0);
@@ -55,7 +55,7 @@ impl OfRepository {
     }
 }
 
-/// What many threads found, of which no more is held than a report lists.
+/// Findings of many threads. Holds no more than a report lists.
 #[derive(Debug, Default)]
 pub(crate) struct Gathered {
     codes: Mutex<BTreeMap<Code, OfCode>>,
@@ -64,14 +64,14 @@ pub(crate) struct Gathered {
 /// Findings of one code.
 #[derive(Debug, Default)]
 struct OfCode {
-    /// The first in their order, whatever order they came in, each with how many things it is about.
+    /// The first findings in sort order, in any order of arrival, each with the number of entries that it stands for.
     listed: BTreeMap<Finding, u64>,
-    /// How many things the others are about.
+    /// Number of entries that the other findings stand for.
     beyond: u64,
 }
 
 impl Gathered {
-    /// Takes in what was found in one repository, or in what is in none.
+    /// Adds the findings of one repository, or of entries outside repositories.
     pub(crate) fn add(&self, mut findings: Vec<Finding>) {
         findings.sort();
         findings.dedup();
@@ -81,7 +81,7 @@ impl Gathered {
         }
     }
 
-    /// All of them, with one for each code that has more.
+    /// All findings, with one for each code beyond the limit.
     pub(crate) fn into_findings(self) -> Vec<Finding> {
         let codes = self.codes.into_inner().unwrap_or_else(PoisonError::into_inner);
         let of_code = |(code, OfCode { listed, beyond }): (Code, OfCode)| {
@@ -98,7 +98,7 @@ impl OfCode {
             self.beyond += finding.count;
             return;
         }
-        // The same as often as it is met: which ones are listed in the end, and how often those were met, depends on no order.
+        // Counts a finding each time it arrives: the listed findings and their counts depend on no order.
         let count = finding.count;
         *self.listed.entry(finding).or_default() += count;
         if self.listed.len() as u64 > LISTED_OF_A_CODE {
@@ -107,7 +107,7 @@ impl OfCode {
     }
 }
 
-/// Leaves out what is no finding in a pull-through cache, tells a NAS's files once, counts what is beyond the limits, and sorts.
+/// Drops findings that are none in a pull-through cache, reports system files once, applies the limits, and sorts.
 pub(crate) fn consolidated(mut findings: Vec<Finding>, is_cache: bool) -> Vec<Finding> {
     if is_cache {
         findings.retain(|finding| !finding.code.is_absence());
@@ -123,7 +123,7 @@ pub(crate) fn consolidated(mut findings: Vec<Finding>, is_cache: bool) -> Vec<Fi
     listed
 }
 
-/// One finding for all shards of blobs that are links or mounts: whoever spread his blobs over disks did that to all of them.
+/// One finding for all blob shards that are symbolic links or mounts: a store spread over disks has many.
 fn shards(findings: &mut Vec<Finding>) -> Vec<Finding> {
     let is_shard = |finding: &Finding| {
         let parent = finding.path.as_ref().and_then(|path| path.parent()?.parent());
@@ -141,7 +141,7 @@ fn system_files(findings: &mut Vec<Finding>) -> Option<Finding> {
     together(findings.extract_if(.., |finding| finding.code == Code::SystemFile).collect(), "of them")
 }
 
-/// The first of some findings of one code that has a path, for all of them.
+/// The first finding that has a path, standing for all findings of its code.
 fn together(all: Vec<Finding>, what: &str) -> Option<Finding> {
     let count = all.iter().map(|finding| finding.count).sum();
     let first = all.into_iter().find(|finding| finding.path.is_some())?;
@@ -152,7 +152,7 @@ fn together(all: Vec<Finding>, what: &str) -> Option<Finding> {
     Some(Finding { repository: None, ..first }.count(count).detail(detail))
 }
 
-/// Lists as many of a code and repository as somebody reads, and counts the others. `findings` are sorted.
+/// Keeps findings within the limits of a code and of a repository, and counts the others. `findings` are sorted.
 fn limited(findings: Vec<Finding>) -> Vec<Finding> {
     let mut seen: BTreeMap<(Code, Option<String>), u64> = BTreeMap::new();
     let mut of_code: BTreeMap<Code, u64> = BTreeMap::new();
@@ -171,7 +171,7 @@ fn limited(findings: Vec<Finding>) -> Vec<Finding> {
             listed.push(finding);
             continue;
         }
-        // Beyond the limit of a code its repositories are not told apart either.
+        // Beyond the limit of a code, one finding stands for all repositories.
         let (key, repository) = if *all > LISTED_OF_A_CODE { ((key.0, None), None) } else { (key, finding.repository.clone()) };
         let more = beyond.entry(key).or_insert_with(|| Finding { repository, ..Finding::new(finding.code).count(0) });
         more.count += finding.count;
@@ -180,15 +180,15 @@ fn limited(findings: Vec<Finding>) -> Vec<Finding> {
     listed
 }
 
-/// How a finding ends that stands for others.
+/// The end of the details of a finding that stands for others.
 const NOT_LISTED: &str = ", which are not listed.";
 
-/// Whether a finding is about others that are not listed. It is none of those that are.
+/// Whether a finding stands for others that are not listed. It is not one of the listed ones.
 fn stands_for_others(finding: &Finding) -> bool {
     finding.path.is_none() && finding.detail.as_ref().is_some_and(|detail| detail.ends_with(NOT_LISTED))
 }
 
-/// Says of a finding that it stands for others.
+/// Sets the details of a finding that stands for others.
 fn with_more(more: Finding) -> Finding {
     let here = if more.repository.is_some() { " here" } else { "" };
     let detail = format!("{} {} more of these{here}{NOT_LISTED}", more.code.meaning(), number(more.count));
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_beyond_the_limits_is_counted() {
+    fn findings_beyond_the_limits_are_counted() {
         let two = ["a", "b"].iter().flat_map(|name| (0..1_500).map(move |number| of(Code::MissingBlob, name, number)));
         let found = consolidated(two.collect(), false);
         assert_eq!(found.len(), 2 * 1_001);
@@ -218,9 +218,9 @@ mod tests {
         assert_eq!(found.iter().map(|finding| finding.count).sum::<u64>(), 27_000);
     }
 
-    /// What stands for others is none of those that are listed, and is told once.
+    /// A finding that stands for others is not one of the listed ones, and appears once.
     #[test]
-    fn what_is_beyond_the_limits_of_a_repository_is_counted_once() {
+    fn findings_beyond_the_limits_of_a_repository_are_counted_once() {
         let name = RepositoryName::new("a");
         let mut found = OfRepository::new(&name);
         found.extend((0..3_000).map(|number| of(Code::BrokenLayerLink, "a", number)));
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cache_lacks_nothing_and_a_nas_is_told_once() {
+    fn a_cache_lacks_nothing_and_a_nas_is_reported_once() {
         let absent = [Code::MissingBlob, Code::MissingChild, Code::MissingManifest, Code::MissingTagTarget];
         let mut found: Vec<Finding> = absent.into_iter().map(|code| of(code, "a", 1)).collect();
         found.push(of(Code::CorruptManifest, "a", 1));
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn shards_that_lead_elsewhere_are_told_once() {
+    fn shards_that_lead_elsewhere_are_reported_once() {
         let shard = |number: u32, code| Finding::new(code).path(format!("{}/sha256/{number:02x}", layout::BLOBS));
         let mut found: Vec<Finding> = (0..154).map(|number| shard(number, Code::BehindSymlink)).collect();
         found.push(shard(200, Code::BehindMount));
@@ -262,8 +262,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_gathered_depends_on_no_order() {
-        // 30 repositories of 1,000 findings of their own, and 100 that each of them has as well.
+    fn gathered_findings_depend_on_no_order() {
+        // 30 repositories with 1,000 findings each, and 100 findings that all of them share.
         let part = |name: u32| {
             let own = (0..1_000).map(|number| of(Code::LostChild, &format!("r{name:02}"), number));
             let shared = (0..100).map(|number| Finding { repository: None, ..of(Code::MissingBlob, "", number) });

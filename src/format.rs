@@ -1,4 +1,4 @@
-//! How counts, sizes and times read, wherever a person reads them.
+//! Formats counts, sizes and times for display.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,17 +8,17 @@ use crate::amount::Amount;
 
 const SECONDS_A_DAY: u64 = 24 * 3600;
 
-/// A size in the largest unit of 1,024s that fits.
+/// A size in the largest binary unit that fits.
 pub(crate) fn size(bytes: u64) -> String {
     humansize::format_size(bytes, humansize::BINARY)
 }
 
-/// A count with its thousands apart.
+/// A count with a separator between thousands.
 pub(crate) fn number(count: u64) -> String {
     indicatif::HumanCount(count).to_string()
 }
 
-/// A count of something.
+/// A count with its noun.
 pub(crate) fn plural(count: u64, one: &str, many: &str) -> String {
     format!("{} {}", number(count), if count == 1 { one } else { many })
 }
@@ -28,12 +28,12 @@ pub(crate) fn amount(amount: Amount) -> String {
     format!("{} ({})", plural(amount.count, "blob", "blobs"), size(amount.size_bytes))
 }
 
-/// A time, to the second.
+/// A time in UTC, to the second.
 pub(crate) fn time(time: SystemTime) -> String {
     Timestamp::try_from(time).unwrap_or_default().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// How long something took: to a tenth of a second, from a minute on to the second.
+/// An elapsed time: to a tenth of a second, from a minute on to the second.
 pub(crate) fn elapsed(elapsed: Duration) -> String {
     match elapsed.as_secs() {
         0..60 => format!("{:.1} s", elapsed.as_secs_f64()),
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spans_read_as_people_say_them() {
+    fn durations_are_readable() {
         assert_eq!(elapsed(Duration::from_millis(1_240)), "1.2 s");
         assert_eq!(elapsed(Duration::from_millis(96_700)), "1m 36s");
         assert_eq!(elapsed(Duration::from_secs(7_325)), "2h 2m 5s");

@@ -1,7 +1,7 @@
-//! What one repository holds: its names, read in an order that cannot miss a writer's work.
+//! Surveys one repository: reads its names in an order that cannot miss a writer's work.
 //!
-//! A push writes blobs, then layer links, then revisions, then tags. They are read in that order too (SAFETY I5): what was
-//! finished before the survey began is seen whole. Blobs are listed before the first repository.
+//! A push writes blobs, then layer links, then revisions, then tags. The survey reads them in that order too (SAFETY I5):
+//! it sees a push whole if the push finished before the survey began. Blobs are listed before the first repository.
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,18 +15,18 @@ use crate::oci::{Digest, RepositoryName, TagName};
 use crate::store::{LinkContent, Repository, RepositoryEntry, Store, Stray, StrayKind, TagContent};
 use crate::system_files::{is_of_a_fork, is_system_file};
 
-/// How many links one task reads, so that one repository with 100,000 revisions keeps every thread busy.
+/// Links that one task reads: few enough that one repository with 100,000 revisions keeps every thread busy.
 const LINKS_AT_ONCE: usize = 256;
 
-/// Answers that are held twice while they are put into one list.
+/// Answers to hold twice while they are joined into one list.
 pub const ANSWERS_AT_ONCE: usize = 64 * LINKS_AT_ONCE;
 
-/// How many tags one task reads at least: small repositories are not worth dividing, there are others.
+/// Tags that one task reads at least: dividing a small repository is of no use, because others run in parallel.
 const TAGS_AT_ONCE: usize = 8;
 
 /// What one repository holds, sorted.
 pub struct Survey<'s> {
-    /// The repository, as it was opened for this: where its links are read and looked at.
+    /// The open repository, for reading its links.
     pub repository: Box<dyn Repository + 's>,
     /// Its name.
     pub name: RepositoryName,
@@ -38,19 +38,19 @@ pub struct Survey<'s> {
     pub revisions: Vec<Revision>,
     /// The tags.
     pub tags: Vec<Tag>,
-    /// Entries that are not what the layout has in their place.
+    /// Entries that do not match the layout.
     pub strays: Vec<Stray>,
-    /// Digests that somebody wants to know of whether anything here needs them. None at first.
+    /// Digests to check for use in this repository. Empty at first.
     pub queried: Vec<Digest>,
-    /// Manifests that are kept like young ones although nothing here may say so: the repository has, had or may get back a revision link
-    /// to them. None at first.
+    /// Manifests to keep like young ones, even if nothing here names them: the repository has, had or may regain a revision
+    /// link to them. Empty at first.
     pub protected: Vec<Digest>,
-    /// When the last collection began, where it matters what was here by then. Nothing at first.
+    /// When the last collection began, if it matters what was here by then. `None` at first.
     pub last_run: Option<SystemTime>,
 }
 
 impl Survey<'_> {
-    /// The place of a revision that has a link, whatever it says.
+    /// The place of a revision that has a link, with any content.
     pub fn revision(&self, digest: &Digest) -> Option<usize> {
         let place = self.revisions.binary_search_by(|revision| revision.digest.cmp(digest)).ok()?;
         (self.revisions[place].link != LinkContent::Absent).then_some(place)
@@ -62,7 +62,7 @@ impl Survey<'_> {
 pub struct Revision {
     /// The digest that the directory is named by.
     pub digest: Digest,
-    /// What its link says.
+    /// The content of its link.
     pub link: LinkContent,
 }
 
@@ -71,20 +71,20 @@ pub struct Revision {
 pub struct Tag {
     /// Its name.
     pub name: TagName,
-    /// What its `current/link` says.
+    /// The content of its `current/link`.
     pub current: LinkContent,
     /// Digests that have a directory in its `index/`.
     pub history: Vec<Digest>,
 }
 
 impl Tag {
-    /// Whether it is a tag: what other programs make among the tags is called as none can be, or has no link.
+    /// Whether it is a tag. A directory that another program made among the tags has an invalid name, or no link.
     pub fn is_tag(&self) -> bool {
         self.name.is_valid() && self.current != LinkContent::Absent
     }
 
-    /// What it is if no registry made it: it has neither a link nor a history, and is called as no tag can be, or as other programs and forks
-    /// call what they leave. `Thumbs.db` can be a tag, and is one as soon as it names something.
+    /// The kind of stray that it is, if no registry made it: it has neither a link nor a history, and its name is invalid for a
+    /// tag or typical of other programs and forks. `Thumbs.db` is a valid name, and a tag once it names something.
     fn foreign(&self) -> Option<StrayKind> {
         let is_named = self.current != LinkContent::Absent || !self.history.is_empty();
         let name = self.name.as_os_str().as_bytes();
@@ -96,12 +96,12 @@ impl Tag {
     }
 }
 
-/// Asks about each repository, many at a time, and returns the answers in their order: in a list as long as that, because many repositories
-/// in lists of their own would take several times the memory.
+/// Asks about each repository, many at a time, and returns the answers in their order. The list has the full length from
+/// the start: separate lists of many repositories would take several times the memory.
 ///
 /// # Errors
 ///
-/// The first error in the order of the repositories, of those that were met. What was not begun by then is not asked.
+/// The first error in the order of the repositories, among those that occurred. Repositories not begun by then are skipped.
 pub fn each<T: Send>(
     repositories: &[RepositoryEntry],
     ask: impl Fn(&RepositoryEntry) -> Result<T, Error> + Sync,
@@ -128,7 +128,7 @@ pub fn each<T: Send>(
 ///
 /// # Errors
 ///
-/// When a directory cannot be listed or a link not be read.
+/// When a directory cannot be listed or a link cannot be read.
 pub fn survey<'s>(store: &'s dyn Store, entry: &RepositoryEntry) -> Result<Survey<'s>, Error> {
     let name = &entry.name;
     let repository = store.open(entry)?;
@@ -151,7 +151,7 @@ pub fn survey<'s>(store: &'s dyn Store, entry: &RepositoryEntry) -> Result<Surve
     for (name, content) in tags.entries.into_iter().zip(contents) {
         let tag = Tag { name, current: content.current, history: content.history.entries };
         let foreign = tag.foreign();
-        // What lies in a directory of another program's is its own affair.
+        // Strays in a directory of another program are not reported.
         if foreign != Some(StrayKind::SystemFile) {
             strays.extend(content.history.strays);
         }
@@ -178,7 +178,7 @@ pub fn survey<'s>(store: &'s dyn Store, entry: &RepositoryEntry) -> Result<Surve
 ///
 /// # Errors
 ///
-/// When one cannot be read.
+/// When a link cannot be read.
 pub fn read_links(repository: &dyn Repository, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<LinkContent>, Error> {
     in_chunks(digests, |some| repository.read_links(directory, some))
 }

@@ -1,4 +1,4 @@
-//! What unit tests build stores from.
+//! Builds stores for unit tests.
 
 use std::time::SystemTime;
 
@@ -14,7 +14,7 @@ pub(crate) fn sha256(bytes: &[u8]) -> Digest {
     Digest::of(Algorithm::Sha256, bytes)
 }
 
-/// A store in the making.
+/// A store under construction.
 #[derive(Default)]
 pub(crate) struct Built(pub(crate) MemoryStore);
 
@@ -29,7 +29,7 @@ impl Built {
         self.blob(json.to_string().as_bytes())
     }
 
-    /// An image of a configuration and layers; the blobs that it names are not stored.
+    /// An image of a configuration and layers. Does not store the blobs that it names.
     pub(crate) fn image(&self, config: &Digest, layers: &[Digest]) -> Digest {
         let layers: Vec<Value> = layers.iter().map(|layer| json!({"digest": layer.to_string(), "size": 5})).collect();
         self.json(&json!({"config": {"digest": config.to_string(), "size": 1}, "layers": layers}))

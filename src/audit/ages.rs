@@ -1,20 +1,20 @@
-//! How old things are before they are reported.
+//! Minimum ages for findings.
 
 use std::time::{Duration, SystemTime};
 
-/// How old things are before they are reported.
+/// How old something must be before an audit reports it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ages {
-    /// What is younger may still be at work.
+    /// Anything younger may still be in use by a writer.
     pub(crate) min_age: Duration,
-    /// An upload that was not continued within this period is stale.
+    /// An upload not continued within this period is stale.
     pub(crate) upload_age: Duration,
-    /// The moment that ages are counted back from.
+    /// The time from which ages are measured.
     pub(crate) now: SystemTime,
 }
 
 impl Ages {
-    /// Whether something was last touched at least this long ago. What lies in the future was not.
+    /// Whether a modification time is at least `age` ago. A time in the future is not.
     pub(super) fn is_past(&self, modified: SystemTime, age: Duration) -> bool {
         self.now.duration_since(modified).is_ok_and(|since| since >= age)
     }

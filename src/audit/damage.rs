@@ -1,4 +1,4 @@
-//! What is broken: links, names, and whatever a manifest needs and cannot have.
+//! Findings about damage: broken links, invalid names, and content that manifests need and the store lacks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::layout::{self, LinkDirectory};
 use crate::oci::{Algorithm, Digest};
 use crate::store::{FileState, LinkContent};
 
-/// What is broken in one repository, beyond what marking has found.
+/// Damage in one repository that marking does not report.
 pub(crate) fn repository(facts: &RepositoryFacts<'_>, inventory: &Inventory, blobs: &BlobFacts, ages: &Ages) -> Vec<Finding> {
     let mut findings = OfRepository::new(&facts.survey.name);
     let is_stored = |digest: &Digest| inventory.find(digest).is_some() && blobs.has_data(digest);
@@ -30,7 +30,7 @@ pub(crate) fn repository(facts: &RepositoryFacts<'_>, inventory: &Inventory, blo
         let link = LinkDirectory::Layers(name.clone()).link(digest);
         findings.push(Finding::new(Code::MissingLayerLink).repository(name).digest(digest).path(link));
     }
-    // Marking takes a blob for stored that has a directory.
+    // Marking counts a blob as stored if its directory exists.
     let absent = facts.needed.absent.iter().filter(|digest| blobs.without_data.get(digest) == Some(&FileState::Absent));
     findings.extend(absent.map(|digest| Finding::new(Code::MissingBlob).digest(digest).path(layout::blob_data(digest))));
     findings.extend(facts.leftovers.iter().filter_map(|found| leftover(found, ages)).map(|finding| finding.repository(name)));
@@ -40,9 +40,9 @@ pub(crate) fn repository(facts: &RepositoryFacts<'_>, inventory: &Inventory, blo
     findings.into_findings()
 }
 
-/// Blobs whose data is something that no registry makes.
+/// Blobs whose `data` is not a regular file.
 pub(crate) fn blobs(blobs: &BlobFacts) -> impl Iterator<Item = Finding> {
-    let irregular = blobs.without_data.iter().filter(|(_, leaf)| **leaf == FileState::Irregular);
+    let irregular = blobs.without_data.iter().filter(|(_, state)| **state == FileState::Irregular);
     irregular.map(|(digest, _)| Finding::new(Code::IrregularData).digest(digest).path(layout::blob_data(digest)))
 }
 
@@ -53,7 +53,7 @@ fn layer_links(facts: &RepositoryFacts<'_>, is_stored: &impl Fn(&Digest) -> bool
             LinkVerdict::Absent => continue,
             LinkVerdict::Faulty(code) => code,
             LinkVerdict::Names(name) if is_stored(&name) => continue,
-            // What a manifest names is missing there, and told so.
+            // A blob that a manifest names is reported as missing already.
             LinkVerdict::Names(name) if [digest, &name].into_iter().any(|name| facts.needed.named.contains(name)) => continue,
             LinkVerdict::Names(_) => Code::BrokenLayerLink,
         };
@@ -99,7 +99,8 @@ fn tag_names(facts: &RepositoryFacts<'_>, findings: &mut OfRepository) {
     }
 }
 
-/// The image that a tag is about, if its name is `sha256-<hex>`, as the referrers' tags of OCI are, or has one of cosign's endings.
+/// The image that a tag name refers to: `sha256-<hex>`, as in the OCI referrers tag schema, or the same with one of
+/// cosign's suffixes.
 fn signature_of(tag: &[u8]) -> Option<Digest> {
     let rest = tag.strip_prefix(b"sha256-")?;
     let endings: [&[u8]; 3] = [b".sig", b".att", b".sbom"];
@@ -107,8 +108,8 @@ fn signature_of(tag: &[u8]) -> Option<Digest> {
     Digest::from_hex(Algorithm::Sha256, hex)
 }
 
-/// Lets one of the findings about a blob's directory without data stand: a file that a crash left explains it, and one that is being
-/// written is no fault; what else lies in it is told by the directory.
+/// Keeps one finding for each blob directory without data. An unfinished file explains the missing data: a crash left it,
+/// or a writer has not finished. Otherwise the finding about the directory covers the other entries in it.
 pub(crate) fn directory_once(findings: &mut Vec<Finding>, blobs: &BlobFacts) {
     let directory = |path: &Path| path.parent().map(Path::to_owned);
     let unfinished: BTreeSet<PathBuf> = blobs
@@ -117,17 +118,18 @@ pub(crate) fn directory_once(findings: &mut Vec<Finding>, blobs: &BlobFacts) {
         .filter(|leftover| is_unfinished(leftover))
         .filter_map(|leftover| directory(&leftover.path))
         .collect();
-    let of = |finding: &Finding| finding.path.as_deref().and_then(directory);
+    let directory_of = |finding: &Finding| finding.path.as_deref().and_then(directory);
     let is_in = |finding: &Finding, directories: &BTreeSet<PathBuf>| {
-        of(finding).is_some_and(|directory| directories.contains(&directory))
+        directory_of(finding).is_some_and(|directory| directories.contains(&directory))
     };
     findings.retain(|finding| finding.code != Code::MissingData || !is_in(finding, &unfinished));
-    let without: BTreeSet<PathBuf> = findings.iter().filter(|finding| finding.code == Code::MissingData).filter_map(of).collect();
+    let without: BTreeSet<PathBuf> =
+        findings.iter().filter(|finding| finding.code == Code::MissingData).filter_map(directory_of).collect();
     findings.retain(|finding| finding.code != Code::UnrecognisedEntry || !is_in(finding, &without));
 }
 
-/// Whether a finding is about a blob, wherever it was met: told once for the whole store.
-fn is_of_the_store(code: Code) -> bool {
+/// Whether a finding is about a blob, in any repository. Such a finding is reported once for the whole store.
+fn is_about_blob(code: Code) -> bool {
     matches!(
         code,
         Code::MissingManifest
@@ -141,21 +143,21 @@ fn is_of_the_store(code: Code) -> bool {
     )
 }
 
-/// The same finding about a blob, whichever repository it was met in.
+/// Drops the repository from a finding about a blob.
 pub(crate) fn wherever_met(finding: Finding) -> Finding {
     match finding.digest {
-        Some(_) if is_of_the_store(finding.code) => Finding { repository: None, ..finding },
+        Some(_) if is_about_blob(finding.code) => Finding { repository: None, ..finding },
         _ => finding,
     }
 }
 
-/// The digests that images are broken for.
+/// The digests whose damage breaks images.
 pub(crate) fn damaged(findings: &[Finding]) -> BTreeSet<Digest> {
-    let damaged = findings.iter().filter(|finding| is_of_the_store(finding.code) || finding.code == Code::MissingTagTarget);
+    let damaged = findings.iter().filter(|finding| is_about_blob(finding.code) || finding.code == Code::MissingTagTarget);
     damaged.filter_map(|finding| finding.digest).collect()
 }
 
-/// Tells the damage of a blob once, under its gravest name, with all who need it.
+/// Reports each damaged blob once, under its most severe code, with the images that need it.
 pub(crate) fn once_each(findings: Vec<Finding>, mut needs: BTreeMap<Digest, Needs>) -> Vec<Finding> {
     let targets: BTreeSet<Digest> =
         findings.iter().filter(|finding| finding.code == Code::MissingTagTarget).filter_map(|finding| finding.digest).collect();
@@ -163,7 +165,7 @@ pub(crate) fn once_each(findings: Vec<Finding>, mut needs: BTreeMap<Digest, Need
     let mut all = Vec::new();
     for finding in findings.into_iter().map(wherever_met) {
         match finding.digest {
-            Some(digest) if is_of_the_store(finding.code) => {
+            Some(digest) if is_about_blob(finding.code) => {
                 if targets.contains(&digest) {
                     continue;
                 }

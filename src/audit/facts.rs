@@ -1,10 +1,10 @@
-//! What an audit looks at beyond what a collection does.
+//! Facts that an audit reads beyond those of a collection.
 
 use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
-use super::needed::{Needed, needed};
+use super::needed::{RepositoryNeeds, needed};
 use crate::amount::Amount;
 use crate::error::Error;
 use crate::graph::Context;
@@ -14,32 +14,33 @@ use crate::oci::Digest;
 use crate::store::{FileState, Leftover, LinkContent, Listing, Upload};
 use crate::survey::{self, Survey};
 
-/// Looks at so many blobs between two looks at what is left to do.
+/// Number of blobs to stat in one batch.
 const BLOBS_AT_ONCE: usize = 1024;
-/// All blobs, looked at.
+
+/// What the blob directories of the store hold.
 #[derive(Debug, Default)]
 pub(crate) struct BlobFacts {
-    /// Those that have data.
+    /// Blobs with data.
     pub(crate) stored: Amount,
-    /// Directories of blobs without a regular `data`: what is in its place.
+    /// Blobs without a regular `data` file, and what is in its place.
     pub(crate) without_data: BTreeMap<Digest, FileState>,
-    /// What else lies in the directories.
+    /// Other entries in blob directories.
     pub(crate) leftovers: Vec<Leftover>,
 }
 
 impl BlobFacts {
-    /// Looks at every blob and into its directory.
+    /// Stats every blob and lists its directory.
     ///
     /// # Errors
     ///
-    /// When one cannot be looked at.
+    /// When a blob or its directory cannot be read.
     pub(crate) fn look(context: &Context<'_>) -> Result<BlobFacts, Error> {
         let parts = context.inventory.map_shards(|shard, blobs| {
             let mut facts = BlobFacts::default();
             let blobs: Vec<(BlobId, Digest)> = blobs.collect();
             for some in blobs.chunks(BLOBS_AT_ONCE) {
-                for ((_, digest), leaf) in some.iter().zip(context.inventory.states(context.store, shard, some)?) {
-                    match leaf {
+                for ((_, digest), state) in some.iter().zip(context.inventory.states(context.store, shard, some)?) {
+                    match state {
                         FileState::File(stat) => facts.stored.add(stat.size_bytes),
                         other => drop(facts.without_data.insert(*digest, other)),
                     }
@@ -58,30 +59,30 @@ impl BlobFacts {
         Ok(all)
     }
 
-    /// Whether a blob that has a place in the inventory has bytes, too.
+    /// Whether a blob of the inventory has data.
     pub(crate) fn has_data(&self, digest: &Digest) -> bool {
         !self.without_data.contains_key(digest)
     }
 }
 
-/// One repository, looked at.
+/// What one repository holds.
 pub(crate) struct RepositoryFacts<'s> {
-    /// What a collection sees of it.
+    /// The survey that a collection uses.
     pub(crate) survey: Survey<'s>,
-    /// What its layer links say, in the survey's order.
+    /// Contents of the layer links, in the survey's order.
     pub(crate) layer_links: Vec<LinkContent>,
-    /// What the history of each of its tags says, in the survey's order.
+    /// Contents of the history links of each tag, in the survey's order.
     pub(crate) history_links: Vec<Vec<LinkContent>>,
-    /// What its manifests name.
-    pub(crate) needed: Needed,
-    /// Its uploads.
+    /// What its manifests name and the repository lacks.
+    pub(crate) needed: RepositoryNeeds,
+    /// Uploads.
     pub(crate) uploads: Listing<Upload>,
-    /// What lies in its directories beside links.
+    /// Other entries in the directories of links and uploads.
     pub(crate) leftovers: Vec<Leftover>,
 }
 
 impl<'s> RepositoryFacts<'s> {
-    /// Looks at everything in a repository that was surveyed.
+    /// Reads everything in a surveyed repository.
     ///
     /// # Errors
     ///
@@ -106,7 +107,7 @@ impl<'s> RepositoryFacts<'s> {
     }
 }
 
-/// What lies beside the link in every directory that should hold one.
+/// Entries beside the link in every link directory.
 fn beside_links(survey: &Survey<'_>) -> Result<Vec<Leftover>, Error> {
     let repository = &*survey.repository;
     let mut found = repository.beside_links(&LinkDirectory::Layers(survey.name.clone()), &survey.layers)?;

@@ -1,4 +1,4 @@
-//! What lies beside files that the layout knows.
+//! Entries beside the files of the layout.
 
 use super::ages::Ages;
 use crate::finding::{Code, Finding};
@@ -6,10 +6,10 @@ use crate::format::size;
 use crate::store::{FileState, Leftover};
 use crate::system_files::is_system_file;
 
-/// How the registry calls a file that it has not finished writing.
+/// Suffix of a file that the registry has not finished writing.
 const UNFINISHED: &[u8] = b".tmp";
 
-/// Judges what lies beside a file that the layout knows.
+/// The finding about an entry beside a file of the layout.
 pub(crate) fn leftover(leftover: &Leftover, ages: &Ages) -> Option<Finding> {
     let name = leftover.path.file_name().unwrap_or_default().as_encoded_bytes();
     match leftover.leaf {
@@ -25,7 +25,7 @@ pub(crate) fn leftover(leftover: &Leftover, ages: &Ages) -> Option<Finding> {
     }
 }
 
-/// Whether something has the name of a file that the registry has not finished writing.
+/// Whether an entry has the name of a file that the registry has not finished writing.
 pub(super) fn is_unfinished(leftover: &Leftover) -> bool {
     leftover.path.file_name().is_some_and(|name| name.as_encoded_bytes().ends_with(UNFINISHED))
 }

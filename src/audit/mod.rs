@@ -1,7 +1,7 @@
-//! Everything that is wrong or wasteful, out of what was seen: facts in, findings out.
+//! Finds damage and waste: facts in, findings out.
 //!
-//! A collection looks at as little as it may; an audit opens every link and looks at every blob, reads no layer, and changes nothing.
-//! [`facts`], [`needed`] and [`recheck`] look, the rest judges what they saw.
+//! A collection reads as little as it can. An audit reads every link and stats every blob; it reads no layer and changes
+//! nothing. [`facts`], [`needed`] and [`recheck`] read the store; the other modules turn facts into findings.
 
 mod ages;
 pub(crate) mod damage;

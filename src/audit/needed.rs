@@ -1,4 +1,4 @@
-//! What a repository's manifests name, and whether the repository could serve it.
+//! What a repository's manifests name, and whether the repository can serve it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,22 +12,22 @@ use crate::oci::{Descriptor, DescriptorKind, Digest, manifest};
 use crate::store::LinkContent;
 use crate::survey::Survey;
 
-/// What the manifests of one repository name.
+/// What the manifests of one repository name and the repository lacks.
 #[derive(Debug, Default)]
-pub(crate) struct Needed {
-    /// Every digest that a manifest names and that has no data under that name, and what it is another name of.
+pub(crate) struct RepositoryNeeds {
+    /// Every digest that a manifest names and that has no data under that name, and the blob that it is an alias of.
     pub(crate) named: HashSet<Digest>,
-    /// Stored blobs that manifests name as content, and that the repository has no layer link for.
+    /// Stored blobs that manifests name as content and that have no layer link in the repository.
     pub(crate) unlinked: BTreeSet<Digest>,
-    /// Blobs that manifests name as content, and that have a directory in the store and no data.
+    /// Blobs that manifests name as content and whose directory in the store has no data.
     pub(crate) absent: BTreeSet<Digest>,
-    /// Stored manifests that an index names, and that the repository has no revision link for.
+    /// Stored manifests that an index names and that have no revision link in the repository.
     pub(crate) lost_children: BTreeSet<Digest>,
     /// Revisions whose subject is neither stored nor a revision.
     pub(crate) orphans: BTreeSet<Digest>,
 }
 
-/// Walks from all tags and revisions of a repository to everything that manifests name. `links` are those of its layers, in the
+/// Walks from all tags and revisions of a repository to everything that manifests name. `links` are the layer links, in the
 /// survey's order.
 ///
 /// # Errors
@@ -38,7 +38,7 @@ pub(crate) fn needed(
     survey: &Survey<'_>,
     links: &[LinkContent],
     blobs: &BlobFacts,
-) -> Result<Needed, Error> {
+) -> Result<RepositoryNeeds, Error> {
     let revisions: HashSet<BlobId> = survey
         .revisions
         .iter()
@@ -46,11 +46,11 @@ pub(crate) fn needed(
         .filter_map(|revision| context.inventory.find(&revision.digest))
         .collect();
     let suspects = BTreeMap::new();
-    let mut visitor = NeededVisitor { context, survey, links, blobs, revisions, needed: Needed::default(), suspects };
+    let mut visitor = NeededVisitor { context, survey, links, blobs, revisions, needed: RepositoryNeeds::default(), suspects };
     Walk::new(context.manifests).run(visitor.roots(), &mut visitor)?;
     let NeededVisitor { mut needed, suspects, .. } = visitor;
     for (manifest, suspects) in suspects {
-        for blob in promised(context, &manifest, suspects)? {
+        for blob in required(context, &manifest, suspects)? {
             let lacks = if blobs.has_data(&blob) { &mut needed.unlinked } else { &mut needed.absent };
             lacks.insert(blob);
         }
@@ -58,15 +58,15 @@ pub(crate) fn needed(
     Ok(needed)
 }
 
-/// Those of the blobs that a manifest names as content which is to be here, rather than as what may live elsewhere.
-fn promised(context: &Context<'_>, manifest: &Digest, mut blobs: HashSet<Digest>) -> Result<Vec<Digest>, Error> {
-    let mut promised = Vec::new();
+/// The blobs that a manifest names as content of this store, without those that may live elsewhere.
+fn required(context: &Context<'_>, manifest: &Digest, mut blobs: HashSet<Digest>) -> Result<Vec<Digest>, Error> {
+    let mut required = Vec::new();
     context.store.manifest(manifest, &mut |bytes| {
         let references = manifest::references(bytes).unwrap_or_default();
         let named = references.descriptors.iter().filter(|named| named.expected && !named.foreign);
-        promised.extend(named.map(|named| named.digest).filter(|digest| blobs.remove(digest)));
+        required.extend(named.map(|named| named.digest).filter(|digest| blobs.remove(digest)));
     })?;
-    Ok(promised)
+    Ok(required)
 }
 
 struct NeededVisitor<'a> {
@@ -75,8 +75,8 @@ struct NeededVisitor<'a> {
     links: &'a [LinkContent],
     blobs: &'a BlobFacts,
     revisions: HashSet<BlobId>,
-    needed: Needed,
-    /// By manifest: blobs without a link or without data that it names as content.
+    needed: RepositoryNeeds,
+    /// Blobs without a link or without data, by the manifest that names them as content.
     suspects: BTreeMap<Digest, HashSet<Digest>>,
 }
 
@@ -110,7 +110,7 @@ impl NeededVisitor<'_> {
         revisions.map(|revision| revision.digest).chain(tags).map(|digest| (digest, ())).collect()
     }
 
-    /// A revision that refers to nothing that is here.
+    /// Notes a revision whose subjects are all unknown.
     fn note_orphan(&mut self, digest: &Digest, edges: &Edges) {
         if self.survey.revision(digest).is_some()
             && !edges.more_subjects
@@ -130,7 +130,7 @@ impl NeededVisitor<'_> {
             queue.push(name, ());
             return Ok(());
         }
-        // Where the registry does not look, nothing is promised to anybody, and what it leads to is not asked either.
+        // The registry does not read this place, so no client needs the blob, and the walk does not follow it.
         if !edge.expected {
             return Ok(());
         }
@@ -140,7 +140,7 @@ impl NeededVisitor<'_> {
         };
         if is_manifest {
             queue.push(name, ());
-            // BuildKit's cache indexes list a configuration of JSON that was pushed as a blob, and is pulled as one.
+            // BuildKit's cache indexes list a JSON configuration that is pushed and pulled as a blob.
             if edge.kind == DescriptorKind::Manifest || !self.is_linked(&name) {
                 self.needed.lost_children.insert(name);
             }
@@ -150,7 +150,7 @@ impl NeededVisitor<'_> {
         Ok(())
     }
 
-    /// Deals with a digest that is not stored, or that may be another name of a blob (H3).
+    /// Follows a digest that is not stored or that may be an alias of a blob (H3).
     fn follow_unresolved(&mut self, descriptor: &Descriptor, queue: &mut Queue<()>) -> Result<(), Error> {
         self.needed.named.insert(descriptor.digest);
         let LinkVerdict::Names(name) = layer_verdict(self.survey, &descriptor.digest)? else { return Ok(()) };
@@ -170,7 +170,7 @@ impl NeededVisitor<'_> {
         self.survey.revision(subject).is_none() && self.context.inventory.find(subject).is_none()
     }
 
-    /// Whether there is a layer link of that name, whatever it says.
+    /// Whether a layer link of that name exists, with any content.
     fn is_linked(&self, name: &Digest) -> bool {
         self.survey.layers.binary_search(name).is_ok_and(|place| self.links[place] != LinkContent::Absent)
     }

@@ -1,22 +1,22 @@
-//! Who else owns the store, and whether all of it is there.
+//! Findings about other owners of the store, and about a store that is mounted only in part.
 
 use crate::finding::{Code, Finding};
 use crate::format::plural;
 use crate::layout;
 use crate::registry_config::CacheSign;
 
-/// What was seen of other owners.
+/// Signs of other owners.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Signs {
-    /// What says that GitLab's database is on, if anything does.
+    /// The sign that GitLab's database is in use.
     pub(crate) gitlab_database: Option<String>,
-    /// What says that Harbor keeps the tags, if anything does.
+    /// The sign that Harbor keeps the tags.
     pub(crate) harbor: Option<String>,
-    /// What says that the registry is a pull-through cache, if anything does.
+    /// The sign that the registry is a pull-through cache.
     pub(crate) cache: Option<CacheSign>,
 }
 
-/// Who else has a say in what the store holds.
+/// The findings about other owners.
 pub(crate) fn owners(signs: Signs) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(sign) = signs.gitlab_database {
@@ -40,7 +40,7 @@ pub(crate) fn owners(signs: Signs) -> Vec<Finding> {
     findings
 }
 
-/// Says so if the store looks as if half of it were not mounted (H20), where a collection would stop.
+/// The finding about a store that looks half mounted (H20). A collection stops there.
 pub(crate) fn half_a_store(blobs: u64, any_needed: bool, repositories: u64, revisions: u64) -> Option<Finding> {
     let detail = if blobs > 0 && repositories == 0 {
         format!("There are {} and not one repository.", plural(blobs, "blob", "blobs"))

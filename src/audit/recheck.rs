@@ -1,5 +1,5 @@
-//! Whether what was missing is missing still: a registry may take pushes while a store is listed, and a push or a deletion that ends in
-//! the middle of it is no damage.
+//! Checks again what was missing. A registry may take pushes while a store is listed: a push or a deletion that ends
+//! meanwhile is no damage.
 
 use std::collections::BTreeMap;
 
@@ -11,19 +11,19 @@ use crate::layout::{LinkDirectory, Shard};
 use crate::oci::{Digest, RepositoryName};
 use crate::store::{FileState, LinkContent, Repository, RepositoryEntry, Store};
 
-/// Leaves the findings that still hold, in their order. Each repository is opened anew for that, and once.
+/// Returns the findings that still hold, in their order. Opens each repository anew, once.
 ///
 /// # Errors
 ///
-/// When one cannot be looked at again.
+/// When an entry cannot be read again.
 pub(crate) fn still_hold(store: &dyn Store, findings: Vec<Finding>) -> Result<Vec<Finding>, Error> {
     let mut by_repository: BTreeMap<Option<&RepositoryName>, Vec<usize>> = BTreeMap::new();
     for (place, finding) in findings.iter().enumerate().filter(|(_, finding)| may_go(finding)) {
         by_repository.entry(repository_of(finding)).or_default().push(place);
     }
     let gone = by_repository.par_iter().map(|(name, places)| {
-        let afresh = Afresh::new(store, *name)?;
-        let gone = |place: &usize| Ok((!afresh.stands(&findings[*place])?).then_some(*place));
+        let current = CurrentStore::new(store, *name)?;
+        let gone = |place: &usize| Ok((!current.stands(&findings[*place])?).then_some(*place));
         places.par_iter().map(gone).filter_map(Result::transpose).collect::<Result<Vec<usize>, Error>>()
     });
     let mut gone = gone.collect::<Result<Vec<_>, Error>>()?.concat();
@@ -32,7 +32,7 @@ pub(crate) fn still_hold(store: &dyn Store, findings: Vec<Finding>) -> Result<Ve
     Ok(findings.into_iter().enumerate().filter(|(place, _)| stands(place)).map(|(_, finding)| finding).collect())
 }
 
-/// Whether it may not hold by now: only what can appear by a push, or go with what was deleted, is looked at again.
+/// Whether a finding may no longer hold: a push can supply what is missing, and a deletion can remove what needed it.
 fn may_go(finding: &Finding) -> bool {
     matches!(
         finding.code,
@@ -49,25 +49,25 @@ fn may_go(finding: &Finding) -> bool {
     )
 }
 
-/// The repository that has to be looked at for a finding: of most the blobs tell.
+/// The repository to read again for a finding. Most findings depend on the blobs alone.
 fn repository_of(finding: &Finding) -> Option<&RepositoryName> {
-    let asks = matches!(
+    let needs_repository = matches!(
         finding.code,
         Code::MissingTagTarget | Code::MissingLayerLink | Code::LostChild | Code::LostRevision | Code::TagWithoutCurrent
     );
-    finding.repository.as_ref().filter(|_| asks)
+    finding.repository.as_ref().filter(|_| needs_repository)
 }
 
-/// A store as it is now, with the repository that findings are about.
-struct Afresh<'s> {
+/// The store as it is now, with the repository of the findings.
+struct CurrentStore<'s> {
     store: &'s dyn Store,
     repository: Option<(&'s RepositoryName, Box<dyn Repository + 's>)>,
 }
 
-impl<'s> Afresh<'s> {
-    fn new(store: &'s dyn Store, name: Option<&'s RepositoryName>) -> Result<Afresh<'s>, Error> {
+impl<'s> CurrentStore<'s> {
+    fn new(store: &'s dyn Store, name: Option<&'s RepositoryName>) -> Result<CurrentStore<'s>, Error> {
         let open = |name: &'s RepositoryName| Ok((name, store.open(&RepositoryEntry { name: name.clone(), set_apart: None })?));
-        Ok(Afresh { store, repository: name.map(open).transpose()? })
+        Ok(CurrentStore { store, repository: name.map(open).transpose()? })
     }
 
     fn stands(&self, finding: &Finding) -> Result<bool, Error> {
@@ -117,7 +117,7 @@ fn is_file(states: &[FileState]) -> bool {
     matches!(states, [FileState::File(_)])
 }
 
-/// Whether the tag of a finding names a digest still; one without a tag names it for all that is known.
+/// Whether the tag of a finding still names a digest. Assumes so for a finding without a tag.
 fn names(repository: &dyn Repository, finding: &Finding, digest: &Digest) -> Result<bool, Error> {
     match &finding.tag {
         Some(tag) => Ok(repository.tag(tag)?.current == LinkContent::Digest(*digest)),
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_appeared_since_or_gone_with_what_needed_it_is_no_damage() {
+    fn content_that_appeared_or_is_no_longer_needed_is_no_damage() {
         let (before, after, gone) = (MemoryStore::new(), MemoryStore::new(), MemoryStore::new());
         let (repository, bare, tag) = (RepositoryName::new("a"), TagName::new("bare"), TagName::new("v1"));
         let digest = Digest::of(Algorithm::Sha256, b"x");
@@ -178,14 +178,14 @@ mod tests {
             }
         }
         let of = |code| of(code).tag(&tag);
-        // What is there and wrong does not go by being there.
+        // Findings about content that is present but wrong hold.
         for code in [Code::CorruptManifest, Code::EmptyLink, Code::OrphanedReferrer] {
             assert!(stands(&after, &of(code)).expect("readable"), "{code}");
         }
     }
 
     #[test]
-    fn findings_of_one_repository_are_looked_at_with_it_opened_once_and_anew() {
+    fn each_repository_is_opened_once_and_anew() {
         let store = ObjectStore::new(MemoryStore::new(), Etags::Md5, 0);
         let repositories = ["a", "b"].map(RepositoryName::new);
         let digests = [b"x", b"y", b"z"].map(|text| Digest::of(Algorithm::Sha256, text));

@@ -1,5 +1,5 @@
-//! A store in which one file that cannot be read does not end everything. A collection has to stop there; an audit goes on, and says what
-//! it could not see.
+//! Wraps a store so that a file that cannot be read does not end the run. A collection must stop there; an audit continues
+//! and reports what it could not read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -16,21 +16,21 @@ use crate::store::{
     Repository, RepositoryEntry, Shape, Stat, Store, Stray, TagContent, Unlisted, Upload,
 };
 
-/// Another store. What cannot be read there is remembered, and answered as something that cannot be understood.
+/// Wraps a store. Records entries that cannot be read, and answers as if they could not be understood.
 pub(crate) struct Tolerant<'a> {
     store: &'a dyn Store,
     root: PathBuf,
-    /// By path relative to the root: whether it is a listing that failed, and why.
+    /// By path relative to the root: whether a listing failed, and the error.
     failed: Mutex<BTreeMap<PathBuf, (bool, String)>>,
 }
 
 impl<'a> Tolerant<'a> {
-    /// A store whose paths begin with `root`.
+    /// Wraps a store whose paths begin with `root`.
     pub(crate) fn new(store: &'a dyn Store, root: &Path) -> Tolerant<'a> {
         Tolerant { store, root: root.to_owned(), failed: Mutex::default() }
     }
 
-    /// Remembers an I/O error and goes on with something else. That somebody takes things away meanwhile is told as ever.
+    /// Records an I/O error and returns `instead`. An entry that a concurrent writer removed remains an error.
     fn or<T>(&self, result: Result<T, Error>, instead: impl FnOnce() -> T) -> Result<T, Error> {
         match result {
             Err(error) if !error.is_vanished() => match &error {
@@ -46,7 +46,7 @@ impl<'a> Tolerant<'a> {
         }
     }
 
-    /// The same for each of many, one by one, if they cannot be had together.
+    /// Asks about all digests at once or, if that fails, one by one.
     fn each<T>(
         &self,
         digests: &[Digest],
@@ -65,7 +65,7 @@ impl<'a> Tolerant<'a> {
         }
     }
 
-    /// What lies beside each of many, without those where that cannot be seen.
+    /// Entries beside each digest, without those that cannot be listed.
     fn beside(
         &self,
         digests: &[Digest],
@@ -83,7 +83,7 @@ impl<'a> Tolerant<'a> {
         }
     }
 
-    /// Tells what could not be read, in the place of all that was only found for that. Whether there was anything.
+    /// Adds a finding for each unreadable entry, and drops findings that only follow from it. Returns whether there was any.
     pub(crate) fn judge(self, findings: &mut Vec<Finding>) -> bool {
         let failed = self.failed.into_inner().unwrap_or_else(PoisonError::into_inner);
         let listings: BTreeSet<&PathBuf> = failed.iter().filter(|(_, (listing, _))| *listing).map(|(path, _)| path).collect();
@@ -95,7 +95,7 @@ impl<'a> Tolerant<'a> {
             });
             let is_failed = finding.path.as_ref().is_some_and(|path| failed.contains_key(path));
             let is_missing = any_blobs && (finding.code.is_absence() || finding.code == Code::BrokenLayerLink);
-            // What nothing needs, and what a collection would do, is not known.
+            // An entry that could not be read may need what looks like waste.
             let is_waste = !failed.is_empty() && finding.code.is_waste();
             !(in_unseen || is_failed || is_missing || is_waste)
         });
@@ -169,7 +169,7 @@ impl Store for Tolerant<'_> {
     }
 }
 
-/// A repository of such a store. One that could not be opened holds nothing that could be seen.
+/// A repository of a tolerant store. A repository that cannot be opened looks empty.
 struct TolerantRepository<'s> {
     tolerant: &'s Tolerant<'s>,
     repository: Option<Box<dyn Repository + 's>>,

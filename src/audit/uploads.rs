@@ -1,4 +1,4 @@
-//! Uploads that nobody will finish.
+//! Findings about uploads that no client will finish.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use crate::format::size;
 use crate::layout;
 use crate::store::{FileState, Upload};
 
-/// What is wrong with the uploads of a repository.
+/// Findings about the uploads of a repository.
 pub(crate) fn repository(facts: &RepositoryFacts<'_>, ages: &Ages) -> Vec<Finding> {
     let name = &facts.survey.name;
     let directory = layout::uploads_directory(name);
@@ -21,7 +21,7 @@ fn judge(upload: &Upload, directory: &PathBuf, ages: &Ages) -> Vec<Finding> {
     let irregular = [("startedat", upload.started_file), ("data", upload.data)];
     let mut findings: Vec<Finding> = irregular
         .into_iter()
-        .filter(|(_, leaf)| *leaf == FileState::Irregular)
+        .filter(|(_, state)| *state == FileState::Irregular)
         .map(|(name, _)| Finding::new(Code::UnrecognisedEntry).path(directory.join(name)))
         .collect();
     let data = match upload.data {
@@ -34,9 +34,9 @@ fn judge(upload: &Upload, directory: &PathBuf, ages: &Ages) -> Vec<Finding> {
         }
         return findings;
     }
-    // Whatever says the latest: somebody may have taken it up again.
-    let said = upload.started.into_iter().chain(data.map(|stat| stat.modified)).max();
-    if ages.is_past(said.unwrap_or(upload.modified), ages.upload_age) {
+    // The latest time counts: a client may have resumed the upload.
+    let last_activity = upload.started.into_iter().chain(data.map(|stat| stat.modified)).max();
+    if ages.is_past(last_activity.unwrap_or(upload.modified), ages.upload_age) {
         let bytes = data.map_or(0, |stat| stat.size_bytes);
         let detail = format!("{} {} in it.", Code::StaleUpload.meaning(), size(bytes));
         findings.push(Finding::new(Code::StaleUpload).path(directory).detail(detail));

@@ -1,4 +1,4 @@
-//! What a collection would remove: one finding for each repository and kind, and one for each blob that nobody links.
+//! What a collection would remove: one finding for each repository and kind, and one for each blob without a link.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,19 +13,19 @@ use crate::oci::{Digest, RepositoryName};
 use crate::plan::{Reason, SweepPlan};
 use crate::store::LinkContent;
 
-/// Findings that are held before all but a few of them are only counted.
+/// Findings to hold in full before they are limited to what a report lists.
 const FINDINGS_AT_ONCE: usize = 4096;
 
-/// What a repository has too much of.
+/// Waste of one kind in one repository.
 #[derive(Debug, Default)]
 struct Share {
     count: u64,
-    /// Blobs that go with it, some of them perhaps twice.
+    /// Blobs that a collection frees with it. May contain duplicates.
     blobs: Vec<BlobId>,
 }
 
 impl Share {
-    /// Each blob once.
+    /// Counts each blob once.
     fn freed(&mut self, inventory: &Inventory) -> Amount {
         self.blobs.sort_unstable();
         self.blobs.dedup();
@@ -35,18 +35,17 @@ impl Share {
     }
 }
 
-/// What two plans say is waste: of a collection, and of one with `--delete-untagged`. `told` has the digests of which something else
-/// is said already.
+/// Waste by two plans: of a collection, and of one with `--delete-untagged`. `reported` has digests that other findings cover.
 pub(crate) fn of_plans(
     plain: (&SweepPlan, &Inventory),
     untagged: (&SweepPlan, &Inventory),
-    told: &BTreeSet<(Option<RepositoryName>, Digest)>,
+    reported: &BTreeSet<(Option<RepositoryName>, Digest)>,
 ) -> Vec<Finding> {
     let gathered = Gathered::default();
     let mut shares: BTreeMap<(Code, RepositoryName), Share> = BTreeMap::new();
     let mut findings = Vec::new();
-    let is_told = |repository: &RepositoryName, digest: &Digest| {
-        told.contains(&(Some(repository.clone()), *digest)) || told.contains(&(None, *digest))
+    let is_reported = |repository: &RepositoryName, digest: &Digest| {
+        reported.contains(&(Some(repository.clone()), *digest)) || reported.contains(&(None, *digest))
     };
     let goes = |inventory: &Inventory, digest: &Digest| {
         inventory.find(digest).filter(|blob| inventory.has_any(*blob, MarkFlags::DELETION))
@@ -64,7 +63,7 @@ pub(crate) fn of_plans(
             Target::Link(directory, digest) => (directory, digest),
             _ => continue,
         };
-        if is_told(directory.repository(), digest) {
+        if is_reported(directory.repository(), digest) {
             continue;
         }
         let code = match directory {
@@ -80,12 +79,12 @@ pub(crate) fn of_plans(
         let Target::Link(directory, digest) = &row.target else { continue };
         let is_revision = matches!(directory, LinkDirectory::Revisions(_));
         let is_history = matches!(directory, LinkDirectory::History(..));
-        if is_history || is_told(directory.repository(), digest) {
+        if is_history || is_reported(directory.repository(), digest) {
             continue;
         }
         let share = shares.entry((Code::UntaggedRevisions, directory.repository().clone())).or_default();
         share.count += u64::from(is_revision);
-        // What goes without --delete-untagged too is counted above.
+        // Blobs that go without --delete-untagged as well are counted above.
         if goes(plain.1, digest).is_none() {
             share.blobs.extend(goes(untagged.1, digest));
         }
@@ -93,12 +92,12 @@ pub(crate) fn of_plans(
     gathered.add(findings);
     for ((code, repository), mut share) in shares.into_iter().filter(|(_, share)| share.count > 0) {
         let freed = share.freed(if code == Code::UntaggedRevisions { untagged.1 } else { plain.1 });
-        gathered.add(vec![Finding::new(code).repository(&repository).detail(words(code, share.count, freed))]);
+        gathered.add(vec![Finding::new(code).repository(&repository).detail(summary(code, share.count, freed))]);
     }
     gathered.into_findings()
 }
 
-fn words(code: Code, count: u64, freed: Amount) -> String {
+fn summary(code: Code, count: u64, freed: Amount) -> String {
     let blobs = format!("{} ({})", plural(freed.count, "blob", "blobs"), size(freed.size_bytes));
     let what = match code {
         Code::StaleHistory => plural(count, "history entry", "history entries") + " of deleted revisions",
@@ -108,7 +107,7 @@ fn words(code: Code, count: u64, freed: Amount) -> String {
     format!("{what}; {blobs} would go with {}.", if count == 1 { "it" } else { "them" })
 }
 
-/// Says so if nothing can be pulled from a repository.
+/// The finding about a repository without a revision and without a tag.
 pub(crate) fn empty_repository(facts: &RepositoryFacts<'_>) -> Option<Finding> {
     let survey = &facts.survey;
     let any_revision = survey.revisions.iter().any(|revision| revision.link != LinkContent::Absent);

@@ -1,5 +1,5 @@
-//! What a store holds, as people ask for it: repositories as the registry's catalogue has them, tags with their platforms, revisions that
-//! no tag leads to. Facts and no judgement.
+//! Listings of a store: repositories as in the registry's catalogue, tags with their platforms, and revisions that no tag
+//! leads to. States facts and judges nothing.
 
 mod repositories;
 mod sizes;

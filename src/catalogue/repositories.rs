@@ -7,13 +7,13 @@ use super::values::{ListedRepository, ListedRevision};
 use crate::error::Error;
 use crate::graph::Context;
 use crate::layout::{self, LinkDirectory};
-use crate::lineage::{Lineage, Place, Said, pushes};
+use crate::lineage::{ImageInfo, Lineage, Place, pushes};
 use crate::mark::Marks;
 use crate::oci::Digest;
 use crate::store::{FileState, LinkContent};
 use crate::survey::{Survey, in_chunks};
 
-/// What is to be said of a repository as a whole.
+/// The row of a repository in a listing.
 ///
 /// # Errors
 ///
@@ -31,7 +31,7 @@ pub(crate) fn repository(surveyed: &Survey<'_>, marks: &Marks) -> Result<ListedR
     })
 }
 
-/// The revisions that no tag leads to, by digest. What refers to a tagged image by `subject` is led to by its tag.
+/// The revisions that no tag leads to, by digest. A tag also leads to the manifests that refer to its image by `subject`.
 ///
 /// # Errors
 ///
@@ -54,19 +54,19 @@ pub(crate) fn untagged(context: &Context<'_>, surveyed: &Survey) -> Result<Vec<L
     let sizes = sizes_of(context, blobs)?;
     let mut listed = Vec::with_capacity(digests.len());
     for ((digest, state), places) in digests.into_iter().zip(states).zip(content) {
-        let said = Said::read(context.store, &digest)?;
+        let info = ImageInfo::read(context.store, &digest)?;
         listed.push(ListedRevision {
             repository: surveyed.name.clone(),
             digest,
             is_stored: context.inventory.find(&digest).is_some_and(|blob| sizes.contains_key(&blob)),
-            kind: said.kind().to_owned(),
-            platform: said.platform,
+            kind: info.kind().to_owned(),
+            platform: info.platform,
             size_bytes: lineage.blobs_of(&places).iter().filter_map(|blob| sizes.get(blob)).sum(),
             pushed: match state {
                 FileState::File(stat) => Some(stat.modified),
                 FileState::Absent | FileState::Irregular => None,
             },
-            created: said.created,
+            created: info.created,
         });
     }
     Ok(listed)

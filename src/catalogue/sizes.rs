@@ -1,4 +1,4 @@
-//! How large some blobs are on disk.
+//! Sizes of some blobs on disk.
 
 use std::collections::BTreeMap;
 
@@ -11,14 +11,14 @@ use crate::layout::Shard;
 use crate::oci::Digest;
 use crate::store::FileState;
 
-/// Looks at so many blobs at once.
+/// Number of blobs to stat in one batch.
 const BLOBS_AT_ONCE: usize = 1024;
 
-/// The sizes of blobs that have data.
+/// The sizes of blobs with data.
 ///
 /// # Errors
 ///
-/// When one cannot be looked at.
+/// When a blob cannot be read.
 pub(crate) fn sizes_of(context: &Context<'_>, blobs: impl IntoIterator<Item = BlobId>) -> Result<HashMap<BlobId, u64>, Error> {
     let mut shards: BTreeMap<Shard, Vec<(Digest, BlobId)>> = BTreeMap::new();
     for blob in blobs {

@@ -7,12 +7,12 @@ use super::values::{ListedPlatform, ListedTag, TagState};
 use crate::error::Error;
 use crate::graph::Context;
 use crate::inventory::BlobId;
-use crate::lineage::{Lineage, Said, pushes};
+use crate::lineage::{ImageInfo, Lineage, pushes};
 use crate::oci::{Digest, TagName};
 use crate::store::LinkContent;
 use crate::survey::{Survey, Tag};
 
-/// The tags that are wanted, by name.
+/// The wanted tags, by name.
 ///
 /// # Errors
 ///
@@ -27,7 +27,7 @@ pub(crate) fn tags(
     let wanted: Vec<(&Tag, _)> = surveyed.tags.iter().zip(pushed).filter(|(tag, _)| is_wanted(&tag.name)).collect();
     let places = wanted.iter().filter_map(|(tag, _)| lineage.place(&target(tag)?));
     let blobs: HashSet<BlobId> = places.flat_map(|place| lineage.blobs_of(&lineage.content(place))).collect();
-    let mut reader = Reader { context, surveyed, lineage: &lineage, sizes: sizes_of(context, blobs)?, said: HashMap::default() };
+    let mut reader = Reader { context, surveyed, lineage: &lineage, sizes: sizes_of(context, blobs)?, info: HashMap::default() };
     wanted
         .into_iter()
         .map(|(tag, pushed)| {
@@ -61,12 +61,12 @@ struct Reader<'a> {
     surveyed: &'a Survey<'a>,
     lineage: &'a Lineage,
     sizes: HashMap<BlobId, u64>,
-    /// Tags of one build share their platforms.
-    said: HashMap<Digest, Said>,
+    /// Tags of one build share their platforms, so manifests are cached.
+    info: HashMap<Digest, ImageInfo>,
 }
 
-/// So many manifests are kept that were read for what they say.
-const SAID_KEPT: usize = 4096;
+/// Number of manifests to cache.
+const INFO_KEPT: usize = 4096;
 
 impl Reader<'_> {
     fn state(&self, tag: &Tag) -> TagState {
@@ -84,20 +84,20 @@ impl Reader<'_> {
     }
 
     fn describe(&mut self, digest: &Digest, listed: &mut ListedTag) -> Result<(), Error> {
-        let said = self.said(digest)?;
-        said.kind().clone_into(&mut listed.kind);
+        let info = self.info(digest)?;
+        info.kind().clone_into(&mut listed.kind);
         listed.size_bytes = self.size_bytes(digest);
-        if said.listed.is_empty() {
-            listed.created = said.created;
-            if said.platform.is_some() {
-                let (platform, created) = (said.platform, said.created);
+        if info.listed.is_empty() {
+            listed.created = info.created;
+            if info.platform.is_some() {
+                let (platform, created) = (info.platform, info.created);
                 let size_bytes = listed.size_bytes;
                 listed.platforms.push(ListedPlatform { platform, digest: *digest, is_stored: true, size_bytes, created });
             }
             return Ok(());
         }
-        for (child, platform) in said.listed {
-            let own = self.said(&child)?;
+        for (child, platform) in info.listed {
+            let own = self.info(&child)?;
             listed.created = listed.created.max(own.created);
             listed.platforms.push(ListedPlatform {
                 platform: platform.or(own.platform),
@@ -110,23 +110,23 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// The bytes of all that a manifest names, each blob once.
+    /// Bytes of all that a manifest names, each blob once.
     fn size_bytes(&self, digest: &Digest) -> u64 {
         let places = self.lineage.place(digest).map_or_else(Vec::new, |place| self.lineage.content(place));
         self.lineage.blobs_of(&places).iter().filter_map(|blob| self.sizes.get(blob)).sum()
     }
 
-    fn said(&mut self, digest: &Digest) -> Result<Said, Error> {
-        if let Some(said) = self.said.get(digest) {
-            return Ok(said.clone());
+    fn info(&mut self, digest: &Digest) -> Result<ImageInfo, Error> {
+        if let Some(info) = self.info.get(digest) {
+            return Ok(info.clone());
         }
-        // BuildKit's cache indexes list layers.
+        // BuildKit's cache indexes list layers as well.
         let is_manifest = self.lineage.place(digest).is_some_and(|place| self.lineage.is_manifest(place));
-        let said = if is_manifest { Said::read(self.context.store, digest)? } else { Said::default() };
-        if self.said.len() == SAID_KEPT {
-            self.said.clear();
+        let info = if is_manifest { ImageInfo::read(self.context.store, digest)? } else { ImageInfo::default() };
+        if self.info.len() == INFO_KEPT {
+            self.info.clear();
         }
-        self.said.insert(*digest, said.clone());
-        Ok(said)
+        self.info.insert(*digest, info.clone());
+        Ok(info)
     }
 }

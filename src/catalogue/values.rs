@@ -1,4 +1,4 @@
-//! What a list holds.
+//! Rows of listings.
 
 use std::time::SystemTime;
 
@@ -9,32 +9,32 @@ use crate::oci::{Digest, RepositoryName, TagName};
 pub struct ListedRepository {
     /// Its name.
     pub name: RepositoryName,
-    /// How many tags the registry lists.
+    /// Number of tags that the registry lists.
     pub tags: u64,
-    /// Revisions: indexes, platforms, signatures.
+    /// Number of revisions: indexes, platforms, signatures.
     pub revisions: u64,
     /// When a tag was last pushed.
     pub pushed: Option<SystemTime>,
-    /// Whether registry 2 has it in its catalogue: it does if there is a directory for layers.
+    /// Whether registry 2 has it in its catalogue: that requires a directory for layers.
     pub in_catalogue_2: bool,
-    /// Whether registry 3 has: it does if there is a directory for manifests.
+    /// Whether registry 3 has it in its catalogue: that requires a directory for manifests.
     pub in_catalogue_3: bool,
-    /// Whether something in it cannot be understood, so that all that it links is kept.
+    /// Whether it is held: something in it cannot be understood, so everything it links is kept.
     pub is_held: bool,
 }
 
-/// What a pull of a tag comes to.
+/// The result of pulling a tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TagState {
     /// The registry finds its manifest.
     Present,
     /// It has no `current/link`: the registry lists it and answers 404.
     Lost,
-    /// Its `current/link` says no digest.
+    /// Its `current/link` does not hold a digest.
     Unclear,
-    /// What it names is not stored.
+    /// The manifest that it names is not stored.
     Missing,
-    /// The repository has no revision link for what it names: the registry answers 404.
+    /// The repository has no revision link for its manifest: the registry answers 404.
     Unlinked,
 }
 
@@ -50,7 +50,7 @@ impl TagState {
         }
     }
 
-    /// What is wrong, for people; nothing if nothing is.
+    /// The problem, for display; `None` if a pull works.
     pub fn problem(self) -> Option<&'static str> {
         match self {
             TagState::Present => None,
@@ -67,54 +67,54 @@ impl TagState {
 pub struct ListedTag {
     /// Its name.
     pub name: TagName,
-    /// What it names now.
+    /// The digest that it names now.
     pub digest: Option<Digest>,
-    /// What a pull comes to.
+    /// The result of pulling it.
     pub state: TagState,
-    /// What it is: `index`, `image`, or the type of an artifact.
+    /// Its kind: `index`, `image`, or the type of an artifact.
     pub kind: String,
-    /// The platforms, in the order of the index; one for a single image that says which.
+    /// The platforms, in the order of the index; one for a single image that states it.
     pub platforms: Vec<ListedPlatform>,
-    /// The bytes of all that it names, to any depth, each blob once. Signatures that refer to it are not part of it.
+    /// Bytes of all that it names, at any depth, each blob once. Excludes signatures that refer to it.
     pub size_bytes: u64,
     /// When it was last pushed.
     pub pushed: Option<SystemTime>,
-    /// When it was built, by its own word; of an index when the last platform was.
+    /// When it was built, as it states; for an index, when its latest platform was.
     pub created: Option<SystemTime>,
 }
 
 /// One platform of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedPlatform {
-    /// `linux/arm64/v8`, if anything says so.
+    /// The platform, such as `linux/arm64/v8`, if known.
     pub platform: Option<String>,
     /// Its manifest.
     pub digest: Digest,
-    /// Whether that is stored.
+    /// Whether the manifest is stored.
     pub is_stored: bool,
-    /// The bytes of all that it names.
+    /// Bytes of all that it names.
     pub size_bytes: u64,
-    /// When it was built, by its own word.
+    /// When it was built, as it states.
     pub created: Option<SystemTime>,
 }
 
 /// A revision that no tag leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedRevision {
-    /// Where it is.
+    /// Its repository.
     pub repository: RepositoryName,
     /// Its manifest.
     pub digest: Digest,
-    /// Whether that is stored.
+    /// Whether the manifest is stored.
     pub is_stored: bool,
-    /// What it is: `index`, `image`, or the type of an artifact.
+    /// Its kind: `index`, `image`, or the type of an artifact.
     pub kind: String,
-    /// Its platform, if it says so.
+    /// Its platform, if it states one.
     pub platform: Option<String>,
-    /// The bytes of all that it names, to any depth.
+    /// Bytes of all that it names, at any depth.
     pub size_bytes: u64,
-    /// When its link was written: when it was last pushed.
+    /// When it was last pushed: when its link was written.
     pub pushed: Option<SystemTime>,
-    /// When it was built, by its own word.
+    /// When it was built, as it states.
     pub created: Option<SystemTime>,
 }

@@ -1,15 +1,15 @@
-//! Who needs a blob: from damage to the tags that it breaks.
+//! The images that need a blob: from damage to the tags that it breaks.
 //!
-//! Walks what manifests name, as marking does, from each tag's target and from the revisions that no tag reaches. Every repository
-//! costs its edges; only one that reaches something damaged costs more.
+//! Walks the manifests as marking does, from the target of each tag and from the revisions that no tag reaches. The cost is
+//! the edges of every repository; only a repository that reaches damage costs more.
 
 mod named;
 mod needs;
 mod platform;
+mod search;
 mod sizes;
 #[cfg(test)]
 mod tests;
-mod ways;
 
 pub(crate) use self::needs::dependents;
 pub(crate) use self::platform::platform;

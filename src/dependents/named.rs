@@ -1,9 +1,9 @@
-//! Who names a digest, in all repositories.
+//! Finds the images that name a digest, in all repositories.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
-use super::ways::{self, Wanted};
+use super::search::{self, SearchTargets};
 use crate::error::Error;
 use crate::finding::{Code, Finding, Needs};
 use crate::format::number;
@@ -13,10 +13,10 @@ use crate::oci::Digest;
 use crate::store::RepositoryEntry;
 use crate::survey;
 
-/// Wrong sizes of one blob that are told apart.
+/// Wrong sizes to list for one blob.
 const SIZES_SHOWN: usize = 3;
 
-/// Who names a digest, and with which wrong sizes.
+/// The images that name a digest, and the wrong sizes that they state.
 #[derive(Debug, Default)]
 pub(super) struct Named {
     pub(super) needs: Needs,
@@ -29,7 +29,7 @@ impl Named {
         self.learn(other.sizes);
     }
 
-    /// Keeps the smallest few: which they are does not depend on the order.
+    /// Keeps the smallest few, so that the result does not depend on the order.
     pub(super) fn learn(&mut self, sizes: impl IntoIterator<Item = u64>) {
         for size in sizes {
             self.sizes.insert(size);
@@ -47,19 +47,19 @@ impl Named {
     }
 }
 
-/// Who names the digests given. Those with a size are only looked for where another size is stated.
+/// Finds the images that name the digests. For a digest with a size, finds only those that state another size.
 pub(super) fn named(
     context: &Context<'_>,
     repositories: &[RepositoryEntry],
     digests: &BTreeMap<Digest, Option<u64>>,
 ) -> Result<BTreeMap<Digest, Named>, Error> {
-    let wanted = Wanted::new(context, digests);
+    let targets = SearchTargets::new(context, digests);
     let all: Mutex<BTreeMap<Digest, Named>> = Mutex::default();
     survey::each(repositories, |repository| {
-        let part = ways::of(context, &survey::survey(context.store, repository)?, &wanted)?;
+        let part = search::in_repository(context, &survey::survey(context.store, repository)?, &targets)?;
         let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
         for (digest, named) in part {
-            all.entry(digest).or_default().add(named, wanted.most);
+            all.entry(digest).or_default().add(named, targets.most);
         }
         Ok(())
     })?;

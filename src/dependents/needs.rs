@@ -1,4 +1,4 @@
-//! Who needs what is damaged.
+//! The images that need damaged blobs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,9 +9,9 @@ use crate::graph::Context;
 use crate::oci::Digest;
 use crate::store::RepositoryEntry;
 
-/// Says for each damaged digest who needs it: tagged images first, then by repository. A digest that nobody needs is not in the answer.
+/// Returns the images that need each damaged digest: tagged images first, then by repository. Omits unneeded digests.
 ///
-/// A manifest that names a digest as content that may live elsewhere does not need it to be here.
+/// A manifest does not need content that may live elsewhere.
 ///
 /// # Errors
 ///

@@ -1,35 +1,35 @@
-//! What the JSON of a manifest says for people, and which sizes it states. Never decides what is live.
+//! Platforms and sizes that the JSON of a manifest states, for reports. Never decides what is live.
 
 use foldhash::HashMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::ways::Wanted;
+use super::search::SearchTargets;
 use crate::error::Error;
 use crate::graph::{Context, LinkVerdict, layer_verdict};
 use crate::oci::{Algorithm, Digest, manifest};
 use crate::survey::Survey;
 
-/// No part of a platform's name is longer.
+/// Longest part of the name of a platform.
 const MAX_PART_BYTES: usize = 32;
 
-/// What one manifest says.
+/// What one manifest states.
 #[derive(Default)]
 pub(super) struct Described {
     /// Platforms of the manifests that it lists.
     platforms: HashMap<Digest, String>,
-    /// Its own platform, by its configuration.
+    /// Its own platform, from its configuration.
     own: Option<String>,
-    /// The sizes that it states for what is wanted, by the places of that.
+    /// The sizes that it states for targets, with the place of each target.
     sizes: Vec<(u32, u64)>,
 }
 
 impl Described {
-    /// Reads a manifest again. One that cannot be read says nothing.
+    /// Reads a manifest again. An unreadable manifest states nothing.
     pub(super) fn read(
         context: &Context<'_>,
         survey: &Survey<'_>,
-        wanted: &Wanted<'_>,
+        targets: &SearchTargets<'_>,
         digest: &Digest,
     ) -> Result<Described, Error> {
         let mut described = Described::default();
@@ -44,16 +44,16 @@ impl Described {
                     .filter_map(|named| Some((named.digest, named.size_bytes?)))
                     .collect();
             }
-            let Ok(said) = serde_json::from_slice::<Said>(bytes) else { return };
-            config = digest_of(&said.config.digest);
-            for child in said.manifests {
+            let Ok(json) = serde_json::from_slice::<ManifestJson>(bytes) else { return };
+            config = digest_of(&json.config.digest);
+            for child in json.manifests {
                 if let (Some(digest), Some(platform)) = (digest_of(&child.digest), platform(&child.platform)) {
                     described.platforms.insert(digest, platform);
                 }
             }
         })?;
         for (name, size) in stated {
-            if let Some(place) = wanted.place(&stored_name(survey, name)?) {
+            if let Some(place) = targets.place(&stored_name(survey, name)?) {
                 described.sizes.push((place, size));
             }
         }
@@ -73,24 +73,24 @@ impl Described {
         self.platforms.get(child)
     }
 
-    /// The platform that its configuration is for.
+    /// The platform of its configuration.
     pub(super) fn own(&self) -> Option<&String> {
         self.own.as_ref()
     }
 
-    /// The sizes that it states for what is wanted at a place.
+    /// The sizes that it states for the target at a place.
     pub(super) fn sizes_of(&self, place: u32) -> impl Iterator<Item = u64> {
         let begin = self.sizes.partition_point(|(named, _)| *named < place);
         self.sizes[begin..].iter().take_while(move |(named, _)| *named == place).map(|(_, size)| *size)
     }
 
-    /// How much of it there is.
+    /// Its cost in the cache, in platforms and sizes.
     pub(super) fn len(&self) -> usize {
         1 + self.platforms.len() + self.sizes.len()
     }
 }
 
-/// The name that a blob is stored by where a repository knows it by another.
+/// The stored name of a blob that a repository may know by an alias.
 fn stored_name(survey: &Survey<'_>, name: Digest) -> Result<Digest, Error> {
     if name.algorithm() == Algorithm::Sha256 {
         return Ok(name);
@@ -101,24 +101,24 @@ fn stored_name(survey: &Survey<'_>, name: Digest) -> Result<Digest, Error> {
     })
 }
 
-/// What of a manifest is read for people. Layers are passed over: there may be very many.
+/// The parts of a manifest that reports show. Skips layers: there may be many.
 #[derive(Deserialize)]
-struct Said {
+struct ManifestJson {
     #[serde(default)]
-    config: ConfigSaid,
+    config: ConfigJson,
     #[serde(default)]
-    manifests: Vec<ChildSaid>,
+    manifests: Vec<ChildJson>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct ConfigSaid {
+struct ConfigJson {
     digest: Value,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct ChildSaid {
+struct ChildJson {
     digest: Value,
     platform: Value,
 }
@@ -127,7 +127,7 @@ fn digest_of(digest: &Value) -> Option<Digest> {
     Digest::parse(digest.as_str()?.as_bytes())
 }
 
-/// `os/architecture` and perhaps the variant, of a `platform` object or a configuration.
+/// `os/architecture`, with the variant if there is one, from a `platform` object or a configuration.
 pub(crate) fn platform(json: &Value) -> Option<String> {
     let part = |key| {
         let text = json[key].as_str()?;

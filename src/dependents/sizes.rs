@@ -1,4 +1,4 @@
-//! Who states another size for a blob than it has.
+//! Finds the manifests that state a wrong size for a blob.
 
 use std::collections::BTreeMap;
 
@@ -10,20 +10,21 @@ use crate::inventory::{BlobId, MarkFlags};
 use crate::oci::Digest;
 use crate::store::{FileState, RepositoryEntry};
 
-/// Looks at so many blobs between two looks at what is left to do.
+/// Number of blobs to stat in one batch.
 const BLOBS_AT_ONCE: usize = 1024;
-/// Finds the blobs whose size is not what a manifest states. No blob's content is read, only manifests.
+
+/// Finds the blobs whose size differs from what a manifest states. Reads manifests only, no blob content.
 ///
-/// Every manifest has to have been read through the context before, as marking does.
+/// Marking or another pass must have read every manifest through the context before.
 ///
 /// # Errors
 ///
-/// When a blob cannot be looked at, or a directory, a link or a manifest not be read.
+/// When a blob, a directory, a link or a manifest cannot be read.
 pub(crate) fn size_mismatches(context: &Context<'_>, repositories: &[RepositoryEntry]) -> Result<Vec<Finding>, Error> {
     stated_otherwise(context, repositories, &suspects(context)?)
 }
 
-/// Finds who states another size for blobs than they have, given with that.
+/// Finds the manifests that state another size than the real one in `sizes`.
 ///
 /// # Errors
 ///
@@ -36,12 +37,12 @@ pub(crate) fn stated_otherwise(
     if sizes.is_empty() {
         return Ok(Vec::new());
     }
-    let wanted = sizes.iter().map(|(digest, size)| (*digest, Some(*size))).collect();
-    let named = named(context, repositories, &wanted)?;
+    let targets = sizes.iter().map(|(digest, size)| (*digest, Some(*size))).collect();
+    let named = named(context, repositories, &targets)?;
     Ok(named.into_iter().map(|(digest, named)| named.into_finding(&digest, sizes[&digest])).collect())
 }
 
-/// Blobs that are not as large as was once stated, or of which two sizes were stated, with their real size.
+/// Blobs whose real size differs from a stated one, or with two stated sizes, and their real size.
 fn suspects(context: &Context<'_>) -> Result<BTreeMap<Digest, u64>, Error> {
     let inventory = context.inventory;
     let parts = inventory.map_shards(|shard, blobs| {
@@ -49,8 +50,8 @@ fn suspects(context: &Context<'_>) -> Result<BTreeMap<Digest, u64>, Error> {
         let mut suspects = Vec::new();
         for some in stated.chunks(BLOBS_AT_ONCE) {
             let blobs: Vec<(BlobId, Digest)> = some.iter().map(|(blob, digest, _)| (*blob, *digest)).collect();
-            for ((blob, digest, size), leaf) in some.iter().zip(inventory.states(context.store, shard, &blobs)?) {
-                if let FileState::File(stat) = leaf
+            for ((blob, digest, size), state) in some.iter().zip(inventory.states(context.store, shard, &blobs)?) {
+                if let FileState::File(stat) = state
                     && (stat.size_bytes != *size || inventory.has_any(*blob, MarkFlags::SIZES_DIFFER))
                 {
                     suspects.push((*digest, stat.size_bytes));

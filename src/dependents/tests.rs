@@ -37,7 +37,7 @@ impl Built {
         ask(&context, &self.0.repositories().expect("listable").entries).expect("answered")
     }
 
-    /// Who needs one digest, as people read it.
+    /// The images that need one digest, as reports show them.
     fn needed(&self, damaged: &Digest) -> Vec<String> {
         let needs = self.ask(|context, repositories| dependents(context, repositories, &BTreeSet::from([*damaged])));
         needs.get(damaged).map_or(Vec::new(), |needs| needs.first.iter().map(ToString::to_string).collect())
@@ -76,14 +76,14 @@ fn names_tags_and_platforms_through_any_depth() {
             format!("other@{} (linux/from-the-config)", images[1]),
         ]
     );
-    // A child is needed by the index that lists it, and by those that name it alone.
+    // Both an index that lists a child and a tag that names it need the child.
     assert_eq!(built.needed(&images[0]), ["team/app:v1 (linux/arm64/v8)", "team/app:v2"]);
     assert_eq!(built.needed(&above), ["team/app:v1"]);
-    assert_eq!(built.needed(&sha256(b"nobody's")), [""; 0]);
+    assert_eq!(built.needed(&sha256(b"unneeded")), [""; 0]);
 }
 
 #[test]
-fn what_a_tag_needs_is_not_told_again_as_untagged() {
+fn needs_of_a_tag_are_not_repeated_as_untagged() {
     let built = Built::default();
     let layer = sha256(b"absent");
     let (index, images) = multi(&built, &layer);
@@ -95,7 +95,7 @@ fn what_a_tag_needs_is_not_told_again_as_untagged() {
     let needed = built.needed(&layer);
     assert_eq!(needed.len(), 4);
     assert!(needed[..2].iter().all(|need| need.starts_with("a:v1 ")), "{needed:?}");
-    // Untagged, the index speaks for its children.
+    // Without a tag, the index stands for its children.
     assert!(needed[2..].iter().all(|need| need.starts_with("b@")), "{needed:?}");
     assert!(needed.iter().any(|need| need == &format!("b@{} (linux/arm64/v8)", images[0])), "{needed:?}");
 }
@@ -111,14 +111,14 @@ fn aliases_are_followed_and_foreign_layers_are_not_needed() {
         built.revision("a", digest);
         built.tag("a", tag, digest);
     }
-    assert_eq!(built.needed(&layer), [""; 0], "only the repository's link says what it is another name of");
+    assert_eq!(built.needed(&layer), [""; 0], "only the repository's link names the blob of an alias");
     built.link(&LinkDirectory::Layers(RepositoryName::new("a")), &alias, &layer);
     assert_eq!(built.needed(&layer), ["a:alias"]);
     assert_eq!(built.needed(&absent), [""; 0]);
 }
 
 #[test]
-fn there_is_an_end_to_it() {
+fn lists_of_needs_are_limited() {
     let built = Built::default();
     let layer = sha256(b"absent");
     let image = built.image(&sha256(b"config"), &[layer]);
@@ -134,7 +134,7 @@ fn there_is_an_end_to_it() {
 }
 
 #[test]
-fn sizes_that_are_not_the_blobs_are_found() {
+fn wrong_sizes_are_found() {
     let built = Built::default();
     let (whole, cut, twice) = (built.blob(b"12345"), built.blob(b"cut"), built.blob(b"67890"));
     let config = built.blob(b"1");

@@ -1,4 +1,4 @@
-//! What one repository has to do with what is explained.
+//! How one repository relates to the target of an explanation.
 
 use foldhash::{HashMap, HashSet};
 
@@ -14,7 +14,7 @@ use crate::store::LinkContent;
 use crate::survey::{self, Survey};
 use crate::usage::LIVE;
 
-/// What in a repository links a digest.
+/// The links in a repository that name a digest.
 ///
 /// # Errors
 ///
@@ -47,11 +47,11 @@ pub(super) fn links(surveyed: &Survey<'_>, digest: &Digest) -> Result<Vec<LinkPl
 
 /// The roots of a repository, as places in its lineage.
 pub(super) struct LineageRoots {
-    /// By tag, in order.
+    /// The targets of tags, in order.
     pub(super) tags: Vec<(TagName, Place)>,
-    /// Revisions that no tag leads to, and that no other of them leads to.
+    /// Revisions that neither a tag nor another such revision leads to.
     pub(super) untagged: Vec<Place>,
-    /// Of the revisions that no tag leads to, those that stay all the same when untagged ones go.
+    /// Revisions that no tag leads to and that stay when untagged revisions are collected.
     pub(super) staying: Vec<Place>,
 }
 
@@ -84,7 +84,7 @@ impl LineageRoots {
     }
 }
 
-/// The blobs that a repository keeps for what is explained alone, when untagged revisions are collected.
+/// The blobs that a repository keeps for the target alone, when untagged revisions are collected.
 pub(super) fn kept_for(
     target: &Target,
     context: &Context<'_>,

@@ -1,4 +1,4 @@
-//! Goes through all repositories, and puts together what they have to do with what is explained.
+//! Scans all repositories, and combines how they relate to the target of an explanation.
 
 use std::rc::Rc;
 use std::sync::{Mutex, PoisonError};
@@ -15,7 +15,7 @@ use crate::finding::Finding;
 use crate::graph::Context;
 use crate::inventory::{BlobId, Budget, Holder, MarkFlags, Ownership, Whose};
 use crate::layout::Shard;
-use crate::lineage::{Chains, Lineage, Place, Said, Sought, Step};
+use crate::lineage::{Chains, ImageInfo, Lineage, Place, Sought, Step};
 use crate::mark::{self, Marks};
 use crate::oci::{Digest, RepositoryName};
 use crate::plan::{BlobFacts, Decision, Deletions, Inspected, KeepReason, Reason, decide};
@@ -24,11 +24,11 @@ use crate::store::{FileState, RepositoryEntry};
 use crate::survey::{self, Survey};
 use crate::usage::LIVE;
 
-/// What is explained alone keeps a blob, or something else does.
+/// Whether only the target keeps a blob, or something else does.
 const FOR_TARGET: u32 = 0;
 const FOR_OTHERS: u32 = 1;
 
-/// An explanation in the making.
+/// An explanation under construction.
 pub(crate) struct Explained<'a> {
     context: &'a Context<'a>,
     target: &'a Target,
@@ -36,7 +36,7 @@ pub(crate) struct Explained<'a> {
     found: Mutex<Found>,
 }
 
-/// What repositories have to do with it.
+/// How the repositories relate to the target.
 #[derive(Default)]
 struct Found {
     links: Vec<LinkPlace>,
@@ -48,7 +48,7 @@ struct Found {
     leads_to: HashSet<BlobId>,
 }
 
-/// Begins to explain.
+/// Starts an explanation.
 ///
 /// # Errors
 ///
@@ -59,7 +59,7 @@ pub(crate) fn explain<'a>(context: &'a Context<'a>, target: &'a Target, budget: 
 }
 
 impl Explained<'_> {
-    /// Looks at one repository. Of what is found there that stays which is about what is explained.
+    /// Scans one repository. The marks keep only the findings about the target.
     ///
     /// # Errors
     ///
@@ -164,23 +164,24 @@ impl Explained<'_> {
         Ok(())
     }
 
-    /// A way for people: what each manifest on it is, and the blob at its end. Many ways have most of their steps in common.
+    /// A chain for display: the kind of each manifest, and the blob at its end. Most chains share most of their steps, so
+    /// `known` caches manifests.
     fn described(
         &self,
-        known: &mut HashMap<Digest, Rc<Said>>,
+        known: &mut HashMap<Digest, Rc<ImageInfo>>,
         steps: &[Step],
         end: Option<&Digest>,
     ) -> Result<Vec<ChainStep>, Error> {
         let mut described: Vec<ChainStep> = Vec::with_capacity(steps.len() + 1);
-        let mut above: Option<Rc<Said>> = None;
+        let mut above: Option<Rc<ImageInfo>> = None;
         for step in steps {
-            let said = match known.get(step.digest()) {
-                Some(said) => Rc::clone(said),
-                None => Rc::new(Said::read(self.context.store, step.digest())?),
+            let info = match known.get(step.digest()) {
+                Some(info) => Rc::clone(info),
+                None => Rc::new(ImageInfo::read(self.context.store, step.digest())?),
             };
-            known.insert(*step.digest(), Rc::clone(&said));
+            known.insert(*step.digest(), Rc::clone(&info));
             let listed = above.as_ref().and_then(|above| above.listed.iter().find(|(digest, _)| digest == step.digest()));
-            let platform = listed.and_then(|(_, platform)| platform.clone()).or_else(|| said.platform.clone());
+            let platform = listed.and_then(|(_, platform)| platform.clone()).or_else(|| info.platform.clone());
             let relation = match step {
                 _ if described.is_empty() => Relation::Root,
                 Step::Named(_) => Relation::Named,
@@ -189,19 +190,19 @@ impl Explained<'_> {
             described.push(ChainStep {
                 digest: *step.digest(),
                 relation,
-                kind: platform.unwrap_or_else(|| said.kind().to_owned()),
+                kind: platform.unwrap_or_else(|| info.kind().to_owned()),
             });
-            above = Some(said);
+            above = Some(info);
         }
         described.extend(end.map(|digest| ChainStep { digest: *digest, relation: Relation::Named, kind: "blob".to_owned() }));
         Ok(described)
     }
 
-    /// What came of it, once all repositories were looked at.
+    /// The explanation, once all repositories are scanned.
     ///
     /// # Errors
     ///
-    /// When a blob cannot be looked at.
+    /// When a blob cannot be read.
     pub(crate) fn into_explanation(self) -> Result<Explanation, Error> {
         let Explained { context, target, ownership, found } = self;
         let Found { mut links, mut chains, link_count, chain_count, tagged_chain_count, mut held_in, mut leads_to } =
@@ -238,7 +239,7 @@ impl Explained<'_> {
     }
 }
 
-/// Tags first, then by repository; ways of one root stay as they were found.
+/// Tags first, then by repository. Chains of one root keep their order.
 fn sort(chains: &mut [ExplainedChain]) {
     chains.sort_by(|a, b| (a.tag.is_none(), &a.repository, &a.tag).cmp(&(b.tag.is_none(), &b.repository, &b.tag)));
 }
@@ -249,21 +250,21 @@ fn amount(context: &Context<'_>, blobs: impl IntoIterator<Item = BlobId>) -> Res
     Ok(all)
 }
 
-/// What a blob is, as far as it says so: any JSON object that is called a manifest, or has what one has.
+/// The kind of a blob. A JSON object that names other content counts as a manifest.
 fn kind(context: &Context<'_>, digest: &Digest) -> Result<String, Error> {
-    let said = match context.manifests.read(digest)? {
+    let info = match context.manifests.read(digest)? {
         crate::graph::Reading::Read(edges) if !edges.stored.is_empty() || !edges.unresolved.is_empty() => {
-            Said::read(context.store, digest)?
+            ImageInfo::read(context.store, digest)?
         }
         _ => return Ok("blob".to_owned()),
     };
-    Ok(match said.platform.clone() {
-        Some(platform) => format!("{} for {platform}", said.kind()),
-        None => said.kind().to_owned(),
+    Ok(match info.platform.clone() {
+        Some(platform) => format!("{} for {platform}", info.kind()),
+        None => info.kind().to_owned(),
     })
 }
 
-/// How large a blob is, and what a collection decides of it.
+/// The size of a blob, and the decision of a collection about it.
 fn fate(context: &Context<'_>, target: &Target) -> Result<(Option<u64>, Fate), Error> {
     let Some(digest) = target.digest() else {
         return Ok((None, Fate::Kept));

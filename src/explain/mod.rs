@@ -1,5 +1,5 @@
-//! Why something in a store is kept or not: what links it, which ways lead to it from tags and revisions, what a collection decides, and what
-//! would be freed without it.
+//! Explains why content is kept or not: its links, the chains that lead to it from tags and revisions, the decision of a
+//! collection, and what deleting it would free.
 
 mod facts;
 mod looking;

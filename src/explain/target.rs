@@ -1,9 +1,9 @@
-//! What is to be explained, as the passes know it.
+//! The target of an explanation, as the passes know it.
 
 use crate::inventory::{BlobId, Inventory};
 use crate::oci::{Digest, RepositoryName, TagName};
 
-/// Something in a store.
+/// What to explain.
 #[derive(Clone, Debug)]
 pub(crate) enum Target {
     /// A digest, in every repository.
@@ -17,7 +17,7 @@ pub(crate) enum Target {
 }
 
 impl Target {
-    /// The digest; of a tag what it names.
+    /// The digest; for a tag, the digest that it names.
     pub(crate) fn digest(&self) -> Option<&Digest> {
         match self {
             Target::Digest(digest) | Target::In(_, digest) | Target::Tag(_, _, digest) => Some(digest),

@@ -1,60 +1,60 @@
-//! What an explanation says.
+//! The values of an explanation.
 
 use std::time::SystemTime;
 
 use crate::amount::Amount;
 use crate::oci::{Digest, RepositoryName, TagName};
 
-/// So many ways and links are listed, of those that there are.
+/// Most chains, and most links, to list.
 pub const MOST_LISTED: usize = 1000;
 
-/// Why something is kept or not.
+/// Why content is kept or not.
 #[derive(Debug)]
 pub struct Explanation {
-    /// The digest that is explained: of a tag what it names. Nothing for a repository.
+    /// The digest to explain; for a tag, the digest that it names. `None` for a repository.
     pub digest: Option<Digest>,
-    /// How large its blob is, if it is stored.
+    /// The size of its blob, if it is stored.
     pub size_bytes: Option<u64>,
-    /// What it is: `index`, `image`, the type of an artifact, or `blob` for what is no manifest.
+    /// Its kind: `index`, `image`, the type of an artifact, or `blob` for other content.
     pub kind: Option<String>,
-    /// What becomes of it.
+    /// The decision about it.
     pub fate: Fate,
-    /// Repositories among those that keep it in which something cannot be understood, so that all that they link is kept.
+    /// Held repositories among those that keep it: something in them cannot be understood, so everything they link is kept.
     pub held_in: Vec<RepositoryName>,
-    /// What links it, by repository.
+    /// The links that name it, by repository.
     pub links: Vec<LinkPlace>,
-    /// How many links there are.
+    /// Number of links.
     pub link_count: u64,
-    /// Ways that lead to it from what tags name, and from revisions that no tag leads to: those of tags first.
+    /// Chains that lead to it from tags, and from revisions that no tag leads to; those from tags first.
     pub chains: Vec<ExplainedChain>,
-    /// How many ways there are.
+    /// Number of chains.
     pub chain_count: u64,
-    /// Of those, how many begin at a tag.
+    /// Number of chains that begin at a tag.
     pub tagged_chain_count: u64,
-    /// What it leads to in all, itself included.
+    /// All that it leads to, itself included.
     pub leads_to: Amount,
-    /// What would be freed if it was gone, once untagged revisions are collected.
+    /// What deleting it would free, once untagged revisions are collected.
     pub freed: Amount,
 }
 
-/// What becomes of something.
+/// The decision about content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It stays, whatever a collection is told: a tag leads to it, or its repository is held.
+    /// It stays with any options: a tag leads to it, or its repository is held.
     Kept,
     /// It stays unless untagged revisions are collected.
     KeptUntagged,
     /// It stays for now: it, or what leads to it, is too young to be judged. Until when, if that is known.
     Young(Option<SystemTime>),
-    /// It lies behind a symbolic link or a mount, where nothing goes.
+    /// It is behind a symbolic link or a mount, where nothing is deleted.
     SetApart,
-    /// A collection removes it: it is linked, and no manifest that is kept needs it.
+    /// A collection removes it: it is linked, but no kept manifest needs it.
     Unreferenced,
     /// A collection removes it: no repository links it.
     Unlinked,
     /// It is not stored.
     Absent,
-    /// Something that is no regular file is in its place.
+    /// Its data is not a regular file.
     Irregular,
 }
 
@@ -74,47 +74,47 @@ impl Fate {
     }
 }
 
-/// A link that names something.
+/// A link that names the target.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LinkPlace {
-    /// In which repository.
+    /// The repository.
     pub repository: RepositoryName,
     /// `layer-link`, `layer-alias`, `revision`, `tag` or `tag-history`.
     pub kind: &'static str,
-    /// Of which tag.
+    /// The tag, if it is the link of a tag.
     pub tag: Option<TagName>,
 }
 
-/// A way from a root to what is explained.
+/// A chain from a root to the target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExplainedChain {
-    /// Where it is.
+    /// The repository.
     pub repository: RepositoryName,
-    /// The tag that it begins at; nothing if it begins at a revision without a tag.
+    /// The tag at which it begins; `None` if it begins at a revision without a tag.
     pub tag: Option<TagName>,
-    /// From what the root names to what is explained.
+    /// From the manifest that the root names to the target.
     pub steps: Vec<ChainStep>,
 }
 
-/// One step of a way.
+/// One step of a chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChainStep {
-    /// What the one before leads to.
+    /// The digest that the previous step leads to.
     pub digest: Digest,
-    /// How.
+    /// How the previous step leads to it.
     pub relation: Relation,
-    /// What it is: a platform, `index`, `image`, the type of an artifact, or `blob`.
+    /// Its kind: a platform, `index`, `image`, the type of an artifact, or `blob`.
     pub kind: String,
 }
 
-/// How one thing leads to the next.
+/// How one step leads to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Relation {
-    /// It is what the root names.
+    /// The root names it.
     Root,
-    /// The one before names it.
+    /// The previous step names it.
     Named,
-    /// It refers to the one before as its subject, and stays with it.
+    /// It refers to the previous step as its subject, and stays with it.
     Refers,
 }
 

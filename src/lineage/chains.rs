@@ -1,15 +1,15 @@
-//! The ways from roots to one blob: the first few, and how many there are.
+//! Chains from roots to one blob: the first few, and their number.
 
 use super::graph::{Lineage, Place};
 use crate::inventory::BlobId;
 use crate::oci::Digest;
 
-/// Longer ways are counted and not listed: nobody builds such an image.
+/// Longer chains are counted and not listed: no tool builds such an image.
 const MOST_STEPS: usize = 64;
-/// So many steps are tried for the list of one root: whoever may push can make dead ends.
+/// Most steps to try for the list of one root: clients that push can create dead ends.
 const MOST_TRIED: usize = 100_000;
 
-/// What is looked for.
+/// What to search for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Sought {
     /// A manifest.
@@ -18,12 +18,12 @@ pub(crate) enum Sought {
     Blob(BlobId),
 }
 
-/// One step of a way.
+/// One step of a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// What the root names, or a manifest that the one before names.
+    /// The manifest that the root or the previous step names.
     Named(Digest),
-    /// A revision that refers to the one before.
+    /// A revision that refers to the previous step.
     Referrer(Digest),
 }
 
@@ -36,26 +36,26 @@ impl Step {
     }
 }
 
-/// The ways to what is sought.
+/// The chains to what is sought.
 pub(crate) struct Chains<'a> {
     lineage: &'a Lineage,
     sought: Sought,
-    /// How many lead on from each place. A way that comes to the same place again is none.
+    /// Number of chains that lead on from each place. A chain that returns to a place does not count.
     counts: Vec<u64>,
-    /// How many steps the shortest of them has.
+    /// Number of steps of the shortest of them.
     shortest: Vec<usize>,
 }
 
-/// A list of ways in the making.
-struct Listing {
-    way: Vec<(Place, Step)>,
+/// A list of chains under construction.
+struct ChainList {
+    chain: Vec<(Place, Step)>,
     found: Vec<Vec<Step>>,
     most: usize,
     tried: usize,
 }
 
 impl<'a> Chains<'a> {
-    /// Finds them.
+    /// Counts the chains from each place.
     pub(crate) fn new(lineage: &'a Lineage, sought: Sought) -> Chains<'a> {
         let mut chains = Chains { lineage, sought, counts: vec![0; lineage.len()], shortest: vec![usize::MAX; lineage.len()] };
         let mut is_counted = vec![false; lineage.len()];
@@ -80,37 +80,37 @@ impl<'a> Chains<'a> {
         chains
     }
 
-    /// How many ways lead from a root.
+    /// Number of chains from a root.
     pub(crate) fn count(&self, root: Place) -> u64 {
         self.counts[root as usize]
     }
 
-    /// The first ways from a root, no more than `most` and none of very many steps.
+    /// The first chains from a root: at most `most`, and none of very many steps.
     pub(crate) fn first(&self, root: Place, most: usize) -> Vec<Vec<Step>> {
-        let way = vec![(root, Step::Named(self.lineage.name(root)))];
-        let mut listing = Listing { way, found: Vec::new(), most, tried: 0 };
-        self.go_on(&mut listing);
+        let chain = vec![(root, Step::Named(self.lineage.name(root)))];
+        let mut listing = ChainList { chain, found: Vec::new(), most, tried: 0 };
+        self.extend_chain(&mut listing);
         listing.found
     }
 
-    /// Goes on where a way ends so far. No deeper than a way may be long.
-    fn go_on(&self, listing: &mut Listing) {
-        let (place, _) = *listing.way.last().expect("a way begins with its root");
+    /// Extends the current chain. Recursion is no deeper than a listed chain is long.
+    fn extend_chain(&self, listing: &mut ChainList) {
+        let (place, _) = *listing.chain.last().expect("a chain begins with its root");
         if listing.found.len() < listing.most && self.is_end(place) {
-            listing.found.push(listing.way.iter().map(|(_, step)| *step).collect());
+            listing.found.push(listing.chain.iter().map(|(_, step)| *step).collect());
         }
         for (next, is_referrer) in self.next(place) {
             listing.tried += 1;
             let is_over = listing.found.len() >= listing.most || listing.tried > MOST_TRIED;
-            let is_long = listing.way.len().saturating_add(self.shortest[next as usize]) >= MOST_STEPS;
-            let is_met = || listing.way.iter().any(|(place, _)| *place == next);
+            let is_long = listing.chain.len().saturating_add(self.shortest[next as usize]) >= MOST_STEPS;
+            let is_met = || listing.chain.iter().any(|(place, _)| *place == next);
             if is_over || is_long || self.counts[next as usize] == 0 || is_met() {
                 continue;
             }
             let digest = self.lineage.name(next);
-            listing.way.push((next, if is_referrer { Step::Referrer(digest) } else { Step::Named(digest) }));
-            self.go_on(listing);
-            listing.way.pop();
+            listing.chain.push((next, if is_referrer { Step::Referrer(digest) } else { Step::Named(digest) }));
+            self.extend_chain(listing);
+            listing.chain.pop();
         }
     }
 
@@ -121,7 +121,7 @@ impl<'a> Chains<'a> {
         }
     }
 
-    /// Where a way leads on from a place, and whether that refers to it.
+    /// The places where a chain leads on from a place, and whether each refers to it.
     fn next(&self, place: Place) -> impl Iterator<Item = (Place, bool)> {
         let is_over = matches!(self.sought, Sought::Manifest(manifest) if manifest == place);
         let children = self.lineage.children(place).iter().map(|child| (*child, false));
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn ways_are_counted_however_long_and_listed_if_somebody_could_read_them() {
+    fn chains_of_any_length_are_counted_and_short_chains_are_listed() {
         let built = Built::default();
         let layer = built.blob(b"layer");
         let image = built.image(&built.blob(b"{}"), &[layer]);
@@ -172,10 +172,10 @@ mod tests {
         with_chains(&built, |lineage, sought| {
             let chains = Chains::new(lineage, sought(&layer));
             for (depth, listed) in [(0, 1), (60, 1), (5_000, 0)] {
-                let root = lineage.place(&above[depth]).expect("it is one");
+                let root = lineage.place(&above[depth]).expect("a manifest");
                 assert_eq!((chains.count(root), chains.first(root, 10).len()), (1, listed), "{depth}");
             }
-            let root = lineage.place(&above[60]).expect("it is one");
+            let root = lineage.place(&above[60]).expect("a manifest");
             assert_eq!(chains.first(root, 10)[0].len(), 61);
             let direct = Chains::new(lineage, sought(&above[60])).first(root, 10);
             assert_eq!(direct, [[Step::Named(above[60])]]);

@@ -9,7 +9,7 @@ use crate::oci::{Algorithm, Descriptor, DescriptorKind, Digest};
 use crate::store::LinkContent;
 use crate::survey::Survey;
 
-/// Where a graph has a manifest.
+/// The number of a manifest in a graph.
 pub(crate) type Place = u32;
 
 /// One manifest, and what it leads to.
@@ -17,11 +17,11 @@ pub(crate) type Place = u32;
 struct Node {
     /// Manifests that it names.
     children: Vec<Place>,
-    /// Revisions that refer to it, which stay as long as it does.
+    /// Revisions that refer to it, and stay as long as it does.
     referrers: Vec<Place>,
     /// Stored blobs that it names, and itself.
     blobs: Vec<BlobId>,
-    /// Whether it was read.
+    /// Whether it was read as a manifest.
     is_manifest: bool,
 }
 
@@ -34,7 +34,7 @@ pub(crate) struct Lineage {
 }
 
 impl Lineage {
-    /// Reads it.
+    /// Reads the graph.
     ///
     /// # Errors
     ///
@@ -55,7 +55,7 @@ impl Lineage {
         Walk::new(context.manifests).run(roots, &mut builder)?;
         let Builder { mut lineage, subjects, .. } = builder;
         for (subject, referrer) in subjects {
-            // A subject that nothing leads to keeps nobody.
+            // A subject that nothing leads to keeps no referrer.
             if let Some(subject) = lineage.place(&subject) {
                 lineage.nodes[subject as usize].referrers.push(referrer);
             }
@@ -81,12 +81,12 @@ impl Lineage {
         self.names[place as usize]
     }
 
-    /// Whether what is there was read as a manifest.
+    /// Whether a place was read as a manifest.
     pub(crate) fn is_manifest(&self, place: Place) -> bool {
         self.nodes[place as usize].is_manifest
     }
 
-    /// How many manifests there are.
+    /// Number of manifests.
     pub(crate) fn len(&self) -> usize {
         self.nodes.len()
     }
@@ -96,17 +96,17 @@ impl Lineage {
         &self.nodes[place as usize].blobs
     }
 
-    /// Manifests that one names.
+    /// Manifests that a manifest names.
     pub(crate) fn children(&self, place: Place) -> &[Place] {
         &self.nodes[place as usize].children
     }
 
-    /// Manifests that refer to one.
+    /// Manifests that refer to a manifest.
     pub(crate) fn referrers(&self, place: Place) -> &[Place] {
         &self.nodes[place as usize].referrers
     }
 
-    /// Every manifest that stays for those given, themselves included, in the order in which it is met. Those `without` are not entered.
+    /// Every manifest that the roots keep, the roots included, in the order of the walk. The walk does not enter `without`.
     pub(crate) fn below(&self, roots: impl IntoIterator<Item = Place>, without: Option<Place>) -> Vec<Place> {
         let mut seen = HashSet::default();
         let mut reached = Vec::new();
@@ -123,7 +123,7 @@ impl Lineage {
         reached
     }
 
-    /// A manifest and all that it names, to any depth, without what refers to it.
+    /// A manifest and all manifests that it names, at any depth, without referrers.
     pub(crate) fn content(&self, root: Place) -> Vec<Place> {
         let mut seen = HashSet::default();
         let mut queue = vec![root];
@@ -157,7 +157,7 @@ struct Builder<'a> {
     surveyed: &'a Survey<'a>,
     revisions: HashSet<BlobId>,
     lineage: Lineage,
-    /// Each with who refers to it.
+    /// Each subject with its referrer.
     subjects: Vec<(Digest, Place)>,
 }
 
@@ -203,7 +203,7 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// Deals with a digest that is not stored, or that may be another name of a blob (H3).
+    /// Follows a digest that is not stored or that may be an alias of a blob (H3).
     fn name(&mut self, digest: &Digest, kind: DescriptorKind, node: &mut Node, queue: &mut Queue<()>) -> Result<(), Error> {
         let name = match layer_verdict(self.surveyed, digest)? {
             LinkVerdict::Names(name) => name,

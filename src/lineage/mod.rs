@@ -1,12 +1,12 @@
-//! What leads from the tags and revisions of one repository to its blobs, and what images say of themselves: for whoever explains a
-//! store to people. What is live is decided by [`mark`](crate::mark), never here.
+//! How the tags and revisions of one repository lead to its blobs, and what images state about themselves, for display.
+//! [`mark`](crate::mark) decides what is live, never this module.
 
 mod chains;
 mod graph;
+mod image_info;
 mod pushes;
-mod said;
 
 pub(crate) use self::chains::{Chains, Sought, Step};
 pub(crate) use self::graph::{Lineage, Place};
+pub(crate) use self::image_info::ImageInfo;
 pub(crate) use self::pushes::pushes;
-pub(crate) use self::said::Said;

@@ -1,4 +1,4 @@
-//! When tags were pushed.
+//! When tags were last pushed.
 
 use std::time::SystemTime;
 
@@ -8,14 +8,15 @@ use crate::error::Error;
 use crate::store::FileState;
 use crate::survey::Survey;
 
-/// How many tags one task looks at.
+/// Tags that one task stats at least.
 const TAGS_AT_ONCE: usize = 8;
 
-/// When each tag was last pushed, in the survey's order: the modification time of its `current/link`. Nothing for one that has none.
+/// When each tag was last pushed, in the survey's order: the modification time of its `current/link`. `None` for a tag
+/// without one.
 ///
 /// # Errors
 ///
-/// When one cannot be looked at.
+/// When a link cannot be read.
 pub(crate) fn pushes(surveyed: &Survey<'_>) -> Result<Vec<Option<SystemTime>>, Error> {
     let push = |tag: &crate::survey::Tag| {
         Ok(match surveyed.repository.stat_tag(&tag.name)? {

@@ -50,7 +50,7 @@ impl Algorithm {
 
 /// The digest of a blob. Fixed size and `Copy`, ordered by algorithm and then by bytes.
 ///
-/// Only the one spelling that the registry accepts is read: known algorithm, lower-case hex, full length.
+/// Reads only the spelling that the registry accepts: known algorithm, lower-case hex, full length.
 ///
 /// ```
 /// use regsweep::oci::Digest;
@@ -79,7 +79,7 @@ impl Digest {
         }
     }
 
-    /// Makes a digest of its raw bytes.
+    /// Creates a digest from its raw bytes.
     ///
     /// # Panics
     ///
@@ -96,7 +96,7 @@ impl Digest {
             return None;
         }
         let mut bytes = [0; 64];
-        // Looked at once for all digits: a store has a name like this for every link and blob.
+        // Checks all digits at once: a store has a name like this for every link and blob.
         let mut all = 0;
         for (byte, pair) in bytes.iter_mut().zip(hex.chunks_exact(2)) {
             let (high, low) = (DIGIT_VALUES[usize::from(pair[0])], DIGIT_VALUES[usize::from(pair[1])]);
@@ -202,16 +202,16 @@ impl fmt::Debug for Digest {
 /// Computes a digest of content that comes in parts.
 #[derive(Clone, Debug)]
 pub enum Hasher {
-    /// Of SHA-256.
+    /// A SHA-256 hasher.
     Sha256(Sha256),
-    /// Of SHA-384.
+    /// A SHA-384 hasher.
     Sha384(Sha384),
-    /// Of SHA-512.
+    /// A SHA-512 hasher.
     Sha512(Sha512),
 }
 
 impl Hasher {
-    /// Nothing hashed yet.
+    /// A hasher without content.
     pub fn new(algorithm: Algorithm) -> Hasher {
         match algorithm {
             Algorithm::Sha256 => Hasher::Sha256(Sha256::new()),
@@ -220,7 +220,7 @@ impl Hasher {
         }
     }
 
-    /// Goes on with more content.
+    /// Adds content.
     pub fn update(&mut self, part: &[u8]) {
         match self {
             Hasher::Sha256(hasher) => hasher.update(part),

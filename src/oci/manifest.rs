@@ -1,17 +1,17 @@
 //! What a manifest refers to: bytes in, references out.
 //!
-//! The registry decodes manifests with Go's `encoding/json` into typed structs. What it reads there decides what it serves, so
-//! what is read here must be a superset of it (G1): no struct, no schema, no media type decides whether a reference counts.
-//! The bytes are walked as a stream of JSON values, and every string below a key that Go would match to `digest` or `blobSum`
-//! is a reference if it is a digest. Go's habits that matter, each with a test below:
+//! The registry decodes manifests with Go's `encoding/json` into typed structs, and serves what it reads there. This parser
+//! must read a superset (G1): no struct, no schema, no media type decides whether a reference counts. It walks the bytes as
+//! a stream of JSON values. Every string below a key that Go matches to `digest` or `blobSum` is a reference if it is a
+//! digest. Relevant habits of Go, each with a test below:
 //!
 //! - keys match case-insensitively under Unicode simple folding, so `DIGEST`, `dige\u017ft` and `\u0064igest` are `digest`
 //!   (source: Go, `encoding/json/fold.go`);
 //! - of duplicate keys one wins in Go; here all count;
 //! - invalid UTF-8 becomes U+FFFD rather than an error; nesting beyond 10,000 levels is an error (`encoding/json/scanner.go`).
 //!
-//! Two places hold digests that are no references: everything below `annotations`, and the top-level `subject`, which makes the
-//! manifest a referrer and does not keep its subject.
+//! Two places hold digests that are not references: everything below `annotations`, and the top-level `subject`, which
+//! makes the manifest a referrer and does not keep its subject.
 
 mod keys;
 mod media_type;
@@ -30,11 +30,11 @@ use super::Digest;
 /// Go refuses JSON nested deeper than this.
 const MAX_DEPTH: usize = 10_000;
 
-/// Room for what an ordinary image names.
+/// Room for the references of an ordinary image.
 const DESCRIPTORS: usize = 16;
 
-/// Subjects that are told apart. A manifest has one; with a repeated key a registry accepts 42,000 of them, which is as many bytes for
-/// as long as the repository is marked.
+/// Most subjects to keep. A manifest has one; with a repeated key a registry accepts 42,000, which would stay in memory
+/// while the repository is marked.
 pub const MAX_SUBJECTS: usize = 16;
 
 /// What a manifest names.
@@ -42,14 +42,14 @@ pub const MAX_SUBJECTS: usize = 16;
 pub struct References {
     /// Every digest named as content, in the order of the bytes, repetitions included.
     pub descriptors: Vec<Descriptor>,
-    /// The digests under the top-level `subject`; more than one only if the key is repeated. Of more than [`MAX_SUBJECTS`] different
-    /// ones the first, and `more_subjects`.
+    /// The digests under the top-level `subject`; more than one only if the key is repeated. Beyond [`MAX_SUBJECTS`]
+    /// different ones, only the first are kept and `more_subjects` is set.
     pub subjects: Vec<Digest>,
-    /// Whether there are more subjects than those.
+    /// Whether there are further subjects.
     pub more_subjects: bool,
 }
 
-/// One digest named by a manifest, with what the object around it says.
+/// One digest that a manifest names, with the attributes of the object around it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Descriptor {
     /// The digest.
@@ -58,21 +58,21 @@ pub struct Descriptor {
     pub size_bytes: Option<u64>,
     /// Whether the content is itself a manifest.
     pub kind: DescriptorKind,
-    /// Whether the content may live elsewhere by design: a foreign or non-distributable layer, or one with `urls`. That it is
-    /// absent from the store is then no fault.
+    /// Whether the content may live elsewhere by design: a foreign or non-distributable layer, or one with `urls`. Its
+    /// absence from the store is no fault.
     pub foreign: bool,
-    /// Whether the registry itself reads it, and so cannot serve the image without it: it stands where Go's decoder looks. Whatever
-    /// stands elsewhere keeps content alive all the same, but that it is absent is no fault.
+    /// Whether the registry itself reads the digest, and cannot serve the image without it: Go's decoder reads its place. A
+    /// digest at another place keeps content alive as well, but its absence is no fault.
     pub expected: bool,
 }
 
-/// Whether what a descriptor names is read as a manifest in its turn.
+/// Whether the content of a descriptor is read as a manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DescriptorKind {
     /// Content of any other kind: a layer, a configuration.
     Blob,
-    /// Listed under `manifests` with a media type that is no manifest's, as BuildKit's cache indexes list layers. It is a
-    /// manifest if it reads as one.
+    /// Listed under `manifests` with another media type than a manifest's, like layers in BuildKit's cache indexes. It is a
+    /// manifest if it can be read as one.
     MaybeManifest,
     /// A manifest or an index: listed under `manifests`, or by its media type.
     Manifest,
@@ -92,17 +92,17 @@ impl fmt::Display for Unreadable {
 ///
 /// # Errors
 ///
-/// When the bytes are not one whole JSON object. What such a manifest names cannot be known.
+/// When the bytes are not one whole JSON object. The references of such a manifest are unknown.
 pub fn references(bytes: &[u8]) -> Result<References, Unreadable> {
     // Go replaces invalid UTF-8 where serde_json refuses it.
     let text = std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed);
-    // Nearly all are nested a few levels; only what serde_json's own limit refuses is worth a stack that grows.
+    // Nearly all manifests are nested a few levels. Only those beyond serde_json's own limit need a stack that grows.
     let mut found = walk(&text, false).or_else(|_| walk(&text, true)).map_err(|error| Unreadable(error.to_string()))?;
     found.subjects.sort_unstable();
     Ok(found)
 }
 
-/// Collects what a text names, however deep it is nested or only as deep as an ordinary stack allows.
+/// Collects the references of a text. With `deep`, nesting may exceed serde_json's own limit.
 fn walk(text: &str, deep: bool) -> serde_json::Result<References> {
     let found = RefCell::new(References { descriptors: Vec::with_capacity(DESCRIPTORS), ..References::default() });
     let mut json = serde_json::Deserializer::from_str(text);
@@ -120,7 +120,7 @@ fn walk(text: &str, deep: bool) -> serde_json::Result<References> {
     Ok(found.into_inner())
 }
 
-/// What the keys above a value make of it.
+/// The meaning of a value, by the keys above it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
     /// The manifest itself.
@@ -139,7 +139,7 @@ enum Place {
     Annotations,
 }
 
-/// A value to be walked. Collects into `found` and returns what its parent may want to know of a scalar.
+/// A value to walk. Collects into `found`, and returns what the parent needs of a scalar.
 #[derive(Clone, Copy)]
 struct Value<'a> {
     found: &'a RefCell<References>,
@@ -151,18 +151,18 @@ struct Value<'a> {
     expected: Option<Field>,
 }
 
-/// What a value was, for the object that holds it.
+/// The kind of a value, for the object that holds it.
 enum Scalar {
     MediaType(MediaType),
     Unsigned(u64),
-    /// A list that is not empty.
+    /// A non-empty list.
     List,
     Object,
     Other,
 }
 
 impl Scalar {
-    /// Whether it is the media type of an index, if it is that of a manifest.
+    /// Whether it is the media type of an index; `None` if it is not a manifest's.
     fn index(&self) -> Option<bool> {
         match self {
             Scalar::MediaType(media_type) => media_type.manifest.then_some(media_type.index),
@@ -248,7 +248,7 @@ impl<'de> Visitor<'de> for Value<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Scalar, A::Error> {
         let depth = deeper(self.depth)?;
         let mut around = Surroundings::default();
-        // The object's own digests, apart from those of objects inside it, which describe themselves.
+        // The object's own digests. Digests in nested objects describe themselves.
         let mut own = Own::default();
         let mut parts = Parts::default();
         let mut number = None;
@@ -273,7 +273,7 @@ impl<'de> Visitor<'de> for Value<'_> {
             }
             around.learn(field, value);
         }
-        // Whoever writes that key himself does not hide with it what else is there.
+        // A manifest that uses the private key itself must not hide its digests.
         if let Some(number) = number
             && own.is_empty()
         {
@@ -297,7 +297,7 @@ impl<'de> Visitor<'de> for Value<'_> {
     }
 }
 
-/// The places of an object's own digests: one stretch, unless it has several keys for them.
+/// The ranges of an object's own digests: one, unless it has several keys for them.
 #[derive(Default)]
 struct Own {
     first: Range<usize>,
@@ -316,7 +316,7 @@ impl Own {
         self.first.is_empty()
     }
 
-    /// Those behind which another follows: of a repeated key Go takes the last.
+    /// All ranges but the last: Go takes the last of repeated keys.
     fn replaced(&self) -> impl Iterator<Item = &Range<usize>> {
         let all = std::iter::once(&self.first).chain(&self.more);
         all.take(self.more.len())
@@ -327,11 +327,11 @@ impl Own {
     }
 }
 
-/// Where the references of each of a manifest's own lists are.
+/// The ranges of the references in a manifest's own lists.
 #[derive(Default)]
 struct Parts {
     lists: Vec<(Field, Range<usize>)>,
-    /// Whether the manifest's media type is that of an index, if it has a manifest's.
+    /// Whether the manifest's media type is that of an index; `None` if it is not a manifest's.
     index: Option<bool>,
 }
 
@@ -340,15 +340,14 @@ impl Parts {
         if field == Field::MediaType {
             self.index = value.index();
         }
-        // An empty list takes the place of what the same key named before; `null` in the place of an object takes no place.
+        // An empty list replaces what the same key named before; `null` instead of an object replaces nothing.
         let is_emptied = field != Field::Config && matches!(value, Scalar::Other);
         if field.expects().is_some() && (is_emptied || !named.is_empty()) {
             self.lists.push((field, named));
         }
     }
 
-    /// The lists that the registry does not read: those of another kind of manifest than this is, and of a repeated key all but the
-    /// last.
+    /// The lists that the registry does not read: those of another kind of manifest, and all but the last of a repeated key.
     fn unread(&self) -> impl Iterator<Item = Range<usize>> {
         let any_other = self.lists.iter().any(|(field, named)| *field != Field::FsLayers && !named.is_empty());
         let is_read = move |field: Field| match (self.index, field) {
@@ -374,7 +373,7 @@ impl Place {
     fn below(self, field: Field, annotations: bool) -> Place {
         match (self, field) {
             (Place::Annotations, _) => Place::Annotations,
-            // Only the exact key: in a superset the exceptions are narrow.
+            // Only the exact key: exceptions from a superset must be narrow.
             _ if annotations => Place::Annotations,
             (Place::Root, Field::Subject) => Place::Subject,
             (Place::SubjectReference, _) | (Place::Subject, Field::Digest | Field::BlobSum) => Place::SubjectReference,
@@ -386,7 +385,7 @@ impl Place {
     }
 }
 
-/// What an object says about the digest in it.
+/// What an object states about its digest.
 #[derive(Default)]
 struct Surroundings {
     /// Whether it has a media type that is a manifest's.

@@ -1,6 +1,6 @@
-//! What the registry stores, as values: digests, names, and what a manifest's bytes refer to.
+//! Values that the registry stores: digests, names, and the references of a manifest.
 //!
-//! Everything here is pure: bytes in, values out, no input or output.
+//! Everything here is pure: bytes in, values out, no I/O.
 
 pub mod digest;
 pub mod manifest;

@@ -1,4 +1,4 @@
-//! Names of repositories and tags, kept as the bytes that are on disk.
+//! Names of repositories and tags, as bytes on disk.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -10,8 +10,8 @@ use crate::escape::escaped;
 
 /// The name of a repository: its path below `repositories/`.
 ///
-/// Whatever directory holds `_manifests`, `_layers` or `_uploads` is a repository, also when the registry would not accept its
-/// name; [`RepositoryName::is_valid`] tells the two apart. Cheap to clone.
+/// Any directory that holds `_manifests`, `_layers` or `_uploads` is a repository, even if the registry does not accept its
+/// name; [`RepositoryName::is_valid`] distinguishes the two. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RepositoryName(Arc<OsStr>);
 

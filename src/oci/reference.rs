@@ -1,4 +1,4 @@
-//! What people name in a store: a digest, a repository, a tag or a manifest in it.
+//! References on the command line: a digest, a repository, or a tag or a manifest in it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,18 +9,18 @@ use crate::escape::escaped;
 /// A digest, or something in a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reference {
-    /// A blob, wherever it is used.
+    /// A blob, in any repository.
     Digest(Digest),
     /// A repository.
     Repository(String),
-    /// What a tag names: `repository:tag`.
+    /// A tag: `repository:tag`.
     Tag(String, String),
     /// A manifest of a repository: `repository@digest`.
     Manifest(String, Digest),
 }
 
 impl Reference {
-    /// The repository that it is in, as it was typed.
+    /// The repository, as typed.
     pub fn repository(&self) -> Option<&str> {
         match self {
             Reference::Digest(_) => None,
@@ -28,7 +28,7 @@ impl Reference {
         }
     }
 
-    /// The tag, as it was typed.
+    /// The tag, as typed.
     pub fn tag(&self) -> Option<&str> {
         match self {
             Reference::Tag(_, tag) => Some(tag),
@@ -37,7 +37,7 @@ impl Reference {
     }
 }
 
-/// Whether a name is what somebody typed: as it is, or as reports show it.
+/// Whether a name matches typed text: as it is, or as reports show it.
 pub fn is_repository(name: &RepositoryName, typed: &str) -> bool {
     name.as_path().as_os_str() == typed || name.to_string() == typed
 }
@@ -57,7 +57,7 @@ impl FromStr for Reference {
         }
         let text = text.trim_end_matches('/');
         if let Some((name, digest)) = text.rsplit_once('@') {
-            // With a tag before it, as container runtimes print it.
+            // Container runtimes print a tag before the digest.
             let name = tagged(name).map_or(name, |(name, _)| name);
             let digest = Digest::parse(digest.as_bytes()).filter(|_| !name.is_empty());
             return digest.map(|digest| Reference::Manifest(name.to_owned(), digest)).ok_or_else(expected);
@@ -72,7 +72,7 @@ impl FromStr for Reference {
     }
 }
 
-/// A name and a tag. The first part of a name may be a host with a port.
+/// Splits a name and a tag. The first component of a name may be a host with a port.
 fn tagged(text: &str) -> Option<(&str, &str)> {
     let (name, tag) = text.rsplit_once(':')?;
     (!name.is_empty() && !tag.is_empty() && !tag.contains('/')).then_some((name, tag))
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_people_type() {
+    fn reads_typed_references() {
         let digest = Digest::of(super::super::Algorithm::Sha256, b"");
         let (name, tag) = (str::to_owned, str::to_owned);
         for (text, expected) in [

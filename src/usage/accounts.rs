@@ -1,4 +1,4 @@
-//! The rows while they are filled: by many threads, one repository at a time, in any order.
+//! Rows by repository or namespace while they fill: by many threads, one repository at a time, in any order.
 
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt as _;
@@ -20,17 +20,17 @@ pub(crate) struct Accounts {
     /// The row of each repository.
     rows: HashMap<RepositoryName, u32>,
     accounts: Vec<Mutex<Account>>,
-    /// Blobs that a row counts and that may go all the same: only a repository that would be held with `--delete-untagged`, and is not
-    /// without, keeps them.
+    /// Blobs that a row counts although a collection may free them: only a repository that is held with
+    /// `--delete-untagged`, and not held without it, keeps them.
     doubtful: Mutex<Vec<(u32, BlobId)>>,
 }
 
 #[derive(Debug, Default)]
 struct Account {
     row: UsageRow,
-    /// What is counted already, where several repositories make one row.
+    /// Blobs counted already, if several repositories make one row.
     seen: Option<HashSet<BlobId>>,
-    /// Repositories to come.
+    /// Repositories still to add.
     left: usize,
 }
 
@@ -41,7 +41,7 @@ impl Account {
 }
 
 impl Accounts {
-    /// Rows for the repositories, which are sorted.
+    /// Rows for sorted repositories.
     pub(crate) fn new(repositories: &[RepositoryEntry], by: UsageBy) -> Accounts {
         let mut accounts = Accounts::default();
         let mut accounts_by_name: HashMap<String, u32> = HashMap::default();
@@ -63,14 +63,15 @@ impl Accounts {
         accounts
     }
 
-    /// Begins a row again, that so many repositories make.
+    /// Resets a row that is made of `left` repositories.
     fn reset(&self, row: u32, left: usize) {
         let mut account = self.account(row);
         *account = Account::new(std::mem::take(&mut account.row.name), left);
         self.doubtful.lock().unwrap_or_else(PoisonError::into_inner).retain(|(doubtful, _)| *doubtful != row);
     }
 
-    /// Begins the rows of some repositories again; returns all that are to be added to them, with those given in their place.
+    /// Resets the rows of the changed repositories. Returns all repositories to add to these rows, the changed ones in
+    /// place of the earlier ones.
     pub(crate) fn begin_again(&self, repositories: &[RepositoryEntry], changed: Vec<RepositoryEntry>) -> Vec<RepositoryEntry> {
         let mut again: BTreeMap<u32, Vec<RepositoryEntry>> = BTreeMap::new();
         for repository in &changed {
@@ -119,7 +120,8 @@ impl Accounts {
         self.doubtful.lock().unwrap_or_else(PoisonError::into_inner).append(&mut doubtful);
     }
 
-    /// The rows, once all repositories are marked: what nothing keeps after all is taken out again, and what each holds alone is added.
+    /// The rows, once all repositories are marked. Subtracts blobs that nothing keeps after all, and adds what each row
+    /// holds alone.
     pub(crate) fn into_rows(self, inventory: &Inventory, ownership: &Ownership) -> Vec<UsageRow> {
         let unwrap = |account: Mutex<Account>| account.into_inner().unwrap_or_else(PoisonError::into_inner).row;
         let mut rows: Vec<UsageRow> = self.accounts.into_iter().map(unwrap).collect();
@@ -150,7 +152,7 @@ impl Accounts {
     }
 }
 
-/// The first part of a name: whose it is.
+/// The first component of a name.
 fn namespace(name: &RepositoryName) -> String {
     let bytes = name.as_path().as_os_str().as_bytes();
     escaped_bytes(bytes.split(|byte| *byte == b'/').next().unwrap_or_default()).into_owned()

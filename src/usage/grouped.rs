@@ -1,4 +1,4 @@
-//! Rows by tag, by age and by kind of image: by what the tags of a repository lead to, not by all that the repository marks.
+//! Rows by tag, by age and by kind of image. They count what the tags of a repository lead to, not all that it marks.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -10,18 +10,18 @@ use super::rows::UsageRow;
 use crate::error::Error;
 use crate::graph::Context;
 use crate::inventory::{BlobId, Budget, Holder, Inventory, MarkFlags, MaskWords, Ownership, Whose};
-use crate::lineage::{Lineage, Place, Said};
+use crate::lineage::{ImageInfo, Lineage, Place};
 use crate::store::LinkContent;
 
-/// The row of what no tag leads to and is kept all the same.
+/// The row of kept blobs that no tag leads to.
 const OTHERS: u32 = 0;
 
 /// What the tags of one repository lead to.
 struct Tagged {
     lineage: Lineage,
-    /// The place in the survey of each tag that names something, and the place of that.
+    /// The index in the survey of each tag that names a manifest, and the place of that manifest.
     tags: Vec<(usize, Place)>,
-    /// What is kept for another reason than a tag.
+    /// Blobs kept for another reason than a tag.
     others: HashSet<BlobId>,
 }
 
@@ -36,14 +36,14 @@ impl Tagged {
         }
         let reached = lineage.blobs_of(&lineage.below(tags.iter().map(|(_, place)| *place), None));
         let is_other = |(blob, flags): &(&BlobId, &MarkFlags)| {
-            // All of a held repository stays whatever becomes of its tags.
+            // A held repository keeps every blob, even if its tags go.
             flags.intersects(LIVE) && (kept.marks.held || flags.contains(MarkFlags::YOUNG) || !reached.contains(blob))
         };
         let others = kept.noted.iter().filter(is_other).map(|(blob, _)| *blob).collect();
         Ok(Tagged { lineage, tags, others })
     }
 
-    /// The blobs below a manifest that the repository keeps.
+    /// The blobs of some manifests that the repository keeps.
     fn blobs(&self, kept: &Kept, places: &[Place]) -> HashSet<BlobId> {
         let mut blobs = self.lineage.blobs_of(places);
         blobs.retain(|blob| kept.noted.get(blob).is_some_and(|flags| flags.intersects(LIVE)));
@@ -92,7 +92,7 @@ impl TagRows {
         rows
     }
 
-    /// Which rows hold a blob, of which what is kept otherwise is none.
+    /// The rows that hold a blob; blobs kept without a tag are in no row.
     pub(super) fn whose(ownership: &Ownership, blob: BlobId) -> Whose {
         match ownership.whose(blob, Holder::Live) {
             Whose::One(OTHERS) => Whose::Nobody,
@@ -101,7 +101,7 @@ impl TagRows {
     }
 }
 
-/// Rows that are so few that a bit of a word for each blob says which of them hold it.
+/// Rows few enough for a bit mask: one word for each blob records which rows hold it.
 #[derive(Debug)]
 pub(crate) struct FewRows {
     masks: MaskWords,
@@ -110,14 +110,14 @@ pub(crate) struct FewRows {
     now: SystemTime,
 }
 
-/// The bit of what is kept for another reason.
+/// The bit of blobs kept for another reason than a tag.
 const OTHER_BIT: u32 = 63;
-/// What is beyond so many rows is one row.
+/// Rows beyond this number share one row.
 const MOST_ROWS: usize = 62;
 const BEYOND: &str = "other kinds";
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
-/// Pushed within so many days.
+/// Upper limits of age in days, with the names of the rows.
 const AGES: [(u32, &str); 6] = [
     (1, "within a day"),
     (7, "within a week"),
@@ -132,7 +132,7 @@ impl FewRows {
         Ok(FewRows { masks: MaskWords::new(blobs, budget)?, rows: Mutex::default(), now })
     }
 
-    /// The number of a row, which may be a new one.
+    /// The number of a row. Adds the row if it is new.
     fn row(&self, name: &str, learn: impl FnOnce(&mut UsageRow)) -> u32 {
         let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
         let known = rows.iter().position(|row| row.name == name);
@@ -147,7 +147,7 @@ impl FewRows {
         number as u32
     }
 
-    /// Adds a repository to the rows of when its tags were pushed.
+    /// Adds a repository to the rows by age.
     pub(super) fn add_ages(&self, context: &Context<'_>, kept: &Kept) -> Result<(), Error> {
         let tagged = Tagged::read(context, kept)?;
         tagged.others.iter().for_each(|blob| self.masks.set(*blob, OTHER_BIT));
@@ -174,7 +174,7 @@ impl FewRows {
         AGES.iter().find(|(days, _)| age < DAY * *days).map_or("longer ago", |(_, name)| name)
     }
 
-    /// Adds a repository to the rows of what its images are.
+    /// Adds a repository to the rows by kind of image.
     pub(super) fn add_kinds(&self, context: &Context<'_>, kept: &Kept) -> Result<(), Error> {
         let tagged = Tagged::read(context, kept)?;
         tagged.others.iter().for_each(|blob| self.masks.set(*blob, OTHER_BIT));
@@ -183,15 +183,15 @@ impl FewRows {
             if !lineage.is_manifest(place) {
                 continue;
             }
-            let said = Said::read_manifest(context.store, &lineage.name(place))?;
-            let row = self.row(said.kind(), |row| {
+            let info = ImageInfo::read_manifest(context.store, &lineage.name(place))?;
+            let row = self.row(info.kind(), |row| {
                 row.images += 1;
                 for (number, _) in tagged.tags.iter().filter(|(_, root)| *root == place) {
                     row.tags += 1;
                     row.pushed_at(kept.pushes[*number]);
                 }
             });
-            // The manifests that it lists are rows of their own.
+            // Listed manifests count in their own rows.
             let is_listed = |blob: &BlobId| {
                 let child = lineage.place(&context.inventory.digest(*blob));
                 child.is_some_and(|child| child != place && lineage.is_manifest(child))

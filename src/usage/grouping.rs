@@ -1,4 +1,4 @@
-//! The rows, whatever makes them.
+//! Rows of any grouping.
 
 use std::time::SystemTime;
 
@@ -12,21 +12,21 @@ use crate::inventory::{BlobId, Budget, Holder, Inventory, Ownership, Whose};
 use crate::options::UsageBy;
 use crate::store::RepositoryEntry;
 
-/// Rows in the making: filled by many threads, one repository at a time, in any order.
+/// Rows while they fill: by many threads, one repository at a time, in any order.
 #[derive(Debug)]
 pub(crate) enum Grouping {
     /// By repository or namespace.
     Repositories(Accounts),
     /// By tag.
     Tags(TagRows),
-    /// By when tags were pushed.
+    /// By the age of the last push of tags.
     Ages(FewRows),
-    /// By what images are.
+    /// By kind of image.
     Kinds(FewRows),
 }
 
 impl Grouping {
-    /// Without anything in them.
+    /// Empty rows.
     ///
     /// # Errors
     ///
@@ -50,7 +50,7 @@ impl Grouping {
     ///
     /// # Errors
     ///
-    /// When something in it has to be read and cannot be.
+    /// When something in it cannot be read.
     pub(crate) fn add(&self, context: &Context<'_>, kept: &Kept, ownership: &Ownership) -> Result<(), Error> {
         match self {
             Grouping::Repositories(accounts) => accounts.add(kept, ownership),
@@ -61,8 +61,8 @@ impl Grouping {
         Ok(())
     }
 
-    /// Begins rows of repositories again; returns all that are to be added to them, with those given in their place. What tags lead to does not
-    /// change.
+    /// Resets the rows of the changed repositories. Returns all repositories to add to these rows, the changed ones in
+    /// place of the earlier ones. Rows by tag, age and kind do not change: neither does what tags lead to.
     pub(crate) fn begin_again(&self, repositories: &[RepositoryEntry], changed: Vec<RepositoryEntry>) -> Vec<RepositoryEntry> {
         match self {
             Grouping::Repositories(accounts) => accounts.begin_again(repositories, changed),
@@ -70,7 +70,7 @@ impl Grouping {
         }
     }
 
-    /// Which rows hold a blob by what stays when untagged revisions are collected.
+    /// The rows that hold a blob among what stays when untagged revisions are collected.
     pub(crate) fn whose(&self, ownership: &Ownership, blob: BlobId) -> Whose {
         match self {
             Grouping::Repositories(_) => ownership.whose(blob, Holder::Live),
@@ -79,7 +79,7 @@ impl Grouping {
         }
     }
 
-    /// The rows, once all repositories were added.
+    /// The rows, once all repositories are added.
     pub(crate) fn into_rows(self, inventory: &Inventory, ownership: &Ownership) -> Vec<UsageRow> {
         match self {
             Grouping::Repositories(accounts) => accounts.into_rows(inventory, ownership),

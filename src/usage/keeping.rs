@@ -1,4 +1,4 @@
-//! What one repository keeps: marked as a collection marks it, and noted blob by blob.
+//! What one repository keeps: marked as a collection marks it, and recorded for each blob.
 
 use std::time::SystemTime;
 
@@ -16,33 +16,33 @@ use crate::plan::Deletions;
 use crate::store::{FileState, LinkContent, RepositoryEntry};
 use crate::survey::{self, Survey};
 
-/// What is kept with `--delete-untagged`, too.
+/// Flags of blobs that `--delete-untagged` keeps as well.
 pub(crate) const LIVE: MarkFlags = MarkFlags::TAGGED.union(MarkFlags::YOUNG).union(MarkFlags::RESTORABLE);
 
 /// What one repository keeps.
 pub(crate) struct Kept<'s> {
-    /// What a collection finds in it. What would go is left out.
+    /// The marks of a collection, without its deletions.
     pub(crate) marks: Marks,
-    /// Every stored blob that it marks, and as what.
+    /// Every stored blob that it marks, with its flags.
     pub(super) noted: HashMap<BlobId, MarkFlags>,
-    /// What is in it.
+    /// Its survey.
     pub(super) surveyed: Survey<'s>,
     /// When each of its tags was last pushed.
     pub(super) pushes: Vec<Option<SystemTime>>,
-    /// Uploads that were begun and not ended.
+    /// Unfinished uploads.
     pub(super) uploads: Amount,
-    /// The bytes of the images that stay, as if each had its own copy of all that it names.
+    /// Bytes of the images that stay, as if each had its own copy of its content.
     pub(super) unshared_bytes: u64,
 }
 
 impl Kept<'_> {
-    /// What it adds to the account of the whole, beside its blobs.
+    /// What it adds to the totals of the store, except its blobs.
     pub(crate) fn beside(&self) -> StoreUsage {
         StoreUsage { uploads: self.uploads, unshared_bytes: self.unshared_bytes, ..StoreUsage::default() }
     }
 }
 
-/// Looks at one repository.
+/// Surveys and marks one repository.
 ///
 /// # Errors
 ///
@@ -89,7 +89,7 @@ fn unshared_bytes(
         let own = ownership.size_bytes(blob).unwrap_or_default();
         let mut named = 0_u64;
         if let Reading::Read(edges) = context.manifests.read_revision(&revision.digest)? {
-            // Manifests that it lists are images of their own.
+            // Listed manifests are images of their own.
             let content = edges.stored.iter().filter(|edge| edge.kind == DescriptorKind::Blob);
             named = content.filter_map(|edge| ownership.size_bytes(edge.blob)).sum();
         }

@@ -1,9 +1,9 @@
-//! What takes the room of a store: how much each repository, tag or kind of image reaches, how much of that it holds alone, and what
-//! nothing needs. Sizes are those of the files.
+//! Disk usage of a store: how much each repository, tag or kind of image reaches, how much of that it holds alone, and what
+//! nothing needs. Sizes are file sizes.
 //!
-//! A row holds a blob *alone* if deleting what the row stands for would free it, once untagged revisions are collected. That needs no
-//! set of owners for each blob: none, one and several are all that there is to know, in a word beside the inventory. What a row
-//! reaches in all is counted while its repository is looked at.
+//! A row holds a blob *alone* if deleting the content of the row frees the blob, once untagged revisions are collected.
+//! That requires no set of owners for each blob: a word beside the inventory records none, one or several. What a row
+//! reaches in all is counted while its repository is scanned.
 
 mod accounts;
 mod grouped;

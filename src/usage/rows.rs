@@ -1,4 +1,4 @@
-//! One row of the account: a repository, a namespace, a tag, a kind of image or an age.
+//! One row of the report: a repository, a namespace, a tag, a kind of image or an age.
 
 use std::cmp::Reverse;
 use std::time::SystemTime;
@@ -9,37 +9,37 @@ use crate::options::UsageSort;
 /// What one row reaches and holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UsageRow {
-    /// What it stands for, safe to print.
+    /// Its name, escaped for display.
     pub name: String,
-    /// All that it keeps when untagged revisions are collected.
+    /// Blobs that it keeps when untagged revisions are collected.
     pub total: Amount,
-    /// Of that, what no other row keeps: what deleting it alone would free.
+    /// Blobs of `total` that no other row keeps: deleting the content of this row alone frees them.
     pub unique: Amount,
-    /// What is kept by its untagged revisions and by no other row.
+    /// Blobs that its untagged revisions keep, and no other row.
     pub untagged: Amount,
     /// Manifests that it has a revision for: indexes, platforms, signatures.
     pub images: u64,
-    /// Tags.
+    /// Number of tags.
     pub tags: u64,
     /// When a tag was last pushed.
     pub pushed: Option<SystemTime>,
-    /// Repositories in which something cannot be understood: all that they link is kept.
+    /// Held repositories: something in them cannot be understood, so everything they link is kept.
     pub held_repositories: u64,
 }
 
 impl UsageRow {
-    /// Of what it keeps, what other rows keep as well.
+    /// Blobs of `total` that other rows keep as well.
     pub fn shared(&self) -> Amount {
         Amount { count: self.total.count - self.unique.count, size_bytes: self.total.size_bytes - self.unique.size_bytes }
     }
 
-    /// Notes a push.
+    /// Updates the time of the last push.
     pub(super) fn pushed_at(&mut self, time: Option<SystemTime>) {
         self.pushed = self.pushed.max(time);
     }
 }
 
-/// Puts rows in order: the largest, the most or the latest first, and equal ones by name.
+/// Sorts rows: the largest, the most or the latest first, and equal rows by name.
 pub fn sorted(mut rows: Vec<UsageRow>, by: UsageSort) -> Vec<UsageRow> {
     let rest = |row: &UsageRow| (Reverse(row.unique.size_bytes), Reverse(row.total.size_bytes), row.name.clone());
     match by {

@@ -1,4 +1,4 @@
-//! How large the blobs are: the only look at all of them.
+//! Sizes of all blobs, from the only pass that stats all of them.
 
 use crate::error::Error;
 use crate::graph::Context;
@@ -6,14 +6,14 @@ use crate::inventory::{BlobId, Budget, Ownership};
 use crate::oci::Digest;
 use crate::store::FileState;
 
-/// Looks at so many blobs at once.
+/// Number of blobs to stat in one batch.
 const BLOBS_AT_ONCE: usize = 1024;
 
-/// The sizes of all blobs, which nobody owns yet.
+/// The sizes of all blobs, without owners yet.
 ///
 /// # Errors
 ///
-/// When a blob cannot be looked at, or there is no room beyond the budget.
+/// When a blob cannot be read, or there is no room beyond the budget.
 pub(crate) fn sizes(context: &Context<'_>, budget: &Budget) -> Result<Ownership, Error> {
     let ownership = Ownership::new(context.inventory.len(), budget)?;
     context.inventory.map_shards(|shard, blobs| {

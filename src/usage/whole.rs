@@ -1,4 +1,4 @@
-//! The whole store: every blob in exactly one place, so that the figures add up.
+//! Totals of the store: every blob is in exactly one category, so that the figures add up.
 
 use super::grouping::Grouping;
 use super::keeping::LIVE;
@@ -9,36 +9,37 @@ use crate::inventory::{BlobId, MarkFlags, Ownership, Whose};
 use crate::oci::Digest;
 use crate::plan::{BlobFacts, Decision, Inspected, Reason, decide};
 
-/// Looks at so many blobs at once.
+/// Number of blobs to stat in one batch.
 const BLOBS_AT_ONCE: usize = 1024;
 
-/// What a store holds. `stored` is the sum of `live`, `untagged`, `unreferenced`, `unlinked`, `young` and `other`; `live` is what rows hold
-/// alone, `shared` and `in_no_row`.
+/// What a store holds. `stored` is the sum of `live`, `untagged`, `unreferenced`, `unlinked`, `young` and `other`; `live`
+/// is the sum of what rows hold alone, `shared` and `in_no_row`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StoreUsage {
-    /// Blobs that have data.
+    /// Blobs with data.
     pub stored: Amount,
-    /// Kept when untagged revisions are collected: by tags, or by being reached by what is young.
+    /// Kept when untagged revisions are collected: by tags, or because young content reaches them.
     pub live: Amount,
-    /// Of that, what several rows keep, or one row and something else.
+    /// Blobs of `live` that several rows keep, or one row and something else.
     pub shared: Amount,
-    /// Of that, what no row keeps: it lies behind a symbolic link or a mount, or no tag leads to it and the rows are those of tags.
+    /// Blobs of `live` that no row keeps: they are behind a symbolic link or a mount, or no tag leads to them and the rows
+    /// are by tag.
     pub in_no_row: Amount,
-    /// Kept by untagged revisions alone: what `--delete-untagged` would free in addition.
+    /// Kept by untagged revisions alone: `--delete-untagged` frees them in addition.
     pub untagged: Amount,
-    /// Linked, and needed by no manifest that is kept: what a collection frees.
+    /// Linked, but needed by no kept manifest: a collection frees them.
     pub unreferenced: Amount,
-    /// Linked by no repository: what a collection frees.
+    /// Linked by no repository: a collection frees them.
     pub unlinked: Amount,
-    /// Needed by nothing and too young to be judged.
+    /// Needed by nothing, but too young to be judged.
     pub young: Amount,
-    /// Needed by nothing, and changed while it was looked at.
+    /// Needed by nothing, and changed during the scan.
     pub other: Amount,
-    /// What the images that stay would take if each had its own copy of all that it names, in bytes.
+    /// Bytes that the images that stay would take if each had its own copy of its content.
     pub unshared_bytes: u64,
     /// In quarantine.
     pub quarantined: Amount,
-    /// Uploads that were begun and not ended.
+    /// Unfinished uploads.
     pub uploads: Amount,
 }
 
@@ -50,7 +51,7 @@ impl StoreUsage {
         all
     }
 
-    /// How many times the images that stay would fit into what they take, if nothing was shared; nothing if they take nothing.
+    /// The size of the images that stay without sharing, as a multiple of the size that they take; `None` if they take none.
     pub fn deduplication(&self) -> Option<f64> {
         let taken = self.live.size_bytes;
         (taken > 0 && self.unshared_bytes > 0).then(|| self.unshared_bytes as f64 / taken as f64)
@@ -74,11 +75,11 @@ impl std::ops::AddAssign for StoreUsage {
     }
 }
 
-/// Puts every blob in its place, once all repositories are marked. Looks again at those that nothing keeps: how old they are.
+/// Assigns every blob to its category, once all repositories are marked. Stats unneeded blobs again, for their age.
 ///
 /// # Errors
 ///
-/// When a blob cannot be looked at.
+/// When a blob cannot be read.
 pub(crate) fn whole(context: &Context<'_>, rows: &Grouping, ownership: &Ownership) -> Result<StoreUsage, Error> {
     let inventory = context.inventory;
     let parts = context.inventory.map_shards(|shard, blobs| {

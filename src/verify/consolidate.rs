@@ -1,4 +1,4 @@
-//! What was found, each blob once, with everyone who needs it.
+//! Reports each damaged blob once, with the images that need it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,9 +9,9 @@ use crate::graph::Context;
 use crate::oci::Digest;
 use crate::store::RepositoryEntry;
 
-/// Reports the damage of each blob once, under its gravest name, and the blobs that are whole but not as large as is stated somewhere.
+/// Reports each damaged blob once, under its most severe code, and each intact blob whose size differs from a stated one.
 ///
-/// Whoever cannot be asked is left out, with a warning: what was found must not be lost for that.
+/// Skips a repository that cannot be read, with a warning: its error must not lose the findings.
 pub fn consolidate(
     context: &Context<'_>,
     repositories: &[RepositoryEntry],
@@ -25,7 +25,7 @@ pub fn consolidate(
             all.push(finding);
             continue;
         };
-        // Where it was missed is reported with what needs it.
+        // The images that need the blob state the repository and the tag.
         (finding.repository, finding.tag) = (None, None);
         let kept = of_blobs.entry(digest).or_insert_with(|| finding.clone());
         if finding < *kept {
@@ -49,7 +49,7 @@ pub fn consolidate(
     all
 }
 
-/// Asks all repositories at once or, if one of them cannot answer, each by itself.
+/// Asks all repositories at once or, if one of them fails, each by itself.
 fn of_each<T>(repositories: &[RepositoryEntry], ask: impl Fn(&[RepositoryEntry]) -> Result<T, Error>) -> Vec<T> {
     match ask(repositories) {
         Ok(answer) => vec![answer],

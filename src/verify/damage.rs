@@ -1,4 +1,4 @@
-//! What can be wrong with a stored blob, and how that is reported.
+//! Damage to stored blobs, and its findings.
 
 use std::io;
 
@@ -8,41 +8,41 @@ use crate::layout;
 use crate::oci::Digest;
 use crate::store::Stat;
 
-/// A blob that is not what its digest promises.
+/// A damaged blob.
 #[derive(Debug)]
 pub struct DamagedBlob {
-    /// Which.
+    /// The digest.
     pub digest: Digest,
-    /// What is wrong.
+    /// The damage.
     pub damage: Damage,
-    /// What its file was when it was read, if there is a file: what a removal has to find again.
+    /// Metadata of the file as read, if there is a file. A removal requires that it is unchanged.
     pub stat: Option<Stat>,
-    /// The size that it was selected with.
+    /// The size that the job stated.
     pub job_bytes: u64,
 }
 
-/// What is wrong with a blob.
+/// Damage to a blob.
 #[derive(Debug)]
 pub enum Damage {
-    /// Its bytes do not come to its digest.
+    /// The bytes do not match the digest.
     Corrupt {
-        /// How many there are.
+        /// Number of bytes in the file.
         stored_bytes: u64,
-        /// How many there should be, if anything states it.
+        /// Number of bytes that a descriptor states, if one does.
         stated_bytes: Option<u64>,
     },
-    /// It could not be read to its end.
+    /// The file could not be read to its end.
     Unreadable {
-        /// How many bytes were read before.
+        /// Number of bytes read before the error.
         offset: u64,
-        /// Why it ended there.
+        /// The error.
         source: io::Error,
     },
-    /// It is no regular file.
+    /// It is not a regular file.
     Irregular,
     /// Something needs it, and its directory has no data.
     Missing,
-    /// Nothing needs it, and its directory has no data but something else.
+    /// Nothing needs it, and its directory holds something other than data.
     NoData,
 }
 
@@ -60,7 +60,7 @@ impl Damage {
         }
     }
 
-    /// What in particular, where the code does not say it.
+    /// Details that the code does not give.
     fn detail(&self) -> Option<String> {
         match self {
             Damage::Corrupt { stored_bytes, stated_bytes } => Some(compare(*stored_bytes, *stated_bytes)),
@@ -70,18 +70,18 @@ impl Damage {
         }
     }
 
-    /// Whether what is wrong are its bytes, as far as they can be read.
+    /// Whether the damage is in the bytes: they are wrong, or cannot be read to the end.
     pub fn is_of_bytes(&self) -> bool {
         matches!(self, Damage::Corrupt { .. } | Damage::Unreadable { .. })
     }
 
-    /// Whether its data are bytes that somebody could serve and nobody should.
+    /// Whether the registry can serve its wrong bytes.
     pub fn is_corrupt(&self) -> bool {
         matches!(self, Damage::Corrupt { .. })
     }
 }
 
-/// What is stored against what should be.
+/// Compares the stored size with the stated one.
 fn compare(stored: u64, stated: Option<u64>) -> String {
     match (stored, stated) {
         (0, Some(stated)) => format!("Empty: 0 of {}", bytes(stated)),
@@ -93,7 +93,7 @@ fn compare(stored: u64, stated: Option<u64>) -> String {
     }
 }
 
-/// To the byte, because that is what people compare.
+/// Exact, because operators compare sizes to the byte.
 fn bytes(count: u64) -> String {
     match count {
         1 => "1 byte".into(),
@@ -103,7 +103,7 @@ fn bytes(count: u64) -> String {
 }
 
 impl DamagedBlob {
-    /// The finding that tells of it.
+    /// The finding about it.
     pub fn finding(&self) -> Finding {
         let finding = Finding::new(self.damage.code()).digest(&self.digest).path(layout::blob_data(&self.digest));
         match self.damage.detail() {
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_tell_one_damage_from_another() {
+    fn sizes_determine_the_kind_of_damage() {
         for (stored_bytes, stated_bytes, code, detail) in [
             (0, Some(10), Code::EmptyBlob, "Empty: 0 of 10 bytes"),
             (0, None, Code::EmptyBlob, "Empty, and not the digest of nothing"),

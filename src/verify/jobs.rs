@@ -1,4 +1,4 @@
-//! What is to be read, in order: 16 bytes for each blob, within the memory limit, and handed out to many threads.
+//! The blobs to read, in order: 16 bytes for each, within the memory limit, shared by many threads.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,23 +9,23 @@ use crate::error::Error;
 use crate::inventory::Room;
 use crate::inventory::{BlobId, Budget};
 
-/// Reading up to this much is waiting for the disk more than it is hashing.
+/// Up to this size, reading a blob waits for the disk longer than it hashes.
 const SMALL_BYTES: u64 = 1 << 20;
-/// Sorts small blobs behind all large ones. No band is that high: it would be in millions of years.
+/// Sorts small blobs behind all large ones. A band is a day, so bands reach this bit only in millions of years.
 const SMALL: u32 = 1 << 31;
 
 /// One blob to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Job {
-    /// Which.
+    /// The blob.
     pub blob: BlobId,
-    /// How long ago it was last found good, in bands; 0 is never.
+    /// When it was last found good, in bands; 0 is never.
     pub band: u32,
-    /// How large it is, or is said to be.
+    /// Its size, or the size that a manifest states.
     pub size_bytes: u64,
 }
 
-/// A job as bytes that sort as jobs do: large ones first, then by band, the largest first in each, then by blob.
+/// A job as bytes that sort like jobs: large before small, then by band, in each the largest first, then by blob.
 type Packed = [u8; 16];
 
 impl Job {
@@ -57,7 +57,7 @@ pub struct Jobs {
 }
 
 impl Jobs {
-    /// None yet, and room for so many.
+    /// No jobs yet, with room for `most`.
     ///
     /// # Errors
     ///
@@ -66,7 +66,7 @@ impl Jobs {
         Ok(Jobs { room: budget.room(size_of::<Packed>() * most)?, count: 0 })
     }
 
-    /// Adds some, of no more in all than there is room for.
+    /// Adds jobs. The total must not exceed the room.
     pub fn extend(&mut self, jobs: &[Job]) {
         let (all, _) = self.room.as_chunks_mut();
         for (slot, job) in all[self.count..].iter_mut().zip(jobs) {
@@ -76,27 +76,27 @@ impl Jobs {
         assert!(self.count <= all.len(), "there is room for every blob");
     }
 
-    /// How many there are.
+    /// Number of jobs.
     pub fn len(&self) -> usize {
         self.count
     }
 
-    /// Whether there is none.
+    /// Whether there are no jobs.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    /// All of them.
+    /// All jobs.
     pub fn iter(&self) -> impl Iterator<Item = Job> {
         self.packed().iter().map(Job::unpack)
     }
 
-    /// Puts them in the order in which they are read.
+    /// Sorts the jobs into the order of reading.
     pub fn sort(&mut self) {
         self.packed_mut().par_sort_unstable();
     }
 
-    /// Leaves so many percent of them, others each time, and at least one.
+    /// Keeps a random `percent` of the jobs, and at least one.
     pub fn sample(&mut self, percent: f64) {
         let drawn = sample(self.packed_mut(), percent, |packed| Job::unpack(packed).blob);
         self.count = drawn;
@@ -115,7 +115,7 @@ impl Jobs {
     }
 }
 
-/// Brings so many percent to the front, others each time, and at least one. Returns how many that are.
+/// Moves a random `percent` of the items to the front, and at least one. Returns their number.
 pub(super) fn sample<T>(all: &mut [T], percent: f64, blob: impl Fn(&T) -> BlobId) -> usize {
     let count = (all.len() as f64 * percent / 100.0).ceil() as usize;
     if count < all.len() {
@@ -125,27 +125,27 @@ pub(super) fn sample<T>(all: &mut [T], percent: f64, blob: impl Fn(&T) -> BlobId
     count.min(all.len())
 }
 
-/// Jobs that are handed out one at a time, to many threads.
+/// Jobs for many threads, one at a time.
 ///
-/// In each band the large ones come first: a huge blob that came last would keep one thread busy and leave the others with nothing
-/// to do. Small ones can also be had for themselves.
+/// Large blobs come first in each band: a huge blob at the end would keep one thread busy and leave the others idle. A
+/// thread can also take small blobs only.
 #[derive(Debug)]
 pub struct Queue {
     jobs: Jobs,
-    /// Where the small ones begin.
+    /// The place of the first small job.
     first_small: usize,
     next_large: AtomicUsize,
     next_small: AtomicUsize,
 }
 
 impl Queue {
-    /// All jobs, sorted.
+    /// A queue of sorted jobs.
     pub fn new(jobs: Jobs) -> Queue {
         let first_small = jobs.packed().partition_point(|packed| !Job::unpack(packed).is_small());
         Queue { jobs, first_small, next_large: AtomicUsize::new(0), next_small: AtomicUsize::new(first_small) }
     }
 
-    /// The next job of all.
+    /// The next job of any size.
     pub fn next(&self) -> Option<Job> {
         loop {
             let place = self.next_large.load(Ordering::Relaxed);
@@ -158,7 +158,7 @@ impl Queue {
                         return Some(large);
                     }
                 }
-                // Somebody else may have taken the last small one.
+                // Another thread may have taken the last small job.
                 (Some(_), _) => {
                     if let Some(job) = self.next_small() {
                         return Some(job);
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn samples_are_of_their_size_and_differ() {
+    fn samples_have_the_right_size_and_differ() {
         let all: Vec<Job> = (0..1000).map(|place| job(place, 0, 1)).collect();
         let draw = |percent| {
             let mut drawn = jobs(&all, &Budget::unlimited());

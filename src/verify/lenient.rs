@@ -1,4 +1,4 @@
-//! A store in which one bad sector under a manifest, or one directory that cannot be listed, does not end everything.
+//! Wraps a store so that a bad sector under a manifest, or a directory that cannot be listed, does not end the run.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -14,28 +14,28 @@ use crate::store::{
     RepositoryEntry, Shape, Stat, Store, Stray, Unlisted,
 };
 
-/// Another store, but a manifest that cannot be read is a corrupt one, and directories of blobs and of repositories that cannot be listed
-/// are remembered and passed over. A collection must stop there; what only looks goes on, and will meet the blob again and say what is wrong
-/// with it.
+/// Wraps a store. Treats a manifest that cannot be read as corrupt, and records and skips directories of blobs and of
+/// repositories that cannot be listed. A collection must stop there. A command that only reads continues, and reports the
+/// damage when it meets the blob again.
 pub struct Lenient<'a> {
     store: &'a dyn Store,
     root: PathBuf,
-    /// Whether directories are passed over: not by what moves anything.
-    passes_over: bool,
-    /// By path relative to the root: why it cannot be listed.
+    /// Whether to skip directories. A command that moves files does not.
+    skips_directories: bool,
+    /// Directories that cannot be listed, by path relative to the root, with the error.
     unlisted: Mutex<BTreeMap<PathBuf, String>>,
 }
 
 impl<'a> Lenient<'a> {
-    /// A store whose paths begin with `root`.
-    pub fn new(store: &'a dyn Store, root: &Path, passes_over: bool) -> Lenient<'a> {
-        Lenient { store, root: root.to_owned(), passes_over, unlisted: Mutex::default() }
+    /// Wraps a store whose paths begin with `root`.
+    pub fn new(store: &'a dyn Store, root: &Path, skips_directories: bool) -> Lenient<'a> {
+        Lenient { store, root: root.to_owned(), skips_directories, unlisted: Mutex::default() }
     }
 
-    /// Remembers that a directory cannot be listed.
-    fn pass_over(&self, error: Error) -> Result<(), Error> {
+    /// Records a directory that cannot be listed.
+    fn skip(&self, error: Error) -> Result<(), Error> {
         match &error {
-            Error::Io { path, .. } if self.passes_over && !error.is_vanished() => {
+            Error::Io { path, .. } if self.skips_directories && !error.is_vanished() => {
                 let place = path.strip_prefix(&self.root).unwrap_or(path).to_owned();
                 self.unlisted().insert(place, error.to_string());
                 Ok(())
@@ -48,18 +48,18 @@ impl<'a> Lenient<'a> {
         self.unlisted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a directory was passed over.
+    /// Whether a directory was skipped.
     pub fn has_passed_over(&self) -> bool {
         !self.unlisted().is_empty()
     }
 
-    /// Whether a blob may be there and was not listed.
+    /// Whether a blob may be in a skipped directory.
     pub fn may_hide(&self, digest: &Digest) -> bool {
         let place = layout::blob_data(digest);
         self.unlisted().keys().any(|directory| place.starts_with(directory))
     }
 
-    /// What was passed over.
+    /// Findings about skipped directories.
     pub fn findings(&self) -> Vec<Finding> {
         let found = |(path, why): (&PathBuf, &String)| Finding::new(Code::UnreadableEntry).path(path).detail(format!("{why}."));
         self.unlisted().iter().map(found).collect()
@@ -79,12 +79,12 @@ impl Store for Lenient<'_> {
     }
 
     fn manifest_start(&self, digest: &Digest) -> Result<ManifestStart, Error> {
-        // Whatever is wrong, reading it will tell.
+        // Reading the manifest reports the error.
         self.store.manifest_start(digest).or(Ok(ManifestStart::Possible))
     }
 
     fn repositories(&self) -> Result<Listing<RepositoryEntry>, Error> {
-        self.store.listable_repositories(&mut |error| self.pass_over(error))
+        self.store.listable_repositories(&mut |error| self.skip(error))
     }
 
     fn listable_repositories(&self, unlisted: Unlisted<'_>) -> Result<Listing<RepositoryEntry>, Error> {
@@ -108,7 +108,7 @@ impl Store for Lenient<'_> {
     }
 
     fn blobs(&self, partition: &Partition, each: EachBlob<'_>) -> Result<Vec<Stray>, Error> {
-        self.store.blobs(partition, each).or_else(|error| self.pass_over(error).map(|()| Vec::new()))
+        self.store.blobs(partition, each).or_else(|error| self.skip(error).map(|()| Vec::new()))
     }
 
     fn beside_blobs(&self, shard: Shard, digests: &[Digest]) -> Result<Vec<Leftover>, Error> {

@@ -1,8 +1,8 @@
 //! Reads blobs and compares them with their digests: jobs in, outcomes out.
 //!
-//! As many threads as there are processors take the blobs as they come, the largest first. More threads help where small files wait for
-//! the disk, but where nothing waits they would only take turns with whoever hashes a large blob, and it would come last after all. So
-//! the others read small blobs only, and with the lowest priority: what they get is what the processors have to spare.
+//! One thread for each processor takes blobs in order, the largest first. More threads help while small files wait for the
+//! disk. Where nothing waits, they would only take time from the thread that hashes a large blob, and that blob would
+//! finish last. So additional threads read small blobs only, at the lowest priority: they use spare processor time.
 
 pub mod consolidate;
 pub mod damage;

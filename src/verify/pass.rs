@@ -18,47 +18,47 @@ use crate::oci::digest::Hasher;
 use crate::progress::Progress;
 use crate::store::{BlobContent, FileState, Stat, Store};
 
-/// The lowest priority there is.
+/// The lowest priority.
 const IDLE: i32 = 19;
 
-/// What a pass works with.
+/// The inputs of a pass.
 pub struct Pass<'a> {
-    /// Where blobs are read.
+    /// The store to read from.
     pub store: &'a dyn Store,
-    /// Which blobs there are, and how large they are said to be.
+    /// The blobs and their stated sizes.
     pub inventory: &'a Inventory,
-    /// Where it is noted what was found good.
+    /// The state file that records good blobs.
     pub state: Option<&'a State>,
-    /// How fast to read.
+    /// The limit of the read rate.
     pub rate: Option<&'a Rate>,
-    /// When to end.
+    /// When to stop.
     pub deadline: Option<Instant>,
-    /// When the run began, by either clock.
+    /// When the run began, by both clocks.
     pub began: (SystemTime, Instant),
-    /// How many threads.
+    /// Number of threads.
     pub jobs: usize,
-    /// Where progress is shown.
+    /// Receives the progress.
     pub progress: &'a dyn Progress,
-    /// Ends it.
+    /// Set to stop the pass.
     pub stop: &'a AtomicBool,
 }
 
-/// What a pass found.
+/// The result of a pass.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// What is as its digest says.
+    /// Blobs that match their digest.
     pub good: Amount,
-    /// What is not, in no order.
+    /// Damaged blobs, in no order.
     pub damaged: Vec<DamagedBlob>,
-    /// How much that is, of what there was to read.
+    /// Their number and the sizes of their jobs.
     pub damaged_amount: Amount,
-    /// What somebody is writing, as a second look shows.
+    /// Blobs still being written, as a second check shows.
     pub in_progress: Amount,
-    /// Those that are good, with their sizes, but of which another size is stated.
+    /// Good blobs with their sizes, where a manifest states another size.
     pub otherwise: Vec<(BlobId, u64)>,
-    /// Blobs that have no data, or not any more.
+    /// Blobs without data, or whose data is gone.
     pub absent: Vec<BlobId>,
-    /// What is done of the jobs, with the sizes that they were selected with.
+    /// Finished jobs, with the sizes that they stated.
     pub done: Amount,
 }
 
@@ -74,25 +74,25 @@ impl Outcome {
     }
 }
 
-/// What reading one blob came to.
+/// The result of reading one blob.
 enum Verdict {
     Good {
         size_bytes: u64,
     },
     DamagedBlob(Damage, Option<Stat>),
     Absent,
-    /// The pass is over.
+    /// The pass ended first.
     Left,
 }
 
 impl Pass<'_> {
-    /// Reads all jobs, or as many as there is time for.
+    /// Reads all jobs, or as many as the time limit allows.
     pub fn run(&self, queue: &Queue) -> Outcome {
         let processors = thread::available_parallelism().map_or(1, usize::from);
         let outcome = Mutex::new(Outcome::default());
         let work = |next: &dyn Fn() -> Option<Job>| {
             let mine = self.work(next);
-            outcome.lock().expect("nothing panics with it held").add(mine);
+            outcome.lock().expect("no thread panics while it holds the lock").add(mine);
         };
         thread::scope(|scope| {
             for index in 1..self.jobs {
@@ -101,7 +101,7 @@ impl Pass<'_> {
                     if index < processors {
                         return work(&|| queue.next());
                     }
-                    // Of this thread alone. Where it is not to be had, nothing is lost but time.
+                    // Applies to this thread only. If it fails, the pass may take longer.
                     let _ = rustix::process::nice(IDLE);
                     work(&|| queue.next_small());
                 });
@@ -153,8 +153,7 @@ impl Pass<'_> {
         differs || self.inventory.has_any(blob, MarkFlags::SIZES_DIFFER)
     }
 
-    /// Whether to end. Every thread asks several times a second, whatever it does, so that this is also when what was noted goes to the
-    /// disk.
+    /// Whether to stop. Each thread calls this several times a second in any phase, so it also flushes the state.
     fn is_over(&self) -> bool {
         if let Some(state) = self.state {
             state.flush_when_due();
@@ -162,12 +161,12 @@ impl Pass<'_> {
         self.stop.load(Ordering::Relaxed) || self.is_late()
     }
 
-    /// Whether the time is up.
+    /// Whether the deadline has passed.
     pub fn is_late(&self) -> bool {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
-    /// Reads one blob, and once more if it was written to meanwhile.
+    /// Reads one blob, and once more if the file changed meanwhile.
     fn verify(&self, job: &Job, digest: &Digest) -> Verdict {
         let mut again = true;
         loop {
@@ -197,7 +196,7 @@ impl Pass<'_> {
         }
     }
 
-    /// Reads and hashes a blob: how the reading ended, the digest of what was read, and how much that was.
+    /// Reads and hashes a blob. Returns how the read ended, the digest of the bytes read, and their number.
     fn read(&self, digest: &Digest) -> (BlobContent, Digest, u64) {
         let mut hasher = Hasher::new(digest.algorithm());
         let mut size_bytes = 0;
@@ -219,7 +218,7 @@ impl Pass<'_> {
     }
 }
 
-/// When to end, for a run of limited duration.
+/// The deadline of a run with a time limit.
 pub fn deadline(began: Instant, max_duration: Option<Duration>) -> Option<Instant> {
     began.checked_add(max_duration?)
 }

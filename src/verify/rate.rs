@@ -1,28 +1,27 @@
-//! How fast all threads together may read.
+//! Limits the rate at which all threads together read.
 
 use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a thread that has to wait sleeps before it looks whether the run is over.
+/// How long a waiting thread sleeps before it checks whether the run is over.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// A bucket that fills with so many bytes a second, and holds nothing in store: what was not used is lost, so that a pause is not
-/// followed by a burst.
+/// A token bucket without a reserve: unused bytes expire, so that no burst follows a pause.
 #[derive(Debug)]
 pub struct Rate {
     bytes_per_second: f64,
-    /// When everything taken so far will have been paid for.
-    paid: Mutex<Instant>,
+    /// When the rate covers all bytes taken so far.
+    covered: Mutex<Instant>,
 }
 
 impl Rate {
-    /// So many bytes a second.
+    /// A limit in bytes a second.
     pub fn new(bytes_per_second: u64) -> Rate {
-        Rate { bytes_per_second: bytes_per_second as f64, paid: Mutex::new(Instant::now()) }
+        Rate { bytes_per_second: bytes_per_second as f64, covered: Mutex::new(Instant::now()) }
     }
 
-    /// Takes so many bytes, and waits until they are paid for. Says whether the wait was over before the run was.
+    /// Takes bytes, and waits until the rate covers them. Returns whether it does before the run is over.
     #[must_use]
     pub fn take(&self, bytes: u64, is_over: impl Fn() -> bool) -> bool {
         let until = self.due(bytes, Instant::now());
@@ -38,11 +37,11 @@ impl Rate {
         }
     }
 
-    /// When so many more bytes are paid for.
+    /// When the rate covers `bytes` more.
     fn due(&self, bytes: u64, now: Instant) -> Instant {
-        let mut paid = self.paid.lock().expect("nothing panics with it held");
-        *paid = now.max(*paid) + Duration::from_secs_f64(bytes as f64 / self.bytes_per_second);
-        *paid
+        let mut covered = self.covered.lock().expect("no thread panics while it holds the lock");
+        *covered = now.max(*covered) + Duration::from_secs_f64(bytes as f64 / self.bytes_per_second);
+        *covered
     }
 }
 
@@ -51,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_taken_is_paid_for_and_a_pause_buys_nothing() {
+    fn bytes_take_their_time_and_a_pause_saves_none() {
         let rate = Rate::new(1000);
         let begun = Instant::now() + Duration::from_secs(1);
         let after = |millis| begun + Duration::from_millis(millis);
@@ -70,12 +69,12 @@ mod tests {
             }
         });
         let elapsed = begun.elapsed().as_secs_f64();
-        // Longer on a machine that has other things to do.
+        // A busy machine takes longer.
         assert!((0.25..10.0).contains(&elapsed), "256 KiB at 1 MiB/s took {elapsed} s");
     }
 
     #[test]
-    fn nobody_waits_for_longer_than_the_run() {
+    fn waiting_ends_with_the_run() {
         let begun = Instant::now();
         assert!(!Rate::new(1).take(1000, || true));
         assert!(begun.elapsed() < Duration::from_secs(1));

@@ -1,8 +1,8 @@
-//! Which blobs are read, and in which order.
+//! Selects the blobs to read, and their order.
 //!
-//! The order needs sizes, and looking at a small file costs nearly half of what reading it does. So the size that manifests state is
-//! taken where there is one: if it is a lie, blobs come in another order. Only blobs that nothing names are looked at, and those that
-//! may be left out for having been found good recently.
+//! The order needs sizes, and a stat of a small file costs nearly half as much as reading it. So selection takes the size
+//! that manifests state, if there is one: a wrong size only changes the order. It stats only blobs that no manifest names,
+//! and blobs that it may skip because they were found good recently.
 
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
@@ -20,41 +20,41 @@ use crate::options::Slice;
 use crate::progress::Progress;
 use crate::store::{FileState, Stat, Store};
 
-/// Blobs that are looked at between two looks at the rest.
+/// Number of blobs to stat in one batch.
 const BLOBS_AT_ONCE: usize = 1024;
-/// What was found good on the same day is read largest first.
+/// Blobs found good on the same day are read largest first.
 const BAND: Duration = Duration::from_secs(24 * 3600);
 
-/// What is asked for.
+/// What to select.
 pub struct Wanted<'a> {
     /// Only blobs that are marked.
     pub marked_only: bool,
-    /// Which part of them.
+    /// The part of them to read.
     pub part: &'a Selection,
-    /// What is known from earlier runs.
+    /// Results of earlier runs.
     pub state: Option<&'a State>,
-    /// Leaves out what was found good so recently.
+    /// Skips blobs verified within this period.
     pub max_age: Option<Duration>,
     /// When the run began.
     pub now: SystemTime,
 }
 
-/// What was selected.
+/// The selected blobs.
 #[derive(Debug)]
 pub struct Selected {
-    /// What is to be read, in order.
+    /// The blobs to read, in order.
     pub jobs: Jobs,
-    /// How much that is.
+    /// Their number and size.
     pub amount: Amount,
-    /// What was left out for having been found good recently.
+    /// Blobs skipped because they were found good recently.
     pub fresh: Amount,
-    /// What is selected and has a directory without data.
+    /// Selected blobs whose directory has no data.
     pub absent: Vec<BlobId>,
-    /// Directories without data, selected or not, as far as they were looked at: those of which manifests state a size were not.
+    /// Directories without data, selected or not, of those that were checked. Blobs with a stated size were not.
     pub without_data: u64,
 }
 
-/// What was selected of one shard. Jobs go to all others as they become many.
+/// The selected blobs of one shard. Jobs go to `all_jobs` in batches.
 struct Part<'a> {
     all_jobs: &'a Mutex<Jobs>,
     jobs: Vec<Job>,
@@ -63,7 +63,7 @@ struct Part<'a> {
     without_data: u64,
 }
 
-/// Selects what is asked for.
+/// Selects blobs.
 ///
 /// # Errors
 ///
@@ -75,7 +75,7 @@ pub fn select(context: &Context<'_>, wanted: &Wanted<'_>, budget: &Budget, progr
         let (mut some, mut others) = (Vec::new(), Vec::new());
         for (blob, digest) in blobs {
             if !wanted.wants(context, blob, &digest) {
-                // What is stored is counted the same whichever part of it is read.
+                // The count of blobs without data is the same for any part.
                 if context.inventory.size_bytes(blob).is_none() {
                     others.push(digest);
                 }
@@ -88,7 +88,7 @@ pub fn select(context: &Context<'_>, wanted: &Wanted<'_>, budget: &Budget, progr
                 }
             }
             if some.len() == BLOBS_AT_ONCE {
-                part.look_at(context, shard, &some, wanted);
+                part.scan(context, shard, &some, wanted);
                 some.clear();
             }
             if others.len() == BLOBS_AT_ONCE {
@@ -96,13 +96,13 @@ pub fn select(context: &Context<'_>, wanted: &Wanted<'_>, budget: &Budget, progr
                 others.clear();
             }
         }
-        part.look_at(context, shard, &some, wanted);
+        part.scan(context, shard, &some, wanted);
         part.count(context, shard, &others);
         progress.advance(1, 0);
         part.flush();
         Ok((part.fresh, part.absent, part.without_data))
     })?;
-    let jobs = all_jobs.into_inner().expect("nothing panics with it held");
+    let jobs = all_jobs.into_inner().expect("no thread panics while it holds the lock");
     let mut all = Selected { jobs, amount: Amount::default(), fresh: Amount::default(), absent: Vec::new(), without_data: 0 };
     for (fresh, absent, without_data) in parts {
         all.fresh += fresh;
@@ -131,25 +131,25 @@ impl Wanted<'_> {
         in_part && (!self.marked_only || context.inventory.has_any(blob, marked))
     }
 
-    /// When a blob was last found good. Nobody can have done that in the future.
+    /// When a blob was last found good. Ignores times in the future.
     fn last_good(&self, digest: &Digest) -> Option<SystemTime> {
         self.state?.last_good(digest).filter(|at| *at <= self.now)
     }
 
-    /// Whether that was recently.
+    /// Whether that was within `max_age`.
     fn is_fresh(&self, last_good: Option<SystemTime>) -> bool {
         let age = last_good.and_then(|at| self.now.duration_since(at).ok());
         age.zip(self.max_age).is_some_and(|(age, max_age)| age < max_age)
     }
 }
 
-/// Whether a digest is in one part of so many. Digests are spread evenly, and so are the parts.
+/// Whether a digest is in a slice. Digests are spread evenly, and so are slices.
 fn is_in(slice: Slice, digest: &Digest) -> bool {
-    let middle = u64::from_be_bytes(digest.bytes()[8..16].try_into().expect("every digest is longer"));
+    let middle = u64::from_be_bytes(digest.bytes()[8..16].try_into().expect("every digest has at least 32 bytes"));
     middle % u64::from(slice.of) == u64::from(slice.part - 1)
 }
 
-/// A blob that has to be looked at, and when it was last found good.
+/// A blob to stat, and when it was last found good.
 type Unsure = (BlobId, Digest, Option<SystemTime>);
 
 impl<'a> Part<'a> {
@@ -165,49 +165,49 @@ impl<'a> Part<'a> {
     }
 
     fn flush(&mut self) {
-        self.all_jobs.lock().expect("nothing panics with it held").extend(&self.jobs);
+        self.all_jobs.lock().expect("no thread panics while it holds the lock").extend(&self.jobs);
         self.jobs.clear();
     }
 
-    fn look_at(&mut self, context: &Context<'_>, shard: Shard, blobs: &[Unsure], wanted: &Wanted<'_>) {
+    fn scan(&mut self, context: &Context<'_>, shard: Shard, blobs: &[Unsure], wanted: &Wanted<'_>) {
         let digests: Vec<Digest> = blobs.iter().map(|(_, digest, _)| *digest).collect();
-        for (&(blob, digest, last_good), leaf) in blobs.iter().zip(look(context.store, shard, &digests)) {
-            self.without_data += u64::from(is_without_data(leaf));
-            match leaf {
-                // What was written to the file since then, or put in its place, nobody has read.
+        for (&(blob, digest, last_good), state) in blobs.iter().zip(stat(context.store, shard, &digests)) {
+            self.without_data += u64::from(is_without_data(state));
+            match state {
+                // A file that was written or replaced since then is unverified.
                 Some(FileState::File(stat)) => match last_good.filter(|at| *at >= newest(context.store, &digest, &stat)) {
                     at if wanted.is_fresh(at) => self.fresh.add(stat.size_bytes),
                     at => self.add(Job { blob, band: band(at), size_bytes: stat.size_bytes }),
                 },
                 Some(FileState::Absent) => self.absent.push(blob),
-                // Reading it will say what is wrong.
+                // Reading the blob reports the error.
                 Some(FileState::Irregular) | None => self.add(Job { blob, band: 0, size_bytes: 0 }),
             }
         }
     }
 
-    /// Looks at blobs that are not selected.
+    /// Counts blobs without data among those not selected.
     fn count(&mut self, context: &Context<'_>, shard: Shard, digests: &[Digest]) {
-        let leaves = look(context.store, shard, digests);
-        self.without_data += leaves.into_iter().filter(|leaf| is_without_data(*leaf)).count() as u64;
+        let states = stat(context.store, shard, digests);
+        self.without_data += states.into_iter().filter(|state| is_without_data(*state)).count() as u64;
     }
 }
 
-fn is_without_data(leaf: Option<FileState>) -> bool {
-    matches!(leaf, Some(FileState::Absent | FileState::Irregular))
+fn is_without_data(state: Option<FileState>) -> bool {
+    matches!(state, Some(FileState::Absent | FileState::Irregular))
 }
 
-/// When a blob's file was last written to or moved to where it is.
+/// When a blob's file was last written or moved into place.
 fn newest(store: &dyn Store, digest: &Digest, stat: &Stat) -> SystemTime {
     store.blob_condition(digest).ok().flatten().map_or(stat.modified, |there| there.touched())
 }
 
-/// Looks at blobs of one shard; nothing for those that cannot be looked at.
-fn look(store: &dyn Store, shard: Shard, digests: &[Digest]) -> Vec<Option<FileState>> {
+/// Stats blobs of one shard; `None` on error.
+fn stat(store: &dyn Store, shard: Shard, digests: &[Digest]) -> Vec<Option<FileState>> {
     match store.stat_blobs(shard, digests) {
-        Ok(leaves) => leaves.into_iter().map(Some).collect(),
-        // One of them is the reason, and the others are not to suffer for it.
-        Err(_) => digests.iter().map(|digest| store.stat_blobs(shard, &[*digest]).ok().map(|leaves| leaves[0])).collect(),
+        Ok(states) => states.into_iter().map(Some).collect(),
+        // One blob causes the error. Retries one by one for the others.
+        Err(_) => digests.iter().map(|digest| store.stat_blobs(shard, &[*digest]).ok().map(|states| states[0])).collect(),
     }
 }
 

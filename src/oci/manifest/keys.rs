@@ -1,11 +1,11 @@
-//! Keys as Go's decoder would match them.
+//! Matches keys as Go's decoder does.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Visitor};
 
-/// The keys that mean something, as Go would match them.
+/// The keys with a meaning, as Go matches them.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Field {
     Digest,
@@ -18,7 +18,7 @@ pub(super) enum Field {
     Urls,
     Manifests,
     Subject,
-    /// serde_json hands a number of arbitrary precision over as an object with one private key; its text is what counts.
+    /// serde_json represents a number of arbitrary precision as an object with one private key; the text is the number.
     Number,
     Other,
 }
@@ -38,7 +38,7 @@ impl Field {
     ];
 
     pub(super) fn of(key: &str) -> Field {
-        // As nearly everybody writes them. Whatever is not here is folded and compared.
+        // The usual spellings. Other keys are folded and compared.
         match key {
             "digest" => Field::Digest,
             "blobSum" => Field::BlobSum,
@@ -49,7 +49,7 @@ impl Field {
         }
     }
 
-    /// The key under which the registry reads digests in what stands at the top of a manifest under this one.
+    /// The key under which the registry reads digests, within this key at the top level of a manifest.
     pub(super) fn expects(self) -> Option<Field> {
         match self {
             Field::Config | Field::Layers | Field::Manifests => Some(Field::Digest),
@@ -83,7 +83,7 @@ pub(super) struct Key {
     pub(super) annotations: bool,
 }
 
-/// Reads a [`Key`] where it lies.
+/// Reads a [`Key`] in place.
 pub(super) struct KeySeed;
 
 impl<'de> DeserializeSeed<'de> for KeySeed {

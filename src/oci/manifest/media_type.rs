@@ -1,11 +1,11 @@
-//! What media types say about content.
+//! Classifies media types.
 
-/// What a media type says about content.
+/// What a media type states about content.
 #[derive(Clone, Copy)]
 pub(super) struct MediaType {
     pub(super) empty: bool,
     pub(super) manifest: bool,
-    /// Whether it is that of a manifest that lists others.
+    /// Whether it is that of an index.
     pub(super) index: bool,
     pub(super) foreign: bool,
 }
@@ -20,7 +20,7 @@ impl MediaType {
     }
 }
 
-/// What nearly all descriptors are: neither a manifest's nor foreign, which takes longer to find out.
+/// The types of nearly all descriptors, neither a manifest's nor foreign. Comparing them first saves time.
 pub(super) const ORDINARY: [&str; 5] = [
     "application/vnd.oci.image.layer.v1.tar+gzip",
     "application/vnd.docker.image.rootfs.diff.tar.gzip",

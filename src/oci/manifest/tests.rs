@@ -1,4 +1,4 @@
-//! What is read out of manifests, by example.
+//! Examples of manifests and their references.
 
 use super::media_type::{ORDINARY, is_foreign, is_manifest};
 use super::*;
@@ -78,7 +78,7 @@ fn reads_what_go_reads_and_serde_would_refuse() {
     let mut invalid = br#"{"n":1e999,"name":""#.to_vec();
     invalid.push(0xff);
     invalid.extend(format!(r#"","x":{{"digest":"{a}"}}}}"#).bytes());
-    let read = references(&invalid).expect("Go replaces invalid UTF-8 and skips numbers that nobody asked for");
+    let read = references(&invalid).expect("Go replaces invalid UTF-8 and skips numbers of unknown fields");
     assert_eq!(read.descriptors[0].digest, a);
     let deep = format!("{{\"x\":{}{{\"digest\":\"{a}\"}}{}}}", "[".repeat(9_000), "]".repeat(9_000));
     assert_eq!(found(&deep), [a]);
@@ -94,22 +94,22 @@ fn refuses_what_is_not_one_whole_object() {
 }
 
 #[test]
-fn foreign_layers_are_told_apart() {
+fn foreign_layers_are_recognised() {
     let a = digest(1);
-    for leftover in [
+    for attribute in [
         r#""urls":["https://example.com/x"]"#,
         r#""mediaType":"application/vnd.docker.image.rootfs.foreign.diff.tar.gzip""#,
         r#""mediaType":"application/vnd.oci.image.layer.nondistributable.v1.tar""#,
     ] {
-        let read = references(format!(r#"{{"layers":[{{{leftover},"digest":"{a}"}}]}}"#).as_bytes()).expect("readable");
-        assert!(read.descriptors[0].foreign, "{leftover}");
+        let read = references(format!(r#"{{"layers":[{{{attribute},"digest":"{a}"}}]}}"#).as_bytes()).expect("readable");
+        assert!(read.descriptors[0].foreign, "{attribute}");
     }
     let read = references(format!(r#"{{"layers":[{{"urls":[],"digest":"{a}"}}]}}"#).as_bytes()).expect("readable");
     assert!(!read.descriptors[0].foreign);
 }
 
 #[test]
-fn what_is_ordinary_is_so_by_the_rule() {
+fn ordinary_types_and_keys_follow_the_rules() {
     assert!(ORDINARY.iter().all(|text| !text.is_empty() && !is_manifest(text) && !is_foreign(text)));
     for (name, field) in Field::NAMES {
         assert!(Field::folded(name) == field && Field::of(name) == field, "{name}");
@@ -117,7 +117,7 @@ fn what_is_ordinary_is_so_by_the_rule() {
     assert!(Field::of("blobSum") == Field::folded("blobSum") && Field::of("mediaType") == Field::folded("mediaType"));
 }
 
-/// Where a digest stands decides whether the registry misses it. Wherever it stands, it is kept.
+/// The place of a digest decides whether the registry misses it. At any place, it is kept.
 #[test]
 fn what_the_registry_reads_is_expected() {
     let [a, b] = [1, 2].map(digest);
@@ -133,19 +133,19 @@ fn what_the_registry_reads_is_expected() {
         (format!(r#"{{"layers":[{{"blobSum":"{a}"}},{{"x":{{"digest":"{b}"}}}}]}}"#), vec![]),
         (format!(r#"{{"x":[{{"digest":"{a}"}}],"blobs":[{{"digest":"{b}"}}]}}"#), vec![]),
         (format!(r#"{{"x":{{"layers":[{{"digest":"{a}"}}],"config":{{"digest":"{b}"}}}}}}"#), vec![]),
-        // Of a repeated key the last counts.
+        // The last of repeated keys counts.
         (format!(r#"{{"layers":[{{"digest":"{a}","digest":"{b}"}}]}}"#), vec![b]),
         (format!(r#"{{"layers":[{{"digest":"{a}"}}],"layers":[{{"digest":"{b}"}}]}}"#), vec![b]),
         (format!(r#"{{"config":{{"digest":"{a}"}},"config":null}}"#), vec![a]),
         (format!(r#"{{"config":{{"digest":"{a}"}},"config":{{}}}}"#), vec![a]),
-        // An emptied list hides what it named before; under any key that is folded into the same.
+        // An empty list hides what the same key named before, in any spelling of the key.
         (format!(r#"{{"layers":[{{"digest":"{a}"}}],"layers":[]}}"#), vec![]),
         (format!(r#"{{"layers":[{{"digest":"{a}"}}],"layers":null}}"#), vec![]),
         (format!(r#"{{"LAYERS":[{{"digest":"{a}"}}],"layers":[]}}"#), vec![]),
         (format!(r#"{{"manifests":[{{"digest":"{a}"}}],"manifests":[],"mediaType":"{index}"}}"#), vec![]),
         (format!(r#"{{"layers":[],"layers":[{{"digest":"{a}"}}]}}"#), vec![a]),
         (format!(r#"{{"layers":[],"fsLayers":[{{"blobSum":"{b}"}}]}}"#), vec![b]),
-        // Go's decoder fills the elements that are there: what a later list does not name, the former may.
+        // Go's decoder reuses elements: an element without a digest in a later list keeps the earlier digest.
         (format!(r#"{{"layers":[{{"digest":"{a}"}}],"layers":[{{}}]}}"#), vec![a]),
     ] {
         let read = references(json.as_bytes()).expect("readable");

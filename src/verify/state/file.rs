@@ -1,4 +1,4 @@
-//! The file: a table that is mapped, and a journal behind it.
+//! The state file: a mapped table, followed by a journal.
 
 use std::fs::File;
 use std::io;
@@ -14,7 +14,7 @@ use crate::escape::escaped;
 use crate::replacement::{Replacement, directory_of};
 use crate::store::Identity;
 
-/// The file as it is now.
+/// An open state file.
 #[derive(Debug)]
 pub(super) struct StateFile {
     file: File,
@@ -42,17 +42,17 @@ impl StateFile {
         Ok(StateFile { file, head, map, end })
     }
 
-    /// Which store it belongs to.
+    /// The store to which it belongs.
     pub(super) fn identity(&self) -> &Identity {
         &self.head.identity
     }
 
-    /// What the table says of a blob.
+    /// The seconds in the table for a blob.
     pub(super) fn find(&self, key: &Key) -> Option<u32> {
         self.head.find(&self.map, key)
     }
 
-    /// The whole entries of the journal, in order.
+    /// The complete entries of the journal, in order.
     pub(super) fn journal(&self) -> io::Result<Vec<Entry>> {
         let mut entries = Vec::new();
         let mut bytes = vec![0; 1024 * ENTRY_BYTES];
@@ -84,14 +84,14 @@ impl StateFile {
         Ok(())
     }
 
-    /// Makes a new table of the table and the journal.
+    /// Merges the table and the journal into a new table.
     pub(super) fn rewrite(&mut self, path: &Path, keep: &dyn Fn(&Key) -> bool) -> Result<(), Error> {
         let journal = self.journal().context("read", path)?;
         *self = StateFile::write(path, self.head.identity.clone(), Some(self), journal, keep)?;
         Ok(())
     }
 
-    /// Writes a file beside the one at `path`, then puts it in its place.
+    /// Writes a file beside the one at `path`, then replaces that one.
     pub(super) fn write(
         path: &Path,
         identity: Identity,
@@ -99,7 +99,7 @@ impl StateFile {
         mut journal: Vec<Entry>,
         keep: &dyn Fn(&Key) -> bool,
     ) -> Result<StateFile, Error> {
-        // The last word counts, and the sort keeps their order.
+        // The last entry of a blob counts; the sort is stable.
         journal.sort_by_key(|entry| entry.key);
         journal.reverse();
         journal.dedup_by_key(|entry| entry.key);
@@ -112,7 +112,7 @@ impl StateFile {
                     while journal.last().is_some_and(|newer| newer.key < entry.key) {
                         journal.pop().map_or(Ok(()), &mut put)?;
                     }
-                    // A newer word takes the place of the older one.
+                    // A newer entry replaces the older one.
                     if journal.last().is_none_or(|newer| newer.key != entry.key) {
                         put(entry)?;
                     }
@@ -125,7 +125,7 @@ impl StateFile {
             merge().context("write", path)?;
             table.finish().context("write", path)?
         };
-        // Before anybody can see it: whoever opens it from now on finds it taken.
+        // Locks the file before it is visible, so that no other run can lock it first.
         take(file.file(), path)?;
         let file = file.finish()?;
         let directory = directory_of(path);
@@ -136,7 +136,7 @@ impl StateFile {
     }
 }
 
-/// Reads as much as there is.
+/// Fills the buffer, or reads to the end of the file.
 pub(super) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
@@ -152,8 +152,9 @@ pub(super) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result
 
 fn map(file: &File, length: u64) -> io::Result<Mmap> {
     #[expect(unsafe_code, reason = "a map of a file")]
-    // SAFETY: the file is our own and locked, and what is mapped is never written to in place: a new table is a new file, and the
-    // journal lies behind what is mapped. Somebody who ignores the lock and shortens it ends this process with a signal, nothing worse.
+    // SAFETY: the file is our own and locked, and the mapped part is never written in place: a new table is a new file, and
+    // the journal lies behind the mapped part. A program that ignores the lock and truncates the file ends this process
+    // with a signal, nothing worse.
     unsafe {
         MmapOptions::new().len(length as usize).map(file)
     }

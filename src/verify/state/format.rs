@@ -7,7 +7,8 @@
 //! journal  key 32, seconds since 1970 or 0 for not good 4, algorithm 1, zero 3, checksum 8
 //! ```
 //!
-//! A key is the first 32 bytes of a digest: all of it for sha256, and enough of the others, whose algorithm is known besides.
+//! A key is the first 32 bytes of a digest: all of a sha256 digest, and enough of the longer ones. The file records the
+//! algorithm separately.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Seek as _, SeekFrom, Write as _};
@@ -22,19 +23,19 @@ use crate::store::Identity;
 
 const MAGIC: &[u8; 16] = b"regsweep verify\n";
 const VERSION: u32 = 1;
-/// All of the head but the path and its checksum.
+/// The head without the path and its checksum.
 const FIXED_BYTES: usize = 16 + 4 + 4 + 8 + 8 + 8 + 24 + 32;
 const CHECKSUM_BYTES: usize = 8;
-/// No path is longer.
+/// Longest path of a root.
 const LONGEST_PATH: usize = 4096;
 const RECORD_BYTES: usize = 36;
-/// The size of an entry of the journal.
+/// Size of an entry of the journal.
 pub(super) const ENTRY_BYTES: usize = 48;
 
-/// What is said of a file that is not as it was written.
+/// The reason to refuse a damaged file.
 pub(super) const UNREADABLE: &str = "it is damaged";
 
-/// What a blob is found by.
+/// The key of a blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key {
     algorithm: Algorithm,
@@ -43,11 +44,11 @@ pub(super) struct Key {
 
 impl Key {
     pub(super) fn of(digest: &Digest) -> Key {
-        let bytes = digest.bytes()[..32].try_into().expect("no digest is shorter");
+        let bytes = digest.bytes()[..32].try_into().expect("every digest has at least 32 bytes");
         Key { algorithm: digest.algorithm(), bytes }
     }
 
-    /// The digest, where the key is all of it.
+    /// The digest, if the key is all of it.
     pub(super) fn sha256(&self) -> Option<Digest> {
         (self.algorithm == Algorithm::Sha256).then(|| Digest::from_bytes(Algorithm::Sha256, &self.bytes))
     }
@@ -61,7 +62,7 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// As it stands in the journal.
+    /// The bytes of the entry in the journal.
     pub(super) fn bytes(&self, head: &Head) -> [u8; ENTRY_BYTES] {
         let mut bytes = [0; ENTRY_BYTES];
         bytes[..32].copy_from_slice(&self.key.bytes);
@@ -72,7 +73,7 @@ impl Entry {
         bytes
     }
 
-    /// Reads what stands in the journal; nothing if it was not written to its end, or belongs to an earlier file.
+    /// Reads an entry of the journal; `None` if it is torn or belongs to an earlier file.
     pub(super) fn read(bytes: &[u8], head: &Head) -> Option<Entry> {
         let bytes: &[u8; ENTRY_BYTES] = bytes.try_into().ok()?;
         let (content, checksum) = bytes.split_at(40);
@@ -85,11 +86,11 @@ impl Entry {
     }
 }
 
-/// What stands before the table.
+/// The head, before the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Head {
     pub(super) identity: Identity,
-    /// Another for each file, so that what a disk kept of an earlier one is not taken for this one's.
+    /// Differs for each file, so that entries of an earlier file on the same part of the disk do not match.
     nonce: u64,
     counts: [u64; 3],
     table_checksum: [u8; 32],
@@ -116,7 +117,7 @@ impl Head {
         FIXED_BYTES + self.identity.place.as_os_str().len() + CHECKSUM_BYTES
     }
 
-    /// Reads the head of a file, or says why it is none.
+    /// Reads the head of a file, or returns why it is refused.
     pub(super) fn read(file: &File) -> io::Result<Result<Head, &'static str>> {
         let mut bytes = vec![0; FIXED_BYTES + LONGEST_PATH + CHECKSUM_BYTES];
         let read = read_at(file, &mut bytes, 0)?;
@@ -126,13 +127,13 @@ impl Head {
 
     fn parse(bytes: &[u8]) -> Result<Head, &'static str> {
         if !bytes.starts_with(MAGIC) {
-            return Err("it is none");
+            return Err("it is not a state file");
         }
         let number = |place: usize, length: usize| -> Option<u64> {
             Some(bytes.get(place..place + length)?.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
         };
         if number(16, 4) != Some(u64::from(VERSION)) {
-            return Err("it is of another version of regsweep");
+            return Err("another version of regsweep wrote it");
         }
         let parse = || -> Option<Head> {
             let whole = FIXED_BYTES + usize::try_from(number(20, 4)?).ok()?;
@@ -143,7 +144,7 @@ impl Head {
             let root = PathBuf::from(std::ffi::OsString::from_vec(content[FIXED_BYTES..].to_vec()));
             let identity = Identity { place: root, filesystem: number(32, 8)?, directory: number(40, 8)? };
             let counts = [number(48, 8)?, number(56, 8)?, number(64, 8)?];
-            // Adding them up cannot fail further on.
+            // Later sums cannot overflow.
             counts.iter().try_fold(0_u64, |sum, count| sum.checked_add(*count).filter(|sum| *sum < 1 << 40))?;
             Some(Head { identity, nonce: number(24, 8)?, counts, table_checksum: content[72..104].try_into().ok()? })
         };
@@ -159,7 +160,7 @@ impl Head {
         map[self.len()..].as_chunks().0
     }
 
-    /// Whether a table is as it was written.
+    /// Whether a table matches its checksum.
     pub(super) fn matches(&self, map: &[u8]) -> bool {
         *Sha256::digest(&map[self.len()..]) == self.table_checksum
     }
@@ -174,7 +175,7 @@ impl Head {
         })
     }
 
-    /// What the table says of a blob.
+    /// The seconds in the table for a blob.
     pub(super) fn find(&self, map: &[u8], key: &Key) -> Option<u32> {
         let place = key.algorithm as usize;
         let begin = self.counts[..place].iter().sum::<u64>() as usize;
@@ -189,10 +190,10 @@ impl Head {
 }
 
 fn short(digest: &[u8]) -> [u8; CHECKSUM_BYTES] {
-    digest[..CHECKSUM_BYTES].try_into().expect("a digest is longer")
+    digest[..CHECKSUM_BYTES].try_into().expect("every digest has at least 8 bytes")
 }
 
-/// Writes a table and, once it is known, the head before it.
+/// Writes a table, and then the head before it.
 pub(super) struct TableWriter<'a> {
     out: BufWriter<&'a mut File>,
     head: Head,
@@ -217,7 +218,7 @@ impl TableWriter<'_> {
         Ok(())
     }
 
-    /// Writes the next entry. They come in order.
+    /// Writes the next entry. Entries come in order.
     pub(super) fn put(&mut self, entry: &Entry) -> io::Result<()> {
         self.begin()?;
         for part in [&entry.key.bytes[..], &entry.seconds.to_be_bytes()] {

@@ -1,4 +1,4 @@
-//! Which store a state belongs to. A copy of a store is another one: nobody has read the copy.
+//! Checks which store a state file belongs to. A copy of a store is another store: the copy has not been verified.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::escape::escaped;
 use crate::store::Identity;
 
-/// Makes sure that a state that was written for one store belongs to this one.
+/// Checks that a state file written for one store belongs to this one.
 pub(super) fn check(written_for: &Identity, store: &Identity, path: &Path) -> Result<(), Error> {
     if written_for == store {
         return Ok(());

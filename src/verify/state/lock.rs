@@ -1,4 +1,4 @@
-//! Opens a state file for one run alone: two runs that share it would each write a table without what the other found.
+//! Locks a state file for one run: two runs that share it would each write a table without the results of the other.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -9,13 +9,13 @@ use crate::error::{Context as _, Error};
 use crate::escape::escaped;
 use crate::replacement::ensure_replaceable;
 
-/// Opens the file, which is then ours alone.
+/// Opens and locks the file.
 pub(super) fn lock(path: &Path) -> Result<File, Error> {
     ensure_replaceable("--state", path)?;
     loop {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).context("open", path)?;
         take(&file, path)?;
-        // Whoever had it before may have put another file in its place.
+        // The previous run may have replaced the file.
         let (mine, there) = (file.metadata().context("look at", path)?, std::fs::metadata(path));
         match there {
             Ok(there) if there.ino() == mine.ino() && there.dev() == mine.dev() => return Ok(file),
@@ -26,9 +26,9 @@ pub(super) fn lock(path: &Path) -> Result<File, Error> {
     }
 }
 
-/// Locks a file, or says that another run has it.
+/// Locks a file, or fails if another run holds it.
 pub(super) fn take(file: &File, path: &Path) -> Result<(), Error> {
-    // Fully qualified: `File` has methods of its own with these names by now.
+    // Fully qualified: newer versions of `File` have methods with these names.
     match fs2::FileExt::try_lock_exclusive(file) {
         Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => Err(Error::Usage(format!(
             "another run has the state file {} open; wait for it, or give another --state",

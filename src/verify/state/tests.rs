@@ -26,7 +26,7 @@ fn open(path: &Path) -> State {
     State::open(path, &identity()).expect("usable")
 }
 
-/// What a crash leaves: all that was flushed, and no table.
+/// Leaves the file as after a crash: all flushed records, and no new table.
 fn flush(state: &State) {
     state.flush(&mut state.open.write().expect("free"));
 }
@@ -132,7 +132,7 @@ fn a_damaged_file_is_refused_wherever_it_is_damaged() {
         fs::write(&path, &whole[..length]).expect("written");
         State::open(&path, &identity()).expect_err("cut short");
     }
-    fs::write(&path, "something that is dear to somebody").expect("written");
+    fs::write(&path, "the work of another program").expect("written");
     State::open(&path, &identity()).expect_err("no state");
-    assert_eq!(fs::read(&path).expect("there"), b"something that is dear to somebody");
+    assert_eq!(fs::read(&path).expect("there"), b"the work of another program");
 }

@@ -1,4 +1,4 @@
-//! What an image says of itself, for people. Never decides what is live.
+//! What an image states about itself, for display. Never decides what is live.
 
 use std::time::SystemTime;
 
@@ -11,25 +11,25 @@ use crate::error::Error;
 use crate::oci::Digest;
 use crate::store::{ManifestStart, Store};
 
-/// No media type that is shown is longer.
+/// Longest media type to show.
 const MAX_TYPE_BYTES: usize = 100;
 
-/// What a manifest and its configuration say.
+/// What a manifest and its configuration state.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Said {
-    /// Its media type, or what it is by its shape.
+pub(crate) struct ImageInfo {
+    /// Its media type.
     pub(crate) media_type: Option<String>,
-    /// What it is an artifact of: its own word, or the media type of its configuration.
+    /// Its artifact type, or the media type of its configuration.
     pub(crate) artifact_type: Option<String>,
-    /// Its platform, by its configuration.
+    /// Its platform, from its configuration.
     pub(crate) platform: Option<String>,
-    /// When it was built, by its configuration.
+    /// When it was built, from its configuration.
     pub(crate) created: Option<SystemTime>,
-    /// The manifests that it lists, with their platforms as it has them.
+    /// The manifests that it lists, with the platforms that it states for them.
     pub(crate) listed: Vec<(Digest, Option<String>)>,
 }
 
-/// What of a manifest is read for people.
+/// The parts of a manifest that are read for display.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Manifest {
@@ -53,53 +53,53 @@ impl Descriptor {
     }
 }
 
-impl Said {
-    /// Reads a manifest, and its configuration if it has one. What cannot be read says nothing.
+impl ImageInfo {
+    /// Reads a manifest, and its configuration if it has one. Fields that cannot be parsed stay empty.
     ///
     /// # Errors
     ///
-    /// When one of them is there and cannot be read from the disk.
-    pub(crate) fn read(store: &dyn Store, digest: &Digest) -> Result<Said, Error> {
-        let (mut said, config) = Said::read_both(store, digest)?;
-        // Whoever pushes says what is a configuration: a large layer is not read for that.
+    /// When one of them exists and cannot be read from the disk.
+    pub(crate) fn read(store: &dyn Store, digest: &Digest) -> Result<ImageInfo, Error> {
+        let (mut info, config) = ImageInfo::read_both(store, digest)?;
+        // A manifest may name any blob as its configuration: a large layer is not read.
         if let Some(config) = config
             && store.manifest_start(&config)? == ManifestStart::Possible
         {
             store.manifest(&config, &mut |bytes| {
                 let Ok(json) = serde_json::from_slice::<Value>(bytes) else { return };
-                said.platform = platform(&json);
-                said.created =
+                info.platform = platform(&json);
+                info.created =
                     json["created"].as_str().and_then(|created| SystemTime::try_from(created.parse::<Timestamp>().ok()?).ok());
             })?;
         }
-        Ok(said)
+        Ok(info)
     }
 
     /// Reads a manifest without its configuration.
     ///
     /// # Errors
     ///
-    /// When it is there and cannot be read from the disk.
-    pub(crate) fn read_manifest(store: &dyn Store, digest: &Digest) -> Result<Said, Error> {
-        Ok(Said::read_both(store, digest)?.0)
+    /// When it exists and cannot be read from the disk.
+    pub(crate) fn read_manifest(store: &dyn Store, digest: &Digest) -> Result<ImageInfo, Error> {
+        Ok(ImageInfo::read_both(store, digest)?.0)
     }
 
-    /// What a manifest says, and where its configuration is.
-    fn read_both(store: &dyn Store, digest: &Digest) -> Result<(Said, Option<Digest>), Error> {
-        let mut said = Said::default();
+    /// What a manifest states, and the digest of its configuration.
+    fn read_both(store: &dyn Store, digest: &Digest) -> Result<(ImageInfo, Option<Digest>), Error> {
+        let mut info = ImageInfo::default();
         let mut config = None;
         store.manifest(digest, &mut |bytes| {
             let Ok(manifest) = serde_json::from_slice::<Manifest>(bytes) else { return };
-            said.media_type = media_type(&manifest.media_type);
-            said.artifact_type = media_type(&manifest.artifact_type).or(media_type(&manifest.config.media_type));
+            info.media_type = media_type(&manifest.media_type);
+            info.artifact_type = media_type(&manifest.artifact_type).or(media_type(&manifest.config.media_type));
             config = manifest.config.digest();
             let listed = manifest.manifests.iter().filter_map(|listed| Some((listed.digest()?, platform(&listed.platform))));
-            said.listed = listed.collect();
+            info.listed = listed.collect();
         })?;
-        Ok((said, config))
+        Ok((info, config))
     }
 
-    /// What it is, in a word: what clients take it for.
+    /// Its kind, as clients treat it.
     pub(crate) fn kind(&self) -> &str {
         let media_type = self.media_type.as_deref().unwrap_or_default();
         match self.artifact_type.as_deref() {
@@ -110,7 +110,7 @@ impl Said {
     }
 }
 
-/// A media type as it may be printed.
+/// A media type, if it is safe to print.
 fn media_type(value: &Value) -> Option<String> {
     let text = value.as_str()?;
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"./+-_;=".contains(&byte);
@@ -127,25 +127,25 @@ mod tests {
     use crate::testing::{Built, sha256};
 
     #[test]
-    fn an_image_says_what_it_is_and_nothing_that_a_terminal_obeys() {
+    fn image_info_has_no_terminal_control_sequences() {
         let built = Built::default();
         let config = built.json(&json!({"os": "linux", "architecture": "arm64", "created": "1970-01-01T00:00:09Z"}));
         let image = built.json(&json!({
             "mediaType": "application/vnd.oci.image.manifest.v1+json",
             "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": config.to_string()},
         }));
-        let said = Said::read(&built.0, &image).expect("readable");
-        assert_eq!((said.kind(), said.platform.as_deref()), ("image", Some("linux/arm64")));
-        assert_eq!(said.created, Some(SystemTime::UNIX_EPOCH + Duration::from_secs(9)));
+        let info = ImageInfo::read(&built.0, &image).expect("readable");
+        assert_eq!((info.kind(), info.platform.as_deref()), ("image", Some("linux/arm64")));
+        assert_eq!(info.created, Some(SystemTime::UNIX_EPOCH + Duration::from_secs(9)));
         let odd =
             built.json(&json!({"artifactType": "application/\u{1b}[2J", "config": {"mediaType": "text/x"}, "manifests": 7}));
-        assert_eq!(Said::read(&built.0, &odd).expect("readable").kind(), "image");
+        assert_eq!(ImageInfo::read(&built.0, &odd).expect("readable").kind(), "image");
         let index =
             built.json(&json!({"manifests": [{"digest": image.to_string(), "platform": {"os": "linux", "architecture": "x"}}]}));
-        let said = Said::read(&built.0, &index).expect("readable");
-        assert_eq!((said.kind(), &said.listed), ("index", &vec![(image, Some("linux/x".to_owned()))]));
+        let info = ImageInfo::read(&built.0, &index).expect("readable");
+        assert_eq!((info.kind(), &info.listed), ("index", &vec![(image, Some("linux/x".to_owned()))]));
         let chart = built.json(&json!({"config": {"mediaType": "application/vnd.cncf.helm.config.v1+json"}}));
-        assert_eq!(Said::read(&built.0, &chart).expect("readable").kind(), "application/vnd.cncf.helm.config.v1+json");
-        assert_eq!(Said::read(&built.0, &sha256(b"absent")).expect("readable").kind(), "image");
+        assert_eq!(ImageInfo::read(&built.0, &chart).expect("readable").kind(), "application/vnd.cncf.helm.config.v1+json");
+        assert_eq!(ImageInfo::read(&built.0, &sha256(b"absent")).expect("readable").kind(), "image");
     }
 }
