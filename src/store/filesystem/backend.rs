@@ -1,4 +1,4 @@
-//! A directory of this machine as the place where a registry's storage is.
+//! A directory of this machine as the location of a registry's storage.
 
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -64,8 +64,8 @@ impl Backend for FilesystemStore {
         }
     }
 
-    /// Their directory may be a symbolic link to elsewhere, or a mount of what is mounted in another place too, or somebody mounts it by
-    /// itself.
+    /// The blob directory may be a symbolic link to elsewhere, a mount of a filesystem that is also mounted in another
+    /// place, or mounted separately in another place.
     fn shared_blobs(&self) -> Result<Option<String>, Error> {
         let given = self.at(layout::BLOBS);
         if given.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
@@ -95,7 +95,7 @@ impl Backend for FilesystemStore {
     }
 
     fn free_bytes(&self) -> Option<u64> {
-        // Mostly on one filesystem, but administrators mount blobs elsewhere.
+        // Usually one filesystem, but administrators mount blobs elsewhere.
         fs2::available_space(self.blobs_path().unwrap_or(self.root().path())).ok()
     }
 
@@ -109,7 +109,8 @@ impl Backend for FilesystemStore {
     }
 }
 
-/// In `<root>/.regsweep`. The lock is taken before anything is changed, and makes that directory, but for a full disk.
+/// The notes are in `<root>/.regsweep`. The lock is taken before any change and creates that directory, unless the disk
+/// is full.
 impl Notes for FilesystemStore {
     fn read(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
         match OwnDirectory::open(self.root().path())? {
