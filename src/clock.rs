@@ -1,47 +1,48 @@
-//! Time, as a run counts it: the wall clock, the boot-time clock, and the clock of the store's filesystem.
+//! The clocks of a run: the wall clock, the boot-time clock and the clock of the store's filesystem.
 //!
-//! Things in quarantine wait by two clocks. The boot-time clock cannot be set, but it ends with the boot. The wall clock goes on, but
-//! whoever sets it moves it: a node that starts with its clock a day ahead would purge what was quarantined a minute ago. So across
-//! boots the wall clock counts only where something vouches for it, which is what [`RunClock::is_trusted`] says.
+//! Waiting times in quarantine are measured by two clocks. The boot-time clock cannot be set, but ends with the boot.
+//! The wall clock continues, but can be set: a node that starts with its clock a day ahead would purge what was
+//! quarantined a minute ago. Across boots the wall clock therefore counts only with a voucher:
+//! [`RunClock::is_trusted`].
 
 use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// Clocks that differ by no more than this agree.
+/// Clocks within this difference agree.
 pub const TOLERANCE: Duration = Duration::from_secs(300);
 
-/// No request of a push takes longer (A1).
+/// Upper bound for a single request of a push (A1).
 const LONGEST_REQUEST: Duration = Duration::from_secs(3600);
 
-/// The time since a machine was started, which nobody can set.
+/// The time since a machine was started; it cannot be set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BootTime {
-    /// Which start of which machine.
+    /// The boot of one machine.
     pub id: String,
-    /// Seconds since then, times asleep included.
+    /// Seconds since the boot, suspended time included.
     pub uptime_seconds: f64,
 }
 
-/// A time that is written down, with all that later tells what came before it.
+/// A recorded time, with the facts needed to order it against others.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RecordedTime {
     /// By the wall clock.
     pub at: Timestamp,
     /// By the boot-time clock.
     pub boot: Option<BootTime>,
-    /// Whether something vouched for the wall clock.
+    /// Whether the wall clock had a voucher.
     #[serde(default)]
     pub vouched: bool,
 }
 
 impl RecordedTime {
-    /// Whether this was before another, by a clock that counts for both. Where none does, it was not.
+    /// Whether this time was before another, by a clock that is valid for both; false without such a clock.
     pub fn is_surely_before(&self, other: &RecordedTime) -> bool {
         let tolerance = jiff::SignedDuration::from_secs(TOLERANCE.as_secs() as i64);
         match (&self.boot, &other.boot) {
-            // A namespace of times may have a boot-time clock of its own under the same name.
+            // A time namespace may have its own boot-time clock under the same boot id.
             (Some(this), Some(that)) if this.id == that.id => {
                 this.uptime_seconds < that.uptime_seconds && self.at.duration_since(other.at) <= tolerance
             }
@@ -51,36 +52,36 @@ impl RecordedTime {
     }
 }
 
-/// The clock that reaches back to an earlier time.
+/// The clock that measures the time since an earlier record.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Counts {
-    /// The boot-time clock of the same boot: seconds since then.
+    /// The boot-time clock of the same boot: seconds since the record.
     Boot(f64),
-    /// The wall clock: something vouched for it then, and does now.
+    /// The wall clock: it had a voucher then, and has one now.
     Wall,
-    /// None.
+    /// No clock does.
     Nothing,
 }
 
 /// What vouches for the wall clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Voucher {
-    /// The kernel says that it is synchronised.
+    /// The kernel reports it as synchronised.
     Kernel,
-    /// The `Date` of a registry on another machine agrees within [`TOLERANCE`]. One on this machine goes by the same clock, and vouches for
-    /// nothing.
+    /// The `Date` of a registry on another machine agrees within [`TOLERANCE`]. A registry on this machine uses the
+    /// same clock and proves nothing.
     Registry,
 }
 
-/// All clocks, read once when a command begins and carried on by the process's own.
+/// All clocks, read once when a command begins and advanced by the process's monotonic clock.
 #[derive(Clone, Debug)]
 pub struct RunClock {
     start: SystemTime,
     boot: Option<BootTime>,
     voucher: Option<Voucher>,
-    /// How long no request of a push takes longer than.
+    /// Upper bound for a single request of a push.
     longest_request: Duration,
-    /// How far the clocks of this run are moved, in tests.
+    /// Offset of the clocks of this run, in tests.
     shift: Duration,
     begun: Instant,
 }
@@ -104,36 +105,36 @@ impl RunClock {
         self.start
     }
 
-    /// The same to write down.
+    /// [`RunClock::start`] as a timestamp.
     pub fn started(&self) -> Timestamp {
         Timestamp::try_from(self.start).unwrap_or_default()
     }
 
-    /// What the wall clock says now, unless somebody has set it since the command began.
+    /// The wall clock now; a clock set since the command began does not change it.
     pub fn now(&self) -> SystemTime {
         self.start + self.begun.elapsed()
     }
 
-    /// The same to write down.
+    /// [`RunClock::now`] as a timestamp.
     pub fn timestamp(&self) -> Timestamp {
         Timestamp::try_from(self.now()).unwrap_or_default()
     }
 
-    /// The boot-time clock now; nothing where the kernel does not say.
+    /// The boot-time clock now; `None` where the kernel does not report it.
     pub fn boot(&self) -> Option<BootTime> {
         let elapsed = self.begun.elapsed().as_secs_f64();
         self.boot.as_ref().map(|boot| BootTime { id: boot.id.clone(), uptime_seconds: boot.uptime_seconds + elapsed })
     }
 
-    /// How long after the machine was started it is now.
+    /// The time since the machine was started.
     pub fn since_boot(&self) -> Option<Duration> {
         self.boot().and_then(|boot| Duration::try_from_secs_f64(boot.uptime_seconds).ok())
     }
 
-    /// The time so long ago, to write down; nothing if that lies outside of what a clock can say.
+    /// The time `ago` before now, as a record; `None` if it is outside the range of a timestamp.
     pub fn recorded(&self, ago: Duration) -> Option<RecordedTime> {
         let boot = self.boot();
-        // Before this boot its clock says nothing.
+        // The clock of this boot has no time before the boot.
         let boot = boot.filter(|boot| boot.uptime_seconds >= ago.as_secs_f64());
         let boot = boot.map(|boot| BootTime { uptime_seconds: boot.uptime_seconds - ago.as_secs_f64(), ..boot });
         Some(RecordedTime { at: self.timestamp().checked_sub(ago).ok()?, boot, vouched: self.is_trusted() })
@@ -144,12 +145,12 @@ impl RunClock {
         self.begun.elapsed()
     }
 
-    /// How long a push may take between looking at a blob and saying that it needs it.
+    /// How long a push may take between checking a blob and linking it.
     pub fn longest_request(&self) -> Duration {
         self.longest_request
     }
 
-    /// Takes a registry's `Date` for a voucher if it agrees.
+    /// Accepts a registry's `Date` as a voucher if it agrees.
     pub fn compare_with_registry(&mut self, date: SystemTime) {
         let now = self.now();
         let apart = now.duration_since(date).unwrap_or_else(|error| error.duration());
@@ -168,7 +169,7 @@ impl RunClock {
         self.voucher.is_some()
     }
 
-    /// Which clock tells how long ago something was that was noted by these.
+    /// The clock that measures the time since a record with this boot time and trust.
     pub fn counts_since(&self, boot: Option<&BootTime>, was_trusted: bool) -> Counts {
         match (boot, self.boot()) {
             (Some(then), Some(now)) if then.id == now.id => Counts::Boot(now.uptime_seconds - then.uptime_seconds),
@@ -177,13 +178,14 @@ impl RunClock {
         }
     }
 
-    /// What the store's clock says, as this run counts it: the modification time of a file just written there.
+    /// The store's clock as this run counts it, from the modification time of a file just written there.
     pub(crate) fn of_store(&self, modified: SystemTime) -> SystemTime {
         modified + self.shift
     }
 
-    /// Moves the clocks for a test of a debug build as a text says, such as `shift=90000,boot=other,trusted=yes,request=2`, times in
-    /// seconds: the wall clock, the boot-time clock and the store's go forward together, and the boot-time clock by `uptime` more.
+    /// Shifts the clocks for tests in a debug build by a text such as `shift=90000,boot=other,trusted=yes,request=2`,
+    /// times in seconds. `shift` advances the wall clock, the boot-time clock and the store's together; `uptime`
+    /// advances the boot-time clock further.
     pub(crate) fn moved_for_tests(mut self, text: &str) -> RunClock {
         for (name, value) in text.split(',').filter_map(|part| part.split_once('=')) {
             let seconds = || value.parse().map(Duration::from_secs).unwrap_or_default();
@@ -213,13 +215,13 @@ fn boot_time() -> Option<BootTime> {
     Some(BootTime { id: id.trim().to_owned(), uptime_seconds: uptime.tv_sec as f64 + uptime.tv_nsec as f64 / 1e9 })
 }
 
-/// A time as the kernel gives it to files.
+/// Converts a kernel timestamp of a file.
 pub(crate) fn time_of(seconds: i64, nanoseconds: u64) -> SystemTime {
     let (since, nanoseconds) = (Duration::from_secs(seconds.unsigned_abs()), Duration::from_nanos(nanoseconds));
     if seconds < 0 { SystemTime::UNIX_EPOCH - since + nanoseconds } else { SystemTime::UNIX_EPOCH + since + nanoseconds }
 }
 
-/// What the wall clock, as it is set now, would have said at a time of the boot-time clock.
+/// The wall-clock time, as the clock is set now, of a time on the boot-time clock.
 pub(crate) fn wall_clock_at(boot_time: Duration) -> Option<SystemTime> {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     let now = Duration::new(now.tv_sec.try_into().ok()?, now.tv_nsec.try_into().ok()?);
@@ -229,12 +231,12 @@ pub(crate) fn wall_clock_at(boot_time: Duration) -> Option<SystemTime> {
     }
 }
 
-/// Whether a time service keeps the kernel's clock, as adjtimex(2) tells everybody.
+/// Whether a time service synchronises the kernel's clock, by adjtimex(2).
 fn kernel_is_synchronised() -> bool {
-    // SAFETY: all fields of `timex` are numbers, for which zeros are valid.
+    // SAFETY: all fields of `timex` are numbers; zero is valid for each.
     #[expect(unsafe_code, reason = "no safe crate has this call")]
     let mut status: libc::timex = unsafe { std::mem::zeroed() };
-    // SAFETY: the kernel writes to the structure that it is given, and changes nothing as `modes` is zero.
+    // SAFETY: the kernel only writes to the given structure; with `modes` zero it changes no clock.
     #[expect(unsafe_code, reason = "no safe crate has this call")]
     let state = unsafe { libc::adjtimex(&raw mut status) };
     state != -1 && state != libc::TIME_ERROR && status.status & libc::STA_UNSYNC == 0
@@ -245,7 +247,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_no_clock_tells_apart_is_not_before() {
+    fn times_that_no_clock_orders_are_not_before() {
         let at = |seconds: i64, boot: Option<(&str, f64)>, vouched: bool| RecordedTime {
             at: Timestamp::from_second(seconds).expect("a time"),
             boot: boot.map(|(id, uptime_seconds)| BootTime { id: id.to_owned(), uptime_seconds }),

@@ -1,7 +1,7 @@
-//! Where things are below the root directory: the only place that knows path shapes.
+//! Paths below the root directory. No other module knows their shapes.
 //!
-//! The shapes are distribution's (source: its `registry/storage/paths.go`). Every path here is relative to the root, the directory
-//! that holds `docker/`.
+//! The shapes are distribution's (source: its `registry/storage/paths.go`). Every path is relative to the root, the
+//! directory that holds `docker/`.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -16,27 +16,28 @@ pub const V2: &str = "docker/registry/v2";
 pub const REPOSITORIES: &str = "docker/registry/v2/repositories";
 /// The directory of all blobs.
 pub const BLOBS: &str = "docker/registry/v2/blobs";
-/// A directory of our own, beside `docker/`: some registry versions lose their catalog over a stray file below `docker/registry/v2`.
+/// Our own directory, beside `docker/`: with a stray file below `docker/registry/v2`, some registry versions lose their
+/// catalog.
 pub const OWN_DIRECTORY: &str = ".regsweep";
-/// GitLab's registry leaves this file where the roots of the store live in its database and not in link files.
+/// GitLab's registry creates this file where its database holds the roots of the store, and not the link files.
 pub const DATABASE_IN_USE: &str = "docker/registry/lockfiles/database-in-use";
-/// GitLab's registry leaves this file where the link files of the store are what counts.
+/// GitLab's registry creates this file where the link files of the store are authoritative.
 pub const FILESYSTEM_IN_USE: &str = "docker/registry/lockfiles/filesystem-in-use";
 
-/// A pull-through cache keeps here when what it holds expires.
+/// A pull-through cache records the expiry of its content here.
 pub const PROXY_STATE: &str = "scheduler-state.json";
 
-/// The directories that make the directory around them a repository, and that nothing else may be called.
+/// The directories that make their parent a repository. They are reserved names.
 pub const MARKERS: [&str; 3] = ["_layers", "_manifests", UPLOADS];
 
-/// Where uploads under way are, in the directory of a repository.
+/// The directory of uploads in progress, in a repository's directory.
 pub const UPLOADS: &str = "_uploads";
 
-/// What the directory of a link may hold: registries before 2.5 kept signatures beside revisions.
+/// Entries allowed in a link's directory: registries before 2.5 kept signatures beside revisions.
 pub const IN_LINK_DIRECTORY: [&str; 2] = ["link", "signatures"];
-/// What the directory of a blob holds.
+/// Entries allowed in a blob's directory.
 pub const IN_BLOB_DIRECTORY: [&str; 1] = ["data"];
-/// What the directory of an upload may hold.
+/// Entries allowed in an upload's directory.
 pub const IN_UPLOAD_DIRECTORY: [&str; 3] = ["startedat", "data", "hashstates"];
 
 /// One digest in hex and two more components.
@@ -63,7 +64,7 @@ impl LinkDirectory {
         }
     }
 
-    /// The tag whose history it is.
+    /// The tag, for a tag history.
     pub fn tag(&self) -> Option<&TagName> {
         match self {
             LinkDirectory::History(_, tag) => Some(tag),
@@ -106,12 +107,12 @@ pub fn tag_directory(repository: &RepositoryName, tag: &TagName) -> PathBuf {
     tags_directory(repository).join(tag.as_os_str())
 }
 
-/// The link that says what a tag names now.
+/// The link to the current manifest of a tag.
 pub fn current_link(repository: &RepositoryName, tag: &TagName) -> PathBuf {
     tag_directory(repository, tag).join("current/link")
 }
 
-/// `<algorithm>/<hex>`, as links are kept.
+/// `<algorithm>/<hex>`, as in link paths.
 pub fn digest_path(digest: &Digest) -> String {
     let mut path = String::with_capacity(BLOB_PATH_BYTES);
     path.push_str(digest.algorithm().name());
@@ -164,10 +165,10 @@ pub fn blob_data(digest: &Digest) -> PathBuf {
     Path::new(BLOBS).join(blob_data_relative(digest))
 }
 
-/// Something that a sweep may remove: always one exact file, or one directory that is empty.
+/// A target of a sweep: one exact file, or one empty directory.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Target {
-    /// A tag's `current/link`, and the digest that it names.
+    /// A tag's `current/link`, and its digest.
     Tag(RepositoryName, TagName, Digest),
     /// A `link` file.
     Link(LinkDirectory, Digest),
@@ -191,7 +192,7 @@ impl Target {
         }
     }
 
-    /// The repository that it lies in, if it is not in `blobs/`.
+    /// The repository of the target; `None` in `blobs/`.
     pub fn repository(&self) -> Option<&RepositoryName> {
         match self {
             Target::Tag(repository, ..) => Some(repository),
@@ -200,7 +201,7 @@ impl Target {
         }
     }
 
-    /// The tag that it belongs to.
+    /// The tag of the target.
     pub fn tag(&self) -> Option<&TagName> {
         match self {
             Target::Tag(_, tag, _) => Some(tag),
@@ -209,7 +210,7 @@ impl Target {
         }
     }
 
-    /// The directory of links it lies in, if there is one: neither blobs nor what tags name now lie in any.
+    /// The link directory of the target. Blobs and current tag links have none.
     pub fn link_directory(&self) -> Option<&LinkDirectory> {
         match self {
             Target::Link(directory, _) | Target::EmptyLinkDirectory(directory, _) => Some(directory),
@@ -233,8 +234,8 @@ impl Target {
         }
     }
 
-    /// Reads the path of a file back; nothing if no target that is a file lies there. What a tag names is not in its path, so none of
-    /// `current/link` is.
+    /// Parses the path of a file target. `None` for any other path, and for `current/link`, whose path lacks the
+    /// digest.
     pub fn of_path(path: &Path) -> Option<Target> {
         let parts: Vec<&OsStr> = path.strip_prefix(V2).ok()?.iter().collect();
         let (&leaf, parts) = parts.split_last()?;

@@ -1,7 +1,7 @@
 //! regsweep: garbage collection for the storage of container registries.
 //!
-//! Works offline on the tree that a Docker or OCI registry writes below `<root>/docker/registry/v2`: marks every blob that a
-//! link reaches, plans the removal of the rest, and carries the plan out.
+//! Works offline on the tree that a Docker or OCI registry writes below `<root>/docker/registry/v2`: marks every blob
+//! that a link reaches, plans the removal of the rest, and executes the plan.
 //!
 //! # The pipeline
 //!
@@ -10,32 +10,36 @@
 //!         typed  resolved  access   facts     live    unreached  pure      value   removes  words     number
 //! ```
 //!
-//! Facts and decisions are plain values. A dry run is the same passes over a [`store::DryRun`] vacuum, which acknowledges and
-//! removes nothing; a [`retention`] is all that tells which roots to keep; [`quarantine::Quarantining`] quarantines what another would remove. `verify` and `audit` share the passes up to the marks. Whatever the number of threads, equal stores give equal plans.
+//! Facts and decisions are plain values. A dry run makes the same passes over a [`store::DryRun`] vacuum, which
+//! acknowledges each removal and removes nothing. A [`retention`] decides which roots are kept.
+//! [`quarantine::Quarantining`] quarantines what another vacuum removes. `verify` and `audit` share the passes up to
+//! the marks. Equal stores give equal plans, with any number of threads.
 //!
 //! # Guarantees
 //!
-//! - **G1** Nothing reachable is removed: what a tag names, what a revision names (unless `--delete-untagged` drops it), every
-//!   digest that manifests kept in a repository name, to any depth, and what refers to a kept manifest.
-//! - **G2** Nothing younger than the minimum age is removed. An age that lies in the future counts as young.
-//! - **G3** Names go before contents: tags, tag history, revisions, layer links, then blobs. Wherever a sweep ends, no link that is left
-//!   leads to a blob that it took.
-//! - **G4** What cannot be understood keeps everything that it might reach: its repository is held, the rest is collected. What
-//!   cannot be listed or read stops the run before anything is removed.
-//! - **G5** A sweep removes what its plan lists and is still as the plan saw it, and nothing else: exact files, and directories that
-//!   are named by a digest and empty. Never a directory with something in it, never through a symbolic link.
+//! - **G1** Nothing reachable is removed: the manifest of each tag, the manifest of each revision (unless
+//!   `--delete-untagged` drops the revision), every digest that a manifest kept in a repository names, to any depth, and
+//!   every referrer of a kept manifest.
+//! - **G2** Nothing younger than the minimum age is removed. A time in the future counts as young.
+//! - **G3** Names go before contents: tags, tag history, revisions, layer links, then blobs. Wherever a sweep ends, no
+//!   remaining link names a blob that the sweep removed.
+//! - **G4** A repository with an entry that regsweep cannot understand is held: everything that it might reach is kept.
+//!   The rest is collected. An entry that cannot be listed or read stops the run before anything is removed.
+//! - **G5** A sweep removes the targets of its plan that are still as the plan saw them, and nothing else: exact files,
+//!   and empty directories named by a digest. It never removes a directory with content, and never follows a symbolic
+//!   link.
 //! - **G6** Entries that match no rule of the layout are reported and left alone.
-//! - **G7** Running again after any interruption comes to the same end. An empty directory that an interruption left goes when it is older
-//!   than the minimum age.
+//! - **G7** A run after any interruption reaches the same final state. An empty directory that an interruption left is
+//!   removed once it is older than the minimum age.
+//! - **G8** Every check that can refuse a run comes before its first change, and everything else before anything
+//!   irreversible: purging comes last, through one [gate](quarantine). A run that exits with 2 changed neither the store
+//!   nor the quarantine; from the first change on, every run ends with its report.
+//! - **G9** Quarantined content can be restored whole: until it is purged, every run keeps its links and the blobs that
+//!   they need, and restored content counts as young.
 //!
-//! - **G8** Nothing is changed before everything that can refuse has been asked, and nothing irreversible before everything else: purging comes
-//!   last, through one [gate](quarantine). A run that ends with 2 changed nothing in the store and nothing in quarantine; from the first change
-//!   on nothing ends a run without its report.
-//! - **G9** What is in quarantine can be restored whole: until it is purged, every kind of run keeps its links and what it needs, and what was
-//!   restored counts as young.
-//!
-//! The registry itself takes no lock, and nothing here can see a push that is under way: [`writers`] looks for signs of one before anything
-//! is removed, and [`quarantine`] moves things away instead, for stores whose registry goes on.
+//! The registry takes no lock, and regsweep cannot see a push in progress: [`writers`] looks for signs of one before
+//! anything is removed, and [`quarantine`] moves files instead of deleting them, for stores whose registry keeps
+//! running.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("regsweep reads directories through Linux system calls; run it where the registry's volume is mounted");

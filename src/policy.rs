@@ -1,4 +1,4 @@
-//! What the operator wants kept: which revisions are roots, and what is too young to judge.
+//! The operator's policy: which revisions are roots, and what is too young to remove.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,41 +7,42 @@ use crate::store::{Arrival, Stat};
 /// Where marking starts in each repository. Tags are roots under either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RootPolicy {
-    /// Every revision is a root: only what no revision needs goes.
+    /// Every revision is a root: only content that no revision needs is removed.
     AllRevisions,
-    /// Revisions that no tag reaches go too, unless they refer to one that is kept (`--delete-untagged`).
+    /// Revisions that no tag reaches are removed too, unless they refer to a kept one (`--delete-untagged`).
     TaggedOnly,
 }
 
-/// How long after it was made a file counts as young whatever its modification time says: no copy of one image takes longer to be linked.
-/// A minimum age that is shorter counts in its place.
+/// How long a file counts as young after its creation, whatever its modification time: copying and linking one image
+/// takes no longer. A shorter minimum age replaces it.
 const JUST_MADE: Duration = Duration::from_secs(3600);
 
-/// A time that is so far ahead of the clock is wrong, and no difference between two machines.
+/// A time this far ahead of the clock is wrong; two machines' clocks do not differ by that much.
 const AHEAD: Duration = Duration::from_secs(600);
 
-/// Which files count as young for having just been made where they are: `cp -a` and `tar -x` keep old modification times.
+/// Which files count as young because they were just created in place: `cp -a` and `tar -x` keep old modification
+/// times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrivals {
     /// None.
     Ignored,
-    /// Those of which the filesystem tells when they were made.
+    /// Files whose creation time the filesystem reports.
     Born,
-    /// Where it does not tell, those that anything changed.
+    /// Also files without a creation time, by their change time.
     BornOrChanged,
 }
 
-/// What is too young to be judged, and as of when.
+/// The age rules, and the time that they refer to.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy {
-    /// What is younger than this is never removed (G2).
+    /// Anything younger is never removed (G2).
     pub min_age: Duration,
-    /// What counts as young beside that.
+    /// What else counts as young.
     pub arrivals: Arrivals,
-    /// The moment that ages are counted back from: when the run began.
+    /// When the run began; ages are relative to it.
     pub now: SystemTime,
-    /// Whether what was just made is kept although nothing is too young by its modification time: a registry that takes no pushes says nothing
-    /// of what is being copied into its store.
+    /// Whether just created files are kept although the minimum age keeps nothing: a registry that takes no pushes does
+    /// not exclude a copy into its store.
     pub keeps_arrivals: bool,
 }
 
@@ -50,21 +51,21 @@ pub struct Policy {
 pub enum Age {
     /// Old enough.
     Old,
-    /// Too young to be judged until then.
+    /// Too young until this time.
     Young(SystemTime),
-    /// The same for nothing but having been made just now: its modification time is old.
+    /// Too young until this time only because of its creation; the modification time is old.
     JustMade(SystemTime),
-    /// Its time lies in the future, and no minimum age reaches it.
+    /// Its time lies in the future, beyond any minimum age.
     Future,
 }
 
 impl Age {
-    /// Whether it is too young to be judged.
+    /// Whether it is too young to remove.
     pub fn is_young(self) -> bool {
         self != Age::Old
     }
 
-    /// The age of two things of which neither goes before both are old enough.
+    /// The combined age of two things that are removed only together.
     pub fn and(self, other: Age) -> Age {
         let until = |age| match age {
             Age::Young(until) | Age::JustMade(until) => until,
@@ -85,7 +86,7 @@ impl Age {
 }
 
 impl Policy {
-    /// How old something is. What lies in the future counts as young: a clock is wrong somewhere, and nobody can tell which.
+    /// The age of a file. A time in the future counts as young: some clock is wrong, and it is unknown which one.
     pub fn age(&self, stat: &Stat) -> Age {
         match self.now.duration_since(stat.modified) {
             Err(ahead) if ahead.duration() > AHEAD => return Age::Future,
@@ -101,23 +102,23 @@ impl Policy {
         }
     }
 
-    /// Whether something has just come to be where it is.
+    /// Whether a file was just created in its place.
     pub fn has_just_arrived(&self, arrival: &Arrival) -> bool {
         let time = match (self.arrivals, arrival) {
             (Arrivals::Born, Arrival::Changed(_)) => return false,
             (_, Arrival::Born(time) | Arrival::Changed(time)) => *time,
         };
         let window = self.arrival_window();
-        // What lies in the future is young here, too, unless nothing is.
+        // A creation time in the future counts as young too, unless the window is zero.
         !window.is_zero() && self.now.duration_since(time).map_or(true, |age| age < window)
     }
 
-    /// Whether something is too young to be judged.
+    /// Whether a file is too young to remove.
     pub fn is_young(&self, stat: &Stat) -> bool {
         self.age(stat).is_young()
     }
 
-    /// How long something counts as young after it was restored: as long as after it was pushed, or copied into place.
+    /// How long restored content counts as young: as long as after a push or a copy into place.
     pub fn restored_window(&self) -> Duration {
         if self.keeps_arrivals { self.min_age.max(JUST_MADE) } else { self.min_age }
     }
@@ -204,7 +205,7 @@ mod tests {
             assert_eq!(policy(min_age, Arrivals::BornOrChanged).is_young(&changed(ago)), young);
             assert_eq!(policy(min_age, Arrivals::Ignored).age(&made(ago)), Age::Old);
         }
-        // A clock that was set back.
+        // The clock was set back.
         let ahead = Stat { arrived: Some(Arrival::Born(now() + minute)), ..Stat::new(1, old) };
         assert!(policy(HOUR, Arrivals::Born).is_young(&ahead) && !policy(Duration::ZERO, Arrivals::Born).is_young(&ahead));
     }

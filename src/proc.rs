@@ -1,24 +1,24 @@
-//! The processes of this machine, as far as `/proc` shows them to us.
+//! The processes of this machine, as far as `/proc` shows them.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The number of the first namespace of processes, which never changes (source: `PROC_PID_INIT_INO` in Linux).
+/// The number of the initial PID namespace, which never changes (source: `PROC_PID_INIT_INO` in Linux).
 const FIRST_PID_NAMESPACE: &str = "pid:[4026531836]";
 
-/// Whether this process is in the first namespace of processes: one in another does not see everybody.
+/// Whether this process is in the initial PID namespace. From another one some processes are invisible.
 pub(crate) fn is_in_first_pid_namespace() -> bool {
     fs::read_link("/proc/self/ns/pid").is_ok_and(|namespace| namespace == Path::new(FIRST_PID_NAMESPACE))
 }
 
-/// The number of the first namespace of users, which never changes (source: `PROC_USER_INIT_INO` in Linux).
+/// The number of the initial user namespace, which never changes (source: `PROC_USER_INIT_INO` in Linux).
 const FIRST_USER_NAMESPACE: &str = "user:[4026531837]";
-/// The capability to look at any process (source: `CAP_SYS_PTRACE` in Linux).
+/// The capability to inspect any process (source: `CAP_SYS_PTRACE` in Linux).
 const MAY_TRACE: u32 = 19;
 
-/// Whether this process may look at what every other one has: its environment, its working directory, its open files.
+/// Whether this process may inspect every other one: its environment, working directory and open files.
 pub(crate) fn may_look_at_all() -> bool {
     let is_first = fs::read_link("/proc/self/ns/user").is_ok_and(|namespace| namespace == Path::new(FIRST_USER_NAMESPACE));
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -31,39 +31,39 @@ fn capabilities(status: &str) -> Option<u64> {
     u64::from_str_radix(held.trim(), 16).ok()
 }
 
-/// Their numbers.
+/// The ids of all processes.
 pub(crate) fn pids() -> impl Iterator<Item = u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
-/// Namespaces of mounts that were met, ours among them.
+/// The mount namespaces seen, ours included.
 pub(crate) struct MountNamespaces(BTreeSet<PathBuf>);
 
 impl MountNamespaces {
-    /// Ours alone.
+    /// Only our own.
     pub(crate) fn ours() -> MountNamespaces {
         MountNamespaces(mount_namespace("self").into_iter().collect())
     }
 
-    /// Whether a process is the first that was met of another one. One that we may not look at is of none.
+    /// Whether a process is the first one seen of its mount namespace; false if its namespace cannot be read.
     pub(crate) fn is_new(&mut self, pid: u32) -> bool {
         mount_namespace(&pid.to_string()).is_some_and(|namespace| self.0.insert(namespace))
     }
 }
 
-/// The namespace of mounts that a process is in.
+/// The mount namespace of a process.
 pub(crate) fn mount_namespace(process: &str) -> Option<PathBuf> {
     fs::read_link(PathBuf::from("/proc").join(process).join("ns/mnt")).ok()
 }
 
-/// How many ticks a second of the boot-time clock has in `/proc` (source: `USER_HZ` in Linux).
+/// Ticks per second of the boot-time clock in `/proc` (source: `USER_HZ` in Linux).
 const TICKS: u64 = 100;
 
-/// How long after the machine was started a process was, by its directory in `/proc`.
+/// When a process was started, as time since the boot, by its directory in `/proc`.
 pub(crate) fn started(process: &Path) -> Option<Duration> {
     let stat = fs::read_to_string(process.join("stat")).ok()?;
-    // Its name may hold anything, and is in brackets.
+    // The name, in parentheses, may contain any character.
     let (_, rest) = stat.rsplit_once(')')?;
     let ticks: u64 = rest.split_whitespace().nth(19)?.parse().ok()?;
     Some(Duration::from_millis(ticks.saturating_mul(1000 / TICKS)))

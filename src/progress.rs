@@ -1,4 +1,4 @@
-//! How far a pass has come, told to whoever watches.
+//! Progress of a pass, reported to the user.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::Mutex;
@@ -9,7 +9,7 @@ use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, P
 
 use crate::format::{number, size};
 
-/// What a pass counts.
+/// The steps of a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// Listing blob shards.
@@ -18,19 +18,19 @@ pub enum Phase {
     FindingRepositories,
     /// Reading and marking repositories.
     Marking,
-    /// Looking at blobs that nothing reached.
+    /// Calling `stat` on blobs that nothing reached.
     Checking,
-    /// Looking at every blob, and into its directory.
+    /// Calling `stat` on every blob, and inspecting its directory.
     LookingAtBlobs,
     /// Removing targets.
     Sweeping,
-    /// Waiting for pushes that need what was quarantined, in seconds.
+    /// Waiting for pushes that need quarantined blobs, in seconds.
     Rescuing,
     /// Restoring from the quarantine.
     Restoring,
     /// Purging the quarantine.
     Purging,
-    /// Looking at what there is to read.
+    /// Selecting the blobs to read.
     Selecting,
     /// Reading blobs.
     Verifying,
@@ -54,22 +54,22 @@ impl Phase {
     }
 }
 
-/// Where passes report how far they are. Called from many threads.
+/// Receives the progress of passes. Called from many threads.
 pub trait Progress: Sync {
-    /// A phase begins, of so many steps if that is known.
+    /// Begins a phase, of `steps` steps if known.
     fn begin(&self, phase: Phase, steps: Option<u64>);
 
-    /// A phase begins that is measured in bytes, of so many in all.
+    /// Begins a phase of `steps` steps that is measured in bytes, `size_bytes` in all.
     fn begin_bytes(&self, phase: Phase, steps: u64, size_bytes: u64);
 
-    /// So many steps are done, and so many bytes dealt with.
+    /// Reports that `steps` steps and `size_bytes` bytes are done.
     fn advance(&self, steps: u64, size_bytes: u64);
 
-    /// Nothing more will come.
+    /// Ends all progress.
     fn end(&self);
 }
 
-/// Tells nobody.
+/// Discards all progress.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Silent;
 
@@ -83,7 +83,7 @@ impl Progress for Silent {
     fn end(&self) {}
 }
 
-/// The progress fit for standard error: a bar on a terminal, a line now and then elsewhere, nothing if `quiet`.
+/// The progress display for standard error: a bar on a terminal, periodic lines elsewhere, nothing if `quiet`.
 pub fn on_stderr(quiet: bool) -> Box<dyn Progress> {
     if quiet {
         Box::new(Silent)
@@ -94,22 +94,22 @@ pub fn on_stderr(quiet: bool) -> Box<dyn Progress> {
     }
 }
 
-/// Runs shorter than this show no bar.
+/// Shorter runs show no bar.
 const QUIET_START: Duration = Duration::from_millis(300);
 
 /// A bar that redraws itself.
 struct Bar {
     bar: ProgressBar,
     size_bytes: AtomicU64,
-    /// Whether bytes are what the bar shows.
+    /// Whether the bar measures bytes.
     measured: AtomicBool,
     begun: Instant,
 }
 
-/// The words and figures beside a bar, at their longest.
+/// The greatest width of the text beside a bar.
 const BESIDE_A_BAR: u16 = 70;
 
-/// A bar of what room there is on a line: what does not fit on one is not drawn over.
+/// A bar that fits the line: a longer one could not be redrawn.
 fn bar(columns: u16) -> String {
     match columns.saturating_sub(BESIDE_A_BAR).min(30) {
         0..5 => String::new(),
@@ -117,12 +117,12 @@ fn bar(columns: u16) -> String {
     }
 }
 
-/// How many columns the terminal has.
+/// The width of the terminal in columns.
 fn columns() -> u16 {
     rustix::termios::tcgetwinsize(std::io::stderr()).map_or(80, |size| size.ws_col)
 }
 
-/// How much longer it takes, once that is more than a guess.
+/// The remaining time, once the estimate is usable.
 fn until(done: f32, elapsed: Duration, left: Duration) -> String {
     match done >= 0.02 && elapsed >= Duration::from_secs(3) && left > Duration::ZERO {
         true => format!(", {} left", HumanDuration(left)),
@@ -170,7 +170,7 @@ impl Bar {
 impl Progress for Bar {
     fn begin(&self, phase: Phase, steps: Option<u64>) {
         let template = match steps {
-            // A countdown: the steps are seconds, and go by by themselves.
+            // A countdown: the steps are seconds.
             Some(_) if phase == Phase::Rescuing => "{spinner} {prefix}, {left} s left",
             Some(_) => "{spinner} {prefix} {bar}{human_pos}/{human_len}{msg}{until}",
             None => "{spinner} {prefix} {human_pos}{msg}",
@@ -204,10 +204,10 @@ impl Progress for Bar {
     }
 }
 
-/// How long a phase runs between two lines.
+/// The interval between two lines of a phase.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
-/// A line now and then, for logs.
+/// Periodic lines, for logs.
 #[derive(Default)]
 struct Lines {
     steps: AtomicU64,
@@ -221,7 +221,7 @@ struct LineState {
     last: Option<Instant>,
 }
 
-/// A phase that has begun.
+/// A phase in progress.
 #[derive(Clone, Copy)]
 struct Begun {
     phase: Phase,
@@ -231,7 +231,7 @@ struct Begun {
 }
 
 impl Begun {
-    /// How far it is.
+    /// The progress as a line.
     fn line(&self, steps: u64, size_bytes: u64, elapsed: Duration) -> String {
         let of =
             |total: Option<u64>, word: fn(u64) -> String| total.map(|total| format!(" of {}", word(total))).unwrap_or_default();
@@ -274,22 +274,22 @@ impl Progress for Lines {
     fn advance(&self, steps: u64, size_bytes: u64) {
         let done = self.steps.fetch_add(steps, Ordering::Relaxed) + steps;
         let size_bytes = self.size_bytes.fetch_add(size_bytes, Ordering::Relaxed) + size_bytes;
-        // Whoever finds it taken leaves the line to the other.
+        // Another thread that holds the lock writes the line.
         let Ok(mut state) = self.state.try_lock() else { return };
         let (Some(begun), Some(last)) = (state.phase, state.last) else { return };
         if last.elapsed() < LINE_EVERY {
             return;
         }
         state.last = Some(Instant::now());
-        tell(&begun.line(done, size_bytes, begun.at.elapsed()));
+        print_line(&begun.line(done, size_bytes, begun.at.elapsed()));
     }
 
     fn end(&self) {}
 }
 
-fn tell(line: &str) {
-    // Not `eprintln`, which panics when nobody listens.
-    let _nobody_listens = writeln!(std::io::stderr(), "regsweep: {line}");
+fn print_line(line: &str) {
+    // `eprintln` panics when standard error is closed.
+    let _closed = writeln!(std::io::stderr(), "regsweep: {line}");
 }
 
 #[cfg(test)]

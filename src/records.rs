@@ -1,15 +1,18 @@
-//! What regsweep remembers of a store from run to run, in our own directory: what the last run saw, what was restored, and what a run that
-//! was cut off had begun to remove.
+//! The records that regsweep keeps about a store between runs, in our own directory: what the last run saw, what was
+//! restored, and what an interrupted run was about to remove.
 //!
-//! - **Summary** (`summary.json`): how much the store held after the last real collection that ended by itself, and what was mounted in it.
-//!   If half of it is missing by now, nothing is removed until somebody says that this is right (I12). A run that was stopped leaves it as
-//!   it was, a dry run writes none. One that sweeps takes off what it is about to remove before it begins.
-//! - **Restored** (`restored.json`): what came back from the quarantine, and when. It counts as young from then on. Modification times say
-//!   when something was pushed, so they are left alone.
-//! - **Unfinished sweep** (`sweep`): the blobs that a sweep is about to remove after their links, by the repository of each link. Were it
-//!   killed in between, these blobs are linked by no repository, as after a lost mount; the record says that it was us, for as long as
-//!   these repositories are there: one that is not may have linked them anew before it went. What only the quarantine keeps stays in it.
-//! - **Restarts** (`restarts.json`): after which times every registry in service had been started, by the word of `quarantine restarted`.
+//! - **Summary** (`summary.json`): the content and the mounts of the store after the last real collection that ended
+//!   normally. If half of the content is missing now, nothing is removed until the operator confirms it (I12). An
+//!   interrupted run keeps the old summary, and a dry run writes none. A run that sweeps subtracts its planned removals
+//!   before it begins.
+//! - **Restored** (`restored.json`): what was restored from the quarantine, and when. Restored content counts as young
+//!   from then on. Modification times are kept, because they are the times of pushes.
+//! - **Unfinished sweep** (`sweep`): the blobs that a sweep is about to remove after their links, by the repository of
+//!   each link. If the run is killed in between, no repository links these blobs, as after a lost mount; the record
+//!   shows that regsweep removed the links, while these repositories exist: a missing one may have linked the blobs
+//!   again. Blobs that only the quarantine holds stay in the record.
+//! - **Restarts** (`restarts.json`): times after which every registry in service had been started, as `quarantine
+//!   restarted` recorded them.
 
 mod restarts;
 mod summary;
@@ -37,18 +40,18 @@ const RESTORED: &str = "restored.json";
 const SWEEP: &str = "sweep";
 const SCHEMA: u32 = 1;
 
-/// Restorations are forgotten after ten years: no minimum age that means anything is longer.
+/// Restorations are forgotten after ten years: no useful minimum age is longer.
 const REMEMBERED: Duration = Duration::from_secs(3_652 * 24 * 3600);
 
-/// Some things that came back at one time.
+/// Paths that were restored at one time.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Restoration {
     at: Timestamp,
     boot: Option<BootTime>,
-    /// Whether something vouched for the clock that `at` is by.
+    /// Whether the wall clock of `at` had a voucher.
     #[serde(default)]
     vouched: bool,
-    /// Their paths, relative to the root.
+    /// Relative to the root.
     paths: Vec<PathBuf>,
 }
 
@@ -59,7 +62,7 @@ struct Restorations {
 }
 
 impl Restoration {
-    /// Whether this was so recently. Where no clock can tell it was.
+    /// Whether this was less than `age` ago; true if no clock can measure it.
     fn is_younger(&self, age: Duration, clock: &RunClock) -> bool {
         match clock.counts_since(self.boot.as_ref(), self.vouched) {
             Counts::Boot(seconds) => seconds < age.as_secs_f64(),
@@ -69,17 +72,17 @@ impl Restoration {
     }
 }
 
-/// What was restored lately, or would be restored by `restore`: it stays where it is, or where it would return to.
+/// Content that was restored recently, or that `restore` would restore: it stays in its place, or its place stays.
 #[derive(Clone, Debug, Default)]
 pub struct Protected {
-    /// Manifests that a repository has, had or may get back a revision link to.
+    /// Manifests that a repository has, had or may get a revision link to.
     pub revisions: BTreeMap<RepositoryName, Vec<Digest>>,
-    /// Everything else by its digest: blobs, and layer links to them.
+    /// The digests of all other targets: blobs, and layer links to them.
     pub digests: HashSet<Digest>,
 }
 
 impl Protected {
-    /// Adds one more.
+    /// Adds a target.
     pub fn add(&mut self, target: &Target) {
         match target {
             Target::Link(LinkDirectory::Revisions(repository), digest) => {
@@ -101,45 +104,46 @@ pub struct Records<'n> {
 }
 
 impl<'n> Records<'n> {
-    /// Reads what there is. Makes nothing.
+    /// Reads the existing records. Creates nothing.
     ///
     /// # Errors
     ///
-    /// When something that is there cannot be read or understood.
+    /// When an existing record cannot be read or understood.
     pub fn open(notes: &'n dyn Notes) -> Result<Records<'n>, Error> {
         let mut records = Records::without_summary(notes)?;
         records.summary = parsed(notes, SUMMARY)?;
         Ok(records)
     }
 
-    /// Reads what somebody needs who only restores: what the store held before stops nobody from that.
+    /// Reads the records needed for restoring alone, which does not depend on the summary.
     ///
     /// # Errors
     ///
-    /// When something that is there cannot be read or understood.
+    /// When an existing record cannot be read or understood.
     pub fn without_summary(notes: &'n dyn Notes) -> Result<Records<'n>, Error> {
         let restorations = parsed::<Restorations>(notes, RESTORED)?.unwrap_or_default().restorations;
         let unfinished = Unfinished::parsed(&notes.read(SWEEP)?.unwrap_or_default());
         Ok(Records { notes, summary: None, restorations, unfinished })
     }
 
-    /// What the last collection saw.
+    /// The summary of the last collection.
     pub fn summary(&self) -> Option<&Summary> {
         self.summary.as_ref()
     }
 
-    /// When that one began.
+    /// When the last collection began.
     pub fn last_run(&self) -> Option<SystemTime> {
         self.summary.as_ref().and_then(|summary| SystemTime::try_from(summary.at).ok())
     }
 
-    /// Whether a sweep of ours that did not end was to remove this blob after its links, and all repositories that had them are there yet.
+    /// Whether an unfinished sweep was about to remove this blob after its links, and all repositories with those links
+    /// still exist.
     pub fn was_to_go(&self, digest: &Digest, is_there: &dyn Fn(&str) -> bool) -> bool {
         let Unfinished { names, blobs } = &self.unfinished;
         blobs.get(digest).is_some_and(|linked| linked.iter().all(|name| is_there(&names[*name as usize])))
     }
 
-    /// What was restored so recently.
+    /// Everything that was restored less than `age` ago.
     pub fn restored_within(&self, age: Duration, clock: &RunClock) -> Protected {
         let mut protected = Protected::default();
         for restoration in self.restorations.iter().filter(|restoration| restoration.is_younger(age, clock)) {
@@ -148,22 +152,23 @@ impl<'n> Records<'n> {
         protected
     }
 
-    /// Notes what the store holds after a collection.
+    /// Records the content of the store after a collection.
     ///
     /// # Errors
     ///
-    /// When that cannot be written.
+    /// When the summary cannot be written.
     pub fn write_summary(&mut self, summary: Summary) -> Result<(), Error> {
         self.notes.replace(SUMMARY, &mut |out| Ok(serde_json::to_writer_pretty(&mut *out, &summary)?))?;
         self.summary = Some(summary);
         Ok(())
     }
 
-    /// Notes what a sweep is about to leave, before it begins: were it cut off, what it has removed by then is nothing that is missing.
+    /// Records what a sweep is about to leave, before it begins: if it is interrupted, its removals do not count as
+    /// missing.
     ///
     /// # Errors
     ///
-    /// When that cannot be written.
+    /// When the summary cannot be written.
     pub fn lower_summary(&mut self, after: &Summary) -> Result<(), Error> {
         let Some(mut summary) = self.summary.clone() else { return Ok(()) };
         summary.lower_to(after);
@@ -173,13 +178,13 @@ impl<'n> Records<'n> {
         }
     }
 
-    /// Notes what is about to come back. Says whether there is anything to note.
+    /// Records what is about to be restored. Returns whether there was anything to record.
     ///
     /// # Errors
     ///
-    /// When that cannot be written.
+    /// When the record cannot be written.
     pub fn add_restored<'a>(&mut self, targets: impl Iterator<Item = &'a Target>, clock: &RunClock) -> Result<bool, Error> {
-        // A repository whose name is no text is never collected.
+        // A repository whose name is not UTF-8 is never collected.
         let paths: Vec<PathBuf> = targets.map(Target::path).filter(|path| path.to_str().is_some()).collect();
         if paths.is_empty() {
             return Ok(false);
@@ -190,11 +195,11 @@ impl<'n> Records<'n> {
         self.write_restorations().map(|()| true)
     }
 
-    /// Notes that of what was noted last only this came back.
+    /// Reduces the last recorded restoration to what was restored.
     ///
     /// # Errors
     ///
-    /// When that cannot be written.
+    /// When the record cannot be written.
     pub fn amend_restored(&mut self, targets: &[Target]) -> Result<(), Error> {
         let Some(last) = self.restorations.last_mut() else { return Ok(()) };
         last.paths = targets.iter().map(Target::path).filter(|path| path.to_str().is_some()).collect();
@@ -204,11 +209,11 @@ impl<'n> Records<'n> {
         self.write_restorations()
     }
 
-    /// Lets what no clock dates count as restored now: it is young for once more, and not for ever.
+    /// Dates restorations that no clock can measure as restored now: they are young once more, and not forever.
     ///
     /// # Errors
     ///
-    /// When that cannot be written.
+    /// When the record cannot be written.
     pub fn date_restorations(&mut self, clock: &RunClock) -> Result<(), Error> {
         let mut any = false;
         let is_undated = |restoration: &&mut Restoration| {
@@ -226,12 +231,13 @@ impl<'n> Records<'n> {
         self.notes.replace(RESTORED, &mut |out| Ok(serde_json::to_writer(&mut *out, &all)?))
     }
 
-    /// Notes the blobs that a sweep is about to remove after their links, given with the repositories of the links, beside those of one
-    /// that did not end and that are still unlinked. What is linked again by now is nothing that we have unlinked.
+    /// Records the blobs that a sweep is about to remove after their links, given with the repositories of the links.
+    /// Keeps the blobs of an unfinished sweep that are still unlinked; the others were linked again, which ended that
+    /// removal.
     ///
     /// # Errors
     ///
-    /// When that cannot be written.
+    /// When the record cannot be written.
     pub fn begin_sweep<'l>(
         &mut self,
         links: impl Iterator<Item = (&'l RepositoryName, Digest)>,
@@ -247,11 +253,11 @@ impl<'n> Records<'n> {
         self.notes.replace(SWEEP, &mut |out| self.unfinished.write_after(links.take().into_iter().flatten(), out))
     }
 
-    /// Forgets those that are in the store again by the word of whoever restored them.
+    /// Forgets the given blobs, which a run restored to the store.
     ///
     /// # Errors
     ///
-    /// When that cannot be written.
+    /// When the record cannot be written.
     pub fn forget_sweep_of(&mut self, restored: &[Target]) -> Result<(), Error> {
         if self.unfinished.blobs.is_empty() {
             return Ok(());
@@ -260,11 +266,11 @@ impl<'n> Records<'n> {
         self.begin_sweep(std::iter::empty(), |digest| !back.contains(digest))
     }
 
-    /// Forgets them: all are gone but those that `stays` names, which only the quarantine keeps.
+    /// Forgets the removed blobs; those that `stays` selects are only in quarantine, and stay in the record.
     ///
     /// # Errors
     ///
-    /// When the record cannot be removed, or written.
+    /// When the record cannot be removed or written.
     pub fn end_sweep(&mut self, stays: impl Fn(&Digest) -> bool) -> Result<(), Error> {
         self.unfinished.blobs.retain(|digest, _| stays(digest));
         match self.unfinished.blobs.is_empty() {

@@ -1,7 +1,8 @@
-//! Files that replace others as a whole: whoever reads one at any moment reads the old one or the new one.
+//! Atomic replacement of files: a reader sees either the old file or the new one.
 //!
-//! For files that the user names, such as those of `--metrics` and `--state`. Our own records lie in a directory that others may write to:
-//! [`Notes`](crate::store::Notes) replaces those through a descriptor, so that no link leads elsewhere.
+//! For files that the user names, such as those of `--metrics` and `--state`. Our own records lie in a directory that
+//! other accounts may write to: [`Notes`](crate::store::Notes) replaces those through a descriptor, so that no link
+//! leads elsewhere.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use tempfile::NamedTempFile;
 use crate::error::{Context as _, Error};
 use crate::escape::escaped;
 
-/// A file that will replace another. One that is not finished leaves nothing behind.
+/// A file that will replace another. An unfinished one is removed.
 #[derive(Debug)]
 pub(crate) struct Replacement {
     file: NamedTempFile,
@@ -19,7 +20,7 @@ pub(crate) struct Replacement {
 }
 
 impl Replacement {
-    /// Makes a file beside the one that it will replace.
+    /// Creates a file beside the one that it will replace.
     ///
     /// # Errors
     ///
@@ -30,32 +31,32 @@ impl Replacement {
         Ok(Replacement { file, path: path.to_owned() })
     }
 
-    /// What is being written.
+    /// The file being written.
     pub(crate) fn file(&mut self) -> &mut File {
         self.file.as_file_mut()
     }
 
-    /// Puts the file in its place once its content is on the disk.
+    /// Renames the file into place once its content is on the disk.
     ///
     /// # Errors
     ///
-    /// When that cannot be done. The old file stands then.
+    /// When writing or renaming fails. The old file then remains.
     pub(crate) fn finish(self) -> Result<File, Error> {
         self.file.as_file().sync_all().context("write", &self.path)?;
         self.file.persist(&self.path).map_err(|error| error.error).context("write", &self.path)
     }
 }
 
-/// The directory that a file is in.
+/// The directory of a file.
 pub(crate) fn directory_of(path: &Path) -> &Path {
     path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."))
 }
 
-/// Makes sure that a file can be replaced: neither a device nor a link to something may be.
+/// Ensures that a path is a regular file or free: devices and links are never replaced.
 ///
 /// # Errors
 ///
-/// When something else is there. The message names the option that named it.
+/// When another kind of file exists. The message names the option.
 pub(crate) fn ensure_replaceable(option: &str, path: &Path) -> Result<(), Error> {
     match std::fs::symlink_metadata(path) {
         Ok(there) if !there.is_file() => {

@@ -1,8 +1,8 @@
-//! Removes what a plan lists, in its order, and decides nothing (G5). The one caller of [`Vacuum`].
+//! Removes the targets of a plan, in its order, and decides nothing (G5). The one caller of [`Vacuum`].
 //!
-//! One thing is not as planned once the sweep has begun: a link that has changed since, or that could not be removed. What it
-//! keeps must not go then. The whole repository is spared from there on: its remaining links and every blob they name, and before the
-//! first blob goes [`Vacuum::keeps_now`] says what else.
+//! A sweep deviates from its plan for one reason: a link that has changed since, or that could not be removed.
+//! Everything that such a link keeps must stay. The whole repository is spared from there on: its remaining links and
+//! every blob they name. Before the first blob is removed, [`Vacuum::keeps_now`] adds what else it keeps.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
@@ -19,40 +19,40 @@ use crate::plan::{Kind, SweepPlan, Totals};
 use crate::progress::{Phase, Progress};
 use crate::store::{KeepsNow, Planned, Removal, Vacuum};
 
-/// So many rows are made whole at a time.
+/// How many rows are expanded at a time.
 const ROWS_AT_ONCE: usize = 1 << 16;
 
-/// What became of one row of the plan.
+/// The result of one row of the plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Outcome {
-    /// Gone, through us or before us.
+    /// Removed, by this sweep or before it.
     Gone,
-    /// Left alone: not what was planned. Says what differs.
+    /// Left alone: it differs from the plan in this.
     Changed(&'static str),
-    /// Left alone: what links it is still there.
+    /// Left alone: a spared link keeps it.
     Spared,
-    /// Could not be removed. Says why.
+    /// Could not be removed, for this reason.
     Failed(String),
-    /// The sweep ended before.
+    /// The sweep ended before this row.
     NotReached,
 }
 
-/// What a sweep did.
+/// The result of a sweep.
 #[derive(Debug, Default)]
 pub struct SweepReport {
-    /// What is gone.
+    /// Removed rows.
     pub removed: Totals,
-    /// How many rows are not.
+    /// The number of rows that were not removed.
     pub left: u64,
-    /// What stood in the way.
+    /// The reasons.
     pub findings: Vec<Finding>,
-    /// Whether it ended because it was told to.
+    /// Whether a signal ended the sweep.
     pub interrupted: bool,
-    /// Whether it ended before the first blob, because somebody was seen to write where nobody should be at work.
+    /// Whether it ended before the first blob, because a writer was seen where none may run.
     pub met_writer: bool,
 }
 
-/// Sweeps. Ends after the current targets when `stop` becomes true.
+/// Executes a plan. Ends after the current targets when `stop` becomes true.
 pub fn sweep(plan: &SweepPlan, vacuum: &dyn Vacuum, progress: &dyn Progress, stop: &AtomicBool) -> SweepReport {
     progress.begin(Phase::Sweeping, Some(plan.len() as u64));
     let sweep = Sweep { vacuum, progress, stop, is_failing: AtomicBool::new(false), spared: Mutex::default() };
@@ -61,8 +61,8 @@ pub fn sweep(plan: &SweepPlan, vacuum: &dyn Vacuum, progress: &dyn Progress, sto
     for (kind, step) in plan.steps() {
         if kind == Kind::Blob && !std::mem::replace(&mut links_are_flushed, true) && !sweep.is_over() {
             report.met_writer = !sweep.spare_what_is_kept_now(&mut report.findings);
-            // A power cut must not bring back a link to a blob that it does not bring back; nor one that a killed run removed, or the
-            // registry, which flushes nothing when it deletes.
+            // A power failure must not restore a link to a blob that stays removed. This includes links that a killed
+            // run removed, or the registry, which flushes nothing when it deletes.
             if let Err(error) = vacuum.barrier() {
                 sweep.is_failing.store(true, Ordering::Relaxed);
                 report.findings.push(Finding::new(Code::FailedRemoval).detail(error.to_string()));
@@ -83,14 +83,14 @@ struct Sweep<'a> {
     vacuum: &'a dyn Vacuum,
     progress: &'a dyn Progress,
     stop: &'a AtomicBool,
-    /// Whether the store cannot be written to at all.
+    /// Whether a fatal error or a writer ends the sweep early.
     is_failing: AtomicBool,
     spared: Mutex<Spared>,
 }
 
 #[derive(Default)]
 struct Spared {
-    /// With whether a link in it was not as planned.
+    /// Each with whether one of its links had changed.
     repositories: HashMap<RepositoryName, bool>,
     digests: HashSet<Digest>,
 }
@@ -100,7 +100,7 @@ impl Sweep<'_> {
         self.stop.load(Ordering::Relaxed) || self.is_failing.load(Ordering::Relaxed)
     }
 
-    /// Removes a batch of rows, but for those that are spared, and says what became of each.
+    /// Removes a batch of rows except for spared ones, and returns the outcome of each.
     fn remove(&self, rows: &[Deletion]) -> Vec<Outcome> {
         if self.is_over() {
             return vec![Outcome::NotReached; rows.len()];
@@ -138,7 +138,7 @@ impl Sweep<'_> {
         outcome
     }
 
-    /// Whether the next target cannot fare better.
+    /// Whether an error would recur for every other target.
     fn is_fatal(&self, error: &Error) -> bool {
         match error.kind() {
             Some(ErrorKind::ReadOnly | ErrorKind::Broken) => true,
@@ -157,7 +157,7 @@ impl Sweep<'_> {
 
     fn spare(&self, row: &Deletion, is_changed: bool) {
         let mut spared = self.spared.lock().expect("nothing panics with the spared ones held");
-        // Neither an empty directory nor a blob keeps anything alive.
+        // Neither an empty directory nor a blob keeps other content.
         if let (Some(repository), false) = (row.target.repository(), row.target.is_directory()) {
             *spared.repositories.entry(repository.clone()).or_default() |= is_changed;
             spared.digests.extend([*row.target.digest()].into_iter().chain(row.alias_of.as_deref().copied()));
@@ -166,7 +166,8 @@ impl Sweep<'_> {
 }
 
 impl Sweep<'_> {
-    /// Spares what the repositories keep that are spared already. Says whether that could be told; if not, no blob is to go.
+    /// Spares everything that the spared repositories keep now. Returns false if that is unknown: then no blob is
+    /// removed.
     fn spare_what_is_kept_now(&self, findings: &mut Vec<Finding>) -> bool {
         let mut spared = self.spared.lock().expect("nothing panics with the spared ones held");
         let repositories: Vec<(RepositoryName, bool)> =
@@ -222,18 +223,23 @@ mod tests {
     use crate::progress::Silent;
     use crate::store::Stat;
 
-    /// Refuses what it is told to and remembers what it was asked.
+    /// A vacuum that refuses one target and records all requests.
     struct Stubborn {
         refuses: Target,
-        asked: Mutex<Vec<Target>>,
-        /// How much it had been asked at each barrier.
+        requests: Mutex<Vec<Target>>,
+        /// The number of requests before each barrier.
         barriers: Mutex<Vec<usize>>,
         keeps: KeepsNow,
     }
 
     impl Stubborn {
         fn refusing(refuses: &Target) -> Stubborn {
-            Stubborn { refuses: refuses.clone(), asked: Mutex::default(), barriers: Mutex::default(), keeps: KeepsNow::AsPlanned }
+            Stubborn {
+                refuses: refuses.clone(),
+                requests: Mutex::default(),
+                barriers: Mutex::default(),
+                keeps: KeepsNow::AsPlanned,
+            }
         }
     }
 
@@ -244,7 +250,7 @@ mod tests {
 
         fn remove(&self, batch: &[Planned<'_>]) -> Vec<Result<Removal, Error>> {
             let remove = |planned: &Planned<'_>| {
-                self.asked.lock().expect("one thread").push(planned.target.clone());
+                self.requests.lock().expect("one thread").push(planned.target.clone());
                 Ok(if *planned.target == self.refuses { Removal::Changed("it grew") } else { Removal::Removed })
             };
             batch.iter().map(remove).collect()
@@ -260,7 +266,7 @@ mod tests {
         }
 
         fn barrier(&self) -> Result<(), Error> {
-            self.barriers.lock().expect("one thread").push(self.asked.lock().expect("one thread").len());
+            self.barriers.lock().expect("one thread").push(self.requests.lock().expect("one thread").len());
             Ok(())
         }
     }
@@ -291,20 +297,21 @@ mod tests {
         targets.extend(blobs.clone());
         let vacuum = Stubborn::refusing(&revision);
         let report = sweep(&SweepPlan::of(&plan(&targets)), &vacuum, &Silent, &AtomicBool::new(false));
-        let mut asked = vacuum.asked.into_inner().expect("one thread");
-        asked.sort();
+        let mut requests = vacuum.requests.into_inner().expect("one thread");
+        requests.sort();
         let mut expected = vec![revision, other, blobs[2].clone()];
         expected.sort();
-        assert_eq!(asked, expected);
+        assert_eq!(requests, expected);
         assert_eq!(report.left, 4);
         assert_eq!(report.removed.kind(Kind::Blob).count, 1);
         assert_eq!(report.findings.len(), 1);
         assert!(!report.interrupted);
     }
 
-    /// What a repository that was seen to change names by now stays, and the rest goes; or nothing goes where nobody should be at work.
+    /// Digests that a changed repository names now stay, and the rest is removed; nothing is removed where no writer
+    /// may run.
     #[test]
-    fn a_link_that_changed_has_its_repository_looked_at_again() {
+    fn a_changed_link_queries_its_repository_again() {
         let directory = LinkDirectory::Revisions(RepositoryName::new("a"));
         let link = Target::Link(directory, digest("manifest"));
         let blobs = ["named by now", "garbage"].map(|name| Target::Blob(digest(name)));
@@ -312,17 +319,17 @@ mod tests {
         let swept = |keeps| {
             let vacuum = Stubborn { keeps, ..Stubborn::refusing(&link) };
             let report = sweep(&SweepPlan::of(&plan(&targets)), &vacuum, &Silent, &AtomicBool::new(false));
-            (report, vacuum.asked.into_inner().expect("one thread"))
+            (report, vacuum.requests.into_inner().expect("one thread"))
         };
-        let (report, asked) = swept(KeepsNow::Digests(vec![digest("named by now")]));
-        assert_eq!(asked, [link.clone(), blobs[1].clone()]);
+        let (report, requests) = swept(KeepsNow::Digests(vec![digest("named by now")]));
+        assert_eq!(requests, [link.clone(), blobs[1].clone()]);
         assert_eq!((report.left, report.met_writer), (2, false));
-        let (report, asked) = swept(KeepsNow::Anything);
-        assert_eq!(asked, std::slice::from_ref(&link));
+        let (report, requests) = swept(KeepsNow::Anything);
+        assert_eq!(requests, std::slice::from_ref(&link));
         assert_eq!((report.left, report.met_writer), (3, true));
     }
 
-    /// The link by the blob's own name went before it.
+    /// The link by the blob's own name was removed before it.
     #[test]
     fn an_alias_that_stays_keeps_the_blob_that_it_leads_to() {
         let directory = LinkDirectory::Layers(RepositoryName::new("a"));
@@ -335,11 +342,11 @@ mod tests {
         let vacuum = Stubborn::refusing(&alias);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread");
         let report = pool.install(|| sweep(&SweepPlan::of(&rows), &vacuum, &Silent, &AtomicBool::new(false)));
-        assert_eq!(vacuum.asked.into_inner().expect("one thread"), targets[..2]);
+        assert_eq!(vacuum.requests.into_inner().expect("one thread"), targets[..2]);
         assert_eq!(report.left, 2);
     }
 
-    /// Also when all links went before: with a run that was killed, or by the registry.
+    /// Also when all links were removed earlier, by a killed run or by the registry.
     #[test]
     fn one_barrier_comes_before_the_first_blob() {
         let link = Target::Link(LinkDirectory::Layers(RepositoryName::new("a")), digest("layer"));
@@ -352,7 +359,7 @@ mod tests {
         ] {
             let vacuum = Stubborn::refusing(&Target::Blob(digest("nothing")));
             let mut plan = plan(&targets);
-            // Manifests go in steps of their own.
+            // Each depth of manifests is a step of its own.
             plan.iter_mut().enumerate().for_each(|(depth, row)| row.depth = depth as u32);
             sweep(&SweepPlan::of(&plan), &vacuum, &Silent, &AtomicBool::new(false));
             assert_eq!(vacuum.barriers.into_inner().expect("one thread"), barriers, "{targets:?}");
@@ -360,11 +367,11 @@ mod tests {
     }
 
     #[test]
-    fn ends_when_told_to() {
+    fn ends_when_stopped() {
         let target = Target::Blob(digest("x"));
         let vacuum = Stubborn::refusing(&target);
         let report = sweep(&SweepPlan::of(&plan(&[target])), &vacuum, &Silent, &AtomicBool::new(true));
         assert!(report.interrupted && report.left == 1 && report.removed.is_empty());
-        assert!(vacuum.asked.into_inner().expect("one thread").is_empty());
+        assert!(vacuum.requests.into_inner().expect("one thread").is_empty());
     }
 }

@@ -1,8 +1,8 @@
-//! Names that other programs leave in any directory: a NAS, NFS, a snapshot, a desktop. They are no part of the store.
+//! Names that other programs create in any directory: a NAS, NFS, a snapshot, a desktop. They are no part of the store.
 //!
-//! None of them can be a tag or a part of a repository's name, but for some that can: those count as files only.
+//! None of them is valid as a tag or as part of a repository's name, except those that count as files only.
 
-/// Names as they are.
+/// Exact names.
 const NAMES: [&[u8]; 41] = [
     b"@eaDir",
     b".@__thumb",
@@ -47,19 +47,20 @@ const NAMES: [&[u8]; 41] = [
     b"System Volume Information",
 ];
 
-/// Names that a tag may have.
+/// Names that are valid as tags.
 const FILES: [&[u8]; 4] = [b"Thumbs.db", b"ehthumbs.db", b"ehthumbs_vista.db", b"desktop.ini"];
 
-/// What others begin with: files that are open on a client of NFS or SMB or in a FUSE filesystem though they were removed, what macOS keeps
-/// beside a file, and a desktop's bin.
+/// Prefixes: files that NFS, SMB or a FUSE filesystem keeps for a client although they were removed, macOS metadata
+/// beside a file, and a desktop's trash.
 const BEGINNINGS: [&[u8]; 5] = [b".nfs", b".smbdelete", b".fuse_hidden", b"._", b".Trash-"];
 
-/// Whether an entry of a directory is what another program leaves there.
+/// Whether another program created an entry of a directory.
 pub(crate) fn is_system_file(name: &[u8], is_directory: bool) -> bool {
     NAMES.contains(&name) || BEGINNINGS.iter().any(|begin| name.starts_with(begin)) || (!is_directory && FILES.contains(&name))
 }
 
-/// Whether a directory beside `_layers` and `_manifests`, or among the tags, is one that some registries keep there, with nothing of ours in it.
+/// Whether a directory beside `_layers` and `_manifests`, or among the tags, is one that some registry forks create
+/// there, without content of ours.
 pub(crate) fn is_of_a_fork(name: &[u8]) -> bool {
     matches!(name, b"_refs" | b"_blobs")
 }

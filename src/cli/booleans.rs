@@ -1,4 +1,5 @@
-//! `--delete-untagged=true`, as the registry's own command line takes it and charts write it.
+//! Boolean values of flags, such as `--delete-untagged=true`: the registry's own command line accepts them, and charts
+//! write them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -7,9 +8,8 @@ use clap::{ArgAction, CommandFactory as _};
 
 use super::command::Cli;
 
-/// Takes what a boolean may be off flags that are otherwise given or not, and gives each of them once: the last word on a flag counts, as
-/// `-d` or as `--dry-run`. Short flags that stand together are taken apart. What is no such flag stays as it is, and so does everything
-/// after `--`.
+/// Removes boolean values from flags, and passes each flag once. The last mention of a flag wins, whether `-d` or
+/// `--dry-run`. Combined short flags are split. Other arguments stay as they are, and so does everything after `--`.
 pub fn plain(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let flags = flags();
     let mut plain: Vec<OsString> = Vec::new();
@@ -27,7 +27,7 @@ pub fn plain(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
         for (place, flag) in given.iter().enumerate() {
             let names = &flags[flag];
             plain.retain(|earlier| !earlier.to_str().is_some_and(|earlier| names.contains(earlier)));
-            // Of flags that stand together the value is the last one's.
+            // The value of combined flags belongs to the last one.
             if is_set || place + 1 < given.len() {
                 plain.push(OsString::from(flag));
             }
@@ -37,7 +37,7 @@ pub fn plain(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     plain
 }
 
-/// The flags that one word gives, and what it says of the last.
+/// The flags in one argument, and the value of the last.
 fn read(text: &str, flags: &BTreeMap<String, BTreeSet<String>>) -> Option<(Vec<String>, bool)> {
     let (name, is_set) = match text.split_once('=') {
         Some((name, value)) => (name, boolean(value)?),
@@ -66,7 +66,7 @@ pub fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// All flags without a value, as they are typed, with all the names of each.
+/// All flags without a value, as they are typed, each with all its names.
 fn flags() -> BTreeMap<String, BTreeSet<String>> {
     let mut flags: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut waiting = vec![Cli::command()];

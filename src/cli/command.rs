@@ -1,4 +1,4 @@
-//! The commands, and what their help says.
+//! The commands and their help.
 
 use std::sync::LazyLock;
 
@@ -17,7 +17,7 @@ use super::verify::Verify;
 /// The name of the program.
 pub(super) const NAME: &str = "regsweep";
 
-/// What a build is: the version, what it runs on, and what it was built with.
+/// The version, the target and the features of this build.
 static VERSION: LazyLock<String> = LazyLock::new(|| {
     let mut features: Vec<&str> = env!("REGSWEEP_FEATURES").split_whitespace().collect();
     features.extend(cfg!(target_feature = "crt-static").then_some("static"));
@@ -74,8 +74,8 @@ pub enum Command {
 
     /// Compare every blob with its digest
     ///
-    /// Changes nothing without --quarantine, and may run while the registry serves. Blobs that are missing, corrupt, cut short or unreadable are reported
-    /// with what needs them.
+    /// Changes nothing without --quarantine, and may run while the registry serves. Blobs that are missing, corrupt,
+    /// cut short or unreadable are reported with what needs them.
     ///
     /// Exit codes: 0 nothing wrong found; 1 findings; 2 could not run; 130 interrupted, with a report of what was found so far.
     #[command(after_help = "Examples:
@@ -115,7 +115,8 @@ pub enum Command {
     ///
     /// Shows what each repository reaches, what of it no other one does, and what nothing needs. Changes nothing.
     ///
-    /// What a row holds alone is what deleting it would free, once untagged revisions are collected. Sizes are those of the files.
+    /// What a row holds alone is what deleting it would free, once untagged revisions are collected. Sizes are those of
+    /// the files.
     ///
     /// Exit codes: 0 done; 1 done, with findings about the store; 2 could not run; 130 interrupted.
     #[command(after_help = "Examples:
@@ -125,8 +126,8 @@ pub enum Command {
 
     /// List repositories, tags or untagged revisions
     ///
-    /// Lists repositories as the registry's catalogue has them, the tags of one, or what a tag names. Works on the files, so the registry
-    /// need not run. Changes nothing.
+    /// Lists repositories as the registry's catalogue has them, the tags of one, or what a tag names. Works on the
+    /// files, so the registry need not run. Changes nothing.
     ///
     /// Exit codes: 0 done; 1 done, with findings about what is listed; 2 could not run; 130 interrupted.
     #[command(after_help = "Examples:
@@ -136,8 +137,8 @@ pub enum Command {
 
     /// Say why something is kept or not
     ///
-    /// Says why a digest, a tag or a repository is kept or not: what links it, every way that leads to it, and what deleting it would free.
-    /// Changes nothing.
+    /// Says why a digest, a tag or a repository is kept or not: what links it, every way that leads to it, and what
+    /// deleting it would free. Changes nothing.
     ///
     /// Exit codes: 0 done; 1 done, with findings about it; 2 could not run; 130 interrupted.
     #[command(after_help = "Examples:
@@ -165,17 +166,17 @@ impl Command {
         }
     }
 
-    /// Which store it is for, if it is for one.
+    /// The store that the command works on, if any.
     pub fn store(&self) -> Option<&StoreArguments> {
         self.common().map(|(store, _)| store)
     }
 
-    /// Where its report goes, if it makes one.
+    /// The report options of the command, if any.
     pub fn output(&self) -> Option<&OutputArguments> {
         self.common().map(|(_, output)| output)
     }
 
-    /// What all commands have that are for a store.
+    /// The options that all commands with a store share.
     fn common(&self) -> Option<(&StoreArguments, &OutputArguments)> {
         Some(match self {
             Command::GarbageCollect(arguments) => (&arguments.store, &arguments.output),
@@ -206,7 +207,7 @@ mod tests {
         Cli::command().debug_assert();
     }
 
-    /// Every command, by the words that lead to it.
+    /// Every command, with its full name.
     fn commands() -> Vec<clap::Command> {
         let mut all = vec![Cli::command()];
         let mut next = 0;

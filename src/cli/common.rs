@@ -1,4 +1,4 @@
-//! What all commands have: which store, and where the report goes.
+//! Options of all commands: the store, and the report.
 
 use std::path::PathBuf;
 
@@ -57,7 +57,7 @@ pub struct OutputArguments {
 }
 
 impl OutputArguments {
-    /// How to print the report, whichever way it was asked for.
+    /// The report format, from either option.
     pub fn format(&self) -> Format {
         if self.json { Format::Json } else { self.format }
     }

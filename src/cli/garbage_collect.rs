@@ -32,13 +32,15 @@ pub struct GarbageCollect {
 
     /// Keep what is younger [default: 1h]
     ///
-    /// Keep what is younger, such as 30m, 24h or 7d. The default is 0s where the registry answers that it is read-only, or is down and its configuration says so.
+    /// Keep what is younger, such as 30m, 24h or 7d. The default is 0s where the registry answers that it is read-only,
+    /// or is down and its configuration says so.
     #[arg(help_heading = KEEP, long, value_name = "DURATION", value_parser = duration)]
     pub min_age: Option<Duration>,
 
     /// Go by modification times alone
     ///
-    /// Take a file for as old as its modification time says even if it was made here less than an hour (or --min-age) ago: the store was copied or unpacked as a whole, and nothing is being copied any more.
+    /// Take a file for as old as its modification time says even if it was made here less than an hour (or --min-age)
+    /// ago: the store was copied or unpacked as a whole, and nothing is being copied any more.
     #[arg(help_heading = KEEP, long)]
     pub ignore_birth_time: bool,
 
@@ -92,8 +94,8 @@ pub struct GarbageCollect {
 
     /// Number of threads [default: 16 to 64]
     ///
-    /// The default is 8 for each processor, 16 at least and 64 at most: reading directories waits for the disk more than it computes. With
-    /// --max-memory it is one for each 20 MiB at most, and 4 at least.
+    /// The default is 8 for each processor, 16 at least and 64 at most: reading directories waits for the disk more
+    /// than it computes. With --max-memory it is one for each 20 MiB at most, and 4 at least.
     #[arg(help_heading = PERFORMANCE, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,
 
@@ -115,7 +117,8 @@ pub struct GarbageCollect {
 
     /// Collect while the registry takes pushes
     ///
-    /// Collect while the registry takes pushes: quarantine, restore what turns out to be needed, purge in a later run [default: $REGSWEEP_ONLINE].
+    /// Collect while the registry takes pushes: quarantine, restore what turns out to be needed, purge in a later run
+    /// [default: $REGSWEEP_ONLINE].
     #[arg(help_heading = SAFETY, long, conflicts_with = "assume_offline")]
     pub online: bool,
 
@@ -133,13 +136,15 @@ pub struct GarbageCollect {
 
     /// Ask this registry as well
     ///
-    /// Ask this registry as well whether it takes pushes, such as http://127.0.0.1:5000. May be repeated; $REGSWEEP_REGISTRY adds more.
+    /// Ask this registry as well whether it takes pushes, such as http://127.0.0.1:5000. May be repeated;
+    /// $REGSWEEP_REGISTRY adds more.
     #[arg(help_heading = SAFETY, long, value_name = "URL")]
     pub registry: Vec<String>,
 
     /// Credentials to ask with
     ///
-    /// Credentials for registries that require them: USER:PASSWORD, or @FILE for a file that holds it [default: $REGSWEEP_REGISTRY_AUTH].
+    /// Credentials for registries that require them: USER:PASSWORD, or @FILE for a file that holds it [default:
+    /// $REGSWEEP_REGISTRY_AUTH].
     #[arg(help_heading = SAFETY, long, value_name = "USER:PASSWORD")]
     pub registry_auth: Option<String>,
 

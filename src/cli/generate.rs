@@ -1,4 +1,4 @@
-//! Completions for shells and pages for `man`: made from the arguments themselves, so that they say what the program takes.
+//! Shell completions and manual pages, generated from the arguments.
 
 use std::fs;
 use std::path::PathBuf;
@@ -19,7 +19,7 @@ pub struct Completions {
 }
 
 impl Completions {
-    /// The script that the shell reads.
+    /// The completion script.
     pub fn script(&self) -> Vec<u8> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::command(), NAME, &mut script);
@@ -36,14 +36,14 @@ pub struct ManPages {
 }
 
 impl ManPages {
-    /// Writes a page for each command, such as `regsweep-garbage-collect.1`. The directory is made if it is not there.
+    /// Writes a page for each command, such as `regsweep-garbage-collect.1`. Creates the directory if needed.
     ///
     /// # Errors
     ///
-    /// When the directory cannot be made or a page cannot be written.
+    /// When the directory cannot be created or a page cannot be written.
     pub fn write(&self) -> Result<(), Error> {
         fs::create_dir_all(&self.directory).context("make the directory", &self.directory)?;
-        // The same pages whatever they were made on.
+        // The version without the build's target and features: the pages are the same for every build.
         let mut root = Cli::command().disable_help_subcommand(true).long_version(env!("CARGO_PKG_VERSION"));
         root.build();
         let mut waiting = vec![root];

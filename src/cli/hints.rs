@@ -1,10 +1,10 @@
-//! Commands that messages name, completed so that they can be run as they stand.
+//! Completes the commands in messages, so that they can be run as printed.
 
 use std::ffi::{OsStr, OsString};
 
 use super::common::StoreArguments;
 
-/// How messages begin a command that they name, in backticks.
+/// The start of a command in a message, in backticks.
 const BEGIN: &str = "`regsweep ";
 /// The one option whose value may be a password.
 const REGISTRY_AUTH: &str = "--registry-auth";
@@ -13,12 +13,12 @@ const REGISTRY_AUTH: &str = "--registry-auth";
 #[derive(Clone, Debug, Default)]
 pub struct Hints {
     arguments: String,
-    /// What was typed as a whole, which has the store already.
+    /// The complete command line, which already names the store.
     rerun: String,
 }
 
 impl Hints {
-    /// With what was typed, the store and all of it. The variable that stands for a configuration goes on standing for it.
+    /// From the store's arguments and the command line. A configuration from the environment stays there.
     pub fn new(store: &StoreArguments, rerun: &str) -> Hints {
         let quoted = |path: &OsStr| quoted(&path.to_string_lossy());
         let arguments = match (&store.config, &store.root) {
@@ -29,24 +29,24 @@ impl Hints {
         Hints { arguments, rerun: rerun.trim_start_matches("regsweep ").to_owned() }
     }
 
-    /// Gives each command in a text the store.
+    /// Adds the store to each command in a text.
     pub fn complete(&self, text: &str) -> String {
         insert(text, &self.arguments, &self.rerun)
     }
 
-    /// The same for a text that is JSON.
+    /// [`Hints::complete`] for a JSON text.
     pub fn complete_json(&self, text: &str) -> String {
         insert(text, &in_json(&self.arguments), &in_json(&self.rerun))
     }
 }
 
-/// Gives each command in a text the arguments, but for the one that has them.
+/// Adds the arguments to each command in a text except the complete one.
 fn insert(text: &str, arguments: &str, complete: &str) -> String {
     let mut parts = text.split(BEGIN);
     let mut whole = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         whole.push_str(BEGIN);
-        // What was typed may have backticks in it.
+        // The command line may contain backticks.
         let typed = part.strip_prefix(complete).filter(|rest| !complete.is_empty() && rest.starts_with('`'));
         match (typed, part.split_once('`')) {
             (None, Some((command, rest))) => whole.extend([command, arguments, "`", rest]),
@@ -56,13 +56,13 @@ fn insert(text: &str, arguments: &str, complete: &str) -> String {
     whole
 }
 
-/// A text as it stands inside a string of JSON.
+/// A text as the content of a JSON string.
 fn in_json(text: &str) -> String {
     let quoted = serde_json::to_string(text).expect("text is JSON");
     quoted[1..quoted.len() - 1].to_owned()
 }
 
-/// A command line without `--dry-run`, as a shell takes it. A password stays out of it.
+/// The command line without `--dry-run` and without passwords, quoted for a shell.
 pub fn without_dry_run(arguments: &[OsString]) -> String {
     let mut words = vec!["regsweep".to_owned()];
     let mut arguments = arguments.iter().skip(1).map(|argument| argument.to_string_lossy());
@@ -76,7 +76,7 @@ pub fn without_dry_run(arguments: &[OsString]) -> String {
         } else if let Some(value) = word.strip_prefix(REGISTRY_AUTH).and_then(|rest| rest.strip_prefix('=')) {
             words.push(quoted(&format!("{REGISTRY_AUTH}={}", shown_auth(value))));
         } else if let Some(flags) = word.strip_prefix('-').filter(|flags| !flags.starts_with('-') && flags.contains('d')) {
-            // Short flags may stand together; none of them takes a value.
+            // Short flags may be combined; none of them takes a value.
             let rest = flags.replace('d', "");
             words.extend((!rest.is_empty()).then(|| format!("-{rest}")));
         } else if word != "--dry-run" {
@@ -86,12 +86,12 @@ pub fn without_dry_run(arguments: &[OsString]) -> String {
     words.join(" ")
 }
 
-/// Credentials as a report may show them: the name of a file is no secret.
+/// Credentials for a report: the name of a file is no secret.
 fn shown_auth(value: &str) -> &str {
     if value.starts_with('@') { value } else { "USER:PASSWORD" }
 }
 
-/// As a shell takes it for one word.
+/// Quotes one word for a shell.
 fn quoted(word: &str) -> String {
     let word = crate::escape::escaped(word).to_string();
     shlex::try_quote(&word).map(std::borrow::Cow::into_owned).unwrap_or(word.clone())

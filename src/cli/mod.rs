@@ -1,4 +1,4 @@
-//! What was typed: arguments and help text. What they mean is decided in [`config`](crate::config).
+//! Typed arguments and help texts. [`config`](crate::config) resolves them.
 
 mod audit;
 mod booleans;

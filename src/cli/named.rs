@@ -1,4 +1,4 @@
-//! `[CONFIG] [REFERENCE]`: a store, and something in it.
+//! `[CONFIG] [REFERENCE]`: a store, and a reference into it.
 
 use std::path::{Path, PathBuf};
 
@@ -8,15 +8,15 @@ use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, value_parser};
 use super::common::StoreArguments;
 use crate::oci::Reference;
 
-/// A store, and perhaps something in it.
+/// A store, and optionally a reference into it.
 ///
-/// With `--root` the only word is the reference. Without, the first of two is the configuration; a single one is it if there is a file of that
-/// name, or if it is called as configurations are.
+/// With `--root` the only word is the reference. Without it, the first of two words is the configuration; a single word
+/// is one if a file of that name exists, or if it has the extension of a configuration.
 #[derive(Debug)]
 pub struct NamedArguments {
-    /// Which store.
+    /// The store.
     pub store: StoreArguments,
-    /// What in it.
+    /// The reference.
     pub reference: Option<Reference>,
 }
 
@@ -77,7 +77,7 @@ impl FromArgMatches for NamedArguments {
     }
 }
 
-/// Whether a word means a configuration file.
+/// Whether a word names a configuration file.
 fn is_config(word: &Path) -> bool {
     word.is_file() || word.extension().is_some_and(|extension| ["yml", "yaml"].iter().any(|name| extension == *name))
 }

@@ -27,8 +27,9 @@ pub enum Quarantine {
 
     /// Purge what is in quarantine and not needed
     ///
-    /// Marks the store first, whatever runs before have said, and restores what is needed by now. A push that is under way may need
-    /// what has just been quarantined and not have said so yet: beside a registry that takes pushes give --older-than 1h or more.
+    /// Marks the store first, whatever runs before have said, and restores what is needed by now. A push that is under
+    /// way may need what has just been quarantined and not have said so yet: beside a registry that takes pushes give
+    /// --older-than 1h or more.
     #[command(after_help = "Examples:
   regsweep quarantine purge --older-than 24h /etc/docker/registry/config.yml
   regsweep quarantine purge --run 20261124T230022Z-verify --root /srv/registry")]
@@ -36,10 +37,10 @@ pub enum Quarantine {
 
     /// Say that the registry was restarted
     ///
-    /// A registry with storage.cache.blobdescriptor: inmemory remembers what was quarantined beside it until it is restarted, and only
-    /// then is that purged. Where this machine shows all of its processes, a collection sees the restart by itself. Elsewhere (in
-    /// containers, with several registries, on network filesystems) say it, when every registry that is in service has been started
-    /// again and the last old one has ended.
+    /// A registry with storage.cache.blobdescriptor: inmemory remembers what was quarantined beside it until it is
+    /// restarted, and only then is that purged. Where this machine shows all of its processes, a collection sees the
+    /// restart by itself. Elsewhere (in containers, with several registries, on network filesystems) say it, when every
+    /// registry that is in service has been started again and the last old one has ended.
     #[command(after_help = "Examples:
   regsweep quarantine restarted /etc/docker/registry/config.yml
   regsweep quarantine restarted --since 10m /etc/docker/registry/config.yml")]

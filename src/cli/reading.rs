@@ -18,7 +18,8 @@ pub struct AgeArguments {
 
     /// Go by modification times alone
     ///
-    /// Take a file for as old as its modification time says even if it was made here less than an hour (or --min-age) ago: the store was copied or unpacked as a whole, and nothing is being copied any more.
+    /// Take a file for as old as its modification time says even if it was made here less than an hour (or --min-age)
+    /// ago: the store was copied or unpacked as a whole, and nothing is being copied any more.
     #[arg(help_heading = KEEP, long)]
     pub ignore_birth_time: bool,
 }
@@ -28,8 +29,8 @@ pub struct AgeArguments {
 pub struct ReadingArguments {
     /// Number of threads [default: 16 to 64]
     ///
-    /// The default is 8 for each processor, 16 at least and 64 at most: reading directories waits for the disk more than it computes. With
-    /// --max-memory it is one for each 20 MiB at most, and 4 at least.
+    /// The default is 8 for each processor, 16 at least and 64 at most: reading directories waits for the disk more
+    /// than it computes. With --max-memory it is one for each 20 MiB at most, and 4 at least.
     #[arg(help_heading = PERFORMANCE, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,
 

@@ -1,4 +1,4 @@
-//! Command lines that are not taken: what is wrong with them, and what was most likely meant.
+//! Rejected command lines: the error, and the likely correction.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -8,18 +8,18 @@ use clap::{CommandFactory as _, Parser as _};
 
 use super::command::{Cli, NAME};
 
-/// Names that have less in common are not meant for each other. As clap has it for the options of one command.
+/// The least similarity of a suggested name; clap uses the same for the options of one command.
 const SIMILAR: f64 = 0.8;
-/// More commands than these are not named one by one.
+/// More commands than these are not listed by name.
 const NAMED: usize = 3;
 
-/// Why a command line is not carried out: it is wrong, or it only asks for help or the version.
+/// Why a command line is not executed: it is wrong, or it asks for help or the version.
 #[derive(Debug)]
 pub struct Refusal {
     error: clap::Error,
-    /// The names of the commands that lead to the one that was meant, as far as they are right.
+    /// The recognised command names, outermost first.
     names: Vec<String>,
-    /// Whether whoever reads the output expects JSON.
+    /// Whether the output is expected to be JSON.
     pub wants_json: bool,
 }
 
@@ -36,24 +36,24 @@ pub fn parse(arguments: &[OsString]) -> Result<Cli, Refusal> {
 }
 
 impl Refusal {
-    /// Whether help or the version was asked for, and nothing is wrong.
+    /// Whether this is requested help or version output, and not an error.
     pub fn is_answer(&self) -> bool {
         !self.error.use_stderr()
     }
 
-    /// Prints the help, the version or what is wrong, where each belongs.
+    /// Prints the help, the version or the error to its stream.
     pub fn print(&self) {
-        let _nobody_listens = self.error.print();
+        let _closed = self.error.print();
     }
 
-    /// The command that was meant, by its whole name.
+    /// The full name of the recognised command.
     pub fn command(&self) -> Option<String> {
-        // One command by two names.
+        // The same command under another name.
         let names = if self.names == ["quarantine", "restore"] { &self.names[1..] } else { &self.names[..] };
         (!names.is_empty()).then(|| names.join(" "))
     }
 
-    /// What is wrong, in one line.
+    /// The error in one line.
     pub fn message(&self) -> String {
         let text = self.error.render().to_string();
         let text = text.split("\n\nUsage:").next().unwrap_or_default();
@@ -63,19 +63,19 @@ impl Refusal {
     }
 }
 
-/// Whether a command line asks for JSON, whatever else is wrong with it.
+/// Whether a command line asks for JSON, even if it is wrong otherwise.
 fn wants_json(arguments: &[OsString]) -> bool {
     let words: Vec<_> = arguments.iter().map(|word| word.to_string_lossy()).take_while(|word| word != "--").collect();
     let is_format = |words: &[_]| matches!(words, [option, value] if option == "--format" && value == "json");
     words.iter().any(|word| word == "--json" || word == "--format=json") || words.windows(2).any(is_format)
 }
 
-/// The command that a command line is for, and the names that lead to it.
+/// The recognised command of a command line, and its names.
 fn meant(arguments: &[OsString]) -> (clap::Command, Vec<String>) {
     let (mut command, mut names) = (Cli::command(), Vec::new());
-    // So that each command knows by which words it is called.
+    // Gives each command its full name.
     command.build();
-    // No option may stand before a command.
+    // No option may precede a command.
     for word in arguments.iter().skip(1).map_while(|word| word.to_str().filter(|word| !word.starts_with('-'))) {
         let Some(below) = command.find_subcommand(word).cloned() else { break };
         names.push(below.get_name().to_owned());
@@ -84,7 +84,7 @@ fn meant(arguments: &[OsString]) -> (clap::Command, Vec<String>) {
     (command, names)
 }
 
-/// Says what clap does not know: what a flag may be given, and that another command has an option.
+/// Adds hints that clap lacks: the values of a flag, and options of other commands.
 fn explained(mut error: clap::Error, command: &mut clap::Command) -> clap::Error {
     let hint = match (error.kind(), error.get(ContextKind::InvalidArg)) {
         (ErrorKind::TooManyValues, _) => Some("a flag stands alone, or is given true or false".to_owned()),
@@ -92,7 +92,7 @@ fn explained(mut error: clap::Error, command: &mut clap::Command) -> clap::Error
         _ => None,
     };
     if let Some(hint) = hint {
-        // The usage that clap shows is of what it suggests.
+        // The usage must be that of the command, not of clap's suggestion.
         error.remove(ContextKind::SuggestedArg);
         error.insert(ContextKind::Usage, ContextValue::StyledStr(command.render_usage()));
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint.into()]));
@@ -100,7 +100,7 @@ fn explained(mut error: clap::Error, command: &mut clap::Command) -> clap::Error
     error
 }
 
-/// The option of another command that was meant, where it is more like what was typed than all that the command has.
+/// A similar option of another command, if it is more similar than all of the command's own.
 fn elsewhere(typed: &str, command: &clap::Command) -> Option<String> {
     let typed = typed.split('=').next()?.strip_prefix("--")?;
     let own = options(command);
@@ -134,7 +134,7 @@ fn options(command: &clap::Command) -> BTreeSet<String> {
     command.get_arguments().filter_map(|argument| argument.get_long().map(str::to_owned)).collect()
 }
 
-/// All commands that do something, by what is typed for each, with their options.
+/// All commands without subcommands, by full name, with their options.
 fn leaves() -> Vec<(String, BTreeSet<String>)> {
     let mut leaves = Vec::new();
     let mut waiting = vec![(NAME.to_owned(), Cli::command())];
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn an_option_of_another_command_is_said_to_be_one() {
+    fn names_the_command_of_a_misplaced_option() {
         for (typed, expected) in [
             ("regsweep gc --repository x", "'--repository' is an option of `regsweep verify`"),
             ("regsweep gc --repository=x", "'--repository' is an option of `regsweep verify`"),
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_boolean_is_said_to_be_none() {
+    fn rejects_values_that_are_no_booleans() {
         for flag in ["--dry-run=maybe", "--delete-untagged="] {
             assert!(refused(&format!("regsweep garbage-collect {flag} x")).message().contains("true or false"), "{flag}");
         }

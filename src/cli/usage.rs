@@ -17,7 +17,8 @@ pub struct Usage {
 
     /// What makes a row [default: repository]
     ///
-    /// What makes a row: repository (if nothing is given); namespace: the first part of a repository's name; tag; media-type: what an image is; or age: when a tag was last pushed.
+    /// What makes a row: repository (if nothing is given); namespace: the first part of a repository's name; tag;
+    /// media-type: what an image is; or age: when a tag was last pushed.
     #[arg(help_heading = SHOWN, long, value_enum, default_value_t = UsageBy::Repository, hide_default_value = true, hide_possible_values = true)]
     pub by: UsageBy,
 

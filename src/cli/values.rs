@@ -1,11 +1,11 @@
-//! Values as people type them: durations, sizes, percentages.
+//! Parsers of argument values: durations, sizes, percentages.
 
 use globset::{Glob, GlobBuilder};
 use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
 
 use crate::options::{Format, Limit, Slice};
 
-/// Reads `90s`, `1h30m`, `168h`, `7d`, `2 weeks`. A number without a unit is refused: nobody can tell what it means.
+/// Parses `90s`, `1h30m`, `168h`, `7d`, `2 weeks`. A number without a unit is ambiguous and refused.
 pub(super) fn duration(text: &str) -> Result<std::time::Duration, String> {
     let trimmed = text.trim();
     if trimmed == "0" {
@@ -21,16 +21,16 @@ pub(super) fn duration(text: &str) -> Result<std::time::Duration, String> {
         .ok_or_else(|| "expected a duration with its unit, such as 30m, 24h or 7d".to_owned())
 }
 
-/// A time that has passed.
+/// A time in the past.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Since {
-    /// So long ago.
+    /// Relative to now.
     Ago(std::time::Duration),
-    /// Then.
+    /// Absolute.
     At(Timestamp),
 }
 
-/// Reads how long ago something was, or when.
+/// Parses a time in the past, relative or absolute.
 pub(super) fn since(text: &str) -> Result<Since, String> {
     let at = || text.trim().parse().map(Since::At);
     duration(text)
@@ -95,7 +95,7 @@ pub(super) fn slice(text: &str) -> Result<Slice, String> {
 }
 
 pub(super) fn glob(text: &str) -> Result<Glob, String> {
-    // A star is one component of a name, two are any number.
+    // One star matches within a name component, two match across components.
     let glob = GlobBuilder::new(text).literal_separator(true).build();
     glob.map_err(|error| format!("expected a pattern such as 'team/*' or 'team/**': {}", error.kind()))
 }

@@ -57,7 +57,8 @@ pub struct Verify {
 
     /// Quarantine corrupt blobs
     ///
-    /// Quarantine corrupt blobs, so that the next push of the same content heals the image; `regsweep restore` restores them. A registry does not write a blob again that it has: without this, what is corrupt stays so.
+    /// Quarantine corrupt blobs, so that the next push of the same content heals the image; `regsweep restore` restores
+    /// them. A registry does not write a blob again that it has: without this, what is corrupt stays so.
     #[arg(help_heading = SAFETY, long)]
     pub quarantine: bool,
 
@@ -79,8 +80,8 @@ pub struct Verify {
 
     /// Number of threads [default: 16 to 64]
     ///
-    /// The default is 8 for each processor, 16 at least and 64 at most: reading directories waits for the disk more than it computes. With
-    /// --max-memory it is one for each 20 MiB at most, and 4 at least.
+    /// The default is 8 for each processor, 16 at least and 64 at most: reading directories waits for the disk more
+    /// than it computes. With --max-memory it is one for each 20 MiB at most, and 4 at least.
     #[arg(help_heading = PERFORMANCE, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,
 

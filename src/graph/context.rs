@@ -1,4 +1,4 @@
-//! What everybody needs who follows links and manifests.
+//! The values that every pass over links and manifests needs.
 
 use super::Manifests;
 use crate::inventory::Inventory;
@@ -6,7 +6,7 @@ use crate::policy::Policy;
 use crate::retention::Retention;
 use crate::store::Store;
 
-/// What it takes to look at a repository, beside its survey.
+/// The values needed to inspect a repository, beside its survey.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
     /// Where links and manifests are read.
@@ -17,6 +17,6 @@ pub struct Context<'a> {
     pub manifests: &'a Manifests<'a>,
     /// Which tags and revisions are roots.
     pub retention: &'a dyn Retention,
-    /// What is too young to be judged.
+    /// The minimum age rules.
     pub policy: Policy,
 }

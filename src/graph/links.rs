@@ -1,4 +1,4 @@
-//! What a link says.
+//! Classifies the content of links.
 
 use crate::error::Error;
 use crate::finding::Code;
@@ -7,7 +7,7 @@ use crate::oci::{Algorithm, Digest};
 use crate::store::LinkContent;
 use crate::survey::Survey;
 
-/// Judges what a repository's layer link says of a digest: it may be another name of a blob (H3).
+/// Classifies a repository's layer link of a digest: it may be an alias of a blob (H3).
 pub(crate) fn layer_verdict(survey: &Survey<'_>, digest: &Digest) -> Result<LinkVerdict, Error> {
     if survey.layers.binary_search(digest).is_err() {
         return Ok(LinkVerdict::Absent);
@@ -16,21 +16,22 @@ pub(crate) fn layer_verdict(survey: &Survey<'_>, digest: &Digest) -> Result<Link
     Ok(judge_link(digest, content))
 }
 
-/// What a link says about the digest that its directory is named by.
+/// The meaning of a link's content for the digest of its directory.
 pub(crate) enum LinkVerdict {
-    /// It names this digest: its own, or one of another algorithm of which it is an alias.
+    /// It names this digest: its own, or the one that it is an alias of.
     Names(Digest),
-    /// It is not there.
+    /// The link does not exist.
     Absent,
-    /// It cannot be understood.
+    /// The link cannot be understood.
     Faulty(Code),
 }
 
-/// Judges a link in `_layers` or `revisions`.
+/// Classifies a link in `_layers` or `revisions`.
 pub(crate) fn judge_link(directory: &Digest, content: LinkContent) -> LinkVerdict {
     match content {
         LinkContent::Digest(digest) if digest == *directory => LinkVerdict::Names(digest),
-        // A blob uploaded under another algorithm is stored under SHA-256, and the link of either name says that.
+        // A blob uploaded under another algorithm is stored under SHA-256, and the links of both names hold the SHA-256
+        // digest.
         LinkContent::Digest(digest) if digest.algorithm() == Algorithm::Sha256 && directory.algorithm() != Algorithm::Sha256 => {
             LinkVerdict::Names(digest)
         }

@@ -1,4 +1,4 @@
-//! Reads manifests into edges, each once as far as memory allows.
+//! Reads manifests into edges, each once if memory allows.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -13,35 +13,37 @@ use crate::survey::Survey;
 
 /// Locks to spread the threads over.
 const CACHE_PARTS: usize = 64;
-/// Edges kept in each part: 64 parts of 100,000 edges of 8 bytes are about 50 MiB. A part that is full starts anew: manifests that
-/// several repositories share are mostly met at about the same time.
+/// Edges kept in each part: 64 parts of 100,000 edges of 8 bytes are about 50 MiB. A full part is emptied: manifests
+/// that several repositories share are mostly read at about the same time.
 const EDGES_PER_PART: usize = 100_000;
-/// What an entry costs beside its edges, counted in edges.
+/// The cost of an entry beside its edges, counted in edges.
 const EDGES_PER_ENTRY: usize = 16;
 
-/// Digests without a blob that a manifest may name before its repository is held. Each takes a hundred bytes for as long as its
-/// repository is marked, and a manifest of 4 MiB can name 56,000: nobody builds that, and what nobody builds need not be collected.
+/// Digests without a blob that a manifest may name before its repository is held. Each takes a hundred bytes while its
+/// repository is marked, and a manifest of 4 MiB can name 56,000. No build tool creates such a manifest, so holding its
+/// repository costs nothing in practice.
 const MAX_UNRESOLVED: usize = 1024;
 
-/// Of those, the ones that stand where the registry does not read. A push may name 56,000 of them, and its image can be pulled: what is
-/// beyond this number is forgotten, which loses nothing, because there is nothing to lose under a name that leads to no blob.
+/// The same limit for digests in places that the registry does not read. A push may name 56,000 of them, and its image
+/// can be pulled. Digests beyond the limit are dropped; that is safe, because a name without a blob keeps nothing.
 const MAX_UNEXPECTED: usize = 64;
 
-/// Edges of revisions that are held while their repositories are marked: 32 MiB, whatever is pushed. What is beyond is read again.
+/// Edges of revisions kept while their repositories are marked: 32 MiB, whatever is pushed. Revisions beyond it are
+/// read again.
 const HELD_EDGES: usize = 4 << 20;
 
-/// A blob that was read as a manifest.
+/// The result of reading a blob as a manifest.
 #[derive(Clone, Debug)]
 pub enum Reading {
-    /// It is one.
+    /// A manifest.
     Read(Arc<Edges>),
-    /// It is not stored.
+    /// Not stored.
     Absent,
-    /// It is stored and cannot be used.
+    /// Stored, but unusable.
     Bad(Fault),
 }
 
-/// What is wrong with a stored manifest.
+/// Why a stored manifest is unusable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// Its bytes do not match its digest.
@@ -50,47 +52,48 @@ pub enum Fault {
     TooLarge,
     /// It is no regular file.
     Irregular,
-    /// It is large, and does not begin as a JSON object does. What follows was not read.
+    /// It is large, and does not begin like a JSON object. The rest was not read.
     NotAnObject,
     /// It is not one whole JSON object.
     Unreadable {
-        /// Where it ends being one.
+        /// The parse error, with its position.
         why: Arc<str>,
-        /// How large it is.
+        /// Its size.
         size_bytes: u64,
     },
 }
 
-/// What a manifest names, by place in the inventory.
+/// The references of a manifest, by place in the inventory.
 #[derive(Debug, Default)]
 pub struct Edges {
-    /// The manifest itself; nothing if it was stored since the run began.
+    /// The manifest itself; `None` if it was stored after the run began.
     pub blob: Option<BlobId>,
     /// Stored blobs that it names.
     pub stored: Box<[Edge]>,
-    /// Digests that it names and that are not stored, or are of an algorithm under which the registry stores nothing: a
-    /// repository may know such a digest as an alias of another.
+    /// Digests that it names and that are not stored, or whose algorithm the registry does not store blobs under: a
+    /// repository may know such a digest as an alias.
     pub unresolved: Box<[Descriptor]>,
-    /// Whether it names so many more of those, as content that the registry reads, that nobody builds such a manifest.
+    /// Whether it names more unresolved digests, as content that the registry reads, than any real manifest does.
     pub overfull: bool,
-    /// Whether digests of an algorithm under which nothing is stored were left out of them: any alias in the repository may be one.
+    /// Whether dropped digests include one of an algorithm without stored blobs: any alias in the repository may be
+    /// meant.
     pub any_alias: bool,
-    /// What it refers to as its subject.
+    /// Its subjects.
     pub subjects: Box<[Digest]>,
-    /// Whether it refers to more than those: it is kept as if each were.
+    /// Whether it has more subjects than those: it is then kept as if each subject were.
     pub more_subjects: bool,
-    /// How large it is.
+    /// Its size.
     pub size_bytes: u64,
 }
 
 impl Reading {
-    /// What it takes to keep it, counted in edges.
+    /// The cost of keeping it, counted in edges.
     fn cost(&self) -> usize {
         let Reading::Read(edges) = self else { return EDGES_PER_ENTRY };
         edges.stored.len() + EDGES_PER_ENTRY * (1 + edges.unresolved.len() + edges.subjects.len())
     }
 
-    /// The bytes that were read to know it.
+    /// How many bytes were read for it.
     pub(crate) fn bytes_read(&self) -> u64 {
         match self {
             Reading::Read(edges) => edges.size_bytes,
@@ -101,7 +104,7 @@ impl Reading {
 }
 
 impl Edges {
-    /// All that is named, stored or not, and as what.
+    /// All references, stored or not, with their kinds.
     pub(crate) fn named(&self, inventory: &Inventory) -> impl Iterator<Item = (Digest, DescriptorKind)> {
         let stored = self.stored.iter().map(|edge| (inventory.digest(edge.blob), edge.kind));
         stored.chain(self.unresolved.iter().map(|descriptor| (descriptor.digest, descriptor.kind)))
@@ -113,13 +116,13 @@ impl Edges {
 pub struct Edge {
     /// The blob.
     pub blob: BlobId,
-    /// Whether it is a manifest in its turn.
+    /// Whether it is a manifest itself.
     pub kind: DescriptorKind,
-    /// Whether the registry reads that the manifest names it.
+    /// Whether the registry reads the reference.
     pub expected: bool,
 }
 
-/// Reads manifests and remembers them, within bounds.
+/// Reads manifests and caches them, within bounds.
 pub struct Manifests<'a> {
     store: &'a dyn Store,
     inventory: &'a Inventory,
@@ -131,7 +134,7 @@ pub struct Manifests<'a> {
 #[derive(Default)]
 struct Part {
     readings: HashMap<BlobId, Reading>,
-    /// Those that cannot be manifests.
+    /// Blobs that cannot be manifests.
     others: HashSet<BlobId>,
     edges: usize,
 }
@@ -142,35 +145,35 @@ impl<'a> Manifests<'a> {
         Manifests { store, inventory, cache: (0..CACHE_PARTS).map(|_| Mutex::default()).collect(), held: AtomicUsize::new(0) }
     }
 
-    /// Reads what something names as a manifest, stored when the run began or since, as far as it may be one.
+    /// Reads a referenced digest as a manifest, stored before or after the run began, if its content may be one.
     ///
     /// # Errors
     ///
-    /// When it is there and cannot be read from the disk.
+    /// When it exists and cannot be read from the disk.
     pub fn read(&self, digest: &Digest) -> Result<Reading, Error> {
         self.read_as(digest, false)
     }
 
-    /// Reads a revision: what was pushed as a manifest is read in full and compared with its digest.
+    /// Reads a revision: a manifest that was pushed as one is read in full and compared with its digest.
     ///
     /// # Errors
     ///
-    /// When it is there and cannot be read from the disk.
+    /// When it exists and cannot be read from the disk.
     pub fn read_revision(&self, digest: &Digest) -> Result<Reading, Error> {
         self.read_as(digest, true)
     }
 
-    /// Reads a manifest as a revision, if a repository has one of that name.
+    /// Reads a manifest as a revision, if a repository has it as one.
     ///
     /// # Errors
     ///
-    /// When it is there and cannot be read from the disk.
+    /// When it exists and cannot be read from the disk.
     pub(crate) fn revision_of(&self, survey: &Survey<'_>, digest: &Digest) -> Result<Option<Reading>, Error> {
         survey.revision(digest).map(|_| self.read_revision(digest)).transpose()
     }
 
     fn read_as(&self, digest: &Digest, is_revision: bool) -> Result<Reading, Error> {
-        // A listing may have told what a look would.
+        // The listing may already have the answer.
         let start = |blob: Option<BlobId>| match blob.and_then(|blob| self.inventory.listed(blob)) {
             _ if is_revision => Ok(ManifestStart::Possible),
             Some(FileState::Absent | FileState::Irregular) => Ok(ManifestStart::Possible),
@@ -178,7 +181,7 @@ impl<'a> Manifests<'a> {
             Some(FileState::File(stat)) if stat.size_bytes > MAX_MANIFEST_BYTES => Ok(ManifestStart::TooLarge),
             Some(FileState::File(_)) | None => self.store.manifest_start(digest),
         };
-        // What was stored since the run began has no place in the inventory, and is rare.
+        // A blob stored after the run began has no place in the inventory, and is rare.
         let Some(blob) = self.inventory.find(digest) else {
             return match start(None)? {
                 ManifestStart::NotAnObject => Ok(Reading::Bad(Fault::NotAnObject)),
@@ -209,14 +212,14 @@ impl<'a> Manifests<'a> {
         part.edges += reading.cost();
         match reading {
             Reading::Bad(Fault::NotAnObject) => drop(part.others.insert(blob)),
-            // Others would not have been read that far: what is said of them must not depend on who came first.
+            // A plain reference would not be read in full: its result must not depend on which thread read it first.
             Reading::Bad(_) if is_revision => {}
             _ => drop(part.readings.insert(blob, reading.clone())),
         }
         Ok(reading)
     }
 
-    /// Holds what a revision reads as, as long as there is room for it.
+    /// Holds the reading of a revision if there is room for it.
     pub(crate) fn hold(&self, reading: Reading) -> Held<'_> {
         let cost = reading.cost();
         if self.held.fetch_add(cost, Ordering::Relaxed) <= HELD_EDGES {
@@ -252,7 +255,7 @@ impl<'a> Manifests<'a> {
             let blob = self.inventory.find(&descriptor.digest);
             if let Some(blob) = blob {
                 stored.push(Edge { blob, kind: descriptor.kind, expected: descriptor.expected });
-                // What stands elsewhere is no promise to anybody.
+                // A size stated where the registry does not read is not reliable.
                 if let Some(size_bytes) = descriptor.size_bytes.filter(|_| descriptor.expected) {
                     self.inventory.learn_size(blob, size_bytes);
                 }
@@ -286,7 +289,7 @@ impl<'a> Manifests<'a> {
     }
 }
 
-/// What a revision reads as, held while its repository is marked unless there are too many of them.
+/// The reading of a revision, held while its repository is marked if there is room.
 pub(crate) struct Held<'a> {
     reading: Option<Reading>,
     cost: usize,
@@ -303,7 +306,7 @@ impl Held<'_> {
     ///
     /// # Errors
     ///
-    /// When it has to be read again and cannot be.
+    /// When it has to be read again and reading fails.
     pub(crate) fn get(&self, digest: &Digest) -> Result<Reading, Error> {
         match &self.reading {
             Some(reading) => Ok(reading.clone()),

@@ -1,4 +1,4 @@
-//! What leads from one digest to another: links in a repository, and what manifests name.
+//! The edges between digests: links in a repository, and references in manifests.
 
 mod context;
 mod links;
@@ -11,10 +11,10 @@ pub(crate) use self::manifests::{Edge, Edges, Fault, Held};
 pub use self::manifests::{Manifests, Reading};
 pub(crate) use self::walk::{Queue, Visited, Visitor, Walk};
 
-/// Manifests that a repository's lead to and that it has no revision for: so many of them are followed. A registry takes no index whose
-/// manifests it lacks, but keys that it does not read lead whoever may push to any manifest of the store, once for each repository. One
-/// that leads to more is held, and nothing needs to be followed there.
+/// How many manifests without a revision are followed in one repository. A registry refuses an index without its
+/// manifests, but keys that it does not read can name any manifest of the store, once per repository, and any account
+/// that may push can write them. A repository with more is held, and needs no further walk.
 const MAX_STRANGERS: u64 = 16_384;
 
-/// And so many bytes of them.
+/// How many bytes of them are read.
 const MAX_STRANGERS_BYTES: u64 = 1 << 30;

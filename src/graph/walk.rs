@@ -1,5 +1,5 @@
-//! Goes from manifest to manifest within one repository. Whoever follows manifests is a visitor of this walk; what they do with what
-//! they meet is theirs.
+//! Walks from manifest to manifest within one repository. Each pass over manifests is a visitor of this walk and
+//! decides what to do with each one.
 
 use std::hash::Hash;
 
@@ -9,24 +9,24 @@ use super::{MAX_STRANGERS, MAX_STRANGERS_BYTES, Manifests, Reading};
 use crate::error::Error;
 use crate::oci::Digest;
 
-/// What somebody walks for.
+/// A pass over the manifests of a repository.
 pub(crate) trait Visitor {
-    /// Why something is looked at as a manifest.
+    /// Why a digest is read as a manifest.
     type Role: Clone + Eq + Hash;
 
-    /// Reads a revision, as far as the visitor has one of that name: what was pushed as a manifest is read in full and compared with
-    /// its digest. What is no revision is read only as far as it may be a manifest.
+    /// Reads a revision, if the visitor's repository has it: a manifest that was pushed as one is read in full and
+    /// compared with its digest. Other blobs are read only if they may be manifests.
     ///
     /// # Errors
     ///
-    /// When it is there and cannot be read from the disk.
+    /// When it exists and cannot be read from the disk.
     fn revision(&self, digest: &Digest, role: &Self::Role) -> Result<Option<Reading>, Error>;
 
-    /// Looks at what was read, and queues what it leads to.
+    /// Handles a reading, and queues its references.
     ///
     /// # Errors
     ///
-    /// When something beside it has to be read and cannot be.
+    /// When another file is needed and cannot be read.
     fn visit(
         &mut self,
         digest: &Digest,
@@ -35,30 +35,30 @@ pub(crate) trait Visitor {
         queue: &mut Queue<Self::Role>,
     ) -> Result<Visited, Error>;
 
-    /// Meets one again that was visited before.
+    /// Handles a digest that was visited before.
     fn visit_again(&mut self, _digest: &Digest, _role: &Self::Role) {}
 
-    /// Is told of one that is not read, because the repository has led to too many that it has no revision for.
+    /// Handles a manifest that is not read, because the repository led to too many without a revision.
     fn cut_off(&mut self, _digest: &Digest) {}
 }
 
-/// What came of a visit.
+/// The result of a visit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Visited {
-    /// It need not be looked at again.
+    /// It is not visited again.
     Done,
-    /// It is no manifest for whoever named it so; somebody else may know better.
+    /// It is no manifest in this role; it may be one in another role.
     Undecided,
 }
 
-/// What is to be visited, each once for the same reason: manifests that all name each other would queue the square of their number.
+/// Digests to visit, each once per role: manifests that all name each other would queue the square of their number.
 pub(crate) struct Queue<Role> {
     waiting: Vec<(Digest, Role)>,
     queued: HashSet<(Digest, Role)>,
 }
 
 impl<Role: Clone + Eq + Hash> Queue<Role> {
-    /// Queues what a manifest leads to.
+    /// Queues a reference of a manifest.
     pub(crate) fn push(&mut self, digest: Digest, role: Role) {
         if self.queued.insert((digest, role.clone())) {
             self.waiting.push((digest, role));
@@ -66,32 +66,32 @@ impl<Role: Clone + Eq + Hash> Queue<Role> {
     }
 }
 
-/// A walk: where it has been, and how far it may go.
+/// A walk: visited digests and remaining limits.
 pub(crate) struct Walk<'a> {
     manifests: &'a Manifests<'a>,
     visited: HashSet<Digest>,
-    /// Manifests that were read and are no revisions, and their bytes.
+    /// How many manifests without a revision were read, and their bytes.
     strangers: (u64, u64),
     most_strangers: (u64, u64),
 }
 
 impl<'a> Walk<'a> {
-    /// A walk through what the manifests of one repository lead to, within bounds.
+    /// A bounded walk from the manifests of one repository.
     pub(crate) fn new(manifests: &'a Manifests<'a>) -> Walk<'a> {
         Walk { manifests, visited: HashSet::default(), strangers: (0, 0), most_strangers: (MAX_STRANGERS, MAX_STRANGERS_BYTES) }
     }
 
-    /// A walk that goes wherever manifests lead.
+    /// A walk without bounds.
     pub(crate) fn unbounded(manifests: &'a Manifests<'a>) -> Walk<'a> {
         Walk { most_strangers: (u64::MAX, u64::MAX), ..Walk::new(manifests) }
     }
 
-    /// Makes room for so many manifests.
+    /// Reserves space for a number of manifests.
     pub(crate) fn reserve(&mut self, manifests: usize) {
         self.visited.reserve(manifests);
     }
 
-    /// Forgets where it has been.
+    /// Forgets the visited digests.
     pub(crate) fn forget(&mut self) {
         self.visited.clear();
         self.strangers = (0, 0);
@@ -102,7 +102,7 @@ impl<'a> Walk<'a> {
         self.visited.contains(digest)
     }
 
-    /// Visits the roots and all that is queued on the way, what was queued last first.
+    /// Visits the roots and all queued digests, the last queued first.
     ///
     /// # Errors
     ///
@@ -120,7 +120,7 @@ impl<'a> Walk<'a> {
                     visitor.cut_off(&digest);
                     continue;
                 }
-                // Not a revision, or one whose link was deleted: an index that names it needs it all the same.
+                // No revision, or one whose link was deleted: an index that names it still needs it.
                 None => self.stranger(&digest)?,
             };
             if visitor.visit(&digest, &role, &reading, &mut queue)? == Visited::Done {

@@ -1,4 +1,4 @@
-//! What a partition was seen to hold, while it is listed and put in order.
+//! The blobs of a partition while it is listed and sorted.
 
 use std::collections::BTreeMap;
 
@@ -8,11 +8,11 @@ use crate::layout::Shard;
 use crate::oci::{Algorithm, Digest};
 use crate::store::FileState;
 
-/// The blobs of a partition, in the order in which they were listed.
+/// The blobs of a partition, in listing order.
 #[derive(Default)]
 pub(super) struct Listed {
     shards: BTreeMap<Shard, ListedShard>,
-    /// Where the last one went: listings mostly go on in the same shard.
+    /// The shard of the last blob: listings usually continue in the same shard.
     last: Option<(Shard, ListedShard)>,
 }
 
@@ -20,18 +20,18 @@ pub(super) struct Listed {
 struct ListedShard {
     /// Digests without their first byte.
     rests: Vec<u8>,
-    /// What was told of each, if anything was of any.
+    /// The listed state of each blob; empty if the listing reported none.
     states: Vec<u8>,
 }
 
 impl Listed {
-    /// Adds one, with what the listing told of its file.
+    /// Adds a blob, with the state of its file if the listing reported it.
     pub(super) fn add(&mut self, digest: &Digest, state: Option<&FileState>) {
         let shard = Shard::of(digest);
         match &mut self.last {
             Some((last, listed)) if *last == shard => listed.add(digest, state),
             _ => {
-                self.put_back();
+                self.flush();
                 let mut listed = self.shards.remove(&shard).unwrap_or_default();
                 listed.add(digest, state);
                 self.last = Some((shard, listed));
@@ -39,13 +39,14 @@ impl Listed {
         }
     }
 
-    fn put_back(&mut self) {
+    fn flush(&mut self) {
         self.shards.extend(self.last.take());
     }
 
-    /// The shards in order, the digests of each in order without their first byte, and in the same order what was told of them.
+    /// The shards in order, with the sorted digests of each without their first byte, and their states in the same
+    /// order.
     pub(super) fn into_sorted(mut self) -> impl Iterator<Item = (Shard, Vec<u8>, Option<Vec<u8>>)> {
-        self.put_back();
+        self.flush();
         self.shards.into_iter().map(|(shard, listed)| {
             let (rests, states) = listed.into_sorted(shard.algorithm);
             (shard, rests, states)
@@ -57,7 +58,7 @@ impl ListedShard {
     fn add(&mut self, digest: &Digest, state: Option<&FileState>) {
         let rest = &digest.bytes()[1..];
         if state.is_some() || !self.states.is_empty() {
-            // Of those before, nothing was told.
+            // Earlier blobs have no listed state.
             for _ in self.states.len() / STATE_BYTES..self.rests.len() / rest.len() {
                 self.states.extend_from_slice(&pack(None));
             }

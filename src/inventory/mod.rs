@@ -1,4 +1,4 @@
-//! Every stored blob, and what is known of it: a table that is listed once, and the memory of a run.
+//! Every stored blob and its facts: a table that is listed once, the memory of a run.
 
 mod listed;
 mod ownership;

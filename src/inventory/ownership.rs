@@ -1,5 +1,5 @@
-//! How large each blob is on disk, and which row of a report holds it: none, one, or several. Two words for each blob of an
-//! [`Inventory`](super::Inventory), whatever refers to it, in memory or beyond the [`Budget`].
+//! The size of each blob on disk, and the row of a report that holds it: none, one, or several. Two words for each blob
+//! of an [`Inventory`](super::Inventory), however many references it has, in memory or beyond the [`Budget`].
 
 use std::sync::atomic::Ordering;
 
@@ -7,30 +7,30 @@ use super::BlobId;
 use super::spill::{Budget, Words};
 use crate::error::Error;
 
-const NOBODY: u32 = 0;
+const UNOWNED: u32 = 0;
 const SEVERAL: u32 = 1;
 const FIRST_ROW: u32 = 2;
 
-/// So many rows can be told apart.
+/// How many rows a number distinguishes.
 const MOST_ROWS: u32 = u32::MAX - FIRST_ROW;
 
-/// By what a row holds a blob.
+/// The condition under which a row holds a blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Holder {
-    /// By what stays when untagged revisions are collected.
+    /// The row keeps the blob when untagged revisions are collected.
     Live,
-    /// By anything that a collection keeps, untagged revisions included.
+    /// The row keeps the blob in any collection, which may keep untagged revisions.
     Kept,
 }
 
-/// Which rows hold a blob.
+/// The rows that hold a blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Whose {
-    /// None.
+    /// No row.
     Nobody,
-    /// This one alone.
+    /// Exactly this row.
     One(u32),
-    /// More than one.
+    /// More than one row.
     Several,
 }
 
@@ -44,50 +44,50 @@ pub(crate) struct Ownership {
 }
 
 impl Ownership {
-    /// Of so many blobs, of which nothing is known yet.
+    /// Makes room for `blobs` blobs, without sizes or owners.
     ///
     /// # Errors
     ///
-    /// When there is no room beyond the budget.
+    /// When there is no space beyond the budget.
     pub(crate) fn new(blobs: usize, budget: &Budget) -> Result<Ownership, Error> {
         Ok(Ownership { sizes: budget.words(blobs)?, owners: budget.words(blobs)? })
     }
 
-    /// Learns how large a blob is on disk.
+    /// Sets the size of a blob on disk.
     pub(crate) fn set_size(&self, blob: BlobId, size_bytes: u64) {
         self.sizes[blob.place() as usize].store(size_bytes.saturating_add(1), Ordering::Relaxed);
     }
 
-    /// How large a blob is on disk; nothing if it has no data.
+    /// The size of a blob on disk; `None` if it has no data.
     pub(crate) fn size_bytes(&self, blob: BlobId) -> Option<u64> {
         self.sizes[blob.place() as usize].load(Ordering::Relaxed).checked_sub(1)
     }
 
-    /// Notes that a row holds a blob. The same in any order, and however often it is said.
+    /// Notes that a row holds a blob. Order and repetition do not matter.
     ///
     /// # Panics
     ///
-    /// When there are more than 2^32 - 3 rows: each takes more memory than a row's number has.
+    /// When there are more than 2^32 - 3 rows: each takes more memory than its number.
     pub(crate) fn claim(&self, blob: BlobId, by: Holder, row: u32) {
         assert!(row < MOST_ROWS, "row {row}");
         let row = row + FIRST_ROW;
         let claimed = |word: u64| {
             let owner = match half(word, by) {
-                NOBODY => row,
+                UNOWNED => row,
                 owner if owner == row => return None,
                 SEVERAL => return None,
                 _ => SEVERAL,
             };
             Some(with_half(word, by, owner))
         };
-        // An error only says that there was nothing to change.
+        // An error only means that nothing had to change.
         let _ = self.owners[blob.place() as usize].fetch_update(Ordering::Relaxed, Ordering::Relaxed, claimed);
     }
 
-    /// Which rows hold a blob.
+    /// The rows that hold a blob.
     pub(crate) fn whose(&self, blob: BlobId, by: Holder) -> Whose {
         match half(self.owners[blob.place() as usize].load(Ordering::Relaxed), by) {
-            NOBODY => Whose::Nobody,
+            UNOWNED => Whose::Nobody,
             SEVERAL => Whose::Several,
             row => Whose::One(row - FIRST_ROW),
         }
@@ -99,16 +99,16 @@ impl Ownership {
 pub(crate) struct MaskWords(Words);
 
 impl MaskWords {
-    /// Of so many blobs, none set.
+    /// Makes room for `blobs` blobs, with no bit set.
     ///
     /// # Errors
     ///
-    /// When there is no room beyond the budget.
+    /// When there is no space beyond the budget.
     pub(crate) fn new(blobs: usize, budget: &Budget) -> Result<MaskWords, Error> {
         Ok(MaskWords(budget.words(blobs)?))
     }
 
-    /// Sets a bit of a blob.
+    /// Sets a bit for a blob.
     pub(crate) fn set(&self, blob: BlobId, bit: u32) {
         self.0[blob.place() as usize].fetch_or(1 << bit, Ordering::Relaxed);
     }
@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_owner_is_told_from_none_and_from_several_in_any_order() {
+    fn owners_are_counted_in_any_order() {
         let ownership = Ownership::new(3, &Budget::unlimited()).expect("room");
         let blobs = [0, 1, 2].map(BlobId::at);
         for (claims, expected) in [

@@ -1,7 +1,7 @@
-//! Memory beyond a budget: a file without a name, mapped, that the kernel writes out when it needs the room.
+//! Memory beyond a budget: an unnamed mapped file, which the kernel writes out under memory pressure.
 //!
-//! A map is right here and nowhere else in this program: the file is ours alone, so nobody can shorten it under the map, and its
-//! blocks are there before anything is written, so a full disk is an error and no signal.
+//! A map is safe here: the file has no other descriptor, so no process can truncate it under the map, and its blocks
+//! are allocated before anything is written, so a full disk is an error and not a signal.
 
 use std::fs::File;
 use std::ops::{Deref, DerefMut};
@@ -14,56 +14,56 @@ use memmap2::{Mmap, MmapMut, MmapOptions, MmapRaw};
 
 use crate::error::{Context as _, Error};
 
-/// How much memory may be taken from the heap, and where what is more goes.
+/// How much memory may come from the heap, and the directory for the rest.
 #[derive(Debug)]
 pub struct Budget {
-    /// No limit if there is none.
+    /// The limit, if there is one.
     bytes: Option<u64>,
     taken: AtomicU64,
     directory: PathBuf,
-    /// What was set aside, and how many bytes of it there are.
-    aside: Mutex<Option<(File, u64)>>,
+    /// The file of spilled bytes, and its length.
+    spilled: Mutex<Option<(File, u64)>>,
 }
 
 impl Budget {
-    /// All from the heap.
+    /// Everything from the heap.
     pub fn unlimited() -> Budget {
-        Budget { bytes: None, taken: AtomicU64::new(0), directory: PathBuf::new(), aside: Mutex::default() }
+        Budget { bytes: None, taken: AtomicU64::new(0), directory: PathBuf::new(), spilled: Mutex::default() }
     }
 
-    /// So many bytes from the heap, and the rest from files without a name in `directory`.
+    /// `bytes` bytes from the heap, and the rest from unnamed files in `directory`.
     pub fn of(bytes: u64, directory: &Path) -> Budget {
-        Budget { bytes: Some(bytes), taken: AtomicU64::new(0), directory: directory.to_owned(), aside: Mutex::default() }
+        Budget { bytes: Some(bytes), taken: AtomicU64::new(0), directory: directory.to_owned(), spilled: Mutex::default() }
     }
 
-    /// Whether there is a limit at all.
+    /// Whether there is a limit.
     pub fn is_limited(&self) -> bool {
         self.bytes.is_some()
     }
 
-    /// Whether so much more fits.
+    /// Takes `bytes` from the budget if they fit.
     fn take(&self, bytes: u64) -> bool {
         let Some(limit) = self.bytes else { return true };
         let more = |taken: u64| taken.checked_add(bytes).filter(|sum| *sum <= limit);
         self.taken.fetch_update(atomic::Ordering::Relaxed, atomic::Ordering::Relaxed, more).is_ok()
     }
 
-    /// A file that is gone when it is closed, with so many bytes of disk.
+    /// Creates an unnamed file with `bytes` bytes allocated on disk.
     fn file(&self, bytes: u64) -> Result<File, Error> {
         let file = tempfile::tempfile_in(&self.directory).context("make a file for --max-memory in", &self.directory)?;
         fs2::FileExt::allocate(&file, bytes).context("get the room for --max-memory in", &self.directory)?;
         Ok(file)
     }
 
-    /// Puts bytes away that are read again once: many parts in one file, if they do not fit.
+    /// Stores bytes that are read again once: many parts share one file if they do not fit.
     pub(crate) fn set_aside(&self, mut bytes: Vec<u8>) -> Result<SetAside, Error> {
         bytes.shrink_to_fit();
         if bytes.is_empty() || self.take(bytes.len() as u64) {
             return Ok(SetAside::Heap(bytes));
         }
-        let mut aside = self.aside.lock().unwrap_or_else(PoisonError::into_inner);
-        let (file, end) = match &mut *aside {
-            Some(aside) => aside,
+        let mut spilled = self.spilled.lock().unwrap_or_else(PoisonError::into_inner);
+        let (file, end) = match &mut *spilled {
+            Some(spilled) => spilled,
             none => none.insert((self.file(1)?, 0)),
         };
         let begin = *end;
@@ -72,20 +72,20 @@ impl Budget {
         Ok(SetAside::File(begin, bytes.len()))
     }
 
-    /// Reads them again, as many as there are.
+    /// Reads all of the stored bytes.
     pub(crate) fn read(&self, bytes: &SetAside, to: &mut [u8]) -> Result<(), Error> {
         match bytes {
             SetAside::Heap(bytes) => to.copy_from_slice(bytes),
             SetAside::File(begin, _) => {
-                let aside = self.aside.lock().unwrap_or_else(PoisonError::into_inner);
-                let (file, _) = aside.as_ref().expect("what was set aside is in a file");
+                let spilled = self.spilled.lock().unwrap_or_else(PoisonError::into_inner);
+                let (file, _) = spilled.as_ref().expect("spilled bytes are in a file");
                 file.read_exact_at(to, *begin).context("read for --max-memory in", &self.directory)?;
             }
         }
         Ok(())
     }
 
-    /// Keeps bytes that will not change.
+    /// Stores bytes that do not change.
     pub(super) fn keep(&self, mut bytes: Vec<u8>) -> Result<Bytes, Error> {
         bytes.shrink_to_fit();
         if bytes.is_empty() || self.take(bytes.len() as u64) {
@@ -94,25 +94,25 @@ impl Budget {
         let file = self.file(bytes.len() as u64)?;
         file.write_all_at(&bytes, 0).context("write for --max-memory in", &self.directory)?;
         #[expect(unsafe_code, reason = "a map of a file")]
-        // SAFETY: the file has no name and this is its only descriptor, so nobody changes it while it is mapped.
+        // SAFETY: the file is unnamed and this is its only descriptor, so no process changes it while it is mapped.
         let map = unsafe { Mmap::map(&file) }.context("map a file for --max-memory in", &self.directory)?;
         Ok(Bytes::File(map))
     }
 
-    /// So many bytes, all zero, that one thread changes at a time.
+    /// Zeroed bytes that one thread changes at a time.
     pub(crate) fn room(&self, bytes: usize) -> Result<Room, Error> {
         if bytes == 0 || self.take(bytes as u64) {
             return Ok(Room::Heap(vec![0; bytes]));
         }
         let file = self.file(bytes as u64)?;
         #[expect(unsafe_code, reason = "a map of a file")]
-        // SAFETY: the file has no name and this is its only descriptor, so nobody else changes it while it is mapped.
+        // SAFETY: the file is unnamed and this is its only descriptor, so no other code changes it while it is mapped.
         let map = unsafe { MmapMut::map_mut(&file) }.context("map a file for --max-memory in", &self.directory)?;
         assert!(map.len() >= bytes, "the map is as long as the file");
         Ok(Room::File(map))
     }
 
-    /// So many words, all zero.
+    /// Zeroed words.
     pub(super) fn words(&self, count: usize) -> Result<Words, Error> {
         let bytes = size_of::<AtomicU64>() as u64 * count as u64;
         if count == 0 || self.take(bytes) {
@@ -125,16 +125,16 @@ impl Budget {
     }
 }
 
-/// Bytes that were set aside.
+/// Bytes stored by [`Budget::set_aside`].
 #[derive(Debug)]
 pub(crate) enum SetAside {
     Heap(Vec<u8>),
-    /// Where they begin, and how many they are.
+    /// Their offset and length.
     File(u64, usize),
 }
 
 impl SetAside {
-    /// How many they are.
+    /// The number of bytes.
     pub(crate) fn len(&self) -> usize {
         match self {
             SetAside::Heap(bytes) => bytes.len(),
@@ -192,7 +192,7 @@ impl DerefMut for Room {
 #[derive(Debug)]
 pub(super) enum Words {
     Heap(Vec<AtomicU64>),
-    /// A map, and how many words are in it.
+    /// A map, and the number of words in it.
     File(MmapRaw, usize),
 }
 
@@ -203,8 +203,8 @@ impl Deref for Words {
         match self {
             Words::Heap(words) => words,
             #[expect(unsafe_code, reason = "a map as words")]
-            // SAFETY: the map begins at a page, is long enough (see `words`), lives as long as `self`, is zero where nothing was
-            // written, and is only ever reached through these atomics; nobody else has the file.
+            // SAFETY: the map begins at a page, is long enough (see `words`), lives as long as `self`, is zero where
+            // nothing was written, and is only accessed through these atomics; the file has no other descriptor.
             Words::File(map, count) => unsafe { std::slice::from_raw_parts(map.as_ptr().cast::<AtomicU64>(), *count) },
         }
     }
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn no_room_is_an_error_that_names_the_directory() {
-        let error = Budget::of(0, Path::new("/proc")).keep(vec![1]).expect_err("nobody writes there");
+        let error = Budget::of(0, Path::new("/proc")).keep(vec![1]).expect_err("not writable");
         assert!(error.to_string().contains("--max-memory") && error.to_string().contains("/proc"), "{error}");
     }
 }

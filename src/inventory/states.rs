@@ -1,29 +1,29 @@
-//! What listings tell of files, 16 bytes each: a size, and when it was last written to.
+//! Listed states of files, 16 bytes each: size and modification time.
 
 use std::time::{Duration, SystemTime};
 
 use crate::store::{FileState, Stat};
 
-/// What one takes.
+/// Bytes per state.
 pub(super) const STATE_BYTES: usize = 16;
 
-/// No file is as large as these three.
-const UNTOLD: u64 = u64::MAX;
+/// No file has one of these three sizes.
+const UNKNOWN: u64 = u64::MAX;
 const ABSENT: u64 = u64::MAX - 1;
 const IRREGULAR: u64 = u64::MAX - 2;
 
-/// As bytes. What does not fit counts as not told: it will be looked at.
+/// Packs a state. One that does not fit counts as unknown, and `stat` is called for it later.
 pub(super) fn pack(state: Option<&FileState>) -> [u8; STATE_BYTES] {
     let (size, time) = match state {
         Some(FileState::File(stat)) if stat.size_bytes < IRREGULAR && stat.arrived.is_none() => {
             match nanoseconds(stat.modified) {
                 Some(time) => (stat.size_bytes, time),
-                None => (UNTOLD, 0),
+                None => (UNKNOWN, 0),
             }
         }
         Some(FileState::Absent) => (ABSENT, 0),
         Some(FileState::Irregular) => (IRREGULAR, 0),
-        Some(FileState::File(_)) | None => (UNTOLD, 0),
+        Some(FileState::File(_)) | None => (UNKNOWN, 0),
     };
     let mut packed = [0; STATE_BYTES];
     packed[..8].copy_from_slice(&size.to_be_bytes());
@@ -31,19 +31,19 @@ pub(super) fn pack(state: Option<&FileState>) -> [u8; STATE_BYTES] {
     packed
 }
 
-/// Reads one of many back; nothing if it was not told.
+/// Unpacks one of many states; `None` if it is unknown.
 pub(super) fn unpack(all: &[u8], index: usize) -> Option<FileState> {
     let (packed, _) = all[STATE_BYTES * index..].split_first_chunk::<STATE_BYTES>().expect("there is one for each blob");
     let word = |at: usize| *packed[at..].first_chunk::<8>().expect("eight bytes");
     match u64::from_be_bytes(word(0)) {
-        UNTOLD => None,
+        UNKNOWN => None,
         ABSENT => Some(FileState::Absent),
         IRREGULAR => Some(FileState::Irregular),
         size => Some(FileState::File(Stat::new(size, time(i64::from_be_bytes(word(8)))))),
     }
 }
 
-/// Since the epoch; nothing for a time that is centuries from it.
+/// Nanoseconds since the epoch; `None` for a time centuries away from it.
 fn nanoseconds(time: SystemTime) -> Option<i64> {
     match time.duration_since(SystemTime::UNIX_EPOCH) {
         Ok(after) => i64::try_from(after.as_nanos()).ok(),
@@ -62,7 +62,7 @@ mod tests {
     use crate::store::Arrival;
 
     #[test]
-    fn what_is_told_is_read_back_to_the_nanosecond_or_counts_as_not_told() {
+    fn states_round_trip_to_the_nanosecond_or_are_unknown() {
         let at = |seconds: u64, nanoseconds| SystemTime::UNIX_EPOCH + Duration::new(seconds, nanoseconds);
         let file = |modified| FileState::File(Stat::new(7, modified));
         let before = SystemTime::UNIX_EPOCH - Duration::new(1, 1);

@@ -1,9 +1,10 @@
-//! Every stored blob, and what is known of it: the memory of a run.
+//! Every stored blob and its facts: the memory of a run.
 //!
-//! A sorted table of digests with one word of facts for each. The first byte of a digest is implied by its shard and not kept,
-//! so a SHA-256 blob takes 31 + 8 = **39 bytes**, whatever refers to it, in memory or, beyond a [`Budget`], in a file; where listings tell
-//! sizes and times, 16 more for these, and nobody has to ask for each. Sorted tables cannot be slowed down by chosen digests, as
-//! hash tables can: what manifests name is chosen by whoever may push.
+//! A sorted table of digests with one word of facts for each. The first byte of a digest is implied by its shard and
+//! not stored, so a SHA-256 blob takes 31 + 8 = **39 bytes**, however many references it has, in memory or, beyond a
+//! [`Budget`], in a file. Where listings report sizes and times, these take 16 more and save a `stat` call per blob.
+//! Chosen digests cannot slow down a sorted table, as they can a hash table: any account that may push chooses the
+//! digests that manifests name.
 
 use std::cmp::Ordering;
 use std::path::Path;
@@ -21,12 +22,12 @@ use crate::layout::{Shard, Target};
 use crate::oci::{Algorithm, Digest};
 use crate::store::{FileState, Partition, Store, Stray};
 
-/// A stored blob: its place in the inventory.
+/// A stored blob, by its place in the inventory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlobId(u32);
 
 impl BlobId {
-    /// Its place as a number.
+    /// The place as a number.
     pub(crate) const fn place(self) -> u32 {
         self.0
     }
@@ -38,45 +39,45 @@ impl BlobId {
 }
 
 bitflags::bitflags! {
-    /// Why a blob was marked. Flags add up, so marking is the same in any order.
+    /// Why a blob was marked. Flags accumulate, so the order of marking does not matter.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct MarkFlags: u64 {
-        /// Kept whatever its age.
+        /// Kept at any age.
         const LIVE = 1 << 48;
-        /// Kept because it, or something that reaches it, is young.
+        /// Kept because it, or content that reaches it, is young.
         const YOUNG = 1 << 49;
-        /// Would be kept with `--delete-untagged` too.
+        /// Kept with `--delete-untagged` too.
         const TAGGED = 1 << 50;
-        /// A link to it goes in this run. Does not keep it.
+        /// This run removes a link to it. Does not keep it.
         const LINK_DROPPED = 1 << 51;
         /// It is in the plan. Does not keep it.
         const DELETION = 1 << 52;
-        /// It is in quarantine, and perhaps nowhere else. Does not keep it.
+        /// It is in quarantine, and possibly not in the store. Does not keep it.
         const QUARANTINED = 1 << 53;
-        /// Its size was stated in two ways. Does not keep it.
+        /// Manifests state different sizes for it. Does not keep it.
         const SIZES_DIFFER = 1 << 54;
-        /// It lies behind a symbolic link or a mount, where nothing goes, and neither do the links to it.
+        /// It lies behind a symbolic link or a mount, where nothing is removed; links to it stay as well.
         const SET_APART = 1 << 55;
-        /// Layer links to it stay: it is in quarantine, or was restored from there lately. Does not keep it.
+        /// Layer links to it stay: it is in quarantine, or was restored recently. Does not keep it.
         const PROTECTED = 1 << 56;
-        /// Kept because what is in quarantine needs it once that is restored.
+        /// Kept because quarantined content needs it once that is restored.
         const RESTORABLE = 1 << 57;
-        /// Kept for whatever reason.
+        /// Kept for any reason.
         const KEPT = Self::LIVE.bits() | Self::YOUNG.bits() | Self::RESTORABLE.bits();
     }
 }
 
-/// The low bits of a fact hold the size plus one; 0 is "not known".
+/// The low bits of a fact hold the size plus one; 0 is unknown.
 const SIZE_MASK: u64 = (1 << 48) - 1;
 
 /// All blobs that were stored when the run began.
 #[derive(Debug)]
 pub struct Inventory {
     shards: Arc<[InventoryShard]>,
-    /// The place in `shards` of each shard that there may be, by algorithm and byte.
+    /// The index in `shards` of each possible shard, by algorithm and byte.
     places: Arc<[Option<u16>]>,
     facts: Arc<Words>,
-    /// What is marked through this value and not through another one of the same blobs, if that is noted.
+    /// The marks made through this value, and not through another one over the same blobs, if they are noted.
     noted: Option<Mutex<HashMap<BlobId, MarkFlags>>>,
 }
 
@@ -87,18 +88,19 @@ struct InventoryShard {
     /// The id of its first blob.
     first: u32,
     count: usize,
-    /// All digests without their first byte: their next four bytes one after the other, and then, in the same order, the others.
-    /// A search looks at the former until they agree, and those of a few neighbours come with one look at the memory.
+    /// All digests without their first byte: first the next four bytes of each, then, in the same order, the remaining
+    /// bytes. A search reads only the first part until those bytes match, and one cache line holds those of several
+    /// neighbours.
     rests: Bytes,
-    /// What the listing told of their files, in the order of the digests; nothing if it told nothing of any.
+    /// The listed states, in the order of the digests; `None` if the listing reported none.
     states: Option<Bytes>,
 }
 
-/// Bytes of a digest that are kept apart for the search.
+/// Bytes of a digest that are stored separately for the search.
 const HEAD_BYTES: usize = size_of::<u32>();
 
 impl InventoryShard {
-    /// Takes digests without their first byte, sorted, one after the other, and what was told of each.
+    /// Takes concatenated sorted digests without their first byte, and their states.
     fn keep(shard: Shard, rests: &[u8], states: Option<Vec<u8>>, budget: &Budget) -> Result<InventoryShard, Error> {
         let width = shard.algorithm.len_bytes() - 1;
         let mut parted = Vec::with_capacity(rests.len());
@@ -137,10 +139,10 @@ impl InventoryShard {
     fn position(&self, digest: &Digest) -> Option<usize> {
         let (wanted_head, wanted_tail) = (head(&digest.bytes()[1..]), &digest.bytes()[1 + HEAD_BYTES..]);
         let compare = |index| self.head(index).cmp(&wanted_head).then_with(|| self.tail(index).cmp(wanted_tail));
-        // All before `low` are less, and none from `high` on is.
+        // All before `low` are less, and all from `high` on are greater.
         let (mut low, mut high) = (0, self.count);
-        // Digests are spread evenly, so that where one is can nearly be told. Names that somebody chose are not: from the guess on,
-        // each step is twice as long as the one before, so that no choice makes it slow.
+        // Digests are spread evenly, so a guess comes close. Chosen digests are not: from the guess on, each step is
+        // twice as long as the one before, so that no choice makes the search slow.
         let mut guess = ((u64::from(wanted_head) * self.count as u64) >> u32::BITS) as usize;
         let mut stride = 1;
         while low < high {
@@ -160,10 +162,10 @@ impl InventoryShard {
     }
 }
 
-/// Partitions that are listed at the same time when memory counts.
+/// Partitions listed at once under a memory limit.
 const PARTITIONS_AT_ONCE: usize = 4;
 
-/// The first four bytes, which tell nearly all digests of a shard apart and are compared at once.
+/// The first four bytes, which distinguish nearly all digests of a shard and are compared at once.
 pub(super) fn head(rest: &[u8]) -> u32 {
     u32::from_be_bytes(*rest.first_chunk().expect("every digest is longer"))
 }
@@ -177,7 +179,7 @@ impl Inventory {
     ///
     /// # Errors
     ///
-    /// When a directory cannot be listed, there are more than 2^32 blobs, or there is no room beyond the budget.
+    /// When a directory cannot be listed, there are more than 2^32 blobs, or there is no space beyond the budget.
     pub fn list(store: &dyn Store, budget: &Budget) -> Result<(Inventory, Vec<Stray>), Error> {
         let found = store.partitions()?;
         let mut strays = found.strays;
@@ -187,7 +189,7 @@ impl Inventory {
             let keep = |(shard, rests, states): (_, Vec<u8>, _)| InventoryShard::keep(shard, &rests, states, budget);
             Ok((listed.into_sorted().map(keep).collect::<Result<Vec<_>, _>>()?, strays))
         };
-        // What is being listed is in memory whatever the budget.
+        // A partition is in memory while it is listed, whatever the budget.
         let at_once = if budget.is_limited() { PARTITIONS_AT_ONCE } else { found.entries.len().max(1) };
         let mut listed: Vec<InventoryShard> = Vec::with_capacity(found.entries.len());
         for some in found.entries.chunks(at_once) {
@@ -216,12 +218,12 @@ impl Inventory {
         Ok((inventory, strays))
     }
 
-    /// The same blobs, of which nothing is known yet. The table of digests is shared, so that places are the same too. `strays` are
-    /// those of the listing.
+    /// The same blobs without any facts. The table of digests is shared, so places are the same. `strays` are those of
+    /// the listing.
     ///
     /// # Errors
     ///
-    /// When there is no room beyond the budget.
+    /// When there is no space beyond the budget.
     pub fn afresh(&self, strays: &[Stray], budget: &Budget) -> Result<Inventory, Error> {
         let inventory = self.with(Arc::new(budget.words(self.len())?), None);
         for stray in strays.iter().filter(|stray| stray.kind.sets_apart()) {
@@ -230,7 +232,7 @@ impl Inventory {
         Ok(inventory)
     }
 
-    /// The same blobs and the same facts. What is marked through it is noted as well: what one repository keeps.
+    /// The same blobs and facts. Marks made through the result are noted as well: what one repository keeps.
     pub(crate) fn noting(&self) -> Inventory {
         self.with(Arc::clone(&self.facts), Some(Mutex::default()))
     }
@@ -239,12 +241,12 @@ impl Inventory {
         Inventory { shards: Arc::clone(&self.shards), places: Arc::clone(&self.places), facts, noted }
     }
 
-    /// What was marked through this value, and as what.
+    /// The marks made through this value.
     pub(crate) fn into_noted(self) -> HashMap<BlobId, MarkFlags> {
         self.noted.map(|noted| noted.into_inner().unwrap_or_else(PoisonError::into_inner)).unwrap_or_default()
     }
 
-    /// Learns all sizes that another inventory of the same blobs knows.
+    /// Copies all sizes that another inventory of the same blobs knows.
     pub fn learn_sizes_of(&self, other: &Inventory) {
         for (index, fact) in other.facts.iter().enumerate() {
             if let Some(size_bytes) = (fact.load(atomic::Ordering::Relaxed) & SIZE_MASK).checked_sub(1) {
@@ -253,7 +255,7 @@ impl Inventory {
         }
     }
 
-    /// Keeps whatever is set apart by a symbolic link or a mount: an algorithm, a shard or a blob.
+    /// Keeps everything behind a symbolic link or a mount: an algorithm, a shard or a blob.
     fn keep_behind(&self, link: &Path) {
         for shard in
             self.shards.iter().filter(|shard| shard.shard.path().starts_with(link) || link.starts_with(shard.shard.path()))
@@ -267,7 +269,7 @@ impl Inventory {
         }
     }
 
-    /// How many blobs there are.
+    /// The number of blobs.
     pub fn len(&self) -> usize {
         self.facts.len()
     }
@@ -277,7 +279,7 @@ impl Inventory {
         self.facts.is_empty()
     }
 
-    /// Finds a blob; nothing if it is not stored.
+    /// Finds a blob; `None` if it is not stored.
     pub fn find(&self, digest: &Digest) -> Option<BlobId> {
         let shard = &self.shards[usize::from(self.places[place_of(Shard::of(digest))]?)];
         shard.position(digest).map(|index| BlobId(shard.first + index as u32))
@@ -290,29 +292,31 @@ impl Inventory {
         shard.digest((blob.0 - shard.first) as usize)
     }
 
-    /// What the listing told of the file of a blob, if it told anything.
+    /// The listed state of a blob's file, if the listing reported it.
     pub fn listed(&self, blob: BlobId) -> Option<FileState> {
         let shard = &self.shards[self.shards.partition_point(|shard| shard.first <= blob.0) - 1];
         shard.state((blob.0 - shard.first) as usize)
     }
 
-    /// What is in the place of the files of some blobs of one shard, in that order: as the listing told it, or looked at where it did not.
+    /// The states of the files of some blobs of one shard, in that order: the listed ones, and those of `stat` for the
+    /// rest.
     ///
     /// # Errors
     ///
-    /// When one has to be looked at and cannot be.
+    /// When `stat` fails for one of them.
     pub fn states(&self, store: &dyn Store, shard: Shard, blobs: &[(BlobId, Digest)]) -> Result<Vec<FileState>, Error> {
         let place = self.places[place_of(shard)].map(|place| &self.shards[usize::from(place)]);
         let Some(listed) = place.filter(|listed| listed.states.is_some()) else {
             let digests: Vec<Digest> = blobs.iter().map(|(_, digest)| *digest).collect();
             return store.stat_blobs(shard, &digests);
         };
-        let told: Vec<Option<FileState>> = blobs.iter().map(|(blob, _)| listed.state((blob.0 - listed.first) as usize)).collect();
-        let untold = blobs.iter().zip(&told).filter(|(_, told)| told.is_none());
-        let untold: Vec<Digest> = untold.map(|((_, digest), _)| *digest).collect();
-        let looked_at = if untold.is_empty() { Vec::new() } else { store.stat_blobs(shard, &untold)? };
-        let mut looked_at = looked_at.into_iter();
-        Ok(told.into_iter().map(|told| told.or_else(|| looked_at.next()).expect("each was told or looked at")).collect())
+        let known: Vec<Option<FileState>> =
+            blobs.iter().map(|(blob, _)| listed.state((blob.0 - listed.first) as usize)).collect();
+        let unknown = blobs.iter().zip(&known).filter(|(_, known)| known.is_none());
+        let unknown: Vec<Digest> = unknown.map(|((_, digest), _)| *digest).collect();
+        let stated = if unknown.is_empty() { Vec::new() } else { store.stat_blobs(shard, &unknown)? };
+        let mut stated = stated.into_iter();
+        Ok(known.into_iter().map(|known| known.or_else(|| stated.next()).expect("each state is listed or queried")).collect())
     }
 
     /// Marks a blob.
@@ -327,17 +331,17 @@ impl Inventory {
         }
     }
 
-    /// Whether a blob has any of the flags given.
+    /// Whether a blob has any of the given flags.
     pub fn has_any(&self, blob: BlobId, flags: MarkFlags) -> bool {
         self.fact(blob).load(atomic::Ordering::Relaxed) & flags.bits() != 0
     }
 
-    /// All that a blob was marked as.
+    /// All flags of a blob.
     pub fn flags(&self, blob: BlobId) -> MarkFlags {
         MarkFlags::from_bits_truncate(self.fact(blob).load(atomic::Ordering::Relaxed))
     }
 
-    /// Whether any blob at all is kept.
+    /// Whether any blob is kept.
     pub fn any_kept(&self) -> bool {
         let kept = MarkFlags::KEPT.bits();
         self.facts.iter().any(|fact| fact.load(atomic::Ordering::Relaxed) & kept != 0)
@@ -347,7 +351,7 @@ impl Inventory {
         self.fact(blob).load(atomic::Ordering::Relaxed) & flags.bits() == flags.bits()
     }
 
-    /// Remembers how large a blob is said to be. Of several statements the largest stands, so that their order is none.
+    /// Notes the stated size of a blob. The largest statement wins, so their order does not matter.
     pub fn learn_size(&self, blob: BlobId, size_bytes: u64) {
         let size = size_bytes.saturating_add(1).min(SIZE_MASK);
         let learnt = |fact: u64| {
@@ -356,11 +360,11 @@ impl Inventory {
             let new = fact & !SIZE_MASK | known.max(size) | differs;
             (new != fact).then_some(new)
         };
-        // An error only says that there was nothing to change.
+        // An error only means that nothing had to change.
         let _ = self.fact(blob).fetch_update(atomic::Ordering::Relaxed, atomic::Ordering::Relaxed, learnt);
     }
 
-    /// Notes that a blob is in the plan, and how large it really is.
+    /// Notes that a blob is in the plan, and its actual size.
     pub fn note_deletion(&self, blob: BlobId, size_bytes: u64) {
         let size = size_bytes.saturating_add(1).min(SIZE_MASK);
         let noted = |fact: u64| {
@@ -370,7 +374,7 @@ impl Inventory {
         let _ = self.fact(blob).fetch_update(atomic::Ordering::Relaxed, atomic::Ordering::Relaxed, noted);
     }
 
-    /// How large a blob is said to be.
+    /// The stated size of a blob.
     pub fn size_bytes(&self, blob: BlobId) -> Option<u64> {
         (self.fact(blob).load(atomic::Ordering::Relaxed) & SIZE_MASK).checked_sub(1)
     }
@@ -379,7 +383,7 @@ impl Inventory {
         &self.facts[blob.0 as usize]
     }
 
-    /// Calls `each` once for every shard, in parallel, and returns the answers in the order of the shards.
+    /// Calls `each` once per shard, in parallel, and returns the answers in the order of the shards.
     ///
     /// # Errors
     ///
@@ -433,8 +437,8 @@ mod tests {
     }
 
     #[test]
-    fn finds_names_that_somebody_chose() {
-        // The byte of the shard, those that a search looks at first, and the last one.
+    fn finds_chosen_digests() {
+        // The shard's byte, the bytes that a search compares first, and the last one.
         let named = |head: u32, last: u8| {
             let mut bytes = [0; 32];
             bytes[1..5].copy_from_slice(&head.to_be_bytes());
@@ -479,7 +483,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_that_differ_are_told_in_any_order() {
+    fn differing_sizes_are_noted_in_any_order() {
         let digest = Digest::of(Algorithm::Sha256, b"x");
         for (sizes, differ) in [([7, 7, 7], false), ([7, 5, 7], true), ([5, 7, 7], true), ([7, 7, 5], true)] {
             let inventory = inventory(&[digest]);

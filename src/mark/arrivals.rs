@@ -1,7 +1,7 @@
-//! Whether change times say when files came to be where they are, on filesystems that do not tell it otherwise.
+//! Whether change times show when files came to their place, on filesystems without creation times.
 //!
-//! A change time is that of the last write, rename, link or change of owner, whichever was later. Where one command has touched all of the
-//! store (`chown -R`, a backup by hard links, a restore) it says nothing of any one file.
+//! A change time is that of the last write, rename, link or change of owner. Where one command has touched the whole
+//! store (`chown -R`, a backup by hard links, a restore) it is meaningless for a single file.
 
 use crate::error::Error;
 use crate::finding::{Code, Finding};
@@ -9,20 +9,20 @@ use crate::inventory::{Inventory, MarkFlags};
 use crate::policy::{Arrivals, Policy};
 use crate::store::{Arrival, FileState, Store};
 
-/// The policy as the store allows it, and what is to be said of that. Looks at one blob of each shard.
+/// Adapts the policy to the store, and returns a finding about it if needed. Calls `stat` on one blob of each shard.
 ///
 /// # Errors
 ///
-/// When a blob cannot be looked at.
+/// When `stat` fails for a blob.
 pub fn arrivals(store: &dyn Store, inventory: &Inventory, policy: Policy) -> Result<(Policy, Option<Finding>), Error> {
     if policy.arrival_window().is_zero() {
         return Ok((policy, None));
     }
     let samples = inventory.map_shards(|shard, blobs| {
-        // What is in quarantine and nowhere else is not there.
+        // A blob that is only in quarantine is not in the store.
         let first: Vec<_> = blobs.filter(|(blob, _)| !inventory.has_any(*blob, MarkFlags::QUARANTINED)).take(1).collect();
-        let leaves = inventory.states(store, shard, &first)?;
-        Ok(leaves.into_iter().find_map(|leaf| match leaf {
+        let states = inventory.states(store, shard, &first)?;
+        Ok(states.into_iter().find_map(|state| match state {
             FileState::File(stat) => stat.arrived,
             FileState::Absent | FileState::Irregular => None,
         }))

@@ -1,4 +1,4 @@
-//! The blobs that nothing reaches: how old they are, and what becomes of them.
+//! Unreferenced blobs: their age, and whether they are deleted.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -16,32 +16,33 @@ use crate::oci::Digest;
 use crate::plan::{BlobFacts, Decision, Deletion, Deletions, Inspected, KeepReason, decide};
 use crate::store::{FileState, Store};
 
-/// Looks at so many blobs between two looks at what is left to do.
+/// How many blobs are handled between two checks of the remaining work.
 const BLOBS_AT_ONCE: usize = 1024;
 
-/// Not the depth of any manifest: sorts what is no manifest behind them all.
+/// Larger than the depth of any manifest: sorts other blobs behind all manifests.
 pub const NO_MANIFEST: u32 = u32::MAX;
 
-/// What became of all blobs.
+/// The result for all blobs.
 #[derive(Debug, Default)]
 pub struct BlobMarks {
-    /// Not live, and old enough: a list for each shard.
+    /// Blobs that are not live and old enough: one list per shard.
     pub deletions: Vec<Deletions>,
-    /// What was found.
+    /// Findings about blobs.
     pub findings: Vec<Finding>,
-    /// Reached from a root that is kept whatever its age. Sizes are those that manifests state.
+    /// Reached from a root that is kept at any age. Sizes are those that manifests state.
     pub live: Amount,
-    /// Kept for nothing but being young, or being reached by what is.
+    /// Kept only because they are young, or a young thing reaches them.
     pub young: Amount,
-    /// Kept for nothing but what is in quarantine.
+    /// Kept only because quarantined content needs them.
     pub restorable: Amount,
-    /// Since when, for what and until when.
+    /// Young blobs: how many, why and until when.
     pub waiting: Waiting,
-    /// Of the live ones, those that `--delete-untagged` would not keep.
+    /// Live blobs that `--delete-untagged` would not keep.
     pub live_untagged_only: Amount,
-    /// Those that are in quarantine and nowhere else, and that nothing needs.
+    /// Blobs that are only in quarantine, and that nothing needs.
     pub quarantined: u64,
-    /// Directories without data, or with something that is no file in its place, as far as they were looked at: those of kept blobs whose size manifests state were not.
+    /// Directories without data, or with an irregular file as data. Kept blobs with a size from manifests are not
+    /// checked.
     pub without_data: u64,
 }
 
@@ -59,11 +60,12 @@ impl std::ops::AddAssign for BlobMarks {
     }
 }
 
-/// Looks at every blob once all repositories are marked. Live ones are counted, not touched. What goes takes no memory beyond the budget.
+/// Classifies every blob once all repositories are marked. Live ones are counted without `stat`. Deletions take no
+/// memory beyond the budget.
 ///
 /// # Errors
 ///
-/// When a blob cannot be looked at.
+/// When `stat` fails for a blob.
 pub fn unreached_blobs(context: &Context<'_>, repositories: &[Marks], budget: &Budget) -> Result<BlobMarks, Error> {
     let manifests = dropped_manifests(context, repositories)?;
     let parts = context.inventory.map_shards(|shard, blobs| {
@@ -77,11 +79,11 @@ pub fn unreached_blobs(context: &Context<'_>, repositories: &[Marks], budget: &B
                 None => unknown.push((blob, digest)),
             }
             if unknown.len() == BLOBS_AT_ONCE {
-                marks.look_at(context, shard, &unknown, &manifests, &mut deletions)?;
+                marks.classify(context, shard, &unknown, &manifests, &mut deletions)?;
                 unknown.clear();
             }
         }
-        marks.look_at(context, shard, &unknown, &manifests, &mut deletions)?;
+        marks.classify(context, shard, &unknown, &manifests, &mut deletions)?;
         deletions.set_aside(budget)?;
         marks.deletions.push(deletions);
         Ok(marks)
@@ -90,7 +92,7 @@ pub fn unreached_blobs(context: &Context<'_>, repositories: &[Marks], budget: &B
     for part in parts {
         all += part;
     }
-    // Of the blobs: what waits in repositories is told there.
+    // Only of the blobs: repositories report their own.
     all.findings.extend(all.waiting.finding());
     for marks in repositories {
         all.waiting += marks.waiting.clone();
@@ -98,18 +100,18 @@ pub fn unreached_blobs(context: &Context<'_>, repositories: &[Marks], budget: &B
     Ok(all)
 }
 
-/// How large all blobs really are. Looks at every one.
+/// The actual size of all blobs. Calls `stat` on every one.
 ///
 /// # Errors
 ///
-/// When one cannot be looked at.
+/// When `stat` fails for a blob.
 pub fn stored_bytes(store: &dyn Store, inventory: &Inventory) -> Result<u64, Error> {
     let shards = inventory.map_shards(|shard, blobs| {
         let mut all = Amount::default();
         let blobs: Vec<(BlobId, Digest)> = blobs.collect();
         for some in blobs.chunks(BLOBS_AT_ONCE) {
-            for leaf in inventory.states(store, shard, some)? {
-                if let FileState::File(stat) = leaf {
+            for state in inventory.states(store, shard, some)? {
+                if let FileState::File(stat) = state {
                     all.add(stat.size_bytes);
                 }
             }
@@ -119,11 +121,11 @@ pub fn stored_bytes(store: &dyn Store, inventory: &Inventory) -> Result<u64, Err
     Ok(shards.into_iter().sum())
 }
 
-/// Whether a blob is kept whatever its age, and is old. Looks until it finds one, which is mostly the first.
+/// Whether a blob that is kept at any age is old. Stops at the first one, usually the first blob.
 ///
 /// # Errors
 ///
-/// When one cannot be looked at.
+/// When `stat` fails for a blob.
 pub fn any_old_kept(context: &Context<'_>) -> Result<bool, Error> {
     let found = AtomicBool::new(false);
     context.inventory.map_shards(|shard, blobs| {
@@ -134,9 +136,9 @@ pub fn any_old_kept(context: &Context<'_>) -> Result<bool, Error> {
             if found.load(Ordering::Relaxed) {
                 break;
             }
-            let leaves = context.inventory.states(context.store, shard, some)?;
-            let is_old = |leaf: &FileState| matches!(leaf, FileState::File(stat) if !context.policy.is_young(stat));
-            if leaves.iter().any(is_old) {
+            let states = context.inventory.states(context.store, shard, some)?;
+            let is_old = |state: &FileState| matches!(state, FileState::File(stat) if !context.policy.is_young(stat));
+            if states.iter().any(is_old) {
                 found.store(true, Ordering::Relaxed);
             }
         }
@@ -145,12 +147,12 @@ pub fn any_old_kept(context: &Context<'_>) -> Result<bool, Error> {
     Ok(found.into_inner())
 }
 
-/// How many blobs are kept whose own age is not young, and how large they are; no more of them than `enough` has once there are more than that
-/// of both, so that where little is asked for little is looked at.
+/// The number and size of kept blobs that are not young themselves. Stops once both exceed `enough`, so that a small
+/// limit costs few `stat` calls.
 ///
 /// # Errors
 ///
-/// When one cannot be looked at.
+/// When `stat` fails for a blob.
 pub fn old_kept(context: &Context<'_>, enough: Amount) -> Result<Amount, Error> {
     let (count, size_bytes) = (AtomicU64::new(0), AtomicU64::new(0));
     let found = || Amount { count: count.load(Ordering::Relaxed), size_bytes: size_bytes.load(Ordering::Relaxed) };
@@ -164,8 +166,8 @@ pub fn old_kept(context: &Context<'_>, enough: Amount) -> Result<Amount, Error> 
             if is_enough() {
                 break;
             }
-            for leaf in context.inventory.states(context.store, shard, some)? {
-                if let FileState::File(stat) = leaf
+            for state in context.inventory.states(context.store, shard, some)? {
+                if let FileState::File(stat) = state
                     && !context.policy.is_young(&stat)
                 {
                     count.fetch_add(1, Ordering::Relaxed);
@@ -178,17 +180,17 @@ pub fn old_kept(context: &Context<'_>, enough: Amount) -> Result<Amount, Error> 
     Ok(found())
 }
 
-/// Whether something keeps a blob. What only waits in quarantine is not stored, whatever keeps it there.
+/// Whether a blob is kept in the store. A blob that is only in quarantine is not.
 fn is_kept(inventory: &Inventory, blob: BlobId) -> bool {
     inventory.has_any(blob, MarkFlags::KEPT)
         && (inventory.has_any(blob, MarkFlags::LIVE) || !inventory.has_any(blob, MarkFlags::QUARANTINED))
 }
 
-/// So many blobs are enough to find an old one among.
+/// Few blobs suffice to find an old one.
 const FEW_BLOBS: usize = 8;
 
-/// The manifests of revisions that go, with their depths among all of them: an index may have gone from one repository and its
-/// children from another.
+/// The manifests of dropped revisions, with their depths among all of them: one repository may drop an index, and
+/// another its children.
 fn dropped_manifests(context: &Context<'_>, repositories: &[Marks]) -> Result<HashMap<BlobId, u32>, Error> {
     let mut dropped: Vec<BlobId> = repositories.iter().flat_map(|marks| marks.deletions.manifests()).copied().collect();
     dropped.par_sort_unstable();
@@ -211,7 +213,7 @@ impl BlobMarks {
         }
     }
 
-    fn look_at(
+    fn classify(
         &mut self,
         context: &Context<'_>,
         shard: Shard,
@@ -219,8 +221,8 @@ impl BlobMarks {
         manifests: &HashMap<BlobId, u32>,
         deletions: &mut Deletions,
     ) -> Result<(), Error> {
-        let leaves = context.inventory.states(context.store, shard, blobs)?;
-        for (&(blob, digest), state) in blobs.iter().zip(leaves) {
+        let states = context.inventory.states(context.store, shard, blobs)?;
+        for (&(blob, digest), state) in blobs.iter().zip(states) {
             let inventory = context.inventory;
             let depth = manifests.get(&blob).copied();
             let facts = BlobFacts {
@@ -250,7 +252,7 @@ impl BlobMarks {
                     self.without_data += 1;
                     self.without_data(context, digest, deletions)?;
                 }
-                // Marked and not there: what names it has been reported where its data is needed.
+                // A marked blob without data: references to it were reported where the data is needed.
                 (Decision::Keep(_) | Decision::Delete(_), FileState::Absent) => self.without_data += 1,
             }
         }

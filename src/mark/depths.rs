@@ -1,4 +1,4 @@
-//! How deep manifests that go lie below others that go: an index goes before its children.
+//! Depths of deleted manifests below other deleted ones: an index is deleted before its children.
 
 use foldhash::HashMap;
 use rayon::prelude::*;
@@ -9,7 +9,7 @@ use crate::inventory::BlobId;
 use crate::oci::{Algorithm, Digest};
 use crate::survey::Survey;
 
-/// For each of a repository's revisions that go, its depth below the others.
+/// For each dropped revision of a repository, its depth below the others.
 pub(super) fn revision_depths(
     survey: &Survey<'_>,
     context: &Context<'_>,
@@ -17,17 +17,17 @@ pub(super) fn revision_depths(
     readings: &[Held<'_>],
 ) -> Result<Vec<u32>, Error> {
     let manifests: Vec<(Digest, Option<BlobId>)> = going.iter().map(|digest| (*digest, context.inventory.find(digest))).collect();
-    depths(&manifests, |digest| readings[survey.revision(digest).expect("what goes is a revision")].get(digest))
+    depths(&manifests, |digest| readings[survey.revision(digest).expect("dropped revisions are in the survey")].get(digest))
 }
 
-/// For each of some manifests, given with their places in the inventory, the length of the longest way down to it from another of them.
-/// They need not be stored.
+/// For each of some manifests, given with their places in the inventory, the length of the longest path to it from
+/// another of them. They need not be stored.
 pub(super) fn depths(
     manifests: &[(Digest, Option<BlobId>)],
     read: impl Fn(&Digest) -> Result<Reading, Error> + Sync,
 ) -> Result<Vec<u32>, Error> {
     let mut blobs: HashMap<BlobId, usize> = HashMap::default();
-    // What edges name by digest: what is not stored, and what may be another name of a blob.
+    // Edges by digest: those that are not stored, and those that may be aliases.
     let mut names: HashMap<Digest, usize> = HashMap::default();
     for (place, (digest, blob)) in manifests.iter().enumerate() {
         blobs.extend(blob.map(|blob| (blob, place)));
@@ -35,7 +35,7 @@ pub(super) fn depths(
             names.insert(*digest, place);
         }
     }
-    // Only what leads from one to another is held: all that they name may be more than there is room for.
+    // Only edges between them are kept: all their edges may exceed the memory.
     let children: Vec<Vec<usize>> = manifests
         .par_iter()
         .with_min_len(64)
@@ -53,7 +53,7 @@ pub(super) fn depths(
     for &child in children.iter().flatten() {
         parents[child] += 1;
     }
-    // Digests cannot form a circle, so everything is taken off the queue once.
+    // Digests cannot form a cycle, so every manifest leaves the queue once.
     let mut depths = vec![0; manifests.len()];
     let mut queue: Vec<usize> = (0..manifests.len()).filter(|&place| parents[place] == 0).collect();
     while let Some(place) = queue.pop() {

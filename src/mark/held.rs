@@ -1,4 +1,4 @@
-//! Keeps all that can be pulled from a repository in which something cannot be understood.
+//! Keeps everything that can be pulled from a held repository.
 
 use super::reach::{Reach, Role};
 use super::roots::{Roots, protected};
@@ -10,7 +10,7 @@ use crate::oci::Digest;
 use crate::store::LinkContent;
 use crate::survey::{self, Survey};
 
-/// Marks everything that a repository's links name, and what that reaches.
+/// Marks everything that a repository's links name, and everything reached from there.
 pub(super) fn keep_everything(survey: &Survey<'_>, reach: &mut Reach<'_>, flags: MarkFlags) -> Result<(), Error> {
     reach.forget();
     reach.walk(Roots::everything(survey), flags)?;
@@ -18,7 +18,7 @@ pub(super) fn keep_everything(survey: &Survey<'_>, reach: &mut Reach<'_>, flags:
     mark_layers(survey, reach, flags)
 }
 
-/// Marks what layer links name, by directory and by content.
+/// Marks the digests of layer links, by directory and by content.
 fn mark_layers(survey: &Survey<'_>, reach: &mut Reach<'_>, flags: MarkFlags) -> Result<(), Error> {
     let directory = LinkDirectory::Layers(survey.name.clone());
     let contents = survey::read_links(&*survey.repository, &directory, &survey.layers)?;
@@ -31,7 +31,7 @@ fn mark_layers(survey: &Survey<'_>, reach: &mut Reach<'_>, flags: MarkFlags) -> 
     Ok(())
 }
 
-/// Marks every digest that a directory in the repository is named by.
+/// Marks every digest that names a directory in the repository.
 pub(super) fn mark_all_names(survey: &Survey<'_>, context: &Context<'_>, flags: MarkFlags) {
     let revisions = survey.revisions.iter().map(|revision| &revision.digest);
     let history = survey.tags.iter().flat_map(|tag| &tag.history);
@@ -42,7 +42,7 @@ pub(super) fn mark_all_names(survey: &Survey<'_>, context: &Context<'_>, flags: 
     }
 }
 
-/// A digest in a tag's history, as a root of a held repository.
+/// The digests of tag histories, as roots of a held repository.
 pub(super) fn history_roots(survey: &Survey<'_>) -> impl Iterator<Item = (Digest, Role)> {
     survey.tags.iter().flat_map(|tag| tag.history.iter().map(|&digest| (digest, Role::Optional)))
 }

@@ -1,6 +1,6 @@
-//! The only reading between walking and deciding: what is in the place of links that nothing reached. Facts come out.
+//! Reads the state of unreached links: the only reads between walking and deciding. Returns facts.
 //!
-//! Only links that nothing needs are opened and inspected: that a needed one is there is not this tool's to prove.
+//! Only links that nothing needs are opened: this tool does not verify that needed ones exist.
 
 use foldhash::HashSet;
 
@@ -22,29 +22,29 @@ use crate::survey::{Survey, in_chunks};
 pub(super) struct DroppedTag {
     /// Its place in the survey.
     pub(super) place: usize,
-    /// What its `current/link` names, and what was seen of that.
+    /// The digest in its `current/link`, and the file's state.
     pub(super) current: Option<(Digest, Stat)>,
     pub(super) facts: TagFacts,
 }
 
 impl DroppedTag {
-    /// The one of a place in the survey, if it is dropped.
+    /// The dropped tag at a place in the survey.
     pub(super) fn at(dropped: &[DroppedTag], place: usize) -> Option<&DroppedTag> {
         dropped.binary_search_by_key(&place, |tag| tag.place).ok().map(|found| &dropped[found])
     }
 
-    /// Why its history goes; nothing if the tag stays after all.
+    /// Why its history is deleted; `None` if the tag stays.
     pub(super) fn goes(&self) -> Option<Reason> {
         match (self.facts.choice, decide::tag(&self.facts)) {
             (_, Decision::Delete(reason)) => Some(reason),
-            // An earlier run came as far as its link, or the registry did.
+            // An earlier run or the registry has already removed its link.
             (RootChoice::Dropped(reason), Decision::Keep(KeepReason::Absent)) => Some(reason),
             (_, Decision::Keep(_)) => None,
         }
     }
 }
 
-/// Inspects the links of the tags that the retention drops. Mostly there are none.
+/// Inspects the links of the tags that the retention drops; usually there are none.
 pub(super) fn dropped_tags(survey: &Survey<'_>, context: &Context<'_>) -> Result<Vec<DroppedTag>, Error> {
     let choices = context.retention.tags(survey);
     assert_eq!(choices.len(), survey.tags.len(), "the retention chooses for each tag of {}", survey.name);
@@ -76,16 +76,16 @@ pub(super) struct SeenRevision {
 }
 
 impl SeenRevision {
-    /// Whether it is too young, be it a root or not.
+    /// Whether it is too young, whether or not it is a root.
     pub(super) fn is_young(&self) -> bool {
         matches!(self.facts.inspected, Inspected::File(age) if age.is_young())
     }
 }
 
-/// What was seen of the history of one tag, sorted.
+/// The inspected history of one tag, sorted.
 pub(super) type SeenHistory = Vec<(Digest, FileState)>;
 
-/// Inspects the revisions that were not reached, and what the tags' histories have of them.
+/// Inspects the unreached revisions, and their entries in tag histories.
 pub(super) fn untagged_revisions(
     survey: &Survey<'_>,
     context: &Context<'_>,
@@ -107,18 +107,18 @@ pub(super) fn untagged_revisions(
         let facts = RevisionFacts {
             reached: false,
             choice,
-            // What is a root by itself needs no protection.
+            // A root needs no protection.
             protected: matches!(choice, RootChoice::Dropped(_)) && survey.protected.contains(&digest),
             always_root: reach.is_always_kept(place),
             inspected: Inspected::new(&state, &context.policy),
             held: false,
         };
-        // One that is not there any more is decided already.
+        // A missing link is already decided.
         if let FileState::File(stat) = state {
             revisions.push(SeenRevision { digest, stat, facts });
         }
     }
-    // A revision cannot go before its history, and young history does not go (G2).
+    // A revision is not deleted before its history, and young history is not deleted (G2).
     let mut seen = Vec::with_capacity(survey.tags.len());
     for tag in &survey.tags {
         let (places, named): (Vec<usize>, Vec<Digest>) =
@@ -135,26 +135,26 @@ pub(super) fn untagged_revisions(
     Ok((revisions, seen))
 }
 
-/// Where a revision is among sorted ones.
+/// The index of a revision in a sorted list.
 fn place_of(revisions: &[SeenRevision], digest: &Digest) -> Option<usize> {
     revisions.binary_search_by(|revision| revision.digest.cmp(digest)).ok()
 }
 
 /// A layer link that was not reached by its own name.
 pub(super) struct SeenLayer {
-    /// In the survey.
+    /// Its place in the survey.
     pub(super) place: u32,
     pub(super) digest: Digest,
-    /// Where the inventory has that.
+    /// Its place in the inventory.
     pub(super) blob: Option<BlobId>,
-    /// What the link says, which is another name where it is an alias.
+    /// The digest in the link; another one if it is an alias.
     pub(super) canonical: Digest,
-    /// Of its file, if there is one.
+    /// The state of its file, if it exists.
     pub(super) stat: Option<Stat>,
     pub(super) facts: LayerFacts,
 }
 
-/// The layer links that were not reached by their own names: their places in the survey, and where the inventory has their digests.
+/// The layer links that were not reached by their own names, as places in the survey and in the inventory.
 pub(super) fn unreached_layers(survey: &Survey<'_>, context: &Context<'_>, reach: &Reach<'_>) -> Vec<(u32, Option<BlobId>)> {
     let layers = survey.layers.iter().zip(0..).map(|(digest, place)| (digest, place, context.inventory.find(digest)));
     layers.filter(|(digest, _, blob)| !reach.has_reached(digest, *blob)).map(|(_, place, blob)| (place, blob)).collect()
@@ -195,18 +195,18 @@ pub(super) fn layers(
     Ok(seen.collect())
 }
 
-/// What an entry in the history of a tag is judged by, beside itself.
+/// The facts that decide about tag history entries, beside the entry itself.
 pub(super) struct HistoryNames<'a> {
     pub(super) survey: &'a Survey<'a>,
-    /// Revisions that go, sorted, each with why.
+    /// Deleted revisions with their reasons, sorted.
     going: &'a [(SeenRevision, Reason)],
-    /// What inspecting the untagged revisions has shown of each tag's history.
+    /// The inspected history entries of untagged revisions, per tag.
     seen: &'a [SeenHistory],
-    /// What tags that stay say.
+    /// The link contents of the tags that stay.
     named_now: HashSet<LinkContent>,
 }
 
-/// An entry in the history of a tag that no name keeps.
+/// A tag history entry that no name keeps.
 pub(super) struct SeenEntry {
     pub(super) digest: Digest,
     pub(super) stat: Option<Stat>,
@@ -225,7 +225,7 @@ impl<'a> HistoryNames<'a> {
         HistoryNames { survey, going, seen, named_now: kept.map(|(_, tag)| tag.current).collect() }
     }
 
-    /// Inspects the entries of one tag's history that no name keeps. `tag_goes` says why the tag does, if it does.
+    /// Inspects the entries of one tag's history that no name keeps. `tag_goes` is the reason if the tag is deleted.
     pub(super) fn inspect(&self, place: usize, tag_goes: Option<Reason>, context: &Context<'_>) -> Result<Vec<SeenEntry>, Error> {
         let tag = &self.survey.tags[place];
         let mut entries: Vec<SeenEntry> = tag
@@ -249,7 +249,7 @@ impl<'a> HistoryNames<'a> {
         Ok(entries)
     }
 
-    /// What names say of an entry.
+    /// The facts about an entry's digest.
     fn facts(&self, digest: &Digest, tag_goes: Option<Reason>, context: &Context<'_>) -> HistoryFacts {
         let going = self.going.binary_search_by(|(revision, _)| revision.digest.cmp(digest));
         let revision = match going {
@@ -269,7 +269,7 @@ impl<'a> HistoryNames<'a> {
     }
 }
 
-/// Looks into a directory that has lost its link.
+/// Inspects a directory that has lost its link.
 pub(super) fn directory(target: &Target, context: &Context<'_>) -> Result<(DirectoryFacts, Option<Stat>), Error> {
     let stat = context.store.empty_directory(target)?;
     Ok((DirectoryFacts { empty: stat.map(|stat| context.policy.age(&stat)), held: false }, stat))

@@ -1,4 +1,4 @@
-//! What is known of a repository once it is marked.
+//! The result of marking a repository.
 
 use std::path::PathBuf;
 
@@ -7,40 +7,40 @@ use crate::finding::Finding;
 use crate::oci::{Digest, RepositoryName};
 use crate::plan::Deletions;
 
-/// What marking found out about one repository.
+/// The result of marking one repository.
 #[derive(Debug)]
 pub struct Marks {
     /// The repository.
     pub repository: RepositoryName,
-    /// Whether everything in it is kept because something in it cannot be understood.
+    /// Whether everything in it is kept because an entry cannot be understood.
     pub held: bool,
-    /// Whether it links layers, and nothing says why a manifest that needed them would be gone. Deleting one leaves the directory of its
-    /// revision; where none is empty and no revision goes, layers that no manifest needs are those of manifests that are lost, or were pushed
-    /// without one.
+    /// Whether it has layer links and no trace of the manifests that needed them. Deleting a manifest leaves an empty
+    /// revision directory. Without one, and without a dropped revision, unneeded layers belong to manifests that are
+    /// lost or were never pushed.
     pub may_lack_manifests: bool,
-    /// What in it is not live, and old enough.
+    /// Entries that are not live and old enough.
     pub deletions: Deletions,
-    /// What was found.
+    /// Findings about the repository.
     pub findings: Vec<Finding>,
-    /// Symbolic links in the place of directories.
+    /// Symbolic links in place of directories.
     pub symlinks: Vec<PathBuf>,
-    /// What was looked at.
+    /// The number of entries.
     pub counts: Counts,
-    /// What is kept here for nothing but its age.
+    /// Entries kept only because of their age.
     pub waiting: Waiting,
-    /// Of what the survey was asked about, what is needed here; all of it where everything is kept.
+    /// The needed ones of the survey's queried digests; all of them if everything is kept.
     pub needed: Vec<Digest>,
 }
 
 impl Marks {
-    /// Its tags and revisions, as far as there is an old one of each; nothing where all is young.
+    /// The number of its tags and of its revisions, 0 for a kind that is all young; `None` if both are.
     pub fn held_by_old(&self) -> Option<[u64; 2]> {
         let Counts { tags, revisions, with_known_tags, with_known_revisions, .. } = self.counts;
         (with_known_tags + with_known_revisions > 0).then(|| [tags * with_known_tags, revisions * with_known_revisions])
     }
 }
 
-/// How much of what one repository, or many, hold.
+/// Entries of one repository, or of many.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Tags.

@@ -1,9 +1,10 @@
 //! Decides what is live: roots and manifests in, marks on the inventory out (G1).
 //!
-//! Repositories are marked one by one, many at a time, in any order: a mark is a bit that is only ever set. What stays for the
-//! whole run is the [`Inventory`](crate::inventory::Inventory) (39 bytes for a stored blob), a cache of manifests of fixed size, and what the plan will
-//! hold. What is known of one repository is dropped when it is done: 150 bytes for each of its directories, and what its manifests
-//! name, 8 bytes for what is stored and a hundred for what is not, 32 MiB of it at most: what is beyond is read again.
+//! Repositories are marked in parallel and in any order: a mark is a bit that is only ever set. The
+//! [`Inventory`](crate::inventory::Inventory) (39 bytes per stored blob), a cache of manifests of fixed size, and the
+//! rows of the plan live for the whole run. The facts about one repository are dropped when it is done: 150 bytes per
+//! directory, and the references of its manifests, 8 bytes per stored and a hundred per missing digest, 32 MiB at most;
+//! manifests beyond that are read again.
 
 mod arrivals;
 pub mod blobs;

@@ -1,4 +1,4 @@
-//! All that a repository names, whether a collection would keep it or not.
+//! All digests that a repository names, kept by a collection or not.
 
 use foldhash::HashSet;
 
@@ -11,11 +11,12 @@ use crate::oci::{DescriptorKind, Digest};
 use crate::store::{LinkContent, Store};
 use crate::survey::{self, Survey};
 
-/// Every digest that a repository's links name, by directory and by content, and that the manifests among them name to any depth.
+/// Every digest that a repository's links name, by directory and by content, and the references of the manifests among
+/// them, to any depth.
 ///
 /// # Errors
 ///
-/// When a link or a manifest that is there cannot be read.
+/// When an existing link or manifest cannot be read.
 pub fn everything_named(store: &dyn Store, inventory: &Inventory, surveyed: &Survey<'_>) -> Result<Vec<Digest>, Error> {
     let manifests = Manifests::new(store, inventory);
     let directory = LinkDirectory::Layers(surveyed.name.clone());
@@ -50,7 +51,7 @@ impl Visitor for NamedVisitor<'_> {
         let Reading::Read(edges) = reading else { return Ok(Visited::Done) };
         for (digest, kind) in edges.named(self.inventory) {
             self.named.insert(digest);
-            // It may have been named before, by somebody who took it for a layer.
+            // Another manifest may have named it as a layer before.
             if kind != DescriptorKind::Blob || self.surveyed.revision(&digest).is_some() {
                 queue.push(digest, ());
             }
@@ -68,12 +69,12 @@ mod tests {
     use crate::testing::Built;
 
     #[test]
-    fn a_manifest_is_followed_although_somebody_takes_it_for_a_layer() {
+    fn follows_a_manifest_that_another_names_as_a_layer() {
         let built = Built::default();
         let [config, layer] = [b"{}".as_slice(), b"layer"].map(|bytes| built.blob(bytes));
         let child = built.image(&config, &[layer]);
         let index = built.index(&[child]);
-        // Its link among the layers, and another image that calls it one.
+        // It has a layer link, and another image names it as a layer.
         built.layer("a", &child);
         built.revision("a", &built.image(&config, &[child]));
         built.revision("a", &index);
@@ -81,6 +82,6 @@ mod tests {
         let entry = RepositoryEntry { name: RepositoryName::new("a"), set_apart: None };
         let surveyed = survey::survey(&built.0, &entry).expect("listable");
         let named = everything_named(&built.0, &inventory, &surveyed).expect("readable");
-        assert!(named.contains(&layer), "the layer of an image that only an index has");
+        assert!(named.contains(&layer), "the layer of an image that only an index names");
     }
 }

@@ -1,4 +1,4 @@
-//! What is found while a repository's references are followed.
+//! Findings from following a repository's references.
 
 use std::collections::BTreeMap;
 
@@ -17,13 +17,13 @@ use crate::survey::Survey;
 pub(super) struct Notes<'a> {
     survey: &'a Survey<'a>,
     findings: BTreeMap<(Code, Digest, Option<TagName>), Finding>,
-    /// How many of a code there are, those that are not told apart included.
+    /// The number of findings per code, unlisted ones included.
     noted: BTreeMap<Code, u64>,
-    /// The digests that tags name now.
+    /// The current targets of tags.
     tag_targets: HashSet<Digest>,
-    /// Whether something was reached that cannot be understood.
+    /// Whether a reached link or manifest cannot be understood.
     pub(super) fault: bool,
-    /// Whether a tag's target is absent.
+    /// Whether a tag's target is missing.
     pub(super) tag_target_absent: bool,
 }
 
@@ -43,7 +43,7 @@ impl<'a> Notes<'a> {
         }
     }
 
-    /// What was found, and how much of it is not listed.
+    /// The findings, and the number of unlisted ones.
     pub(super) fn into_findings(self) -> impl Iterator<Item = Finding> {
         let uncounted = self.noted.into_iter().filter(|(_, noted)| *noted > FINDINGS_OF_A_CODE).map(|(code, noted)| {
             let more = noted - FINDINGS_OF_A_CODE;
@@ -53,19 +53,19 @@ impl<'a> Notes<'a> {
         self.findings.into_values().chain(uncounted)
     }
 
-    /// Everything is about to be met again: what was only counted would be counted twice.
+    /// Prepares for another walk: findings that were only counted would be counted twice.
     pub(super) fn begin_again(&mut self) {
         self.noted.values_mut().for_each(|noted| *noted = FINDINGS_OF_A_CODE.min(*noted));
     }
 
     fn note(&mut self, finding: Finding) {
-        let digest = finding.digest.expect("what is found on the way has a digest");
+        let digest = finding.digest.expect("findings of a walk have a digest");
         let finding = finding.repository(&self.survey.name);
         let key = (finding.code, digest, finding.tag.clone());
         if self.findings.contains_key(&key) {
             return;
         }
-        // A manifest may name very many; tags are as many as were pushed.
+        // A manifest may name very many digests, but each tag is a push of its own.
         if finding.tag.is_none() {
             let noted = self.noted.entry(finding.code).or_default();
             *noted += 1;
@@ -76,7 +76,7 @@ impl<'a> Notes<'a> {
         self.findings.insert(key, finding);
     }
 
-    /// A manifest that cannot be used.
+    /// An unusable manifest.
     pub(super) fn bad(&mut self, digest: &Digest, fault: &Fault) {
         self.fault = true;
         let finding = match fault {
@@ -93,25 +93,25 @@ impl<'a> Notes<'a> {
         self.note(finding.digest(digest).path(layout::blob_data(digest)));
     }
 
-    /// A manifest that names more than anybody builds.
+    /// A manifest with more references than any real one.
     pub(super) fn overfull(&mut self, digest: &Digest) {
         self.fault = true;
         self.note(Finding::new(Code::OverfullManifest).digest(digest).path(layout::blob_data(digest)));
     }
 
-    /// The repository leads to more than is followed.
+    /// The repository leads to more manifests than are followed.
     pub(super) fn cut_off(&mut self, digest: &Digest) {
         self.fault = true;
         self.note(Finding::new(Code::OverfullRepository).digest(digest).path(layout::blob_data(digest)));
     }
 
-    /// A revision that refers to more than anybody's does.
+    /// A revision with more subjects than any real one.
     pub(super) fn many_subjects(&mut self, digest: &Digest) {
         let link = LinkDirectory::Revisions(self.survey.name.clone()).link(digest);
         self.note(Finding::new(Code::ManySubjects).digest(digest).path(link));
     }
 
-    /// Something that is not stored.
+    /// A digest that is not stored.
     pub(super) fn absent(&mut self, digest: &Digest, role: &Role) {
         let path = layout::blob_data(digest);
         match role {

@@ -1,7 +1,8 @@
 //! Follows references from roots, within one repository.
 //!
-//! Whether to descend into a manifest is decided for each repository anew: that another repository has marked it says nothing
-//! about what it reaches here (H2). Manifests are looked up in the whole store, whether or not this repository links them (H1).
+//! Each repository decides anew whether to descend into a manifest: a mark from another repository does not show what
+//! the manifest reaches here (H2). Manifests are looked up in the whole store, whether or not this repository links
+//! them (H1).
 
 use foldhash::fast::RandomState;
 use foldhash::{HashMap, HashSet};
@@ -15,7 +16,7 @@ use crate::oci::{Algorithm, Descriptor, DescriptorKind, Digest, TagName};
 use crate::store::LinkContent;
 use crate::survey::Survey;
 
-/// Why something is looked at as a manifest.
+/// Why a digest is read as a manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Role {
     /// A tag names it.
@@ -26,33 +27,33 @@ pub(super) enum Role {
     Child,
     /// An index lists it with another media type.
     MaybeManifest,
-    /// Named without a promise that anything is there: by the history of a tag, or as content that lives elsewhere.
+    /// Named without a requirement that it exists: by a tag's history, or as content stored elsewhere.
     Optional,
 }
 
-/// What has been reached so far.
+/// Everything reached so far.
 pub(super) struct Reach<'a> {
     walk: Walk<'a>,
     marking: Marking<'a>,
 }
 
-/// What marking does with what it meets.
+/// The visitor that marks.
 struct Marking<'a> {
     context: &'a Context<'a>,
     survey: &'a Survey<'a>,
-    /// What each revision of the survey reads as.
+    /// The reading of each revision of the survey.
     readings: &'a [Held<'a>],
     revisions: HashMap<BlobId, usize>,
     referrers: HashMap<Digest, Vec<usize>>,
-    /// Revisions that are kept whatever keeps their subjects.
+    /// Revisions that are kept independently of their subjects.
     always: Vec<usize>,
-    /// What is being marked as.
+    /// The flags to mark with.
     flags: MarkFlags,
-    /// Whether there was more than is followed.
+    /// Whether a limit of the walk was reached.
     is_cut_off: bool,
     /// Whether all aliases have been reached.
     any_alias: bool,
-    /// Manifests that were met and are not stored.
+    /// Reached manifests that are not stored.
     absent: HashSet<Digest>,
     /// Stored blobs that were reached.
     blobs: HashSet<BlobId>,
@@ -89,28 +90,28 @@ impl<'a> Reach<'a> {
         Ok(Reach { walk, marking })
     }
 
-    /// Whether something was reached that cannot be understood.
+    /// Whether a reached link or manifest cannot be understood.
     pub(super) fn has_fault(&self) -> bool {
         self.marking.notes.fault
     }
 
-    /// Whether a tag's target is absent.
+    /// Whether a tag's target is missing.
     pub(super) fn lacks_tag_target(&self) -> bool {
         self.marking.notes.tag_target_absent
     }
 
-    /// Revisions that are roots although no tag reaches them.
+    /// Revisions that are roots without a tag that reaches them.
     pub(super) fn always_kept(&self) -> Vec<(Digest, Role)> {
         let Marking { survey, always, .. } = &self.marking;
         always.iter().map(|&index| (survey.revisions[index].digest, Role::Revision)).collect()
     }
 
-    /// Whether the revision at a place of the survey is one of those.
+    /// Whether the revision at a place in the survey is such a root.
     pub(super) fn is_always_kept(&self, place: usize) -> bool {
         self.marking.always.binary_search(&place).is_ok()
     }
 
-    /// Forgets what was reached, so that it can be marked in another way. Findings stay.
+    /// Forgets what was reached, so that it can be marked again with other flags. Findings stay.
     pub(super) fn forget(&mut self) {
         self.walk.forget();
         let marking = &mut self.marking;
@@ -126,23 +127,23 @@ impl<'a> Reach<'a> {
         self.walk.has_visited(digest)
     }
 
-    /// Whether a layer link of that name is needed. `blob` is where the inventory has it.
+    /// Whether a layer link of that name is needed. `blob` is its place in the inventory.
     pub(super) fn has_reached(&self, digest: &Digest, blob: Option<BlobId>) -> bool {
         blob.is_some_and(|blob| self.marking.blobs.contains(&blob)) || self.marking.names.contains(digest)
     }
 
-    /// What was found on the way.
+    /// The findings of the walk.
     pub(super) fn into_findings(self) -> impl Iterator<Item = Finding> {
         self.marking.notes.into_findings()
     }
 
-    /// Marks one digest and nothing that it may refer to.
+    /// Marks one digest without its references.
     pub(super) fn mark_alone(&mut self, digest: &Digest, flags: MarkFlags) {
         self.marking.flags = flags;
         self.marking.mark(digest);
     }
 
-    /// Marks the roots and everything that they reach: references to any depth, and referrers of what was reached.
+    /// Marks the roots and everything that they reach: references to any depth, and referrers of reached manifests.
     pub(super) fn walk(&mut self, roots: Vec<(Digest, Role)>, flags: MarkFlags) -> Result<(), Error> {
         self.marking.flags = flags;
         self.walk.run(roots, &mut self.marking)
@@ -169,7 +170,7 @@ impl Visitor for Marking<'_> {
                 }
                 self.follow(edges, queue)?;
             }
-            // It is a layer after all.
+            // It is a layer, not a manifest.
             Reading::Bad(_) if matches!(role, Role::MaybeManifest | Role::Optional) => {
                 self.mark(digest);
                 return Ok(Visited::Undecided);
@@ -179,10 +180,10 @@ impl Visitor for Marking<'_> {
                 self.notes.bad(digest, fault);
             }
             Reading::Absent => {
-                // Its directory may be there, and waits for it to be pushed again.
+                // Its empty directory may exist, and a push may fill it again.
                 self.mark(digest);
                 self.absent.insert(*digest);
-                // What refers to a platform that was never copied is kept with the index that names it.
+                // Referrers of a platform that was never copied are kept with the index that names it.
                 self.queue_referrers(digest, queue);
                 self.notes.absent(digest, role);
             }
@@ -190,7 +191,7 @@ impl Visitor for Marking<'_> {
         Ok(Visited::Done)
     }
 
-    /// A second way to a manifest may be the one that matters to the operator.
+    /// A tag as a second path to a manifest is worth its own finding.
     fn visit_again(&mut self, digest: &Digest, role: &Role) {
         if let Role::TagTarget(tag) = role {
             match self.absent.contains(digest) {
@@ -200,7 +201,7 @@ impl Visitor for Marking<'_> {
         }
     }
 
-    /// The repository is held, and that is what it takes to keep all that can be pulled from it.
+    /// The repository becomes held, which keeps everything that can be pulled from it.
     fn cut_off(&mut self, digest: &Digest) {
         self.mark(digest);
         if !std::mem::replace(&mut self.is_cut_off, true) {
@@ -210,10 +211,10 @@ impl Visitor for Marking<'_> {
 }
 
 impl Marking<'_> {
-    /// Notes what a revision refers to, and whether it is a root whatever happens.
+    /// Notes a revision's subjects, and whether it is a root in any case.
     fn add_revision(&mut self, index: usize) -> Result<(), Error> {
         let revision = &self.survey.revisions[index];
-        // A deleted revision is no revision any more: neither is it a referrer.
+        // A deleted revision is neither a revision nor a referrer.
         if revision.link == LinkContent::Absent {
             return Ok(());
         }
@@ -229,7 +230,7 @@ impl Marking<'_> {
                 }
                 edges.blob
             }
-            // The registry follows a symbolic link and serves what is behind it. What that refers to is not known here.
+            // The registry follows a symbolic link and serves its target. The subjects of that are unknown here.
             Reading::Bad(Fault::Irregular) => {
                 self.always.push(index);
                 inventory.find(&revision.digest)
@@ -238,7 +239,7 @@ impl Marking<'_> {
         };
         if let Some(blob) = blob {
             self.revisions.insert(blob, index);
-            // It cannot go, and can be pulled for as long as it is linked.
+            // It is never removed, and can be pulled while it is linked.
             if inventory.has_any(blob, MarkFlags::SET_APART) {
                 self.always.push(index);
             }
@@ -250,7 +251,7 @@ impl Marking<'_> {
         self.mark_found(digest, self.context.inventory.find(digest));
     }
 
-    /// The same for one whose place in the inventory is known.
+    /// [`Marking::mark`] for a digest with a known place in the inventory.
     fn mark_found(&mut self, digest: &Digest, blob: Option<BlobId>) {
         self.names.insert(*digest);
         if let Some(blob) = blob {
@@ -265,7 +266,7 @@ impl Marking<'_> {
         }
     }
 
-    /// Marks what a manifest names, and queues what is to be read in its turn.
+    /// Marks the references of a manifest, and queues those to read.
     fn follow(&mut self, edges: &Edges, queue: &mut Queue<Role>) -> Result<(), Error> {
         let inventory = self.context.inventory;
         for edge in &edges.stored {
@@ -273,7 +274,7 @@ impl Marking<'_> {
             self.blobs.insert(edge.blob);
             let role = match edge.kind {
                 DescriptorKind::Manifest => Role::Child,
-                // Whatever the manifest calls it, this repository serves it as a manifest.
+                // This repository serves it as a manifest, whatever the reference calls it.
                 _ if self.revisions.contains_key(&edge.blob) => Role::Revision,
                 DescriptorKind::MaybeManifest => Role::MaybeManifest,
                 DescriptorKind::Blob => continue,
@@ -289,7 +290,7 @@ impl Marking<'_> {
         Ok(())
     }
 
-    /// Reaches whatever the repository knows by a name of an algorithm under which nothing is stored.
+    /// Reaches every digest with an algorithm under which nothing is stored: it may be an alias.
     fn reach_aliases(&mut self, queue: &mut Queue<Role>) -> Result<(), Error> {
         let survey = self.survey;
         for digest in survey.layers.iter().filter(|digest| digest.algorithm() != Algorithm::Sha256) {
@@ -300,12 +301,12 @@ impl Marking<'_> {
         Ok(())
     }
 
-    /// Deals with a digest that is not stored, or that may be another name of a blob (H3).
+    /// Resolves a digest that is not stored, or that may be an alias of a blob (H3).
     fn resolve(&mut self, descriptor: &Descriptor, queue: &mut Queue<Role>) -> Result<(), Error> {
         let digest = &descriptor.digest;
-        // Another manifest may have called it a layer, and this one knows better.
+        // Another manifest may have named it as a layer, and this reference is more specific.
         let is_new = self.names.insert(*digest);
-        // What is expected here may have been named where the registry does not read.
+        // An expected digest may have been named before where the registry does not read.
         let is_missed = descriptor.expected && !descriptor.foreign;
         let is_first_missed = is_missed && descriptor.kind == DescriptorKind::Blob && self.missed.insert(*digest);
         if !is_new && descriptor.kind == DescriptorKind::Blob && !is_first_missed {
@@ -315,7 +316,7 @@ impl Marking<'_> {
         match layer_verdict(self.survey, digest)? {
             LinkVerdict::Names(canonical) if canonical != *digest => {
                 self.mark(&canonical);
-                // Its own link is opened as if the manifest had named it by that name.
+                // The canonical link is read as if the manifest had named that digest.
                 if self.context.inventory.find(&canonical).is_none()
                     && let LinkVerdict::Faulty(code) = layer_verdict(self.survey, &canonical)?
                 {
@@ -346,7 +347,7 @@ impl Marking<'_> {
             return Ok(());
         }
         match descriptor.kind {
-            // It may have been stored since the run began: the walk will tell.
+            // It may have been stored after the run began; the walk reads it.
             DescriptorKind::Manifest if descriptor.expected => queue.push(*digest, Role::Child),
             _ if self.survey.revision(digest).is_some() => queue.push(*digest, Role::Revision),
             DescriptorKind::MaybeManifest if is_missed => queue.push(*digest, Role::MaybeManifest),

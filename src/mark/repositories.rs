@@ -1,4 +1,4 @@
-//! Marks all repositories of a store, many at a time.
+//! Marks all repositories of a store in parallel.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,12 +16,12 @@ use crate::progress::{Phase, Progress};
 use crate::store::{RepositoryEntry, Store, StrayKind};
 use crate::survey::{Survey, each, survey};
 
-/// Marks what the repositories keep. `prepare` may add to each survey what is to be queried or protected; `done` takes from each what there
-/// may be no room for: what was found, and what goes.
+/// Marks the content that the repositories keep. `prepare` may add queried and protected digests to each survey; `done`
+/// takes from each result the parts that may not fit in memory: findings and deletions.
 ///
 /// # Errors
 ///
-/// When something that is there cannot be read, or `stop` becomes true.
+/// When an existing entry cannot be read, or `stop` becomes true.
 pub fn repositories(
     context: &Context<'_>,
     repositories: &[RepositoryEntry],
@@ -49,11 +49,11 @@ pub fn repositories(
     Ok(marks)
 }
 
-/// What goes of each repository, and of the blobs.
+/// The deletions of each repository, and of the blobs.
 ///
 /// # Panics
 ///
-/// When something goes of a repository that is held.
+/// When a held repository has deletions.
 pub fn planned(marks: &mut [Marks], blobs: &mut BlobMarks) -> (Vec<(RepositoryName, Deletions)>, Vec<Deletions>) {
     let repositories = marks.iter_mut().map(|marks| {
         assert!(!marks.held || marks.deletions.is_empty(), "{} is held and in the plan", marks.repository);
@@ -62,7 +62,7 @@ pub fn planned(marks: &mut [Marks], blobs: &mut BlobMarks) -> (Vec<(RepositoryNa
     (repositories.collect(), std::mem::take(&mut blobs.deletions))
 }
 
-/// Says that somebody wants the run to end.
+/// Fails if the run should end.
 ///
 /// # Errors
 ///
@@ -74,12 +74,12 @@ pub fn interrupted(stop: &AtomicBool) -> Result<(), Error> {
     }
 }
 
-/// Holds the repositories that a symbolic link inside another one leads into: what looks unused there is used from here. `one` marks one
-/// of them again.
+/// Holds the repositories that a symbolic link inside another one leads into: the other repository uses entries that
+/// look unused there. `one` marks one of them again.
 ///
 /// # Errors
 ///
-/// When a link cannot be followed, or one of them not be read.
+/// When a link cannot be followed, or a repository cannot be read.
 pub fn hold_shared(
     store: &dyn Store,
     repositories: &[RepositoryEntry],

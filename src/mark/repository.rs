@@ -1,4 +1,4 @@
-//! Marks one repository: roots, what they reach, and what is left.
+//! Marks one repository: its roots, everything that they reach, and the rest.
 
 use rayon::prelude::*;
 
@@ -18,14 +18,15 @@ use crate::plan::{Decision, Deletions, Inspected, KeepReason, RootChoice, decide
 use crate::store::{FileState, LinkContent, StrayKind};
 use crate::survey::{Revision, Survey};
 
-/// Kept by `--delete-untagged`, too.
+/// Kept with `--delete-untagged` too.
 const TAGGED: MarkFlags = MarkFlags::LIVE.union(MarkFlags::TAGGED);
 
-/// Marks what one repository keeps.
+/// Marks the content that one repository keeps.
 ///
 /// # Errors
 ///
-/// When a link or manifest that is there cannot be read: what it keeps is then unknown, and nothing must be removed anywhere.
+/// When an existing link or manifest cannot be read: its references are then unknown, and nothing may be removed
+/// anywhere.
 pub fn mark(survey: &Survey<'_>, context: &Context<'_>) -> Result<Marks, Error> {
     let mut findings = Vec::new();
     let mut held = oddities(survey, &mut findings);
@@ -69,8 +70,8 @@ pub fn mark(survey: &Survey<'_>, context: &Context<'_>) -> Result<Marks, Error> 
         counts.untagged_repositories = u64::from(is_any_revision_old && !is_any_tag_old);
     }
     if let Some(last_run) = survey.last_run {
-        let was_there = |leaf: &FileState| is_old(leaf) || matches!(leaf, FileState::File(stat) if stat.modified < last_run);
-        // What is old was there.
+        let was_there = |state: &FileState| is_old(state) || matches!(state, FileState::File(stat) if stat.modified < last_run);
+        // An old revision existed then.
         counts.with_known_revisions = u64::from(is_any_revision_old || has_old_revision(survey, &was_there)?);
         counts.with_known_tags = u64::from(is_any_tag_old || has_old_tag(survey, &was_there)?);
     }
@@ -94,7 +95,7 @@ pub fn mark(survey: &Survey<'_>, context: &Context<'_>) -> Result<Marks, Error> 
     })
 }
 
-/// What the revisions read as, in the survey's order.
+/// The readings of the revisions, in the survey's order.
 fn readings<'a>(survey: &Survey<'_>, context: &Context<'a>) -> Result<Vec<Held<'a>>, Error> {
     let read = |revision: &Revision| {
         Ok(context.manifests.hold(match revision.link {
@@ -115,23 +116,23 @@ fn counted(survey: &Survey<'_>) -> Counts {
     }
 }
 
-/// What came of the roots.
+/// The result of walking from the roots.
 #[derive(Default)]
 struct Reached {
-    /// Whether everything here is kept for that.
+    /// Whether the repository is held because of the walk.
     is_held: bool,
-    /// Whether it would be with `--delete-untagged`, given or not.
+    /// Whether it would be held with `--delete-untagged`, given or not.
     is_held_untagged: bool,
-    /// What is to be judged yet.
+    /// The entries left to judge.
     left: Left,
-    /// Revisions that are kept for being young.
+    /// The number of revisions kept because they are young.
     young: u64,
     waiting: Waiting,
 }
 
 impl Reached {
-    /// Marks what the retention keeps, what is reached from there, and what is too young to be dropped. What `--delete-untagged` would keep
-    /// of it is flagged.
+    /// Marks the content that the retention keeps, everything reached from there, and everything too young to drop.
+    /// Flags the part that `--delete-untagged` would keep.
     fn by(
         mut roots: Roots,
         survey: &Survey<'_>,
@@ -157,14 +158,14 @@ impl Reached {
         let mut untagged = Vec::new();
         if !is_held_untagged {
             (untagged, reached.left.seen_history) = untagged_revisions(survey, context, reach, &choose)?;
-            // What `--delete-untagged` would keep for being young is none of what it would free.
+            // `--delete-untagged` keeps young revisions, so they do not count as freed by it.
             let young = untagged.iter().filter(|revision| revision.is_young() && is_root(&revision.digest));
             reach.walk(young.map(root).collect(), TAGGED)?;
         }
         roots.revisions.retain(|(digest, _)| is_root(digest));
         reach.walk(roots.revisions, if is_held_untagged { TAGGED } else { MarkFlags::LIVE })?;
         if drops_untagged {
-            // The registry follows a symbolic link and serves what is behind it. What that refers to is not known here.
+            // The registry follows a symbolic link and serves its target. The subjects of that are unknown here.
             reach.walk(reach.always_kept(), MarkFlags::LIVE)?;
         }
         reached.keep_young(&untagged, survey, reach)?;
@@ -183,7 +184,7 @@ impl Reached {
         Ok(reached)
     }
 
-    /// Keeps what is dropped and too young for that, or may yet be restored whole.
+    /// Keeps dropped revisions that are too young to delete, or that may yet be restored whole.
     fn keep_young(&mut self, untagged: &[SeenRevision], survey: &Survey<'_>, reach: &mut Reach<'_>) -> Result<(), Error> {
         let is_kept = |revision: &&SeenRevision| {
             matches!(decide::revision(&revision.facts), Decision::Keep(KeepReason::Young(_) | KeepReason::Protected))

@@ -1,4 +1,4 @@
-//! Where marking starts in a repository, and what in it cannot be understood.
+//! The roots of a repository, and its entries that cannot be understood.
 
 use super::held;
 use super::inspect::DroppedTag;
@@ -11,7 +11,7 @@ use crate::oci::Digest;
 use crate::store::{FileState, LinkContent};
 use crate::survey::Survey;
 
-/// Reports what is not as the layout has it; says whether the repository has to be held for it.
+/// Reports entries that break the layout. Returns whether they make the repository held.
 pub(super) fn oddities(survey: &Survey<'_>, findings: &mut Vec<Finding>) -> bool {
     let mut held = false;
     let here = |code| Finding::new(code).repository(&survey.name);
@@ -30,7 +30,7 @@ pub(super) fn oddities(survey: &Survey<'_>, findings: &mut Vec<Finding>) -> bool
     held
 }
 
-/// Where marking starts in one repository.
+/// The roots of one repository.
 pub(super) struct Roots {
     pub(super) tags: Vec<(Digest, Role)>,
     pub(super) revisions: Vec<(Digest, Role)>,
@@ -77,9 +77,9 @@ impl Roots {
         roots
     }
 
-    /// All that a held repository's links name.
+    /// Every digest that a held repository's links name.
     pub(super) fn everything(survey: &Survey<'_>) -> Vec<(Digest, Role)> {
-        // Taken from the end: history comes last, when the same digest was met under a name that promises more.
+        // The walk takes roots from the end, so history comes last: the same digest may have a stricter role before.
         let mut roots: Vec<(Digest, Role)> = held::history_roots(survey).collect();
         for revision in &survey.revisions {
             match revision.link {
@@ -98,20 +98,20 @@ impl Roots {
     }
 }
 
-/// Whether a revision here is old. Looks until it finds one, which is mostly the first.
+/// Whether a revision here is old. Stops at the first one, usually the first revision.
 pub(super) fn has_old_revision(survey: &Survey<'_>, is_old: &dyn Fn(&FileState) -> bool) -> Result<bool, Error> {
     let directory = LinkDirectory::Revisions(survey.name.clone());
     for revision in survey.revisions.iter().filter(|revision| revision.link != LinkContent::Absent) {
-        let leaves = survey.repository.stat_links(&directory, &[revision.digest])?;
-        if leaves.iter().any(is_old) {
+        let states = survey.repository.stat_links(&directory, &[revision.digest])?;
+        if states.iter().any(is_old) {
             return Ok(true);
         }
     }
     Ok(false)
 }
 
-/// Whether a tag here is old, or named something before that is: one that was pushed again is as old as its history. Looks until it finds
-/// one, which is mostly the first.
+/// Whether a tag here, or an entry of its history, is old: a tag that was pushed again is as old as its history. Stops
+/// at the first one, usually the first tag.
 pub(super) fn has_old_tag(survey: &Survey<'_>, is_old: &dyn Fn(&FileState) -> bool) -> Result<bool, Error> {
     for tag in survey.tags.iter().filter(|tag| tag.is_tag()) {
         let history = LinkDirectory::History(survey.name.clone(), tag.name.clone());
@@ -127,12 +127,12 @@ pub(super) fn has_old_tag(survey: &Survey<'_>, is_old: &dyn Fn(&FileState) -> bo
     Ok(false)
 }
 
-/// Manifests that may be linked here again: what they name stays for them.
+/// Manifests that may be linked here again: their references are kept for them.
 pub(super) fn protected(survey: &Survey<'_>) -> Vec<(Digest, Role)> {
     survey.protected.iter().map(|digest| (*digest, Role::Optional)).collect()
 }
 
-/// Judges a revision's link: unlike a layer link it cannot be an alias.
+/// Classifies a revision's link: unlike a layer link it cannot be an alias.
 pub(super) fn judge_revision(directory: &Digest, content: LinkContent) -> LinkVerdict {
     match judge_link(directory, content) {
         LinkVerdict::Names(digest) if digest != *directory => LinkVerdict::Faulty(Code::DisagreeingLink),

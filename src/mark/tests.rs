@@ -1,4 +1,4 @@
-//! A retention that drops a tag, planned and swept on a store in memory and on a filesystem. None of the commands has one yet.
+//! A retention that drops a tag, planned and swept on a store in memory and on a filesystem. No command offers one yet.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -30,7 +30,7 @@ fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + 1000 * HOUR
 }
 
-/// Drops one tag, and what no other reaches or nothing else.
+/// Drops one tag, alone or with everything that no other tag reaches.
 #[derive(Debug)]
 struct DropTag {
     tag: &'static str,
@@ -70,7 +70,7 @@ impl Files {
         digest
     }
 
-    /// An image of its own layer and one that all share, perhaps with a subject; all of it linked in `a`.
+    /// An image with its own layer and a shared one, and optionally a subject; all of it linked in `a`.
     fn image(&mut self, name: &str, subject: Option<&Digest>) -> Digest {
         let layers = [name, "shared"].map(|layer| self.blob(layer.as_bytes()));
         let descriptors: Vec<Value> = layers.iter().map(|layer| json!({"digest": layer.to_string()})).collect();
@@ -95,7 +95,8 @@ impl Files {
         self.0.get_mut(path).expect("there").1 = Duration::from_secs(60);
     }
 
-    /// Collects twice, in memory and on a filesystem: what went, which is the same, and nothing the second time.
+    /// Collects twice, in memory and on a filesystem. Both remove the same, and nothing the second time; returns the
+    /// removed targets.
     fn collect(&self, retention: &dyn Retention) -> Vec<Target> {
         let memory = MemoryStore::new();
         for (path, (content, age)) in &self.0 {
@@ -114,14 +115,14 @@ impl Files {
         assert_eq!(collect(&on_disk, retention), gone);
         let left: BTreeSet<PathBuf> = memory.files().into_iter().collect();
         let expected = self.0.keys().filter(|path| !gone.iter().any(|target| target.path() == **path));
-        assert!(left.iter().eq(expected), "what was planned went, and nothing else: {gone:?}");
+        assert!(left.iter().eq(expected), "only planned targets were removed: {gone:?}");
         assert!(self.0.keys().all(|path| directory.path().join(path).exists() == left.contains(path)));
         assert_eq!((collect(&memory, retention), collect(&on_disk, retention)), (vec![], vec![]));
         gone
     }
 }
 
-/// Plans and sweeps as a command does, and returns what went, in order.
+/// Plans and sweeps as a command does, and returns the removed targets in order.
 fn collect<S: Store + Vacuum>(store: &S, retention: &dyn Retention) -> Vec<Target> {
     let (budget, stop) = (Budget::unlimited(), AtomicBool::new(false));
     let (inventory, _) = Inventory::list(store, &budget).expect("listable");
@@ -167,7 +168,7 @@ fn two() -> Two {
     Two { files, images, referrers }
 }
 
-/// Paths of links, as they go with a tag: its own, its history, its revisions.
+/// The links removed with a tag: its own, its history, its revisions.
 fn link(directory: LinkDirectory, digest: &Digest) -> Target {
     Target::Link(directory, *digest)
 }
@@ -268,7 +269,7 @@ fn nothing_goes_of_a_held_repository() {
     }
 }
 
-/// What an absent target of a kept tag named cannot be known; what a dropped one named is not wanted.
+/// The content of a kept tag's missing target is unknown; that of a dropped tag's is not needed.
 #[test]
 fn an_absent_target_holds_for_a_kept_tag_only() {
     for (tag, is_held) in [("v1", true), ("v2", false)] {

@@ -1,4 +1,4 @@
-//! What becomes of the links of a repository that nothing reaches: each is inspected, judged, and stays or is planned to go.
+//! Inspects every unreached link of a repository, and either keeps it or plans its deletion.
 
 use super::Waiting;
 use super::depths::revision_depths;
@@ -14,24 +14,24 @@ use crate::plan::{Decision, Deletion, Deletions, Inspected, KeepReason, LayerFac
 use crate::store::{LinkContent, Stat};
 use crate::survey::{ANSWERS_AT_ONCE, Survey};
 
-/// What came of the links that nothing reaches.
+/// The result for the unreached links.
 #[derive(Default)]
 pub(super) struct Unreached {
     pub(super) deletions: Deletions,
     pub(super) findings: Vec<Finding>,
     pub(super) young_layer_links: u64,
     pub(super) waiting: Waiting,
-    /// Whether one of them cannot be understood. Nothing goes from then on.
+    /// Whether a link cannot be understood. Nothing is deleted from then on.
     pub(super) held: bool,
 }
 
-/// A layer link that goes, unless it is reached under another name: no more of it than has to be known.
+/// A layer link that is deleted unless it is reached under another name. Holds only the facts needed for that.
 struct OldLayer {
-    /// In the survey.
+    /// Its place in the survey.
     place: u32,
-    /// Where the inventory has the digest of its directory.
+    /// The place of its directory's digest in the inventory.
     blob: Option<BlobId>,
-    /// What it says, if that is another digest.
+    /// The digest in the link, if it is another one.
     alias_of: Option<Box<Digest>>,
     stat: Stat,
 }
@@ -43,14 +43,14 @@ impl OldLayer {
     }
 }
 
-/// What walking has left to be judged.
+/// The entries that a walk left to judge.
 #[derive(Default)]
 pub(super) struct Left {
     /// Tags that the retention drops.
     pub(super) tags: Vec<DroppedTag>,
-    /// Revisions that go, sorted, each with why.
+    /// Deleted revisions with their reasons, sorted.
     pub(super) revisions: Vec<(SeenRevision, Reason)>,
-    /// What inspecting untagged revisions has shown of each tag's history.
+    /// The inspected history entries of untagged revisions, per tag.
     pub(super) seen_history: Vec<SeenHistory>,
 }
 
@@ -73,7 +73,7 @@ impl Unreached {
     fn layers(&mut self, survey: &Survey<'_>, context: &Context<'_>, reach: &mut Reach<'_>) -> Result<(), Error> {
         let directory = LinkDirectory::Layers(survey.name.clone());
         let mut old: Vec<OldLayer> = Vec::new();
-        // What is seen of a link takes more than what has to be known of it, and somebody may have made very many.
+        // Inspected links take more memory than the facts kept, and a push may create very many.
         for some in inspect::unreached_layers(survey, context, reach).chunks(ANSWERS_AT_ONCE) {
             for layer in inspect::layers(survey, context, some)? {
                 match decide::layer(&layer.facts) {
@@ -92,7 +92,7 @@ impl Unreached {
                 }
             }
         }
-        // Only now is it known what is reached under another name.
+        // Only now are all other names reached.
         for OldLayer { place, blob, alias_of, stat } in old {
             let digest = survey.layers[place as usize];
             let named = alias_of.as_deref().map_or(blob, |canonical| context.inventory.find(canonical));
@@ -107,7 +107,7 @@ impl Unreached {
                 held: self.held,
             };
             let Decision::Delete(reason) = decide::layer(&facts) else { continue };
-            // Under another name than that of its directory, too, if it is an alias.
+            // An alias marks its canonical digest as well.
             if let Some(named) = named {
                 context.inventory.mark(named, MarkFlags::LINK_DROPPED);
             }
@@ -130,7 +130,7 @@ impl Unreached {
         Ok(())
     }
 
-    /// Tags that are dropped, and the histories of all.
+    /// The dropped tags, and the histories of all tags.
     fn tags(&mut self, survey: &Survey<'_>, context: &Context<'_>, reach: &mut Reach<'_>, left: &Left) -> Result<(), Error> {
         let names = HistoryNames::new(survey, &left.revisions, &left.seen_history, &left.tags);
         for (place, tag) in survey.tags.iter().enumerate() {
@@ -149,7 +149,7 @@ impl Unreached {
                     (Decision::Delete(reason), Some(stat)) => {
                         self.drop_named(context, Target::Link(directory.clone(), digest), stat, reason, 0);
                     }
-                    // A blob goes only if every link to it is old.
+                    // A blob is deleted only if every link to it is old.
                     (Decision::Keep(KeepReason::Young(age)), _) => {
                         self.waiting.note(age, || directory.link(&digest));
                         reach.mark_alone(&digest, MarkFlags::YOUNG);
@@ -165,15 +165,16 @@ impl Unreached {
         Ok(())
     }
 
-    /// Lets what names one digest go.
+    /// Deletes an entry that names a digest.
     fn drop_named(&mut self, context: &Context<'_>, target: Target, stat: Stat, reason: Reason, depth: u32) {
         let blob = context.inventory.find(target.digest());
         self.drop_link(context, blob, &Deletion { target, stat, alias_of: None, reason, depth });
     }
 
-    /// Lets a link go. `blob` is where the inventory has the digest that it is named by.
+    /// Deletes a link. `blob` is the place of its digest in the inventory.
     fn drop_link(&mut self, context: &Context<'_>, blob: Option<BlobId>, row: &Deletion) {
-        // Should the repository be held yet, all that it links is marked live, and why a blob goes is asked of none of it.
+        // If the repository becomes held after this, its content is marked live, and the deletion reason of a live blob
+        // is never used.
         if let Some(blob) = blob {
             context.inventory.mark(blob, MarkFlags::LINK_DROPPED);
         }
@@ -197,7 +198,7 @@ impl Unreached {
     }
 }
 
-/// Marks what a layer link leads to, by either name.
+/// Marks the target of a layer link, by both names.
 fn mark_both(reach: &mut Reach<'_>, layer: &SeenLayer, flags: MarkFlags) {
     reach.mark_alone(&layer.digest, flags);
     reach.mark_alone(&layer.canonical, flags);

@@ -1,4 +1,4 @@
-//! What nothing needs and is kept all the same: for being young, or for a time that lies in the future.
+//! Unneeded entries that are kept because they are young, or because their time lies in the future.
 
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -8,23 +8,23 @@ use crate::finding::{Code, Finding};
 use crate::format::plural;
 use crate::policy::Age;
 
-/// What is kept for nothing but its age.
+/// Entries kept only because of their age.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Waiting {
-    /// When the last of it is old enough; nothing if none ever is.
+    /// When the last of them is old enough; `None` if none ever is.
     pub until: Option<SystemTime>,
-    /// How many files are young for nothing but having been made just now.
+    /// How many files are young only because they were just made.
     pub just_made: u64,
-    /// How many carry a time in the future.
+    /// How many have a time in the future.
     pub future: u64,
-    /// The blobs among them: they never go.
+    /// The blobs among those: they are never deleted.
     pub never: Amount,
-    /// One of those.
+    /// The path of one of those.
     first: Option<PathBuf>,
 }
 
 impl Waiting {
-    /// Counts something that lies at `path` if it is young. Whether it is.
+    /// Counts an entry at `path` if it is young. Returns whether it is.
     pub fn note(&mut self, age: Age, path: impl FnOnce() -> PathBuf) -> bool {
         match age {
             Age::Old => return false,
@@ -41,16 +41,16 @@ impl Waiting {
         true
     }
 
-    /// Notes how large a blob is whose age was just noted.
+    /// Adds the size of a blob whose age was just noted.
     pub fn note_blob(&mut self, age: Age, size_bytes: u64) {
         if age == Age::Future {
             self.never.add(size_bytes);
         }
     }
 
-    /// Of the blobs that are kept for being young, those that go some day, and those that never do.
+    /// Splits the blobs that are kept for being young into those that are deleted some day and those that never are.
     pub fn later_and_never(&self, young: Amount) -> (Amount, Amount) {
-        // Where no age ends, what is kept by something that lies in the future stays with it.
+        // If no age ends, blobs that an entry from the future keeps stay with it.
         if self.until.is_none() && self.future > 0 {
             return (Amount::default(), young);
         }
@@ -61,7 +61,7 @@ impl Waiting {
         (later, self.never)
     }
 
-    /// What is to be said of times that lie in the future.
+    /// The finding about times in the future.
     pub fn finding(&self) -> Option<Finding> {
         let first = self.first.as_ref()?;
         let detail = format!(

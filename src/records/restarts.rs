@@ -1,4 +1,4 @@
-//! When the registries of a store were started again, as their operator said.
+//! Restarts of a store's registries, as reported by the operator.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,31 +9,31 @@ use crate::store::Notes;
 
 const RESTARTS: &str = "restarts.json";
 
-/// More are never of use: each that is later covers what those before it do.
+/// More are of no use: each later restart covers the earlier ones.
 const REMEMBERED: usize = 8;
 
-/// What `restarts.json` says.
+/// The content of `restarts.json`.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Restarts {
     schema: u32,
-    /// The latest word last. Each: every registry that was in service then had been started after this.
+    /// In the order of recording. Each: every registry then in service had been started after this time.
     started_after: Vec<RecordedTime>,
 }
 
-/// The times that were noted.
+/// The recorded times.
 ///
 /// # Errors
 ///
-/// When they cannot be read or understood.
+/// When the record cannot be read or understood.
 pub fn restarts(notes: &dyn Notes) -> Result<Vec<RecordedTime>, Error> {
     Ok(parsed::<Restarts>(notes, RESTARTS)?.unwrap_or_default().started_after)
 }
 
-/// Notes one more.
+/// Records one more time.
 ///
 /// # Errors
 ///
-/// When that cannot be written.
+/// When the record cannot be written.
 pub fn add_restart(notes: &dyn Notes, started_after: RecordedTime) -> Result<(), Error> {
     let mut all = restarts(notes)?;
     all.push(started_after);

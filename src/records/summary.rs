@@ -1,4 +1,4 @@
-//! What a store held, and what of it is missing.
+//! The content of a store after a collection, and what is missing from it later.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use super::SCHEMA;
 use crate::oci::RepositoryName;
 use crate::store::Part;
 
-/// What a collection left in the store.
+/// The content of a store after a collection.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
     schema: u32,
@@ -21,10 +21,10 @@ pub struct Summary {
     pub tags: u64,
     /// Revisions.
     pub revisions: u64,
-    /// Tags and revisions by repository: what is new in one makes up for nothing that another has lost.
+    /// Tags and revisions by repository: additions in one do not offset losses in another.
     #[serde(default)]
     pub by_repository: BTreeMap<String, [u64; 2]>,
-    /// Where other filesystems were mounted in the store, relative to the root where they are below it.
+    /// Mount points of other filesystems in the store, relative to the root if below it.
     #[serde(default)]
     pub mounts: Vec<String>,
     /// What tells these from others in their places, as far as they say.
@@ -36,7 +36,7 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// What is there now: the tags and revisions of each repository.
+    /// The current content: the tags and revisions of each repository.
     pub fn new<'a>(
         at: Timestamp,
         repositories: impl Iterator<Item = (&'a RepositoryName, [u64; 2])>,
@@ -56,7 +56,7 @@ impl Summary {
         self.mounts.iter().map(part).collect()
     }
 
-    /// Says no more than that another has left: what we remove ourselves is not missing afterwards, and no later run stops for it.
+    /// Lowers the counts to those of `after`: our own removals are not missing afterwards, and stop no later run.
     pub(super) fn lower_to(&mut self, after: &Summary) {
         for (name, [_, revisions]) in &mut self.by_repository {
             if let Some([_, left]) = after.by_repository.get(name)
@@ -72,7 +72,7 @@ impl Summary {
         };
     }
 
-    /// Takes a revision out that was removed.
+    /// Subtracts a removed revision.
     pub fn forget_revision(&mut self, repository: &RepositoryName) {
         self.revisions = self.revisions.saturating_sub(1);
         if let Some([_, revisions]) = self.by_repository.get_mut(&repository.to_string()) {
@@ -80,13 +80,13 @@ impl Summary {
         }
     }
 
-    /// What is missing from `now` that this says was there; nothing if it is as it should be. `is_mounted` tells of each mount
-    /// that it names. That the store is empty may be right (`may_be_empty`), which says nothing of what is not mounted.
+    /// Describes content of this summary that is missing from `now`; `None` if enough is left. `is_mounted` checks each
+    /// recorded mount. An empty store may be right (`may_be_empty`); a missing mount never is.
     pub fn missing_from(&self, now: &Summary, is_mounted: &dyn Fn(&str) -> bool, may_be_empty: bool) -> Option<String> {
         self.unmounted(is_mounted).or_else(|| if may_be_empty { None } else { self.halved_in(now) })
     }
 
-    /// A filesystem that was mounted in the store then and is not now.
+    /// A filesystem that was mounted in the store at the time and is not mounted now.
     fn unmounted(&self, is_mounted: &dyn Fn(&str) -> bool) -> Option<String> {
         let mount = self.mounts.iter().find(|mount| !is_mounted(mount))?;
         Some(format!(
@@ -95,11 +95,11 @@ impl Summary {
         ))
     }
 
-    /// What of this was replaced by what is young, if less than half is left in `old`, which has the repositories in which something is old.
-    /// Of what there was less than `least` of, that says nothing.
+    /// Describes content of this summary that young content replaced, if less than half is left in `old`, the
+    /// repositories with old content. Counts below `least` are ignored.
     pub fn replaced_in(&self, old: &Summary, least: u64) -> Option<String> {
         let then = [(self.repositories, "repositories"), (self.tags, "tags"), (self.revisions, "revisions")];
-        // Earlier versions noted the sums alone.
+        // Earlier versions recorded only the sums.
         let mut all = self.left_in(old).into_iter().zip(then);
         let is_enough = |before: u64| before >= least && !self.by_repository.is_empty();
         let (left, (before, what)) = all.find(|(left, (before, _))| is_enough(*before) && left.saturating_mul(2) < *before)?;
@@ -110,7 +110,7 @@ impl Summary {
         ))
     }
 
-    /// How many of the repositories, tags and revisions are left, each repository by itself.
+    /// How many of the repositories, tags and revisions are left, counted per repository.
     fn left_in(&self, now: &Summary) -> [u64; 3] {
         let mut left = [0, 0, 0];
         for (name, [tags, revisions]) in &self.by_repository {
@@ -125,7 +125,7 @@ impl Summary {
 
     fn halved_in(&self, now: &Summary) -> Option<String> {
         let mut left = self.left_in(now);
-        // What a sweep has left of one makes up for nothing that was lost of it before or since.
+        // In a swept repository, remaining revisions do not offset losses elsewhere.
         for name in &self.swept {
             let then = self.by_repository.get(name).map_or(0, |counts| counts[1]);
             let left = now.by_repository.get(name).map_or(0, |counts| counts[1]);
@@ -135,7 +135,7 @@ impl Summary {
                 ));
             }
         }
-        // Earlier versions noted the sums alone.
+        // Earlier versions recorded only the sums.
         if self.by_repository.is_empty() {
             left = [now.repositories, now.tags, now.revisions];
         }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::store::Part;
 
-/// So many repositories, tags and revisions, one or none of each in each.
+/// A summary with these numbers of repositories, tags and revisions, at most one tag and revision per repository.
 fn summary([repositories, tags, revisions]: [u64; 3], mounts: &[&str]) -> Summary {
     let names: Vec<RepositoryName> = (0..repositories).map(|number| RepositoryName::new(number.to_string())).collect();
     let held = names.iter().zip(0..).map(|(name, place)| (name, [u64::from(place < tags), u64::from(place < revisions)]));
@@ -20,7 +20,7 @@ fn less_than_half_of_anything_is_missing() {
         (summary([10, 10, 4], &["a"]), Some("revisions")),
         (summary([10, 10, 10], &[]), Some("mounted")),
         (summary([0, 0, 0], &[]), Some("mounted")),
-        // What is new makes up for nothing.
+        // New repositories do not offset losses.
         (renamed(&summary([10, 10, 10], &["a"]), 4), None),
         (renamed(&summary([10, 10, 10], &["a"]), 6), Some("repositories")),
     ] {
@@ -32,7 +32,7 @@ fn less_than_half_of_anything_is_missing() {
     assert_eq!(summary([1, 1, 1], &[]).missing_from(&summary([1, 1, 1], &[]), &|_| false, false), None);
 }
 
-/// The same with other names for so many repositories.
+/// The same summary with other names for `count` repositories.
 fn renamed(summary: &Summary, count: usize) -> Summary {
     let mut renamed = summary.clone();
     for (place, name) in summary.by_repository.keys().take(count).enumerate() {
@@ -54,11 +54,11 @@ fn what_is_linked_again_is_none_of_what_was_to_go() {
     let mut last = Records::open(&store).expect("readable");
     let was_to_go = |digest, there: &[&str]| last.was_to_go(digest, &|name| there.contains(&name));
     assert!(was_to_go(&first, &["a", "b"]) && !was_to_go(&second, &["a", "b"]) && was_to_go(&third, &["b"]));
-    // A repository that is missing may have linked it again.
+    // A missing repository may have linked it again.
     assert!(!was_to_go(&first, &["a"]) && !was_to_go(&first, &["b"]) && !was_to_go(&third, &["a"]));
     last.begin_sweep(std::iter::empty(), |_| false).expect("removed");
     assert_eq!(crate::store::Notes::read(&store, SWEEP).expect("none"), None);
-    // As earlier versions wrote it.
+    // The format of earlier versions.
     assert!(Unfinished::parsed(format!("{first}\n{second}\n").as_bytes()).blobs.is_empty());
 }
 

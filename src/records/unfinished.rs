@@ -1,26 +1,26 @@
-//! What a sweep was about to remove when it was cut off.
+//! The blobs that an interrupted sweep was about to remove.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufRead as _};
 
 use crate::oci::{Digest, RepositoryName};
 
-/// Blobs that a sweep was to remove after their links.
+/// Blobs that a sweep was about to remove after their links.
 #[derive(Debug, Default)]
 pub(super) struct Unfinished {
     /// The repositories that had the links.
     pub(super) names: Vec<String>,
-    /// For each blob, which of them.
+    /// For each blob, the indices of its repositories in `names`.
     pub(super) blobs: HashMap<Digest, Vec<u32>>,
 }
 
-/// What stands before the name of the repository that linked the blobs on the lines that follow.
+/// The prefix of a line that names the repository of the blobs on the next lines.
 const IN: &str = "in ";
 
 impl Unfinished {
     pub(super) fn parsed(text: &[u8]) -> Unfinished {
         let mut all = Unfinished::default();
-        // The last line may be half of one. Earlier versions did not say where the links had been: those count for nothing.
+        // The last line may be partial. Earlier versions recorded no repositories: their blobs are ignored.
         for line in text.lines().map_while(Result::ok) {
             match (line.strip_prefix(IN), line.parse::<Digest>()) {
                 (Some(name), _) => all.names.push(name.to_owned()),
@@ -33,7 +33,7 @@ impl Unfinished {
         all
     }
 
-    /// Writes it after what a sweep is about to remove now.
+    /// Writes these blobs after those that a sweep is about to remove now.
     pub(super) fn write_after<'n>(
         &self,
         links: impl Iterator<Item = (&'n RepositoryName, Digest)>,
@@ -41,7 +41,7 @@ impl Unfinished {
     ) -> io::Result<()> {
         let mut here = None;
         for (name, digest) in links {
-            // Those of one repository mostly come one after the other.
+            // Blobs of one repository are usually adjacent.
             if here != Some(name) {
                 writeln!(out, "{IN}{name}")?;
                 here = Some(name);

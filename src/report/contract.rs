@@ -1,18 +1,18 @@
-//! What every report can say of itself.
+//! The interface of every report.
 
 use super::document::Document;
 use super::metrics::Metrics;
 use crate::exit::Exit;
 
-/// What a command found and did.
+/// The results of a command.
 pub trait Report {
-    /// For people: what matters in ten seconds, then the details.
+    /// For people: the most important facts first, then the details.
     fn document(&self) -> Document;
 
     /// For programs: one document. Field names are stable within one `schema` number; sizes are bytes, times RFC 3339 in UTC.
     fn json(&self) -> String;
 
-    /// For spreadsheets: a line for each row, with heads; nothing if it has none.
+    /// For spreadsheets: a header and one line per row; `None` if the report has no rows.
     fn csv(&self) -> Option<String> {
         None
     }
@@ -20,18 +20,18 @@ pub trait Report {
     /// For Prometheus.
     fn metrics(&self) -> Metrics;
 
-    /// The code to end with.
+    /// The exit code.
     fn exit(&self) -> Exit;
 
-    /// Whether it was meant to change the store.
+    /// Whether the command may have changed the store.
     fn changed_anything(&self) -> bool;
 
-    /// What is to be said on standard error, too.
+    /// Messages that also go to standard error.
     fn complaints(&self) -> &[String] {
         &[]
     }
 
-    /// The code to end with when nobody could be shown the report: that all is well must not be said then.
+    /// The exit code if the report could not be written: it must not signal success.
     fn exit_unseen(&self) -> Exit {
         match (self.exit(), self.changed_anything()) {
             (Exit::Clean | Exit::Findings, false) => Exit::Stopped,

@@ -1,11 +1,11 @@
-//! Where a registry listens, read from `http.addr` as Go's `net.Listen` reads it.
+//! The address of a registry, parsed from `http.addr` as Go's `net.Listen` does.
 
 use std::net::{IpAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 
 use crate::registry_config::Listening;
 
-/// Ports that Go knows by name without a file.
+/// Port names that Go knows without a file.
 const PORTS: [(&str, u16); 15] = [
     ("domain", 53),
     ("ftp", 21),
@@ -24,16 +24,16 @@ const PORTS: [(&str, u16); 15] = [
     ("telnet", 23),
 ];
 
-/// What a registry's configuration says of where it listens.
+/// The address in a registry's configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// Nothing, or a port that the kernel chooses.
+    /// None, or a port that the kernel chooses.
     Unknown,
     /// A socket of this machine.
     Socket(PathBuf),
-    /// Hosts to ask, the next one if nothing listens on the one before, and a port.
+    /// Hosts to query, each if nothing listens on the previous one, and a port.
     Hosts(Vec<String>, u16),
-    /// Nothing that a registry could listen on. Why.
+    /// An address that no registry can listen on, with the reason.
     Unusable(String),
 }
 
@@ -54,7 +54,7 @@ impl Place {
     }
 }
 
-/// Host and port, as Go's `SplitHostPort` takes them apart.
+/// Splits host and port as Go's `SplitHostPort` does.
 fn split(address: &str) -> Result<(&str, &str), String> {
     let no_port = || "it has no port".to_owned();
     let (host, port) = address.rsplit_once(':').ok_or_else(no_port)?;
@@ -69,7 +69,7 @@ fn split(address: &str) -> Result<(&str, &str), String> {
     }
 }
 
-/// The number of a port, which may be a name.
+/// The number of a port, which may be given by name.
 fn number_of(port: &str) -> Result<u16, String> {
     if port.is_empty() {
         return Ok(0);
@@ -84,7 +84,7 @@ fn number_of(port: &str) -> Result<u16, String> {
     number.ok_or_else(|| format!("no port is called {port}, by /etc/services"))
 }
 
-/// The port in a line of `/etc/services` such as `http-alt 8080/tcp webcache # a comment`, if it is of that name.
+/// The port in a line of `/etc/services` such as `http-alt 8080/tcp webcache # a comment`, if it has that name.
 fn of_service(line: &str, name: &str) -> Option<u16> {
     let mut words = line.split('#').next()?.split_whitespace();
     let (first, port) = (words.next()?, words.next()?);
@@ -92,7 +92,7 @@ fn of_service(line: &str, name: &str) -> Option<u16> {
     port.strip_suffix("/tcp").filter(|_| is_named)?.parse().ok()
 }
 
-/// Where a listener on `host` is reached from this machine.
+/// Hosts at which a listener on `host` is reached from this machine.
 fn hosts(host: &str) -> Vec<String> {
     let is_wildcard = host.is_empty() || host.parse().is_ok_and(|ip: IpAddr| ip.to_canonical().is_unspecified());
     match is_wildcard {
@@ -101,7 +101,7 @@ fn hosts(host: &str) -> Vec<String> {
     }
 }
 
-/// Whether a host is this machine, or this container, itself.
+/// Whether a host is the loopback of this machine or container.
 pub(super) fn is_loopback(host: &str) -> bool {
     if let Ok(ip) = host.parse::<IpAddr>() {
         return ip.to_canonical().is_loopback();

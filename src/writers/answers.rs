@@ -1,4 +1,4 @@
-//! What the registries of a store answer, and whether anything speaks for a writer.
+//! The answers of a store's registries, and other signs of a writer.
 
 use std::cell::OnceCell;
 use std::os::unix::fs::MetadataExt as _;
@@ -15,58 +15,59 @@ use crate::layout;
 use crate::registry_config::{CacheSign, Listening, RegistryConfig};
 use crate::store::Root;
 
-/// Which registries are asked, and what is known of them.
+/// The registries to query, and the known facts about them.
 #[derive(Clone, Debug)]
 pub struct Question<'a> {
     /// The root directory of the store, if it is on this machine.
     pub root: Option<&'a Root>,
     /// The configuration of its registry.
     pub registry: Option<&'a RegistryConfig>,
-    /// Where it listens, as far as its configuration or the environment says.
+    /// The registry's address, from its configuration or the environment.
     pub http: &'a Listening,
-    /// What says that it is a pull-through cache.
+    /// The evidence that it is a pull-through cache.
     pub cache: Option<CacheSign>,
-    /// Addresses of further ones.
+    /// Addresses of other registries.
     pub urls: &'a [String],
-    /// What to say to those that want to know who asks.
+    /// Credentials for registries that require them.
     pub credentials: Option<&'a Credentials>,
-    /// Whether `--online` is a way out.
+    /// Whether messages may suggest `--online`.
     pub offers_online: bool,
 }
 
-/// What the registries of a store answered.
+/// The answers of a store's registries.
 #[derive(Clone, Debug)]
 pub struct Answers<'a> {
     question: Question<'a>,
-    /// Answers of those that could be asked.
+    /// Answers of the registries that could be queried.
     heard: Vec<(Endpoint, Answer)>,
-    /// Those that nothing was heard of because they may be in another container.
-    unasked: Vec<Endpoint>,
-    /// Signs of somebody at work, once they were looked for. Those of registries that answer themselves that they take no pushes are none.
+    /// Registries that may run in another container, where they cannot be queried.
+    unqueried: Vec<Endpoint>,
+    /// Signs of a writer, once they were searched. Signs of registries that answer that they take no pushes are left
+    /// out.
     signs: OnceCell<Vec<Sign>>,
 }
 
-/// Asks the registry that is configured, if its configuration says where it listens, and those that are given.
+/// Queries the configured registry, if its address is known, and the given ones.
 ///
 /// # Errors
 ///
-/// When something is given that is no address.
+/// When a given address is invalid.
 pub fn ask(question: Question<'_>) -> Result<Answers<'_>, Error> {
     let given = question.urls.iter().map(|url| Endpoint::given(url)).collect::<Result<Vec<_>, _>>()?;
     let configured = Endpoint::of(question.http);
-    let (mut heard, mut unasked) = (Vec::new(), Vec::new());
+    let (mut heard, mut unqueried) = (Vec::new(), Vec::new());
     for endpoint in configured.into_iter().chain(given) {
         match endpoint.ask(question.credentials) {
             Answer::Down if endpoint.is_local() && question.root.is_some_and(|root| !view::has_the_registrys_loopback(root)) => {
-                unasked.push(endpoint)
+                unqueried.push(endpoint)
             }
             answer => heard.push((endpoint, answer)),
         }
     }
-    Ok(Answers { question, heard, unasked, signs: OnceCell::new() })
+    Ok(Answers { question, heard, unqueried, signs: OnceCell::new() })
 }
 
-/// What time it is where the registry runs, if that is another machine.
+/// The current time of a registry on another machine.
 pub fn date_elsewhere(http: &Listening, urls: &[String]) -> Option<SystemTime> {
     let given = urls.iter().filter_map(|url| Endpoint::given(url).ok());
     let configured = Endpoint::of(http);
@@ -74,27 +75,28 @@ pub fn date_elsewhere(http: &Listening, urls: &[String]) -> Option<SystemTime> {
 }
 
 impl Answers<'_> {
-    /// Whether no push can be under way: each registry answers that it takes none, or is down and its configuration says so, and there is no
-    /// sign of another.
+    /// Whether no push can be in progress: each registry answers that it takes none, or is down and configured as
+    /// read-only, and there is no sign of another writer.
     pub fn takes_no_pushes(&self) -> bool {
         let is_configured_so = self.question.registry.is_some_and(|registry| registry.read_only);
         let is_proxy = self.question.cache.is_some();
         let takes_none = |answer: &Answer| match answer {
-            // It writes whenever somebody pulls.
+            // A pull-through cache writes on every pull.
             Answer::ReadOnly => !is_proxy,
             Answer::Down => is_configured_so,
             Answer::Writable | Answer::Unknown(_) | Answer::Unauthorized(_) => false,
         };
-        let do_all = !self.heard.is_empty() && self.unasked.is_empty() && self.heard.iter().all(|(_, answer)| takes_none(answer));
+        let do_all =
+            !self.heard.is_empty() && self.unqueried.is_empty() && self.heard.iter().all(|(_, answer)| takes_none(answer));
         do_all && self.signs().is_empty()
     }
 
-    /// Why no registry could be asked; nothing if one was, or if all processes are seen that could have the store.
+    /// Why no registry could be queried; `None` if one was, or if all processes that may use the store are visible.
     pub fn nobody_asked(&self) -> Option<String> {
         if !self.heard.is_empty() || view::shows_all_users_of(self.question.root) {
             return None;
         }
-        Some(match (self.unasked.first(), self.question.registry) {
+        Some(match (self.unqueried.first(), self.question.registry) {
             (Some(endpoint), _) => {
                 format!("nothing listens at {endpoint} in this container, and the registry may run in another one")
             }
@@ -103,17 +105,17 @@ impl Answers<'_> {
         })
     }
 
-    /// Makes sure that nothing writes to the store.
+    /// Ensures that nothing writes to the store.
     ///
     /// # Errors
     ///
-    /// [`Error::Brake`] when something may.
+    /// [`Error::Brake`] when something may write.
     pub fn ensure_no_writers(&self) -> Result<(), Error> {
         for (endpoint, answer) in &self.heard {
             self.ensure_no_pushes(endpoint, answer)?;
         }
         for sign in self.signs() {
-            // Whoever only looks may have it mounted, and no registry among them takes pushes.
+            // A reader may mount the store, and the registries in that namespace take no pushes.
             if !(self.is_one_read_only() && matches!(sign, Sign::Mounted { .. })) {
                 return Err(self.brake(sign.to_string()));
             }
@@ -126,7 +128,8 @@ impl Answers<'_> {
         self.heard.iter().any(|(_, answer)| *answer == Answer::ReadOnly)
     }
 
-    /// Looks for signs of somebody at work. Where a registry is read-only, another is believed to be if it answers so itself.
+    /// Searches for signs of a writer. Beside a read-only registry, another one is trusted if it answers that it is
+    /// read-only too.
     fn signs(&self) -> &[Sign] {
         self.signs.get_or_init(|| {
             let Some(root) = self.question.root else { return Vec::new() };
@@ -150,7 +153,7 @@ impl Answers<'_> {
                 }
                 _ => true,
             });
-            // A container's mounts are there for the registry in it.
+            // The registry in a container is the reason for the container's mounts.
             let is_believed = |pid: &u32| believed.contains(pid);
             signs.retain(|sign| !matches!(sign, Sign::Mounted { registries, .. } if registries.iter().any(is_believed)));
             signs

@@ -1,4 +1,4 @@
-//! Asking a registry that wants to know who asks: basic authentication, and tokens as the registries of others hand them out.
+//! Authentication at registries: basic, and the tokens of other vendors' registries.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use ureq::http::Response;
 use super::address;
 use super::http::agent;
 
-/// What a token server says at most.
+/// The greatest size of a token server's answer.
 const MAX_TOKEN_BYTES: u64 = 1 << 20;
 
 /// A user and a password, which no message and no debug output shows.
@@ -26,7 +26,7 @@ impl fmt::Debug for Credentials {
 }
 
 impl Credentials {
-    /// Reads `USER:PASSWORD`. A line break at its end belongs to the file that it is from.
+    /// Parses `USER:PASSWORD`. A trailing line break comes from a file and is dropped.
     pub fn of(text: &str) -> Option<Credentials> {
         let (user, password) = text.trim_end_matches(['\r', '\n']).split_once(':')?;
         let is_valid = !user.is_empty() && !text.trim_end_matches(['\r', '\n']).contains(['\r', '\n']);
@@ -38,11 +38,11 @@ impl Credentials {
     }
 }
 
-/// What to say to a registry that has answered 401.
+/// The credentials to send to a registry that answered 401.
 ///
 /// # Errors
 ///
-/// Says what it wants that cannot be had.
+/// A description of the required credentials that are not available.
 pub(super) fn authorization<B>(refusal: &Response<B>, credentials: &Credentials, verifies: bool) -> Result<String, String> {
     let challenges: Vec<&str> =
         refusal.headers().get_all("WWW-Authenticate").iter().filter_map(|value| value.to_str().ok()).collect();
@@ -61,13 +61,13 @@ pub(super) fn authorization<B>(refusal: &Response<B>, credentials: &Credentials,
     }
 }
 
-/// Fetches a token from where the registry says.
+/// Fetches a token from the server that the registry names.
 fn token(parameters: &str, credentials: &Credentials, verifies: bool) -> Result<String, String> {
     let realm = parameter(parameters, "realm").ok_or("it wants a token and does not say from where")?;
     let (scheme, rest) = realm.split_once("://").unwrap_or(("", realm));
     let host = rest.split(['/', '?']).next().unwrap_or_default();
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name).trim_matches(['[', ']']);
-    // Who answered is not known for sure, so the password of another machine goes out encrypted only.
+    // The answering host is not authenticated, so a password for another machine is only sent encrypted.
     if verifies && scheme != "https" && !address::is_loopback(name) {
         return Err(format!("it wants a token from {realm}, to which no password is sent without TLS"));
     }

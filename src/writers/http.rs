@@ -1,9 +1,10 @@
-//! Asking a registry whether it takes pushes.
+//! Queries whether a registry takes pushes.
 //!
-//! `OPTIONS /v2/<any name>/blobs/uploads/` leaves no trace and is answered with the methods that there are: a registry that is
-//! read-only has taken `POST` away (source: distribution's `registry/handlers/app.go` and `blobupload.go`).
+//! `OPTIONS /v2/<any name>/blobs/uploads/` leaves no trace and is answered with the supported methods: a read-only
+//! registry has removed `POST` (source: distribution's `registry/handlers/app.go` and `blobupload.go`).
 //!
-//! Only a refused connection says that nothing is there. Everything else is an answer, if not one that says what was asked.
+//! Only a refused connection proves that no registry is there. Every other result is an answer, possibly an unclear
+//! one.
 
 use std::fmt;
 use std::io::ErrorKind;
@@ -21,53 +22,53 @@ use crate::error::Error;
 use crate::escape::escaped;
 use crate::registry_config::Listening;
 
-/// Long enough for a registry of this machine.
+/// Long enough for a registry on this machine.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
-/// What every answer of a registry says.
+/// A header in every answer of a registry.
 const REGISTRY_HEADER: &str = "Docker-Distribution-Api-Version";
 
-/// Where a registry may be listening.
+/// The address of a possible registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
-    /// Where its configuration says: it need not run.
+    /// From the registry's configuration; it may be down.
     Configured(Address),
-    /// The same for a socket of this machine.
+    /// The same, as a socket of this machine.
     Socket(PathBuf),
-    /// Where its configuration says, in words that no registry understands. The address, and why.
+    /// From the configuration, but invalid for any registry: the address and the reason.
     Unusable(String, String),
-    /// Where the operator says that there is one.
+    /// Given by the operator.
     Given(Address),
 }
 
-/// A host that is asked by HTTP or by HTTPS.
+/// A host that is queried by HTTP or HTTPS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
-    /// Of several the first that is there.
+    /// The first reachable one is used.
     hosts: Vec<String>,
     port: u16,
-    /// By which it is asked first.
+    /// Whether HTTPS is tried first.
     has_tls: bool,
-    /// What every path begins with.
+    /// The prefix of every path.
     prefix: String,
 }
 
-/// What a registry says of pushes.
+/// A registry's answer about pushes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// The connection is refused.
     Down,
-    /// It takes none.
+    /// It takes no pushes.
     ReadOnly,
-    /// It takes them.
+    /// It takes pushes.
     Writable,
-    /// It does not say. Why.
+    /// The answer is unclear, for this reason.
     Unknown(String),
-    /// It does not say before it knows who asks. In its words.
+    /// It requires credentials, for this reason.
     Unauthorized(String),
 }
 
 impl Endpoint {
-    /// Where a registry listens that is configured so; nothing if its configuration does not say where.
+    /// The address of a configured registry; `None` if its configuration has none.
     pub fn of(listening: &Listening) -> Option<Endpoint> {
         let prefix = listening.prefix.clone();
         match Place::of(listening) {
@@ -78,14 +79,14 @@ impl Endpoint {
         }
     }
 
-    /// What `--registry` names.
+    /// Parses the value of `--registry`.
     ///
     /// # Errors
     ///
-    /// When that is no address.
+    /// When it is no address.
     pub fn given(url: &str) -> Result<Endpoint, Error> {
         Address::of_url(url).map(Endpoint::Given).ok_or_else(|| {
-            // What stands before the @ may be a password.
+            // The part before the @ may be a password.
             let (shown, hint) = match url.rsplit_once('@') {
                 Some((_, host)) => (format!("...@{host}"), "; a password is given with --registry-auth"),
                 None => (url.to_owned(), ""),
@@ -94,7 +95,7 @@ impl Endpoint {
         })
     }
 
-    /// Asks.
+    /// Queries the registry.
     pub fn ask(&self, credentials: Option<&Credentials>) -> Answer {
         match self {
             Endpoint::Socket(path) => match std::os::unix::net::UnixStream::connect(path) {
@@ -107,7 +108,7 @@ impl Endpoint {
         }
     }
 
-    /// What time it is there, if it is another machine and says so: a registry of this one goes by the clock that is in question.
+    /// The time of a registry on another machine: one on this machine uses the clock that is to be checked.
     pub(super) fn date(&self) -> Option<SystemTime> {
         let (Endpoint::Configured(address) | Endpoint::Given(address)) = self else { return None };
         let elsewhere = address.hosts.iter().filter(|host| !address::is_loopback(host));
@@ -121,7 +122,7 @@ impl Endpoint {
         })
     }
 
-    /// Whether it is only reached from where it is itself: another container has a loopback and sockets of its own.
+    /// Whether the address is valid only in its own container: each has its own loopback and sockets.
     pub fn is_local(&self) -> bool {
         match self {
             Endpoint::Configured(address) | Endpoint::Given(address) => {
@@ -199,9 +200,9 @@ impl Address {
         for host in &self.hosts {
             match knock(host, self.port) {
                 Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
-                // The loopback of a container without a network, which is nobody's else.
+                // In a container without a network, only processes of the container share the loopback.
                 Err(error) if error.kind() == ErrorKind::NetworkUnreachable && address::is_loopback(host) => {}
-                // A wildcard has two addresses, and a machine need not have IPv6.
+                // A wildcard listens on two addresses, and a machine may lack IPv6.
                 Err(_) if host != &self.hosts[0] => {}
                 Err(error) => return Answer::Unknown(error.to_string()),
                 Ok(()) => return self.ask_host(host, credentials),
@@ -210,7 +211,7 @@ impl Address {
         Answer::Down
     }
 
-    /// Asks by the scheme that was said, and by the other one if what answers that is no registry.
+    /// Queries by the configured scheme, and by the other one if the answer is not from a registry.
     fn ask_host(&self, host: &str, credentials: Option<&Credentials>) -> Answer {
         let first = ask(&self.base(self.has_tls, host), host, credentials);
         if first.from_registry {
@@ -221,13 +222,13 @@ impl Address {
     }
 }
 
-/// Connects and hangs up.
+/// Connects and disconnects.
 fn knock(host: &str, port: u16) -> std::io::Result<()> {
     let mut last = std::io::Error::new(ErrorKind::NotFound, "the host is not known");
     for address in (host, port).to_socket_addrs()? {
         match TcpStream::connect_timeout(&address, TIMEOUT) {
             Ok(_) => return Ok(()),
-            // Another address may say more than that the last one refuses.
+            // The error of another address is more specific than a refusal.
             Err(error) if last.kind() == ErrorKind::NotFound || error.kind() != ErrorKind::ConnectionRefused => last = error,
             Err(_) => {}
         }
@@ -235,8 +236,8 @@ fn knock(host: &str, port: u16) -> std::io::Result<()> {
     Err(last)
 }
 
-/// An agent that asks and believes what it is told: a certificate of a name of its own must not hide a registry. Where a password is
-/// sent to another machine, the certificate counts.
+/// An agent that accepts any certificate: a self-signed one must not hide a registry. With a password for another
+/// machine, the certificate is verified.
 pub(super) fn agent(verifies: bool) -> Agent {
     Agent::config_builder()
         .timeout_global(Some(TIMEOUT))
@@ -265,7 +266,7 @@ fn ask(base: &str, host: &str, credentials: Option<&Credentials>) -> Heard {
     }
 }
 
-/// Reads a `Date`, which HTTP has in the form of mail.
+/// Parses a `Date` header, which has the date format of mail.
 fn date(text: &str) -> Option<SystemTime> {
     let then = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
     SystemTime::try_from(then).ok()
@@ -274,14 +275,14 @@ fn date(text: &str) -> Option<SystemTime> {
 fn heard<B>(answer: &Response<B>) -> Heard {
     let status = answer.status();
     let from_registry = answer.headers().contains_key(REGISTRY_HEADER);
-    // The header may come in several lines, and all of them count. A method that cannot be read may be any.
+    // The header may span several lines, and all of them count. An unreadable line may name any method.
     let lines: Option<Vec<&str>> = answer.headers().get_all("Allow").iter().map(|methods| methods.to_str().ok()).collect();
     let methods: Option<Vec<&str>> = lines.map(|lines| lines.iter().flat_map(|line| line.split(',')).map(str::trim).collect());
     let answer = match methods {
         _ if !from_registry => Answer::Unknown(format!("it answers {status}, not as a registry does")),
         None => Answer::Unknown(format!("it answers {status}, and Allow is no text")),
         Some(methods) if methods.iter().any(|method| method.eq_ignore_ascii_case("POST")) => Answer::Writable,
-        // A proxy that lets only some methods through has other statuses.
+        // A proxy that allows only some methods answers with another status.
         Some(methods) if status == 200 && methods.contains(&"GET") => Answer::ReadOnly,
         Some(_) => Answer::Unknown(format!("it answers {status}")),
     };
@@ -297,7 +298,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_date_is_read_and_that_of_this_machine_is_not_asked_for() {
+    fn a_date_of_this_machine_is_not_queried() {
         let then = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
         assert_eq!(date("Sun, 06 Nov 1994 08:49:37 GMT"), Some(then));
         assert_eq!(date("yesterday"), None);

@@ -1,4 +1,4 @@
-//! Where a process listens, and what it answers there: in its own network, which a container's process shares with nobody.
+//! The listening sockets of a process and their answers, queried in its own network namespace.
 
 use std::collections::HashSet;
 use std::fs;
@@ -13,13 +13,13 @@ use super::credentials::Credentials;
 use super::http::{Address, Answer};
 use crate::registry_config::Listening;
 
-/// The state of a socket that listens (source: `TCP_LISTEN` in Linux).
+/// The state of a listening socket (source: `TCP_LISTEN` in Linux).
 const LISTENS: &str = "0A";
 
-/// Whether a process itself answers that it takes no pushes, and nowhere that it does.
+/// Whether a process answers at one of its own sockets that it takes no pushes, and at none that it does.
 pub(super) fn says_read_only(process: &Path, http: &Listening, credentials: Option<&Credentials>, users: &[u32]) -> bool {
     let addresses = of(process);
-    // Any user's process may be called as a registry is.
+    // A process of any user may have a registry's name.
     let user = fs::metadata(process).map(|metadata| metadata.uid());
     let credentials = credentials.filter(|_| user.is_ok_and(|user| users.contains(&user)));
     let ask = || -> Vec<Answer> {
@@ -33,7 +33,7 @@ pub(super) fn says_read_only(process: &Path, http: &Listening, credentials: Opti
     answers.contains(&Answer::ReadOnly) && !answers.contains(&Answer::Writable)
 }
 
-/// The addresses at which a process listens, as far as we may see that.
+/// The addresses at which a process listens, if they are visible.
 pub(super) fn of(process: &Path) -> Vec<SocketAddr> {
     let descriptors = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
     let sockets: HashSet<String> = descriptors
@@ -50,13 +50,13 @@ pub(super) fn of(process: &Path) -> Vec<SocketAddr> {
     listening.collect()
 }
 
-/// The address and the number of the socket in a line of `/proc/net/tcp`, if it listens.
+/// The address and inode of the socket in a line of `/proc/net/tcp`, if it listens.
 fn listener(line: &str) -> Option<(SocketAddr, &str)> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let (local, state, socket) = (words.get(1)?, words.get(3)?, words.get(9)?);
     let (host, port) = local.split_once(':')?;
     let port = u16::from_str_radix(port, 16).ok()?;
-    // Words of the machine's own order.
+    // The kernel prints words in native byte order.
     let parts = host.as_bytes().chunks(8).map(|part| u32::from_str_radix(std::str::from_utf8(part).ok()?, 16).ok());
     let bytes: Vec<u8> = parts.collect::<Option<Vec<u32>>>()?.into_iter().flat_map(u32::to_ne_bytes).collect();
     let ip = match bytes.len() {
@@ -67,7 +67,7 @@ fn listener(line: &str) -> Option<(SocketAddr, &str)> {
     (*state == LISTENS).then_some((SocketAddr::new(ip.to_canonical(), port), *socket))
 }
 
-/// Where a listener is reached from its own network.
+/// The hosts at which a listener is reached from its own network.
 fn hosts(ip: IpAddr) -> Vec<String> {
     match ip {
         _ if !ip.is_unspecified() => vec![ip.to_string()],
@@ -76,7 +76,7 @@ fn hosts(ip: IpAddr) -> Vec<String> {
     }
 }
 
-/// Does something in the network of a process; nothing if we may not go there.
+/// Runs `work` in the network namespace of a process; `None` if that is not permitted.
 fn in_network_of<T: Send>(process: &Path, work: impl FnOnce() -> T + Send) -> Option<T> {
     let network = process.join("ns/net");
     let theirs = fs::read_link(&network).ok()?;
@@ -84,7 +84,7 @@ fn in_network_of<T: Send>(process: &Path, work: impl FnOnce() -> T + Send) -> Op
         return Some(work());
     }
     let network = fs::File::open(network).ok()?;
-    // A thread of its own goes there and does not come back.
+    // A separate thread enters the namespace and ends there.
     std::thread::scope(|scope| {
         let there = scope.spawn(|| {
             move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network)).ok()?;

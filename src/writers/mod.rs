@@ -1,9 +1,9 @@
-//! Who else may write to the store while a sweep removes things from it.
+//! Other writers to the store during a sweep.
 //!
-//! A registry takes no lock, so nothing proves that none is at work. Several signs are looked for, each of which is enough to stop:
-//! a registry that says it takes pushes, or answers and does not say; a process that is a registry of this store; one that has a file of
-//! the store open for writing; and one that sees the store mounted where we do not, as containers do. None of them sees another machine
-//! that has the same volume.
+//! A registry takes no lock, so nothing proves that none is writing. Each of these signs is enough to stop: a registry
+//! that takes pushes, or gives an unclear answer; a process that is a registry of this store; a process with a file of
+//! the store open for writing; and a mount namespace that shows the store at another place than ours, as containers do.
+//! None of them detects a registry on another machine with the same volume.
 
 mod address;
 mod answers;

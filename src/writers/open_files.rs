@@ -9,10 +9,10 @@ use std::path::Path;
 use crate::proc::{is_in_first_pid_namespace, pids};
 use crate::store::{Condition, FileId};
 
-/// Of the flags that `fdinfo` tells, those for writing.
+/// The access mode bits of the flags in `fdinfo`.
 pub(super) const ACCESS_MODE: u32 = 0o3;
 
-/// What is open for writing on this machine, as far as we may look.
+/// The files open for writing on this machine, of all processes that may be inspected.
 #[derive(Clone, Debug, Default)]
 pub struct OpenFiles {
     files: HashSet<FileId>,
@@ -20,7 +20,7 @@ pub struct OpenFiles {
 }
 
 impl OpenFiles {
-    /// Looks at every process.
+    /// Inspects every process.
     pub fn look() -> OpenFiles {
         let mut open = OpenFiles { files: HashSet::new(), is_complete: is_in_first_pid_namespace() };
         let own = std::process::id();
@@ -29,7 +29,7 @@ impl OpenFiles {
             seen += 1;
             open.add(&Path::new("/proc").join(pid.to_string()));
         }
-        // Where even the first process is hidden from us, others are.
+        // If even the first process is hidden, others are hidden too.
         open.is_complete &= seen > 0 && Path::new("/proc/1").exists();
         open
     }
@@ -50,7 +50,7 @@ impl OpenFiles {
         }
     }
 
-    /// Whether every process could be looked at.
+    /// Whether every process could be inspected.
     pub fn is_complete(&self) -> bool {
         self.is_complete
     }
@@ -65,7 +65,7 @@ impl OpenFiles {
     }
 }
 
-/// What the kernel says of a descriptor.
+/// Whether a descriptor is open for writing.
 pub(super) fn is_for_writing(fdinfo: &Path) -> bool {
     let info = fs::read_to_string(fdinfo).unwrap_or_default();
     let flags = info.lines().find_map(|line| u32::from_str_radix(line.strip_prefix("flags:")?.trim(), 8).ok());

@@ -1,10 +1,10 @@
-//! Stores inside of stores.
+//! Stores inside other stores.
 
 use std::path::Path;
 
 use crate::layout;
 
-/// Whether the root lies in the storage of another registry, which may be the one that is meant.
+/// The storage of another registry that holds the root; that registry may be the intended one.
 pub fn outer_store(root: &Path) -> Option<&Path> {
     root.ancestors().skip(1).find(|directory| directory.ends_with(layout::V2))
 }

@@ -1,4 +1,4 @@
-//! Processes of this machine that may write to the store, as far as `/proc` shows them to us.
+//! Processes of this machine that may write to the store, as far as `/proc` shows them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,34 +14,34 @@ use crate::proc::{mount_namespace, pids};
 use crate::store::Root;
 use crate::store::filesystem::mounts::{self, Mounted, Place};
 
-/// A sign of somebody at work.
+/// A sign of a writer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Sign {
     /// A process has a file of the store open for writing.
     Writing {
-        /// Its number.
+        /// Its id.
         pid: u32,
         /// Its name.
         name: String,
         /// The file, as it sees it.
         path: PathBuf,
     },
-    /// A namespace of mounts that is not ours shows the store at a place of its own.
+    /// Another mount namespace shows the store at a place of its own.
     Mounted {
-        /// The number and the name of a process in it, of a registry if there is one; nothing if there is none but the kernel's.
+        /// The id and name of a process in it, preferably a registry; `None` if it has only kernel threads.
         process: Option<(u32, String)>,
-        /// Where it shows it.
+        /// The mount point there.
         at: PathBuf,
         /// The registries in it.
         registries: Vec<u32>,
     },
     /// A process is a registry.
     Registry {
-        /// Its number.
+        /// Its id.
         pid: u32,
         /// Its name.
         name: String,
-        /// Which store it works on.
+        /// The store that it serves.
         serves: Serves,
     },
 }
@@ -74,12 +74,12 @@ impl fmt::Display for Sign {
     }
 }
 
-/// Looks at every process but this one. Those that we may not look at are passed over.
+/// Inspects every process but this one. Processes that may not be inspected are skipped.
 pub(super) fn signs(root: &Root) -> Vec<Sign> {
     let v2 = root.at(layout::V2);
     let ours = mount_namespace("self");
     let mut signs = Vec::new();
-    // The processes of other namespaces, and whether each is a registry.
+    // The processes of other mount namespaces, and whether each is a registry.
     let mut elsewhere: BTreeMap<PathBuf, Vec<(u32, bool)>> = BTreeMap::new();
     for pid in pids().filter(|pid| *pid != std::process::id()) {
         let process = directory(pid);
@@ -110,23 +110,23 @@ pub(super) fn name(pid: u32) -> String {
     fs::read_to_string(directory(pid).join("comm")).unwrap_or_default().trim_end().to_owned()
 }
 
-/// Where the namespace of some processes shows a place, if not as ours does.
+/// Where the mount namespace of some processes shows a place, if not at ours.
 fn mounted(processes: &[(u32, bool)], place: &Place, v2: &Path) -> Option<Sign> {
     let theirs = processes.iter().map(|(pid, _)| mounts::of_process(&pid.to_string())).find(|table| !table.is_empty())?;
     let at = theirs.iter().find_map(|mounted| {
-        // A namespace that shows all of our filesystem at its usual place is any service's. One that shows less of it was
-        // made to show the store.
+        // Services commonly have a namespace that shows all of our filesystem at its usual place. One that shows less
+        // was made to show the store.
         mounted.shows(place).filter(|at| at != v2 || place.is_shown_alone_by(mounted))
     })?;
     let registries: Vec<u32> = processes.iter().filter(|(_, is_registry)| *is_registry).map(|(pid, _)| *pid).collect();
-    // The kernel's own have no arguments.
+    // Kernel threads have no arguments.
     let has_arguments = |pid: &u32| fs::read(directory(*pid).join("cmdline")).is_ok_and(|line| !line.is_empty());
     let named = registries.first().copied().or_else(|| processes.iter().map(|(pid, _)| *pid).find(has_arguments));
     Some(Sign::Mounted { process: named.map(|pid| (pid, name(pid))), at, registries })
 }
 
-/// The first file of the store that a process has open for writing. The path may be one that only it knows, so what counts is that the
-/// same file is at the same place in our view of the store.
+/// The first file of the store that a process has open for writing. The path may be valid only in its namespace, so the
+/// file is compared with the one at the same place in our view of the store.
 fn writing(process: &Path, v2: &Path) -> Option<PathBuf> {
     let base = format!("/{}/", layout::V2);
     fs::read_dir(process.join("fd")).ok()?.flatten().find_map(|descriptor| {

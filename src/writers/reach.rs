@@ -1,4 +1,4 @@
-//! Paths of another process: what they lead to from its own root, and whether that has been changed lately.
+//! Resolves paths of another process from its own root, and detects recent changes on the way.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -10,27 +10,27 @@ use std::time::SystemTime;
 
 use crate::clock::time_of;
 
-/// As many symbolic links as the kernel follows in one path (source: `MAXSYMLINKS` in Linux).
+/// The kernel's limit of symbolic links in one path (source: `MAXSYMLINKS` in Linux).
 const MOST_LINKS: u32 = 40;
 
-/// What a path of a process leads to.
+/// The result of resolving a path of a process.
 #[derive(Debug)]
 pub(super) struct Reached {
-    /// The same place as it is reached from here, without a symbolic link in it but for the process's own root or working directory.
+    /// The resolved path from here, without symbolic links except for the process's own root or working directory.
     pub(super) path: PathBuf,
-    /// When what is on the way was last changed: a symbolic link was made, or a directory was renamed.
+    /// The last change on the way: a symbolic link was created, or a directory was renamed.
     pub(super) changed: SystemTime,
 }
 
-/// Follows a path as a process does: an absolute symbolic link in its root leads on from that root, and not from ours.
+/// Resolves a path as a process does: absolute symbolic links start at its root, and not at ours.
 ///
 /// # Errors
 ///
-/// [`io::ErrorKind::NotFound`] where nothing is there; anything else where that cannot be seen.
+/// [`io::ErrorKind::NotFound`] if the path does not exist; any other error if that cannot be determined.
 pub(super) fn reach(process: &Path, path: &Path) -> io::Result<Reached> {
     let root = process.join("root");
     let mut base = if path.is_absolute() { root.clone() } else { process.join("cwd") };
-    // Not to be followed is not to be seen.
+    // A link that cannot be followed here cannot be inspected.
     fs::read_link(&base)?;
     let mut left: VecDeque<OsString> = components(path);
     let mut parts: Vec<OsString> = Vec::new();
@@ -40,7 +40,7 @@ pub(super) fn reach(process: &Path, path: &Path) -> io::Result<Reached> {
             let is_above = parts.last().is_none_or(|last| last == "..");
             match (is_above, base == root) {
                 (false, _) => drop(parts.pop()),
-                // A root is its own parent.
+                // The parent of a root is the root.
                 (true, true) => {}
                 (true, false) => parts.push(name),
             }
@@ -49,7 +49,7 @@ pub(super) fn reach(process: &Path, path: &Path) -> io::Result<Reached> {
         let here = base.join(parts.iter().collect::<PathBuf>()).join(&name);
         let there = fs::symlink_metadata(&here)?;
         if !there.is_symlink() {
-            // What lies in a directory changes both of its times. A rename changes one.
+            // A change of its entries sets both times of a directory. A rename sets one.
             if there.is_dir() && changed_at(&there) != modified_at(&there) {
                 changed = changed.max(changed_at(&there));
             }
@@ -78,7 +78,7 @@ fn components(path: &Path) -> VecDeque<OsString> {
     path.components().filter(is_step).map(|component| component.as_os_str().to_owned()).collect()
 }
 
-/// When anything about a file was last changed, its place among it.
+/// When a file's metadata last changed, which includes a rename.
 pub(super) fn changed_at(file: &fs::Metadata) -> SystemTime {
     time_of(file.ctime(), file.ctime_nsec().unsigned_abs())
 }
@@ -94,7 +94,7 @@ mod tests {
 
     use super::*;
 
-    /// A process whose root is a directory of ours.
+    /// A process whose root is a directory of the test.
     fn jailed() -> (tempfile::TempDir, PathBuf) {
         let process = tempfile::tempdir().expect("a directory");
         let jail = process.path().join("jail");

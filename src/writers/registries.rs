@@ -1,4 +1,4 @@
-//! Processes of this machine that are a registry: by their name and arguments, and by the store that their configuration comes to.
+//! Registry processes of this machine, by name and arguments, and by the store in their configuration.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -23,56 +23,56 @@ const LOADERS: [&str; 3] = ["ld-", "ld.so", "qemu-"];
 /// The subcommands that write to a store.
 const COMMANDS: [&str; 2] = ["serve", "garbage-collect"];
 
-/// The variable that says which root a registry has, whatever its file says.
+/// The variable that overrides the root in the configuration file.
 const ROOT_VARIABLE: &str = "REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY";
 
-/// Larger than any configuration by far.
+/// Much larger than any configuration.
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
-/// Which store a registry works on.
+/// The store that a registry works on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Serves {
-    /// Ours, or one inside it or around it.
+    /// Our store, or one inside or around it.
     Ours(Service),
     /// Another one.
     Another,
-    /// Any: its configuration, which names another one now, is younger than the process.
+    /// Possibly any store: its configuration names another one now, but is younger than the process.
     Changed(PathBuf, Service),
-    /// It cannot be seen.
+    /// Cannot be determined.
     Untold,
 }
 
-/// What a registry that may be ours does, by its arguments and its configuration as that is now.
+/// The role of a registry that may use our store, from its arguments and its current configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Service {
     /// Whether it writes whatever it answers: a collector, or a pull-through cache.
     pub(super) always_writes: bool,
-    /// Where it listens, which its sockets tell better.
+    /// The configured address; its sockets are more reliable.
     pub(super) http: Listening,
-    /// The cache of descriptors that it keeps; not known where its configuration is younger than the process, and names none now.
+    /// The configured descriptor cache; unknown if the configuration is younger than the process and names none now.
     pub(super) cache: Option<DescriptorCache>,
 }
 
-/// An edit so shortly after the start of a process is none that anybody makes by hand; start times are rounded.
-const AT_ONCE: Duration = Duration::from_millis(100);
+/// Start times are rounded, and no manual edit follows the start of a process this quickly.
+const START_TOLERANCE: Duration = Duration::from_millis(100);
 
-/// How often, and how long apart, a registry is looked at that cannot be seen through: one that has just started, or does not start with
-/// its configuration, is another matter soon.
-const LOOKS: u32 = 20;
+/// How many times, and at which interval, an unclear process is inspected: one that has just started, or that fails to
+/// start with its configuration, is soon clear.
+const ATTEMPTS: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Which store the process at `process`, a directory of `/proc`, works on; nothing if it is no registry.
+/// The store that the process at `process`, a directory of `/proc`, works on; `None` if it is no registry.
 pub(super) fn serves(process: &Path, root: &Root) -> Option<Serves> {
-    for _ in 1..LOOKS {
-        match look(process, root) {
+    for _ in 1..ATTEMPTS {
+        match inspect(process, root) {
             Some(Serves::Untold) => std::thread::sleep(PAUSE),
             seen => return seen,
         }
     }
-    look(process, root)
+    inspect(process, root)
 }
 
-fn look(process: &Path, root: &Root) -> Option<Serves> {
+fn inspect(process: &Path, root: &Root) -> Option<Serves> {
     let arguments = split(&fs::read(process.join("cmdline")).ok()?);
     let arguments = own_arguments(process, arguments);
     if !is_registry(process, &arguments) {
@@ -91,32 +91,32 @@ fn look(process: &Path, root: &Root) -> Option<Serves> {
             };
             match config.map(|config| compare(process, &config.root, root)) {
                 Some(Same::Is) => Serves::Ours(service),
-                Some(Same::Untold) => Serves::Untold,
+                Some(Same::Unknown) => Serves::Untold,
                 Some(Same::IsNot) | None if theirs.is_as_it_was => Serves::Another,
                 Some(Same::IsNot) | None => Serves::Changed(theirs.path, service),
             }
         }
-        // A variable stands whatever became of the file.
+        // The variable holds, whatever happened to the file.
         Err(_) => match root_variable(process).map(|theirs| compare(process, &theirs, root)) {
             Some(Same::Is) => {
                 Serves::Ours(Service { always_writes: true, http: Listening::default(), cache: Some(DescriptorCache::Unknown) })
             }
             Some(Same::IsNot) => Serves::Another,
-            Some(Same::Untold) | None => Serves::Untold,
+            Some(Same::Unknown) | None => Serves::Untold,
         },
     };
-    // It may have ended while it was looked at.
+    // The process may have ended during the inspection.
     let is_there = fs::read(process.join("cmdline")).is_ok_and(|line| !line.is_empty());
     is_there.then_some(serves)
 }
 
-/// The root that the environment of a process names.
+/// The root in a process's environment.
 fn root_variable(process: &Path) -> Option<PathBuf> {
     let variables = environment(process).ok()?;
     variables.into_iter().find(|(name, value)| name == ROOT_VARIABLE && !value.is_empty()).map(|(_, value)| PathBuf::from(value))
 }
 
-/// The parts of a list that is separated by zeros.
+/// Splits a zero-separated list.
 fn split(bytes: &[u8]) -> Vec<OsString> {
     let parts = bytes.strip_suffix(&[0]).unwrap_or(bytes).split(|&byte| byte == 0);
     parts.map(|part| OsString::from_vec(part.to_owned())).collect()
@@ -152,12 +152,13 @@ fn is_registry(process: &Path, arguments: &[OsString]) -> bool {
     let program = fs::read_link(process.join("exe")).ok();
     let is_named =
         program.as_deref().is_some_and(is_program) || arguments.first().is_some_and(|name| is_program(Path::new(name)));
-    // Old ones of GitLab take a configuration without a subcommand.
+    // Old versions of GitLab's registry take a configuration without a subcommand.
     let has_command = arguments.iter().skip(1).any(|argument| COMMANDS.iter().any(|command| argument == command));
     if is_named {
         return has_command || arguments.iter().skip(1).any(|argument| is_config(argument));
     }
-    // By any name, what is started as a registry is and has a registry's configuration. Our own runs are begun so as well.
+    // A process of any name is a registry if it has the arguments and the configuration of one. Runs of regsweep have
+    // such arguments too.
     let is_ours = |path: &Path| path.file_name().is_some_and(|name| name == "regsweep");
     // Options may stand before the subcommand.
     let first = arguments.iter().skip(1).find(|argument| !argument.as_bytes().starts_with(b"-"));
@@ -167,42 +168,42 @@ fn is_registry(process: &Path, arguments: &[OsString]) -> bool {
         && is_another
         && match configuration_of(process, arguments) {
             Ok(theirs) => theirs.config.is_some() || !theirs.is_as_it_was,
-            Err(_) => looks_like_one(process, arguments),
+            Err(_) => resembles_registry(process, arguments),
         }
 }
 
-/// Whether a process that is begun as a registry, and whose configuration is not there to be read any more, serves somebody by what a
-/// registry is given: many programs `serve`.
-fn looks_like_one(process: &Path, arguments: &[OsString]) -> bool {
+/// Whether a process with a registry's arguments and an unreadable configuration listens, and has a configuration file
+/// or variables like a registry: many programs have a `serve` command.
+fn resembles_registry(process: &Path, arguments: &[OsString]) -> bool {
     let has_config = config_of(arguments).is_some_and(|path| is_config(path.as_os_str()));
     let is_variable = |(name, _): &(OsString, OsString)| name.as_bytes().starts_with(b"REGISTRY_");
     let has_variables = || environment(process).is_ok_and(|variables| variables.iter().any(is_variable));
     (has_config || has_variables()) && !listeners::of(process).is_empty()
 }
 
-/// Whether an argument names a file that may be a configuration.
+/// Whether an argument may name a configuration file.
 fn is_config(argument: &OsStr) -> bool {
     Path::new(argument).extension().is_some_and(|end| end == "yml" || end == "yaml")
 }
 
-/// The configuration of a process, as it is now.
+/// The current configuration of a process.
 struct Theirs {
-    /// Its file, as the process names it.
+    /// The file, as the process names it.
     path: PathBuf,
-    /// What it comes to, with paths as that process names them; nothing if its storage is in no filesystem.
+    /// The parsed configuration, with paths as the process names them; `None` if its storage is not a filesystem.
     config: Option<RegistryConfig>,
-    /// Whether the root is the one that the process was started with.
+    /// Whether the root is the one that the process started with.
     is_as_it_was: bool,
-    /// Whether all of it is.
+    /// Whether the whole configuration is.
     is_old: bool,
 }
 
-/// What the configuration comes to that a process was started with.
+/// The configuration of a process.
 fn configuration_of(process: &Path, arguments: &[OsString]) -> io::Result<Theirs> {
     environment(process).and_then(|environment| configuration(process, config_of(arguments), &environment))
 }
 
-/// The configuration among the arguments.
+/// The configuration file among the arguments.
 fn config_of(arguments: &[OsString]) -> Option<PathBuf> {
     let mut plain = arguments.iter().skip(1).filter(|argument| !argument.as_bytes().starts_with(b"-"));
     plain.find(|argument| !COMMANDS.iter().any(|command| argument == command)).map(PathBuf::from)
@@ -235,16 +236,16 @@ fn configuration(process: &Path, config: Option<PathBuf>, environment: &[(OsStri
         },
     };
     let started = started(process).and_then(wall_clock_at);
-    let is_old = started.is_some_and(|started| changed <= started + AT_ONCE);
-    // A variable of the process stands whatever becomes of the file.
-    let is_told = theirs.is_some() && environment.iter().any(|(name, _)| name == ROOT_VARIABLE);
-    Ok(Theirs { path: config, config: theirs, is_as_it_was: is_old || is_told, is_old })
+    let is_old = started.is_some_and(|started| changed <= started + START_TOLERANCE);
+    // A variable of the process holds, whatever happens to the file.
+    let is_pinned = theirs.is_some() && environment.iter().any(|(name, _)| name == ROOT_VARIABLE);
+    Ok(Theirs { path: config, config: theirs, is_as_it_was: is_old || is_pinned, is_old })
 }
 
-/// Reads a file that a process names, and says when it was last changed, or put in its place. It may name anything: a pipe, a device
-/// without end, a disk.
+/// Reads a file that a process names, and returns when it was last changed or put in its place. The name may lead to
+/// anything: a pipe, an endless device, a disk.
 fn text_of(process: &Path, config: &Path) -> io::Result<(PathBuf, Vec<u8>, SystemTime)> {
-    let Reached { path, changed: put_there } = reach(process, config)?;
+    let Reached { path, changed: placed } = reach(process, config)?;
     let mut file = fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(&path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() || metadata.len() > MAX_CONFIG_BYTES {
@@ -254,28 +255,28 @@ fn text_of(process: &Path, config: &Path) -> io::Result<(PathBuf, Vec<u8>, Syste
     file.by_ref().take(MAX_CONFIG_BYTES).read_to_end(&mut text)?;
     let metadata = file.metadata()?;
     let written = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH).max(changed_at(&metadata));
-    Ok((path, text, written.max(put_there)))
+    Ok((path, text, written.max(placed)))
 }
 
 /// Whether a root is ours.
 enum Same {
     Is,
     IsNot,
-    Untold,
+    Unknown,
 }
 
 fn compare(process: &Path, theirs: &Path, root: &Root) -> Same {
     let storage = reach(process, &theirs.join(layout::V2)).map(|there| there.path);
     let theirs = match reach(process, theirs) {
         Ok(there) => there.path,
-        // Nothing has been written to it.
+        // A missing root has never been written to.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Same::IsNot,
-        Err(_) => return Same::Untold,
+        Err(_) => return Same::Unknown,
     };
     match (fs::metadata(&theirs), storage) {
         (Err(error), _) if error.kind() == io::ErrorKind::NotFound => Same::IsNot,
-        (Err(_), _) => Same::Untold,
-        (Ok(_), Err(error)) if error.kind() != io::ErrorKind::NotFound => Same::Untold,
+        (Err(_), _) => Same::Unknown,
+        (Ok(_), Err(error)) if error.kind() != io::ErrorKind::NotFound => Same::Unknown,
         (Ok(_), storage) => {
             let is_same = is_same(&theirs, root.path()) || storage.is_ok_and(|storage| is_same(&storage, &root.at(layout::V2)));
             let is_near = || is_around(&Root::whole(&theirs), root.path()) || is_around(root, &theirs);
@@ -291,7 +292,7 @@ fn is_same(left: &Path, right: &Path) -> bool {
     }
 }
 
-/// Whether `inner` lies in the storage of `outer`, as far as both are mounted in the same places.
+/// Whether `inner` lies in the storage of `outer`, if both are mounted in the same places.
 fn is_around(outer: &Root, inner: &Path) -> bool {
     match (fs::canonicalize(outer.at(layout::V2)), fs::canonicalize(inner)) {
         (Ok(outer), Ok(inner)) => inner.ancestors().any(|directory| is_same(directory, &outer)),
@@ -303,12 +304,12 @@ fn is_around(outer: &Root, inner: &Path) -> bool {
 mod tests {
     use super::*;
 
-    /// A process as `/proc` shows it, with a configuration of its own or without one, which is older.
+    /// A process as `/proc` shows it, with an older configuration, or without one.
     fn process(line: &str, config: Option<&str>) -> tempfile::TempDir {
         process_of(line, config, u32::MAX, "")
     }
 
-    /// The same, started so many ticks after the machine, and with more in its environment.
+    /// The same, started `started` ticks after the boot, and with `more` in its environment.
     fn process_of(line: &str, config: Option<&str>, started: u32, more: &str) -> tempfile::TempDir {
         let process = tempfile::tempdir().expect("a directory");
         let write = |name: &str, text: &str| fs::write(process.path().join(name), text).expect("written");
@@ -331,7 +332,7 @@ mod tests {
         let with = |root: &Path, more: &str| {
             format!("version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}, maintenance: {{{more}}}}}\n", root.display())
         };
-        let seen = |line: &str, config: &str| look(process(line, Some(config)).path(), &Root::whole(ours.path()));
+        let seen = |line: &str, config: &str| inspect(process(line, Some(config)).path(), &Root::whole(ours.path()));
         let is_ours = |always_writes| Some(Serves::Ours(Service { always_writes, http: Listening::default(), cache: None }));
         assert_eq!(seen(serve, &with(ours.path(), "")), is_ours(false));
         let read_only = with(ours.path(), "readonly: {enabled: true}");
@@ -356,14 +357,14 @@ mod tests {
         let config = |root: &Path| format!("version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n", root.display());
         let seen = |text: &str, more: &str| {
             let process = process_of("registry serve config.yml", Some(text), 0, more);
-            look(process.path(), &Root::whole(ours.path())).expect("a registry")
+            inspect(process.path(), &Root::whole(ours.path())).expect("a registry")
         };
         assert!(matches!(seen(&config(ours.path()), ""), Serves::Ours(Service { cache: Some(DescriptorCache::Unknown), .. })));
         for text in [config(other.path()), config(Path::new("/no/such/root")), "version: 0.1\nstorage: {s3: {}}\n".into()] {
             assert!(matches!(seen(&text, ""), Serves::Changed(path, _) if path == Path::new("config.yml")), "{text}");
         }
-        let told = format!("{ROOT_VARIABLE}={}\0", other.path().display());
-        assert_eq!(seen(&config(ours.path()), &told), Serves::Another, "whatever the file says");
+        let variable = format!("{ROOT_VARIABLE}={}\0", other.path().display());
+        assert_eq!(seen(&config(ours.path()), &variable), Serves::Another, "the variable overrides the file");
     }
 
     fn arguments(line: &str) -> Vec<OsString> {
@@ -395,8 +396,8 @@ mod tests {
         }
         assert_eq!(config_of(&arguments("registry garbage-collect -m x.yml")), Some("x.yml".into()));
         assert_eq!(config_of(&arguments("registry serve")), None);
-        assert_eq!(look(process("sh serve /dev/zero", None).path(), &Root::whole(Path::new("/nowhere"))), None);
-        let named = look(process("registry serve /dev/zero", None).path(), &Root::whole(Path::new("/nowhere")));
+        assert_eq!(inspect(process("sh serve /dev/zero", None).path(), &Root::whole(Path::new("/nowhere"))), None);
+        let named = inspect(process("registry serve /dev/zero", None).path(), &Root::whole(Path::new("/nowhere")));
         assert_eq!(named, Some(Serves::Untold), "and what is no file is not read");
         let text = "version: 0.1\nstorage: {filesystem: {rootdirectory: /elsewhere}}\n";
         for (line, is_one) in [

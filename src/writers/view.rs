@@ -1,4 +1,5 @@
-//! How much of the machine this process sees: in a container it may be little, and a registry beside it in another one.
+//! Which part of the machine is visible to this process: in a container it may be small, with a registry in another
+//! container.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -8,17 +9,17 @@ use crate::layout;
 use crate::proc::is_in_first_pid_namespace;
 use crate::store::Root;
 
-/// What the filesystem of a container calls itself (source: `OVERLAYFS_SUPER_MAGIC` in Linux).
+/// The filesystem type of a container's root (source: `OVERLAYFS_SUPER_MAGIC` in Linux).
 const OVERLAY: i64 = 0x794c_7630;
 
-/// Whether all processes of the machine are to be seen.
+/// Whether all processes of the machine are visible.
 pub(super) fn shows_all_processes() -> bool {
     is_in_first_pid_namespace()
         && (rustix::process::geteuid().is_root()
             || !hides_processes(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default()))
 }
 
-/// Whether `/proc` shows the processes of other users to root alone (source: `hidepid` in proc(5)).
+/// Whether `/proc` shows other users' processes only to root (source: `hidepid` in proc(5)).
 fn hides_processes(mountinfo: &str) -> bool {
     let is_proc = |line: &&str| line.split(' ').nth(4) == Some("/proc");
     let options = mountinfo.lines().filter(is_proc).flat_map(|line| line.split([' ', ',']));
@@ -26,17 +27,18 @@ fn hides_processes(mountinfo: &str) -> bool {
     levels.any(|level| !["0", "off"].contains(&level))
 }
 
-/// Whether all processes are to be seen that could have a store: those of the machine, or of the one container whose layers it lies in.
+/// Whether all processes that may use a store are visible: those of the machine, or of the one container whose layers
+/// hold it.
 pub(super) fn shows_all_users_of(root: Option<&Root>) -> bool {
     shows_all_processes() || (rustix::process::geteuid().is_root() && root.is_some_and(is_in_own_image))
 }
 
-/// Whether the loopback of this process, and the sockets it sees, are those of a registry with the store below `root`: on the machine
-/// itself, or in a container that nothing else can share the store with.
+/// Whether the loopback and the sockets of this process are those of a registry with the store below `root`: on the
+/// machine itself, or in a container that cannot share the store.
 pub(super) fn has_the_registrys_loopback(root: &Root) -> bool {
     let network = |process: &str| fs::read_link(PathBuf::from("/proc").join(process).join("ns/net")).ok();
     let Some(own) = network("self") else { return false };
-    // Not everybody may look at the first process; by then the number has to do.
+    // The first process may be hidden; the namespace's number then decides.
     let is_first = || shows_all_processes() && is_made_at_boot(&own);
     if !network("1").map_or_else(is_first, |first| first == own) {
         return false;
@@ -44,14 +46,14 @@ pub(super) fn has_the_registrys_loopback(root: &Root) -> bool {
     shows_all_processes() || is_in_own_image(root)
 }
 
-/// Whether a namespace has one of the numbers that the kernel gives out while it starts: it counts them up, beginning with the first of
-/// these, and gives out some two hundred before any process can ask for one.
+/// Whether the kernel made a namespace while it started: it numbers namespaces from 0xF000_0000 up, and assigns some two
+/// hundred numbers before any process can request one.
 fn is_made_at_boot(namespace: &Path) -> bool {
     let number = |text: &str| text.rsplit_once('[')?.1.strip_suffix(']')?.parse::<u32>().ok();
     namespace.to_str().and_then(number).is_some_and(|number| number < 0xF000_0000 + 160)
 }
 
-/// Whether the store lies in the layers of this container, which no other one has mounted.
+/// Whether the store lies in the layers of this container, which no other container mounts.
 fn is_in_own_image(root: &Root) -> bool {
     let store = root.at(layout::V2);
     let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev()).ok();

@@ -1,4 +1,4 @@
-//! What every backend does beside reading and removing.
+//! The contract of every backend beyond reading and removing.
 
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -12,12 +12,12 @@ use crate::layout::{self, LinkDirectory, Target};
 use crate::oci::{Algorithm, Digest, RepositoryName};
 use crate::store::{Access, Backend, Directories, FileState, LockGuard, ManifestContent, Planned, Removal, Return, Shelf, Stat};
 
-/// Each is given one that holds `docker/registry/v2` and nothing else.
+/// Each case gets a backend that holds only `docker/registry/v2`.
 pub(crate) const CASES: &[fn(&dyn Backend, &dyn Fill)] = &[
-    one_changes_or_many_look,
+    one_writer_or_many_readers,
     notes_are_replaced_in_one_step,
     what_lies_beside_is_seen,
-    a_shelf_takes_and_gives_back,
+    a_shelf_takes_and_restores,
     nothing_is_replaced,
     a_shelf_says_what_lies_on_it,
     a_shelf_goes_when_it_is_empty,
@@ -40,20 +40,20 @@ fn is_run(name: &str) -> bool {
     name.starts_with("run")
 }
 
-/// Before anything is changed the lock is taken: it makes our own directory.
+/// Every change is made under the lock, and taking it creates our own directory.
 fn lock(backend: &dyn Backend, access: Access) -> Result<Box<dyn LockGuard>, Error> {
     backend.lock(access, Duration::ZERO, Timestamp::UNIX_EPOCH, &AtomicBool::new(false))
 }
 
-fn one_changes_or_many_look(backend: &dyn Backend, _: &dyn Fill) {
+fn one_writer_or_many_readers(backend: &dyn Backend, _: &dyn Fill) {
     let locked = |access| matches!(lock(backend, access), Err(Error::Locked { .. }));
     let first = lock(backend, Access::Change).expect("free");
     assert!(first.is_held());
     assert!(locked(Access::Change) && locked(Access::Look));
     drop(first);
-    let looks = [Access::Look, Access::Look].map(|access| lock(backend, access).expect("shared"));
+    let reads = [Access::Look, Access::Look].map(|access| lock(backend, access).expect("shared"));
     assert!(locked(Access::Change));
-    drop(looks);
+    drop(reads);
     lock(backend, Access::Change).expect("free again");
 }
 
@@ -68,7 +68,7 @@ fn notes_are_replaced_in_one_step(backend: &dyn Backend, fill: &dyn Fill) {
     }
     let half = |out: &mut dyn std::io::Write| out.write_all(b"ha").and_then(|()| Err(std::io::Error::other("no room")));
     notes.replace("x", &mut { half }).expect_err("not written");
-    assert_eq!(notes.read("x").expect("there").as_deref(), Some(&b"two"[..]), "the old one stands");
+    assert_eq!(notes.read("x").expect("there").as_deref(), Some(&b"two"[..]), "the old one remains");
     notes.remove("x").expect("removed");
     assert_eq!(notes.read("x").expect("none"), None);
     assert_eq!(fill.paths().iter().filter(|path| path.starts_with("docker")).count(), 0, "the registry sees none of it");
@@ -89,11 +89,11 @@ fn shelf<'b>(backend: &'b dyn Backend, name: &str) -> Box<dyn Shelf + 'b> {
     backend.shelves().make(name).expect("made").expect("none of that name")
 }
 
-fn look(backend: &dyn Backend, digest: &Digest) -> FileState {
-    backend.store().stat_blobs(layout::Shard::of(digest), &[*digest]).expect("looked at")[0]
+fn blob_state(backend: &dyn Backend, digest: &Digest) -> FileState {
+    backend.store().stat_blobs(layout::Shard::of(digest), &[*digest]).expect("inspected")[0]
 }
 
-fn a_shelf_takes_and_gives_back(backend: &dyn Backend, fill: &dyn Fill) {
+fn a_shelf_takes_and_restores(backend: &dyn Backend, fill: &dyn Fill) {
     let _lock = lock(backend, Access::Change).expect("free");
     assert!(backend.shelves().list(&is_run).expect("none").is_empty());
     let link = Target::Link(LinkDirectory::Layers(RepositoryName::new("team/app")), digest("a"));
@@ -109,7 +109,7 @@ fn a_shelf_takes_and_gives_back(backend: &dyn Backend, fill: &dyn Fill) {
         assert!(matches!(changed, Removal::Changed(_)), "{changed:?}");
         assert_eq!(shelf.take(&planned, Directories::Prune).expect("moved"), Removal::Removed);
         assert_eq!(shelf.take(&planned, Directories::Prune).expect("no error"), Removal::AlreadyGone);
-        assert_eq!(shelf.condition(target).expect("looked at").expect("there").stat, stat, "its push time is kept");
+        assert_eq!(shelf.condition(target).expect("inspected").expect("there").stat, stat, "its push time is kept");
         assert!(shelf.is_whole(target).expect("readable"));
     }
     assert!(fill.paths().is_empty(), "the registry sees none of it");
@@ -121,9 +121,9 @@ fn a_shelf_takes_and_gives_back(backend: &dyn Backend, fill: &dyn Fill) {
     for (target, _) in &contents {
         assert_eq!(shelf.give_back(target).expect("moved"), Return::Back);
         assert_eq!(shelf.give_back(target).expect("no error"), Return::Absent);
-        assert_eq!(shelf.condition(target).expect("looked at"), None);
+        assert_eq!(shelf.condition(target).expect("inspected"), None);
     }
-    assert_eq!(look(backend, &digest("a")), FileState::File(Stat::new(1, then())));
+    assert_eq!(blob_state(backend, &digest("a")), FileState::File(Stat::new(1, then())));
 }
 
 fn nothing_is_replaced(backend: &dyn Backend, fill: &dyn Fill) {
@@ -140,8 +140,8 @@ fn nothing_is_replaced(backend: &dyn Backend, fill: &dyn Fill) {
     assert!(!shelf.drop_copy(&blob("a")).expect("compared"), "they differ");
     fill.put(&blob("a").path(), b"a", then());
     assert!(shelf.drop_copy(&blob("a")).expect("compared"), "they are the same");
-    assert_eq!(shelf.condition(&blob("a")).expect("looked at"), None);
-    assert_ne!(look(backend, &digest("a")), FileState::Absent);
+    assert_eq!(shelf.condition(&blob("a")).expect("inspected"), None);
+    assert_ne!(blob_state(backend, &digest("a")), FileState::Absent);
     assert!(!shelf.drop_copy(&blob("a")).expect("nothing there"));
 }
 
@@ -176,7 +176,7 @@ fn a_shelf_goes_when_it_is_empty(backend: &dyn Backend, fill: &dyn Fill) {
     fill.put(&blob("a").path(), b"a", then());
     one.take(&Planned { target: &blob("a"), stat: &Stat::new(1, then()) }, Directories::Prune).expect("moved");
     one.write_stamp("run.json", b"{}").expect("written");
-    assert!(!one.remove_if_empty(&["run.json"]).expect("looked at"));
+    assert!(!one.remove_if_empty(&["run.json"]).expect("inspected"));
     one.give_back(&blob("a")).expect("moved");
     assert!(one.remove_if_empty(&["run.json"]).expect("removed"));
     assert!(backend.shelves().list(&is_run).expect("listed").is_empty());

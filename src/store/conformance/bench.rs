@@ -1,4 +1,4 @@
-//! What is asked, and what fills it.
+//! A store under test, and the access that fills it.
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -8,17 +8,17 @@ use crate::layout::Target;
 use crate::oci::RepositoryName;
 use crate::store::{Planned, Removal, Repository, RepositoryEntry, Shape, Stat, Store, Vacuum};
 
-/// Something that can be filled with files.
+/// A store that a test can fill with files.
 pub(crate) trait Fill {
-    /// Makes a file, and the directories above it.
+    /// Creates a file and its parent directories.
     fn put(&self, path: &Path, content: &[u8], modified: SystemTime);
-    /// Makes a directory, and those above it.
+    /// Creates a directory and its parents.
     fn put_directory(&self, path: &Path, modified: SystemTime);
-    /// The paths of all files that the registry would see.
+    /// The paths of all files that are visible to the registry.
     fn paths(&self) -> Vec<PathBuf>;
 }
 
-/// What is asked, and what fills it.
+/// A store under test, and the access that fills it.
 pub(crate) struct Bench<'a> {
     pub(crate) fill: &'a dyn Fill,
     pub(crate) store: &'a dyn Store,
@@ -26,17 +26,17 @@ pub(crate) struct Bench<'a> {
 }
 
 impl<'a> Bench<'a> {
-    /// A store that is asked itself.
+    /// A store tested directly.
     pub(crate) fn of<S: Fill + Store + Vacuum>(store: &'a S) -> Bench<'a> {
         Bench { fill: store, store, vacuum: store }
     }
 
-    /// Opens a repository as it is now.
+    /// Opens a repository in its current state.
     pub(super) fn open(&self, name: &RepositoryName) -> Box<dyn Repository + '_> {
         self.store.open(&RepositoryEntry { name: name.clone(), set_apart: None }).expect("opened")
     }
 
-    /// Whether directories are there by themselves, as the store says of itself.
+    /// Whether directories exist independently of files, as the store reports.
     pub(super) fn has_directories(&self) -> bool {
         self.store.shape() == Shape::Tree
     }
@@ -45,7 +45,7 @@ impl<'a> Bench<'a> {
         self.fill.put(path, content, modified);
     }
 
-    /// Makes a directory; with something in it where none is there by itself.
+    /// Creates a directory, with a file in it where directories cannot be empty.
     pub(super) fn put_directory(&self, path: &Path, modified: SystemTime) {
         match self.has_directories() {
             true => self.fill.put_directory(path, modified),

@@ -1,4 +1,4 @@
-//! What every store does, as tests that each implementation, and each that wraps another, runs on the same tree.
+//! The contract of every store, as tests that each implementation and each wrapper runs on the same tree.
 
 mod backends;
 mod bench;

@@ -1,4 +1,4 @@
-//! What every store answers, and every vacuum does.
+//! The contract of every store and every vacuum.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::store::{
     StrayKind,
 };
 
-/// Long ago, to the nanosecond.
+/// A time long ago, to the nanosecond.
 fn then() -> SystemTime {
     UNIX_EPOCH + Duration::new(1_600_000_000, 123_456_789)
 }
@@ -29,30 +29,30 @@ fn revisions() -> LinkDirectory {
     LinkDirectory::Revisions(repository())
 }
 
-/// What a manifest is, and the bytes that are handed over.
+/// The classification of a manifest, and the bytes delivered.
 fn manifest(bench: &Bench<'_>, digest: &Digest) -> (ManifestContent, Option<Vec<u8>>) {
     let mut read = None;
     let content = bench.store.manifest(digest, &mut |bytes| read = Some(bytes.to_vec())).expect("readable");
     (content, read)
 }
 
-/// Each is given a store that holds `docker/registry/v2` and nothing else.
+/// Each case gets a store that holds only `docker/registry/v2`.
 pub(crate) const CASES: &[fn(&Bench<'_>)] = &[
     an_empty_store_is_no_error,
     finds_repositories_by_any_marker,
-    lists_digests_and_sets_the_rest_apart,
-    tells_links_apart,
+    lists_digests_and_strays,
+    classifies_links,
     reads_tags,
     lists_blobs_in_parts,
     reads_whole_manifests_and_checks_them,
     reads_blobs_to_their_end,
-    looks_without_touching,
+    inspects_without_changing,
     removes_exactly_what_was_planned,
     leaves_what_has_changed,
     removes_directories_only_if_empty,
-    looks_at_uploads,
-    looks_at_what_lies_beside,
-    tells_when_files_were_touched,
+    inspects_uploads,
+    lists_entries_beside,
+    reports_when_files_changed,
     lists_what_can_be_listed,
     answers_for_each_of_a_batch,
 ];
@@ -88,7 +88,7 @@ fn finds_repositories_by_any_marker(bench: &Bench<'_>) {
     assert_eq!(strays, [at("_file"), at("b/file")]);
 }
 
-fn lists_digests_and_sets_the_rest_apart(bench: &Bench<'_>) {
+fn lists_digests_and_strays(bench: &Bench<'_>) {
     let directory = revisions();
     let mut expected = [digest("a"), digest("b"), Digest::of(Algorithm::Sha512, b"c")];
     for digest in &expected {
@@ -110,7 +110,7 @@ fn lists_digests_and_sets_the_rest_apart(bench: &Bench<'_>) {
     assert!(listing.strays.iter().all(|stray| stray.kind == StrayKind::Unrecognised));
 }
 
-fn tells_links_apart(bench: &Bench<'_>) {
+fn classifies_links(bench: &Bench<'_>) {
     let directory = revisions();
     let contents: [(&str, &[u8], LinkContent); 7] = [
         ("good", b"", LinkContent::Digest(digest("good"))),
@@ -134,8 +134,8 @@ fn tells_links_apart(bench: &Bench<'_>) {
     let in_its_place = if bench.has_directories() { LinkContent::Irregular } else { LinkContent::Absent };
     expected.extend([in_its_place, LinkContent::Absent]);
     assert_eq!(bench.open(&repository()).read_links(&directory, &digests).expect("readable"), expected);
-    let leaves = bench.open(&repository()).stat_links(&directory, &digests).expect("readable");
-    let both: Vec<_> = expected.into_iter().zip(leaves).collect();
+    let states = bench.open(&repository()).stat_links(&directory, &digests).expect("readable");
+    let both: Vec<_> = expected.into_iter().zip(states).collect();
     assert_eq!(bench.open(&repository()).inspect_links(&directory, &digests).expect("readable"), both);
 }
 
@@ -158,7 +158,7 @@ fn reads_tags(bench: &Bench<'_>) {
     history.sort();
     assert_eq!(v1.history.entries, history);
     assert_eq!(v1.history.strays.len(), 1);
-    let states = ["v1", "bare", "none"].map(|name| bench.open(&repository()).stat_tag(&tag(name)).expect("looked at"));
+    let states = ["v1", "bare", "none"].map(|name| bench.open(&repository()).stat_tag(&tag(name)).expect("inspected"));
     assert_eq!(states, [FileState::File(stat(71)), FileState::Absent, FileState::Absent]);
     let bare = bench.open(&repository()).tag(&tag("bare")).expect("readable");
     assert_eq!((bare.current, bare.history.entries), (LinkContent::Absent, vec![]));
@@ -186,7 +186,7 @@ fn lists_blobs_in_parts(bench: &Bench<'_>) {
     for partition in partitions.entries {
         let before = found.len();
         let mut each = |digest: &Digest, state: Option<&FileState>| {
-            assert!(state.is_none_or(|state| *state == FileState::File(stat(1))), "what is told is so");
+            assert!(state.is_none_or(|state| *state == FileState::File(stat(1))), "the listed state is correct");
             found.push(*digest);
         };
         strays.extend(bench.store.blobs(&partition, &mut each).expect("listable"));
@@ -248,14 +248,14 @@ fn reads_blobs_to_their_end(bench: &Bench<'_>) {
     }
 }
 
-fn looks_without_touching(bench: &Bench<'_>) {
+fn inspects_without_changing(bench: &Bench<'_>) {
     let blob = digest("a");
     bench.put(&layout::blob_data(&blob), b"12345", then());
     let in_shard = |name: u8| Digest::from_bytes(Algorithm::Sha256, &[&[blob.shard()], &[name; 31][..]].concat());
     bench.put_directory(&layout::blob_data(&in_shard(1)), then());
-    let leaves = bench.store.stat_blobs(Shard::of(&blob), &[blob, in_shard(1), in_shard(2)]).expect("readable");
+    let states = bench.store.stat_blobs(Shard::of(&blob), &[blob, in_shard(1), in_shard(2)]).expect("readable");
     let in_its_place = if bench.has_directories() { FileState::Irregular } else { FileState::Absent };
-    assert_eq!(leaves, [FileState::File(stat(5)), in_its_place, FileState::Absent]);
+    assert_eq!(states, [FileState::File(stat(5)), in_its_place, FileState::Absent]);
     bench.put(&revisions().link(&blob), b"1", then());
     assert_eq!(bench.open(&repository()).stat_links(&revisions(), &[blob]).expect("readable"), [FileState::File(stat(1))]);
     if bench.has_directories() {
@@ -273,7 +273,7 @@ fn removes_exactly_what_was_planned(bench: &Bench<'_>) {
         bench.put(&layout::blob_data(digest), b"12345", then());
         bench.put(&revisions().link(digest), b"12345", then());
     }
-    // Something that does not belong there keeps its directory.
+    // A foreign file keeps its directory.
     let beside = layout::blob_data(&gone).with_file_name("data.tmp");
     bench.put(&beside, b"", then());
     for target in [Target::Blob(gone), Target::Link(revisions(), gone)] {
@@ -314,7 +314,7 @@ fn leaves_what_has_changed(bench: &Bench<'_>) {
 fn removes_directories_only_if_empty(bench: &Bench<'_>) {
     if !bench.has_directories() {
         let target = Target::EmptyBlobDirectory(digest("empty"));
-        assert_eq!(bench.remove(&target, &stat(0)).expect("no error"), Removal::AlreadyGone, "none is there");
+        assert_eq!(bench.remove(&target, &stat(0)).expect("no error"), Removal::AlreadyGone, "none exists");
         return;
     }
     let empty = |name| Target::EmptyLinkDirectory(revisions(), digest(name));
@@ -327,7 +327,7 @@ fn removes_directories_only_if_empty(bench: &Bench<'_>) {
     assert_eq!(bench.open(&repository()).links(&revisions()).expect("listable").entries, [digest("full")]);
 }
 
-fn looks_at_uploads(bench: &Bench<'_>) {
+fn inspects_uploads(bench: &Bench<'_>) {
     assert_eq!(bench.open(&repository()).uploads().expect("listable"), Listing::default());
     let directory = layout::uploads_directory(&repository());
     bench.put(&directory.join("whole/startedat"), b"2026-01-02T03:04:05Z", then());
@@ -353,7 +353,7 @@ fn looks_at_uploads(bench: &Bench<'_>) {
     );
 }
 
-fn looks_at_what_lies_beside(bench: &Bench<'_>) {
+fn lists_entries_beside(bench: &Bench<'_>) {
     let directory = Target::EmptyBlobDirectory(digest("a")).path();
     let beside = || bench.store.beside_blobs(Shard::of(&digest("a")), &[digest("a"), digest("b")]).expect("listable");
     assert_eq!(beside(), []);
@@ -387,12 +387,12 @@ fn looks_at_what_lies_beside(bench: &Bench<'_>) {
     assert_eq!(repository.beside_upload("none".as_ref()).expect("no error"), []);
 }
 
-fn tells_when_files_were_touched(bench: &Bench<'_>) {
+fn reports_when_files_changed(bench: &Bench<'_>) {
     assert_eq!(bench.store.blob_condition(&digest("a")).expect("no error"), None);
     assert_eq!(bench.store.is_whole_on_disk(&digest("a")).expect("no error"), None);
     bench.put(&layout::blob_data(&digest("a")), b"a", then());
     bench.put(&layout::blob_data(&digest("b")), b"something else", then());
-    let there = bench.store.blob_condition(&digest("a")).expect("looked at").expect("there");
+    let there = bench.store.blob_condition(&digest("a")).expect("inspected").expect("there");
     assert_eq!(there.stat, stat(1));
     assert!(there.touched() >= then() && there.changed >= then());
     for (name, is_whole) in [("a", true), ("b", false)] {

@@ -1,4 +1,4 @@
-//! A directory of this machine as the place where a registry's storage is.
+//! A directory of this machine as the location of a registry's storage.
 
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -99,7 +99,7 @@ impl Backend for FilesystemStore {
     }
 
     fn free_bytes(&self) -> Option<u64> {
-        // Mostly on one filesystem, but administrators mount blobs elsewhere.
+        // Usually one filesystem, but administrators mount blobs elsewhere.
         fs2::available_space(self.blobs_path().unwrap_or(self.root().path())).ok()
     }
 

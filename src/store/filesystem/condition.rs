@@ -1,4 +1,4 @@
-//! What tells whether a blob's file is finished: which file it is, when it was touched, and whether its bytes are whole.
+//! Evidence that a blob's file is finished: its identity, its times, and its hash.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -13,7 +13,7 @@ use crate::oci::Digest;
 use crate::oci::digest::Hasher;
 use crate::store::{BlobContent, Condition, FileId};
 
-/// Hashes what `read` hands over.
+/// Hashes the content that `read` delivers.
 pub(super) fn is_whole(
     digest: &Digest,
     read: impl FnOnce(&mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> BlobContent,
@@ -30,7 +30,7 @@ pub(super) fn is_whole(
     }
 }
 
-/// A file as it is now; nothing if there is no such regular file.
+/// The current condition of a file; `None` if it is no regular file.
 pub(super) fn condition(directory: &OwnedFd, path: &Path) -> rustix::io::Result<Option<Condition>> {
     let stat = match directory::stat_beneath(directory, path) {
         Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => stat,

@@ -1,8 +1,9 @@
-//! Reading blobs of any size, at the speed of the disk and without pushing out of the page cache what the machine serves from it.
+//! Reading blobs of any size at disk speed, without evicting from the page cache the pages that the machine serves.
 //!
-//! No map: a file that shrinks or a bad sector under one kills the process, and `read` is faster at every size (measured). The kernel
-//! is asked not to read ahead by itself, because what it has read ahead can no longer be told from what was there before; each window
-//! is probed first, then asked for, read when its turn comes, and dropped if the probe had not found it.
+//! The files are not mapped: a file that shrinks, or a bad sector, kills a process that reads through a map, and `read`
+//! is faster at every size (measured). The kernel's own read-ahead is off, because its pages cannot be distinguished
+//! from pages that were cached before. Each window is probed first, then requested, read in its turn, and dropped if
+//! the probe had not found it.
 
 use std::cell::RefCell;
 use std::io::{self, IoSliceMut};
@@ -18,13 +19,13 @@ use crate::layout;
 use crate::oci::Digest;
 use crate::store::{BlobContent, Stat};
 
-/// Large enough that calls cost nothing, small enough that 16 of them stay in the processors' caches.
+/// Large enough that calls cost nothing, small enough that 16 buffers fit in the processors' caches.
 const BUFFER_BYTES: usize = 256 * 1024;
-/// What is probed, asked for and dropped at once.
+/// The unit of probing, requesting and dropping.
 const WINDOW_BYTES: u64 = 1 << 20;
-/// Windows asked for before they are read.
+/// Windows requested before they are read.
 const WINDOWS_AHEAD: u64 = 8;
-/// What reads past the page cache have to be aligned to: no disk has larger sectors.
+/// Alignment of reads past the page cache: no disk has larger sectors.
 const DIRECT_ALIGNMENT: usize = 4096;
 
 thread_local! {
@@ -53,8 +54,8 @@ pub(super) fn read(blobs: &OwnedFd, digest: &Digest, each: &mut dyn FnMut(&[u8])
     content_of(end, stat, reader.offset)
 }
 
-/// Reads a blob's `data` from the disk, past the page cache: what is cached may be wrong where the disk is right, and the other way
-/// round.
+/// Reads a blob's `data` from the disk, past the page cache: the cache may be wrong where the disk is right, and the
+/// other way round.
 pub(super) fn read_uncached(blobs: &OwnedFd, digest: &Digest, each: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> BlobContent {
     let path = layout::blob_data_relative(digest);
     let file = match directory::open_file(blobs, &path) {
@@ -68,13 +69,13 @@ pub(super) fn read_uncached(blobs: &OwnedFd, digest: &Digest, each: &mut dyn FnM
         Ok(_) => return BlobContent::Irregular,
         Err(error) => return BlobContent::Failed { offset: 0, source: error.into() },
     };
-    // Only clean pages are dropped. Where a filesystem takes neither, the page cache is all that there is.
+    // Only clean pages are dropped. On a filesystem that supports neither, the page cache is the only source.
     let _ = rustix::fs::fdatasync(&file);
     let _ = rustix::fs::fadvise(&file, 0, None, Advice::DontNeed);
     let mut room = vec![0; BUFFER_BYTES + DIRECT_ALIGNMENT];
     let aligned = room.as_ptr().align_offset(DIRECT_ALIGNMENT).min(DIRECT_ALIGNMENT);
     let buffer = &mut room[aligned..][..BUFFER_BYTES];
-    // A page that is mapped stays cached whatever the advice, so that this is tried first.
+    // Tried first, because a mapped page stays cached whatever the advice.
     let direct = OFlags::RDONLY | OFlags::DIRECT | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let mut offset = 0;
     if let Ok(direct) = rustix::fs::openat(blobs, &path, direct, Mode::empty()) {
@@ -86,7 +87,7 @@ pub(super) fn read_uncached(blobs: &OwnedFd, digest: &Digest, each: &mut dyn FnM
     content_of(read_on(&file, buffer, &mut offset, each), stat, offset)
 }
 
-/// Reads and hands over all of a file from where it is.
+/// Reads a file from its current offset to its end.
 fn read_on(
     file: &OwnedFd,
     buffer: &mut [u8],
@@ -115,13 +116,13 @@ fn content_of(end: Result<(), End>, stat: Stat, offset: u64) -> BlobContent {
 
 struct Reader<'a> {
     file: OwnedFd,
-    /// When it was opened. A file that has shrunk since ends early, one that has grown is read so far.
+    /// At opening. A file that has shrunk since ends early; of one that has grown, this much is read.
     size: u64,
     offset: u64,
     each: &'a mut dyn FnMut(&[u8]) -> ControlFlow<()>,
 }
 
-/// Why reading ended before the file did.
+/// Why reading stopped before the end of the file.
 enum End {
     Abandoned,
     Failed(io::Error),
@@ -134,7 +135,7 @@ impl From<Errno> for End {
 }
 
 impl Reader<'_> {
-    /// A file that one buffer holds.
+    /// A file that fits in one buffer.
     fn small(&mut self, buffer: &mut [u8]) -> Result<(), End> {
         if self.size == 0 {
             return Ok(());
@@ -149,9 +150,9 @@ impl Reader<'_> {
     }
 
     fn large(&mut self, buffer: &mut [u8]) -> Result<(), End> {
-        // Advice that is not taken costs no more than time.
+        // Advice that the kernel ignores costs only time.
         let _ = rustix::fs::fadvise(&self.file, 0, None, Advice::Random);
-        // Before anything is read: from a page that was cached the kernel goes on to read ahead, whatever the advice.
+        // Before the first read: from a cached page the kernel continues to read ahead, whatever the advice.
         let windows = self.size.div_ceil(WINDOW_BYTES);
         let cold: Vec<bool> = (0..windows).map(|window| !self.is_cached(window * WINDOW_BYTES)).collect();
         for turn in 0..windows + WINDOWS_AHEAD {
@@ -171,7 +172,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Reads and hands over everything from where it is up to `end`, or to where the file now ends.
+    /// Reads from the current offset up to `end`, or to the current end of the file.
     fn read_up_to(&mut self, end: u64, buffer: &mut [u8]) -> Result<(), End> {
         while self.offset < end {
             let most = buffer.len().min((end - self.offset) as usize);
@@ -197,8 +198,8 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads from the page cache alone. A filesystem that cannot say what is in it counts as one that has nothing there: to flood it
-    /// with what nobody asked for would do more harm.
+    /// Reads from the page cache alone. A filesystem that does not report its cached pages counts as one with none:
+    /// filling the cache with unrequested pages would do more harm.
     fn read_cached(&self, buffer: &mut [u8]) -> rustix::io::Result<usize> {
         rustix::io::preadv2(&self.file, &mut [IoSliceMut::new(buffer)], 0, ReadWriteFlags::NOWAIT)
     }
@@ -220,7 +221,7 @@ mod tests {
 
     #[test]
     fn every_size_is_read_past_the_page_cache_as_through_it() {
-        // On a disk, wherever temporary files are: those in memory may know no way past it.
+        // Also on a disk: a filesystem in memory may not support reads past the page cache.
         for directory in [tempfile::tempdir().expect("a directory"), tempfile::tempdir_in(".").expect("a directory")] {
             let blobs = directory::open_directory(rustix::fs::CWD, directory.path()).expect("there");
             for length in [0, 1, 511, 4096, 4097, BUFFER_BYTES - 1, BUFFER_BYTES, BUFFER_BYTES + 1, 3 * BUFFER_BYTES + 777] {

@@ -1,7 +1,8 @@
 //! Reading directories and small files with as few system calls as the kernel allows.
 //!
-//! `std` opens by full path, looks at every directory it opens and allocates for every name. On a store of 100,000 directories that is
-//! a third of the time. Here: `openat`, `getdents64` until it is empty, `close`, and names parsed where they lie.
+//! `std` opens by full path, calls `stat` on every directory it opens and allocates for every name. On a store of
+//! 100,000 directories that is a third of the time. This module calls `openat`, `getdents64` until it is empty, and
+//! `close`, and parses names in place.
 
 use std::cell::RefCell;
 use std::io;
@@ -49,13 +50,13 @@ pub(super) fn open_directory(at: impl AsFd, path: impl Arg) -> rustix::io::Resul
     rustix::fs::openat(at, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// Opens a directory below `at` for removing things in it: no symbolic link anywhere on the way, never out of `at`, never into another
-/// filesystem.
+/// Opens a directory below `at` for removing entries in it. Follows no symbolic link on the way, and leaves neither
+/// `at` nor its filesystem.
 pub(super) fn open_directory_beneath(at: impl AsFd, path: &[u8]) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
     match rustix::fs::openat2(&at, path, flags, Mode::empty(), resolve) {
-        // Kernels before 5.6 and some sandboxes have no openat2. One component at a time says the same.
+        // Kernels before 5.6 and some sandboxes have no openat2. Opening one component at a time is equivalent.
         Err(Errno::NOSYS | Errno::PERM) => {
             let mut directory: Option<OwnedFd> = None;
             for component in path.split(|&byte| byte == b'/') {
@@ -75,8 +76,8 @@ pub(super) fn open_directory_beneath(at: impl AsFd, path: &[u8]) -> rustix::io::
     }
 }
 
-/// Opens a directory below `at` as [`open_directory_beneath`] does, and makes what is missing on the way. A new directory gets the mode and, as far
-/// as we may, the owner of the directory that it is made in: whoever could write there can write here.
+/// Opens a directory below `at` as [`open_directory_beneath`] does, and creates missing directories on the way. A new
+/// directory gets the mode and, if permitted, the owner of its parent, so that the same accounts can write there.
 pub(super) fn make_directory_beneath(at: impl AsFd, path: &[u8]) -> rustix::io::Result<OwnedFd> {
     match open_directory_beneath(&at, path) {
         Err(Errno::NOENT) => {}
@@ -97,7 +98,7 @@ pub(super) fn make_directory_beneath(at: impl AsFd, path: &[u8]) -> rustix::io::
     directory.ok_or(Errno::NOENT)
 }
 
-/// Looks at a file below `at`, reached as [`open_directory_beneath`] does, symbolic links not followed.
+/// Calls `stat` on a file below `at`, reached as [`open_directory_beneath`] does, symbolic links not followed.
 pub(super) fn stat_beneath(at: impl AsFd, path: &std::path::Path) -> rustix::io::Result<rustix::fs::Stat> {
     use std::os::unix::ffi::OsStrExt as _;
 
@@ -105,19 +106,20 @@ pub(super) fn stat_beneath(at: impl AsFd, path: &std::path::Path) -> rustix::io:
     rustix::fs::statat(open_directory_beneath(at, parent.as_os_str().as_bytes())?, name, AtFlags::SYMLINK_NOFOLLOW)
 }
 
-/// Makes a directory like the one around it.
+/// Creates a directory with the mode and owner of its parent.
 fn make_like(around: impl AsFd, name: &[u8]) -> rustix::io::Result<()> {
     let like = rustix::fs::fstat(&around)?;
-    // With its mode at once: were we killed after this, the registry could read there, whoever it is.
+    // With its mode at once: if the process is killed after this call, the registry can still read there, whatever its
+    // account.
     match rustix::fs::mkdirat(&around, name, Mode::from_raw_mode(like.st_mode & 0o7777)) {
-        // Somebody was faster, and sees to its owner.
+        // Another process created it first, and sets its owner.
         Err(Errno::EXIST) => return Ok(()),
         made => made?,
     }
     let directory = open_directory_beneath(&around, name)?;
     let (owner, group) = (rustix::fs::Uid::from_raw(like.st_uid), rustix::fs::Gid::from_raw(like.st_gid));
     match rustix::fs::fchown(&directory, Some(owner), Some(group)) {
-        // Only root may give things away.
+        // Only root may change an owner.
         Ok(()) | Err(Errno::PERM) => {}
         Err(error) => return Err(error),
     }
@@ -139,7 +141,7 @@ pub(super) fn for_each_entry<E: From<io::Error>>(
                 continue;
             }
             let kind = match entry.file_type() {
-                // Some filesystems do not keep the type in the directory.
+                // Some filesystems do not store the type in the directory.
                 FileType::Unknown => match rustix::fs::statat(directory, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
                     Ok(stat) => Kind::of(FileType::from_raw_mode(stat.st_mode)),
                     Err(error) => return Err(io::Error::from(error).into()),
@@ -152,7 +154,7 @@ pub(super) fn for_each_entry<E: From<io::Error>>(
     })
 }
 
-/// Whether an open directory has no entry at all.
+/// Whether an open directory has no entry.
 pub(super) fn is_empty(directory: impl AsFd) -> io::Result<bool> {
     let mut empty = true;
     for_each_entry(directory, |_, _| -> io::Result<()> {
@@ -162,7 +164,7 @@ pub(super) fn is_empty(directory: impl AsFd) -> io::Result<bool> {
     Ok(empty)
 }
 
-/// Size and modification time out of what the kernel says.
+/// Converts the kernel's size and modification time.
 pub(super) fn stat_of(stat: &rustix::fs::Stat) -> Stat {
     let size_bytes = match FileType::from_raw_mode(stat.st_mode) {
         FileType::Directory => 0,
@@ -171,28 +173,28 @@ pub(super) fn stat_of(stat: &rustix::fs::Stat) -> Stat {
     Stat::new(size_bytes, time_of(stat.st_mtime, stat.st_mtime_nsec))
 }
 
-/// When anything about a file last changed.
+/// When any metadata of a file last changed.
 pub(super) fn changed_of(stat: &rustix::fs::Stat) -> SystemTime {
     time_of(stat.st_ctime, stat.st_ctime_nsec)
 }
 
-/// Looks at something below an open directory, or with [`AtFlags::EMPTY_PATH`] at an open file: what it is, and how old in every way.
+/// The type, size and times of an entry below an open directory, or with [`AtFlags::EMPTY_PATH`] of an open file.
 pub(super) fn stat_at(at: impl AsFd, path: impl Arg, flags: AtFlags) -> rustix::io::Result<(FileType, Stat)> {
     let mask = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
     let path = path.into_c_str()?;
     match rustix::fs::statx(&at, &*path, flags, mask) {
         Ok(found) => {
-            let told = StatxFlags::from_bits_retain(found.stx_mask);
+            let reported = StatxFlags::from_bits_retain(found.stx_mask);
             let time = |time: rustix::fs::StatxTimestamp| time_of(time.tv_sec, time.tv_nsec.into());
             let file_type = FileType::from_raw_mode(found.stx_mode.into());
             let size_bytes = if file_type == FileType::Directory { 0 } else { found.stx_size };
-            let arrived = match told.contains(StatxFlags::BTIME) {
+            let arrived = match reported.contains(StatxFlags::BTIME) {
                 true => Arrival::Born(time(found.stx_btime)),
                 false => Arrival::Changed(time(found.stx_ctime)),
             };
             Ok((file_type, Stat { arrived: Some(arrived), ..Stat::new(size_bytes, time(found.stx_mtime)) }))
         }
-        // Kernels before 4.11 and some sandboxes.
+        // Kernels before 4.11 and some sandboxes have no statx.
         Err(Errno::NOSYS) => {
             let found = rustix::fs::statat(&at, &*path, flags)?;
             let changed = Arrival::Changed(time_of(found.st_ctime, found.st_ctime_nsec));
@@ -202,19 +204,19 @@ pub(super) fn stat_at(at: impl AsFd, path: impl Arg, flags: AtFlags) -> rustix::
     }
 }
 
-/// Opens a file that may turn out to be anything: never waits for a fifo, never becomes a terminal's owner, never follows the
-/// last component.
+/// Opens a file that may be of any type. Never waits for a fifo, never acquires a controlling terminal, never follows
+/// the last component.
 pub(super) fn open_file(at: impl AsFd, path: impl Arg) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     rustix::fs::openat(at, path, flags, Mode::empty())
 }
 
-/// Whether an open file is a regular one.
+/// Whether an open file is a regular file.
 pub(super) fn is_regular(file: impl AsFd) -> rustix::io::Result<bool> {
     Ok(FileType::from_raw_mode(rustix::fs::fstat(file)?.st_mode) == FileType::RegularFile)
 }
 
-/// Reads once, again after a signal.
+/// Reads once, and retries after a signal.
 pub(super) fn read(file: impl AsFd, buffer: &mut [u8]) -> rustix::io::Result<usize> {
     loop {
         match rustix::io::read(&file, &mut *buffer) {

@@ -1,4 +1,4 @@
-//! Links and manifests: small files, read with as few calls as it takes to know what they are.
+//! Links and manifests: small files, read with as few calls as possible.
 
 use std::cell::RefCell;
 use std::io;
@@ -14,23 +14,23 @@ use crate::oci::Digest;
 use crate::store::values::begins_as_object;
 use crate::store::{FileState, LinkContent, MAX_MANIFEST_BYTES, ManifestContent, ManifestStart, SMALL_MANIFEST_BYTES, Stat};
 
-/// So often an empty link is read again, 2 ms later each time.
+/// How many times an empty link is read again, 2 ms later each time.
 const READS_OF_AN_EMPTY_LINK: u32 = 3;
 /// Larger than any digest in text.
 const LINK_BUFFER_BYTES: usize = 512;
-/// So that one read is mostly enough.
+/// Sized so that one read is usually enough.
 const MANIFEST_BUFFER_BYTES: usize = SMALL_MANIFEST_BYTES as usize;
-/// What is read of a blob to see whether it may be a manifest.
+/// How much of a blob is read to decide whether it may be a manifest.
 const FIRST_BYTES: usize = 1024;
-/// Manifests larger than this are read one at a time: with 16 threads, as many buffers of [`MAX_MANIFEST_BYTES`] and what is made of
-/// them would take more than the rest of a run.
+/// Manifests larger than this are read one at a time: with 16 threads, as many buffers of [`MAX_MANIFEST_BYTES`] and
+/// their parsed content would take more memory than the rest of a run.
 const LARGE_MANIFEST_BYTES: usize = 1 << 20;
 
 thread_local! {
     static MANIFEST: RefCell<Vec<u8>> = RefCell::new(vec![0; MANIFEST_BUFFER_BYTES]);
 }
 
-/// A path relative to the directory of many such files, in room that is used again.
+/// A relative path of a link or blob, in a reused buffer.
 #[derive(Default)]
 pub(super) struct Relative(String);
 
@@ -54,7 +54,7 @@ impl Relative {
     }
 }
 
-/// Reads a link. One that is empty is read again: registries before 3.1 empty a link before they write it (R14).
+/// Reads a link. An empty one is read again: registries before 3.1 truncate a link before they write it (R14).
 pub(super) fn read_link(at: impl AsFd, path: &str) -> io::Result<LinkContent> {
     let read = || match open_link(&at, path)? {
         Ok(file) => read_open_link(&file),
@@ -71,27 +71,27 @@ pub(super) fn read_link(at: impl AsFd, path: &str) -> io::Result<LinkContent> {
     Ok(content)
 }
 
-/// Reads a link and looks at the file, opened once.
+/// Reads a link and the state of its file, opened once.
 pub(super) fn inspect_link(at: impl AsFd, path: &str) -> io::Result<(LinkContent, FileState)> {
     Ok(match open_link(at, path)? {
-        Ok(file) => (read_open_link(&file)?, leaf_of(directory::stat_at(&file, c"", AtFlags::EMPTY_PATH)?)),
+        Ok(file) => (read_open_link(&file)?, file_state(directory::stat_at(&file, c"", AtFlags::EMPTY_PATH)?)),
         Err(LinkContent::Absent) => (LinkContent::Absent, FileState::Absent),
         Err(content) => (content, FileState::Irregular),
     })
 }
 
-/// Opens a link, or says what it is if it cannot be read.
+/// Opens a link, or classifies one that cannot be read.
 fn open_link(at: impl AsFd, path: &str) -> io::Result<Result<OwnedFd, LinkContent>> {
     match directory::open_file(at, path) {
         Ok(file) => Ok(Ok(file)),
         Err(Errno::NOENT) => Ok(Err(LinkContent::Absent)),
-        // A symbolic link, a socket, a file in the place of the directory.
+        // A symbolic link, a socket, or a file in place of the directory.
         Err(Errno::LOOP | Errno::NXIO | Errno::NOTDIR) => Ok(Err(LinkContent::Irregular)),
         Err(error) => Err(error.into()),
     }
 }
 
-/// What kind of file it is matters only if it does not hold a digest.
+/// The file type matters only if the file holds no digest.
 fn read_open_link(file: &OwnedFd) -> io::Result<LinkContent> {
     let mut buffer = [0; LINK_BUFFER_BYTES];
     let read = match directory::read(file, &mut buffer) {
@@ -110,7 +110,7 @@ fn read_open_link(file: &OwnedFd) -> io::Result<LinkContent> {
     })
 }
 
-/// What the size and the first bytes of a blob say of it.
+/// Classifies a blob by its size and first bytes.
 pub(super) fn manifest_start(blobs: &OwnedFd, digest: &Digest) -> io::Result<ManifestStart> {
     let file = match directory::open_file(blobs, layout::blob_data_relative(digest)) {
         Ok(file) => file,
@@ -118,7 +118,7 @@ pub(super) fn manifest_start(blobs: &OwnedFd, digest: &Digest) -> io::Result<Man
         Err(error) => return Err(error.into()),
     };
     let stat = rustix::fs::fstat(&file)?;
-    // One read of a small file tells all of it, and whether it is damaged.
+    // One read of a small file returns all of it, and shows whether it is damaged.
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || stat.st_size <= MANIFEST_BUFFER_BYTES as i64 {
         return Ok(ManifestStart::Possible);
     }
@@ -133,7 +133,7 @@ pub(super) fn manifest_start(blobs: &OwnedFd, digest: &Digest) -> io::Result<Man
     })
 }
 
-/// Reads a manifest out of a directory that has the shape of `blobs/`. Who reads a large one holds `large_manifest`.
+/// Reads a manifest from a directory with the shape of `blobs/`. Large ones are read under `large_manifest`.
 pub(super) fn read_manifest(
     blobs: &OwnedFd,
     digest: &Digest,
@@ -143,7 +143,7 @@ pub(super) fn read_manifest(
     MANIFEST.with_borrow_mut(|buffer| read_manifest_into(buffer, blobs, digest, large_manifest, read_by))
 }
 
-/// Reads a manifest. If the bytes of the first read match the digest they are all there is, and nothing more is asked.
+/// Reads a manifest. If the bytes of the first read match the digest, they are complete and no further call is made.
 fn read_manifest_into(
     buffer: &mut Vec<u8>,
     blobs: &OwnedFd,
@@ -180,30 +180,30 @@ fn read_manifest_into(
         }
         if filled == buffer.len() {
             if alone.is_none() && filled >= LARGE_MANIFEST_BYTES {
-                // Nothing is guarded but the number of those who read.
+                // The lock guards no data, only the number of readers.
                 alone = Some(large_manifest.lock().unwrap_or_else(PoisonError::into_inner));
             }
             buffer.resize(2 * filled, 0);
         }
     };
-    // One large manifest must not keep its room for the rest of the run.
+    // One large manifest must not keep its buffer for the rest of the run.
     buffer.truncate(MANIFEST_BUFFER_BYTES);
     buffer.shrink_to_fit();
     drop(alone);
     Ok(content)
 }
 
-pub(super) fn leaf_of((file_type, stat): (FileType, Stat)) -> FileState {
+pub(super) fn file_state((file_type, stat): (FileType, Stat)) -> FileState {
     match file_type {
         FileType::RegularFile => FileState::File(stat),
         _ => FileState::Irregular,
     }
 }
 
-/// Looks at a file without following it.
-pub(super) fn stat_leaf(at: impl AsFd, path: &str) -> io::Result<FileState> {
+/// The state of a file, symbolic links not followed.
+pub(super) fn stat_file(at: impl AsFd, path: &str) -> io::Result<FileState> {
     match directory::stat_at(at, path, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(found) => Ok(leaf_of(found)),
+        Ok(found) => Ok(file_state(found)),
         Err(Errno::NOTDIR | Errno::LOOP) => Ok(FileState::Irregular),
         Err(Errno::NOENT) => Ok(FileState::Absent),
         Err(error) => Err(error.into()),

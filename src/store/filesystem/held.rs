@@ -1,8 +1,9 @@
-//! Mounts that are held while a store is read, and watched until then.
+//! Mounts that are held while a store is read, and watched for as long.
 //!
-//! An open directory keeps a mount from being unmounted, and its number from being another's. Neither keeps it from being moved away or
-//! covered by another one, and back before anybody asks; so a thread waits for changes of the table of mounts from the hold on, and looks at
-//! each of them again. What was not seen at its place at any look counts as missing.
+//! An open directory keeps a mount from being unmounted and its number from being reused. It does not keep the mount
+//! from being moved away or covered by another one, and restored before the next check. A thread therefore waits for
+//! changes of the mount table and checks each held mount again. A mount that was not in its place at any check counts
+//! as missing.
 
 use std::fs::File;
 use std::io;
@@ -21,7 +22,7 @@ use super::directory::open_directory;
 use super::mounts::{self, Mounted, holds_something};
 use crate::store::Part;
 
-/// Some mounts, held and watched until this is dropped.
+/// Mounts that are held and watched until this is dropped.
 #[derive(Debug)]
 pub(super) struct HeldMounts {
     mounts: Arc<[HeldMount]>,
@@ -49,27 +50,27 @@ impl HeldMounts {
         Ok(HeldMounts { mounts, end: Some(end), watch: Some(watch) })
     }
 
-    /// Whether the mount of that name was at its place at every look, and is now, with something in it.
+    /// Whether the mount was in its place at every check, is there now, and has content.
     pub(super) fn is_there(&self, name: &str) -> bool {
-        self.mounts.iter().any(|held| held.name == name && held.look() && holds_something(&held.point))
+        self.mounts.iter().any(|held| held.name == name && held.check() && holds_something(&held.point))
     }
 }
 
 impl Drop for HeldMounts {
     fn drop(&mut self) {
         drop(self.end.take());
-        // It cannot fail but by a panic, which has been shown.
+        // The thread fails only by a panic, which is already reported.
         self.watch.take().map(JoinHandle::join);
     }
 }
 
-/// A mount that is held: it cannot be unmounted meanwhile but lazily, and no other gets its number.
+/// A held mount: it cannot be unmounted except lazily, and its number is not reused.
 #[derive(Debug)]
 struct HeldMount {
     name: String,
     point: PathBuf,
     id: Vec<u8>,
-    /// Whether something else was seen in its place.
+    /// Whether a check found something else in its place.
     was_away: AtomicBool,
     _directory: OwnedFd,
 }
@@ -83,15 +84,15 @@ impl HeldMount {
             return None;
         }
         let id = number(&directory)?;
-        // What is not mounted now is nothing to hold, whatever lies in its place.
+        // Only a current mount is held, whatever lies in its place.
         let is_mounted = mounts::of_process("self").iter().any(|mounted: &Mounted| mounted.is(&id, &point));
         let name = part.name.clone();
         is_mounted.then(|| HeldMount { name, point, id, was_away: AtomicBool::new(false), _directory: directory })
     }
 
-    /// Looks whether whoever opens its place comes to it: what is on top counts, and not what else the table has. Says whether that was so
-    /// each time.
-    fn look(&self) -> bool {
+    /// Checks that opening the mount point leads to this mount: the topmost mount counts, whatever else the table
+    /// lists. Returns whether every check so far succeeded.
+    fn check(&self) -> bool {
         let there = open_directory(CWD, &self.point).ok().and_then(|directory| number(&directory));
         if there.as_ref() != Some(&self.id) {
             self.was_away.store(true, Ordering::Relaxed);
@@ -100,14 +101,14 @@ impl HeldMount {
     }
 }
 
-/// Looks at all of them whenever the table of mounts has changed.
+/// Checks all held mounts whenever the mount table changes.
 fn watch(table: &File, ends: &UnixStream, mounts: &[HeldMount]) {
     loop {
         let mut events = [PollFd::new(table, PollFlags::PRI), PollFd::new(ends, PollFlags::HUP)];
         match poll(&mut events, None) {
             Ok(_) if !events[1].revents().is_empty() => return,
             Ok(_) => mounts.iter().for_each(|held| {
-                held.look();
+                held.check();
             }),
             Err(Errno::INTR) => {}
             Err(error) => {
@@ -119,8 +120,8 @@ fn watch(table: &File, ends: &UnixStream, mounts: &[HeldMount]) {
     }
 }
 
-/// The number of the mount that an open directory is on.
+/// The mount number of an open directory.
 pub(super) fn number(directory: &OwnedFd) -> Option<Vec<u8>> {
-    let told = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", directory.as_raw_fd())).ok()?;
-    Some(told.lines().find_map(|line| line.strip_prefix("mnt_id:"))?.trim().as_bytes().to_vec())
+    let fdinfo = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", directory.as_raw_fd())).ok()?;
+    Some(fdinfo.lines().find_map(|line| line.strip_prefix("mnt_id:"))?.trim().as_bytes().to_vec())
 }

@@ -1,4 +1,4 @@
-//! Finding the repositories where symbolic links are among the directories.
+//! Finding repositories in a tree with symbolic links.
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use crate::oci::RepositoryName;
 use crate::store::{StrayKind, Unlisted};
 use crate::system_files::{is_of_a_fork, is_system_file};
 
-/// Walks everything, symbolic links followed.
+/// Walks the whole tree, symbolic links followed.
 pub(super) fn find(base: &Base, root: &Path, unlisted: Unlisted<'_>) -> Result<Found, Error> {
     let mut walk =
         Linked { base, root, found: Found::default(), outside: None, unresolved: Vec::new(), elsewhere: HashSet::default() };
@@ -39,12 +39,12 @@ pub(super) fn find(base: &Base, root: &Path, unlisted: Unlisted<'_>) -> Result<F
     walk.end()
 }
 
-/// Where a walk goes on.
+/// Where a walk continues.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Next {
-    /// With what is in the directory, if it is one.
+    /// In the directory, if it is one.
     Into,
-    /// With what is beside it.
+    /// At the next sibling.
     Beside,
 }
 
@@ -53,11 +53,12 @@ struct Linked<'a> {
     base: &'a Base,
     root: &'a Path,
     found: Found,
-    /// The link behind which everything is outside of the store, and its depth. Its repositories count, and the rest is not told.
+    /// The link behind which everything is outside the store, and its depth. Repositories behind it count; other
+    /// entries are not reported.
     outside: Option<(usize, PathBuf)>,
-    /// Links that lead nowhere or to nothing, and the one that led out of the store to them.
+    /// Dangling links and links to empty directories, each with the link that led out of the store to it.
     unresolved: Vec<(PathBuf, PathBuf)>,
-    /// Links out of the store to what is no registry's, as far as it shows.
+    /// Links out of the store to trees without visible signs of a registry.
     elsewhere: HashSet<PathBuf>,
 }
 
@@ -108,8 +109,9 @@ impl Linked<'_> {
         let path = entry.path();
         let target = std::fs::canonicalize(path).context("follow", path)?;
         let is_inside = target.starts_with(&self.base.path) || target.starts_with(self.root);
-        // A disk may be mounted anywhere, in the registry's own tree as well. Nothing that a link leads to is ever emptied by us. Uploads go
-        // where there is room, and mostly there are none.
+        // A disk may be mounted anywhere, in the registry's own tree as well. Regsweep never empties the target of a
+        // link, so an empty one means an unmounted disk. Uploads are often redirected to another disk, and are usually
+        // empty.
         if entry.file_name() != UPLOADS && !mounts::holds_something(path) {
             match &self.outside {
                 Some((_, link)) => self.unresolved.push((path.to_owned(), link.clone())),
@@ -121,12 +123,12 @@ impl Linked<'_> {
             self.outside = (!is_inside && !is_marker).then(|| (entry.depth(), path.to_owned()));
         }
         self.found.linked.insert(path.to_owned());
-        // Each directory once through a link: links between a few directories make more ways than anybody can walk.
+        // Each directory is entered once through a link: links between a few directories make exponentially many paths.
         let is_new = self.found.targets.insert(target);
         Ok(if is_marker || is_new { Next::Into } else { Next::Beside })
     }
 
-    /// Judges what could not be walked.
+    /// Classifies a walk error.
     fn fail(&mut self, error: walkdir::Error) -> Result<Next, Error> {
         let path = error.path().unwrap_or(&self.base.path).to_owned();
         let way_out = self.outside.as_ref().filter(|(depth, _)| error.depth() > *depth).map(|(_, link)| link.clone());
@@ -149,8 +151,8 @@ impl Linked<'_> {
         }
     }
 
-    /// Who has repositories outside, or nothing else, may have lost one of them; and so may whoever has a link there of a name that the registry
-    /// serves. Other links that lead nowhere are nobody's.
+    /// An unresolved link outside the store counts as a lost repository if its tree holds repositories or no other
+    /// content, or if the registry serves the link's name. Other unresolved links are ignored.
     fn end(self) -> Result<Found, Error> {
         let Linked { base, found, unresolved, elsewhere, .. } = self;
         let has_repositories = |link: &Path| found.names.iter().any(|(name, _)| name.starts_with(link));
@@ -169,7 +171,7 @@ impl Linked<'_> {
     }
 }
 
-/// Whether the registry would find a repository, or a part of one, at a path relative to `repositories/`.
+/// Whether the registry would find a repository, or part of one, at a path relative to `repositories/`.
 fn may_be_served(path: &Path) -> bool {
     let is_marker = path.file_name().is_some_and(|name| MARKERS.iter().any(|marker| name == *marker));
     let repository = if is_marker { path.parent() } else { Some(path) };

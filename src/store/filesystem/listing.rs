@@ -1,4 +1,4 @@
-//! Listing directories: what the layout knows, and everything else.
+//! Listing directories: the entries that the layout knows, and all others.
 
 use std::ffi::OsStr;
 use std::io;
@@ -17,7 +17,7 @@ use crate::store::{Listing, Stray, StrayKind};
 use crate::system_files::is_system_file;
 
 impl FilesystemStore {
-    /// Lists an open directory and sorts its entries into those that `accept` takes and strays. `path` is the directory's.
+    /// Lists an open directory and sorts its entries into accepted ones and strays. `path` is the directory's.
     pub(super) fn list<T: Ord>(
         &self,
         directory: BorrowedFd<'_>,
@@ -29,7 +29,7 @@ impl FilesystemStore {
         Ok(Listing { entries, strays }.sorted())
     }
 
-    /// Lists an open directory, calls `each` with the entries that `accept` takes, and returns the others.
+    /// Lists an open directory, calls `each` with each accepted entry, and returns the others.
     pub(super) fn list_each<T>(
         &self,
         directory: BorrowedFd<'_>,
@@ -70,25 +70,25 @@ impl FilesystemStore {
             Listed::Entry(Errno::NOENT | Errno::LOOP, entry) => Error::UnresolvedSymlink { path: self.root.at(entry) },
             Listed::Entry(error, entry) => Error::Io { operation: "follow", path: self.root.at(entry), source: error.into() },
         })?;
-        // Wherever it is: what is reached by way of a link is never emptied by us, but a disk that is not mounted is empty.
+        // At any depth: regsweep never empties the target of a link, but an unmounted disk is empty.
         let mut links = strays.iter().filter(|stray| stray.kind == StrayKind::Symlink).map(|stray| self.root.at(&stray.path));
         if let Some(path) = links.find(|path| !mounts::holds_something(path)) {
             return Err(Error::EmptySymlink { path });
         }
-        // What lies outside of the store is nobody's business here, its names included.
+        // Entries outside the store are not reported, not even by name.
         if strays.iter().any(|stray| stray.kind == StrayKind::Unrecognised) && self.is_outside(path) {
             strays.retain(|stray| stray.kind.sets_apart());
         }
         Ok(strays)
     }
 
-    /// Whether a symbolic link leads from a path out of the store.
+    /// Whether a symbolic link on a path leads out of the store.
     fn is_outside(&self, path: &Path) -> bool {
         let Some((base, relative)) = self.locate(path) else { return false };
         std::fs::canonicalize(base.path.join(relative)).is_ok_and(|real| self.leaves(&real))
     }
 
-    /// Whether a path without links is outside of the store.
+    /// Whether a resolved path is outside the store.
     fn leaves(&self, real: &Path) -> bool {
         !real.starts_with(self.root.at("docker")) && !self.bases().any(|(_, base)| real.starts_with(base))
     }

@@ -1,17 +1,19 @@
-//! The lock that keeps two regsweeps out of each other's way.
+//! The lock that excludes concurrent regsweep runs.
 //!
-//! It excludes only our own processes: the registry takes no lock at all. The kernel releases it with the process, so it is never
-//! stale.
+//! It excludes only our own processes: the registry takes no lock. The kernel releases it with the process, so it is
+//! never stale.
 //!
-//! The lock is the file `.regsweep/lock`, which says who holds it, and which other machines see where the root is on a network
-//! filesystem. Nobody but its owner may open it (mode 0600): whoever can open a file can lock it, and keep everybody out. It stays
-//! where it is: removing it would let a third process in beside a second. Runs that only look never make it.
+//! The lock is the file `.regsweep/lock`, which names its holder, and which other machines see when the root is on a
+//! network filesystem. Only its owner may open it (mode 0600): any process that can open a file can lock it, and block
+//! all others. The file is never removed: removing it would let a third process in beside a second. Read-only runs
+//! never create it.
 //!
-//! Where there is no such file, and none can be made on a full disk, the root directory is locked in its place; that takes no room.
-//! Whoever can read the store can do the same, so a lock on the directory counts only if a regsweep holds it that may write there
-//! (`holds_directory`). Whoever has the file looks for such a one too: it may have begun before there was room for the file.
+//! If the file does not exist and cannot be created on a full disk, the root directory is locked instead, which needs
+//! no space. Any process that can read the store can lock the directory too, so a lock on it counts only if a regsweep
+//! holds it that may write there (`holds_directory`). The holder of the file checks for such a lock as well: its owner
+//! may have begun before there was space for the file.
 //!
-//! Runs that only look take the lock if they can, and say so if they cannot: see [`LockGuard::is_held`].
+//! Read-only runs take the lock if they can, and report if they cannot: see [`LockGuard::is_held`].
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -33,7 +35,7 @@ use crate::store::LockGuard;
 
 /// How often a waiting process tries again.
 const RETRY: Duration = Duration::from_millis(100);
-/// The lock file is its owner's alone.
+/// Only the owner may open the lock file.
 const FILE_MODE: u32 = 0o600;
 
 /// Proof that this process holds the lock, until it is dropped.
@@ -44,14 +46,15 @@ pub(super) struct StoreLock {
 }
 
 impl StoreLock {
-    /// Takes the lock for changing the store, and waits for it up to `wait`. Creates `.regsweep/lock` below `root` if need be, and
-    /// does without it on a full disk.
+    /// Takes the lock for changing the store, and waits for it up to `wait`. Creates `.regsweep/lock` below `root` if
+    /// needed, and does without it on a full disk.
     ///
     /// # Errors
     ///
-    /// [`Error::Locked`] when another process still holds it then; [`Error::Io`] when the file cannot be made or locked.
+    /// [`Error::Locked`] when another process still holds it after `wait`; [`Error::Io`] when the file cannot be
+    /// created or locked.
     pub(super) fn exclusive(root: &Path, wait: Duration, now: Timestamp, stop: &AtomicBool) -> Result<StoreLock, Error> {
-        // Fully qualified: `File` has methods of its own with these names by now.
+        // Fully qualified: newer versions of `File` have methods with these names.
         let attempt = Attempt { root, wait, begun: Instant::now(), stop, lock: FileExt::try_lock_exclusive };
         let file = match make_own(root) {
             Ok(file) => file,
@@ -62,22 +65,23 @@ impl StoreLock {
             Err(error) => return Err(error),
         };
         let directory = match attempt.hold_file(&file)? {
-            // Somebody may have begun when there was no room for the file.
+            // Another run may have begun before there was space for the file.
             true => attempt.wait_for_directory().map(|()| None)?,
             false => attempt.hold_directory(&|_| true)?,
         };
-        // The text is for people: that it cannot be written must not stop the run.
-        if let Err(error) = tell(&file, now) {
+        // The text is informative only: failing to write it must not stop the run.
+        if let Err(error) = write_holder(&file, now) {
             tracing::warn!("cannot write to {}: {error}", escaped(lock_path(root)));
         }
         Ok(StoreLock { directory, file: Some(file) })
     }
 
-    /// Takes the lock for looking only, and makes nothing. What may not be opened is not locked: [`LockGuard::is_held`].
+    /// Takes the lock for reading, and creates nothing. A lock file that may not be opened is not locked:
+    /// [`LockGuard::is_held`].
     ///
     /// # Errors
     ///
-    /// [`Error::Locked`] when another process changes the store; [`Error::Io`] when the lock file is none of ours.
+    /// [`Error::Locked`] when another process changes the store; [`Error::Io`] when the lock file is not ours.
     pub(super) fn shared(root: &Path, wait: Duration, stop: &AtomicBool) -> Result<StoreLock, Error> {
         let attempt = Attempt { root, wait, begun: Instant::now(), stop, lock: FileExt::try_lock_shared };
         let file = match open_own(root, OFlags::RDONLY) {
@@ -97,7 +101,7 @@ impl StoreLock {
         let locks_files = file.as_ref().map_or(Ok(false), |file| attempt.hold_file(file))?;
         let directory = match locks_files {
             true => attempt.wait_for_directory().map(|()| None)?,
-            // A first run that changes something is kept out by this.
+            // This excludes a first run that changes the store.
             false => attempt.hold_directory(&holds_directory)?,
         };
         let file = file.filter(|_| locks_files);
@@ -115,16 +119,16 @@ impl LockGuard for StoreLock {
 }
 
 impl Drop for StoreLock {
-    /// Takes back what the file says: who is refused later, because somebody looks, is not to be told of this process.
+    /// Clears the holder from the file: a run that a reader blocks later must not name this process.
     fn drop(&mut self) {
         if let Some(file) = &self.file {
-            // Refused to somebody who only looks, and who has said nothing either.
+            // Fails for a reader, whose descriptor is read-only and who wrote no name.
             let _stays = file.set_len(0);
         }
     }
 }
 
-/// One process's way to the lock.
+/// One attempt to take the lock.
 struct Attempt<'a> {
     root: &'a Path,
     wait: Duration,
@@ -134,7 +138,7 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    /// Locks the file. Says whether files can be locked here at all.
+    /// Locks the file. Returns whether files can be locked here at all.
     fn hold_file(&self, file: &File) -> Result<bool, Error> {
         match self.hold(file, &|_| true) {
             Ok(()) => Ok(true),
@@ -143,7 +147,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// Locks the root directory; nothing if that cannot be done here, or somebody has it who does not count.
+    /// Locks the root directory; `None` if that is impossible here, or if its holder does not count.
     fn hold_directory(&self, counts: &dyn Fn(&File) -> bool) -> Result<Option<File>, Error> {
         let Some(directory) = self.open_directory()? else { return Ok(None) };
         match self.hold(&directory, counts) {
@@ -157,7 +161,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// Waits until no regsweep holds the root directory, and does not keep it.
+    /// Waits until no regsweep holds the root directory, and does not keep its lock.
     fn wait_for_directory(&self) -> Result<(), Error> {
         self.hold_directory(&holds_directory).map(drop)
     }
@@ -171,7 +175,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// Locks a file, and waits for those that count.
+    /// Locks a file, and waits for holders that count.
     fn hold(&self, file: &File, counts: &dyn Fn(&File) -> bool) -> Result<(), Refusal> {
         loop {
             match (self.lock)(file) {
@@ -196,24 +200,24 @@ impl Attempt<'_> {
     }
 }
 
-/// Why the lock was not had.
+/// Why the lock was not taken.
 enum Refusal {
-    /// Another process has it.
+    /// Another process holds it.
     Locked,
-    /// Another process has it that does not count.
+    /// A process that does not count holds it.
     Stranger,
-    /// A signal came while it was waited for.
+    /// A signal came during the wait.
     Stopped,
-    /// It cannot be had at all.
+    /// Locking failed.
     Io(io::Error),
 }
 
-/// Whether a regsweep of this machine that may write to a directory has locked it. Anybody who may read it can lock it, and stop
-/// nobody by that.
+/// Whether a regsweep of this machine that may write to a directory has locked it. Any process that may read the
+/// directory can lock it, and must not block a run that way.
 fn holds_directory(directory: &File) -> bool {
     let Ok(there) = directory.metadata() else { return true };
     let locks = std::fs::read_to_string("/proc/locks").unwrap_or_default();
-    // The device is not compared: some filesystems tell another one here.
+    // The device is not compared: some filesystems report another one here.
     let holders = locks.lines().filter_map(|line| {
         let mut words = line.split_whitespace().skip_while(|word| *word != "FLOCK").skip(3);
         let (pid, place) = (words.next()?.parse::<u32>().ok()?, words.next()?);
@@ -226,21 +230,21 @@ fn holds_directory(directory: &File) -> bool {
     })
 }
 
-/// As whom a process works.
+/// The user and groups of a process.
 struct Credentials {
     user: u32,
     groups: Vec<u32>,
 }
 
 impl Credentials {
-    /// Nothing if the system does not say.
+    /// `None` if the system does not report them.
     fn of(process: &Path) -> Option<Credentials> {
         let status = std::fs::read_to_string(process.join("status")).ok()?;
         let numbers = |key: &str| -> Option<Vec<u32>> {
             let line = status.lines().find_map(|line| line.strip_prefix(key))?;
             Some(line.split_whitespace().filter_map(|number| number.parse().ok()).collect())
         };
-        // Of four users and groups the last one is that which the filesystem asks for.
+        // The last of the four ids is the one that the filesystem checks.
         let user = *numbers("Uid:")?.last()?;
         let mut groups = numbers("Groups:").unwrap_or_default();
         groups.extend(numbers("Gid:")?.last());
@@ -253,7 +257,7 @@ impl Credentials {
     }
 }
 
-/// Makes the lock file and its directory if they are not there, and opens it.
+/// Creates the lock file and its directory if needed, and opens it.
 fn make_own(root: &Path) -> Result<File, Error> {
     let directory = root.join(OWN_DIRECTORY);
     match std::fs::create_dir(&directory) {
@@ -261,20 +265,20 @@ fn make_own(root: &Path) -> Result<File, Error> {
         _ => {}
     }
     let file = open_own(root, OFlags::RDWR | OFlags::CREATE).context_with("open", || lock_path(root))?;
-    // Before it is locked: who has opened it until now may still hold it, and nobody else from now on.
+    // Before locking: a process that opened the file until now may still hold it, but no other can from now on.
     keep_to_ourselves(&file);
     Ok(file)
 }
 
-/// Keeps others from locking a file that an earlier version made for all to open.
+/// Restricts a lock file that an earlier version created readable for all.
 fn keep_to_ourselves(file: &File) {
     if file.metadata().is_ok_and(|there| there.mode() & 0o077 != 0) {
         let _another_users = rustix::fs::fchmod(file, Mode::from_raw_mode(FILE_MODE));
     }
 }
 
-/// Opens the lock file, which is one of our own and nothing else: whoever may write to the root directory could have put a link
-/// there that leads to any file of the machine, or a fifo that nobody writes to.
+/// Opens the lock file, which must be a regular file of ours: an account that may write to the root directory could
+/// have put a link there to any file of the machine, or a fifo without a writer.
 fn open_own(root: &Path, flags: OFlags) -> io::Result<File> {
     let directory = rustix::fs::open(
         root.join(OWN_DIRECTORY),
@@ -286,7 +290,7 @@ fn open_own(root: &Path, flags: OFlags) -> io::Result<File> {
     let stat = rustix::fs::fstat(&file)?;
     match FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_nlink <= 1 {
         true => Ok(File::from(file)),
-        false => Err(io::Error::other("it is no file of ours; remove it")),
+        false => Err(io::Error::other("it is not regsweep's file; remove it")),
     }
 }
 
@@ -294,13 +298,13 @@ fn lock_path(root: &Path) -> PathBuf {
     root.join(OWN_DIRECTORY).join("lock")
 }
 
-/// Whether there is no room for a file.
+/// Whether an error means a full disk.
 fn is_full(error: &Error) -> bool {
     let Error::Io { source, .. } = error else { return false };
     matches!(errno(source), Some(Errno::NOSPC | Errno::DQUOT))
 }
 
-/// Whether this filesystem, or the kernel, does not lock files, or not directories.
+/// Whether this filesystem or kernel does not support locks on files, or on directories.
 fn cannot_lock(error: &io::Error) -> bool {
     matches!(errno(error), Some(Errno::BADF | Errno::NOLCK | Errno::INVAL | Errno::NOTSUP | Errno::NOSYS))
 }
@@ -309,7 +313,7 @@ fn errno(error: &io::Error) -> Option<Errno> {
     error.raw_os_error().map(Errno::from_raw_os_error)
 }
 
-fn tell(mut file: &File, now: Timestamp) -> io::Result<()> {
+fn write_holder(mut file: &File, now: Timestamp) -> io::Result<()> {
     let system = rustix::system::uname();
     let host = system.nodename().to_string_lossy();
     let text = format!("process {} on {host}, since {now:.0}\n", std::process::id());
@@ -317,7 +321,7 @@ fn tell(mut file: &File, now: Timestamp) -> io::Result<()> {
     file.write_all(text.as_bytes())
 }
 
-/// Who holds the lock, as the lock file has it.
+/// The holder named in the lock file.
 fn holder(root: &Path) -> String {
     let mut text = Vec::new();
     let read = open_own(root, OFlags::RDONLY).and_then(|file| file.take(256).read_to_end(&mut text));
@@ -338,28 +342,28 @@ mod tests {
     }
 
     #[test]
-    fn second_holder_is_told_who_the_first_is() {
+    fn refusal_names_the_holder() {
         let root = tempfile::tempdir().expect("a directory");
         let first = StoreLock::exclusive(root.path(), Duration::ZERO, now(), &GO_ON).expect("free");
         let refused = StoreLock::exclusive(root.path(), Duration::from_millis(150), now(), &GO_ON).expect_err("held");
         assert!(refused.to_string().contains(&format!("process {}", std::process::id())), "{refused}");
-        StoreLock::shared(root.path(), Duration::ZERO, &GO_ON).expect_err("nobody looks while somebody changes");
+        StoreLock::shared(root.path(), Duration::ZERO, &GO_ON).expect_err("no reader beside a writer");
         drop(first);
         let _one = StoreLock::shared(root.path(), Duration::ZERO, &GO_ON).expect("free");
-        let _two = StoreLock::shared(root.path(), Duration::ZERO, &GO_ON).expect("looking together is fine");
-        StoreLock::exclusive(root.path(), Duration::ZERO, now(), &GO_ON).expect_err("not while somebody looks");
+        let _two = StoreLock::shared(root.path(), Duration::ZERO, &GO_ON).expect("readers share the lock");
+        StoreLock::exclusive(root.path(), Duration::ZERO, now(), &GO_ON).expect_err("no writer beside a reader");
     }
 
     #[test]
-    fn who_is_gone_is_not_named() {
+    fn released_lock_names_no_holder() {
         let root = tempfile::tempdir().expect("a directory");
         drop(StoreLock::exclusive(root.path(), Duration::ZERO, now(), &GO_ON).expect("free"));
         let _looks = StoreLock::shared(root.path(), Duration::ZERO, &GO_ON).expect("free");
-        let refused = StoreLock::exclusive(root.path(), Duration::ZERO, now(), &GO_ON).expect_err("somebody looks");
+        let refused = StoreLock::exclusive(root.path(), Duration::ZERO, now(), &GO_ON).expect_err("held by a reader");
         assert!(refused.to_string().contains("has not said who it is"), "{refused}");
     }
 
-    /// As when a disk was full for the holder's file, and as when there is one.
+    /// With the holder's file missing on a full disk, and with the file present.
     #[test]
     fn either_part_alone_keeps_others_out() {
         let root = tempfile::tempdir().expect("a directory");
@@ -372,7 +376,7 @@ mod tests {
         };
         let directory = File::open(root.path()).expect("a directory can be opened");
         FileExt::try_lock_exclusive(&directory).expect("free");
-        // The first of these makes the file, the second finds it: neither sees less for that.
+        // The first of these creates the file, the second finds it; both are refused.
         refused("directory, no file");
         refused("directory, and a file");
         FileExt::unlock(&directory).expect("held");
@@ -380,7 +384,7 @@ mod tests {
         let file = File::open(lock_path(root.path())).expect("it stays");
         FileExt::try_lock_exclusive(&file).expect("free");
         refused("file");
-        FileExt::try_lock_exclusive(&directory).expect("who was refused at the file does not keep the directory");
+        FileExt::try_lock_exclusive(&directory).expect("a run refused at the file does not keep the directory");
     }
 
     #[test]
@@ -390,10 +394,10 @@ mod tests {
         let lock = StoreLock::exclusive(root.path(), Duration::ZERO, now(), &GO_ON).expect("free");
         assert!(lock.is_held() && mode() == 0o600);
         let directory = File::open(root.path()).expect("a directory can be opened");
-        FileExt::try_lock_exclusive(&directory).expect("nobody needs it");
+        FileExt::try_lock_exclusive(&directory).expect("free");
         FileExt::unlock(&directory).expect("held");
         drop(lock);
-        // As an earlier version made it.
+        // The mode of an earlier version.
         let file = File::open(lock_path(root.path())).expect("there");
         rustix::fs::fchmod(&file, Mode::from_raw_mode(0o644)).expect("ours");
         drop(StoreLock::exclusive(root.path(), Duration::ZERO, now(), &GO_ON).expect("free"));
@@ -401,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn looking_leaves_nothing_behind() {
+    fn shared_lock_creates_nothing() {
         let root = tempfile::tempdir().expect("a directory");
         StoreLock::shared(root.path(), Duration::ZERO, &GO_ON).expect("no lock file, no holder");
         assert_eq!(std::fs::read_dir(root.path()).expect("listable").count(), 0);

@@ -1,6 +1,6 @@
-//! Where other filesystems are mounted inside the store.
+//! Other filesystems mounted inside the store.
 //!
-//! What lies on them is somebody's decision that the layout knows nothing of, and flushing the store does not flush them. They are
+//! The layout does not know why an administrator mounted them, and flushing the store does not flush them. They are
 //! read like the rest, and nothing on them is removed (I9).
 
 use std::os::fd::OwnedFd;
@@ -13,37 +13,37 @@ use super::directory::{Kind, for_each_entry, open_directory};
 use crate::proc::{MountNamespaces, pids};
 use crate::system_files::is_system_file;
 
-/// One line of a process's table of mounts.
+/// One line of a process's mount table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mounted {
-    /// The number of the mount, which another one may have once this is gone.
+    /// The number of the mount. It may be reused once the mount is gone.
     id: Vec<u8>,
     /// Major and minor number of the filesystem.
     device: Vec<u8>,
-    /// The directory of the filesystem that is shown.
+    /// The directory of the filesystem that the mount shows.
     root: PathBuf,
-    /// Where it is shown.
+    /// Where the mount shows it.
     point: PathBuf,
 }
 
-/// A directory by its place in its filesystem, wherever that is mounted.
+/// A directory by its place in its filesystem, independent of mount points.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     device: Vec<u8>,
     path: PathBuf,
-    /// How much of the filesystem is mounted where it was looked at.
+    /// The directory of the filesystem that our mount shows.
     around: PathBuf,
 }
 
 impl Place {
-    /// Whether another mount shows less around the place than ours does.
+    /// Whether another mount shows a smaller part of the filesystem around the place than ours does.
     pub(crate) fn is_shown_alone_by(&self, mounted: &Mounted) -> bool {
         mounted.root != self.around && mounted.root.starts_with(&self.around)
     }
 }
 
 impl Mounted {
-    /// Whether this is the mount of that number, at that place.
+    /// Whether this mount has that number and that point.
     pub(super) fn is(&self, id: &[u8], point: &Path) -> bool {
         self.id == id && self.point == point
     }
@@ -53,21 +53,21 @@ impl Mounted {
         &self.point
     }
 
-    /// What the process with this table sees a directory on.
+    /// The mount on which the process with this table sees a directory.
     fn under<'t>(table: &'t [Mounted], path: &Path) -> Option<&'t Mounted> {
-        // Of several mounts at one point the last is the one that is seen.
+        // Of several mounts at one point the last is visible.
         let mounted = table.iter().filter(|mounted| path.starts_with(&mounted.point));
         mounted.max_by_key(|mounted| mounted.point.components().count())
     }
 
-    /// The place of a directory that the process with this table sees at `path`.
+    /// The place of the directory at `path` as the process with this table sees it.
     pub(crate) fn around(table: &[Mounted], path: &Path) -> Option<Place> {
         let mounted = Mounted::under(table, path)?;
         let below = path.strip_prefix(&mounted.point).expect("it was found by that");
         Some(Place { device: mounted.device.clone(), path: mounted.root.join(below), around: mounted.root.clone() })
     }
 
-    /// Where this mount shows a place, or a part of it.
+    /// Where this mount shows a place, or part of it.
     pub(crate) fn shows(&self, place: &Place) -> Option<PathBuf> {
         if self.device != place.device {
             return None;
@@ -79,14 +79,14 @@ impl Mounted {
     }
 }
 
-/// What a process sees mounted; nothing where that is not to be had.
+/// The mounts that a process sees; empty if its table cannot be read.
 pub(crate) fn of_process(pid: &str) -> Vec<Mounted> {
     table(&std::fs::read(Path::new("/proc").join(pid).join("mountinfo")).unwrap_or_default())
 }
 
-/// The mount points below some directory, relative to it.
+/// The mount points below a directory, relative to it.
 ///
-/// Without `/proc` there are none: removal looks again, at every step, whether it would leave the filesystem.
+/// Without `/proc` there are none: removal checks at every step that it stays in its filesystem.
 pub(super) fn below(directory: &Path) -> Vec<PathBuf> {
     of_process("self")
         .into_iter()
@@ -95,15 +95,16 @@ pub(super) fn below(directory: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The mount point that a directory lies on.
+/// The mount point of a directory.
 pub(super) fn point_of(table: &[Mounted], directory: &Path) -> Option<PathBuf> {
     Mounted::under(table, directory).map(|mounted| mounted.point.clone())
 }
 
-/// Links on the way to a directory that are followed, as the kernel does.
+/// How many links on the way to a directory are followed, as in the kernel.
 const MOST_LINKS: usize = 40;
 
-/// What a path comes to, and the mount points that it leads over, that of its end included: each link on the way may lie on another one.
+/// Resolves a path, and lists the mount points on the way, that of the result included: each link may lie on another
+/// mount.
 pub(super) fn followed(table: &[Mounted], path: &Path) -> (PathBuf, Vec<PathBuf>) {
     let mut points = Vec::new();
     let (mut here, mut rest) = (PathBuf::from("/"), path.to_owned());
@@ -131,12 +132,12 @@ pub(super) fn followed(table: &[Mounted], path: &Path) -> (PathBuf, Vec<PathBuf>
     (here, points)
 }
 
-/// Whether images may lie on what is mounted at a place in the store: snapshots come and go, and so do uploads.
+/// Whether a mount at a place in the store may hold images; mounts for snapshots and uploads come and go.
 pub(super) fn is_of_the_store(mount: &Path) -> bool {
     mount.iter().all(|name| name != "_uploads" && !is_system_file(name.as_encoded_bytes(), true))
 }
 
-/// Whether a directory holds anything that its users put there. A filesystem that is mounted in the place of another is mostly empty.
+/// Whether a directory has content from its users. A filesystem mounted in place of another is usually empty.
 pub(super) fn holds_something(directory: &Path) -> bool {
     let mut any = false;
     let Ok(open) = open_directory(CWD, directory) else { return false };
@@ -144,7 +145,7 @@ pub(super) fn holds_something(directory: &Path) -> bool {
         any |= !is_system_file(name, kind == Kind::Directory);
         Ok::<(), std::io::Error>(())
     });
-    // What cannot be listed holds something, for all that is known.
+    // A directory that cannot be listed may have content.
     any || listed.is_err()
 }
 
@@ -179,8 +180,8 @@ fn shown_here(table: &[Mounted], point: &Path) -> Option<PathBuf> {
     others.into_iter().find_map(|other| Some(other.point.join(mounted.root.strip_prefix(&other.root).ok()?)))
 }
 
-/// Where this process or another shows a directory, or a part of it, apart from what lies around it: whoever mounts that means it for something
-/// of his own. Processes that may not be looked at are not.
+/// Where this process or another mounts a directory, or part of it, without its surroundings: such a mount has a
+/// purpose of its own. Processes that may not be inspected are skipped.
 pub(crate) fn shown_apart(directory: &Path) -> Option<PathBuf> {
     let own = of_process("self");
     let place = Mounted::around(&own, directory)?;
@@ -193,11 +194,11 @@ pub(crate) fn shown_apart(directory: &Path) -> Option<PathBuf> {
 
 fn apart(table: &[Mounted], place: &Place, directory: &Path) -> Option<PathBuf> {
     let shown = |mounted: &&Mounted| mounted.device == place.device && mounted.root.starts_with(&place.path);
-    // What is mounted in its own place is looked at by `shown_elsewhere`.
+    // `shown_elsewhere` checks a mount in the directory's own place.
     table.iter().filter(shown).find(|mounted| !mounted.point.starts_with(directory)).map(|mounted| mounted.point.clone())
 }
 
-/// The first, third, fourth and fifth field of every line; see proc_pid_mountinfo(5).
+/// Parses the first, third, fourth and fifth field of every line; see proc_pid_mountinfo(5).
 fn table(mountinfo: &[u8]) -> Vec<Mounted> {
     let path = |field: &[u8]| PathBuf::from(std::ffi::OsString::from_vec(unescaped(field)));
     mountinfo
@@ -211,7 +212,7 @@ fn table(mountinfo: &[u8]) -> Vec<Mounted> {
         .collect()
 }
 
-/// Space, tab, newline and backslash are written in octal, as in `\040`.
+/// Space, tab, newline and backslash are octal escapes, such as `\040`.
 fn unescaped(mut field: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(field.len());
     while let Some((&byte, rest)) = field.split_first() {

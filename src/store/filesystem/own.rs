@@ -1,8 +1,8 @@
 //! Our own directory beside the registry's, `<root>/.regsweep`: the lock, the quarantine and small records.
 //!
-//! The root often belongs to the registry's account while we run as root, so whoever runs the registry can replace anything in here while
-//! we work. Everything is opened from a descriptor of the root, one component at a time and through no symbolic link, and what was opened
-//! is what is worked on.
+//! The root often belongs to the registry's account while regsweep runs as root, so that account can replace anything
+//! in it during a run. Every file is opened from a descriptor of the root, one component at a time and through no
+//! symbolic link, and all work uses the opened descriptors.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{self, Read as _};
@@ -18,7 +18,7 @@ use crate::error::{Context as _, Error};
 use crate::escape::escaped;
 use crate::layout::OWN_DIRECTORY;
 
-/// Larger than any record that we write by far.
+/// Much larger than any record that we write.
 const MAX_RECORD_BYTES: u64 = 1 << 30;
 
 /// Our own directory, opened.
@@ -29,11 +29,11 @@ pub(super) struct OwnDirectory {
 }
 
 impl OwnDirectory {
-    /// Opens the directory below `root`; nothing if there is none.
+    /// Opens the directory below `root`; `None` if there is none.
     ///
     /// # Errors
     ///
-    /// When what is there cannot be opened or is no directory.
+    /// When the entry cannot be opened or is no directory.
     pub(super) fn open(root: &Path) -> Result<Option<OwnDirectory>, Error> {
         let path = root.join(OWN_DIRECTORY);
         let answer = directory::open_directory(rustix::fs::CWD, root)
@@ -44,11 +44,11 @@ impl OwnDirectory {
         }
     }
 
-    /// Opens the directory below `root`, which has to be there.
+    /// Opens the directory below `root`, which must exist.
     ///
     /// # Errors
     ///
-    /// When it is not, or cannot be opened.
+    /// When it does not exist, or cannot be opened.
     pub(super) fn existing(root: &Path) -> Result<OwnDirectory, Error> {
         let absent = || io::Error::new(io::ErrorKind::NotFound, "our own directory could not be made");
         OwnDirectory::open(root)?.ok_or_else(absent).context_with("open", || root.join(OWN_DIRECTORY))
@@ -59,11 +59,11 @@ impl OwnDirectory {
         &self.directory
     }
 
-    /// Reads a record; nothing if there is none.
+    /// Reads a record; `None` if there is none.
     ///
     /// # Errors
     ///
-    /// When it is there and cannot be read, or is no file of ours.
+    /// When it exists and cannot be read, or is not our file.
     pub(super) fn read(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
         let read = || -> io::Result<Option<Vec<u8>>> {
             let file = match directory::open_file(&self.directory, name) {
@@ -71,7 +71,7 @@ impl OwnDirectory {
                 file => file?,
             };
             if !directory::is_regular(&file)? {
-                return Err(io::Error::other("it is no file of ours; remove it"));
+                return Err(io::Error::other("it is not regsweep's file; remove it"));
             }
             let mut text = Vec::new();
             std::fs::File::from(file).take(MAX_RECORD_BYTES).read_to_end(&mut text)?;
@@ -80,22 +80,22 @@ impl OwnDirectory {
         read().context_with("read", || self.path.join(name))
     }
 
-    /// Replaces a record in one step, and returns once it is on the disk.
+    /// Replaces a record atomically, and returns once it is on the disk.
     ///
     /// # Errors
     ///
-    /// When it cannot be written. The old one stands then.
+    /// When it cannot be written. The old one then remains.
     pub(super) fn replace(&self, name: &str, write: &mut dyn FnMut(&mut dyn io::Write) -> io::Result<()>) -> Result<(), Error> {
         // Two runs that do not see each other's lock must not write to one file.
         let new = format!("{name}.{:016x}.new", RandomState::new().build_hasher().finish());
         replace(&self.directory, name, &new, write).context_with("write", || self.path.join(name))
     }
 
-    /// Removes a record. One that is not there is no error.
+    /// Removes a record. A missing record is no error.
     ///
     /// # Errors
     ///
-    /// When it is there and cannot be removed.
+    /// When it exists and cannot be removed.
     pub(super) fn remove(&self, name: &str) -> Result<(), Error> {
         match unlinkat(&self.directory, name.as_bytes(), AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
@@ -104,11 +104,11 @@ impl OwnDirectory {
     }
 }
 
-/// A directory of ours as it was opened. Nothing is renamed into one that is mounted apart.
+/// The result of opening a directory of ours. Nothing is renamed into a directory on a separate mount.
 ///
 /// # Errors
 ///
-/// When it could not be opened.
+/// When the directory could not be opened.
 pub(super) fn opened(answer: rustix::io::Result<OwnedFd>, path: &Path) -> Result<OwnedFd, Error> {
     match answer {
         Err(Errno::XDEV) => Err(Error::Usage(format!(
@@ -120,7 +120,7 @@ pub(super) fn opened(answer: rustix::io::Result<OwnedFd>, path: &Path) -> Result
     }
 }
 
-/// Replaces a file in one step by way of another, and returns once it is on the disk.
+/// Replaces a file atomically by way of a new one, and returns once it is on the disk.
 pub(super) fn replace(
     directory: &OwnedFd,
     name: &str,
@@ -131,7 +131,7 @@ pub(super) fn replace(
     let mut written = || -> io::Result<()> {
         let file = rustix::fs::openat(directory, new, flags, Mode::from_raw_mode(0o644))?;
         if !directory::is_regular(&file)? {
-            return Err(io::Error::other(format!("{new} is no file of ours; remove it")));
+            return Err(io::Error::other(format!("{new} is not regsweep's file; remove it")));
         }
         let mut out = io::BufWriter::new(std::fs::File::from(file));
         write(&mut out)?;
@@ -142,7 +142,7 @@ pub(super) fn replace(
     };
     let outcome = written();
     if outcome.is_err() {
-        // Half a record is of no use, and on a full disk in the way.
+        // A partial record is useless, and takes space on a full disk.
         let _left_behind = unlinkat(directory, new.as_bytes(), AtFlags::empty());
     }
     outcome
@@ -164,7 +164,7 @@ mod tests {
         own.replace("x", &mut |out| out.write_all(b"two")).expect("written");
         assert_eq!(own.read("x").expect("there").as_deref(), Some(&b"two"[..]));
         own.replace("x", &mut |_| Err(io::Error::other("no room"))).expect_err("not written");
-        assert_eq!(own.read("x").expect("there").as_deref(), Some(&b"two"[..]), "the old one stands");
+        assert_eq!(own.read("x").expect("there").as_deref(), Some(&b"two"[..]), "the old one remains");
         own.remove("x").expect("removed");
         own.remove("x").expect("gone already");
 

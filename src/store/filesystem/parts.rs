@@ -1,4 +1,4 @@
-//! What is mounted in a store, and may be missing the next time.
+//! Mounted parts of a store, which may be missing in the next run.
 
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
@@ -22,14 +22,14 @@ impl Parts for FilesystemStore {
         let bases = || self.repositories.iter().chain(&self.blobs);
         let below =
             bases().flat_map(|base| base.mounts.iter().filter(|mount| is_of_the_store(mount)).map(|mount| base.path.join(mount)));
-        // The whole tree may be a mount, and so may what lies on the way down to `repositories` and `blobs`.
+        // The whole tree may be a mount, and so may each directory on the way down to `repositories` and `blobs`.
         let on_the_way =
             ["docker", "docker/registry", layout::V2, layout::REPOSITORIES, layout::BLOBS].map(|place| self.at(place));
         let table = mounts::of_process("self");
         let points = || table.iter().map(Mounted::at);
         let ours = points().filter(|point| on_the_way.iter().any(|place| place == point)).map(Path::to_owned);
         let mut all: Vec<PathBuf> = below.chain(ours).collect();
-        // When this one is missing, so is the root.
+        // A missing mount of the root means a missing root.
         let own = mounts::point_of(&table, self.root().path());
         let links = links.filter(|link| is_of_the_store(link)).map(|link| self.at(link));
         let (targets, led_to): (BTreeSet<PathBuf>, Vec<Vec<PathBuf>>) = links.map(|link| mounts::followed(&table, &link)).unzip();
@@ -54,7 +54,7 @@ impl Parts for FilesystemStore {
             let point = table.iter().map(Mounted::at).find(|point| self.mount_name(point) == name);
             point.map_or_else(|| self.root().path().join(name), Path::to_owned)
         };
-        // One that came after the store was opened is not what is read.
+        // A mount made after the store was opened is not the one being read.
         let is_same = |(base, path): (&OwnedFd, &Path)| {
             open_directory(CWD, path).is_ok_and(|again| held::number(&again) == held::number(base))
         };

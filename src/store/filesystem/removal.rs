@@ -1,4 +1,4 @@
-//! Removing: one exact file or empty directory at a time, below its base, never through a symbolic link.
+//! Removal of one exact file or empty directory at a time, below its base, never through a symbolic link.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -27,14 +27,14 @@ impl Vacuum for FilesystemStore {
         false
     }
 
-    /// What is removed here does not come back, so a link that changed since the plan was made ends the sweep: a registry is at work.
+    /// Removal is irreversible, so a link that changed since the plan was made ends the sweep: a registry is writing.
     fn keeps_now(&self, _: &RepositoryName, is_changed: bool) -> Result<KeepsNow, Error> {
         Ok(if is_changed { KeepsNow::Anything } else { KeepsNow::AsPlanned })
     }
 
     fn barrier(&self) -> Result<(), Error> {
         let mut flushed = None;
-        // Mostly on one filesystem, but administrators mount blobs elsewhere.
+        // Usually one filesystem, but administrators mount blobs elsewhere.
         for base in self.repositories.iter().chain(&self.blobs) {
             let device = rustix::fs::fstat(&base.directory).context("look at", &base.path)?.st_dev;
             if flushed.replace(device) != Some(device) {
@@ -59,14 +59,14 @@ impl FilesystemStore {
     }
 }
 
-/// The bytes of a path's parent and of its last component.
+/// Splits a path into its parent and its last component, as bytes.
 pub(super) fn split(path: &Path) -> (&[u8], &[u8]) {
     let parent = path.parent().expect("targets lie in directories");
     let name = path.file_name().expect("targets have names");
     (parent.as_os_str().as_bytes(), name.as_bytes())
 }
 
-/// Opens the directory that a target lies in; says what to answer if it is not there or not reached straight.
+/// Opens a target's directory, or returns the outcome if the directory does not exist or is not reached directly.
 fn open_for_removal(base: &Base, directory: &[u8]) -> io::Result<Result<OwnedFd, Removal>> {
     match directory::open_directory_beneath(&base.directory, directory) {
         Ok(directory) => Ok(Ok(directory)),
@@ -78,15 +78,15 @@ fn open_for_removal(base: &Base, directory: &[u8]) -> io::Result<Result<OwnedFd,
     }
 }
 
-/// Removes `<...>/<hex>/<leaf>` and then `<hex>` if that leaves it empty.
+/// Removes `<...>/<hex>/<name>` and then `<hex>` if that leaves it empty.
 fn remove_file(base: &Base, relative: &Path, planned: &Stat) -> io::Result<Removal> {
-    dispose_of_file(base, relative, planned, Directories::Prune, |directory, leaf| {
-        unlinkat(directory, leaf, AtFlags::empty())?;
+    dispose_of_file(base, relative, planned, Directories::Prune, |directory, name| {
+        unlinkat(directory, name, AtFlags::empty())?;
         Ok(Removal::Removed)
     })
 }
 
-/// Looks at `<...>/<hex>/<leaf>` once more, gives it to `dispose` if it is as planned, and then sees to `<hex>`.
+/// Checks `<...>/<hex>/<name>` once more, passes it to `dispose` if it is as planned, and then prunes `<hex>`.
 pub(super) fn dispose_of_file(
     base: &Base,
     relative: &Path,
@@ -94,8 +94,8 @@ pub(super) fn dispose_of_file(
     directories: Directories,
     dispose: impl FnOnce(&OwnedFd, &[u8]) -> io::Result<Removal>,
 ) -> io::Result<Removal> {
-    let (directory, leaf) = split(relative);
-    let (shelf, hex) = split(relative.parent().expect("a leaf lies in its digest's directory"));
+    let (directory, name) = split(relative);
+    let (shelf, hex) = split(relative.parent().expect("a file lies in its digest's directory"));
     let shelf = match open_for_removal(base, shelf)? {
         Ok(shelf) => shelf,
         Err(removal) => return Ok(removal),
@@ -109,12 +109,12 @@ pub(super) fn dispose_of_file(
         }
         Err(error) => return Err(error.into()),
     };
-    let removal = match rustix::fs::statat(&opened, leaf, AtFlags::SYMLINK_NOFOLLOW) {
+    let removal = match rustix::fs::statat(&opened, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => match differs(&stat, FileType::RegularFile, planned) {
             Some(difference) => return Ok(Removal::Changed(difference)),
-            None => match dispose(&opened, leaf) {
-                // Unless it is where it was to go that is not there.
-                Err(error) if error.kind() == io::ErrorKind::NotFound && !is_there(&opened, leaf) => Removal::AlreadyGone,
+            None => match dispose(&opened, name) {
+                // Unless the missing entry is the destination of `dispose`.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && !is_there(&opened, name) => Removal::AlreadyGone,
                 Ok(Removal::Changed(difference)) => return Ok(Removal::Changed(difference)),
                 removal => removal?,
             },
@@ -126,14 +126,14 @@ pub(super) fn dispose_of_file(
         return Ok(removal);
     }
     match unlinkat(&shelf, hex, AtFlags::REMOVEDIR) {
-        // Something else is in it, or somebody was faster: neither is ours to mend.
+        // Another entry is in it, or another process removed it first: both are left alone.
         Ok(()) | Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOENT) => Ok(removal),
         Err(error) => Err(error.into()),
     }
 }
 
-fn is_there(directory: &OwnedFd, leaf: &[u8]) -> bool {
-    rustix::fs::statat(directory, leaf, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+fn is_there(directory: &OwnedFd, name: &[u8]) -> bool {
+    rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
 }
 
 fn remove_empty_directory(base: &Base, relative: &Path, planned: &Stat) -> io::Result<Removal> {
@@ -159,7 +159,7 @@ fn remove_empty_directory(base: &Base, relative: &Path, planned: &Stat) -> io::R
     }
 }
 
-/// What is different from what the plan saw.
+/// How a file differs from the planned one.
 pub(super) fn differs(stat: &rustix::fs::Stat, expected: FileType, planned: &Stat) -> Option<&'static str> {
     let now = directory::stat_of(stat);
     if FileType::from_raw_mode(stat.st_mode) != expected {
@@ -173,7 +173,7 @@ pub(super) fn differs(stat: &rustix::fs::Stat, expected: FileType, planned: &Sta
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one call that removes, for the one type that may")]
+#[expect(clippy::disallowed_methods, reason = "the one call that removes, for the one type allowed to")]
 pub(super) fn unlinkat(directory: impl AsFd, name: &[u8], flags: AtFlags) -> rustix::io::Result<()> {
     rustix::fs::unlinkat(directory, name, flags)
 }

@@ -1,4 +1,4 @@
-//! Finding the repositories: the one part of the tree whose depth is not known.
+//! Finding the repositories: the one part of the tree whose depth is unknown.
 
 use std::ffi::OsStr;
 use std::io;
@@ -17,10 +17,10 @@ use crate::oci::RepositoryName;
 use crate::store::{Listing, RepositoryEntry, Stray, StrayKind, Unlisted};
 use crate::system_files::{is_of_a_fork, is_system_file};
 
-/// Finds everything below `repositories/`, and looks not into what makes a directory a repository. `unlisted` is given why a directory
-/// cannot be listed, and says whether to go on without it.
+/// Finds everything below `repositories/`, without entering the markers of a repository. `unlisted` receives the reason
+/// why a directory cannot be listed, and decides whether to continue without it.
 pub(super) fn find(base: &Base, root: &Path, unlisted: Unlisted<'_>) -> Result<Listing<RepositoryEntry>, Error> {
-    // Few stores have symbolic links here, and following them takes twice as many calls.
+    // Few stores have symbolic links here, and following them doubles the number of calls.
     let found = match find_unlinked(base, unlisted)? {
         Some(found) => found,
         None => linked::find(base, root, unlisted)?,
@@ -28,19 +28,19 @@ pub(super) fn find(base: &Base, root: &Path, unlisted: Unlisted<'_>) -> Result<L
     Ok(found.into_listing(base))
 }
 
-/// What a walk came by.
+/// The result of a walk.
 #[derive(Default)]
 pub(super) struct Found {
-    /// Directories of repositories, each as often as it has one of the markers, and whether that one is a symbolic link.
+    /// Directories of repositories, once per marker, and whether that marker is a symbolic link.
     pub(super) names: Vec<(PathBuf, bool)>,
     pub(super) strays: Vec<Stray>,
-    /// What is reached through a link.
+    /// Paths reached through a link.
     pub(super) linked: HashSet<PathBuf>,
-    /// Where links lead to inside the store: the same repository under another name.
+    /// Targets of links inside the store: the same repository under another name.
     pub(super) targets: HashSet<PathBuf>,
 }
 
-/// Lists directories level by level, the directories of one level in parallel; nothing if there is a symbolic link among them.
+/// Lists directories level by level, each level in parallel; `None` if one of them is a symbolic link.
 fn find_unlinked(base: &Base, unlisted: Unlisted<'_>) -> Result<Option<Found>, Error> {
     let mut found = Found::default();
     let mut level = vec![PathBuf::new()];
@@ -97,13 +97,13 @@ fn list(base: &Base, directory: &Path) -> Result<Vec<(PathBuf, Kind)>, Error> {
     Ok(entries)
 }
 
-/// A path without the base.
+/// A path relative to the base.
 pub(super) fn within<'a>(base: &Path, path: &'a Path) -> &'a Path {
     path.strip_prefix(base).unwrap_or(path)
 }
 
 impl Found {
-    /// Notes an entry that makes no repository. `path` is relative to the base.
+    /// Notes an entry that is no part of a repository. `path` is relative to the base.
     pub(super) fn stray(&mut self, path: &Path, kind: StrayKind) {
         self.strays.push(Stray { path: Path::new(layout::REPOSITORIES).join(path), kind });
     }

@@ -1,4 +1,4 @@
-//! Reading one repository on a local filesystem: each directory when it is asked for.
+//! Reading one repository on a local filesystem. Each directory is listed on demand.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::FilesystemStore;
-use super::files::{Relative, inspect_link, read_link, stat_leaf};
+use super::files::{Relative, inspect_link, read_link, stat_file};
 use super::uploads;
 use crate::error::{Context as _, Error};
 use crate::layout::{self, LinkDirectory};
@@ -18,7 +18,7 @@ use crate::store::{FileState, Leftover, LinkContent, Listing, Repository, Stray,
 /// How many directories one task lists.
 const DIRECTORIES_AT_ONCE: usize = 64;
 
-/// A repository by its name: whatever it is asked, it looks then.
+/// A repository by its name. Nothing is cached: every method reads the filesystem.
 pub(super) struct FilesystemRepository<'s> {
     store: &'s FilesystemStore,
     name: RepositoryName,
@@ -29,7 +29,8 @@ impl<'s> FilesystemRepository<'s> {
         FilesystemRepository { store, name: name.clone() }
     }
 
-    /// Asks about each of some links, with their directory opened once; they are `absent` if that is not there.
+    /// Calls a function for each of some links, with their directory opened once; returns `absent` for each if the
+    /// directory does not exist.
     fn each_link<T: Clone>(
         &self,
         directory: &LinkDirectory,
@@ -99,7 +100,7 @@ impl Repository for FilesystemRepository<'_> {
         let Some(directory) = self.store.directory(&path)? else {
             return Ok(FileState::Absent);
         };
-        stat_leaf(&directory, "link").context_with("look at", || self.store.at(path.join("link")))
+        stat_file(&directory, "link").context_with("look at", || self.store.at(path.join("link")))
     }
 
     fn read_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<LinkContent>, Error> {
@@ -112,7 +113,7 @@ impl Repository for FilesystemRepository<'_> {
     }
 
     fn stat_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<FileState>, Error> {
-        self.each_link(directory, digests, ("look at", FileState::Absent), |open, path| stat_leaf(open, path))
+        self.each_link(directory, digests, ("look at", FileState::Absent), |open, path| stat_file(open, path))
     }
 
     fn beside_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<Leftover>, Error> {
@@ -132,7 +133,7 @@ impl Repository for FilesystemRepository<'_> {
         let listed = self.store.list(directory.as_fd(), &path, |name| Some(OsStr::from_bytes(name).to_owned()))?;
         let uploads = listed.entries.into_iter().filter_map(|id| {
             let path = path.join(&id);
-            uploads::look_at(&directory, id).context_with("look at", || self.store.at(path)).transpose()
+            uploads::inspect(&directory, id).context_with("look at", || self.store.at(path)).transpose()
         });
         Ok(Listing { entries: uploads.collect::<Result<_, _>>()?, strays: listed.strays })
     }
@@ -143,7 +144,7 @@ impl Repository for FilesystemRepository<'_> {
 }
 
 impl FilesystemStore {
-    /// What lies in a directory beside the names given.
+    /// Lists the entries of a directory beside the known names.
     fn beside(&self, path: &Path, known: &[&str]) -> Result<Vec<Leftover>, Error> {
         let Some(directory) = self.directory(path)? else {
             return Ok(Vec::new());
@@ -151,8 +152,8 @@ impl FilesystemStore {
         uploads::leftovers(&directory, path, known).context_with("list", || self.at(path))
     }
 
-    /// The same of many directories, in parallel and in order. Their paths are made as they are needed: of all of them at once a large
-    /// repository has a hundred megabytes.
+    /// [`FilesystemStore::beside`] for many directories, in parallel and in order. Paths are built on demand: all at
+    /// once take a hundred megabytes for a large repository.
     pub(super) fn beside_all(
         &self,
         digests: &[Digest],

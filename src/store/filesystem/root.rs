@@ -1,4 +1,4 @@
-//! Where a store is on this machine: the registry's root directory, or what is mounted of it.
+//! The location of a store on this machine: the registry's root directory, or a mounted part of it.
 
 use std::fs::ReadDir;
 use std::io;
@@ -10,22 +10,22 @@ use crate::system_files::is_system_file;
 
 /// A directory that stands for the registry's root.
 ///
-/// Mostly it is that root. It may also be what the registry has at `docker`, `docker/registry` or `docker/registry/v2`, where only that is
-/// mounted here, under any name. What lies beside it is not seen then.
+/// Usually the root itself. It may also be the registry's `docker`, `docker/registry` or `docker/registry/v2`, if only
+/// that directory is mounted here, under any name. Entries beside it are then invisible.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Root {
     path: PathBuf,
-    /// Where the registry has this directory, relative to its root.
+    /// The path of this directory in the registry, relative to the registry's root.
     stands_for: &'static str,
 }
 
 impl Root {
-    /// A registry's root directory, whatever is in it.
+    /// A registry's root directory, whatever its content.
     pub fn whole(path: &Path) -> Root {
         Root { path: path.to_owned(), stands_for: "" }
     }
 
-    /// A directory that has the content of the root, or of a directory on the way down from it; nothing if it has not.
+    /// A directory with the content of the root, or of a directory on the way down from it; `None` for any other.
     pub fn with_content(path: &Path) -> Option<Root> {
         let stands_for = |stands_for| Root { path: path.to_owned(), stands_for };
         if stands_for("").has(layout::V2) {
@@ -40,18 +40,19 @@ impl Root {
         &self.path
     }
 
-    /// Where the registry has it, if that is not its root.
+    /// The path in the registry, if it is not the registry's root.
     pub fn stands_for(&self) -> Option<&'static str> {
         Some(self.stands_for).filter(|place| !place.is_empty())
     }
 
-    /// The place here of what has a path relative to the registry's root. What is beside the directory has none, and is not found.
+    /// Resolves a path relative to the registry's root. Entries beside the directory have no path here, and are not
+    /// found.
     pub fn at(&self, relative: impl AsRef<Path>) -> PathBuf {
         let relative = relative.as_ref();
         self.path.join(relative.strip_prefix(self.stands_for).unwrap_or(relative))
     }
 
-    /// Whether the file is here in which a pull-through cache keeps what it has cached. What cannot be looked at may be.
+    /// Whether a pull-through cache's state file is here. A file that cannot be checked may be one.
     pub fn has_cache_state(&self) -> bool {
         let is_absence = |error: io::Error| matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
         !self.at(layout::PROXY_STATE).symlink_metadata().is_err_and(is_absence)
@@ -61,7 +62,7 @@ impl Root {
         self.at(directory).is_dir()
     }
 
-    /// The same, symbolic links resolved.
+    /// This root with symbolic links resolved.
     ///
     /// # Errors
     ///
@@ -71,7 +72,7 @@ impl Root {
         Ok(Root { path, stands_for: self.stands_for })
     }
 
-    /// Whether no registry has written here yet: there is nothing, or only what the system puts into any filesystem.
+    /// Whether no registry has written here yet: the directory is empty, or holds only entries of a new filesystem.
     ///
     /// # Errors
     ///
@@ -97,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_state_of_a_cache_may_be_where_nobody_can_look() {
+    fn an_unreadable_cache_state_may_exist() {
         let directory = tempfile::tempdir().expect("a directory");
         let has_state = |root: &str| Root::whole(&directory.path().join(root)).has_cache_state();
         fs::write(directory.path().join("file"), "").expect("written");

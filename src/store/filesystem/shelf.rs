@@ -1,7 +1,8 @@
-//! A shelf on a filesystem: a directory on the store's filesystem, outside the registry's tree, that has the shape of `docker/registry/v2`.
+//! A shelf on a filesystem: a directory on the store's filesystem, outside the registry's tree, with the shape of
+//! `docker/registry/v2`.
 //!
-//! A file is moved by one rename, which replaces nothing, and is looked at once more when it has arrived: a registry at work may have written
-//! to it in between. Moving a shelf's content back by hand undoes its run.
+//! A file is moved by one rename, which replaces nothing, and checked once more on arrival: a running registry may have
+//! written to it in between. Moving a shelf's content back by hand undoes its run.
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _};
@@ -87,16 +88,16 @@ impl Shelf for FilesystemShelf<'_> {
         let path = planned.target.path();
         let Some((base, relative)) = self.store.locate(&path) else { return Ok(Removal::AlreadyGone) };
         let moved = || -> io::Result<Removal> {
-            // Made first: between the last look and the rename nothing else is to happen.
+            // Created first: nothing may happen between the last check and the rename.
             let parent = directory::make_directory_beneath(&self.directory, split(&on_shelf(planned.target)).0)?;
-            dispose_of_file(base, relative, planned.stat, directories, |directory, leaf| {
-                rename(directory, &parent, leaf)?;
-                let arrived = rustix::fs::statat(&parent, leaf, AtFlags::SYMLINK_NOFOLLOW)?;
+            dispose_of_file(base, relative, planned.stat, directories, |directory, name| {
+                rename(directory, &parent, name)?;
+                let arrived = rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
                 let Some(difference) = differs(&arrived, FileType::RegularFile, planned.stat) else {
                     return Ok(Removal::Removed);
                 };
-                match rename(&parent, directory, leaf) {
-                    // Written anew in the meantime: the newer one stands, and ours waits on the shelf.
+                match rename(&parent, directory, name) {
+                    // Rewritten in the meantime: the newer file remains, and the moved one waits on the shelf.
                     Ok(()) | Err(Errno::EXIST) => Ok(Removal::Changed(difference)),
                     Err(error) => Err(error.into()),
                 }
@@ -112,13 +113,13 @@ impl Shelf for FilesystemShelf<'_> {
             .locate(&path)
             .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
             .context_with("restore", || self.store.at(&path))?;
-        let moved = |(parent, leaf): (&[u8], &[u8])| -> io::Result<Return> {
+        let moved = |(parent, name): (&[u8], &[u8])| -> io::Result<Return> {
             let parent = match open_directory_beneath(&self.directory, parent) {
                 Err(Errno::NOENT) => return Ok(Return::Absent),
                 opened => opened?,
             };
             let directory = directory::make_directory_beneath(&base.directory, split(relative).0)?;
-            match rename(&parent, &directory, leaf) {
+            match rename(&parent, &directory, name) {
                 Ok(()) => Ok(Return::Back),
                 Err(Errno::EXIST) => Ok(Return::Replaced),
                 Err(Errno::NOENT) => Ok(Return::Absent),
@@ -135,13 +136,13 @@ impl Shelf for FilesystemShelf<'_> {
         let path = target.path();
         let in_store = match self.store.locate(&path).map(|(base, within)| stat_in(&base.directory, within)) {
             None => FileState::Absent,
-            Some(leaf) => leaf.context_with("look at", || self.store.at(&path))?,
+            Some(state) => state.context_with("look at", || self.store.at(&path))?,
         };
         let place = on_shelf(target);
         let here = stat_in(&self.directory, &place).context_with("look at", || self.path.join(&place))?;
         match (in_store, here) {
             (FileState::File(there), FileState::File(here)) if there.size_bytes == here.size_bytes => {
-                let (base, within) = self.store.locate(&path).expect("its file was looked at there");
+                let (base, within) = self.store.locate(&path).expect("its file was found there");
                 match same_content((&base.directory, within), (&self.directory, &place))
                     .context_with("compare", || path.clone())?
                 {
@@ -154,12 +155,12 @@ impl Shelf for FilesystemShelf<'_> {
     }
 
     fn drop_for_good(&self, target: &Target) -> Result<bool, Error> {
-        let dropped = |(parent, leaf): (&[u8], &[u8])| -> io::Result<bool> {
+        let dropped = |(parent, name): (&[u8], &[u8])| -> io::Result<bool> {
             let parent = match open_directory_beneath(&self.directory, parent) {
                 Err(Errno::NOENT) => return Ok(false),
                 opened => opened?,
             };
-            match unlinkat(&parent, leaf, AtFlags::empty()) {
+            match unlinkat(&parent, name, AtFlags::empty()) {
                 Ok(()) => Ok(true),
                 Err(Errno::NOENT) => Ok(false),
                 Err(error) => Err(error.into()),
@@ -177,14 +178,14 @@ impl Shelf for FilesystemShelf<'_> {
     }
 
     fn is_whole(&self, target: &Target) -> Result<bool, Error> {
-        let read = |(parent, leaf): (&[u8], &[u8])| -> io::Result<bool> {
+        let read = |(parent, name): (&[u8], &[u8])| -> io::Result<bool> {
             let digest = target.digest();
             if matches!(target, Target::Blob(_)) {
                 let blobs = open_directory_beneath(&self.directory, b"blobs")?;
                 let is_whole = is_whole(digest, |each| content::read(&blobs, digest, each))?;
                 return is_whole.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound));
             }
-            let file = File::from(directory::open_file(open_directory_beneath(&self.directory, parent)?, leaf)?);
+            let file = File::from(directory::open_file(open_directory_beneath(&self.directory, parent)?, name)?);
             let mut text = Vec::new();
             file.take(MAX_LINK_BYTES).read_to_end(&mut text)?;
             Ok(Digest::parse(&text).is_some_and(|named| named == *digest || is_alias(target, &named)))
@@ -217,14 +218,14 @@ impl Shelf for FilesystemShelf<'_> {
 }
 
 impl FilesystemShelf<'_> {
-    /// Removes directories that are empty, from that of a file upwards. Never while something moves in: it may be about to use them. What
-    /// cannot be removed is looked at again when the run is.
+    /// Removes empty directories, from the file's upwards. Not called while something moves in, which may be about to
+    /// use them. A directory that cannot be removed is tried again with the run's own.
     fn prune_above(&self, place: &Path) {
         let parents = place.ancestors().skip(1).take_while(|directory| !directory.as_os_str().is_empty());
         for directory in parents {
             let name = directory.file_name().expect("it is below the shelf").as_bytes();
             let around = match directory.parent().map(|parent| parent.as_os_str().as_bytes()) {
-                // Opened again, through no link: whoever owns the root may have put one there.
+                // Opened again, through no link: the owner of the root may have replaced the directory by one.
                 Some(parent) if !parent.is_empty() => open_directory_beneath(&self.directory, parent),
                 _ => self.directory.try_clone().map_err(|_| Errno::MFILE),
             };
@@ -235,7 +236,7 @@ impl FilesystemShelf<'_> {
     }
 }
 
-/// Whether two files hold the same.
+/// Whether two files have the same content.
 fn same_content(one: (&OwnedFd, &Path), other: (&OwnedFd, &Path)) -> io::Result<bool> {
     let open = |(directory, path): (&OwnedFd, &Path)| {
         let (parent, name) = split(path);
@@ -256,7 +257,7 @@ fn same_content(one: (&OwnedFd, &Path), other: (&OwnedFd, &Path)) -> io::Result<
     }
 }
 
-/// Whether a layer link by another name may say this digest (H3).
+/// Whether a layer link may name this digest as an alias (H3).
 fn is_alias(target: &Target, named: &Digest) -> bool {
     let is_layer = matches!(target, Target::Link(layout::LinkDirectory::Layers(_), _));
     is_layer && named.algorithm() == Algorithm::Sha256 && target.digest().algorithm() != Algorithm::Sha256
@@ -273,18 +274,19 @@ fn stat_in(directory: &OwnedFd, place: &Path) -> rustix::io::Result<FileState> {
     }
 }
 
-/// Where a target lies on a shelf.
+/// The path of a target on a shelf.
 fn on_shelf(target: &Target) -> PathBuf {
     let path = target.path();
     path.strip_prefix(layout::V2).expect("targets lie in the registry's tree").to_owned()
 }
 
-/// Renames without replacing. Filesystems that cannot do that in one step link and unlink, which leaves two names for a moment.
-fn rename(from: &OwnedFd, to: &OwnedFd, leaf: &[u8]) -> rustix::io::Result<()> {
-    match rustix::fs::renameat_with(from, leaf, to, leaf, RenameFlags::NOREPLACE) {
+/// Renames without replacing. On filesystems without that operation it links and unlinks, which leaves two names in
+/// between.
+fn rename(from: &OwnedFd, to: &OwnedFd, name: &[u8]) -> rustix::io::Result<()> {
+    match rustix::fs::renameat_with(from, name, to, name, RenameFlags::NOREPLACE) {
         Err(Errno::INVAL | Errno::NOSYS) => {
-            rustix::fs::linkat(from, leaf, to, leaf, AtFlags::empty())?;
-            unlinkat(from, leaf, AtFlags::empty())
+            rustix::fs::linkat(from, name, to, name, AtFlags::empty())?;
+            unlinkat(from, name, AtFlags::empty())
         }
         renamed => renamed,
     }

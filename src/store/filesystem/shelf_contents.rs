@@ -1,4 +1,4 @@
-//! Listing and tidying a shelf by its descriptor: whoever owns the root may replace any directory in it while we look.
+//! Listing and pruning a shelf by its descriptor: the owner of the root may replace any directory in it meanwhile.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -13,13 +13,13 @@ use super::removal::unlinkat;
 use crate::layout::{self, Target};
 use crate::store::{Contents, Held};
 
-/// What the name of a stamp ends with while it is written.
+/// The suffix of a stamp's name while it is written.
 pub(super) const NEW: &str = ".new";
 
-/// Deeper than any path that the registry makes.
+/// Deeper than any path of the registry.
 const MAX_DEPTH: usize = 300;
 
-/// Whether a name in a shelf's directory is that of a stamp, or of one that is being written.
+/// Whether a name in a shelf's directory is that of a stamp, finished or not.
 fn is_stamp(name: &[u8], stamps: &[&str]) -> bool {
     let name = name.strip_suffix(NEW.as_bytes()).unwrap_or(name);
     stamps.iter().any(|stamp| stamp.as_bytes() == name)
@@ -59,11 +59,11 @@ pub(super) fn contents(shelf: &OwnedFd, stamps: &[&str]) -> io::Result<Contents>
     Ok(contents)
 }
 
-/// Removes the empty directories on a shelf, the deepest first, and the shelf itself, given with the directory that it lies in, if nothing
-/// but its stamps is left. Says whether it is gone.
+/// Removes the empty directories on a shelf, deepest first. Removes the shelf itself, given with its parent, if only
+/// its stamps are left. Returns whether it is gone.
 pub(super) fn remove_if_empty((all, name): (&OwnedFd, &str), shelf: &OwnedFd, stamps: &[&str]) -> io::Result<bool> {
     let left = match remove_empty_below(shelf, Path::new("")) {
-        // Somebody was faster.
+        // Another process removed it first.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
         left => left?,
     };
@@ -82,7 +82,7 @@ pub(super) fn remove_if_empty((all, name): (&OwnedFd, &str), shelf: &OwnedFd, st
     }
 }
 
-/// Returns the names of what is left in `place`.
+/// Returns the names of the remaining entries in `place`.
 fn remove_empty_below(shelf: &OwnedFd, place: &Path) -> io::Result<Vec<Vec<u8>>> {
     let Some(directory) = open(shelf, place)? else { return Ok(Vec::new()) };
     let mut entries = Vec::new();
@@ -104,10 +104,10 @@ fn remove_empty_below(shelf: &OwnedFd, place: &Path) -> io::Result<Vec<Vec<u8>>>
     Ok(left)
 }
 
-/// Opens a directory of a run; nothing if it is not there any more.
+/// Opens a directory of a run; `None` if it no longer exists.
 fn open(shelf: &OwnedFd, place: &Path) -> io::Result<Option<OwnedFd>> {
     let path = if place.as_os_str().is_empty() { b"." } else { place.as_os_str().as_bytes() };
-    // Opened anew also for the run's own: a descriptor remembers how far it was read.
+    // The run's own directory is opened anew as well: a descriptor remembers its read position.
     let opened = if path == b"." { directory::open_directory(shelf, ".") } else { open_directory_beneath(shelf, path) };
     match opened {
         Ok(directory) => Ok(Some(directory)),

@@ -17,20 +17,21 @@ use crate::format::size;
 use crate::layout;
 use crate::store::{Shelf, Shelves};
 
-/// The directory of all shelves, in our own.
+/// The name of the directory in our own.
 const QUARANTINE: &str = "quarantine";
 
-/// What a name of a digest takes in the directory above it, where a part of each block is empty, and in the record of the sweep.
+/// The size of a digest's entry in its parent directory, with the unused part of each block, and in the record of the
+/// sweep.
 const ENTRY_BYTES: u64 = 192;
 /// ext2, ext3 and ext4.
 const EXT_MAGIC: u64 = 0xEF53;
-/// What an inode takes at least where it is kept in blocks.
+/// The least size of an inode on filesystems that store inodes in blocks.
 const INODE_BYTES: u64 = 256;
-/// A run's directory, its stamp, twice while it is replaced, and the directories that all of it lies in.
+/// A run's directory, its stamp, twice during a replacement, and the parent directories.
 const OWN_INODES: u64 = 6;
-/// What to do where nothing can be quarantined.
+/// The alternative if quarantining is impossible.
 const WITHOUT: &str = "run without a quarantine";
-/// A run's stamp, twice while it is replaced, and its directories.
+/// A run's stamp, twice during a replacement, and its directories.
 const STAMP_BYTES: u64 = 64 << 10;
 
 impl Shelves for FilesystemStore {
@@ -38,7 +39,7 @@ impl Shelves for FilesystemStore {
         self.root().path().join(layout::OWN_DIRECTORY).join(QUARANTINE)
     }
 
-    /// Directories whose names are not those of runs are somebody's own: they are left alone.
+    /// Directories without the name of a run are not ours: they are left alone.
     fn list<'s>(&'s self, is_run: &dyn Fn(&str) -> bool) -> Result<Vec<Box<dyn Shelf + 's>>, Error> {
         let path = self.place();
         let Some(own) = OwnDirectory::open(self.root().path())? else { return Ok(Vec::new()) };
@@ -61,7 +62,7 @@ impl Shelves for FilesystemStore {
         for name in names {
             let path = path.join(&name);
             match open_directory_beneath(&*all, name.as_bytes()) {
-                // Somebody moved it back by hand.
+                // An administrator restored it by hand.
                 Err(Errno::NOENT) => {}
                 opened => {
                     let directory = opened.context("open", &path)?;
@@ -90,7 +91,7 @@ impl Shelves for FilesystemStore {
     fn ensure_possible(&self, instead: &str) -> Result<(), Error> {
         let path = self.place();
         let root = self.root().path();
-        // What is there of it, or where it would be made.
+        // The existing part of the path, or its future parent.
         let above = path.parent().unwrap_or(root);
         let ours = [path.as_path(), above, root].into_iter().find_map(|place| mount_of(rustix::fs::CWD, place).ok());
         for (base, base_path) in self.bases() {
@@ -111,18 +112,18 @@ impl Shelves for FilesystemStore {
         Ok(())
     }
 
-    /// Each file takes a directory of its own along.
+    /// Each file needs a directory of its own.
     fn ensure_room(&self, files: u64, directories: u64) -> Result<(), Error> {
         self.ensure_possible(WITHOUT)?;
         let path = self.root().path();
         let room = directory::open_directory(rustix::fs::CWD, path).and_then(rustix::fs::fstatvfs).context("look at", path)?;
-        // Only ext gives a directory a block at once; with others it takes an inode, which some keep in blocks.
+        // Only ext allocates a block per directory at once; on others it takes an inode, which some store in blocks.
         let is_ext = rustix::fs::statfs(path).is_ok_and(|stat| stat.f_type as u64 == EXT_MAGIC);
         let bytes_each = if is_ext { room.f_frsize } else { INODE_BYTES };
         let entries = files.saturating_mul(ENTRY_BYTES);
         let needed = directories.saturating_mul(bytes_each).saturating_add(entries).saturating_add(STAMP_BYTES);
         let free = room.f_bavail.saturating_mul(room.f_frsize);
-        // A filesystem that makes inodes as it goes says that it has none.
+        // A filesystem that creates inodes dynamically reports none.
         let lacks_inodes = room.f_files > 0 && room.f_favail < directories.saturating_add(OWN_INODES);
         let reason = if free < needed {
             format!("to quarantine {files} files takes {} for their directories, and {} are free", size(needed), size(free))
@@ -136,24 +137,24 @@ impl Shelves for FilesystemStore {
     }
 }
 
-/// The filesystem that a directory is on, and the mount, where the system tells (Linux 5.8): nothing is renamed from one mount to another, be
-/// they of one filesystem.
+/// The filesystem of a directory, and its mount if the system reports it (Linux 5.8): a rename fails between two
+/// mounts, even of one filesystem.
 fn mount_of(at: impl AsFd, path: &Path) -> rustix::io::Result<(u64, Option<u64>)> {
     let flags = AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW;
     let device = rustix::fs::statat(&at, path, flags)?.st_dev;
-    let told = rustix::fs::statx(&at, path, flags, StatxFlags::MNT_ID);
-    let tells = |told: &Statx| StatxFlags::from_bits_retain(told.stx_mask).contains(StatxFlags::MNT_ID);
-    Ok((device, told.ok().filter(tells).map(|told| told.stx_mnt_id)))
+    let stat = rustix::fs::statx(&at, path, flags, StatxFlags::MNT_ID);
+    let has_mount = |stat: &Statx| StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::MNT_ID);
+    Ok((device, stat.ok().filter(has_mount).map(|stat| stat.stx_mnt_id)))
 }
 
-/// Makes the directory of all shelves: nobody may look into it who may not look at the store.
+/// Creates the directory of all shelves, with no wider access than the store.
 fn make_directory_of_all(own: &OwnedFd, store: &FilesystemStore) -> rustix::io::Result<()> {
     let mut mode = 0o777;
     let above = Path::new(layout::V2).ancestors().map(|directory| rustix::fs::stat(store.at(directory)));
     for stat in above.chain(store.bases().map(|(base, _)| rustix::fs::fstat(base))) {
         match stat {
             Ok(stat) => mode &= stat.st_mode,
-            // It lies above what is mounted here.
+            // The path lies above the mounted part.
             Err(Errno::NOENT) => {}
             Err(error) => return Err(error),
         }

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::condition::{condition, is_whole};
 use super::directory::{self, open_directory};
-use super::files::{self, Relative, stat_leaf};
+use super::files::{self, Relative, stat_file};
 use super::held::HeldMounts;
 use super::mounts;
 use super::repository::FilesystemRepository;
@@ -31,21 +31,21 @@ use crate::store::{
 #[derive(Debug)]
 pub struct FilesystemStore {
     pub(super) root: Root,
-    /// The mounts that are held while it is read.
+    /// The mounts held while the store is read.
     pub(super) mounts: Mutex<Vec<HeldMounts>>,
     pub(super) repositories: Option<Base>,
     pub(super) blobs: Option<Base>,
-    /// Held by whoever reads a large manifest.
+    /// Held while a large manifest is read.
     large_manifest: Mutex<()>,
 }
 
-/// A directory that everything else is opened relative to.
+/// A directory that other paths are opened relative to.
 #[derive(Debug)]
 pub(super) struct Base {
     pub(super) directory: OwnedFd,
-    /// Where it really is.
+    /// The resolved path.
     pub(super) path: PathBuf,
-    /// Where in it other filesystems are mounted.
+    /// Mount points of other filesystems in it.
     pub(super) mounts: Vec<PathBuf>,
 }
 
@@ -67,13 +67,13 @@ impl Base {
         Ok(Some(Base { directory, path, mounts }))
     }
 
-    /// Whether a path relative to the base is where another filesystem begins.
+    /// Whether a path relative to the base is a mount point.
     pub(super) fn is_mount(&self, relative: &Path) -> bool {
         self.mounts.iter().any(|mount| mount == relative)
     }
 }
 
-/// The symbolic link on the way to a path that does not exist.
+/// The symbolic link on the way to a missing path.
 fn first_symlink(root: &Root, relative: &str) -> Option<PathBuf> {
     let ancestors: Vec<&Path> = Path::new(relative).ancestors().collect();
     let mut on_the_way = ancestors.into_iter().rev().map(|ancestor| root.at(ancestor));
@@ -81,11 +81,11 @@ fn first_symlink(root: &Root, relative: &str) -> Option<PathBuf> {
 }
 
 impl FilesystemStore {
-    /// Opens the store whose root this is.
+    /// Opens the store with this root.
     ///
     /// # Errors
     ///
-    /// When there is none, or what is there cannot be opened.
+    /// When there is none, or when it cannot be opened.
     pub fn open(root: &Root) -> Result<FilesystemStore, Error> {
         let root = root.resolved()?;
         if Base::open(&root, layout::V2)?.is_none() {
@@ -99,27 +99,27 @@ impl FilesystemStore {
         Ok(FilesystemStore { root, mounts: Mutex::default(), repositories, blobs, large_manifest: Mutex::default() })
     }
 
-    /// The root, symbolic links resolved.
+    /// The root with symbolic links resolved.
     pub fn root(&self) -> &Root {
         &self.root
     }
 
-    /// The place of what has a path relative to the registry's root.
+    /// Resolves a path relative to the registry's root.
     pub fn at(&self, relative: impl AsRef<Path>) -> PathBuf {
         self.root.at(relative)
     }
 
-    /// Where the blobs are, symbolic links resolved, if there are any.
+    /// The directory of blobs with symbolic links resolved, if it exists.
     pub(super) fn blobs_path(&self) -> Option<&Path> {
         self.blobs.as_ref().map(|blobs| blobs.path.as_path())
     }
 
-    /// The directories that everything is opened relative to, with their paths.
+    /// The base directories with their paths.
     pub(super) fn bases(&self) -> impl Iterator<Item = (&OwnedFd, &Path)> {
         self.repositories.iter().chain(&self.blobs).map(|base| (&base.directory, base.path.as_path()))
     }
 
-    /// Reads a manifest out of a directory that has the shape of `blobs/`.
+    /// Reads a manifest from a directory with the shape of `blobs/`.
     pub(super) fn read_manifest_in(
         &self,
         blobs: &OwnedFd,
@@ -131,7 +131,7 @@ impl FilesystemStore {
 
     /// The base of a path relative to the root, and the rest of the path.
     pub(super) fn locate<'a>(&self, path: &'a Path) -> Option<(&Base, &'a Path)> {
-        // Compared as bytes: every path here is put together below one of the two, and taking paths apart takes its time.
+        // Compared as bytes: every path starts with one of the two bases, and comparing components is slow.
         let within = |base: &str| match path.as_os_str().as_bytes().strip_prefix(base.as_bytes())? {
             [b'/', rest @ ..] => Some(Path::new(std::ffi::OsStr::from_bytes(rest))),
             [] => Some(Path::new("")),
@@ -144,7 +144,7 @@ impl FilesystemStore {
         }
     }
 
-    /// Opens a directory for reading; nothing if there is none.
+    /// Opens a directory for reading; `None` if it does not exist.
     pub(super) fn directory(&self, path: &Path) -> Result<Option<OwnedFd>, Error> {
         let Some((base, relative)) = self.locate(path) else {
             return Ok(None);
@@ -155,7 +155,7 @@ impl FilesystemStore {
                 Some(path) => Err(Error::UnresolvedSymlink { path }),
                 None => Ok(None),
             },
-            // A file in the place of a directory is reported where its parent is listed.
+            // A file in place of a directory is reported where its parent is listed.
             Err(Errno::NOTDIR) => Ok(None),
             Err(error) => Err(error).context_with("list", || self.root.at(path)),
         }
@@ -176,18 +176,18 @@ impl Store for FilesystemStore {
         self.repositories.as_ref().map_or_else(|| Ok(Listing::default()), find)
     }
 
-    /// Asks for nothing yet: a directory is listed when it is asked for.
+    /// Makes no call: a directory is listed on demand.
     fn open<'s>(&'s self, repository: &RepositoryEntry) -> Result<Box<dyn Repository + 's>, Error> {
         Ok(Box::new(FilesystemRepository::new(self, &repository.name)))
     }
 
-    /// One for each shard: its directory is one listing.
+    /// One partition per shard: a shard's directory is one listing.
     fn partitions(&self) -> Result<Listing<Partition>, Error> {
         let Some(base) = &self.blobs else {
             return Ok(Listing::default());
         };
         let path = Path::new(layout::BLOBS);
-        // Opened anew: a descriptor remembers how far it was read.
+        // Opened anew: a descriptor remembers its read position.
         let directory = open_directory(&base.directory, ".").context("list", &base.path)?;
         let algorithms = self.list(directory.as_fd(), path, Algorithm::from_name)?;
         let mut all = Listing { entries: Vec::new(), strays: algorithms.strays };
@@ -222,7 +222,7 @@ impl Store for FilesystemStore {
         digests
             .iter()
             .map(|digest| {
-                stat_leaf(&directory, relative.data(digest)).context_with("look at", || self.root.at(layout::blob_data(digest)))
+                stat_file(&directory, relative.data(digest)).context_with("look at", || self.root.at(layout::blob_data(digest)))
             })
             .collect()
     }
@@ -277,7 +277,7 @@ impl Store for FilesystemStore {
         let Some((base, relative)) = self.locate(&path) else {
             return Ok(None);
         };
-        let look = || -> io::Result<Option<Stat>> {
+        let inspect = || -> io::Result<Option<Stat>> {
             let (file_type, stat) = match directory::stat_at(&base.directory, relative, AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(found) => found,
                 Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
@@ -289,6 +289,6 @@ impl Store for FilesystemStore {
             let empty = directory::is_empty(open_directory(&base.directory, relative)?)?;
             Ok(empty.then_some(stat))
         };
-        look().context_with("look at", || self.root.at(&path))
+        inspect().context_with("look at", || self.root.at(&path))
     }
 }

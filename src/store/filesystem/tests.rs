@@ -38,7 +38,7 @@ fn age(path: &Path, modified: SystemTime) {
     utimensat(CWD, path, &times, AtFlags::empty()).expect("aged");
 }
 
-/// An empty one.
+/// An empty store.
 fn empty(directory: &tempfile::TempDir) -> FilesystemStore {
     std::fs::create_dir_all(directory.path().join(layout::REPOSITORIES)).expect("made");
     std::fs::create_dir_all(directory.path().join(layout::BLOBS)).expect("made");

@@ -1,4 +1,4 @@
-//! What lies in the store and is no part of any image: uploads, and files that a crash has left.
+//! Entries of the store that are part of no image: uploads, and leftovers of a crash.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -11,30 +11,30 @@ use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
 use super::directory::{self, for_each_entry, open_directory};
-use super::files::{leaf_of, stat_leaf};
+use super::files::{file_state, stat_file};
 use crate::store::values::{START_BUFFER_BYTES, started};
 use crate::store::{FileState, Leftover, Upload};
 
-/// Looks at one upload; nothing if it has ended in the meantime.
-pub(super) fn look_at(uploads: &OwnedFd, id: OsString) -> io::Result<Option<Upload>> {
+/// Inspects one upload; `None` if it has ended in the meantime.
+pub(super) fn inspect(uploads: &OwnedFd, id: OsString) -> io::Result<Option<Upload>> {
     let directory = match open_directory(uploads, &*id) {
         Ok(directory) => directory,
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
     let modified = directory::stat_of(&rustix::fs::fstat(&directory)?).modified;
-    let started_file = stat_leaf(&directory, "startedat")?;
+    let started_file = stat_file(&directory, "startedat")?;
     let started = match started_file {
         FileState::File(_) => read_start(&directory)?,
         FileState::Absent | FileState::Irregular => None,
     };
-    Ok(Some(Upload { id, modified, started_file, started, data: stat_leaf(&directory, "data")? }))
+    Ok(Some(Upload { id, modified, started_file, started, data: stat_file(&directory, "data")? }))
 }
 
 fn read_start(directory: &OwnedFd) -> io::Result<Option<SystemTime>> {
     let file = match directory::open_file(directory, "startedat") {
         Ok(file) => file,
-        // It is another thing than it was just now.
+        // It was replaced after the check.
         Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
@@ -46,7 +46,7 @@ fn read_start(directory: &OwnedFd) -> io::Result<Option<SystemTime>> {
     Ok(started(&buffer[..read]))
 }
 
-/// Looks at everything in a directory but the names given. Opens nothing.
+/// Inspects every entry of a directory except the known names. Opens no file.
 pub(super) fn leftovers(directory: &OwnedFd, path: &Path, known: &[&str]) -> io::Result<Vec<Leftover>> {
     let mut leftovers = Vec::new();
     for_each_entry(directory, |name, _| -> io::Result<()> {
@@ -54,7 +54,7 @@ pub(super) fn leftovers(directory: &OwnedFd, path: &Path, known: &[&str]) -> io:
             return Ok(());
         }
         match directory::stat_at(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(found) => leftovers.push(Leftover { path: path.join(OsStr::from_bytes(name)), leaf: leaf_of(found) }),
+            Ok(found) => leftovers.push(Leftover { path: path.join(OsStr::from_bytes(name)), leaf: file_state(found) }),
             Err(Errno::NOENT) => {}
             Err(error) => return Err(error.into()),
         }
