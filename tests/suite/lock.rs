@@ -88,3 +88,16 @@ fn who_may_not_open_the_lock_file_looks_without() {
     assert_eq!(refused.stderr.matches("as root").count(), 1, "and says so once: {}", refused.stderr);
     assert!(!refused.stderr.contains("belongs to"), "{}", refused.stderr);
 }
+
+/// As on NFS without a lock daemon.
+#[test]
+fn a_run_that_cannot_lock_says_so() {
+    let root = registry().repo("a").image("kept", &[layer(1)]).tag("v1").stray_blob(&layer(2)).on_disk();
+    for errno in ["ENOLCK", "EOPNOTSUPP"] {
+        let inject = format!("inject=flock:error={errno}");
+        let run = Regsweep::gc(root.path()).under(["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=flock", "-e", &inject]);
+        let done = run.run().expect_code(0);
+        assert!(done.stderr.contains("runs without a lock") && done.stderr.contains("no other regsweep"), "{}", done.stderr);
+    }
+    assert!(!Regsweep::gc(root.path()).run().stderr.contains("without a lock"));
+}

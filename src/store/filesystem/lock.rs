@@ -64,11 +64,18 @@ impl StoreLock {
             }
             Err(error) => return Err(error),
         };
-        let directory = match attempt.hold_file(&file)? {
+        let locks_files = attempt.hold_file(&file)?;
+        let directory = match locks_files {
             // Another run may have begun before there was space for the file.
             true => attempt.wait_for_directory().map(|()| None)?,
             false => attempt.hold_directory(&|_| true)?,
         };
+        if directory.is_none() && !locks_files {
+            tracing::warn!(
+                "runs without a lock, because the filesystem of {} has none: make sure that no other regsweep works on this store",
+                escaped(root)
+            );
+        }
         // The text is informative only: failing to write it must not stop the run.
         if let Err(error) = write_holder(&file, now) {
             tracing::warn!("cannot write to {}: {error}", escaped(lock_path(root)));

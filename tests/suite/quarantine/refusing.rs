@@ -44,6 +44,14 @@ const REFUSALS: &[Refusal] = &[
     ("repositories left of", |root| ["b", "c", "d"].iter().for_each(|name| gone(&root.join(repository(name)))), &[]),
     ("tags left of", |root| ["b", "c", "d"].iter().for_each(|name| gone(&root.join(layout::tags(name)))), &[]),
     ("leads nowhere", |root| symlink("/nowhere/at/all", root.join(repository("e"))).expect("made"), &[]),
+    (
+        "is a symbolic link to",
+        |root| {
+            let (blobs, elsewhere) = (root.join("docker/registry/v2/blobs"), root.join("elsewhere"));
+            fs::rename(&blobs, &elsewhere).and_then(|()| symlink(&elsewhere, &blobs)).expect("ours");
+        },
+        &[],
+    ),
     ("another regsweep works on", |_| {}, &["LOCKED"]),
     (
         "GitLab",
@@ -68,7 +76,8 @@ fn empty(root: &Path) {
 #[test]
 fn nothing_is_changed_before_all_that_can_refuse_was_asked() {
     for (said, prepare, flags) in REFUSALS {
-        for kind in [&["--quarantine"][..], &["--quarantine", "-m"], &["-m"], &[]] {
+        for kind in [&["--quarantine"][..], &["--quarantine", "-m"], &["--online", "-m", "--rescue-for", "0s"], &["-m"], &[]] {
+            let is_online = kind.contains(&"--online");
             let root = due();
             let root = root.path();
             prepare(root);
@@ -80,12 +89,14 @@ fn nothing_is_changed_before_all_that_can_refuse_was_asked() {
                 lock.lock().expect("free");
                 lock
             });
-            if *said == "--max-reclaim" && kind.contains(&"--quarantine") {
+            if *said == "--max-reclaim" && (kind.contains(&"--quarantine") || is_online) {
                 // Less than would be purged, and more than would be quarantined.
                 flags = vec!["--max-reclaim", "100B"];
             }
-            let command = ["garbage-collect", "--allow-unlinked", "100%", "--allow-untagged-repositories", "--root"];
-            let run = Regsweep::new().args(command).arg(root).args(kind).args(&flags);
+            let command = ["garbage-collect", "--allow-unlinked", "100%", "--allow-untagged-repositories"];
+            let config = config_of(root);
+            let run = Regsweep::new().args(command).args(kind).args(&flags);
+            let run = if is_online { run.arg(config.path()) } else { run.arg("--root").arg(root) };
             let refused = later(run, DAY, "").run().expect_code(2);
             assert!(refused.stderr.contains(said), "{said} {kind:?}: {}", refused.stderr);
             assert_eq!(everything(root), before, "{said} {kind:?}");
@@ -369,10 +380,16 @@ fn a_quarantine_without_room_is_refused_at_once() {
     assert!(said.contains("inodes") && said.contains("needs no room"), "{said}");
 }
 
-pub(super) fn online(root: &Path, flags: &[&str]) -> (Regsweep, tempfile::NamedTempFile) {
+/// A configuration of a registry that is down.
+fn config_of(root: &Path) -> tempfile::NamedTempFile {
     let config = tempfile::NamedTempFile::new().expect("a file");
     fs::write(config.path(), format!("version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n", root.display()))
         .expect("written");
+    config
+}
+
+pub(super) fn online(root: &Path, flags: &[&str]) -> (Regsweep, tempfile::NamedTempFile) {
+    let config = config_of(root);
     (Regsweep::gc_config(config.path()).args(["--online", "-m"]).args(flags), config)
 }
 
