@@ -13,7 +13,7 @@ use super::reach::{Reached, changed_at, reach};
 use crate::clock::wall_clock_at;
 use crate::layout;
 use crate::proc::started;
-use crate::registry_config::{self, DescriptorCache, Listening, Problem, RegistryConfig};
+use crate::registry_config::{self, DescriptorCache, Listening, Problem, RedisServer, RegistryConfig};
 use crate::store::Root;
 
 /// What the programs are called: upstream's image, Debian's package, distribution's own name, Harbor's.
@@ -49,6 +49,10 @@ pub(super) struct Service {
     pub(super) http: Listening,
     /// The cache of descriptors that it keeps; not known where its configuration is younger than the process, and names none now.
     pub(super) cache: Option<DescriptorCache>,
+    /// The server of that cache, if it is a redis.
+    pub(super) redis: Option<RedisServer>,
+    /// Whether it may have been started with another configuration than it has now.
+    pub(super) is_changed: bool,
 }
 
 /// An edit so shortly after the start of a process is none that anybody makes by hand; start times are rounded.
@@ -85,6 +89,8 @@ fn look(process: &Path, root: &Root) -> Option<Serves> {
                 always_writes,
                 http: config.map(|config| config.http.clone()).unwrap_or_default(),
                 cache: cache.or_else(|| (!theirs.is_old).then_some(DescriptorCache::Unknown)),
+                redis: config.and_then(|config| config.redis.clone()),
+                is_changed: !theirs.is_old,
             };
             match config.map(|config| compare(process, &config.root, root)) {
                 Some(Same::Is) => Serves::Ours(service),
@@ -95,9 +101,13 @@ fn look(process: &Path, root: &Root) -> Option<Serves> {
         }
         // A variable stands whatever became of the file.
         Err(_) => match root_variable(process).map(|theirs| compare(process, &theirs, root)) {
-            Some(Same::Is) => {
-                Serves::Ours(Service { always_writes: true, http: Listening::default(), cache: Some(DescriptorCache::Unknown) })
-            }
+            Some(Same::Is) => Serves::Ours(Service {
+                always_writes: true,
+                http: Listening::default(),
+                cache: Some(DescriptorCache::Unknown),
+                redis: None,
+                is_changed: true,
+            }),
             Some(Same::IsNot) => Serves::Another,
             Some(Same::Untold) | None => Serves::Untold,
         },
@@ -302,7 +312,10 @@ mod tests {
             format!("version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}, maintenance: {{{more}}}}}\n", root.display())
         };
         let seen = |line: &str, config: &str| look(process(line, Some(config)).path(), &Root::whole(ours.path()));
-        let is_ours = |always_writes| Some(Serves::Ours(Service { always_writes, http: Listening::default(), cache: None }));
+        let is_ours = |always_writes| {
+            let http = Listening::default();
+            Some(Serves::Ours(Service { always_writes, http, cache: None, redis: None, is_changed: false }))
+        };
         assert_eq!(seen(serve, &with(ours.path(), "")), is_ours(false));
         let read_only = with(ours.path(), "readonly: {enabled: true}");
         assert_eq!(seen(serve, &read_only), is_ours(false));

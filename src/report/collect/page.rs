@@ -15,7 +15,7 @@ use crate::policy::RootPolicy;
 use crate::quarantine::Moved;
 use crate::registry_config::DescriptorCache;
 use crate::report::document::Document;
-use crate::report::quarantine::page::{proof_line, withheld};
+use crate::report::quarantine::page::{forgotten, proof_line, withheld};
 
 /// Repositories named in the report.
 const REPOSITORIES_SHOWN: usize = 10;
@@ -292,6 +292,7 @@ fn quarantine(page: &mut Document, report: &CollectReport) {
         lines.extend(quarantine.proof.map(|proof| proof_line(proof).to_owned()));
     }
     lines.extend(withheld(&quarantine.withheld));
+    lines.extend(forgotten(quarantine.forgotten));
     if some(&quarantine.rescued) {
         lines.push(format!("{} of this run restored at once: a push needed them", moved(&quarantine.rescued)));
     }
@@ -374,7 +375,7 @@ fn advice(page: &mut Document, report: &CollectReport) {
         page.item("restart", advice);
         return;
     }
-    let cache = report.descriptor_cache.map_or("of descriptors", DescriptorCache::name);
+    let cache = report.in_memory.map_or("of descriptors", DescriptorCache::name);
     page.item(
         "restart",
         &format!(
