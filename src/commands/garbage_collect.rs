@@ -4,6 +4,7 @@
 //! without a report: what goes wrong there is a value. A dry run is the same up to the first change.
 
 mod done;
+mod flush;
 
 use std::io::Write as _;
 use std::path::Path;
@@ -129,6 +130,10 @@ fn ensure_alone(settings: &mut CollectSettings, backend: &dyn Backend, stops: &m
         stops_real_runs(settings.mode, is_reachable, stops)?;
         return Ok(Asked { caches, redis, ..Asked::default() });
     }
+    if settings.flush_redis {
+        let is_reachable = caches.cache().map_or_else(|| caches.ensure_forgetful(), |redis| redis.ensure_reachable());
+        stops_real_runs(settings.mode, is_reachable, stops)?;
+    }
     if settings.assume_offline && !settings.no_min_age_if_read_only {
         return Ok(Asked { caches, ..Asked::default() });
     }
@@ -247,6 +252,9 @@ fn collect(
                 }
             };
             done.carry_out(settings, reader, quarantine, &mut records, &mut assessment, (run, due));
+            if settings.disposal != Disposal::Online {
+                done.flush(settings, reader, &asked.caches);
+            }
         }
     }
     Ok(report(settings, reader, assessment, done, (free_before, &asked.caches)))
@@ -276,10 +284,11 @@ fn report(
     done: Done,
     (free_before, caches): (Option<u64>, &Caches),
 ) -> CollectReport {
-    let Done { swept, quarantine, findings: failed, may_have_changed } = done;
+    let Done { swept, quarantine, findings: failed, may_have_changed, stale, redis_unasked } = done;
     let mut findings = assessment.findings;
     let unfinished = failed.len() as u64;
     findings.extend(failed);
+    findings.extend(stale);
     for moved in [&quarantine.restored, &quarantine.purged, &quarantine.rescued] {
         findings.extend(reconcile::failures(moved));
     }
@@ -293,6 +302,7 @@ fn report(
         registry: settings.location.registry.clone(),
         descriptor_cache: caches.longest(),
         in_memory: caches.in_memory,
+        redis_unasked,
         restart_unseen: caches.in_memory.and_then(|_| restart_unseen(settings, reader.backend.root())),
         nobody_asked: None,
         rerun: settings.rerun.clone(),

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use redis::{Cmd, Connection, Pipeline, RedisError, RedisResult};
+use redis::{Cmd, Connection, FromRedisValue, Pipeline, RedisError, RedisResult};
 
 use super::connection::connect;
 use super::keys::{self, OfRepository};
@@ -15,7 +15,7 @@ use crate::oci::{Digest, RepositoryName};
 use crate::registry_config::RedisServer;
 
 /// Commands that are sent at once, and names in one command.
-const BATCH: usize = 500;
+pub(super) const BATCH: usize = 500;
 /// Keys that one step of a scan looks at.
 const SCANNED: usize = 1000;
 
@@ -89,7 +89,7 @@ impl RedisCache {
     }
 
     /// Does something that can be done twice: a server ends connections that rest.
-    fn with<T>(&self, mut work: impl FnMut(&mut Connection) -> Result<T, Failure>) -> Result<T, Error> {
+    pub(super) fn with<T>(&self, mut work: impl FnMut(&mut Connection) -> Result<T, Failure>) -> Result<T, Error> {
         let unreachable = |reason: String| Error::Redis { server: self.place.clone(), reason };
         let mut held = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
@@ -102,6 +102,7 @@ impl RedisCache {
                     return Ok(done);
                 }
                 Err(Failure::Stopped) => return Err(Error::Interrupted),
+                Err(Failure::Other(error)) => return Err(error),
                 Err(Failure::Redis(error)) if !is_fresh && error.is_connection_dropped() => {}
                 Err(Failure::Redis(error)) => return Err(unreachable(escaped(error.to_string()))),
             }
@@ -110,9 +111,17 @@ impl RedisCache {
 }
 
 /// Why something was not done.
-enum Failure {
+pub(super) enum Failure {
     Redis(RedisError),
+    /// Of who is called back.
+    Other(Error),
     Stopped,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::Other(error)
+    }
 }
 
 impl From<RedisError> for Failure {
@@ -135,9 +144,9 @@ fn sorted<'t>(targets: &[&'t Target]) -> (HashSet<Digest>, Vec<(&'t RepositoryNa
 }
 
 /// Something that is done over one connection.
-struct Work<'a> {
-    connection: &'a mut Connection,
-    stop: &'a AtomicBool,
+pub(super) struct Work<'a> {
+    pub(super) connection: &'a mut Connection,
+    pub(super) stop: &'a AtomicBool,
 }
 
 impl Work<'_> {
@@ -232,8 +241,7 @@ impl Work<'_> {
         let mut cursor = 0;
         while size > 0 {
             self.goes_on()?;
-            let mut scan = command("SSCAN", set);
-            let (next, members): (u64, Vec<Vec<u8>>) = scan.arg(cursor).arg("COUNT").arg(SCANNED).query(self.connection)?;
+            let (next, members) = self.scan_set(set, cursor)?;
             let found: Vec<Vec<u8>> = members
                 .into_iter()
                 .filter(|member| Digest::parse(member).is_some_and(|digest| blobs.contains(&digest)))
@@ -255,13 +263,9 @@ impl Work<'_> {
         loop {
             let (next, page) = self.scan(cursor, keys::OF_ALIASES)?;
             for batch in page.chunks(BATCH) {
-                let mut pipeline = Pipeline::with_capacity(batch.len());
-                for key in batch {
-                    pipeline.add_command(command("HGET", key)).arg("digest");
-                }
-                let named: Vec<RedisResult<Option<Vec<u8>>>> = pipeline.ignore_errors().query(self.connection)?;
+                let named = self.texts(batch.iter().map(|key| hash_digest(key)))?;
                 for (key, named) in batch.iter().zip(named) {
-                    let named = of_another_type(named, None)?.and_then(|text| Digest::parse(&text));
+                    let named = named.and_then(|text| Digest::parse(&text));
                     found.extend(named.filter(|digest| blobs.contains(digest)).map(|digest| (key.clone(), digest)));
                 }
             }
@@ -285,10 +289,15 @@ impl Work<'_> {
     }
 
     /// One step through all keys: where the next one begins, 0 at the end, and the keys that match.
-    fn scan(&mut self, cursor: u64, pattern: &str) -> Result<(u64, Vec<Vec<u8>>), Failure> {
+    pub(super) fn scan(&mut self, cursor: u64, pattern: &str) -> Result<(u64, Vec<Vec<u8>>), Failure> {
         self.goes_on()?;
         let mut scan = redis::cmd("SCAN");
         Ok(scan.arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(SCANNED).query(self.connection)?)
+    }
+
+    /// The same through the members of a set.
+    pub(super) fn scan_set(&mut self, set: &[u8], cursor: u64) -> RedisResult<(u64, Vec<Vec<u8>>)> {
+        command("SSCAN", set).arg(cursor).arg("COUNT").arg(SCANNED).query(self.connection)
     }
 
     fn number(&mut self, command: Cmd) -> Result<u64, Failure> {
@@ -297,25 +306,33 @@ impl Work<'_> {
 
     /// The numbers that commands are answered with, sent at once.
     fn numbers(&mut self, commands: impl Iterator<Item = Cmd>) -> Result<Vec<u64>, Failure> {
+        self.answers(commands)?.into_iter().map(|answer| of_another_type(answer, 0)).collect()
+    }
+
+    /// The texts that commands are answered with.
+    pub(super) fn texts(&mut self, commands: impl Iterator<Item = Cmd>) -> Result<Vec<Option<Vec<u8>>>, Failure> {
+        self.answers(commands)?.into_iter().map(|answer| of_another_type(answer, None)).collect()
+    }
+
+    fn answers<T: FromRedisValue>(&mut self, commands: impl Iterator<Item = Cmd>) -> Result<Vec<RedisResult<T>>, Failure> {
         self.goes_on()?;
         let mut pipeline = Pipeline::new();
         for command in commands {
             pipeline.add_command(command);
         }
-        if pipeline.is_empty() {
-            return Ok(Vec::new());
+        match pipeline.is_empty() {
+            true => Ok(Vec::new()),
+            false => Ok(pipeline.ignore_errors().query(self.connection)?),
         }
-        let answers: Vec<RedisResult<u64>> = pipeline.ignore_errors().query(self.connection)?;
-        answers.into_iter().map(|answer| of_another_type(answer, 0)).collect()
     }
 
-    fn goes_on(&self) -> Result<(), Failure> {
+    pub(super) fn goes_on(&self) -> Result<(), Failure> {
         if self.stop.load(Ordering::Relaxed) { Err(Failure::Stopped) } else { Ok(()) }
     }
 }
 
 /// A key of a type that no registry gives it claims nothing.
-fn of_another_type<T>(answer: RedisResult<T>, nothing: T) -> Result<T, Failure> {
+pub(super) fn of_another_type<T>(answer: RedisResult<T>, nothing: T) -> Result<T, Failure> {
     match answer {
         Err(error) if error.code() == Some("WRONGTYPE") => Ok(nothing),
         answer => Ok(answer?),
@@ -333,6 +350,13 @@ fn claim(target: &Target) -> Option<Cmd> {
         }
         _ => None,
     }
+}
+
+/// What asks which digest a hash names.
+pub(super) fn hash_digest(key: &[u8]) -> Cmd {
+    let mut ask = command("HGET", key);
+    ask.arg("digest");
+    ask
 }
 
 fn command(name: &str, key: &[u8]) -> Cmd {

@@ -1,11 +1,14 @@
 //! The names of keys, both ways.
 
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 
 use crate::oci::{Digest, RepositoryName};
 
 /// What all keys of repositories look like, as `SCAN` matches them.
 pub(super) const OF_REPOSITORIES: &str = "repository::*::blobs*";
+/// The keys of all blobs.
+pub(super) const OF_BLOBS: &str = "blobs::*";
 /// The keys of digests of the other algorithms that the registry knows, sha384 and sha512. They can stand for another digest.
 pub(super) const OF_ALIASES: &str = "blobs::sha[35]*";
 
@@ -46,6 +49,12 @@ pub(super) fn of_repository(key: &[u8]) -> Option<OfRepository> {
     Some(OfRepository::Scoped(Digest::parse(digest).filter(|_| before.ends_with(BLOBS))?))
 }
 
+/// The repository whose set of blobs a key is.
+pub(super) fn repository(set: &[u8]) -> Option<RepositoryName> {
+    let name = set.strip_prefix(b"repository::")?.strip_suffix(BLOBS)?;
+    Some(RepositoryName::new(OsStr::from_bytes(name)))
+}
+
 /// The digest that the key of an alias is named by.
 pub(super) fn alias(key: &[u8]) -> Option<Digest> {
     Digest::parse(key.strip_prefix(b"blobs::")?)
@@ -65,6 +74,8 @@ mod tests {
             assert_eq!(of_repository(&scoped(&name, &digest)), Some(OfRepository::Scoped(digest)), "{name:?}");
         }
         assert_eq!(members(&RepositoryName::new("team/a")), b"repository::team/a::blobs");
+        assert_eq!(repository(b"repository::team/a::blobs"), Some(RepositoryName::new("team/a")));
+        assert!(!repository(b"repository::../../etc::blobs").expect("a name").is_valid());
         let alias_of = Digest::of(Algorithm::Sha512, b"x");
         assert_eq!(alias(&of_blob(&alias_of)), Some(alias_of));
     }

@@ -15,6 +15,7 @@
 //!
 //! Names in a redis are whatever somebody has put there. They are compared as bytes, and never printed or followed.
 
+mod claims;
 mod connection;
 mod forget;
 mod keys;

@@ -29,6 +29,10 @@ pub(super) struct Done {
     pub(super) findings: Vec<Finding>,
     /// Whether something that could not be removed is not there as it was.
     pub(super) may_have_changed: bool,
+    /// What the registry's redis claims and the store does not have.
+    pub(super) stale: Vec<Finding>,
+    /// Why it could not be asked.
+    pub(super) redis_unasked: Option<String>,
 }
 
 impl Done {
@@ -257,7 +261,7 @@ impl Done {
         }
     }
 
-    fn note(&mut self, error: &Error) {
+    pub(super) fn note(&mut self, error: &Error) {
         self.findings.push(Finding::new(Code::FailedRestore).detail(error.to_string()));
     }
 }

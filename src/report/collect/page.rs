@@ -366,11 +366,18 @@ fn disk(page: &mut Document, report: &CollectReport) {
 }
 
 fn advice(page: &mut Document, report: &CollectReport) {
+    if let Some(why) = &report.redis_unasked {
+        let advice = format!(
+            "what the registry's redis remembers of what is gone is not known: {why}. Collect with --flush-redis before the registry takes \
+             pushes: it accepts images without what it remembers"
+        );
+        page.item("redis", &advice);
+    }
     if !report.registry_must_restart() {
         return;
     }
     if report.disposal != Disposal::Online {
-        let advice = "restart the registry (and flush its redis, if that is the cache) before it takes pushes: with \
+        let advice = "restart the registry before it takes pushes: with \
                       storage.cache.blobdescriptor set it remembers blobs that are gone and accepts images without them";
         page.item("restart", advice);
         return;

@@ -33,7 +33,7 @@ impl RedisServer {
         Self::start_with(&[])
     }
 
-    /// One with more arguments, such as `--requirepass x`. With `--tls-port 0` it is the TLS port that is free.
+    /// One with more arguments, such as `--requirepass x`.
     pub(crate) fn start_with(arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
@@ -132,16 +132,7 @@ impl RedisServer {
         let mut command = Command::new("redis-server");
         // A configuration that is empty: everything is said by arguments.
         command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]).arg("--dir").arg(self.folder.path());
-        let has_tls = self.arguments.iter().any(|argument| argument == "--tls-port");
-        match has_tls {
-            true => command.args(["--port", "0"]),
-            false => command.args(["--port", &port]),
-        };
-        let mut last = String::new();
-        for argument in &self.arguments {
-            command.arg(if last == "--tls-port" { &port } else { argument });
-            last.clone_from(argument);
-        }
+        command.args(["--port", &port]).args(&self.arguments);
         let child = command.stdin(Stdio::null()).stdout(log).stderr(Stdio::null()).spawn().expect("redis-server runs");
         let child = self.child.insert(child);
         let begun = Instant::now();
