@@ -11,7 +11,7 @@ use crate::escape::escaped;
 pub(crate) const USAGE: &str = "usage";
 
 /// Stable codes of errors, for programs. New codes may appear; existing ones change only with a new major version.
-pub const CODES: [&str; 14] = [
+pub const CODES: [&str; 15] = [
     USAGE,
     "not-a-store",
     "not-found",
@@ -23,6 +23,7 @@ pub const CODES: [&str; 14] = [
     "unresolved-symlink",
     "empty-symlink",
     "locked",
+    "redis",
     "brake",
     "metrics",
     "interrupted",
@@ -68,6 +69,13 @@ pub enum Error {
         path: PathBuf,
         /// The holder, as far as the lock file names it.
         holder: String,
+    },
+    /// The redis in which the registry remembers blobs cannot be asked.
+    Redis {
+        /// Which one.
+        server: String,
+        /// Why not.
+        reason: String,
     },
     /// The store is in a state in which a collection is more likely to do harm than good.
     Brake {
@@ -138,6 +146,7 @@ impl Error {
             Error::Metrics(_) => "metrics",
             Error::NotAStore { .. } => "not-a-store",
             Error::Locked { .. } => "locked",
+            Error::Redis { .. } => "redis",
             Error::Brake { .. } => "brake",
             Error::Interrupted => "interrupted",
         }
@@ -151,7 +160,7 @@ impl Error {
             | Error::EmptySymlink { path }
             | Error::Locked { path, .. } => Some(path),
             Error::NotAStore { root, .. } => Some(root),
-            Error::Usage(_) | Error::Metrics(_) | Error::Brake { .. } | Error::Interrupted => None,
+            Error::Usage(_) | Error::Metrics(_) | Error::Redis { .. } | Error::Brake { .. } | Error::Interrupted => None,
         }
     }
 
@@ -183,6 +192,12 @@ impl fmt::Display for Error {
                 f,
                 "another regsweep works on this store ({holder}; lock {}); wait for it, or give --wait-lock",
                 escaped(path)
+            ),
+            Error::Redis { server, reason } => write!(
+                f,
+                "cannot ask the registry's redis {} what it remembers: {reason}; start it, or correct the section redis of the registry's \
+                 configuration",
+                escaped(server)
             ),
             Error::Brake { reason, lift } => write!(f, "{reason}; {lift}"),
             Error::Interrupted => f.write_str("interrupted before anything was removed"),
@@ -267,6 +282,7 @@ mod tests {
             Error::Metrics(String::new()),
             Error::NotAStore { root: path.clone(), hint: String::new() },
             Error::Locked { path: path.clone(), holder: String::new() },
+            Error::Redis { server: String::new(), reason: String::new() },
             Error::Brake { reason: String::new(), lift: String::new() },
             Error::Interrupted,
         ]);

@@ -159,6 +159,9 @@ codes! {
     /// Something in quarantine that could not be restore, or not be removed for good.
     FailedRestore = "failed-restore", Error,
         "mend what the message says and run it again, or move the file to its place by hand";
+    /// The redis in which the registry remembers blobs claims what the store does not have: the registry would accept images without it.
+    StaleCache = "stale-cache", Warning,
+        "collect with `--flush-redis` before the registry takes pushes";
     /// A child that a kept index names is not in the store: a platform that was not copied, or a lost image.
     MissingChild = "missing-child", Warning,
         "nothing, if the index was copied without this platform; otherwise push it again";

@@ -52,6 +52,7 @@ pub mod clock;
 pub mod commands;
 pub mod config;
 mod dependents;
+pub mod descriptor_cache;
 pub mod error;
 mod escape;
 pub mod exit;

@@ -148,6 +148,13 @@ pub struct GarbageCollect {
     #[arg(help_heading = SAFETY, long, value_name = "USER:PASSWORD")]
     pub registry_auth: Option<String>,
 
+    /// Remove stale keys from the registry's redis
+    ///
+    /// With storage.cache.blobdescriptor: redis, remove afterwards what the registry's redis remembers and the store does not have. Without
+    /// it, that is reported. With --online, keys are removed without being asked.
+    #[arg(help_heading = SAFETY, long, conflicts_with = "online")]
+    pub flush_redis: bool,
+
     /// Do not look for writers
     ///
     /// Go on although a registry or another program seems to write to the store, or none could be asked

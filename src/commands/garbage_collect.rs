@@ -4,6 +4,7 @@
 //! without a report: what goes wrong there is a value. A dry run is the same up to the first change.
 
 mod done;
+mod flush;
 
 use std::io::Write as _;
 use std::path::Path;
@@ -14,10 +15,12 @@ use jiff::Timestamp;
 
 use self::done::Done;
 use super::assess::{Assessment, assess};
+use super::caches::Caches;
 use super::owners;
 use super::reconcile;
 use super::session::{Means, Session, ensure_outside};
 use crate::config::{CollectSettings, Disposal, Mode};
+use crate::descriptor_cache::RedisCache;
 use crate::error::{Context as _, Error};
 use crate::escape::escaped;
 use crate::findings::consolidated;
@@ -26,7 +29,6 @@ use crate::mark::interrupted;
 use crate::plan::{PlanLine, SweepPlan};
 use crate::progress::Progress;
 use crate::quarantine::{self, Due, Memory, Purpose, Quarantine, Reader, Wait};
-use crate::registry_config::DescriptorCache;
 use crate::report::collect::{CollectReport, QuarantineFigures};
 use crate::store::{Access, Backend, FilesystemStore, Root};
 use crate::writers::{self, Question};
@@ -88,7 +90,7 @@ fn means(settings: &CollectSettings) -> Means<'_> {
 /// Ends a real run that something stands against, and lets a dry run say so.
 fn stops_real_runs(mode: Mode, asked: Result<(), Error>, stops: &mut Vec<Error>) -> Result<(), Error> {
     match asked {
-        Err(error @ Error::Brake { .. }) if mode == Mode::DryRun => {
+        Err(error @ (Error::Brake { .. } | Error::Redis { .. })) if mode == Mode::DryRun => {
             stops.push(error);
             Ok(())
         }
@@ -103,8 +105,10 @@ struct Asked {
     nobody: Option<String>,
     /// For a dry run: who writes, which stops a real run for as long as it does.
     writer: Option<String>,
-    /// The cache of descriptors of the registry: beside one at work also if it is not, or not any more, in its configuration.
-    cache: Option<DescriptorCache>,
+    /// Where registries remember blobs: beside one at work also if that is not, or not any more, in its configuration.
+    caches: Caches,
+    /// The redis among them, where it is to be made to forget what is quarantined.
+    redis: Option<RedisCache>,
 }
 
 /// What lets a run go on that could ask no registry.
@@ -114,17 +118,24 @@ const NOBODY_ASKED: &str = "give --registry URL (or REGSWEEP_REGISTRY) with an a
 /// Makes sure that no registry takes pushes meanwhile, where that matters, and sets the minimum age to what its answer allows.
 fn ensure_alone(settings: &mut CollectSettings, backend: &dyn Backend, stops: &mut Vec<Error>) -> Result<Asked, Error> {
     let is_online = settings.disposal == Disposal::Online;
-    let configured = settings.location.descriptor_cache();
-    let cache = configured.max(if is_online { writers::cache_seen(backend.root()) } else { None });
-    let may_be_online = reconcile::may_be_online(&settings.location, cache);
+    let caches = Caches::at_start(&settings.location, backend.root(), is_online);
+    let may_be_online = reconcile::may_be_online(&settings.location, &caches);
     if let Some(outer) = backend.root().and_then(|root| writers::outer_store(root.path())) {
         tracing::warn!("the root {} lies in the storage of another registry, {}", escaped(backend.place()), escaped(outer));
     }
     if is_online {
-        return stops_real_runs(settings.mode, may_be_online, stops).map(|()| Asked { cache, ..Asked::default() });
+        stops_real_runs(settings.mode, may_be_online, stops)?;
+        let redis = caches.cache();
+        let is_reachable = redis.as_ref().map_or(Ok(()), RedisCache::ensure_reachable);
+        stops_real_runs(settings.mode, is_reachable, stops)?;
+        return Ok(Asked { caches, redis, ..Asked::default() });
+    }
+    if settings.flush_redis {
+        let is_reachable = caches.cache().map_or_else(|| caches.ensure_forgetful(), |redis| redis.ensure_reachable());
+        stops_real_runs(settings.mode, is_reachable, stops)?;
     }
     if settings.assume_offline && !settings.no_min_age_if_read_only {
-        return Ok(Asked { cache, ..Asked::default() });
+        return Ok(Asked { caches, ..Asked::default() });
     }
     let answers = writers::ask(question(settings, backend.root(), may_be_online.is_ok()))?;
     let mut writers = Vec::new();
@@ -142,7 +153,7 @@ fn ensure_alone(settings: &mut CollectSettings, backend: &dyn Backend, stops: &m
         settings.policy.min_age = Duration::ZERO;
         settings.policy.keeps_arrivals = true;
     }
-    Ok(Asked { nobody, writer: writers.first().map(ToString::to_string), cache })
+    Ok(Asked { nobody, writer: writers.first().map(ToString::to_string), caches, redis: None })
 }
 
 /// The same once more, right before the first change: the reading may have taken long.
@@ -200,9 +211,13 @@ fn collect(
     let wait = wait(settings, is_alone);
     let memory = match is_alone && settings.disposal != Disposal::Online {
         true => Memory::Nothing,
-        false => reconcile::memory(reader, &quarantine, &settings.location, &settings.registries, &settings.clock)?,
+        false => {
+            let beside = (&settings.location, &Caches::now(reader, &settings.location));
+            reconcile::memory(reader, &quarantine, beside, &settings.registries, &settings.clock)?
+        }
     };
-    let due = wait.map(|wait| Due { wait, clock: &settings.clock, memory: &memory });
+    let redis = asked.redis.as_ref();
+    let due = wait.map(|wait| Due { wait, clock: &settings.clock, memory: &memory, redis });
     let mut assessment = assess(settings, reader, &quarantine, &records, due, is_locked)?;
     assessment.stops.splice(..0, stops);
     if settings.mode == Mode::Execute
@@ -232,14 +247,17 @@ fn collect(
                 _ if assessment.plan.is_empty() => None,
                 // As of the beginning: what was linked since then may not have been seen by the survey.
                 disposal => {
-                    let cache = asked.cache.filter(|_| disposal == Disposal::Online);
+                    let cache = asked.caches.in_memory.filter(|_| disposal == Disposal::Online);
                     Some(quarantine::begin(reader.backend, Purpose::GarbageCollect, &settings.clock, cache)?)
                 }
             };
             done.carry_out(settings, reader, quarantine, &mut records, &mut assessment, (run, due));
+            if settings.disposal != Disposal::Online {
+                done.flush(settings, reader, &asked.caches);
+            }
         }
     }
-    Ok(report(settings, reader, assessment, done, (free_before, asked.cache)))
+    Ok(report(settings, reader, assessment, done, (free_before, &asked.caches)))
 }
 
 fn waits_for(wait: Option<Wait>) -> Duration {
@@ -264,12 +282,13 @@ fn report(
     reader: &Reader<'_>,
     assessment: Assessment,
     done: Done,
-    (free_before, cache): (Option<u64>, Option<DescriptorCache>),
+    (free_before, caches): (Option<u64>, &Caches),
 ) -> CollectReport {
-    let Done { swept, quarantine, findings: failed, may_have_changed } = done;
+    let Done { swept, quarantine, findings: failed, may_have_changed, stale, redis_unasked } = done;
     let mut findings = assessment.findings;
     let unfinished = failed.len() as u64;
     findings.extend(failed);
+    findings.extend(stale);
     for moved in [&quarantine.restored, &quarantine.purged, &quarantine.rescued] {
         findings.extend(reconcile::failures(moved));
     }
@@ -281,8 +300,10 @@ fn report(
         root: reader.backend.place().to_owned(),
         config_path: settings.location.config_path.clone(),
         registry: settings.location.registry.clone(),
-        descriptor_cache: cache,
-        restart_unseen: cache.and_then(|_| restart_unseen(settings, reader.backend.root())),
+        descriptor_cache: caches.longest(),
+        in_memory: caches.in_memory,
+        redis_unasked,
+        restart_unseen: caches.in_memory.and_then(|_| restart_unseen(settings, reader.backend.root())),
         nobody_asked: None,
         rerun: settings.rerun.clone(),
         writer: None,

@@ -3,6 +3,7 @@
 mod assess;
 pub mod audit;
 mod brakes;
+mod caches;
 pub mod explain;
 pub mod garbage_collect;
 pub mod list;

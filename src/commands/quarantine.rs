@@ -8,11 +8,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::brakes::{ENOUGH, shrunk_lift};
+use super::caches::{Caches, Remembering};
 use super::owners;
 use super::reconcile;
 use super::session::{Means, Session};
 use crate::clock::RecordedTime;
 use crate::config::{QuarantineSettings, Wanted};
+use crate::descriptor_cache::{Forgotten, RedisCache};
 use crate::error::Error;
 use crate::finding::{Code, Finding};
 use crate::format::duration;
@@ -20,8 +22,9 @@ use crate::layout::Target;
 use crate::oci::{Digest, RepositoryName};
 use crate::policy::RootPolicy;
 use crate::progress::{Phase, Progress};
-use crate::quarantine::{self, Due, Gate, Memory, Moved, Needed, Purpose, Quarantine, Reader, Replaced, Run, Wait};
+use crate::quarantine::{self, Due, Gate, Memory, Moved, Needed, Purged, Purpose, Quarantine, Reader, Replaced, Run, Wait};
 use crate::records::{self, Records, Summary};
+use crate::registry_config::DescriptorCache;
 use crate::report::quarantine::{Done, QuarantineReport, RunRow};
 use crate::store::{Access, Backend, FilesystemStore, Held};
 use crate::writers::{self, OpenFiles, Question};
@@ -60,8 +63,11 @@ pub fn run_on(
     // What was done is reported, whatever cannot be seen afterwards.
     let rows = || -> Result<Vec<RunRow>, Error> {
         let quarantine = Quarantine::open(backend)?;
-        let memory = memory(&settings, &session.reader(), &quarantine)?;
-        Ok(quarantine.runs.iter().map(|run| RunRow::of(run, now, &memory)).collect())
+        let reader = session.reader();
+        let caches = Caches::now(&reader, &settings.location);
+        let memory = memory(&settings, &reader, &quarantine, &caches)?;
+        let redis = caches.cache();
+        Ok(quarantine.runs.iter().map(|run| RunRow::of(run, now, &memory, redis.as_ref())).collect())
     };
     let runs = match rows() {
         Ok(runs) => runs,
@@ -113,14 +119,17 @@ fn act(settings: &QuarantineSettings, reader: &Reader<'_>) -> Result<Acted, Erro
             }
             let chosen = run.as_deref().map(|id| quarantine.run(id)).transpose()?;
             let wait = wait(settings, reader, *older_than, *assume_offline)?;
-            let memory = match wait {
+            let (memory, redis) = match wait {
                 Wait::AtLeast(wait) if wait >= settings.clock.longest_request() && !assume_offline => {
-                    memory(settings, reader, &quarantine)?
+                    let caches = Caches::now(reader, &settings.location);
+                    let redis = caches.cache().filter(|_| !quarantine.runs.is_empty());
+                    redis.as_ref().map_or(Ok(()), RedisCache::ensure_reachable)?;
+                    (memory(settings, reader, &quarantine, &caches)?, redis)
                 }
                 // No registry is at work.
-                _ => Memory::Nothing,
+                _ => (Memory::Nothing, None),
             };
-            let due = Due { wait, clock: &settings.clock, memory: &memory };
+            let due = Due { wait, clock: &settings.clock, memory: &memory, redis: redis.as_ref() };
             if let Some(run) = chosen {
                 is_due(run, due)?;
             }
@@ -139,8 +148,13 @@ fn act(settings: &QuarantineSettings, reader: &Reader<'_>) -> Result<Acted, Erro
 }
 
 /// What registries at work may remember of what is in quarantine.
-fn memory(settings: &QuarantineSettings, reader: &Reader<'_>, quarantine: &Quarantine<'_>) -> Result<Memory, Error> {
-    reconcile::memory(reader, quarantine, &settings.location, &[], &settings.clock)
+fn memory(
+    settings: &QuarantineSettings,
+    reader: &Reader<'_>,
+    quarantine: &Quarantine<'_>,
+    caches: &Caches,
+) -> Result<Memory, Error> {
+    reconcile::memory(reader, quarantine, (&settings.location, caches), &[], &settings.clock)
 }
 
 /// Notes that all registries have been started again: after the time that is given, or that this machine shows.
@@ -170,7 +184,9 @@ fn restarted(
     records::add_restart(reader.backend.notes(), started_after.clone())?;
     let memory = Memory::UntilRestart(records::restarts(reader.backend.notes())?);
     let is_forgotten = |run: &&Run<'_>| run.stamp().cache.is_some() && !run.is_remembered(&memory);
-    Ok(Done::Restarted { started_after: started_after.at, forgotten: quarantine.runs.iter().filter(is_forgotten).count() as u64 })
+    let forgotten = quarantine.runs.iter().filter(is_forgotten).count() as u64;
+    let redis = Caches::now(reader, &settings.location).cache().map(|redis| redis.place().to_owned());
+    Ok(Done::Restarted { started_after: started_after.at, forgotten, redis })
 }
 
 /// How long things have to have waited. Beside a registry that takes pushes never less than a push may take.
@@ -213,6 +229,12 @@ fn is_due(run: &Run<'_>, due: Due<'_>) -> Result<(), Error> {
     if due.is_due(run) {
         return Ok(());
     }
+    if due.has_waited(run) && !due.is_forgotten(run) {
+        let reason = format!("the registry's redis has not been made to forget what is in run {} since it was moved", run.id());
+        let lift =
+            "collect with --online, or purge without --run: that removes its keys, and the run begins to wait anew".to_owned();
+        return Err(Error::Brake { reason, lift });
+    }
     if due.has_waited(run) {
         let reason = format!("a registry that was at work when run {} was moved may remember what is in it", run.id());
         let lift = "restart the registry, and say so with `regsweep quarantine restarted`".to_owned();
@@ -242,9 +264,7 @@ fn purge_collected(
     (due, named): (Due<'_>, Option<&str>),
 ) -> Result<Acted, Error> {
     if quarantine.collected().next().is_none() {
-        return Ok(
-            Done::Purged { restored: Moved::default(), purged: Moved::default(), withheld: Vec::new(), proof: None }.into()
-        );
+        return Ok(purged_nothing(Moved::default()).into());
     }
     let mut records = reconcile::records(reader)?;
     let is_meant = |run: &Run<'_>| named.is_none_or(|id| run.id() == id);
@@ -255,28 +275,36 @@ fn purge_collected(
     reconcile::can_restore(reader, &needed)?;
     let restored = reconcile::restore_needed(reader, &quarantine, &needed, &mut records, &settings.clock);
     if !restored.failed.is_empty() {
-        return Ok(Done::Purged { restored, purged: Moved::default(), withheld: Vec::new(), proof: None }.into());
+        return Ok(purged_nothing(restored).into());
     }
     let reopened = Quarantine::open(reader.backend);
     let acted = reopened.and_then(|quarantine| purge(reader, quarantine, &needed, (due, named)));
+    let (mut more, mut failed) = (Forgotten::default(), None);
     // Afterwards: what cannot be looked at ends the command before anything is changed.
     if acted.is_ok()
         && let Ok(mut quarantine) = Quarantine::open(reader.backend)
     {
-        let cache = LazyCell::new(|| reconcile::cache_now(reader, &settings.location));
-        reconcile::begin_waits(reader, &mut quarantine, (&settings.clock, &|| *cache), true);
+        let remembering = LazyCell::new(|| Remembering::now(reader, &settings.location, Some(due)));
+        (more, failed) = reconcile::begin_waits(reader, &mut quarantine, (&settings.clock, &|| *remembering), due.redis, true);
     }
     match acted {
-        Ok(Acted { done: Done::Purged { purged, withheld, proof, .. }, findings }) => {
-            Ok(Acted { done: Done::Purged { restored, purged, withheld, proof }, findings })
+        Ok(Acted { done: Done::Purged { purged, withheld, proof, mut forgotten, .. }, mut findings }) => {
+            forgotten += more;
+            findings.extend(failed.map(|error| Finding::new(Code::FailedRestore).detail(error.to_string())));
+            Ok(Acted { done: Done::Purged { restored, purged, withheld, proof, forgotten }, findings })
         }
         // Something was restored: that is reported, whatever keeps the rest from being purged.
-        Err(error) if !restored.is_empty() => {
-            let done = Done::Purged { restored, purged: Moved::default(), withheld: Vec::new(), proof: None };
-            Ok(Acted { done, findings: vec![Finding::new(Code::FailedRestore).detail(error.to_string())] })
-        }
+        Err(error) if !restored.is_empty() => Ok(Acted {
+            done: purged_nothing(restored),
+            findings: vec![Finding::new(Code::FailedRestore).detail(error.to_string())],
+        }),
         other => other,
     }
+}
+
+fn purged_nothing(restored: Moved) -> Done {
+    let (withheld, forgotten) = (Vec::new(), Forgotten::default());
+    Done::Purged { restored, purged: Moved::default(), withheld, proof: None, forgotten }
 }
 
 /// What keeps anything from being purged in a store of which a part may be missing.
@@ -310,10 +338,11 @@ fn purge(
     let mut purgeable = gate.purgeable(&quarantine, named)?;
     let withheld = std::mem::take(&mut purgeable.withheld);
     reader.progress.begin(Phase::Purging, None);
-    let purged = quarantine::purge(&gate, purgeable, reader.stop);
+    let Purged { gone: purged, claimed, forgotten } = quarantine::purge(&gate, purgeable, reader.stop)?;
     quarantine.tidy();
     let proof = (!purged.is_empty()).then(|| gate.proof());
-    Ok(Done::Purged { restored: Moved::default(), purged, withheld, proof }.into())
+    let withheld = [withheld, claimed].concat();
+    Ok(Done::Purged { restored: Moved::default(), purged, withheld, proof, forgotten }.into())
 }
 
 fn restore(
@@ -376,7 +405,8 @@ fn restore(
 }
 
 impl RunRow {
-    fn of(run: &Run<'_>, now: Timestamp, memory: &Memory) -> RunRow {
+    fn of(run: &Run<'_>, now: Timestamp, memory: &Memory, redis: Option<&RedisCache>) -> RunRow {
+        let is_claimed = redis.is_some_and(|redis| !run.is_forgotten_by(redis.place()));
         let mut row = RunRow {
             id: run.id().to_owned(),
             purpose: run.stamp().purpose,
@@ -387,7 +417,10 @@ impl RunRow {
             blobs: Default::default(),
             links: 0,
             unrecognised: run.unrecognised(),
-            remembered_by: run.stamp().cache.filter(|_| run.is_remembered(memory)),
+            remembered_by: match run.is_remembered(memory) {
+                true => run.stamp().cache.or(is_claimed.then_some(DescriptorCache::Redis)),
+                false => is_claimed.then_some(DescriptorCache::Redis),
+            },
             targets: run.held().to_vec(),
         };
         for held in run.held() {

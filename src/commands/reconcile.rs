@@ -6,15 +6,16 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::caches::{Caches, Remembering};
 use crate::clock::RunClock;
 use crate::config::Location;
+use crate::descriptor_cache::{Forgotten, RedisCache};
 use crate::error::Error;
 use crate::finding::{Code, Finding};
 use crate::layout::{self, Target};
 use crate::progress::Phase;
 use crate::quarantine::{self, Due, Memory, Moved, Needed, Quarantine, Reader, Replaced, Run};
 use crate::records::{self, Records};
-use crate::registry_config::DescriptorCache;
 use crate::writers;
 
 /// When things that have just been quarantined are looked at again, beside the end of the time for that.
@@ -54,11 +55,6 @@ pub(super) fn needed(
     needed_by(reader, quarantine, (clock, None), &|run| due.is_some_and(|due| due.is_due(run)))
 }
 
-/// The cache of descriptors that a registry of the store has by now, as its configuration says and as is seen of those at work.
-pub(super) fn cache_now(reader: &Reader<'_>, location: &Location) -> Option<DescriptorCache> {
-    location.descriptor_cache_now().max(writers::cache_seen(reader.backend.root()))
-}
-
 /// What registries at work may remember of what is in quarantine.
 ///
 /// # Errors
@@ -67,7 +63,7 @@ pub(super) fn cache_now(reader: &Reader<'_>, location: &Location) -> Option<Desc
 pub(super) fn memory(
     reader: &Reader<'_>,
     quarantine: &Quarantine<'_>,
-    location: &Location,
+    (location, caches): (&Location, &Caches),
     urls: &[String],
     clock: &RunClock,
 ) -> Result<Memory, Error> {
@@ -75,7 +71,7 @@ pub(super) fn memory(
         return Ok(Memory::Nothing);
     }
     // What is in a redis outlives every restart, whenever it was written there.
-    if cache_now(reader, location).is_some_and(|cache| !cache.ends_with_the_process()) {
+    if matches!(caches.redis, Some(Err(_))) {
         return Ok(Memory::All);
     }
     if quarantine.runs.iter().all(|run| run.stamp().cache.is_none()) {
@@ -173,22 +169,46 @@ pub(super) fn restore(
 }
 
 /// Lets the wait of runs begin again where no clock reaches back to when they ended, and begin where they were cut off, if what these had left is
-/// done by now (`is_done`). One whose stamp cannot be written waits on, and must not keep a full disk from being collected.
-pub(super) fn begin_waits(
+/// done by now (`is_done`); and anew where the redis was not made to forget them. Says what it was made to forget, and why no more. One whose stamp cannot be written waits on, and must not keep a full disk from being collected.
+pub(super) fn begin_waits<'r>(
     reader: &Reader<'_>,
     quarantine: &mut Quarantine<'_>,
-    (clock, cache): (&RunClock, &dyn Fn() -> Option<DescriptorCache>),
+    (clock, remembering): (&RunClock, &dyn Fn() -> Remembering<'r>),
+    redis: Option<&RedisCache>,
     is_done: bool,
-) {
+) -> (Forgotten, Option<Error>) {
     let is_open = |run: &&mut Run<'_>| match run.stamp().finished {
         None => is_done,
-        Some(_) => run.waits_by_no_clock(clock),
+        Some(_) => run.waits_by_no_clock(clock) || redis.is_some_and(|redis| !run.is_forgotten_by(redis.place())),
     };
+    let (mut forgotten, mut failed) = (Forgotten::default(), None);
     for run in quarantine.runs.iter_mut().filter(|run| !run.held().is_empty()).filter(is_open) {
-        if let Err(error) = reader.backend.vacuum().barrier().and_then(|()| run.finish(clock, cache())) {
-            tracing::warn!("run {} waits until that can be noted: {error}", run.id());
+        let closed = reader.backend.vacuum().barrier().and_then(|()| close(reader, run, (clock, &remembering())));
+        match closed {
+            Ok(more) => forgotten += more,
+            Err(error @ Error::Redis { .. }) => failed = Some(error),
+            Err(error) => tracing::warn!("run {} waits until that can be noted: {error}", run.id()),
         }
     }
+    (forgotten, failed)
+}
+
+/// Makes the redis forget what is in a run, and stamps it: only then its wait begins.
+fn close(
+    reader: &Reader<'_>,
+    run: &mut Run<'_>,
+    (clock, remembering): (&RunClock, &Remembering<'_>),
+) -> Result<Forgotten, Error> {
+    let forgotten = match remembering.redis {
+        None => Forgotten::default(),
+        Some(redis) => {
+            // What was moved in this run is in no list of it yet.
+            let held = run.contents()?;
+            redis.forget(&held.iter().map(|held| &held.target).collect::<Vec<_>>(), reader.stop)?
+        }
+    };
+    run.finish(clock, remembering.in_memory, remembering.redis.map(RedisCache::place))?;
+    Ok(forgotten)
 }
 
 /// Closes a run: nothing more will be moved into it. Says whether it holds anything. One that was interrupted has not finished: the next one
@@ -200,14 +220,12 @@ pub(super) fn begin_waits(
 pub(super) fn finish(
     reader: &Reader<'_>,
     run: &mut Run<'_>,
-    (clock, cache): (&RunClock, Option<DescriptorCache>),
+    (clock, remembering): (&RunClock, &Remembering<'_>),
     is_interrupted: bool,
-) -> Result<bool, Error> {
+) -> Result<(bool, Forgotten), Error> {
     reader.backend.vacuum().barrier()?;
-    if !is_interrupted {
-        run.finish(clock, cache)?;
-    }
-    Ok(!run.remove_if_empty()?)
+    let forgotten = if is_interrupted { Forgotten::default() } else { close(reader, run, (clock, remembering))? };
+    Ok((!run.remove_if_empty()?, forgotten))
 }
 
 /// How a watch for pushes ended.
@@ -288,28 +306,20 @@ fn sleep_until(begun: Instant, at: Duration, end: Duration, reader: &Reader<'_>)
     !reader.stop.load(Ordering::Relaxed)
 }
 
-/// Makes sure that what the registry may do meanwhile is something that a quarantine can undo. `seen` is the cache of descriptors of one that
-/// is at work here.
+/// Makes sure that what the registry may do meanwhile is something that a quarantine can undo. `caches` are where it
+/// remembers blobs.
 ///
 /// # Errors
 ///
 /// When it is not, or nobody can tell.
-pub(super) fn may_be_online(location: &Location, seen: Option<DescriptorCache>) -> Result<(), Error> {
+pub(super) fn may_be_online(location: &Location, caches: &Caches) -> Result<(), Error> {
     let stopped = || "stop the registry and collect without --online".to_owned();
-    let Some(registry) = &location.registry else {
+    if location.registry.is_none() {
         let message = "--online needs the registry's configuration, which says whether the registry remembers blobs that are gone: \
                        give its config.yml in place of --root";
         return Err(Error::Usage(message.to_owned()));
-    };
-    // What is in the memory of a process ends with it.
-    if let Some(cache) = registry.descriptor_cache.max(seen).filter(|cache| !cache.ends_with_the_process()) {
-        let reason = format!(
-            "the registry keeps a cache of blob descriptors that outlives it (storage.cache.blobdescriptor: {cache}), so it would accept \
-             images that need what has been quarantined, unnoticed"
-        );
-        let lift = format!("let it be inmemory in its configuration and restart the registry, or {}", stopped());
-        return Err(Error::Brake { reason, lift });
     }
+    caches.ensure_forgetful()?;
     if let Some(sign) = location.cache_sign() {
         let reason = format!("the registry {sign}, which writes to its store on every pull");
         return Err(Error::Brake { reason, lift: stopped() });

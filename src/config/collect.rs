@@ -91,6 +91,8 @@ pub struct CollectSettings {
     /// Whether the minimum age is 0 where the registry takes no pushes: none was given. Beside a registry at work there may be pushes
     /// whatever anything says.
     pub no_min_age_if_read_only: bool,
+    /// Whether stale keys are removed from the registry's redis.
+    pub flush_redis: bool,
     /// Lifts the brakes for registries at work.
     pub assume_offline: bool,
     /// When the run began, and what time it is since.
@@ -115,6 +117,7 @@ impl CollectSettings {
         let clock = read_clock();
         let typed = Beside { online: arguments.online, assume_offline: arguments.assume_offline };
         let beside = Beside::resolve(typed, &environment)?;
+        ensure_redis(&location, arguments.flush_redis, beside.online)?;
         Ok(CollectSettings {
             location,
             roots,
@@ -149,12 +152,27 @@ impl CollectSettings {
             registries: registries(arguments.registry, &environment),
             registry_auth: registry_auth(arguments.registry_auth, &environment)?,
             no_min_age_if_read_only: arguments.min_age.is_none() && !beside.online,
+            flush_redis: arguments.flush_redis,
             assume_offline: beside.assume_offline,
             clock,
             wait_lock: arguments.wait_lock.unwrap_or_default(),
             rerun,
         })
     }
+}
+
+/// Makes sure that there is a redis to flush.
+fn ensure_redis(location: &Location, is_wanted: bool, is_online: bool) -> Result<(), Error> {
+    let message = match location.redis() {
+        _ if !is_wanted => return Ok(()),
+        Some(_) if !is_online => return Ok(()),
+        // By its variable: what is typed does not get here.
+        Some(_) => "--flush-redis is for runs without REGSWEEP_ONLINE, which remove keys without being asked",
+        None => {
+            "--flush-redis needs the configuration of a registry that remembers blobs in a redis (storage.cache.blobdescriptor: redis)"
+        }
+    };
+    Err(Error::Usage(message.to_owned()))
 }
 
 impl Settings for CollectSettings {

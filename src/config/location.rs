@@ -10,7 +10,7 @@ use crate::error::{Context as _, Error};
 use crate::escape::escaped;
 use crate::layout;
 use crate::registry_config::{
-    self, CONFIGURATION_PATH, CacheSign, DescriptorCache, Listening, Owners, RegistryConfig, Variables,
+    self, CONFIGURATION_PATH, CacheSign, DescriptorCache, Listening, Owners, RedisServer, RegistryConfig, Variables,
 };
 use crate::store::Root;
 
@@ -53,15 +53,20 @@ impl Location {
         self.registry.as_ref().map_or(self.variables.descriptor_cache, |registry| registry.descriptor_cache)
     }
 
-    /// The same as the configuration says by now; not known where it cannot be read any more.
-    pub fn descriptor_cache_now(&self) -> Option<DescriptorCache> {
+    /// The same as the configuration says by now, and its server if it is a redis; not known where it cannot be read any more.
+    pub fn descriptor_cache_now(&self) -> (Option<DescriptorCache>, Option<RedisServer>) {
         match &self.config_path {
             Some(path) => match registry_config::load(path, &environment()) {
-                Ok(registry) => registry.descriptor_cache,
-                Err(_) => Some(DescriptorCache::Unknown),
+                Ok(registry) => (registry.descriptor_cache, registry.redis),
+                Err(_) => (Some(DescriptorCache::Unknown), None),
             },
-            None => self.descriptor_cache(),
+            None => (self.descriptor_cache(), self.redis().cloned()),
         }
+    }
+
+    /// The server of that cache, if it is a redis.
+    pub fn redis(&self) -> Option<&RedisServer> {
+        self.registry.as_ref().map_or(&self.variables.redis, |registry| &registry.redis).as_ref()
     }
 
     /// Finds the store that the arguments name.

@@ -6,10 +6,15 @@
 //! service must have been started after the last thing was moved. Then a request that was answered from such a memory has ended with its
 //! process, and what it has acknowledged before that has links that the mark of the purging run sees.
 //!
+//! A redis outlives them all. It is made to forget what was moved before a run is stamped, and asked once more right before the purge: keys do not
+//! go by themselves, so what it does not claim then it has not claimed for the whole wait. What it does claim was set by a request that began
+//! before it was made to forget, or came back with a backup or a replica: it is made to forget that again, and its wait begins anew.
+//!
 //! Asking a registry whether it remembers would prove nothing: a question for a manifest fills the very cache that it asks for, what no
 //! repository links cannot be asked for, and an address leads to one registry of several.
 
 use crate::clock::{RecordedTime, RunClock};
+use crate::descriptor_cache::RedisCache;
 
 use super::{Run, Wait};
 
@@ -34,12 +39,19 @@ pub struct Due<'a> {
     pub clock: &'a RunClock,
     /// What a registry may remember of it.
     pub memory: &'a Memory,
+    /// The redis in which registries remember things.
+    pub redis: Option<&'a RedisCache>,
 }
 
 impl Due<'_> {
     /// Whether a run has waited for long enough, and nobody remembers it.
     pub fn is_due(&self, run: &Run<'_>) -> bool {
-        self.has_waited(run) && !run.is_remembered(self.memory)
+        self.has_waited(run) && !run.is_remembered(self.memory) && self.is_forgotten(run)
+    }
+
+    /// Whether the redis was made to forget what is in it.
+    pub fn is_forgotten(&self, run: &Run<'_>) -> bool {
+        self.redis.is_none_or(|redis| run.is_forgotten_by(redis.place()))
     }
 
     /// Whether it has waited for long enough.

@@ -20,7 +20,7 @@
 //! # The gate
 //!
 //! Nothing is purged but through [`purge()`], which asks of everything: has it waited ([`Wait`], [`Run::has_waited`]); may a registry
-//! remember it in a cache of descriptors ([`Memory`]); does a complete mark that was made in this run, under the lock, need it, or does what stays in quarantine; does a process of this machine have it open for
+//! remember it in a cache of descriptors, in its memory ([`Memory`]) or in a redis, which is asked right before the purge; does a complete mark that was made in this run, under the lock, need it, or does what stays in quarantine; does a process of this machine have it open for
 //! writing; has it changed since it was quarantined. No flag skips the last three, nor the second one beside a registry at work. What this machine cannot see (other nodes, processes of
 //! others) is covered by the last one: a file that somebody still wrote to has another modification time, and one that was touched in any
 //! other way is hashed.
@@ -35,6 +35,7 @@ mod purge;
 mod restore;
 mod run;
 mod runs;
+mod stamp;
 mod vacuum;
 
 pub use self::check::{check, suspects};
@@ -43,8 +44,9 @@ pub use self::moved::Moved;
 pub use self::named::{Named, named_by};
 pub use self::needed::{Needed, Reader, needed};
 pub use self::overlay::Overlay;
-pub use self::purge::{Gate, Proof, Purgeable, Wait, Withheld, purge};
+pub use self::purge::{Gate, Proof, Purgeable, Purged, Wait, Withheld, purge};
 pub use self::restore::{Replaced, restore};
-pub use self::run::{Purpose, Run, Stamp};
+pub use self::run::Run;
 pub use self::runs::{Quarantine, begin};
+pub use self::stamp::{Purpose, Stamp};
 pub use self::vacuum::Quarantining;

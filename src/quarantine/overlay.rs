@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use foldhash::HashSet;
 
-use super::run::Purpose;
+use super::Purpose;
 use super::{Quarantine, Run};
 use crate::error::Error;
 use crate::layout::{Shard, Target};

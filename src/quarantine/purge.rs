@@ -3,7 +3,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::run::noted_path;
 use super::{Due, Moved, Needed, Purpose, Quarantine, Run};
+use crate::descriptor_cache::{Forgotten, RedisCache};
 use crate::error::Error;
 use crate::layout::Target;
 use crate::store::Held;
@@ -34,6 +36,10 @@ pub struct Gate<'a> {
 pub enum Withheld {
     /// A registry that was at work when it was quarantined may remember it.
     Remembered,
+    /// The registries' redis was not made to forget it since it was quarantined.
+    NotForgotten,
+    /// The registries' redis claimed it, although it had been made to forget it.
+    Claimed,
     /// Something that stays in quarantine needs it.
     NeededInQuarantine,
     /// A process has it open for writing.
@@ -49,6 +55,8 @@ impl Withheld {
     pub fn reason(self) -> &'static str {
         match self {
             Withheld::Remembered => "the registry's cache may remember them until it is restarted",
+            Withheld::NotForgotten => "the registry's redis has not been made to forget them since they were moved",
+            Withheld::Claimed => "the registry's redis claimed them again; its keys are removed, and the wait began anew",
             Withheld::NeededInQuarantine => "something else in quarantine needs it",
             Withheld::Open => "a process has it open for writing",
             Withheld::Changed => "it was written to in quarantine",
@@ -97,7 +105,12 @@ impl Gate<'_> {
         };
         let mut purgeable = Purgeable::default();
         for run in quarantine.runs.iter().filter(is_meant).filter(|run| self.due.has_waited(run)) {
-            let is_remembered = run.is_remembered(self.due.memory);
+            let of_run = match () {
+                () if run.is_remembered(self.due.memory) => Some(Withheld::Remembered),
+                () if !self.due.is_forgotten(run) => Some(Withheld::NotForgotten),
+                () => None,
+            };
+            let waits_again = run.waits_again(self.due.wait, self.due.clock);
             let mut goes = Vec::new();
             // Names before contents: whatever is left of an interrupted purge and is restored by hand leads to something.
             let (blobs, links): (Vec<&Held>, Vec<&Held>) =
@@ -106,8 +119,9 @@ impl Gate<'_> {
                 if run.stamp().purpose == Purpose::GarbageCollect && self.needed.targets.contains(&held.target) {
                     continue;
                 }
-                if is_remembered {
-                    purgeable.withheld.push((held.target.clone(), Withheld::Remembered));
+                let claimed = || waits_again.contains(&noted_path(&held.target)).then_some(Withheld::Claimed);
+                if let Some(why) = of_run.or_else(claimed) {
+                    purgeable.withheld.push((held.target.clone(), why));
                     continue;
                 }
                 let withheld = match self.needed.by_staying.contains(held.target.digest()) {
@@ -149,46 +163,113 @@ impl Gate<'_> {
     }
 }
 
-/// Purges what a gate let through, and the directories of runs if nothing is left in them. Ends early when `stop` becomes true. What has
-/// changed since it was let through stays.
-pub fn purge(gate: &Gate<'_>, purgeable: Purgeable<'_>, stop: &AtomicBool) -> Moved {
-    let mut purged = Moved::default();
+/// What came of a purge.
+#[derive(Debug, Default)]
+pub struct Purged {
+    /// What is gone.
+    pub gone: Moved,
+    /// What a redis claimed, and stays for that.
+    pub claimed: Vec<(Target, Withheld)>,
+    /// What it was made to forget.
+    pub forgotten: Forgotten,
+}
+
+/// Purges what a gate let through and no redis claims, and the directories of runs if nothing is left in them. Ends early when `stop` becomes
+/// true. What has changed since it was let through stays.
+///
+/// # Errors
+///
+/// When the redis cannot be asked: then nothing is changed.
+pub fn purge(gate: &Gate<'_>, mut purgeable: Purgeable<'_>, stop: &AtomicBool) -> Result<Purged, Error> {
+    let mut purged = Purged::default();
+    if let Some(redis) = gate.due.redis {
+        withhold_claimed(gate, redis, &mut purgeable, &mut purged, stop)?;
+    }
     for (run, held) in purgeable.runs {
-        // Should this be cut off, `restore` says that not all of the run is there any more.
-        if !held.is_empty()
-            && let Err(error) = run.begin_purge(gate.due.clock)
-        {
-            let why = format!("nothing of run {} is purged, because that cannot be noted: {error}", run.id());
-            purged.failed.push((held[0].target.clone(), why));
-            continue;
-        }
-        for held in held {
-            if stop.load(Ordering::Relaxed) {
-                return purged;
-            }
-            match run.condition(&held.target) {
-                Ok(Some(there)) if there.stat != held.stat || there.changed != held.changed => {
-                    purged
-                        .failed
-                        .push((held.target.clone(), "it was written to in the meantime; it stays in quarantine".to_owned()));
-                    continue;
-                }
-                Ok(Some(there)) if gate.open.contains(&there) => continue,
-                Ok(_) => {}
-                Err(error) => {
-                    purged.failed.push((held.target.clone(), error.to_string()));
-                    continue;
-                }
-            }
-            match run.drop_for_good(&held.target) {
-                Ok(true) => purged.add(held),
-                Ok(false) => {}
-                Err(error) => purged.failed.push((held.target.clone(), error.to_string())),
-            }
-        }
-        if let Err(error) = run.remove_if_empty() {
-            tracing::warn!("cannot tidy up after run {}: {error}", run.id());
+        if !purge_run(gate, run, held, &mut purged.gone, stop) {
+            break;
         }
     }
-    purged
+    Ok(purged)
+}
+
+/// Takes out what a redis claims, and makes it forget that. It is asked of everything before anything is changed.
+fn withhold_claimed(
+    gate: &Gate<'_>,
+    redis: &RedisCache,
+    purgeable: &mut Purgeable<'_>,
+    purged: &mut Purged,
+    stop: &AtomicBool,
+) -> Result<(), Error> {
+    let targets: Vec<&Target> = purgeable.runs.iter().flat_map(|(_, held)| held).map(|held| &held.target).collect();
+    let mut answers = redis.claimed(&targets, stop)?.into_iter();
+    // With no registry at work nobody can have used what was claimed: it is forgotten, and goes.
+    let waits = gate.due.wait != Wait::Lifted;
+    for (run, held) in &mut purgeable.runs {
+        let claimed: Vec<&Held> =
+            held.iter().copied().zip(&mut answers).filter(|(_, is_claimed)| *is_claimed).map(|(held, _)| held).collect();
+        let targets: Vec<&Target> = claimed.iter().map(|held| &held.target).collect();
+        let forget = || redis.forget(&targets, stop);
+        let forgotten = match targets.is_empty() {
+            true => continue,
+            false if waits => run.forget_again(&targets, gate.due.clock, forget),
+            false => forget().map(|forgotten| (forgotten, false)),
+        };
+        match forgotten {
+            Ok((forgotten, all_wait)) => {
+                purged.forgotten += forgotten;
+                all_wait.then(|| held.clear());
+            }
+            Err(error) => {
+                let why = format!("nothing of run {} is purged, because the redis claims some of it: {error}", run.id());
+                purged.gone.failed.push((targets[0].clone(), why));
+                held.clear();
+                continue;
+            }
+        }
+        if waits {
+            purged.claimed.extend(targets.into_iter().map(|target| (target.clone(), Withheld::Claimed)));
+            held.retain(|held| !claimed.iter().any(|claimed| std::ptr::eq(*claimed, *held)));
+        }
+    }
+    Ok(())
+}
+
+/// Purges what was let through of one run. Says whether the next one is to follow.
+fn purge_run(gate: &Gate<'_>, run: &Run<'_>, held: Vec<&Held>, purged: &mut Moved, stop: &AtomicBool) -> bool {
+    // Should this be cut off, `restore` says that not all of the run is there any more.
+    if !held.is_empty()
+        && let Err(error) = run.begin_purge(gate.due.clock)
+    {
+        let why = format!("nothing of run {} is purged, because that cannot be noted: {error}", run.id());
+        purged.failed.push((held[0].target.clone(), why));
+        return true;
+    }
+    for held in held {
+        if stop.load(Ordering::Relaxed) {
+            return false;
+        }
+        let changed = "it was written to in the meantime; it stays in quarantine";
+        match run.condition(&held.target) {
+            Ok(Some(there)) if there.stat != held.stat || there.changed != held.changed => {
+                purged.failed.push((held.target.clone(), changed.to_owned()));
+                continue;
+            }
+            Ok(Some(there)) if gate.open.contains(&there) => continue,
+            Ok(_) => {}
+            Err(error) => {
+                purged.failed.push((held.target.clone(), error.to_string()));
+                continue;
+            }
+        }
+        match run.drop_for_good(&held.target) {
+            Ok(true) => purged.add(held),
+            Ok(false) => {}
+            Err(error) => purged.failed.push((held.target.clone(), error.to_string())),
+        }
+    }
+    if let Err(error) = run.remove_if_empty() {
+        tracing::warn!("cannot tidy up after run {}: {error}", run.id());
+    }
+    true
 }

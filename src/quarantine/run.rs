@@ -1,14 +1,17 @@
 //! One run's directory: its stamp, what it holds, and the ways out of it.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use std::sync::{Mutex, PoisonError};
 
-use super::Memory;
-use crate::clock::{BootTime, Counts, RecordedTime, RunClock, TOLERANCE};
+use jiff::Timestamp;
+
+use super::stamp::{Again, Purpose, Stamp, began_by_id, understood};
+use super::{Memory, Wait};
+use crate::clock::{Counts, RunClock, TOLERANCE};
 use crate::error::{Context as _, Error};
 use crate::layout::Target;
 use crate::oci::Digest;
@@ -25,92 +28,8 @@ const STAMPS: [&str; 2] = [STAMP, STAMP_OF_A_PURGE];
 const COARSENESS: Duration = Duration::from_secs(1);
 /// Runs that may begin within one second.
 const RUNS_A_SECOND: u32 = 1000;
-
-/// Why things were quarantined.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Purpose {
-    /// Nothing needed them. They go for good when they have waited long enough and nothing needs them still.
-    GarbageCollect,
-    /// Their bytes are not what their digests say. They wait until somebody says what is to become of them.
-    Verify,
-}
-
-impl Purpose {
-    /// What the name of a run says of it.
-    fn of_id(id: &str) -> Purpose {
-        let is_verify = id.split_once('-').is_some_and(|(_, name)| name.starts_with(Purpose::Verify.name()));
-        if is_verify { Purpose::Verify } else { Purpose::GarbageCollect }
-    }
-
-    /// The name of the command.
-    pub fn name(self) -> &'static str {
-        match self {
-            Purpose::GarbageCollect => "garbage-collect",
-            Purpose::Verify => "verify",
-        }
-    }
-}
-
-/// What `run.json` says.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Stamp {
-    /// The shape of this file.
-    pub schema: u32,
-    /// Why.
-    pub purpose: Purpose,
-    /// When the run began.
-    pub began: Timestamp,
-    /// The same by the clock that the store's files get their times from, which may be another machine's.
-    #[serde(default)]
-    pub began_by_store: Option<Timestamp>,
-    /// When the last thing had been moved and the disk had it all. Nothing while the run goes on, or after a crash.
-    pub finished: Option<Timestamp>,
-    /// The same by the store's clock: what changed later was touched in quarantine.
-    #[serde(default)]
-    pub finished_by_store: Option<Timestamp>,
-    /// When the last thing had been moved, by the boot-time clock.
-    pub boot: Option<BootTime>,
-    /// Whether something vouched for the wall clock by which it finished.
-    #[serde(default)]
-    pub vouched: bool,
-    /// When a purge of it began. It ends with the run, unless it is cut off.
-    #[serde(default)]
-    pub purging: Option<Timestamp>,
-    /// The cache in which a registry that was at work may remember what is in here.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cache: Option<DescriptorCache>,
-}
-
-impl Stamp {
-    fn new(purpose: Purpose, began: Timestamp, cache: Option<DescriptorCache>) -> Stamp {
-        let mut stamp = Stamp {
-            schema: 1,
-            purpose,
-            began,
-            began_by_store: None,
-            finished: None,
-            finished_by_store: None,
-            boot: None,
-            vouched: false,
-            purging: None,
-            cache: None,
-        };
-        stamp.remember(cache);
-        stamp
-    }
-
-    fn remember(&mut self, cache: Option<DescriptorCache>) {
-        self.cache = cache;
-        // Those who know nothing of caches must not purge what one may name.
-        self.schema = if cache.is_some() { 2 } else { 1 };
-    }
-
-    /// When the last thing had been moved.
-    fn ended(&self) -> Option<RecordedTime> {
-        Some(RecordedTime { at: self.finished?, boot: self.boot.clone(), vouched: self.vouched })
-    }
-}
+/// So much room in a stamp may the names take of what a redis claimed again. Where it is more, all of the run waits anew.
+const MAX_BYTES_AGAIN: usize = 8 << 10;
 
 /// A run in quarantine.
 #[derive(Debug)]
@@ -119,6 +38,8 @@ pub struct Run<'s> {
     stamp: Stamp,
     held: Vec<Held>,
     unrecognised: u64,
+    /// What a redis claimed again, as it is to stand in the stamp.
+    again: Mutex<Vec<Again>>,
 }
 
 impl<'s> Run<'s> {
@@ -136,7 +57,13 @@ impl<'s> Run<'s> {
         });
         for id in names {
             let Some(shelf) = shelves.make(&id)? else { continue };
-            let run = Run { shelf, stamp: Stamp::new(purpose, began, cache), held: Vec::new(), unrecognised: 0 };
+            let run = Run {
+                shelf,
+                stamp: Stamp::new(purpose, began, cache),
+                held: Vec::new(),
+                unrecognised: 0,
+                again: Mutex::default(),
+            };
             if let Err(error) = run.write(&run.stamp) {
                 let _nothing_in_it = run.remove_if_empty();
                 return Err(error);
@@ -163,7 +90,8 @@ impl<'s> Run<'s> {
             (None, None) => Stamp::new(Purpose::of_id(shelf.name()), began_by_id(shelf.name()), Some(DescriptorCache::Unknown)),
         };
         let Contents { held, unrecognised } = shelf.contents(&STAMPS)?;
-        Ok(Some(Run { shelf, stamp, held, unrecognised }))
+        let again = Mutex::new(stamp.again.clone());
+        Ok(Some(Run { shelf, stamp, held, unrecognised, again }))
     }
 
     /// Its name: when it began, and by which command.
@@ -210,6 +138,15 @@ impl<'s> Run<'s> {
         Ok(clock.start().duration_since(began).unwrap_or_else(|error| error.duration()))
     }
 
+    /// What lies in it now.
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be listed.
+    pub fn contents(&self) -> Result<Vec<Held>, Error> {
+        Ok(self.shelf.contents(&STAMPS)?.held)
+    }
+
     /// What it held when it was opened, in order.
     pub fn held(&self) -> &[Held] {
         &self.held
@@ -228,14 +165,57 @@ impl<'s> Run<'s> {
     /// Whether things have waited here for so long, by every clock that counts. A run that was cut off has not begun to wait, and where
     /// neither the boot-time clock nor a wall clock that something vouches for can tell, nothing has waited.
     pub fn has_waited(&self, wait: Duration, clock: &RunClock) -> bool {
-        let Some(finished) = self.stamp.finished else { return false };
-        let by_date = Duration::try_from(clock.started().duration_since(finished)).is_ok_and(|waited| waited >= wait);
-        let by_boot = match self.counts_since(clock) {
-            Counts::Boot(seconds) => seconds >= wait.as_secs_f64(),
-            Counts::Wall => true,
-            Counts::Nothing => false,
+        self.stamp.ended().is_some_and(|ended| Stamp::has_waited(&ended, wait, clock))
+    }
+
+    /// Whether a redis was made to forget all that is in here, after the last thing had been moved.
+    pub fn is_forgotten_by(&self, place: &str) -> bool {
+        self.stamp.redis.as_deref() == Some(place)
+    }
+
+    /// What a redis claimed again, and has not been gone from it since for as long as things have to wait.
+    pub(super) fn waits_again(&self, wait: Wait, clock: &RunClock) -> HashSet<String> {
+        let Wait::AtLeast(wait) = wait else { return HashSet::new() };
+        let again = self.again.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_waited = |again: &&Again| again.forgotten.as_ref().is_some_and(|since| Stamp::has_waited(since, wait, clock));
+        let waiting = again.iter().filter(|again| !has_waited(again));
+        waiting.flat_map(|again| again.paths.iter().cloned()).collect()
+    }
+
+    /// Notes that a redis claimed things again, and does what makes it forget them: their wait begins when that is done. Says whether all of the
+    /// run waits with them, because they are many.
+    ///
+    /// # Errors
+    ///
+    /// When it is not done, or cannot be noted: then they wait on.
+    pub(super) fn forget_again<T>(
+        &self,
+        targets: &[&Target],
+        clock: &RunClock,
+        forget: impl FnOnce() -> Result<T, Error>,
+    ) -> Result<(T, bool), Error> {
+        let paths: Vec<String> = targets.iter().map(|target| noted_path(target)).collect();
+        let before = self.again.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let kept = before.into_iter().filter_map(|mut again| {
+            again.paths.retain(|path| !paths.contains(path));
+            (!again.paths.is_empty()).then_some(again)
+        });
+        let kept: Vec<Again> = kept.collect();
+        let bytes = kept.iter().flat_map(|again| &again.paths).chain(&paths).map(|path| path.len() + 16).sum::<usize>();
+        if bytes > MAX_BYTES_AGAIN {
+            // As if its keys had never been removed: the next run removes them all, and all of it begins to wait then.
+            self.write(&Stamp { redis: None, ..self.stamp.clone() })?;
+            return Ok((forget()?, true));
+        }
+        let note = |forgotten| {
+            let again = kept.iter().cloned().chain([Again { paths: paths.clone(), forgotten }]).collect();
+            *self.again.lock().unwrap_or_else(PoisonError::into_inner) = again;
+            self.write(&self.stamp)
         };
-        by_date && by_boot
+        note(None)?;
+        let forgotten = forget()?;
+        note(clock.recorded(Duration::ZERO))?;
+        Ok((forgotten, false))
     }
 
     /// Whether a registry may still remember what is in here: it keeps a cache, was at work, and has not been started again since.
@@ -260,14 +240,17 @@ impl<'s> Run<'s> {
     }
 
     /// Notes that the last thing has been moved, or that its wait begins now. The store has to be flushed before. `cache` is what a registry
-    /// that is at work by now may remember things in: it may have been started while they were moved.
+    /// that is at work by now may remember things in: it may have been started while they were moved. `redis` is the one that was made to
+    /// forget them.
     ///
     /// # Errors
     ///
     /// When that cannot be written.
-    pub fn finish(&mut self, clock: &RunClock, cache: Option<DescriptorCache>) -> Result<(), Error> {
+    pub fn finish(&mut self, clock: &RunClock, cache: Option<DescriptorCache>, redis: Option<&str>) -> Result<(), Error> {
         let before = self.stamp.clone();
         self.stamp.remember(self.stamp.cache.max(cache));
+        self.stamp.redis = redis.map(str::to_owned);
+        self.again.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.stamp.finished = Some(clock.timestamp());
         self.stamp.boot = clock.boot();
         self.stamp.vouched = clock.is_trusted();
@@ -366,86 +349,16 @@ impl<'s> Run<'s> {
     }
 
     fn write(&self, stamp: &Stamp) -> Result<(), Error> {
-        let text = serde_json::to_vec_pretty(stamp).map_err(io::Error::from);
+        let again = self.again.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut stamp = Stamp { again, ..stamp.clone() };
+        stamp.number();
+        let text = serde_json::to_vec_pretty(&stamp).map_err(io::Error::from);
         let text = [text.context_with("write", || self.shelf.place().join(STAMP))?, b"\n".to_vec()].concat();
         self.shelf.write_stamp(STAMP, &text)
     }
 }
 
-/// Whether a directory of that name is a run: `20261124T230000Z-garbage-collect`.
-pub(super) fn is_id(name: &str) -> bool {
-    let Some((second, command)) = name.split_once('-') else { return false };
-    let is_second = second.len() == 16
-        && second.bytes().enumerate().all(|(place, byte)| match place {
-            8 => byte == b'T',
-            15 => byte == b'Z',
-            _ => byte.is_ascii_digit(),
-        });
-    // The second one of a second has a number.
-    let is_of = |purpose: &Purpose| {
-        let rest = command.strip_prefix(purpose.name());
-        let number = rest.map(|rest| rest.strip_prefix('-').unwrap_or(rest));
-        rest == Some("") || number.is_some_and(|number| rest != Some(number) && number.parse::<u32>().is_ok())
-    };
-    is_second && [Purpose::GarbageCollect, Purpose::Verify].iter().any(is_of)
-}
-
-/// When a run began, by its name.
-fn began_by_id(id: &str) -> Timestamp {
-    let second = id.split_once('-').map_or(id, |(second, _)| second);
-    let parsed = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%SZ", second);
-    parsed.and_then(|began| jiff::tz::TimeZone::UTC.to_timestamp(began)).unwrap_or(Timestamp::UNIX_EPOCH)
-}
-
-fn understood(text: &[u8]) -> io::Result<Stamp> {
-    let with_step = |error: &dyn std::fmt::Display| {
-        io::Error::other(format!(
-            "{error}; remove the file, and what is in its directory begins to wait anew, and for a restart of the registry"
-        ))
-    };
-    let stamp: Stamp = serde_json::from_slice(text).map_err(|error| with_step(&error))?;
-    match stamp.schema {
-        1 | 2 => Ok(stamp),
-        other => Err(io::Error::other(format!("its schema is {other}: a newer regsweep wrote it"))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_of_runs_are_told_from_others() {
-        for (name, purpose) in [
-            ("20261124T230000Z-garbage-collect", Purpose::GarbageCollect),
-            ("20261124T230000Z-garbage-collect-2", Purpose::GarbageCollect),
-            ("20261124T230000Z-verify", Purpose::Verify),
-            ("20261124T230000Z-verify-12", Purpose::Verify),
-        ] {
-            assert!(is_id(name), "{name}");
-            assert_eq!(began_by_id(name).to_string(), "2026-11-24T23:00:00Z", "{name}");
-            assert_eq!(Purpose::of_id(name), purpose, "{name}");
-        }
-        for name in [
-            "",
-            "-",
-            "backup",
-            "lost+found",
-            "20261124T230000Z",
-            "20261124-garbage-collect",
-            "20261124T230000Z-mine",
-            "20261124T230000Z-verify.bak",
-        ] {
-            assert!(!is_id(name), "{name}");
-        }
-    }
-
-    #[test]
-    fn stamps_of_others_are_not_understood() {
-        let stamp = |schema| format!(r#"{{"schema":{schema},"purpose":"verify","began":"2026-11-24T23:00:00Z"}}"#);
-        assert_eq!(understood(stamp(1).as_bytes()).expect("ours").purpose, Purpose::Verify);
-        assert_eq!(understood(stamp(2).as_bytes()).expect("with a cache").cache, None);
-        assert!(understood(stamp(3).as_bytes()).expect_err("newer").to_string().contains("newer"));
-        assert!(understood(b"").expect_err("empty").to_string().contains("remove the file"));
-    }
+/// The path of a target as a stamp has it.
+pub(super) fn noted_path(target: &Target) -> String {
+    target.path().to_string_lossy().into_owned()
 }

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::run::{self, Purpose, Run};
+use super::Run;
+use super::stamp::{Purpose, is_id};
 use super::{Moved, Needed};
 use crate::amount::Amount;
 use crate::clock::{RunClock, TOLERANCE};
@@ -31,7 +32,7 @@ impl<'s> Quarantine<'s> {
     /// When a directory cannot be listed, or a run's stamp cannot be read.
     pub fn open(backend: &'s dyn Backend) -> Result<Quarantine<'s>, Error> {
         let mut quarantine = Quarantine { runs: Vec::new() };
-        for shelf in backend.shelves().list(&run::is_id)? {
+        for shelf in backend.shelves().list(&is_id)? {
             quarantine.runs.extend(Run::open(shelf)?);
         }
         quarantine.runs.sort_by(|a, b| (a.stamp().began, a.id()).cmp(&(b.stamp().began, b.id())));

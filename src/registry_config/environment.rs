@@ -21,26 +21,15 @@ pub const CONFIGURATION_PATH: &str = "REGISTRY_CONFIGURATION_PATH";
 
 /// The sections that are looked into, and how many levels below them may be changed: a `storage.filesystem` has typed keys; a
 /// `validation` is typed down to its leaves.
-const READ: [(&str, usize); 5] =
-    [("auth", 1), ("http", usize::MAX), ("proxy", usize::MAX), ("storage", 1), ("validation", usize::MAX)];
+const READ: [(&str, usize); 6] =
+    [("auth", 1), ("http", usize::MAX), ("proxy", usize::MAX), ("redis", usize::MAX), ("storage", 1), ("validation", usize::MAX)];
 
 /// Of `http`, what says where the registry listens: there are secrets beside it, which are nobody's business here.
 const READ_OF_HTTP: [&str; 4] = ["ADDR", "NET", "PREFIX", "TLS"];
 
 /// The sections that the registry knows beside, in version 2 or 3.
-const KNOWN: [&str; 11] = [
-    "CATALOG",
-    "COMPATIBILITY",
-    "HEALTH",
-    "LOG",
-    "LOGLEVEL",
-    "MIDDLEWARE",
-    "NOTIFICATIONS",
-    "POLICY",
-    "REDIS",
-    "REPORTING",
-    "VERSION",
-];
+const KNOWN: [&str; 10] =
+    ["CATALOG", "COMPATIBILITY", "HEALTH", "LOG", "LOGLEVEL", "MIDDLEWARE", "NOTIFICATIONS", "POLICY", "REPORTING", "VERSION"];
 
 /// What keeps Kubernetes from setting variables that look like the registry's.
 pub(super) const NO_SERVICE_LINKS: &str = "give its pod enableServiceLinks: false, or call the service something else";
@@ -78,6 +67,11 @@ pub(super) fn apply(settings: &mut Map, environment: &[(OsString, OsString)], wa
             continue;
         };
         if key == "http" && path.get(1).is_some_and(|key| !READ_OF_HTTP.contains(key)) {
+            continue;
+        }
+        // What Kubernetes sets for a service that is called `registry-redis` names no setting of it.
+        if key == "redis" && is_service_link(&name, &value.to_string_lossy()) {
+            links.push(name);
             continue;
         }
         if is_service_link(&name, &value.to_string_lossy()) {

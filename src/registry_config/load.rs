@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::descriptors::DescriptorCache;
 use super::owners::Owners;
 use super::problem::{ConfigError, Problem};
+use super::redis::RedisServer;
 use super::server::{Listening, listening, proxy_remote};
 use super::storage::{driver_parameters, is_read_only, root, storage_section};
 use super::yaml::{self, Node};
@@ -24,6 +25,8 @@ pub struct RegistryConfig {
     pub read_only: bool,
     /// The cache that remembers blobs: `inmemory` or `redis`. The registry does without one if it is told another name.
     pub descriptor_cache: Option<DescriptorCache>,
+    /// The server of that cache, if it is a redis.
+    pub redis: Option<RedisServer>,
     /// The registry that this one is a pull-through cache of.
     pub proxy_remote: Option<String>,
     /// What speaks for other owners.
@@ -99,10 +102,12 @@ fn understand(text: &[u8], environment: &[(OsString, OsString)]) -> Result<Regis
         _ => return Err(Problem::NoDriver),
     };
     let root = root(driver_parameters(&storage)?, &mut warnings)?;
+    let descriptor_cache = DescriptorCache::of(&storage);
     Ok(RegistryConfig {
         root,
         read_only: is_read_only(&storage, &mut warnings),
-        descriptor_cache: DescriptorCache::of(&storage),
+        redis: (descriptor_cache == Some(DescriptorCache::Redis)).then(|| RedisServer::of(&settings)),
+        descriptor_cache,
         proxy_remote: proxy_remote(&settings),
         owners: Owners::new(&settings, environment),
         http: listening(&settings),

@@ -12,6 +12,7 @@
 //! | `storage.filesystem.rootdirectory` | the root, `/var/lib/registry` if absent; the case of the key matters |
 //! | `storage.maintenance.readonly.enabled` | whether the registry takes no pushes |
 //! | `storage.cache.blobdescriptor`, or `layerinfo` | whether the registry remembers blobs |
+//! | `redis` | where it remembers them, if it is in a redis |
 //! | `proxy.remoteurl` | whether the registry is a pull-through cache |
 //! | `auth.*.realm`, `validation.disabled` | whether the configuration is Harbor's |
 //! | `database`, `openshift` and others, see `owners.rs` | whether another program's database says what is needed |
@@ -26,6 +27,7 @@ mod environment;
 mod load;
 mod owners;
 mod problem;
+mod redis;
 mod server;
 mod storage;
 #[cfg(test)]
@@ -39,5 +41,6 @@ pub use self::environment::CONFIGURATION_PATH;
 pub use self::load::{RegistryConfig, load, load_text};
 pub use self::owners::Owners;
 pub use self::problem::{ConfigError, Problem};
+pub use self::redis::{Login, RedisServer};
 pub use self::server::Listening;
 pub use self::variables::Variables;

@@ -14,12 +14,14 @@ use std::ffi::OsString;
 
 use super::descriptors::DescriptorCache;
 use super::environment::{self, is_service_link};
+use super::redis::RedisServer;
 use super::server::{listening, proxy_remote};
 use super::yaml::{self, Map, Node};
 use super::{Listening, Owners};
 
 /// The variables that are laid over nothing, because a sign may be in them.
-const SIGNS: [&str; 5] = ["REGISTRY_AUTH", "REGISTRY_HTTP", "REGISTRY_PROXY", "REGISTRY_STORAGE_CACHE", "REGISTRY_VALIDATION"];
+const SIGNS: [&str; 6] =
+    ["REGISTRY_AUTH", "REGISTRY_HTTP", "REGISTRY_PROXY", "REGISTRY_REDIS", "REGISTRY_STORAGE_CACHE", "REGISTRY_VALIDATION"];
 
 /// What the variables alone say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,6 +32,8 @@ pub struct Variables {
     pub proxy: Option<String>,
     /// The cache that remembers blobs.
     pub descriptor_cache: Option<DescriptorCache>,
+    /// The server of that cache, if it is a redis.
+    pub redis: Option<RedisServer>,
     /// Where the registry listens.
     pub http: Listening,
 }
@@ -54,9 +58,11 @@ impl Variables {
             let names = environment::variables_of("proxy", &signs).into_iter().map(|variable| variable.name);
             names.collect::<Vec<_>>().join(", ")
         };
+        let descriptor_cache = settings.get("storage").and_then(Node::as_map).and_then(DescriptorCache::of);
         Variables {
             proxy: proxy_remote(&settings).map(|_| proxies()),
-            descriptor_cache: settings.get("storage").and_then(Node::as_map).and_then(DescriptorCache::of),
+            redis: (descriptor_cache == Some(DescriptorCache::Redis)).then(|| RedisServer::of(&settings)),
+            descriptor_cache,
             http: listening(&settings),
             owners: Owners::new(&settings, environment),
         }

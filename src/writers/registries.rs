@@ -13,7 +13,7 @@ use super::reach::{Reached, changed_at, reach};
 use crate::clock::wall_clock_at;
 use crate::layout;
 use crate::proc::started;
-use crate::registry_config::{self, DescriptorCache, Listening, Problem, RegistryConfig};
+use crate::registry_config::{self, DescriptorCache, Listening, Problem, RedisServer, RegistryConfig};
 use crate::store::Root;
 
 /// What the programs are called: upstream's image, Debian's package, distribution's own name, Harbor's, OpenShift's.
@@ -51,6 +51,10 @@ pub(super) struct Service {
     pub(super) http: Listening,
     /// The configured descriptor cache; unknown if the configuration is younger than the process and names none now.
     pub(super) cache: Option<DescriptorCache>,
+    /// The server of that cache, if it is a redis.
+    pub(super) redis: Option<RedisServer>,
+    /// Whether it may have been started with another configuration than it has now.
+    pub(super) is_changed: bool,
 }
 
 /// Start times are rounded, and no manual edit follows the start of a process this quickly.
@@ -88,6 +92,8 @@ fn inspect(process: &Path, root: &Root) -> Option<Serves> {
                 always_writes,
                 http: config.map(|config| config.http.clone()).unwrap_or_default(),
                 cache: cache.or_else(|| (!theirs.is_old).then_some(DescriptorCache::Unknown)),
+                redis: config.and_then(|config| config.redis.clone()),
+                is_changed: !theirs.is_old,
             };
             match config.map(|config| compare(process, &config.root, root)) {
                 Some(Same::Is) => Serves::Ours(service),
@@ -98,9 +104,13 @@ fn inspect(process: &Path, root: &Root) -> Option<Serves> {
         }
         // The variable holds, whatever happened to the file.
         Err(_) => match root_variable(process).map(|theirs| compare(process, &theirs, root)) {
-            Some(Same::Is) => {
-                Serves::Ours(Service { always_writes: true, http: Listening::default(), cache: Some(DescriptorCache::Unknown) })
-            }
+            Some(Same::Is) => Serves::Ours(Service {
+                always_writes: true,
+                http: Listening::default(),
+                cache: Some(DescriptorCache::Unknown),
+                redis: None,
+                is_changed: true,
+            }),
             Some(Same::IsNot) => Serves::Another,
             Some(Same::Unknown) | None => Serves::Untold,
         },
@@ -333,7 +343,10 @@ mod tests {
             format!("version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}, maintenance: {{{more}}}}}\n", root.display())
         };
         let seen = |line: &str, config: &str| inspect(process(line, Some(config)).path(), &Root::whole(ours.path()));
-        let is_ours = |always_writes| Some(Serves::Ours(Service { always_writes, http: Listening::default(), cache: None }));
+        let is_ours = |always_writes| {
+            let http = Listening::default();
+            Some(Serves::Ours(Service { always_writes, http, cache: None, redis: None, is_changed: false }))
+        };
         assert_eq!(seen(serve, &with(ours.path(), "")), is_ours(false));
         let read_only = with(ours.path(), "readonly: {enabled: true}");
         assert_eq!(seen(serve, &read_only), is_ours(false));

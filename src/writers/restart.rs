@@ -10,7 +10,7 @@ use super::{listeners, processes, view};
 use crate::clock::{RecordedTime, RunClock};
 use crate::format::duration;
 use crate::proc::{may_look_at_all, pids, started};
-use crate::registry_config::{DescriptorCache, Listening};
+use crate::registry_config::{DescriptorCache, Listening, RedisServer};
 use crate::store::Root;
 
 /// Filesystems that no other machine has (source: `magic.h` in Linux): ext2 to ext4, XFS, btrfs, ZFS, F2FS, bcachefs, tmpfs and overlayfs.
@@ -68,15 +68,33 @@ pub fn all_started_after(
     clock.recorded(ago).ok_or_else(|| "they were started before any time that a clock can say".to_owned())
 }
 
-/// The cache of descriptors of the registries of a store that are at work here, whatever the configuration says that was given: of several
-/// the one that remembers longest.
-pub fn cache_seen(root: Option<&Root>) -> Option<DescriptorCache> {
-    let services = pids().filter_map(|pid| match registries::serves(&processes::directory(pid), root?)? {
-        Serves::Ours(service) | Serves::Changed(_, service) => service.cache,
-        Serves::Untold => Some(DescriptorCache::Unknown),
-        Serves::Another => None,
-    });
-    services.max()
+/// Where the registries of a store that are at work here remember blobs, whatever the configuration says that was given.
+#[derive(Clone, Debug, Default)]
+pub struct CachesSeen {
+    /// In the memory of one of them, or perhaps there.
+    pub in_memory: Option<DescriptorCache>,
+    /// In these.
+    pub redis: Vec<RedisServer>,
+}
+
+/// Looks for them.
+pub fn caches_seen(root: Option<&Root>) -> CachesSeen {
+    let mut seen = CachesSeen::default();
+    let Some(root) = root else { return seen };
+    for serves in pids().filter_map(|pid| registries::serves(&processes::directory(pid), root)) {
+        let in_memory = match serves {
+            Serves::Ours(service) | Serves::Changed(_, service) => {
+                seen.redis.extend(service.redis);
+                // Before it was given a redis it may have been given anything.
+                let is_changed = || service.is_changed.then_some(DescriptorCache::Unknown);
+                service.cache.filter(|cache| *cache != DescriptorCache::Redis).or_else(is_changed)
+            }
+            Serves::Untold => Some(DescriptorCache::Unknown),
+            Serves::Another => None,
+        };
+        seen.in_memory = seen.in_memory.max(in_memory);
+    }
+    seen
 }
 
 /// A registry of a store that is at work here and was started before a time; in words.

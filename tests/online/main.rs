@@ -5,6 +5,8 @@
 //! - [`stress`]: six pushers and a collector in a tight loop. `REGSWEEP_STRESS=120` makes it two minutes for each collector, of which the
 //!   registry's own then has to break something.
 //! - [`remembered`]: a registry with a cache of descriptors, which accepts images whose blobs have gone.
+//! - [`in_redis`]: the same in a redis, which outlives every restart.
+//! - [`redis_faults`]: a redis that goes away at each of its commands, and the ways to one.
 //! - [`chaos`]: the same pushers beside everything that changes a store or its quarantine, half of it killed at any moment.
 //!
 //! Broken means: a manifest PUT was answered with 201, nobody has deleted or overwritten it since, and it cannot be pulled.
@@ -15,7 +17,9 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod chaos;
+mod in_redis;
 mod races;
+mod redis_faults;
 mod remembered;
 mod stress;
 #[path = "../suite/support/mod.rs"]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::support::http::Client;
 use crate::support::layout::{blob_data, tag_current};
+use crate::support::redis_server::RedisServer;
 use crate::support::server::{HeldUp, RealRegistry};
 use crate::support::*;
 
@@ -24,6 +25,8 @@ struct Race {
     when: &'static str,
     /// The request that meets the collection, and the status that it is answered with.
     push: fn(&Client) -> u16,
+    /// What it is about, as a client pushes it again that was refused.
+    whole: fn() -> Image,
     /// What may go beside what no tag needs.
     flags: &'static [&'static str],
 }
@@ -40,10 +43,14 @@ enum Collector {
 const ONLINE: [&str; 5] = ["--online", "--rescue-for", "0s", "--quarantine-for", "1h"];
 
 /// Runs it until the collection has come in between. Gives the registry, running as usual, and the answer to the push.
-fn run(race: &Race, collector: Collector) -> (RealRegistry, u16) {
+fn run(race: &Race, collector: Collector, redis: Option<&RedisServer>) -> (RealRegistry, u16) {
     for seconds in HELD_UP {
-        let mut registry = RealRegistry::start();
+        let mut registry = RealRegistry::stopped();
+        registry.configure(redis.map(RedisServer::settings).unwrap_or_default());
+        registry.restart();
         (race.before)(&registry.client());
+        // What it remembers it would not look at.
+        redis.map(|redis| redis.run(&["FLUSHALL"]));
         // Nothing is kept for its age alone.
         registry.stop();
         age(&registry.root());
@@ -54,7 +61,9 @@ fn run(race: &Race, collector: Collector) -> (RealRegistry, u16) {
         let request = thread::spawn(move || push(&client));
         thread::sleep(ON_ITS_WAY);
         let flags = if collector == Collector::Online { &ONLINE[..] } else { &["--assume-offline"] };
-        let run = Regsweep::gc_config(&registry.config()).args(flags).args(race.flags).run().expect_code(0);
+        let run = Regsweep::gc_config(&registry.config()).args(flags).args(race.flags).run();
+        // 1: the redis claims what is gone.
+        assert!(matches!((run.code, redis), (Some(0), _) | (Some(1), Some(_))), "{}{}", run.stdout, run.stderr);
         let met = !request.is_finished();
         let status = request.join().expect("a request is answered");
         if met {
@@ -76,7 +85,7 @@ fn next_night(registry: &RealRegistry, flags: &[&str]) -> Outcome {
 
 /// The links of what has gone follow a night later.
 fn nothing_is_left(registry: &RealRegistry, flags: &[&str]) {
-    for _ in 0..4 {
+    for _ in 0..6 {
         next_night(registry, flags);
         let list = Regsweep::new().args(["quarantine", "list", "--format", "json"]).arg(registry.config()).run().expect_code(0);
         if list.report()["runs"] == serde_json::json!([]) {
@@ -112,11 +121,25 @@ fn is_saved(race: &Race, tag: &str) {
     if !crate::can_hold_up() {
         return;
     }
-    let (registry, status) = run(race, Collector::Direct);
+    is_saved_beside(race, tag, None);
+    if RedisServer::is_here() {
+        is_saved_beside(race, tag, Some(&RedisServer::start()));
+    }
+}
+
+fn is_saved_beside(race: &Race, tag: &str, redis: Option<&RedisServer>) {
+    let (registry, status) = run(race, Collector::Direct, redis);
     assert_eq!(status, 201);
     registry.client().pull("a", tag).expect_err("removing at once loses it");
 
-    let (mut registry, status) = run(race, Collector::Online);
+    let (mut registry, status) = run(race, Collector::Online, redis);
+    if redis.is_some() && status == 400 {
+        // What it had remembered a moment before is not there, and it looked again: nothing was acknowledged.
+        nothing_is_left(&registry, race.flags);
+        registry.client().push_tag("a", tag, &(race.whole)());
+        registry.client().pull("a", tag).expect("pushed again");
+        return;
+    }
     assert_eq!(status, 201);
     let night = next_night(&registry, race.flags).report();
     assert_eq!(night["quarantine"]["purged"]["blobs"], 1, "what nothing needs goes for good: {night}");
@@ -131,11 +154,22 @@ fn is_retried(race: &Race, repository: &str, again: fn(&Client)) {
     if !crate::can_hold_up() {
         return;
     }
+    is_retried_beside(race, repository, again, None);
+    if RedisServer::is_here() {
+        is_retried_beside(race, repository, again, Some(&RedisServer::start()));
+    }
+}
+
+fn is_retried_beside(race: &Race, repository: &str, again: fn(&Client), redis: Option<&RedisServer>) {
     for collector in [Collector::Direct, Collector::Online] {
-        let (registry, status) = run(race, collector);
+        let (registry, status) = run(race, collector, redis);
         assert_eq!(status, 201, "the registry believes that it has the layer");
         let client = registry.client();
-        assert_eq!(client.get_blob(repository, &layer(1).digest).status, 404, "and does not have it");
+        match (collector, redis) {
+            (Collector::Direct, Some(_)) => assert!(client.has_blob(repository, &layer(1).digest), "and tells every client so"),
+            (Collector::Online, Some(_)) => {}
+            _ => assert_eq!(client.get_blob(repository, &layer(1).digest).status, 404, "and does not have it"),
+        }
         if collector == Collector::Online {
             let night = next_night(&registry, &[]);
             assert_ne!(night.report()["quarantine"]["restored"]["blobs"], 0, "{}", night.stdout);
@@ -160,6 +194,7 @@ fn r1_a_layer_that_is_there_is_uploaded_again() {
             client.put_blob("a", &layer(1));
             201
         },
+        whole: image,
         flags: &[],
     };
     is_retried(&race, "a", |client| client.push_tag("a", "v1", &image()));
@@ -173,6 +208,7 @@ fn r2_a_manifest_is_put_whose_layers_were_there_a_moment_ago() {
         call: "newfstatat",
         when: "delay_exit",
         push: |client| put(client, "v1", &image()),
+        whole: image,
         flags: &[],
     };
     is_saved(&race, "v1");
@@ -190,6 +226,7 @@ fn r5_a_manifest_that_is_there_is_put_again() {
         call: "newfstatat",
         when: "delay_exit",
         push: |client| put(client, "v1", &image()),
+        whole: image,
         flags: &[],
     };
     is_saved(&race, "v1");
@@ -206,6 +243,7 @@ fn r6_a_layer_is_mounted_from_another_repository() {
             client.mount("b", &layer(1).digest, "a");
             201
         },
+        whole: image,
         flags: &[],
     };
     is_retried(&race, "b", |client| client.push_tag("b", "v1", &image()));
@@ -225,6 +263,7 @@ fn r7_an_index_is_put_over_children_without_tags() {
         call: "newfstatat",
         when: "delay_exit",
         push: |client| put(client, "v1", &multi()),
+        whole: multi,
         flags: &["-m"],
     };
     is_saved(&race, "v1");
@@ -244,6 +283,7 @@ fn r8_a_tag_is_set_back_to_an_image_that_goes() {
         when: "delay_enter",
         push: |client| put(client, "v1", &image()),
         // The links that the push has written by then are young.
+        whole: image,
         flags: &["-m", "--min-age", "0s"],
     };
     is_saved(&race, "v1");

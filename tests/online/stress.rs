@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::http::Client;
+use crate::support::redis_server::RedisServer;
 use crate::support::server::{RealRegistry, Settings};
 use crate::support::*;
 
@@ -302,4 +303,45 @@ fn the_registrys_own_collector_breaks_some() {
     let figures = stress(seconds, Settings::default(), &theirs, &theirs);
     println!("docker-registry garbage-collect -m, {seconds} s: {figures:?}");
     assert!(!figures.broken.is_empty(), "{figures:?}");
+}
+
+#[test]
+fn no_acknowledged_image_is_broken_beside_a_redis() {
+    if !RedisServer::is_here() {
+        return;
+    }
+    let (seconds, is_long) = wanted();
+    let _alone = MACHINE.lock();
+    let redis = RedisServer::start();
+    let figures = stress(seconds, redis.settings(), &ours, &ours);
+    println!("regsweep --online, redis, {seconds} s: {figures:?}");
+    assert_eq!(figures.broken, [""; 0], "{figures:?}");
+    assert!(figures.acknowledged > 0 && figures.collections > 2, "{figures:?}");
+    assert!(!is_long || (figures.purged > 0 && figures.restored > 0), "nothing was at stake: {figures:?}");
+}
+
+/// The same by a collector that leaves the redis alone.
+#[test]
+fn without_the_removal_of_keys_some_are_broken() {
+    let (seconds, is_long) = wanted();
+    if !is_long || !RedisServer::is_here() {
+        eprintln!("online: skipped: the control wants REGSWEEP_STRESS=120");
+        return;
+    }
+    let _alone = MACHINE.lock();
+    let redis = RedisServer::start();
+    let figures = stress(seconds, redis.settings(), &leaving_the_redis, &leaving_the_redis);
+    println!("regsweep, redis, its keys not removed, {seconds} s: {figures:?}");
+    assert!(!figures.broken.is_empty(), "{figures:?}");
+}
+
+/// Quarantines and purges by the wait, as if no registry were at work: then no key is removed without being told.
+fn leaving_the_redis(registry: &mut RealRegistry, figures: &mut Figures) {
+    let wait = format!("{}s", QUARANTINE.as_secs());
+    let flags = ["--quarantine", "--assume-offline", "-m", "--min-age", "1s", "--format", "json", "--quarantine-for", &wait];
+    let run = Regsweep::gc_config(&registry.config()).args(flags).args(["--allow-shrunk", "--ignore-birth-time"]);
+    let report = run.env("REGSWEEP_TEST_CLOCK", format!("trusted=yes,request={}", QUARANTINE.as_secs())).run();
+    if let Ok(report) = serde_json::from_str::<serde_json::Value>(&report.stdout) {
+        figures.purged += report["quarantine"]["purged"]["blobs"].as_u64().unwrap_or_default();
+    }
 }

@@ -14,6 +14,12 @@ use std::collections::HashSet;
 struct Rules {
     /// The registry keeps a cache of descriptors in its memory.
     has_cache: bool,
+    /// It keeps it in a redis: no restart ends that, and a request that has seen the blob remembers it in a step of its own.
+    has_redis: bool,
+    /// What is in quarantine is forgotten before it begins to wait.
+    forgets: bool,
+    /// What is remembered again when it is to be purged is forgotten again, and waits anew.
+    looks_again: bool,
     /// Nothing is purged before every request has ended that was under way when the blob was quarantined.
     waits: bool,
     /// Nothing is purged that was quarantined beside a registry that still runs and has a cache.
@@ -24,7 +30,16 @@ struct Rules {
     counts_young_links: bool,
 }
 
-const ALL: Rules = Rules { has_cache: false, waits: true, wants_restart: true, marks_again: true, counts_young_links: true };
+const ALL: Rules = Rules {
+    has_cache: false,
+    has_redis: false,
+    forgets: true,
+    looks_again: true,
+    waits: true,
+    wants_restart: true,
+    marks_again: true,
+    counts_young_links: true,
+};
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Link {
@@ -44,6 +59,10 @@ enum Push {
     WriteLink,
     /// About to put the manifest.
     Put,
+    /// The registry has seen the blob on the disk: about to remember it, and to tell the client.
+    TellThere,
+    /// The same for one that puts a manifest.
+    RememberAndWrite,
     /// The registry has seen the blob: about to write the revision link, and to acknowledge it.
     WriteRevision,
     /// Acknowledged, or given up.
@@ -53,7 +72,7 @@ enum Push {
 impl Push {
     /// Whether a request is under way.
     fn is_in_request(self) -> bool {
-        matches!(self, Push::WriteLink | Push::WriteRevision)
+        matches!(self, Push::WriteLink | Push::WriteRevision | Push::TellThere | Push::RememberAndWrite)
     }
 }
 
@@ -72,6 +91,8 @@ enum Collector {
     Idle,
     /// It has marked: nothing needs the blob.
     Marked,
+    /// The blob is in quarantine, and a redis may still claim it.
+    Moved,
     /// The blob is in quarantine.
     Waiting,
     /// A night has begun: whether the blob may be purged, by what was known then.
@@ -80,6 +101,8 @@ enum Collector {
     },
     /// It has marked afresh, and nothing needs the blob.
     Purging,
+    /// And no redis claims it.
+    Unclaimed,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -108,7 +131,7 @@ impl State {
 
     /// Whether the registry believes that the repository has the blob.
     fn is_there(&self, rules: Rules) -> bool {
-        (rules.has_cache && self.is_remembered) || (self.in_store && self.link != Link::None)
+        ((rules.has_cache || rules.has_redis) && self.is_remembered) || (self.in_store && self.link != Link::None)
     }
 
     /// Everything that can happen next.
@@ -120,7 +143,8 @@ impl State {
         next.extend(self.after_collector(rules));
         if self.restarts > 0 {
             let mut state = self.clone();
-            (state.restarts, state.is_remembered, state.is_restarted) = (self.restarts - 1, false, true);
+            let is_remembered = self.is_remembered && rules.has_redis;
+            (state.restarts, state.is_remembered, state.is_restarted) = (self.restarts - 1, is_remembered, true);
             for client in state.clients.iter_mut().filter(|client| client.push.is_in_request()) {
                 client.fail();
             }
@@ -129,13 +153,24 @@ impl State {
         next
     }
 
+    /// Requests that are under way by now can have seen what is moved.
+    fn begin_wait(&mut self) {
+        self.clients.iter_mut().for_each(|client| client.is_older = client.push.is_in_request());
+    }
+
     fn after_push(&self, place: usize, rules: Rules) -> Option<State> {
         let mut state = self.clone();
         let client = self.clients[place];
         let is_there = self.is_there(rules);
         let of = &mut state.clients[place];
-        of.is_older = false;
+        of.is_older = client.is_older && client.push.is_in_request() && rules.has_redis;
+        // Seen on the disk, and not in the redis: to be remembered there in a while.
+        let is_late = rules.has_redis && is_there && !self.is_remembered;
         match client.push {
+            Push::Ask if is_late => of.push = Push::TellThere,
+            Push::Put if is_late => of.push = Push::RememberAndWrite,
+            Push::TellThere => (of.push, of.is_older, state.is_remembered) = (Push::Put, false, true),
+            Push::RememberAndWrite => (of.push, state.is_remembered) = (Push::WriteRevision, true),
             Push::Ask => {
                 of.push = if is_there { Push::Put } else { Push::Upload };
                 state.is_remembered |= is_there;
@@ -146,7 +181,7 @@ impl State {
                 state.in_store = true;
             }
             Push::WriteLink => {
-                of.push = Push::Put;
+                (of.push, of.is_older) = (Push::Put, false);
                 (state.link, state.is_link_since, state.is_remembered) = (Link::Young, true, true);
             }
             Push::Put if is_there => {
@@ -155,7 +190,7 @@ impl State {
             }
             Push::Put => of.fail(),
             Push::WriteRevision => {
-                of.push = Push::Ended;
+                (of.push, of.is_older) = (Push::Ended, false);
                 (state.has_revision, state.is_acknowledged) = (true, true);
             }
             Push::Ended => return None,
@@ -181,11 +216,16 @@ impl State {
                 if self.in_store {
                     (state.in_store, state.in_quarantine) = (false, true);
                     (state.is_link_since, state.is_restarted) = (false, false);
-                    state.clients.iter_mut().for_each(|client| client.is_older = client.push.is_in_request());
-                    state.collector = Collector::Waiting;
+                    state.begin_wait();
+                    state.collector = if rules.has_redis { Collector::Moved } else { Collector::Waiting };
                 } else {
                     state.collector = Collector::Idle;
                 }
+            }
+            Collector::Moved => {
+                state.is_remembered &= !rules.forgets;
+                state.begin_wait();
+                state.collector = Collector::Waiting;
             }
             Collector::Waiting => {
                 let has_waited = !rules.waits || !self.clients.iter().any(|client| client.is_older);
@@ -205,7 +245,11 @@ impl State {
                     (false, false) => Collector::Waiting,
                 };
             }
-            Collector::Purging => {
+            Collector::Purging if rules.has_redis => {
+                let is_claimed = rules.looks_again && self.is_remembered;
+                state.collector = if is_claimed { Collector::Moved } else { Collector::Unclaimed };
+            }
+            Collector::Purging | Collector::Unclaimed => {
                 state.in_quarantine = false;
                 state.collector = Collector::Idle;
             }
@@ -263,6 +307,27 @@ fn no_order_of_steps_loses_an_image() {
         println!("{clients} clients, cache: {has_cache}: {states} states, {lost} lost");
         assert_eq!(lost, 0, "{clients} clients, cache: {has_cache}");
         assert!(states > 100, "nothing is explored: {states}");
+    }
+}
+
+/// A redis: nothing but the wait, the removal of keys and the second look keeps it from losing an image.
+#[test]
+fn no_order_of_steps_loses_an_image_beside_a_redis() {
+    let beside = Rules { has_redis: true, ..ALL };
+    for clients in [1, 2] {
+        let (states, lost) = explore(beside, clients);
+        println!("{clients} clients, a redis: {states} states, {lost} lost");
+        assert_eq!(lost, 0, "{clients} clients");
+    }
+    for (rule, rules) in [
+        ("the removal of keys", Rules { forgets: false, looks_again: false, ..beside }),
+        ("the second look", Rules { looks_again: false, ..beside }),
+        ("the wait", Rules { waits: false, ..beside }),
+        ("the fresh mark", Rules { marks_again: false, ..beside }),
+    ] {
+        let (states, lost) = explore(rules, 2);
+        println!("without {rule}: {states} states, {lost} lost");
+        assert!(lost > 0, "without {rule} nothing is lost: it is not needed, or the model says nothing");
     }
 }
 

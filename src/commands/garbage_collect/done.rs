@@ -3,6 +3,7 @@
 use std::cell::LazyCell;
 
 use super::super::assess::{self, Assessment};
+use super::super::caches::Remembering;
 use super::super::reconcile::{self, Rescue};
 use crate::config::{CollectSettings, Disposal};
 use crate::error::Error;
@@ -12,9 +13,8 @@ use crate::layout::Target;
 use crate::oci::{Digest, RepositoryName};
 use crate::plan::Kind;
 use crate::progress::Phase;
-use crate::quarantine::{self, Due, Gate, Needed, Overlay, Purgeable, Quarantine, Quarantining, Reader, Run};
+use crate::quarantine::{self, Due, Gate, Needed, Overlay, Purgeable, Purged, Quarantine, Quarantining, Reader, Run};
 use crate::records::{Records, Summary};
-use crate::registry_config::DescriptorCache;
 use crate::report::collect::{QuarantineFigures, RescueEnd};
 use crate::store::{Directories, DryRun, FileState, stat_target};
 use crate::sweep::{SweepReport, sweep};
@@ -29,6 +29,10 @@ pub(super) struct Done {
     pub(super) findings: Vec<Finding>,
     /// Whether something that could not be removed is not there as it was.
     pub(super) may_have_changed: bool,
+    /// What the registry's redis claims and the store does not have.
+    pub(super) stale: Vec<Finding>,
+    /// Why it could not be asked.
+    pub(super) redis_unasked: Option<String>,
 }
 
 impl Done {
@@ -75,7 +79,7 @@ impl Done {
             tracing::warn!("{error}");
         }
         let left = left_by(assessment);
-        self.sweep(settings, reader, &mut quarantine, records, (assessment, &left), run);
+        self.sweep(settings, reader, &mut quarantine, records, (assessment, &left), (run, due));
         if settings.disposal == Disposal::Online && self.quarantine.run.is_some() && !self.swept.interrupted {
             let due = due.expect("beside a registry things wait");
             let rescue = reconcile::rescue(reader, settings.rescue_for, due, records, &settings.clock);
@@ -113,7 +117,7 @@ impl Done {
         quarantine: &mut Quarantine<'_>,
         records: &mut Records<'_>,
         (assessment, left): (&Assessment, &Summary),
-        run: Option<Run<'_>>,
+        (run, due): (Option<Run<'_>>, Option<Due<'_>>),
     ) {
         let plan = &assessment.plan;
         let inventory = &assessment.inventory;
@@ -130,7 +134,7 @@ impl Done {
         }
         if plan.is_empty() {
             noted.unwrap_or_else(|error| tracing::warn!("{error}"));
-            self.begin_waits(settings, reader, quarantine, &|| cache_beside(settings, reader));
+            self.begin_waits(settings, reader, quarantine, due, &|| beside(settings, reader, due));
             return;
         }
         if let Err(error) = noted {
@@ -141,7 +145,7 @@ impl Done {
         match run {
             None => {
                 self.swept = sweep(plan, vacuum, reader.progress, reader.stop);
-                self.begin_waits(settings, reader, quarantine, &|| None);
+                self.begin_waits(settings, reader, quarantine, due, &Remembering::nowhere);
             }
             Some(mut run) => {
                 let overlay = Overlay::new(reader.store(), quarantine);
@@ -152,11 +156,13 @@ impl Done {
                 let vacuum = Quarantining::new(vacuum, &run, directories, &survey);
                 self.swept = sweep(plan, &vacuum, reader.progress, reader.stop);
                 // Before this one: which of them is the newest is told by when they finished.
-                let cache = LazyCell::new(|| cache_beside(settings, reader));
-                self.begin_waits(settings, reader, quarantine, &|| *cache);
-                match reconcile::finish(reader, &mut run, (&settings.clock, *cache), self.swept.interrupted) {
-                    Ok(true) => self.quarantine.run = Some(run.id().to_owned()),
-                    Ok(false) => {}
+                let remembering = LazyCell::new(|| beside(settings, reader, due));
+                self.begin_waits(settings, reader, quarantine, due, &|| *remembering);
+                match reconcile::finish(reader, &mut run, (&settings.clock, &remembering), self.swept.interrupted) {
+                    Ok((is_held, forgotten)) => {
+                        self.quarantine.forgotten += forgotten;
+                        self.quarantine.run = is_held.then(|| run.id().to_owned());
+                    }
                     Err(error) => {
                         self.quarantine.run = Some(run.id().to_owned());
                         self.note(&error);
@@ -180,15 +186,19 @@ impl Done {
     }
 
     /// What a run that was cut off has left is for one with a quarantine that comes to the end of its sweep.
-    fn begin_waits(
-        &self,
+    fn begin_waits<'r>(
+        &mut self,
         settings: &CollectSettings,
         reader: &Reader<'_>,
         quarantine: &mut Quarantine<'_>,
-        cache: &dyn Fn() -> Option<DescriptorCache>,
+        due: Option<Due<'_>>,
+        remembering: &dyn Fn() -> Remembering<'r>,
     ) {
         let is_done = settings.disposal != Disposal::Remove && !self.swept.interrupted;
-        reconcile::begin_waits(reader, quarantine, (&settings.clock, cache), is_done);
+        let redis = due.and_then(|due| due.redis);
+        let (forgotten, failed) = reconcile::begin_waits(reader, quarantine, (&settings.clock, remembering), redis, is_done);
+        self.quarantine.forgotten += forgotten;
+        failed.iter().for_each(|error| self.note(error));
     }
 
     fn note_rescue(&mut self, rescue: Rescue, needed: &mut Needed) {
@@ -225,12 +235,13 @@ impl Done {
                 purgeable = Purgeable::default();
             }
             reader.progress.begin(Phase::Purging, None);
-            Ok((quarantine::purge(&gate, purgeable, reader.stop), withheld, gate.proof()))
+            Ok((quarantine::purge(&gate, purgeable, reader.stop)?, withheld, gate.proof()))
         };
         match purge() {
-            Ok((purged, withheld, proof)) => {
-                self.quarantine.proof = (!purged.is_empty()).then_some(proof);
-                (self.quarantine.purged, self.quarantine.withheld) = (purged, withheld);
+            Ok((Purged { gone, claimed, forgotten }, withheld, proof)) => {
+                self.quarantine.proof = (!gone.is_empty()).then_some(proof);
+                self.quarantine.forgotten += forgotten;
+                (self.quarantine.purged, self.quarantine.withheld) = (gone, [withheld, claimed].concat());
             }
             Err(error) => self.note(&error),
         }
@@ -250,16 +261,16 @@ impl Done {
         }
     }
 
-    fn note(&mut self, error: &Error) {
+    pub(super) fn note(&mut self, error: &Error) {
         self.findings.push(Finding::new(Code::FailedRestore).detail(error.to_string()));
     }
 }
 
 /// What a registry at work may remember things in that have been moved by now.
-fn cache_beside(settings: &CollectSettings, reader: &Reader<'_>) -> Option<DescriptorCache> {
+fn beside<'a>(settings: &CollectSettings, reader: &Reader<'_>, due: Option<Due<'a>>) -> Remembering<'a> {
     match settings.disposal {
-        Disposal::Online => reconcile::cache_now(reader, &settings.location),
-        Disposal::Quarantine | Disposal::Remove => None,
+        Disposal::Online => Remembering::now(reader, &settings.location, due),
+        Disposal::Quarantine | Disposal::Remove => Remembering::nowhere(),
     }
 }
 

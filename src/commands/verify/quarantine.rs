@@ -78,7 +78,7 @@ fn move_all(
     if stays {
         report.quarantine_run = Some(run.id().to_owned());
     }
-    let finished = backend.vacuum().barrier().and_then(|()| run.finish(clock, None)).and_then(|()| run.remove_if_empty());
+    let finished = backend.vacuum().barrier().and_then(|()| run.finish(clock, None, None)).and_then(|()| run.remove_if_empty());
     if let Err(error) = finished {
         report.findings.push(Finding::new(Code::FailedRestore).detail(error.to_string()));
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::amount::Amount;
+use crate::descriptor_cache::Forgotten;
 use crate::layout::Target;
 use crate::mark::{Counts, Waiting};
 use crate::oci::RepositoryName;
@@ -83,6 +84,8 @@ pub struct QuarantineFigures {
     pub withheld: Vec<(Target, Withheld)>,
     /// What proved that nobody writes to what was purged.
     pub proof: Option<Proof>,
+    /// What the registries' redis was made to forget.
+    pub forgotten: Forgotten,
     /// Blobs that are in quarantine now.
     pub waiting: Amount,
     /// How long they wait.

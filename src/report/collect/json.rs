@@ -127,6 +127,8 @@ struct Quarantine<'a> {
     rescued: Moved,
     /// What had waited and stays.
     withheld: u64,
+    /// Keys and members of sets that were removed from the registries' redis.
+    forgotten: u64,
     waiting: Bytes,
 }
 
@@ -254,6 +256,7 @@ fn quarantine(figures: &QuarantineFigures) -> Quarantine<'_> {
         rescue: figures.rescue.map(RescueEnd::name),
         rescued: (&figures.rescued).into(),
         withheld: figures.withheld.len() as u64,
+        forgotten: figures.forgotten.keys + figures.forgotten.members,
         waiting: figures.waiting.into(),
     }
 }

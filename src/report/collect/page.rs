@@ -15,7 +15,7 @@ use crate::policy::RootPolicy;
 use crate::quarantine::Moved;
 use crate::registry_config::DescriptorCache;
 use crate::report::document::Document;
-use crate::report::quarantine::page::{proof_line, withheld};
+use crate::report::quarantine::page::{forgotten, proof_line, withheld};
 
 /// Repositories named in the report.
 const REPOSITORIES_SHOWN: usize = 10;
@@ -292,6 +292,7 @@ fn quarantine(page: &mut Document, report: &CollectReport) {
         lines.extend(quarantine.proof.map(|proof| proof_line(proof).to_owned()));
     }
     lines.extend(withheld(&quarantine.withheld));
+    lines.extend(forgotten(quarantine.forgotten));
     if some(&quarantine.rescued) {
         lines.push(format!("{} of this run restored at once: a push needed them", moved(&quarantine.rescued)));
     }
@@ -365,16 +366,23 @@ fn disk(page: &mut Document, report: &CollectReport) {
 }
 
 fn advice(page: &mut Document, report: &CollectReport) {
+    if let Some(why) = &report.redis_unasked {
+        let advice = format!(
+            "what the registry's redis remembers of what is gone is not known: {why}. Collect with --flush-redis before the registry takes \
+             pushes: it accepts images without what it remembers"
+        );
+        page.item("redis", &advice);
+    }
     if !report.registry_must_restart() {
         return;
     }
     if report.disposal != Disposal::Online {
-        let advice = "restart the registry (and flush its redis, if that is the cache) before it takes pushes: with \
+        let advice = "restart the registry before it takes pushes: with \
                       storage.cache.blobdescriptor set it remembers blobs that are gone and accepts images without them";
         page.item("restart", advice);
         return;
     }
-    let cache = report.descriptor_cache.map_or("of descriptors", DescriptorCache::name);
+    let cache = report.in_memory.map_or("of descriptors", DescriptorCache::name);
     page.item(
         "restart",
         &format!(

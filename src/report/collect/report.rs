@@ -31,6 +31,10 @@ pub struct CollectReport {
     pub registry: Option<RegistryConfig>,
     /// The cache of blob descriptors that it keeps, by its configuration or by the environment.
     pub descriptor_cache: Option<DescriptorCache>,
+    /// The part of that which a restart of the registry ends.
+    pub in_memory: Option<DescriptorCache>,
+    /// Why the redis in which it keeps them could not be asked what it remembers of what is gone.
+    pub redis_unasked: Option<String>,
     /// Beside a registry with such a cache: why this machine does not show whether it was started again.
     pub restart_unseen: Option<String>,
     /// Why no registry could be asked whether it takes pushes; nothing if one was, or if it did not matter.
@@ -134,7 +138,7 @@ impl CollectReport {
     /// Whether a registry that runs, or was only made read-only, now remembers blobs that are gone.
     pub fn registry_must_restart(&self) -> bool {
         let is_withheld = self.quarantine.withheld.iter().any(|(_, why)| *why == Withheld::Remembered);
-        let has_removed = self.descriptor_cache.is_some() && self.mode == Mode::Execute && !self.swept.removed.is_empty();
+        let has_removed = self.in_memory.is_some() && self.mode == Mode::Execute && !self.swept.removed.is_empty();
         has_removed || is_withheld
     }
 }

@@ -17,6 +17,8 @@ struct Body<'a> {
     purged: Option<Moved>,
     /// What had waited and stays.
     withheld: u64,
+    /// Keys and members of sets that were removed from the registries' redis.
+    forgotten: u64,
     /// For `quarantine restarted`: all registries were started after this.
     started_after: Option<Timestamp>,
     runs: Vec<Run<'a>>,
@@ -49,10 +51,12 @@ struct Target {
 
 /// Renders a report as one JSON document.
 pub(super) fn render(report: &QuarantineReport) -> String {
-    let (restored, purged, withheld) = match &report.done {
-        Done::Listed | Done::Restarted { .. } => (None, None, 0),
-        Done::Restored(moved) => (Some(moved.into()), None, 0),
-        Done::Purged { restored, purged, withheld, .. } => (Some(restored.into()), Some(purged.into()), withheld.len() as u64),
+    let (restored, purged, withheld, forgotten) = match &report.done {
+        Done::Listed | Done::Restarted { .. } => (None, None, 0, 0),
+        Done::Restored(moved) => (Some(moved.into()), None, 0, 0),
+        Done::Purged { restored, purged, withheld, forgotten, .. } => {
+            (Some(restored.into()), Some(purged.into()), withheld.len() as u64, forgotten.keys + forgotten.members)
+        }
     };
     let started_after = match report.done {
         Done::Restarted { started_after, .. } => Some(started_after),
@@ -64,6 +68,7 @@ pub(super) fn render(report: &QuarantineReport) -> String {
         restored,
         purged,
         withheld,
+        forgotten,
         runs: report.runs.iter().map(run).collect(),
     };
     let head = Head {

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{Done, QuarantineReport};
+use crate::descriptor_cache::Forgotten;
+use crate::escape::escaped;
 use crate::format::plural;
 use crate::format::{amount, duration};
 use crate::layout::Target;
@@ -16,7 +18,7 @@ pub(super) fn document(report: &QuarantineReport) -> Document {
     page.root(&report.root, None);
     match &report.done {
         Done::Listed => {}
-        Done::Restarted { started_after, forgotten } => {
+        Done::Restarted { started_after, forgotten, redis } => {
             page.item("noted", &format!("every registry of this store was started after {started_after:.0}"));
             let line = match (forgotten, report.runs.iter().any(|run| run.remembered_by.is_some())) {
                 (0, true) => "what is in quarantine was moved later than that, and has to wait for the next restart".to_owned(),
@@ -27,6 +29,12 @@ pub(super) fn document(report: &QuarantineReport) -> Document {
                 ),
             };
             page.item("", &line);
+            if let Some(redis) = redis {
+                page.item(
+                    "",
+                    &format!("the registry's redis ({}) outlives a restart: collections remove its keys", escaped(redis)),
+                );
+            }
         }
         Done::Restored(restored) => {
             page.item("restored", &moved(restored));
@@ -38,10 +46,10 @@ pub(super) fn document(report: &QuarantineReport) -> Document {
                 );
             }
         }
-        Done::Purged { restored, purged, withheld: stays, proof } => {
+        Done::Purged { restored, purged, withheld: stays, proof, forgotten: keys } => {
             page.item("restored", &format!("{}, needed by now", moved(restored)));
             page.item("purged", &moved(purged));
-            for line in proof.iter().map(|proof| proof_line(*proof).to_owned()).chain(withheld(stays)) {
+            for line in proof.iter().map(|proof| proof_line(*proof).to_owned()).chain(withheld(stays)).chain(forgotten(*keys)) {
                 page.item("", &line);
             }
         }
@@ -58,7 +66,12 @@ pub(super) fn document(report: &QuarantineReport) -> Document {
         let purging = run.purging.map_or_else(String::new, |at| format!("; a purge began at {at:.0} and did not end"));
         page.line(&format!("{}  {}, {}, {waited}{purging}", run.id, amount(run.blobs), plural(run.links, "link", "links")));
         if let Some(cache) = &run.remembered_by {
-            page.line(&format!("  stays until the registry is restarted, whose cache ({cache}) may remember it"));
+            page.line(&match cache.ends_with_the_process() {
+                true => format!("  stays until the registry is restarted, whose cache ({cache}) may remember it"),
+                false => {
+                    "  stays until `regsweep garbage-collect --online` has removed its keys from the registry's redis".to_owned()
+                }
+            });
         }
         if run.unrecognised > 0 {
             page.line(&format!("  and {} that no run put there", plural(run.unrecognised, "file", "files")));
@@ -89,6 +102,13 @@ pub(in crate::report) fn withheld(stays: &[(Target, Withheld)]) -> Vec<String> {
     let line =
         |(why, count): (Withheld, u64)| format!("{} had waited and stay: {}", plural(count, "file", "files"), why.reason());
     counts.into_iter().map(line).collect()
+}
+
+/// What a redis was made to forget.
+pub(in crate::report) fn forgotten(forgotten: Forgotten) -> Option<String> {
+    let (keys, members) = (plural(forgotten.keys, "key", "keys"), plural(forgotten.members, "entry", "entries"));
+    let any = forgotten != Forgotten::default();
+    any.then(|| format!("{keys} and {members} of repositories removed from the registry's redis"))
 }
 
 fn moved(restored: &Moved) -> String {

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::{json, page};
 use crate::amount::Amount;
+use crate::descriptor_cache::Forgotten;
 use crate::exit::Exit;
 use crate::finding::Finding;
 use crate::layout::Target;
@@ -49,6 +50,8 @@ pub enum Done {
         started_after: Timestamp,
         /// How many runs that were quarantined beside a registry with a cache none remembers any more.
         forgotten: u64,
+        /// The redis in which they remember blobs, too.
+        redis: Option<String>,
     },
     /// Things were restored.
     Restored(Moved),
@@ -62,6 +65,8 @@ pub enum Done {
         withheld: Vec<(Target, Withheld)>,
         /// What proved that nobody writes to what is gone.
         proof: Option<Proof>,
+        /// What the registries' redis was made to forget.
+        forgotten: Forgotten,
     },
 }
 

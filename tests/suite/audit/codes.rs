@@ -22,6 +22,7 @@ const NOT_HERE: &[&str] = &[
     "changed-target",
     "failed-removal",
     "failed-restore",
+    "stale-cache",
     "behind-mount",
     "harbor-database",
     "corrupt-blob",

@@ -11,6 +11,7 @@
 //! | `registry` | the fluent form: `registry().repo("a").image("x", &[layer(1)]).tag("latest")` |
 //! | `run` | the binary under test, its output and its plan |
 //! | `snapshot` | a folder as it is on disk, to compare |
+//! | `redis_server` | a redis for a registry to remember blobs in |
 //! | `server`, `http`, `skopeo` | the real registry and its clients |
 
 // Each binary that takes this in uses its own part of the vocabulary.
@@ -24,6 +25,7 @@ pub(crate) mod digest;
 pub(crate) mod http;
 pub(crate) mod image;
 pub(crate) mod layout;
+pub(crate) mod redis_server;
 pub(crate) mod registry;
 pub(crate) mod run;
 pub(crate) mod server;
