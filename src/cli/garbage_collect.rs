@@ -101,6 +101,12 @@ pub struct GarbageCollect {
     #[arg(help_heading = OUTPUT, long, value_name = "FILE")]
     pub plan_out: Option<PathBuf>,
 
+    /// With --dry-run, also write a page
+    ///
+    /// With --dry-run, also write the report as one page for a browser to this file. The page needs no network.
+    #[arg(help_heading = OUTPUT, long, value_name = "FILE", requires = "dry_run")]
+    pub html: Option<PathBuf>,
+
     /// Quarantine instead of removing
     ///
     /// Move what goes to .regsweep/quarantine in the root directory, from where `regsweep restore` restores it.

@@ -10,6 +10,7 @@ mod owners;
 pub mod quarantine;
 mod reading;
 mod reconcile;
+pub mod report;
 mod session;
 #[cfg(test)]
 mod tests;

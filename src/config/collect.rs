@@ -124,7 +124,7 @@ impl CollectSettings {
             },
             mode: if arguments.dry_run { Mode::DryRun } else { Mode::Execute },
             verbose: arguments.output.verbose,
-            output: Output::new(arguments.output),
+            output: Output::new(arguments.output).with_html(arguments.html),
             max_reclaim: arguments.max_reclaim,
             allow_empty: arguments.allow_empty,
             allow_shrunk: arguments.allow_shrunk,

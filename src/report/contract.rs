@@ -1,6 +1,7 @@
 //! What every report can say of itself.
 
 use super::document::Document;
+use super::html::Page;
 use super::metrics::Metrics;
 use crate::exit::Exit;
 
@@ -14,6 +15,11 @@ pub trait Report {
 
     /// For spreadsheets: a line for each row, with heads; nothing if it has none.
     fn csv(&self) -> Option<String> {
+        None
+    }
+
+    /// For browsers; nothing if it has no page.
+    fn page(&self) -> Option<Page> {
         None
     }
 

@@ -184,7 +184,7 @@ impl Regsweep {
     pub(crate) fn start(mut self) -> Running {
         // What a test builds is made just now, and as old as its modification times say.
         let is_given = |words: &[&str]| self.command.get_args().any(|word| words.iter().any(|given| word == *given));
-        if is_given(&["garbage-collect", "audit", "usage", "explain"]) && !is_given(&["--help"]) && !self.counts_birth {
+        if is_given(&["garbage-collect", "audit", "usage", "explain", "report"]) && !is_given(&["--help"]) && !self.counts_birth {
             self.command.arg("--ignore-birth-time");
         }
         self.command.stdout(Stdio::piped()).stderr(Stdio::piped());
