@@ -1,4 +1,4 @@
-//! `--html`: the page that `usage`, `audit`, a dry run and `report` write.
+//! `--html`: the page that `usage`, `audit`, a dry run and `report` write. `tests/browser` opens it in a browser.
 
 use std::fs;
 use std::path::Path;
