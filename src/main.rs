@@ -8,10 +8,10 @@ use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 
 use regsweep::cli::{self, Command, Hints, Quarantine, Refusal};
-use regsweep::commands::{audit, explain, garbage_collect, list, quarantine, usage, verify};
+use regsweep::commands::{audit, explain, garbage_collect, list, quarantine, report, usage, verify};
 use regsweep::config::{
-    self, AuditSettings, CollectSettings, ExplainSettings, ListSettings, Output, QuarantineSettings, Settings, UsageSettings,
-    VerifySettings,
+    self, AuditSettings, CollectSettings, ExplainSettings, ListSettings, Output, QuarantineSettings, ReportSettings, Settings,
+    UsageSettings, VerifySettings,
 };
 use regsweep::error::{Context as _, Error};
 use regsweep::exit::Exit;
@@ -51,6 +51,7 @@ fn main() -> ExitCode {
         Command::Man(arguments) => arguments.write().map(|()| Exit::Clean),
         Command::Explain(arguments) => this.run(ExplainSettings::resolve(arguments), explain::run),
         Command::List(arguments) => this.run(ListSettings::resolve(arguments), list::run),
+        Command::Report(arguments) => this.run(ReportSettings::resolve(arguments), report::run),
         Command::Usage(arguments) => this.run(UsageSettings::resolve(arguments), usage::run),
     };
     let exit = exit.unwrap_or_else(|error| {
@@ -133,13 +134,19 @@ impl Run {
         report.complaints().iter().for_each(|complaint| self.complain(complaint));
         let shown = self.print(report, output).map_err(|error| format!("cannot print the report: {error}"));
         let told = output.metrics.as_ref().map_or(Ok(()), |path| report.metrics().write(path)).map_err(|error| error.to_string());
-        match shown.and(told) {
+        match shown.and(told).and(self.write_page(report, output)) {
             Ok(()) => report.exit(),
             Err(error) => {
                 self.complain(error);
                 report.exit_unseen()
             }
         }
+    }
+
+    /// Writes the page, if one is wanted, with commands that can be run as they stand.
+    fn write_page(&self, report: &impl Report, output: &Output) -> Result<(), String> {
+        let Some((path, page)) = output.html.as_ref().zip(report.page()) else { return Ok(()) };
+        page.write(path, &|json| self.hints.complete_json(json)).map_err(|error| error.to_string())
     }
 
     fn print(&self, report: &impl Report, output: &Output) -> io::Result<()> {

@@ -11,6 +11,7 @@ use tempfile::NamedTempFile;
 
 use crate::error::{Context as _, Error};
 use crate::escape::escaped;
+use crate::layout;
 
 /// A file that will replace another. An unfinished one is removed.
 #[derive(Debug)]
@@ -64,6 +65,19 @@ pub(crate) fn ensure_replaceable(option: &str, path: &Path) -> Result<(), Error>
             Err(Error::Usage(message))
         }
         _ => Ok(()),
+    }
+}
+
+/// Makes sure that a file is in no registry's storage: whatever is wrong with the store, nothing of ours gets into one.
+///
+/// # Errors
+///
+/// When it would be. The message names the option that named it.
+pub(crate) fn ensure_outside_storage(option: &str, path: &Path) -> Result<(), Error> {
+    let is_within = |directory: PathBuf| format!("{}/", directory.display()).contains(&format!("/{}/", layout::V2));
+    match std::fs::canonicalize(directory_of(path)).is_ok_and(is_within) {
+        true => Err(Error::Usage(format!("{option} {} lies in a registry's storage; name a file elsewhere", escaped(path)))),
+        false => Ok(()),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Arguments of `audit`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -18,6 +19,12 @@ pub struct Audit {
     /// Where the report goes.
     #[command(flatten)]
     pub output: OutputArguments,
+
+    /// Also write a page for a browser
+    ///
+    /// Also write the report as one page for a browser to this file. The page needs no network.
+    #[arg(help_heading = OUTPUT, long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
 
     /// Exit 1 from: error, warning, never
     ///

@@ -11,6 +11,7 @@ use super::garbage_collect::GarbageCollect;
 use super::generate::{Completions, ManPages};
 use super::list::List;
 use super::quarantine::{Quarantine, RESTORE_EXAMPLES, Restore};
+use super::report::Report;
 use super::usage::Usage;
 use super::verify::Verify;
 
@@ -124,6 +125,19 @@ pub enum Command {
   regsweep usage --by tag --format csv --root /srv/registry")]
     Usage(Usage),
 
+    /// Write one page with usage, audit and a dry run
+    ///
+    /// Writes one page for a browser: what takes the room, what a collection would free, what is wrong, and what to run next. The page is one
+    /// file and needs no network. Changes nothing in the store.
+    ///
+    /// Reads the store three times: for a dry run, for `usage` and for `audit`.
+    ///
+    /// Exit codes: 0 done; 1 done, with findings about the store; 2 could not run; 130 interrupted.
+    #[command(after_help = "Examples:
+  regsweep report --html registry.html /etc/docker/registry/config.yml
+  regsweep report --html /srv/www/registry.html --root /srv/registry")]
+    Report(Report),
+
     /// List repositories, tags or untagged revisions
     ///
     /// Lists repositories as the registry's catalogue has them, the tags of one, or what a tag names. Works on the
@@ -161,6 +175,7 @@ impl Command {
             Command::Completions(_) => "completions",
             Command::Man(_) => "man",
             Command::Usage(_) => "usage",
+            Command::Report(_) => "report",
             Command::List(_) => "list",
             Command::Explain(_) => "explain",
         }
@@ -189,6 +204,7 @@ impl Command {
             Command::Verify(arguments) => (&arguments.store, &arguments.output),
             Command::Audit(arguments) => (&arguments.store, &arguments.output),
             Command::Usage(arguments) => (&arguments.store, &arguments.output),
+            Command::Report(arguments) => (&arguments.store, &arguments.output),
             Command::Explain(arguments) => (&arguments.named.store, &arguments.output),
             Command::List(arguments) => (&arguments.named.store, &arguments.output),
             Command::Completions(_) | Command::Man(_) => return None,

@@ -72,7 +72,7 @@ pub struct GarbageCollect {
     ///
     /// Go on although the manifests of up to this share of the revisions are not stored, such as 12%.
     #[arg(help_heading = SAFETY, long, value_name = "PERCENT", value_parser = percentage)]
-    pub allow_missing_manifests: Option<f64>,
+    pub allow_missing: Option<f64>,
 
     /// Go on: most repositories have no tag
     ///
@@ -108,6 +108,12 @@ pub struct GarbageCollect {
     /// Write each target as a line of JSON
     #[arg(help_heading = OUTPUT, long, value_name = "FILE")]
     pub plan_out: Option<PathBuf>,
+
+    /// With --dry-run, also write a page
+    ///
+    /// With --dry-run, also write the report as one page for a browser to this file. The page needs no network.
+    #[arg(help_heading = OUTPUT, long, value_name = "FILE", requires = "dry_run")]
+    pub html: Option<PathBuf>,
 
     /// Quarantine instead of removing
     ///

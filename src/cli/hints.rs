@@ -8,6 +8,8 @@ use super::common::StoreArguments;
 const BEGIN: &str = "`regsweep ";
 /// The one option whose value may be a password.
 const REGISTRY_AUTH: &str = "--registry-auth";
+/// A page is made of a dry run only.
+const HTML: &str = "--html";
 
 /// The store of this run, as it was typed.
 #[derive(Clone, Debug, Default)]
@@ -62,7 +64,7 @@ fn in_json(text: &str) -> String {
     quoted[1..quoted.len() - 1].to_owned()
 }
 
-/// The command line without `--dry-run` and without passwords, quoted for a shell.
+/// The command line without `--dry-run`, `--html` and passwords, quoted for a shell.
 pub fn without_dry_run(arguments: &[OsString]) -> String {
     let mut words = vec!["regsweep".to_owned()];
     let mut arguments = arguments.iter().skip(1).map(|argument| argument.to_string_lossy());
@@ -75,6 +77,10 @@ pub fn without_dry_run(arguments: &[OsString]) -> String {
             words.extend(arguments.next().map(|value| quoted(shown_auth(&value))));
         } else if let Some(value) = word.strip_prefix(REGISTRY_AUTH).and_then(|rest| rest.strip_prefix('=')) {
             words.push(quoted(&format!("{REGISTRY_AUTH}={}", shown_auth(value))));
+        } else if word == HTML {
+            arguments.next();
+        } else if word.strip_prefix(HTML).is_some_and(|rest| rest.starts_with('=')) {
+            // Its value goes with it.
         } else if let Some(flags) = word.strip_prefix('-').filter(|flags| !flags.starts_with('-') && flags.contains('d')) {
             // Short flags may be combined; none of them takes a value.
             let rest = flags.replace('d', "");
@@ -111,6 +117,8 @@ mod tests {
             ("/usr/bin/regsweep garbage-collect --dry-run -m --root /x", "regsweep garbage-collect -m --root /x"),
             ("regsweep garbage-collect -dm c.yml", "regsweep garbage-collect -m c.yml"),
             ("regsweep garbage-collect -d c.yml", "regsweep garbage-collect c.yml"),
+            ("regsweep garbage-collect -d --html x.html -m c.yml", "regsweep garbage-collect -m c.yml"),
+            ("regsweep garbage-collect -d --html=x.html c.yml", "regsweep garbage-collect c.yml"),
             ("regsweep garbage-collect -d --root $(x)", "regsweep garbage-collect --root '$(x)'"),
             ("regsweep garbage-collect -d --root=$(x)", "regsweep garbage-collect '--root=$(x)'"),
             ("regsweep garbage-collect -d -- -d.yml", "regsweep garbage-collect -- -d.yml"),

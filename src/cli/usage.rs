@@ -1,8 +1,10 @@
 //! Arguments of `usage`.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
-use super::common::{OutputArguments, SHOWN, StoreArguments};
+use super::common::{OUTPUT, OutputArguments, SHOWN, StoreArguments};
 use super::reading::{AgeArguments, ReadingArguments};
 use super::values::text_json_or_csv;
 use crate::options::{UsageBy, UsageSort};
@@ -37,6 +39,12 @@ pub struct Usage {
     /// Where the report goes.
     #[command(flatten)]
     pub output: OutputArguments,
+
+    /// Also write a page for a browser
+    ///
+    /// Also write the report as one page for a browser to this file. The page needs no network.
+    #[arg(help_heading = OUTPUT, long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
 
     /// What is too young.
     #[command(flatten)]

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use jiff::Timestamp;
 
 use super::reconcile;
-use super::session::{Means, Session};
+use super::session::{Means, Session, ensure_page};
 use crate::amount::Amount;
 use crate::audit::facts::{BlobFacts, RepositoryFacts};
 use crate::audit::tolerant::Tolerant;
@@ -63,6 +63,7 @@ pub fn run_on(
         metrics: settings.output.metrics.as_deref(),
     };
     let session = Session::open(backend, means, progress, stop)?;
+    ensure_page(backend, settings.output.html.as_deref())?;
     let tolerant = Tolerant::new(backend.store(), backend.place());
     // Without the lock another regsweep may take away what was listed a moment before.
     let result = session.work(|reader| {

@@ -152,7 +152,7 @@ fn manifests_missing(seen: &Seen<'_>) -> Brake {
     let (lost, all) = (seen.figures.counts.lost_revisions, seen.figures.counts.revisions);
     let share = percent(lost, all);
     let shown = share.ceil();
-    let is_allowed = seen.settings.allow_missing_manifests.is_some_and(|allowed| shown <= allowed);
+    let is_allowed = seen.settings.allow_missing.is_some_and(|allowed| shown <= allowed);
     // A cache fetches what it lacks.
     if lost < FEW_REVISIONS || share < MANY_MISSING || is_allowed || !seen.goes || seen.settings.location.is_proxy() {
         return None;
@@ -165,7 +165,7 @@ fn manifests_missing(seen: &Seen<'_>) -> Brake {
         "the manifests of {lost} of {all} revisions, {shown}%, are not stored: blobs are missing, and with them what says which layers are needed"
     );
     let lift = format!(
-        "check that all of `blobs` is mounted and restored; if these manifests are lost for good, give --allow-missing-manifests {shown}%"
+        "check that all of `blobs` is mounted and restored; if these manifests are lost for good, give --allow-missing {shown}%"
     );
     Some((reason, lift))
 }

@@ -18,7 +18,7 @@ use super::assess::{Assessment, assess};
 use super::caches::Caches;
 use super::owners;
 use super::reconcile;
-use super::session::{Means, Session, ensure_outside};
+use super::session::{Means, Session, ensure_outside, ensure_page};
 use crate::config::{CollectSettings, Disposal, Mode};
 use crate::descriptor_cache::RedisCache;
 use crate::error::{Context as _, Error};
@@ -56,6 +56,7 @@ pub fn run_on(
     stop: &AtomicBool,
 ) -> Result<CollectReport, Error> {
     let session = Session::open(backend, means(&settings), progress, stop)?;
+    ensure_page(backend, settings.output.html.as_deref())?;
     let mut stops = Vec::new();
     let owned = owners::ensure_no_foreign_owner(backend, &settings.location, settings.roots, settings.allow_foreign_owner);
     stops_real_runs(settings.mode, owned, &mut stops)?;

@@ -11,6 +11,7 @@ mod owners;
 pub mod quarantine;
 mod reading;
 mod reconcile;
+pub mod report;
 mod session;
 #[cfg(test)]
 mod tests;

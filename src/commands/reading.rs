@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use jiff::Timestamp;
 
 use super::reconcile;
-use super::session::{Means, Session};
+use super::session::{Means, Session, ensure_page};
 use crate::amount::Amount;
 use crate::audit::recheck;
 use crate::audit::tolerant::Tolerant;
@@ -69,6 +69,7 @@ pub(super) fn looking<T: Send>(
         metrics: settings.output.metrics.as_deref(),
     };
     let session = Session::open(backend, means, progress, stop)?;
+    ensure_page(backend, settings.output.html.as_deref())?;
     let tolerant = Tolerant::new(backend.store(), backend.place());
     let quarantined = Quarantine::open(backend)?.amount();
     let (found, mut findings) = session.work(|reader| {

@@ -14,8 +14,8 @@ use crate::escape::escaped;
 use crate::inventory::Budget;
 use crate::progress::Progress;
 use crate::quarantine::Reader;
-use crate::replacement::directory_of;
-use crate::report::Metrics;
+use crate::replacement::{directory_of, ensure_replaceable};
+use crate::report::{Metrics, Page};
 use crate::store::{Access, Backend, Inside, LockGuard};
 
 /// What a run takes beside the table of blobs: the cache of manifests, four partitions while they are listed, buffers.
@@ -104,6 +104,24 @@ impl<'a> Session<'a> {
             other => Error::Metrics(other.to_string()),
         })
     }
+}
+
+/// Makes sure that a page can be written at the end, and outside of the store, before the work.
+///
+/// # Errors
+///
+/// When it cannot. The message names the option.
+pub(super) fn ensure_page(backend: &dyn Backend, path: Option<&Path>) -> Result<(), Error> {
+    let Some(path) = path else { return Ok(()) };
+    let asked = ensure_replaceable("--html", path).and_then(|()| ensure_outside(backend, "--html", path));
+    asked.and_then(|()| Page::ensure_writable(path)).map_err(|error| match error {
+        Error::Io { path: directory, source, .. } => Error::Usage(format!(
+            "--html {}: cannot write in {}: {source}; name a file in a directory that can be written to",
+            escaped(path),
+            escaped(directory)
+        )),
+        other => other,
+    })
 }
 
 fn threads(jobs: usize) -> Result<ThreadPool, Error> {

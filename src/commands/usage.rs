@@ -9,6 +9,7 @@ use crate::config::UsageSettings;
 use crate::error::Error;
 use crate::findings::consolidated;
 use crate::mark::{self, Counts, Marks, hold_shared, interrupted};
+use crate::options::{UsageBy, UsageSort};
 use crate::progress::{Phase, Progress};
 use crate::report::usage::UsageReport;
 use crate::store::{Backend, FilesystemStore, RepositoryEntry};
@@ -39,7 +40,7 @@ pub fn run_on(
 ) -> Result<UsageReport, Error> {
     let begun = Instant::now();
     let looked = looking(backend, &settings.reading, progress, stop, &|looking| account(&settings, looking))?;
-    let Account { usage, rows, repositories, counts } = looked.found;
+    let Account { usage, rows, ages, repositories, counts } = looked.found;
     Ok(UsageReport {
         root: backend.place().to_owned(),
         config_path: settings.reading.location.config_path.clone(),
@@ -49,6 +50,7 @@ pub fn run_on(
         started: settings.reading.started,
         usage,
         rows: sorted(rows, settings.sort),
+        ages: ages.map(|ages| sorted(ages, UsageSort::Pushed)),
         repositories,
         counts,
         is_partial: looked.is_partial,
@@ -60,6 +62,7 @@ pub fn run_on(
 struct Account {
     usage: StoreUsage,
     rows: Vec<UsageRow>,
+    ages: Option<Vec<UsageRow>>,
     repositories: u64,
     counts: Counts,
 }
@@ -70,7 +73,11 @@ fn account(settings: &UsageSettings, looking: &Looking<'_>) -> Result<Account, E
     let ownership = sizes(context, looking.budget)?;
     interrupted(stop)?;
     progress.begin(Phase::Marking, Some(repositories.len() as u64));
-    let grouping = Grouping::new(settings.by, repositories, context.inventory.len(), looking.budget, settings.reading.started)?;
+    let rows_by = |by| Grouping::new(by, repositories, context.inventory.len(), looking.budget, settings.reading.started);
+    let grouping = rows_by(settings.by)?;
+    // In the same pass: a page shows them beside whatever makes a row.
+    let has_ages = settings.reading.output.html.is_some() && settings.by != UsageBy::Age;
+    let ages = has_ages.then(|| rows_by(UsageBy::Age)).transpose()?;
     let usage = Mutex::new(StoreUsage { quarantined: looking.quarantined, ..StoreUsage::default() });
     let look_at = |repository: &RepositoryEntry| -> Result<Kept, Error> {
         interrupted(stop)?;
@@ -81,6 +88,7 @@ fn account(settings: &UsageSettings, looking: &Looking<'_>) -> Result<Account, E
     };
     let mut marks: Vec<Marks> = survey::each(repositories, |repository| {
         let kept = look_at(repository)?;
+        ages.as_ref().map_or(Ok(()), |ages| ages.add(context, &kept, &ownership))?;
         *usage.lock().unwrap_or_else(PoisonError::into_inner) += kept.beside();
         progress.advance(1, 0);
         Ok(kept.marks)
@@ -101,5 +109,6 @@ fn account(settings: &UsageSettings, looking: &Looking<'_>) -> Result<Account, E
     let mut usage = usage.into_inner().unwrap_or_else(PoisonError::into_inner);
     usage += whole(context, &grouping, &ownership)?;
     let rows = grouping.into_rows(context.inventory, &ownership);
-    Ok(Account { usage, rows, repositories: repositories.len() as u64, counts })
+    let ages = ages.map(|ages| ages.into_rows(context.inventory, &ownership));
+    Ok(Account { usage, rows, ages, repositories: repositories.len() as u64, counts })
 }

@@ -13,7 +13,7 @@ use crate::options::FailOn;
 use crate::policy::Arrivals;
 
 /// As old as the registry lets uploads become before it purges them.
-const DEFAULT_UPLOAD_AGE: Duration = Duration::from_secs(168 * 3600);
+pub(super) const DEFAULT_UPLOAD_AGE: Duration = Duration::from_secs(168 * 3600);
 
 /// Everything that an audit has to know.
 #[derive(Clone, Debug)]
@@ -55,7 +55,7 @@ impl AuditSettings {
             min_age: arguments.min_age.unwrap_or(DEFAULT_MIN_AGE),
             arrivals: arrivals(arguments.ignore_birth_time),
             location,
-            output: Output::new(arguments.output),
+            output: Output::new(arguments.output).with_html(arguments.html),
             fail_on: arguments.fail_on,
             upload_age: arguments.upload_age.unwrap_or(DEFAULT_UPLOAD_AGE),
             now: now(),

@@ -63,7 +63,7 @@ pub struct CollectSettings {
     /// The share of blobs, in percent, that may be linked by no repository.
     pub allow_unlinked: Option<f64>,
     /// Up to which share of its revisions may have no manifest, in percent.
-    pub allow_missing_manifests: Option<f64>,
+    pub allow_missing: Option<f64>,
     /// Lifts the brakes for stores whose repositories mostly have no tag.
     pub allow_untagged_repositories: bool,
     /// Lifts the brakes for stores whose roots are in a database.
@@ -129,12 +129,12 @@ impl CollectSettings {
             },
             mode: if arguments.dry_run { Mode::DryRun } else { Mode::Execute },
             verbose: arguments.output.verbose,
-            output: Output::new(arguments.output),
+            output: Output::new(arguments.output).with_html(arguments.html),
             max_reclaim: arguments.max_reclaim,
             allow_empty: arguments.allow_empty,
             allow_shrunk: arguments.allow_shrunk,
             allow_unlinked: arguments.allow_unlinked,
-            allow_missing_manifests: arguments.allow_missing_manifests,
+            allow_missing: arguments.allow_missing,
             allow_untagged_repositories: arguments.allow_untagged_repositories,
             allow_foreign_owner: arguments.allow_foreign_owner,
             allow_shared_blobs: arguments.allow_shared_blobs,

@@ -20,11 +20,18 @@ pub struct Output {
     pub format: Format,
     /// Where to write figures for Prometheus.
     pub metrics: Option<PathBuf>,
+    /// Where to write a page for a browser.
+    pub html: Option<PathBuf>,
 }
 
 impl Output {
     pub(super) fn new(arguments: cli::OutputArguments) -> Output {
-        Output { quiet: arguments.quiet, format: arguments.format(), metrics: arguments.metrics }
+        Output { quiet: arguments.quiet, format: arguments.format(), metrics: arguments.metrics, html: None }
+    }
+
+    /// The same with a page.
+    pub(super) fn with_html(self, html: Option<PathBuf>) -> Output {
+        Output { html, ..self }
     }
 }
 

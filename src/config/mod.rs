@@ -7,6 +7,7 @@ mod environment;
 mod location;
 mod quarantine;
 mod reading;
+mod report;
 mod threads;
 mod verify;
 
@@ -17,4 +18,5 @@ pub use self::environment::now;
 pub use self::location::Location;
 pub use self::quarantine::{QuarantineSettings, Wanted};
 pub use self::reading::{ExplainSettings, ListSettings, ReadingSettings, UsageSettings};
+pub use self::report::ReportSettings;
 pub use self::verify::{Selection, VerifySettings};

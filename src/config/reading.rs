@@ -35,7 +35,7 @@ pub struct ReadingSettings {
 }
 
 impl ReadingSettings {
-    fn resolve(
+    pub(super) fn resolve(
         store: &cli::StoreArguments,
         output: cli::OutputArguments,
         ages: Option<cli::AgeArguments>,
@@ -80,8 +80,10 @@ impl UsageSettings {
     ///
     /// When no store is named, the configuration cannot be read, or what it names is not there.
     pub fn resolve(arguments: cli::Usage) -> Result<UsageSettings, Error> {
-        let cli::Usage { store, by, top, sort, output, ages, reading } = arguments;
-        Ok(UsageSettings { reading: ReadingSettings::resolve(&store, output, Some(ages), reading)?, by, top, sort })
+        let cli::Usage { store, by, top, sort, output, html, ages, reading } = arguments;
+        let mut reading = ReadingSettings::resolve(&store, output, Some(ages), reading)?;
+        reading.output = reading.output.with_html(html);
+        Ok(UsageSettings { reading, by, top, sort })
     }
 }
 

@@ -1,6 +1,7 @@
 //! The interface of every report.
 
 use super::document::Document;
+use super::html::Page;
 use super::metrics::Metrics;
 use crate::exit::Exit;
 
@@ -14,6 +15,11 @@ pub trait Report {
 
     /// For spreadsheets: a header and one line per row; `None` if the report has no rows.
     fn csv(&self) -> Option<String> {
+        None
+    }
+
+    /// For browsers; nothing if it has no page.
+    fn page(&self) -> Option<Page> {
         None
     }
 

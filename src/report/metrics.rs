@@ -13,11 +13,9 @@ use std::time::{Duration, SystemTime};
 
 use crate::amount::Amount;
 use crate::error::{Context as _, Error};
-use crate::escape::escaped;
 use crate::exit::Exit;
 use crate::finding::{Code, Finding};
-use crate::layout;
-use crate::replacement::{Replacement, directory_of, ensure_replaceable};
+use crate::replacement::{Replacement, ensure_outside_storage, ensure_replaceable};
 
 /// Read by everybody: the exporter runs as a user of its own.
 const FILE_MODE: u32 = 0o644;
@@ -147,12 +145,7 @@ impl Metrics {
 
     fn begin(path: &Path) -> Result<Replacement, Error> {
         ensure_replaceable("--metrics", path)?;
-        // Whatever is wrong with the store, nothing of ours gets into one.
-        if std::fs::canonicalize(directory_of(path))
-            .is_ok_and(|directory| format!("{}/", directory.display()).contains(&format!("/{}/", layout::V2)))
-        {
-            return Err(Error::Usage(format!("--metrics {} lies in a registry's storage", escaped(path))));
-        }
+        ensure_outside_storage("--metrics", path)?;
         Replacement::begin(path, ".regsweep-metrics-")
     }
 }

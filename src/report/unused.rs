@@ -5,10 +5,13 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
+use super::html::{Data, Heading};
 use super::json::{self, Head};
-use super::{Document, Metrics, Report};
+use super::{Document, Metrics, Page, Report};
 use crate::escape::escaped;
 use crate::exit::Exit;
+
+const WHY: &str = "is empty: no registry has written to it yet, or its volume is not mounted here. There is nothing to do.";
 
 /// There was nothing to do, because nothing is stored.
 #[derive(Debug)]
@@ -31,8 +34,7 @@ struct Body {
 impl Report for UnusedReport {
     fn document(&self) -> Document {
         let mut page = Document::default();
-        let why = "is empty: no registry has written to it yet, or its volume is not mounted here. There is nothing to do.";
-        page.line(&format!("{} {why}", escaped(&self.root)));
+        page.line(&format!("{} {WHY}", escaped(&self.root)));
         page
     }
 
@@ -48,6 +50,19 @@ impl Report for UnusedReport {
             findings: &[],
         };
         json::render(&head, Body { unused: true })
+    }
+
+    fn page(&self) -> Option<Page> {
+        let mut data = Data::new(Heading {
+            command: self.command,
+            root: &self.root,
+            config: self.config_path.as_deref(),
+            started: self.started,
+            elapsed: Duration::ZERO,
+            verdict: "nothing is stored".to_owned(),
+        });
+        data.notice(&format!("{} {WHY}", escaped(&self.root)));
+        Some(Page::new(data))
     }
 
     fn metrics(&self) -> Metrics {

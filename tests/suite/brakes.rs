@@ -144,10 +144,10 @@ fn missing_manifests_stop_a_run() {
             if let Some(said) = share {
                 let refused = run(&[]).run().expect_code(2);
                 assert!(refused.stderr.contains(said), "{flags:?}: {}", refused.stderr);
-                assert!(refused.stderr.contains("--allow-missing-manifests"), "{}", refused.stderr);
+                assert!(refused.stderr.contains("--allow-missing"), "{}", refused.stderr);
                 assert_eq!(snapshot(&root.path().join("docker")), before);
-                run(&["--allow-missing-manifests", "5%"]).run().expect_code(2);
-                run(&["--allow-missing-manifests", "50%"]).run().expect_code(1);
+                run(&["--allow-missing", "5%"]).run().expect_code(2);
+                run(&["--allow-missing", "50%"]).run().expect_code(1);
             } else {
                 run(&[]).run().expect_code(1);
             }

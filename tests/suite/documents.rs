@@ -54,17 +54,17 @@ fn documents_of(directory: &str) -> Vec<PathBuf> {
     names
 }
 
-/// README.md and the pages.
+/// README.md and the pages, in both languages.
 fn pages() -> Vec<PathBuf> {
-    let mut pages = vec![PathBuf::from("README.md")];
-    pages.extend(documents_of("docs"));
+    let mut pages = vec![PathBuf::from("README.md"), PathBuf::from("README.zh-CN.md")];
+    pages.extend(["docs", "docs/zh-CN"].into_iter().flat_map(documents_of));
     assert!(pages.len() > 10, "{pages:?}");
     pages
 }
 
 /// Everything that is written for people.
 fn documents() -> Vec<PathBuf> {
-    ["", "docs", "contrib", "tests", "benches", "fixtures", "fuzz"].into_iter().flat_map(documents_of).collect()
+    ["", "docs", "docs/zh-CN", "contrib", "tests", "benches", "fixtures", "fuzz"].into_iter().flat_map(documents_of).collect()
 }
 
 #[test]
@@ -94,6 +94,10 @@ fn each_page_is_in_the_index() {
         assert!(name == "README.md" || index.contains(&name), "docs/README.md has no link to {name}");
     }
     assert!(links(&read(Path::new("README.md"))).iter().any(|link| link == "docs/README.md"));
+    let chinese = links(&read(Path::new("README.zh-CN.md")));
+    for page in documents_of("docs/zh-CN") {
+        assert!(chinese.iter().any(|link| Path::new(link) == page), "README.zh-CN.md has no link to {}", page.display());
+    }
 }
 
 #[test]
@@ -205,7 +209,7 @@ fn each_command_line_is_one_that_the_program_takes() {
                 "console" => given.extend(content.lines().filter_map(|line| line.trim().strip_prefix("$ ")).map(str::to_owned)),
                 "text" => {
                     let is_report = |line: &str| line.trim().starts_with("regsweep ");
-                    let is_ours = document.starts_with("docs") || document == Path::new("README.md");
+                    let is_ours = document.starts_with("docs") || document.to_string_lossy().starts_with("README");
                     assert!(!(is_ours && content.lines().any(is_report)), "{place}: a sample that no test runs");
                 }
                 _ => {}

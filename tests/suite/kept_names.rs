@@ -57,6 +57,16 @@ fn names() -> BTreeSet<String> {
         note("list", &run(&["list", "--untagged"], root));
         note("list", &run(&["list", if name == "team" { "base" } else { "library/multi" }], root));
         note("usage", &run(&["usage"], damaged.path()));
+        let pages = tempfile::tempdir().expect("a directory");
+        let page = pages.path().join("page.html").into_os_string().into_string().expect("UTF-8");
+        let mut whole = run(&["report", "--html", &page], root);
+        let mut report = whole.report();
+        // Those within it have names of their own above.
+        for part in ["audit", "garbage_collect", "usage"] {
+            report[part] = Value::Null;
+        }
+        whole.stdout = report.to_string();
+        note("report", &whole);
         note("verify", &run(&["verify"], root));
         note("verify", &run(&["verify"], damaged.path()));
         note("garbage-collect", &Regsweep::gc(damaged.path()).dry().json().run());

@@ -30,6 +30,7 @@ mod lock;
 mod model;
 mod owners;
 mod packaging;
+mod page;
 mod properties;
 mod quarantine;
 mod roots;

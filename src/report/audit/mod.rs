@@ -1,7 +1,8 @@
 //! What an audit found.
 
+pub(super) mod html;
 mod json;
-mod page;
+pub(super) mod page;
 mod report;
 
 pub use self::report::{AuditReport, Collection, Figures};

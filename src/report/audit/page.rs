@@ -38,7 +38,7 @@ pub(super) fn document(report: &AuditReport) -> Document {
     page
 }
 
-fn verdict(report: &AuditReport) -> String {
+pub(in crate::report) fn verdict(report: &AuditReport) -> String {
     let counts = counts(&report.findings);
     if counts.is_empty() { "nothing to report".to_owned() } else { counts.join(", ") }
 }

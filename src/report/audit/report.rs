@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use super::{json, page};
+use super::{html, json, page};
 use crate::amount::Amount;
 use crate::exit::Exit;
 use crate::finding::{Finding, Severity};
 use crate::mark::Counts;
 use crate::options::FailOn;
 use crate::plan::{Kind, Totals};
-use crate::report::{Document, Metrics, Report};
+use crate::report::{Document, Metrics, Page, Report};
 
 /// An audit.
 #[derive(Debug)]
@@ -74,6 +74,10 @@ impl Report for AuditReport {
 
     fn json(&self) -> String {
         json::render(self)
+    }
+
+    fn page(&self) -> Option<Page> {
+        Some(html::page(self))
     }
 
     fn metrics(&self) -> Metrics {

@@ -1,6 +1,7 @@
 //! What a collection found and did.
 
 mod figures;
+pub(super) mod html;
 pub mod json;
 pub(super) mod page;
 mod report;

@@ -45,7 +45,7 @@ pub(super) fn document(report: &CollectReport) -> Document {
     page
 }
 
-fn headline(report: &CollectReport) -> &'static str {
+pub(super) fn headline(report: &CollectReport) -> &'static str {
     match (report.mode, report.outcome()) {
         (Mode::DryRun, Outcome::Stopped) => "DRY RUN, nothing was removed; a real run would stop",
         (Mode::DryRun, Outcome::Interrupted) => "DRY RUN, interrupted; nothing was removed",
@@ -137,21 +137,28 @@ fn answer(page: &mut Document, report: &CollectReport) {
         Some(_) => page.item("", "--delete-untagged would free nothing in addition"),
         None => {}
     }
+    if let Some(next) = next(report) {
+        page.item("next", &next);
+    }
+}
+
+/// What to run after a dry run, if there is anything to do and nothing that stops it.
+pub(in crate::report) fn next(report: &CollectReport) -> Option<String> {
     let has_work =
         !report.figures.planned.is_empty() || !report.quarantine.purged.is_empty() || !report.quarantine.restored.is_empty();
-    if has_work && report.stops.is_empty() {
+    (has_work && report.stops.is_empty()).then(|| {
         let first = match report.writer {
             // Read-only it would write all the same.
             Some(_) if report.is_proxy => "stop the registry, then run",
             Some(_) => "stop the registry or make it read-only, then run",
             None => "run",
         };
-        page.item("next", &format!("{first} `{}`", report.rerun));
-    }
+        format!("{first} `{}`", report.rerun)
+    })
 }
 
 /// When what is young goes.
-fn when(report: &CollectReport) -> String {
+pub(super) fn when(report: &CollectReport) -> String {
     let (min_age, window) = (report.policy.min_age, report.policy.arrival_window());
     match (min_age.is_zero(), window.is_zero()) {
         (false, _) => format!("when they are older than {}", duration(min_age)),

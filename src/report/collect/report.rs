@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::figures::{Figures, QuarantineFigures, RescueEnd};
-use super::{json, page};
+use super::{html, json, page};
 use crate::amount::Amount;
 use crate::config::{Disposal, Mode};
 use crate::exit::Exit;
@@ -13,7 +13,7 @@ use crate::plan::{Kind, SweepPlan};
 use crate::policy::{Policy, RootPolicy};
 use crate::quarantine::Withheld;
 use crate::registry_config::{DescriptorCache, RegistryConfig};
-use crate::report::{Document, Metrics, Report};
+use crate::report::{Document, Metrics, Page, Report};
 use crate::sweep::SweepReport;
 
 /// A collection, done or imagined.
@@ -150,6 +150,10 @@ impl Report for CollectReport {
 
     fn json(&self) -> String {
         json::render(self)
+    }
+
+    fn page(&self) -> Option<Page> {
+        Some(html::page(self))
     }
 
     fn metrics(&self) -> Metrics {

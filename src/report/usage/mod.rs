@@ -1,8 +1,9 @@
 //! What takes the room of a store.
 
 mod csv;
+pub(super) mod html;
 mod json;
-mod page;
+pub(super) mod page;
 mod report;
 
 pub use self::report::UsageReport;

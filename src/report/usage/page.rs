@@ -5,7 +5,7 @@ use crate::format::{amount, number, plural, size, time};
 use crate::options::{UsageBy, UsageSort};
 use crate::report::document::{Cells, Document};
 use crate::report::text::only_looked;
-use crate::usage::UsageRow;
+use crate::usage::{StoreUsage, UsageRow};
 
 /// Rows shown if nobody says how many.
 const ROWS_SHOWN: usize = 20;
@@ -13,8 +13,7 @@ const ROWS_SHOWN: usize = 20;
 /// The report as a document.
 pub(super) fn document(report: &UsageReport) -> Document {
     let mut page = Document::default();
-    let usage = &report.usage;
-    let verdict = format!("{} stored, {} of it live", size(usage.stored.size_bytes), size(usage.live.size_bytes));
+    let verdict = verdict(&report.usage);
     page.headline("usage", &verdict);
     page.root(&report.root, report.config_path.as_deref());
     page.blank();
@@ -26,6 +25,11 @@ pub(super) fn document(report: &UsageReport) -> Document {
     page.blank();
     page.line(&only_looked(&verdict, &report.findings, report.elapsed));
     page
+}
+
+/// What came of it, in a few words.
+pub(in crate::report) fn verdict(usage: &StoreUsage) -> String {
+    format!("{} stored, {} of it live", size(usage.stored.size_bytes), size(usage.live.size_bytes))
 }
 
 fn store(page: &mut Document, report: &UsageReport) {
@@ -140,7 +144,7 @@ fn measure(row: &UsageRow, sort: UsageSort) -> u64 {
 }
 
 /// What no tag leads to is in repositories, and in nothing that tags make.
-fn has_untagged(by: UsageBy) -> bool {
+pub(super) fn has_untagged(by: UsageBy) -> bool {
     matches!(by, UsageBy::Repository | UsageBy::Namespace)
 }
 
@@ -171,16 +175,20 @@ fn cells(row: &UsageRow, by: UsageBy) -> Vec<String> {
 }
 
 fn next(page: &mut Document, report: &UsageReport) {
+    if let Some(next) = next_step(report) {
+        page.blank();
+        page.item("next", next);
+    }
+}
+
+/// What to run; nothing where not all could be read.
+pub(in crate::report) fn next_step(report: &UsageReport) -> Option<&'static str> {
     let usage = &report.usage;
-    if report.is_partial {
-        return;
-    }
-    page.blank();
-    if usage.untagged.count > 0 {
-        page.item("next", "run `regsweep garbage-collect --dry-run --delete-untagged` to see what would go");
+    (!report.is_partial).then_some(if usage.untagged.count > 0 {
+        "run `regsweep garbage-collect --dry-run --delete-untagged` to see what would go"
     } else if usage.reclaimable().count > 0 {
-        page.item("next", "run `regsweep garbage-collect --dry-run` to see what would go");
+        "run `regsweep garbage-collect --dry-run` to see what would go"
     } else {
-        page.item("next", "nothing to collect: delete tags or repositories, then collect");
-    }
+        "nothing to collect: delete tags or repositories, then collect"
+    })
 }

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use super::{csv, json, page};
+use super::{csv, html, json, page};
 use crate::exit::Exit;
 use crate::finding::Finding;
 use crate::mark::Counts;
 use crate::options::{UsageBy, UsageSort};
-use crate::report::{Document, Metrics, Report};
+use crate::report::{Document, Metrics, Page, Report};
 use crate::usage::{StoreUsage, UsageRow};
 
 /// What takes the room of a store.
@@ -30,6 +30,8 @@ pub struct UsageReport {
     pub usage: StoreUsage,
     /// All rows, in order.
     pub rows: Vec<UsageRow>,
+    /// Tags by when they were last pushed, the latest first, if a page is wanted.
+    pub ages: Option<Vec<UsageRow>>,
     /// Repositories.
     pub repositories: u64,
     /// What is in them.
@@ -64,6 +66,10 @@ impl Report for UsageReport {
 
     fn csv(&self) -> Option<String> {
         Some(csv::render(self))
+    }
+
+    fn page(&self) -> Option<Page> {
+        Some(html::page(self))
     }
 
     fn metrics(&self) -> Metrics {

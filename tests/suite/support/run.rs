@@ -102,7 +102,7 @@ impl Regsweep {
         let bare = Self::new();
         let plan = bare.plan.clone();
         // Stores of tests are small, and mostly garbage. What these brakes are for has tests of its own.
-        let lifted = ["--allow-unlinked", "100%", "--allow-untagged-repositories", "--allow-missing-manifests", "100%"];
+        let lifted = ["--allow-unlinked", "100%", "--allow-untagged-repositories", "--allow-missing", "100%"];
         bare.arg("garbage-collect").args(lifted).arg("--plan-out").arg(plan)
     }
 
@@ -184,7 +184,7 @@ impl Regsweep {
     pub(crate) fn start(mut self) -> Running {
         // What a test builds is made just now, and as old as its modification times say.
         let is_given = |words: &[&str]| self.command.get_args().any(|word| words.iter().any(|given| word == *given));
-        if is_given(&["garbage-collect", "audit", "usage", "explain"]) && !is_given(&["--help"]) && !self.counts_birth {
+        if is_given(&["garbage-collect", "audit", "usage", "explain", "report"]) && !is_given(&["--help"]) && !self.counts_birth {
             self.command.arg("--ignore-birth-time");
         }
         self.command.stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -1,0 +1,114 @@
+//! `--html`: the page that `usage`, `audit`, a dry run and `report` write. `tests/browser` opens it in a browser.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::fixtures::fixture;
+use crate::support::*;
+
+/// The data of a page.
+fn data(page: &Path) -> Value {
+    let page = fs::read_to_string(page).expect("a page");
+    let (_, behind) = page.split_once(r#"<script type="application/json" id="data">"#).expect("data");
+    serde_json::from_str(behind.split_once("</script>").expect("its end").0).expect("JSON")
+}
+
+fn figure<'a>(page: &'a Value, label: &str) -> &'a Value {
+    let figures = page["figures"].as_array().expect("figures");
+    figures.iter().find(|figure| figure["label"] == label).unwrap_or_else(|| panic!("no {label}: {figures:#?}"))
+}
+
+/// What a page says a kind of thing comes to, in each column.
+fn freed<'a>(page: &'a Value, kind: &str) -> Vec<&'a Value> {
+    let rows = page["collection"]["rows"].as_array().expect("rows");
+    let row = rows.iter().find(|row| row["kind"] == kind).unwrap_or_else(|| panic!("no {kind}: {rows:#?}"));
+    row["cells"].as_array().expect("cells").iter().map(|cell| &cell["bytes"]).collect()
+}
+
+#[test]
+fn pages_say_what_the_json_reports_say() {
+    let (story, root) = fixture("team");
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("page.html");
+    let run = |words: &[&str]| {
+        let run = Regsweep::new().args(words).arg("--root").arg(root.path()).arg("--html").arg(&file).json().run();
+        (run.expect_code(0).report(), data(&file))
+    };
+    let (usage, page) = run(&["usage"]);
+    assert_eq!(figure(&page, "Stored")["bytes"], usage["stored"]["bytes"]);
+    assert_eq!(page["rows"]["rows"].as_array().map(Vec::len), usage["rows"].as_array().map(Vec::len));
+    let tags = |rows: &Value, at: usize| rows.as_array().expect("rows").iter().filter_map(|row| row[at].as_u64()).sum::<u64>();
+    assert_eq!(tags(&page["ages"]["rows"], 5), usage["scanned"]["tags"].as_u64().expect("a number"), "every tag has its age");
+    let (by_age, page) = run(&["usage", "--by", "age"]);
+    assert_eq!(tags(&page["rows"]["rows"], 5), by_age["scanned"]["tags"].as_u64().expect("a number"));
+
+    let (audit, page) = run(&["audit"]);
+    let (plain, untagged) = (&audit["reclaimable"]["bytes"], &audit["reclaimable_delete_untagged"]["bytes"]);
+    assert_eq!(freed(&page, "total"), [plain, untagged]);
+    assert_eq!(page["findings"]["codes"].as_array().expect("codes").len(), 6, "{:#}", page["findings"]);
+
+    let (dry, page) = run(&["garbage-collect", "--dry-run", "-m"]);
+    assert_eq!(freed(&page, "total"), [&dry["reclaimable"]["bytes"]]);
+    assert_eq!(dry["reclaimable"]["bytes"], story.goes("delete-untagged").1);
+    let next = page["next"][0].as_str().expect("a step");
+    assert!(next.contains("regsweep garbage-collect") && next.contains(" -m") && !next.contains("--html"), "{next}");
+
+    let (whole, page) = run(&["report"]);
+    assert_eq!(freed(&page, "total"), [plain, untagged]);
+    for (part, name) in [(&usage, "usage"), (&audit, "audit")] {
+        for key in ["stored", "live", "rows", "reclaimable", "findings"] {
+            assert_eq!(whole[name][key], part[key], "{name} {key}");
+        }
+    }
+    assert_eq!(whole["garbage_collect"]["reclaimable"]["bytes"], *plain);
+    let columns: Vec<&str> =
+        page["rows"]["columns"].as_array().expect("columns").iter().filter_map(|c| c["key"].as_str()).collect();
+    assert!(columns.contains(&"goes"), "{columns:?}");
+    let step = page["next"][0].as_str().expect("a step");
+    assert!(step.contains("--root"), "a command can be run as it stands: {step}");
+}
+
+#[test]
+fn a_page_that_cannot_be_written_is_refused_before_the_work() {
+    let (_, root) = fixture("team");
+    let directory = tempfile::tempdir().expect("a directory");
+    let link = directory.path().join("link.html");
+    std::os::unix::fs::symlink("elsewhere", &link).expect("linked");
+    let in_store = root.path().join("docker/registry/v2/page.html");
+    for (page, said) in [
+        (directory.path().join("missing/page.html"), "missing"),
+        (link, "no regular file"),
+        (in_store.clone(), "lies in the store itself"),
+    ] {
+        for words in [&["usage"][..], &["audit"], &["garbage-collect", "--dry-run"], &["report"]] {
+            let run = Regsweep::new().args(words).arg("--root").arg(root.path()).arg("--html").arg(&page).run().expect_code(2);
+            assert!(run.stdout.is_empty() && run.stderr.contains(said), "{words:?} {page:?}: {}{}", run.stdout, run.stderr);
+        }
+    }
+    assert!(!in_store.exists());
+    let page = directory.path().join("page.html");
+    let real = Regsweep::new().args(["garbage-collect", "--html"]).arg(&page).arg("--root").arg(root.path()).run().expect_code(2);
+    assert!(real.stderr.contains("--dry-run"), "{}", real.stderr);
+    assert!(!page.exists());
+}
+
+#[test]
+fn a_page_of_what_cannot_be_read_or_is_not_there_says_so() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("page.html");
+    let empty = tempfile::tempdir().expect("a directory");
+    Regsweep::new().args(["report", "--root"]).arg(empty.path()).arg("--html").arg(&file).run().expect_code(0);
+    assert!(data(&file)["notices"][0].as_str().expect("a notice").contains("is empty"));
+
+    // Nothing that is linked is stored.
+    let (_, root) = fixture("team");
+    fs::rename(root.path().join("docker/registry/v2/blobs"), directory.path().join("blobs")).expect("moved");
+    let run = Regsweep::new().args(["report", "--json", "--root"]).arg(root.path()).arg("--html").arg(&file).run().expect_code(1);
+    let page = data(&file);
+    assert!(page["notices"][0].as_str().expect("a notice").starts_with("A real run would stop"), "{:#}", page["notices"]);
+    let next = page["next"][0].as_str().expect("a step");
+    assert!(next.contains("would stop a real run"), "{next}");
+    assert_eq!(run.report()["garbage_collect"]["outcome"], "stopped");
+}
