@@ -45,6 +45,8 @@ pub struct Survey<'s> {
     /// Manifests that are kept like young ones although nothing here may say so: the repository has, had or may get back a revision link
     /// to them. None at first.
     pub protected: Vec<Digest>,
+    /// Tags that were restored lately, sorted: they are young, whatever their links say. None at first.
+    pub restored_tags: Vec<TagName>,
     /// When the last collection began, where it matters what was here by then. Nothing at first.
     pub last_run: Option<SystemTime>,
 }
@@ -170,6 +172,7 @@ pub fn survey<'s>(store: &'s dyn Store, entry: &RepositoryEntry) -> Result<Surve
         strays,
         queried: Vec::new(),
         protected: Vec::new(),
+        restored_tags: Vec::new(),
         last_run: None,
     })
 }

@@ -192,6 +192,7 @@ fn survey_and_plan(
     let context = Context { store, inventory: &inventory, manifests: &manifests, retention: &settings.roots, policy };
     let prepare = |survey: &mut Survey<'_>| {
         survey.protected = protected.revisions.get(&survey.name).cloned().unwrap_or_default();
+        survey.restored_tags = protected.tags.get(&survey.name).cloned().unwrap_or_default();
         survey.last_run = last_run;
     };
     let gathered = Gathered::default();
