@@ -23,7 +23,8 @@
 //! - **G4** What cannot be understood keeps everything that it might reach: its repository is held, the rest is collected. What
 //!   cannot be listed or read stops the run before anything is removed.
 //! - **G5** A sweep removes what its plan lists and is still as the plan saw it, and nothing else: exact files, and directories that
-//!   are named by a digest and empty. Never a directory with something in it, never through a symbolic link.
+//!   are named by a digest, or by a tag that names nothing any more, and empty. Never a directory with something in it, never through a
+//!   symbolic link.
 //! - **G6** Entries that match no rule of the layout are reported and left alone.
 //! - **G7** Running again after any interruption comes to the same end. An empty directory that an interruption left goes when it is older
 //!   than the minimum age.
@@ -51,6 +52,7 @@ mod dependents;
 pub mod error;
 mod escape;
 pub mod exit;
+pub mod expiry;
 pub mod explain;
 pub mod finding;
 mod findings;

@@ -1,9 +1,11 @@
 //! What a collection found and did.
 
+mod expire;
 mod figures;
 pub mod json;
 pub(super) mod page;
 mod report;
 
+pub use self::expire::ExpireFigures;
 pub use self::figures::{Figures, QuarantineFigures, RescueEnd};
 pub use self::report::{CollectReport, Outcome};

@@ -334,10 +334,15 @@ impl MemoryStore {
         let (Some(repository), Some(tag)) = (target.repository(), target.tag()) else { return };
         let directory = layout::tag_directory(repository, tag);
         let mut tree = self.tree();
-        let within: Vec<PathBuf> =
-            tree.range(directory.clone()..).map(|(path, _)| path).take_while(|path| path.starts_with(&directory)).cloned().collect();
+        let within: Vec<PathBuf> = tree
+            .range(directory.clone()..)
+            .map(|(path, _)| path)
+            .take_while(|path| path.starts_with(&directory))
+            .cloned()
+            .collect();
         // What lies deepest shows whether the rest is only around it.
-        let is_ours = |path: &PathBuf| tree[path].content.is_none() && path.components().count() <= directory.components().count() + 2;
+        let is_ours =
+            |path: &PathBuf| tree[path].content.is_none() && path.components().count() <= directory.components().count() + 2;
         if within.iter().all(is_ours) {
             within.iter().for_each(|path| drop(tree.remove(path)));
         }
