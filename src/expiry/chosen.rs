@@ -8,7 +8,7 @@ use crate::retention::Retention;
 use crate::store::LinkContent;
 use crate::survey::Survey;
 
-/// What goes of each repository. What is not named here stays.
+/// What goes of each repository. Those that are not named here are left alone.
 #[derive(Clone, Debug, Default)]
 pub struct Chosen(pub BTreeMap<RepositoryName, DroppedIn>);
 
@@ -22,6 +22,10 @@ pub struct DroppedIn {
 }
 
 impl Retention for Chosen {
+    fn touches(&self, survey: &Survey<'_>) -> bool {
+        self.0.contains_key(&survey.name)
+    }
+
     fn tags(&self, survey: &Survey<'_>) -> Vec<RootChoice> {
         let dropped = self.0.get(&survey.name);
         let choose = |tag: &crate::survey::Tag| {

@@ -105,9 +105,7 @@ pub(crate) fn gather(
         }
     }
     for (entry, of) in named.into_iter().zip(all) {
-        if of.dropped != DroppedIn::default() {
-            expired.chosen.0.insert(entry.name.clone(), of.dropped);
-        }
+        expired.chosen.0.insert(entry.name.clone(), of.dropped);
         if of.shares_a_time {
             expired.notes.push(Note::SharedTime(entry.name.clone()));
         }

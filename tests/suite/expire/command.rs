@@ -54,6 +54,32 @@ fn a_policy_says_which_tags_stay() {
     }
 }
 
+/// Not a link goes of a repository that no rule names, nor what one leads to, be it garbage or not.
+#[test]
+fn repositories_that_no_rule_names_are_left_alone() {
+    let built = store().with(|tree| {
+        tree.aged(days(30))
+            .layer("lib", &layer(30))
+            .layer_by_sha512("lib", &layer(31))
+            .layer("team/app", &layer(32))
+            .blob(&layer(33));
+        let lost = oci_image("lost", &[layer(34)]);
+        tree.blob(&lost.manifest).file(crate::support::layout::tag_history("lib", "old", lost.digest()), lost.digest());
+    });
+    let root = built.into_tree().on_disk();
+    let lib = root.path().join(crate::support::layout::repository("lib"));
+    let before = snapshot(&lib);
+    let outcome = Regsweep::expire(root.path()).args(["--keep-last", "2", "--repository", "team/*"]).run().expect_code(0);
+    assert_eq!(snapshot(&lib), before);
+    let gone = outcome.blobs();
+    for stays in [layer(30).digest, layer(31).digest, oci_image("lost", &[layer(34)]).digest().to_owned()] {
+        assert!(!gone.contains(&stays), "{stays}");
+    }
+    for goes in [layer(32).digest, layer(33).digest] {
+        assert!(gone.contains(&goes), "{goes}");
+    }
+}
+
 #[test]
 fn untagged_revisions_go_where_a_rule_says_so() {
     let root = store().into_tree().on_disk();
