@@ -112,6 +112,15 @@ pub fn current_link(repository: &RepositoryName, tag: &TagName) -> PathBuf {
     tag_directory(repository, tag).join("current/link")
 }
 
+/// Reads the path of a [`current_link`] back: the repository and the tag. What the tag names is in the file alone.
+pub fn tag_of_current_link(path: &Path) -> Option<(RepositoryName, TagName)> {
+    let parts: Vec<&OsStr> = path.strip_prefix(REPOSITORIES).ok()?.iter().collect();
+    let marker = parts.iter().position(|part| MARKERS.iter().any(|marker| part == marker)).filter(|marker| *marker > 0)?;
+    let [manifests, tags, tag, current, link] = parts[marker..] else { return None };
+    let is_current_link = manifests == "_manifests" && tags == "tags" && current == "current" && link == "link";
+    is_current_link.then(|| (RepositoryName::new(parts[..marker].iter().collect::<PathBuf>()), TagName::new(tag)))
+}
+
 /// `<algorithm>/<hex>`, as in link paths.
 pub fn digest_path(digest: &Digest) -> String {
     let mut path = String::with_capacity(BLOB_PATH_BYTES);
@@ -234,8 +243,8 @@ impl Target {
         }
     }
 
-    /// Parses the path of a file target. `None` for any other path, and for `current/link`, whose path lacks the
-    /// digest.
+    /// Reads the path of a file back; nothing if no target that is a file lies there. What a tag names is not in its path, so none of
+    /// `current/link` is: [`Target::of_file`] asks for that.
     pub fn of_path(path: &Path) -> Option<Target> {
         let parts: Vec<&OsStr> = path.strip_prefix(V2).ok()?.iter().collect();
         let (&leaf, parts) = parts.split_last()?;
@@ -265,6 +274,14 @@ impl Target {
             _ => return None,
         };
         Some(Target::Link(directory, digest))
+    }
+
+    /// The same for a file that can be read: `named` says what digest is in it, and is asked where that is what a tag names.
+    pub fn of_file(path: &Path, named: impl FnOnce() -> Option<Digest>) -> Option<Target> {
+        Target::of_path(path).or_else(|| {
+            let (repository, tag) = tag_of_current_link(path)?;
+            Some(Target::Tag(repository, tag, named()?))
+        })
     }
 }
 
@@ -314,7 +331,13 @@ mod tests {
                 LinkDirectory::History(repository.clone(), TagName::new("index")),
             ];
             let links = directories.into_iter().map(|directory| Target::Link(directory, digest));
+            let tag = Target::Tag(repository.clone(), TagName::new("index"), digest);
+            assert_eq!(Target::of_path(&tag.path()), None);
+            assert_eq!(Target::of_file(&tag.path(), || Some(digest)), Some(tag.clone()));
+            assert_eq!(Target::of_file(&tag.path(), || None), None);
+            assert_eq!(tag_of_current_link(&tag.path().join("deeper")), None);
             for target in links.chain([Target::Blob(digest)]) {
+                assert_eq!(tag_of_current_link(&target.path()), None);
                 assert_eq!(Target::of_path(&target.path()).as_ref(), Some(&target));
                 assert_eq!(Target::of_path(&target.path().with_file_name("other")), None);
                 assert_eq!(Target::of_path(&target.path().join("deeper")), None);
@@ -329,9 +352,11 @@ mod tests {
             format!("{REPOSITORIES}/_layers/sha256/{hex}/link"),
             format!("{REPOSITORIES}/a/_uploads/sha256/{hex}/link"),
             format!("{REPOSITORIES}/a/_manifests/tags/v1/current/link"),
+            format!("{REPOSITORIES}/_manifests/tags/current/link"),
             format!("elsewhere/blobs/sha256/e3/{hex}/data"),
         ] {
             assert_eq!(Target::of_path(Path::new(&path)), None, "{path}");
+            assert_eq!(tag_of_current_link(Path::new(&path)).is_some(), path.ends_with("/v1/current/link"), "{path}");
         }
     }
 }

@@ -26,7 +26,7 @@
 //! - **G4** A repository with an entry that regsweep cannot understand is held: everything that it might reach is kept.
 //!   The rest is collected. An entry that cannot be listed or read stops the run before anything is removed.
 //! - **G5** A sweep removes the targets of its plan that are still as the plan saw them, and nothing else: exact files,
-//!   and empty directories named by a digest. It never removes a directory with content, and never follows a symbolic
+//!   and empty directories named by a digest, or by a tag that names nothing any more. It never removes a directory with content, and never follows a symbolic
 //!   link.
 //! - **G6** Entries that match no rule of the layout are reported and left alone.
 //! - **G7** A run after any interruption reaches the same final state. An empty directory that an interruption left is
@@ -56,6 +56,7 @@ pub mod descriptor_cache;
 pub mod error;
 mod escape;
 pub mod exit;
+pub mod expiry;
 pub mod explain;
 pub mod finding;
 mod findings;

@@ -1,6 +1,8 @@
 //! Values of options that the command line, settings, passes and reports share.
 
 use clap::ValueEnum;
+use globset::{Glob, GlobBuilder};
+use jiff::{SignedDuration, Span, SpanRelativeTo};
 
 /// How much may go at most.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -93,4 +95,34 @@ impl UsageSort {
             UsageSort::Pushed => "pushed",
         }
     }
+}
+
+/// Reads `90s`, `1h30m`, `168h`, `7d`, `2 weeks`. A number without a unit is refused: nobody can tell what it means.
+///
+/// # Errors
+///
+/// What was expected.
+pub fn duration(text: &str) -> Result<std::time::Duration, String> {
+    let trimmed = text.trim();
+    if trimmed == "0" {
+        return Ok(std::time::Duration::ZERO);
+    }
+    let parsed = trimmed.parse::<SignedDuration>().or_else(|_| {
+        let span = trimmed.parse::<Span>()?;
+        span.to_duration(SpanRelativeTo::days_are_24_hours())
+    });
+    parsed
+        .ok()
+        .and_then(|duration| std::time::Duration::try_from(duration).ok())
+        .ok_or_else(|| "expected a duration with its unit, such as 30m, 24h or 7d".to_owned())
+}
+
+/// Reads a pattern of names: a star is one component of a name, two are any number.
+///
+/// # Errors
+///
+/// What was expected, and why it is none.
+pub fn glob(text: &str) -> Result<Glob, String> {
+    let glob = GlobBuilder::new(text).literal_separator(true).build();
+    glob.map_err(|error| format!("expected a pattern such as 'team/*' or 'team/**': {}", error.kind()))
 }

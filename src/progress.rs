@@ -16,6 +16,8 @@ pub enum Phase {
     ListingBlobs,
     /// Looking for repositories.
     FindingRepositories,
+    /// Choosing the tags that a policy drops.
+    Choosing,
     /// Reading and marking repositories.
     Marking,
     /// Calling `stat` on blobs that nothing reached.
@@ -41,6 +43,7 @@ impl Phase {
         match self {
             Phase::ListingBlobs => "listing blobs",
             Phase::FindingRepositories => "finding repositories",
+            Phase::Choosing => "choosing tags",
             Phase::Marking => "marking repositories",
             Phase::Checking => "checking unreferenced blobs",
             Phase::LookingAtBlobs => "looking at blobs",

@@ -31,8 +31,8 @@ pub use self::summary::Summary;
 use self::unfinished::Unfinished;
 use crate::clock::{BootTime, Counts, RunClock};
 use crate::error::{Context as _, Error};
-use crate::layout::{LinkDirectory, Target};
-use crate::oci::{Digest, RepositoryName};
+use crate::layout::{self, LinkDirectory, Target};
+use crate::oci::{Digest, RepositoryName, TagName};
 use crate::store::Notes;
 
 const SUMMARY: &str = "summary.json";
@@ -79,6 +79,8 @@ pub struct Protected {
     pub revisions: BTreeMap<RepositoryName, Vec<Digest>>,
     /// The digests of all other targets: blobs, and layer links to them.
     pub digests: HashSet<Digest>,
+    /// Tags that were restored, whatever they name by now.
+    pub tags: BTreeMap<RepositoryName, Vec<TagName>>,
 }
 
 impl Protected {
@@ -88,6 +90,8 @@ impl Protected {
             Target::Link(LinkDirectory::Revisions(repository), digest) => {
                 self.revisions.entry(repository.clone()).or_default().push(*digest);
             }
+            // What the tag names is to be there when it returns.
+            Target::Tag(repository, _, digest) => self.revisions.entry(repository.clone()).or_default().push(*digest),
             target => {
                 self.digests.insert(*target.digest());
             }
@@ -147,7 +151,13 @@ impl<'n> Records<'n> {
     pub fn restored_within(&self, age: Duration, clock: &RunClock) -> Protected {
         let mut protected = Protected::default();
         for restoration in self.restorations.iter().filter(|restoration| restoration.is_younger(age, clock)) {
-            restoration.paths.iter().filter_map(|path| Target::of_path(path)).for_each(|target| protected.add(&target));
+            for path in &restoration.paths {
+                if let Some((repository, tag)) = layout::tag_of_current_link(path) {
+                    protected.tags.entry(repository).or_default().push(tag);
+                } else if let Some(target) = Target::of_path(path) {
+                    protected.add(&target);
+                }
+            }
         }
         protected
     }

@@ -13,6 +13,9 @@ use crate::survey::Survey;
 
 /// Chooses the roots of repositories.
 pub trait Retention: fmt::Debug + Sync {
+    /// Whether anything may go of this repository. Of others every link stays, and what it leads to.
+    fn touches(&self, survey: &Survey<'_>) -> bool;
+
     /// What becomes of each tag, in the survey's order. A dropped tag is no root; its `current/link` and its history go.
     fn tags(&self, survey: &Survey<'_>) -> Vec<RootChoice>;
 
@@ -26,6 +29,10 @@ pub trait Retention: fmt::Debug + Sync {
 
 /// What `garbage-collect` keeps: every tag, and every revision or those that tags reach.
 impl Retention for RootPolicy {
+    fn touches(&self, _: &Survey<'_>) -> bool {
+        true
+    }
+
     fn tags(&self, survey: &Survey<'_>) -> Vec<RootChoice> {
         vec![RootChoice::Root(KeepReason::Tag); survey.tags.len()]
     }

@@ -45,7 +45,9 @@ pub struct Survey<'s> {
     /// Manifests to keep like young ones, even if nothing here names them: the repository has, had or may regain a revision
     /// link to them. Empty at first.
     pub protected: Vec<Digest>,
-    /// When the last collection began, if it matters what was here by then. `None` at first.
+    /// Tags that were restored lately, sorted: they are young, whatever their links say. None at first.
+    pub restored_tags: Vec<TagName>,
+    /// When the last collection began, where it matters what was here by then. Nothing at first.
     pub last_run: Option<SystemTime>,
 }
 
@@ -170,6 +172,7 @@ pub fn survey<'s>(store: &'s dyn Store, entry: &RepositoryEntry) -> Result<Surve
         strays,
         queried: Vec::new(),
         protected: Vec::new(),
+        restored_tags: Vec::new(),
         last_run: None,
     })
 }

@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 use super::audit::Audit;
 use super::common::{OutputArguments, StoreArguments};
+use super::expire::Expire;
 use super::explain::Explain;
 use super::garbage_collect::GarbageCollect;
 use super::generate::{Completions, ManPages};
@@ -159,6 +160,20 @@ pub enum Command {
   regsweep explain /etc/docker/registry/config.yml team/api:1.0
   regsweep explain --root /srv/registry sha256:...")]
     Explain(Explain),
+
+    /// Drop tags by rules, then collect
+    ///
+    /// Drops the tags that rules do not keep, and removes what no image needs any more, in one run. Untagged revisions that were there
+    /// before stay, unless a rule says otherwise. Repositories that no rule names are left alone.
+    ///
+    /// Run it as garbage-collect: first with --dry-run, while the registry is stopped or read-only, or with --online.
+    ///
+    /// Exit codes: 0 done and nothing wrong found; 1 done, with findings about the store; 2 stopped before anything was
+    /// removed; 3 a sweep began and did not finish cleanly, run it again; 130 interrupted.
+    #[command(after_help = "Examples:
+  regsweep expire --dry-run --keep-last 10 --repository 'team/**' config.yml
+  regsweep expire --policy policy.toml --protect in-use.txt config.yml")]
+    Expire(Expire),
 }
 
 impl Command {
@@ -178,6 +193,7 @@ impl Command {
             Command::Report(_) => "report",
             Command::List(_) => "list",
             Command::Explain(_) => "explain",
+            Command::Expire(_) => "expire",
         }
     }
 
@@ -194,7 +210,8 @@ impl Command {
     /// The options that all commands with a store share.
     fn common(&self) -> Option<(&StoreArguments, &OutputArguments)> {
         Some(match self {
-            Command::GarbageCollect(arguments) => (&arguments.store, &arguments.output),
+            Command::GarbageCollect(arguments) => (&arguments.store, &arguments.collect.output),
+            Command::Expire(arguments) => (&arguments.store, arguments.output()),
             Command::Restore(arguments) | Command::Quarantine(Quarantine::Restore(arguments)) => {
                 (&arguments.store, &arguments.output)
             }

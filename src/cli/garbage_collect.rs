@@ -22,6 +22,14 @@ pub struct GarbageCollect {
     #[arg(help_heading = KEEP, short = 'm', long)]
     pub delete_untagged: bool,
 
+    /// What it has in common with others.
+    #[command(flatten)]
+    pub collect: CollectArguments,
+}
+
+/// Arguments of all commands that collect.
+#[derive(Args, Debug)]
+pub struct CollectArguments {
     /// Report what would go, change nothing
     #[arg(help_heading = SAFETY, short, long)]
     pub dry_run: bool,

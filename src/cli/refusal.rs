@@ -160,10 +160,10 @@ mod tests {
     #[test]
     fn names_the_command_of_a_misplaced_option() {
         for (typed, expected) in [
-            ("regsweep gc --repository x", "'--repository' is an option of `regsweep verify`"),
-            ("regsweep gc --repository=x", "'--repository' is an option of `regsweep verify`"),
-            ("regsweep gc --repositry=x", "a similar option exists, of `regsweep verify`: '--repository'"),
-            ("regsweep verify --online", "'--online' is an option of `regsweep garbage-collect`"),
+            ("regsweep gc --repository x", "'--repository' is an option of `regsweep expire` and `regsweep verify`"),
+            ("regsweep gc --slice=1/3", "'--slice' is an option of `regsweep verify`"),
+            ("regsweep gc --slise=x", "a similar option exists, of `regsweep verify`: '--slice'"),
+            ("regsweep verify --online", "'--online' is an option of `regsweep expire` and `regsweep garbage-collect`"),
             ("regsweep --dry-run gc", "options go behind the command: `regsweep COMMAND --dry-run`"),
             ("regsweep quarantine --older-than 1h purge", "`regsweep quarantine COMMAND --older-than`"),
         ] {

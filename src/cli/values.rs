@@ -1,25 +1,9 @@
 //! Parsers of argument values: durations, sizes, percentages.
 
-use globset::{Glob, GlobBuilder};
-use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
+use jiff::Timestamp;
 
 use crate::options::{Format, Limit, Slice};
-
-/// Parses `90s`, `1h30m`, `168h`, `7d`, `2 weeks`. A number without a unit is ambiguous and refused.
-pub(super) fn duration(text: &str) -> Result<std::time::Duration, String> {
-    let trimmed = text.trim();
-    if trimmed == "0" {
-        return Ok(std::time::Duration::ZERO);
-    }
-    let parsed = trimmed.parse::<SignedDuration>().or_else(|_| {
-        let span = trimmed.parse::<Span>()?;
-        span.to_duration(SpanRelativeTo::days_are_24_hours())
-    });
-    parsed
-        .ok()
-        .and_then(|duration| std::time::Duration::try_from(duration).ok())
-        .ok_or_else(|| "expected a duration with its unit, such as 30m, 24h or 7d".to_owned())
-}
+pub(super) use crate::options::{duration, glob};
 
 /// A time in the past.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,12 +76,6 @@ pub(super) fn slice(text: &str) -> Result<Slice, String> {
         (1..=slice.of).contains(&slice.part).then_some(slice)
     };
     read().ok_or_else(|| "expected a part of a whole, such as 3/30".to_owned())
-}
-
-pub(super) fn glob(text: &str) -> Result<Glob, String> {
-    // One star matches within a name component, two match across components.
-    let glob = GlobBuilder::new(text).literal_separator(true).build();
-    glob.map_err(|error| format!("expected a pattern such as 'team/*' or 'team/**': {}", error.kind()))
 }
 
 #[cfg(test)]

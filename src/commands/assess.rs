@@ -10,13 +10,14 @@ use super::brakes::{self, ENOUGH, MaxReclaim, Seen, Unlinked};
 use super::reconcile;
 use crate::amount::Amount;
 use crate::audit::recheck;
-use crate::config::{CollectSettings, Disposal};
+use crate::config::{CollectSettings, Disposal, ExpireSettings};
 use crate::error::Error;
+use crate::expiry::{self, Expired};
 use crate::finding::{Code, Finding};
 use crate::findings::Gathered;
 use crate::format::number;
 use crate::graph::{Context, Manifests};
-use crate::inventory::{Inventory, MarkFlags};
+use crate::inventory::{Budget, Inventory, MarkFlags};
 use crate::layout::{self, LinkDirectory, Shard, Target};
 use crate::mark::blobs::{self, BlobMarks};
 use crate::mark::{self, Counts, Marks, interrupted};
@@ -24,10 +25,11 @@ use crate::oci::{Algorithm, Digest, RepositoryName};
 use crate::options::Limit;
 use crate::plan::{RepositoryShare, SweepPlan};
 use crate::policy::{Policy, RootPolicy};
-use crate::progress::Phase;
+use crate::progress::{Phase, Progress};
 use crate::quarantine::{Due, Gate, Moved, Needed, Overlay, Quarantine, Reader, Withheld};
 use crate::records::{Protected, Records, Summary};
 use crate::report::collect::Figures;
+use crate::retention::Retention;
 use crate::store::{FileState, Part, RepositoryEntry, Store, Stray, StrayKind};
 use crate::survey::{self, Survey};
 use crate::writers::OpenFiles;
@@ -58,6 +60,8 @@ pub(super) struct Assessment {
     old_summary: Summary,
     /// Repositories that link layers of which nothing says why no manifest needs them.
     lacking_manifests: HashSet<RepositoryName>,
+    /// What a policy comes to, if there is one.
+    pub(super) expired: Option<Expired>,
 }
 
 /// Reads everything, and changes nothing.
@@ -119,7 +123,11 @@ impl Assessment {
         records: &Records<'_>,
     ) -> Result<Vec<Error>, Error> {
         let manifests = Manifests::new(overlay, &self.inventory);
-        let (inventory, retention, policy) = (&self.inventory, &settings.roots, self.policy);
+        let (inventory, policy) = (&self.inventory, self.policy);
+        let retention: &dyn Retention = match &self.expired {
+            Some(expired) => &expired.chosen,
+            None => &settings.roots,
+        };
         let context = Context { store: overlay, inventory, manifests: &manifests, retention, policy };
         let goes = !self.plan.is_empty();
         // What is younger than an hour proves nothing, and where nothing else goes, nothing has to be proved.
@@ -140,6 +148,7 @@ impl Assessment {
             unlinked: self.unlinked(&context, records)?,
             purge: self.purge.blobs,
             reclaim: &self.reclaim,
+            losing_all: self.expired.as_ref().map_or(&[], |expired| &expired.losing_all),
         };
         interrupted(reader.stop)?;
         Ok(brakes::brakes(&seen))
@@ -171,19 +180,8 @@ fn survey_and_plan(
     last_run: Option<SystemTime>,
 ) -> Result<Assessment, Error> {
     let Reader { progress, stop, .. } = *reader;
-    // Blobs first: what is pushed from now on is not in the inventory, and what is not there does not go.
-    progress.begin(Phase::ListingBlobs, None);
     let budget = (reader.budget)(store.memory_bytes());
-    let (inventory, blob_strays) = Inventory::list(store, &budget)?;
-    let inventory = Arc::new(inventory);
-    let mark = |digest: &Digest, flags| {
-        if let Some(blob) = inventory.find(digest) {
-            inventory.mark(blob, flags);
-        }
-    };
-    store.quarantined().for_each(|digest| mark(digest, MarkFlags::QUARANTINED));
-    protected.digests.iter().for_each(|digest| mark(digest, MarkFlags::PROTECTED));
-    restored.iter().for_each(|digest| mark(digest, MarkFlags::YOUNG));
+    let (inventory, blob_strays) = listed(store, (protected, restored), &budget, progress)?;
     interrupted(stop)?;
     progress.begin(Phase::FindingRepositories, None);
     let repositories = store.repositories()?;
@@ -192,9 +190,13 @@ fn survey_and_plan(
 
     let manifests = Manifests::new(store, &inventory);
     let (policy, recent_changes) = mark::arrivals(store, &inventory, settings.policy)?;
-    let context = Context { store, inventory: &inventory, manifests: &manifests, retention: &settings.roots, policy };
+    let mut context = Context { store, inventory: &inventory, manifests: &manifests, retention: &settings.roots, policy };
+    let mut expired = expired(settings, &context, &repositories.entries, reader)?;
+    let chosen = expired.as_ref().map(|expired| expired.chosen.clone());
+    context.retention = chosen.as_ref().map_or(context.retention, |chosen| chosen);
     let prepare = |survey: &mut Survey<'_>| {
         survey.protected = protected.revisions.get(&survey.name).cloned().unwrap_or_default();
+        survey.restored_tags = protected.tags.get(&survey.name).cloned().unwrap_or_default();
         survey.last_run = last_run;
     };
     let gathered = Gathered::default();
@@ -220,6 +222,7 @@ fn survey_and_plan(
     if settings.disposal == Disposal::Online {
         online_only(&mut plan, reader.store(), &inventory)?;
     }
+    expired.iter_mut().for_each(|expired| expired.note_planned(&plan));
     let figures = figures(settings, &inventory, &marks, &blobs, &plan, shares);
     let lacking_manifests = marks.iter().filter(|marks| marks.may_lack_manifests);
     let lacking_manifests = lacking_manifests.map(|marks| marks.repository.clone()).collect();
@@ -241,7 +244,40 @@ fn survey_and_plan(
         policy,
         old_summary,
         lacking_manifests,
+        expired,
     })
+}
+
+/// Lists the blobs, and flags those that stay for what is in quarantine or came from there.
+fn listed(
+    store: &Overlay<'_>,
+    (protected, restored): (&Protected, &[Digest]),
+    budget: &Budget,
+    progress: &dyn Progress,
+) -> Result<(Arc<Inventory>, Vec<Stray>), Error> {
+    // Before repositories: what is pushed from now on is not in the inventory, and what is not there does not go.
+    progress.begin(Phase::ListingBlobs, None);
+    let (inventory, blob_strays) = Inventory::list(store, budget)?;
+    let mark = |digest: &Digest, flags| {
+        if let Some(blob) = inventory.find(digest) {
+            inventory.mark(blob, flags);
+        }
+    };
+    store.quarantined().for_each(|digest| mark(digest, MarkFlags::QUARANTINED));
+    protected.digests.iter().for_each(|digest| mark(digest, MarkFlags::PROTECTED));
+    restored.iter().for_each(|digest| mark(digest, MarkFlags::YOUNG));
+    Ok((Arc::new(inventory), blob_strays))
+}
+
+/// What goes by the rules, if there are any.
+fn expired(
+    settings: &CollectSettings,
+    context: &Context<'_>,
+    repositories: &[RepositoryEntry],
+    reader: &Reader<'_>,
+) -> Result<Option<Expired>, Error> {
+    let Some(ExpireSettings { rules, protect, .. }) = &settings.expire else { return Ok(None) };
+    expiry::gather(context, repositories, (rules, protect.as_ref()), reader.progress, reader.stop).map(Some)
 }
 
 /// What is mounted in the store, and where symbolic links in it led.
@@ -303,6 +339,7 @@ fn figures(
         waiting: blobs.waiting.clone(),
         planned: plan.totals(),
         delete_untagged_in_addition: match settings.roots {
+            _ if settings.expire.is_some() => None,
             RootPolicy::AllRevisions => Some(blobs.live_untagged_only),
             RootPolicy::TaggedOnly => None,
         },

@@ -54,11 +54,14 @@ pub(super) struct Seen<'a> {
     pub(super) purge: Amount,
     /// What `--max-reclaim` allows.
     pub(super) reclaim: &'a MaxReclaim,
+    /// Repositories of which a policy drops every tag.
+    pub(super) losing_all: &'a [RepositoryName],
 }
 
 /// Everything that stops this collection.
 pub(super) fn brakes(seen: &Seen<'_>) -> Vec<Error> {
     let all = [
+        losing_all(seen),
         untagged(seen),
         empty_store(seen),
         shrunk(seen),
@@ -102,6 +105,23 @@ fn empty_store(seen: &Seen<'_>) -> Brake {
 /// Whether the store is empty, and the operator says that this is right: it has shrunk, then, and nothing is linked.
 fn is_allowed_empty(seen: &Seen<'_>) -> bool {
     seen.settings.allow_empty && (seen.figures.repositories == 0 || !seen.any_kept)
+}
+
+/// Repositories of which no tag would be left.
+fn losing_all(seen: &Seen<'_>) -> Brake {
+    let is_allowed = seen.settings.expire.as_ref().is_none_or(|expire| expire.allow_all_tags);
+    let first = seen.losing_all.first().filter(|_| !is_allowed)?;
+    let others = seen.losing_all.len() as u64 - 1;
+    let others = if others == 0 {
+        String::new()
+    } else {
+        format!(", and of {}", plural(others, "other repository", "other repositories"))
+    };
+    let reason = format!("the rules drop every tag of {first}{others}");
+    Some((
+        reason,
+        "let a rule keep some of them (keep-newest, keep-tags), or give --allow-all-tags if this is how it should be".to_owned(),
+    ))
 }
 
 /// Stores of which a part is not there that was there before.

@@ -27,9 +27,10 @@ use crate::findings::consolidated;
 use crate::format::duration;
 use crate::mark::interrupted;
 use crate::plan::{PlanLine, SweepPlan};
+use crate::policy::RootPolicy;
 use crate::progress::Progress;
 use crate::quarantine::{self, Due, Memory, Purpose, Quarantine, Reader, Wait};
-use crate::report::collect::{CollectReport, QuarantineFigures};
+use crate::report::collect::{CollectReport, ExpireFigures, QuarantineFigures};
 use crate::store::{Access, Backend, FilesystemStore, Root};
 use crate::writers::{self, Question};
 
@@ -58,7 +59,9 @@ pub fn run_on(
     let session = Session::open(backend, means(&settings), progress, stop)?;
     ensure_page(backend, settings.output.html.as_deref())?;
     let mut stops = Vec::new();
-    let owned = owners::ensure_no_foreign_owner(backend, &settings.location, settings.roots, settings.allow_foreign_owner);
+    // Who drops tags drops what they keep.
+    let roots = if settings.expire.is_some() { RootPolicy::TaggedOnly } else { settings.roots };
+    let owned = owners::ensure_no_foreign_owner(backend, &settings.location, roots, settings.allow_foreign_owner);
     stops_real_runs(settings.mode, owned, &mut stops)?;
     if !settings.allow_shared_blobs {
         stops_real_runs(settings.mode, owners::ensure_blobs_not_shared(backend), &mut stops)?;
@@ -296,6 +299,11 @@ fn report(
     findings.extend(swept.findings.iter().cloned());
     let findings = consolidated(findings, settings.location.is_proxy());
     CollectReport {
+        command: settings.command,
+        expire: assessment
+            .expired
+            .zip(settings.expire.as_ref())
+            .map(|(expired, settings)| ExpireFigures { expired, rules: settings.rules.clone() }),
         mode: settings.mode,
         disposal: settings.disposal,
         root: reader.backend.place().to_owned(),

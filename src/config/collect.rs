@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::common::{DEFAULT_MIN_AGE, Output, Settings, arrivals};
 use super::environment::{Beside, environment, read_clock, registries, registry_auth, spill_directory};
+use super::expire::ExpireSettings;
 use super::location::Location;
 use super::threads::jobs;
 use crate::cli;
@@ -42,6 +43,10 @@ pub enum Disposal {
 /// Everything that a collection has to know.
 #[derive(Clone, Debug)]
 pub struct CollectSettings {
+    /// The name of the command.
+    pub command: &'static str,
+    /// Which tags go; nothing if none does.
+    pub expire: Option<ExpireSettings>,
     /// The store.
     pub location: Location,
     /// Which revisions are roots.
@@ -110,15 +115,33 @@ impl CollectSettings {
     ///
     /// When no store is named, the configuration cannot be read, or what it names is not there.
     pub fn resolve(arguments: cli::GarbageCollect, rerun: String) -> Result<CollectSettings, Error> {
+        let cli::GarbageCollect { store, delete_untagged, collect } = arguments;
+        let roots = if delete_untagged { RootPolicy::TaggedOnly } else { RootPolicy::AllRevisions };
+        CollectSettings::of_command("garbage-collect", &store, collect, roots, rerun)
+    }
+
+    /// Resolves what all commands have that collect.
+    ///
+    /// # Errors
+    ///
+    /// As above.
+    pub(super) fn of_command(
+        command: &'static str,
+        store: &cli::StoreArguments,
+        arguments: cli::CollectArguments,
+        roots: RootPolicy,
+        rerun: String,
+    ) -> Result<CollectSettings, Error> {
         let environment = environment();
-        let location = Location::resolve(&arguments.store, &environment)?;
-        let roots = if arguments.delete_untagged { RootPolicy::TaggedOnly } else { RootPolicy::AllRevisions };
+        let location = Location::resolve(store, &environment)?;
         let min_age = arguments.min_age.unwrap_or(DEFAULT_MIN_AGE);
         let clock = read_clock();
         let typed = Beside { online: arguments.online, assume_offline: arguments.assume_offline };
         let beside = Beside::resolve(typed, &environment)?;
         ensure_redis(&location, arguments.flush_redis, beside.online)?;
         Ok(CollectSettings {
+            command,
+            expire: None,
             location,
             roots,
             policy: Policy {

@@ -55,6 +55,8 @@ impl ReportSettings {
 fn dry_run(reading: &ReadingSettings) -> Result<CollectSettings, Error> {
     let environment = environment();
     Ok(CollectSettings {
+        command: "garbage-collect",
+        expire: None,
         location: reading.location.clone(),
         roots: RootPolicy::AllRevisions,
         policy: reading.policy,

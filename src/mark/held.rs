@@ -6,8 +6,8 @@ use crate::error::Error;
 use crate::graph::Context;
 use crate::inventory::MarkFlags;
 use crate::layout::LinkDirectory;
-use crate::oci::Digest;
-use crate::store::LinkContent;
+use crate::oci::{Algorithm, Digest};
+use crate::store::{FileState, LinkContent};
 use crate::survey::{self, Survey};
 
 /// Marks everything that a repository's links name, and everything reached from there.
@@ -40,6 +40,34 @@ pub(super) fn mark_all_names(survey: &Survey<'_>, context: &Context<'_>, flags: 
             context.inventory.mark(blob, flags);
         }
     }
+}
+
+/// Marks what every link of a repository leads to that nothing is to go of: what is there is served.
+pub(super) fn keep_links(survey: &Survey<'_>, context: &Context<'_>) -> Result<(), Error> {
+    let mark = |digest: &Digest| {
+        if let Some(blob) = context.inventory.find(digest) {
+            context.inventory.mark(blob, MarkFlags::LIVE);
+        }
+    };
+    let is_kept =
+        |digest: &Digest| context.inventory.find(digest).is_none_or(|blob| context.inventory.has_any(blob, MarkFlags::LIVE));
+    // Of another name only the link says which blob it is.
+    let is_open = |digest: &&Digest| digest.algorithm() != Algorithm::Sha256 || !is_kept(digest);
+    let layers: Vec<Digest> = survey.layers.iter().filter(is_open).copied().collect();
+    let contents = survey::read_links(&*survey.repository, &LinkDirectory::Layers(survey.name.clone()), &layers)?;
+    for (digest, content) in layers.iter().zip(contents).filter(|(_, content)| *content != LinkContent::Absent) {
+        mark(digest);
+        if let LinkContent::Digest(named) = content {
+            mark(&named);
+        }
+    }
+    for tag in &survey.tags {
+        let history: Vec<Digest> = tag.history.iter().filter(|digest| !is_kept(digest)).copied().collect();
+        let directory = LinkDirectory::History(survey.name.clone(), tag.name.clone());
+        let states = survey::in_chunks(&history, |some| survey.repository.stat_links(&directory, some))?;
+        history.iter().zip(states).filter(|(_, state)| *state != FileState::Absent).for_each(|(digest, _)| mark(digest));
+    }
+    Ok(())
 }
 
 /// The digests of tag histories, as roots of a held repository.

@@ -48,7 +48,9 @@ impl DroppedTag {
 pub(super) fn dropped_tags(survey: &Survey<'_>, context: &Context<'_>) -> Result<Vec<DroppedTag>, Error> {
     let choices = context.retention.tags(survey);
     assert_eq!(choices.len(), survey.tags.len(), "the retention chooses for each tag of {}", survey.name);
-    let dropped = choices.into_iter().enumerate().filter(|(_, choice)| matches!(choice, RootChoice::Dropped(_)));
+    let dropped = choices.into_iter().enumerate().filter(|(place, choice)| {
+        matches!(choice, RootChoice::Dropped(_)) && !survey.restored_tags.contains(&survey.tags[*place].name)
+    });
     dropped
         .map(|(place, choice)| {
             let tag = &survey.tags[place];

@@ -38,6 +38,10 @@ struct DropTag {
 }
 
 impl Retention for DropTag {
+    fn touches(&self, _: &Survey<'_>) -> bool {
+        true
+    }
+
     fn tags(&self, survey: &Survey<'_>) -> Vec<RootChoice> {
         let choose = |tag: &crate::survey::Tag| match tag.name.as_os_str() == self.tag {
             true => RootChoice::Dropped(Reason::TagDropped),

@@ -2,6 +2,7 @@
 
 use super::Waiting;
 use super::depths::revision_depths;
+use super::held::keep_links;
 use super::inspect::{self, DroppedTag, HistoryNames, SeenHistory, SeenLayer, SeenRevision};
 use super::reach::Reach;
 use crate::error::Error;
@@ -62,6 +63,10 @@ pub(super) fn unreached(
     left: &Left,
     readings: &[Held<'_>],
 ) -> Result<Unreached, Error> {
+    if !context.retention.touches(survey) {
+        keep_links(survey, context)?;
+        return Ok(Unreached::default());
+    }
     let mut unreached = Unreached::default();
     unreached.layers(survey, context, reach)?;
     unreached.revisions(survey, context, left, readings)?;

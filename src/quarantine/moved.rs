@@ -2,6 +2,7 @@
 
 use crate::amount::Amount;
 use crate::layout::Target;
+use crate::oci::{RepositoryName, TagName};
 use crate::store::Held;
 
 /// What became of things in quarantine, or would.
@@ -11,6 +12,8 @@ pub struct Moved {
     pub blobs: Amount,
     /// Links.
     pub links: u64,
+    /// The tags among them, by what they are called.
+    pub tags: Vec<(RepositoryName, TagName)>,
     /// Things that were in the store again already.
     pub replaced: u64,
     /// What could not be moved or removed, in words.
@@ -29,6 +32,9 @@ impl Moved {
             Target::Blob(_) => self.blobs.add(held.stat.size_bytes),
             _ => self.links += 1,
         }
+        if let Target::Tag(repository, tag, _) = &held.target {
+            self.tags.push((repository.clone(), tag.clone()));
+        }
     }
 }
 
@@ -36,6 +42,7 @@ impl std::ops::AddAssign for Moved {
     fn add_assign(&mut self, other: Moved) {
         self.blobs += other.blobs;
         self.links += other.links;
+        self.tags.extend(other.tags);
         self.replaced += other.replaced;
         self.failed.extend(other.failed);
     }

@@ -16,7 +16,7 @@ use crate::graph::{Context, Manifests, Reading};
 use crate::inventory::{Budget, Inventory, MarkFlags};
 use crate::layout::{LinkDirectory, Target};
 use crate::mark::{self, Marks};
-use crate::oci::{Digest, RepositoryName};
+use crate::oci::{Digest, RepositoryName, TagName};
 use crate::policy::{Arrivals, Policy, RootPolicy};
 use crate::progress::{Phase, Progress};
 use crate::store::{Backend, Store};
@@ -121,8 +121,15 @@ fn marked(
     let mut needed = Needed { looks_empty, repositories: held.collect(), old: old.collect(), ..Needed::default() };
     let reached: BTreeMap<&RepositoryName, BTreeSet<Digest>> =
         marks.iter().map(|marks| (&marks.repository, marks.needed.iter().copied().collect())).collect();
+    let dropped_tags: HashSet<(&RepositoryName, &TagName)> =
+        quarantine.collected().flat_map(Run::held).filter_map(|held| tag_of(&held.target)).collect();
     for (run, held) in quarantine.collected().flat_map(|run| run.held().iter().map(move |held| (run, held))) {
         let is_needed = match &held.target {
+            // A tag went for its own sake, and its history with it: that something else needs its image does not bring it back.
+            Target::Tag(..) => held.stat.modified > run.began(),
+            Target::Link(LinkDirectory::History(repository, tag), _) if dropped_tags.contains(&(repository, tag)) => {
+                held.stat.modified > run.began()
+            }
             Target::Link(directory, digest) => {
                 // Written to by a registry that had it open when it was moved.
                 let written = held.stat.modified > run.began();
@@ -150,6 +157,14 @@ fn marked(
         needed.by_staying = by_staying(reader.store(), &stay, &inventory, &manifests)?;
     }
     Ok(needed)
+}
+
+/// The tag that a target is, if it is one.
+fn tag_of(target: &Target) -> Option<(&RepositoryName, &TagName)> {
+    match target {
+        Target::Tag(repository, tag, _) => Some((repository, tag)),
+        _ => None,
+    }
 }
 
 /// How long ago the oldest run began.

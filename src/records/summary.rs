@@ -58,14 +58,22 @@ impl Summary {
 
     /// Lowers the counts to those of `after`: our own removals are not missing afterwards, and stop no later run.
     pub(super) fn lower_to(&mut self, after: &Summary) {
-        for (name, [_, revisions]) in &mut self.by_repository {
-            if let Some([_, left]) = after.by_repository.get(name)
-                && left < revisions
-            {
+        let (mut fewer_tags, had_tags) = (0, self.tags);
+        for (name, [tags, revisions]) in &mut self.by_repository {
+            let Some([tags_left, left]) = after.by_repository.get(name) else { continue };
+            if tags_left < tags {
+                fewer_tags += *tags - *tags_left;
+                *tags = *tags_left;
+            }
+            if left < revisions {
                 *revisions = *left;
                 self.swept.insert(name.clone());
             }
         }
+        self.tags = match self.by_repository.is_empty() {
+            true => self.tags.min(after.tags),
+            false => had_tags.saturating_sub(fewer_tags),
+        };
         self.revisions = match self.by_repository.is_empty() {
             true => self.revisions.min(after.revisions),
             false => self.by_repository.values().map(|counts| counts[1]).sum(),
@@ -77,6 +85,14 @@ impl Summary {
         self.revisions = self.revisions.saturating_sub(1);
         if let Some([_, revisions]) = self.by_repository.get_mut(&repository.to_string()) {
             *revisions = revisions.saturating_sub(1);
+        }
+    }
+
+    /// Takes a tag out that was removed.
+    pub fn forget_tag(&mut self, repository: &RepositoryName) {
+        self.tags = self.tags.saturating_sub(1);
+        if let Some([tags, _]) = self.by_repository.get_mut(&repository.to_string()) {
+            *tags = tags.saturating_sub(1);
         }
     }
 

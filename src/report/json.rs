@@ -89,11 +89,20 @@ pub(super) struct Moved {
     bytes: u64,
     links: u64,
     replaced: u64,
+    /// Tags among the links.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tags: Vec<String>,
 }
 
 impl From<&quarantine::Moved> for Moved {
     fn from(moved: &quarantine::Moved) -> Moved {
-        Moved { blobs: moved.blobs.count, bytes: moved.blobs.size_bytes, links: moved.links, replaced: moved.replaced }
+        Moved {
+            blobs: moved.blobs.count,
+            bytes: moved.blobs.size_bytes,
+            links: moved.links,
+            replaced: moved.replaced,
+            tags: moved.tags.iter().map(|(repository, tag)| format!("{repository}:{tag}")).collect(),
+        }
     }
 }
 

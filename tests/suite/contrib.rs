@@ -56,7 +56,7 @@ fn parsed<'a>(words: impl IntoIterator<Item = &'a str>) -> cli::Command {
 #[track_caller]
 fn collects_online(command: cli::Command) -> cli::GarbageCollect {
     match command {
-        cli::Command::GarbageCollect(arguments) if arguments.online && !arguments.dry_run => arguments,
+        cli::Command::GarbageCollect(arguments) if arguments.collect.online && !arguments.collect.dry_run => arguments,
         other => panic!("{other:?}"),
     }
 }
@@ -65,7 +65,7 @@ fn collects_online(command: cli::Command) -> cli::GarbageCollect {
 fn units_run_what_there_is() {
     let (service, timer) = (unit("regsweep.service"), unit("regsweep.timer"));
     let collect = collects_online(parsed(value(&service, "Service", "ExecStart").split(' ')));
-    let metrics = collect.output.metrics.expect("alerts want them");
+    let metrics = collect.collect.output.metrics.expect("alerts want them");
     let may_write = &service[&("Service".to_owned(), "ReadWritePaths".to_owned())];
     let may_write = |path: &Path| may_write.iter().any(|folder| path.starts_with(folder.trim_start_matches('-')));
     assert!(may_write(&metrics), "{}", metrics.display());

@@ -30,7 +30,7 @@ use crate::support::*;
 /// What a shell may be asked for in a sample.
 const PROGRAMS: [&str; 6] = ["regsweep", "echo", "cat", "grep", "head", "ls"];
 /// What a block may be marked as.
-const LANGUAGES: [&str; 6] = ["console", "sh", "cron", "text", "json", "yaml"];
+const LANGUAGES: [&str; 7] = ["console", "sh", "cron", "text", "json", "yaml", "toml"];
 
 /// Whether the documents are to say what the program says.
 fn is_blessed() -> bool {

@@ -18,6 +18,7 @@ mod contrib;
 mod differential;
 mod documents;
 mod end_to_end;
+mod expire;
 mod explain;
 mod fixtures;
 mod fuzz;

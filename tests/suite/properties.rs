@@ -6,7 +6,7 @@
 //! product. Not generated, since other tests have them: symbolic links, fifos, manifests too large, repeated keys.
 
 #[path = "reference.rs"]
-mod reference;
+pub(crate) mod reference;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -501,7 +501,7 @@ fn done(run: Regsweep) -> Outcome {
 }
 
 /// Files below a folder: path and bytes.
-fn files_on_disk(root: &Path) -> Files {
+pub(crate) fn files_on_disk(root: &Path) -> Files {
     let entries = WalkDir::new(root).into_iter().map(|entry| entry.expect("the test may read all of its own folder"));
     let files = entries.filter(|entry| entry.file_type().is_file());
     files
@@ -512,13 +512,13 @@ fn files_on_disk(root: &Path) -> Files {
         .collect()
 }
 
-type Files = BTreeMap<String, Vec<u8>>;
+pub(crate) type Files = BTreeMap<String, Vec<u8>>;
 
 /// What a registry serves of something to a client that pulls it: repository and digest, as manifest or as blob.
-type Served = BTreeSet<(String, String, &'static str)>;
+pub(crate) type Served = BTreeSet<(String, String, &'static str)>;
 
 /// Follows a manifest as a client does, with nothing but what the registry would serve. What is missing is left out.
-fn pull_manifest(files: &Files, repository: &str, digest: &str, served: &mut Served) {
+pub(crate) fn pull_manifest(files: &Files, repository: &str, digest: &str, served: &mut Served) {
     let Some(bytes) = serve(files, &layout::revision_link(repository, digest)).filter(|bytes| is_it(bytes, digest)) else {
         return;
     };

@@ -276,7 +276,9 @@ fn beside<'a>(settings: &CollectSettings, reader: &Reader<'_>, due: Option<Due<'
 
 /// Whether what could not be removed, by this finding, is not in its place: some filesystems answer with an error when it was done all the same.
 fn is_gone(reader: &Reader<'_>, finding: &Finding) -> bool {
-    let Some(target) = finding.path.as_deref().and_then(Target::of_path) else { return false };
+    // Whatever a tag names: its file is what is looked at.
+    let named = || finding.digest;
+    let Some(target) = finding.path.as_deref().and_then(|path| Target::of_file(path, named)) else { return false };
     !target.is_directory() && !matches!(stat_target(reader.store(), &target), Ok(FileState::File(_)))
 }
 
@@ -296,6 +298,9 @@ fn left_by(assessment: &Assessment) -> Summary {
     let mut after = assessment.summary.clone();
     for row in assessment.plan.of_kind(Kind::Revision) {
         row.target.link_directory().into_iter().for_each(|directory| after.forget_revision(directory.repository()));
+    }
+    for row in assessment.plan.of_kind(Kind::Tag) {
+        row.target.repository().into_iter().for_each(|repository| after.forget_tag(repository));
     }
     after
 }

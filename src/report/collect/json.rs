@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::expire::Expire;
 use super::{CollectReport, Figures, Outcome, QuarantineFigures, RescueEnd};
 use crate::config::Mode;
 use crate::oci::RepositoryName;
@@ -40,6 +41,9 @@ struct Body<'a> {
     nobody_asked: Option<&'a str>,
     writer: Option<&'a str>,
     registry_must_restart: bool,
+    /// What became of tags, where a policy says that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expire: Option<Expire<'a>>,
 }
 
 #[derive(Serialize)]
@@ -228,6 +232,7 @@ pub fn render(report: &CollectReport) -> String {
         nobody_asked: report.nobody_asked.as_deref(),
         writer: report.writer.as_deref(),
         registry_must_restart: report.registry_must_restart(),
+        expire: report.expire.as_ref().map(Expire::from),
     };
     let outcome = match report.outcome() {
         Outcome::Complete => "complete",
@@ -236,7 +241,7 @@ pub fn render(report: &CollectReport) -> String {
         Outcome::Stopped => "stopped",
     };
     let head = Head {
-        command: "garbage-collect",
+        command: report.command,
         outcome: Some(outcome),
         exit: report.exit(),
         root: &report.root,

@@ -1,10 +1,12 @@
 //! What a collection found and did.
 
+mod expire;
 mod figures;
 pub(super) mod html;
 pub mod json;
 pub(super) mod page;
 mod report;
 
+pub use self::expire::ExpireFigures;
 pub use self::figures::{Figures, QuarantineFigures, RescueEnd};
 pub use self::report::{CollectReport, Outcome};

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use super::expire;
 use super::{CollectReport, Outcome, RescueEnd};
 use crate::amount::Amount;
 use crate::config::{Disposal, Mode};
@@ -24,7 +25,7 @@ const REPOSITORIES_SHOWN: usize = 10;
 pub(super) fn document(report: &CollectReport) -> Document {
     let mut page = Document::default();
     let mode = headline(report);
-    page.headline("garbage-collect", mode);
+    page.headline(report.command, mode);
     answer(&mut page, report);
     for stop in &report.stops {
         page.item("would stop", stop);
@@ -36,6 +37,9 @@ pub(super) fn document(report: &CollectReport) -> Document {
     removal(&mut page, report);
     quarantine(&mut page, report);
     targets(&mut page, report);
+    if let Some(expire) = &report.expire {
+        expire::tags(&mut page, expire, report.mode);
+    }
     repositories(&mut page, report);
     page.findings(&report.findings);
     disk(&mut page, report);
@@ -170,9 +174,10 @@ pub(super) fn when(report: &CollectReport) -> String {
 
 fn about(page: &mut Document, report: &CollectReport) {
     page.root(&report.root, report.config_path.as_deref());
-    let kept = match report.roots {
-        RootPolicy::AllRevisions => "every revision",
-        RootPolicy::TaggedOnly => "tagged images, their children and referrers (--delete-untagged)",
+    let kept = match (&report.expire, report.roots) {
+        (Some(expire), _) => format!("what {} keeps", expire.policy()),
+        (None, RootPolicy::AllRevisions) => "every revision".to_owned(),
+        (None, RootPolicy::TaggedOnly) => "tagged images, their children and referrers (--delete-untagged)".to_owned(),
     };
     let window = report.policy.arrival_window();
     let age = match report.policy.min_age {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::expire::ExpireFigures;
 use super::figures::{Figures, QuarantineFigures, RescueEnd};
 use super::{html, json, page};
 use crate::amount::Amount;
@@ -19,6 +20,10 @@ use crate::sweep::SweepReport;
 /// A collection, done or imagined.
 #[derive(Debug)]
 pub struct CollectReport {
+    /// The command that collected.
+    pub command: &'static str,
+    /// What a policy came to; nothing if none was given.
+    pub expire: Option<ExpireFigures>,
     /// Whether anything was removed.
     pub mode: Mode,
     /// Whether it was removed or quarantined.
@@ -157,7 +162,7 @@ impl Report for CollectReport {
     }
 
     fn metrics(&self) -> Metrics {
-        let mut metrics = Metrics::new("garbage-collect", self.policy.now, self.exit());
+        let mut metrics = Metrics::new(self.command, self.policy.now, self.exit());
         metrics.elapsed(self.elapsed).findings(&self.findings);
         metrics.stored(self.figures.blobs, self.figures.stored_bytes());
         if self.mode == Mode::Execute {

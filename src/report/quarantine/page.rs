@@ -11,6 +11,9 @@ use crate::layout::Target;
 use crate::quarantine::{Moved, Proof, Withheld};
 use crate::report::document::Document;
 
+/// Restored tags that are named.
+const TAGS_SHOWN: usize = 10;
+
 /// The report as a document.
 pub(super) fn document(report: &QuarantineReport) -> Document {
     let mut page = Document::default();
@@ -38,6 +41,7 @@ pub(super) fn document(report: &QuarantineReport) -> Document {
         }
         Done::Restored(restored) => {
             page.item("restored", &moved(restored));
+            tags(&mut page, restored);
             if restored.replaced > 0 {
                 let many = plural(restored.replaced, "thing", "things");
                 page.item(
@@ -83,6 +87,25 @@ pub(super) fn document(report: &QuarantineReport) -> Document {
     }
     page.findings(&report.findings);
     page
+}
+
+/// Tags that came back, and what keeps rules from dropping them again.
+fn tags(page: &mut Document, restored: &Moved) {
+    if restored.tags.is_empty() {
+        return;
+    }
+    let count = plural(restored.tags.len() as u64, "tag", "tags");
+    page.item(
+        "tags",
+        &format!("{count} with their push times: the same rules drop them again, once they are older than --min-age. To keep them, give `regsweep expire` --protect FILE with these lines in it, or name them in keep-tags:"),
+    );
+    for (repository, tag) in restored.tags.iter().take(TAGS_SHOWN) {
+        page.item("", &format!("  {repository}:{tag}"));
+    }
+    let more = restored.tags.len().saturating_sub(TAGS_SHOWN) as u64;
+    if more > 0 {
+        page.item("", &format!("  and {} more; --json has all", crate::format::number(more)));
+    }
 }
 
 /// Why nobody writes to what was purged.

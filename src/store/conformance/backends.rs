@@ -9,7 +9,7 @@ use super::Fill;
 use crate::clock::RunClock;
 use crate::error::Error;
 use crate::layout::{self, LinkDirectory, Target};
-use crate::oci::{Algorithm, Digest, RepositoryName};
+use crate::oci::{Algorithm, Digest, RepositoryName, TagName};
 use crate::store::{Access, Backend, Directories, FileState, LockGuard, ManifestContent, Planned, Removal, Return, Shelf, Stat};
 
 /// Each case gets a backend that holds only `docker/registry/v2`.
@@ -98,7 +98,8 @@ fn a_shelf_takes_and_restores(backend: &dyn Backend, fill: &dyn Fill) {
     assert!(backend.shelves().list(&is_run).expect("none").is_empty());
     let link = Target::Link(LinkDirectory::Layers(RepositoryName::new("team/app")), digest("a"));
     let text = digest("a").to_string();
-    let contents = [(blob("a"), "a"), (link, &text)];
+    let tag = Target::Tag(RepositoryName::new("team/app"), TagName::new("v1"), digest("a"));
+    let contents = [(blob("a"), "a"), (link, &text), (tag, &text)];
     let shelf = shelf(backend, "run");
     for (target, content) in &contents {
         fill.put(&target.path(), content.as_bytes(), then());
@@ -154,16 +155,21 @@ fn a_shelf_says_what_lies_on_it(backend: &dyn Backend, fill: &dyn Fill) {
         let stat = Stat::new(content.len() as u64, then());
         shelf.take(&Planned { target: &blob(name), stat: &stat }, Directories::Prune).expect("moved");
     }
+    let tag = Target::Tag(RepositoryName::new("team/app"), TagName::new("v1"), digest("a"));
+    fill.put(&tag.path(), digest("a").to_string().as_bytes(), then());
+    shelf.take(&Planned { target: &tag, stat: &Stat::new(71, then()) }, Directories::Prune).expect("moved");
     let again = backend.shelves().list(&is_run).expect("listed").pop().expect("one");
     assert_eq!((again.name(), again.place()), (shelf.name(), shelf.place()));
     let contents = again.contents(&["run.json"]).expect("listed");
-    let mut expected = ["a", "b", "wrong"].map(blob);
+    let mut expected = [vec![tag.clone()], ["a", "b", "wrong"].map(blob).to_vec()].concat();
     expected.sort();
     assert_eq!(contents.held.iter().map(|held| held.target.clone()).collect::<Vec<_>>(), expected);
     assert!(contents.held.iter().all(|held| held.changed > held.stat.modified), "they were moved just now");
     assert_eq!(contents.unrecognised, 0);
     assert!(!again.is_whole(&blob("wrong")).expect("readable"));
     again.is_whole(&blob("absent")).expect_err("nothing to read");
+    assert!(again.is_whole(&tag).expect("readable"));
+    assert!(again.drop_for_good(&tag).expect("removed"));
     assert!(again.drop_for_good(&blob("a")).expect("removed"));
     assert!(!again.drop_for_good(&blob("a")).expect("gone already"));
     assert_eq!(shelf.contents(&["run.json"]).expect("listed").held.len(), 2);

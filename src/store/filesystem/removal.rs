@@ -11,7 +11,8 @@ use rustix::io::Errno;
 use super::directory;
 use super::store::{Base, FilesystemStore};
 use crate::error::{Context as _, Error};
-use crate::oci::RepositoryName;
+use crate::layout::{self, Target};
+use crate::oci::{Algorithm, RepositoryName};
 use crate::store::{Directories, KeepsNow, Planned, Removal, Stat, Vacuum};
 
 impl Vacuum for FilesystemStore {
@@ -51,11 +52,54 @@ impl FilesystemStore {
         let Some((base, relative)) = self.locate(&path) else {
             return Ok(Removal::AlreadyGone);
         };
-        match planned.target.is_directory() {
+        let removal = match planned.target.is_directory() {
             true => remove_empty_directory(base, relative, planned.stat),
             false => remove_file(base, relative, planned.stat),
-        }
-        .context_with("remove", || self.at(&path))
+        };
+        let removal = removal.context_with("remove", || self.at(&path))?;
+        self.prune_tag(planned.target)?;
+        Ok(removal)
+    }
+
+    /// Removes the directories of the tag that a target belonged to once nothing is left in them: by its directory a registry lists a tag.
+    ///
+    /// # Errors
+    ///
+    /// When one that is empty cannot be removed.
+    pub(super) fn prune_tag(&self, target: &Target) -> Result<(), Error> {
+        let (Some(repository), Some(tag)) = (target.repository(), target.tag()) else { return Ok(()) };
+        let path = layout::tag_directory(repository, tag);
+        let Some((base, relative)) = self.locate(&path) else { return Ok(()) };
+        let prune = || -> io::Result<()> {
+            let Ok(tag) = open_for_removal(base, relative.as_os_str().as_bytes())? else { return Ok(()) };
+            // A tag that names something is left as it is, however little history it has.
+            if !is_gone_if_empty(&tag, b"current")? {
+                return Ok(());
+            }
+            if let Ok(history) = open_for_removal(base, relative.join("index").as_os_str().as_bytes())? {
+                for algorithm in Algorithm::ALL {
+                    is_gone_if_empty(&history, algorithm.name().as_bytes())?;
+                }
+            }
+            if is_gone_if_empty(&tag, b"index")? {
+                let (tags, name) = split(relative);
+                if let Ok(tags) = open_for_removal(base, tags)? {
+                    is_gone_if_empty(&tags, name)?;
+                }
+            }
+            Ok(())
+        };
+        prune().context_with("remove", || self.at(&path))
+    }
+}
+
+/// Removes a directory if it is empty. Says whether it is not there any more.
+fn is_gone_if_empty(directory: &OwnedFd, name: &[u8]) -> io::Result<bool> {
+    match unlinkat(directory, name, AtFlags::REMOVEDIR) {
+        Ok(()) | Err(Errno::NOENT) => Ok(true),
+        // Something is in it, or it is a file, a link or a mount: none of them is ours.
+        Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR | Errno::BUSY) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 

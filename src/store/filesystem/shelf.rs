@@ -18,6 +18,7 @@ use rustix::io::Errno;
 use super::condition::{condition, is_whole};
 use super::directory::{self, open_directory_beneath};
 use super::removal::{differs, dispose_of_file, split, unlinkat};
+use super::shelf_contents::MAX_LINK_BYTES;
 use super::store::FilesystemStore;
 use super::{content, own, shelf_contents};
 use crate::error::{Context as _, Error};
@@ -25,8 +26,6 @@ use crate::layout::{self, Target};
 use crate::oci::{Algorithm, Digest};
 use crate::store::{Condition, Contents, Directories, FileState, ManifestContent, Planned, Removal, Return, Shelf};
 
-/// Longer than any digest in text.
-const MAX_LINK_BYTES: u64 = 512;
 /// Larger than any stamp.
 const MAX_STAMP_BYTES: u64 = 1 << 16;
 
@@ -103,7 +102,11 @@ impl Shelf for FilesystemShelf<'_> {
                 }
             })
         };
-        moved().context_with("quarantine", || self.store.at(&path))
+        let removal = moved().context_with("quarantine", || self.store.at(&path))?;
+        if directories == Directories::Prune {
+            self.store.prune_tag(planned.target)?;
+        }
+        Ok(removal)
     }
 
     fn give_back(&self, target: &Target) -> Result<Return, Error> {
@@ -197,10 +200,7 @@ impl Shelf for FilesystemShelf<'_> {
         let place = on_shelf(target);
         let (parent, name) = split(&place);
         let parent = open_directory_beneath(&self.directory, parent).ok()?;
-        let file = File::from(directory::open_file(parent, name).ok()?);
-        let mut text = Vec::new();
-        file.take(MAX_LINK_BYTES).read_to_end(&mut text).ok()?;
-        Digest::parse(&text)
+        shelf_contents::read_digest(&parent, std::ffi::OsStr::from_bytes(name))
     }
 
     fn manifest(&self, digest: &Digest, read: &mut dyn FnMut(&[u8])) -> Result<ManifestContent, Error> {

@@ -1,6 +1,8 @@
 //! Listing and pruning a shelf by its descriptor: the owner of the root may replace any directory in it meanwhile.
 
-use std::io;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -11,10 +13,14 @@ use rustix::io::Errno;
 use super::directory::{self, Kind, changed_of, for_each_entry, open_directory_beneath, stat_of};
 use super::removal::unlinkat;
 use crate::layout::{self, Target};
+use crate::oci::Digest;
 use crate::store::{Contents, Held};
 
 /// The suffix of a stamp's name while it is written.
 pub(super) const NEW: &str = ".new";
+
+/// Longer than any digest in text.
+pub(super) const MAX_LINK_BYTES: u64 = 512;
 
 /// Deeper than any path of the registry.
 const MAX_DEPTH: usize = 300;
@@ -49,7 +55,8 @@ pub(super) fn contents(shelf: &OwnedFd, stamps: &[&str]) -> io::Result<Contents>
                 stat => stat?,
             };
             let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-            match Target::of_path(&Path::new(layout::V2).join(&file)).filter(|_| is_file) {
+            let named = || read_digest(&directory, name);
+            match Target::of_file(&Path::new(layout::V2).join(&file), named).filter(|_| is_file) {
                 Some(target) => contents.held.push(Held { target, stat: stat_of(&stat), changed: changed_of(&stat) }),
                 None => contents.unrecognised += 1,
             }
@@ -57,6 +64,15 @@ pub(super) fn contents(shelf: &OwnedFd, stamps: &[&str]) -> io::Result<Contents>
     }
     contents.held.sort_by(|a, b| a.target.cmp(&b.target));
     Ok(contents)
+}
+
+/// The digest that a link says, if it says one.
+pub(super) fn read_digest(directory: &OwnedFd, name: impl AsRef<OsStr>) -> Option<Digest> {
+    let directory = directory.try_clone().ok()?;
+    let file = File::from(directory::open_file(directory, name.as_ref().as_bytes()).ok()?);
+    let mut text = Vec::new();
+    file.take(MAX_LINK_BYTES).read_to_end(&mut text).ok()?;
+    Digest::parse(&text)
 }
 
 /// Removes the empty directories on a shelf, deepest first. Removes the shelf itself, given with its parent, if only

@@ -110,7 +110,8 @@ impl Shelf for MemoryShelf<'_> {
     fn contents(&self, _: &[&str]) -> Result<Contents, Error> {
         self.with(|lying| {
             let held = |(path, node): (&PathBuf, &Node)| {
-                Some(Held { target: Target::of_path(path)?, stat: node.stat(), changed: node.changed })
+                let named = || Digest::parse(node.content.as_deref()?);
+                Some(Held { target: Target::of_file(path, named)?, stat: node.stat(), changed: node.changed })
             };
             let mut held: Vec<Held> = lying.files.iter().filter_map(held).collect();
             held.sort_by(|a, b| a.target.cmp(&b.target));

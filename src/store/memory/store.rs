@@ -320,10 +320,32 @@ impl MemoryStore {
             }
         };
         let directory = path.parent().expect("targets lie in directories");
-        if directories == Directories::Prune && self.children(directory).is_empty() {
-            self.tree().remove(directory);
+        if directories == Directories::Prune {
+            if self.children(directory).is_empty() {
+                self.tree().remove(directory);
+            }
+            self.prune_tag(planned.target);
         }
         Ok(removal)
+    }
+
+    /// Forgets the directories of a tag in which nothing is left.
+    fn prune_tag(&self, target: &Target) {
+        let (Some(repository), Some(tag)) = (target.repository(), target.tag()) else { return };
+        let directory = layout::tag_directory(repository, tag);
+        let mut tree = self.tree();
+        let within: Vec<PathBuf> = tree
+            .range(directory.clone()..)
+            .map(|(path, _)| path)
+            .take_while(|path| path.starts_with(&directory))
+            .cloned()
+            .collect();
+        // What lies deepest shows whether the rest is only around it.
+        let is_ours =
+            |path: &PathBuf| tree[path].content.is_none() && path.components().count() <= directory.components().count() + 2;
+        if within.iter().all(is_ours) {
+            within.iter().for_each(|path| drop(tree.remove(path)));
+        }
     }
 
     fn remove_directory(&self, planned: &Planned<'_>) -> Result<Removal, Error> {
@@ -331,6 +353,7 @@ impl MemoryStore {
         Ok(match self.empty_directory(planned.target)? {
             Some(stat) if stat == *planned.stat => {
                 self.tree().remove(&path);
+                self.prune_tag(planned.target);
                 Removal::Removed
             }
             Some(_) => Removal::Changed("it was written to in the meantime"),

@@ -127,7 +127,7 @@ fn a_chart_collects_as_its_values_say() {
     assert_eq!(pod["containers"][0]["resources"]["limits"]["memory"], "512Mi");
     let words = words(&pod["containers"][0]);
     let collect = collects_online(parsed(words.iter().map(String::as_str)));
-    assert!(collect.delete_untagged && collect.output.json);
+    assert!(collect.delete_untagged && collect.collect.output.json);
     mounts_what_it_reads(pod, &collect.store.config.expect("--online wants it"));
     // The image that is the default is the one that is described.
     let image = format!("registry.example/tools/regsweep:{}", env!("CARGO_PKG_VERSION"));
@@ -144,7 +144,7 @@ fn a_chart_of_the_registry_only_swaps_its_image() {
     assert_eq!(words, ["/bin/registry", "garbage-collect", "--delete-untagged=true", "/etc/docker/registry/config.yml"]);
     let plain = cli::plain(words.iter().map(Into::into));
     let cli::Command::GarbageCollect(collect) = cli::parse(&plain).expect("taken").command else { panic!("{words:?}") };
-    assert!(collect.delete_untagged && !collect.online);
+    assert!(collect.delete_untagged && !collect.collect.online);
     mounts_what_it_reads(pod, &collect.store.config.expect("it names one"));
     let variables = container["env"].as_array().expect("a list");
     let online = variables.iter().find(|variable| variable["name"] == "REGSWEEP_ONLINE").expect("a variable");

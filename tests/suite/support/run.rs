@@ -98,6 +98,22 @@ impl Regsweep {
         Self::garbage_collect().arg(config)
     }
 
+    /// `expire` on a root directory. The plan is always asked for.
+    pub(crate) fn expire(root: &Path) -> Self {
+        Self::expiring().arg("--root").arg(root)
+    }
+
+    /// `expire` with a registry's configuration file.
+    pub(crate) fn expire_config(config: &Path) -> Self {
+        Self::expiring().arg(config)
+    }
+
+    fn expiring() -> Self {
+        let bare = Self::new();
+        let plan = bare.plan.clone();
+        bare.args(["expire", "--allow-unlinked", "100%", "--plan-out"]).arg(plan)
+    }
+
     fn garbage_collect() -> Self {
         let bare = Self::new();
         let plan = bare.plan.clone();
@@ -184,7 +200,10 @@ impl Regsweep {
     pub(crate) fn start(mut self) -> Running {
         // What a test builds is made just now, and as old as its modification times say.
         let is_given = |words: &[&str]| self.command.get_args().any(|word| words.iter().any(|given| word == *given));
-        if is_given(&["garbage-collect", "audit", "usage", "explain", "report"]) && !is_given(&["--help"]) && !self.counts_birth {
+        if is_given(&["garbage-collect", "audit", "usage", "explain", "expire", "report"])
+            && !is_given(&["--help"])
+            && !self.counts_birth
+        {
             self.command.arg("--ignore-birth-time");
         }
         self.command.stdout(Stdio::piped()).stderr(Stdio::piped());
