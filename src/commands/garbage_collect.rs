@@ -14,6 +14,7 @@ use jiff::Timestamp;
 
 use self::done::Done;
 use super::assess::{Assessment, assess};
+use super::opening;
 use super::owners;
 use super::reconcile;
 use super::session::{Means, Session, ensure_outside};
@@ -28,7 +29,7 @@ use crate::progress::Progress;
 use crate::quarantine::{self, Due, Memory, Purpose, Quarantine, Reader, Wait};
 use crate::registry_config::DescriptorCache;
 use crate::report::collect::{CollectReport, QuarantineFigures};
-use crate::store::{Access, Backend, FilesystemStore, Root};
+use crate::store::{Access, Backend, Root};
 use crate::writers::{self, Question};
 
 /// Collects, or says what a collection would do.
@@ -39,7 +40,7 @@ use crate::writers::{self, Question};
 ///
 /// When the run ended before anything was changed. What goes wrong later is in the report.
 pub fn run(settings: CollectSettings, progress: &dyn Progress, stop: &AtomicBool) -> Result<CollectReport, Error> {
-    run_on(&FilesystemStore::open(&settings.location.root)?, settings, progress, stop)
+    run_on(&*opening::open(&settings.location, settings.jobs)?, settings, progress, stop)
 }
 
 /// The same for a store that is open.
@@ -299,6 +300,7 @@ fn report(
         findings,
         free_before,
         free_after: reader.backend.free_bytes(),
+        requests: reader.backend.requests(),
         elapsed: settings.clock.elapsed(),
     }
 }

@@ -6,6 +6,7 @@ mod brakes;
 pub mod explain;
 pub mod garbage_collect;
 pub mod list;
+pub mod opening;
 mod owners;
 pub mod quarantine;
 mod reading;

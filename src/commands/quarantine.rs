@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::brakes::{ENOUGH, shrunk_lift};
+use super::opening;
 use super::owners;
 use super::reconcile;
 use super::session::{Means, Session};
@@ -23,7 +24,7 @@ use crate::progress::{Phase, Progress};
 use crate::quarantine::{self, Due, Gate, Memory, Moved, Needed, Purpose, Quarantine, Reader, Replaced, Run, Wait};
 use crate::records::{self, Records, Summary};
 use crate::report::quarantine::{Done, QuarantineReport, RunRow};
-use crate::store::{Access, Backend, FilesystemStore, Held};
+use crate::store::{Access, Backend, Held};
 use crate::writers::{self, OpenFiles, Question};
 
 /// Lists, restores or purges.
@@ -32,7 +33,7 @@ use crate::writers::{self, OpenFiles, Question};
 ///
 /// When the command ended before anything was changed.
 pub fn run(settings: QuarantineSettings, progress: &dyn Progress, stop: &AtomicBool) -> Result<QuarantineReport, Error> {
-    run_on(&FilesystemStore::open(&settings.location.root)?, settings, progress, stop)
+    run_on(&*opening::open(&settings.location, settings.jobs)?, settings, progress, stop)
 }
 
 /// The same for a store that is open.

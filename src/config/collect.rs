@@ -108,6 +108,7 @@ impl CollectSettings {
     pub fn resolve(arguments: cli::GarbageCollect, rerun: String) -> Result<CollectSettings, Error> {
         let environment = environment();
         let location = Location::resolve(&arguments.store, &environment)?;
+        let jobs = jobs(&location.place, arguments.jobs, arguments.max_memory);
         let roots = if arguments.delete_untagged { RootPolicy::TaggedOnly } else { RootPolicy::AllRevisions };
         let min_age = arguments.min_age.unwrap_or(DEFAULT_MIN_AGE);
         let clock = read_clock();
@@ -132,7 +133,7 @@ impl CollectSettings {
             allow_untagged_repositories: arguments.allow_untagged_repositories,
             allow_foreign_owner: arguments.allow_foreign_owner,
             allow_shared_blobs: arguments.allow_shared_blobs,
-            jobs: jobs(arguments.jobs, arguments.max_memory),
+            jobs,
             max_memory: arguments.max_memory,
             spill_directory: spill_directory(&environment),
             plan_out: arguments.plan_out,

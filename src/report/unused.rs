@@ -31,7 +31,10 @@ struct Body {
 impl Report for UnusedReport {
     fn document(&self) -> Document {
         let mut page = Document::default();
-        let why = "is empty: no registry has written to it yet, or its volume is not mounted here. There is nothing to do.";
+        let why = match self.root.starts_with("s3:") {
+            true => "is empty: no registry has written to it yet, or it is another bucket or prefix. There is nothing to do.",
+            false => "is empty: no registry has written to it yet, or its volume is not mounted here. There is nothing to do.",
+        };
         page.line(&format!("{} {why}", escaped(&self.root)));
         page
     }
