@@ -12,6 +12,7 @@
 //! | `run` | the binary under test, its output and its plan |
 //! | `snapshot` | a folder as it is on disk, to compare |
 //! | `server`, `http`, `skopeo` | the real registry and its clients |
+//! | `bucket`, `proxy` | a server that speaks S3, and what comes between |
 
 // Each binary that takes this in uses its own part of the vocabulary.
 #![allow(dead_code, unused_imports)]
@@ -20,10 +21,12 @@
 // It makes storage as of now, and deletes what it made.
 #![allow(clippy::disallowed_methods)]
 
+pub(crate) mod bucket;
 pub(crate) mod digest;
 pub(crate) mod http;
 pub(crate) mod image;
 pub(crate) mod layout;
+pub(crate) mod proxy;
 pub(crate) mod registry;
 pub(crate) mod run;
 pub(crate) mod server;
