@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 
 use regsweep::cli::{self, Command, Hints, Quarantine, Refusal};
-use regsweep::commands::{audit, explain, garbage_collect, list, quarantine, report, usage, verify};
+use regsweep::commands::{audit, explain, garbage_collect, list, opening, quarantine, report, usage, verify};
 use regsweep::config::{
     self, AuditSettings, CollectSettings, ExplainSettings, ListSettings, Output, QuarantineSettings, ReportSettings, Settings,
     UsageSettings, VerifySettings,
@@ -117,11 +117,10 @@ impl Run {
         for warning in settings.location().registry.iter().flat_map(|registry| &registry.warnings) {
             tracing::warn!("{warning}");
         }
-        let root = &settings.location().root;
-        if root.is_unused()? {
+        if opening::is_unused(settings.location())? {
             let report = UnusedReport {
                 command: self.name,
-                root: root.path().to_owned(),
+                root: settings.location().place.path(),
                 config_path: settings.location().config_path.clone(),
                 started: config::now(),
             };

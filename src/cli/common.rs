@@ -23,9 +23,16 @@ pub struct StoreArguments {
 
     /// The registry's root directory, not CONFIG
     ///
-    /// The directory that holds docker/registry/v2, or what is mounted of it, in place of the registry's configuration.
+    /// The directory that holds docker/registry/v2, or what is mounted of it, in place of the registry's configuration. For a bucket
+    /// s3://BUCKET/PREFIX, with credentials as for the tools of Amazon.
     #[arg(long, value_name = "DIR", conflicts_with = "config")]
     pub root: Option<PathBuf>,
+
+    /// The server of a bucket in --root
+    ///
+    /// The server of a bucket in --root, such as http://localhost:9000 [default: $AWS_ENDPOINT_URL, or Amazon's for $AWS_REGION]
+    #[arg(long, value_name = "URL", requires = "root")]
+    pub endpoint: Option<String>,
 }
 
 /// Where the report goes.

@@ -25,7 +25,10 @@ impl Hints {
         let quoted = |path: &OsStr| quoted(&path.to_string_lossy());
         let arguments = match (&store.config, &store.root) {
             (Some(config), _) => format!(" {}", quoted(config.as_os_str())),
-            (None, Some(root)) => format!(" --root {}", quoted(root.as_os_str())),
+            (None, Some(root)) => {
+                let endpoint = store.endpoint.iter().map(|endpoint| format!(" --endpoint {}", quoted(OsStr::new(endpoint))));
+                format!(" --root {}{}", quoted(root.as_os_str()), endpoint.collect::<String>())
+            }
             (None, None) => String::new(),
         };
         Hints { arguments, rerun: rerun.trim_start_matches("regsweep ").to_owned() }
@@ -144,7 +147,7 @@ mod tests {
     #[test]
     fn a_command_carries_the_store() {
         let of = |config: Option<&str>, root: Option<&str>| {
-            Hints::new(&StoreArguments { config: config.map(Into::into), root: root.map(Into::into) }, "")
+            Hints::new(&StoreArguments { config: config.map(Into::into), root: root.map(Into::into), endpoint: None }, "")
         };
         let text = "x `regsweep restore --run R` undoes it; `--root` is no command; `regsweep verify` reads";
         assert_eq!(
@@ -172,7 +175,10 @@ mod tests {
             ("-m", None, None),
         ] {
             let rerun = rerun(&format!("regsweep garbage-collect -d {typed}"));
-            let hints = Hints::new(&StoreArguments { config: config.map(Into::into), root: root.map(Into::into) }, &rerun);
+            let hints = Hints::new(
+                &StoreArguments { config: config.map(Into::into), root: root.map(Into::into), endpoint: None },
+                &rerun,
+            );
             let next = format!("next `{rerun}`");
             assert_eq!(hints.complete(&next), next);
             let next = serde_json::to_string(&next).expect("text is JSON");

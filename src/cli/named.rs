@@ -23,6 +23,7 @@ pub struct NamedArguments {
 const CONFIG: &str = "config";
 const REFERENCE: &str = "reference";
 const ROOT: &str = "root";
+const ENDPOINT: &str = "endpoint";
 
 impl Args for NamedArguments {
     fn augment_args(command: Command) -> Command {
@@ -38,9 +39,13 @@ impl Args for NamedArguments {
             .value_parser(value_parser!(PathBuf))
             .help("The registry's root directory, not CONFIG")
             .long_help(
-                "The directory that holds docker/registry/v2, or what is mounted of it, in place of the registry's configuration.",
+                "The directory that holds docker/registry/v2, or what is mounted of it, in place of the registry's configuration. For a \
+                 bucket s3://BUCKET/PREFIX, with credentials as for the tools of Amazon.",
             );
-        command.arg(config).arg(reference).arg(root)
+        let endpoint = Arg::new(ENDPOINT).long("endpoint").value_name("URL").requires(ROOT).help("The server of a bucket in --root").long_help(
+            "The server of a bucket in --root, such as http://localhost:9000 [default: $AWS_ENDPOINT_URL, or Amazon's for $AWS_REGION]",
+        );
+        command.arg(config).arg(reference).arg(root).arg(endpoint)
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -53,6 +58,7 @@ impl FromArgMatches for NamedArguments {
         let first = matches.get_one::<PathBuf>(CONFIG).cloned();
         let second = matches.get_one::<String>(REFERENCE).cloned();
         let root = matches.get_one::<PathBuf>(ROOT).cloned();
+        let endpoint = matches.get_one::<String>(ENDPOINT).cloned();
         let (config, reference) = match (first, second) {
             (Some(_), Some(_)) if root.is_some() => {
                 let message = "--root DIR and CONFIG both name the store: give one of them, and one REFERENCE\n";
@@ -68,7 +74,7 @@ impl FromArgMatches for NamedArguments {
                 format!("invalid REFERENCE '{}': {error}\n", crate::escape::escaped(text)),
             )
         })?;
-        Ok(NamedArguments { store: StoreArguments { config, root }, reference })
+        Ok(NamedArguments { store: StoreArguments { config, root, endpoint }, reference })
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use jiff::Timestamp;
 
+use super::opening;
 use super::reconcile;
 use super::session::{Means, Session, ensure_page};
 use crate::amount::Amount;
@@ -26,7 +27,7 @@ use crate::plan::SweepPlan;
 use crate::policy::{Policy, RootPolicy};
 use crate::progress::{Phase, Progress};
 use crate::report::audit::{AuditReport, Collection, Figures};
-use crate::store::{Access, Backend, FilesystemStore, RepositoryEntry, Store, Stray};
+use crate::store::{Access, Backend, RepositoryEntry, Store, Stray};
 use crate::survey;
 
 /// Audits a store. Nothing in it is touched.
@@ -37,7 +38,7 @@ use crate::survey;
 ///
 /// When something in the store cannot be listed or read, or a collection is at work.
 pub fn run(settings: AuditSettings, progress: &dyn Progress, stop: &AtomicBool) -> Result<AuditReport, Error> {
-    run_on(&FilesystemStore::open(&settings.location.root)?, settings, progress, stop)
+    run_on(&*opening::open(&settings.location, settings.jobs)?, settings, progress, stop)
 }
 
 /// The same for a store that is open.

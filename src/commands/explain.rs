@@ -3,6 +3,7 @@
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
+use super::opening;
 use super::reading::{Looking, looking, named};
 use crate::config::ExplainSettings;
 use crate::error::Error;
@@ -12,7 +13,7 @@ use crate::mark::{self, hold_shared, interrupted};
 use crate::oci::{Reference, reference};
 use crate::progress::{Phase, Progress};
 use crate::report::explain::ExplainReport;
-use crate::store::{Backend, FilesystemStore, LinkContent};
+use crate::store::{Backend, LinkContent};
 use crate::survey;
 
 /// Explains why something in a store is kept or not. Nothing in it is touched.
@@ -23,7 +24,7 @@ use crate::survey;
 ///
 /// When the store cannot be listed, what is named is not in it, or a collection is at work.
 pub fn run(settings: ExplainSettings, progress: &dyn Progress, stop: &AtomicBool) -> Result<ExplainReport, Error> {
-    run_on(&FilesystemStore::open(&settings.reading.location.root)?, settings, progress, stop)
+    run_on(&*opening::open(&settings.reading.location, settings.reading.jobs)?, settings, progress, stop)
 }
 
 /// The same for a store that is open.

@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use self::done::Done;
 use super::assess::{Assessment, assess};
 use super::caches::Caches;
+use super::opening;
 use super::owners;
 use super::reconcile;
 use super::session::{Means, Session, ensure_outside, ensure_page};
@@ -31,7 +32,7 @@ use crate::policy::RootPolicy;
 use crate::progress::Progress;
 use crate::quarantine::{self, Due, Memory, Purpose, Quarantine, Reader, Wait};
 use crate::report::collect::{CollectReport, ExpireFigures, QuarantineFigures};
-use crate::store::{Access, Backend, FilesystemStore, Root};
+use crate::store::{Access, Backend, Root};
 use crate::writers::{self, Question};
 
 /// Collects, or says what a collection would do.
@@ -42,7 +43,7 @@ use crate::writers::{self, Question};
 ///
 /// When the run ended before anything was changed. What goes wrong later is in the report.
 pub fn run(settings: CollectSettings, progress: &dyn Progress, stop: &AtomicBool) -> Result<CollectReport, Error> {
-    run_on(&FilesystemStore::open(&settings.location.root)?, settings, progress, stop)
+    run_on(&*opening::open(&settings.location, settings.jobs)?, settings, progress, stop)
 }
 
 /// The same for a store that is open.
@@ -329,6 +330,7 @@ fn report(
         findings,
         free_before,
         free_after: reader.backend.free_bytes(),
+        requests: reader.backend.requests(),
         elapsed: settings.clock.elapsed(),
     }
 }

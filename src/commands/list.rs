@@ -5,6 +5,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
+use super::opening;
 use super::reading::{Looking, looking, named};
 use crate::catalogue;
 use crate::config::ListSettings;
@@ -14,7 +15,7 @@ use crate::mark::{self, interrupted};
 use crate::oci::{Reference, TagName, reference};
 use crate::progress::{Phase, Progress};
 use crate::report::list::{ListReport, Listed};
-use crate::store::{Backend, FilesystemStore, RepositoryEntry};
+use crate::store::{Backend, RepositoryEntry};
 use crate::survey::{self, Survey};
 
 /// Lists what is in a store. Nothing in it is touched.
@@ -25,7 +26,7 @@ use crate::survey::{self, Survey};
 ///
 /// When the store cannot be listed, what is named is not in it, or a collection is at work.
 pub fn run(settings: ListSettings, progress: &dyn Progress, stop: &AtomicBool) -> Result<ListReport, Error> {
-    run_on(&FilesystemStore::open(&settings.reading.location.root)?, settings, progress, stop)
+    run_on(&*opening::open(&settings.reading.location, settings.reading.jobs)?, settings, progress, stop)
 }
 
 /// The same for a store that is open.

@@ -7,6 +7,7 @@ mod caches;
 pub mod explain;
 pub mod garbage_collect;
 pub mod list;
+pub mod opening;
 mod owners;
 pub mod quarantine;
 mod reading;

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::brakes::{ENOUGH, shrunk_lift};
 use super::caches::{Caches, Remembering};
+use super::opening;
 use super::owners;
 use super::reconcile;
 use super::session::{Means, Session};
@@ -26,7 +27,7 @@ use crate::quarantine::{self, Due, Gate, Memory, Moved, Needed, Purged, Purpose,
 use crate::records::{self, Records, Summary};
 use crate::registry_config::DescriptorCache;
 use crate::report::quarantine::{Done, QuarantineReport, RunRow};
-use crate::store::{Access, Backend, FilesystemStore, Held};
+use crate::store::{Access, Backend, Held};
 use crate::writers::{self, OpenFiles, Question};
 
 /// Lists, restores or purges.
@@ -35,7 +36,7 @@ use crate::writers::{self, OpenFiles, Question};
 ///
 /// When the command ended before anything was changed.
 pub fn run(settings: QuarantineSettings, progress: &dyn Progress, stop: &AtomicBool) -> Result<QuarantineReport, Error> {
-    run_on(&FilesystemStore::open(&settings.location.root)?, settings, progress, stop)
+    run_on(&*opening::open(&settings.location, settings.jobs)?, settings, progress, stop)
 }
 
 /// The same for a store that is open.

@@ -5,12 +5,12 @@
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use super::{audit, garbage_collect, usage};
+use super::{audit, garbage_collect, opening, usage};
 use crate::config::ReportSettings;
 use crate::error::Error;
 use crate::progress::Progress;
 use crate::report::overview::OverviewReport;
-use crate::store::{Backend, FilesystemStore};
+use crate::store::Backend;
 
 /// Reports on a store. Nothing in it is touched.
 ///
@@ -20,7 +20,8 @@ use crate::store::{Backend, FilesystemStore};
 ///
 /// When the store cannot be listed or read, the page could not be written at the end, or a collection is at work.
 pub fn run(settings: ReportSettings, progress: &dyn Progress, stop: &AtomicBool) -> Result<OverviewReport, Error> {
-    run_on(&FilesystemStore::open(&settings.usage.reading.location.root)?, settings, progress, stop)
+    let reading = &settings.usage.reading;
+    run_on(&*opening::open(&reading.location, reading.jobs)?, settings, progress, stop)
 }
 
 /// The same for a store that is open.

@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use super::opening;
 use super::reading::{Looking, looking};
 use crate::config::UsageSettings;
 use crate::error::Error;
@@ -12,7 +13,7 @@ use crate::mark::{self, Counts, Marks, hold_shared, interrupted};
 use crate::options::{UsageBy, UsageSort};
 use crate::progress::{Phase, Progress};
 use crate::report::usage::UsageReport;
-use crate::store::{Backend, FilesystemStore, RepositoryEntry};
+use crate::store::{Backend, RepositoryEntry};
 use crate::survey;
 use crate::usage::{Grouping, Kept, StoreUsage, UsageRow, look, sizes, sorted, whole};
 
@@ -24,7 +25,7 @@ use crate::usage::{Grouping, Kept, StoreUsage, UsageRow, look, sizes, sorted, wh
 ///
 /// When the store cannot be listed, or a collection is at work.
 pub fn run(settings: UsageSettings, progress: &dyn Progress, stop: &AtomicBool) -> Result<UsageReport, Error> {
-    run_on(&FilesystemStore::open(&settings.reading.location.root)?, settings, progress, stop)
+    run_on(&*opening::open(&settings.reading.location, settings.reading.jobs)?, settings, progress, stop)
 }
 
 /// The same for a store that is open.

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use super::opening;
 use super::reconcile;
 use super::session::{Means, Session, ensure_outside};
 use crate::config::VerifySettings;
@@ -22,7 +23,7 @@ use crate::oci::Digest;
 use crate::policy::{Arrivals, Policy, RootPolicy};
 use crate::progress::{Phase, Progress};
 use crate::report::verify::VerifyReport;
-use crate::store::{Access, Backend, FileState, FilesystemStore, RepositoryEntry, Store};
+use crate::store::{Access, Backend, FileState, RepositoryEntry, Store};
 use crate::survey;
 use crate::verify::consolidate::consolidate;
 use crate::verify::jobs::Queue;
@@ -40,7 +41,7 @@ use crate::verify::{Damage, DamagedBlob, Pass, deadline};
 ///
 /// When it is not known what there is to verify. What is wrong with it is in the report.
 pub fn run(settings: VerifySettings, progress: &dyn Progress, stop: &AtomicBool) -> Result<VerifyReport, Error> {
-    run_on(&FilesystemStore::open(&settings.location.root)?, settings, progress, stop)
+    run_on(&*opening::open(&settings.location, settings.jobs)?, settings, progress, stop)
 }
 
 /// The same for a store that is open.

@@ -51,6 +51,7 @@ impl AuditSettings {
     pub fn resolve(arguments: cli::Audit) -> Result<AuditSettings, Error> {
         let environment = environment();
         let location = Location::resolve(&arguments.store, &environment)?;
+        let jobs = jobs(&location.place, arguments.jobs, arguments.max_memory);
         Ok(AuditSettings {
             min_age: arguments.min_age.unwrap_or(DEFAULT_MIN_AGE),
             arrivals: arrivals(arguments.ignore_birth_time),
@@ -59,7 +60,7 @@ impl AuditSettings {
             fail_on: arguments.fail_on,
             upload_age: arguments.upload_age.unwrap_or(DEFAULT_UPLOAD_AGE),
             now: now(),
-            jobs: jobs(arguments.jobs, arguments.max_memory),
+            jobs,
             max_memory: arguments.max_memory,
             spill_directory: spill_directory(&environment),
             wait_lock: arguments.wait_lock.unwrap_or_default(),

@@ -134,6 +134,7 @@ impl CollectSettings {
     ) -> Result<CollectSettings, Error> {
         let environment = environment();
         let location = Location::resolve(store, &environment)?;
+        let jobs = jobs(&location.place, arguments.jobs, arguments.max_memory);
         let min_age = arguments.min_age.unwrap_or(DEFAULT_MIN_AGE);
         let clock = read_clock();
         let typed = Beside { online: arguments.online, assume_offline: arguments.assume_offline };
@@ -161,7 +162,7 @@ impl CollectSettings {
             allow_untagged_repositories: arguments.allow_untagged_repositories,
             allow_foreign_owner: arguments.allow_foreign_owner,
             allow_shared_blobs: arguments.allow_shared_blobs,
-            jobs: jobs(arguments.jobs, arguments.max_memory),
+            jobs,
             max_memory: arguments.max_memory,
             spill_directory: spill_directory(&environment),
             plan_out: arguments.plan_out,

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::bucket;
 use super::environment::environment;
 use crate::cli::StoreArguments;
 use crate::error::{Context as _, Error};
@@ -12,13 +13,40 @@ use crate::layout;
 use crate::registry_config::{
     self, CONFIGURATION_PATH, CacheSign, DescriptorCache, Listening, Owners, RedisServer, RegistryConfig, Variables,
 };
-use crate::store::Root;
+use crate::store::{BucketSettings, Root};
+
+/// Where a store is.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// The registry's root directory, or what is mounted of it.
+    Directory(Root),
+    /// A bucket.
+    Bucket(BucketSettings),
+}
+
+impl Place {
+    /// The directory, if it is one.
+    pub fn directory(&self) -> Option<&Root> {
+        match self {
+            Place::Directory(root) => Some(root),
+            Place::Bucket(_) => None,
+        }
+    }
+
+    /// Where it is, for people.
+    pub fn path(&self) -> PathBuf {
+        match self {
+            Place::Directory(root) => root.path().to_owned(),
+            Place::Bucket(bucket) => bucket.place(),
+        }
+    }
+}
 
 /// A store, and what its registry's configuration says.
 #[derive(Clone, Debug)]
 pub struct Location {
-    /// The registry's root directory, or what is mounted of it.
-    pub root: Root,
+    /// Where it is.
+    pub place: Place,
     /// The configuration file that names it, if it was not given itself.
     pub config_path: Option<PathBuf>,
     /// What the configuration says beside.
@@ -40,7 +68,7 @@ impl Location {
 
     /// What says that it is one.
     pub fn cache_sign(&self) -> Option<CacheSign> {
-        CacheSign::find(self.registry.as_ref(), &self.variables, &self.root)
+        CacheSign::find(self.registry.as_ref(), &self.variables, self.place.directory())
     }
 
     /// Where the registry listens, as far as that is said.
@@ -73,12 +101,19 @@ impl Location {
     pub(super) fn resolve(arguments: &StoreArguments, environment: &[(OsString, OsString)]) -> Result<Location, Error> {
         if let Some(root) = &arguments.root {
             let variables = Variables::read(environment);
-            return Ok(Location { root: find_root(root)?, config_path: None, registry: None, variables });
+            let place = match bucket::of_address(root, arguments.endpoint.as_deref(), environment)? {
+                Some(bucket) => Place::Bucket(bucket),
+                None => Place::Directory(find_root(root)?),
+            };
+            return Ok(Location { place, config_path: None, registry: None, variables });
         }
         let path = config_path(arguments.config.as_deref(), environment)?;
         let registry = registry_config::load(&path, environment).map_err(|error| Error::Usage(error.to_string()))?;
-        let root = existing_root(&registry, &path)?;
-        Ok(Location { root, config_path: Some(path), registry: Some(registry), variables: Variables::default() })
+        let place = match &registry.bucket {
+            Some(bucket) => Place::Bucket(bucket.clone()),
+            None => Place::Directory(existing_root(&registry, &path)?),
+        };
+        Ok(Location { place, config_path: Some(path), registry: Some(registry), variables: Variables::default() })
     }
 }
 

@@ -106,14 +106,15 @@ impl QuarantineSettings {
                 (purge.store, purge.output, purge.wait_lock, wanted)
             }
         };
+        let location = Location::resolve(&store, &environment)?;
         Ok(QuarantineSettings {
-            location: Location::resolve(&store, &environment)?,
+            jobs: jobs(&location.place, None, max_memory),
+            location,
             wanted,
             output: Output::new(output),
             clock,
             max_memory,
             spill_directory: spill_directory(&environment),
-            jobs: jobs(None, max_memory),
             wait_lock: wait_lock.unwrap_or_default(),
         })
     }

@@ -47,12 +47,13 @@ impl ReadingSettings {
             Some(ages) => (ages.min_age.unwrap_or(DEFAULT_MIN_AGE), arrivals(ages.ignore_birth_time)),
             None => (DEFAULT_MIN_AGE, Arrivals::Ignored),
         };
+        let location = Location::resolve(store, &environment)?;
         Ok(ReadingSettings {
-            location: Location::resolve(store, &environment)?,
+            jobs: jobs(&location.place, reading.jobs, reading.max_memory),
+            location,
             output: Output::new(output),
             policy: Policy { min_age, arrivals, keeps_arrivals: false, now: started },
             started,
-            jobs: jobs(reading.jobs, reading.max_memory),
             max_memory: reading.max_memory,
             spill_directory: spill_directory(&environment),
             wait_lock: reading.wait_lock.unwrap_or_default(),

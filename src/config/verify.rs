@@ -75,6 +75,7 @@ impl VerifySettings {
     pub fn resolve(arguments: cli::Verify) -> Result<VerifySettings, Error> {
         let environment = environment();
         let location = Location::resolve(&arguments.store, &environment)?;
+        let jobs = jobs(&location.place, arguments.jobs, arguments.max_memory);
         let patterns: Vec<String> = arguments.repository.iter().map(ToString::to_string).collect();
         let repositories = match patterns.is_empty() {
             true => None,
@@ -102,7 +103,7 @@ impl VerifySettings {
             // Read-only or not: backups are copied back when nobody pushes.
             min_age: arguments.min_age.unwrap_or(DEFAULT_MIN_AGE),
             allow_many_damaged: arguments.allow_many_damaged,
-            jobs: jobs(arguments.jobs, arguments.max_memory),
+            jobs,
             max_memory: arguments.max_memory,
             spill_directory: spill_directory(&environment),
             wait_lock: arguments.wait_lock.unwrap_or_default(),

@@ -15,7 +15,7 @@ use crate::inventory::MarkFlags;
 use crate::layout::{self, LinkDirectory};
 use crate::oci::Digest;
 use crate::plan::{Decision, Deletions, Inspected, KeepReason, RootChoice, decide};
-use crate::store::{FileState, LinkContent, StrayKind};
+use crate::store::{FileState, LinkContent, Shape, StrayKind};
 use crate::survey::{Revision, Survey};
 
 /// Kept with `--delete-untagged` too.
@@ -103,7 +103,12 @@ fn readings<'a>(survey: &Survey<'_>, context: &Context<'a>) -> Result<Vec<Held<'
             _ => context.manifests.read_revision(&revision.digest)?,
         }))
     };
-    survey.revisions.par_iter().with_min_len(64).map(read).collect()
+    // A file is read in less time than it takes to give it to another thread; a server lets each wait.
+    let together = match context.store.shape() {
+        Shape::Tree => 64,
+        Shape::Keys => 1,
+    };
+    survey.revisions.par_iter().with_min_len(together).map(read).collect()
 }
 
 fn counted(survey: &Survey<'_>) -> Counts {

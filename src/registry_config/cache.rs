@@ -20,12 +20,12 @@ pub enum CacheSign {
 
 impl CacheSign {
     /// The first sign, if there is any.
-    pub fn find(registry: Option<&RegistryConfig>, variables: &Variables, root: &Root) -> Option<CacheSign> {
+    pub fn find(registry: Option<&RegistryConfig>, variables: &Variables, root: Option<&Root>) -> Option<CacheSign> {
         if registry.is_some_and(|registry| registry.proxy_remote.is_some()) {
             return Some(CacheSign::Configured);
         }
         let by_variable = variables.proxy.clone().map(CacheSign::Variables);
-        by_variable.or_else(|| root.has_cache_state().then_some(CacheSign::State))
+        by_variable.or_else(|| root.is_some_and(Root::has_cache_state).then_some(CacheSign::State))
     }
 
     /// Whether it may be a sign of something else.

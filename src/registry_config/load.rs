@@ -9,9 +9,10 @@ use super::owners::Owners;
 use super::problem::{ConfigError, Problem};
 use super::redis::RedisServer;
 use super::server::{Listening, listening, proxy_remote};
-use super::storage::{driver_parameters, is_read_only, root, storage_section};
+use super::storage::{Driver, driver, is_read_only, root, storage_section};
 use super::yaml::{self, Node};
-use super::{environment, problem};
+use super::{environment, problem, s3};
+use crate::store::BucketSettings;
 
 /// Larger than any configuration by far.
 const MAX_BYTES: u64 = 16 << 20;
@@ -19,8 +20,10 @@ const MAX_BYTES: u64 = 16 << 20;
 /// What the registry's configuration says that matters here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegistryConfig {
-    /// The root directory, as the registry resolves it; a relative one starts where the registry was started.
+    /// The root directory, as the registry resolves it; a relative one starts where the registry was started. For a bucket its address.
     pub root: PathBuf,
+    /// The bucket that it is in, if it is in one.
+    pub bucket: Option<BucketSettings>,
     /// Whether the registry takes no pushes. False where that is in doubt.
     pub read_only: bool,
     /// The cache that remembers blobs: `inmemory` or `redis`. The registry does without one if it is told another name.
@@ -42,7 +45,7 @@ pub struct RegistryConfig {
 ///
 /// # Errors
 ///
-/// When the file cannot be read, is no configuration, names another storage than the filesystem, or a variable that matters
+/// When the file cannot be read, is no configuration, names another storage than the filesystem or a bucket of S3, or a variable that matters
 /// cannot be understood. What is in other sections, such as `log`, is not looked at.
 pub fn load(path: &Path, environment: &[(OsString, OsString)]) -> Result<RegistryConfig, ConfigError> {
     let read = || parse(&read_text(path).map_err(Problem::Unreadable)?, environment);
@@ -101,10 +104,17 @@ fn understand(text: &[u8], environment: &[(OsString, OsString)]) -> Result<Regis
         Node::Map(storage) => storage,
         _ => return Err(Problem::NoDriver),
     };
-    let root = root(driver_parameters(&storage)?, &mut warnings)?;
+    let (root, bucket) = match driver(&storage)? {
+        Driver::Filesystem(parameters) => (root(parameters, &mut warnings)?, None),
+        Driver::S3(name, parameters) => {
+            let bucket = s3::bucket(name, parameters, environment, &mut warnings)?;
+            (bucket.place(), Some(bucket))
+        }
+    };
     let descriptor_cache = DescriptorCache::of(&storage);
     Ok(RegistryConfig {
         root,
+        bucket,
         read_only: is_read_only(&storage, &mut warnings),
         redis: (descriptor_cache == Some(DescriptorCache::Redis)).then(|| RedisServer::of(&settings)),
         descriptor_cache,

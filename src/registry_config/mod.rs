@@ -10,6 +10,7 @@
 //! | `version` | must be `0.1`, to the letter |
 //! | `storage` | a driver's name, or a map with exactly one driver beside the reserved keys |
 //! | `storage.filesystem.rootdirectory` | the root, `/var/lib/registry` if absent; the case of the key matters |
+//! | `storage.s3` | a bucket; its keys are in `s3.rs` |
 //! | `storage.maintenance.readonly.enabled` | whether the registry takes no pushes |
 //! | `storage.cache.blobdescriptor`, or `layerinfo` | whether the registry remembers blobs |
 //! | `redis` | where it remembers them, if it is in a redis |
@@ -28,6 +29,7 @@ mod load;
 mod owners;
 mod problem;
 mod redis;
+mod s3;
 mod server;
 mod storage;
 #[cfg(test)]
@@ -42,5 +44,6 @@ pub use self::load::{RegistryConfig, load, load_text};
 pub use self::owners::Owners;
 pub use self::problem::{ConfigError, Problem};
 pub use self::redis::{Login, RedisServer};
+pub(crate) use self::s3::{ca_bundle, clean_prefix, with_scheme};
 pub use self::server::Listening;
 pub use self::variables::Variables;

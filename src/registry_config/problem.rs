@@ -64,7 +64,14 @@ pub enum Problem {
         /// The variables that have a part in it.
         variables: Vec<Variable>,
     },
-    /// The storage is not in a filesystem.
+    /// A parameter of the bucket is missing, or is none.
+    Bucket {
+        /// Its key.
+        key: String,
+        /// What is wrong with it, and what to do.
+        why: String,
+    },
+    /// The storage is neither in a filesystem nor in a bucket of S3.
     OtherDriver {
         /// The name of its driver.
         driver: String,
@@ -125,10 +132,11 @@ impl fmt::Display for Problem {
             }
             Problem::OtherDriver { driver } => write!(
                 f,
-                "the storage driver {} is not supported, only storage.filesystem is; \
+                "the storage driver {} is not supported, only storage.filesystem and storage.s3 are; \
                  if the data is on this machine after all, give --root DIR",
                 escaped(driver)
             ),
+            Problem::Bucket { key, why } => write!(f, "{} {why}", escaped(key)),
             Problem::NotAPath { found: Some(found) } if !found.is_empty() => write!(
                 f,
                 "{ROOT_KEY} is {found}, which YAML may take for a number, a date or a boolean; write ./{found}, or give --root DIR",

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::problem::Problem;
+use super::s3::DRIVERS;
 use super::yaml::{Map, Node};
 use crate::escape::escaped;
 
@@ -37,10 +38,20 @@ fn drivers(storage: &Map) -> Vec<String> {
     storage.keys().filter(|key| !RESERVED.contains(&key.as_str())).cloned().collect()
 }
 
-/// The parameters of the filesystem driver, if that is the one driver.
-pub(super) fn driver_parameters(storage: &Map) -> Result<Option<&Map>, Problem> {
-    match drivers(storage).pop() {
-        Some(driver) if driver == "filesystem" => Ok(storage["filesystem"].as_map()),
+/// A driver, and its parameters.
+pub(super) enum Driver<'m> {
+    Filesystem(Option<&'m Map>),
+    S3(&'static str, Option<&'m Map>),
+}
+
+/// The one driver.
+pub(super) fn driver(storage: &Map) -> Result<Driver<'_>, Problem> {
+    let driver = drivers(storage).pop();
+    if let Some(name) = DRIVERS.into_iter().find(|name| driver.as_deref() == Some(name)) {
+        return Ok(Driver::S3(name, storage[name].as_map()));
+    }
+    match driver {
+        Some(driver) if driver == "filesystem" => Ok(Driver::Filesystem(storage["filesystem"].as_map())),
         Some(driver) if !driver.is_empty() => Err(Problem::OtherDriver { driver }),
         _ => Err(Problem::NoDriver),
     }

@@ -83,7 +83,7 @@ fn a_key_that_is_not_the_roots_is_named() {
 
 #[test]
 fn other_drivers_are_named() {
-    for driver in ["s3", "inmemory", "Filesystem", "true"] {
+    for driver in ["gcs", "inmemory", "Filesystem", "true"] {
         for text in [driver.to_owned(), format!("{{{driver}: {{bucket: x}}, delete: {{enabled: true}}}}")] {
             let problem = with(&format!("version: 0.1\nstorage: {text}\n"), &[]).expect_err("not ours");
             assert!(matches!(&problem, Problem::OtherDriver { driver: named } if named == driver), "{text}: {problem}");

@@ -11,8 +11,6 @@ use super::{Document, Metrics, Page, Report};
 use crate::escape::escaped;
 use crate::exit::Exit;
 
-const WHY: &str = "is empty: no registry has written to it yet, or its volume is not mounted here. There is nothing to do.";
-
 /// There was nothing to do, because nothing is stored.
 #[derive(Debug)]
 pub struct UnusedReport {
@@ -31,10 +29,19 @@ struct Body {
     unused: bool,
 }
 
+impl UnusedReport {
+    fn why(&self) -> &'static str {
+        match self.root.starts_with("s3:") {
+            true => "is empty: no registry has written to it yet, or it is another bucket or prefix. There is nothing to do.",
+            false => "is empty: no registry has written to it yet, or its volume is not mounted here. There is nothing to do.",
+        }
+    }
+}
+
 impl Report for UnusedReport {
     fn document(&self) -> Document {
         let mut page = Document::default();
-        page.line(&format!("{} {WHY}", escaped(&self.root)));
+        page.line(&format!("{} {}", escaped(&self.root), self.why()));
         page
     }
 
@@ -61,7 +68,7 @@ impl Report for UnusedReport {
             elapsed: Duration::ZERO,
             verdict: "nothing is stored".to_owned(),
         });
-        data.notice(&format!("{} {WHY}", escaped(&self.root)));
+        data.notice(&format!("{} {}", escaped(&self.root), self.why()));
         Some(Page::new(data))
     }
 

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::filesystem::Root;
+use super::object::RequestCounts;
 use super::reading::Store;
 use super::removing::Vacuum;
 use super::shelf::Shelves;
@@ -66,6 +67,9 @@ pub trait Backend: Debug + Send + Sync {
 
     /// Bytes that an unprivileged writer could still write; nothing where that has no meaning or is not told.
     fn free_bytes(&self) -> Option<u64>;
+
+    /// What was asked of its server so far; nothing where there is none.
+    fn requests(&self) -> Option<RequestCounts>;
 
     /// What tells it from any other, also from a copy of itself.
     ///

@@ -11,6 +11,7 @@ mod conformance;
 mod dry_run;
 pub mod filesystem;
 mod memory;
+mod object;
 #[cfg(test)]
 mod objects_in_memory;
 mod reading;
@@ -23,8 +24,9 @@ pub use self::backend::{Access, Backend, Identity, Inside, LockGuard, Notes, Par
 pub use self::dry_run::DryRun;
 pub use self::filesystem::{FilesystemStore, Root};
 pub use self::memory::MemoryStore;
+pub use self::object::{AccessKeys, BucketSettings, BucketStore, Request, RequestCounts};
 #[cfg(test)]
-pub(crate) use self::objects_in_memory::{Etags, Fails, ObjectStore, Request, counted};
+pub(crate) use self::objects_in_memory::{Etags, Fails, ObjectStore, counted};
 pub use self::reading::{EachBlob, Store, Unlisted, holds_only_system_files, stat_target, stat_targets};
 pub use self::removing::{Directories, KeepsNow, Planned, Removal, Vacuum};
 pub use self::repository::Repository;

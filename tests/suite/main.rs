@@ -11,6 +11,7 @@ mod ages;
 mod asking;
 mod audit;
 mod brakes;
+mod buckets;
 mod command_line;
 mod configuration;
 mod containers;

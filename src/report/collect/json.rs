@@ -11,6 +11,7 @@ use crate::policy::RootPolicy;
 use crate::registry_config::DescriptorCache;
 use crate::report::Report as _;
 use crate::report::json::{self, Bytes, Head, Moved};
+use crate::store::RequestCounts;
 
 #[derive(Serialize)]
 struct Body<'a> {
@@ -37,6 +38,8 @@ struct Body<'a> {
     /// How many more have something reclaimable, all of them less.
     repositories_not_listed: u64,
     free_disk_bytes: FreeDisk,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    requests: Option<RequestCounts>,
     registry: Option<Registry<'a>>,
     nobody_asked: Option<&'a str>,
     writer: Option<&'a str>,
@@ -223,6 +226,7 @@ pub fn render(report: &CollectReport) -> String {
         repositories: shares(figures),
         repositories_not_listed: figures.shares.len().saturating_sub(LISTED_REPOSITORIES) as u64,
         free_disk_bytes: FreeDisk { before: report.free_before, after: report.free_after },
+        requests: report.requests,
         registry: report.registry.as_ref().map(|registry| Registry {
             read_only: registry.read_only,
             descriptor_cache: registry.descriptor_cache,

@@ -17,6 +17,7 @@ use crate::quarantine::Moved;
 use crate::registry_config::DescriptorCache;
 use crate::report::document::Document;
 use crate::report::quarantine::page::{forgotten, proof_line, withheld};
+use crate::store::RequestCounts;
 
 /// Repositories named in the report.
 const REPOSITORIES_SHOWN: usize = 10;
@@ -76,6 +77,9 @@ fn closing(report: &CollectReport, mode: &str) -> String {
                     format!("{mode}: there is nothing to remove yet; {later} {are} too young until {}", time(until))
                 }
             }
+        }
+        Mode::DryRun if report.requests.is_some() => {
+            format!("{mode}: a collection would free {}", blobs(&report.figures.planned))
         }
         Mode::DryRun if report.disposal == Disposal::Remove => {
             format!("{mode}: without --dry-run this frees {}", blobs(&report.figures.planned))
@@ -150,6 +154,11 @@ fn answer(page: &mut Document, report: &CollectReport) {
 pub(in crate::report) fn next(report: &CollectReport) -> Option<String> {
     let has_work =
         !report.figures.planned.is_empty() || !report.quarantine.purged.is_empty() || !report.quarantine.restored.is_empty();
+    if report.requests.is_some() {
+        return Some(
+            "nothing is removed in a bucket yet; the registry's own collector removes, with hazards of its own".to_owned(),
+        );
+    }
     (has_work && report.stops.is_empty()).then(|| {
         let first = match report.writer {
             // Read-only it would write all the same.
@@ -362,6 +371,9 @@ fn repositories(page: &mut Document, report: &CollectReport) {
 
 fn disk(page: &mut Document, report: &CollectReport) {
     page.blank();
+    if let Some(requests) = report.requests {
+        return page.item("requests", &requested(&requests));
+    }
     match (report.free_before, report.free_after, report.mode) {
         (Some(before), _, Mode::DryRun) if report.disposal != Disposal::Remove => {
             page.item("free disk", &format!("{} now", size(before)))
@@ -375,6 +387,15 @@ fn disk(page: &mut Document, report: &CollectReport) {
         }
         _ => page.item("free disk", "unknown: the filesystem does not say"),
     }
+}
+
+/// What was asked of a server, by what it charges for.
+fn requested(requests: &RequestCounts) -> String {
+    let RequestCounts { list, get, head, other } = *requests;
+    let kinds = [(list, "listing", "listings"), (get, "read", "reads"), (head, "look", "looks"), (other, "other", "others")];
+    let kinds: Vec<String> =
+        kinds.into_iter().filter(|(count, ..)| *count > 0).map(|(count, one, many)| plural(count, one, many)).collect();
+    kinds.join(", ")
 }
 
 fn advice(page: &mut Document, report: &CollectReport) {

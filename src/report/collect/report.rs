@@ -15,6 +15,7 @@ use crate::policy::{Policy, RootPolicy};
 use crate::quarantine::Withheld;
 use crate::registry_config::{DescriptorCache, RegistryConfig};
 use crate::report::{Document, Metrics, Page, Report};
+use crate::store::RequestCounts;
 use crate::sweep::SweepReport;
 
 /// A collection, done or imagined.
@@ -74,6 +75,8 @@ pub struct CollectReport {
     pub free_before: Option<u64>,
     /// Free disk space after, in bytes.
     pub free_after: Option<u64>,
+    /// What was asked of the server of a bucket, if it is one.
+    pub requests: Option<RequestCounts>,
     /// How long it took.
     pub elapsed: Duration,
 }

@@ -16,7 +16,7 @@ use super::store::FilesystemStore;
 use crate::error::{Context as _, Error};
 use crate::escape::escaped;
 use crate::layout;
-use crate::store::{Access, Backend, Identity, Inside, LockGuard, Notes, Parts, Shelves, Store, Vacuum};
+use crate::store::{Access, Backend, Identity, Inside, LockGuard, Notes, Parts, RequestCounts, Shelves, Store, Vacuum};
 
 impl Backend for FilesystemStore {
     fn place(&self) -> &Path {
@@ -101,6 +101,10 @@ impl Backend for FilesystemStore {
     fn free_bytes(&self) -> Option<u64> {
         // Usually one filesystem, but administrators mount blobs elsewhere.
         fs2::available_space(self.blobs_path().unwrap_or(self.root().path())).ok()
+    }
+
+    fn requests(&self) -> Option<RequestCounts> {
+        None
     }
 
     fn identity(&self) -> Result<Identity, Error> {

@@ -13,7 +13,7 @@ use super::store::MemoryStore;
 use crate::error::Error;
 use crate::layout::OWN_DIRECTORY;
 use crate::store::filesystem::Root;
-use crate::store::{Access, Backend, Identity, Inside, LockGuard, Notes, Part, Parts, Shelves, Store, Vacuum};
+use crate::store::{Access, Backend, Identity, Inside, LockGuard, Notes, Part, Parts, RequestCounts, Shelves, Store, Vacuum};
 
 /// How often a waiting process tries again.
 const RETRY: Duration = Duration::from_millis(5);
@@ -110,6 +110,10 @@ impl Backend for MemoryStore {
     }
 
     fn free_bytes(&self) -> Option<u64> {
+        None
+    }
+
+    fn requests(&self) -> Option<RequestCounts> {
         None
     }
 

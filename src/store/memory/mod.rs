@@ -8,7 +8,6 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-#[cfg(test)]
 pub(super) use self::listing::{list, list_digests};
 pub use self::store::MemoryStore;
 #[cfg(test)]

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::bucket::Request;
-use super::store::ObjectStore;
+use super::bucket::{ObjectStore, counted};
 use crate::error::Error;
 use crate::layout::OWN_DIRECTORY;
 use crate::store::filesystem::Root;
-use crate::store::{Access, Backend, Identity, Inside, LockGuard, Notes, Part, Parts, Shelves, Store, Vacuum};
+use crate::store::object::{Request, Requests as _};
+use crate::store::{Access, Backend, Identity, Inside, LockGuard, Notes, Part, Parts, RequestCounts, Shelves, Store, Vacuum};
 
 impl Backend for ObjectStore {
     fn place(&self) -> &Path {
@@ -61,6 +61,17 @@ impl Backend for ObjectStore {
 
     fn free_bytes(&self) -> Option<u64> {
         None
+    }
+
+    fn requests(&self) -> Option<RequestCounts> {
+        let counts = counted(&self.log());
+        let count = |kind| counts.get(&kind).map_or(0, |count| *count as u64);
+        Some(RequestCounts {
+            list: count(Request::List),
+            get: count(Request::Get),
+            head: count(Request::Head),
+            other: count(Request::Put) + count(Request::Delete),
+        })
     }
 
     fn identity(&self) -> Result<Identity, Error> {

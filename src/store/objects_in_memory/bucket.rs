@@ -1,33 +1,21 @@
 //! Requests and their answers.
 
+use std::collections::BTreeMap;
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
-
-use md5::{Digest as _, Md5};
 
 use crate::error::Error;
 use crate::store::memory::Node;
-use crate::store::{MemoryStore, Stat};
+use crate::store::object::{self, Level, Listed, Object, Request, Requests, etag_of};
+use crate::store::{BlobContent, MemoryStore, Stat};
+
+/// A store in such a bucket.
+pub(crate) type ObjectStore = object::ObjectStore<Bucket>;
 
 /// Entries in the answer to one listing.
 const PAGE: usize = 1000;
-
-/// What is asked of a bucket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Request {
-    /// A page of a listing.
-    List,
-    /// Content.
-    Get,
-    /// Size, time and ETag of one key.
-    Head,
-    /// Another content, or another name.
-    Put,
-    /// Up to 1,000 keys go.
-    Delete,
-}
 
 /// How a request fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,47 +35,20 @@ pub(crate) enum Etags {
     Opaque,
 }
 
-/// A key, as a listing tells it.
-#[derive(Clone, Debug)]
-pub(super) struct Listed {
-    pub(super) key: PathBuf,
-    pub(super) size_bytes: u64,
-    pub(super) modified: SystemTime,
-    pub(super) etag: String,
-}
-
-impl Listed {
-    pub(super) fn stat(&self) -> Stat {
-        Stat::new(self.size_bytes, self.modified)
-    }
-}
-
-/// One level of a listing.
-pub(super) struct Level {
-    pub(super) keys: Vec<PathBuf>,
-    /// What keys further down have in common up to the next slash, without that.
-    pub(super) prefixes: Vec<PathBuf>,
-}
-
 /// Keys, and what was asked for them.
 #[derive(Debug)]
-pub(super) struct Bucket {
+pub(crate) struct Bucket {
     pub(super) memory: MemoryStore,
     etags: Etags,
     seed: u64,
-    requests: Mutex<Requests>,
+    requests: Mutex<Asked>,
 }
 
 #[derive(Debug, Default)]
-struct Requests {
+struct Asked {
     log: Vec<(Request, PathBuf)>,
     /// Which one fails, and how.
     fault: Option<(usize, Fails)>,
-}
-
-/// The ETag that a content has if it was put in one go.
-pub(super) fn etag_of(content: &[u8]) -> String {
-    Md5::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Bucket {
@@ -95,13 +56,13 @@ impl Bucket {
         Bucket { memory, etags, seed, requests: Mutex::default() }
     }
 
-    fn requests(&self) -> MutexGuard<'_, Requests> {
+    fn requests(&self) -> MutexGuard<'_, Asked> {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lets the request of that number fail, counted from 1 and from now on, and forgets those before.
     pub(super) fn begin(&self, fault: Option<(usize, Fails)>) {
-        *self.requests() = Requests { log: Vec::new(), fault };
+        *self.requests() = Asked { log: Vec::new(), fault };
     }
 
     /// What was asked, and about which key or prefix.
@@ -132,31 +93,8 @@ impl Bucket {
         Err(Error::Io { operation, path: about.to_owned(), source })
     }
 
-    /// All keys that begin so, in pages and in no order.
-    pub(super) fn list(&self, prefix: &str) -> Result<Vec<Listed>, Error> {
-        let keys =
-            self.memory.nodes().into_iter().filter(|(key, _)| key.as_os_str().as_encoded_bytes().starts_with(prefix.as_bytes()));
-        self.pages(prefix, keys.map(|(key, node)| self.listed(key, &node)).collect())
-    }
-
-    /// The keys that begin so without another slash, and what the others have in common up to the next one. `prefix` ends with a slash.
-    pub(super) fn list_level(&self, prefix: &str) -> Result<Level, Error> {
-        let directory = Path::new(prefix.trim_end_matches('/'));
-        let mut entries: Vec<(PathBuf, bool)> = Vec::new();
-        for (key, _) in self.memory.nodes() {
-            let Ok(rest) = key.strip_prefix(directory) else { continue };
-            let mut parts = rest.iter();
-            let Some(first) = parts.next() else { continue };
-            entries.push((directory.join(first), parts.next().is_none()));
-        }
-        entries.dedup();
-        let (keys, prefixes): (Vec<_>, Vec<_>) = self.pages(prefix, entries)?.into_iter().partition(|(_, is_key)| *is_key);
-        let paths = |entries: Vec<(PathBuf, bool)>| entries.into_iter().map(|(path, _)| path).collect();
-        Ok(Level { keys: paths(keys), prefixes: paths(prefixes) })
-    }
-
     /// Puts what was listed in another order than any other, the same each time.
-    pub(super) fn shuffle<T>(&self, prefix: &str, entries: &mut [T]) {
+    fn shuffle<T>(&self, prefix: &str, entries: &mut [T]) {
         let seed = prefix.bytes().fold(self.seed, |seed, byte| seed.wrapping_mul(31).wrapping_add(byte.into()));
         fastrand::Rng::with_seed(seed).shuffle(entries);
     }
@@ -176,16 +114,6 @@ impl Bucket {
         }
     }
 
-    /// Size, time and ETag of one key; nothing if there is none.
-    pub(super) fn head(&self, key: &Path) -> Result<Option<Listed>, Error> {
-        self.request(Request::Head, key, || self.file(key).map(|node| self.listed(key.to_owned(), &node)))
-    }
-
-    /// What lies under a key; nothing if there is none.
-    pub(super) fn get(&self, key: &Path) -> Result<Option<Node>, Error> {
-        self.request(Request::Get, key, || self.file(key))
-    }
-
     /// Removes up to 1,000 keys. Those that are not there count as removed.
     pub(super) fn delete(&self, keys: &[PathBuf]) -> Result<(), Error> {
         self.request(Request::Delete, &keys[0], || keys.iter().for_each(|key| self.memory.forget(key)))
@@ -203,4 +131,85 @@ impl Bucket {
         };
         Listed { key, size_bytes: content.len() as u64, modified: node.modified, etag }
     }
+}
+
+impl Requests for Bucket {
+    fn list(&self, prefix: &str, each: &mut dyn FnMut(Listed)) -> Result<(), Error> {
+        let keys =
+            self.memory.nodes().into_iter().filter(|(key, _)| key.as_os_str().as_encoded_bytes().starts_with(prefix.as_bytes()));
+        self.pages(prefix, keys.map(|(key, node)| self.listed(key, &node)).collect())?.into_iter().for_each(each);
+        Ok(())
+    }
+
+    fn list_level(&self, prefix: &str) -> Result<Level, Error> {
+        let directory = Path::new(prefix.trim_end_matches('/'));
+        let mut entries: Vec<(PathBuf, bool)> = Vec::new();
+        for (key, _) in self.memory.nodes() {
+            let Ok(rest) = key.strip_prefix(directory) else { continue };
+            let mut parts = rest.iter();
+            let Some(first) = parts.next() else { continue };
+            entries.push((directory.join(first), parts.next().is_none()));
+        }
+        entries.dedup();
+        let (keys, prefixes): (Vec<_>, Vec<_>) = self.pages(prefix, entries)?.into_iter().partition(|(_, is_key)| *is_key);
+        let paths = |entries: Vec<(PathBuf, bool)>| entries.into_iter().map(|(path, _)| path).collect();
+        Ok(Level { keys: paths(keys), prefixes: paths(prefixes) })
+    }
+
+    fn head(&self, key: &Path) -> Result<Option<Listed>, Error> {
+        self.request(Request::Head, key, || self.file(key).map(|node| self.listed(key.to_owned(), &node)))
+    }
+
+    fn get(&self, key: &Path, most: u64) -> Result<Option<Object>, Error> {
+        let content = self.request(Request::Get, key, || self.file(key))?.and_then(|node| node.content);
+        Ok(content.map(|mut content| {
+            let size_bytes = content.len() as u64;
+            content.truncate(usize::try_from(most).unwrap_or(usize::MAX));
+            Object { content, size_bytes }
+        }))
+    }
+
+    fn read(&self, key: &Path, each: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> BlobContent {
+        match self.request(Request::Get, key, || self.file(key)) {
+            Ok(Some(Node { content: Some(bytes), modified, .. })) => match each(&bytes) {
+                ControlFlow::Continue(()) => BlobContent::Whole(Stat::new(bytes.len() as u64, modified)),
+                ControlFlow::Break(()) => BlobContent::Abandoned,
+            },
+            Ok(_) => BlobContent::Absent,
+            Err(error) => BlobContent::Failed { offset: 0, source: io::Error::other(error.to_string()) },
+        }
+    }
+
+    fn place_of(&self, key: &Path) -> PathBuf {
+        key.to_owned()
+    }
+}
+
+impl object::ObjectStore<Bucket> {
+    /// A bucket that holds all files of a tree. Its listings come in another order for each seed.
+    pub(crate) fn new(memory: MemoryStore, etags: Etags, seed: u64) -> ObjectStore {
+        ObjectStore { bucket: Bucket::new(memory, etags, seed) }
+    }
+
+    /// The keys, and what they hold.
+    pub(crate) fn memory(&self) -> &MemoryStore {
+        &self.bucket.memory
+    }
+
+    /// Counts requests from now on, and lets the one of that number fail, counted from 1.
+    pub(crate) fn begin(&self, fault: Option<(usize, Fails)>) {
+        self.bucket.begin(fault);
+    }
+
+    /// What was asked since then, in order, and about which key or prefix.
+    pub(crate) fn log(&self) -> Vec<(Request, PathBuf)> {
+        self.bucket.log()
+    }
+}
+
+/// How many requests of each kind there are in a log.
+pub(crate) fn counted<'l>(log: impl IntoIterator<Item = &'l (Request, PathBuf)>) -> BTreeMap<Request, usize> {
+    let mut counts = BTreeMap::new();
+    log.into_iter().for_each(|(kind, _)| *counts.entry(*kind).or_default() += 1);
+    counts
 }

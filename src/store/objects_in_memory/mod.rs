@@ -1,9 +1,8 @@
 //! A store in memory in the shape of an object store, for tests: it proves that the seam suits a bucket before there is any network code.
 //!
-//! - **Keys** and nothing else: a directory is what several of them have in common. Below them lies the tree of a [`MemoryStore`], which the
-//!   backend fills and asks for its own needs; what directories are in it nobody sees.
-//! - **Listings** tell sizes, times and ETags, come in pages of 1,000 and in no order, another one for each seed. A repository is one, and so
-//!   is each partition of the blobs.
+//! - **Keys**: below them lies the tree of a [`MemoryStore`], which the backend fills and asks for its own needs; what directories are in it
+//!   nobody sees.
+//! - **Listings** come in pages of 1,000 and in no order, another one for each seed.
 //! - **Requests** are counted by kind, and any one of them can fail: before it was carried out, or after that with its answer lost.
 //! - **Quarantine** is that of a bucket with versions, where what was removed can be had back as it was, with its time.
 //!
@@ -13,13 +12,9 @@
 
 mod backend;
 mod bucket;
-mod keys;
 mod removal;
-mod repository;
 mod shelves;
-mod store;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::bucket::{Etags, Fails, Request};
-pub(crate) use self::store::{ObjectStore, counted};
+pub(crate) use self::bucket::{Etags, Fails, ObjectStore, counted};

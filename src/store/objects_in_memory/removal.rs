@@ -1,8 +1,9 @@
 //! Removing keys: each is looked at once more, and those that are as planned go in one request.
 
-use super::store::ObjectStore;
+use super::bucket::ObjectStore;
 use crate::error::Error;
 use crate::oci::RepositoryName;
+use crate::store::object::Requests as _;
 use crate::store::{KeepsNow, Planned, Removal, Vacuum};
 
 /// As many keys as one request removes.

@@ -4,11 +4,11 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::bucket::{Bucket, Request};
-use super::store::ObjectStore;
+use super::bucket::{Bucket, ObjectStore};
 use crate::error::Error;
 use crate::layout::{OWN_DIRECTORY, Target};
 use crate::oci::Digest;
+use crate::store::object::{Request, Requests as _};
 use crate::store::{Condition, Contents, Directories, ManifestContent, Planned, Removal, Return, Shelf, Shelves};
 
 #[derive(Debug)]

@@ -1,14 +1,14 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::bucket::{Etags, Fails, Request};
-use super::store::{ObjectStore, counted};
+use super::bucket::{Etags, Fails, ObjectStore, counted};
 use crate::audit::tolerant::Tolerant;
 use crate::inventory::{Budget, Inventory};
 use crate::layout::{self, LinkDirectory, OWN_DIRECTORY, Shard};
 use crate::oci::{Algorithm, Digest, RepositoryName};
 use crate::quarantine::{Overlay, Quarantine, Quarantining};
 use crate::store::conformance::{BACKENDS, Bench, Fill, STORES};
+use crate::store::object::{Request, Requests as _};
 use crate::store::{Backend as _, Directories, FileState, LinkContent, MemoryStore, RepositoryEntry, Store};
 use crate::verify::lenient::Lenient;
 

@@ -13,6 +13,7 @@
 //! | `snapshot` | a folder as it is on disk, to compare |
 //! | `redis_server` | a redis for a registry to remember blobs in |
 //! | `server`, `http`, `skopeo` | the real registry and its clients |
+//! | `bucket`, `proxy` | a server that speaks S3, and what comes between |
 
 // Each binary that takes this in uses its own part of the vocabulary.
 #![allow(dead_code, unused_imports)]
@@ -21,10 +22,12 @@
 // It makes storage as of now, and deletes what it made.
 #![allow(clippy::disallowed_methods)]
 
+pub(crate) mod bucket;
 pub(crate) mod digest;
 pub(crate) mod http;
 pub(crate) mod image;
 pub(crate) mod layout;
+pub(crate) mod proxy;
 pub(crate) mod redis_server;
 pub(crate) mod registry;
 pub(crate) mod run;

@@ -1,66 +1,59 @@
 //! Reading a bucket.
 
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::bucket::{Bucket, Etags, Fails, Level, Request};
 use super::keys::Keys;
 use super::repository::ObjectRepository;
+use super::requests::{Distinct, Level, Requests, is_path, listed};
 use crate::error::Error;
 use crate::layout::{self, MARKERS, Shard, Target};
-use crate::oci::digest::hex_byte;
+use crate::oci::digest::{Hasher, hex_byte};
 use crate::oci::{Algorithm, Digest, RepositoryName};
-use crate::store::memory::Node;
 use crate::store::values::begins_as_object;
 use crate::store::{
     BlobContent, Condition, EachBlob, FileState, Leftover, Listing, MAX_MANIFEST_BYTES, ManifestContent, ManifestStart,
-    MemoryStore, Partition, Repository, RepositoryEntry, SMALL_MANIFEST_BYTES, Shape, Stat, Store, Stray, StrayKind, Unlisted,
+    Partition, Repository, RepositoryEntry, SMALL_MANIFEST_BYTES, Shape, Stat, Store, Stray, StrayKind, Unlisted,
 };
 use crate::system_files::{is_of_a_fork, is_system_file};
 
+/// What of a blob tells whether it begins as a JSON object does: white space may come first.
+const START_BYTES: u64 = 4096;
+
 /// A store in a bucket.
 #[derive(Debug)]
-pub(crate) struct ObjectStore {
-    pub(super) bucket: Bucket,
+pub(crate) struct ObjectStore<R> {
+    /// Asks the bucket.
+    pub(in crate::store) bucket: R,
 }
 
-impl ObjectStore {
-    /// A bucket that holds all files of a tree. Its listings come in another order for each seed.
-    pub(crate) fn new(memory: MemoryStore, etags: Etags, seed: u64) -> ObjectStore {
-        ObjectStore { bucket: Bucket::new(memory, etags, seed) }
-    }
-
-    /// The keys, and what they hold.
-    pub(crate) fn memory(&self) -> &MemoryStore {
-        &self.bucket.memory
-    }
-
-    /// Counts requests from now on, and lets the one of that number fail, counted from 1.
-    pub(crate) fn begin(&self, fault: Option<(usize, Fails)>) {
-        self.bucket.begin(fault);
-    }
-
-    /// What was asked since then, in order, and about which key or prefix.
-    pub(crate) fn log(&self) -> Vec<(Request, PathBuf)> {
-        self.bucket.log()
-    }
-
-    /// Where the blobs of one partition are listed: a prefix may end in the middle of a name.
-    fn prefixes(partition: &Partition) -> Vec<String> {
-        let base = format!("{}/{}", layout::BLOBS, partition.algorithm().name());
-        let (first, last) = (*partition.bytes().start(), *partition.bytes().end());
-        match first % 16 == 0 && last == first + 15 {
-            true => vec![format!("{base}/{:x}", first / 16)],
-            false => partition.bytes().map(|byte| format!("{base}/{byte:02x}/")).collect(),
-        }
+/// Where the blobs of one partition are listed: a prefix may end in the middle of a name.
+fn prefixes(partition: &Partition) -> Vec<String> {
+    let base = format!("{}/{}", layout::BLOBS, partition.algorithm().name());
+    let (first, last) = (*partition.bytes().start(), *partition.bytes().end());
+    match first % 16 == 0 && last == first + 15 {
+        true => vec![format!("{base}/{:x}", first / 16)],
+        false => partition.bytes().map(|byte| format!("{base}/{byte:02x}/")).collect(),
     }
 }
 
-impl Store for ObjectStore {
+fn unrecognised(path: PathBuf) -> Stray {
+    Stray { path, kind: StrayKind::Unrecognised }
+}
+
+/// The blob whose `data` has that key.
+fn blob_of(key: &Path) -> Option<Digest> {
+    match Target::of_path(key) {
+        Some(Target::Blob(digest)) if is_path(key) => Some(digest),
+        _ => None,
+    }
+}
+
+impl<R: Requests> Store for ObjectStore<R> {
     fn shape(&self) -> Shape {
         Shape::Keys
     }
@@ -89,7 +82,10 @@ impl Store for ObjectStore {
                 let mut is_repository = false;
                 let entries = prefixes.into_iter().map(|path| (path, true)).chain(keys.into_iter().map(|path| (path, false)));
                 for (path, is_directory) in entries {
-                    let name = path.file_name().expect("entries have names");
+                    let Some(name) = path.file_name().filter(|_| is_path(&path)) else {
+                        found.strays.push(unrecognised(path));
+                        continue;
+                    };
                     let is_marker = is_directory && MARKERS.iter().any(|marker| name == OsStr::new(marker));
                     match () {
                         () if is_system_file(name.as_encoded_bytes(), is_directory) => {
@@ -97,7 +93,7 @@ impl Store for ObjectStore {
                         }
                         () if is_marker && directory != base => is_repository = true,
                         () if is_directory && !is_marker && !is_of_a_fork(name.as_encoded_bytes()) => below.push(path),
-                        () => found.strays.push(Stray { path, kind: StrayKind::Unrecognised }),
+                        () => found.strays.push(unrecognised(path)),
                     }
                 }
                 if is_repository {
@@ -116,19 +112,19 @@ impl Store for ObjectStore {
 
     /// Sixteen shards each.
     fn partitions(&self) -> Result<Listing<Partition>, Error> {
-        let unrecognised = |path| Stray { path, kind: StrayKind::Unrecognised };
         let Level { keys, prefixes } = self.bucket.list_level(&format!("{}/", layout::BLOBS))?;
         let mut all = Listing { entries: Vec::new(), strays: keys.into_iter().map(unrecognised).collect() };
         for path in prefixes {
-            let name = path.file_name().expect("entries have names");
-            let Some(algorithm) = Algorithm::from_name(name.as_encoded_bytes()) else {
+            let name = path.file_name().filter(|_| is_path(&path));
+            let Some(algorithm) = name.and_then(|name| Algorithm::from_name(name.as_encoded_bytes())) else {
                 all.strays.push(unrecognised(path));
                 continue;
             };
             let Level { keys, prefixes } = self.bucket.list_level(&format!("{}/", path.display()))?;
             all.strays.extend(keys.into_iter().map(unrecognised));
             for path in prefixes {
-                match hex_byte(path.file_name().expect("entries have names").as_encoded_bytes()) {
+                let name = path.file_name().filter(|_| is_path(&path));
+                match name.and_then(|name| hex_byte(name.as_encoded_bytes())) {
                     Some(byte) => all.entries.push(Partition::new(algorithm, byte / 16 * 16..=byte / 16 * 16 + 15)),
                     None => all.strays.push(unrecognised(path)),
                 }
@@ -139,22 +135,31 @@ impl Store for ObjectStore {
         Ok(all)
     }
 
+    /// What is the `data` of a blob is handed over as it comes; all else is looked at when everything has come.
     fn blobs(&self, partition: &Partition, each: EachBlob<'_>) -> Result<Vec<Stray>, Error> {
-        let mut listed = Vec::new();
-        for prefix in ObjectStore::prefixes(partition) {
-            listed.extend(self.bucket.list(&prefix)?);
+        let (mut others, mut strays) = (Vec::new(), Vec::new());
+        let mut distinct = Distinct::default();
+        for prefix in prefixes(partition) {
+            self.bucket.list(&prefix, &mut |listed| {
+                distinct.insert(&listed.key);
+                match blob_of(&listed.key) {
+                    Some(digest) => each(&digest, Some(&FileState::File(listed.stat()))),
+                    None => others.push(listed),
+                }
+            })?;
         }
-        let keys = Keys::new(listed);
-        let mut strays = Vec::new();
+        let keys = Keys::new(others);
+        strays.extend(keys.odd());
         for byte in partition.bytes() {
             let shard = Shard { algorithm: partition.algorithm(), byte };
-            let mut listing = keys.list(&shard.path(), |hex| {
+            let listing = keys.list(&shard.path(), |hex| {
                 Digest::from_hex(shard.algorithm, hex.as_encoded_bytes()).filter(|digest| digest.shard() == byte)
             });
-            self.bucket.shuffle(&shard.relative(), &mut listing.entries);
-            listing.entries.iter().for_each(|digest| each(digest, Some(&keys.state(&layout::blob_data(digest)))));
+            let without_data = |digest: &&Digest| !distinct.contains(&layout::blob_data(digest));
+            listing.entries.iter().filter(without_data).for_each(|digest| each(digest, Some(&FileState::Absent)));
             strays.extend(listing.strays);
         }
+        distinct.ensure(&self.bucket, &prefixes(partition)[0])?;
         Ok(strays)
     }
 
@@ -173,7 +178,7 @@ impl Store for ObjectStore {
             [one] => directory(one),
             _ => shard.path(),
         };
-        let keys = Keys::new(self.bucket.list(&format!("{}/", prefix.display()))?);
+        let keys = Keys::new(listed(&self.bucket, &format!("{}/", prefix.display()))?);
         Ok(digests.iter().flat_map(|digest| keys.beside(&directory(digest), &layout::IN_BLOB_DIRECTORY)).collect())
     }
 
@@ -183,15 +188,30 @@ impl Store for ObjectStore {
     }
 
     fn manifest(&self, digest: &Digest, read: &mut dyn FnMut(&[u8])) -> Result<ManifestContent, Error> {
-        Ok(Node::manifest(self.bucket.get(&layout::blob_data(digest))?.as_ref(), digest, read))
+        let key = layout::blob_data(digest);
+        let mut size_bytes = 0;
+        // What came to harm on the way is no damage to the blob: it comes whole the second time, or is not as long as it should be.
+        for _ in 0..2 {
+            let Some(object) = self.bucket.get(&key, MAX_MANIFEST_BYTES)? else { return Ok(ManifestContent::Absent) };
+            if object.size_bytes > MAX_MANIFEST_BYTES {
+                return Ok(ManifestContent::TooLarge);
+            }
+            if Digest::of(digest.algorithm(), &object.content) == *digest {
+                read(&object.content);
+                return Ok(ManifestContent::Verified);
+            }
+            size_bytes = object.size_bytes;
+        }
+        self.ensure_length(&key, size_bytes)?;
+        Ok(ManifestContent::Corrupt)
     }
 
-    /// One GET of a range, whose answer tells the size as well.
+    /// One GET that is broken off, whose answer tells the size as well.
     fn manifest_start(&self, digest: &Digest) -> Result<ManifestStart, Error> {
-        let node = self.bucket.get(&layout::blob_data(digest))?;
-        Ok(match node.and_then(|node| node.content) {
-            Some(content) if content.len() as u64 > MAX_MANIFEST_BYTES => ManifestStart::TooLarge,
-            Some(content) if content.len() as u64 > SMALL_MANIFEST_BYTES && !begins_as_object(&content) => {
+        let object = self.bucket.get(&layout::blob_data(digest), START_BYTES)?;
+        Ok(match object {
+            Some(object) if object.size_bytes > MAX_MANIFEST_BYTES => ManifestStart::TooLarge,
+            Some(object) if object.size_bytes > SMALL_MANIFEST_BYTES && !begins_as_object(&object.content) => {
                 ManifestStart::NotAnObject
             }
             _ => ManifestStart::Possible,
@@ -199,19 +219,24 @@ impl Store for ObjectStore {
     }
 
     fn read_blob(&self, digest: &Digest, each: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> BlobContent {
-        match self.bucket.get(&layout::blob_data(digest)) {
-            Ok(Some(Node { content: Some(bytes), modified, .. })) => match each(&bytes) {
-                ControlFlow::Continue(()) => BlobContent::Whole(Stat::new(bytes.len() as u64, modified)),
-                ControlFlow::Break(()) => BlobContent::Abandoned,
-            },
-            Ok(_) => BlobContent::Absent,
-            Err(error) => BlobContent::Failed { offset: 0, source: std::io::Error::other(error.to_string()) },
-        }
+        self.bucket.read(&layout::blob_data(digest), each)
     }
 
     fn is_whole_on_disk(&self, digest: &Digest) -> Result<Option<bool>, Error> {
-        let content = self.bucket.get(&layout::blob_data(digest))?.and_then(|node| node.content);
-        Ok(content.map(|content| Digest::of(digest.algorithm(), &content) == *digest))
+        let key = layout::blob_data(digest);
+        let mut hasher = Hasher::new(digest.algorithm());
+        let mut size_bytes = 0;
+        let content = self.bucket.read(&key, &mut |bytes| {
+            size_bytes += bytes.len() as u64;
+            hasher.update(bytes);
+            ControlFlow::Continue(())
+        });
+        match content {
+            BlobContent::Absent => Ok(None),
+            BlobContent::Failed { source, .. } => Err(Error::Io { operation: "read", path: self.bucket.place_of(&key), source }),
+            _ if hasher.finish() == *digest => Ok(Some(true)),
+            _ => self.ensure_length(&key, size_bytes).map(|()| Some(false)),
+        }
     }
 
     fn symlink_target(&self, _: &Path) -> Result<Option<PathBuf>, Error> {
@@ -224,9 +249,14 @@ impl Store for ObjectStore {
     }
 }
 
-/// How many requests of each kind there are in a log.
-pub(crate) fn counted<'l>(log: impl IntoIterator<Item = &'l (Request, PathBuf)>) -> BTreeMap<Request, usize> {
-    let mut counts = BTreeMap::new();
-    log.into_iter().for_each(|(kind, _)| *counts.entry(*kind).or_default() += 1);
-    counts
+impl<R: Requests> ObjectStore<R> {
+    /// Makes sure that as many bytes came as there are.
+    fn ensure_length(&self, key: &Path, size_bytes: u64) -> Result<(), Error> {
+        let Some(there) = self.bucket.head(key)?.filter(|there| there.size_bytes != size_bytes) else { return Ok(()) };
+        let why = format!(
+            "{size_bytes} bytes came, and the server says that there are {}; run again, and if that stays so ask past any proxy",
+            there.size_bytes
+        );
+        Err(Error::Io { operation: "read", path: self.bucket.place_of(key), source: io::Error::other(why) })
+    }
 }

@@ -2,20 +2,34 @@
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::path::Path;
 use std::time::SystemTime;
 
-use super::bucket::{Bucket, Listed, etag_of};
+use md5::{Digest as _, Md5};
+use rayon::prelude::*;
+
 use super::keys::Keys;
+use super::requests::{Listed, Requests, listed};
 use crate::error::Error;
 use crate::layout::{self, LinkDirectory};
 use crate::oci::{Digest, RepositoryName, TagName};
-use crate::store::values::started;
+use crate::store::values::{START_BUFFER_BYTES, started};
 use crate::store::{FileState, Leftover, LinkContent, Listing, Repository, Stray, TagContent, Upload};
+
+/// No link is longer: the name of the longest algorithm, and its hexadecimal digits, with a line end.
+const MAX_LINK_BYTES: u64 = 1024;
+/// From so many links on, they are read by several threads.
+const MANY_LINKS: usize = 8;
+
+/// The ETag that a content has if it was put in one go, with no key but the server's own.
+pub(in crate::store) fn etag_of(content: &[u8]) -> String {
+    Md5::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
+}
 
 /// A repository that was listed when it was opened.
 pub(super) struct ObjectRepository<'s> {
-    bucket: &'s Bucket,
+    bucket: &'s dyn Requests,
     name: RepositoryName,
     keys: Keys,
     /// What a link says, by the ETag that it has then: those that tags may well name.
@@ -29,9 +43,9 @@ fn implied(digest: &Digest) -> String {
 
 impl<'s> ObjectRepository<'s> {
     /// One listing: what belongs to a repository begins with an underscore, and what is nested in it cannot.
-    pub(super) fn open(bucket: &'s Bucket, name: &RepositoryName) -> Result<ObjectRepository<'s>, Error> {
+    pub(super) fn open(bucket: &'s dyn Requests, name: &RepositoryName) -> Result<ObjectRepository<'s>, Error> {
         let prefix = format!("{}/_", layout::repository_directory(name).display());
-        let keys = Keys::new(bucket.list(&prefix)?);
+        let keys = Keys::new(listed(bucket, &prefix)?);
         let revisions = keys.list_digests(&LinkDirectory::Revisions(name.clone()).path()).entries;
         let named = revisions.into_iter().map(|digest| (etag_of(implied(&digest).as_bytes()), digest)).collect();
         Ok(ObjectRepository { bucket, name: name.clone(), keys, named })
@@ -46,13 +60,27 @@ impl<'s> ObjectRepository<'s> {
         if let Some(digest) = expected(listed) {
             return Ok(LinkContent::Digest(digest));
         }
-        let Some(node) = self.bucket.get(key)? else { return Ok(LinkContent::Absent) };
-        let content = node.content.unwrap_or_default();
-        Ok(match Digest::parse(&content) {
+        let Some(object) = self.bucket.get(key, MAX_LINK_BYTES)? else { return Ok(LinkContent::Absent) };
+        let content = match Digest::parse(&object.content) {
             Some(digest) => LinkContent::Digest(digest),
-            None if content.is_empty() => LinkContent::Empty,
+            None if object.content.is_empty() => LinkContent::Empty,
             None => LinkContent::Garbled,
-        })
+        };
+        // What is cut short on the way says nothing of the link.
+        if !matches!(content, LinkContent::Digest(_)) && object.size_bytes != listed.size_bytes {
+            let (read, told) = (object.size_bytes, listed.size_bytes);
+            let why = format!("{read} bytes came, and its listing told {told}; run again once nobody writes to the bucket");
+            return Err(Error::Io { operation: "read", path: self.bucket.place_of(key), source: io::Error::other(why) });
+        }
+        Ok(content)
+    }
+
+    /// The same for many.
+    fn read_many(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<LinkContent>, Error> {
+        match digests.len() < MANY_LINKS {
+            true => digests.iter().map(|digest| self.read_link(directory, digest)).collect(),
+            false => digests.par_iter().map(|digest| self.read_link(directory, digest)).collect(),
+        }
     }
 
     fn read_link(&self, directory: &LinkDirectory, digest: &Digest) -> Result<LinkContent, Error> {
@@ -72,7 +100,9 @@ impl Repository for ObjectRepository<'_> {
 
     fn manifest_strays(&self) -> Result<Vec<Stray>, Error> {
         let directory = layout::repository_directory(&self.name).join("_manifests");
-        Ok(self.keys.list(&directory, |name| (name == "revisions" || name == "tags").then_some(())).strays)
+        let mut strays = self.keys.list(&directory, |name| (name == "revisions" || name == "tags").then_some(())).strays;
+        strays.extend(self.keys.odd());
+        Ok(strays)
     }
 
     fn tags(&self) -> Result<Listing<TagName>, Error> {
@@ -94,12 +124,12 @@ impl Repository for ObjectRepository<'_> {
     }
 
     fn read_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<LinkContent>, Error> {
-        digests.iter().map(|digest| self.read_link(directory, digest)).collect()
+        self.read_many(directory, digests)
     }
 
     fn inspect_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<(LinkContent, FileState)>, Error> {
-        let inspect = |digest| Ok((self.read_link(directory, digest)?, self.keys.state(&directory.link(digest))));
-        digests.iter().map(inspect).collect()
+        let read = self.read_many(directory, digests)?;
+        Ok(read.into_iter().zip(digests).map(|(content, digest)| (content, self.keys.state(&directory.link(digest)))).collect())
     }
 
     fn stat_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<FileState>, Error> {
@@ -123,7 +153,7 @@ impl Repository for ObjectRepository<'_> {
             let start = directory.join("startedat");
             let started_file = self.keys.state(&start);
             let text = match started_file {
-                FileState::File(_) => self.bucket.get(&start)?.and_then(|node| node.content),
+                FileState::File(_) => self.bucket.get(&start, START_BUFFER_BYTES as u64)?.map(|object| object.content),
                 FileState::Absent | FileState::Irregular => None,
             };
             // Nobody wrote to the directory: there is none.

@@ -4,21 +4,37 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use super::bucket::Listed;
+use super::requests::{Listed, is_path};
 use crate::oci::Digest;
 use crate::store::memory::{list, list_digests};
-use crate::store::{FileState, Leftover, Listing};
+use crate::store::{FileState, Leftover, Listing, Stray, StrayKind};
 
 /// Keys of a listing, in order.
-pub(super) struct Keys(BTreeMap<PathBuf, Listed>);
+pub(super) struct Keys {
+    paths: BTreeMap<PathBuf, Listed>,
+    /// Those that no path stands for.
+    odd: Vec<PathBuf>,
+}
 
 impl Keys {
     pub(super) fn new(listed: Vec<Listed>) -> Keys {
-        Keys(listed.into_iter().map(|listed| (listed.key.clone(), listed)).collect())
+        let (paths, odd): (Vec<_>, Vec<_>) = listed.into_iter().partition(|listed| is_path(&listed.key));
+        Keys {
+            paths: paths.into_iter().map(|listed| (listed.key.clone(), listed)).collect(),
+            odd: odd.into_iter().map(|listed| listed.key).collect(),
+        }
+    }
+
+    /// The keys that are no paths, sorted.
+    pub(super) fn odd(&self) -> Vec<Stray> {
+        let mut strays: Vec<Stray> =
+            self.odd.iter().map(|key| Stray { path: key.clone(), kind: StrayKind::Unrecognised }).collect();
+        strays.sort_unstable_by(|one, other| one.path.as_os_str().cmp(other.path.as_os_str()));
+        strays
     }
 
     pub(super) fn get(&self, key: &Path) -> Option<&Listed> {
-        self.0.get(key)
+        self.paths.get(key)
     }
 
     /// What is under a key. That something lies further down makes nothing of it.
@@ -28,7 +44,7 @@ impl Keys {
 
     /// All that lies below a directory.
     pub(super) fn below<'k>(&'k self, directory: &'k Path) -> impl Iterator<Item = &'k Listed> {
-        let keys = self.0.range(directory.to_owned()..).take_while(move |(key, _)| key.starts_with(directory));
+        let keys = self.paths.range(directory.to_owned()..).take_while(move |(key, _)| key.starts_with(directory));
         keys.filter(move |(key, _)| *key != directory).map(|(_, listed)| listed)
     }
 

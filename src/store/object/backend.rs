@@ -1,0 +1,232 @@
+//! What a command needs of a real bucket. So far it is read: whatever would change something is refused before anything is asked for it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::requests::{RequestCounts, Requests};
+use super::s3::S3;
+use super::settings::BucketSettings;
+use super::store::ObjectStore;
+use crate::error::Error;
+use crate::escape::escaped;
+use crate::layout::{self, OWN_DIRECTORY};
+use crate::oci::{Algorithm, Digest, RepositoryName};
+use crate::store::filesystem::Root;
+use crate::store::{
+    Access, Backend, Identity, Inside, KeepsNow, LockGuard, Notes, Part, Parts, Planned, Removal, Shelf, Shelves, Store, Vacuum,
+};
+
+/// A note is a few kilobytes.
+const MAX_NOTE_BYTES: u64 = 64 << 20;
+
+/// A store in a bucket on a server that speaks S3.
+#[derive(Debug)]
+pub struct BucketStore(ObjectStore<S3>);
+
+impl BucketStore {
+    /// Opens a bucket, for up to `jobs` requests at once. Sends nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// When the settings are none that a bucket can be asked with.
+    pub fn open(settings: &BucketSettings, jobs: usize) -> Result<BucketStore, Error> {
+        Ok(BucketStore(ObjectStore { bucket: S3::new(settings, jobs)? }))
+    }
+
+    /// Whether nothing is stored in it, by the registry or anybody else.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be listed, or there is something and no registry wrote it.
+    pub fn is_unused(&self) -> Result<bool, Error> {
+        let bucket = &self.0.bucket;
+        let is_empty = |level: super::requests::Level| level.keys.is_empty() && level.prefixes.is_empty();
+        if !is_empty(bucket.list_level(&format!("{}/", layout::V2))?) {
+            return Ok(false);
+        }
+        let level = bucket.list_level("")?;
+        let names: Vec<String> = level.prefixes.iter().chain(&level.keys).take(5).map(|path| escaped(path).to_string()).collect();
+        match names.is_empty() {
+            true => Ok(true),
+            false => {
+                let hint = format!(
+                    "no key begins with {}/ there, but there is {}; give the root of the registry in the bucket: \
+                     storage.s3.rootdirectory, or --root s3://BUCKET/PREFIX",
+                    layout::V2,
+                    names.join(", ")
+                );
+                Err(Error::NotAStore { root: bucket.place().to_owned(), hint })
+            }
+        }
+    }
+
+    /// Says that nothing is changed in a bucket.
+    fn refusal(&self) -> Error {
+        Error::Usage(format!(
+            "{} is a bucket, and nothing is removed, quarantined or restored in a bucket yet: garbage-collect --dry-run, audit, usage, \
+             list, explain and verify read it",
+            escaped(self.0.bucket.place())
+        ))
+    }
+}
+
+/// Nobody is kept out.
+#[derive(Debug)]
+struct NoLock;
+
+impl LockGuard for NoLock {
+    fn is_held(&self) -> bool {
+        false
+    }
+}
+
+impl Backend for BucketStore {
+    fn place(&self) -> &Path {
+        self.0.bucket.place()
+    }
+
+    fn root(&self) -> Option<&Root> {
+        None
+    }
+
+    fn store(&self) -> &dyn Store {
+        &self.0
+    }
+
+    fn vacuum(&self) -> &dyn Vacuum {
+        self
+    }
+
+    fn shelves(&self) -> &dyn Shelves {
+        self
+    }
+
+    fn notes(&self) -> &dyn Notes {
+        self
+    }
+
+    fn parts(&self) -> &dyn Parts {
+        self
+    }
+
+    fn lock(&self, access: Access, _: Duration, _: Timestamp, _: &AtomicBool) -> Result<Box<dyn LockGuard>, Error> {
+        match access {
+            Access::Look => Ok(Box::new(NoLock)),
+            Access::Change => Err(self.refusal()),
+        }
+    }
+
+    fn has(&self, relative: &str) -> Result<bool, Error> {
+        // By a listing, which says whose answer it is; anybody may answer to a HEAD that there is no such key.
+        let mut has = false;
+        self.0.bucket.list(relative, &mut |listed| has |= listed.key.as_os_str() == relative)?;
+        Ok(has)
+    }
+
+    fn shared_blobs(&self) -> Result<Option<String>, Error> {
+        Ok(None)
+    }
+
+    fn holds(&self, _: &Path) -> Option<Inside> {
+        None
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        None
+    }
+
+    fn requests(&self) -> Option<RequestCounts> {
+        Some(self.0.bucket.counts())
+    }
+
+    /// By its names: a bucket has no other.
+    fn identity(&self) -> Result<Identity, Error> {
+        let number = |text: &str| {
+            let hex = Digest::of(Algorithm::Sha256, text.as_bytes()).to_string();
+            u64::from_str_radix(&hex[hex.len() - 16..], 16).expect("sixteen digits")
+        };
+        let place = self.0.bucket.place().to_owned();
+        let directory = number(&place.to_string_lossy());
+        Ok(Identity { place, filesystem: number(self.0.bucket.endpoint()), directory })
+    }
+}
+
+impl Vacuum for BucketStore {
+    fn batch(&self) -> usize {
+        1
+    }
+
+    fn remove(&self, batch: &[Planned<'_>]) -> Vec<Result<Removal, Error>> {
+        batch.iter().map(|_| Err(self.refusal())).collect()
+    }
+
+    fn takes_room(&self) -> bool {
+        false
+    }
+
+    fn keeps_now(&self, _: &RepositoryName, _: bool) -> Result<KeepsNow, Error> {
+        Ok(KeepsNow::Anything)
+    }
+
+    fn barrier(&self) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// There is no quarantine: what a copy of a directory brought along of one is none here.
+impl Shelves for BucketStore {
+    fn place(&self) -> PathBuf {
+        self.0.bucket.place().join(OWN_DIRECTORY).join("quarantine")
+    }
+
+    fn list<'s>(&'s self, _: &dyn Fn(&str) -> bool) -> Result<Vec<Box<dyn Shelf + 's>>, Error> {
+        Ok(Vec::new())
+    }
+
+    fn make<'s>(&'s self, _: &str) -> Result<Option<Box<dyn Shelf + 's>>, Error> {
+        Err(self.refusal())
+    }
+
+    fn ensure_possible(&self, _: &str) -> Result<(), Error> {
+        Err(self.refusal())
+    }
+
+    fn ensure_room(&self, _: u64, _: u64) -> Result<(), Error> {
+        Err(self.refusal())
+    }
+}
+
+impl Notes for BucketStore {
+    fn read(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        Ok(self.0.bucket.get(&Path::new(OWN_DIRECTORY).join(name), MAX_NOTE_BYTES)?.map(|object| object.content))
+    }
+
+    fn replace(&self, _: &str, _: &mut dyn FnMut(&mut dyn io::Write) -> io::Result<()>) -> Result<(), Error> {
+        Err(self.refusal())
+    }
+
+    fn remove(&self, _: &str) -> Result<(), Error> {
+        Err(self.refusal())
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.0.bucket.place().join(OWN_DIRECTORY).join(name)
+    }
+}
+
+/// Nothing is ever mounted here.
+impl Parts for BucketStore {
+    fn present(&self, _: &mut dyn Iterator<Item = &Path>) -> Vec<Part> {
+        Vec::new()
+    }
+
+    fn hold(&self, _: &[Part]) {}
+
+    fn is_held(&self, _: &str) -> bool {
+        false
+    }
+}

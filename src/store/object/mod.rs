@@ -1,0 +1,28 @@
+//! A store in a bucket: an object store that speaks S3.
+//!
+//! - **Keys** and nothing else: a directory is what several of them have in common. Keys lie below the registry's root in the bucket, and are
+//!   spoken of relative to it.
+//! - **Listings** tell sizes, times and ETags, in pages and in any order. A repository is one listing, and so is each partition of the blobs;
+//!   an open repository answers from what its listing said. A link is not read where its ETag is the MD5 of the content that its place implies.
+//! - **[`Requests`]** is all that is asked of a bucket. `s3` asks a real one, a bucket in memory plays one for tests.
+//!
+//! What no directory can be named is no path: keys with empty, `.` or `..` parts, or with a slash at their end, are strays, whatever else they
+//! look like. They are reported and left alone.
+
+mod backend;
+mod keys;
+mod repository;
+mod requests;
+mod s3;
+mod settings;
+mod store;
+
+pub use self::backend::BucketStore;
+#[cfg(test)]
+pub(in crate::store) use self::repository::etag_of;
+#[cfg(test)]
+pub(in crate::store) use self::requests::{Level, Listed, Object, Requests};
+pub use self::requests::{Request, RequestCounts};
+pub use self::settings::{AccessKeys, BucketSettings};
+#[cfg(test)]
+pub(crate) use self::store::ObjectStore;

@@ -1,0 +1,13 @@
+//! A real bucket, asked by the protocol of S3.
+//!
+//! The library `opendal` knows the protocol: signatures, where credentials come from, which errors pass. It sends what it wants to send by a
+//! [`Transport`](transport::Transport) of ours, which speaks HTTP as the rest of the program does, counts requests, and
+//! refuses what is no answer to what was asked before anybody takes it for one: [`answers`].
+//!
+//! Calls block, and many threads make them. The futures behind them run on the thread that calls; one more thread keeps the time between tries.
+
+mod answers;
+mod client;
+mod transport;
+
+pub(super) use self::client::S3;

@@ -1,0 +1,129 @@
+//! A server that speaks S3, `moto`, on a free port of this machine, and what is in its buckets.
+
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use super::http::Client;
+use super::tree::Tree;
+
+/// Nobody checks it, and no output may have it.
+pub(crate) const ACCESS_KEY: &str = "AKIDOFTHETESTS";
+/// The same.
+pub(crate) const SECRET_KEY: &str = "secret-of-the-tests";
+
+/// The server, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Moto {
+    child: Child,
+    address: String,
+    folder: TempDir,
+}
+
+/// Where `tests/run` installs it.
+fn program() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("../tests-python/bin/moto_server")
+}
+
+impl Moto {
+    /// Starts one; nothing, and a word about it, where it is not installed. In CI it has to be.
+    pub(crate) fn start() -> Option<Moto> {
+        if !program().is_file() {
+            let is_ci = std::env::var_os("CI").is_some_and(|value| value == "true");
+            assert!(!is_ci, "moto_server is not installed: tests/run sees to it");
+            eprintln!("skipped: no moto_server; tests/run installs it");
+            return None;
+        }
+        // Another process may take the port between our look and the server's; then the next is tried.
+        (0..5).find_map(|_| Moto::try_start()).or_else(|| panic!("moto_server does not start"))
+    }
+
+    fn try_start() -> Option<Moto> {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = listener.local_addr().expect("an address").port();
+        drop(listener);
+        let log = File::create(folder.path().join("log")).expect("a file can be made");
+        let child = Command::new(program())
+            .args(["-H", "127.0.0.1", "-p", &port.to_string()])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a file can be opened twice"))
+            .stderr(log)
+            .spawn()
+            .expect("moto_server starts");
+        let mut moto = Moto { child, address: format!("127.0.0.1:{port}"), folder };
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(60) {
+            if moto.child.try_wait().expect("a child can be asked").is_some() {
+                return None;
+            }
+            if moto.client().try_send("GET", "/", &[], &[]).is_ok() {
+                return Some(moto);
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        None
+    }
+
+    fn client(&self) -> Client {
+        Client::new(&self.address)
+    }
+
+    /// `host:port`.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    fn put(&self, path: &str, content: &[u8]) {
+        // The server sees by this that S3 is meant.
+        let signed = "AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=x";
+        self.client().send("PUT", path, &[("Authorization", signed)], content).expect_status(200);
+    }
+
+    /// Makes a bucket.
+    pub(crate) fn make(&self, bucket: &str) {
+        self.put(&format!("/{bucket}"), b"");
+    }
+
+    /// Puts an object under a key that is written as in a URL.
+    pub(crate) fn put_object(&self, bucket: &str, key: &str, content: &[u8]) {
+        self.put(&format!("/{bucket}/{key}"), content);
+    }
+
+    /// Makes a bucket that holds the files of a tree, with keys that begin so.
+    pub(crate) fn fill(&self, bucket: &str, prefix: &str, tree: &Tree) {
+        self.make(bucket);
+        for (path, content, _) in tree.files() {
+            self.put_object(bucket, &format!("{prefix}{path}"), content);
+        }
+    }
+
+    /// Writes a registry's configuration for a bucket behind an address.
+    pub(crate) fn config(&self, name: &str, address: &str, bucket: &str, more: &str) -> PathBuf {
+        let path = self.folder.path().join(name);
+        let text = format!(
+            "version: 0.1\n\
+             log: {{level: warn}}\n\
+             storage:\n\
+             \x20 s3: {{accesskey: {ACCESS_KEY}, secretkey: {SECRET_KEY}, region: us-east-1, regionendpoint: \"http://{address}\", \
+             bucket: {bucket}, secure: false, v4auth: true, forcepathstyle: true{more}}}\n\
+             \x20 delete: {{enabled: true}}\n\
+             \x20 maintenance: {{uploadpurging: {{enabled: false}}}}\n"
+        );
+        fs::write(&path, text).expect("a file can be written");
+        path
+    }
+}
+
+impl Drop for Moto {
+    fn drop(&mut self) {
+        // Killing our own child cannot miss; it may have ended by itself, which is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,181 @@
+//! A proxy before a server: it counts requests, remembers answers, and spoils some.
+
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread;
+use std::time::Duration;
+
+/// What becomes of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The server may not be asked that.
+    Denied,
+    /// The server is busy, this once.
+    Busy,
+    /// The answer takes its time.
+    Late,
+    /// The connection ends without an answer.
+    Closed,
+    /// The connection ends in the middle of the answer.
+    Cut,
+    /// Half of the answer is said to be all.
+    Half,
+    /// The answer to the request before comes again.
+    Again,
+    /// Another program answers.
+    Foreign,
+}
+
+/// A request: its method, and its path with its query.
+pub(crate) type Asked = (String, String);
+
+#[derive(Default)]
+struct State {
+    log: Vec<Asked>,
+    /// Which request is spoilt, counted from 1, and how.
+    fault: Option<(usize, Fault)>,
+    /// Answers that are had already, by request.
+    answers: HashMap<Asked, Vec<u8>>,
+    last: Vec<u8>,
+}
+
+/// A proxy, until it is dropped.
+pub(crate) struct Proxy {
+    address: String,
+    state: Arc<Mutex<State>>,
+    is_over: Arc<AtomicBool>,
+}
+
+impl Proxy {
+    /// Starts one before a server. It asks the same only once: what it stands before must not change.
+    pub(crate) fn start(server: &str) -> Proxy {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("an address").to_string();
+        let (state, is_over) = (Arc::new(Mutex::default()), Arc::new(AtomicBool::new(false)));
+        let proxy = Proxy { address, state: Arc::clone(&state), is_over: Arc::clone(&is_over) };
+        let server = server.to_owned();
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                if is_over.load(Ordering::SeqCst) {
+                    return;
+                }
+                let (state, server) = (Arc::clone(&state), server.clone());
+                // A client that goes away before its answer is no fault of ours.
+                thread::spawn(move || drop(serve(client, &server, &state)));
+            }
+        });
+        proxy
+    }
+
+    /// `host:port`.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no thread panics")
+    }
+
+    /// Counts from now on, and spoils one request.
+    pub(crate) fn begin(&self, fault: Option<(usize, Fault)>) {
+        let mut state = self.state();
+        state.log.clear();
+        state.fault = fault;
+    }
+
+    /// What was asked since then, in order.
+    pub(crate) fn log(&self) -> Vec<Asked> {
+        self.state().log.clone()
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::SeqCst);
+        let _ = TcpStream::connect(&self.address);
+    }
+}
+
+/// Reads a request: its head, and all of it. The tests send no bodies through here.
+fn request(client: &mut TcpStream) -> io::Result<(Asked, Vec<u8>)> {
+    let (mut bytes, mut byte) = (Vec::new(), [0]);
+    while !bytes.ends_with(b"\r\n\r\n") {
+        if client.read(&mut byte)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        bytes.push(byte[0]);
+    }
+    let head = String::from_utf8_lossy(&bytes).into_owned();
+    let mut words = head.split(' ').map(str::to_owned);
+    Ok(((words.next().unwrap_or_default(), words.next().unwrap_or_default()), bytes))
+}
+
+/// Asks the server, and has all that it says.
+fn asked(server: &str, request: &[u8]) -> io::Result<Vec<u8>> {
+    let mut upstream = TcpStream::connect(server)?;
+    upstream.set_read_timeout(Some(Duration::from_secs(60)))?;
+    let text = String::from_utf8_lossy(request).into_owned();
+    let kept: Vec<&str> = text.trim_end().split("\r\n").filter(|line| !line.to_lowercase().starts_with("connection:")).collect();
+    upstream.write_all(format!("{}\r\nConnection: close\r\n\r\n", kept.join("\r\n")).as_bytes())?;
+    let mut answer = Vec::new();
+    upstream.read_to_end(&mut answer)?;
+    Ok(answer)
+}
+
+fn serve(mut client: TcpStream, server: &str, state: &Mutex<State>) -> io::Result<()> {
+    let (key, request) = request(&mut client)?;
+    let state = || state.lock().expect("no thread panics");
+    let (fault, known, last) = {
+        let mut state = state();
+        state.log.push(key.clone());
+        let number = state.log.len();
+        let fault = state.fault.filter(|(spoilt, _)| *spoilt == number).map(|(_, fault)| fault);
+        (fault, state.answers.get(&key).cloned(), state.last.clone())
+    };
+    let answer = match known {
+        Some(answer) => answer,
+        None => asked(server, &request)?,
+    };
+    let spoilt = fault.map_or_else(|| answer.clone(), |fault| spoil(fault, &answer, &last, key.0 == "HEAD"));
+    {
+        let mut state = state();
+        state.answers.insert(key, answer.clone());
+        state.last = answer;
+    }
+    client.write_all(&spoilt)?;
+    client.shutdown(Shutdown::Both)
+}
+
+fn spoil(fault: Fault, answer: &[u8], last: &[u8], is_head: bool) -> Vec<u8> {
+    let body_at = answer.windows(4).position(|end| end == b"\r\n\r\n").map_or(answer.len(), |at| at + 4);
+    let (head, body) = answer.split_at(body_at);
+    let half = &body[..body.len() / 2];
+    let new = |status: &str, kind: &str, body: &str| {
+        let body_sent = if is_head { "" } else { body };
+        let length = body.len();
+        format!("HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body_sent}")
+            .into_bytes()
+    };
+    let error = |code: &str| format!("<Error><Code>{code}</Code><Message>as the test wants it</Message></Error>");
+    match fault {
+        Fault::Denied => new("403 Forbidden", "application/xml", &error("AccessDenied")),
+        Fault::Busy => new("503 Slow Down", "application/xml", &error("SlowDown")),
+        Fault::Late => {
+            thread::sleep(Duration::from_millis(300));
+            answer.to_owned()
+        }
+        Fault::Closed => Vec::new(),
+        Fault::Cut => [head, half].concat(),
+        Fault::Half => {
+            let text = String::from_utf8_lossy(head).into_owned();
+            let lines = text.trim_end().split("\r\n").filter(|line| !line.to_lowercase().starts_with("content-length:"));
+            let head = lines.collect::<Vec<_>>().join("\r\n");
+            [format!("{head}\r\nContent-Length: {}\r\n\r\n", half.len()).as_bytes(), half].concat()
+        }
+        Fault::Again => last.to_owned(),
+        Fault::Foreign => new("200 OK", "text/html", "<html><body>Please log in</body></html>"),
+    }
+}
