@@ -9,10 +9,11 @@ use std::time::Duration;
 use clap::Parser as _;
 use jiff::Timestamp;
 
-use super::{audit, explain, garbage_collect, list, quarantine, usage, verify};
+use super::{audit, explain, garbage_collect, list, quarantine, report, usage, verify};
 use crate::cli::{self, Cli, Command};
 use crate::config::{
-    AuditSettings, CollectSettings, ExplainSettings, ListSettings, QuarantineSettings, UsageSettings, VerifySettings,
+    AuditSettings, CollectSettings, ExplainSettings, ListSettings, QuarantineSettings, ReportSettings, UsageSettings,
+    VerifySettings,
 };
 use crate::error::Error;
 use crate::explain::Fate;
@@ -240,6 +241,29 @@ fn an_audit_says_what_two_collections_would_do() {
         assert_eq!(goes, [1, 3]);
         assert_eq!(report.figures.repositories, 1);
         assert_eq!(shop.files(), before);
+    }
+}
+
+#[test]
+fn a_report_is_three_reports_of_the_same_time() {
+    for make in ALL {
+        let shop = Shop::new(make);
+        let before = shop.files();
+        let pages = tempfile::tempdir().expect("a directory");
+        let page = pages.path().join("page.html");
+        let Command::Report(arguments) = shop.command(&format!("report --html {}", page.display())) else {
+            panic!("another command")
+        };
+        let settings = ReportSettings::resolve(arguments).expect("settings");
+        let whole = report::run_on(shop.backend(), settings, &Silent, &AtomicBool::new(false)).expect("read");
+        assert_eq!(shop.files(), before);
+        let collect = whole.collect.expect("nothing that cannot be read");
+        assert_eq!(collect.figures.planned, whole.audit.collections[0].totals, "they agree on what goes");
+        let usage = whole.usage;
+        assert_eq!(usage.usage.reclaimable(), collect.figures.planned.kind(Kind::Blob));
+        assert_eq!((usage.started, whole.audit.started), (collect.policy.now, collect.policy.now));
+        let ages = usage.ages.expect("a page shows them");
+        assert_eq!(ages.iter().map(|row| row.tags).sum::<u64>(), usage.counts.tags, "each tag has one age");
     }
 }
 

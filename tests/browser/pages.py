@@ -1,4 +1,4 @@
-"""Opens each page in a browser and does with it what people do. `tests/browser/run` calls it with the program."""
+"""Opens each page in a browser and does with it what people do. `tests/browser/run` calls it with the program and the browser."""
 
 import json
 import subprocess
@@ -173,7 +173,7 @@ def large_page_works(browser: Browser, page: str, file: Path) -> None:
     assert len(names(shown, "rows")) > before
     took = time.monotonic() - begun
     print(f"10,000 repositories: {file.stat().st_size} bytes; opened, sorted, filtered in {took:.1f} s")
-    assert took < 20, took
+    assert took < 30, took
     ensure_harmless(shown, "large")
 
 
@@ -190,7 +190,7 @@ def main() -> None:
             done = subprocess.run(run, capture_output=True, text=True)
             assert pages[name].exists(), f"{name}: {done.stdout}{done.stderr}"
         # As root, as in a container, chromium has no sandbox of its own.
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=sys.argv[2], args=["--no-sandbox"])
         for name, file in pages.items():
             page = open_page(browser, file, WAYS["light"])
             ensure_harmless(page, name)

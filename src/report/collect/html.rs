@@ -48,8 +48,10 @@ pub(super) fn page(report: &CollectReport) -> Page {
         &report.findings,
         "A dry run reports what it meets on its way; `regsweep audit` looks for everything that is wrong.",
     );
-    if let Some(next) = next(report) {
-        data.next(next);
+    match next(report) {
+        Some(next) => data.next(next),
+        None if !report.stops.is_empty() => data.next("see to what would stop a real run, then try again"),
+        None => {}
     }
     Page::new(data)
 }

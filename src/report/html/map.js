@@ -108,9 +108,9 @@ class TreeMap {
     this.canvas.addEventListener('keydown', (event) => this.onKey(event));
   }
 
-  /** The section; nothing where there is nothing to show. */
+  /** The section; nothing where there is nothing to compare. */
   section() {
-    if (this.measures.length === 0 || this.tree.below.size < 1) return null;
+    if (this.measures.length === 0 || this.rows.rows.length < 2) return null;
     const label = (key) => this.rows.columns.find((column) => column.key === key).label;
     const choice = element(
       'select',
