@@ -162,7 +162,7 @@ pub struct CollectArguments {
     #[arg(help_heading = SAFETY, long, value_name = "USER:PASSWORD")]
     pub registry_auth: Option<String>,
 
-    /// Remove stale keys from the registry's redis
+    /// Remove stale keys from the redis
     ///
     /// With storage.cache.blobdescriptor: redis, remove afterwards what the registry's redis remembers and the store does not have. Without
     /// it, that is reported. With --online, keys are removed without being asked.

@@ -238,8 +238,11 @@ impl Work<'_> {
             }
             return Ok(removed);
         }
+        if size == 0 {
+            return Ok(0);
+        }
         let mut cursor = 0;
-        while size > 0 {
+        loop {
             self.goes_on()?;
             let (next, members) = self.scan_set(set, cursor)?;
             let found: Vec<Vec<u8>> = members
@@ -250,11 +253,10 @@ impl Work<'_> {
                 removed += self.number(remove(&mut found.into_iter()))?;
             }
             match next {
-                0 => break,
+                0 => return Ok(removed),
                 next => cursor = next,
             }
         }
-        Ok(removed)
     }
 
     /// The keys of digests that stand for one of these blobs, and for which.

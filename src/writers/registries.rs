@@ -52,7 +52,7 @@ pub(super) struct Service {
     /// The configured descriptor cache; unknown if the configuration is younger than the process and names none now.
     pub(super) cache: Option<DescriptorCache>,
     /// The server of that cache, if it is a redis.
-    pub(super) redis: Option<RedisServer>,
+    pub(super) redis: Option<Box<RedisServer>>,
     /// Whether it may have been started with another configuration than it has now.
     pub(super) is_changed: bool,
 }
@@ -92,7 +92,7 @@ fn inspect(process: &Path, root: &Root) -> Option<Serves> {
                 always_writes,
                 http: config.map(|config| config.http.clone()).unwrap_or_default(),
                 cache: cache.or_else(|| (!theirs.is_old).then_some(DescriptorCache::Unknown)),
-                redis: config.and_then(|config| config.redis.clone()),
+                redis: config.and_then(|config| config.redis.clone()).map(Box::new),
                 is_changed: !theirs.is_old,
             };
             match config.map(|config| compare(process, &config.root, root)) {

@@ -84,7 +84,7 @@ pub fn caches_seen(root: Option<&Root>) -> CachesSeen {
     for serves in pids().filter_map(|pid| registries::serves(&processes::directory(pid), root)) {
         let in_memory = match serves {
             Serves::Ours(service) | Serves::Changed(_, service) => {
-                seen.redis.extend(service.redis);
+                seen.redis.extend(service.redis.map(|server| *server));
                 // Before it was given a redis it may have been given anything.
                 let is_changed = || service.is_changed.then_some(DescriptorCache::Unknown);
                 service.cache.filter(|cache| *cache != DescriptorCache::Redis).or_else(is_changed)

@@ -317,6 +317,7 @@ struct Quarantined {
     rescue: Option<String>,
     rescued: Moved,
     withheld: u64,
+    forgotten: u64,
     waiting: Bytes,
 }
 

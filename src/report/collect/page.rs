@@ -405,6 +405,9 @@ fn advice(page: &mut Document, report: &CollectReport) {
              pushes: it accepts images without what it remembers"
         );
         page.item("redis", &advice);
+        if report.in_memory.is_none() {
+            return;
+        }
     }
     if !report.registry_must_restart() {
         return;

@@ -146,7 +146,10 @@ impl CollectReport {
     /// Whether a registry that runs, or was only made read-only, now remembers blobs that are gone.
     pub fn registry_must_restart(&self) -> bool {
         let is_withheld = self.quarantine.withheld.iter().any(|(_, why)| *why == Withheld::Remembered);
-        let has_removed = self.in_memory.is_some() && self.mode == Mode::Execute && !self.swept.removed.is_empty();
+        // A redis that could not be asked may claim it, too.
+        let has_removed = (self.in_memory.is_some() || self.redis_unasked.is_some())
+            && self.mode == Mode::Execute
+            && !self.swept.removed.is_empty();
         has_removed || is_withheld
     }
 }

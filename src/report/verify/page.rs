@@ -68,7 +68,12 @@ fn figures(page: &mut Document, report: &VerifyReport) {
     if let Some(run) = &report.quarantine_run {
         page.item("quarantined", &format!("{}: push them again, and their images are whole", amount(report.quarantined)));
         if let Some(cache) = report.settings.location.registry.as_ref().and_then(|registry| registry.descriptor_cache.as_ref()) {
-            let why = "restart the registry before that: it remembers them";
+            let why = match cache.ends_with_the_process() {
+                true => "restart the registry before that: it remembers them",
+                false => {
+                    "`regsweep garbage-collect --online`, or --flush-redis beside no registry, before that: its redis remembers them"
+                }
+            };
             page.item("", &format!("{why} (storage.cache.blobdescriptor: {cache}), and would not store them again"));
         }
         page.item("", &format!("`regsweep restore --run {run}` restores them as they were"));

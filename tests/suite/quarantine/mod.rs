@@ -39,6 +39,7 @@ struct Report {
     restored: Option<Moved>,
     purged: Option<Moved>,
     withheld: u64,
+    forgotten: u64,
     started_after: Option<String>,
     runs: Vec<Run>,
     finding_counts: std::collections::BTreeMap<String, u64>,
