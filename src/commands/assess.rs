@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::SystemTime;
 
 use super::brakes::{self, ENOUGH, MaxReclaim, Seen, Unlinked};
 use super::reconcile;
@@ -89,7 +88,7 @@ pub(super) fn assess(
     quarantine.protect(settings.disposal != Disposal::Remove, &mut protected);
     let overlay = Overlay::new(reader.store(), quarantine);
     let mut assessment =
-        reconcile::look(may_change, || survey_and_plan(settings, reader, &overlay, (&protected, &restored), records.last_run()))?;
+        reconcile::look(may_change, || survey_and_plan(settings, reader, &overlay, (&protected, &restored), records))?;
     // What is missing for being in quarantine is restored first.
     let returns: HashSet<&Digest> = needed.targets.iter().map(Target::digest).collect();
     assessment.findings.retain(|finding| {
@@ -177,9 +176,9 @@ fn survey_and_plan(
     reader: &Reader<'_>,
     store: &Overlay<'_>,
     (protected, restored): (&Protected, &[Digest]),
-    last_run: Option<SystemTime>,
+    records: &Records<'_>,
 ) -> Result<Assessment, Error> {
-    let Reader { progress, stop, .. } = *reader;
+    let (Reader { progress, stop, .. }, last_run) = (*reader, records.last_run());
     let budget = (reader.budget)(store.memory_bytes());
     let (inventory, blob_strays) = listed(store, (protected, restored), &budget, progress)?;
     interrupted(stop)?;
@@ -191,7 +190,7 @@ fn survey_and_plan(
     let manifests = Manifests::new(store, &inventory);
     let (policy, recent_changes) = mark::arrivals(store, &inventory, settings.policy)?;
     let mut context = Context { store, inventory: &inventory, manifests: &manifests, retention: &settings.roots, policy };
-    let mut expired = expired(settings, &context, &repositories.entries, reader)?;
+    let mut expired = expired(settings, &context, &repositories.entries, reader, records)?;
     let chosen = expired.as_ref().map(|expired| expired.chosen.clone());
     context.retention = chosen.as_ref().map_or(context.retention, |chosen| chosen);
     let prepare = |survey: &mut Survey<'_>| {
@@ -275,9 +274,12 @@ fn expired(
     context: &Context<'_>,
     repositories: &[RepositoryEntry],
     reader: &Reader<'_>,
+    records: &Records<'_>,
 ) -> Result<Option<Expired>, Error> {
     let Some(ExpireSettings { rules, protect, .. }) = &settings.expire else { return Ok(None) };
-    expiry::gather(context, repositories, (rules, protect.as_ref()), reader.progress, reader.stop).map(Some)
+    let is_there = |name: &str| repositories.iter().any(|entry| entry.name.to_string() == name);
+    let was_to_go = |digest: &Digest| records.was_to_go(digest, &is_there);
+    expiry::gather(context, repositories, (rules, protect.as_ref()), &was_to_go, reader.progress, reader.stop).map(Some)
 }
 
 /// What is mounted in the store, and where symbolic links in it led.

@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::explain::Fate;
 use crate::finding::Severity;
 use crate::layout;
-use crate::oci::Digest;
+use crate::oci::{Digest, RepositoryName, TagName};
 use crate::plan::Kind;
 use crate::progress::Silent;
 use crate::report::explain::ExplainReport;
@@ -113,6 +113,14 @@ impl Shop {
 
     fn collect(&self, line: &str) -> Result<CollectReport, Error> {
         collect(self.backend(), self.root.path(), &format!("garbage-collect --assume-offline {line}"))
+    }
+
+    fn expire(&self, line: &str) -> Result<CollectReport, Error> {
+        let Command::Expire(arguments) = self.command(&format!("expire --assume-offline {line}")) else {
+            panic!("another command")
+        };
+        let settings = CollectSettings::resolve_expire(arguments, line.to_owned())?;
+        garbage_collect::run_on(self.backend(), settings, &Silent, &AtomicBool::new(false))
     }
 
     fn quarantine(&self, line: &str) -> Result<QuarantineReport, Error> {
@@ -365,5 +373,31 @@ fn brakes_are_asked_before_anything_changes() {
             assert!(matches!(&error, Error::Brake { reason, .. } if reason.contains("GitLab")), "{error}");
         }
         assert_eq!(shop.files().len(), before.len() + 1);
+    }
+}
+
+#[test]
+fn tags_go_by_rules_and_come_back_from_quarantine() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let policy = directory.path().join("policy.toml");
+    std::fs::write(&policy, "[[rule]]\nrepositories = ['team/*']\nkeep-newest = 1\nby = 'version'\n").expect("written");
+    for make in ALL {
+        let shop = Shop::new(make);
+        let current = layout::current_link(&RepositoryName::new("team/app"), &TagName::new("v0"));
+        shop.store.memory().add_file(&current, shop.untagged[1].to_string(), crate::testing::THEN);
+        let before = shop.files();
+        let line = format!("--policy {}", policy.display());
+        let foreseen = shop.expire(&format!("{line} --dry-run")).expect("a dry run");
+        assert_eq!(shop.files(), before);
+        let done = shop.expire(&format!("{line} --quarantine")).expect("a run");
+        assert_eq!(done.figures.planned, foreseen.figures.planned);
+        assert_eq!(done.swept.removed.kind(Kind::Tag).count, 1);
+        assert!(!shop.files().contains(&current) && !shop.has(&shop.untagged[0]) && shop.has_all(&shop.live));
+        shop.quarantine("restore --all").expect("restored");
+        assert_eq!(shop.files(), before);
+        // It is young for an hour, and goes for good after that.
+        assert_eq!(shop.expire(&line).expect("a run").figures.planned.kind(Kind::Tag).count, 0);
+        shop.expire(&format!("{line} --min-age 0s")).expect("a run");
+        assert!(!shop.files().contains(&current) && !shop.has(&shop.untagged[0]) && shop.has_all(&shop.live));
     }
 }

@@ -68,7 +68,8 @@ pub enum Note {
     SharedTime(RepositoryName),
 }
 
-/// Chooses what goes of a store by a policy.
+/// Chooses what goes of a store by a policy. `was_to_go` says what a run that was cut off had begun to remove: it may have come as far as the
+/// tags.
 ///
 /// # Errors
 ///
@@ -77,6 +78,7 @@ pub(crate) fn gather(
     context: &Context<'_>,
     repositories: &[RepositoryEntry],
     (rules, protect): (&Rules, Option<&ProtectList>),
+    was_to_go: &(dyn Fn(&Digest) -> bool + Sync),
     progress: &dyn Progress,
     stop: &AtomicBool,
 ) -> Result<Expired, Error> {
@@ -89,7 +91,7 @@ pub(crate) fn gather(
     progress.begin(Phase::Choosing, Some(named.len() as u64));
     let uses: Vec<[AtomicU64; 2]> = rules.rules.iter().map(|_| Default::default()).collect();
     let none = Protected::default();
-    let gathering = Gathering { context, rules, protected: protected.as_ref().unwrap_or(&none), uses: &uses };
+    let gathering = Gathering { context, rules, protected: protected.as_ref().unwrap_or(&none), uses: &uses, was_to_go };
     let all = survey::each(&named, |entry| {
         interrupted(stop)?;
         let one = gathering.of(&survey::survey(context.store, entry)?)?;
@@ -171,6 +173,7 @@ struct Gathering<'a> {
     protected: &'a Protected,
     /// For each rule, how many repositories it names, and how many tags in them it is about.
     uses: &'a [[AtomicU64; 2]],
+    was_to_go: &'a (dyn Fn(&Digest) -> bool + Sync),
 }
 
 /// What goes of one repository.
@@ -201,7 +204,8 @@ impl Gathering<'_> {
         let untagged_age = rules.iter().filter_map(|(_, rule)| rule.untagged_older_than).max();
         let mut dropped = DroppedIn::default();
         let goes = |fates: &[Fate]| fates.iter().any(|fate| matches!(fate, Fate::Dropped(_)));
-        if goes(&fates) || untagged_age.is_some() {
+        let is_unfinished = surveyed.revisions.iter().any(|revision| (self.was_to_go)(&revision.digest));
+        if goes(&fates) || untagged_age.is_some() || is_unfinished {
             let lineage = Lineage::read(self.context, surveyed)?;
             let protected = self.protecting(&lineage);
             for ((fate, facts), digest) in fates.iter_mut().zip(&facts).zip(&digests) {
@@ -212,8 +216,10 @@ impl Gathering<'_> {
             let dropping = fates.iter().zip(&digests).filter(|(fate, _)| matches!(fate, Fate::Dropped(_)));
             let freed = lineage.below(dropping.filter_map(|(_, digest)| lineage.place(digest)), None);
             let mut going: BTreeSet<Digest> = self.revisions(surveyed, &lineage, freed, &protected).collect();
+            let untagged = self.untagged(surveyed, &lineage, &digests, &protected);
+            going.extend(untagged.iter().filter(|digest| (self.was_to_go)(digest)));
             if let Some(age) = untagged_age {
-                going.extend(self.old_untagged(surveyed, &lineage, &digests, &protected, age)?);
+                going.extend(self.old(surveyed, untagged, age)?);
             }
             dropped.revisions = going;
         }
@@ -286,26 +292,23 @@ impl Gathering<'_> {
         places.map(|place| lineage.name(place)).filter(|digest| surveyed.revision(digest).is_some())
     }
 
-    /// Revisions that no tag leads to, not even one that goes, and that were pushed so long ago.
-    fn old_untagged(
-        &self,
-        surveyed: &Survey<'_>,
-        lineage: &Lineage,
-        targets: &[Digest],
-        protected: &[bool],
-        age: Duration,
-    ) -> Result<Vec<Digest>, Error> {
-        let tagged: HashSet<Place> =
-            lineage.below(targets.iter().filter_map(|digest| lineage.place(digest)), None).into_iter().collect();
+    /// Revisions that no tag leads to, not even one that goes, and that are not in use.
+    fn untagged(&self, surveyed: &Survey<'_>, lineage: &Lineage, targets: &[Digest], protected: &[bool]) -> Vec<Digest> {
+        let targets = targets.iter().filter_map(|digest| lineage.place(digest));
+        let tagged: HashSet<Place> = lineage.below(targets, None).into_iter().collect();
         let untagged = (0..lineage.len() as Place).filter(|place| !tagged.contains(place)).collect();
-        let untagged: Vec<Digest> = self.revisions(surveyed, lineage, untagged, protected).collect();
+        self.revisions(surveyed, lineage, untagged, protected).collect()
+    }
+
+    /// Those of some revisions that were pushed so long ago.
+    fn old(&self, surveyed: &Survey<'_>, revisions: Vec<Digest>, age: Duration) -> Result<Vec<Digest>, Error> {
         let directory = LinkDirectory::Revisions(surveyed.name.clone());
-        let states = survey::in_chunks(&untagged, |some| surveyed.repository.stat_links(&directory, some))?;
+        let states = survey::in_chunks(&revisions, |some| surveyed.repository.stat_links(&directory, some))?;
         let now = self.context.policy.now;
         let is_old = |state: &FileState| match state {
             FileState::File(stat) => now.duration_since(stat.modified).is_ok_and(|old| old > age),
             FileState::Absent | FileState::Irregular => false,
         };
-        Ok(untagged.into_iter().zip(states).filter(|(_, state)| is_old(state)).map(|(digest, _)| digest).collect())
+        Ok(revisions.into_iter().zip(states).filter(|(_, state)| is_old(state)).map(|(digest, _)| digest).collect())
     }
 }
