@@ -239,9 +239,9 @@ fn configuration(process: &Path, config: Option<PathBuf>, environment: &[(OsStri
     let config = config.or_else(variable).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
     let (path, text, changed) = text_of(process, &config)?;
     let theirs = match registry_config::load_text(&path, &text, environment) {
-        Ok(registry) => Some(registry),
+        Ok(registry) => Some(registry).filter(|registry| registry.bucket.is_none()),
         Err(error) => match error.problem {
-            Problem::OtherDriver { .. } => None,
+            Problem::OtherDriver { .. } | Problem::Bucket { .. } => None,
             problem => return Err(io::Error::other(problem.to_string())),
         },
     };
@@ -354,7 +354,9 @@ mod tests {
         let collector = "registry garbage-collect config.yml";
         assert_eq!(seen(collector, &read_only), is_ours(true), "it removes things all the same");
         assert_eq!(seen(serve, &with(&inner, "")), is_ours(false));
-        for config in [with(other.path(), ""), with(Path::new("/no/such/root"), ""), "version: 0.1\nstorage: {s3: {}}\n".into()] {
+        for config in
+            [with(other.path(), ""), with(Path::new("/no/such/root"), ""), "version: 0.1\nstorage: {s3: {}}\n".into(), S3.into()]
+        {
             assert_eq!(seen(serve, &config), Some(Serves::Another), "{config}");
         }
         for (line, config) in [(serve, "nonsense"), ("registry serve", ""), ("registry serve no-such.yml", "")] {
@@ -373,12 +375,16 @@ mod tests {
             inspect(process.path(), &Root::whole(ours.path())).expect("a registry")
         };
         assert!(matches!(seen(&config(ours.path()), ""), Serves::Ours(Service { cache: Some(DescriptorCache::Unknown), .. })));
-        for text in [config(other.path()), config(Path::new("/no/such/root")), "version: 0.1\nstorage: {s3: {}}\n".into()] {
+        for text in
+            [config(other.path()), config(Path::new("/no/such/root")), "version: 0.1\nstorage: {s3: {}}\n".into(), S3.into()]
+        {
             assert!(matches!(seen(&text, ""), Serves::Changed(path, _) if path == Path::new("config.yml")), "{text}");
         }
         let variable = format!("{ROOT_VARIABLE}={}\0", other.path().display());
         assert_eq!(seen(&config(ours.path()), &variable), Serves::Another, "the variable overrides the file");
     }
+
+    const S3: &str = "version: 0.1\nstorage: {s3: {bucket: b, region: r, accesskey: a, secretkey: s}}\n";
 
     fn arguments(line: &str) -> Vec<OsString> {
         line.split(' ').map(OsString::from).collect()

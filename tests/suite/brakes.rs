@@ -289,7 +289,7 @@ fn push_tags(store: Registry, root: &Path) {
 fn a_young_tag_shows_nothing() {
     let root = without_tags(|tags| fs::remove_dir_all(tags).expect("it was there"));
     push_young_tags(root.path());
-    is_stopped(root.path(), &["-m"], &["12 of 13 repositories with images have no tag older than --min-age"]);
+    is_stopped(root.path(), &["-m"], &["12 of 13 repositories with images have no tag older than an hour"]);
     // A tag that is pushed again and again is as old as its history.
     let again = (0..12).fold(images(registry(), 0..12, "app", "v1").young(), |store, name| {
         store.repo(&format!("app{name}")).image(&format!("new{name}"), &[layer(2 * name), layer(500 + name)]).tag("v1")
