@@ -3,8 +3,7 @@
 //! A sorted table of digests with one word of facts for each. The first byte of a digest is implied by its shard and
 //! not stored, so a SHA-256 blob takes 31 + 8 = **39 bytes**, however many references it has, in memory or, beyond a
 //! [`Budget`], in a file. Where listings report sizes and times, these take 16 more and save a `stat` call per blob.
-//! Chosen digests cannot slow down a sorted table, as they can a hash table: any account that may push chooses the
-//! digests that manifests name.
+//! Digests that a client of the registry chooses cannot slow down a sorted table, as they can a hash table.
 
 use std::cmp::Ordering;
 use std::path::Path;
@@ -218,8 +217,7 @@ impl Inventory {
         Ok((inventory, strays))
     }
 
-    /// The same blobs without any facts. The table of digests is shared, so places are the same. `strays` are those of
-    /// the listing.
+    /// The same blobs without any facts. The table is shared, so places are the same. `strays` are those of the listing.
     ///
     /// # Errors
     ///
@@ -298,8 +296,7 @@ impl Inventory {
         shard.state((blob.0 - shard.first) as usize)
     }
 
-    /// The states of the files of some blobs of one shard, in that order: the listed ones, and those of `stat` for the
-    /// rest.
+    /// The states of the files of some blobs of one shard, in order: the listed ones, and those of `stat` for the rest.
     ///
     /// # Errors
     ///

@@ -136,7 +136,8 @@ fn missing_manifests_stop_a_run() {
         for (images_stored, lost, share) in
             [(12, 6, Some("6 of 13 revisions, 47%")), (12, 4, Some("31%")), (12, 3, None), (60, 6, None)]
         {
-            let root = images(images(registry(), 0..images_stored, "app", "v1").young(), 500..501, "new", "v1").on_disk();
+            let store = images(registry().stray_blob(&layer(900)), 0..images_stored, "app", "v1");
+            let root = images(store.young(), 500..501, "new", "v1").on_disk();
             lose_manifests(root.path(), lost);
             let before = snapshot(&root.path().join("docker"));
             let run =

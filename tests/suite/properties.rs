@@ -619,6 +619,7 @@ fn gone_with(plan: &[Row], before: &Snapshot) -> BTreeSet<String> {
             gone.insert(folder.to_owned());
         }
     }
+    snapshot::add_tag_directories(&mut gone, before);
     gone
 }
 

@@ -100,7 +100,8 @@ fn lost_exactly(before: &Snapshot, after: &Snapshot, rows: &[Row]) {
     };
     let leaves = rows.iter().filter(|row| row.kind != "empty-directory");
     let folders = leaves.map(|row| layout::parent(&row.path)).filter(left_empty);
-    let expected: BTreeSet<String> = planned.iter().copied().chain(folders).map(str::to_owned).collect();
+    let mut expected: BTreeSet<String> = planned.iter().copied().chain(folders).map(str::to_owned).collect();
+    snapshot::add_tag_directories(&mut expected, before);
     assert_eq!(snapshot::gone(before, after), expected, "what is gone is what was planned");
     for (path, seen) in after {
         match before.get(path) {

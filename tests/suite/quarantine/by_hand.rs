@@ -68,7 +68,7 @@ fn stamps_that_say_nothing() {
     let before = files(root);
     collect(root, &["-m"]).expect_code(0);
     let run = only_run(root);
-    for text in ["", "{}", "[1]", "\0\0\0", r#"{"schema":3,"purpose":"garbage-collect","began":"2026-01-01T00:00:00Z"}"#] {
+    for text in ["", "{}", "[1]", "\0\0\0", r#"{"schema":4,"purpose":"garbage-collect","began":"2026-01-01T00:00:00Z"}"#] {
         fs::write(run.join("run.json"), text).expect("written");
         let words: [&[&str]; 4] = [&["quarantine", "list"], &["restore"], &["quarantine", "purge"], &["garbage-collect", "-m"]];
         for words in words {

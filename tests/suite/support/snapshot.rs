@@ -73,6 +73,32 @@ pub(crate) fn gone(before: &Snapshot, after: &Snapshot) -> BTreeSet<String> {
     before.keys().filter(|path| !after.contains_key(*path)).cloned().collect()
 }
 
+/// Adds the directories of tags in which nothing is left once these paths have gone: a registry would list such a tag.
+pub(crate) fn add_tag_directories(gone: &mut BTreeSet<String>, before: &Snapshot) {
+    let in_tags = gone.iter().filter_map(|path| {
+        let (repository, below) = path.split_once("/_manifests/tags/")?;
+        Some((path.clone(), format!("{repository}/_manifests/tags/{}", below.split('/').next()?)))
+    });
+    let has_gone = |gone: &BTreeSet<String>, directory: &str| {
+        let inside = format!("{directory}/");
+        let mut entries = before.range(inside.clone()..).map(|(path, _)| path).take_while(|path| path.starts_with(&inside));
+        // What the tag named has gone before; its directory is left then.
+        entries.all(|path| gone.contains(path) || path.ends_with("/current"))
+    };
+    for (path, tag) in in_tags.collect::<Vec<_>>() {
+        let above = Path::new(&path).ancestors().skip(1).map(|path| path.to_string_lossy().into_owned());
+        for directory in above.take_while(|directory| directory.starts_with(&tag)) {
+            if has_gone(gone, &directory) {
+                gone.insert(directory);
+            }
+        }
+        let current = format!("{tag}/current");
+        if gone.contains(&tag) && before.contains_key(&current) {
+            gone.insert(current);
+        }
+    }
+}
+
 /// Digests of the blobs below a registry's root directory, with their sizes.
 pub(crate) fn blobs_on_disk(root: &Path) -> BTreeMap<String, u64> {
     let blobs = "docker/registry/v2/blobs";
