@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use globset::GlobSet;
+
 use crate::oci::Digest;
 use crate::plan::{KeepReason, Reason, RootChoice};
 use crate::policy::RootPolicy;
@@ -49,6 +51,40 @@ impl Retention for RootPolicy {
     }
 }
 
+/// Another retention, in some repositories only. Of the rest every link stays, and what it leads to.
+#[derive(Debug)]
+pub struct Within<'a> {
+    /// Patterns of the names of these repositories.
+    pub patterns: &'a GlobSet,
+    /// What goes in them.
+    pub retention: &'a dyn Retention,
+}
+
+impl Retention for Within<'_> {
+    fn touches(&self, survey: &Survey<'_>) -> bool {
+        self.patterns.is_match(survey.name.to_string()) && self.retention.touches(survey)
+    }
+
+    fn tags(&self, survey: &Survey<'_>) -> Vec<RootChoice> {
+        self.chosen(survey).tags(survey)
+    }
+
+    fn drops_untagged(&self, survey: &Survey<'_>) -> bool {
+        self.chosen(survey).drops_untagged(survey)
+    }
+
+    fn untagged(&self, survey: &Survey<'_>, revision: &Digest) -> RootChoice {
+        self.chosen(survey).untagged(survey, revision)
+    }
+}
+
+impl Within<'_> {
+    /// Links that stay are roots: otherwise what they lead to would go.
+    fn chosen(&self, survey: &Survey<'_>) -> &dyn Retention {
+        if self.touches(survey) { self.retention } else { &RootPolicy::AllRevisions }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,6 +107,24 @@ mod tests {
         ] {
             assert_eq!(policy.tags(&surveyed), [RootChoice::Root(KeepReason::Tag); 2]);
             assert_eq!((policy.drops_untagged(&surveyed), policy.untagged(&surveyed, &digest)), (drops, untagged));
+        }
+    }
+
+    #[test]
+    fn within_patterns_only_what_they_match_is_touched() {
+        let built = Built::default();
+        let patterns =
+            globset::GlobSetBuilder::new().add(crate::options::glob("team/*").expect("a pattern")).build().expect("patterns");
+        for (name, touched) in [("team/a", true), ("team", false), ("team/a/b", false), ("other/team/a", false)] {
+            let digest = sha256(name.as_bytes());
+            built.revision(name, &digest);
+            let entry = RepositoryEntry { name: crate::oci::RepositoryName::new(name), set_apart: None };
+            let surveyed = survey::survey(&built.0, &entry).expect("listable");
+            let within = Within { patterns: &patterns, retention: &RootPolicy::TaggedOnly };
+            assert_eq!(within.touches(&surveyed), touched, "{name}");
+            let chosen = if touched { RootPolicy::TaggedOnly } else { RootPolicy::AllRevisions };
+            assert_eq!(within.drops_untagged(&surveyed), touched, "{name}");
+            assert_eq!(within.untagged(&surveyed, &digest), chosen.untagged(&surveyed, &digest), "{name}");
         }
     }
 }
