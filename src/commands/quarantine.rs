@@ -46,10 +46,16 @@ pub fn run(settings: QuarantineSettings, progress: &dyn Progress, stop: &AtomicB
 /// As above.
 pub fn run_on(
     backend: &dyn Backend,
-    settings: QuarantineSettings,
+    mut settings: QuarantineSettings,
     progress: &dyn Progress,
     stop: &AtomicBool,
 ) -> Result<QuarantineReport, Error> {
+    if matches!(settings.wanted, Wanted::Purge { .. })
+        && !settings.clock.is_trusted()
+        && let Some(date) = writers::date_elsewhere(settings.location.http(), &[])
+    {
+        settings.clock.compare_with_registry(date);
+    }
     let now = settings.clock.timestamp();
     let (access, wait_lock) = match settings.wanted {
         Wanted::List => (Access::Look, Duration::ZERO),

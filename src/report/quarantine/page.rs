@@ -67,7 +67,7 @@ pub(super) fn document(report: &QuarantineReport) -> Document {
             || format!("cut off, began {:.0}", run.began),
             |waited| format!("for {}", duration(std::time::Duration::from_secs(waited.as_secs()))),
         );
-        let purging = run.purging.map_or_else(String::new, |at| format!("; a purge began at {at:.0} and did not end"));
+        let purging = run.purging.map_or_else(String::new, |at| format!("; a purge began at {at:.0}, and this is what it left"));
         page.line(&format!("{}  {}, {}, {waited}{purging}", run.id, amount(run.blobs), plural(run.links, "link", "links")));
         if let Some(cache) = &run.remembered_by {
             page.line(&match cache.ends_with_the_process() {

@@ -3,11 +3,10 @@
 use std::process::{Command, Stdio};
 
 use super::*;
-use crate::support::layout::blob_data;
 
 /// System calls, and one in how many of each is tried: all that move something, and some of those around them. `REGSWEEP_FAULTS=all`
 /// tries all.
-const CALLS: [(&str, usize); 10] = [
+pub(super) const CALLS: [(&str, usize); 10] = [
     ("renameat2", 1),
     ("renameat", 1),
     ("syncfs", 1),
@@ -113,71 +112,4 @@ fn purging() {
             assert_eq!((report.paths(), report.finding_codes()), (vec![], vec![]), "all that the tag needs is there");
         },
     );
-}
-
-/// A collection that has everything to do: something to restore, to quarantine and to purge.
-fn with_all_to_do(root: &Path) {
-    collect(root, &["-m"]).expect_code(0);
-    let tagged = oci_image("another", &[layer(5)]);
-    registry().repo("team/app").upload_layer(&layer(8)).pushed(&tagged).write_to(root);
-    collect(root, &["-m", "--quarantine-for", "900h"]).expect_code(0);
-    registry().repo("team/app").upload_layer(&layer(7)).manifest_only(&tagged).tag("again").write_to(root);
-}
-
-/// Whatever call fails: exit code 2 says that nothing was changed, and after the first change there is a report that says how it ended.
-#[test]
-fn an_error_at_any_call_of_a_run_that_restores_quarantines_and_purges() {
-    if !has_strace() {
-        return;
-    }
-    let whole = std::env::var("REGSWEEP_FAULTS").is_ok_and(|wish| wish == "all");
-    let (mut stopped, mut reported) = (0, 0);
-    for (call, sample) in CALLS.into_iter().chain([("write", 3), ("getdents64", 9), ("statx", 13), ("openat", 13)]) {
-        for number in (1..).step_by(if whole { 1 } else { 2 * sample }) {
-            let root = store().on_disk();
-            let root = root.path();
-            with_all_to_do(root);
-            let before = (files(root), all_files(root));
-            let output = Command::new("strace")
-                .args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}")])
-                .args(["-e", &format!("inject={call}:error=EIO:when={number}")])
-                .arg(env!("CARGO_BIN_EXE_regsweep"))
-                .args(["garbage-collect", "--ignore-birth-time", "--quarantine", "-m", "--jobs", "1", "--format", "json"])
-                .args(["--allow-unlinked", "100%", "--allow-untagged-repositories", "--root"])
-                .arg(root)
-                .env("REGSWEEP_TEST_CLOCK", format!("trusted=yes,shift={}", 25 * 3600))
-                .output()
-                .expect("strace is there");
-            let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-            let at = format!("{call} {number}: {:?}\n{stdout}\n{stderr}", output.status.code());
-            match output.status.code() {
-                // Not a word can be said where writing fails.
-                _ if call == "write" && stdout.is_empty() => {}
-                Some(2) => {
-                    stopped += 1;
-                    assert_eq!((files(root), all_files(root)), before, "{at}");
-                }
-                Some(code @ (0 | 1 | 3)) => {
-                    reported += 1;
-                    let report: Value = serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {at}"));
-                    assert_eq!(report["exit_code"], code, "{at}");
-                }
-                // A directory that cannot be closed ends a process of the standard library's.
-                _ => panic!("{at}"),
-            }
-            // What is needed is never lost, and the next run comes to the same end.
-            let next = Regsweep::gc(root).args(["--quarantine", "-m"]).run();
-            assert!(matches!(next.code, Some(0 | 1)), "{at}\nnext: {}", next.stderr);
-            for path in oci_image("another", &[layer(5)]).reaches().iter().map(|digest| blob_data(digest)) {
-                assert!(root.join(&path).exists(), "{path}: {at}");
-            }
-            // It ended before the call came.
-            if !stderr.contains("Input/output error") && !stdout.contains("Input/output error") && output.status.code() == Some(0)
-            {
-                break;
-            }
-        }
-    }
-    println!("an error: {stopped} runs stopped with nothing changed, {reported} reported");
-    assert!(stopped > 10 && reported > 5, "{stopped}, {reported}");
 }

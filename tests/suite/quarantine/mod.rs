@@ -3,7 +3,9 @@
 mod apart;
 mod between;
 mod by_hand;
+mod clocks;
 mod cut_off;
+mod failing;
 mod refusing;
 mod restoring;
 mod seen_again;
