@@ -119,12 +119,6 @@ fn peak_resident_bytes(pid: Pid) -> Option<u64> {
     Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? << 10)
 }
 
-/// Says on the test's output why a part of it did not run.
-#[expect(clippy::print_stderr, reason = "the test runner keeps it for those who ask")]
-fn skipped(why: &str) {
-    eprintln!("skipped: {why}");
-}
-
 fn on_disk() -> (TempDir, PathBuf) {
     let root = victim().on_disk();
     let path = root.path().to_owned();

@@ -66,7 +66,7 @@ sys.exit(subprocess.run(sys.argv[2:]).returncode)
 #[test]
 fn a_registry_elsewhere_vouches_for_the_clock_that_it_agrees_with() {
     if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: only root makes a network of its own");
+        skipped("only root makes a network of its own");
         return;
     }
     let beside = |ahead: u64, words: &[&str]| {

@@ -367,7 +367,7 @@ fn what_cannot_be_restored_stops_the_rest() {
         Command::new("chattr").arg(flag).arg(shard).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
     };
     if !chattr("+i") {
-        eprintln!("skipped: no directory can be made immutable here");
+        skipped("no directory can be made immutable here");
         return;
     }
     let waiting = list(root).runs[0].blobs;
@@ -386,7 +386,7 @@ fn what_cannot_be_restored_stops_the_rest() {
 #[test]
 fn a_quarantine_without_room_is_refused_at_once() {
     if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: only root mounts");
+        skipped("only root mounts");
         return;
     }
     let root = due();

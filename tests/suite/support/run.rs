@@ -233,7 +233,7 @@ impl SomebodyElse {
     pub(crate) fn new() -> Option<SomebodyElse> {
         let tried = Command::new(Self::SETPRIV[0]).args(&Self::SETPRIV[1..]).arg("true").output();
         if !tried.is_ok_and(|output| output.status.success()) {
-            eprintln!("skipped: only root becomes somebody else");
+            crate::support::skipped("only root becomes somebody else");
             return None;
         }
         let directory = tempfile::tempdir().expect("a directory");
