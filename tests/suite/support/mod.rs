@@ -48,6 +48,6 @@ pub(crate) use image::{
     Content, Image, artifact_manifest, docker_image, index, layer, manifest_list, oci_image, schema1_image, tar_layer,
 };
 pub(crate) use registry::{Registry, registry};
-pub(crate) use run::{Finding, Need, Outcome, Regsweep, Row, SomebodyElse};
+pub(crate) use run::{Finding, Need, Outcome, Regsweep, Row, SomebodyElse, patience};
 pub(crate) use snapshot::{Snapshot, snapshot};
 pub(crate) use tree::{Tree, age, days, hours, minutes};

@@ -16,6 +16,11 @@ use tempfile::TempDir;
 /// No run in a test takes this long; one that does is stuck.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// Floods at their full size take a debug build longer.
+pub(crate) fn patience() -> Duration {
+    if std::env::var("REGSWEEP_FLOOD").is_ok_and(|wish| wish == "all") { 5 * PATIENCE } else { PATIENCE }
+}
+
 /// One row of `--plan-out`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(deny_unknown_fields)]
@@ -272,7 +277,7 @@ impl Running {
             if let Some(status) = self.child.try_wait().expect("a child can be asked") {
                 break status;
             }
-            if begun.elapsed() > PATIENCE {
+            if begun.elapsed() > patience() {
                 self.child.kill().expect("a child can be ended");
                 panic!("stuck: {}", self.line);
             }
