@@ -152,13 +152,13 @@ codes! {
         "something writes to the store; stop it and collect again";
     /// A target that could not be removed.
     FailedRemoval = "failed-removal", Error,
-        "mend what the message says and collect again";
+        "remove the cause that the message names, and collect again";
     /// More blobs read wrong at once than are damaged by themselves: it looks like the disk, its controller or the memory.
     SuspectDisk = "suspect-disk", Error,
         "look at the kernel's log, the disk's own figures and the memory, then verify again; `--allow-many-damaged` quarantines them all the same";
-    /// Something in quarantine that could not be restore, or not be removed for good.
+    /// Something in quarantine that could not be restored, or not removed for good.
     FailedRestore = "failed-restore", Error,
-        "mend what the message says and run it again, or move the file to its place by hand";
+        "remove the cause that the message names and run it again, or move the file to its place by hand";
     /// The redis in which the registry remembers blobs claims what the store does not have: the registry would accept images without it.
     StaleCache = "stale-cache", Warning,
         "collect with `--flush-redis` before the registry takes pushes";
