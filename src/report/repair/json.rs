@@ -1,0 +1,78 @@
+//! The report for programs.
+
+use serde::Serialize;
+
+use super::RepairReport;
+use crate::config::Mode;
+use crate::escape::escaped;
+use crate::finding::Code;
+use crate::plan::Kind;
+use crate::repair::Mend;
+use crate::report::Report as _;
+use crate::report::json::{self, Head};
+
+#[derive(Serialize)]
+struct Body<'a> {
+    dry_run: bool,
+    scanned: Scanned,
+    links: Vec<Link>,
+    mended: u64,
+    replaced: u64,
+    quarantine_run: Option<&'a str>,
+    stops: &'a [String],
+}
+
+#[derive(Serialize)]
+struct Scanned {
+    repositories: u64,
+}
+
+#[derive(Serialize)]
+struct Link {
+    kind: &'static str,
+    code: Code,
+    repository: Option<String>,
+    tag: Option<String>,
+    digest: String,
+    path: String,
+    replaces: bool,
+}
+
+impl From<&Mend> for Link {
+    fn from(mend: &Mend) -> Link {
+        let target = &mend.target;
+        Link {
+            kind: Kind::of(target).name(),
+            code: mend.code,
+            repository: target.repository().map(ToString::to_string),
+            tag: target.tag().map(ToString::to_string),
+            digest: target.digest().to_string(),
+            path: escaped(target.path()),
+            replaces: mend.replaced.is_some(),
+        }
+    }
+}
+
+/// Renders a report as one JSON document.
+pub(super) fn render(report: &RepairReport) -> String {
+    let body = Body {
+        dry_run: report.mode == Mode::DryRun,
+        scanned: Scanned { repositories: report.repositories },
+        links: report.planned.iter().map(Link::from).collect(),
+        mended: report.mended,
+        replaced: report.replaced,
+        quarantine_run: report.quarantine_run.as_deref(),
+        stops: &report.stops,
+    };
+    let head = Head {
+        command: "repair",
+        outcome: None,
+        exit: report.exit(),
+        root: &report.root,
+        config: report.config_path.as_deref(),
+        started: report.started,
+        elapsed: report.elapsed,
+        findings: &report.findings,
+    };
+    json::render(&head, body)
+}
