@@ -95,13 +95,13 @@ codes! {
         "remove it and push the image again";
     /// A manifest that a revision or a tag names is not in the store.
     MissingManifest = "missing-manifest", Error,
-        "push the image again, or delete the revision";
+        "copy it from a mirror or a backup with `repair --from`, push the image again, or delete the revision";
     /// The manifest that a tag names now is not in the store: what it kept is unknown.
     MissingTagTarget = "missing-tag-target", Error,
-        "push the tag again, or delete its directory";
+        "copy it from a mirror or a backup with `repair --from`, push the tag again, or delete its directory";
     /// A layer or configuration that a kept manifest names is not in the store.
     MissingBlob = "missing-blob", Error,
-        "push the image again from where it was built";
+        "copy it from a mirror or a backup with `repair --from`, or push the image again from where it was built";
     /// A manifest states another size for a blob than the blob has: clients refuse it.
     SizeMismatch = "size-mismatch", Error,
         "let `regsweep verify --quarantine` read the blob, then push the image again; if that does not help, it was built wrong";

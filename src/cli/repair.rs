@@ -1,5 +1,6 @@
 //! Arguments of `repair`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -18,6 +19,13 @@ pub struct Repair {
     /// Report what would be made, change nothing
     #[arg(help_heading = SAFETY, short, long)]
     pub dry_run: bool,
+
+    /// Copy lost blobs from this store
+    ///
+    /// Copy blobs that a manifest here needs and this store has lost from another one: the root of a mirror or of an unpacked backup. Each is
+    /// compared with its digest before it is visible. The other store is not changed.
+    #[arg(long, value_name = "DIR")]
+    pub from: Option<PathBuf>,
 
     /// Ask this registry as well
     ///

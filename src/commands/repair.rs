@@ -2,7 +2,8 @@
 //!
 //! Nothing is made before the whole store has been read and everything that can refuse has been asked. What is replaced is quarantined first.
 
-use std::sync::atomic::AtomicBool;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 
@@ -14,22 +15,29 @@ use crate::audit::damage;
 use crate::audit::facts::{BlobFacts, RepositoryFacts};
 use crate::config::{Mode, RepairSettings};
 use crate::error::{Error, ErrorKind};
+use crate::escape::escaped;
 use crate::finding::{Code, Finding};
 use crate::findings::consolidated;
+use crate::format::size;
 use crate::graph::{Context, Manifests};
 use crate::inventory::Inventory;
-use crate::layout::{LinkDirectory, Target};
+use crate::layout::{self, LinkDirectory, Target};
 use crate::mark::{self, interrupted};
-use crate::oci::reference;
+use crate::oci::{Digest, reference};
 use crate::plan::Kind;
 use crate::policy::{Arrivals, Policy, RootPolicy};
 use crate::progress::{Phase, Progress};
 use crate::quarantine::{self, Purpose, Reader, Run};
-use crate::repair::{self, Mend, Mends};
+use crate::repair::{self, Looking, Mend, Mends, Mirror};
 use crate::report::repair::RepairReport;
-use crate::store::{Access, Backend, LinkContent, Made, Planned, Removal, Repair, RepositoryEntry, Store, TagContent};
+use crate::store::{Access, Backend, FileState, LinkContent, Made, Planned, Removal, Repair, RepositoryEntry, Store, TagContent};
 use crate::survey;
 use crate::writers::{self, Question};
+
+/// Why something was left alone that is there now.
+const MADE_SINCE: &str = "Left alone: it was made since it was looked for, so somebody writes to the store.";
+/// Why something was left alone that is another one now.
+const CHANGED_SINCE: &str = "Left alone: it was changed since it was read, so somebody writes to the store.";
 
 /// Repairs, or says what a repair would do.
 ///
@@ -71,6 +79,8 @@ pub fn run_on(
         metrics: settings.output.metrics.as_deref(),
     };
     let session = Session::open(backend, means, progress, stop)?;
+    let other = settings.from.as_ref().map(|from| opening::open(from, settings.jobs)).transpose()?;
+    let mirror = other.as_deref().map(|other| mirror_of(backend, other)).transpose()?;
     let mut stops = Vec::new();
     let owned =
         owners::ensure_no_foreign_owner(backend, &settings.location, RootPolicy::AllRevisions, settings.allow_foreign_owner);
@@ -78,13 +88,14 @@ pub fn run_on(
     stops_real_runs(settings.mode, ensure_alone(&settings, backend), &mut stops)?;
     let mut report = RepairReport::new(&settings, backend.place());
     session.work(|reader| {
-        let mends = read(&settings, reader, &mut report)?;
-        stops_real_runs(settings.mode, ensure_possible(writer, &mends), &mut stops)?;
+        let mends = read(&settings, reader, mirror, &mut report)?;
+        stops_real_runs(settings.mode, ensure_possible(backend, writer, &mends), &mut stops)?;
+        report.has_more = mends.iter().any(|mend| mend.size_bytes.is_some() && mend.code != Code::MissingBlob);
         report.planned = mends;
         if settings.mode == Mode::Execute && !report.planned.is_empty() {
             ensure_alone(&settings, reader.backend)?;
             interrupted(stop)?;
-            mend_all(&settings, reader, writer, &mut report)?;
+            mend_all(&settings, reader, (writer, mirror), &mut report)?;
         }
         Ok(())
     })?;
@@ -130,16 +141,40 @@ fn ensure_alone(settings: &RepairSettings, backend: &dyn Backend) -> Result<(), 
     })
 }
 
-fn ensure_possible(writer: &dyn Repair, mends: &[Mend]) -> Result<(), Error> {
+/// Takes another store for a mirror.
+///
+/// # Errors
+///
+/// When it is this one.
+fn mirror_of<'o>(backend: &dyn Backend, other: &'o dyn Backend) -> Result<Mirror<'o>, Error> {
+    match other.identity()? == backend.identity()? {
+        true => {
+            Err(Error::Usage(format!("--from {} is the store that is to be repaired: name another one", escaped(other.place()))))
+        }
+        false => Ok(Mirror::new(other.store())),
+    }
+}
+
+fn ensure_possible(backend: &dyn Backend, writer: &dyn Repair, mends: &[Mend]) -> Result<(), Error> {
     if mends.is_empty() {
         return Ok(());
     }
     writer.ensure_possible()?;
+    let needed: u64 = mends.iter().filter_map(|mend| mend.size_bytes).sum();
+    if let Some(free) = backend.free_bytes().filter(|free| *free < needed) {
+        let (needed, free) = (size(needed), size(free));
+        return Err(Error::Usage(format!("{needed} are to be copied, and {free} are free: make room first")));
+    }
     mends.iter().try_for_each(|mend| writer.ensure_writable(&mend.target))
 }
 
 /// Reads the store, and decides about every link. Returns those to make: contents before names.
-fn read(settings: &RepairSettings, reader: &Reader<'_>, report: &mut RepairReport) -> Result<Vec<Mend>, Error> {
+fn read(
+    settings: &RepairSettings,
+    reader: &Reader<'_>,
+    mirror: Option<Mirror<'_>>,
+    report: &mut RepairReport,
+) -> Result<Vec<Mend>, Error> {
     let store = reader.store();
     reader.progress.begin(Phase::ListingBlobs, None);
     let (inventory, _) = Inventory::list(store, &(reader.budget)(0))?;
@@ -160,17 +195,19 @@ fn read(settings: &RepairSettings, reader: &Reader<'_>, report: &mut RepairRepor
     reader.progress.begin(Phase::Marking, Some(chosen.len() as u64));
     let all: Vec<Mends> = survey::each(chosen, |repository| {
         interrupted(reader.stop)?;
-        let mends = of_repository(settings, &context, &blobs, repository)?;
+        let mends = of_repository(settings, &context, &blobs, mirror, repository)?;
         reader.progress.advance(1, 0);
         Ok(mends)
     })?;
     report.repositories = chosen.len() as u64;
-    let mut mends = Vec::new();
+    // Several repositories may need one blob.
+    let mut by_target = BTreeMap::new();
     for of_repository in all {
-        mends.extend(of_repository.links.into_values());
+        by_target.extend(of_repository.links);
         report.findings.extend(of_repository.findings);
     }
-    report.findings = damage::once_each(std::mem::take(&mut report.findings), std::collections::BTreeMap::new());
+    report.findings = damage::once_each(std::mem::take(&mut report.findings), BTreeMap::new());
+    let mut mends: Vec<Mend> = by_target.into_values().collect();
     // A push writes in this order, too: wherever this ends, no name is there before what it needs.
     mends.par_sort_by(|a, b| {
         (std::cmp::Reverse(Kind::of(&a.target)), &a.target).cmp(&(std::cmp::Reverse(Kind::of(&b.target)), &b.target))
@@ -182,27 +219,28 @@ fn of_repository(
     settings: &RepairSettings,
     context: &Context<'_>,
     blobs: &BlobFacts,
+    mirror: Option<Mirror<'_>>,
     repository: &RepositoryEntry,
 ) -> Result<Mends, Error> {
     let surveyed = survey::survey(context.store, repository)?;
     if let Some(typed) = settings.reference.as_ref().and_then(|reference| reference.tag()) {
         let Some(place) = surveyed.tags.iter().position(|tag| reference::is_tag(&tag.name, typed)) else {
-            let (name, tag) = (&repository.name, crate::escape::escaped(typed));
+            let (name, tag) = (&repository.name, escaped(typed));
             return Err(Error::Usage(format!("no tag {tag} in {name}; `regsweep list {name}` names them")));
         };
         let facts = RepositoryFacts::look(context, surveyed, blobs)?;
-        return repair::current(&facts, context, blobs, place);
+        return repair::current(&Looking { facts: &facts, context, blobs, mirror: None, copied: BTreeSet::new() }, place);
     }
     let marks = mark::mark(&surveyed, context)?;
     let facts = RepositoryFacts::look(context, surveyed, blobs)?;
-    let mut mends = repair::links(&facts, context, blobs)?;
-    let absent = facts.needed.absent.iter().filter(|digest| blobs.without_data.contains_key(digest));
-    let absent = absent.map(|digest| Finding::new(Code::MissingBlob).digest(digest).path(crate::layout::blob_data(digest)));
-    let of_contents = marks.findings.into_iter().filter(|finding| is_about_content(finding.code)).chain(absent);
-    mends.findings.extend(of_contents.map(|finding| {
-        let detail = format!("{} Not mended: only what holds the same bytes can replace it.", finding.message());
-        finding.detail(detail)
-    }));
+    let absent = facts.needed.absent.iter().filter(|digest| blobs.without_data.get(digest) == Some(&FileState::Absent));
+    let absent = absent.map(|digest| Finding::new(Code::MissingBlob).digest(digest).path(layout::blob_data(digest)));
+    let mut of_contents: Vec<Finding> =
+        marks.findings.into_iter().filter(|finding| is_about_content(finding.code)).chain(absent).collect();
+    of_contents.sort();
+    let mut looking = Looking { facts: &facts, context, blobs, mirror, copied: BTreeSet::new() };
+    let mut mends = repair::contents(&mut looking, of_contents)?;
+    repair::links(&looking, &mut mends)?;
     Ok(mends)
 }
 
@@ -220,12 +258,17 @@ fn is_about_content(code: Code) -> bool {
     )
 }
 
-/// Makes all links. From the first one on nothing ends the run without its report.
+/// Makes everything. From the first change on nothing ends the run without its report.
 ///
 /// # Errors
 ///
 /// When no quarantine can be begun for what is replaced. Nothing has been changed then.
-fn mend_all(settings: &RepairSettings, reader: &Reader<'_>, writer: &dyn Repair, report: &mut RepairReport) -> Result<(), Error> {
+fn mend_all(
+    settings: &RepairSettings,
+    reader: &Reader<'_>,
+    by: (&dyn Repair, Option<Mirror<'_>>),
+    report: &mut RepairReport,
+) -> Result<(), Error> {
     let mut run = match report.planned.iter().filter(|mend| mend.replaced.is_some()).count() as u64 {
         0 => None,
         files => {
@@ -235,27 +278,33 @@ fn mend_all(settings: &RepairSettings, reader: &Reader<'_>, writer: &dyn Repair,
     };
     reader.progress.begin(Phase::Repairing, Some(report.planned.len() as u64));
     let planned = std::mem::take(&mut report.planned);
+    let mut not_copied: BTreeSet<Digest> = BTreeSet::new();
     for mend in &planned {
-        if reader.stop.load(std::sync::atomic::Ordering::Relaxed) {
+        if reader.stop.load(Ordering::Relaxed) {
             report.interrupted = true;
             break;
         }
-        match mend_one(reader.store(), writer, run.as_ref(), mend) {
-            Ok(None) => {
-                report.replaced += u64::from(mend.replaced.is_some());
-                report.mended += 1;
-            }
-            Ok(Some(why)) => report.findings.push(failed(mend, why)),
+        let made = match not_copied.contains(mend.target.digest()) {
+            true => Ok(Some("Not made: the blob that it would name was not copied.".to_owned())),
+            false => mend_one(reader, by, run.as_ref(), mend),
+        };
+        let is_made = matches!(made, Ok(None));
+        if mend.size_bytes.is_some() && !is_made {
+            not_copied.insert(*mend.target.digest());
+        }
+        match made {
+            Ok(None) => report.count(mend),
+            Err(_) if reader.stop.load(Ordering::Relaxed) => report.interrupted = true,
+            Ok(Some(why)) => report.findings.push(failed(mend, &why)),
             Err(error) => {
-                let is_fatal = matches!(error.kind(), Some(ErrorKind::Full | ErrorKind::ReadOnly | ErrorKind::Broken));
                 report.findings.push(failed(mend, &error.to_string()));
                 report.has_failed = true;
-                if is_fatal {
+                if matches!(error.kind(), Some(ErrorKind::Full | ErrorKind::ReadOnly | ErrorKind::Broken)) {
                     break;
                 }
             }
         }
-        reader.progress.advance(1, 0);
+        reader.progress.advance(1, mend.size_bytes.unwrap_or(0));
     }
     report.planned = planned;
     if let Some(run) = &mut run {
@@ -278,15 +327,24 @@ fn finish(settings: &RepairSettings, reader: &Reader<'_>, run: &mut Run<'_>, rep
     }
 }
 
-/// Makes one link, and reads it again. Says why it was left alone, if it was.
-fn mend_one(store: &dyn Store, writer: &dyn Repair, run: Option<&Run<'_>>, mend: &Mend) -> Result<Option<&'static str>, Error> {
+/// Makes one thing, and reads a link again. Says why it was left alone, if it was.
+fn mend_one(
+    reader: &Reader<'_>,
+    (writer, mirror): (&dyn Repair, Option<Mirror<'_>>),
+    run: Option<&Run<'_>>,
+    mend: &Mend,
+) -> Result<Option<String>, Error> {
+    if let (Target::Blob(digest), Some(mirror)) = (&mend.target, mirror) {
+        return Ok(match writer.make_blob(digest, &mut |out| mirror.copy(digest, out, reader.stop))? {
+            Made::Made => None,
+            Made::Exists => Some(MADE_SINCE.to_owned()),
+            Made::Changed(difference) => Some(format!("Not copied: in the store that --from names {difference}.")),
+        });
+    }
     if let (Some(stat), Some(run)) = (&mend.replaced, run) {
         match run.keep(&Planned { target: &mend.target, stat })? {
             Removal::Removed => {}
-            Removal::AlreadyGone => return Ok(Some("Left alone: it is not there any more.")),
-            Removal::Changed(_) => {
-                return Ok(Some("Left alone: it was changed since it was read, so somebody writes to the store."));
-            }
+            Removal::AlreadyGone | Removal::Changed(_) => return Ok(Some(CHANGED_SINCE.to_owned())),
         }
     }
     let made = writer.make_link(&mend.target, mend.replaced.as_ref());
@@ -296,12 +354,12 @@ fn mend_one(store: &dyn Store, writer: &dyn Repair, run: Option<&Run<'_>>, mend:
     }
     match made? {
         Made::Made => {}
-        Made::Exists => return Ok(Some("Left alone: it was made since it was looked for, so somebody writes to the store.")),
-        Made::Changed(_) => return Ok(Some("Left alone: it was changed since it was read, so somebody writes to the store.")),
+        Made::Exists => return Ok(Some(MADE_SINCE.to_owned())),
+        Made::Changed(_) => return Ok(Some(CHANGED_SINCE.to_owned())),
     }
-    let says = read_again(store, &mend.target)?;
-    Ok((says != LinkContent::Digest(*mend.target.digest()))
-        .then_some("It was made, and does not read as it was written: look at the disk."))
+    let says = read_again(reader.store(), &mend.target)?;
+    let is_wrong = says != LinkContent::Digest(*mend.target.digest());
+    Ok(is_wrong.then(|| "It was made, and does not read as it was written: look at the disk.".to_owned()))
 }
 
 fn read_again(store: &dyn Store, target: &Target) -> Result<LinkContent, Error> {

@@ -1,5 +1,6 @@
 //! Settings of `repair`.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ pub struct RepairSettings {
     pub location: Location,
     /// The repository, or the tag whose `current` is to be made; everything if nothing is named.
     pub reference: Option<Reference>,
+    /// The store that lost blobs are copied from.
+    pub from: Option<Location>,
     /// Whether to change anything.
     pub mode: Mode,
     /// Print a line for each link.
@@ -58,11 +61,17 @@ impl RepairSettings {
         if let Some(reference @ (Reference::Digest(_) | Reference::Manifest(..))) = &reference {
             return Err(Error::Usage(format!("{reference} is no repository and no tag: give REPOSITORY or REPOSITORY:TAG")));
         }
+        if let (Some(reference @ Reference::Tag(..)), Some(_)) = (&reference, &arguments.from) {
+            return Err(Error::Usage(format!(
+                "{reference} is a tag, and --from is for what repositories lost: repair its repository first"
+            )));
+        }
         let environment = environment();
         let location = Location::resolve(&store, &environment)?;
         Ok(RepairSettings {
             jobs: jobs(&location.place, arguments.jobs, arguments.max_memory),
             location,
+            from: arguments.from.map(|root| other_store(root, &environment)).transpose()?,
             reference,
             mode: if arguments.dry_run { Mode::DryRun } else { Mode::Execute },
             verbose: arguments.output.verbose,
@@ -78,6 +87,11 @@ impl RepairSettings {
             wait_lock: arguments.wait_lock.unwrap_or_default(),
         })
     }
+}
+
+/// The store that `--from` names.
+fn other_store(root: PathBuf, environment: &[(OsString, OsString)]) -> Result<Location, Error> {
+    Location::resolve(&cli::StoreArguments { config: None, root: Some(root), endpoint: None }, environment)
 }
 
 impl Settings for RepairSettings {

@@ -2,10 +2,9 @@
 
 use super::decide::{CannotMend, Named, Part};
 use super::repository::{Looking, Mends};
-use crate::audit::facts::{BlobFacts, RepositoryFacts};
+use crate::audit::facts::RepositoryFacts;
 use crate::error::Error;
 use crate::finding::{Code, Finding};
-use crate::graph::Context;
 use crate::layout::{self, LinkDirectory, Target};
 use crate::oci::Digest;
 use crate::store::{FileState, LinkContent};
@@ -15,14 +14,9 @@ use crate::store::{FileState, LinkContent};
 /// # Errors
 ///
 /// When something cannot be read.
-pub(crate) fn current(
-    facts: &RepositoryFacts<'_>,
-    context: &Context<'_>,
-    blobs: &BlobFacts,
-    place: usize,
-) -> Result<Mends, Error> {
+pub(crate) fn current(looking: &Looking<'_>, place: usize) -> Result<Mends, Error> {
+    let facts = looking.facts;
     let (survey, tag) = (&facts.survey, &facts.survey.tags[place]);
-    let looking = Looking { facts, context, blobs };
     let mut mends = Mends::default();
     let code = match tag.current {
         LinkContent::Digest(_) => return Ok(mends),

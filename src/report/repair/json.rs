@@ -9,13 +9,16 @@ use crate::finding::Code;
 use crate::plan::Kind;
 use crate::repair::Mend;
 use crate::report::Report as _;
-use crate::report::json::{self, Head};
+use crate::report::json::{self, Bytes, Head};
 
 #[derive(Serialize)]
 struct Body<'a> {
     dry_run: bool,
     scanned: Scanned,
+    blobs: Vec<Blob>,
     links: Vec<Link>,
+    copied: Bytes,
+    run_again: bool,
     mended: u64,
     replaced: u64,
     quarantine_run: Option<&'a str>,
@@ -38,6 +41,22 @@ struct Link {
     replaces: bool,
 }
 
+#[derive(Serialize)]
+struct Blob {
+    code: Code,
+    digest: String,
+    path: String,
+    bytes: u64,
+}
+
+impl Blob {
+    /// Nothing for a link.
+    fn of(mend: &Mend) -> Option<Blob> {
+        let (digest, path) = (mend.target.digest().to_string(), escaped(mend.target.path()));
+        Some(Blob { code: mend.code, digest, path, bytes: mend.size_bytes? })
+    }
+}
+
 impl From<&Mend> for Link {
     fn from(mend: &Mend) -> Link {
         let target = &mend.target;
@@ -58,7 +77,10 @@ pub(super) fn render(report: &RepairReport) -> String {
     let body = Body {
         dry_run: report.mode == Mode::DryRun,
         scanned: Scanned { repositories: report.repositories },
-        links: report.planned.iter().map(Link::from).collect(),
+        blobs: report.planned.iter().filter_map(Blob::of).collect(),
+        links: report.planned.iter().filter(|mend| mend.size_bytes.is_none()).map(Link::from).collect(),
+        copied: report.copied.into(),
+        run_again: report.has_more,
         mended: report.mended,
         replaced: report.replaced,
         quarantine_run: report.quarantine_run.as_deref(),

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::{json, page};
+use crate::amount::Amount;
 use crate::config::{Mode, RepairSettings};
 use crate::exit::Exit;
 use crate::finding::Finding;
@@ -25,12 +26,16 @@ pub struct RepairReport {
     pub started: SystemTime,
     /// How many repositories were read.
     pub repositories: u64,
-    /// The links to make, in order.
+    /// What to make, in order.
     pub planned: Vec<Mend>,
-    /// How many of them were made.
+    /// How many links of them were made.
     pub mended: u64,
     /// How many of those replaced a damaged one.
     pub replaced: u64,
+    /// The blobs that were copied.
+    pub copied: Amount,
+    /// Whether a manifest was among them, or would be: what it names is for the next run.
+    pub has_more: bool,
     /// The run that holds what was replaced.
     pub quarantine_run: Option<String>,
     /// What stops a real run; only a dry run has any.
@@ -58,6 +63,8 @@ impl RepairReport {
             planned: Vec::new(),
             mended: 0,
             replaced: 0,
+            copied: Amount::default(),
+            has_more: false,
             quarantine_run: None,
             stops: Vec::new(),
             findings: Vec::new(),
@@ -65,6 +72,29 @@ impl RepairReport {
             interrupted: false,
             elapsed: Duration::ZERO,
         }
+    }
+
+    /// Counts something that was made.
+    pub fn count(&mut self, mend: &Mend) {
+        match mend.size_bytes {
+            Some(size_bytes) => self.copied.add(size_bytes),
+            None => {
+                self.mended += 1;
+                self.replaced += u64::from(mend.replaced.is_some());
+            }
+        }
+    }
+
+    /// What is to be copied, and how many links are to be made.
+    pub(super) fn to_do(&self) -> (Amount, u64) {
+        let (mut blobs, mut links) = (Amount::default(), 0);
+        for mend in &self.planned {
+            match mend.size_bytes {
+                Some(size_bytes) => blobs.add(size_bytes),
+                None => links += 1,
+            }
+        }
+        (blobs, links)
     }
 }
 
@@ -88,12 +118,13 @@ impl Report for RepairReport {
             _ if !self.stops.is_empty() => Exit::Stopped,
             (true, _) => Exit::Interrupted,
             (false, true) => Exit::Incomplete,
+            (false, false) if self.has_more => Exit::Findings,
             (false, false) => Exit::of_findings(&self.findings),
         }
     }
 
     fn changed_anything(&self) -> bool {
-        self.mended > 0 || self.has_failed || self.quarantine_run.is_some()
+        self.mended > 0 || self.copied.count > 0 || self.has_failed || self.quarantine_run.is_some()
     }
 
     fn complaints(&self) -> &[String] {

@@ -26,6 +26,7 @@ pub(crate) const CASES: &[fn(&dyn Backend, &dyn Fill)] = &[
     a_shelf_goes_when_it_is_empty,
     stamps_are_no_content,
     links_are_made_and_replaced,
+    blobs_are_made_of_their_own_bytes,
 ];
 
 fn then() -> SystemTime {
@@ -256,4 +257,24 @@ fn links_are_made_and_replaced(backend: &dyn Backend, fill: &dyn Fill) {
     assert_eq!(shelf.give_back_over(&empty, Some(later)).expect("no error"), Return::Absent);
     let after = backend.store().open(&RepositoryEntry { name, set_apart: None }).expect("opened");
     assert_eq!(after.read_links(&directory, &[digest("b")]).expect("read"), [LinkContent::Empty], "as it was");
+}
+
+/// A blob that is there is left, and bytes that are not those of its digest never are there.
+fn blobs_are_made_of_their_own_bytes(backend: &dyn Backend, fill: &dyn Fill) {
+    let Some(repair) = backend.repair() else { return };
+    let _lock = lock(backend, Access::Change).expect("free");
+    fill.put(&blob("other").path(), b"other", then());
+    let make = |content: &'static [u8]| repair.make_blob(&digest("a"), &mut |out| out.write_all(content));
+    let made: Vec<Made> = [&b""[..], b"b", b"aa"].into_iter().map(|content| make(content).expect("no error")).collect();
+    assert!(made.iter().all(|made| matches!(made, Made::Changed(_))), "{made:?}");
+    repair.make_blob(&digest("a"), &mut |_| Err(std::io::Error::other("broken off"))).expect_err("broken off");
+    assert_eq!(fill.paths(), [blob("other").path()], "nothing is there, and nothing is left");
+    assert_eq!(make(b"a").expect("made"), Made::Made);
+    let mut read = Vec::new();
+    assert_eq!(
+        backend.store().manifest(&digest("a"), &mut |bytes| read = bytes.to_vec()).expect("read"),
+        ManifestContent::Verified
+    );
+    assert_eq!(read, b"a");
+    assert_eq!(make(b"a").expect("no error"), Made::Exists);
 }

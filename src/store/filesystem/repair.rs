@@ -1,9 +1,8 @@
-//! Makes links: written in our own directory, then renamed to their places.
+//! Makes links and blobs: written in our own directory, then renamed to their places.
 //!
 //! Nothing is written below `docker/registry/v2` before it is whole: some registries list no repository any more because of one stray file.
 
 use std::io;
-use std::io::Write as _;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -17,10 +16,13 @@ use super::removal::{differs, split, unlinkat};
 use super::store::{Base, FilesystemStore};
 use crate::error::{Context as _, Error};
 use crate::escape::escaped;
-use crate::layout::Target;
+use crate::layout::{self, Target};
+use crate::oci::Digest;
+use crate::oci::digest::Hasher;
+use crate::store::repairing::OTHER_BYTES;
 use crate::store::{Made, Repair, Shelves, Stat};
 
-/// A link before it has its place. Only one is made at a time, under the lock.
+/// A file before it has its place. Only one is made at a time, under the lock.
 const NEW: &str = "repair.new";
 /// The way out where nothing can be renamed.
 const MOUNT_AS_ONE: &str = "mount both as one filesystem, or push the images again";
@@ -50,26 +52,34 @@ impl Repair for FilesystemStore {
     }
 
     fn make_link(&self, target: &Target, replaced: Option<&Stat>) -> Result<Made, Error> {
-        let path = target.path();
-        let (base, relative) = self.base_of(&path)?;
-        let own = OwnDirectory::existing(self.root().path())?;
-        let (parent, name) = split(relative);
-        let make = || -> io::Result<Made> {
-            let directory = make_directory_beneath(&base.directory, parent)?;
-            // Asked first: a file for nothing is not to be written.
-            if let Some(made) = is_as_planned(&directory, name, replaced)? {
-                return Ok(made);
-            }
-            write_new(own.descriptor(), &directory, target.digest().to_string().as_bytes())?;
-            let made = place(own.descriptor(), &directory, name, replaced)?;
-            rustix::fs::fsync(&directory)?;
-            Ok(made)
-        };
-        let made = make();
-        if !matches!(made, Ok(Made::Made)) {
-            let _none_or_ours = unlinkat(own.descriptor(), NEW.as_bytes(), AtFlags::empty());
-        }
-        made.context_with("make", || self.at(&path))
+        let content = target.digest().to_string();
+        self.make(&target.path(), replaced, &mut |out| out.write_all(content.as_bytes()).map(|()| true))
+    }
+
+    fn make_blob(&self, digest: &Digest, write: &mut dyn FnMut(&mut dyn io::Write) -> io::Result<()>) -> Result<Made, Error> {
+        self.make(&layout::blob_data(digest), None, &mut |out| {
+            let mut hashing = Hashing { out, hasher: Hasher::new(digest.algorithm()) };
+            write(&mut hashing)?;
+            Ok(hashing.hasher.finish() == *digest)
+        })
+    }
+}
+
+/// Hashes what is written.
+struct Hashing<'a> {
+    out: &'a mut dyn io::Write,
+    hasher: Hasher,
+}
+
+impl io::Write for Hashing<'_> {
+    fn write(&mut self, part: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(part)?;
+        self.hasher.update(&part[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
     }
 }
 
@@ -78,7 +88,35 @@ impl FilesystemStore {
         let absent = || io::Error::from(io::ErrorKind::NotFound);
         self.locate(path).ok_or_else(absent).context_with("make", || self.at(path))
     }
+
+    /// Makes one file in one step.
+    fn make(&self, path: &Path, replaced: Option<&Stat>, fill: Fill<'_>) -> Result<Made, Error> {
+        let (base, relative) = self.base_of(path)?;
+        let own = OwnDirectory::existing(self.root().path())?;
+        let (parent, name) = split(relative);
+        let mut make = || -> io::Result<Made> {
+            let directory = make_directory_beneath(&base.directory, parent)?;
+            // Asked first: a file for nothing is not to be written.
+            if let Some(made) = is_as_planned(&directory, name, replaced)? {
+                return Ok(made);
+            }
+            if !write_new(own.descriptor(), &directory, fill)? {
+                return Ok(Made::Changed(OTHER_BYTES));
+            }
+            let made = place(own.descriptor(), &directory, name, replaced)?;
+            rustix::fs::fsync(&directory)?;
+            Ok(made)
+        };
+        let made = make();
+        if !matches!(made, Ok(Made::Made)) {
+            let _none_or_ours = unlinkat(own.descriptor(), NEW.as_bytes(), AtFlags::empty());
+        }
+        made.context_with("make", || self.at(path))
+    }
 }
+
+/// Writes a file, and says whether it is what it is to be.
+type Fill<'a> = &'a mut dyn FnMut(&mut dyn io::Write) -> io::Result<bool>;
 
 /// Opens the nearest directory above a file that exists. Says how many steps above the file it is.
 fn nearest(base: &Base, relative: &Path) -> io::Result<(OwnedFd, usize)> {
@@ -106,7 +144,7 @@ fn is_as_planned(directory: &OwnedFd, name: &[u8], replaced: Option<&Stat>) -> i
 }
 
 /// Writes the new file with the owner and the mode that a file made in `like` by its owner has.
-fn write_new(own: &OwnedFd, like: &OwnedFd, content: &[u8]) -> io::Result<()> {
+fn write_new(own: &OwnedFd, like: &OwnedFd, fill: Fill<'_>) -> io::Result<bool> {
     match unlinkat(own, NEW.as_bytes(), AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => {}
         Err(error) => return Err(error.into()),
@@ -122,8 +160,9 @@ fn write_new(own: &OwnedFd, like: &OwnedFd, content: &[u8]) -> io::Result<()> {
     }
     rustix::fs::fchmod(&file, mode)?;
     let mut file = std::fs::File::from(file);
-    file.write_all(content)?;
-    file.sync_all()
+    let is_right = fill(&mut file)?;
+    file.sync_all()?;
+    Ok(is_right)
 }
 
 /// Renames the new file to its place.

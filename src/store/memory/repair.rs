@@ -1,8 +1,12 @@
 //! Making links in memory.
 
+use std::io;
+
 use super::store::{MemoryStore, Node, now};
-use crate::error::Error;
+use crate::error::{Context as _, Error};
 use crate::layout::Target;
+use crate::oci::Digest;
+use crate::store::repairing::OTHER_BYTES;
 use crate::store::{FileState, Made, Repair, Stat};
 
 impl Repair for MemoryStore {
@@ -23,6 +27,20 @@ impl Repair for MemoryStore {
             (_, Some(_)) => Made::Changed("it was written to in the meantime"),
             (_, None) => Made::Exists,
         })
+    }
+
+    fn make_blob(&self, digest: &Digest, write: &mut dyn FnMut(&mut dyn io::Write) -> io::Result<()>) -> Result<Made, Error> {
+        let path = Target::Blob(*digest).path();
+        if self.leaf(&path) != FileState::Absent {
+            return Ok(Made::Exists);
+        }
+        let mut content = Vec::new();
+        write(&mut content).context("make", &path)?;
+        if Digest::of(digest.algorithm(), &content) != *digest {
+            return Ok(Made::Changed(OTHER_BYTES));
+        }
+        self.put(&path, Node::file(content, now()));
+        Ok(Made::Made)
     }
 }
 

@@ -1,6 +1,7 @@
 //! `repair`: links whose place says their content are made again, and nothing else is.
 
 mod cut_off;
+mod from;
 mod mended;
 mod real;
 mod unmended;

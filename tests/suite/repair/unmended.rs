@@ -80,7 +80,7 @@ const LEFT: &[Left] = &[
             tree.remove(&blob_data(&layer(3).digest));
         },
         "missing-blob",
-        "the same bytes",
+        "have to come from",
     ),
     (
         "a lost tag",
@@ -88,7 +88,7 @@ const LEFT: &[Left] = &[
             tree.remove(&blob_data(two().digest()));
         },
         "missing-tag-target",
-        "the same bytes",
+        "have to come from",
     ),
     (
         "a corrupt manifest",
@@ -96,7 +96,7 @@ const LEFT: &[Left] = &[
             tree.file(blob_data(two().digest()), "{}");
         },
         "corrupt-manifest",
-        "the same bytes",
+        "a push or a backup",
     ),
 ];
 
