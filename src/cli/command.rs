@@ -12,6 +12,7 @@ use super::garbage_collect::GarbageCollect;
 use super::generate::{Completions, ManPages};
 use super::list::List;
 use super::quarantine::{Quarantine, RESTORE_EXAMPLES, Restore};
+use super::repair::Repair;
 use super::report::Report;
 use super::usage::Usage;
 use super::verify::Verify;
@@ -97,6 +98,22 @@ pub enum Command {
   regsweep audit /etc/docker/registry/config.yml
   regsweep audit --fail-on error --metrics /srv/metrics/audit.prom config.yml")]
     Audit(Audit),
+
+    /// Mend damaged and missing links
+    ///
+    /// Makes links again whose places say what they hold: one that a kept manifest, a tag or an index needs and whose blob is stored, and
+    /// one that is empty or garbled. Nothing is invented: what cannot be mended is reported, with the reason.
+    ///
+    /// With REPOSITORY only that repository is repaired, with REPOSITORY:TAG only what the tag names now, from a history of one.
+    ///
+    /// Run it while the registry is stopped or read-only, first with --dry-run. What is replaced goes to quarantine.
+    ///
+    /// Exit codes: 0 done, nothing is left to mend; 1 done, with damage that cannot be mended; 2 stopped before anything was changed; 3 a
+    /// repair began and did not finish cleanly, run it again; 130 interrupted.
+    #[command(after_help = "Examples:
+  regsweep repair --dry-run /etc/docker/registry/config.yml
+  regsweep repair /etc/docker/registry/config.yml team/api:1.0")]
+    Repair(Repair),
 
     /// Print completions for a shell
     ///
@@ -187,6 +204,7 @@ impl Command {
             Command::Quarantine(Quarantine::Restarted(_)) => "quarantine restarted",
             Command::Verify(_) => "verify",
             Command::Audit(_) => "audit",
+            Command::Repair(_) => "repair",
             Command::Completions(_) => "completions",
             Command::Man(_) => "man",
             Command::Usage(_) => "usage",
@@ -220,6 +238,7 @@ impl Command {
             Command::Quarantine(Quarantine::Restarted(arguments)) => (&arguments.store, &arguments.output),
             Command::Verify(arguments) => (&arguments.store, &arguments.output),
             Command::Audit(arguments) => (&arguments.store, &arguments.output),
+            Command::Repair(arguments) => (&arguments.named.store, &arguments.output),
             Command::Usage(arguments) => (&arguments.store, &arguments.output),
             Command::Report(arguments) => (&arguments.store, &arguments.output),
             Command::Explain(arguments) => (&arguments.named.store, &arguments.output),

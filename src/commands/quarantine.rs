@@ -142,7 +142,7 @@ fn act(settings: &QuarantineSettings, reader: &Reader<'_>) -> Result<Acted, Erro
             }
             match chosen.map(|run| (run.id().to_owned(), run.stamp().purpose)) {
                 // Nothing has to be kept for what needs these: their bytes are nobody's, unless they match their digests after all.
-                Some((id, Purpose::Verify)) => {
+                Some((id, Purpose::Verify | Purpose::Repair)) => {
                     let records = reconcile::records(reader)?;
                     let needed = reconcile::needed_by(reader, &quarantine, (&settings.clock, records.last_run()), &|_| false)?;
                     brakes(settings, reader, &records, &needed)?;

@@ -35,6 +35,7 @@ mod packaging;
 mod page;
 mod properties;
 mod quarantine;
+mod repair;
 mod roots;
 mod support;
 mod usage;

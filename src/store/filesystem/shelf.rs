@@ -109,6 +109,72 @@ impl Shelf for FilesystemShelf<'_> {
         Ok(removal)
     }
 
+    fn keep(&self, planned: &Planned<'_>) -> Result<Removal, Error> {
+        let path = planned.target.path();
+        let Some((base, relative)) = self.store.locate(&path) else { return Ok(Removal::AlreadyGone) };
+        let place = on_shelf(planned.target);
+        let kept = || -> io::Result<Removal> {
+            let (parent, name) = split(relative);
+            let directory = match open_directory_beneath(&base.directory, parent) {
+                Err(Errno::NOENT) => return Ok(Removal::AlreadyGone),
+                opened => opened?,
+            };
+            match rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Err(Errno::NOENT) => return Ok(Removal::AlreadyGone),
+                there => {
+                    if let Some(difference) = differs(&there?, FileType::RegularFile, planned.stat) {
+                        return Ok(Removal::Changed(difference));
+                    }
+                }
+            }
+            let shelf = directory::make_directory_beneath(&self.directory, split(&place).0)?;
+            rustix::fs::linkat(&directory, name, &shelf, name, AtFlags::empty())?;
+            rustix::fs::fsync(&shelf)?;
+            Ok(Removal::Removed)
+        };
+        kept().context_with("quarantine", || self.store.at(&path))
+    }
+
+    fn give_back_over(&self, target: &Target, until: Option<SystemTime>) -> Result<Return, Error> {
+        let path = target.path();
+        let Some((base, relative)) = self.store.locate(&path) else { return self.give_back(target) };
+        let place = on_shelf(target);
+        let moved = || -> io::Result<Option<Return>> {
+            let (from, to) = (split(&place), split(relative));
+            let opened = open_directory_beneath(&self.directory, from.0)
+                .and_then(|shelf| Ok((shelf, open_directory_beneath(&base.directory, to.0)?)));
+            let (shelf, directory) = match opened {
+                Err(Errno::NOENT) => return Ok(None),
+                opened => opened?,
+            };
+            let stat = |directory: &OwnedFd, name: &[u8]| rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW);
+            let (here, there) = match stat(&shelf, from.1).and_then(|here| Ok((here, stat(&directory, to.1)?))) {
+                Err(Errno::NOENT) => return Ok(None),
+                stats => stats?,
+            };
+            if (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino) {
+                // Cut off before it was replaced.
+                unlinkat(&shelf, from.1, AtFlags::empty())?;
+                return Ok(Some(Return::Back));
+            }
+            let is_made = FileType::from_raw_mode(there.st_mode) == FileType::RegularFile
+                && until.is_none_or(|until| directory::stat_of(&there).modified <= until)
+                && shelf_contents::read_digest(&directory, std::ffi::OsStr::from_bytes(to.1)) == Some(*target.digest());
+            if !is_made {
+                return Ok(None);
+            }
+            rustix::fs::renameat(&shelf, from.1, &directory, to.1)?;
+            Ok(Some(Return::Back))
+        };
+        match moved().context_with("restore", || self.store.at(&path))? {
+            Some(outcome) => {
+                self.prune_above(&place);
+                Ok(outcome)
+            }
+            None => self.give_back(target),
+        }
+    }
+
     fn give_back(&self, target: &Target) -> Result<Return, Error> {
         let path = target.path();
         let (base, relative) = self
