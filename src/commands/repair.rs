@@ -21,7 +21,7 @@ use crate::findings::consolidated;
 use crate::format::size;
 use crate::graph::{Context, Manifests};
 use crate::inventory::Inventory;
-use crate::layout::{self, LinkDirectory, Target};
+use crate::layout::{self, LinkDirectory, Shard, Target};
 use crate::mark::{self, interrupted};
 use crate::oci::{Digest, reference};
 use crate::plan::Kind;
@@ -357,6 +357,11 @@ fn mend_one(
             Made::Changed(difference) => Some(format!("Not copied: in the store that --from names {difference}.")),
         });
     }
+    if !names_something(reader.store(), &mend.target)? {
+        return Ok(Some(
+            "Left alone: the blob that it would name went since it was read, so somebody writes to the store.".to_owned(),
+        ));
+    }
     if let (Some(stat), Some(run)) = (&mend.replaced, run) {
         match run.keep(&Planned { target: &mend.target, stat })? {
             Removal::Removed => {}
@@ -376,6 +381,15 @@ fn mend_one(
     let says = read_again(reader.store(), &mend.target)?;
     let is_wrong = says != LinkContent::Digest(*mend.target.digest());
     Ok(is_wrong.then(|| "It was made, and does not read as it was written: look at the disk.".to_owned()))
+}
+
+/// Whether what a link is to name is stored, right before it is made. History outlives what it names.
+fn names_something(store: &dyn Store, target: &Target) -> Result<bool, Error> {
+    if matches!(target, Target::Link(LinkDirectory::History(..), _)) {
+        return Ok(true);
+    }
+    let digest = target.digest();
+    Ok(matches!(store.stat_blobs(Shard::of(digest), &[*digest])?[..], [FileState::File(_)]))
 }
 
 fn read_again(store: &dyn Store, target: &Target) -> Result<LinkContent, Error> {
