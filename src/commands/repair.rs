@@ -21,7 +21,7 @@ use crate::findings::consolidated;
 use crate::format::size;
 use crate::graph::{Context, Manifests};
 use crate::inventory::Inventory;
-use crate::layout::{self, LinkDirectory, Target};
+use crate::layout::{self, LinkDirectory, Shard, Target};
 use crate::mark::{self, interrupted};
 use crate::oci::{Digest, reference};
 use crate::plan::Kind;
@@ -278,12 +278,17 @@ fn mend_all(
     };
     reader.progress.begin(Phase::Repairing, Some(report.planned.len() as u64));
     let planned = std::mem::take(&mut report.planned);
-    let mut not_copied: BTreeSet<Digest> = BTreeSet::new();
+    let (mut not_copied, mut is_unflushed) = (BTreeSet::<Digest>::new(), false);
     for mend in &planned {
         if reader.stop.load(Ordering::Relaxed) {
             report.interrupted = true;
             break;
         }
+        // On the disk before what names them, whatever a power cut leaves.
+        if mend.size_bytes.is_none() && std::mem::take(&mut is_unflushed) && !flush(reader, report) {
+            break;
+        }
+        is_unflushed |= mend.size_bytes.is_some();
         let made = match not_copied.contains(mend.target.digest()) {
             true => Ok(Some("Not made: the blob that it would name was not copied.".to_owned())),
             false => mend_one(reader, by, run.as_ref(), mend),
@@ -307,15 +312,26 @@ fn mend_all(
         reader.progress.advance(1, mend.size_bytes.unwrap_or(0));
     }
     report.planned = planned;
+    let is_flushed = flush(reader, report);
     if let Some(run) = &mut run {
-        finish(settings, reader, run, report);
+        finish(settings, is_flushed, run, report);
     }
     Ok(())
 }
 
+/// Waits until everything made so far is on the disk. Says whether it is.
+fn flush(reader: &Reader<'_>, report: &mut RepairReport) -> bool {
+    let flushed = reader.backend.vacuum().barrier();
+    if let Err(error) = &flushed {
+        report.has_failed = true;
+        report.findings.push(Finding::new(Code::FailedRepair).path(reader.backend.place()).detail(error.to_string()));
+    }
+    flushed.is_ok()
+}
+
 /// Notes that the last thing was quarantined, and names the run if it holds anything.
-fn finish(settings: &RepairSettings, reader: &Reader<'_>, run: &mut Run<'_>, report: &mut RepairReport) {
-    let finished = reader.backend.vacuum().barrier().and_then(|()| run.finish(&settings.clock, None, None));
+fn finish(settings: &RepairSettings, is_flushed: bool, run: &mut Run<'_>, report: &mut RepairReport) {
+    let finished = if is_flushed { run.finish(&settings.clock, None, None) } else { Ok(()) };
     match finished.and_then(|()| run.remove_if_empty()) {
         Ok(true) => {}
         Ok(false) => report.quarantine_run = Some(run.id().to_owned()),
@@ -341,6 +357,11 @@ fn mend_one(
             Made::Changed(difference) => Some(format!("Not copied: in the store that --from names {difference}.")),
         });
     }
+    if !names_something(reader.store(), &mend.target)? {
+        return Ok(Some(
+            "Left alone: the blob that it would name went since it was read, so somebody writes to the store.".to_owned(),
+        ));
+    }
     if let (Some(stat), Some(run)) = (&mend.replaced, run) {
         match run.keep(&Planned { target: &mend.target, stat })? {
             Removal::Removed => {}
@@ -360,6 +381,15 @@ fn mend_one(
     let says = read_again(reader.store(), &mend.target)?;
     let is_wrong = says != LinkContent::Digest(*mend.target.digest());
     Ok(is_wrong.then(|| "It was made, and does not read as it was written: look at the disk.".to_owned()))
+}
+
+/// Whether what a link is to name is stored, right before it is made. History outlives what it names.
+fn names_something(store: &dyn Store, target: &Target) -> Result<bool, Error> {
+    if matches!(target, Target::Link(LinkDirectory::History(..), _)) {
+        return Ok(true);
+    }
+    let digest = target.digest();
+    Ok(matches!(store.stat_blobs(Shard::of(digest), &[*digest])?[..], [FileState::File(_)]))
 }
 
 fn read_again(store: &dyn Store, target: &Target) -> Result<LinkContent, Error> {

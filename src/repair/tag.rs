@@ -19,7 +19,10 @@ pub(crate) fn current(looking: &Looking<'_>, place: usize) -> Result<Mends, Erro
     let (survey, tag) = (&facts.survey, &facts.survey.tags[place]);
     let mut mends = Mends::default();
     let code = match tag.current {
-        LinkContent::Digest(_) => return Ok(mends),
+        LinkContent::Digest(digest) => {
+            named_now(looking, &digest, &mut mends)?;
+            return Ok(mends);
+        }
         LinkContent::Absent => Code::TagWithoutCurrent,
         LinkContent::Empty => Code::EmptyLink,
         LinkContent::Garbled => Code::GarbledLink,
@@ -52,6 +55,17 @@ pub(crate) fn current(looking: &Looking<'_>, place: usize) -> Result<Mends, Erro
     };
     mends.mend(Target::Tag(survey.name.clone(), tag.name.clone(), digest), code, replaced);
     Ok(mends)
+}
+
+/// A tag that names a manifest by now: its revision link may be lost.
+fn named_now(looking: &Looking<'_>, digest: &Digest, mends: &mut Mends) -> Result<(), Error> {
+    let survey = &looking.facts.survey;
+    match survey.revision(digest) {
+        Some(_) => Ok(()),
+        None => {
+            looking.missing(Part::Revision, &LinkDirectory::Revisions(survey.name.clone()), digest, Code::LostRevision, mends)
+        }
+    }
 }
 
 /// The one manifest that the history of a tag names.

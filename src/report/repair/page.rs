@@ -80,6 +80,7 @@ fn headline(report: &RepairReport) -> &'static str {
         (Mode::DryRun, ..) => "DRY RUN, nothing was changed",
         _ if report.interrupted => "INTERRUPTED",
         _ if report.has_failed => "NOT FINISHED, run it again",
+        _ if report.has_more => "done, RUN IT AGAIN for what came back",
         (_, true, false) => "done, nothing to mend",
         (_, true, true) => "done, nothing that can be mended",
         (_, false, true) => "done, with FINDINGS",

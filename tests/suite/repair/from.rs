@@ -92,6 +92,7 @@ fn a_mirror_that_has_other_bytes_gives_nothing() {
         let outcome = repair(root.path(), &[]).arg("--from").arg(mirror.path()).run().expect_code(1);
         assert_eq!(contents(root.path()), before, "{bytes:?}");
         assert!(outcome.stdout.contains("its bytes do not match its digest"), "{}", outcome.stdout);
+        assert!(outcome.stdout.contains("error: failed-repair"), "{}", outcome.stdout);
         assert!(outcome.stdout.contains("the blob that it would name was not copied"), "{}", outcome.stdout);
         assert!(!root.path().join(".regsweep/repair.new").exists());
     }

@@ -116,6 +116,15 @@ fn a_tag_is_made_from_a_history_of_one_when_it_is_named() {
     }
 }
 
+/// What a tag names is made with it, also where its `current` is well.
+#[test]
+fn a_tag_that_names_a_lost_revision_is_mended_by_its_name() {
+    let lost = (revision_link(REPOSITORY, two().digest()), Damage::Missing);
+    let root = damaged(store().into_tree(), &[lost]).on_disk();
+    repair(root.path(), &[&format!("{REPOSITORY}:v1")]).run().expect_code(0);
+    assert_eq!(contents(root.path()), expected(&store().into_tree()));
+}
+
 #[test]
 fn one_repository_is_repaired_alone() {
     let here = (layer_link("other", &layer(2).digest), Damage::Missing);

@@ -2,7 +2,10 @@
 
 use std::os::unix::fs::symlink;
 
+use serde_json::json;
+
 use super::*;
+use crate::support::image::OCI_INDEX;
 use crate::support::layout::{blob_data, tag};
 use crate::support::server::RealRegistry;
 
@@ -57,6 +60,17 @@ const LEFT: &[Left] = &[
         },
         "empty-link",
         "cannot be read as a manifest",
+    ),
+    (
+        "an entry that may be either",
+        |tree| {
+            let either = Content::new("{}");
+            let entry = either.descriptor("application/vnd.buildkit.cacheconfig.v0");
+            let cache = Image::from_json(OCI_INDEX, json!({ "schemaVersion": 2, "manifests": [entry] }), Vec::new(), Vec::new());
+            tree.blob(&either).put_manifest(REPOSITORY, &cache);
+        },
+        "lost-child",
+        "whether as a manifest or as a layer",
     ),
     (
         "an empty current",
@@ -209,6 +223,18 @@ fn who_cannot_make_it_like_the_registry_is_refused() {
         assert!(outcome.stderr.contains("cannot write in"), "{}", outcome.stderr);
     }
     assert_eq!(contents(&root), before);
+}
+
+/// It fetches what it lacks.
+#[test]
+fn a_pull_through_cache_is_refused() {
+    let mut tree = damaged(store().into_tree(), &damages()[..1]);
+    tree.file("scheduler-state.json", "{}");
+    let root = tree.on_disk();
+    let before = contents(root.path());
+    let outcome = repair(root.path(), &[]).run().expect_code(2);
+    assert!(outcome.stderr.contains("pull-through cache"), "{}", outcome.stderr);
+    assert_eq!(contents(root.path()), before);
 }
 
 /// A registry that takes pushes stops it, and one that answers that it is read-only does not.
