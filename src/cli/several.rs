@@ -1,4 +1,4 @@
-//! `[CONFIG] REFERENCE...`: a store, and references into it.
+//! `[CONFIG] NAME...`: a store, and references into it.
 
 use std::path::PathBuf;
 
@@ -28,7 +28,7 @@ impl Args for SeveralArguments {
     fn augment_args(command: Command) -> Command {
         let [config, root, endpoint] = store_arguments();
         let references =
-            Arg::new(REFERENCES).value_name("REFERENCE").num_args(0..).help("What goes: REPOSITORY:TAG or REPOSITORY@DIGEST");
+            Arg::new(REFERENCES).value_name("NAME").num_args(0..).help("What goes: REPOSITORY:TAG or REPOSITORY@DIGEST");
         command.arg(config).arg(references).arg(root).arg(endpoint)
     }
 
@@ -66,8 +66,7 @@ impl FromArgMatches for SeveralArguments {
 
 /// Reads what is to go. A tag beside a digest is refused: which of both is meant would be a guess.
 fn reference(word: &str) -> Result<Reference, clap::Error> {
-    let refused =
-        |why: &str| clap::Error::raw(ErrorKind::ValueValidation, format!("invalid REFERENCE '{}': {why}\n", escaped(word)));
+    let refused = |why: &str| clap::Error::raw(ErrorKind::ValueValidation, format!("invalid NAME '{}': {why}\n", escaped(word)));
     match word.parse::<Reference>().map_err(|why| refused(&why))? {
         Reference::Digest(_) => Err(refused("it names no repository: give REPOSITORY@DIGEST")),
         Reference::Repository(_) => Err(refused("it names no tag and no manifest: give REPOSITORY:TAG or REPOSITORY@DIGEST")),

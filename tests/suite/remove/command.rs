@@ -153,6 +153,42 @@ fn restore_brings_back_what_was_quarantined() {
     assert!(again.stderr.contains("restored lately"), "{}", again.stderr);
 }
 
+/// Where something cannot be removed, the report says so, and the same command comes to the same end.
+#[test]
+fn a_run_in_which_a_removal_fails_is_finished_by_the_next() {
+    if !std::process::Command::new("strace").arg("-V").output().is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: strace is not installed");
+        return;
+    }
+    let tree = store().into_tree();
+    let run = |root: &Path| Regsweep::remove(root).args(["team/app:v1", "team/app:multi", "--jobs", "1", "--assume-offline"]);
+    let whole = tree.on_disk();
+    run(whole.path()).run().expect_code(0);
+    let files = |root: &Path| {
+        let mut seen = registry_files(root);
+        seen.retain(|_, seen| matches!(seen.kind, SeenKind::File(..)));
+        seen
+    };
+    let mut failed = 0;
+    for nth in (1..50).step_by(3) {
+        let root = tree.on_disk();
+        let before = registry_files(root.path());
+        let inject = format!("inject=unlinkat:error=EIO:when={nth}");
+        let outcome = run(root.path()).json().under(["strace", "-f", "-qq", "-o", "/dev/null", "-e", &inject]).run();
+        match outcome.code {
+            Some(0 | 1) => assert!(files(root.path()) == files(whole.path()), "failure {nth}: {}", outcome.stderr),
+            Some(2) => assert!(registry_files(root.path()) == before, "failure {nth}: {}", outcome.stderr),
+            code => assert_eq!(code, Some(3), "failure {nth}: {}", outcome.stderr),
+        }
+        failed += u64::from(outcome.code == Some(3));
+        assert_eq!(outcome.report()["command"], "remove", "failure {nth}");
+        let again = run(root.path()).run();
+        assert!(matches!(again.code, Some(0 | 1)), "failure {nth}: {}", again.stderr);
+        assert!(files(root.path()) == files(whole.path()), "failure {nth}");
+    }
+    assert!(failed > 5, "{failed}");
+}
+
 /// Killed at any removal, a run leaves no link to nothing, and the same command comes to the same end.
 #[test]
 fn a_run_that_is_killed_is_finished_by_the_next() {
