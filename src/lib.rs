@@ -75,6 +75,7 @@ pub mod progress;
 pub mod quarantine;
 pub mod records;
 pub mod registry_config;
+pub mod removal;
 mod repair;
 mod replacement;
 pub mod report;

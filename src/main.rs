@@ -42,6 +42,7 @@ fn main() -> ExitCode {
     let exit = match command {
         Command::GarbageCollect(arguments) => this.run(CollectSettings::resolve(arguments, rerun), garbage_collect::run),
         Command::Expire(arguments) => this.run(CollectSettings::resolve_expire(arguments, rerun), garbage_collect::run),
+        Command::Remove(arguments) => this.run(CollectSettings::resolve_remove(arguments, rerun), garbage_collect::run),
         Command::Restore(arguments) => this.run(QuarantineSettings::resolve(Quarantine::Restore(arguments)), quarantine::run),
         Command::Quarantine(wanted) => this.run(QuarantineSettings::resolve(wanted), quarantine::run),
         Command::Verify(arguments) => this.run(VerifySettings::resolve(arguments), verify::run),

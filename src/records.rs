@@ -147,6 +147,11 @@ impl<'n> Records<'n> {
         blobs.get(digest).is_some_and(|linked| linked.iter().all(|name| is_there(&names[*name as usize])))
     }
 
+    /// Whether an unfinished sweep was about to remove links of a repository.
+    pub fn worked_on(&self, repository: &RepositoryName) -> bool {
+        self.unfinished.names.contains(&repository.to_string())
+    }
+
     /// Everything that was restored less than `age` ago.
     pub fn restored_within(&self, age: Duration, clock: &RunClock) -> Protected {
         let mut protected = Protected::default();

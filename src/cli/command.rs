@@ -12,6 +12,7 @@ use super::garbage_collect::GarbageCollect;
 use super::generate::{Completions, ManPages};
 use super::list::List;
 use super::quarantine::{Quarantine, RESTORE_EXAMPLES, Restore};
+use super::remove::Remove;
 use super::repair::Repair;
 use super::report::Report;
 use super::usage::Usage;
@@ -191,6 +192,20 @@ pub enum Command {
   regsweep expire --dry-run --keep-last 10 --repository 'team/**' config.yml
   regsweep expire --policy policy.toml --protect in-use.txt config.yml")]
     Expire(Expire),
+
+    /// Remove tags and manifests by name
+    ///
+    /// Removes the tags and manifests that are named, and collects what that frees, in the same run. Refuses a manifest that a kept tag, a
+    /// kept index or a kept referrer needs. All of it goes, or nothing does.
+    ///
+    /// Run it as garbage-collect: first with --dry-run, while the registry is stopped or read-only, or with --online.
+    ///
+    /// Exit codes: 0 done and nothing wrong found; 1 done, with findings about the store; 2 stopped before anything was
+    /// removed; 3 a sweep began and did not finish cleanly, run it again; 130 interrupted.
+    #[command(after_help = "Examples:
+  regsweep remove --dry-run config.yml team/app:1.0 team/app:1.1
+  regsweep remove --quarantine --root /srv/registry team/app@sha256:...")]
+    Remove(Remove),
 }
 
 impl Command {
@@ -212,6 +227,7 @@ impl Command {
             Command::List(_) => "list",
             Command::Explain(_) => "explain",
             Command::Expire(_) => "expire",
+            Command::Remove(_) => "remove",
         }
     }
 
@@ -230,6 +246,7 @@ impl Command {
         Some(match self {
             Command::GarbageCollect(arguments) => (&arguments.store, &arguments.collect.output),
             Command::Expire(arguments) => (&arguments.store, arguments.output()),
+            Command::Remove(arguments) => (&arguments.several.store, arguments.output()),
             Command::Restore(arguments) | Command::Quarantine(Quarantine::Restore(arguments)) => {
                 (&arguments.store, &arguments.output)
             }

@@ -9,7 +9,7 @@ use super::brakes::{self, ENOUGH, MaxReclaim, Seen, Unlinked};
 use super::reconcile;
 use crate::amount::Amount;
 use crate::audit::recheck;
-use crate::config::{CollectSettings, Disposal, ExpireSettings};
+use crate::config::{CollectSettings, Disposal, ExpireSettings, RemoveSettings};
 use crate::error::Error;
 use crate::expiry::{self, Expired};
 use crate::finding::{Code, Finding};
@@ -27,6 +27,7 @@ use crate::policy::{Policy, RootPolicy};
 use crate::progress::{Phase, Progress};
 use crate::quarantine::{Due, Gate, Moved, Needed, Overlay, Quarantine, Reader, Withheld};
 use crate::records::{Protected, Records, Summary};
+use crate::removal::{self, CutOff, Removed};
 use crate::report::collect::Figures;
 use crate::retention::Retention;
 use crate::store::{FileState, Part, RepositoryEntry, Store, Stray, StrayKind};
@@ -61,6 +62,8 @@ pub(super) struct Assessment {
     lacking_manifests: HashSet<RepositoryName>,
     /// What a policy comes to, if there is one.
     pub(super) expired: Option<Expired>,
+    /// What was asked for by name, if anything was.
+    pub(super) removed: Option<Removed>,
 }
 
 /// Reads everything, and changes nothing.
@@ -123,9 +126,10 @@ impl Assessment {
     ) -> Result<Vec<Error>, Error> {
         let manifests = Manifests::new(overlay, &self.inventory);
         let (inventory, policy) = (&self.inventory, self.policy);
-        let retention: &dyn Retention = match &self.expired {
-            Some(expired) => &expired.chosen,
-            None => &settings.roots,
+        let retention: &dyn Retention = match (&self.expired, &self.removed) {
+            (Some(expired), _) => &expired.chosen,
+            (None, Some(removed)) => &removed.removal,
+            (None, None) => &settings.roots,
         };
         let context = Context { store: overlay, inventory, manifests: &manifests, retention, policy };
         let goes = !self.plan.is_empty();
@@ -150,7 +154,9 @@ impl Assessment {
             losing_all: self.expired.as_ref().map_or(&[], |expired| &expired.losing_all),
         };
         interrupted(reader.stop)?;
-        Ok(brakes::brakes(&seen))
+        let asked = self.removed.iter().flat_map(|removed| removed.stops.clone());
+        let refused = asked.map(|(reason, lift)| Error::Brake { reason, lift });
+        Ok(refused.chain(brakes::brakes(&seen)).collect())
     }
 
     /// How much of what is old is linked by no repository. What is kept is looked at only where something is, and until that cannot be half.
@@ -191,8 +197,9 @@ fn survey_and_plan(
     let (policy, recent_changes) = mark::arrivals(store, &inventory, settings.policy)?;
     let mut context = Context { store, inventory: &inventory, manifests: &manifests, retention: &settings.roots, policy };
     let mut expired = expired(settings, &context, &repositories.entries, reader, records)?;
-    let chosen = expired.as_ref().map(|expired| expired.chosen.clone());
-    context.retention = chosen.as_ref().map_or(context.retention, |chosen| chosen);
+    let mut removed = removed(settings, &context, &repositories.entries, reader, records)?;
+    let chosen = chosen(expired.as_ref(), removed.as_ref());
+    context.retention = chosen.as_deref().unwrap_or(context.retention);
     let prepare = |survey: &mut Survey<'_>| {
         survey.protected = protected.revisions.get(&survey.name).cloned().unwrap_or_default();
         survey.restored_tags = protected.tags.get(&survey.name).cloned().unwrap_or_default();
@@ -222,6 +229,8 @@ fn survey_and_plan(
         online_only(&mut plan, reader.store(), &inventory)?;
     }
     expired.iter_mut().for_each(|expired| expired.note_planned(&plan));
+    let held = marks.iter().filter(|marks| marks.held).map(|marks| &marks.repository).collect();
+    removed.iter_mut().for_each(|removed| removed.note_planned(&plan, &held, &findings, &policy));
     let figures = figures(settings, &inventory, &marks, &blobs, &plan, shares);
     let lacking_manifests = marks.iter().filter(|marks| marks.may_lack_manifests);
     let lacking_manifests = lacking_manifests.map(|marks| marks.repository.clone()).collect();
@@ -244,6 +253,7 @@ fn survey_and_plan(
         old_summary,
         lacking_manifests,
         expired,
+        removed,
     })
 }
 
@@ -280,6 +290,32 @@ fn expired(
     let is_there = |name: &str| repositories.iter().any(|entry| entry.name.to_string() == name);
     let was_to_go = |digest: &Digest| records.was_to_go(digest, &is_there);
     expiry::gather(context, repositories, (rules, protect.as_ref()), &was_to_go, reader.progress, reader.stop).map(Some)
+}
+
+/// What was asked for by name, if anything was.
+fn removed(
+    settings: &CollectSettings,
+    context: &Context<'_>,
+    repositories: &[RepositoryEntry],
+    reader: &Reader<'_>,
+    records: &Records<'_>,
+) -> Result<Option<Removed>, Error> {
+    let Some(RemoveSettings { references }) = &settings.remove else { return Ok(None) };
+    let is_there = |name: &str| repositories.iter().any(|entry| entry.name.to_string() == name);
+    let cut_off = CutOff {
+        was_to_go: &|digest| records.was_to_go(digest, &is_there),
+        worked_on: &|repository| records.worked_on(repository),
+    };
+    removal::gather(context, repositories, references, &cut_off, reader.stop).map(Some)
+}
+
+/// The retention of a run that drops tags, by rules or by name.
+fn chosen(expired: Option<&Expired>, removed: Option<&Removed>) -> Option<Box<dyn Retention>> {
+    match (expired, removed) {
+        (Some(expired), _) => Some(Box::new(expired.chosen.clone())),
+        (None, Some(removed)) => Some(Box::new(removed.removal.clone())),
+        (None, None) => None,
+    }
 }
 
 /// What is mounted in the store, and where symbolic links in it led.
@@ -341,7 +377,7 @@ fn figures(
         waiting: blobs.waiting.clone(),
         planned: plan.totals(),
         delete_untagged_in_addition: match settings.roots {
-            _ if settings.expire.is_some() => None,
+            _ if settings.drops_tags() => None,
             RootPolicy::AllRevisions => Some(blobs.live_untagged_only),
             RootPolicy::TaggedOnly => None,
         },

@@ -88,6 +88,8 @@ fn empty_store(seen: &Seen<'_>) -> Brake {
     } else if looks_untagged(seen) {
         // That is what the brake for stores without tags is about, and the flag that lifts it.
         return None;
+    } else if is_asked_empty(seen) {
+        return None;
     } else if blobs > 0 && !seen.any_kept {
         format!("there are {stored} and no repository needs any of them")
     } else if blobs > 0 && !seen.any_old_kept {
@@ -105,6 +107,11 @@ fn empty_store(seen: &Seen<'_>) -> Brake {
 /// Whether the store is empty, and the operator says that this is right: it has shrunk, then, and nothing is linked.
 fn is_allowed_empty(seen: &Seen<'_>) -> bool {
     seen.settings.allow_empty && (seen.figures.repositories == 0 || !seen.any_kept)
+}
+
+/// Whether nothing would be left that anything needs, and all that goes was linked until then: the last images were asked for by name.
+fn is_asked_empty(seen: &Seen<'_>) -> bool {
+    seen.settings.remove.is_some() && seen.figures.blobs > 0 && seen.unlinked.of.count > 0 && seen.unlinked.unlinked.count == 0
 }
 
 /// Repositories of which no tag would be left.

@@ -7,6 +7,7 @@ use super::common::{DEFAULT_MIN_AGE, Output, Settings, arrivals};
 use super::environment::{Beside, environment, read_clock, registries, registry_auth, spill_directory};
 use super::expire::ExpireSettings;
 use super::location::Location;
+use super::remove::RemoveSettings;
 use super::threads::jobs;
 use crate::cli;
 use crate::clock::RunClock;
@@ -47,6 +48,8 @@ pub struct CollectSettings {
     pub command: &'static str,
     /// Which tags go; nothing if none does.
     pub expire: Option<ExpireSettings>,
+    /// What was asked for by name; nothing if nothing was.
+    pub remove: Option<RemoveSettings>,
     /// The store.
     pub location: Location,
     /// Which revisions are roots.
@@ -143,6 +146,7 @@ impl CollectSettings {
         Ok(CollectSettings {
             command,
             expire: None,
+            remove: None,
             location,
             roots,
             policy: Policy {

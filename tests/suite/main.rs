@@ -35,6 +35,7 @@ mod packaging;
 mod page;
 mod properties;
 mod quarantine;
+mod remove;
 mod repair;
 mod roots;
 mod support;

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::expire::Expire;
+use super::remove;
 use super::{CollectReport, Figures, Outcome, QuarantineFigures, RescueEnd};
 use crate::config::Mode;
 use crate::oci::RepositoryName;
@@ -47,6 +48,9 @@ struct Body<'a> {
     /// What became of tags, where a policy says that.
     #[serde(skip_serializing_if = "Option::is_none")]
     expire: Option<Expire<'a>>,
+    /// What became of what was asked for by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remove: Option<Vec<remove::Item>>,
 }
 
 #[derive(Serialize)]
@@ -237,6 +241,7 @@ pub fn render(report: &CollectReport) -> String {
         writer: report.writer.as_deref(),
         registry_must_restart: report.registry_must_restart(),
         expire: report.expire.as_ref().map(Expire::from),
+        remove: report.removed.as_ref().map(remove::items),
     };
     let outcome = match report.outcome() {
         Outcome::Complete => "complete",

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::expire;
 use super::{CollectReport, Outcome, RescueEnd};
+use super::{expire, remove};
 use crate::amount::Amount;
 use crate::config::{Disposal, Mode};
 use crate::escape::escaped;
@@ -40,6 +40,9 @@ pub(super) fn document(report: &CollectReport) -> Document {
     targets(&mut page, report);
     if let Some(expire) = &report.expire {
         expire::tags(&mut page, expire, report.mode);
+    }
+    if let Some(removed) = &report.removed {
+        remove::asked(&mut page, removed, report.mode);
     }
     repositories(&mut page, report);
     page.findings(&report.findings);
@@ -185,6 +188,7 @@ fn about(page: &mut Document, report: &CollectReport) {
     page.root(&report.root, report.config_path.as_deref());
     let kept = match (&report.expire, report.roots) {
         (Some(expire), _) => format!("what {} keeps", expire.policy()),
+        (None, RootPolicy::AllRevisions) if report.removed.is_some() => "everything but what is asked for".to_owned(),
         (None, RootPolicy::AllRevisions) => "every revision".to_owned(),
         (None, RootPolicy::TaggedOnly) => "tagged images, their children and referrers (--delete-untagged)".to_owned(),
     };

@@ -119,6 +119,22 @@ impl Regsweep {
         bare.args(["expire", "--allow-unlinked", "100%", "--plan-out"]).arg(plan)
     }
 
+    /// `remove` on a root directory. The plan is always asked for.
+    pub(crate) fn remove(root: &Path) -> Self {
+        Self::removing().arg("--root").arg(root)
+    }
+
+    /// `remove` with a registry's configuration file.
+    pub(crate) fn remove_config(config: &Path) -> Self {
+        Self::removing().arg(config)
+    }
+
+    fn removing() -> Self {
+        let bare = Self::new();
+        let plan = bare.plan.clone();
+        bare.args(["remove", "--plan-out"]).arg(plan)
+    }
+
     fn garbage_collect() -> Self {
         let bare = Self::new();
         let plan = bare.plan.clone();
@@ -205,7 +221,7 @@ impl Regsweep {
     pub(crate) fn start(mut self) -> Running {
         // What a test builds is made just now, and as old as its modification times say.
         let is_given = |words: &[&str]| self.command.get_args().any(|word| words.iter().any(|given| word == *given));
-        if is_given(&["garbage-collect", "audit", "usage", "explain", "expire", "report"])
+        if is_given(&["garbage-collect", "audit", "usage", "explain", "expire", "remove", "report"])
             && !is_given(&["--help"])
             && !self.counts_birth
         {
