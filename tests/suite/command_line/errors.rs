@@ -114,8 +114,8 @@ fn a_typo_gets_the_hint_that_is_right() {
         ("gc --repository team", "'--repository' is an option of `regsweep expire` and `regsweep verify`", "--registry"),
         ("garbage-collect --regstry http://x", "'--registry'", "--repository"),
         (
-            "audit --dry-run",
-            "'--dry-run' is an option of `regsweep expire`, `regsweep garbage-collect` and `regsweep remove`",
+            "audit --online",
+            "'--online' is an option of `regsweep expire`, `regsweep garbage-collect` and `regsweep remove`",
             "similar",
         ),
         ("gc -d=maybe", "unexpected value 'maybe' for '--dry-run'", "'-='"),
