@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::common::OutputArguments;
+use super::common::{OutputArguments, SAFETY};
 use super::garbage_collect::CollectArguments;
 use super::several::SeveralArguments;
 
@@ -12,6 +12,12 @@ pub struct Remove {
     /// Which store, and what goes of it.
     #[command(flatten)]
     pub several: SeveralArguments,
+
+    /// Leave blobs to a later run
+    ///
+    /// Remove names and links only. The next collection removes the blobs that this frees.
+    #[arg(help_heading = SAFETY, long)]
+    pub no_collect: bool,
 
     /// What it has in common with others.
     #[command(flatten)]

@@ -221,8 +221,7 @@ fn survey_and_plan(
     gathered.add(findings);
     let findings = recheck::still_hold(reader.store(), gathered.into_findings())?;
 
-    let (of_repositories, of_blobs) = mark::planned(&mut marks, &mut blobs);
-    let mut plan = SweepPlan::new(of_repositories, of_blobs, Arc::clone(&inventory), &budget)?;
+    let mut plan = planned(settings, &mut marks, &mut blobs, &inventory, &budget)?;
     // By all links: beside a registry at work some stay although their blobs go.
     let shares = plan.by_repository();
     if settings.disposal == Disposal::Online {
@@ -300,13 +299,29 @@ fn removed(
     reader: &Reader<'_>,
     records: &Records<'_>,
 ) -> Result<Option<Removed>, Error> {
-    let Some(RemoveSettings { references }) = &settings.remove else { return Ok(None) };
+    let Some(RemoveSettings { references, .. }) = &settings.remove else { return Ok(None) };
     let is_there = |name: &str| repositories.iter().any(|entry| entry.name.to_string() == name);
     let cut_off = CutOff {
         was_to_go: &|digest| records.was_to_go(digest, &is_there),
         worked_on: &|repository| records.worked_on(repository),
     };
     removal::gather(context, repositories, references, &cut_off, reader.stop).map(Some)
+}
+
+/// All that goes, without the blobs that a later run is to see to.
+fn planned(
+    settings: &CollectSettings,
+    marks: &mut [Marks],
+    blobs: &mut BlobMarks,
+    inventory: &Arc<Inventory>,
+    budget: &Budget,
+) -> Result<SweepPlan, Error> {
+    let (of_repositories, of_blobs) = mark::planned(marks, blobs);
+    let mut plan = SweepPlan::new(of_repositories, of_blobs, Arc::clone(inventory), budget)?;
+    if settings.leaves_blobs() {
+        plan.retain(|row| row.target.repository().is_some());
+    }
+    Ok(plan)
 }
 
 /// The retention of a run that drops tags, by rules or by name.

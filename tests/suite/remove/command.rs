@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::support::layout::{blob_data, revision_link, tag_current};
-use crate::support::snapshot::{SeenKind, Snapshot};
+use crate::support::snapshot::{SeenKind, Snapshot, blobs_on_disk};
 
 /// All that is the registry's, with times.
 fn registry_files(root: &Path) -> Snapshot {
@@ -133,6 +133,25 @@ fn the_last_images_may_go_and_no_later_run_is_stopped_by_that() {
     Regsweep::remove(root.path()).args(["a:v1", "a:v2"]).run().expect_code(0);
     assert_eq!(listed(root.path(), "a"), names(&[]));
     Regsweep::new().args(["garbage-collect", "--ignore-birth-time", "--root"]).arg(root.path()).run().expect_code(0);
+}
+
+/// Blobs are left to the next collection, which knows whose they were.
+#[test]
+fn blobs_may_be_left_to_a_later_run() {
+    let mut built = registry().repo("a");
+    for number in 1..=6_u64 {
+        built = built.pushed(&image(number)).tag(&format!("v{number}"));
+    }
+    let tree = built.into_tree();
+    let all: Vec<String> = (1..=5).map(|number| format!("a:v{number}")).collect();
+    let (root, whole) = (tree.on_disk(), tree.on_disk());
+    Regsweep::remove(whole.path()).args(&all).run().expect_code(0);
+    let before = blobs_on_disk(root.path());
+    let done = Regsweep::remove(root.path()).args(&all).arg("--no-collect").run().expect_code(0);
+    assert_eq!((done.blobs().len(), blobs_on_disk(root.path()) == before), (0, true));
+    assert_eq!(listed(root.path(), "a"), names(&["v6"]));
+    Regsweep::new().args(["garbage-collect", "--ignore-birth-time", "--root"]).arg(root.path()).run().expect_code(0);
+    assert_eq!(blobs_on_disk(root.path()), blobs_on_disk(whole.path()));
 }
 
 #[test]
