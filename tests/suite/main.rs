@@ -37,6 +37,7 @@ mod properties;
 mod quarantine;
 mod roots;
 mod support;
+mod uploads;
 mod usage;
 mod verify;
 mod writers;

@@ -6,6 +6,7 @@ pub(super) mod html;
 pub mod json;
 pub(super) mod page;
 mod report;
+mod uploads;
 
 pub use self::expire::ExpireFigures;
 pub use self::figures::{Figures, QuarantineFigures, RescueEnd};

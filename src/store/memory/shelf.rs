@@ -173,7 +173,7 @@ impl Shelf for MemoryShelf<'_> {
         let content = self.with(|lying| lying.files.get(&target.path()).and_then(|node| node.content.clone()))?;
         let absent = || io::Error::from(io::ErrorKind::NotFound);
         let content = content.ok_or_else(absent).context_with("read from the quarantine", || target.path())?;
-        let digest = target.digest();
+        let Some(digest) = target.digest() else { return Ok(true) };
         Ok(match target {
             Target::Blob(_) => Digest::of(digest.algorithm(), &content) == *digest,
             _ => Digest::parse(&content).is_some_and(|named| named == *digest),
