@@ -230,10 +230,10 @@ codes! {
         "nothing; verify again when it has been written";
     /// An upload that was not continued for a week.
     StaleUpload = "stale-upload", Note,
-        "delete its directory while the registry is stopped, or let its uploadpurging do it";
+        "`regsweep garbage-collect --uploads-older-than 7d` removes it, or the registry's own uploadpurging";
     /// What a cancelled upload has left, which the registry never removes.
     HalfCancelledUpload = "half-cancelled-upload", Note,
-        "delete its directory";
+        "`regsweep garbage-collect --uploads-older-than 7d` removes it";
     /// A file that a crash has left beside the one that it was to become.
     LeftoverFile = "leftover-file", Note,
         "delete it while the registry is stopped";

@@ -81,6 +81,8 @@ pub struct Protected {
     pub digests: HashSet<Digest>,
     /// Tags that were restored, whatever they name by now.
     pub tags: BTreeMap<RepositoryName, Vec<TagName>>,
+    /// Uploads.
+    pub uploads: BTreeMap<RepositoryName, Vec<String>>,
 }
 
 impl Protected {
@@ -92,9 +94,8 @@ impl Protected {
             }
             // What the tag names is to be there when it returns.
             Target::Tag(repository, _, digest) => self.revisions.entry(repository.clone()).or_default().push(*digest),
-            target => {
-                self.digests.insert(*target.digest());
-            }
+            Target::Upload(file) => self.uploads.entry(file.repository.clone()).or_default().push(file.id.clone()),
+            target => self.digests.extend(target.digest()),
         }
     }
 }
@@ -277,7 +278,7 @@ impl<'n> Records<'n> {
         if self.unfinished.blobs.is_empty() {
             return Ok(());
         }
-        let back: HashSet<&Digest> = restored.iter().map(Target::digest).collect();
+        let back: HashSet<&Digest> = restored.iter().filter_map(Target::digest).collect();
         self.begin_sweep(std::iter::empty(), |digest| !back.contains(digest))
     }
 

@@ -22,6 +22,13 @@ pub struct GarbageCollect {
     #[arg(help_heading = KEEP, short = 'm', long)]
     pub delete_untagged: bool,
 
+    /// Also delete uploads that nobody continues
+    ///
+    /// Also delete uploads that were begun and not ended, with what was sent of them, if nothing about them is younger than this, such as
+    /// 7d. At least --min-age, and with --online at least 24h.
+    #[arg(help_heading = KEEP, long, value_name = "AGE", value_parser = duration)]
+    pub uploads_older_than: Option<Duration>,
+
     /// What it has in common with others.
     #[command(flatten)]
     pub collect: CollectArguments,

@@ -22,7 +22,7 @@ use crate::mark::blobs::{self, BlobMarks};
 use crate::mark::{self, Counts, Marks, interrupted};
 use crate::oci::{Algorithm, Digest, RepositoryName};
 use crate::options::Limit;
-use crate::plan::{RepositoryShare, SweepPlan};
+use crate::plan::{Deletion, RepositoryShare, SweepPlan};
 use crate::policy::{Policy, RootPolicy};
 use crate::progress::{Phase, Progress};
 use crate::quarantine::{Due, Gate, Moved, Needed, Overlay, Quarantine, Reader, Withheld};
@@ -93,7 +93,7 @@ pub(super) fn assess(
     let mut assessment =
         reconcile::look(may_change, || survey_and_plan(settings, reader, &overlay, (&protected, &restored), records))?;
     // What is missing for being in quarantine is restored first.
-    let returns: HashSet<&Digest> = needed.targets.iter().map(Target::digest).collect();
+    let returns: HashSet<&Digest> = needed.targets.iter().filter_map(Target::digest).collect();
     assessment.findings.retain(|finding| {
         let is_missing = finding.code.is_absence() || finding.code == Code::LostRevision;
         !is_missing || finding.digest.is_none_or(|digest| !returns.contains(&digest))
@@ -132,11 +132,13 @@ impl Assessment {
             (None, None) => &settings.roots,
         };
         let context = Context { store: overlay, inventory, manifests: &manifests, retention, policy };
-        let goes = !self.plan.is_empty();
+        // An upload goes by its age alone: what is needed says nothing of it.
+        let is_of_uploads = |row: &Deletion| row.target.upload().is_some();
+        let goes = self.plan.iter().any(|row| !is_of_uploads(&row));
         // What is younger than an hour proves nothing, and where nothing else goes, nothing has to be proved.
         let evidence = policy.of_evidence();
         let is_old_kept = |context: &Context<'_>| blobs::any_old_kept(&Context { policy: evidence, ..*context });
-        let old_goes = || self.plan.iter().any(|row| !evidence.is_young(&row.stat));
+        let old_goes = || self.plan.iter().any(|row| !is_of_uploads(&row) && !evidence.is_young(&row.stat));
         let seen = Seen {
             settings,
             figures: &self.figures,
@@ -145,7 +147,7 @@ impl Assessment {
             old_summary: &self.old_summary,
             is_mounted: &|name| reader.backend.parts().is_held(name),
             goes,
-            is_arrival_unknown: self.policy.arrivals != settings.policy.arrivals && goes,
+            is_arrival_unknown: self.policy.arrivals != settings.policy.arrivals && !self.plan.is_empty(),
             any_kept: self.inventory.any_kept(),
             any_old_kept: settings.allow_empty || !old_goes() || is_old_kept(&context)?,
             unlinked: self.unlinked(&context, records)?,
@@ -203,6 +205,7 @@ fn survey_and_plan(
     let prepare = |survey: &mut Survey<'_>| {
         survey.protected = protected.revisions.get(&survey.name).cloned().unwrap_or_default();
         survey.restored_tags = protected.tags.get(&survey.name).cloned().unwrap_or_default();
+        survey.restored_uploads = protected.uploads.get(&survey.name).cloned().unwrap_or_default();
         survey.last_run = last_run;
     };
     let gathered = Gathered::default();
@@ -359,12 +362,12 @@ fn online_only(plan: &mut SweepPlan, store: &dyn Store, inventory: &Inventory) -
     };
     let mut failed = None;
     plan.retain(|row| match &row.target {
-        Target::EmptyLinkDirectory(..) | Target::EmptyBlobDirectory(_) => false,
+        Target::EmptyLinkDirectory(..) | Target::EmptyBlobDirectory(_) | Target::EmptyUploadDirectory(..) => false,
         Target::Link(LinkDirectory::Layers(_), digest) => is_gone(digest).unwrap_or_else(|error| {
             failed = Some(error);
             false
         }),
-        Target::Tag(..) | Target::Link(..) | Target::Blob(_) => true,
+        Target::Tag(..) | Target::Link(..) | Target::Blob(_) | Target::Upload(_) => true,
     });
     failed.map_or(Ok(()), Err)
 }

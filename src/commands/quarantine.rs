@@ -423,6 +423,7 @@ impl RunRow {
             waited: run.stamp().finished.and_then(|then| Duration::try_from(now.duration_since(then)).ok()),
             blobs: Default::default(),
             links: 0,
+            upload_files: Default::default(),
             unrecognised: run.unrecognised(),
             remembered_by: match run.is_remembered(memory) {
                 true => run.stamp().cache.or(is_claimed.then_some(DescriptorCache::Redis)),
@@ -433,6 +434,7 @@ impl RunRow {
         for held in run.held() {
             match held.target {
                 Target::Blob(_) => row.blobs.add(held.stat.size_bytes),
+                Target::Upload(_) => row.upload_files.add(held.stat.size_bytes),
                 _ => row.links += 1,
             }
         }

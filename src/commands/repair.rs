@@ -187,7 +187,7 @@ fn read(
     };
     let manifests = Manifests::new(store, &inventory);
     let now = settings.clock.start();
-    let policy = Policy { min_age: std::time::Duration::ZERO, arrivals: Arrivals::Ignored, keeps_arrivals: false, now };
+    let policy = Policy::new(std::time::Duration::ZERO, Arrivals::Ignored, now);
     let retention = &RootPolicy::AllRevisions;
     let context = Context { store, inventory: &inventory, manifests: &manifests, retention, policy };
     reader.progress.begin(Phase::LookingAtBlobs, None);
@@ -289,13 +289,13 @@ fn mend_all(
             break;
         }
         is_unflushed |= mend.size_bytes.is_some();
-        let made = match not_copied.contains(mend.target.digest()) {
+        let made = match not_copied.contains(mend.digest()) {
             true => Ok(Some("Not made: the blob that it would name was not copied.".to_owned())),
             false => mend_one(reader, by, run.as_ref(), mend),
         };
         let is_made = matches!(made, Ok(None));
         if mend.size_bytes.is_some() && !is_made {
-            not_copied.insert(*mend.target.digest());
+            not_copied.insert(*mend.digest());
         }
         match made {
             Ok(None) => report.count(mend),
@@ -379,7 +379,7 @@ fn mend_one(
         Made::Changed(_) => return Ok(Some(CHANGED_SINCE.to_owned())),
     }
     let says = read_again(reader.store(), &mend.target)?;
-    let is_wrong = says != LinkContent::Digest(*mend.target.digest());
+    let is_wrong = says != LinkContent::Digest(*mend.digest());
     Ok(is_wrong.then(|| "It was made, and does not read as it was written: look at the disk.".to_owned()))
 }
 
@@ -388,7 +388,7 @@ fn names_something(store: &dyn Store, target: &Target) -> Result<bool, Error> {
     if matches!(target, Target::Link(LinkDirectory::History(..), _)) {
         return Ok(true);
     }
-    let digest = target.digest();
+    let Some(digest) = target.digest() else { return Ok(true) };
     Ok(matches!(store.stat_blobs(Shard::of(digest), &[*digest])?[..], [FileState::File(_)]))
 }
 
@@ -400,15 +400,14 @@ fn read_again(store: &dyn Store, target: &Target) -> Result<LinkContent, Error> 
             let TagContent { current, .. } = repository.tag(tag)?;
             Ok(current)
         }
-        _ => {
-            let directory: &LinkDirectory = target.link_directory().expect("it is a link");
-            Ok(repository.read_links(directory, &[*target.digest()])?[0])
-        }
+        Target::Link(directory, digest) => Ok(repository.read_links(directory, &[*digest])?[0]),
+        // Nothing else is made as a link.
+        _ => Ok(LinkContent::Irregular),
     }
 }
 
 fn failed(mend: &Mend, why: &str) -> Finding {
-    let mut finding = Finding::new(Code::FailedRepair).digest(mend.target.digest()).path(mend.target.path());
+    let mut finding = Finding::new(Code::FailedRepair).digest(mend.digest()).path(mend.target.path());
     finding.repository = mend.target.repository().cloned();
     finding.tag = mend.target.tag().cloned();
     finding.detail(why)

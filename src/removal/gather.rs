@@ -221,7 +221,7 @@ impl Removed {
         }
         let revisions: HashSet<(RepositoryName, Digest)> = plan
             .of_kind(Kind::Revision)
-            .filter_map(|row| Some((row.target.link_directory().map(LinkDirectory::repository)?.clone(), *row.target.digest())))
+            .filter_map(|row| Some((row.target.link_directory().map(LinkDirectory::repository)?.clone(), *row.target.digest()?)))
             .collect();
         for one in &mut self.asked {
             let digest = one.digest.map(|digest| (one.repository.clone(), digest));

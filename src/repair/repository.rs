@@ -25,6 +25,13 @@ pub struct Mend {
     pub size_bytes: Option<u64>,
 }
 
+impl Mend {
+    /// What it names, or is.
+    pub fn digest(&self) -> &Digest {
+        self.target.digest().expect("links and blobs are named by digests")
+    }
+}
+
 /// What is to be done in a repository, and what cannot be done.
 #[derive(Debug, Default)]
 pub(crate) struct Mends {
@@ -51,8 +58,8 @@ impl Mends {
 }
 
 fn finding(target: &Target, code: Code) -> Finding {
-    let mut finding = Finding::new(code).digest(target.digest()).path(target.path());
-    finding.repository = target.repository().cloned();
+    let mut finding = Finding::new(code).path(target.path());
+    (finding.digest, finding.repository) = (target.digest().copied(), target.repository().cloned());
     finding.tag = target.tag().cloned();
     finding
 }

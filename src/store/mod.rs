@@ -36,4 +36,5 @@ pub use self::shelf::{Contents, Held, Return, Shelf, Shelves};
 pub use self::values::{
     Arrival, BlobContent, Condition, FileId, FileState, Leftover, LinkContent, Listing, MAX_MANIFEST_BYTES, ManifestContent,
     ManifestStart, Partition, RepositoryEntry, SMALL_MANIFEST_BYTES, Shape, Stat, Stray, StrayKind, TagContent, Upload,
+    UploadContents,
 };

@@ -10,6 +10,9 @@ use crate::oci::Digest;
 /// What differs of a blob that was not made.
 pub(super) const OTHER_BYTES: &str = "its bytes do not match its digest";
 
+/// Why an upload is not made.
+pub(super) const NO_LINK: &str = "it is no link";
+
 /// The result of making a link or a blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Made {

@@ -39,6 +39,7 @@ mod remove;
 mod repair;
 mod roots;
 mod support;
+mod uploads;
 mod usage;
 mod verify;
 mod writers;

@@ -56,7 +56,8 @@ fn are_gone(reader: &Reader<'_>, claimed: &[Target]) -> Result<Vec<bool>, Error>
 }
 
 fn finding(target: &Target) -> Finding {
-    let mut finding = Finding::new(Code::StaleCache).digest(target.digest()).path(target.path());
+    let mut finding = Finding::new(Code::StaleCache).path(target.path());
+    finding.digest = target.digest().copied();
     finding.repository = target.repository().cloned();
     finding
 }

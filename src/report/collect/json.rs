@@ -61,6 +61,9 @@ struct Scanned {
     revisions: u64,
     tag_history: u64,
     layer_links: u64,
+    /// Begun and not ended, and not among the blobs.
+    uploads: u64,
+    upload_bytes: u64,
     blobs: u64,
     bytes: u64,
 }
@@ -89,6 +92,8 @@ pub(in crate::report) struct Removal {
     revisions: u64,
     layer_links: u64,
     tag_history: u64,
+    upload_files: u64,
+    upload_bytes: u64,
     empty_directories: u64,
     by_reason: Vec<ByReason>,
 }
@@ -110,6 +115,8 @@ impl From<&Totals> for Removal {
             revisions: totals.kind(Kind::Revision).count,
             layer_links: totals.kind(Kind::LayerLink).count,
             tag_history: totals.kind(Kind::TagHistory).count,
+            upload_files: totals.kind(Kind::Upload).count,
+            upload_bytes: totals.kind(Kind::Upload).size_bytes,
             empty_directories: totals.kind(Kind::EmptyDirectory).count,
             by_reason: totals
                 .iter()
@@ -202,6 +209,8 @@ pub fn render(report: &CollectReport) -> String {
             revisions: counts.revisions,
             tag_history: counts.history_entries,
             layer_links: counts.layer_links,
+            uploads: counts.uploads.count,
+            upload_bytes: counts.uploads.size_bytes,
             blobs: figures.blobs,
             bytes: figures.stored_bytes(),
         },

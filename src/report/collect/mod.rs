@@ -7,6 +7,7 @@ pub mod json;
 pub(super) mod page;
 mod remove;
 mod report;
+mod uploads;
 
 pub use self::expire::ExpireFigures;
 pub use self::figures::{Figures, QuarantineFigures, RescueEnd};

@@ -173,7 +173,7 @@ impl Report for CollectReport {
     fn metrics(&self) -> Metrics {
         let mut metrics = Metrics::new(self.command, self.policy.now, self.exit());
         metrics.elapsed(self.elapsed).findings(&self.findings);
-        metrics.stored(self.figures.blobs, self.figures.stored_bytes());
+        metrics.stored(self.figures.blobs, self.figures.stored_bytes()).uploads(self.figures.counts.uploads);
         if self.mode == Mode::Execute {
             let gone = self.reclaimed();
             metrics.reclaimed(gone.count, gone.size_bytes).quarantined(self.quarantine.waiting);

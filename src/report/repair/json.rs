@@ -52,7 +52,7 @@ struct Blob {
 impl Blob {
     /// Nothing for a link.
     fn of(mend: &Mend) -> Option<Blob> {
-        let (digest, path) = (mend.target.digest().to_string(), escaped(mend.target.path()));
+        let (digest, path) = (mend.digest().to_string(), escaped(mend.target.path()));
         Some(Blob { code: mend.code, digest, path, bytes: mend.size_bytes? })
     }
 }
@@ -65,7 +65,7 @@ impl From<&Mend> for Link {
             code: mend.code,
             repository: target.repository().map(ToString::to_string),
             tag: target.tag().map(ToString::to_string),
-            digest: target.digest().to_string(),
+            digest: mend.digest().to_string(),
             path: escaped(target.path()),
             replaces: mend.replaced.is_some(),
         }

@@ -19,7 +19,7 @@ use crate::escape::escaped;
 use crate::layout::{self, Target};
 use crate::oci::Digest;
 use crate::oci::digest::Hasher;
-use crate::store::repairing::OTHER_BYTES;
+use crate::store::repairing::{NO_LINK, OTHER_BYTES};
 use crate::store::{Made, Repair, Shelves, Stat};
 
 /// A file before it has its place. Only one is made at a time, under the lock.
@@ -52,7 +52,8 @@ impl Repair for FilesystemStore {
     }
 
     fn make_link(&self, target: &Target, replaced: Option<&Stat>) -> Result<Made, Error> {
-        let content = target.digest().to_string();
+        let Some(digest) = target.digest() else { return Ok(Made::Changed(NO_LINK)) };
+        let content = digest.to_string();
         self.make(&target.path(), replaced, &mut |out| out.write_all(content.as_bytes()).map(|()| true))
     }
 

@@ -104,7 +104,7 @@ impl Shelf for FilesystemShelf<'_> {
         };
         let removal = moved().context_with("quarantine", || self.store.at(&path))?;
         if directories == Directories::Prune {
-            self.store.prune_tag(planned.target)?;
+            self.store.prune_around(planned.target)?;
         }
         Ok(removal)
     }
@@ -159,7 +159,7 @@ impl Shelf for FilesystemShelf<'_> {
             }
             let is_made = FileType::from_raw_mode(there.st_mode) == FileType::RegularFile
                 && until.is_none_or(|until| directory::stat_of(&there).modified <= until)
-                && shelf_contents::read_digest(&directory, std::ffi::OsStr::from_bytes(to.1)) == Some(*target.digest());
+                && shelf_contents::read_digest(&directory, std::ffi::OsStr::from_bytes(to.1)) == target.digest().copied();
             if !is_made {
                 return Ok(None);
             }
@@ -248,7 +248,8 @@ impl Shelf for FilesystemShelf<'_> {
 
     fn is_whole(&self, target: &Target) -> Result<bool, Error> {
         let read = |(parent, name): (&[u8], &[u8])| -> io::Result<bool> {
-            let digest = target.digest();
+            // What an upload is to be nobody knows yet.
+            let Some(digest) = target.digest() else { return Ok(true) };
             if matches!(target, Target::Blob(_)) {
                 let blobs = open_directory_beneath(&self.directory, b"blobs")?;
                 let is_whole = is_whole(digest, |each| content::read(&blobs, digest, each))?;
@@ -326,7 +327,9 @@ fn same_content(one: (&OwnedFd, &Path), other: (&OwnedFd, &Path)) -> io::Result<
 /// Whether a layer link may name this digest as an alias (H3).
 fn is_alias(target: &Target, named: &Digest) -> bool {
     let is_layer = matches!(target, Target::Link(layout::LinkDirectory::Layers(_), _));
-    is_layer && named.algorithm() == Algorithm::Sha256 && target.digest().algorithm() != Algorithm::Sha256
+    is_layer
+        && named.algorithm() == Algorithm::Sha256
+        && target.digest().is_some_and(|digest| digest.algorithm() != Algorithm::Sha256)
 }
 
 fn stat_in(directory: &OwnedFd, place: &Path) -> rustix::io::Result<FileState> {

@@ -1,12 +1,13 @@
 //! Making links in memory.
 
 use std::io;
+use std::path::Path;
 
 use super::store::{MemoryStore, Node, now};
 use crate::error::{Context as _, Error};
 use crate::layout::Target;
 use crate::oci::Digest;
-use crate::store::repairing::OTHER_BYTES;
+use crate::store::repairing::{NO_LINK, OTHER_BYTES};
 use crate::store::{FileState, Made, Repair, Stat};
 
 impl Repair for MemoryStore {
@@ -20,9 +21,10 @@ impl Repair for MemoryStore {
 
     fn make_link(&self, target: &Target, replaced: Option<&Stat>) -> Result<Made, Error> {
         let path = target.path();
+        let Some(digest) = target.digest() else { return Ok(Made::Changed(NO_LINK)) };
         Ok(match (self.leaf(&path), replaced) {
-            (FileState::Absent, None) => self.made(target),
-            (FileState::File(there), Some(planned)) if there == *planned => self.made(target),
+            (FileState::Absent, None) => self.made(&path, digest),
+            (FileState::File(there), Some(planned)) if there == *planned => self.made(&path, digest),
             (FileState::Absent, Some(_)) => Made::Changed("it is not there any more"),
             (_, Some(_)) => Made::Changed("it was written to in the meantime"),
             (_, None) => Made::Exists,
@@ -45,8 +47,8 @@ impl Repair for MemoryStore {
 }
 
 impl MemoryStore {
-    fn made(&self, target: &Target) -> Made {
-        self.put(&target.path(), Node::file(target.digest().to_string().into_bytes(), now()));
+    fn made(&self, path: &Path, digest: &Digest) -> Made {
+        self.put(path, Node::file(digest.to_string().into_bytes(), now()));
         Made::Made
     }
 }

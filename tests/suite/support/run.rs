@@ -29,6 +29,8 @@ pub(crate) struct Row {
     pub(crate) repository: Option<String>,
     pub(crate) tag: Option<String>,
     pub(crate) digest: Option<String>,
+    #[serde(default)]
+    pub(crate) upload: Option<String>,
     pub(crate) path: String,
     pub(crate) bytes: u64,
     pub(crate) modified: String,
