@@ -205,23 +205,45 @@ impl fmt::Display for Error {
     }
 }
 
-/// Advice on which user to run as, from the owner of the nearest ancestor that can be seen.
-struct UserAdvice(Option<u32>);
+/// What may help where permission is denied.
+enum UserAdvice {
+    /// Nothing is known that would.
+    None,
+    /// Another user: the owner of the nearest ancestor that can be seen.
+    Owner(u32),
+    /// Nobody may, whoever it is: a flag of the file's.
+    Immutable,
+    /// Root may not, which is not for the permissions of the file to say.
+    NotEvenRoot,
+}
 
 impl UserAdvice {
     fn of(path: &Path, source: &io::Error) -> UserAdvice {
         let owner = |path: &Path| path.symlink_metadata().map(|metadata| metadata.uid()).ok();
-        let is_denied = ErrorKind::of(source) == ErrorKind::Denied;
-        UserAdvice(is_denied.then(|| path.ancestors().find_map(owner)).flatten())
+        let is_root = rustix::process::geteuid().is_root();
+        match ErrorKind::of(source) {
+            ErrorKind::Denied if is_root && source.raw_os_error() == Some(rustix::io::Errno::PERM.raw_os_error()) => {
+                UserAdvice::Immutable
+            }
+            ErrorKind::Denied if is_root => UserAdvice::NotEvenRoot,
+            ErrorKind::Denied => path.ancestors().find_map(owner).map_or(UserAdvice::None, UserAdvice::Owner),
+            _ => UserAdvice::None,
+        }
     }
 }
 
 impl fmt::Display for UserAdvice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            None => Ok(()),
-            Some(0) => f.write_str("; it is root's: run as root"),
-            Some(user) => write!(f, "; it belongs to user {user}: run as that user, or as root"),
+        match self {
+            UserAdvice::None => Ok(()),
+            UserAdvice::Owner(0) => f.write_str("; it is root's: run as root"),
+            UserAdvice::Owner(user) => write!(f, "; it belongs to user {user}: run as that user, or as root"),
+            UserAdvice::Immutable => {
+                f.write_str("; it may be immutable or append-only: `lsattr` shows that, `chattr -ia` ends it")
+            }
+            UserAdvice::NotEvenRoot => {
+                f.write_str("; root may not either, as on NFS with root_squash: run as the user whose files these are")
+            }
         }
     }
 }

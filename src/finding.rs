@@ -83,10 +83,10 @@ codes! {
         "repair what the other findings of this repository name, then collect again";
     /// A link file with nothing in it, as registries before 3.1 leave after a crash.
     EmptyLink = "empty-link", Error,
-        "push the image again, or delete the link's directory if the image is not needed";
+        "make it again with `regsweep repair` if its place says what it held; otherwise push the image again, or delete the link's directory if the image is not needed";
     /// A link file whose content is no digest.
     GarbledLink = "garbled-link", Error,
-        "push the image again, or delete the link's directory if the image is not needed";
+        "make it again with `regsweep repair` if its place says what it held; otherwise push the image again, or delete the link's directory if the image is not needed";
     /// A link file whose content names another digest than its directory.
     DisagreeingLink = "disagreeing-link", Error,
         "find out who wrote it; push the image again to restore the link";
@@ -95,13 +95,13 @@ codes! {
         "remove it and push the image again";
     /// A manifest that a revision or a tag names is not in the store.
     MissingManifest = "missing-manifest", Error,
-        "push the image again, or delete the revision";
+        "copy it from a mirror or a backup with `repair --from`, push the image again, or delete the revision";
     /// The manifest that a tag names now is not in the store: what it kept is unknown.
     MissingTagTarget = "missing-tag-target", Error,
-        "push the tag again, or delete its directory";
+        "copy it from a mirror or a backup with `repair --from`, push the tag again, or delete its directory";
     /// A layer or configuration that a kept manifest names is not in the store.
     MissingBlob = "missing-blob", Error,
-        "push the image again from where it was built";
+        "copy it from a mirror or a backup with `repair --from`, or push the image again from where it was built";
     /// A manifest states another size for a blob than the blob has: clients refuse it.
     SizeMismatch = "size-mismatch", Error,
         "let `regsweep verify --quarantine` read the blob, then push the image again; if that does not help, it was built wrong";
@@ -140,7 +140,7 @@ codes! {
         "find out who made it; remove it and push what it was";
     /// A manifest here names a blob that is stored, but the repository has no layer link for it; the registry answers 404.
     MissingLayerLink = "missing-layer-link", Error,
-        "push the image again, which restores the link";
+        "make the link with `regsweep repair`, or push the image again";
     /// Something that cannot be listed or read: a collection stops there, and what it would free is not known.
     UnreadableEntry = "unreadable-entry", Error,
         "let the owner of the store read it, or mend the disk, then look again";
@@ -152,13 +152,16 @@ codes! {
         "something writes to the store; stop it and collect again";
     /// A target that could not be removed.
     FailedRemoval = "failed-removal", Error,
-        "mend what the message says and collect again";
+        "remove the cause that the message names, and collect again";
     /// More blobs read wrong at once than are damaged by themselves: it looks like the disk, its controller or the memory.
     SuspectDisk = "suspect-disk", Error,
         "look at the kernel's log, the disk's own figures and the memory, then verify again; `--allow-many-damaged` quarantines them all the same";
-    /// Something in quarantine that could not be restore, or not be removed for good.
+    /// Something in quarantine that could not be restored, or not removed for good.
     FailedRestore = "failed-restore", Error,
-        "mend what the message says and run it again, or move the file to its place by hand";
+        "remove the cause that the message names and run it again, or move the file to its place by hand";
+    /// A link that `repair` was to make, and that is not there as it should be.
+    FailedRepair = "failed-repair", Error,
+        "remove the cause that the message names, and repair again";
     /// The redis in which the registry remembers blobs claims what the store does not have: the registry would accept images without it.
     StaleCache = "stale-cache", Warning,
         "collect with `--flush-redis` before the registry takes pushes";
@@ -167,10 +170,10 @@ codes! {
         "nothing, if the index was copied without this platform; otherwise push it again";
     /// A tag without a `current/link`.
     TagWithoutCurrent = "tag-without-current", Warning,
-        "push the tag again, or delete its directory";
+        "name it to `regsweep repair` if it is not being deleted; otherwise push the tag again, or delete its directory";
     /// A tag names a manifest that the repository has no revision link for; the registry answers 404.
     LostRevision = "lost-revision", Warning,
-        "push the tag again: its manifest and layers are still there";
+        "make the link with `regsweep repair`, or push the tag again: its manifest and layers are still there";
     /// A repository whose name the registry does not accept, a backup copy for instance.
     InvalidName = "invalid-name", Warning,
         "move it out of the store if it is a copy; until then all it links is kept";
@@ -185,7 +188,7 @@ codes! {
         "look at what is in the directory; remove it if it is a leftover";
     /// A child that an index here names is stored, but the repository has no revision link for it; the registry answers 404.
     LostChild = "lost-child", Warning,
-        "push the index again with all its platforms, or nothing if it was copied without this one";
+        "make the link with `regsweep repair`, or nothing if the index was copied without this platform";
     /// A layer link whose blob is not in the store, and that no manifest here names.
     BrokenLayerLink = "broken-layer-link", Warning,
         "nothing, a collection removes it; if it appears again, find out who removes blobs";
@@ -227,10 +230,10 @@ codes! {
         "nothing; verify again when it has been written";
     /// An upload that was not continued for a week.
     StaleUpload = "stale-upload", Note,
-        "delete its directory while the registry is stopped, or let its uploadpurging do it";
+        "`regsweep garbage-collect --uploads-older-than 7d` removes it, or the registry's own uploadpurging";
     /// What a cancelled upload has left, which the registry never removes.
     HalfCancelledUpload = "half-cancelled-upload", Note,
-        "delete its directory";
+        "`regsweep garbage-collect --uploads-older-than 7d` removes it";
     /// A file that a crash has left beside the one that it was to become.
     LeftoverFile = "leftover-file", Note,
         "delete it while the registry is stopped";

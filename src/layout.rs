@@ -3,10 +3,13 @@
 //! The shapes are distribution's (source: its `registry/storage/paths.go`). Every path is relative to the root, the
 //! directory that holds `docker/`.
 
+mod uploads;
+
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+pub use self::uploads::{UploadFile, UploadPart, upload_directory, upload_id};
 use crate::oci::digest::hex_pair;
 use crate::oci::{Algorithm, Digest, RepositoryName, TagName};
 
@@ -187,24 +190,39 @@ pub enum Target {
     EmptyLinkDirectory(LinkDirectory, Digest),
     /// The directory that a deleted blob left behind.
     EmptyBlobDirectory(Digest),
+    /// A file of an upload.
+    Upload(Box<UploadFile>),
+    /// The directory of an upload in which there is no file any more, given with the upload's name.
+    EmptyUploadDirectory(RepositoryName, String),
 }
 
 impl Target {
-    /// The digest that names the target.
-    pub fn digest(&self) -> &Digest {
+    /// The digest that names the target. Uploads have none.
+    pub fn digest(&self) -> Option<&Digest> {
         match self {
             Target::Tag(_, _, digest)
             | Target::Link(_, digest)
             | Target::Blob(digest)
             | Target::EmptyLinkDirectory(_, digest)
-            | Target::EmptyBlobDirectory(digest) => digest,
+            | Target::EmptyBlobDirectory(digest) => Some(digest),
+            Target::Upload(_) | Target::EmptyUploadDirectory(..) => None,
+        }
+    }
+
+    /// The repository and the name of the upload, for one.
+    pub fn upload(&self) -> Option<(&RepositoryName, &str)> {
+        match self {
+            Target::Upload(file) => Some((&file.repository, &file.id)),
+            Target::EmptyUploadDirectory(repository, id) => Some((repository, id)),
+            _ => None,
         }
     }
 
     /// The repository of the target; `None` in `blobs/`.
     pub fn repository(&self) -> Option<&RepositoryName> {
         match self {
-            Target::Tag(repository, ..) => Some(repository),
+            Target::Tag(repository, ..) | Target::EmptyUploadDirectory(repository, _) => Some(repository),
+            Target::Upload(file) => Some(&file.repository),
             Target::Link(directory, _) | Target::EmptyLinkDirectory(directory, _) => Some(directory.repository()),
             Target::Blob(_) | Target::EmptyBlobDirectory(_) => None,
         }
@@ -215,7 +233,7 @@ impl Target {
         match self {
             Target::Tag(_, tag, _) => Some(tag),
             Target::Link(directory, _) | Target::EmptyLinkDirectory(directory, _) => directory.tag(),
-            Target::Blob(_) | Target::EmptyBlobDirectory(_) => None,
+            _ => None,
         }
     }
 
@@ -223,13 +241,13 @@ impl Target {
     pub fn link_directory(&self) -> Option<&LinkDirectory> {
         match self {
             Target::Link(directory, _) | Target::EmptyLinkDirectory(directory, _) => Some(directory),
-            Target::Tag(..) | Target::Blob(_) | Target::EmptyBlobDirectory(_) => None,
+            _ => None,
         }
     }
 
     /// Whether the target is a directory rather than a file.
     pub fn is_directory(&self) -> bool {
-        matches!(self, Target::EmptyLinkDirectory(..) | Target::EmptyBlobDirectory(_))
+        matches!(self, Target::EmptyLinkDirectory(..) | Target::EmptyBlobDirectory(_) | Target::EmptyUploadDirectory(..))
     }
 
     /// The path of the file, or of the directory.
@@ -240,6 +258,8 @@ impl Target {
             Target::Blob(digest) => blob_data(digest),
             Target::EmptyLinkDirectory(directory, digest) => directory.path().join(digest_path(digest)),
             Target::EmptyBlobDirectory(digest) => Shard::of(digest).path().join(digest.hex()),
+            Target::Upload(file) => file.path(),
+            Target::EmptyUploadDirectory(repository, id) => upload_directory(repository, id),
         }
     }
 
@@ -247,6 +267,9 @@ impl Target {
     /// `current/link` is: [`Target::of_file`] asks for that.
     pub fn of_path(path: &Path) -> Option<Target> {
         let parts: Vec<&OsStr> = path.strip_prefix(V2).ok()?.iter().collect();
+        if let Some(file) = of_upload(&parts) {
+            return Some(Target::Upload(Box::new(file)));
+        }
         let (&leaf, parts) = parts.split_last()?;
         let (&hex, parts) = parts.split_last()?;
         if leaf == "data" {
@@ -283,6 +306,16 @@ impl Target {
             Some(Target::Tag(repository, tag, named()?))
         })
     }
+}
+
+/// Reads the path of a file of an upload back.
+fn of_upload(parts: &[&OsStr]) -> Option<UploadFile> {
+    let parts = parts.split_first().filter(|(first, _)| **first == "repositories")?.1;
+    let marker = parts.iter().position(|part| MARKERS.iter().any(|marker| part == marker)).filter(|marker| *marker > 0)?;
+    let (&[uploads, id], part) = parts[marker..].split_first_chunk()?;
+    let part = UploadPart::of_relative(&part.iter().collect::<PathBuf>()).filter(|_| uploads == UPLOADS)?;
+    let repository = RepositoryName::new(parts[..marker].iter().collect::<PathBuf>());
+    Some(UploadFile { repository, id: upload_id(id)?.to_owned(), part })
 }
 
 fn digest_of(algorithm: &OsStr, hex: &OsStr) -> Option<Digest> {

@@ -21,13 +21,13 @@
 //!   `--delete-untagged` drops the revision), every digest that a manifest kept in a repository names, to any depth, and
 //!   every referrer of a kept manifest.
 //! - **G2** Nothing younger than the minimum age is removed. A time in the future counts as young.
-//! - **G3** Names go before contents: tags, tag history, revisions, layer links, then blobs. Wherever a sweep ends, no
-//!   remaining link names a blob that the sweep removed.
+//! - **G3** Names go before contents: tags, tag history, revisions, layer links, then blobs. Uploads go last, each with
+//!   what it is known by first. Wherever a sweep ends, no remaining link names a blob that the sweep removed.
 //! - **G4** A repository with an entry that regsweep cannot understand is held: everything that it might reach is kept.
 //!   The rest is collected. An entry that cannot be listed or read stops the run before anything is removed.
 //! - **G5** A sweep removes the targets of its plan that are still as the plan saw them, and nothing else: exact files,
-//!   and empty directories named by a digest, or by a tag that names nothing any more. It never removes a directory with content, and never follows a symbolic
-//!   link.
+//!   and empty directories named by a digest, by a tag that names nothing any more, or by an upload without files. It never
+//!   removes a directory with content, and never follows a symbolic link.
 //! - **G6** Entries that match no rule of the layout are reported and left alone.
 //! - **G7** A run after any interruption reaches the same final state. An empty directory that an interruption left is
 //!   removed once it is older than the minimum age.
@@ -75,6 +75,8 @@ pub mod progress;
 pub mod quarantine;
 pub mod records;
 pub mod registry_config;
+pub mod removal;
+mod repair;
 mod replacement;
 pub mod report;
 pub mod retention;

@@ -8,10 +8,10 @@ use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 
 use regsweep::cli::{self, Command, Hints, Quarantine, Refusal};
-use regsweep::commands::{audit, explain, garbage_collect, list, opening, quarantine, report, usage, verify};
+use regsweep::commands::{audit, explain, garbage_collect, list, opening, quarantine, repair, report, usage, verify};
 use regsweep::config::{
-    self, AuditSettings, CollectSettings, ExplainSettings, ListSettings, Output, QuarantineSettings, ReportSettings, Settings,
-    UsageSettings, VerifySettings,
+    self, AuditSettings, CollectSettings, ExplainSettings, ListSettings, Output, QuarantineSettings, RepairSettings,
+    ReportSettings, Settings, UsageSettings, VerifySettings,
 };
 use regsweep::error::{Context as _, Error};
 use regsweep::exit::Exit;
@@ -42,10 +42,12 @@ fn main() -> ExitCode {
     let exit = match command {
         Command::GarbageCollect(arguments) => this.run(CollectSettings::resolve(arguments, rerun), garbage_collect::run),
         Command::Expire(arguments) => this.run(CollectSettings::resolve_expire(arguments, rerun), garbage_collect::run),
+        Command::Remove(arguments) => this.run(CollectSettings::resolve_remove(arguments, rerun), garbage_collect::run),
         Command::Restore(arguments) => this.run(QuarantineSettings::resolve(Quarantine::Restore(arguments)), quarantine::run),
         Command::Quarantine(wanted) => this.run(QuarantineSettings::resolve(wanted), quarantine::run),
         Command::Verify(arguments) => this.run(VerifySettings::resolve(arguments), verify::run),
         Command::Audit(arguments) => this.run(AuditSettings::resolve(arguments), audit::run),
+        Command::Repair(arguments) => this.run(RepairSettings::resolve(arguments), repair::run),
         Command::Completions(arguments) => {
             print(&arguments.script()).map(|()| Exit::Clean).context("write to", "standard output")
         }

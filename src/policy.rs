@@ -13,6 +13,17 @@ pub enum RootPolicy {
     TaggedOnly,
 }
 
+/// What becomes of uploads that were begun and not ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Uploads {
+    /// They are not looked at.
+    Ignored,
+    /// They are counted.
+    Counted,
+    /// Those that nobody has continued for so long go.
+    OlderThan(Duration),
+}
+
 /// How long a file counts as young after its creation, whatever its modification time: copying and linking one image
 /// takes no longer. A shorter minimum age replaces it.
 const JUST_MADE: Duration = Duration::from_secs(3600);
@@ -44,6 +55,8 @@ pub struct Policy {
     /// Whether just created files are kept although the minimum age keeps nothing: a registry that takes no pushes does
     /// not exclude a copy into its store.
     pub keeps_arrivals: bool,
+    /// What becomes of uploads.
+    pub uploads: Uploads,
 }
 
 /// How old something is.
@@ -86,6 +99,11 @@ impl Age {
 }
 
 impl Policy {
+    /// These age rules, for whoever looks at no uploads.
+    pub fn new(min_age: Duration, arrivals: Arrivals, now: SystemTime) -> Policy {
+        Policy { min_age, arrivals, now, keeps_arrivals: false, uploads: Uploads::Ignored }
+    }
+
     /// The age of a file. A time in the future counts as young: some clock is wrong, and it is unknown which one.
     pub fn age(&self, stat: &Stat) -> Age {
         match self.now.duration_since(stat.modified) {
@@ -153,7 +171,7 @@ mod tests {
     }
 
     fn policy(min_age: Duration, arrivals: Arrivals) -> Policy {
-        Policy { min_age, arrivals, keeps_arrivals: false, now: now() }
+        Policy::new(min_age, arrivals, now())
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub enum Phase {
     LookingAtBlobs,
     /// Removing targets.
     Sweeping,
+    /// Making links.
+    Repairing,
     /// Waiting for pushes that need quarantined blobs, in seconds.
     Rescuing,
     /// Restoring from the quarantine.
@@ -48,6 +50,7 @@ impl Phase {
             Phase::Checking => "checking unreferenced blobs",
             Phase::LookingAtBlobs => "looking at blobs",
             Phase::Sweeping => "removing",
+            Phase::Repairing => "making links",
             Phase::Rescuing => "watching for pushes that need what was quarantined",
             Phase::Restoring => "restoring",
             Phase::Purging => "purging",

@@ -81,6 +81,8 @@ pub struct Protected {
     pub digests: HashSet<Digest>,
     /// Tags that were restored, whatever they name by now.
     pub tags: BTreeMap<RepositoryName, Vec<TagName>>,
+    /// Uploads.
+    pub uploads: BTreeMap<RepositoryName, Vec<String>>,
 }
 
 impl Protected {
@@ -92,9 +94,8 @@ impl Protected {
             }
             // What the tag names is to be there when it returns.
             Target::Tag(repository, _, digest) => self.revisions.entry(repository.clone()).or_default().push(*digest),
-            target => {
-                self.digests.insert(*target.digest());
-            }
+            Target::Upload(file) => self.uploads.entry(file.repository.clone()).or_default().push(file.id.clone()),
+            target => self.digests.extend(target.digest()),
         }
     }
 }
@@ -145,6 +146,11 @@ impl<'n> Records<'n> {
     pub fn was_to_go(&self, digest: &Digest, is_there: &dyn Fn(&str) -> bool) -> bool {
         let Unfinished { names, blobs } = &self.unfinished;
         blobs.get(digest).is_some_and(|linked| linked.iter().all(|name| is_there(&names[*name as usize])))
+    }
+
+    /// Whether an unfinished sweep was about to remove links of a repository.
+    pub fn worked_on(&self, repository: &RepositoryName) -> bool {
+        self.unfinished.names.contains(&repository.to_string())
     }
 
     /// Everything that was restored less than `age` ago.
@@ -272,7 +278,7 @@ impl<'n> Records<'n> {
         if self.unfinished.blobs.is_empty() {
             return Ok(());
         }
-        let back: HashSet<&Digest> = restored.iter().map(Target::digest).collect();
+        let back: HashSet<&Digest> = restored.iter().filter_map(Target::digest).collect();
         self.begin_sweep(std::iter::empty(), |digest| !back.contains(digest))
     }
 

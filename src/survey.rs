@@ -47,6 +47,8 @@ pub struct Survey<'s> {
     pub protected: Vec<Digest>,
     /// Tags that were restored lately, sorted: they are young, whatever their links say. None at first.
     pub restored_tags: Vec<TagName>,
+    /// Uploads that were restored lately. None at first.
+    pub restored_uploads: Vec<String>,
     /// When the last collection began, where it matters what was here by then. Nothing at first.
     pub last_run: Option<SystemTime>,
 }
@@ -173,6 +175,7 @@ pub fn survey<'s>(store: &'s dyn Store, entry: &RepositoryEntry) -> Result<Surve
         queried: Vec::new(),
         protected: Vec::new(),
         restored_tags: Vec::new(),
+        restored_uploads: Vec::new(),
         last_run: None,
     })
 }

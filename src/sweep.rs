@@ -133,7 +133,8 @@ impl Sweep<'_> {
         if outcome != Outcome::Gone {
             self.spare(row, matches!(outcome, Outcome::Changed(_)));
         }
-        let size_bytes = if matches!(row.target, Target::Blob(_)) { row.stat.size_bytes } else { 0 };
+        let has_size = matches!(row.target, Target::Blob(_) | Target::Upload(_));
+        let size_bytes = if has_size { row.stat.size_bytes } else { 0 };
         self.progress.advance(1, size_bytes);
         outcome
     }
@@ -151,7 +152,7 @@ impl Sweep<'_> {
         let spared = self.spared.lock().expect("nothing panics with the spared ones held");
         match target.repository() {
             Some(repository) => spared.repositories.contains_key(repository),
-            None => spared.digests.contains(target.digest()),
+            None => target.digest().is_some_and(|digest| spared.digests.contains(digest)),
         }
     }
 
@@ -160,7 +161,7 @@ impl Sweep<'_> {
         // Neither an empty directory nor a blob keeps other content.
         if let (Some(repository), false) = (row.target.repository(), row.target.is_directory()) {
             *spared.repositories.entry(repository.clone()).or_default() |= is_changed;
-            spared.digests.extend([*row.target.digest()].into_iter().chain(row.alias_of.as_deref().copied()));
+            spared.digests.extend(row.target.digest().into_iter().chain(row.alias_of.as_deref()));
         }
     }
 }
@@ -203,7 +204,8 @@ impl SweepReport {
             };
             self.left += 1;
             if let Some(code) = code {
-                let mut finding = Finding::new(code).digest(row.target.digest()).path(row.target.path()).detail(detail);
+                let mut finding = Finding::new(code).path(row.target.path()).detail(detail);
+                finding.digest = row.target.digest().copied();
                 finding.repository = row.target.repository().cloned();
                 finding.tag = row.target.tag().cloned();
                 self.findings.push(finding);

@@ -118,6 +118,10 @@ impl Repository for ImaginedRepository {
         Ok(Listing::default())
     }
 
+    fn upload_contents(&self, _: &std::ffi::OsStr) -> Result<Option<regsweep::store::UploadContents>, Error> {
+        Ok(None)
+    }
+
     fn beside_upload(&self, _: &OsStr) -> Result<Vec<Leftover>, Error> {
         Ok(Vec::new())
     }
@@ -246,12 +250,7 @@ pub(crate) fn plan(blobs: u64, budget_bytes: Option<u64>) {
     let inventory = Arc::new(inventory);
     let repositories = store.repositories().expect("imagined").entries;
     let manifests = Manifests::new(&store, &inventory);
-    let policy = Policy {
-        min_age: std::time::Duration::from_secs(3600),
-        arrivals: Arrivals::Ignored,
-        keeps_arrivals: false,
-        now: SystemTime::now(),
-    };
+    let policy = Policy::new(std::time::Duration::from_secs(3600), Arrivals::Ignored, SystemTime::now());
     let context =
         Context { store: &store, inventory: &inventory, manifests: &manifests, retention: &RootPolicy::TaggedOnly, policy };
     let stop = AtomicBool::new(false);

@@ -51,12 +51,7 @@ fn inventory() -> Inventory {
 }
 
 fn policy() -> Policy {
-    Policy {
-        min_age: Duration::ZERO,
-        arrivals: regsweep::policy::Arrivals::Ignored,
-        keeps_arrivals: false,
-        now: SystemTime::UNIX_EPOCH + Duration::from_secs(4_000_000_000),
-    }
+    Policy::new(Duration::ZERO, regsweep::policy::Arrivals::Ignored, SystemTime::UNIX_EPOCH + Duration::from_secs(4_000_000_000))
 }
 
 #[divan::bench]

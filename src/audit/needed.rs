@@ -23,6 +23,8 @@ pub(crate) struct RepositoryNeeds {
     pub(crate) absent: BTreeSet<Digest>,
     /// Stored manifests that an index names and that have no revision link in the repository.
     pub(crate) lost_children: BTreeSet<Digest>,
+    /// Those among them that no manifest names as one for certain: they may have been pushed as blobs.
+    pub(crate) uncertain: BTreeSet<Digest>,
     /// Revisions whose subject is neither stored nor a revision.
     pub(crate) orphans: BTreeSet<Digest>,
 }
@@ -142,6 +144,12 @@ impl NeededVisitor<'_> {
             queue.push(name, ());
             // BuildKit's cache indexes list a JSON configuration that is pushed and pulled as a blob.
             if edge.kind == DescriptorKind::Manifest || !self.is_linked(&name) {
+                if edge.kind != DescriptorKind::Manifest && !self.needed.lost_children.contains(&name) {
+                    self.needed.uncertain.insert(name);
+                }
+                if edge.kind == DescriptorKind::Manifest {
+                    self.needed.uncertain.remove(&name);
+                }
                 self.needed.lost_children.insert(name);
             }
         } else if edge.kind != DescriptorKind::Manifest && !(self.is_linked(&name) && self.blobs.has_data(&name)) {

@@ -13,7 +13,7 @@ use crate::layout::{self, LinkDirectory, Shard, Target};
 use crate::oci::{Digest, TagName};
 use crate::store::{
     BlobContent, Condition, EachBlob, FileState, Leftover, LinkContent, Listing, ManifestContent, ManifestStart, Partition,
-    Repository, RepositoryEntry, Shape, Stat, Store, Stray, TagContent, Unlisted, Upload,
+    Repository, RepositoryEntry, Shape, Stat, Store, Stray, TagContent, Unlisted, Upload, UploadContents,
 };
 
 /// Wraps a store. Records entries that cannot be read, and answers as if they could not be understood.
@@ -248,6 +248,10 @@ impl Repository for TolerantRepository<'_> {
 
     fn uploads(&self) -> Result<Listing<Upload>, Error> {
         self.ask(|repository| repository.uploads(), Listing::default)
+    }
+
+    fn upload_contents(&self, id: &OsStr) -> Result<Option<UploadContents>, Error> {
+        self.ask(|repository| repository.upload_contents(id), || None)
     }
 
     fn beside_upload(&self, id: &OsStr) -> Result<Vec<Leftover>, Error> {

@@ -54,7 +54,7 @@ pub struct Audit {
     /// Number of threads [default: 16 to 64]
     ///
     /// The default is 8 for each processor, 16 at least and 64 at most: reading directories waits for the disk more
-    /// than it computes. With --max-memory it is one for each 20 MiB at most, and 4 at least.
+    /// than it computes. With --max-memory it is one for each 28 MiB at most, and 4 at least.
     #[arg(help_heading = PERFORMANCE, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,
 

@@ -12,6 +12,8 @@ use super::garbage_collect::GarbageCollect;
 use super::generate::{Completions, ManPages};
 use super::list::List;
 use super::quarantine::{Quarantine, RESTORE_EXAMPLES, Restore};
+use super::remove::Remove;
+use super::repair::Repair;
 use super::report::Report;
 use super::usage::Usage;
 use super::verify::Verify;
@@ -98,6 +100,22 @@ pub enum Command {
   regsweep audit --fail-on error --metrics /srv/metrics/audit.prom config.yml")]
     Audit(Audit),
 
+    /// Mend damaged and missing links
+    ///
+    /// Makes links again whose places say what they hold: one that a kept manifest, a tag or an index needs and whose blob is stored, and
+    /// one that is empty or garbled. Nothing is invented: what cannot be mended is reported, with the reason.
+    ///
+    /// With REPOSITORY only that repository is repaired, with REPOSITORY:TAG only what the tag names now, from a history of one.
+    ///
+    /// Run it while the registry is stopped or read-only, first with --dry-run. What is replaced goes to quarantine.
+    ///
+    /// Exit codes: 0 done, nothing is left to mend; 1 done, with damage that cannot be mended; 2 stopped before anything was changed; 3 a
+    /// repair began and did not finish cleanly, run it again; 130 interrupted.
+    #[command(after_help = "Examples:
+  regsweep repair --dry-run /etc/docker/registry/config.yml
+  regsweep repair /etc/docker/registry/config.yml team/api:1.0")]
+    Repair(Repair),
+
     /// Print completions for a shell
     ///
     /// Prints the script by which a shell completes the commands and options of regsweep.
@@ -174,6 +192,20 @@ pub enum Command {
   regsweep expire --dry-run --keep-last 10 --repository 'team/**' config.yml
   regsweep expire --policy policy.toml --protect in-use.txt config.yml")]
     Expire(Expire),
+
+    /// Remove tags and manifests by name
+    ///
+    /// Removes the tags and manifests that are named, and collects what that frees, in the same run. Refuses a manifest that a kept tag, a
+    /// kept index or a kept referrer needs. All of it goes, or nothing does.
+    ///
+    /// Run it as garbage-collect: first with --dry-run, while the registry is stopped or read-only, or with --online.
+    ///
+    /// Exit codes: 0 done and nothing wrong found; 1 done, with findings about the store; 2 stopped before anything was
+    /// removed; 3 a sweep began and did not finish cleanly, run it again; 130 interrupted.
+    #[command(after_help = "Examples:
+  regsweep remove --dry-run config.yml team/app:1.0 team/app:1.1
+  regsweep remove --quarantine --root /srv/registry team/app@sha256:...")]
+    Remove(Remove),
 }
 
 impl Command {
@@ -187,6 +219,7 @@ impl Command {
             Command::Quarantine(Quarantine::Restarted(_)) => "quarantine restarted",
             Command::Verify(_) => "verify",
             Command::Audit(_) => "audit",
+            Command::Repair(_) => "repair",
             Command::Completions(_) => "completions",
             Command::Man(_) => "man",
             Command::Usage(_) => "usage",
@@ -194,6 +227,7 @@ impl Command {
             Command::List(_) => "list",
             Command::Explain(_) => "explain",
             Command::Expire(_) => "expire",
+            Command::Remove(_) => "remove",
         }
     }
 
@@ -212,6 +246,7 @@ impl Command {
         Some(match self {
             Command::GarbageCollect(arguments) => (&arguments.store, &arguments.collect.output),
             Command::Expire(arguments) => (&arguments.store, arguments.output()),
+            Command::Remove(arguments) => (&arguments.several.store, arguments.output()),
             Command::Restore(arguments) | Command::Quarantine(Quarantine::Restore(arguments)) => {
                 (&arguments.store, &arguments.output)
             }
@@ -220,6 +255,7 @@ impl Command {
             Command::Quarantine(Quarantine::Restarted(arguments)) => (&arguments.store, &arguments.output),
             Command::Verify(arguments) => (&arguments.store, &arguments.output),
             Command::Audit(arguments) => (&arguments.store, &arguments.output),
+            Command::Repair(arguments) => (&arguments.named.store, &arguments.output),
             Command::Usage(arguments) => (&arguments.store, &arguments.output),
             Command::Report(arguments) => (&arguments.store, &arguments.output),
             Command::Explain(arguments) => (&arguments.named.store, &arguments.output),

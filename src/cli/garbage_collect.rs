@@ -22,6 +22,13 @@ pub struct GarbageCollect {
     #[arg(help_heading = KEEP, short = 'm', long)]
     pub delete_untagged: bool,
 
+    /// Also delete uploads that nobody continues
+    ///
+    /// Also delete uploads that were begun and not ended, with what was sent of them, if nothing about them is younger than this, such as
+    /// 7d. At least --min-age, and with --online at least 24h.
+    #[arg(help_heading = KEEP, long, value_name = "AGE", value_parser = duration)]
+    pub uploads_older_than: Option<Duration>,
+
     /// What it has in common with others.
     #[command(flatten)]
     pub collect: CollectArguments,
@@ -103,7 +110,7 @@ pub struct CollectArguments {
     /// Number of threads [default: 16 to 64]
     ///
     /// The default is 8 for each processor, 16 at least and 64 at most: reading directories waits for the disk more
-    /// than it computes. With --max-memory it is one for each 20 MiB at most, and 4 at least.
+    /// than it computes. With --max-memory it is one for each 28 MiB at most, and 4 at least.
     #[arg(help_heading = PERFORMANCE, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,
 

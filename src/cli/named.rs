@@ -20,31 +20,16 @@ pub struct NamedArguments {
     pub reference: Option<Reference>,
 }
 
-const CONFIG: &str = "config";
+pub(super) const CONFIG: &str = "config";
 const REFERENCE: &str = "reference";
-const ROOT: &str = "root";
-const ENDPOINT: &str = "endpoint";
+pub(super) const ROOT: &str = "root";
+pub(super) const ENDPOINT: &str = "endpoint";
 
 impl Args for NamedArguments {
     fn augment_args(command: Command) -> Command {
-        let config = Arg::new(CONFIG)
-            .value_name("CONFIG")
-            .value_parser(value_parser!(PathBuf))
-            .help("The registry's config.yml [default: $REGISTRY_CONFIGURATION_PATH]");
+        let [config, root, endpoint] = store_arguments();
         let reference =
             Arg::new(REFERENCE).value_name("REFERENCE").help("REPOSITORY, REPOSITORY:TAG, REPOSITORY@DIGEST or DIGEST");
-        let root = Arg::new(ROOT)
-            .long("root")
-            .value_name("DIR")
-            .value_parser(value_parser!(PathBuf))
-            .help("The registry's root directory, not CONFIG")
-            .long_help(
-                "The directory that holds docker/registry/v2, or what is mounted of it, in place of the registry's configuration. For a \
-                 bucket s3://BUCKET/PREFIX, with credentials as for the tools of Amazon.",
-            );
-        let endpoint = Arg::new(ENDPOINT).long("endpoint").value_name("URL").requires(ROOT).help("The server of a bucket in --root").long_help(
-            "The server of a bucket in --root, such as http://localhost:9000 [default: $AWS_ENDPOINT_URL, or Amazon's for $AWS_REGION]",
-        );
         command.arg(config).arg(reference).arg(root).arg(endpoint)
     }
 
@@ -83,8 +68,30 @@ impl FromArgMatches for NamedArguments {
     }
 }
 
+/// The options that name a store: the configuration, the root, and its server.
+pub(super) fn store_arguments() -> [Arg; 3] {
+    let config = Arg::new(CONFIG)
+        .value_name("CONFIG")
+        .value_parser(value_parser!(PathBuf))
+        .help("The registry's config.yml [default: $REGISTRY_CONFIGURATION_PATH]");
+    let root = Arg::new(ROOT)
+        .long("root")
+        .value_name("DIR")
+        .value_parser(value_parser!(PathBuf))
+        .help("The registry's root directory, not CONFIG")
+        .long_help(
+            "The directory that holds docker/registry/v2, or what is mounted of it, in place of the registry's configuration. For a \
+             bucket s3://BUCKET/PREFIX, with credentials as for the tools of Amazon.",
+        );
+    let endpoint =
+        Arg::new(ENDPOINT).long("endpoint").value_name("URL").requires(ROOT).help("The server of a bucket in --root").long_help(
+            "The server of a bucket in --root, such as http://localhost:9000 [default: $AWS_ENDPOINT_URL, or Amazon's for $AWS_REGION]",
+        );
+    [config, root, endpoint]
+}
+
 /// Whether a word names a configuration file.
-fn is_config(word: &Path) -> bool {
+pub(super) fn is_config(word: &Path) -> bool {
     word.is_file() || word.extension().is_some_and(|extension| ["yml", "yaml"].iter().any(|name| extension == *name))
 }
 

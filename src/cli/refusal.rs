@@ -117,7 +117,11 @@ fn elsewhere(typed: &str, command: &clap::Command) -> Option<String> {
     }
     let having = others.iter().filter(|(_, options)| options.contains(nearest));
     let having: Vec<String> = having.map(|(name, _)| format!("`{name}`")).collect();
-    let having = if having.len() > NAMED { "other commands".to_owned() } else { having.join(" and ") };
+    let having = match &having[..] {
+        all if all.len() > NAMED => "other commands".to_owned(),
+        [first @ .., last] if !first.is_empty() => format!("{} and {last}", first.join(", ")),
+        all => all.concat(),
+    };
     Some(match nearest == typed {
         true => format!("'--{nearest}' is an option of {having}"),
         false => format!("a similar option exists, of {having}: '--{nearest}'"),
@@ -163,7 +167,10 @@ mod tests {
             ("regsweep gc --repository x", "'--repository' is an option of `regsweep expire` and `regsweep verify`"),
             ("regsweep gc --slice=1/3", "'--slice' is an option of `regsweep verify`"),
             ("regsweep gc --slise=x", "a similar option exists, of `regsweep verify`: '--slice'"),
-            ("regsweep verify --online", "'--online' is an option of `regsweep expire` and `regsweep garbage-collect`"),
+            (
+                "regsweep verify --online",
+                "'--online' is an option of `regsweep expire`, `regsweep garbage-collect` and `regsweep remove`",
+            ),
             ("regsweep --dry-run gc", "options go behind the command: `regsweep COMMAND --dry-run`"),
             ("regsweep quarantine --older-than 1h purge", "`regsweep quarantine COMMAND --older-than`"),
         ] {

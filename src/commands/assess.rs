@@ -9,7 +9,7 @@ use super::brakes::{self, ENOUGH, MaxReclaim, Seen, Unlinked};
 use super::reconcile;
 use crate::amount::Amount;
 use crate::audit::recheck;
-use crate::config::{CollectSettings, Disposal, ExpireSettings};
+use crate::config::{CollectSettings, Disposal, ExpireSettings, RemoveSettings};
 use crate::error::Error;
 use crate::expiry::{self, Expired};
 use crate::finding::{Code, Finding};
@@ -22,11 +22,12 @@ use crate::mark::blobs::{self, BlobMarks};
 use crate::mark::{self, Counts, Marks, interrupted};
 use crate::oci::{Algorithm, Digest, RepositoryName};
 use crate::options::Limit;
-use crate::plan::{RepositoryShare, SweepPlan};
+use crate::plan::{Deletion, RepositoryShare, SweepPlan};
 use crate::policy::{Policy, RootPolicy};
 use crate::progress::{Phase, Progress};
 use crate::quarantine::{Due, Gate, Moved, Needed, Overlay, Quarantine, Reader, Withheld};
 use crate::records::{Protected, Records, Summary};
+use crate::removal::{self, CutOff, Removed};
 use crate::report::collect::Figures;
 use crate::retention::Retention;
 use crate::store::{FileState, Part, RepositoryEntry, Store, Stray, StrayKind};
@@ -61,6 +62,8 @@ pub(super) struct Assessment {
     lacking_manifests: HashSet<RepositoryName>,
     /// What a policy comes to, if there is one.
     pub(super) expired: Option<Expired>,
+    /// What was asked for by name, if anything was.
+    pub(super) removed: Option<Removed>,
 }
 
 /// Reads everything, and changes nothing.
@@ -90,7 +93,7 @@ pub(super) fn assess(
     let mut assessment =
         reconcile::look(may_change, || survey_and_plan(settings, reader, &overlay, (&protected, &restored), records))?;
     // What is missing for being in quarantine is restored first.
-    let returns: HashSet<&Digest> = needed.targets.iter().map(Target::digest).collect();
+    let returns: HashSet<&Digest> = needed.targets.iter().filter_map(Target::digest).collect();
     assessment.findings.retain(|finding| {
         let is_missing = finding.code.is_absence() || finding.code == Code::LostRevision;
         !is_missing || finding.digest.is_none_or(|digest| !returns.contains(&digest))
@@ -123,16 +126,19 @@ impl Assessment {
     ) -> Result<Vec<Error>, Error> {
         let manifests = Manifests::new(overlay, &self.inventory);
         let (inventory, policy) = (&self.inventory, self.policy);
-        let retention: &dyn Retention = match &self.expired {
-            Some(expired) => &expired.chosen,
-            None => &settings.roots,
+        let retention: &dyn Retention = match (&self.expired, &self.removed) {
+            (Some(expired), _) => &expired.chosen,
+            (None, Some(removed)) => &removed.removal,
+            (None, None) => &settings.roots,
         };
         let context = Context { store: overlay, inventory, manifests: &manifests, retention, policy };
-        let goes = !self.plan.is_empty();
+        // An upload goes by its age alone: what is needed says nothing of it.
+        let is_of_uploads = |row: &Deletion| row.target.upload().is_some();
+        let goes = self.plan.iter().any(|row| !is_of_uploads(&row));
         // What is younger than an hour proves nothing, and where nothing else goes, nothing has to be proved.
         let evidence = policy.of_evidence();
         let is_old_kept = |context: &Context<'_>| blobs::any_old_kept(&Context { policy: evidence, ..*context });
-        let old_goes = || self.plan.iter().any(|row| !evidence.is_young(&row.stat));
+        let old_goes = || self.plan.iter().any(|row| !is_of_uploads(&row) && !evidence.is_young(&row.stat));
         let seen = Seen {
             settings,
             figures: &self.figures,
@@ -141,7 +147,7 @@ impl Assessment {
             old_summary: &self.old_summary,
             is_mounted: &|name| reader.backend.parts().is_held(name),
             goes,
-            is_arrival_unknown: self.policy.arrivals != settings.policy.arrivals && goes,
+            is_arrival_unknown: self.policy.arrivals != settings.policy.arrivals && !self.plan.is_empty(),
             any_kept: self.inventory.any_kept(),
             any_old_kept: settings.allow_empty || !old_goes() || is_old_kept(&context)?,
             unlinked: self.unlinked(&context, records)?,
@@ -150,7 +156,9 @@ impl Assessment {
             losing_all: self.expired.as_ref().map_or(&[], |expired| &expired.losing_all),
         };
         interrupted(reader.stop)?;
-        Ok(brakes::brakes(&seen))
+        let asked = self.removed.iter().flat_map(|removed| removed.stops.clone());
+        let refused = asked.map(|(reason, lift)| Error::Brake { reason, lift });
+        Ok(refused.chain(brakes::brakes(&seen)).collect())
     }
 
     /// How much of what is old is linked by no repository. What is kept is looked at only where something is, and until that cannot be half.
@@ -191,11 +199,13 @@ fn survey_and_plan(
     let (policy, recent_changes) = mark::arrivals(store, &inventory, settings.policy)?;
     let mut context = Context { store, inventory: &inventory, manifests: &manifests, retention: &settings.roots, policy };
     let mut expired = expired(settings, &context, &repositories.entries, reader, records)?;
-    let chosen = expired.as_ref().map(|expired| expired.chosen.clone());
-    context.retention = chosen.as_ref().map_or(context.retention, |chosen| chosen);
+    let mut removed = removed(settings, &context, &repositories.entries, reader, records)?;
+    let chosen = chosen(expired.as_ref(), removed.as_ref());
+    context.retention = chosen.as_deref().unwrap_or(context.retention);
     let prepare = |survey: &mut Survey<'_>| {
         survey.protected = protected.revisions.get(&survey.name).cloned().unwrap_or_default();
         survey.restored_tags = protected.tags.get(&survey.name).cloned().unwrap_or_default();
+        survey.restored_uploads = protected.uploads.get(&survey.name).cloned().unwrap_or_default();
         survey.last_run = last_run;
     };
     let gathered = Gathered::default();
@@ -214,14 +224,15 @@ fn survey_and_plan(
     gathered.add(findings);
     let findings = recheck::still_hold(reader.store(), gathered.into_findings())?;
 
-    let (of_repositories, of_blobs) = mark::planned(&mut marks, &mut blobs);
-    let mut plan = SweepPlan::new(of_repositories, of_blobs, Arc::clone(&inventory), &budget)?;
+    let mut plan = planned(settings, &mut marks, &mut blobs, &inventory, &budget)?;
     // By all links: beside a registry at work some stay although their blobs go.
     let shares = plan.by_repository();
     if settings.disposal == Disposal::Online {
         online_only(&mut plan, reader.store(), &inventory)?;
     }
     expired.iter_mut().for_each(|expired| expired.note_planned(&plan));
+    let held = marks.iter().filter(|marks| marks.held).map(|marks| &marks.repository).collect();
+    removed.iter_mut().for_each(|removed| removed.note_planned(&plan, &held, &findings, &policy));
     let figures = figures(settings, &inventory, &marks, &blobs, &plan, shares);
     let lacking_manifests = marks.iter().filter(|marks| marks.may_lack_manifests);
     let lacking_manifests = lacking_manifests.map(|marks| marks.repository.clone()).collect();
@@ -244,6 +255,7 @@ fn survey_and_plan(
         old_summary,
         lacking_manifests,
         expired,
+        removed,
     })
 }
 
@@ -282,6 +294,48 @@ fn expired(
     expiry::gather(context, repositories, (rules, protect.as_ref()), &was_to_go, reader.progress, reader.stop).map(Some)
 }
 
+/// What was asked for by name, if anything was.
+fn removed(
+    settings: &CollectSettings,
+    context: &Context<'_>,
+    repositories: &[RepositoryEntry],
+    reader: &Reader<'_>,
+    records: &Records<'_>,
+) -> Result<Option<Removed>, Error> {
+    let Some(RemoveSettings { references, .. }) = &settings.remove else { return Ok(None) };
+    let is_there = |name: &str| repositories.iter().any(|entry| entry.name.to_string() == name);
+    let cut_off = CutOff {
+        was_to_go: &|digest| records.was_to_go(digest, &is_there),
+        worked_on: &|repository| records.worked_on(repository),
+    };
+    removal::gather(context, repositories, references, &cut_off, reader.stop).map(Some)
+}
+
+/// All that goes, without the blobs that a later run is to see to.
+fn planned(
+    settings: &CollectSettings,
+    marks: &mut [Marks],
+    blobs: &mut BlobMarks,
+    inventory: &Arc<Inventory>,
+    budget: &Budget,
+) -> Result<SweepPlan, Error> {
+    let (of_repositories, of_blobs) = mark::planned(marks, blobs);
+    let mut plan = SweepPlan::new(of_repositories, of_blobs, Arc::clone(inventory), budget)?;
+    if settings.leaves_blobs() {
+        plan.retain(|row| row.target.repository().is_some());
+    }
+    Ok(plan)
+}
+
+/// The retention of a run that drops tags, by rules or by name.
+fn chosen(expired: Option<&Expired>, removed: Option<&Removed>) -> Option<Box<dyn Retention>> {
+    match (expired, removed) {
+        (Some(expired), _) => Some(Box::new(expired.chosen.clone())),
+        (None, Some(removed)) => Some(Box::new(removed.removal.clone())),
+        (None, None) => None,
+    }
+}
+
 /// What is mounted in the store, and where symbolic links in it led.
 fn parts<'a>(
     reader: &Reader<'_>,
@@ -308,12 +362,12 @@ fn online_only(plan: &mut SweepPlan, store: &dyn Store, inventory: &Inventory) -
     };
     let mut failed = None;
     plan.retain(|row| match &row.target {
-        Target::EmptyLinkDirectory(..) | Target::EmptyBlobDirectory(_) => false,
+        Target::EmptyLinkDirectory(..) | Target::EmptyBlobDirectory(_) | Target::EmptyUploadDirectory(..) => false,
         Target::Link(LinkDirectory::Layers(_), digest) => is_gone(digest).unwrap_or_else(|error| {
             failed = Some(error);
             false
         }),
-        Target::Tag(..) | Target::Link(..) | Target::Blob(_) => true,
+        Target::Tag(..) | Target::Link(..) | Target::Blob(_) | Target::Upload(_) => true,
     });
     failed.map_or(Ok(()), Err)
 }
@@ -341,7 +395,7 @@ fn figures(
         waiting: blobs.waiting.clone(),
         planned: plan.totals(),
         delete_untagged_in_addition: match settings.roots {
-            _ if settings.expire.is_some() => None,
+            _ if settings.drops_tags() => None,
             RootPolicy::AllRevisions => Some(blobs.live_untagged_only),
             RootPolicy::TaggedOnly => None,
         },

@@ -131,7 +131,7 @@ fn audit(
 
     // Places are the same in both inventories, so one cache of manifests serves both.
     let manifests = Manifests::new(store, &inventory);
-    let policy = Policy { min_age: settings.min_age, arrivals: settings.arrivals, keeps_arrivals: false, now: settings.now };
+    let policy = Policy::new(settings.min_age, settings.arrivals, settings.now);
     let (policy, recent_changes) = mark::arrivals(store, &inventory, policy)?;
     let context = |inventory, retention| Context { store, inventory, manifests: &manifests, retention, policy };
     let plain = context(&inventory, &RootPolicy::AllRevisions);
@@ -154,7 +154,7 @@ fn audit(
         Ok(looked)
     })?;
     let mut figures = Figures { repositories: looked.len() as u64, blobs: blob_facts.stored, ..Figures::default() };
-    figures.uploads = looked.iter().map(|looked| looked.uploads).sum();
+    looked.iter().for_each(|looked| figures.uploads += looked.uploads);
     let (mut plain_marks, mut untagged_marks): (Vec<Marks>, Vec<Marks>) =
         looked.into_iter().map(|looked| looked.marks.into()).unzip();
     // The second finds nothing that the first has not found.
@@ -214,7 +214,7 @@ fn marked_again(context: &Context<'_>, repository: &RepositoryEntry, gathered: O
 struct Looked {
     marks: [Marks; 2],
     findings: Vec<Finding>,
-    uploads: u64,
+    uploads: Amount,
 }
 
 impl Looked {
@@ -232,7 +232,7 @@ impl Looked {
         let found = marks.each_mut().map(|marks| std::mem::take(&mut marks.findings));
         findings.extend(of_both(found));
         let findings = findings.into_iter().map(damage::wherever_met).collect();
-        Ok(Looked { marks, findings, uploads: facts.uploads.entries.len() as u64 })
+        Ok(Looked { marks, findings, uploads: uploads::amount(&facts.uploads.entries) })
     }
 }
 

@@ -88,6 +88,8 @@ fn empty_store(seen: &Seen<'_>) -> Brake {
     } else if looks_untagged(seen) {
         // That is what the brake for stores without tags is about, and the flag that lifts it.
         return None;
+    } else if is_asked_empty(seen) {
+        return None;
     } else if blobs > 0 && !seen.any_kept {
         format!("there are {stored} and no repository needs any of them")
     } else if blobs > 0 && !seen.any_old_kept {
@@ -105,6 +107,11 @@ fn empty_store(seen: &Seen<'_>) -> Brake {
 /// Whether the store is empty, and the operator says that this is right: it has shrunk, then, and nothing is linked.
 fn is_allowed_empty(seen: &Seen<'_>) -> bool {
     seen.settings.allow_empty && (seen.figures.repositories == 0 || !seen.any_kept)
+}
+
+/// Whether nothing would be left that anything needs, and all that goes was linked until then: the last images were asked for by name.
+fn is_asked_empty(seen: &Seen<'_>) -> bool {
+    seen.settings.remove.is_some() && seen.figures.blobs > 0 && seen.unlinked.of.count > 0 && seen.unlinked.unlinked.count == 0
 }
 
 /// Repositories of which no tag would be left.
@@ -262,7 +269,10 @@ impl MaxReclaim {
 
 /// More than `--max-reclaim`: what goes from the store and what is purged, each by itself.
 fn too_much(seen: &Seen<'_>) -> Brake {
-    let removal = seen.reclaim.refuses_removal(seen.figures.planned.kind(Kind::Blob));
+    let mut going = seen.figures.planned.kind(Kind::Blob);
+    // Uploads are no part of what is stored, and what goes of them is gone as well.
+    going.size_bytes = going.size_bytes.saturating_add(seen.figures.planned.kind(Kind::Upload).size_bytes);
+    let removal = seen.reclaim.refuses_removal(going);
     let reason = removal.or_else(|| seen.reclaim.refuses_purge(seen.purge))?;
     Some((reason, "look at what would go with --dry-run and without --max-reclaim, then raise it".to_owned()))
 }
@@ -282,13 +292,13 @@ pub(super) fn unlinked_in(
         for row in plan.of_kind(Kind::LayerLink) {
             let Some(repository) = row.target.link_directory().map(LinkDirectory::repository) else { continue };
             let named = if lacking.contains(repository) { &mut of_those } else { &mut of_others };
-            named.extend([Some(*row.target.digest()), row.alias_of.as_deref().copied()].into_iter().flatten());
+            named.extend(row.target.digest().into_iter().chain(row.alias_of.as_deref()));
         }
     }
     let is_alone = |digest: &Digest| of_those.contains(digest) && !of_others.contains(digest);
     let mut unlinked = Unlinked::default();
     for row in plan.of_kind(Kind::Blob).filter(|row| !policy.is_young(&row.stat)) {
-        let digest = row.target.digest();
+        let Some(digest) = row.target.digest() else { continue };
         unlinked.of.add(row.stat.size_bytes);
         let counts = row.reason == Reason::Unlinked || (row.reason == Reason::Unreferenced && is_alone(digest));
         if counts && !records.was_to_go(digest, &|name| summary.by_repository.contains_key(name)) {

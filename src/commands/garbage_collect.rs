@@ -61,7 +61,7 @@ pub fn run_on(
     ensure_page(backend, settings.output.html.as_deref())?;
     let mut stops = Vec::new();
     // Who drops tags drops what they keep.
-    let roots = if settings.expire.is_some() { RootPolicy::TaggedOnly } else { settings.roots };
+    let roots = if settings.drops_tags() { RootPolicy::TaggedOnly } else { settings.roots };
     let owned = owners::ensure_no_foreign_owner(backend, &settings.location, roots, settings.allow_foreign_owner);
     stops_real_runs(settings.mode, owned, &mut stops)?;
     if !settings.allow_shared_blobs {
@@ -305,6 +305,7 @@ fn report(
             .expired
             .zip(settings.expire.as_ref())
             .map(|(expired, settings)| ExpireFigures { expired, rules: settings.rules.clone() }),
+        removed: assessment.removed,
         mode: settings.mode,
         disposal: settings.disposal,
         root: reader.backend.place().to_owned(),

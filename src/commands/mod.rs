@@ -12,6 +12,7 @@ mod owners;
 pub mod quarantine;
 mod reading;
 mod reconcile;
+pub mod repair;
 pub mod report;
 mod session;
 #[cfg(test)]

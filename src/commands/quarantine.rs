@@ -46,10 +46,16 @@ pub fn run(settings: QuarantineSettings, progress: &dyn Progress, stop: &AtomicB
 /// As above.
 pub fn run_on(
     backend: &dyn Backend,
-    settings: QuarantineSettings,
+    mut settings: QuarantineSettings,
     progress: &dyn Progress,
     stop: &AtomicBool,
 ) -> Result<QuarantineReport, Error> {
+    if matches!(settings.wanted, Wanted::Purge { .. })
+        && !settings.clock.is_trusted()
+        && let Some(date) = writers::date_elsewhere(settings.location.http(), &[])
+    {
+        settings.clock.compare_with_registry(date);
+    }
     let now = settings.clock.timestamp();
     let (access, wait_lock) = match settings.wanted {
         Wanted::List => (Access::Look, Duration::ZERO),
@@ -136,7 +142,7 @@ fn act(settings: &QuarantineSettings, reader: &Reader<'_>) -> Result<Acted, Erro
             }
             match chosen.map(|run| (run.id().to_owned(), run.stamp().purpose)) {
                 // Nothing has to be kept for what needs these: their bytes are nobody's, unless they match their digests after all.
-                Some((id, Purpose::Verify)) => {
+                Some((id, Purpose::Verify | Purpose::Repair)) => {
                     let records = reconcile::records(reader)?;
                     let needed = reconcile::needed_by(reader, &quarantine, (&settings.clock, records.last_run()), &|_| false)?;
                     brakes(settings, reader, &records, &needed)?;
@@ -417,6 +423,7 @@ impl RunRow {
             waited: run.stamp().finished.and_then(|then| Duration::try_from(now.duration_since(then)).ok()),
             blobs: Default::default(),
             links: 0,
+            upload_files: Default::default(),
             unrecognised: run.unrecognised(),
             remembered_by: match run.is_remembered(memory) {
                 true => run.stamp().cache.or(is_claimed.then_some(DescriptorCache::Redis)),
@@ -427,6 +434,7 @@ impl RunRow {
         for held in run.held() {
             match held.target {
                 Target::Blob(_) => row.blobs.add(held.stat.size_bytes),
+                Target::Upload(_) => row.upload_files.add(held.stat.size_bytes),
                 _ => row.links += 1,
             }
         }

@@ -330,8 +330,8 @@ pub(super) fn may_be_online(location: &Location, caches: &Caches) -> Result<(), 
 /// What could not be moved, as findings.
 pub(super) fn failures(moved: &Moved) -> impl Iterator<Item = Finding> {
     moved.failed.iter().map(|(target, why)| {
-        let mut finding = Finding::new(Code::FailedRestore).digest(target.digest()).path(target.path()).detail(why.clone());
-        finding.repository = target.link_directory().map(|directory| directory.repository().clone());
+        let mut finding = Finding::new(Code::FailedRestore).path(target.path()).detail(why.clone());
+        (finding.digest, finding.repository) = (target.digest().copied(), target.repository().cloned());
         finding
     })
 }

@@ -9,26 +9,27 @@ use std::time::Duration;
 use clap::Parser as _;
 use jiff::Timestamp;
 
-use super::{audit, explain, garbage_collect, list, quarantine, report, usage, verify};
+use super::{audit, explain, garbage_collect, list, quarantine, repair, report, usage, verify};
 use crate::cli::{self, Cli, Command};
 use crate::config::{
-    AuditSettings, CollectSettings, ExplainSettings, ListSettings, QuarantineSettings, ReportSettings, UsageSettings,
-    VerifySettings,
+    AuditSettings, CollectSettings, ExplainSettings, ListSettings, QuarantineSettings, RepairSettings, ReportSettings,
+    UsageSettings, VerifySettings,
 };
 use crate::error::Error;
 use crate::explain::Fate;
 use crate::finding::Severity;
-use crate::layout;
+use crate::layout::{self, LinkDirectory};
 use crate::oci::{Digest, RepositoryName, TagName};
 use crate::plan::Kind;
 use crate::progress::Silent;
 use crate::report::explain::ExplainReport;
 use crate::report::list::{ListReport, Listed};
 use crate::report::quarantine::Done;
+use crate::report::repair::RepairReport;
 use crate::report::usage::UsageReport;
 use crate::report::verify::VerifyReport;
 use crate::report::{audit::AuditReport, collect::CollectReport, quarantine::QuarantineReport};
-use crate::store::{Access, Backend, Etags, MemoryStore, ObjectStore};
+use crate::store::{Access, Backend, Etags, LinkContent, MemoryStore, ObjectStore, RepositoryEntry};
 use crate::testing::Built;
 
 /// A store of which all files can be seen.
@@ -173,6 +174,40 @@ fn collect(backend: &dyn Backend, root: &Path, line: &str) -> Result<CollectRepo
     let Command::GarbageCollect(arguments) = command(root, line) else { panic!("another command") };
     let settings = CollectSettings::resolve(arguments, line.to_owned())?;
     garbage_collect::run_on(backend, settings, &Silent, &AtomicBool::new(false))
+}
+
+fn repair(shop: &Shop, line: &str) -> Result<RepairReport, Error> {
+    let Command::Repair(arguments) = shop.command(&format!("repair --assume-offline {line}")) else { panic!("another command") };
+    repair::run_on(shop.backend(), RepairSettings::resolve(arguments)?, &Silent, &AtomicBool::new(false))
+}
+
+/// Where links can be made they are, and a restoration brings back what they replaced; a bucket refuses before anything is asked of it.
+#[test]
+fn a_repair_makes_links_where_a_store_can() {
+    for make in ALL {
+        let shop = Shop::new(make);
+        let links = LinkDirectory::Layers(RepositoryName::new("team/app"));
+        let (empty, before) = (links.link(&shop.live[0]), shop.files());
+        shop.store.memory().add_file(&empty, "", crate::testing::THEN);
+        if shop.backend().repair().is_none() {
+            let refused = repair(&shop, "").expect_err("a bucket").to_string();
+            assert!(refused.contains("in a bucket"), "{refused}");
+            assert_eq!(shop.files(), before);
+            continue;
+        }
+        let content = || {
+            let entry = RepositoryEntry { name: RepositoryName::new("team/app"), set_apart: None };
+            let repository = shop.backend().store().open(&entry).expect("opened");
+            repository.read_links(&links, &shop.live[..1]).expect("read")[0]
+        };
+        assert_eq!(repair(&shop, "--dry-run").expect("a dry run").planned.len(), 1);
+        assert_eq!(content(), LinkContent::Empty);
+        assert_eq!(repair(&shop, "").expect("repaired").mended, 1);
+        assert_eq!(content(), LinkContent::Digest(shop.live[0]));
+        assert_eq!(shop.files(), before);
+        shop.quarantine("restore").expect("restored");
+        assert_eq!(content(), LinkContent::Empty);
+    }
 }
 
 #[test]

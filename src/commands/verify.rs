@@ -157,7 +157,7 @@ fn verify(
 
 /// Everything that a repository links is needed, whatever its age.
 fn needs_all(settings: &VerifySettings) -> Policy {
-    Policy { min_age: Duration::ZERO, arrivals: Arrivals::Ignored, keeps_arrivals: false, now: settings.started }
+    Policy::new(Duration::ZERO, Arrivals::Ignored, settings.started)
 }
 
 /// Adds what was listed and not there to be read, but for what whoever needs it has said already. Returns how many have gone since.

@@ -7,18 +7,23 @@ use super::common::{DEFAULT_MIN_AGE, Output, Settings, arrivals};
 use super::environment::{Beside, environment, read_clock, registries, registry_auth, spill_directory};
 use super::expire::ExpireSettings;
 use super::location::Location;
+use super::remove::RemoveSettings;
 use super::threads::jobs;
 use crate::cli;
 use crate::clock::RunClock;
 use crate::error::Error;
+use crate::format::duration;
 use crate::options::Limit;
-use crate::policy::{Policy, RootPolicy};
+use crate::policy::{Policy, RootPolicy, Uploads};
 use crate::writers::Credentials;
 
 /// Longer than any push takes, and long enough for somebody to notice.
 const DEFAULT_QUARANTINE: Duration = Duration::from_secs(24 * 3600);
 /// Longer than nearly every request takes.
 const DEFAULT_RESCUE: Duration = Duration::from_secs(60);
+
+/// The least age of uploads that go beside a registry at work: a client that was cut off comes back sooner.
+const UPLOADS_BESIDE_REGISTRY: Duration = Duration::from_secs(24 * 3600);
 
 /// Whether anything is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +52,8 @@ pub struct CollectSettings {
     pub command: &'static str,
     /// Which tags go; nothing if none does.
     pub expire: Option<ExpireSettings>,
+    /// What was asked for by name; nothing if nothing was.
+    pub remove: Option<RemoveSettings>,
     /// The store.
     pub location: Location,
     /// Which revisions are roots.
@@ -115,9 +122,31 @@ impl CollectSettings {
     ///
     /// When no store is named, the configuration cannot be read, or what it names is not there.
     pub fn resolve(arguments: cli::GarbageCollect, rerun: String) -> Result<CollectSettings, Error> {
-        let cli::GarbageCollect { store, delete_untagged, collect } = arguments;
+        let cli::GarbageCollect { store, delete_untagged, uploads_older_than, collect } = arguments;
         let roots = if delete_untagged { RootPolicy::TaggedOnly } else { RootPolicy::AllRevisions };
-        CollectSettings::of_command("garbage-collect", &store, collect, roots, rerun)
+        let mut settings = CollectSettings::of_command("garbage-collect", &store, collect, roots, rerun)?;
+        if let Some(age) = uploads_older_than {
+            settings.ensure_old(age)?;
+            settings.policy.uploads = Uploads::OlderThan(age);
+        }
+        Ok(settings)
+    }
+
+    /// Makes sure that no upload is young that is as old as this.
+    fn ensure_old(&self, age: Duration) -> Result<(), Error> {
+        let (given, min_age) = (duration(age), self.policy.min_age);
+        let why = if self.disposal == Disposal::Online && age < UPLOADS_BESIDE_REGISTRY {
+            let least = duration(UPLOADS_BESIDE_REGISTRY);
+            format!(
+                "beside a registry that takes pushes a client may continue an upload after a long pause: give {least} or more, or stop the \
+                 registry and collect without --online"
+            )
+        } else if age < min_age && !self.no_min_age_if_read_only {
+            format!("nothing younger than --min-age ({}) goes: give no less, or a shorter --min-age as well", duration(min_age))
+        } else {
+            return Ok(());
+        };
+        Err(Error::Usage(format!("--uploads-older-than {given} is too short: {why}")))
     }
 
     /// Resolves what all commands have that collect.
@@ -143,6 +172,7 @@ impl CollectSettings {
         Ok(CollectSettings {
             command,
             expire: None,
+            remove: None,
             location,
             roots,
             policy: Policy {
@@ -150,6 +180,7 @@ impl CollectSettings {
                 arrivals: arrivals(arguments.ignore_birth_time),
                 keeps_arrivals: false,
                 now: clock.start(),
+                uploads: Uploads::Counted,
             },
             mode: if arguments.dry_run { Mode::DryRun } else { Mode::Execute },
             verbose: arguments.output.verbose,

@@ -52,7 +52,7 @@ impl ReadingSettings {
             jobs: jobs(&location.place, reading.jobs, reading.max_memory),
             location,
             output: Output::new(output),
-            policy: Policy { min_age, arrivals, keeps_arrivals: false, now: started },
+            policy: Policy::new(min_age, arrivals, started),
             started,
             max_memory: reading.max_memory,
             spill_directory: spill_directory(&environment),

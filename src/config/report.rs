@@ -57,6 +57,7 @@ fn dry_run(reading: &ReadingSettings) -> Result<CollectSettings, Error> {
     Ok(CollectSettings {
         command: "garbage-collect",
         expire: None,
+        remove: None,
         location: reading.location.clone(),
         roots: RootPolicy::AllRevisions,
         policy: reading.policy,

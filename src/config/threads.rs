@@ -2,8 +2,8 @@
 
 use super::location::Place;
 
-/// What a thread may need for a repository that somebody made large on purpose.
-const MEMORY_OF_A_THREAD: u64 = 20 << 20;
+/// What a thread may need for a repository that somebody made large on purpose, and its part of what all of them share.
+const MEMORY_OF_A_THREAD: u64 = 28 << 20;
 /// So many threads however little memory there is.
 const FEWEST_THREADS: u64 = 4;
 

@@ -21,12 +21,7 @@ impl Built {
     fn ask<T>(&self, ask: impl FnOnce(&Context<'_>, &[RepositoryEntry]) -> Result<T, Error>) -> T {
         let (inventory, _) = Inventory::list(&self.0, &Budget::unlimited()).expect("listable");
         let manifests = Manifests::new(&self.0, &inventory);
-        let policy = Policy {
-            min_age: std::time::Duration::ZERO,
-            arrivals: crate::policy::Arrivals::Ignored,
-            keeps_arrivals: false,
-            now: THEN,
-        };
+        let policy = Policy::new(std::time::Duration::ZERO, crate::policy::Arrivals::Ignored, THEN);
         let context = Context {
             store: &self.0,
             inventory: &inventory,

@@ -152,13 +152,11 @@ pub(super) struct Work<'a> {
 impl Work<'_> {
     fn claimed(mut self, targets: &[&Target]) -> Result<Vec<bool>, Failure> {
         let mut claimed = vec![false; targets.len()];
-        let asked: Vec<(usize, Cmd)> =
-            targets.iter().enumerate().filter_map(|(place, target)| Some((place, claim(target)?))).collect();
-        for batch in asked.chunks(BATCH) {
-            let answers = self.numbers(batch.iter().map(|(_, command)| command.clone()))?;
-            for ((place, _), answer) in batch.iter().zip(answers) {
-                claimed[*place] = answer != 0;
-            }
+        for (batch, claimed) in targets.chunks(BATCH).zip(claimed.chunks_mut(BATCH)) {
+            let (asked, claimed): (Vec<Cmd>, Vec<&mut bool>) =
+                batch.iter().zip(claimed).filter_map(|(target, claimed)| Some((claim(target)?, claimed))).unzip();
+            let answers = self.numbers(asked.into_iter())?;
+            claimed.into_iter().zip(answers).for_each(|(claimed, answer)| *claimed = answer != 0);
         }
         let (blobs, _) = sorted(targets);
         if blobs.is_empty() {
@@ -175,8 +173,10 @@ impl Work<'_> {
     fn forget(mut self, targets: &[&Target], forgotten: &mut Forgotten) -> Result<(), Failure> {
         let (mut blobs, links) = sorted(targets);
         // First what claims them: while it is there, a request sets the rest again.
-        let claims: Vec<Vec<u8>> = blobs.iter().map(keys::of_blob).collect();
-        forgotten.keys += self.delete(&claims)?;
+        let mut claims = blobs.iter().map(keys::of_blob).peekable();
+        while claims.peek().is_some() {
+            forgotten.keys += self.delete(&claims.by_ref().take(BATCH).collect::<Vec<_>>())?;
+        }
         if !blobs.is_empty() {
             let aliases: Vec<Vec<u8>> = self.aliases_of(&blobs)?.into_iter().map(|(key, _)| key).collect();
             forgotten.keys += self.delete(&aliases)?;
@@ -278,7 +278,7 @@ impl Work<'_> {
         }
     }
 
-    fn delete(&mut self, keys: &[Vec<u8>]) -> Result<u64, Failure> {
+    pub(super) fn delete(&mut self, keys: &[Vec<u8>]) -> Result<u64, Failure> {
         let mut deleted = 0;
         for batch in keys.chunks(BATCH) {
             let mut delete = redis::cmd("DEL");
@@ -302,12 +302,12 @@ impl Work<'_> {
         command("SSCAN", set).arg(cursor).arg("COUNT").arg(SCANNED).query(self.connection)
     }
 
-    fn number(&mut self, command: Cmd) -> Result<u64, Failure> {
+    pub(super) fn number(&mut self, command: Cmd) -> Result<u64, Failure> {
         Ok(self.numbers([command].into_iter())?.into_iter().sum())
     }
 
     /// The numbers that commands are answered with, sent at once.
-    fn numbers(&mut self, commands: impl Iterator<Item = Cmd>) -> Result<Vec<u64>, Failure> {
+    pub(super) fn numbers(&mut self, commands: impl Iterator<Item = Cmd>) -> Result<Vec<u64>, Failure> {
         self.answers(commands)?.into_iter().map(|answer| of_another_type(answer, 0)).collect()
     }
 
@@ -361,7 +361,7 @@ pub(super) fn hash_digest(key: &[u8]) -> Cmd {
     ask
 }
 
-fn command(name: &str, key: &[u8]) -> Cmd {
+pub(super) fn command(name: &str, key: &[u8]) -> Cmd {
     let mut command = redis::cmd(name);
     command.arg(key);
     command

@@ -17,7 +17,9 @@
 
 mod claims;
 mod connection;
+mod flush;
 mod forget;
 mod keys;
 
+pub use self::flush::AreGone;
 pub use self::forget::{Forgotten, RedisCache};

@@ -146,7 +146,7 @@ mod tests {
     fn with_chains(built: &Built, check: impl FnOnce(&Lineage, &dyn Fn(&Digest) -> Sought)) {
         let (inventory, _) = Inventory::list(&built.0, &Budget::unlimited()).expect("listable");
         let manifests = Manifests::new(&built.0, &inventory);
-        let policy = Policy { min_age: Duration::ZERO, arrivals: Arrivals::Ignored, keeps_arrivals: false, now: THEN };
+        let policy = Policy::new(Duration::ZERO, Arrivals::Ignored, THEN);
         let (inventory, retention) = (&inventory, &RootPolicy::AllRevisions);
         let context = Context { store: &built.0, inventory, manifests: &manifests, retention, policy };
         let entry = RepositoryEntry { name: RepositoryName::new("a"), set_apart: None };

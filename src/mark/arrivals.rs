@@ -49,7 +49,7 @@ mod tests {
     fn change_times_of_the_whole_store_say_nothing() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
         let (hour, minute) = (Duration::from_secs(3600), Duration::from_secs(60));
-        let policy = Policy { min_age: hour, arrivals: Arrivals::BornOrChanged, keeps_arrivals: false, now };
+        let policy = Policy::new(hour, Arrivals::BornOrChanged, now);
         let mixed = |recent: usize, old: usize| {
             let mut samples = vec![Arrival::Changed(now - minute); recent];
             samples.extend(vec![Arrival::Changed(now - 2 * hour); old]);

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::Waiting;
+use crate::amount::Amount;
 use crate::finding::Finding;
 use crate::oci::{Digest, RepositoryName};
 use crate::plan::Deletions;
@@ -53,6 +54,10 @@ pub struct Counts {
     pub history_entries: u64,
     /// Directories in `_layers`.
     pub layer_links: u64,
+    /// Uploads that were begun and not ended, and what was sent of them; where the policy looks at them.
+    pub uploads: Amount,
+    /// Those of them that nobody continues, and that go.
+    pub stale_uploads: Amount,
     /// Revisions that are no roots but too young to drop.
     pub young_revisions: u64,
     /// Layer links that nothing needs but that are too young to drop.
@@ -75,6 +80,8 @@ impl std::ops::AddAssign for Counts {
         self.lost_revisions += other.lost_revisions;
         self.history_entries += other.history_entries;
         self.layer_links += other.layer_links;
+        self.uploads += other.uploads;
+        self.stale_uploads += other.stale_uploads;
         self.young_revisions += other.young_revisions;
         self.young_layer_links += other.young_layer_links;
         self.with_old_revisions += other.with_old_revisions;

@@ -21,6 +21,7 @@ mod roots;
 #[cfg(test)]
 mod tests;
 mod unreached;
+mod uploads;
 mod waiting;
 
 pub use self::arrivals::arrivals;

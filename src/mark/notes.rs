@@ -1,6 +1,7 @@
 //! Findings from following a repository's references.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use foldhash::HashSet;
 
@@ -58,70 +59,74 @@ impl<'a> Notes<'a> {
         self.noted.values_mut().for_each(|noted| *noted = FINDINGS_OF_A_CODE.min(*noted));
     }
 
-    fn note(&mut self, finding: Finding) {
-        let digest = finding.digest.expect("findings of a walk have a digest");
-        let finding = finding.repository(&self.survey.name);
-        let key = (finding.code, digest, finding.tag.clone());
+    /// Notes a finding about a digest, once. It is made only if it is listed: a manifest may name very many digests.
+    fn note(&mut self, code: Code, digest: &Digest, make: impl FnOnce(Finding) -> Finding) {
+        let key = (code, *digest, None);
         if self.findings.contains_key(&key) {
             return;
         }
-        // A manifest may name very many digests, but each tag is a push of its own.
-        if finding.tag.is_none() {
-            let noted = self.noted.entry(finding.code).or_default();
-            *noted += 1;
-            if *noted > FINDINGS_OF_A_CODE {
-                return;
-            }
+        let noted = self.noted.entry(code).or_default();
+        *noted += 1;
+        if *noted <= FINDINGS_OF_A_CODE {
+            let finding = Finding::new(code).digest(digest).repository(&self.survey.name);
+            self.findings.insert(key, make(finding));
         }
-        self.findings.insert(key, finding);
+    }
+
+    /// The same of a tag: each is a push of its own, so all are listed.
+    fn note_of_tag(&mut self, code: Code, digest: &Digest, tag: &TagName, path: PathBuf) {
+        let finding = || Finding::new(code).tag(tag).digest(digest).path(path).repository(&self.survey.name);
+        self.findings.entry((code, *digest, Some(tag.clone()))).or_insert_with(finding);
     }
 
     /// An unusable manifest.
     pub(super) fn bad(&mut self, digest: &Digest, fault: &Fault) {
         self.fault = true;
-        let finding = match fault {
-            Fault::Corrupt => Finding::new(Code::CorruptManifest),
-            Fault::TooLarge => Finding::new(Code::OversizedManifest),
-            Fault::Irregular => Finding::new(Code::IrregularData),
-            Fault::Unreadable { why, .. } => {
-                Finding::new(Code::UnreadableManifest).detail(format!("The manifest is not one whole JSON object: {why}"))
-            }
-            Fault::NotAnObject => {
-                Finding::new(Code::UnreadableManifest).detail("What is named as a manifest does not begin as a JSON object does")
-            }
+        let code = match fault {
+            Fault::Corrupt => Code::CorruptManifest,
+            Fault::TooLarge => Code::OversizedManifest,
+            Fault::Irregular => Code::IrregularData,
+            Fault::Unreadable { .. } | Fault::NotAnObject => Code::UnreadableManifest,
         };
-        self.note(finding.digest(digest).path(layout::blob_data(digest)));
+        self.note(code, digest, |finding| {
+            let finding = finding.path(layout::blob_data(digest));
+            match fault {
+                Fault::Unreadable { why, .. } => finding.detail(format!("The manifest is not one whole JSON object: {why}")),
+                Fault::NotAnObject => finding.detail("What is named as a manifest does not begin as a JSON object does"),
+                _ => finding,
+            }
+        });
     }
 
     /// A manifest with more references than any real one.
     pub(super) fn overfull(&mut self, digest: &Digest) {
         self.fault = true;
-        self.note(Finding::new(Code::OverfullManifest).digest(digest).path(layout::blob_data(digest)));
+        self.note(Code::OverfullManifest, digest, |finding| finding.path(layout::blob_data(digest)));
     }
 
     /// The repository leads to more manifests than are followed.
     pub(super) fn cut_off(&mut self, digest: &Digest) {
         self.fault = true;
-        self.note(Finding::new(Code::OverfullRepository).digest(digest).path(layout::blob_data(digest)));
+        self.note(Code::OverfullRepository, digest, |finding| finding.path(layout::blob_data(digest)));
     }
 
     /// A revision with more subjects than any real one.
     pub(super) fn many_subjects(&mut self, digest: &Digest) {
         let link = LinkDirectory::Revisions(self.survey.name.clone()).link(digest);
-        self.note(Finding::new(Code::ManySubjects).digest(digest).path(link));
+        self.note(Code::ManySubjects, digest, |finding| finding.path(link));
     }
 
     /// A digest that is not stored.
     pub(super) fn absent(&mut self, digest: &Digest, role: &Role) {
-        let path = layout::blob_data(digest);
+        let path = |finding: Finding| finding.path(layout::blob_data(digest));
         match role {
             Role::TagTarget(tag) => {
                 self.tag_target_absent = true;
-                self.note(Finding::new(Code::MissingTagTarget).tag(tag).digest(digest).path(path));
+                self.note_of_tag(Code::MissingTagTarget, digest, tag, layout::blob_data(digest));
             }
             Role::Revision if self.tag_targets.contains(digest) => {}
-            Role::Revision => self.note(Finding::new(Code::MissingManifest).digest(digest).path(path)),
-            Role::Child => self.note(Finding::new(Code::MissingChild).digest(digest).path(path)),
+            Role::Revision => self.note(Code::MissingManifest, digest, path),
+            Role::Child => self.note(Code::MissingChild, digest, path),
             Role::MaybeManifest => self.missing_blob(digest),
             Role::Optional => {}
         }
@@ -130,18 +135,18 @@ impl<'a> Notes<'a> {
     pub(super) fn faulty_link(&mut self, digest: &Digest, code: Code) {
         self.fault = true;
         let link = LinkDirectory::Layers(self.survey.name.clone()).link(digest);
-        self.note(Finding::new(code).digest(digest).path(link));
+        self.note(code, digest, |finding| finding.path(link));
     }
 
     pub(super) fn missing_blob(&mut self, digest: &Digest) {
-        self.note(Finding::new(Code::MissingBlob).digest(digest).path(layout::blob_data(digest)));
+        self.note(Code::MissingBlob, digest, |finding| finding.path(layout::blob_data(digest)));
     }
 
     /// A tag's target, which should be a revision.
     pub(super) fn tag_target(&mut self, digest: &Digest, tag: &TagName) {
         if self.survey.revision(digest).is_none() {
             let link = LinkDirectory::Revisions(self.survey.name.clone()).link(digest);
-            self.note(Finding::new(Code::LostRevision).tag(tag).digest(digest).path(link));
+            self.note_of_tag(Code::LostRevision, digest, tag, link);
         }
     }
 }

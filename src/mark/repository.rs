@@ -7,6 +7,7 @@ use super::inspect::{DroppedTag, SeenRevision, dropped_tags, untagged_revisions}
 use super::reach::{Reach, Role};
 use super::roots::{Roots, has_old_revision, has_old_tag, oddities, protected};
 use super::unreached::{Left, unreached};
+use super::uploads;
 use super::{Counts, Marks, Waiting};
 use crate::error::Error;
 use crate::finding::{Code, Finding};
@@ -61,6 +62,7 @@ pub fn mark(survey: &Survey<'_>, context: &Context<'_>) -> Result<Marks, Error> 
         let directory = layout::repository_directory(&survey.name);
         findings.push(Finding::new(Code::HeldRepository).repository(&survey.name).path(directory));
     }
+    uploads::uploads(survey, context, held, (&mut counts, &mut deletions, &mut findings))?;
     let evidence = context.policy.of_evidence();
     let is_old = |leaf: &FileState| matches!(leaf, FileState::File(stat) if !evidence.is_young(stat));
     let (mut is_any_revision_old, mut is_any_tag_old) = (false, false);

@@ -132,7 +132,7 @@ fn collect<S: Store + Vacuum>(store: &S, retention: &dyn Retention) -> Vec<Targe
     let (inventory, _) = Inventory::list(store, &budget).expect("listable");
     let inventory = Arc::new(inventory);
     let manifests = Manifests::new(store, &inventory);
-    let policy = Policy { min_age: HOUR, arrivals: Arrivals::Ignored, keeps_arrivals: false, now: now() };
+    let policy = Policy::new(HOUR, Arrivals::Ignored, now());
     let context = Context { store, inventory: &inventory, manifests: &manifests, retention, policy };
     let entries = store.repositories().expect("listable").entries;
     let mut marks = repositories(&context, &entries, &|_| {}, &|_| Ok(()), &Silent, &stop).expect("readable");

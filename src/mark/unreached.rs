@@ -172,7 +172,7 @@ impl Unreached {
 
     /// Deletes an entry that names a digest.
     fn drop_named(&mut self, context: &Context<'_>, target: Target, stat: Stat, reason: Reason, depth: u32) {
-        let blob = context.inventory.find(target.digest());
+        let blob = target.digest().and_then(|digest| context.inventory.find(digest));
         self.drop_link(context, blob, &Deletion { target, stat, alias_of: None, reason, depth });
     }
 

@@ -20,7 +20,9 @@ pub enum Kind {
     LayerLink,
     /// A blob.
     Blob,
-    /// A directory that is named by a digest and empty.
+    /// A file of an upload. After everything else: what goes with it is no image's.
+    Upload,
+    /// A directory that is named by a digest and empty, or that of an upload without files.
     EmptyDirectory,
 }
 
@@ -33,7 +35,10 @@ impl Kind {
             Target::Link(LinkDirectory::Revisions(_), _) => Kind::Revision,
             Target::Link(LinkDirectory::Layers(_), _) => Kind::LayerLink,
             Target::Blob(_) => Kind::Blob,
-            Target::EmptyLinkDirectory(..) | Target::EmptyBlobDirectory(_) => Kind::EmptyDirectory,
+            Target::Upload(_) => Kind::Upload,
+            Target::EmptyLinkDirectory(..) | Target::EmptyBlobDirectory(_) | Target::EmptyUploadDirectory(..) => {
+                Kind::EmptyDirectory
+            }
         }
     }
 
@@ -45,6 +50,7 @@ impl Kind {
             Kind::Revision => "revision",
             Kind::LayerLink => "layer-link",
             Kind::Blob => "blob",
+            Kind::Upload => "upload",
             Kind::EmptyDirectory => "empty-directory",
         }
     }
@@ -66,6 +72,8 @@ pub enum Reason {
     EmptyDirectory,
     /// The retention keeps the tag no longer.
     TagDropped,
+    /// Nobody has continued the upload for too long.
+    StaleUpload,
 }
 
 /// Something that goes, with what was seen of it.
@@ -79,6 +87,7 @@ pub struct Deletion {
     pub alias_of: Option<Box<Digest>>,
     /// Why.
     pub reason: Reason,
-    /// For manifests, how many others that go too are above it: an index goes before its children.
+    /// For manifests, how many others that go too are above it: an index goes before its children. What an upload is known by goes before
+    /// the rest of it.
     pub depth: u32,
 }

@@ -4,6 +4,7 @@
 //! repository, tag and digest, and its target is made from these. The path is compared with the target's and never used. What else a
 //! deletion carries, its depth and the name of which it is an alias, is found anew when a row is validated against the store.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, Read as _};
 use std::path::Path;
 use std::time::SystemTime;
@@ -13,7 +14,7 @@ use jiff::Timestamp;
 use super::{Kind, PlanLine, Reason};
 use crate::error::{Context as _, Error};
 use crate::escape::escaped;
-use crate::layout::{LinkDirectory, Target};
+use crate::layout::{LinkDirectory, Target, UploadFile, UploadPart, upload_id};
 use crate::oci::{Digest, RepositoryName, TagName};
 use crate::store::Stat;
 
@@ -93,10 +94,16 @@ impl TryFrom<&PlanLine> for PlannedRow {
     type Error = String;
 
     fn try_from(line: &PlanLine) -> Result<PlannedRow, String> {
-        let digest = Digest::parse(line.digest.as_bytes()).ok_or("its digest is none")?;
+        let parsed = |digest: &str| Digest::parse(digest.as_bytes()).ok_or("its digest is none");
+        let digest = line.digest.as_deref().map(parsed).transpose()?;
         let repository = line.repository.as_deref().map(repository).transpose()?;
         let tag = line.tag.as_deref().map(tag).transpose()?;
-        let targets = targets(line.kind, repository, tag, digest).ok_or("what it names is not of its kind")?;
+        let targets = match (digest, &line.upload) {
+            (Some(digest), None) => targets(line.kind, repository, tag, digest),
+            (None, Some(upload)) => of_upload(line.kind, repository.filter(|_| tag.is_none()), upload).map(|target| vec![target]),
+            _ => None,
+        };
+        let targets = targets.ok_or("what it names is not of its kind")?;
         let target = targets.into_iter().find(|target| escaped(target.path()) == line.path);
         let target = target.ok_or("its path is not that of what it names")?;
         if !fits(line.kind, line.reason) {
@@ -139,8 +146,25 @@ fn targets(kind: Kind, repository: Option<RepositoryName>, tag: Option<TagName>,
             .map(|directory| Target::EmptyLinkDirectory(directory(repository.clone()), digest))
             .into(),
         (Kind::EmptyDirectory, None, None) => vec![Target::EmptyBlobDirectory(digest)],
-        (Kind::Tag | Kind::TagHistory | Kind::Revision | Kind::LayerLink | Kind::Blob | Kind::EmptyDirectory, ..) => return None,
+        (
+            Kind::Tag | Kind::TagHistory | Kind::Revision | Kind::LayerLink | Kind::Blob | Kind::Upload | Kind::EmptyDirectory,
+            ..,
+        ) => return None,
     })
+}
+
+/// What of an upload a row may be about.
+fn of_upload(kind: Kind, repository: Option<RepositoryName>, upload: &str) -> Option<Target> {
+    let (id, part) = upload.split_once('/').map_or((upload, None), |(id, part)| (id, Some(part)));
+    let id = upload_id(OsStr::new(id))?.to_owned();
+    match (kind, repository?, part) {
+        (Kind::Upload, repository, Some(part)) => {
+            let part = UploadPart::of_relative(Path::new(part))?;
+            Some(Target::Upload(Box::new(UploadFile { repository, id, part })))
+        }
+        (Kind::EmptyDirectory, repository, None) => Some(Target::EmptyUploadDirectory(repository, id)),
+        _ => None,
+    }
 }
 
 /// Whether something of that kind goes for that reason.
@@ -152,6 +176,7 @@ fn fits(kind: Kind, reason: Reason) -> bool {
         Reason::Unreferenced => matches!(kind, Kind::LayerLink | Kind::Blob),
         Reason::Unlinked => kind == Kind::Blob,
         Reason::EmptyDirectory => kind == Kind::EmptyDirectory,
+        Reason::StaleUpload => kind == Kind::Upload,
     }
 }
 

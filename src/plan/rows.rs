@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use super::{Deletion, Kind, Reason};
 use crate::error::Error;
 use crate::inventory::{BlobId, Budget, Inventory, SetAside};
-use crate::layout::{LinkDirectory, Target};
+use crate::layout::{LinkDirectory, Target, UploadFile, UploadPart};
 use crate::oci::{Digest, RepositoryName, TagName};
 use crate::store::Stat;
 
@@ -44,10 +44,20 @@ const NAME_IS_OTHER: u8 = 1;
 const IS_ALIAS: u8 = 2;
 /// And that one is not in the inventory either.
 const ALIAS_IS_OTHER: u8 = 4;
+/// No digest names it: it is an upload in a table beside the rows.
+const NAME_IS_UPLOAD: u8 = 8;
 
-const KINDS: [Kind; 6] = [Kind::Tag, Kind::TagHistory, Kind::Revision, Kind::LayerLink, Kind::Blob, Kind::EmptyDirectory];
-const REASONS: [Reason; 6] =
-    [Reason::Untagged, Reason::RevisionGone, Reason::Unreferenced, Reason::Unlinked, Reason::EmptyDirectory, Reason::TagDropped];
+const KINDS: [Kind; 7] =
+    [Kind::Tag, Kind::TagHistory, Kind::Revision, Kind::LayerLink, Kind::Blob, Kind::Upload, Kind::EmptyDirectory];
+const REASONS: [Reason; 7] = [
+    Reason::Untagged,
+    Reason::RevisionGone,
+    Reason::Unreferenced,
+    Reason::Unlinked,
+    Reason::EmptyDirectory,
+    Reason::TagDropped,
+    Reason::StaleUpload,
+];
 
 /// The kinds of targets, in the order of [`Target`] among those of one [`Kind`].
 const HISTORY: u8 = 0;
@@ -56,6 +66,10 @@ const LAYER: u8 = 2;
 const BLOB: u8 = 3;
 /// Alone in its kind.
 const CURRENT: u8 = 4;
+const UPLOAD: u8 = 5;
+
+/// An upload, and which of its files; nothing for its directory.
+type UploadName = (String, Option<UploadPart>);
 
 fn number(row: &Row, part: Range<usize>) -> u32 {
     u32::from_be_bytes(*row[part].first_chunk().expect("four bytes"))
@@ -91,7 +105,7 @@ pub(super) fn repository(row: &Row) -> usize {
 
 /// The blob that its digest names, if the inventory has it.
 pub(super) fn blob(row: &Row) -> Option<BlobId> {
-    (row[FLAGS] & NAME_IS_OTHER == 0).then(|| BlobId::at(number(row, NAME)))
+    (row[FLAGS] & (NAME_IS_OTHER | NAME_IS_UPLOAD) == 0).then(|| BlobId::at(number(row, NAME)))
 }
 
 /// The blob that it is another name of, if the inventory has that.
@@ -106,6 +120,7 @@ pub struct Deletions {
     tags: Vec<TagName>,
     /// Digests that the inventory does not have: other names of blobs, and what links lead to that is not there.
     others: Vec<Digest>,
+    uploads: Vec<UploadName>,
     /// The blobs of revisions that go.
     manifests: Vec<BlobId>,
 }
@@ -143,6 +158,7 @@ impl Deletions {
                 LinkDirectory::Layers(_) => LAYER,
             },
             Target::Blob(_) | Target::EmptyBlobDirectory(_) => BLOB,
+            Target::Upload(_) | Target::EmptyUploadDirectory(..) => UPLOAD,
         };
         if let Some(tag) = deletion.target.tag() {
             // Those of one tag come one after the other.
@@ -151,11 +167,20 @@ impl Deletions {
             }
             put(&mut row, TAG, self.tags.len() as u32 - 1);
         }
-        let (name, is_other) = self.place(inventory, deletion.target.digest());
-        put(&mut row, NAME, name);
-        row[FLAGS] |= if is_other { NAME_IS_OTHER } else { 0 };
-        if kind == Kind::Revision && !is_other {
-            self.manifests.push(BlobId::at(name));
+        match deletion.target.digest() {
+            Some(digest) => {
+                let (name, is_other) = self.place(inventory, digest);
+                put(&mut row, NAME, name);
+                row[FLAGS] |= if is_other { NAME_IS_OTHER } else { 0 };
+                if kind == Kind::Revision && !is_other {
+                    self.manifests.push(BlobId::at(name));
+                }
+            }
+            None => {
+                put(&mut row, NAME, self.uploads.len() as u32);
+                row[FLAGS] |= NAME_IS_UPLOAD;
+                self.uploads.extend(upload_name(&deletion.target));
+            }
         }
         if let Some(alias) = &deletion.alias_of {
             let (alias, is_other) = self.place(inventory, alias);
@@ -220,6 +245,16 @@ pub(super) struct Tables {
     pub(super) repositories: Vec<RepositoryName>,
     pub(super) tags: Vec<TagName>,
     others: Vec<Digest>,
+    uploads: Vec<UploadName>,
+}
+
+/// What names a target that no digest does.
+fn upload_name(target: &Target) -> Option<UploadName> {
+    match target {
+        Target::Upload(file) => Some((file.id.clone(), Some(file.part))),
+        Target::EmptyUploadDirectory(_, id) => Some((id.clone(), None)),
+        _ => None,
+    }
 }
 
 impl Tables {
@@ -234,6 +269,7 @@ impl Tables {
             Rows::SetAside(rows) => budget.read(&rows, to)?,
         }
         let (first_tag, first_other) = (self.tags.len() as u32, self.others.len() as u32);
+        let first_upload = self.uploads.len() as u32;
         let (rows, _) = to.as_chunks_mut::<WIDTH>();
         for row in rows {
             if row[SHAPE] != BLOB {
@@ -245,22 +281,28 @@ impl Tables {
             if row[FLAGS] & NAME_IS_OTHER != 0 {
                 put(row, NAME, first_other + number(row, NAME));
             }
+            if row[FLAGS] & NAME_IS_UPLOAD != 0 {
+                put(row, NAME, first_upload + number(row, NAME));
+            }
             if row[FLAGS] & ALIAS_IS_OTHER != 0 {
                 put(row, ALIAS, first_other + number(row, ALIAS));
             }
         }
         self.tags.extend(part.tags);
         self.others.extend(part.others);
+        self.uploads.extend(part.uploads);
         Ok(())
     }
 
     /// Which of two goes first.
     pub(super) fn compare(&self, inventory: &Inventory, one: &Row, other: &Row) -> std::cmp::Ordering {
-        let is_stored = (one[FLAGS] | other[FLAGS]) & NAME_IS_OTHER == 0;
-        one[PLACE].cmp(&other[PLACE]).then_with(|| match is_stored {
+        let flags = one[FLAGS] | other[FLAGS];
+        one[PLACE].cmp(&other[PLACE]).then_with(|| match flags & (NAME_IS_OTHER | NAME_IS_UPLOAD) {
             // Blobs are numbered in the order of their digests.
-            true => one[NAME].cmp(&other[NAME]),
-            false => self.digest(inventory, one).cmp(&self.digest(inventory, other)),
+            0 => one[NAME].cmp(&other[NAME]),
+            // Those of one place are uploads all or none.
+            NAME_IS_UPLOAD => self.upload(one).cmp(self.upload(other)),
+            _ => self.digest(inventory, one).cmp(&self.digest(inventory, other)),
         })
     }
 
@@ -271,15 +313,24 @@ impl Tables {
         }
     }
 
-    /// The digest that names what goes.
+    fn upload(&self, row: &Row) -> &UploadName {
+        &self.uploads[number(row, NAME) as usize]
+    }
+
+    /// The digest that names what goes, which is no upload.
     pub(super) fn digest(&self, inventory: &Inventory, row: &Row) -> Digest {
         self.named(inventory, number(row, NAME), row[FLAGS] & NAME_IS_OTHER != 0)
     }
 
-    /// The whole of it.
-    pub(super) fn deletion(&self, inventory: &Inventory, row: &Row) -> Deletion {
-        let digest = self.digest(inventory, row);
+    fn target(&self, inventory: &Inventory, row: &Row) -> Target {
         let repository = || self.repositories[repository(row)].clone();
+        if row[FLAGS] & NAME_IS_UPLOAD != 0 {
+            return match self.upload(row).clone() {
+                (id, Some(part)) => Target::Upload(Box::new(UploadFile { repository: repository(), id, part })),
+                (id, None) => Target::EmptyUploadDirectory(repository(), id),
+            };
+        }
+        let digest = self.digest(inventory, row);
         let tag = || self.tags[number(row, TAG) as usize].clone();
         let directory = match row[SHAPE] {
             HISTORY => Some(LinkDirectory::History(repository(), tag())),
@@ -287,16 +338,20 @@ impl Tables {
             LAYER => Some(LinkDirectory::Layers(repository())),
             _ => None,
         };
-        let target = match (directory, kind(row)) {
+        match (directory, kind(row)) {
             (Some(directory), Kind::EmptyDirectory) => Target::EmptyLinkDirectory(directory, digest),
             (Some(directory), _) => Target::Link(directory, digest),
             (None, Kind::EmptyDirectory) => Target::EmptyBlobDirectory(digest),
             (None, Kind::Tag) => Target::Tag(repository(), tag(), digest),
             (None, _) => Target::Blob(digest),
-        };
+        }
+    }
+
+    /// The whole of it.
+    pub(super) fn deletion(&self, inventory: &Inventory, row: &Row) -> Deletion {
         let alias = || self.named(inventory, number(row, ALIAS), row[FLAGS] & ALIAS_IS_OTHER != 0);
         Deletion {
-            target,
+            target: self.target(inventory, row),
             stat: Stat::new(size_bytes(row), at(long(row, SECONDS) as i64, number(row, NANOSECONDS))),
             alias_of: (row[FLAGS] & IS_ALIAS != 0).then(|| Box::new(alias())),
             reason: reason(row),

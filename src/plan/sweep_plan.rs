@@ -1,7 +1,7 @@
 //! What is to go, in which order: an ordered value that is printed, counted, and handed to the sweep. Pure.
 //!
 //! Names go before contents (G3): tags, tag history, revisions with indexes before their children, layer links, then blobs with
-//! manifests before what they name, then directories that were empty already. Wherever a sweep ends, no link that is left leads to
+//! manifests before what they name, then uploads, then directories that were empty already. Wherever a sweep ends, no link that is left leads to
 //! a blob that is gone.
 
 use std::collections::{BTreeMap, HashSet};
@@ -23,6 +23,8 @@ const ROWS_AT_ONCE: usize = 4096;
 const AROUND_LINKS: u64 = 7;
 /// `tags`, that of the tag, `index`, and that of the algorithm.
 const AROUND_HISTORY: u64 = 4;
+/// `hashstates` and that of the upload.
+const AROUND_UPLOAD: u64 = 2;
 /// Directories of blobs between `blobs` and those of their own, of one algorithm.
 const SHARDS: usize = 256;
 
@@ -126,7 +128,8 @@ impl SweepPlan {
         let around_links: u64 = names.iter().map(|name| name.as_path().iter().count() as u64 + AROUND_LINKS).sum();
         let around_history = AROUND_HISTORY * self.tables.tags.len() as u64;
         let shards = self.range(Kind::Blob).len().min(SHARDS) as u64;
-        files.len() as u64 + around_links + around_history + shards
+        let around_uploads = AROUND_UPLOAD * self.range(Kind::Upload).len() as u64;
+        files.len() as u64 + around_links + around_history + around_uploads + shards
     }
 
     /// What goes, in order.
@@ -242,7 +245,7 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
-    use crate::layout::{self, LinkDirectory, Target};
+    use crate::layout::{self, LinkDirectory, Target, UploadFile, UploadPart};
     use crate::oci::{Algorithm, TagName};
     use crate::plan::Reason;
     use crate::store::{MemoryStore, Stat};
@@ -264,7 +267,15 @@ mod tests {
                 _ => LinkDirectory::Layers(repository.clone()),
             };
             let by_another_name = Digest::of(Algorithm::Sha512, name.as_bytes());
+            let id = format!("upload-{}", number / 12);
+            let file = UploadFile {
+                repository: repository.clone(),
+                id: id.clone(),
+                part: UploadPart::HashState(Algorithm::Sha256, number.into()),
+            };
             let target = match number % 5 {
+                _ if number % 11 == 5 => Target::Upload(Box::new(file)),
+                _ if number % 11 == 6 => Target::EmptyUploadDirectory(repository.clone(), id),
                 0 if number % 4 == 0 => Target::Tag(repository.clone(), tag, digest(&name)),
                 0 => Target::Link(directory, digest(&name)),
                 1 => Target::Link(directory, by_another_name),
@@ -274,7 +285,7 @@ mod tests {
             };
             let is_directory = target.is_directory();
             all.push(Deletion {
-                alias_of: (number % 5 == 1).then(|| Box::new(digest(&name))),
+                alias_of: (number % 5 == 1 && target.upload().is_none()).then(|| Box::new(digest(&name))),
                 target,
                 stat: Stat::new(number.into(), SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(number.into())),
                 reason: if is_directory { Reason::EmptyDirectory } else { Reason::Untagged },
@@ -321,7 +332,7 @@ mod tests {
                 assert!(rows.iter().all(|row| Kind::of(&row.target) == kind && row.depth == rows[0].depth), "{part:?}");
                 assert_eq!(plan.part(part), rows);
             }
-            assert_eq!(plan.totals().kind(Kind::Blob).count, 8);
+            assert_eq!(plan.totals().kind(Kind::Blob).count, 6);
             plan.retain(|row| row.depth == 1);
             assert!(plan.iter().eq(expected.iter().filter(|row| row.depth == 1).cloned()), "{bytes:?}");
             assert_eq!(plan.len(), plan.iter().count());

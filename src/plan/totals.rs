@@ -18,7 +18,7 @@ impl Totals {
         let mut run: Option<((Kind, Reason), Amount)> = None;
         for (kind, reason, size_bytes) in rows {
             let key = (kind, reason);
-            let size_bytes = if kind == Kind::Blob { size_bytes } else { 0 };
+            let size_bytes = if matches!(kind, Kind::Blob | Kind::Upload) { size_bytes } else { 0 };
             match &mut run {
                 // Most rows are of the kind of the one before.
                 Some((same, amount)) if *same == key => amount.add(size_bytes),

@@ -20,7 +20,7 @@ pub fn suspects(quarantine: &Quarantine<'_>, is_wanted: &dyn Fn(&Run<'_>, &Targe
     };
     let is_blob = |held: &Held| blob_of(&held.target).is_some();
     let blobs = quarantine.held().filter(|(run, held)| is_blob(held) && is_wanted(run, &held.target));
-    blobs.filter(is_suspect).map(|(_, held)| *held.target.digest()).collect()
+    blobs.filter(is_suspect).filter_map(|(_, held)| held.target.digest().copied()).collect()
 }
 
 /// Follows what was restored, and says what of it is still missing. Of `suspects` the bytes are read.
@@ -80,12 +80,13 @@ fn left_behind(reader: &Reader<'_>, restored: &BTreeSet<Target>) -> Result<Vec<F
     for run in &Quarantine::open(reader.backend)?.runs {
         let blobs: BTreeSet<&Digest> = run.held().iter().filter_map(|held| blob_of(&held.target)).collect();
         let links = run.held().iter().map(|held| &held.target).filter(|target| blob_of(target).is_none());
-        for link in links.filter(|link| !blobs.contains(link.digest()) && restored.contains(&Target::Blob(*link.digest()))) {
+        let links = links.filter_map(|link| Some((link, link.digest()?)));
+        for (link, digest) in links.filter(|(_, digest)| !blobs.contains(digest) && restored.contains(&Target::Blob(**digest))) {
             let detail = format!(
                 "Its blob was restored, and run {} still holds the link: `regsweep restore --all` restores both.",
                 run.id()
             );
-            let mut finding = Finding::new(Code::FailedRestore).digest(link.digest()).path(link.path()).detail(detail);
+            let mut finding = Finding::new(Code::FailedRestore).digest(digest).path(link.path()).detail(detail);
             finding.repository = link.link_directory().map(|directory| directory.repository().clone());
             findings.push(finding);
         }
@@ -94,7 +95,7 @@ fn left_behind(reader: &Reader<'_>, restored: &BTreeSet<Target>) -> Result<Vec<F
 }
 
 fn blob_of(target: &Target) -> Option<&Digest> {
-    matches!(target, Target::Blob(_)).then(|| target.digest())
+    target.digest().filter(|_| matches!(target, Target::Blob(_)))
 }
 
 fn is_stored(reader: &Reader<'_>, digest: &Digest) -> Result<bool, Error> {

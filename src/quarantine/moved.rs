@@ -12,6 +12,8 @@ pub struct Moved {
     pub blobs: Amount,
     /// Links.
     pub links: u64,
+    /// Files of uploads.
+    pub upload_files: Amount,
     /// The tags among them, by what they are called.
     pub tags: Vec<(RepositoryName, TagName)>,
     /// Things that were in the store again already.
@@ -23,13 +25,14 @@ pub struct Moved {
 impl Moved {
     /// Whether nothing happened.
     pub fn is_empty(&self) -> bool {
-        self.blobs.count == 0 && self.links == 0 && self.replaced == 0
+        self.blobs.count == 0 && self.links == 0 && self.upload_files.count == 0 && self.replaced == 0
     }
 
     /// Counts one more.
     pub(super) fn add(&mut self, held: &Held) {
         match held.target {
             Target::Blob(_) => self.blobs.add(held.stat.size_bytes),
+            Target::Upload(_) => self.upload_files.add(held.stat.size_bytes),
             _ => self.links += 1,
         }
         if let Target::Tag(repository, tag, _) = &held.target {
@@ -42,6 +45,7 @@ impl std::ops::AddAssign for Moved {
     fn add_assign(&mut self, other: Moved) {
         self.blobs += other.blobs;
         self.links += other.links;
+        self.upload_files += other.upload_files;
         self.tags.extend(other.tags);
         self.replaced += other.replaced;
         self.failed.extend(other.failed);

@@ -48,7 +48,8 @@ impl Named {
             Target::Link(directory, _) => self.repositories.contains(directory.repository()),
             _ => true,
         } && run.stamp().purpose == Purpose::GarbageCollect;
-        *target.digest() == self.digest || (is_near && self.digests.contains(target.digest()))
+        let Some(digest) = target.digest() else { return false };
+        *digest == self.digest || (is_near && self.digests.contains(digest))
     }
 }
 
@@ -135,7 +136,7 @@ impl Visitor for Staying<'_> {
         let Reading::Read(edges) = reading else { return Ok(Visited::Done) };
         if edges.any_alias {
             // It may be any.
-            self.reached.extend(self.runs.iter().flat_map(|run| run.held()).map(|held| *held.target.digest()));
+            self.reached.extend(self.runs.iter().flat_map(|run| run.held()).filter_map(|held| held.target.digest().copied()));
         }
         for (digest, kind) in edges.named(self.inventory) {
             for name in self.names(&digest)? {

@@ -95,13 +95,13 @@ fn marked(
     let (inventory, _) = Inventory::list(&overlay, &(reader.budget)(quarantine.memory_bytes()))?;
     let repositories = overlay.repositories()?.entries;
     let manifests = Manifests::new(&overlay, &inventory);
-    let policy = Policy { min_age: since_began(quarantine, now), arrivals: Arrivals::Ignored, keeps_arrivals: false, now };
+    let policy = Policy::new(since_began(quarantine, now), Arrivals::Ignored, now);
     let context =
         Context { store: &overlay, inventory: &inventory, manifests: &manifests, retention: &RootPolicy::AllRevisions, policy };
     let mut roots: BTreeMap<RepositoryName, Vec<Digest>> = BTreeMap::new();
     for target in restored {
         let directory = target.link_directory().expect("revision links lie in directories of links");
-        roots.entry(directory.repository().clone()).or_default().push(*target.digest());
+        roots.entry(directory.repository().clone()).or_default().extend(target.digest());
     }
     let queried = queried(quarantine, &manifests)?;
     let prepare = |survey: &mut Survey<'_>| {
@@ -138,9 +138,11 @@ fn marked(
                 let reached = reached.get(directory.repository());
                 written || reached.is_some_and(|reached| names.iter().any(|name| reached.contains(name)))
             }
+            // Nothing needs an upload but who sends it, and who does writes to its files.
+            Target::Upload(_) => held.stat.modified > run.began(),
             target => {
                 let written = run.was_written_to(held);
-                let blob = inventory.find(target.digest());
+                let blob = target.digest().and_then(|digest| inventory.find(digest));
                 written || blob.is_some_and(|blob| inventory.has_any(blob, MarkFlags::KEPT))
             }
         };
@@ -149,14 +151,27 @@ fn marked(
         }
     }
     // What a link that is restored names is restored with it.
-    let named: Vec<Target> = needed.targets.iter().map(|target| Target::Blob(*target.digest())).collect();
+    let named: Vec<Target> = needed.targets.iter().filter_map(Target::digest).map(|digest| Target::Blob(*digest)).collect();
     let held: BTreeSet<&Target> = quarantine.collected().flat_map(Run::held).map(|held| &held.target).collect();
     needed.targets.extend(named.into_iter().filter(|target| held.contains(target)));
+    add_rest_of_uploads(&mut needed.targets, &held);
     let (due, stay): (Vec<&Run<'_>>, Vec<&Run<'_>>) = quarantine.collected().partition(|run| is_due(run));
     if !due.is_empty() {
         needed.by_staying = by_staying(reader.store(), &stay, &inventory, &manifests)?;
     }
     Ok(needed)
+}
+
+/// Adds the rest of the uploads of which something is needed.
+fn add_rest_of_uploads(needed: &mut BTreeSet<Target>, held: &BTreeSet<&Target>) {
+    let uploads: HashSet<(RepositoryName, String)> =
+        needed.iter().filter_map(Target::upload).map(|(repository, id)| (repository.clone(), id.to_owned())).collect();
+    if uploads.is_empty() {
+        return;
+    }
+    let is_of_one =
+        |target: &Target| target.upload().is_some_and(|(repository, id)| uploads.contains(&(repository.clone(), id.to_owned())));
+    needed.extend(held.iter().copied().filter(|target| is_of_one(target)).cloned());
 }
 
 /// The tag that a target is, if it is one.

@@ -52,7 +52,7 @@ impl<'a> Overlay<'a> {
             }
         }
         let verified = quarantine.runs.iter().filter(|run| run.stamp().purpose == Purpose::Verify);
-        let corrupt = verified.flat_map(Run::held).map(|held| *held.target.digest()).collect();
+        let corrupt = verified.flat_map(Run::held).filter_map(|held| held.target.digest().copied()).collect();
         Overlay { store, quarantine, blobs, corrupt }
     }
 }

@@ -287,13 +287,27 @@ impl<'s> Run<'s> {
         self.shelf.take(planned, directories)
     }
 
-    /// Moves something to where it was. Replaces nothing.
+    /// Gives something that is as planned a second place here.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot have one.
+    pub fn keep(&self, planned: &Planned<'_>) -> Result<Removal, Error> {
+        self.shelf.keep(planned)
+    }
+
+    /// Moves something to where it was. Replaces nothing but what `repair` made in its place.
     ///
     /// # Errors
     ///
     /// When it cannot be moved.
     pub fn restore(&self, target: &Target) -> Result<Return, Error> {
-        self.shelf.give_back(target)
+        match self.stamp.purpose {
+            // What `repair` put in its place says nothing that the place does not say: undoing it loses nothing. A run that was cut off
+            // tells no time after which somebody else may have written it.
+            Purpose::Repair => self.shelf.give_back_over(target, self.finished()),
+            _ => self.shelf.give_back(target),
+        }
     }
 
     /// Removes something for good. Says whether it was there.

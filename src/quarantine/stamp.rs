@@ -17,13 +17,15 @@ pub enum Purpose {
     GarbageCollect,
     /// Their bytes are not what their digests say. They wait until somebody says what is to become of them.
     Verify,
+    /// They are damaged links that `repair` replaced. They wait until somebody says what is to become of them.
+    Repair,
 }
 
 impl Purpose {
     /// What the name of a run says of it.
     pub(super) fn of_id(id: &str) -> Purpose {
-        let is_verify = id.split_once('-').is_some_and(|(_, name)| name.starts_with(Purpose::Verify.name()));
-        if is_verify { Purpose::Verify } else { Purpose::GarbageCollect }
+        let is_of = |purpose: &Purpose| id.split_once('-').is_some_and(|(_, name)| name.starts_with(purpose.name()));
+        [Purpose::Verify, Purpose::Repair].into_iter().find(is_of).unwrap_or(Purpose::GarbageCollect)
     }
 
     /// The name of the command.
@@ -31,6 +33,7 @@ impl Purpose {
         match self {
             Purpose::GarbageCollect => "garbage-collect",
             Purpose::Verify => "verify",
+            Purpose::Repair => "repair",
         }
     }
 }
@@ -146,7 +149,7 @@ pub(super) fn is_id(name: &str) -> bool {
         let number = rest.map(|rest| rest.strip_prefix('-').unwrap_or(rest));
         rest == Some("") || number.is_some_and(|number| rest != Some(number) && number.parse::<u32>().is_ok())
     };
-    is_second && [Purpose::GarbageCollect, Purpose::Verify].iter().any(is_of)
+    is_second && [Purpose::GarbageCollect, Purpose::Verify, Purpose::Repair].iter().any(is_of)
 }
 
 /// When a run began, by its name.
@@ -180,6 +183,7 @@ mod tests {
             ("20261124T230000Z-garbage-collect-2", Purpose::GarbageCollect),
             ("20261124T230000Z-verify", Purpose::Verify),
             ("20261124T230000Z-verify-12", Purpose::Verify),
+            ("20261124T230000Z-repair", Purpose::Repair),
         ] {
             assert!(is_id(name), "{name}");
             assert_eq!(began_by_id(name).to_string(), "2026-11-24T23:00:00Z", "{name}");

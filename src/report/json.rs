@@ -82,12 +82,29 @@ impl From<Amount> for Bytes {
     }
 }
 
+/// Files of uploads, and the bytes in them.
+#[derive(Serialize)]
+pub(super) struct UploadFiles {
+    upload_files: u64,
+    upload_bytes: u64,
+}
+
+impl UploadFiles {
+    /// Nothing if there are none.
+    pub(super) fn some(files: Amount) -> Option<UploadFiles> {
+        (files.count > 0).then_some(UploadFiles { upload_files: files.count, upload_bytes: files.size_bytes })
+    }
+}
+
 /// What was moved into quarantine, out of it, or purged from it. `replaced` are those that stay because the store has them again.
 #[derive(Serialize)]
 pub(super) struct Moved {
     blobs: u64,
     bytes: u64,
     links: u64,
+    /// Files of uploads, where there are any.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    uploads: Option<UploadFiles>,
     replaced: u64,
     /// Tags among the links.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -100,6 +117,7 @@ impl From<&quarantine::Moved> for Moved {
             blobs: moved.blobs.count,
             bytes: moved.blobs.size_bytes,
             links: moved.links,
+            uploads: UploadFiles::some(moved.upload_files),
             replaced: moved.replaced,
             tags: moved.tags.iter().map(|(repository, tag)| format!("{repository}:{tag}")).collect(),
         }

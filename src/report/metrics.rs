@@ -60,6 +60,15 @@ impl Metrics {
         )
     }
 
+    /// Uploads that were begun and not ended.
+    pub fn uploads(&mut self, uploads: Amount) -> &mut Metrics {
+        self.gauge("uploads", "Uploads that the last run found begun and not ended.", uploads.count).gauge(
+            "upload_bytes",
+            "Bytes in the uploads that the last run found begun and not ended.",
+            uploads.size_bytes,
+        )
+    }
+
     /// What waits in quarantine.
     pub fn quarantined(&mut self, amount: Amount) -> &mut Metrics {
         self.gauge("quarantined_blobs", "Blobs in quarantine after the last run.", amount.count).gauge(

@@ -13,6 +13,7 @@ pub mod list;
 pub mod metrics;
 pub mod overview;
 pub mod quarantine;
+pub mod repair;
 pub mod text;
 pub mod unused;
 pub mod usage;

@@ -13,6 +13,7 @@ use super::filesystem::Root;
 use super::object::RequestCounts;
 use super::reading::Store;
 use super::removing::Vacuum;
+use super::repairing::Repair;
 use super::shelf::Shelves;
 use crate::error::Error;
 
@@ -29,6 +30,9 @@ pub trait Backend: Debug + Send + Sync {
 
     /// What removes from it for good.
     fn vacuum(&self) -> &dyn Vacuum;
+
+    /// What makes links in it; nothing where that cannot be done.
+    fn repair(&self) -> Option<&dyn Repair>;
 
     /// Where things lie that were quarantined.
     fn shelves(&self) -> &dyn Shelves;

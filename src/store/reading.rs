@@ -1,5 +1,6 @@
 //! Reading: what every implementation of a store answers.
 
+use std::ffi::OsStr;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -153,7 +154,8 @@ pub fn stat_targets<'t>(
     for some in targets.chunk_by(|a, b| a.repository() == b.repository()) {
         let Some(name) = some[0].repository() else {
             for target in some {
-                each(target, store.stat_blobs(Shard::of(target.digest()), &[*target.digest()])?[0]);
+                let digest = target.digest().expect("what lies in no repository is a blob");
+                each(target, store.stat_blobs(Shard::of(digest), &[*digest])?[0]);
             }
             continue;
         };
@@ -161,10 +163,17 @@ pub fn stat_targets<'t>(
         for target in some {
             let state = match target {
                 Target::Tag(_, tag, _) => repository.stat_tag(tag)?,
-                _ => {
-                    let directory = target.link_directory().expect("links lie in directories of links");
-                    repository.stat_links(directory, &[*target.digest()])?[0]
+                Target::Upload(file) => {
+                    let files =
+                        repository.upload_contents(OsStr::new(&file.id))?.map(|contents| contents.files).unwrap_or_default();
+                    let found = files.into_iter().find(|(part, _)| *part == file.part);
+                    found.map_or(FileState::Absent, |(_, stat)| FileState::File(stat))
                 }
+                _ => match (target.link_directory(), target.digest()) {
+                    (Some(directory), Some(digest)) => repository.stat_links(directory, &[*digest])?[0],
+                    // No file is looked for there.
+                    _ => FileState::Absent,
+                },
             };
             each(target, state);
         }

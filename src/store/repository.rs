@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 
-use super::values::{FileState, Leftover, LinkContent, Listing, Stray, TagContent, Upload};
+use super::values::{FileState, Leftover, LinkContent, Listing, Stray, TagContent, Upload, UploadContents};
 use crate::error::Error;
 use crate::layout::LinkDirectory;
 use crate::oci::{Digest, TagName};
@@ -98,6 +98,13 @@ pub trait Repository: Send + Sync {
     ///
     /// When a directory cannot be listed, or what is in it not be looked at.
     fn uploads(&self) -> Result<Listing<Upload>, Error>;
+
+    /// All that lies in the directory of an upload; nothing if there is none, or what is there is no directory.
+    ///
+    /// # Errors
+    ///
+    /// When a directory cannot be listed, or what is in it not be looked at.
+    fn upload_contents(&self, id: &OsStr) -> Result<Option<UploadContents>, Error>;
 
     /// What lies in an upload beside what the registry puts there, sorted.
     ///

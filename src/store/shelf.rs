@@ -128,6 +128,21 @@ pub trait Shelf: Debug + Send + Sync {
     /// When it is as planned and cannot be moved.
     fn take(&self, planned: &Planned<'_>, directories: Directories) -> Result<Removal, Error>;
 
+    /// Gives a file that is as planned a second place here. The first one remains.
+    ///
+    /// # Errors
+    ///
+    /// When it is as planned and cannot have two places, or something lies here.
+    fn keep(&self, planned: &Planned<'_>) -> Result<Removal, Error>;
+
+    /// Moves a target back over the link that was made in its place: a file that holds its digest and was not written to after `until`, if given. Where
+    /// the store still has the same file, it goes from here. Replaces nothing else.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be moved.
+    fn give_back_over(&self, target: &Target, until: Option<SystemTime>) -> Result<Return, Error>;
+
     /// Moves a target to where it was. Replaces nothing.
     ///
     /// # Errors

@@ -2,10 +2,10 @@
 
 use std::ffi::OsString;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::layout::Shard;
+use crate::layout::{Shard, UploadPart};
 use crate::oci::{Algorithm, Digest, RepositoryName};
 
 /// Longer than any time that the registry writes.
@@ -237,6 +237,53 @@ pub struct Upload {
     pub started: Option<SystemTime>,
     /// Its `data`: what has been sent so far.
     pub data: FileState,
+}
+
+impl Upload {
+    /// How much was sent so far.
+    pub fn size_bytes(&self) -> u64 {
+        match self.data {
+            FileState::File(stat) => stat.size_bytes,
+            FileState::Absent | FileState::Irregular => 0,
+        }
+    }
+}
+
+/// What lies in the directory of an upload, at any depth.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UploadContents {
+    /// What the registry keeps there, sorted.
+    pub files: Vec<(UploadPart, Stat)>,
+    /// Everything else but directories for that, sorted.
+    pub others: Vec<PathBuf>,
+    /// When the last of its directories was written to.
+    pub modified: SystemTime,
+    /// Its own directory.
+    pub directory: Stat,
+}
+
+impl UploadContents {
+    /// Nothing so far, in a directory like this.
+    pub(super) fn of(directory: Stat) -> UploadContents {
+        UploadContents { files: Vec::new(), others: Vec::new(), modified: directory.modified, directory }
+    }
+
+    /// Adds a file, given by its path and that of the upload.
+    pub(super) fn add(&mut self, path: &Path, upload: &Path, state: FileState) {
+        let part = path.strip_prefix(upload).ok().and_then(UploadPart::of_relative);
+        match (part, state) {
+            (_, FileState::Absent) => {}
+            (Some(part), FileState::File(stat)) => self.files.push((part, stat)),
+            _ => self.others.push(path.to_owned()),
+        }
+    }
+
+    /// All of it, in order.
+    pub(super) fn sorted(mut self) -> UploadContents {
+        self.files.sort_unstable_by_key(|(part, _)| *part);
+        self.others.sort_unstable();
+        self
+    }
 }
 
 /// Something that lies in a directory, beside what the layout has there.

@@ -13,7 +13,7 @@ use crate::lineage::pushes;
 use crate::mark::{self, Marks};
 use crate::oci::DescriptorKind;
 use crate::plan::Deletions;
-use crate::store::{FileState, LinkContent, RepositoryEntry};
+use crate::store::{LinkContent, RepositoryEntry};
 use crate::survey::{self, Survey};
 
 /// Flags of blobs that `--delete-untagged` keeps as well.
@@ -65,12 +65,7 @@ pub(crate) fn look<'s>(context: &Context<'s>, repository: &RepositoryEntry, owne
 
 fn uploads(surveyed: &Survey<'_>) -> Result<Amount, Error> {
     let mut all = Amount::default();
-    for upload in surveyed.repository.uploads()?.entries {
-        all.add(match upload.data {
-            FileState::File(stat) => stat.size_bytes,
-            FileState::Absent | FileState::Irregular => 0,
-        });
-    }
+    surveyed.repository.uploads()?.entries.iter().for_each(|upload| all.add(upload.size_bytes()));
     Ok(all)
 }
 

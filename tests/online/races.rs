@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::support::http::Client;
 use crate::support::layout::{blob_data, tag_current};
 use crate::support::redis_server::RedisServer;
-use crate::support::server::{HeldUp, RealRegistry};
+use crate::support::server::{HeldUp, RealRegistry, Settings};
 use crate::support::*;
 
 /// So long is a call held up. The collection has to be over by then; where it is not, the race is run again with more.
@@ -44,9 +44,17 @@ const ONLINE: [&str; 5] = ["--online", "--rescue-for", "0s", "--quarantine-for",
 
 /// Runs it until the collection has come in between. Gives the registry, running as usual, and the answer to the push.
 fn run(race: &Race, collector: Collector, redis: Option<&RedisServer>) -> (RealRegistry, u16) {
+    let settings = redis.map(RedisServer::settings).unwrap_or_default();
+    let (mut registry, status) = meet(race, collector, &settings, redis);
+    registry.restart();
+    (registry, status)
+}
+
+/// The same with a registry that was not restarted since: what it learned meanwhile it remembers, and calls are still held up.
+fn meet(race: &Race, collector: Collector, settings: &Settings, redis: Option<&RedisServer>) -> (RealRegistry, u16) {
     for seconds in HELD_UP {
         let mut registry = RealRegistry::stopped();
-        registry.configure(redis.map(RedisServer::settings).unwrap_or_default());
+        registry.configure(settings.clone());
         registry.restart();
         (race.before)(&registry.client());
         // What it remembers it would not look at.
@@ -68,11 +76,50 @@ fn run(race: &Race, collector: Collector, redis: Option<&RedisServer>) -> (RealR
         let status = request.join().expect("a request is answered");
         if met {
             assert!(!run.rows_of("blob").is_empty(), "the race is about nothing: {}", run.stdout);
-            registry.restart();
             return (registry, status);
         }
     }
     panic!("the collection never ended while the push was held up");
+}
+
+/// Beside a registry with `blobdescriptor: inmemory`: whatever it acknowledges, by what it looked at or by what it remembers, pulls after the
+/// next night, and nothing of that goes for good until it has been restarted, nor after that.
+fn is_kept_beside_memory(race: &Race, repository: &str, answer: Option<&str>) {
+    let settings = Settings { storage: "  cache: {blobdescriptor: inmemory}\n".into(), ..Settings::default() };
+    let (mut registry, status) = meet(race, Collector::Online, &settings, None);
+    let client = registry.client();
+    let mut acknowledged: Vec<&str> = answer.into_iter().filter(|_| status == 201).collect();
+    // As a client goes on that believes what it is told.
+    let whole = (race.whole)();
+    let all = whole.children.iter().chain([&whole]);
+    for blob in all.flat_map(|image| &image.blobs).filter(|blob| !client.has_blob(repository, &blob.digest)) {
+        client.put_blob(repository, blob);
+    }
+    for child in &whole.children {
+        let path = format!("/v2/{repository}/manifests/{}", child.digest());
+        client.send("PUT", &path, &[("Content-Type", child.media_type)], &child.manifest.bytes);
+    }
+    let path = format!("/v2/{repository}/manifests/again");
+    let again = client.send("PUT", &path, &[("Content-Type", whole.media_type)], &whole.manifest.bytes).status;
+    acknowledged.extend((again == 201).then_some("again"));
+    assert!(!acknowledged.is_empty(), "nothing was acknowledged: {status} {again}");
+
+    let night = next_night(&registry, race.flags).report();
+    assert_eq!(night["quarantine"]["purged"]["blobs"], 0, "it may be remembered: {night}");
+    // The kernel tells when a process was started in hundredths of a second.
+    let before = jiff::Timestamp::now().to_string();
+    thread::sleep(Duration::from_millis(30));
+    registry.restart();
+    for tag in &acknowledged {
+        registry.client().pull(repository, tag).unwrap_or_else(|error| panic!("{tag} was acknowledged: {error}\n{night}"));
+    }
+    let words = ["quarantine", "restarted", "--since", &before];
+    Regsweep::new().args(words).arg(registry.config()).run().expect_code(0);
+    nothing_is_left(&registry, race.flags);
+    registry.restart();
+    for tag in &acknowledged {
+        registry.client().pull(repository, tag).unwrap_or_else(|error| panic!("{tag} after the purge: {error}"));
+    }
 }
 
 /// Runs `--online` as the next night would: what is needed goes back, and the rest goes for good.
@@ -122,6 +169,7 @@ fn is_saved(race: &Race, tag: &str) {
         return;
     }
     is_saved_beside(race, tag, None);
+    is_kept_beside_memory(race, "a", Some(tag));
     if RedisServer::is_here() {
         is_saved_beside(race, tag, Some(&RedisServer::start()));
     }
@@ -155,6 +203,7 @@ fn is_retried(race: &Race, repository: &str, again: fn(&Client)) {
         return;
     }
     is_retried_beside(race, repository, again, None);
+    is_kept_beside_memory(race, repository, None);
     if RedisServer::is_here() {
         is_retried_beside(race, repository, again, Some(&RedisServer::start()));
     }

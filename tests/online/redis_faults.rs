@@ -215,6 +215,70 @@ fn what_a_redis_claims_of_what_is_gone_is_reported_and_flushed() {
     assert_eq!(forgotten(collect(&config, &["--flush-redis"]).run()), 0);
 }
 
+/// Lets a redis claim so many blobs that no store has.
+fn claim_many(redis: &RedisServer, count: u64) {
+    let mut connection = redis.connection();
+    for first in (0..count).step_by(500) {
+        let mut pipeline = redis::pipe();
+        for number in first..count.min(first + 500) {
+            let digest = format!("sha256:{number:064x}");
+            pipeline.cmd("SADD").arg("repository::a::blobs").arg(&digest);
+            pipeline.cmd("HSET").arg(format!("blobs::{digest}")).arg("digest").arg(&digest);
+            pipeline.cmd("HSET").arg(format!("repository::a::blobs::{digest}")).arg("mediatype").arg("x");
+        }
+        pipeline.exec(&mut connection).expect("set");
+    }
+}
+
+/// Runs it, and says how many KiB it had at most.
+fn peak(run: Regsweep) -> (Outcome, u64) {
+    let mut running = run.start();
+    let path = format!("/proc/{}/status", running.child.id());
+    let mut peak = 0;
+    while running.child.try_wait().expect("a child can be asked").is_none() {
+        let status = std::fs::read_to_string(&path).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        peak = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(peak);
+        thread::sleep(std::time::Duration::from_millis(2));
+    }
+    (running.wait(), peak)
+}
+
+/// Nothing is gathered: with all of them in memory it took 350 bytes for each key.
+#[test]
+fn a_flush_takes_no_more_memory_for_a_larger_redis() {
+    if !RedisServer::is_here() {
+        return;
+    }
+    let [few, many] = [500, 15_000].map(|count| {
+        let redis = RedisServer::start();
+        let (_store, config) = offline(&redis, &format!("redis: {{addr: '{}', db: 3}}", redis.address()));
+        claim_many(&redis, count);
+        let (flushed, peak) = peak(collect(&config, &["--flush-redis", "--jobs", "1"]));
+        assert_eq!(forgotten(flushed), STALE + 3 * count);
+        assert_eq!(redis.claims("sha256:00000"), [""; 0]);
+        assert_eq!(redis.claims(&layer(1).digest).len(), 3, "what is there stays");
+        println!("{count} blobs flushed in {peak} KiB");
+        peak
+    });
+    assert!(many < few + 3_000, "{few} KiB for 500 blobs, {many} KiB for 15,000");
+}
+
+/// What is not listed is counted.
+#[test]
+fn a_report_of_a_large_redis_counts_what_it_claims() {
+    if !RedisServer::is_here() {
+        return;
+    }
+    let redis = RedisServer::start();
+    let (_store, config) = offline(&redis, &format!("redis: {{addr: '{}', db: 3}}", redis.address()));
+    claim_many(&redis, 7_000);
+    let report = collect(&config, &[]).run().expect_code(1).report();
+    assert_eq!(report["finding_counts"]["warning"], 6 + 2 * 7_000, "{}", report["finding_counts"]);
+    let listed = report["findings"].as_array().expect("a list").len();
+    assert!(listed < 5_100, "{listed}");
+}
+
 #[test]
 fn a_redis_that_is_down_is_said_to_be_and_stops_a_flush() {
     if !RedisServer::is_here() {

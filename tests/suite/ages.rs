@@ -42,7 +42,7 @@ fn what_was_just_copied_is_young() {
     ] {
         let root = half_copied().on_disk();
         if !tells_birth(root.path()) {
-            return println!("skipped: the filesystem does not tell when files were made");
+            return skipped("the filesystem does not tell when files were made");
         }
         let (stay, ran) = run(root.path(), flags);
         assert_eq!(stay, expected, "{flags:?}");
@@ -62,7 +62,7 @@ fn what_was_just_copied_is_young() {
 fn what_was_only_touched_is_as_old_as_before() {
     let root = half_copied().on_disk();
     if !tells_birth(root.path()) {
-        return println!("skipped: the filesystem does not tell when files were made");
+        return skipped("the filesystem does not tell when files were made");
     }
     sleep(Duration::from_millis(2_100));
     let place = |number| root.path().join(blob_data(&layer(number).digest));
@@ -85,7 +85,7 @@ fn what_was_only_touched_is_as_old_as_before() {
 fn what_was_restored_is_young_by_our_record_alone() {
     let root = half_copied().on_disk();
     if !tells_birth(root.path()) {
-        return println!("skipped: the filesystem does not tell when files were made");
+        return skipped("the filesystem does not tell when files were made");
     }
     sleep(Duration::from_millis(2_100));
     let gc = || Regsweep::gc(root.path()).counting_birth().args(["--min-age", "2s", "--quarantine"]);
@@ -208,7 +208,7 @@ fn what_lies_in_the_future_goes_neither_now_nor_later() {
 fn what_was_just_made_is_said_to_be_that() {
     let root = half_copied().on_disk();
     if !tells_birth(root.path()) {
-        return println!("skipped: the filesystem does not tell when files were made");
+        return skipped("the filesystem does not tell when files were made");
     }
     let config = tempfile::NamedTempFile::new().expect("a file");
     let text = format!(

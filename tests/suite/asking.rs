@@ -304,7 +304,7 @@ fn a8_a_port_may_have_a_name() {
     });
     let free = named.into_iter().find_map(|(name, port)| Some((name, TcpListener::bind(("127.0.0.1", port)).ok()?)));
     let Some((name, listener)) = free else {
-        eprintln!("skipped: no port has a name here");
+        skipped("no port has a name here");
         return;
     };
     let (_root, config) = store_with_address(format!("127.0.0.1:{name}"));
@@ -386,7 +386,7 @@ fn a9_a_registry_behind_a_dynamic_linker_is_one() {
     let mut command = std::process::Command::new(linker);
     command.arg(crate::support::server::disguised_registry_command().get_program()).arg("serve").arg(registry.config());
     let Ok(mut server) = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn() else {
-        eprintln!("skipped: there is no {}", linker.display());
+        skipped(&format!("there is no {}", linker.display()));
         return;
     };
     std::thread::sleep(Duration::from_millis(800));
@@ -427,7 +427,7 @@ fn a9_one_that_says_it_is_read_only_does_not_stop_a_run_by_its_root() {
 fn in_a_container(run: Regsweep) -> Option<Regsweep> {
     let root_is_a_containers = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default().contains(" / / rw - overlay");
     if !rustix::process::geteuid().is_root() || root_is_a_containers {
-        eprintln!("skipped: not root on a machine of its own");
+        skipped("not root on a machine of its own");
         return None;
     }
     Some(run.under(["unshare", "--net", "--pid", "--fork", "--mount-proc"]))

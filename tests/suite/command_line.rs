@@ -339,6 +339,8 @@ struct Scanned {
     revisions: u64,
     tag_history: u64,
     layer_links: u64,
+    uploads: u64,
+    upload_bytes: u64,
     blobs: u64,
     bytes: u64,
 }
@@ -371,6 +373,8 @@ struct Removal {
     revisions: u64,
     layer_links: u64,
     tag_history: u64,
+    upload_files: u64,
+    upload_bytes: u64,
     empty_directories: u64,
     by_reason: Vec<ByReason>,
 }
@@ -436,6 +440,8 @@ fn json_has_every_figure() {
             revisions: 2,
             tag_history: 2,
             layer_links: 6,
+            uploads: 0,
+            upload_bytes: 0,
             blobs: 9,
             bytes: all
         }

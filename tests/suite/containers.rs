@@ -21,7 +21,7 @@ fn contained(run: Regsweep, shares: Shares) -> Option<Regsweep> {
     // On overlayfs the store would lie in the layers of the container that this is.
     let is_container = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default().contains(" / / rw - overlay");
     if is_container || !can.is_ok_and(|status| status.success()) {
-        eprintln!("skipped: no namespaces can be made here");
+        skipped("no namespaces can be made here");
         return None;
     }
     let network: &[&str] = if shares == Shares::Network { &[] } else { &["--net"] };
@@ -111,7 +111,7 @@ fn with_a_root_filesystem_that_is_read_only_and_without_root() {
     let Some(run) = contained(run, Shares::Nothing) else { return };
     let done = run.run();
     if done.code == Some(99) {
-        eprintln!("skipped: / is no mount that can be made read-only here");
+        skipped("/ is no mount that can be made read-only here");
         return;
     }
     let done = done.expect_code(0);

@@ -83,7 +83,7 @@ fn units_run_what_there_is() {
 #[test]
 fn systemd_takes_the_units() {
     if Command::new("systemd-analyze").arg("--version").output().is_err() {
-        eprintln!("skipped: no systemd-analyze");
+        skipped("no systemd-analyze");
         return;
     }
     let folder = tempfile::tempdir().expect("a folder");

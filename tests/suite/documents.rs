@@ -248,7 +248,7 @@ fn each_flag_is_one_that_there_is() {
 #[test]
 fn each_sample_is_what_is_printed() {
     if !cfg!(debug_assertions) {
-        eprintln!("skipped: only a debug build lets a test move its clock");
+        skipped("only a debug build lets a test move its clock");
         return;
     }
     let is_blessed = is_blessed();

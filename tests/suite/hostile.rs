@@ -78,7 +78,7 @@ fn survive(root: &Path, flags: &[&str], codes: &[i32]) -> Outcome {
     outcome
 }
 
-/// Runs it, looks at its memory meanwhile, and ends it after [`HANGS`].
+/// Runs it, looks at its memory meanwhile, and ends it when it takes too long.
 #[track_caller]
 fn within_bounds(run: Regsweep) -> Outcome {
     within(run, MEMORY_BYTES)
@@ -99,7 +99,7 @@ fn within(run: Regsweep, memory_bytes: u64) -> Outcome {
         // The kernel remembers the peak, so a look now and then finds it.
         while end.recv_timeout(Duration::from_millis(2)) == Err(RecvTimeoutError::Timeout) {
             peak_bytes = peak_resident_bytes(pid).unwrap_or(peak_bytes);
-            if begun.elapsed() > HANGS {
+            if begun.elapsed() > patience() {
                 let _ended_just_now = kill_process(pid, Signal::KILL);
             }
         }
@@ -117,12 +117,6 @@ fn peak_resident_bytes(pid: Pid) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? << 10)
-}
-
-/// Says on the test's output why a part of it did not run.
-#[expect(clippy::print_stderr, reason = "the test runner keeps it for those who ask")]
-fn skipped(why: &str) {
-    eprintln!("skipped: {why}");
 }
 
 fn on_disk() -> (TempDir, PathBuf) {

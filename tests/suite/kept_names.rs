@@ -10,7 +10,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::fixtures::fixture;
-use crate::support::layout::blob_data;
+use crate::support::layout::{blob_data, layer_link};
 use crate::support::*;
 
 /// Objects whose keys are what they are about: codes, reasons.
@@ -67,6 +67,9 @@ fn names() -> BTreeSet<String> {
         }
         whole.stdout = report.to_string();
         note("report", &whole);
+        note("repair", &run(&["repair", "--dry-run"], damaged.path()));
+        fs::remove_file(damaged.path().join(layer_link("damaged", &layer(2).digest))).expect("there");
+        note("repair", &run(&["repair", "--dry-run"], damaged.path()));
         note("verify", &run(&["verify"], root));
         note("verify", &run(&["verify"], damaged.path()));
         note("garbage-collect", &Regsweep::gc(damaged.path()).dry().json().run());

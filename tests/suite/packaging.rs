@@ -32,7 +32,7 @@ fn tool(program: &str, arguments: &[&str]) -> Option<String> {
             Some(String::from_utf8_lossy(&output.stdout).into_owned())
         }
         Err(error) => {
-            eprintln!("skipped: {program}: {error}");
+            skipped(&format!("{program}: {error}"));
             None
         }
     }
@@ -340,7 +340,7 @@ fn artefacts_are_named_after_this_version() {
 fn artefacts() -> Option<PathBuf> {
     let directory = std::env::var_os("REGSWEEP_ARTEFACTS").map(PathBuf::from);
     if directory.is_none() {
-        eprintln!("skipped: packaging/test makes the artefacts and runs this");
+        skipped("packaging/test makes the artefacts and runs this");
     }
     directory
 }

@@ -167,7 +167,7 @@ pub(crate) fn certificate_for(registry: &RealRegistry) -> Option<(String, String
         .stderr(Stdio::null())
         .status();
     if !made.is_ok_and(|status| status.success()) {
-        eprintln!("skipped: no openssl");
+        skipped("no openssl");
         return None;
     }
     Some((key.display().to_string(), certificate.display().to_string()))
@@ -272,7 +272,7 @@ fn an_upload_under_way_stops_the_run() {
 /// Starts a process that sees the store mounted at `at`, in a namespace of its own.
 fn mounted(root: &std::path::Path, at: &std::path::Path) -> Option<Ended> {
     if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: only root mounts");
+        skipped("only root mounts");
         return None;
     }
     let script = format!("mount --bind '{}' '{}' && echo mounted && exec sleep 100", root.display(), at.display());

@@ -178,7 +178,9 @@ impl Done {
         {
             tracing::warn!("{error}");
         }
+        // Of blobs that are left to a later run the record stays as it was written: that run is to know who unlinked them.
         if self.swept.left == 0
+            && !settings.leaves_blobs()
             && let Err(error) = records.end_sweep(stays)
         {
             tracing::warn!("{error}");

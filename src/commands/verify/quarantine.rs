@@ -47,7 +47,7 @@ pub(super) fn quarantine(
 ) -> Result<(), Error> {
     let corrupt =
         outcome.damaged.iter().filter(|damaged| damaged.damage.is_corrupt()).filter_map(|damaged| Some((damaged, damaged.stat?)));
-    let policy = Policy { min_age: settings.min_age, arrivals: Arrivals::Ignored, keeps_arrivals: false, now: clock.now() };
+    let policy = Policy::new(settings.min_age, Arrivals::Ignored, clock.now());
     let (young, mut old): (Vec<Corrupt<'_>>, Vec<Corrupt<'_>>) =
         corrupt.partition(|(damaged, _)| is_young(backend.store(), damaged, &policy));
     young.iter().for_each(|(_, stat)| report.left_young.add(stat.size_bytes));

@@ -46,7 +46,7 @@ pub(super) fn page(report: &AuditReport) -> Page {
     data.counted("Repositories", figures.repositories, "");
     data.counted("Tags", figures.counts.tags, "");
     data.counted("Revisions", figures.counts.revisions, "manifests that repositories know");
-    data.counted("Uploads", figures.uploads, "begun and not ended");
+    data.sized("Uploads", figures.uploads, "begun and not ended");
     data.findings(&report.findings, LOOKED_FOR);
     if !report.would_stop && untagged.count > 0 {
         data.next("run `regsweep garbage-collect --dry-run --delete-untagged` to see what would go");

@@ -27,6 +27,8 @@ struct Scanned {
     tag_history: u64,
     layer_links: u64,
     uploads: u64,
+    /// Not among `bytes`.
+    upload_bytes: u64,
     blobs: u64,
     bytes: u64,
 }
@@ -72,7 +74,8 @@ pub(super) fn render(report: &AuditReport) -> String {
             revisions: counts.revisions,
             tag_history: counts.history_entries,
             layer_links: counts.layer_links,
-            uploads: report.figures.uploads,
+            uploads: report.figures.uploads.count,
+            upload_bytes: report.figures.uploads.size_bytes,
             blobs: report.figures.blobs.count,
             bytes: report.figures.blobs.size_bytes,
         },

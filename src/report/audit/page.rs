@@ -2,7 +2,7 @@
 
 use super::{AuditReport, Collection};
 use crate::amount::Amount;
-use crate::format::{amount, duration, elapsed, plural, time};
+use crate::format::{amount, duration, elapsed, plural, size, time};
 use crate::plan::Kind;
 use crate::report::collect::page::{links, scanned};
 use crate::report::document::Document;
@@ -46,8 +46,12 @@ pub(in crate::report) fn verdict(report: &AuditReport) -> String {
 fn store(page: &mut Document, report: &AuditReport) {
     let figures = &report.figures;
     let scanned = scanned(figures.repositories, &figures.counts);
-    let uploads = plural(figures.uploads, "upload", "uploads");
-    page.item("scanned", &format!("{scanned}, {uploads}, {}", amount(figures.blobs)));
+    let uploads = plural(figures.uploads.count, "upload", "uploads");
+    let sent = match figures.uploads.size_bytes {
+        0 => String::new(),
+        sent => format!(" ({})", size(sent)),
+    };
+    page.item("scanned", &format!("{scanned}, {uploads}{sent}, {}", amount(figures.blobs)));
 }
 
 fn collection(page: &mut Document, label: &str, collection: &Collection, what: &str) {

@@ -46,8 +46,8 @@ pub struct Figures {
     pub repositories: u64,
     /// What is in them.
     pub counts: Counts,
-    /// Uploads that were begun.
-    pub uploads: u64,
+    /// Uploads that were begun, and what was sent of them.
+    pub uploads: Amount,
     /// Blobs, by what the disk says.
     pub blobs: Amount,
 }
@@ -83,7 +83,7 @@ impl Report for AuditReport {
     fn metrics(&self) -> Metrics {
         let mut metrics = Metrics::new("audit", self.started, self.exit());
         metrics.elapsed(self.elapsed).findings(&self.findings);
-        metrics.stored(self.figures.blobs.count, self.figures.blobs.size_bytes);
+        metrics.stored(self.figures.blobs.count, self.figures.blobs.size_bytes).uploads(self.figures.uploads);
         let [plain, untagged] = &self.collections;
         metrics.reclaimable(plain.totals.kind(Kind::Blob)).reclaimable_untagged(untagged.totals.kind(Kind::Blob));
         metrics

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::expire::Expire;
+use super::remove;
 use super::{CollectReport, Figures, Outcome, QuarantineFigures, RescueEnd};
 use crate::config::Mode;
 use crate::oci::RepositoryName;
@@ -47,6 +48,9 @@ struct Body<'a> {
     /// What became of tags, where a policy says that.
     #[serde(skip_serializing_if = "Option::is_none")]
     expire: Option<Expire<'a>>,
+    /// What became of what was asked for by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remove: Option<Vec<remove::Item>>,
 }
 
 #[derive(Serialize)]
@@ -57,6 +61,9 @@ struct Scanned {
     revisions: u64,
     tag_history: u64,
     layer_links: u64,
+    /// Begun and not ended, and not among the blobs.
+    uploads: u64,
+    upload_bytes: u64,
     blobs: u64,
     bytes: u64,
 }
@@ -85,6 +92,8 @@ pub(in crate::report) struct Removal {
     revisions: u64,
     layer_links: u64,
     tag_history: u64,
+    upload_files: u64,
+    upload_bytes: u64,
     empty_directories: u64,
     by_reason: Vec<ByReason>,
 }
@@ -106,6 +115,8 @@ impl From<&Totals> for Removal {
             revisions: totals.kind(Kind::Revision).count,
             layer_links: totals.kind(Kind::LayerLink).count,
             tag_history: totals.kind(Kind::TagHistory).count,
+            upload_files: totals.kind(Kind::Upload).count,
+            upload_bytes: totals.kind(Kind::Upload).size_bytes,
             empty_directories: totals.kind(Kind::EmptyDirectory).count,
             by_reason: totals
                 .iter()
@@ -198,6 +209,8 @@ pub fn render(report: &CollectReport) -> String {
             revisions: counts.revisions,
             tag_history: counts.history_entries,
             layer_links: counts.layer_links,
+            uploads: counts.uploads.count,
+            upload_bytes: counts.uploads.size_bytes,
             blobs: figures.blobs,
             bytes: figures.stored_bytes(),
         },
@@ -237,6 +250,7 @@ pub fn render(report: &CollectReport) -> String {
         writer: report.writer.as_deref(),
         registry_must_restart: report.registry_must_restart(),
         expire: report.expire.as_ref().map(Expire::from),
+        remove: report.removed.as_ref().map(remove::items),
     };
     let outcome = match report.outcome() {
         Outcome::Complete => "complete",

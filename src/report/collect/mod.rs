@@ -5,7 +5,9 @@ mod figures;
 pub(super) mod html;
 pub mod json;
 pub(super) mod page;
+mod remove;
 mod report;
+mod uploads;
 
 pub use self::expire::ExpireFigures;
 pub use self::figures::{Figures, QuarantineFigures, RescueEnd};

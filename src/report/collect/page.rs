@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::expire;
 use super::{CollectReport, Outcome, RescueEnd};
+use super::{expire, remove, uploads};
 use crate::amount::Amount;
 use crate::config::{Disposal, Mode};
 use crate::escape::escaped;
@@ -16,7 +16,7 @@ use crate::policy::RootPolicy;
 use crate::quarantine::Moved;
 use crate::registry_config::DescriptorCache;
 use crate::report::document::Document;
-use crate::report::quarantine::page::{forgotten, proof_line, withheld};
+use crate::report::quarantine::page::{forgotten, moved, proof_line, withheld};
 use crate::store::RequestCounts;
 
 /// Repositories named in the report.
@@ -41,6 +41,9 @@ pub(super) fn document(report: &CollectReport) -> Document {
     if let Some(expire) = &report.expire {
         expire::tags(&mut page, expire, report.mode);
     }
+    if let Some(removed) = &report.removed {
+        remove::asked(&mut page, removed, report.mode);
+    }
     repositories(&mut page, report);
     page.findings(&report.findings);
     disk(&mut page, report);
@@ -63,7 +66,10 @@ pub(super) fn headline(report: &CollectReport) -> &'static str {
 }
 
 fn closing(report: &CollectReport, mode: &str) -> String {
-    let blobs = |totals: &Totals| amount(totals.kind(Kind::Blob));
+    let blobs = |totals: &Totals| {
+        let uploads = uploads::going(totals).map_or_else(String::new, |uploads| format!(" and {uploads}"));
+        format!("{}{uploads}", amount(totals.kind(Kind::Blob)))
+    };
     match report.mode {
         Mode::DryRun if report.figures.planned.is_empty() && !report.quarantine.purged.is_empty() => {
             format!("{mode}: without --dry-run this purges {}", amount(report.quarantine.purged.blobs))
@@ -93,8 +99,9 @@ fn closing(report: &CollectReport, mode: &str) -> String {
             format!("{mode}: freed {} in {}", blobs(&report.swept.removed), elapsed(report.elapsed))
         }
         Mode::Execute => format!(
-            "{mode}: quarantined {} and freed {} in {}",
+            "{mode}: quarantined {}{} and freed {} in {}",
             amount(report.quarantined()),
+            uploads::going(&report.swept.removed).map_or_else(String::new, |uploads| format!(", {uploads}")),
             amount(report.reclaimed()),
             elapsed(report.elapsed)
         ),
@@ -106,7 +113,8 @@ fn answer(page: &mut Document, report: &CollectReport) {
     if report.mode != Mode::DryRun {
         return;
     }
-    let planned = amount(report.figures.planned.kind(Kind::Blob));
+    let uploads = uploads::going(&report.figures.planned).map_or_else(String::new, |uploads| format!(" and {uploads}"));
+    let planned = format!("{}{uploads}", amount(report.figures.planned.kind(Kind::Blob)));
     let wait = report.quarantine.waits_for;
     match report.disposal {
         Disposal::Remove => page.item("reclaimable", &format!("{planned} now")),
@@ -185,6 +193,7 @@ fn about(page: &mut Document, report: &CollectReport) {
     page.root(&report.root, report.config_path.as_deref());
     let kept = match (&report.expire, report.roots) {
         (Some(expire), _) => format!("what {} keeps", expire.policy()),
+        (None, RootPolicy::AllRevisions) if report.removed.is_some() => "everything but what is asked for".to_owned(),
         (None, RootPolicy::AllRevisions) => "every revision".to_owned(),
         (None, RootPolicy::TaggedOnly) => "tagged images, their children and referrers (--delete-untagged)".to_owned(),
     };
@@ -238,6 +247,7 @@ fn store(page: &mut Document, report: &CollectReport) {
             page.item("", &line);
         }
     }
+    uploads::there(page, report);
     if figures.restorable.count > 0 {
         let kept = amount(figures.restorable);
         page.item("restorable", &format!("{kept}, kept only for what is in quarantine: they can go once that is purged"));
@@ -287,6 +297,9 @@ fn removal(page: &mut Document, report: &CollectReport) {
     if !links.is_empty() {
         page.item("", &format!("and {}", links.join(", ")));
     }
+    if let Some(uploads) = uploads::going(totals) {
+        page.item("", &format!("and {uploads}"));
+    }
     if report.swept.left > 0 {
         page.item("left", &format!("{} of the plan", plural(report.swept.left, "target", "targets")));
     }
@@ -296,8 +309,7 @@ fn removal(page: &mut Document, report: &CollectReport) {
 fn quarantine(page: &mut Document, report: &CollectReport) {
     let quarantine = &report.quarantine;
     let is_dry = report.mode == Mode::DryRun;
-    let moved = |moved: &Moved| format!("{} and {}", amount(moved.blobs), plural(moved.links, "link", "links"));
-    let some = |moved: &Moved| moved.blobs.count + moved.links > 0;
+    let some = |moved: &Moved| moved.blobs.count + moved.links + moved.upload_files.count > 0;
     let mut lines = Vec::new();
     if some(&quarantine.restored) {
         let done = if is_dry { "would be restored" } else { "restored" };
@@ -379,7 +391,7 @@ fn disk(page: &mut Document, report: &CollectReport) {
             page.item("free disk", &format!("{} now", size(before)))
         }
         (Some(before), _, Mode::DryRun) => {
-            let after = before + report.figures.planned.kind(Kind::Blob).size_bytes;
+            let after = before + uploads::bytes(&report.figures.planned);
             page.item("free disk", &format!("{} now, about {} after a run", size(before), size(after)));
         }
         (Some(before), Some(after), Mode::Execute) => {
@@ -465,7 +477,7 @@ pub(in crate::report) fn links(totals: &Totals) -> Vec<String> {
 }
 
 fn target(row: &Deletion) -> String {
-    let digest = row.target.digest();
+    let digest = row.target.digest().map(ToString::to_string).unwrap_or_default();
     let repository = row.target.repository().map(ToString::to_string).unwrap_or_default();
     let tag = || row.target.tag().map(ToString::to_string).unwrap_or_default();
     match Kind::of(&row.target) {
@@ -474,6 +486,7 @@ fn target(row: &Deletion) -> String {
         Kind::Revision => format!("manifest eligible for deletion: {digest}"),
         Kind::LayerLink => format!("{repository}: layer link eligible for deletion: {digest}"),
         Kind::Blob => format!("blob eligible for deletion: {digest}"),
+        Kind::Upload => format!("file of an upload eligible for deletion: {}", escaped(row.target.path())),
         Kind::EmptyDirectory => format!("empty directory eligible for deletion: {}", escaped(row.target.path())),
     }
 }

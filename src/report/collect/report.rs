@@ -14,6 +14,7 @@ use crate::plan::{Kind, SweepPlan};
 use crate::policy::{Policy, RootPolicy};
 use crate::quarantine::Withheld;
 use crate::registry_config::{DescriptorCache, RegistryConfig};
+use crate::removal::Removed;
 use crate::report::{Document, Metrics, Page, Report};
 use crate::store::RequestCounts;
 use crate::sweep::SweepReport;
@@ -25,6 +26,8 @@ pub struct CollectReport {
     pub command: &'static str,
     /// What a policy came to; nothing if none was given.
     pub expire: Option<ExpireFigures>,
+    /// What was asked for by name, and what becomes of it; nothing if nothing was.
+    pub removed: Option<Removed>,
     /// Whether anything was removed.
     pub mode: Mode,
     /// Whether it was removed or quarantined.
@@ -170,7 +173,7 @@ impl Report for CollectReport {
     fn metrics(&self) -> Metrics {
         let mut metrics = Metrics::new(self.command, self.policy.now, self.exit());
         metrics.elapsed(self.elapsed).findings(&self.findings);
-        metrics.stored(self.figures.blobs, self.figures.stored_bytes());
+        metrics.stored(self.figures.blobs, self.figures.stored_bytes()).uploads(self.figures.counts.uploads);
         if self.mode == Mode::Execute {
             let gone = self.reclaimed();
             metrics.reclaimed(gone.count, gone.size_bytes).quarantined(self.quarantine.waiting);

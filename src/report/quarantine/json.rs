@@ -8,7 +8,7 @@ use crate::escape::escaped;
 use crate::quarantine::Purpose;
 use crate::registry_config::DescriptorCache;
 use crate::report::Report as _;
-use crate::report::json::{self, Head, Moved};
+use crate::report::json::{self, Head, Moved, UploadFiles};
 
 #[derive(Serialize)]
 struct Body<'a> {
@@ -36,6 +36,8 @@ struct Run<'a> {
     blobs: u64,
     bytes: u64,
     links: u64,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    uploads: Option<UploadFiles>,
     unrecognised: u64,
     /// The cache in which a registry may remember it.
     remembered_by: Option<DescriptorCache>,
@@ -45,7 +47,8 @@ struct Run<'a> {
 #[derive(Serialize)]
 struct Target {
     path: String,
-    digest: String,
+    /// Nothing for a file of an upload.
+    digest: Option<String>,
     bytes: u64,
 }
 
@@ -95,6 +98,7 @@ fn run(row: &super::RunRow) -> Run<'_> {
         blobs: row.blobs.count,
         bytes: row.blobs.size_bytes,
         links: row.links,
+        uploads: UploadFiles::some(row.upload_files),
         unrecognised: row.unrecognised,
         remembered_by: row.remembered_by,
         targets: row
@@ -102,7 +106,7 @@ fn run(row: &super::RunRow) -> Run<'_> {
             .iter()
             .map(|held| Target {
                 path: escaped(held.target.path()),
-                digest: held.target.digest().to_string(),
+                digest: held.target.digest().map(ToString::to_string),
                 bytes: held.stat.size_bytes,
             })
             .collect(),

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::{Done, QuarantineReport};
+use crate::amount::Amount;
 use crate::descriptor_cache::Forgotten;
 use crate::escape::escaped;
 use crate::format::plural;
-use crate::format::{amount, duration};
+use crate::format::{amount, duration, size};
 use crate::layout::Target;
 use crate::quarantine::{Moved, Proof, Withheld};
 use crate::report::document::Document;
@@ -67,8 +68,9 @@ pub(super) fn document(report: &QuarantineReport) -> Document {
             || format!("cut off, began {:.0}", run.began),
             |waited| format!("for {}", duration(std::time::Duration::from_secs(waited.as_secs()))),
         );
-        let purging = run.purging.map_or_else(String::new, |at| format!("; a purge began at {at:.0} and did not end"));
-        page.line(&format!("{}  {}, {}, {waited}{purging}", run.id, amount(run.blobs), plural(run.links, "link", "links")));
+        let purging = run.purging.map_or_else(String::new, |at| format!("; a purge began at {at:.0}, and this is what it left"));
+        let contents = contents(run.blobs, run.links, run.upload_files, ", ");
+        page.line(&format!("{}  {contents}, {waited}{purging}", run.id));
         if let Some(cache) = &run.remembered_by {
             page.line(&match cache.ends_with_the_process() {
                 true => format!("  stays until the registry is restarted, whose cache ({cache}) may remember it"),
@@ -134,6 +136,21 @@ pub(in crate::report) fn forgotten(forgotten: Forgotten) -> Option<String> {
     any.then(|| format!("{keys} and {members} of repositories removed from the registry's redis"))
 }
 
-fn moved(restored: &Moved) -> String {
-    format!("{} and {}", amount(restored.blobs), plural(restored.links, "link", "links"))
+/// What was moved, or would be.
+pub(in crate::report) fn moved(moved: &Moved) -> String {
+    contents(moved.blobs, moved.links, moved.upload_files, " and ")
+}
+
+/// Files of uploads.
+pub(in crate::report) fn of_uploads(files: Amount) -> String {
+    format!("{} ({})", plural(files.count, "file of uploads", "files of uploads"), size(files.size_bytes))
+}
+
+/// Blobs, links and, where there are any, files of uploads.
+fn contents(blobs: Amount, links: u64, upload_files: Amount, between: &str) -> String {
+    let links = plural(links, "link", "links");
+    match upload_files.count {
+        0 => format!("{}{between}{links}", amount(blobs)),
+        _ => format!("{}, {links}{between}{}", amount(blobs), of_uploads(upload_files)),
+    }
 }

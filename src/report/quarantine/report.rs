@@ -101,6 +101,8 @@ pub struct RunRow {
     pub blobs: Amount,
     /// Links in it.
     pub links: u64,
+    /// Files of uploads in it.
+    pub upload_files: Amount,
     /// Files in it that are none of ours.
     pub unrecognised: u64,
     /// The cache in which a registry at work may remember what is in it.

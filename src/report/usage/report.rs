@@ -75,7 +75,8 @@ impl Report for UsageReport {
     fn metrics(&self) -> Metrics {
         let mut metrics = Metrics::new("usage", self.started, self.exit());
         metrics.elapsed(self.elapsed).findings(&self.findings);
-        metrics.stored(self.usage.stored.count, self.usage.stored.size_bytes).reclaimable(self.usage.reclaimable());
+        metrics.stored(self.usage.stored.count, self.usage.stored.size_bytes).uploads(self.usage.uploads);
+        metrics.reclaimable(self.usage.reclaimable());
         metrics
     }
 

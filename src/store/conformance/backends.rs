@@ -10,7 +10,10 @@ use crate::clock::RunClock;
 use crate::error::Error;
 use crate::layout::{self, LinkDirectory, Target};
 use crate::oci::{Algorithm, Digest, RepositoryName, TagName};
-use crate::store::{Access, Backend, Directories, FileState, LockGuard, ManifestContent, Planned, Removal, Return, Shelf, Stat};
+use crate::store::{
+    Access, Backend, Directories, FileState, LinkContent, LockGuard, Made, ManifestContent, Planned, Removal, RepositoryEntry,
+    Return, Shelf, Stat,
+};
 
 /// Each case gets a backend that holds only `docker/registry/v2`.
 pub(crate) const CASES: &[fn(&dyn Backend, &dyn Fill)] = &[
@@ -22,6 +25,8 @@ pub(crate) const CASES: &[fn(&dyn Backend, &dyn Fill)] = &[
     a_shelf_says_what_lies_on_it,
     a_shelf_goes_when_it_is_empty,
     stamps_are_no_content,
+    links_are_made_and_replaced,
+    blobs_are_made_of_their_own_bytes,
 ];
 
 fn then() -> SystemTime {
@@ -207,4 +212,69 @@ fn stamps_are_no_content(backend: &dyn Backend, _: &dyn Fill) {
     let contents = shelf.contents(&stamps).expect("listed");
     assert_eq!((contents.held.len(), contents.unrecognised), (0, 0));
     assert!(shelf.remove_if_empty(&stamps).expect("removed"));
+}
+
+/// What is made replaces nothing that it does not know, and what it replaces goes back over it and over nothing else.
+fn links_are_made_and_replaced(backend: &dyn Backend, fill: &dyn Fill) {
+    let Some(repair) = backend.repair() else { return };
+    let _lock = lock(backend, Access::Change).expect("free");
+    repair.ensure_possible().expect("on one filesystem");
+    let name = RepositoryName::new("team/app");
+    let directory = LinkDirectory::Layers(name.clone());
+    let target = Target::Link(directory.clone(), digest("a"));
+    let content = || {
+        let entry = RepositoryEntry { name: name.clone(), set_apart: None };
+        let opened = backend.store().open(&entry).expect("opened");
+        opened.inspect_links(&directory, &[digest("a")]).expect("read")[0]
+    };
+    let good = LinkContent::Digest(digest("a"));
+    fill.put(&directory.link(&digest("b")), b"", then());
+    repair.ensure_writable(&target).expect("writable");
+    assert_eq!(content().0, LinkContent::Absent, "asking makes nothing");
+    assert_eq!(
+        repair.make_link(&target, Some(&Stat::new(0, then()))).expect("no error"),
+        Made::Changed("it is not there any more")
+    );
+    assert_eq!(repair.make_link(&target, None).expect("made"), Made::Made);
+    assert_eq!(content().0, good);
+    assert_eq!(repair.make_link(&target, None).expect("no error"), Made::Exists);
+    let tag = Target::Tag(name.clone(), TagName::new("v1"), digest("a"));
+    assert_eq!(repair.make_link(&tag, None).expect("made"), Made::Made);
+
+    let shelf = shelf(backend, "run");
+    let empty = Target::Link(directory.clone(), digest("b"));
+    let (there, other) = (Stat::new(0, then()), Stat::new(1, then()));
+    assert!(matches!(repair.make_link(&empty, Some(&other)).expect("no error"), Made::Changed(_)));
+    assert!(matches!(shelf.keep(&Planned { target: &empty, stat: &other }).expect("no error"), Removal::Changed(_)));
+    assert_eq!(shelf.keep(&Planned { target: &empty, stat: &there }).expect("kept"), Removal::Removed);
+    let before = backend.store().open(&RepositoryEntry { name: name.clone(), set_apart: None }).expect("opened");
+    assert_eq!(before.read_links(&directory, &[digest("b")]).expect("read"), [LinkContent::Empty], "it has two places");
+    drop(before);
+    assert_eq!(repair.make_link(&empty, Some(&there)).expect("made"), Made::Made);
+    assert_eq!(shelf.give_back_over(&empty, Some(then())).expect("no error"), Return::Replaced, "written to since");
+    let later = RunClock::read().start() + Duration::from_secs(60);
+    assert_eq!(shelf.give_back_over(&empty, Some(later)).expect("moved"), Return::Back);
+    assert_eq!(shelf.give_back_over(&empty, Some(later)).expect("no error"), Return::Absent);
+    let after = backend.store().open(&RepositoryEntry { name, set_apart: None }).expect("opened");
+    assert_eq!(after.read_links(&directory, &[digest("b")]).expect("read"), [LinkContent::Empty], "as it was");
+}
+
+/// A blob that is there is left, and bytes that are not those of its digest never are there.
+fn blobs_are_made_of_their_own_bytes(backend: &dyn Backend, fill: &dyn Fill) {
+    let Some(repair) = backend.repair() else { return };
+    let _lock = lock(backend, Access::Change).expect("free");
+    fill.put(&blob("other").path(), b"other", then());
+    let make = |content: &'static [u8]| repair.make_blob(&digest("a"), &mut |out| out.write_all(content));
+    let made: Vec<Made> = [&b""[..], b"b", b"aa"].into_iter().map(|content| make(content).expect("no error")).collect();
+    assert!(made.iter().all(|made| matches!(made, Made::Changed(_))), "{made:?}");
+    repair.make_blob(&digest("a"), &mut |_| Err(std::io::Error::other("broken off"))).expect_err("broken off");
+    assert_eq!(fill.paths(), [blob("other").path()], "nothing is there, and nothing is left");
+    assert_eq!(make(b"a").expect("made"), Made::Made);
+    let mut read = Vec::new();
+    assert_eq!(
+        backend.store().manifest(&digest("a"), &mut |bytes| read = bytes.to_vec()).expect("read"),
+        ManifestContent::Verified
+    );
+    assert_eq!(read, b"a");
+    assert_eq!(make(b"a").expect("no error"), Made::Exists);
 }

@@ -1,11 +1,11 @@
 //! The contract of every store and every vacuum.
 
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::Bench;
-use crate::layout::{self, LinkDirectory, Shard, Target};
+use crate::layout::{self, LinkDirectory, Shard, Target, UploadPart};
 use crate::oci::{Algorithm, Digest, RepositoryName, TagName};
 use crate::store::{
     BlobContent, FileState, Leftover, LinkContent, Listing, MAX_MANIFEST_BYTES, ManifestContent, Planned, Removal, Stat,
@@ -344,6 +344,18 @@ fn inspects_uploads(bench: &Bench<'_>) {
     assert_eq!([&cancelled.id, &garbled.id, &odd.id, &whole.id], ["cancelled", "garbled", "odd", "whole"]);
     assert_eq!((cancelled.started_file, cancelled.started, cancelled.data), (FileState::Absent, None, FileState::Absent));
     assert_eq!((garbled.started_file, garbled.started, garbled.data), (FileState::File(stat(9)), None, FileState::Absent));
+    let contents = |id: &str| bench.open(&repository()).upload_contents(id.as_ref()).expect("listable");
+    assert_eq!((contents("none"), contents("file").map(|contents| contents.files)), (None, None));
+    let sha256 = UploadPart::HashState(Algorithm::Sha256, 0);
+    let of_whole = contents("whole").expect("there");
+    assert_eq!(of_whole.files, [(UploadPart::StartedAt, stat(20)), (UploadPart::Data, stat(5)), (sha256, stat(1))]);
+    assert_eq!((of_whole.others, of_whole.modified >= then()), (Vec::<PathBuf>::new(), true));
+    bench.put(&directory.join("garbled/hashstates/sha256/01"), b"x", then());
+    bench.put(&directory.join("garbled/notes/deep"), b"x", then());
+    let of_garbled = contents("garbled").expect("there");
+    assert_eq!(of_garbled.files, [(UploadPart::StartedAt, stat(9))]);
+    assert!(of_garbled.others.contains(&directory.join("garbled/hashstates/sha256/01")), "{of_garbled:?}");
+    assert!(of_garbled.others.iter().any(|path| path.starts_with(directory.join("garbled/notes"))), "{of_garbled:?}");
     let in_its_place = if bench.has_directories() { FileState::Irregular } else { FileState::Absent };
     assert_eq!((odd.started_file, odd.started, odd.data), (in_its_place, None, in_its_place));
     let started = UNIX_EPOCH + Duration::from_secs(1_767_323_045);

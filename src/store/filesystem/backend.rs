@@ -16,7 +16,7 @@ use super::store::FilesystemStore;
 use crate::error::{Context as _, Error};
 use crate::escape::escaped;
 use crate::layout;
-use crate::store::{Access, Backend, Identity, Inside, LockGuard, Notes, Parts, RequestCounts, Shelves, Store, Vacuum};
+use crate::store::{Access, Backend, Identity, Inside, LockGuard, Notes, Parts, Repair, RequestCounts, Shelves, Store, Vacuum};
 
 impl Backend for FilesystemStore {
     fn place(&self) -> &Path {
@@ -33,6 +33,10 @@ impl Backend for FilesystemStore {
 
     fn vacuum(&self) -> &dyn Vacuum {
         self
+    }
+
+    fn repair(&self) -> Option<&dyn Repair> {
+        Some(self)
     }
 
     fn shelves(&self) -> &dyn Shelves {

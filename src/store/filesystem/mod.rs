@@ -25,6 +25,7 @@ pub(crate) mod mounts;
 mod own;
 mod parts;
 mod removal;
+mod repair;
 mod repositories;
 mod repository;
 mod root;

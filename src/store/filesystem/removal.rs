@@ -52,13 +52,53 @@ impl FilesystemStore {
         let Some((base, relative)) = self.locate(&path) else {
             return Ok(Removal::AlreadyGone);
         };
-        let removal = match planned.target.is_directory() {
-            true => remove_empty_directory(base, relative, planned.stat),
-            false => remove_file(base, relative, planned.stat),
+        let removal = match planned.target {
+            Target::EmptyUploadDirectory(..) => self.remove_upload_directory(base, relative, planned),
+            target if target.is_directory() => remove_empty_directory(base, relative, planned.stat),
+            _ => remove_file(base, relative, planned.stat),
         };
         let removal = removal.context_with("remove", || self.at(&path))?;
-        self.prune_tag(planned.target)?;
+        self.prune_around(planned.target)?;
         Ok(removal)
+    }
+
+    /// Removes the directories around a target that are left empty and mean something by being there.
+    ///
+    /// # Errors
+    ///
+    /// When one that is empty cannot be removed.
+    pub(super) fn prune_around(&self, target: &Target) -> Result<(), Error> {
+        match target.upload() {
+            Some((repository, id)) if !target.is_directory() => {
+                let path = layout::upload_directory(repository, id);
+                let Some((base, relative)) = self.locate(&path) else { return Ok(()) };
+                prune_upload(base, relative).map(drop).context_with("remove", || self.at(&path))
+            }
+            Some(_) => Ok(()),
+            None => self.prune_tag(target),
+        }
+    }
+
+    /// Removes the directory of an upload, and those in it, if there is no file in them.
+    fn remove_upload_directory(&self, base: &Base, relative: &Path, planned: &Planned<'_>) -> io::Result<Removal> {
+        let (uploads, id) = split(relative);
+        let uploads = match open_for_removal(base, uploads)? {
+            Ok(uploads) => uploads,
+            Err(removal) => return Ok(removal),
+        };
+        match rustix::fs::statat(&uploads, id, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => {
+                if let Some(difference) = differs(&stat, FileType::Directory, planned.stat) {
+                    return Ok(Removal::Changed(difference));
+                }
+            }
+            Err(Errno::NOENT) => return Ok(Removal::AlreadyGone),
+            Err(error) => return Err(error.into()),
+        }
+        Ok(match prune_upload(base, relative)? {
+            true => Removal::Removed,
+            false => Removal::Changed("it is not empty any more"),
+        })
     }
 
     /// Removes the directories of the tag that a target belonged to once nothing is left in them: by its directory a registry lists a tag.
@@ -66,7 +106,7 @@ impl FilesystemStore {
     /// # Errors
     ///
     /// When one that is empty cannot be removed.
-    pub(super) fn prune_tag(&self, target: &Target) -> Result<(), Error> {
+    fn prune_tag(&self, target: &Target) -> Result<(), Error> {
         let (Some(repository), Some(tag)) = (target.repository(), target.tag()) else { return Ok(()) };
         let path = layout::tag_directory(repository, tag);
         let Some((base, relative)) = self.locate(&path) else { return Ok(()) };
@@ -90,6 +130,24 @@ impl FilesystemStore {
             Ok(())
         };
         prune().context_with("remove", || self.at(&path))
+    }
+}
+
+/// Removes the directories of an upload in which nothing is left, its own last. Says whether that is not there any more.
+fn prune_upload(base: &Base, relative: &Path) -> io::Result<bool> {
+    let Ok(upload) = open_for_removal(base, relative.as_os_str().as_bytes())? else { return Ok(true) };
+    if let Ok(states) = open_for_removal(base, relative.join("hashstates").as_os_str().as_bytes())? {
+        for algorithm in Algorithm::ALL {
+            is_gone_if_empty(&states, algorithm.name().as_bytes())?;
+        }
+    }
+    if !is_gone_if_empty(&upload, b"hashstates")? {
+        return Ok(false);
+    }
+    let (uploads, id) = split(relative);
+    match open_for_removal(base, uploads)? {
+        Ok(uploads) => is_gone_if_empty(&uploads, id),
+        Err(_) => Ok(true),
     }
 }
 

@@ -13,7 +13,7 @@ use super::uploads;
 use crate::error::{Context as _, Error};
 use crate::layout::{self, LinkDirectory};
 use crate::oci::{Digest, RepositoryName, TagName};
-use crate::store::{FileState, Leftover, LinkContent, Listing, Repository, Stray, TagContent, Upload};
+use crate::store::{FileState, Leftover, LinkContent, Listing, Repository, Stray, TagContent, Upload, UploadContents};
 
 /// How many directories one task lists.
 const DIRECTORIES_AT_ONCE: usize = 64;
@@ -136,6 +136,13 @@ impl Repository for FilesystemRepository<'_> {
             uploads::inspect(&directory, id).context_with("look at", || self.store.at(path)).transpose()
         });
         Ok(Listing { entries: uploads.collect::<Result<_, _>>()?, strays: listed.strays })
+    }
+
+    fn upload_contents(&self, id: &OsStr) -> Result<Option<UploadContents>, Error> {
+        let path = layout::uploads_directory(&self.name);
+        let Some(directory) = self.store.directory(&path)? else { return Ok(None) };
+        let path = path.join(id);
+        uploads::contents(&directory, id, &path).context_with("list", || self.store.at(&path))
     }
 
     fn beside_upload(&self, id: &OsStr) -> Result<Vec<Leftover>, Error> {

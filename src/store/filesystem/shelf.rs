@@ -104,9 +104,75 @@ impl Shelf for FilesystemShelf<'_> {
         };
         let removal = moved().context_with("quarantine", || self.store.at(&path))?;
         if directories == Directories::Prune {
-            self.store.prune_tag(planned.target)?;
+            self.store.prune_around(planned.target)?;
         }
         Ok(removal)
+    }
+
+    fn keep(&self, planned: &Planned<'_>) -> Result<Removal, Error> {
+        let path = planned.target.path();
+        let Some((base, relative)) = self.store.locate(&path) else { return Ok(Removal::AlreadyGone) };
+        let place = on_shelf(planned.target);
+        let kept = || -> io::Result<Removal> {
+            let (parent, name) = split(relative);
+            let directory = match open_directory_beneath(&base.directory, parent) {
+                Err(Errno::NOENT) => return Ok(Removal::AlreadyGone),
+                opened => opened?,
+            };
+            match rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Err(Errno::NOENT) => return Ok(Removal::AlreadyGone),
+                there => {
+                    if let Some(difference) = differs(&there?, FileType::RegularFile, planned.stat) {
+                        return Ok(Removal::Changed(difference));
+                    }
+                }
+            }
+            let shelf = directory::make_directory_beneath(&self.directory, split(&place).0)?;
+            rustix::fs::linkat(&directory, name, &shelf, name, AtFlags::empty())?;
+            rustix::fs::fsync(&shelf)?;
+            Ok(Removal::Removed)
+        };
+        kept().context_with("quarantine", || self.store.at(&path))
+    }
+
+    fn give_back_over(&self, target: &Target, until: Option<SystemTime>) -> Result<Return, Error> {
+        let path = target.path();
+        let Some((base, relative)) = self.store.locate(&path) else { return self.give_back(target) };
+        let place = on_shelf(target);
+        let moved = || -> io::Result<Option<Return>> {
+            let (from, to) = (split(&place), split(relative));
+            let opened = open_directory_beneath(&self.directory, from.0)
+                .and_then(|shelf| Ok((shelf, open_directory_beneath(&base.directory, to.0)?)));
+            let (shelf, directory) = match opened {
+                Err(Errno::NOENT) => return Ok(None),
+                opened => opened?,
+            };
+            let stat = |directory: &OwnedFd, name: &[u8]| rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW);
+            let (here, there) = match stat(&shelf, from.1).and_then(|here| Ok((here, stat(&directory, to.1)?))) {
+                Err(Errno::NOENT) => return Ok(None),
+                stats => stats?,
+            };
+            if (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino) {
+                // Cut off before it was replaced.
+                unlinkat(&shelf, from.1, AtFlags::empty())?;
+                return Ok(Some(Return::Back));
+            }
+            let is_made = FileType::from_raw_mode(there.st_mode) == FileType::RegularFile
+                && until.is_none_or(|until| directory::stat_of(&there).modified <= until)
+                && shelf_contents::read_digest(&directory, std::ffi::OsStr::from_bytes(to.1)) == target.digest().copied();
+            if !is_made {
+                return Ok(None);
+            }
+            rustix::fs::renameat(&shelf, from.1, &directory, to.1)?;
+            Ok(Some(Return::Back))
+        };
+        match moved().context_with("restore", || self.store.at(&path))? {
+            Some(outcome) => {
+                self.prune_above(&place);
+                Ok(outcome)
+            }
+            None => self.give_back(target),
+        }
     }
 
     fn give_back(&self, target: &Target) -> Result<Return, Error> {
@@ -182,7 +248,8 @@ impl Shelf for FilesystemShelf<'_> {
 
     fn is_whole(&self, target: &Target) -> Result<bool, Error> {
         let read = |(parent, name): (&[u8], &[u8])| -> io::Result<bool> {
-            let digest = target.digest();
+            // What an upload is to be nobody knows yet.
+            let Some(digest) = target.digest() else { return Ok(true) };
             if matches!(target, Target::Blob(_)) {
                 let blobs = open_directory_beneath(&self.directory, b"blobs")?;
                 let is_whole = is_whole(digest, |each| content::read(&blobs, digest, each))?;
@@ -260,7 +327,9 @@ fn same_content(one: (&OwnedFd, &Path), other: (&OwnedFd, &Path)) -> io::Result<
 /// Whether a layer link may name this digest as an alias (H3).
 fn is_alias(target: &Target, named: &Digest) -> bool {
     let is_layer = matches!(target, Target::Link(layout::LinkDirectory::Layers(_), _));
-    is_layer && named.algorithm() == Algorithm::Sha256 && target.digest().algorithm() != Algorithm::Sha256
+    is_layer
+        && named.algorithm() == Algorithm::Sha256
+        && target.digest().is_some_and(|digest| digest.algorithm() != Algorithm::Sha256)
 }
 
 fn stat_in(directory: &OwnedFd, place: &Path) -> rustix::io::Result<FileState> {

@@ -13,7 +13,9 @@ use super::store::MemoryStore;
 use crate::error::Error;
 use crate::layout::OWN_DIRECTORY;
 use crate::store::filesystem::Root;
-use crate::store::{Access, Backend, Identity, Inside, LockGuard, Notes, Part, Parts, RequestCounts, Shelves, Store, Vacuum};
+use crate::store::{
+    Access, Backend, Identity, Inside, LockGuard, Notes, Part, Parts, Repair, RequestCounts, Shelves, Store, Vacuum,
+};
 
 /// How often a waiting process tries again.
 const RETRY: Duration = Duration::from_millis(5);
@@ -62,6 +64,10 @@ impl Backend for MemoryStore {
 
     fn vacuum(&self) -> &dyn Vacuum {
         self
+    }
+
+    fn repair(&self) -> Option<&dyn Repair> {
+        Some(self)
     }
 
     fn shelves(&self) -> &dyn Shelves {

@@ -2,6 +2,7 @@
 
 mod backend;
 mod listing;
+mod repair;
 mod repository;
 mod shelf;
 mod store;

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use super::store::MemoryStore;
 use crate::error::Error;
-use crate::layout::{self, LinkDirectory};
+use crate::layout::{self, LinkDirectory, UploadPart};
 use crate::oci::{Digest, RepositoryName, TagName};
 use crate::store::values::started;
-use crate::store::{FileState, Leftover, LinkContent, Listing, Repository, Stray, TagContent, Upload};
+use crate::store::{FileState, Leftover, LinkContent, Listing, Repository, Stray, TagContent, Upload, UploadContents};
 
 /// A repository by its name.
 pub(super) struct MemoryRepository<'s> {
@@ -101,6 +101,23 @@ impl Repository for MemoryRepository<'_> {
             }
         };
         Ok(Listing { entries: listed.entries.into_iter().map(upload).collect(), strays: listed.strays })
+    }
+
+    fn upload_contents(&self, id: &OsStr) -> Result<Option<UploadContents>, Error> {
+        let directory = layout::uploads_directory(&self.name).join(id);
+        let tree = self.store.tree();
+        let Some(own) = tree.get(&directory).filter(|node| node.content.is_none()) else { return Ok(None) };
+        let mut contents = UploadContents::of(own.stat());
+        let below = tree.range(directory.clone()..).skip(1).take_while(|(path, _)| path.starts_with(&directory));
+        for (path, node) in below {
+            let is_ours = path.strip_prefix(&directory).is_ok_and(UploadPart::is_directory);
+            match node.content {
+                None if is_ours => contents.modified = contents.modified.max(node.modified),
+                None => contents.add(path, &directory, FileState::Irregular),
+                Some(_) => contents.add(path, &directory, FileState::File(node.stat())),
+            }
+        }
+        Ok(Some(contents.sorted()))
     }
 
     fn beside_upload(&self, id: &OsStr) -> Result<Vec<Leftover>, Error> {

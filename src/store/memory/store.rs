@@ -325,8 +325,27 @@ impl MemoryStore {
                 self.tree().remove(directory);
             }
             self.prune_tag(planned.target);
+            self.prune_upload(planned.target);
         }
         Ok(removal)
+    }
+
+    /// Forgets the directories of an upload if there is no file in them. Says whether there is none any more.
+    fn prune_upload(&self, target: &Target) -> bool {
+        let Some((repository, id)) = target.upload() else { return true };
+        let directory = layout::upload_directory(repository, id);
+        let mut tree = self.tree();
+        let within: Vec<PathBuf> = tree
+            .range(directory.clone()..)
+            .map(|(path, _)| path)
+            .take_while(|path| path.starts_with(&directory))
+            .cloned()
+            .collect();
+        let is_empty = within.iter().all(|path| tree[path].content.is_none());
+        if is_empty {
+            within.iter().for_each(|path| drop(tree.remove(path)));
+        }
+        is_empty
     }
 
     /// Forgets the directories of a tag in which nothing is left.
@@ -350,6 +369,14 @@ impl MemoryStore {
 
     fn remove_directory(&self, planned: &Planned<'_>) -> Result<Removal, Error> {
         let path = planned.target.path();
+        if planned.target.upload().is_some() {
+            return Ok(match self.tree().get(&path).map(Node::stat) {
+                None => Removal::AlreadyGone,
+                Some(stat) if stat != *planned.stat => Removal::Changed("it was written to in the meantime"),
+                Some(_) if self.prune_upload(planned.target) => Removal::Removed,
+                Some(_) => Removal::Changed("it is not empty any more"),
+            });
+        }
         Ok(match self.empty_directory(planned.target)? {
             Some(stat) if stat == *planned.stat => {
                 self.tree().remove(&path);

@@ -17,7 +17,8 @@ use crate::layout::{self, OWN_DIRECTORY};
 use crate::oci::{Algorithm, Digest, RepositoryName};
 use crate::store::filesystem::Root;
 use crate::store::{
-    Access, Backend, Identity, Inside, KeepsNow, LockGuard, Notes, Part, Parts, Planned, Removal, Shelf, Shelves, Store, Vacuum,
+    Access, Backend, Identity, Inside, KeepsNow, LockGuard, Notes, Part, Parts, Planned, Removal, Repair, Shelf, Shelves, Store,
+    Vacuum,
 };
 
 /// A note is a few kilobytes.
@@ -99,6 +100,10 @@ impl Backend for BucketStore {
 
     fn vacuum(&self) -> &dyn Vacuum {
         self
+    }
+
+    fn repair(&self) -> Option<&dyn Repair> {
+        None
     }
 
     fn shelves(&self) -> &dyn Shelves {

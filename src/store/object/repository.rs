@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::layout::{self, LinkDirectory};
 use crate::oci::{Digest, RepositoryName, TagName};
 use crate::store::values::{START_BUFFER_BYTES, started};
-use crate::store::{FileState, Leftover, LinkContent, Listing, Repository, Stray, TagContent, Upload};
+use crate::store::{FileState, Leftover, LinkContent, Listing, Repository, Stat, Stray, TagContent, Upload, UploadContents};
 
 /// No link is longer: the name of the longest algorithm, and its hexadecimal digits, with a line end.
 const MAX_LINK_BYTES: u64 = 1024;
@@ -167,6 +167,17 @@ impl Repository for ObjectRepository<'_> {
             })
         };
         Ok(Listing { entries: listed.entries.into_iter().map(upload).collect::<Result<_, _>>()?, strays: listed.strays })
+    }
+
+    /// There are no directories: what is in one says when it was written to.
+    fn upload_contents(&self, id: &OsStr) -> Result<Option<UploadContents>, Error> {
+        let directory = layout::uploads_directory(&self.name).join(id);
+        let Some(modified) = self.keys.below(&directory).map(|listed| listed.modified).max() else { return Ok(None) };
+        let mut contents = UploadContents::of(Stat::new(0, modified));
+        for listed in self.keys.below(&directory) {
+            contents.add(&listed.key, &directory, FileState::File(listed.stat()));
+        }
+        Ok(Some(contents.sorted()))
     }
 
     fn beside_upload(&self, id: &OsStr) -> Result<Vec<Leftover>, Error> {

@@ -12,7 +12,9 @@ use crate::error::Error;
 use crate::layout::OWN_DIRECTORY;
 use crate::store::filesystem::Root;
 use crate::store::object::{Request, Requests as _};
-use crate::store::{Access, Backend, Identity, Inside, LockGuard, Notes, Part, Parts, RequestCounts, Shelves, Store, Vacuum};
+use crate::store::{
+    Access, Backend, Identity, Inside, LockGuard, Notes, Part, Parts, Repair, RequestCounts, Shelves, Store, Vacuum,
+};
 
 impl Backend for ObjectStore {
     fn place(&self) -> &Path {
@@ -29,6 +31,10 @@ impl Backend for ObjectStore {
 
     fn vacuum(&self) -> &dyn Vacuum {
         self
+    }
+
+    fn repair(&self) -> Option<&dyn Repair> {
+        None
     }
 
     fn shelves(&self) -> &dyn Shelves {

@@ -96,6 +96,14 @@ impl Shelf for ObjectShelf<'_> {
         self.of(Request::Delete, planned.target, |shelf| shelf.take(planned, directories))
     }
 
+    fn keep(&self, planned: &Planned<'_>) -> Result<Removal, Error> {
+        self.of(Request::Put, planned.target, |shelf| shelf.keep(planned))
+    }
+
+    fn give_back_over(&self, target: &Target, until: Option<SystemTime>) -> Result<Return, Error> {
+        self.of(Request::Put, target, |shelf| shelf.give_back_over(target, until))
+    }
+
     fn give_back(&self, target: &Target) -> Result<Return, Error> {
         self.of(Request::Delete, target, |shelf| shelf.give_back(target))
     }

@@ -113,7 +113,11 @@ fn a_typo_gets_the_hint_that_is_right() {
     for (typed, expected, never) in [
         ("gc --repository team", "'--repository' is an option of `regsweep expire` and `regsweep verify`", "--registry"),
         ("garbage-collect --regstry http://x", "'--registry'", "--repository"),
-        ("audit --dry-run", "'--dry-run' is an option of `regsweep expire` and `regsweep garbage-collect`", "similar"),
+        (
+            "audit --online",
+            "'--online' is an option of `regsweep expire`, `regsweep garbage-collect` and `regsweep remove`",
+            "similar",
+        ),
         ("gc -d=maybe", "unexpected value 'maybe' for '--dry-run'", "'-='"),
         ("gcc", "'gc'", "restore"),
         ("garbage-colect", "'garbage-collect'", "restore"),

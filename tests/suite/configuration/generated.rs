@@ -27,7 +27,7 @@ const CONFIGURATIONS: u64 = 300;
 /// A piece of the file, and variables without `REGISTRY_`.
 type Piece = (&'static str, &'static [(&'static str, &'static str)]);
 
-/// `{A}` and `{B}` are stores, `{P}` and `{Q}` free ports, `{R}` a registry elsewhere, `{C}` and `{K}` a certificate and its key.
+/// `{A}` and `{B}` are stores, `{P}` and `{Q}` free ports, `{N}` the name of one, `{R}` a registry elsewhere, `{C}` and `{K}` a certificate and its key.
 const FILESYSTEM: &[Piece] = &[
     ("filesystem: {rootdirectory: {A}}", &[]),
     ("filesystem: {rootdirectory: {B}}", &[("STORAGE_FILESYSTEM_ROOTDIRECTORY", "{A}")]),
@@ -78,6 +78,9 @@ const ADDRESS: &[Piece] = &[
     ("", &[("HTTP", "{addr: 127.0.0.1:{P}}")]),
     ("addr: 127.0.0.1:{Q}", &[("HTTP_ADDR", ":{P}"), ("HTTP_NET", "tcp")]),
     ("secret: x", &[]),
+    ("addr: 127.0.0.1:{N}", &[]),
+    ("addr: :{N}", &[]),
+    ("addr: 127.0.0.1:{Q}", &[("HTTP_ADDR", "localhost:{N}")]),
 ];
 const TLS: &[Piece] = &[
     ("", &[]),
@@ -131,6 +134,18 @@ const PROXY: &[Piece] = &[
     ("<<: {storage: {filesystem: {rootdirectory: {B}}, maintenance: {readonly: {enabled: true}}}}", &[]),
 ];
 
+/// Ports by the names that everybody's list of services has, for one that is free.
+const NAMED_PORTS: [(&str, u16); 4] = [("http-alt", 8080), ("mysql", 3306), ("amqp", 5672), ("ircd", 6667)];
+
+/// How the file is written: the registry reads all of these.
+const ENCODINGS: [fn(&str) -> Vec<u8>; 5] = [
+    |text| text.as_bytes().to_vec(),
+    |text| [b"\xEF\xBB\xBF", text.as_bytes()].concat(),
+    |text| [&[0xFF, 0xFE][..], &text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>()].concat(),
+    |text| [&[0xFE, 0xFF][..], &text.encode_utf16().flat_map(u16::to_be_bytes).collect::<Vec<_>>()].concat(),
+    |text| text.replace('\n', "\r\n").into_bytes(),
+];
+
 /// What a registry does, or a configuration says that it does.
 #[derive(Debug, PartialEq, Eq)]
 struct Facts {
@@ -162,6 +177,8 @@ impl Chance {
 
 struct Case {
     text: String,
+    /// Its place in the encodings.
+    encoding: usize,
     variables: BTreeMap<String, String>,
     port: u16,
 }
@@ -176,11 +193,13 @@ struct World {
 
 impl World {
     fn case(&self, chance: &mut Chance) -> Case {
-        let [port, other] = free_ports();
+        let [mut port, other] = free_ports();
+        let (name, named) = free_named_port();
         let fill = |text: &str| {
             text.replace("{A}", &self.a.path().display().to_string())
                 .replace("{B}", &self.b.path().display().to_string())
                 .replace("{P}", &port.to_string())
+                .replace("{N}", name)
                 .replace("{Q}", &other.to_string())
                 .replace("{R}", &format!("http://{}", self.remote.address()))
                 .replace("{K}", &self.certificate.0)
@@ -196,7 +215,11 @@ impl World {
         let http: Vec<String> = [ADDRESS, TLS, PREFIX].into_iter().filter_map(&mut piece).collect();
         let proxy = piece(PROXY).map(|proxy| proxy + "\n").unwrap_or_default();
         let text = format!("version: 0.1\nstorage: {{{}}}\nhttp: {{{}}}\n{proxy}", storage.join(", "), http.join(", "));
-        Case { text, variables, port }
+        let encoding = if chance.below(2) == 0 { 0 } else { chance.below(ENCODINGS.len()) };
+        if variables.values().chain([&text]).any(|text| text.contains(&format!(":{name}"))) {
+            port = named;
+        }
+        Case { text, encoding, variables, port }
     }
 
     /// The name of a store by its path.
@@ -237,7 +260,7 @@ impl World {
 
     fn ours(&self, config: &RegistryConfig) -> Facts {
         let http = &config.http;
-        let port = http.address.as_deref().and_then(|address| address.rsplit(':').next()?.parse().ok());
+        let port = http.address.as_deref().and_then(|address| port_of(address.rsplit(':').next()?));
         Facts {
             root: self.name(&config.root),
             port,
@@ -247,6 +270,17 @@ impl World {
             is_proxy: config.proxy_remote.is_some(),
         }
     }
+}
+
+/// A port as it stands in an address.
+fn port_of(text: &str) -> Option<u16> {
+    let named = || NAMED_PORTS.iter().find(|(name, _)| *name == text).map(|(_, port)| *port);
+    text.parse().ok().or_else(named)
+}
+
+fn free_named_port() -> (&'static str, u16) {
+    let is_free = |port| TcpListener::bind(("0.0.0.0", port)).is_ok();
+    NAMED_PORTS.into_iter().find(|(_, port)| is_free(*port)).expect("one of them is free")
 }
 
 fn free_ports() -> [u16; 2] {
@@ -307,10 +341,10 @@ fn says_what_the_registry_does() {
     let mut started = 0;
     for number in 0..count {
         let case = world.case(&mut chance);
-        fs::write(&config, &case.text).expect("written");
+        fs::write(&config, ENCODINGS[case.encoding](&case.text)).expect("written");
         let environment: Vec<(OsString, OsString)> =
             case.variables.iter().map(|(name, value)| (name.into(), value.into())).collect();
-        let shown = || format!("configuration {number}:\n{}{:#?}", case.text, case.variables);
+        let shown = || format!("configuration {number}, encoding {}:\n{}{:#?}", case.encoding, case.text, case.variables);
         let ours = registry_config::load(&config, &environment);
         let prefix = ours.as_ref().map(|ours| ours.http.prefix.clone()).unwrap_or_default();
         let Some((theirs, _server)) = world.theirs(&case, &config, &prefix) else { continue };

@@ -65,7 +65,7 @@ fn an_overlay_says_what_differs() {
     assert!(image.as_str().expect("text").starts_with(&format!("{replaced}:")), "{image}");
 
     let Ok(output) = Command::new("kubectl").arg("kustomize").arg(path("kubernetes-overlay")).output() else {
-        eprintln!("skipped: no kubectl");
+        crate::support::skipped("no kubectl");
         return;
     };
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

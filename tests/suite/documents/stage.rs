@@ -14,7 +14,8 @@ use tempfile::TempDir;
 use crate::writers::server;
 
 /// Directories that the documents name.
-const DIRECTORIES: [&str; 4] = ["/etc/docker/registry", "/var/lib/registry", "/var/lib/node_exporter", "/var/lib/regsweep"];
+const DIRECTORIES: [&str; 5] =
+    ["/etc/docker/registry", "/var/lib/registry", "/var/lib/node_exporter", "/var/lib/regsweep", "/srv/mirror"];
 const CONFIG: &str = "/etc/docker/registry/config.yml";
 const ROOT: &str = "/var/lib/registry";
 /// A registry that takes pushes.
@@ -24,6 +25,12 @@ const TAKES_PUSHES: &str =
 const TIME: &str = "2026-11-24T02:30:00Z";
 /// What an archive was unpacked long ago, so that nothing in it was made just now.
 const LONG_AGO: Duration = Duration::from_secs(30 * 24 * 3600);
+
+fn unpack(name: &str, root: &Path) {
+    let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name).with_extension("tar");
+    let unpacked = Command::new("tar").arg("-xf").arg(archive).arg("-C").arg(root).status();
+    assert!(unpacked.expect("tar is there").success());
+}
 
 /// A machine with a store.
 pub(super) struct Stage {
@@ -53,9 +60,7 @@ impl Stage {
     fn with_store(mut self, name: &str) -> Stage {
         let root = self.real(ROOT);
         fs::remove_dir_all(&root).and_then(|()| fs::create_dir_all(&root)).expect("emptied");
-        let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name).with_extension("tar");
-        let unpacked = Command::new("tar").arg("-xf").arg(archive).arg("-C").arg(&root).status();
-        assert!(unpacked.expect("tar is there").success());
+        unpack(name, &root);
         // A port that nothing listens at.
         self.port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port();
         self.configure("");
@@ -106,6 +111,9 @@ impl Stage {
                 fs::remove_dir_all(self.v2(revision)).expect("removed");
                 let link = "repositories/team/web/frontend/_layers/sha256/106bf8b47560657ba659bcee22faf75c97f80ec8ca0a0377971d0f65eb1df41b/link";
                 fs::write(self.v2(link), "").expect("emptied");
+            }
+            "there is a mirror" => {
+                unpack("team", &self.real("/srv/mirror"));
             }
             _ => panic!("no such set-up: {what}"),
         }

@@ -225,7 +225,7 @@ fn young_tags_held_repositories_and_odd_names_are_left_alone() {
 #[test]
 fn a_run_that_is_killed_is_finished_by_the_next() {
     if !std::process::Command::new("strace").arg("-V").output().is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: strace is not installed");
+        skipped("strace is not installed");
         return;
     }
     let files = |root: &Path| {

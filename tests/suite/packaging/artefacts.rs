@@ -60,7 +60,7 @@ impl Bare {
     fn of(mut self, architecture: &str) -> Option<Bare> {
         if is_foreign(architecture) {
             if architecture != "aarch64" || !Path::new(QEMU).exists() {
-                eprintln!("skipped: nothing runs programs for {architecture} here (qemu-user-static)");
+                skipped(&format!("nothing runs programs for {architecture} here (qemu-user-static)"));
                 return None;
             }
             fs::copy(QEMU, self.root.join("emulator")).expect("copied");
@@ -175,7 +175,7 @@ fn the_image_is_pushed_pulled_and_run() {
     let Some(artefacts) = artefacts() else { return };
     let layout = artefacts.join("image");
     if !layout.exists() {
-        return println!("skipped: no image was made");
+        return skipped("no image was made");
     }
     let version = env!("CARGO_PKG_VERSION");
     let registry = server::RealRegistry::start();
@@ -229,7 +229,7 @@ fn made(artefacts: &Path, end: &str) -> Option<PathBuf> {
     let name = format!("regsweep{}{end}", if end.ends_with(".deb") { "_" } else { "-" }.to_owned() + env!("CARGO_PKG_VERSION"));
     let path = artefacts.join(name);
     if !path.exists() {
-        println!("skipped: there is no {}", path.display());
+        skipped(&format!("there is no {}", path.display()));
     }
     path.exists().then_some(path)
 }

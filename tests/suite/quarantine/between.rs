@@ -355,7 +355,7 @@ fn figures_that_cannot_be_written_are_refused_before_anything_is_changed() {
 #[test]
 fn a_dry_run_says_that_blobs_are_on_another_filesystem() {
     if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: only root mounts");
+        skipped("only root mounts");
         return;
     }
     let root = store().on_disk();

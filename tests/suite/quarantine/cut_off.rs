@@ -3,11 +3,10 @@
 use std::process::{Command, Stdio};
 
 use super::*;
-use crate::support::layout::blob_data;
 
 /// System calls, and one in how many of each is tried: all that move something, and some of those around them. `REGSWEEP_FAULTS=all`
 /// tries all.
-const CALLS: [(&str, usize); 10] = [
+pub(super) const CALLS: [(&str, usize); 10] = [
     ("renameat2", 1),
     ("renameat", 1),
     ("syncfs", 1),
@@ -115,69 +114,105 @@ fn purging() {
     );
 }
 
-/// A collection that has everything to do: something to restore, to quarantine and to purge.
-fn with_all_to_do(root: &Path) {
+/// What `quarantine restarted` is to be about: a run that a registry may remember, moved two hours ago.
+fn remembered(root: &Path) {
     collect(root, &["-m"]).expect_code(0);
-    let tagged = oci_image("another", &[layer(5)]);
-    registry().repo("team/app").upload_layer(&layer(8)).pushed(&tagged).write_to(root);
-    collect(root, &["-m", "--quarantine-for", "900h"]).expect_code(0);
-    registry().repo("team/app").upload_layer(&layer(7)).manifest_only(&tagged).tag("again").write_to(root);
+    let run = only_run(root);
+    age(&run, 2);
+    stamp(&run, |stamp| {
+        stamp["schema"] = 2.into();
+        stamp["cache"] = "inmemory".into();
+    });
 }
 
-/// Whatever call fails: exit code 2 says that nothing was changed, and after the first change there is a report that says how it ended.
+/// What is noted of restarts: nothing, or a whole record.
+fn noted(root: &Path) -> Option<Value> {
+    let text = fs::read(root.join(".regsweep/restarts.json")).ok()?;
+    Some(serde_json::from_slice(&text).expect("never half of it"))
+}
+
+const RESTARTED: [&str; 4] = ["quarantine", "restarted", "--since", "1h"];
+const PURGE: [&str; 4] = ["quarantine", "purge", "--older-than", "1h"];
+
+/// Whatever became of `quarantine restarted`: nothing was moved, and things go for good if the restart is noted and not otherwise.
+fn says_what_is_noted(root: &Path, before: &BTreeMap<String, Seen>, at: &str) -> bool {
+    assert_eq!((&files(root), all_files(root)), (before, stored()), "{at}");
+    let is_noted = noted(root).is_some_and(|record| record["started_after"].as_array().is_some_and(|all| !all.is_empty()));
+    if !is_noted {
+        let purged = report(&command(root, &PURGE).expect_code(0));
+        assert_eq!((purged.purged.expect("said").blobs, runs(root).len()), (0, 1), "it may be remembered: {at}");
+        let again = command(root, &RESTARTED).expect_code(0);
+        assert_eq!(report(&again).runs[0].remembered_by.as_deref(), None, "{at}\n{}", again.stdout);
+    }
+    let purged = report(&command(root, &PURGE).expect_code(0));
+    assert_ne!(purged.purged.expect("said").blobs, 0, "{at}");
+    assert_eq!((&files(root), runs(root).len()), (before, 0), "{at}");
+    is_noted
+}
+
+/// Runs `quarantine restarted` with something done to one of its calls, at each of them in turn; `is_over` says whether it ended before.
+fn restarted_at_each_call(inject: &str, is_over: fn(&std::process::Output) -> bool) -> [u32; 2] {
+    let whole = std::env::var("REGSWEEP_FAULTS").is_ok_and(|wish| wish == "all");
+    // Without and with a note afterwards.
+    let mut ended = [0; 2];
+    for (call, sample) in [
+        ("renameat", 1),
+        ("fsync", 1),
+        ("unlinkat", 1),
+        ("fchmod", 1),
+        ("fchown", 1),
+        ("write", 2),
+        ("openat2", 5),
+        ("mkdirat", 1),
+    ] {
+        for number in (1..).step_by(if whole { 1 } else { sample }) {
+            let root = store().on_disk();
+            let root = root.path();
+            remembered(root);
+            let before = files(root);
+            let output = Command::new("strace")
+                .args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}")])
+                .args(["-e", &format!("inject={call}:{inject}:when={number}")])
+                .arg(env!("CARGO_BIN_EXE_regsweep"))
+                .args(RESTARTED)
+                .arg("--root")
+                .arg(root)
+                .env("REGSWEEP_TEST_CLOCK", "trusted=yes")
+                .output()
+                .expect("strace is there");
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            let at = format!("{call} {number}: {:?}\n{}\n{said}", output.status, String::from_utf8_lossy(&output.stdout));
+            if output.status.code() == Some(0) && call != "write" {
+                assert!(noted(root).is_some(), "it says that it is noted: {at}");
+            }
+            let is_noted = says_what_is_noted(root, &before, &at);
+            if is_over(&output) {
+                break;
+            }
+            ended[usize::from(is_noted)] += 1;
+        }
+    }
+    ended
+}
+
 #[test]
-fn an_error_at_any_call_of_a_run_that_restores_quarantines_and_purges() {
+fn saying_that_the_registry_was_restarted() {
     if !has_strace() {
         return;
     }
-    let whole = std::env::var("REGSWEEP_FAULTS").is_ok_and(|wish| wish == "all");
-    let (mut stopped, mut reported) = (0, 0);
-    for (call, sample) in CALLS.into_iter().chain([("write", 3), ("getdents64", 9), ("statx", 13), ("openat", 13)]) {
-        for number in (1..).step_by(if whole { 1 } else { 2 * sample }) {
-            let root = store().on_disk();
-            let root = root.path();
-            with_all_to_do(root);
-            let before = (files(root), all_files(root));
-            let output = Command::new("strace")
-                .args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}")])
-                .args(["-e", &format!("inject={call}:error=EIO:when={number}")])
-                .arg(env!("CARGO_BIN_EXE_regsweep"))
-                .args(["garbage-collect", "--ignore-birth-time", "--quarantine", "-m", "--jobs", "1", "--format", "json"])
-                .args(["--allow-unlinked", "100%", "--allow-untagged-repositories", "--root"])
-                .arg(root)
-                .env("REGSWEEP_TEST_CLOCK", format!("trusted=yes,shift={}", 25 * 3600))
-                .output()
-                .expect("strace is there");
-            let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-            let at = format!("{call} {number}: {:?}\n{stdout}\n{stderr}", output.status.code());
-            match output.status.code() {
-                // Not a word can be said where writing fails.
-                _ if call == "write" && stdout.is_empty() => {}
-                Some(2) => {
-                    stopped += 1;
-                    assert_eq!((files(root), all_files(root)), before, "{at}");
-                }
-                Some(code @ (0 | 1 | 3)) => {
-                    reported += 1;
-                    let report: Value = serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {at}"));
-                    assert_eq!(report["exit_code"], code, "{at}");
-                }
-                // A directory that cannot be closed ends a process of the standard library's.
-                _ => panic!("{at}"),
-            }
-            // What is needed is never lost, and the next run comes to the same end.
-            let next = Regsweep::gc(root).args(["--quarantine", "-m"]).run();
-            assert!(matches!(next.code, Some(0 | 1)), "{at}\nnext: {}", next.stderr);
-            for path in oci_image("another", &[layer(5)]).reaches().iter().map(|digest| blob_data(digest)) {
-                assert!(root.join(&path).exists(), "{path}: {at}");
-            }
-            // It ended before the call came.
-            if !stderr.contains("Input/output error") && !stdout.contains("Input/output error") && output.status.code() == Some(0)
-            {
-                break;
-            }
-        }
+    let [before, after] = restarted_at_each_call("signal=SIGKILL", |output| output.status.code().is_some_and(|code| code <= 100));
+    println!("quarantine restarted: killed {before} times before the note and {after} times after it");
+    assert!(before > 3 && after > 0, "{before} {after}");
+}
+
+#[test]
+fn an_error_at_any_call_of_saying_that_the_registry_was_restarted() {
+    if !has_strace() {
+        return;
     }
-    println!("an error: {stopped} runs stopped with nothing changed, {reported} reported");
-    assert!(stopped > 10 && reported > 5, "{stopped}, {reported}");
+    let [before, after] = restarted_at_each_call("error=EIO", |output| {
+        output.status.code() == Some(0) && !String::from_utf8_lossy(&output.stderr).contains("Input/output error")
+    });
+    println!("quarantine restarted: an error {before} times before the note and {after} times after it");
+    assert!(before > 3, "{before} {after}");
 }

@@ -3,7 +3,9 @@
 mod apart;
 mod between;
 mod by_hand;
+mod clocks;
 mod cut_off;
+mod failing;
 mod refusing;
 mod restoring;
 mod seen_again;
@@ -183,7 +185,7 @@ fn bare(root: &Path, flags: &[&str]) -> Regsweep {
 fn has_strace() -> bool {
     let is_here = std::process::Command::new("strace").arg("-V").output().is_ok_and(|output| output.status.success());
     if !is_here {
-        eprintln!("skipped: strace is not installed");
+        skipped("strace is not installed");
     }
     is_here
 }

@@ -44,24 +44,20 @@ const REFUSALS: &[Refusal] = &[
     ("repositories left of", |root| ["b", "c", "d"].iter().for_each(|name| gone(&root.join(repository(name)))), &[]),
     ("tags left of", |root| ["b", "c", "d"].iter().for_each(|name| gone(&root.join(layout::tags(name)))), &[]),
     ("leads nowhere", |root| symlink("/nowhere/at/all", root.join(repository("e"))).expect("made"), &[]),
-    (
-        "is a symbolic link to",
-        |root| {
-            let (blobs, elsewhere) = (root.join("docker/registry/v2/blobs"), root.join("elsewhere"));
-            fs::rename(&blobs, &elsewhere).and_then(|()| symlink(&elsewhere, &blobs)).expect("ours");
-        },
-        &[],
-    ),
+    ("is a symbolic link to", blobs_elsewhere, &[]),
     ("another regsweep works on", |_| {}, &["LOCKED"]),
-    (
-        "GitLab",
-        |root| {
-            let file = root.join("docker/registry/lockfiles/database-in-use");
-            fs::create_dir_all(file.parent().expect("in a directory")).and_then(|()| fs::write(file, "{}")).expect("made");
-        },
-        &[],
-    ),
+    ("GitLab", of_gitlab, &[]),
 ];
+
+fn blobs_elsewhere(root: &Path) {
+    let (blobs, elsewhere) = (root.join("docker/registry/v2/blobs"), root.join("elsewhere"));
+    fs::rename(&blobs, &elsewhere).and_then(|()| symlink(&elsewhere, &blobs)).expect("ours");
+}
+
+fn of_gitlab(root: &Path) {
+    let file = root.join("docker/registry/lockfiles/database-in-use");
+    fs::create_dir_all(file.parent().expect("in a directory")).and_then(|()| fs::write(file, "{}")).expect("made");
+}
 
 pub(super) fn gone(path: &Path) {
     fs::remove_dir_all(path).expect("it was there");
@@ -103,6 +99,73 @@ fn nothing_is_changed_before_all_that_can_refuse_was_asked() {
             drop(lock);
         }
     }
+}
+
+/// What stops a command that is no collection: which of them, what is said, what is done to the store before, and what is given.
+type Refused = (&'static [usize], &'static str, fn(&Path), &'static [&'static str]);
+
+/// The commands beside `garbage-collect` that change a store.
+const OTHERS: [&[&str]; 7] = [
+    &["restore"],
+    &["restore", "--all"],
+    &["quarantine", "purge"],
+    &["quarantine", "purge", "--older-than", "24h"],
+    &["quarantine", "purge", "--run", "THE-RUN"],
+    &["verify", "--quarantine", "--min-age", "0s"],
+    &["quarantine", "restarted", "--since", "1h"],
+];
+const ALL: &[usize] = &[0, 1, 2, 3, 4, 5, 6];
+const PURGES: &[usize] = &[2, 3, 4];
+
+const REFUSED: &[Refused] = &[
+    (ALL, "another regsweep works on", |_| {}, &["LOCKED"]),
+    (&[0, 1, 2, 3, 4, 6], "run.json", |root| fs::write(only_run(root).join("run.json"), "{").expect("ours"), &[]),
+    (&[0, 1], "no run nobody is in quarantine", |_| {}, &["--run", "nobody"]),
+    (
+        &[0, 1, 2, 3, 4],
+        "is not in quarantine",
+        |_| {},
+        &["--digest", "sha256:0000000000000000000000000000000000000000000000000000000000000000"],
+    ),
+    (&[5], "/nowhere/at", |_| {}, &["--metrics", "/nowhere/at/all"]),
+    (&[5], "/nowhere/at", |_| {}, &["--state", "/nowhere/at/all"]),
+    (PURGES, "nothing in the store needs anything", |root| empty(root), &[]),
+    (PURGES, "repositories left of", |root| ["b", "c", "d"].iter().for_each(|name| gone(&root.join(repository(name)))), &[]),
+    (PURGES, "leads nowhere", |root| symlink("/nowhere/at/all", root.join(repository("e"))).expect("made"), &[]),
+    (PURGES, "is a symbolic link to", blobs_elsewhere, &[]),
+    (PURGES, "GitLab", of_gitlab, &[]),
+];
+
+#[test]
+fn no_other_command_changes_anything_before_all_that_can_refuse_was_asked() {
+    let mut refusals = 0;
+    for (which, said, prepare, flags) in REFUSED {
+        for place in *which {
+            let root = due();
+            let root = root.path();
+            let run = only_run(root).file_name().expect("a name").to_string_lossy().into_owned();
+            let words: Vec<&str> = OTHERS[*place].iter().map(|word| if *word == "THE-RUN" { &run } else { *word }).collect();
+            // What a command does not take is no refusal of its own.
+            if flags.first() == Some(&"--digest") && words[0] != "restore" || flags.contains(&"--run") && words.contains(&"--all")
+            {
+                continue;
+            }
+            fs::write(root.join(blob_data(&layer(2).digest)), "damaged").expect("ours");
+            prepare(root);
+            let before = everything(root);
+            let locked = flags.contains(&"LOCKED").then(|| {
+                let lock = fs::File::options().write(true).open(root.join(".regsweep/lock")).expect("there");
+                lock.lock().expect("free");
+                lock
+            });
+            let flags = if locked.is_some() { &[][..] } else { flags };
+            let refused = later(Regsweep::new().args(&words).args(flags).arg("--root").arg(root), DAY, "").run().expect_code(2);
+            assert!(refused.stderr.contains(said), "{said}, {words:?}: {}", refused.stderr);
+            assert_eq!(everything(root), before, "{said}, {words:?}");
+            refusals += 1;
+        }
+    }
+    assert!(refusals > 30, "{refusals}");
 }
 
 /// What the brakes of a dry run say is said beside its report, and it makes no file.
@@ -151,42 +214,6 @@ fn a_signal_before_the_first_change_leaves_everything() {
     std::io::read_to_string(reader).expect("readable");
     running.wait().expect_code(130);
     assert_eq!(everything(root), before);
-}
-
-/// Which clocks end a wait: the boot-time clock of the same boot; the wall clock only where something vouches for it.
-#[test]
-fn a_clock_that_nothing_vouches_for_ends_no_wait() {
-    let purged = |root: &Path, clock: &str| {
-        let run = Regsweep::gc(root).arg("--quarantine").env("REGSWEEP_TEST_CLOCK", clock);
-        moved(&run.json().run().expect_code(0), "purged").blobs > 0
-    };
-    for (clock, is_purged) in [
-        (format!("shift={DAY},trusted=no"), true),
-        (format!("shift={DAY},trusted=yes"), true),
-        ("shift=3600,trusted=yes".to_owned(), false),
-        (format!("shift={DAY},boot=other,trusted=yes"), true),
-        ("shift=3600,boot=other,trusted=yes".to_owned(), false),
-        (format!("shift={DAY},boot=other,trusted=no"), false),
-    ] {
-        let root = due();
-        assert_eq!(purged(root.path(), &clock), is_purged, "{clock}");
-    }
-    // The wait begins again at the first look of that boot, and ends.
-    let root = due();
-    let root = root.path();
-    let first = list(root).runs[0].run.clone();
-    let is_there = || list(root).runs.iter().any(|run| run.run == first);
-    for (hours, is_purged) in [(25, false), (26, false), (48, false), (50, true)] {
-        let clock = format!("shift={},boot=other,trusted=no", hours * 3600);
-        purged(root, &clock);
-        assert_eq!(!is_there(), is_purged, "{hours} h");
-    }
-    // Who names the run is told why it is not purged.
-    let root = due();
-    let run = list(root.path()).runs[0].run.clone();
-    let purge = Regsweep::new().args(["quarantine", "purge", "--older-than", "24h", "--run", &run, "--root"]).arg(root.path());
-    let refused = purge.env("REGSWEEP_TEST_CLOCK", format!("shift={DAY},boot=other,trusted=no")).run().expect_code(2);
-    assert!(refused.stderr.contains("nothing tells how long"), "{}", refused.stderr);
 }
 
 #[test]
@@ -340,7 +367,7 @@ fn what_cannot_be_restored_stops_the_rest() {
         Command::new("chattr").arg(flag).arg(shard).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
     };
     if !chattr("+i") {
-        eprintln!("skipped: no directory can be made immutable here");
+        skipped("no directory can be made immutable here");
         return;
     }
     let waiting = list(root).runs[0].blobs;
@@ -359,7 +386,7 @@ fn what_cannot_be_restored_stops_the_rest() {
 #[test]
 fn a_quarantine_without_room_is_refused_at_once() {
     if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: only root mounts");
+        skipped("only root mounts");
         return;
     }
     let root = due();
@@ -381,7 +408,7 @@ fn a_quarantine_without_room_is_refused_at_once() {
 }
 
 /// A configuration of a registry that is down.
-fn config_of(root: &Path) -> tempfile::NamedTempFile {
+pub(super) fn config_of(root: &Path) -> tempfile::NamedTempFile {
     let config = tempfile::NamedTempFile::new().expect("a file");
     fs::write(config.path(), format!("version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n", root.display()))
         .expect("written");

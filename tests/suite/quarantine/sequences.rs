@@ -79,6 +79,53 @@ fn restore_brings_everything_back_after_any_sequence() {
     assert!(pulled > 20, "{pulled}");
 }
 
+/// What else may be done between two collections.
+const BETWEEN: [&[&str]; 5] = [
+    &["restore"],
+    &["restore", "--all"],
+    &["restore", "--digest", "THE-IMAGE"],
+    &["verify", "--quarantine", "--min-age", "0s"],
+    &["quarantine", "purge", "--older-than", "24h"],
+];
+
+/// Whatever is done between, nothing that an undo needs goes: what was restored is young, what is in quarantine keeps what it needs, and what
+/// has not waited is not purged.
+#[test]
+fn restore_brings_everything_back_whatever_was_done_between() {
+    let whole = std::env::var("REGSWEEP_FAULTS").is_ok_and(|wish| wish == "all");
+    let store = store().on_disk();
+    for (place, first) in KINDS.iter().enumerate().take(4) {
+        for (between_place, between) in BETWEEN.iter().enumerate() {
+            for (last_place, last) in KINDS.iter().enumerate() {
+                if !whole && (place + 2 * between_place + last_place) % 6 != 0 {
+                    continue;
+                }
+                let sequence = [*first, *between, *last];
+                let mut registry = registry_with(&store);
+                let root = registry.root();
+                run(&registry, first, 0, false);
+                let image = untagged().digest().to_string();
+                let words = between.iter().map(|word| if *word == "THE-IMAGE" { image.as_str() } else { *word });
+                let done =
+                    Regsweep::new().args(words).arg(registry.config()).env("REGSWEEP_TEST_CLOCK", "trusted=yes,shift=60").run();
+                // Without -m the image is not in quarantine.
+                let is_there = first.contains(&"-m") || !between.contains(&"--digest");
+                done.expect_code(if is_there { 0 } else { 2 });
+                let dry = run(&registry, last, 120, true);
+                assert_eq!(self::done(&dry), self::done(&run(&registry, last, 120, false)), "{sequence:?}");
+                restored(&root);
+                registry.restart();
+                let client = registry.client();
+                client.pull("team/app", "v1").unwrap_or_else(|error| panic!("{sequence:?}: the tagged image: {error}"));
+                if first.contains(&"-m") || *last != ["-m"] {
+                    let image = client.pull("team/app", untagged().digest());
+                    image.unwrap_or_else(|error| panic!("{sequence:?}: the image without a tag: {error}"));
+                }
+            }
+        }
+    }
+}
+
 /// Also where things are due, and where something is needed again.
 #[test]
 fn a_dry_run_says_what_the_real_run_does_with_the_quarantine() {

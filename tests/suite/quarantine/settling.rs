@@ -209,7 +209,7 @@ fn online_leaves_what_may_be_about_to_be_used() {
 #[test]
 fn what_is_on_another_filesystem_is_not_moved() {
     if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: only root mounts");
+        skipped("only root mounts");
         return;
     }
     let root = store().on_disk();
@@ -294,7 +294,7 @@ fn what_cannot_go_for_good_is_told() {
     let place = only_run(root).join(held.path.strip_prefix("docker/registry/v2/").expect("in the registry's tree"));
     let chattr = |flag: &str| Command::new("chattr").arg(flag).arg(&place).status().is_ok_and(|status| status.success());
     if !chattr("+i") {
-        eprintln!("skipped: no file can be made immutable here");
+        skipped("no file can be made immutable here");
         return;
     }
     let left = command(root, &["quarantine", "purge"]);

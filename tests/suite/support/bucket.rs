@@ -36,7 +36,7 @@ impl Moto {
         if !program().is_file() {
             let is_ci = std::env::var_os("CI").is_some_and(|value| value == "true");
             assert!(!is_ci, "moto_server is not installed: tests/run sees to it");
-            eprintln!("skipped: no moto_server; tests/run installs it");
+            crate::support::skipped("no moto_server; tests/run installs it");
             return None;
         }
         // Another process may take the port between our look and the server's; then the next is tried.

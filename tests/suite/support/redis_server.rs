@@ -23,7 +23,7 @@ impl RedisServer {
     pub(crate) fn is_here() -> bool {
         let is_here = Command::new("redis-server").arg("--version").output().is_ok_and(|output| output.status.success());
         if !is_here {
-            eprintln!("skipped: redis-server is not installed");
+            crate::support::skipped("redis-server is not installed");
         }
         is_here
     }

@@ -16,6 +16,11 @@ use tempfile::TempDir;
 /// No run in a test takes this long; one that does is stuck.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// Floods at their full size take a debug build longer.
+pub(crate) fn patience() -> Duration {
+    if std::env::var("REGSWEEP_FLOOD").is_ok_and(|wish| wish == "all") { 5 * PATIENCE } else { PATIENCE }
+}
+
 /// One row of `--plan-out`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(deny_unknown_fields)]
@@ -24,6 +29,8 @@ pub(crate) struct Row {
     pub(crate) repository: Option<String>,
     pub(crate) tag: Option<String>,
     pub(crate) digest: Option<String>,
+    #[serde(default)]
+    pub(crate) upload: Option<String>,
     pub(crate) path: String,
     pub(crate) bytes: u64,
     pub(crate) modified: String,
@@ -114,6 +121,22 @@ impl Regsweep {
         bare.args(["expire", "--allow-unlinked", "100%", "--plan-out"]).arg(plan)
     }
 
+    /// `remove` on a root directory. The plan is always asked for.
+    pub(crate) fn remove(root: &Path) -> Self {
+        Self::removing().arg("--root").arg(root)
+    }
+
+    /// `remove` with a registry's configuration file.
+    pub(crate) fn remove_config(config: &Path) -> Self {
+        Self::removing().arg(config)
+    }
+
+    fn removing() -> Self {
+        let bare = Self::new();
+        let plan = bare.plan.clone();
+        bare.args(["remove", "--plan-out"]).arg(plan)
+    }
+
     fn garbage_collect() -> Self {
         let bare = Self::new();
         let plan = bare.plan.clone();
@@ -200,7 +223,7 @@ impl Regsweep {
     pub(crate) fn start(mut self) -> Running {
         // What a test builds is made just now, and as old as its modification times say.
         let is_given = |words: &[&str]| self.command.get_args().any(|word| words.iter().any(|given| word == *given));
-        if is_given(&["garbage-collect", "audit", "usage", "explain", "expire", "report"])
+        if is_given(&["garbage-collect", "audit", "usage", "explain", "expire", "remove", "report"])
             && !is_given(&["--help"])
             && !self.counts_birth
         {
@@ -233,7 +256,7 @@ impl SomebodyElse {
     pub(crate) fn new() -> Option<SomebodyElse> {
         let tried = Command::new(Self::SETPRIV[0]).args(&Self::SETPRIV[1..]).arg("true").output();
         if !tried.is_ok_and(|output| output.status.success()) {
-            eprintln!("skipped: only root becomes somebody else");
+            crate::support::skipped("only root becomes somebody else");
             return None;
         }
         let directory = tempfile::tempdir().expect("a directory");
@@ -272,7 +295,7 @@ impl Running {
             if let Some(status) = self.child.try_wait().expect("a child can be asked") {
                 break status;
             }
-            if begun.elapsed() > PATIENCE {
+            if begun.elapsed() > patience() {
                 self.child.kill().expect("a child can be ended");
                 panic!("stuck: {}", self.line);
             }

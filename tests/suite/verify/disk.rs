@@ -65,7 +65,7 @@ fn succeeds(command: &mut Command) -> bool {
 #[test]
 fn a_lost_sector_is_told_with_its_place_and_the_rest_is_read() {
     let Some(disk) = Disk::new() else {
-        eprintln!("skipped: only root mounts, and only with btrfs-progs");
+        skipped("only root mounts, and only with btrfs-progs");
         return;
     };
     let tree = tree();

@@ -1,0 +1,101 @@
+//! Uploads of a repository: how many there are, and which of them nobody continues.
+//!
+//! An upload lives for as long as anything in it is young: the time that it says it was begun, what was sent last, and the states of its hash.
+//! An upload with anything in it that the registry would not put there stays whole, and what that is is named.
+
+use std::path::Path;
+
+use super::Counts;
+use crate::error::Error;
+use crate::finding::{Code, Finding};
+use crate::graph::Context;
+use crate::layout::{self, Target, UploadFile, UploadPart};
+use crate::plan::{Deletion, Deletions, Reason};
+use crate::policy::{Policy, Uploads};
+use crate::store::{Stat, Upload, UploadContents};
+use crate::survey::Survey;
+
+/// Findings for one upload at most: who sends it can put many things there only by other means, but nobody reads them all.
+const LISTED: usize = 5;
+
+/// Counts the uploads, and adds what goes of them. Of a repository that is held nothing goes.
+///
+/// # Errors
+///
+/// When one that may go cannot be read. What is only counted stops nobody.
+pub(super) fn uploads(
+    survey: &Survey<'_>,
+    context: &Context<'_>,
+    is_held: bool,
+    (counts, deletions, findings): (&mut Counts, &mut Deletions, &mut Vec<Finding>),
+) -> Result<(), Error> {
+    let listed = match (context.policy.uploads, survey.repository.uploads()) {
+        (Uploads::Ignored, _) => return Ok(()),
+        (Uploads::Counted, Err(error)) => {
+            tracing::warn!("the uploads of {} are not counted: {error}", survey.name);
+            return Ok(());
+        }
+        (_, listed) => listed?,
+    };
+    for upload in &listed.entries {
+        counts.uploads.add(upload.size_bytes());
+    }
+    let Uploads::OlderThan(age) = context.policy.uploads else { return Ok(()) };
+    if is_held {
+        return Ok(());
+    }
+    findings.extend(
+        listed.strays.iter().map(|stray| Finding::new(Code::of_stray(stray.kind)).repository(&survey.name).path(&stray.path)),
+    );
+    let policy = Policy { min_age: age.max(context.policy.min_age), ..context.policy };
+    for upload in &listed.entries {
+        let Some(id) = layout::upload_id(&upload.id) else {
+            let path = layout::uploads_directory(&survey.name).join(&upload.id);
+            findings.push(Finding::new(Code::UnrecognisedEntry).repository(&survey.name).path(path));
+            continue;
+        };
+        let Some(contents) = survey.repository.upload_contents(&upload.id)? else { continue };
+        if is_young(upload, &contents, &policy) || survey.restored_uploads.iter().any(|restored| restored == id) {
+            continue;
+        }
+        if !contents.others.is_empty() {
+            findings.extend(contents.others.iter().take(LISTED).map(|path| unknown(survey, path)));
+            continue;
+        }
+        counts.stale_uploads.add(upload.size_bytes());
+        drop_upload(survey, context, id, &contents, deletions);
+    }
+    Ok(())
+}
+
+/// Whether anything about it is young. Where there is no file, the directories tell.
+fn is_young(upload: &Upload, contents: &UploadContents, policy: &Policy) -> bool {
+    let is_begun_lately = upload.started.is_some_and(|started| policy.is_young(&Stat::new(0, started)));
+    let is_empty = contents.files.is_empty() && contents.others.is_empty();
+    let is_emptied_lately = is_empty && policy.is_young(&Stat::new(0, contents.modified));
+    is_begun_lately || is_emptied_lately || contents.files.iter().any(|(_, stat)| policy.is_young(stat))
+}
+
+fn unknown(survey: &Survey<'_>, path: &Path) -> Finding {
+    let detail = format!(
+        "{} Its upload is old enough to go, and stays whole for what no registry puts there.",
+        Code::UnrecognisedEntry.meaning()
+    );
+    Finding::new(Code::UnrecognisedEntry).repository(&survey.name).path(path).detail(detail)
+}
+
+fn drop_upload(survey: &Survey<'_>, context: &Context<'_>, id: &str, contents: &UploadContents, deletions: &mut Deletions) {
+    let mut push = |target, stat, reason, depth| {
+        deletions.push(context.inventory, &Deletion { target, stat, alias_of: None, reason, depth });
+    };
+    if contents.files.is_empty() {
+        let target = Target::EmptyUploadDirectory(survey.name.clone(), id.to_owned());
+        push(target, contents.directory, Reason::EmptyDirectory, 0);
+    }
+    for &(part, stat) in &contents.files {
+        // First what the registry knows it by: cut off after that, the rest is of an upload that every registry calls unknown.
+        let depth = u32::from(part != UploadPart::StartedAt);
+        let file = UploadFile { repository: survey.name.clone(), id: id.to_owned(), part };
+        push(Target::Upload(Box::new(file)), stat, Reason::StaleUpload, depth);
+    }
+}

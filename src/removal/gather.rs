@@ -1,0 +1,275 @@
+//! Looks at what was asked for, and refuses what is not there or what something that stays needs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicBool;
+
+use foldhash::{HashMap, HashSet};
+
+use super::asked::{Asked, Removal, RemovedFrom};
+use crate::error::Error;
+use crate::finding::{Code, Finding};
+use crate::format::{duration, number};
+use crate::graph::Context;
+use crate::layout::{self, LinkDirectory};
+use crate::lineage::{Lineage, Place};
+use crate::mark::interrupted;
+use crate::oci::reference::{is_repository, is_tag};
+use crate::oci::{Digest, Reference, RepositoryName, TagName};
+use crate::plan::{Kind, SweepPlan};
+use crate::policy::Policy;
+use crate::store::{LinkContent, RepositoryEntry};
+use crate::survey::{self, Survey, Tag};
+
+/// Of each kind that an error names.
+const NAMED: usize = 5;
+
+/// What was asked for, as it is in a store.
+#[derive(Debug, Default)]
+pub struct Removed {
+    /// What goes.
+    pub removal: Removal,
+    /// What was asked for, in the order in which it was asked for.
+    pub asked: Vec<Asked>,
+    /// Why some of it cannot go, and what helps.
+    pub stops: Vec<(String, String)>,
+}
+
+/// What a sweep that was cut off had begun with.
+pub(crate) struct CutOff<'a> {
+    /// Whether it was to remove this manifest.
+    pub(crate) was_to_go: &'a dyn Fn(&Digest) -> bool,
+    /// Whether it worked on this repository.
+    pub(crate) worked_on: &'a dyn Fn(&RepositoryName) -> bool,
+}
+
+/// Finds what was asked for in a store.
+///
+/// # Errors
+///
+/// When something of it is not there, or something that stays needs it, or what is there cannot be read.
+pub(crate) fn gather(
+    context: &Context<'_>,
+    repositories: &[RepositoryEntry],
+    references: &[Reference],
+    cut_off: &CutOff<'_>,
+    stop: &AtomicBool,
+) -> Result<Removed, Error> {
+    let mut refused = Vec::new();
+    let mut wanted: BTreeMap<RepositoryName, (&RepositoryEntry, Vec<&Reference>)> = BTreeMap::new();
+    for reference in references {
+        let typed = reference.repository().unwrap_or_default();
+        match repositories.iter().find(|entry| is_repository(&entry.name, typed)) {
+            Some(entry) => wanted.entry(entry.name.clone()).or_insert((entry, Vec::new())).1.push(reference),
+            None => refused.push(format!("there is no repository {} for {reference}", crate::escape::escaped(typed))),
+        }
+    }
+    let mut removed = Removed::default();
+    for (name, (entry, references)) in wanted {
+        interrupted(stop)?;
+        let surveyed = survey::survey(context.store, entry)?;
+        let gathering = Gathering { surveyed: &surveyed, lineage: Lineage::read(context, &surveyed)?, cut_off };
+        let asked = gathering.asked(&references, &mut refused);
+        let from = gathering.from(&asked, &mut refused);
+        removed.removal.0.insert(name, from);
+        removed.asked.extend(asked);
+    }
+    match refused.is_empty() {
+        true => Ok(removed),
+        false => Err(Error::Usage(format!("nothing is removed: {}", shown(&refused, "; ")))),
+    }
+}
+
+/// The first of some words, and how many more there are.
+fn shown(words: &[String], between: &str) -> String {
+    let rest = match words.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!("{between}and {} more", number(more as u64)),
+    };
+    words[..words.len().min(NAMED)].join(between) + &rest
+}
+
+struct Gathering<'a> {
+    surveyed: &'a Survey<'a>,
+    lineage: Lineage,
+    cut_off: &'a CutOff<'a>,
+}
+
+impl Gathering<'_> {
+    /// What of the repository was asked for, each once.
+    fn asked(&self, references: &[&Reference], refused: &mut Vec<String>) -> Vec<Asked> {
+        let mut seen = BTreeSet::new();
+        let mut asked = Vec::new();
+        for reference in references {
+            let found = match reference {
+                Reference::Tag(_, typed) => self.tag(typed),
+                Reference::Manifest(_, digest) => self.manifest(digest),
+                Reference::Repository(_) | Reference::Digest(_) => Err("it names no tag and no manifest".to_owned()),
+            };
+            match found {
+                Ok(one) if seen.insert((one.tag.clone(), one.digest)) => asked.push(one),
+                Ok(_) => {}
+                Err(why) => refused.push(format!("{reference}: {why}")),
+            }
+        }
+        asked
+    }
+
+    fn one(&self, tag: Option<TagName>, digest: Option<Digest>, is_gone: bool) -> Asked {
+        Asked { repository: self.surveyed.name.clone(), tag, digest, is_gone, goes: false, manifest_goes: false }
+    }
+
+    fn tag(&self, typed: &str) -> Result<Asked, String> {
+        let tags = &self.surveyed.tags;
+        // The name as it is comes before one that is only shown so.
+        let exact = tags.iter().find(|tag| tag.name.as_os_str() == typed);
+        let Some(tag) = exact.or_else(|| tags.iter().find(|tag| is_tag(&tag.name, typed))) else {
+            return match (self.cut_off.worked_on)(&self.surveyed.name) {
+                true => Ok(self.one(Some(TagName::new(typed)), None, true)),
+                false => Err("there is no such tag".to_owned()),
+            };
+        };
+        match tag.current {
+            LinkContent::Digest(digest) => Ok(self.one(Some(tag.name.clone()), Some(digest), false)),
+            // A run that was cut off may leave the directory.
+            LinkContent::Absent if tag.history.is_empty() && (self.cut_off.worked_on)(&self.surveyed.name) => {
+                Ok(self.one(Some(tag.name.clone()), None, true))
+            }
+            LinkContent::Absent if tag.history.is_empty() => Err(format!(
+                "it is a directory without a link: remove what is empty in {} by hand",
+                crate::escape::escaped(layout::tag_directory(&self.surveyed.name, &tag.name))
+            )),
+            _ => Ok(self.one(Some(tag.name.clone()), None, false)),
+        }
+    }
+
+    fn manifest(&self, digest: &Digest) -> Result<Asked, String> {
+        match self.surveyed.revision(digest) {
+            Some(_) => Ok(self.one(None, Some(*digest), false)),
+            None if (self.cut_off.worked_on)(&self.surveyed.name) => Ok(self.one(None, Some(*digest), true)),
+            None => Err("there is no such manifest in the repository".to_owned()),
+        }
+    }
+
+    /// What goes with it. What something that stays needs is refused.
+    fn from(&self, asked: &[Asked], refused: &mut Vec<String>) -> RemovedFrom {
+        let Gathering { surveyed, lineage, .. } = self;
+        let present = || asked.iter().filter(|one| !one.is_gone);
+        let names: HashSet<&TagName> = present().filter_map(|one| one.tag.as_ref()).collect();
+        let (going, staying): (Vec<&Tag>, Vec<&Tag>) = surveyed.tags.iter().partition(|tag| names.contains(&tag.name));
+        let tags = going.iter().map(|tag| (tag.name.clone(), tag.current)).collect();
+        let target = |tag: &&Tag| match tag.current {
+            LinkContent::Digest(digest) => Some(digest),
+            _ => None,
+        };
+        let places = |digests: Vec<Digest>| digests.into_iter().filter_map(|digest| lineage.place(&digest));
+        let freed = lineage.below(places(present().filter_map(|one| one.digest).collect()), None);
+        let is_revision = |digest: &Digest| surveyed.revision(digest).is_some();
+        let mut revisions: BTreeSet<Digest> = freed.into_iter().map(|place| lineage.name(place)).filter(is_revision).collect();
+        let tagged: HashSet<Place> =
+            lineage.below(places(surveyed.tags.iter().filter_map(|tag| target(&tag)).collect()), None).into_iter().collect();
+        let untagged = (0..lineage.len() as Place).filter(|place| !tagged.contains(place)).map(|place| lineage.name(place));
+        revisions.extend(untagged.filter(is_revision).filter(self.cut_off.was_to_go));
+        let kept = surveyed.revisions.iter().map(|revision| revision.digest);
+        let kept = kept.filter(|digest| is_revision(digest) && !revisions.contains(digest));
+        let roots: Vec<Digest> = staying.iter().filter_map(target).chain(kept).collect();
+        let stays: HashSet<Place> = lineage.below(places(roots), None).into_iter().collect();
+        for digest in present().filter(|one| one.tag.is_none()).filter_map(|one| one.digest) {
+            let needs = self.needs(&digest, &staying, &stays);
+            if !needs.is_empty() {
+                let all = shown(&needs, ", ");
+                refused.push(format!("{}@{digest} is needed by {all}: give these as well, or leave it", surveyed.name));
+            }
+        }
+        RemovedFrom { tags, revisions }
+    }
+
+    /// What needs a manifest and stays.
+    fn needs(&self, digest: &Digest, tags: &[&Tag], stays: &HashSet<Place>) -> Vec<String> {
+        let Some(place) = self.lineage.place(digest) else { return Vec::new() };
+        let name = &self.surveyed.name;
+        let named = tags.iter().filter(|tag| tag.current == LinkContent::Digest(*digest));
+        let mut needs: Vec<String> = named.map(|tag| format!("the tag {name}:{}", tag.name)).collect();
+        let parents = stays.iter().filter(|parent| self.lineage.children(**parent).contains(&place));
+        let mut manifests: Vec<String> =
+            parents.map(|parent| format!("the index {name}@{}", self.lineage.name(*parent))).collect();
+        // Where it stays anyway, they stay because of it.
+        if !stays.contains(&place) {
+            let referrers = self.lineage.referrers(place).iter().filter(|referrer| stays.contains(referrer));
+            manifests.extend(referrers.map(|referrer| format!("its referrer {name}@{}", self.lineage.name(*referrer))));
+        }
+        manifests.sort_unstable();
+        needs.extend(manifests);
+        needs
+    }
+}
+
+impl Removed {
+    /// Notes what a plan removes of what was asked for, and why the rest stays.
+    pub(crate) fn note_planned(
+        &mut self,
+        plan: &SweepPlan,
+        held: &HashSet<&RepositoryName>,
+        findings: &[Finding],
+        policy: &Policy,
+    ) {
+        let mut tags: HashMap<(RepositoryName, TagName), bool> = HashMap::default();
+        for row in [Kind::Tag, Kind::TagHistory, Kind::EmptyDirectory].into_iter().flat_map(|kind| plan.of_kind(kind)) {
+            if let (Some(repository), Some(tag)) = (row.target.repository(), row.target.tag()) {
+                let is_tag = Kind::of(&row.target) == Kind::Tag;
+                *tags.entry((repository.clone(), tag.clone())).or_default() |= is_tag;
+            }
+        }
+        let revisions: HashSet<(RepositoryName, Digest)> = plan
+            .of_kind(Kind::Revision)
+            .filter_map(|row| Some((row.target.link_directory().map(LinkDirectory::repository)?.clone(), *row.target.digest()?)))
+            .collect();
+        for one in &mut self.asked {
+            let digest = one.digest.map(|digest| (one.repository.clone(), digest));
+            one.manifest_goes = digest.is_some_and(|digest| revisions.contains(&digest));
+            one.goes = match &one.tag {
+                // Of a tag that names nothing only the history is left.
+                Some(tag) => {
+                    let planned = tags.get(&(one.repository.clone(), tag.clone()));
+                    planned.is_some_and(|is_tag| *is_tag || one.digest.is_none())
+                }
+                None => one.manifest_goes,
+            };
+            if one.goes || one.is_gone {
+                continue;
+            }
+            let names_nothing = |tag: &TagName| {
+                self.removal.0.get(&one.repository).and_then(|from| from.tags.get(tag)) == Some(&LinkContent::Absent)
+            };
+            // What is left of such a tag, as of a run that was cut off, may be too young: no image depends on when it goes.
+            if one.tag.as_ref().is_some_and(names_nothing) && !held.contains(&one.repository) {
+                continue;
+            }
+            let name = one.name();
+            self.stops.push(match held.contains(&one.repository) {
+                true => (
+                    format!(
+                        "{name} cannot be removed: {} cannot be understood{}",
+                        one.repository,
+                        because(&one.repository, findings)
+                    ),
+                    "repair that first (`regsweep audit` says more)".to_owned(),
+                ),
+                false => (
+                    format!("{name} stays: it is too young, was restored lately, or what is in quarantine needs it"),
+                    format!("wait, or give less than the {} of --min-age", duration(policy.min_age)),
+                ),
+            });
+        }
+    }
+}
+
+/// What is wrong with a repository that is held.
+fn because(repository: &RepositoryName, findings: &[Finding]) -> String {
+    let here = |finding: &&Finding| finding.repository.as_ref() == Some(repository) && finding.code != Code::HeldRepository;
+    let named = findings.iter().filter(here).map(|finding| {
+        let path = finding.path.as_ref().map(|path| format!(" {}", crate::escape::escaped(path)));
+        format!("{}{}", finding.code.name(), path.unwrap_or_default())
+    });
+    let all: Vec<String> = named.collect();
+    if all.is_empty() { String::new() } else { format!(" ({})", shown(&all, ", ")) }
+}

@@ -1,0 +1,13 @@
+//! Mends damaged and missing links, and lost blobs that a mirror has: which of them can be made again without inventing anything.
+//!
+//! A link below a digest's own directory can hold nothing but that digest, so its place says its content. `decide` is pure; the facts are an
+//! audit's. What writes is [`Repair`](crate::store::Repair).
+
+mod decide;
+mod mirror;
+mod repository;
+mod tag;
+
+pub(crate) use self::mirror::Mirror;
+pub(crate) use self::repository::{Looking, Mend, Mends, contents, links};
+pub(crate) use self::tag::current;

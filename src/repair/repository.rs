@@ -1,0 +1,269 @@
+//! The links of one repository: which are mended, and why others are not.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::decide::{CannotMend, Decision, Named, Part, decide};
+use super::mirror::Mirror;
+use crate::audit::facts::{BlobFacts, RepositoryFacts};
+use crate::error::Error;
+use crate::finding::{Code, Finding};
+use crate::graph::{Context, Reading};
+use crate::layout::{self, LinkDirectory, Target};
+use crate::oci::Digest;
+use crate::store::{FileState, LinkContent, Stat};
+
+/// A link, or a blob that a mirror has, that is to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mend {
+    /// The link.
+    pub target: Target,
+    /// What is wrong with it.
+    pub code: Code,
+    /// The damaged file in its place; nothing if there is none.
+    pub replaced: Option<Stat>,
+    /// The size of a blob; nothing for a link.
+    pub size_bytes: Option<u64>,
+}
+
+impl Mend {
+    /// What it names, or is.
+    pub fn digest(&self) -> &Digest {
+        self.target.digest().expect("links and blobs are named by digests")
+    }
+}
+
+/// What is to be done in a repository, and what cannot be done.
+#[derive(Debug, Default)]
+pub(crate) struct Mends {
+    /// By their places: a manifest may be missing for two reasons.
+    pub(crate) links: BTreeMap<Target, Mend>,
+    pub(crate) findings: Vec<Finding>,
+}
+
+impl Mends {
+    /// Adds a link that is to be made.
+    pub(super) fn mend(&mut self, target: Target, code: Code, replaced: Option<Stat>) {
+        self.links.entry(target.clone()).or_insert(Mend { target, code, replaced, size_bytes: None });
+    }
+
+    fn blob(&mut self, digest: &Digest, code: Code, size_bytes: u64) {
+        let target = Target::Blob(*digest);
+        self.links.entry(target.clone()).or_insert(Mend { target, code, replaced: None, size_bytes: Some(size_bytes) });
+    }
+
+    /// Adds one that cannot be.
+    pub(super) fn cannot(&mut self, target: &Target, code: Code, why: CannotMend) {
+        self.findings.push(finding(target, code).detail(format!("{} {}", code.meaning(), why.reason())));
+    }
+}
+
+fn finding(target: &Target, code: Code) -> Finding {
+    let mut finding = Finding::new(code).path(target.path());
+    (finding.digest, finding.repository) = (target.digest().copied(), target.repository().cloned());
+    finding.tag = target.tag().cloned();
+    finding
+}
+
+/// Decides about all links of a repository.
+///
+/// # Errors
+///
+/// When a link or a manifest cannot be read.
+pub(crate) fn links(looking: &Looking<'_>, mends: &mut Mends) -> Result<(), Error> {
+    let facts = looking.facts;
+    let survey = &facts.survey;
+    let name = &survey.name;
+    let layers = LinkDirectory::Layers(name.clone());
+    for (digest, content) in survey.layers.iter().zip(&facts.layer_links) {
+        looking.present(Part::Layer, &layers, digest, *content, mends)?;
+    }
+    for digest in &facts.needed.unlinked {
+        looking.missing(Part::Layer, &layers, digest, Code::MissingLayerLink, mends)?;
+    }
+    let revisions = LinkDirectory::Revisions(name.clone());
+    for revision in &survey.revisions {
+        looking.present(Part::Revision, &revisions, &revision.digest, revision.link, mends)?;
+    }
+    for digest in &facts.needed.lost_children {
+        if facts.needed.uncertain.contains(digest) {
+            mends.cannot(&Target::Link(revisions.clone(), *digest), Code::LostChild, CannotMend::Uncertain);
+            continue;
+        }
+        looking.missing(Part::Revision, &revisions, digest, Code::LostChild, mends)?;
+    }
+    for (tag, contents) in survey.tags.iter().zip(&facts.history_links) {
+        let history = LinkDirectory::History(name.clone(), tag.name.clone());
+        for (digest, content) in tag.history.iter().zip(contents) {
+            looking.present(Part::History, &history, digest, *content, mends)?;
+        }
+        let here = |code: Code, why: CannotMend| {
+            let place = Finding::new(code).repository(name).tag(&tag.name).path(layout::current_link(name, &tag.name));
+            place.detail(format!("{} {}", code.meaning(), why.reason()))
+        };
+        match tag.current {
+            LinkContent::Digest(digest) => {
+                // That it is not stored at all is said of the blob.
+                let is_lost = survey.revision(&digest).is_none() && looking.named(&digest, Part::Layer)? != Named::Absent;
+                if is_lost {
+                    looking.missing(Part::Revision, &revisions, &digest, Code::LostRevision, mends)?;
+                }
+            }
+            LinkContent::Absent if !tag.name.is_valid() => {}
+            LinkContent::Absent => mends.findings.push(here(Code::TagWithoutCurrent, CannotMend::NotNamed)),
+            LinkContent::Empty => mends.findings.push(here(Code::EmptyLink, CannotMend::NotNamed)),
+            LinkContent::Garbled => mends.findings.push(here(Code::GarbledLink, CannotMend::NotNamed)),
+            LinkContent::Irregular => mends.findings.push(here(Code::IrregularLink, CannotMend::Irregular)),
+        }
+    }
+    Ok(())
+}
+
+/// Decides about lost content that manifests here need: what a mirror has is copied, with the layer link that it may lack. Of anything else the
+/// finding stands.
+///
+/// # Errors
+///
+/// When the mirror cannot be looked at.
+pub(crate) fn contents(looking: &mut Looking<'_>, findings: Vec<Finding>) -> Result<Mends, Error> {
+    let mut mends = Mends::default();
+    let layers = LinkDirectory::Layers(looking.facts.survey.name.clone());
+    for finding in findings {
+        let is_lost = matches!(finding.code, Code::MissingBlob | Code::MissingManifest | Code::MissingTagTarget);
+        let size_of = |digest: &Digest| looking.mirror.map_or(Ok(None), |mirror| mirror.size(digest));
+        let digest = finding.digest.filter(|_| is_lost);
+        match digest.map(|digest| Ok::<_, Error>((digest, size_of(&digest)?))).transpose()? {
+            Some((digest, Some(size_bytes))) => {
+                mends.blob(&digest, finding.code, size_bytes);
+                looking.copied.insert(digest);
+                if finding.code == Code::MissingBlob && !looking.has_layer_link(&digest) {
+                    looking.missing(Part::Layer, &layers, &digest, Code::MissingLayerLink, &mut mends)?;
+                }
+            }
+            _ => {
+                let why = match (is_lost, looking.mirror.is_some()) {
+                    (true, true) => "Not mended: the store that --from names does not have it either.",
+                    (true, false) => "Not mended: its bytes have to come from a push, or from another store with --from.",
+                    (false, _) => "Not mended: a push or a backup has its bytes; quarantined, it counts as lost.",
+                };
+                let detail = format!("{} {why}", finding.message());
+                mends.findings.push(finding.detail(detail));
+            }
+        }
+    }
+    behind_damaged_links(looking, &mut mends)?;
+    Ok(mends)
+}
+
+/// What a manifest names and a damaged layer link leads to: that it is lost, too, is not said anywhere.
+fn behind_damaged_links(looking: &mut Looking<'_>, mends: &mut Mends) -> Result<(), Error> {
+    let Some(mirror) = looking.mirror else { return Ok(()) };
+    for (digest, content) in looking.facts.survey.layers.iter().zip(&looking.facts.layer_links) {
+        let is_damaged = matches!(content, LinkContent::Empty | LinkContent::Garbled);
+        if is_damaged
+            && looking.facts.needed.named.contains(digest)
+            && looking.named(digest, Part::Layer)? == Named::Absent
+            && let Some(size_bytes) = mirror.size(digest)?
+        {
+            mends.blob(digest, Code::MissingBlob, size_bytes);
+            looking.copied.insert(*digest);
+        }
+    }
+    Ok(())
+}
+
+/// A repository that is being looked at.
+pub(crate) struct Looking<'a> {
+    pub(crate) facts: &'a RepositoryFacts<'a>,
+    pub(crate) context: &'a Context<'a>,
+    pub(crate) blobs: &'a BlobFacts,
+    /// Where lost blobs are copied from.
+    pub(crate) mirror: Option<Mirror<'a>>,
+    /// What is copied from there. It counts as stored, because it is made before anything that names it.
+    pub(crate) copied: BTreeSet<Digest>,
+}
+
+impl Looking<'_> {
+    /// What the store has under a digest. Only for revisions it is read.
+    pub(super) fn named(&self, digest: &Digest, part: Part) -> Result<Named, Error> {
+        if self.context.inventory.find(digest).is_none() || !self.blobs.has_data(digest) {
+            return self.named_elsewhere(digest, part);
+        }
+        if part != Part::Revision {
+            return Ok(Named::Blob);
+        }
+        Ok(match self.context.manifests.read(digest)? {
+            Reading::Read(_) => Named::Manifest,
+            Reading::Absent => Named::Absent,
+            Reading::Bad(_) => Named::Blob,
+        })
+    }
+
+    /// What is copied under a digest.
+    fn named_elsewhere(&self, digest: &Digest, part: Part) -> Result<Named, Error> {
+        Ok(match self.mirror {
+            Some(mirror) if self.copied.contains(digest) => match part == Part::Revision && mirror.has_manifest(digest)? {
+                true => Named::Manifest,
+                false => Named::Blob,
+            },
+            _ => Named::Absent,
+        })
+    }
+
+    /// Whether a layer link of that name is there, with any content.
+    fn has_layer_link(&self, digest: &Digest) -> bool {
+        let place = self.facts.survey.layers.binary_search(digest);
+        place.is_ok_and(|place| self.facts.layer_links[place] != LinkContent::Absent)
+    }
+
+    /// A link that something kept needs and that is not there.
+    pub(super) fn missing(
+        &self,
+        part: Part,
+        directory: &LinkDirectory,
+        digest: &Digest,
+        code: Code,
+        mends: &mut Mends,
+    ) -> Result<(), Error> {
+        let target = Target::Link(directory.clone(), *digest);
+        let named = self.named(digest, part)?;
+        match decide(part, digest, LinkContent::Absent, named, self.facts.survey.set_apart.is_some()) {
+            Decision::Sound => {}
+            Decision::Mend => mends.mend(target, code, None),
+            Decision::CannotMend(why) => mends.cannot(&target, code, why),
+        }
+        Ok(())
+    }
+
+    /// A link whose directory is there.
+    fn present(
+        &self,
+        part: Part,
+        directory: &LinkDirectory,
+        digest: &Digest,
+        content: LinkContent,
+        mends: &mut Mends,
+    ) -> Result<(), Error> {
+        let code = match content {
+            LinkContent::Absent => return Ok(()),
+            LinkContent::Digest(says) if says == *digest => return Ok(()),
+            LinkContent::Digest(_) => Code::DisagreeingLink,
+            LinkContent::Empty => Code::EmptyLink,
+            LinkContent::Garbled => Code::GarbledLink,
+            LinkContent::Irregular => Code::IrregularLink,
+        };
+        let target = Target::Link(directory.clone(), *digest);
+        match decide(part, digest, content, self.named(digest, part)?, self.facts.survey.set_apart.is_some()) {
+            Decision::Sound => {}
+            Decision::CannotMend(why) => mends.cannot(&target, code, why),
+            Decision::Mend => {
+                let looked = self.facts.survey.repository.inspect_links(directory, &[*digest])?;
+                match looked[..] {
+                    // Its content as of now: what somebody has mended meanwhile is left.
+                    [(now, FileState::File(stat))] if now == content => mends.mend(target, code, Some(stat)),
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+}

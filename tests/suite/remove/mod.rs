@@ -1,0 +1,58 @@
+//! `remove`: what is named goes, with what only it needs, or nothing does.
+
+mod command;
+mod real;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use crate::support::*;
+
+/// The images of the tags `v1` to `v3`.
+fn image(number: u64) -> Image {
+    oci_image(&format!("image {number}"), &[layer(0), layer(number)])
+}
+
+/// The image of one platform in the tag `multi`.
+fn child() -> Image {
+    oci_image("child", &[layer(5)])
+}
+
+/// Refers to the image of `v3`, and has a tag of its own.
+fn signature() -> Image {
+    oci_image("signature", &[layer(6)]).referring_to(&image(3))
+}
+
+/// A repository with the tags `v1` to `v3`, an index in the tag `multi`, a signature of `v3` in a tag and an untagged image; and another one
+/// that shares a layer with it.
+fn store() -> Registry {
+    let mut built = registry().repo("team/app");
+    for number in 1..=3_u64 {
+        built = built.aged(days(5 - number)).pushed(&image(number)).tag(&format!("v{number}"));
+    }
+    built = built.pushed(&index(&[child()])).tag("multi").pushed(&signature()).tag("signature");
+    built = built.pushed(&oci_image("untagged", &[layer(7)]));
+    built.repo("team").pushed(&oci_image("other", &[layer(0), layer(8)])).tag("v1")
+}
+
+/// Tags in a plan.
+fn tags(outcome: &Outcome) -> BTreeSet<String> {
+    let rows = outcome.rows_of("tag").into_iter();
+    rows.map(|row| format!("{}:{}", row.repository.expect("one"), row.tag.expect("one"))).collect()
+}
+
+fn names(all: &[&str]) -> BTreeSet<String> {
+    all.iter().map(|name| (*name).to_owned()).collect()
+}
+
+/// Names of directories that a registry lists as tags.
+fn listed(root: &Path, repository: &str) -> BTreeSet<String> {
+    let entries = fs::read_dir(root.join(crate::support::layout::tags(repository))).expect("listable");
+    entries.map(|entry| entry.expect("listable").file_name().to_string_lossy().into_owned()).collect()
+}
+
+/// The name of an image in the repository of [`store`].
+fn by_digest(image: &Image) -> String {
+    format!("team/app@{}", image.digest())
+}

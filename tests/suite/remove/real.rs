@@ -1,0 +1,55 @@
+//! Against the real registry: its list of tags, pulls and pushes after a run.
+
+use super::*;
+use crate::support::server::RealRegistry;
+
+/// Pushes three tags, each of its own image.
+fn filled() -> (RealRegistry, Vec<Image>) {
+    let mut real = RealRegistry::start();
+    let images: Vec<Image> = (1..=3).map(|number| oci_image(&format!("{number}"), &[tar_layer(0), tar_layer(number)])).collect();
+    for (number, image) in (1..).zip(&images) {
+        real.client().push_tag("team/app", &format!("v{number}"), image);
+    }
+    real.client().push_tag("team", "v1", &images[0]);
+    real.stop();
+    crate::support::tree::age(&real.root());
+    (real, images)
+}
+
+#[test]
+fn the_registry_serves_the_rest_and_takes_pushes_and_restore_brings_tags_back() {
+    for flags in [&[][..], &["--quarantine"]] {
+        let (mut real, images) = filled();
+        let outcome = Regsweep::remove_config(&real.config()).arg("team/app:v2").args(flags).run().expect_code(0);
+        assert_eq!(tags(&outcome), names(&["team/app:v2"]));
+        real.restart();
+        assert_eq!(real.client().tags("team/app"), names(&["v1", "v3"]));
+        for (repository, tag) in [("team/app", "v1"), ("team/app", "v3"), ("team", "v1")] {
+            real.client().pull(repository, tag).unwrap_or_else(|error| panic!("{repository}:{tag}: {error}"));
+        }
+        real.client().get_manifest("team/app", images[1].digest()).expect_status(404);
+        if flags.is_empty() {
+            real.client().push_tag("team/app", "v2", &images[1]);
+        } else {
+            real.stop();
+            Regsweep::new().arg("restore").arg(real.config()).run().expect_code(0);
+            real.restart();
+        }
+        real.client().pull("team/app", "v2").expect("it is back");
+        assert_eq!(real.client().tags("team/app"), names(&["v1", "v2", "v3"]));
+    }
+}
+
+/// Beside a registry that takes pushes the tag answers 404 at once, and a push brings it back.
+#[test]
+fn beside_a_running_registry_what_is_pushed_again_is_served() {
+    let (mut real, images) = filled();
+    real.restart();
+    let online = ["team/app:v2", "--online", "--rescue-for", "1s"];
+    Regsweep::remove_config(&real.config()).args(online).run().expect_code(0);
+    let client = real.client();
+    client.get_manifest("team/app", "v2").expect_status(404);
+    client.pull("team/app", "v1").expect("kept");
+    client.push_tag("team/app", "v2", &images[1]);
+    client.pull("team/app", "v2").expect("pushed again");
+}

@@ -1,0 +1,135 @@
+//! What is mended, how, and how it is undone.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+
+use super::*;
+
+/// Each damage by itself and all of them at once: the store is as it was, byte for byte, and a restoration brings the damaged files back.
+#[test]
+fn the_store_is_as_it_was_before_the_damage() {
+    let whole = store().into_tree();
+    let each = damages().into_iter().map(|damage| vec![damage]);
+    let at_once: Vec<Damaged> = damages().into_iter().filter(|(_, damage)| *damage != Damage::Garbled).collect();
+    for damages in each.chain([at_once]) {
+        let tree = damaged(whole.clone(), &damages);
+        let root = tree.on_disk();
+        let root = root.path();
+        let before = snapshot(root);
+        let mut paths: Vec<String> = damages.iter().map(|(path, _)| path.clone()).collect();
+        paths.sort();
+        let dry = repair(root, &["--dry-run"]).json().run().expect_code(0);
+        assert_eq!(snapshot(root), before, "a dry run writes nothing: {damages:?}");
+        assert_eq!(links(&dry), paths, "{damages:?}");
+
+        let outcome = repair(root, &[]).json().run().expect_code(0);
+        assert_eq!(links(&outcome), paths, "a dry run equals a real one: {damages:?}");
+        assert_eq!(contents(root), expected(&whole), "{damages:?}");
+        Regsweep::audit(root).arg("--ignore-birth-time").args(["--fail-on", "warning"]).run().expect_code(0);
+        let again = repair(root, &[]).run().expect_code(0);
+        assert!(again.stdout.contains("nothing to mend"), "{}", again.stdout);
+
+        let replaced: Vec<&Damaged> = damages.iter().filter(|(_, damage)| *damage != Damage::Missing).collect();
+        let report = outcome.report();
+        assert_eq!(report["replaced"], replaced.len(), "{damages:?}");
+        assert_eq!(report["quarantine_run"].is_string(), !replaced.is_empty(), "{damages:?}");
+        if let Some(run) = report["quarantine_run"].as_str() {
+            let restore = ["restore", "--run", run, "--root"];
+            let restored = Regsweep::new().args(restore).arg(root).run();
+            assert!(matches!(restored.code, Some(0 | 1)), "what cannot be pulled is a finding: {}", restored.stderr);
+            let made: Vec<Damaged> = damages.iter().filter(|(_, damage)| *damage != Damage::Missing).cloned().collect();
+            assert_eq!(contents(root), expected(&damaged(whole.clone(), &made)), "as it was: {damages:?}");
+        }
+    }
+}
+
+/// What was pushed again since is no longer the repair's: a restoration leaves it.
+#[test]
+fn a_restoration_leaves_what_was_written_since() {
+    let path = layer_link(REPOSITORY, &layer(2).digest);
+    let root = damaged(store().into_tree(), &[(path.clone(), Damage::Empty)]).on_disk();
+    repair(root.path(), &[]).run().expect_code(0);
+    let later = std::time::SystemTime::now() + std::time::Duration::from_secs(5);
+    fs::File::options().write(true).open(root.path().join(&path)).expect("there").set_modified(later).expect("touched");
+    Regsweep::new().args(["restore", "--root"]).arg(root.path()).run().expect_code(1);
+    assert_eq!(fs::read_to_string(root.path().join(&path)).expect("there"), layer(2).digest);
+}
+
+/// A collection neither needs what a repair quarantined nor purges it; its own command does.
+#[test]
+fn what_was_replaced_waits_until_it_is_purged_by_name() {
+    let path = revision_link(REPOSITORY, one().digest());
+    let root = damaged(store().into_tree(), &[(path, Damage::Garbled)]).on_disk();
+    let root = root.path();
+    let outcome = repair(root, &[]).json().run().expect_code(0);
+    let run = outcome.report()["quarantine_run"].as_str().expect("a run").to_owned();
+    Regsweep::gc(root).args(["--quarantine", "--quarantine-for", "0s"]).run().expect_code(0);
+    let command = |words: &[&str]| Regsweep::new().arg("quarantine").args(words).arg("--root").arg(root).json().run();
+    command(&["purge"]).expect_code(0);
+    assert!(command(&["list"]).expect_code(0).stdout.contains(&run), "no collection's");
+    command(&["purge", "--run", &run]).expect_code(0);
+    assert!(!command(&["list"]).expect_code(0).stdout.contains(&run));
+    assert_eq!(contents(root), expected(&store().into_tree()));
+}
+
+/// A registry runs as another user than root: it must be able to read what was made, and to write beside it.
+#[test]
+fn what_is_made_has_the_owner_and_the_mode_of_its_directory() {
+    let lost: Vec<Damaged> = damages().into_iter().filter(|(_, damage)| *damage != Damage::Garbled).collect();
+    let root = damaged(store().into_tree(), &lost).on_disk();
+    let root = root.path();
+    let ours = fs::metadata(root).expect("there").uid();
+    let (user, group) = if ours == 0 { (1234, 2345) } else { (ours, fs::metadata(root).expect("there").gid()) };
+    for path in snapshot(&root.join("docker")).into_keys() {
+        let path = root.join("docker").join(path);
+        let mode = if path.is_dir() { 0o2750 } else { 0o640 };
+        chown(&path, Some(user), Some(group)).expect("changed");
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("changed");
+    }
+    repair(root, &[]).run().expect_code(0);
+    for (path, _) in &lost {
+        for (above, expected) in [(0, 0o640), (1, 0o2750)] {
+            let path = root.join(path);
+            let path = path.ancestors().nth(above).expect("above");
+            let there = fs::metadata(path).expect("there");
+            assert_eq!((there.uid(), there.gid(), there.mode() & 0o7777), (user, group, expected), "{path:?}");
+        }
+    }
+}
+
+/// Only what somebody names: the tag may be half deleted.
+#[test]
+fn a_tag_is_made_from_a_history_of_one_when_it_is_named() {
+    for damage in [Damage::Missing, Damage::Empty, Damage::Garbled] {
+        let whole = store().into_tree();
+        let lost = [(tag_current(REPOSITORY, "all"), damage), (revision_link(REPOSITORY, platforms().digest()), Damage::Missing)];
+        let root = damaged(whole.clone(), &lost).on_disk();
+        let root = root.path();
+        let before = contents(root);
+        let unnamed = repair(root, &[]).json().run().expect_code(1);
+        assert_eq!(contents(root), before, "{damage:?}");
+        assert!(unnamed.stdout.contains("only when it is named"), "{}", unnamed.stdout);
+        repair(root, &[&format!("{REPOSITORY}:all")]).run().expect_code(0);
+        assert_eq!(contents(root), expected(&whole), "{damage:?}");
+        let again = repair(root, &[&format!("{REPOSITORY}:all")]).run().expect_code(0);
+        assert!(again.stdout.contains("nothing to mend"), "{}", again.stdout);
+    }
+}
+
+/// What a tag names is made with it, also where its `current` is well.
+#[test]
+fn a_tag_that_names_a_lost_revision_is_mended_by_its_name() {
+    let lost = (revision_link(REPOSITORY, two().digest()), Damage::Missing);
+    let root = damaged(store().into_tree(), &[lost]).on_disk();
+    repair(root.path(), &[&format!("{REPOSITORY}:v1")]).run().expect_code(0);
+    assert_eq!(contents(root.path()), expected(&store().into_tree()));
+}
+
+#[test]
+fn one_repository_is_repaired_alone() {
+    let here = (layer_link("other", &layer(2).digest), Damage::Missing);
+    let there = (layer_link(REPOSITORY, &layer(3).digest), Damage::Missing);
+    let root = damaged(store().into_tree(), &[here.clone(), there.clone()]).on_disk();
+    repair(root.path(), &["other"]).run().expect_code(0);
+    assert_eq!(contents(root.path()), expected(&damaged(store().into_tree(), &[there])));
+}

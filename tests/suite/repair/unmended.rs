@@ -1,0 +1,257 @@
+//! What is not mended, and why; and what stops a repair.
+
+use std::os::unix::fs::symlink;
+
+use serde_json::json;
+
+use super::*;
+use crate::support::image::OCI_INDEX;
+use crate::support::layout::{blob_data, tag};
+use crate::support::server::RealRegistry;
+
+/// A damage that is left, the code of its finding, and words of the reason.
+type Left = (&'static str, fn(&mut Tree), &'static str, &'static str);
+
+const LEFT: &[Left] = &[
+    (
+        "an alias",
+        |tree| {
+            tree.file(layer_link(REPOSITORY, &layer(1).sha512()), "");
+        },
+        "empty-link",
+        "alias",
+    ),
+    (
+        "another digest",
+        |tree| {
+            tree.file(layer_link(REPOSITORY, &layer(1).digest), layer(2).digest);
+        },
+        "disagreeing-link",
+        "which of them is right",
+    ),
+    (
+        "a directory",
+        |tree| {
+            tree.remove(&layer_link(REPOSITORY, &layer(3).digest)).folder(layer_link(REPOSITORY, &layer(3).digest));
+        },
+        "irregular-link",
+        "not a file",
+    ),
+    (
+        "a layer that is gone",
+        |tree| {
+            tree.remove(&blob_data(&layer(3).digest)).file(layer_link(REPOSITORY, &layer(3).digest), "x");
+        },
+        "garbled-link",
+        "is not stored",
+    ),
+    (
+        "a manifest that is gone",
+        |tree| {
+            tree.remove(&blob_data(one().digest())).file(revision_link("other", one().digest()), "");
+        },
+        "empty-link",
+        "is not stored",
+    ),
+    (
+        "a manifest that is no manifest",
+        |tree| {
+            tree.file(revision_link(REPOSITORY, &layer(1).digest), "");
+        },
+        "empty-link",
+        "cannot be read as a manifest",
+    ),
+    (
+        "an entry that may be either",
+        |tree| {
+            let either = Content::new("{}");
+            let entry = either.descriptor("application/vnd.buildkit.cacheconfig.v0");
+            let cache = Image::from_json(OCI_INDEX, json!({ "schemaVersion": 2, "manifests": [entry] }), Vec::new(), Vec::new());
+            tree.blob(&either).put_manifest(REPOSITORY, &cache);
+        },
+        "lost-child",
+        "whether as a manifest or as a layer",
+    ),
+    (
+        "an empty current",
+        |tree| {
+            tree.file(tag_current(REPOSITORY, "all"), "");
+        },
+        "empty-link",
+        "only when it is named",
+    ),
+    (
+        "no current",
+        |tree| {
+            tree.remove(&tag_current(REPOSITORY, "all"));
+        },
+        "tag-without-current",
+        "only when it is named",
+    ),
+    (
+        "a lost layer",
+        |tree| {
+            tree.remove(&blob_data(&layer(3).digest));
+        },
+        "missing-blob",
+        "have to come from",
+    ),
+    (
+        "a lost tag",
+        |tree| {
+            tree.remove(&blob_data(two().digest()));
+        },
+        "missing-tag-target",
+        "have to come from",
+    ),
+    (
+        "a corrupt manifest",
+        |tree| {
+            tree.file(blob_data(two().digest()), "{}");
+        },
+        "corrupt-manifest",
+        "a push or a backup",
+    ),
+];
+
+#[test]
+fn what_cannot_be_mended_says_why_and_stays() {
+    for (name, damage, code, why) in LEFT {
+        let mut tree = store().into_tree();
+        damage(&mut tree);
+        let root = tree.on_disk();
+        let before = snapshot(&root.path().join("docker"));
+        let outcome = repair(root.path(), &[]).json().run().expect_code(1);
+        assert_eq!(snapshot(&root.path().join("docker")), before, "{name}");
+        assert_eq!(links(&outcome), [""; 0], "{name}");
+        let said = outcome.findings().into_iter().any(|finding| finding.code == *code && finding.message.contains(why));
+        assert!(said, "{name}: {}", outcome.stdout);
+        let text = repair(root.path(), &[]).run().expect_code(1);
+        assert!(text.stdout.contains("cannot be mended"), "{}", text.stdout);
+    }
+}
+
+/// A tag without a `current`, what else is wrong with it, and words of the reason.
+type NotMade = (&'static str, fn(&mut Tree), &'static str);
+
+#[test]
+fn a_tag_that_cannot_be_made_says_why() {
+    let cases: [NotMade; 4] = [
+        ("v1", |_| {}, "several manifests"),
+        (
+            "all",
+            |tree| {
+                tree.remove(&tag_history(REPOSITORY, "all", platforms().digest())).folder(tag(REPOSITORY, "all"));
+            },
+            "no history",
+        ),
+        (
+            "all",
+            |tree| {
+                tree.file(tag_history(REPOSITORY, "all", platforms().digest()), "");
+            },
+            "damaged too",
+        ),
+        (
+            "all",
+            |tree| {
+                tree.remove(&blob_data(platforms().digest()));
+            },
+            "is not stored",
+        ),
+    ];
+    for (name, damage, why) in cases {
+        let mut tree = store().into_tree();
+        tree.remove(&tag_current(REPOSITORY, name));
+        damage(&mut tree);
+        let root = tree.on_disk();
+        let before = contents(root.path());
+        let outcome = repair(root.path(), &[&format!("{REPOSITORY}:{name}")]).run().expect_code(1);
+        assert_eq!(contents(root.path()), before, "{why}");
+        assert!(outcome.stdout.contains(why), "{why}: {}", outcome.stdout);
+    }
+    let root = store().on_disk();
+    for (name, why) in [("team/app:none", "no tag none"), ("none", "no repository none"), ("team/app@sha256:x", "invalid")] {
+        let outcome = repair(root.path(), &[name]).run().expect_code(2);
+        assert!(outcome.stderr.contains(why), "{name}: {}", outcome.stderr);
+    }
+}
+
+/// Nothing is written through a symbolic link, and what is behind one is named as the reason.
+#[test]
+fn nothing_is_written_through_a_link() {
+    let lost = (layer_link(REPOSITORY, &layer(3).digest), Damage::Missing);
+    let root = damaged(store().into_tree(), &[lost]).on_disk();
+    let elsewhere = tempfile::tempdir().expect("a directory");
+    let team = root.path().join("docker/registry/v2/repositories/team");
+    std::process::Command::new("mv").arg(&team).arg(elsewhere.path()).status().expect("moved");
+    symlink(elsewhere.path().join("team"), &team).expect("linked");
+    let before = snapshot(elsewhere.path());
+    let outcome = repair(root.path(), &[]).json().run().expect_code(1);
+    assert_eq!(snapshot(elsewhere.path()), before);
+    assert!(outcome.stdout.contains("behind a symbolic link or a mount"), "{}", outcome.stdout);
+}
+
+#[test]
+fn names_are_hostile_and_reports_are_not() {
+    let name = "evil\u{1b}]0;x\u{7}/a b";
+    let image = oci_image("x", &[layer(1)]);
+    let mut tree = registry().repo(name).pushed(&image).tag("v\u{1b}1").into_tree();
+    tree.remove(&layer_link(name, &layer(1).digest)).file(tag_history(name, "v\u{1b}1", image.digest()), "");
+    let root = tree.on_disk();
+    for words in [&["--dry-run"][..], &["--dry-run", "--json"], &[], &["--json"]] {
+        let outcome = repair(root.path(), words).run();
+        let text = outcome.stdout + &outcome.stderr;
+        assert!(matches!(outcome.code, Some(0 | 1)), "{text}");
+        assert!(!text.contains(['\u{1b}', '\u{7}']), "{text:?}");
+    }
+    assert_eq!(std::fs::read(root.path().join(layer_link(name, &layer(1).digest))).expect("made"), layer(1).digest.as_bytes());
+}
+
+/// Somebody else's store: refused before anything is made, and a dry run says so.
+#[test]
+fn who_cannot_make_it_like_the_registry_is_refused() {
+    let Some(other) = SomebodyElse::new() else { return };
+    let lost = (layer_link(REPOSITORY, &layer(3).digest), Damage::Missing);
+    let root = other.directory().join("store");
+    std::fs::create_dir(&root).expect("made");
+    damaged(store().into_tree(), &[lost]).write_to(&root);
+    std::os::unix::fs::chown(&root, Some(65534), Some(65534)).expect("changed");
+    let before = contents(&root);
+    for words in [&["--dry-run"][..], &[]] {
+        let outcome = other.runs(repair(&root, words)).run().expect_code(2);
+        assert!(outcome.stderr.contains("cannot write in"), "{}", outcome.stderr);
+    }
+    assert_eq!(contents(&root), before);
+}
+
+/// It fetches what it lacks.
+#[test]
+fn a_pull_through_cache_is_refused() {
+    let mut tree = damaged(store().into_tree(), &damages()[..1]);
+    tree.file("scheduler-state.json", "{}");
+    let root = tree.on_disk();
+    let before = contents(root.path());
+    let outcome = repair(root.path(), &[]).run().expect_code(2);
+    assert!(outcome.stderr.contains("pull-through cache"), "{}", outcome.stderr);
+    assert_eq!(contents(root.path()), before);
+}
+
+/// A registry that takes pushes stops it, and one that answers that it is read-only does not.
+#[test]
+fn a_registry_at_work_stops_it() {
+    let mut registry = RealRegistry::start();
+    registry.client().push_tag("demo/app", "v1", &one());
+    let link = registry.root().join(layer_link("demo/app", &layer(2).digest));
+    std::fs::remove_file(&link).expect("removed");
+    let run = |registry: &RealRegistry, words: &[&str]| Regsweep::new().arg("repair").args(words).arg(registry.config()).run();
+    for words in [&["--dry-run"][..], &[]] {
+        let outcome = run(&registry, words).expect_code(2);
+        assert!(outcome.stderr.contains("takes pushes"), "{}", outcome.stderr);
+    }
+    assert!(!link.exists());
+    registry.configure(crate::support::server::Settings::read_only());
+    registry.restart();
+    run(&registry, &[]).expect_code(0);
+    registry.client().pull("demo/app", "v1").expect("it can be pulled");
+}
