@@ -80,6 +80,7 @@ mod repair;
 mod replacement;
 pub mod report;
 pub mod retention;
+pub mod scope;
 pub mod store;
 pub mod survey;
 pub mod sweep;

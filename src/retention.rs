@@ -52,17 +52,17 @@ impl Retention for RootPolicy {
 }
 
 /// Another retention, in some repositories only. Of the rest every link stays, and what it leads to.
-#[derive(Debug)]
-pub struct Within<'a> {
+#[derive(Clone, Debug)]
+pub struct Within {
     /// Patterns of the names of these repositories.
-    pub patterns: &'a GlobSet,
+    pub patterns: GlobSet,
     /// What goes in them.
-    pub retention: &'a dyn Retention,
+    pub retention: RootPolicy,
 }
 
-impl Retention for Within<'_> {
+impl Retention for Within {
     fn touches(&self, survey: &Survey<'_>) -> bool {
-        self.patterns.is_match(survey.name.to_string()) && self.retention.touches(survey)
+        self.patterns.is_match(survey.name.as_path())
     }
 
     fn tags(&self, survey: &Survey<'_>) -> Vec<RootChoice> {
@@ -78,10 +78,10 @@ impl Retention for Within<'_> {
     }
 }
 
-impl Within<'_> {
+impl Within {
     /// Links that stay are roots: otherwise what they lead to would go.
-    fn chosen(&self, survey: &Survey<'_>) -> &dyn Retention {
-        if self.touches(survey) { self.retention } else { &RootPolicy::AllRevisions }
+    fn chosen(&self, survey: &Survey<'_>) -> RootPolicy {
+        if self.touches(survey) { self.retention } else { RootPolicy::AllRevisions }
     }
 }
 
@@ -120,7 +120,7 @@ mod tests {
             built.revision(name, &digest);
             let entry = RepositoryEntry { name: crate::oci::RepositoryName::new(name), set_apart: None };
             let surveyed = survey::survey(&built.0, &entry).expect("listable");
-            let within = Within { patterns: &patterns, retention: &RootPolicy::TaggedOnly };
+            let within = Within { patterns: patterns.clone(), retention: RootPolicy::TaggedOnly };
             assert_eq!(within.touches(&surveyed), touched, "{name}");
             let chosen = if touched { RootPolicy::TaggedOnly } else { RootPolicy::AllRevisions };
             assert_eq!(within.drops_untagged(&surveyed), touched, "{name}");

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use globset::Glob;
 
 use super::common::{KEEP, OUTPUT, OutputArguments, PERFORMANCE, SAFETY, StoreArguments};
-use super::values::{duration, limit, percentage, size};
+use super::values::{duration, glob, limit, percentage, size};
 use crate::options::Limit;
 
 /// Arguments of `garbage-collect`.
@@ -21,6 +22,20 @@ pub struct GarbageCollect {
     /// Also delete revisions that no tag names. Children of multi-arch images and referrers of kept revisions stay.
     #[arg(help_heading = KEEP, short = 'm', long)]
     pub delete_untagged: bool,
+
+    /// Only in repositories like these
+    ///
+    /// Only links of repositories that match a pattern, such as 'team/*' or 'team/**', and blobs that nothing needs without these. May be
+    /// repeated. All of the store is read: what other repositories need stays, and so do blobs that no repository links.
+    #[arg(help_heading = KEEP, long, value_name = "GLOB", value_parser = glob)]
+    pub repository: Vec<Glob>,
+
+    /// Only blobs that no repository links
+    ///
+    /// Only blobs that no repository links; every link stays. For stores whose tags a database holds, such as Harbor's. Refused where
+    /// GitLab's metadata database may own the store: it writes no links.
+    #[arg(help_heading = KEEP, long, conflicts_with_all = ["repository", "delete_untagged", "uploads_older_than"])]
+    pub unlinked_only: bool,
 
     /// Also delete uploads that nobody continues
     ///

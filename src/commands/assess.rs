@@ -11,6 +11,7 @@ use crate::amount::Amount;
 use crate::audit::recheck;
 use crate::config::{CollectSettings, Disposal, ExpireSettings, RemoveSettings};
 use crate::error::Error;
+use crate::escape::escaped;
 use crate::expiry::{self, Expired};
 use crate::finding::{Code, Finding};
 use crate::findings::Gathered;
@@ -58,8 +59,10 @@ pub(super) struct Assessment {
     pub(super) policy: Policy,
     /// What of it is old.
     old_summary: Summary,
-    /// Repositories that link layers of which nothing says why no manifest needs them.
-    lacking_manifests: HashSet<RepositoryName>,
+    /// What goes of what is old and that no repository links, whatever part of the store the run is about: it shows what is missing.
+    unlinked: Unlinked,
+    /// Patterns of repositories that none matches.
+    unmatched: Vec<String>,
     /// What a policy comes to, if there is one.
     pub(super) expired: Option<Expired>,
     /// What was asked for by name, if anything was.
@@ -126,11 +129,8 @@ impl Assessment {
     ) -> Result<Vec<Error>, Error> {
         let manifests = Manifests::new(overlay, &self.inventory);
         let (inventory, policy) = (&self.inventory, self.policy);
-        let retention: &dyn Retention = match (&self.expired, &self.removed) {
-            (Some(expired), _) => &expired.chosen,
-            (None, Some(removed)) => &removed.removal,
-            (None, None) => &settings.roots,
-        };
+        let chosen = chosen(settings, self.expired.as_ref(), self.removed.as_ref());
+        let retention = chosen.as_deref().unwrap_or(&settings.roots);
         let context = Context { store: overlay, inventory, manifests: &manifests, retention, policy };
         // An upload goes by its age alone: what is needed says nothing of it.
         let is_of_uploads = |row: &Deletion| row.target.upload().is_some();
@@ -150,21 +150,25 @@ impl Assessment {
             is_arrival_unknown: self.policy.arrivals != settings.policy.arrivals && !self.plan.is_empty(),
             any_kept: self.inventory.any_kept(),
             any_old_kept: settings.allow_empty || !old_goes() || is_old_kept(&context)?,
-            unlinked: self.unlinked(&context, records)?,
+            unlinked: self.unlinked(&context)?,
             purge: self.purge.blobs,
             reclaim: &self.reclaim,
             losing_all: self.expired.as_ref().map_or(&[], |expired| &expired.losing_all),
         };
         interrupted(reader.stop)?;
         let asked = self.removed.iter().flat_map(|removed| removed.stops.clone());
-        let refused = asked.map(|(reason, lift)| Error::Brake { reason, lift });
+        let unmatched = self.unmatched.iter().map(|pattern| {
+            let reason = format!("no repository matches --repository '{}'", escaped(pattern));
+            (reason, "`regsweep list` names those that there are; patterns are such as 'team/*' or 'team/**'".to_owned())
+        });
+        let refused = asked.chain(unmatched).map(|(reason, lift)| Error::Brake { reason, lift });
         Ok(refused.chain(brakes::brakes(&seen)).collect())
     }
 
     /// How much of what is old is linked by no repository. What is kept is looked at only where something is, and until that cannot be half.
-    fn unlinked(&self, context: &Context<'_>, records: &Records<'_>) -> Result<Unlinked, Error> {
+    fn unlinked(&self, context: &Context<'_>) -> Result<Unlinked, Error> {
         let policy = self.policy.of_evidence();
-        let found = brakes::unlinked_in(&self.plan, records, &self.summary, &self.lacking_manifests, &policy);
+        let found = self.unlinked;
         let Unlinked { unlinked, of } = found;
         if unlinked.count == 0 {
             return Ok(found);
@@ -200,7 +204,7 @@ fn survey_and_plan(
     let mut context = Context { store, inventory: &inventory, manifests: &manifests, retention: &settings.roots, policy };
     let mut expired = expired(settings, &context, &repositories.entries, reader, records)?;
     let mut removed = removed(settings, &context, &repositories.entries, reader, records)?;
-    let chosen = chosen(expired.as_ref(), removed.as_ref());
+    let chosen = chosen(settings, expired.as_ref(), removed.as_ref());
     context.retention = chosen.as_deref().unwrap_or(context.retention);
     let prepare = |survey: &mut Survey<'_>| {
         survey.protected = protected.revisions.get(&survey.name).cloned().unwrap_or_default();
@@ -230,16 +234,22 @@ fn survey_and_plan(
     if settings.disposal == Disposal::Online {
         online_only(&mut plan, reader.store(), &inventory)?;
     }
+    let lacking = marks.iter().filter(|marks| marks.may_lack_manifests);
+    let lacking = lacking.map(|marks| marks.repository.clone()).collect();
+    let held = marks.iter().map(|marks| (&marks.repository, [marks.counts.tags, marks.counts.revisions]));
+    let summary = Summary::new(settings.clock.started(), held, parts(reader, strays, &repositories.entries, &marks));
+    let unlinked = brakes::unlinked_in(&plan, records, &summary, &lacking, &policy.of_evidence());
+    if !settings.scope.is_whole() {
+        plan.retain(|row| settings.scope.includes(row));
+    }
     expired.iter_mut().for_each(|expired| expired.note_planned(&plan));
     let held = marks.iter().filter(|marks| marks.held).map(|marks| &marks.repository).collect();
     removed.iter_mut().for_each(|removed| removed.note_planned(&plan, &held, &findings, &policy));
     let figures = figures(settings, &inventory, &marks, &blobs, &plan, shares);
-    let lacking_manifests = marks.iter().filter(|marks| marks.may_lack_manifests);
-    let lacking_manifests = lacking_manifests.map(|marks| marks.repository.clone()).collect();
-    let held = marks.iter().map(|marks| (&marks.repository, [marks.counts.tags, marks.counts.revisions]));
-    let summary = Summary::new(settings.clock.started(), held, parts(reader, strays, &repositories.entries, &marks));
     let old = marks.iter().filter_map(|marks| Some((&marks.repository, marks.held_by_old()?)));
     let old_summary = Summary::new(settings.clock.started(), old, Vec::new());
+    let unmatched = settings.scope.unmatched(repositories.entries.iter().map(|entry| &entry.name));
+    let unmatched = unmatched.into_iter().map(str::to_owned).collect();
     Ok(Assessment {
         needed: Needed::default(),
         purge: Moved::default(),
@@ -253,7 +263,8 @@ fn survey_and_plan(
         inventory,
         policy,
         old_summary,
-        lacking_manifests,
+        unlinked,
+        unmatched,
         expired,
         removed,
     })
@@ -327,12 +338,12 @@ fn planned(
     Ok(plan)
 }
 
-/// The retention of a run that drops tags, by rules or by name.
-fn chosen(expired: Option<&Expired>, removed: Option<&Removed>) -> Option<Box<dyn Retention>> {
+/// The retention of a run that drops tags, by rules or by name, or that is about a part of the store.
+fn chosen(settings: &CollectSettings, expired: Option<&Expired>, removed: Option<&Removed>) -> Option<Box<dyn Retention>> {
     match (expired, removed) {
         (Some(expired), _) => Some(Box::new(expired.chosen.clone())),
         (None, Some(removed)) => Some(Box::new(removed.removal.clone())),
-        (None, None) => None,
+        (None, None) => settings.scope.retention(settings.roots),
     }
 }
 
@@ -395,7 +406,7 @@ fn figures(
         waiting: blobs.waiting.clone(),
         planned: plan.totals(),
         delete_untagged_in_addition: match settings.roots {
-            _ if settings.drops_tags() => None,
+            _ if settings.drops_tags() || !settings.scope.is_whole() => None,
             RootPolicy::AllRevisions => Some(blobs.live_untagged_only),
             RootPolicy::TaggedOnly => None,
         },

@@ -32,6 +32,7 @@ use crate::policy::RootPolicy;
 use crate::progress::Progress;
 use crate::quarantine::{self, Due, Memory, Purpose, Quarantine, Reader, Wait};
 use crate::report::collect::{CollectReport, ExpireFigures, QuarantineFigures};
+use crate::scope::Scope;
 use crate::store::{Access, Backend, Root};
 use crate::writers::{self, Question};
 
@@ -63,6 +64,10 @@ pub fn run_on(
     // Who drops tags drops what they keep.
     let roots = if settings.drops_tags() { RootPolicy::TaggedOnly } else { settings.roots };
     let owned = owners::ensure_no_foreign_owner(backend, &settings.location, roots, settings.allow_foreign_owner);
+    let owned = match settings.scope {
+        Scope::Unlinked => owners::ensure_links_are_written(backend, &settings.location),
+        _ => owned,
+    };
     stops_real_runs(settings.mode, owned, &mut stops)?;
     if !settings.allow_shared_blobs {
         stops_real_runs(settings.mode, owners::ensure_blobs_not_shared(backend), &mut stops)?;
@@ -320,6 +325,7 @@ fn report(
         writer: None,
         is_proxy: settings.location.is_proxy(),
         roots: settings.roots,
+        scope: settings.scope.clone(),
         policy: settings.policy,
         plan: settings.verbose.then_some(assessment.plan),
         figures: assessment.figures,

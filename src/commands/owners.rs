@@ -32,6 +32,21 @@ pub(super) fn ensure_no_foreign_owner(
     Err(Error::Brake { reason, lift })
 }
 
+/// Makes sure that what no repository links is needed by nobody: GitLab's registry with its database writes no layer links. No flag says otherwise.
+///
+/// # Errors
+///
+/// [`Error::Brake`] when there is any sign of that database; [`Error::Io`] when nobody can tell.
+pub(super) fn ensure_links_are_written(backend: &dyn Backend, location: &Location) -> Result<(), Error> {
+    let Some(sign) = gitlab(backend, location)? else { return Ok(()) };
+    Err(Error::Brake {
+        reason: format!(
+            "{sign}: GitLab's registry writes no layer links with its metadata database, so blobs that no repository links are those in use"
+        ),
+        lift: "use GitLab's own collector; nothing lifts this for --unlinked-only".to_owned(),
+    })
+}
+
 /// The first sign that GitLab's database is on.
 ///
 /// # Errors

@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::format::duration;
 use crate::options::Limit;
 use crate::policy::{Policy, RootPolicy, Uploads};
+use crate::scope::Scope;
 use crate::writers::Credentials;
 
 /// Longer than any push takes, and long enough for somebody to notice.
@@ -58,6 +59,8 @@ pub struct CollectSettings {
     pub location: Location,
     /// Which revisions are roots.
     pub roots: RootPolicy,
+    /// Which part of the store it is about.
+    pub scope: Scope,
     /// What is too young to be judged.
     pub policy: Policy,
     /// Whether to remove.
@@ -122,9 +125,14 @@ impl CollectSettings {
     ///
     /// When no store is named, the configuration cannot be read, or what it names is not there.
     pub fn resolve(arguments: cli::GarbageCollect, rerun: String) -> Result<CollectSettings, Error> {
-        let cli::GarbageCollect { store, delete_untagged, uploads_older_than, collect } = arguments;
+        let cli::GarbageCollect { store, delete_untagged, repository, unlinked_only, uploads_older_than, collect } = arguments;
         let roots = if delete_untagged { RootPolicy::TaggedOnly } else { RootPolicy::AllRevisions };
         let mut settings = CollectSettings::of_command("garbage-collect", &store, collect, roots, rerun)?;
+        settings.scope = match (unlinked_only, repository.is_empty()) {
+            (true, _) => Scope::Unlinked,
+            (false, true) => Scope::Whole,
+            (false, false) => Scope::repositories(&repository).map_err(|error| Error::Usage(format!("--repository: {error}")))?,
+        };
         if let Some(age) = uploads_older_than {
             settings.ensure_old(age)?;
             settings.policy.uploads = Uploads::OlderThan(age);
@@ -175,6 +183,7 @@ impl CollectSettings {
             remove: None,
             location,
             roots,
+            scope: Scope::Whole,
             policy: Policy {
                 min_age,
                 arrivals: arrivals(arguments.ignore_birth_time),

@@ -10,6 +10,7 @@ use crate::cli;
 use crate::error::Error;
 use crate::options::{FailOn, UsageBy, UsageSort};
 use crate::policy::RootPolicy;
+use crate::scope::Scope;
 
 /// Everything that `report` has to know.
 #[derive(Clone, Debug)]
@@ -60,6 +61,7 @@ fn dry_run(reading: &ReadingSettings) -> Result<CollectSettings, Error> {
         remove: None,
         location: reading.location.clone(),
         roots: RootPolicy::AllRevisions,
+        scope: Scope::Whole,
         policy: reading.policy,
         mode: Mode::DryRun,
         output: reading.output.clone(),

@@ -38,6 +38,7 @@ mod quarantine;
 mod remove;
 mod repair;
 mod roots;
+mod scoped;
 mod support;
 mod uploads;
 mod usage;

@@ -744,6 +744,31 @@ proptest! {
         let again = done(collect(root.path(), policy));
         prop_assert_eq!(again.paths(), Vec::<String>::new(), "{}", story(&tree));
     }
+
+    /// What goes of a part of the store is what would go of it anyway, and nothing that another repository leads to.
+    #[test]
+    fn a_part_of_the_store_is_a_part_of_the_plan(steps in steps(), policy in policy()) {
+        let tree = store(&steps);
+        let root = tree.on_disk();
+        let whole = done(collect(root.path(), policy).dry()).rows();
+        let of_repository = |path: &str, name: &str| path.starts_with(&format!("docker/registry/v2/repositories/{name}/_"));
+        for name in NAMES.iter().filter(|name| tree.files().any(|(path, ..)| of_repository(path, name))) {
+            let part = done(collect(root.path(), policy).dry().args(["--repository", name])).rows();
+            let links = |rows: &[Row]| rows.iter().filter(|row| row.repository.as_deref() == Some(name)).cloned().collect::<BTreeSet<_>>();
+            prop_assert_eq!(links(&part), links(&whole), "{}\n{}", name, story(&tree));
+            for row in part.iter().filter(|row| row.repository.as_deref() != Some(name)) {
+                prop_assert!(row.kind == "blob" && row.reason != "unlinked" && whole.iter().any(|other| other.path == row.path), "{row:?}");
+                let others = tree.files().filter(|(path, ..)| is_link(path) && !of_repository(path, name));
+                let other = others.into_iter().find(|(path, bytes, _)| leads_to(path, bytes) == row.digest.as_deref());
+                prop_assert!(other.is_none(), "{row:?}\n{}", story(&tree));
+            }
+        }
+        let unlinked = done(collect(root.path(), Policy { delete_untagged: false, ..policy }).dry().arg("--unlinked-only")).rows();
+        let expected: BTreeSet<_> = what_goes(&tree, Policy { delete_untagged: false, ..policy });
+        let expected = expected.iter().filter(|(kind, _, reason)| *kind == "blob" && *reason == "unlinked");
+        let expected: BTreeSet<&String> = expected.map(|(_, path, _)| path).collect();
+        prop_assert_eq!(unlinked.iter().map(|row| &row.path).collect::<BTreeSet<_>>(), expected, "{}", story(&tree));
+    }
 }
 
 proptest! {

@@ -12,12 +12,17 @@ use crate::policy::RootPolicy;
 use crate::registry_config::DescriptorCache;
 use crate::report::Report as _;
 use crate::report::json::{self, Bytes, Head, Moved};
+use crate::scope::Scope;
 use crate::store::RequestCounts;
 
 #[derive(Serialize)]
 struct Body<'a> {
     mode: &'static str,
     delete_untagged: bool,
+    /// Patterns of the only repositories in which anything goes.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    only_repositories: &'a [String],
+    unlinked_only: bool,
     min_age_seconds: f64,
     scanned: Scanned,
     live: Bytes,
@@ -201,6 +206,8 @@ pub fn render(report: &CollectReport) -> String {
             Mode::Execute => "execute",
         },
         delete_untagged: report.roots == RootPolicy::TaggedOnly,
+        only_repositories: report.scope.patterns(),
+        unlinked_only: matches!(report.scope, Scope::Unlinked),
         min_age_seconds: report.policy.min_age.as_secs_f64(),
         scanned: Scanned {
             repositories: figures.repositories,

@@ -17,6 +17,7 @@ use crate::quarantine::Moved;
 use crate::registry_config::DescriptorCache;
 use crate::report::document::Document;
 use crate::report::quarantine::page::{forgotten, moved, proof_line, withheld};
+use crate::scope::Scope;
 use crate::store::RequestCounts;
 
 /// Repositories named in the report.
@@ -192,6 +193,7 @@ pub(super) fn when(report: &CollectReport) -> String {
 fn about(page: &mut Document, report: &CollectReport) {
     page.root(&report.root, report.config_path.as_deref());
     let kept = match (&report.expire, report.roots) {
+        (None, _) if matches!(report.scope, Scope::Unlinked) => "all that a repository links (--unlinked-only)".to_owned(),
         (Some(expire), _) => format!("what {} keeps", expire.policy()),
         (None, RootPolicy::AllRevisions) if report.removed.is_some() => "everything but what is asked for".to_owned(),
         (None, RootPolicy::AllRevisions) => "every revision".to_owned(),
@@ -204,6 +206,12 @@ fn about(page: &mut Document, report: &CollectReport) {
         age => format!("and what is younger than {}", duration(age)),
     };
     page.item("policy", &format!("{kept}, {age}"));
+    if !report.scope.patterns().is_empty() {
+        page.item(
+            "only in",
+            &format!("repositories {}, and nothing that others need", escaped(report.scope.patterns().join(", "))),
+        );
+    }
     if let Some(why) = &report.nobody_asked {
         page.item(
             "not asked",

@@ -16,6 +16,7 @@ use crate::quarantine::Withheld;
 use crate::registry_config::{DescriptorCache, RegistryConfig};
 use crate::removal::Removed;
 use crate::report::{Document, Metrics, Page, Report};
+use crate::scope::Scope;
 use crate::store::RequestCounts;
 use crate::sweep::SweepReport;
 
@@ -56,6 +57,8 @@ pub struct CollectReport {
     pub is_proxy: bool,
     /// Which revisions were roots.
     pub roots: RootPolicy,
+    /// Which part of the store it was about.
+    pub scope: Scope,
     /// What was too young to be judged.
     pub policy: Policy,
     /// Every target, if they were asked for.

@@ -1,0 +1,120 @@
+//! `garbage-collect` of a part of the store: `--repository` and `--unlinked-only`.
+
+use std::fs;
+use std::path::Path;
+
+use crate::support::layout::{blob_data, layer_link, revision_link};
+use crate::support::*;
+
+/// Two teams that share a layer, each with an image without a tag and a layer that nothing needs; a blob that nobody links.
+fn teams() -> tempfile::TempDir {
+    let of = |store: Registry, name: &str, number: u64| {
+        let store = store.repo(name).image(name, &[layer(1), layer(number)]).tag("v1");
+        store.pushed(&untagged(name, number)).upload_layer(&layer(number + 2)).upload_layer(&layer(9))
+    };
+    of(of(registry(), "team/a", 10), "other/b", 20).stray_blob(&layer(30)).on_disk()
+}
+
+fn untagged(name: &str, number: u64) -> Image {
+    oci_image(&format!("{name} untagged"), &[layer(1), layer(number + 1)])
+}
+
+fn has(root: &Path, number: u64) -> bool {
+    root.join(blob_data(&layer(number).digest)).exists()
+}
+
+/// What a run leaves of each of the layers that may go.
+fn left(root: &Path) -> Vec<u64> {
+    [9, 11, 12, 21, 22, 30].into_iter().filter(|number| has(root, *number)).collect()
+}
+
+#[test]
+fn only_the_links_of_these_repositories_go_and_what_nothing_else_needs() {
+    for (flags, expected) in [
+        (&["--repository", "team/*"][..], &[9, 11, 21, 22, 30][..]),
+        (&["--repository", "team/*", "-m"], &[9, 21, 22, 30]),
+        // What both link goes with the last of them.
+        (&["--repository", "team/*", "--repository", "other/**"], &[11, 21, 30]),
+        (&["--repository", "**", "-m"], &[30]),
+        (&["-m"], &[]),
+    ] {
+        for quarantine in [&[][..], &["--quarantine"]] {
+            let root = teams();
+            let root = root.path();
+            let dry = Regsweep::gc(root).args(flags).args(quarantine).dry().json().run().expect_code(0);
+            let real = Regsweep::gc(root).args(flags).args(quarantine).json().run().expect_code(0);
+            assert_eq!(dry.plan, real.plan);
+            assert_eq!(dry.report()["reclaimable"], real.report()["removed"]);
+            assert_eq!(left(root), expected, "{flags:?}");
+            let others = root.join(layer_link("other/b", &layer(22).digest));
+            assert_eq!(others.exists(), expected.contains(&22), "{flags:?}");
+        }
+    }
+}
+
+#[test]
+fn a_pattern_that_no_repository_matches_stops_the_run() {
+    let root = teams();
+    let before = snapshot(&root.path().join("docker"));
+    for dry in [true, false] {
+        let run = Regsweep::gc(root.path()).args(["--repository", "team/*", "--repository", "Team/a"]);
+        let refused = if dry { run.dry() } else { run }.run().expect_code(2);
+        assert!(
+            refused.stderr.contains("no repository matches --repository 'Team/a'") && refused.stderr.contains("regsweep list")
+        );
+        assert!(!refused.stderr.contains("'team/*' matches"), "{}", refused.stderr);
+    }
+    let hostile = Regsweep::gc(root.path()).args(["--repository", "\u{1b}[31m*"]).run().expect_code(2);
+    assert!(!hostile.stderr.contains('\u{1b}'), "{:?}", hostile.stderr);
+    Regsweep::gc(root.path()).args(["--repository", "a[b"]).run().expect_code(2);
+    assert_eq!(snapshot(&root.path().join("docker")), before);
+}
+
+/// A part of `repositories` that is not there shows in what no repository links, whatever part the run is about.
+#[test]
+fn a_part_does_not_hide_what_is_missing() {
+    let mut store = registry().repo("team/a").image("kept", &[layer(1)]).tag("v1").upload_layer(&layer(2));
+    for number in 100..140 {
+        store = store.stray_blob(&layer(number));
+    }
+    let root = store.on_disk();
+    for flags in [&["--repository", "team/a"][..], &["--unlinked-only"]] {
+        let refused = Regsweep::new().args(["garbage-collect", "--root"]).arg(root.path()).args(flags).run().expect_code(2);
+        assert!(refused.stderr.contains("linked by no repository"), "{flags:?}: {}", refused.stderr);
+    }
+}
+
+#[test]
+fn only_what_no_repository_links_goes() {
+    let root = teams();
+    let root = root.path();
+    Regsweep::gc(root).arg("--unlinked-only").run().expect_code(0);
+    assert_eq!(left(root), [9, 11, 12, 21, 22]);
+    assert!(root.join(revision_link("team/a", untagged("team/a", 10).digest())).exists());
+    Regsweep::gc(root).args(["--unlinked-only", "-m"]).run().expect_code(2);
+}
+
+/// Harbor and OpenShift write links; GitLab's registry with its database does not, and no flag says otherwise.
+#[test]
+fn unlinked_blobs_are_in_use_where_gitlab_may_own_the_store() {
+    let config = |root: &Path, more: &str| {
+        let config = tempfile::NamedTempFile::new().expect("a file");
+        let storage = format!("storage: {{filesystem: {{rootdirectory: {}}}}}", root.display());
+        fs::write(config.path(), format!("version: 0.1\n{storage}\n{more}\n")).expect("written");
+        config
+    };
+    let run = |config: &Path, flags: &[&str]| Regsweep::gc_config(config).arg("--unlinked-only").args(flags).run();
+    let root = teams();
+    let before = snapshot(&root.path().join("docker"));
+    for sign in ["database: {enabled: true}", "database: {enabled: prefer}", "auth: {token: {issuer: gitlab-issuer, realm: x}}"] {
+        let config = config(root.path(), sign);
+        for flags in [&[][..], &["--allow-foreign-owner"], &["--allow-foreign-owner", "--quarantine"]] {
+            let refused = run(config.path(), flags).expect_code(2);
+            assert!(refused.stderr.contains("writes no layer links"), "{sign}: {}", refused.stderr);
+        }
+    }
+    assert_eq!(snapshot(&root.path().join("docker")), before);
+    let harbor = config(root.path(), "auth: {htpasswd: {realm: harbor-registry-basic-realm, path: /x}}");
+    run(harbor.path(), &[]).expect_code(0);
+    assert_eq!(left(root.path()), [9, 11, 12, 21, 22]);
+}
