@@ -68,13 +68,13 @@ impl Scope {
     }
 
     /// The patterns that no repository matches.
-    pub fn unmatched<'n>(&self, names: impl Iterator<Item = &'n RepositoryName>) -> Vec<&str> {
+    pub fn unmatched<'n>(&self, names: impl Iterator<Item = &'n RepositoryName>) -> Vec<String> {
         let Scope::Repositories(chosen) = self else { return Vec::new() };
         let mut is_met = vec![false; chosen.patterns.len()];
         for name in names {
             chosen.set.matches(name.as_path()).into_iter().for_each(|place| is_met[place] = true);
         }
-        chosen.patterns.iter().zip(is_met).filter(|(_, is_met)| !is_met).map(|(pattern, _)| pattern.as_str()).collect()
+        chosen.patterns.iter().zip(is_met).filter(|(_, is_met)| !is_met).map(|(pattern, _)| pattern.clone()).collect()
     }
 
     /// The patterns, if there are any.

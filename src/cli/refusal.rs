@@ -164,7 +164,10 @@ mod tests {
     #[test]
     fn names_the_command_of_a_misplaced_option() {
         for (typed, expected) in [
-            ("regsweep gc --repository x", "'--repository' is an option of `regsweep expire` and `regsweep verify`"),
+            (
+                "regsweep audit --repository x",
+                "'--repository' is an option of `regsweep expire`, `regsweep garbage-collect` and `regsweep verify`",
+            ),
             ("regsweep gc --slice=1/3", "'--slice' is an option of `regsweep verify`"),
             ("regsweep gc --slise=x", "a similar option exists, of `regsweep verify`: '--slice'"),
             (

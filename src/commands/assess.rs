@@ -221,8 +221,7 @@ fn survey_and_plan(
 
     progress.begin(Phase::Checking, None);
     let mut blobs = blobs::unreached_blobs(&context, &marks, &budget)?;
-    let mut findings: Vec<Finding> = std::mem::take(&mut blobs.findings);
-    findings.extend(recent_changes);
+    let mut findings: Vec<Finding> = std::mem::take(&mut blobs.findings).into_iter().chain(recent_changes).collect();
     let strays = repositories.strays.iter().chain(&blob_strays);
     findings.extend(strays.clone().map(|stray| Finding::new(Code::of_stray(stray.kind)).path(&stray.path)));
     gathered.add(findings);
@@ -234,10 +233,9 @@ fn survey_and_plan(
     if settings.disposal == Disposal::Online {
         online_only(&mut plan, reader.store(), &inventory)?;
     }
+    let [summary, old_summary] = summaries(settings, &marks, parts(reader, strays, &repositories.entries, &marks));
     let lacking = marks.iter().filter(|marks| marks.may_lack_manifests);
     let lacking = lacking.map(|marks| marks.repository.clone()).collect();
-    let held = marks.iter().map(|marks| (&marks.repository, [marks.counts.tags, marks.counts.revisions]));
-    let summary = Summary::new(settings.clock.started(), held, parts(reader, strays, &repositories.entries, &marks));
     let unlinked = brakes::unlinked_in(&plan, records, &summary, &lacking, &policy.of_evidence());
     if !settings.scope.is_whole() {
         plan.retain(|row| settings.scope.includes(row));
@@ -246,10 +244,6 @@ fn survey_and_plan(
     let held = marks.iter().filter(|marks| marks.held).map(|marks| &marks.repository).collect();
     removed.iter_mut().for_each(|removed| removed.note_planned(&plan, &held, &findings, &policy));
     let figures = figures(settings, &inventory, &marks, &blobs, &plan, shares);
-    let old = marks.iter().filter_map(|marks| Some((&marks.repository, marks.held_by_old()?)));
-    let old_summary = Summary::new(settings.clock.started(), old, Vec::new());
-    let unmatched = settings.scope.unmatched(repositories.entries.iter().map(|entry| &entry.name));
-    let unmatched = unmatched.into_iter().map(str::to_owned).collect();
     Ok(Assessment {
         needed: Needed::default(),
         purge: Moved::default(),
@@ -264,7 +258,7 @@ fn survey_and_plan(
         policy,
         old_summary,
         unlinked,
-        unmatched,
+        unmatched: settings.scope.unmatched(repositories.entries.iter().map(|entry| &entry.name)),
         expired,
         removed,
     })
@@ -336,6 +330,14 @@ fn planned(
         plan.retain(|row| row.target.repository().is_some());
     }
     Ok(plan)
+}
+
+/// What the store holds, and the same without repositories in which nothing is old, and what is young.
+fn summaries(settings: &CollectSettings, marks: &[Marks], parts: Vec<Part>) -> [Summary; 2] {
+    let held = marks.iter().map(|marks| (&marks.repository, [marks.counts.tags, marks.counts.revisions]));
+    let old = marks.iter().filter_map(|marks| Some((&marks.repository, marks.held_by_old()?)));
+    let began = settings.clock.started();
+    [Summary::new(began, held, parts), Summary::new(began, old, Vec::new())]
 }
 
 /// The retention of a run that drops tags, by rules or by name, or that is about a part of the store.

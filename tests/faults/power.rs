@@ -138,13 +138,14 @@ impl Two {
         &self.mounted.as_ref().expect("mounted").0.path
     }
 
-    /// What was done to blobs gets to the disk by chance, and what was done to links does not.
-    fn cut_power_of_links(&mut self) {
+    /// What was done to blobs gets to the disk by chance, and what was done to links does not. Says whether the power can be cut here.
+    fn cut_power_of_links(&mut self) -> bool {
         let (links, blobs) = self.mounted.take().expect("mounted");
         blobs.flush();
-        assert!(links.cut_power());
+        let is_cut = links.cut_power();
         drop(links);
         self.mounted = Some((self.links.mounted().expect("a filesystem outlives a power cut"), blobs));
+        is_cut
     }
 
     /// Links that are there and lead to blobs that a sweep took.
@@ -181,7 +182,9 @@ fn a_power_cut_brings_back_no_link_without_its_blob() {
         gc(two.links()).run().expect_code(0);
         let blobs = snapshot::blobs_on_disk(two.links());
         assert!(!blobs.is_empty() && !blobs.contains_key(&layer(2).digest), "{blobs:?}");
-        two.cut_power_of_links();
+        if !two.cut_power_of_links() {
+            return skipped("no xfs_io, or it does not shut down ext4: the power of one of two filesystems is not cut");
+        }
         two.is_complete(&subject);
         gc(two.links()).run().expect_code(0);
         two.is_complete(&subject);

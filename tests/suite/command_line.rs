@@ -283,6 +283,7 @@ struct Document {
     root: String,
     config: Option<String>,
     delete_untagged: bool,
+    unlinked_only: bool,
     min_age_seconds: f64,
     started: String,
     elapsed_seconds: f64,

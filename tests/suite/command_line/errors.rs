@@ -111,7 +111,11 @@ fn json_is_a_format_wherever_there_are_formats() {
 #[test]
 fn a_typo_gets_the_hint_that_is_right() {
     for (typed, expected, never) in [
-        ("gc --repository team", "'--repository' is an option of `regsweep expire` and `regsweep verify`", "--registry"),
+        (
+            "audit --repository team",
+            "'--repository' is an option of `regsweep expire`, `regsweep garbage-collect` and `regsweep verify`",
+            "--registry",
+        ),
         ("garbage-collect --regstry http://x", "'--registry'", "--repository"),
         (
             "audit --online",
