@@ -144,8 +144,22 @@ impl<'n> Records<'n> {
     /// Whether an unfinished sweep was about to remove this blob after its links, and all repositories with those links
     /// still exist.
     pub fn was_to_go(&self, digest: &Digest, is_there: &dyn Fn(&str) -> bool) -> bool {
-        let Unfinished { names, blobs } = &self.unfinished;
+        let Unfinished { names, blobs, .. } = &self.unfinished;
         blobs.get(digest).is_some_and(|linked| linked.iter().all(|name| is_there(&names[*name as usize])))
+    }
+
+    /// The same of a blob that a repository linked: when that sweep began. A link of it that was written since was not to go.
+    pub fn began_to_remove(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        is_there: &dyn Fn(&str) -> bool,
+    ) -> Option<SystemTime> {
+        let Unfinished { began, names, blobs } = &self.unfinished;
+        let began = SystemTime::try_from((*began)?).ok()?;
+        let name = repository.to_string();
+        let was_here = blobs.get(digest)?.iter().any(|place| names[*place as usize] == name);
+        (was_here && self.was_to_go(digest, is_there)).then_some(began)
     }
 
     /// Whether an unfinished sweep was about to remove links of a repository.
@@ -248,7 +262,7 @@ impl<'n> Records<'n> {
     }
 
     /// Records the blobs that a sweep is about to remove after their links, given with the repositories of the links.
-    /// Keeps the blobs of an unfinished sweep that are still unlinked; the others were linked again, which ended that
+    /// The sweep's run began at `began`. Keeps the blobs of an unfinished sweep that are still unlinked; the others were linked again, which ended that
     /// removal.
     ///
     /// # Errors
@@ -258,9 +272,13 @@ impl<'n> Records<'n> {
         &mut self,
         links: impl Iterator<Item = (&'l RepositoryName, Digest)>,
         is_unlinked: impl Fn(&Digest) -> bool,
+        began: Timestamp,
     ) -> Result<(), Error> {
         let had_any = !self.unfinished.blobs.is_empty();
         self.unfinished.blobs.retain(|digest, _| is_unlinked(digest));
+        if self.unfinished.blobs.is_empty() {
+            self.unfinished.began = Some(began);
+        }
         let mut links = links.peekable();
         if links.peek().is_none() && self.unfinished.blobs.is_empty() {
             return if had_any { self.notes.remove(SWEEP) } else { Ok(()) };
@@ -279,7 +297,8 @@ impl<'n> Records<'n> {
             return Ok(());
         }
         let back: HashSet<&Digest> = restored.iter().filter_map(Target::digest).collect();
-        self.begin_sweep(std::iter::empty(), |digest| !back.contains(digest))
+        // No sweep begins here: where anything is left, it keeps its time.
+        self.begin_sweep(std::iter::empty(), |digest| !back.contains(digest), Timestamp::MAX)
     }
 
     /// Forgets the removed blobs; those that `stays` selects are only in quarantine, and stay in the record.

@@ -9,10 +9,11 @@ use std::time::SystemTime;
 
 use rayon::prelude::*;
 
+use crate::clock::TOLERANCE;
 use crate::error::Error;
 use crate::layout::{self, LinkDirectory};
 use crate::oci::{Digest, RepositoryName, TagName};
-use crate::store::{LinkContent, Repository, RepositoryEntry, Store, Stray, StrayKind, TagContent};
+use crate::store::{FileState, LinkContent, Repository, RepositoryEntry, Store, Stray, StrayKind, TagContent};
 use crate::system_files::{is_of_a_fork, is_system_file};
 
 /// Links that one task reads: few enough that one repository with 100,000 revisions keeps every thread busy.
@@ -187,6 +188,27 @@ pub fn survey<'s>(store: &'s dyn Store, entry: &RepositoryEntry) -> Result<Surve
 /// When a link cannot be read.
 pub fn read_links(repository: &dyn Repository, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<LinkContent>, Error> {
     in_chunks(digests, |some| repository.read_links(directory, some))
+}
+
+/// Those of some revisions whose links nobody has written since a sweep that was cut off began to remove them. `began` says when that was, for
+/// those that it was to remove. What was pushed again since is a push of its own.
+///
+/// # Errors
+///
+/// When a link cannot be looked at.
+pub(crate) fn untouched_since(
+    survey: &Survey<'_>,
+    revisions: &[Digest],
+    began: &dyn Fn(&Digest) -> Option<SystemTime>,
+) -> Result<Vec<Digest>, Error> {
+    let (digests, times): (Vec<Digest>, Vec<SystemTime>) =
+        revisions.iter().filter_map(|digest| Some((*digest, began(digest)?))).unzip();
+    let directory = LinkDirectory::Revisions(survey.name.clone());
+    let states = in_chunks(&digests, |some| survey.repository.stat_links(&directory, some))?;
+    // The clock of the store may differ a little.
+    let is_older = |state: &FileState, began: SystemTime| matches!(state, FileState::File(stat) if stat.modified.checked_add(TOLERANCE).is_some_and(|time| time <= began));
+    let untouched = digests.into_iter().zip(states).zip(times).filter(|((_, state), began)| is_older(state, *began));
+    Ok(untouched.map(|((digest, _), _)| digest).collect())
 }
 
 /// Asks about many links of one directory, in parallel and in order.

@@ -11,7 +11,7 @@ use crate::findings::OfRepository;
 use crate::graph::{LinkVerdict, judge_link};
 use crate::inventory::Inventory;
 use crate::layout::{self, LinkDirectory};
-use crate::oci::{Algorithm, Digest};
+use crate::oci::Digest;
 use crate::store::{FileState, LinkContent};
 
 /// Damage in one repository that marking does not report.
@@ -86,7 +86,7 @@ fn tag_names(facts: &RepositoryFacts<'_>, findings: &mut OfRepository) {
         findings.push(Finding::new(Code::InvalidTagName).repository(name).tag(&tag.name).path(directory));
     }
     for tag in &facts.survey.tags {
-        let Some(subject) = signature_of(tag.name.as_os_str().as_encoded_bytes()) else { continue };
+        let Some(subject) = tag.name.subject() else { continue };
         if facts.survey.revision(&subject).is_none() {
             let directory = layout::tag_directory(name, &tag.name);
             let found = Finding::new(Code::OrphanedSignature).repository(name).tag(&tag.name);
@@ -97,15 +97,6 @@ fn tag_names(facts: &RepositoryFacts<'_>, findings: &mut OfRepository) {
         let link = LinkDirectory::Revisions(name.clone()).link(digest);
         findings.push(Finding::new(Code::OrphanedReferrer).repository(name).digest(digest).path(link));
     }
-}
-
-/// The image that a tag name refers to: `sha256-<hex>`, as in the OCI referrers tag schema, or the same with one of
-/// cosign's suffixes.
-fn signature_of(tag: &[u8]) -> Option<Digest> {
-    let rest = tag.strip_prefix(b"sha256-")?;
-    let endings: [&[u8]; 3] = [b".sig", b".att", b".sbom"];
-    let hex = endings.into_iter().find_map(|ending| rest.strip_suffix(ending)).unwrap_or(rest);
-    Digest::from_hex(Algorithm::Sha256, hex)
 }
 
 /// Keeps one finding for each blob directory without data. An unfinished file explains the missing data: a crash left it,

@@ -295,7 +295,7 @@ fn expired(
 ) -> Result<Option<Expired>, Error> {
     let Some(ExpireSettings { rules, protect, .. }) = &settings.expire else { return Ok(None) };
     let is_there = |name: &str| repositories.iter().any(|entry| entry.name.to_string() == name);
-    let was_to_go = |digest: &Digest| records.was_to_go(digest, &is_there);
+    let was_to_go = |repository: &RepositoryName, digest: &Digest| records.began_to_remove(repository, digest, &is_there);
     expiry::gather(context, repositories, (rules, protect.as_ref()), &was_to_go, reader.progress, reader.stop).map(Some)
 }
 
@@ -310,7 +310,7 @@ fn removed(
     let Some(RemoveSettings { references, .. }) = &settings.remove else { return Ok(None) };
     let is_there = |name: &str| repositories.iter().any(|entry| entry.name.to_string() == name);
     let cut_off = CutOff {
-        was_to_go: &|digest| records.was_to_go(digest, &is_there),
+        was_to_go: &|repository, digest| records.began_to_remove(repository, digest, &is_there),
         worked_on: &|repository| records.worked_on(repository),
     };
     removal::gather(context, repositories, references, &cut_off, reader.stop).map(Some)

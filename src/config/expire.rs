@@ -43,7 +43,7 @@ impl CollectSettings {
         let mut list: Option<ProtectList> = None;
         for path in &protect {
             let source = if is_standard_input(path) { "--protect -".to_owned() } else { format!("--protect {}", escaped(path)) };
-            let one = ProtectList::parse(&read(path)?, &source).map_err(Error::Usage)?;
+            let one = ProtectList::parse(read(path)?.trim_start_matches('\u{feff}'), &source).map_err(Error::Usage)?;
             match &mut list {
                 Some(list) => list.extend(one),
                 none => *none = Some(one),

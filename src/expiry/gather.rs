@@ -18,7 +18,7 @@ use crate::mark::interrupted;
 use crate::oci::{Digest, RepositoryName, TagName};
 use crate::plan::{Kind, SweepPlan};
 use crate::progress::{Phase, Progress};
-use crate::store::{FileState, LinkContent, RepositoryEntry};
+use crate::store::{FileState, LinkContent, RepositoryEntry, TagContent};
 use crate::survey::{self, Survey};
 
 /// What a policy comes to in a store.
@@ -68,8 +68,8 @@ pub enum Note {
     SharedTime(RepositoryName),
 }
 
-/// Chooses what goes of a store by a policy. `was_to_go` says what a run that was cut off had begun to remove: it may have come as far as the
-/// tags.
+/// Chooses what goes of a store by a policy. `was_to_go` says since when a run that was cut off had begun to remove something of a repository: it
+/// may have come as far as the tags.
 ///
 /// # Errors
 ///
@@ -78,7 +78,7 @@ pub(crate) fn gather(
     context: &Context<'_>,
     repositories: &[RepositoryEntry],
     (rules, protect): (&Rules, Option<&ProtectList>),
-    was_to_go: &(dyn Fn(&Digest) -> bool + Sync),
+    was_to_go: &(dyn Fn(&RepositoryName, &Digest) -> Option<SystemTime> + Sync),
     progress: &dyn Progress,
     stop: &AtomicBool,
 ) -> Result<Expired, Error> {
@@ -149,14 +149,22 @@ impl Expired {
 
 /// What of a list of what is in use is in the store.
 fn in_store(context: &Context<'_>, repositories: &[RepositoryEntry], list: &ProtectList) -> Result<Protected, Error> {
-    let names = list.names();
-    let mut tags: HashMap<&RepositoryName, HashSet<TagName>> = HashMap::default();
+    let (names, wanted) = (list.names(), list.tags());
+    let mut tags: HashMap<(RepositoryName, TagName), Vec<Digest>> = HashMap::default();
     for entry in repositories.iter().filter(|entry| names.contains(&entry.name)) {
         let repository = context.store.open(entry)?;
-        tags.insert(&entry.name, repository.tags()?.entries.into_iter().collect());
+        for tag in repository.tags()?.entries.into_iter().filter(|tag| wanted.contains(tag)) {
+            let TagContent { current, history } = repository.tag(&tag)?;
+            let named = match current {
+                LinkContent::Absent if history.entries.is_empty() => continue,
+                LinkContent::Absent => history.entries,
+                _ => Vec::new(),
+            };
+            tags.insert((entry.name.clone(), tag), named);
+        }
     }
-    let has_tag = |name: &RepositoryName, tag: &TagName| tags.get(name).is_some_and(|tags| tags.contains(tag));
-    let protected = list.matched(&has_tag, &|digest| context.inventory.find(digest).is_some());
+    let of_tag = |name: &RepositoryName, tag: &TagName| tags.get(&(name.clone(), tag.clone())).cloned();
+    let protected = list.matched(&of_tag, &|digest| context.inventory.find(digest).is_some());
     match protected.matched {
         0 => Err(Error::Usage(format!(
             "none of {} in the list of what is in use is in this store, such as {}: the list is of another registry, or this is not the store",
@@ -173,7 +181,23 @@ struct Gathering<'a> {
     protected: &'a Protected,
     /// For each rule, how many repositories it names, and how many tags in them it is about.
     uses: &'a [[AtomicU64; 2]],
-    was_to_go: &'a (dyn Fn(&Digest) -> bool + Sync),
+    was_to_go: &'a (dyn Fn(&RepositoryName, &Digest) -> Option<SystemTime> + Sync),
+}
+
+/// Judges the tags of a repository. Signatures and the like take no image's place, and go with what they belong to unless a rule keeps them by
+/// their own names or times.
+fn judged(facts: &[TagFacts], rules: &[(usize, &Rule)], now: SystemTime) -> (Vec<Fate>, bool) {
+    let is_companion = |tag: &&TagFacts| tag.name.subject().is_some();
+    let (companions, images): (Vec<&TagFacts>, Vec<&TagFacts>) = facts.iter().partition(is_companion);
+    let judged = |some: Vec<&TagFacts>| judge(&some.into_iter().cloned().collect::<Vec<_>>(), rules, now);
+    let ((of_images, shares_a_time), (of_companions, _)) = (judged(images), judged(companions));
+    let with_subject = |fate| match fate {
+        Fate::Kept(Kept::Pattern | Kept::Younger | Kept::NoPushTime, _) => fate,
+        _ => Fate::Kept(Kept::Companion, None),
+    };
+    let (mut of_images, mut of_companions) = (of_images.into_iter(), of_companions.into_iter().map(with_subject));
+    let next = |tag: &TagFacts| if is_companion(&tag) { of_companions.next() } else { of_images.next() };
+    (facts.iter().filter_map(next).collect(), shares_a_time)
 }
 
 /// What goes of one repository.
@@ -200,11 +224,12 @@ impl Gathering<'_> {
             let about = facts.iter().filter(|tag| rule.is_about(&tag.name)).count();
             tags.fetch_add(about as u64, Ordering::Relaxed);
         }
-        let (mut fates, shares_a_time) = judge(&facts, &rules, now);
+        let (mut fates, shares_a_time) = judged(&facts, &rules, now);
         let untagged_age = rules.iter().filter_map(|(_, rule)| rule.untagged_older_than).max();
         let mut dropped = DroppedIn::default();
         let goes = |fates: &[Fate]| fates.iter().any(|fate| matches!(fate, Fate::Dropped(_)));
-        let is_unfinished = surveyed.revisions.iter().any(|revision| (self.was_to_go)(&revision.digest));
+        let began = |digest: &Digest| (self.was_to_go)(&surveyed.name, digest);
+        let is_unfinished = surveyed.revisions.iter().any(|revision| began(&revision.digest).is_some());
         if goes(&fates) || untagged_age.is_some() || is_unfinished {
             let lineage = Lineage::read(self.context, surveyed)?;
             let protected = self.protecting(&lineage);
@@ -217,16 +242,18 @@ impl Gathering<'_> {
             let freed = lineage.below(dropping.filter_map(|(_, digest)| lineage.place(digest)), None);
             let mut going: BTreeSet<Digest> = self.revisions(surveyed, &lineage, freed, &protected).collect();
             let untagged = self.untagged(surveyed, &lineage, &digests, &protected);
-            going.extend(untagged.iter().filter(|digest| (self.was_to_go)(digest)));
+            going.extend(survey::untouched_since(surveyed, &untagged, &began)?);
             if let Some(age) = untagged_age {
                 going.extend(self.old(surveyed, untagged, age)?);
             }
+            self.add_companions(surveyed, (&facts, &digests), &mut fates, &mut going, (&lineage, &protected));
             dropped.revisions = going;
         }
         let dropping = fates.iter().zip(&facts).zip(&digests).filter(|((fate, _), _)| matches!(fate, Fate::Dropped(_)));
         dropped.tags = dropping.map(|((_, facts), digest)| (facts.name.clone(), *digest)).collect();
-        let all_tags = surveyed.tags.iter().filter(|tag| tag.is_tag()).count();
-        let loses_all = !dropped.tags.is_empty() && dropped.tags.len() == all_tags;
+        let is_image = |name: &TagName| name.subject().is_none();
+        let all_images = surveyed.tags.iter().filter(|tag| tag.is_tag() && is_image(&tag.name)).count();
+        let loses_all = !dropped.tags.is_empty() && dropped.tags.keys().filter(|name| is_image(name)).count() == all_images;
         let verdicts = facts.into_iter().zip(digests).zip(fates).map(|((facts, digest), fate)| Verdict {
             repository: surveyed.name.clone(),
             tag: facts.name,
@@ -236,6 +263,39 @@ impl Gathering<'_> {
             goes: false,
         });
         Ok(OfRepository { dropped, verdicts: verdicts.collect(), shares_a_time, loses_all })
+    }
+
+    /// Drops tags of signatures and the like whose subjects go and are reached by nothing that stays, and what belongs to these in turn.
+    fn add_companions(
+        &self,
+        surveyed: &Survey<'_>,
+        (facts, digests): (&[TagFacts], &[Digest]),
+        fates: &mut [Fate],
+        going: &mut BTreeSet<Digest>,
+        (lineage, protected): (&Lineage, &[bool]),
+    ) {
+        let by_rule = fates.iter().find_map(|fate| if let Fate::Dropped(place) = fate { Some(*place) } else { None });
+        loop {
+            let kept = fates.iter().zip(digests).filter(|(fate, _)| matches!(fate, Fate::Kept(..))).map(|(_, digest)| *digest);
+            let revisions = surveyed.revisions.iter().map(|revision| revision.digest).filter(|digest| !going.contains(digest));
+            let roots: Vec<Place> = kept.chain(revisions).filter_map(|digest| lineage.place(&digest)).collect();
+            let stays: HashSet<Place> = lineage.below(roots, None).into_iter().collect();
+            let goes =
+                |digest: &Digest| going.contains(digest) && lineage.place(digest).is_some_and(|place| !stays.contains(&place));
+            let is_next = |index: &usize| {
+                let is_kept = matches!(fates[*index], Fate::Kept(Kept::Companion, _));
+                is_kept
+                    && facts[*index].name.subject().is_some_and(|subject| goes(&subject))
+                    && self.protects(surveyed, &facts[*index], &digests[*index], lineage, protected).is_none()
+            };
+            let next: Vec<usize> = (0..facts.len()).filter(is_next).collect();
+            if next.is_empty() {
+                return;
+            }
+            let places: Vec<Place> = next.iter().filter_map(|index| lineage.place(&digests[*index])).collect();
+            next.iter().for_each(|index| fates[*index] = Fate::Dropped(by_rule.unwrap_or_default()));
+            going.extend(self.revisions(surveyed, lineage, lineage.below(places, None), protected));
+        }
     }
 
     /// The manifests that are in use, or have something in use in them: by place.

@@ -14,6 +14,12 @@ const AHEAD: Duration = Duration::from_secs(600);
 /// Fewer tags that share a push time say nothing: a build pushes several at once.
 const ENOUGH: usize = 3;
 
+/// Tags that were pushed no further apart than this, each from the next, share a push time: which of them was first says nothing.
+const TOGETHER: Duration = Duration::from_secs(2);
+
+/// A number without a dot that has so many digits is a date, a build or a commit, where other tags are versions with dots.
+const LONG_NUMBER: usize = 6;
+
 /// What is known of a tag.
 #[derive(Clone, Debug)]
 pub(super) struct TagFacts {
@@ -41,6 +47,8 @@ pub enum Kept {
     NoPushTime,
     /// Most tags of its repository share one push time, which says nothing then.
     SharedTime,
+    /// It belongs to a manifest, as a signature does, and goes when that does.
+    Companion,
     /// No rule says which tags of its kind go.
     Ungoverned,
 }
@@ -57,6 +65,7 @@ impl Kept {
             Kept::NoVersion => "no-version",
             Kept::NoPushTime => "no-push-time",
             Kept::SharedTime => "shared-push-time",
+            Kept::Companion => "with-subject",
             Kept::Ungoverned => "no-rule",
         }
     }
@@ -75,6 +84,7 @@ pub enum Fate {
 /// rule comes first. Says, too, whether a rule goes by time and cannot here, because most tags share a push time.
 pub(super) fn judge(tags: &[TagFacts], rules: &[(usize, &Rule)], now: SystemTime) -> (Vec<Fate>, bool) {
     let mut is_refused = false;
+    let times = times(tags);
     let mut kept: Vec<Option<(Kept, usize)>> = vec![None; tags.len()];
     let mut dropped: Vec<Option<usize>> = vec![None; tags.len()];
     for &(place, rule) in rules {
@@ -85,8 +95,8 @@ pub(super) fn judge(tags: &[TagFacts], rules: &[(usize, &Rule)], now: SystemTime
             continue;
         }
         let governed: Vec<usize> = (0..tags.len()).filter(|index| rule.governs(&tags[*index].name)).collect();
-        let mut stays = keepers(tags, &governed, rule, now);
-        if rule.is_by_time() && share_a_time(tags) {
+        let mut stays = keepers((tags, &times), &governed, rule, now);
+        if rule.is_by_time() && (share_a_time(&times, governed.iter().copied()) || share_a_time(&times, 0..tags.len())) {
             is_refused |= governed.len() > stays.0.len()
                 || matches!(rule.keep_newest, Some((count, Order::Push)) if governed.len() > count);
             stays.keep(governed.iter().copied(), Kept::SharedTime);
@@ -121,17 +131,25 @@ impl Stays {
 }
 
 /// Which of the governed tags one rule keeps by what it counts.
-fn keepers(tags: &[TagFacts], governed: &[usize], rule: &Rule, now: SystemTime) -> Stays {
+fn keepers((tags, times): (&[TagFacts], &[Option<SystemTime>]), governed: &[usize], rule: &Rule, now: SystemTime) -> Stays {
     let mut stays = Stays::default();
     let governed = || governed.iter().copied();
     let is_known = |pushed: &SystemTime| pushed.duration_since(now).map_or(true, |ahead| ahead <= AHEAD);
     let pushed = |index: usize| tags[index].pushed.filter(is_known);
     match rule.keep_newest {
         Some((count, Order::Push)) => {
-            stays.keep(newest(governed().filter_map(|index| Some((index, pushed(index)?))).collect(), count), Kept::Newest);
+            let time = |index: usize| pushed(index).and(times[index]);
+            stays.keep(newest(governed().filter_map(|index| Some((index, time(index)?))).collect(), count), Kept::Newest);
         }
         Some((count, Order::Version)) => {
-            let version = |index: usize| tags[index].name.as_os_str().to_str().and_then(Version::parse);
+            let parsed = |index: usize| tags[index].name.as_os_str().to_str().and_then(Version::parse);
+            let has_dots = |index: &usize| tags[*index].name.as_os_str().as_encoded_bytes().contains(&b'.');
+            let any_dots = governed().any(|index| has_dots(&index) && parsed(index).is_some());
+            let is_long = |index: &usize| {
+                let name = tags[*index].name.as_os_str().as_encoded_bytes();
+                name.len() >= LONG_NUMBER && name.iter().all(u8::is_ascii_digit)
+            };
+            let version = |index: usize| parsed(index).filter(|_| !(any_dots && is_long(&index)));
             stays.keep(newest(governed().filter_map(|index| Some((index, version(index)?))).collect(), count), Kept::Newest);
             stays.keep(governed().filter(|index| version(*index).is_none()), Kept::NoVersion);
         }
@@ -159,14 +177,33 @@ fn newest<T: Ord>(mut all: Vec<(usize, T)>, count: usize) -> impl Iterator<Item 
     all.into_iter().map(|(index, _)| index)
 }
 
-/// Whether most tags were pushed in one and the same second: a copy has made their files anew, and nobody knows when they were pushed.
-fn share_a_time(tags: &[TagFacts]) -> bool {
-    let mut seconds: HashMap<u64, usize> = HashMap::default();
-    let since_epoch = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    for second in tags.iter().filter_map(|tag| tag.pushed).map(since_epoch) {
-        *seconds.entry(second).or_default() += 1;
+/// When tags were pushed; for those that were pushed together the time of the last.
+fn times(tags: &[TagFacts]) -> Vec<Option<SystemTime>> {
+    let mut known: Vec<(SystemTime, usize)> =
+        tags.iter().enumerate().filter_map(|(index, tag)| Some((tag.pushed?, index))).collect();
+    known.sort_unstable();
+    let mut times = vec![None; tags.len()];
+    // From the last to the first: each with the one after it, if that is near.
+    let mut after: Option<(SystemTime, SystemTime)> = None;
+    for (time, index) in known.into_iter().rev() {
+        let shared = match after {
+            Some((next, shared)) if next.duration_since(time).is_ok_and(|apart| apart <= TOGETHER) => shared,
+            _ => time,
+        };
+        times[index] = Some(shared);
+        after = Some((time, shared));
     }
-    seconds.into_values().max().is_some_and(|most| most >= ENOUGH && most * 2 > tags.len())
+    times
+}
+
+/// Whether most of some tags were pushed together: a copy has made their files anew, and nobody knows when they were pushed.
+fn share_a_time(times: &[Option<SystemTime>], some: impl ExactSizeIterator<Item = usize>) -> bool {
+    let all = some.len();
+    let mut together: HashMap<SystemTime, usize> = HashMap::default();
+    for time in some.filter_map(|index| times[index]) {
+        *together.entry(time).or_default() += 1;
+    }
+    together.into_values().max().is_some_and(|most| most >= ENOUGH && most * 2 > all)
 }
 
 #[cfg(test)]
@@ -239,6 +276,37 @@ mod tests {
         let all = [("a", Some(1)), ("b", Some(2)), ("c", Some(2)), ("d", Some(3))];
         assert_eq!(gone(&all, &["keep-newest = 2"]), ["d"]);
         assert_eq!(gone(&all, &["keep-younger-than = '3d'"]), [""; 0]);
+    }
+
+    /// A copy takes some seconds, and is no reason to take one of its tags for newer than another.
+    #[test]
+    fn tags_that_were_pushed_together_stay_or_go_together() {
+        let copied = |number: u32| SystemTime::UNIX_EPOCH + 900 * DAY + Duration::from_millis(100 * u64::from(number));
+        let pushed = |number: u32| SystemTime::UNIX_EPOCH + 950 * DAY + DAY * number;
+        let tag = |name: String, pushed| TagFacts { name: TagName::new(name), pushed: Some(pushed) };
+        let all: Vec<TagFacts> = (0..40)
+            .map(|number| tag(format!("v1.{number}"), copied(number)))
+            .chain((0..41).map(|number| tag(format!("b{number}"), pushed(number))))
+            .collect();
+        let dropped = |policy: &str| {
+            let fates = judged(&all, &format!("[[rule]]\nrepositories = ['a']\n{policy}"));
+            fates.iter().filter(|fate| matches!(fate, Fate::Dropped(_))).count()
+        };
+        assert_eq!(dropped("keep-newest = 41"), 40);
+        assert_eq!(dropped("keep-newest = 42"), 0, "the boundary is within the copy");
+        assert_eq!(dropped("keep-newest = 3\ntags = ['v*']"), 0, "most that the rule is about are of the copy");
+        assert_eq!(dropped("keep-newest = 3\ntags = ['b*']"), 38);
+    }
+
+    #[test]
+    fn long_numbers_are_no_versions_beside_versions() {
+        let all = [("1.2.3", Some(1)), ("1.2.4", Some(1)), ("20240101", Some(2)), ("8812034", Some(2)), ("7", Some(3))];
+        assert_eq!(gone(&all, &["keep-newest = 2\nby = 'version'"]), ["1.2.3"]);
+        assert_eq!(
+            gone(&all[2..], &["keep-newest = 1\nby = 'version'"]),
+            ["8812034", "7"],
+            "where all are numbers, they are compared"
+        );
     }
 
     #[test]

@@ -8,6 +8,9 @@ use crate::oci::{Digest, RepositoryName, TagName};
 /// The tag that a reference without any means.
 const LATEST: &str = "latest";
 
+/// How many digits the ID of an image has, cut off and whole.
+const IMAGE_IDS: [usize; 2] = [12, 64];
+
 /// What is not to go, as somebody lists it. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProtectList {
@@ -76,19 +79,26 @@ impl ProtectList {
         self.entries.iter().filter(|entry| entry.tag.is_some()).flat_map(|entry| &entry.names).collect()
     }
 
-    /// What of the list is in a store.
+    /// The tags of the references.
+    pub(super) fn tags(&self) -> HashSet<&TagName> {
+        self.entries.iter().filter_map(|entry| entry.tag.as_ref()).collect()
+    }
+
+    /// What of the list is in a store. `of_tag` says what keeps a tag that is there: the digests that its history names if it names none itself any
+    /// more, and nothing beside the tag if it does.
     pub(super) fn matched(
         &self,
-        has_tag: &dyn Fn(&RepositoryName, &TagName) -> bool,
+        of_tag: &dyn Fn(&RepositoryName, &TagName) -> Option<Vec<Digest>>,
         has_digest: &dyn Fn(&Digest) -> bool,
     ) -> Protected {
         let mut protected = Protected::default();
         for entry in &self.entries {
             let mut any = false;
             for (name, tag) in entry.names.iter().filter_map(|name| Some((name, entry.tag.as_ref()?))) {
-                if has_tag(name, tag) {
+                if let Some(digests) = of_tag(name, tag) {
                     any = true;
                     protected.tags.insert((name.clone(), tag.clone()));
+                    protected.digests.extend(digests);
                 }
             }
             if let Some(digest) = entry.digest.filter(has_digest) {
@@ -118,6 +128,11 @@ impl Entry {
             Some((word, digest)) => (word, Some(Digest::parse(digest.as_bytes())?)),
             None => (word, None),
         };
+        // What runtimes print as the ID of an image is no name: nothing would be kept by it.
+        let is_hex = |word: &str| word.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        if IMAGE_IDS.contains(&word.len()) && is_hex(word) {
+            return None;
+        }
         let tagged = word.rsplit_once(':').filter(|(_, tag)| !tag.contains('/'));
         let (name, tag) = match tagged {
             Some((name, tag)) => (name, Some(TagName::new(tag))),
@@ -171,6 +186,8 @@ mod tests {
             "\u{1b}[0m",
             "app:-x",
             "{\"a\"",
+            "0123456789ab",
+            &"0123456789abcdef".repeat(4),
         ] {
             assert_eq!(Entry::parse(word), None, "{word}");
         }
@@ -193,9 +210,13 @@ mod tests {
         let text = format!("h/app:1\nh/app:2\n{}\nx@{}\nx@{}", digests[0], digests[1], digests[0]);
         let list = ProtectList::parse(&text, "the list").expect("a list");
         let there = (RepositoryName::new("app"), TagName::new("1"));
-        let protected = list.matched(&|name, tag| (name, tag) == (&there.0, &there.1), &|digest| *digest == digests[0]);
+        let of_tag = |name: &RepositoryName, tag: &TagName| ((name, tag) == (&there.0, &there.1)).then(Vec::new);
+        let protected = list.matched(&of_tag, &|digest| *digest == digests[0]);
         assert_eq!(protected.unmatched, ["h/app:2".to_owned(), format!("x@{}", digests[1])]);
         assert_eq!((protected.matched, protected.tags.len(), protected.digests.len()), (3, 1, 1));
         assert!(protected.tags.contains(&there));
+        // A tag that names nothing any more keeps what its history names.
+        let protected = list.matched(&|_, _| Some(vec![digests[1]]), &|_| false);
+        assert!(protected.digests.contains(&digests[1]));
     }
 }

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::{Algorithm, Digest};
 use crate::escape::escaped;
 
 /// The name of a repository: its path below `repositories/`.
@@ -84,6 +85,14 @@ impl TagName {
         let bytes = self.0.as_bytes();
         let word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
         (1..=128).contains(&bytes.len()) && word(&bytes[0]) && bytes.iter().all(|byte| word(byte) || matches!(byte, b'.' | b'-'))
+    }
+
+    /// The image that the name refers to: `sha256-<hex>`, as in the OCI referrers tag schema, or the same with one of cosign's suffixes.
+    pub fn subject(&self) -> Option<Digest> {
+        let rest = self.0.as_bytes().strip_prefix(b"sha256-")?;
+        let endings: [&[u8]; 3] = [b".sig", b".att", b".sbom"];
+        let hex = endings.into_iter().find_map(|ending| rest.strip_suffix(ending)).unwrap_or(rest);
+        Digest::from_hex(Algorithm::Sha256, hex)
     }
 
     /// The name as it is on disk.

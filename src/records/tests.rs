@@ -48,15 +48,21 @@ fn what_is_linked_again_is_none_of_what_was_to_go() {
     let [first, second, third] = ["1", "2", "3"].map(|text| Digest::of(crate::oci::Algorithm::Sha256, text.as_bytes()));
     let [a, b] = ["a", "b"].map(RepositoryName::new);
     let mut records = Records::open(&store).expect("none");
-    records.begin_sweep([(&a, first), (&a, second), (&b, first)].into_iter(), |_| true).expect("written");
+    records.begin_sweep([(&a, first), (&a, second), (&b, first)].into_iter(), |_| true, Timestamp::UNIX_EPOCH).expect("written");
     let mut next = Records::open(&store).expect("readable");
-    next.begin_sweep([(&b, third)].into_iter(), |digest| *digest == first).expect("written");
+    next.begin_sweep([(&b, third)].into_iter(), |digest| *digest == first, Timestamp::MAX).expect("written");
     let mut last = Records::open(&store).expect("readable");
     let was_to_go = |digest, there: &[&str]| last.was_to_go(digest, &|name| there.contains(&name));
     assert!(was_to_go(&first, &["a", "b"]) && !was_to_go(&second, &["a", "b"]) && was_to_go(&third, &["b"]));
     // A missing repository may have linked it again.
     assert!(!was_to_go(&first, &["a"]) && !was_to_go(&first, &["b"]) && !was_to_go(&third, &["a"]));
-    last.begin_sweep(std::iter::empty(), |_| false).expect("removed");
+    // Since the first of both sweeps, in the repositories that linked it.
+    let began = |name, digest| last.began_to_remove(name, digest, &|_| true);
+    let first_began = Some(SystemTime::UNIX_EPOCH);
+    assert_eq!([began(&a, &first), began(&b, &first), began(&b, &third)], [first_began; 3]);
+    let elsewhere = RepositoryName::new("c");
+    assert_eq!([began(&elsewhere, &first), began(&a, &third), began(&a, &second)], [None; 3]);
+    last.begin_sweep(std::iter::empty(), |_| false, Timestamp::UNIX_EPOCH).expect("removed");
     assert_eq!(crate::store::Notes::read(&store, SWEEP).expect("none"), None);
     // The format of earlier versions.
     assert!(Unfinished::parsed(format!("{first}\n{second}\n").as_bytes()).blobs.is_empty());
@@ -71,7 +77,9 @@ fn records_outlive_a_run() {
     let mut records = Records::open(&store).expect("none");
     records.write_summary(summary([1, 2, 3], &["m"])).expect("written");
     records.add_restored([&revision, &Target::Blob(digest("l"))].into_iter(), &clock).expect("written");
-    records.begin_sweep([(&RepositoryName::new("a/b"), digest("x"))].into_iter(), |_| true).expect("written");
+    records
+        .begin_sweep([(&RepositoryName::new("a/b"), digest("x"))].into_iter(), |_| true, Timestamp::UNIX_EPOCH)
+        .expect("written");
     let mut again = Records::open(&store).expect("readable");
     assert_eq!(again.summary(), Some(&summary([1, 2, 3], &["m"])));
     assert!(again.was_to_go(&digest("x"), &|_| true) && !again.was_to_go(&digest("l"), &|_| true));

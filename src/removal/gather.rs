@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
+use std::time::SystemTime;
 
 use foldhash::{HashMap, HashSet};
 
@@ -36,8 +37,8 @@ pub struct Removed {
 
 /// What a sweep that was cut off had begun with.
 pub(crate) struct CutOff<'a> {
-    /// Whether it was to remove this manifest.
-    pub(crate) was_to_go: &'a dyn Fn(&Digest) -> bool,
+    /// Since when it was to remove this manifest of a repository, if it was.
+    pub(crate) was_to_go: &'a dyn Fn(&RepositoryName, &Digest) -> Option<SystemTime>,
     /// Whether it worked on this repository.
     pub(crate) worked_on: &'a dyn Fn(&RepositoryName) -> bool,
 }
@@ -69,7 +70,7 @@ pub(crate) fn gather(
         let surveyed = survey::survey(context.store, entry)?;
         let gathering = Gathering { surveyed: &surveyed, lineage: Lineage::read(context, &surveyed)?, cut_off };
         let asked = gathering.asked(&references, &mut refused);
-        let from = gathering.from(&asked, &mut refused);
+        let from = gathering.from(&asked, &mut refused)?;
         removed.removal.0.insert(name, from);
         removed.asked.extend(asked);
     }
@@ -151,7 +152,7 @@ impl Gathering<'_> {
     }
 
     /// What goes with it. What something that stays needs is refused.
-    fn from(&self, asked: &[Asked], refused: &mut Vec<String>) -> RemovedFrom {
+    fn from(&self, asked: &[Asked], refused: &mut Vec<String>) -> Result<RemovedFrom, Error> {
         let Gathering { surveyed, lineage, .. } = self;
         let present = || asked.iter().filter(|one| !one.is_gone);
         let names: HashSet<&TagName> = present().filter_map(|one| one.tag.as_ref()).collect();
@@ -168,7 +169,9 @@ impl Gathering<'_> {
         let tagged: HashSet<Place> =
             lineage.below(places(surveyed.tags.iter().filter_map(|tag| target(&tag)).collect()), None).into_iter().collect();
         let untagged = (0..lineage.len() as Place).filter(|place| !tagged.contains(place)).map(|place| lineage.name(place));
-        revisions.extend(untagged.filter(is_revision).filter(self.cut_off.was_to_go));
+        let untagged: Vec<Digest> = untagged.filter(is_revision).collect();
+        let began = |digest: &Digest| (self.cut_off.was_to_go)(&surveyed.name, digest);
+        revisions.extend(survey::untouched_since(surveyed, &untagged, &began)?);
         let kept = surveyed.revisions.iter().map(|revision| revision.digest);
         let kept = kept.filter(|digest| is_revision(digest) && !revisions.contains(digest));
         let roots: Vec<Digest> = staying.iter().filter_map(target).chain(kept).collect();
@@ -180,7 +183,7 @@ impl Gathering<'_> {
                 refused.push(format!("{}@{digest} is needed by {all}: give these as well, or leave it", surveyed.name));
             }
         }
-        RemovedFrom { tags, revisions }
+        Ok(RemovedFrom { tags, revisions })
     }
 
     /// What needs a manifest and stays.

@@ -127,7 +127,7 @@ impl Done {
         let stays = |digest: &Digest| {
             inventory.find(digest).is_some_and(|blob| !is_kept(blob) && inventory.has_any(blob, MarkFlags::RESTORABLE))
         };
-        let noted = records.begin_sweep(plan.links_of_blobs(), is_unlinked);
+        let noted = records.begin_sweep(plan.links_of_blobs(), is_unlinked, settings.clock.started());
         let before = records.summary().cloned();
         if let Err(error) = records.lower_summary(left) {
             tracing::warn!("{error}; should this run be cut off, the next one may ask for --allow-shrunk");

@@ -123,6 +123,7 @@ fn words(why: Kept) -> &'static str {
         Kept::NoVersion => "no versions, where the newest are told by version",
         Kept::NoPushTime => "no push time that has passed",
         Kept::SharedTime => "most tags of their repository share one push time",
+        Kept::Companion => "signatures and the like, which go with what they belong to",
         Kept::Ungoverned => "no rule says that tags of their kind go",
     }
 }

@@ -2,6 +2,7 @@
 
 mod command;
 mod exact;
+mod lost;
 mod quarantine;
 mod real;
 
