@@ -69,7 +69,17 @@ fn explained(reference: &Reference, looking: &Looking<'_>) -> Result<Explanation
         mark::mark(&survey::survey(looking.context.store, repository)?, looking.context)
     })?;
     looking.progress.begin(Phase::Checking, None);
-    explained.into_explanation()
+    let explanation = explained.into_explanation()?;
+    match reference {
+        Reference::Manifest(name, digest) if !explanation.is_linked && explanation.chain_count == 0 => {
+            let name = crate::escape::escaped(name);
+            Err(Error::Usage(format!(
+                "the repository {name} does not link {digest}, and nothing in it leads there; `regsweep explain {digest}` looks in all \
+                 repositories"
+            )))
+        }
+        _ => Ok(explanation),
+    }
 }
 
 /// Finds what somebody typed.

@@ -45,6 +45,7 @@ struct Found {
     chain_count: u64,
     tagged_chain_count: u64,
     held_in: Vec<RepositoryName>,
+    is_linked: bool,
     leads_to: HashSet<BlobId>,
 }
 
@@ -98,6 +99,7 @@ impl Explained<'_> {
         {
             found.leads_to.extend(noted.iter().filter(|(_, flags)| flags.intersects(MarkFlags::KEPT)).map(|(blob, _)| *blob));
         }
+        found.is_linked |= is_concerned && !links.is_empty();
         found.link_count += links.len() as u64;
         found.links.extend(links);
         if found.links.len() > 2 * MOST_LISTED {
@@ -205,7 +207,7 @@ impl Explained<'_> {
     /// When a blob cannot be read.
     pub(crate) fn into_explanation(self) -> Result<Explanation, Error> {
         let Explained { context, target, ownership, found } = self;
-        let Found { mut links, mut chains, link_count, chain_count, tagged_chain_count, mut held_in, mut leads_to } =
+        let Found { mut links, mut chains, link_count, chain_count, tagged_chain_count, mut held_in, is_linked, mut leads_to } =
             found.into_inner().unwrap_or_else(PoisonError::into_inner);
         links.sort();
         links.truncate(MOST_LISTED);
@@ -228,6 +230,7 @@ impl Explained<'_> {
             kind,
             fate,
             held_in,
+            is_linked,
             links,
             link_count,
             chains,

@@ -21,6 +21,8 @@ pub struct Explanation {
     pub fate: Fate,
     /// Held repositories among those that keep it: something in them cannot be understood, so everything they link is kept.
     pub held_in: Vec<RepositoryName>,
+    /// Whether anything links it where it was asked for.
+    pub is_linked: bool,
     /// The links that name it, by repository.
     pub links: Vec<LinkPlace>,
     /// Number of links.

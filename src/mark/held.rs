@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::graph::Context;
 use crate::inventory::MarkFlags;
 use crate::layout::LinkDirectory;
-use crate::oci::{Algorithm, Digest};
+use crate::oci::Digest;
 use crate::store::{FileState, LinkContent};
 use crate::survey::{self, Survey};
 
@@ -42,30 +42,18 @@ pub(super) fn mark_all_names(survey: &Survey<'_>, context: &Context<'_>, flags: 
     }
 }
 
-/// Marks what every link of a repository leads to that nothing is to go of: what is there is served.
-pub(super) fn keep_links(survey: &Survey<'_>, context: &Context<'_>) -> Result<(), Error> {
-    let mark = |digest: &Digest| {
-        if let Some(blob) = context.inventory.find(digest) {
-            context.inventory.mark(blob, MarkFlags::LIVE);
-        }
-    };
+/// Marks what the history of tags names in a repository that nothing is to go of.
+pub(super) fn keep_history(survey: &Survey<'_>, context: &Context<'_>) -> Result<(), Error> {
     let is_kept =
         |digest: &Digest| context.inventory.find(digest).is_none_or(|blob| context.inventory.has_any(blob, MarkFlags::LIVE));
-    // Of another name only the link says which blob it is.
-    let is_open = |digest: &&Digest| digest.algorithm() != Algorithm::Sha256 || !is_kept(digest);
-    let layers: Vec<Digest> = survey.layers.iter().filter(is_open).copied().collect();
-    let contents = survey::read_links(&*survey.repository, &LinkDirectory::Layers(survey.name.clone()), &layers)?;
-    for (digest, content) in layers.iter().zip(contents).filter(|(_, content)| *content != LinkContent::Absent) {
-        mark(digest);
-        if let LinkContent::Digest(named) = content {
-            mark(&named);
-        }
-    }
     for tag in &survey.tags {
         let history: Vec<Digest> = tag.history.iter().filter(|digest| !is_kept(digest)).copied().collect();
         let directory = LinkDirectory::History(survey.name.clone(), tag.name.clone());
         let states = survey::in_chunks(&history, |some| survey.repository.stat_links(&directory, some))?;
-        history.iter().zip(states).filter(|(_, state)| *state != FileState::Absent).for_each(|(digest, _)| mark(digest));
+        let is_there = history.iter().zip(states).filter(|(_, state)| *state != FileState::Absent);
+        is_there
+            .filter_map(|(digest, _)| context.inventory.find(digest))
+            .for_each(|blob| context.inventory.mark(blob, MarkFlags::LIVE));
     }
     Ok(())
 }

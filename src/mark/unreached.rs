@@ -2,7 +2,7 @@
 
 use super::Waiting;
 use super::depths::revision_depths;
-use super::held::keep_links;
+use super::held::keep_history;
 use super::inspect::{self, DroppedTag, HistoryNames, SeenHistory, SeenLayer, SeenRevision};
 use super::reach::Reach;
 use crate::error::Error;
@@ -64,8 +64,10 @@ pub(super) fn unreached(
     readings: &[Held<'_>],
 ) -> Result<Unreached, Error> {
     if !context.retention.touches(survey) {
-        keep_links(survey, context)?;
-        return Ok(Unreached::default());
+        let mut unreached = Unreached::default();
+        unreached.keep_layers(survey, context, reach)?;
+        keep_history(survey, context)?;
+        return Ok(unreached);
     }
     let mut unreached = Unreached::default();
     unreached.layers(survey, context, reach)?;
@@ -75,6 +77,22 @@ pub(super) fn unreached(
 }
 
 impl Unreached {
+    /// Marks what the layer links of a repository lead to that nothing is to go of: what is there is served. What cannot be understood holds it
+    /// as it holds any other.
+    fn keep_layers(&mut self, survey: &Survey<'_>, context: &Context<'_>, reach: &mut Reach<'_>) -> Result<(), Error> {
+        let directory = LinkDirectory::Layers(survey.name.clone());
+        for some in inspect::unreached_layers(survey, context, reach).chunks(ANSWERS_AT_ONCE) {
+            for layer in inspect::layers(survey, context, some)? {
+                match decide::layer(&layer.facts) {
+                    Decision::Keep(KeepReason::Absent) => {}
+                    Decision::Keep(KeepReason::Unclear(code)) => self.unclear(survey, &directory, &layer.digest, code),
+                    _ => mark_both(reach, &layer, MarkFlags::LIVE),
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn layers(&mut self, survey: &Survey<'_>, context: &Context<'_>, reach: &mut Reach<'_>) -> Result<(), Error> {
         let directory = LinkDirectory::Layers(survey.name.clone());
         let mut old: Vec<OldLayer> = Vec::new();

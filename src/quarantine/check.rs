@@ -8,7 +8,7 @@ use crate::finding::{Code, Finding};
 use crate::graph::{Edges, Fault, LinkVerdict, Manifests, Queue, Reading, Visited, Visitor, Walk, judge_link};
 use crate::inventory::Inventory;
 use crate::layout::{self, LinkDirectory, Shard, Target};
-use crate::oci::{DescriptorKind, Digest, RepositoryName};
+use crate::oci::{DescriptorKind, Digest, RepositoryName, TagName};
 use crate::store::{FileState, Held, LinkContent, RepositoryEntry};
 use crate::survey::{self, Survey};
 
@@ -82,16 +82,27 @@ fn left_behind(reader: &Reader<'_>, restored: &BTreeSet<Target>) -> Result<Vec<F
         let links = run.held().iter().map(|held| &held.target).filter(|target| blob_of(target).is_none());
         let links = links.filter_map(|link| Some((link, link.digest()?)));
         for (link, digest) in links.filter(|(_, digest)| !blobs.contains(digest) && restored.contains(&Target::Blob(**digest))) {
-            let detail = format!(
-                "Its blob was restored, and run {} still holds the link: `regsweep restore --all` restores both.",
-                run.id()
-            );
+            let detail = match link {
+                Target::Tag(repository, tag, digest) if names_something(reader, repository, tag)? => format!(
+                    "Its blob was restored, and run {} still holds the tag: it was pushed again since, and nothing is replaced. The image is {repository}@{digest}.",
+                    run.id()
+                ),
+                _ => format!(
+                    "Its blob was restored, and run {} still holds the link: `regsweep restore --all` restores both.",
+                    run.id()
+                ),
+            };
             let mut finding = Finding::new(Code::FailedRestore).digest(digest).path(link.path()).detail(detail);
             finding.repository = link.link_directory().map(|directory| directory.repository().clone());
             findings.push(finding);
         }
     }
     Ok(findings)
+}
+
+fn names_something(reader: &Reader<'_>, repository: &RepositoryName, tag: &TagName) -> Result<bool, Error> {
+    let repository = reader.store().open(&RepositoryEntry { name: repository.clone(), set_apart: None })?;
+    Ok(repository.tag(tag)?.current != LinkContent::Absent)
 }
 
 fn blob_of(target: &Target) -> Option<&Digest> {

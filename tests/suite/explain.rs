@@ -237,3 +237,17 @@ fn ways_without_end_and_names_that_nobody_should_choose() {
         assert!(run.stderr.contains(why), "{}", run.stderr);
     }
 }
+
+/// What a repository does not link is no part of it, whoever else has it.
+#[test]
+fn a_manifest_of_another_repository_is_not_explained_for_this_one() {
+    let store = registry().repo("a").image("of a", &[layer(1)]).tag("v1").repo("b").image("of b", &[layer(2)]).tag("v1");
+    let root = store.on_disk();
+    let of_b = oci_image("of b", &[layer(2)]);
+    let run = |reference: String| Regsweep::new().args(["explain", "--root"]).arg(root.path()).arg(reference).run();
+    let refused = run(format!("a@{}", of_b.digest())).expect_code(2);
+    assert!(refused.stderr.contains("the repository a does not link"), "{}", refused.stderr);
+    run(format!("b@{}", of_b.digest())).expect_code(0);
+    run(format!("b@{}", layer(2).digest)).expect_code(0);
+    run(of_b.digest().to_owned()).expect_code(0);
+}

@@ -757,7 +757,9 @@ proptest! {
             let links = |rows: &[Row]| rows.iter().filter(|row| row.repository.as_deref() == Some(name)).cloned().collect::<BTreeSet<_>>();
             prop_assert_eq!(links(&part), links(&whole), "{}\n{}", name, story(&tree));
             for row in part.iter().filter(|row| row.repository.as_deref() != Some(name)) {
-                prop_assert!(row.kind == "blob" && row.reason != "unlinked" && whole.iter().any(|other| other.path == row.path), "{row:?}");
+                // With -m, a tag whose target is lost holds its repository, but for a run that is to leave it alone.
+                let goes_anyway = policy.delete_untagged || whole.iter().any(|other| other.path == row.path);
+                prop_assert!(row.kind == "blob" && row.reason != "unlinked" && goes_anyway, "{row:?}\n{}", story(&tree));
                 let others = tree.files().filter(|(path, ..)| is_link(path) && !of_repository(path, name));
                 let other = others.into_iter().find(|(path, bytes, _)| leads_to(path, bytes) == row.digest.as_deref());
                 prop_assert!(other.is_none(), "{row:?}\n{}", story(&tree));
@@ -765,9 +767,15 @@ proptest! {
         }
         let unlinked = done(collect(root.path(), Policy { delete_untagged: false, ..policy }).dry().arg("--unlinked-only")).rows();
         let expected: BTreeSet<_> = what_goes(&tree, Policy { delete_untagged: false, ..policy });
-        let expected = expected.iter().filter(|(kind, _, reason)| *kind == "blob" && *reason == "unlinked");
-        let expected: BTreeSet<&String> = expected.map(|(_, path, _)| path).collect();
-        prop_assert_eq!(unlinked.iter().map(|row| &row.path).collect::<BTreeSet<_>>(), expected, "{}", story(&tree));
+        for row in &unlinked {
+            // A directory without its link may be why a whole run gives another reason.
+            let goes_anyway = expected.iter().any(|(kind, path, _)| *kind == "blob" && *path == row.path);
+            let link = tree.files().filter(|(path, ..)| is_link(path)).find(|(path, bytes, _)| leads_to(path, bytes) == row.digest.as_deref());
+            prop_assert!(row.kind == "blob" && goes_anyway && link.is_none(), "{row:?}\n{}", story(&tree));
+        }
+        for (_, path, _) in expected.iter().filter(|(kind, _, reason)| *kind == "blob" && *reason == "unlinked") {
+            prop_assert!(unlinked.iter().any(|row| row.path == *path), "{path}\n{}", story(&tree));
+        }
     }
 }
 

@@ -117,3 +117,17 @@ fn ids_of_images_are_no_references() {
     let kept = in_use(root.path(), marked).expect_code(0);
     assert_eq!(tags(&kept), names(&["team/app:v2"]));
 }
+
+/// A tag that was pushed again while it was in quarantine stays as it is, and what it was is named.
+#[test]
+fn a_tag_that_was_pushed_again_is_not_promised_to_come_back() {
+    let root = store().on_disk();
+    run(root.path(), "2").arg("--quarantine").run().expect_code(0);
+    let new = oci_image("new", &[layer(50)]);
+    registry().repo("team/app").pushed(&new).tag("v1").write_to(root.path());
+    let restored = Regsweep::new().args(["restore", "--all", "--root"]).arg(root.path()).run().expect_code(1);
+    let old = oci_image("image 1", &[layer(0), layer(1)]);
+    let said = format!("it was pushed again since, and nothing is replaced. The image is team/app@{}", old.digest());
+    assert!(restored.stdout.contains(&said), "{}", restored.stdout);
+    assert!(is_whole(root.path(), "team/app", &old) && is_whole(root.path(), "team/app", &new));
+}
