@@ -337,3 +337,46 @@ fn r8_a_tag_is_set_back_to_an_image_that_goes() {
     };
     is_saved(&race, "v1");
 }
+
+/// A client looks at a layer, builds for long, and puts its manifest when the layer has been quarantined: it is refused and pushed again, or, by
+/// a registry that remembers what it was asked for, acknowledged. Whatever was acknowledged is never lost.
+#[test]
+fn r3_a_manifest_is_put_long_after_its_layers_were_looked_at() {
+    let memory = Settings { storage: "  cache: {blobdescriptor: inmemory}\n".into(), ..Settings::default() };
+    let redis = RedisServer::is_here().then(RedisServer::start);
+    let all = [Some(Settings::default()), Some(memory), redis.as_ref().map(RedisServer::settings)];
+    for settings in all.into_iter().flatten() {
+        let remembers = settings.storage.clone();
+        let mut registry = RealRegistry::stopped();
+        registry.configure(settings);
+        registry.restart();
+        layers_without_manifest(&registry.client());
+        registry.stop();
+        age(&registry.root());
+        redis.as_ref().map(|redis| redis.run(&["FLUSHALL"]));
+        registry.restart();
+        let client = registry.client();
+        let image = image();
+        assert!(image.blobs.iter().all(|blob| client.has_blob("a", &blob.digest)), "{remembers}");
+        let run = Regsweep::gc_config(&registry.config()).args(ONLINE).run().expect_code(0);
+        assert!(run.blobs().contains(&layer(1).digest), "the race is about nothing: {}", run.stdout);
+        let status = put(&client, "v1", &image);
+        match (status, remembers.contains("inmemory")) {
+            (201, true) => {}
+            (400, false) => client.push_tag("a", "v1", &image),
+            other => panic!("{remembers}: {other:?}"),
+        }
+        next_night(&registry, &[]);
+        let before = jiff::Timestamp::now().to_string();
+        thread::sleep(Duration::from_millis(30));
+        registry.restart();
+        registry.client().pull("a", "v1").unwrap_or_else(|error| panic!("{remembers}: {error}"));
+        if remembers.contains("inmemory") {
+            let words = ["quarantine", "restarted", "--since", &before];
+            Regsweep::new().args(words).arg(registry.config()).run().expect_code(0);
+        }
+        nothing_is_left(&registry, &[]);
+        registry.restart();
+        registry.client().pull("a", "v1").unwrap_or_else(|error| panic!("{remembers}, after the purge: {error}"));
+    }
+}
