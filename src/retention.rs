@@ -5,11 +5,12 @@
 //! that is held. That is judged by [`plan`](crate::plan), which does not know which retention it was.
 
 use std::fmt;
+use std::sync::Arc;
 
 use globset::GlobSet;
 
 use crate::oci::Digest;
-use crate::plan::{KeepReason, Reason, RootChoice};
+use crate::plan::{Approved, KeepReason, Reason, RootChoice};
 use crate::policy::RootPolicy;
 use crate::survey::Survey;
 
@@ -82,6 +83,36 @@ impl Within {
     /// Links that stay are roots: otherwise what they lead to would go.
     fn chosen(&self, survey: &Survey<'_>) -> RootPolicy {
         if self.touches(survey) { self.retention } else { RootPolicy::AllRevisions }
+    }
+}
+
+/// Another retention, but of the revisions that it drops only those that somebody has approved. The others are roots, with all that they reach.
+#[derive(Clone, Debug)]
+pub struct OnlyApproved {
+    /// The plan that names them.
+    pub approved: Arc<Approved>,
+    /// What would go without it.
+    pub retention: RootPolicy,
+}
+
+impl Retention for OnlyApproved {
+    fn touches(&self, survey: &Survey<'_>) -> bool {
+        self.retention.touches(survey)
+    }
+
+    fn tags(&self, survey: &Survey<'_>) -> Vec<RootChoice> {
+        self.retention.tags(survey)
+    }
+
+    fn drops_untagged(&self, survey: &Survey<'_>) -> bool {
+        self.retention.drops_untagged(survey)
+    }
+
+    fn untagged(&self, survey: &Survey<'_>, revision: &Digest) -> RootChoice {
+        match self.approved.has_revision(&survey.name, revision) {
+            true => self.retention.untagged(survey, revision),
+            false => RootChoice::Root(KeepReason::Revision),
+        }
     }
 }
 

@@ -2,13 +2,15 @@
 //!
 //! All of the store is read and marked whatever is chosen here: a blob that anything needs stays. What is chosen is what may go of the rest.
 
+use std::sync::Arc;
+
 use globset::{Glob, GlobSet};
 
 use crate::layout::Target;
 use crate::oci::RepositoryName;
-use crate::plan::{Deletion, Reason};
+use crate::plan::{Approved, Carried, Deletion, Reason, SweepPlan};
 use crate::policy::RootPolicy;
-use crate::retention::{Retention, Within};
+use crate::retention::{OnlyApproved, Retention, Within};
 
 /// What may go.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +22,8 @@ pub enum Scope {
     Repositories(Chosen),
     /// Blobs that no repository links.
     Unlinked,
+    /// What a plan names that was written before.
+    Approved(Arc<Approved>),
 }
 
 /// Repositories by patterns of their names.
@@ -50,17 +54,32 @@ impl Scope {
     pub fn retention(&self, retention: RootPolicy) -> Option<Box<dyn Retention>> {
         let patterns = match self {
             Scope::Whole => return None,
+            Scope::Approved(approved) => {
+                return Some(Box::new(OnlyApproved { approved: Arc::clone(approved), retention }));
+            }
             Scope::Repositories(chosen) => chosen.set.clone(),
             Scope::Unlinked => GlobSet::empty(),
         };
         Some(Box::new(Within { patterns, retention }))
     }
 
+    /// Leaves in a plan what is of this part. Says what came of a plan that was written before.
+    pub fn limit(&self, plan: &mut SweepPlan) -> Option<Carried> {
+        match self {
+            Scope::Whole => None,
+            Scope::Approved(approved) => Some(approved.carry(plan)),
+            _ => {
+                plan.retain(|row| self.includes(row));
+                None
+            }
+        }
+    }
+
     /// Whether a row of a plan is of this part. A blob that nobody links is of no repository.
-    pub fn includes(&self, row: &Deletion) -> bool {
+    fn includes(&self, row: &Deletion) -> bool {
         let is_unlinked = matches!(row.target, Target::Blob(_)) && row.reason == Reason::Unlinked;
         match (self, row.target.repository()) {
-            (Scope::Whole, _) => true,
+            (Scope::Whole | Scope::Approved(_), _) => true,
             (Scope::Repositories(chosen), Some(repository)) => chosen.is_match(repository),
             (Scope::Repositories(_), None) => matches!(row.target, Target::Blob(_)) && !is_unlinked,
             (Scope::Unlinked, _) => is_unlinked,
@@ -81,7 +100,7 @@ impl Scope {
     pub fn patterns(&self) -> &[String] {
         match self {
             Scope::Repositories(chosen) => &chosen.patterns,
-            Scope::Whole | Scope::Unlinked => &[],
+            Scope::Whole | Scope::Unlinked | Scope::Approved(_) => &[],
         }
     }
 }

@@ -37,6 +37,13 @@ pub struct GarbageCollect {
     #[arg(help_heading = KEEP, long, conflicts_with_all = ["repository", "delete_untagged", "uploads_older_than"])]
     pub unlinked_only: bool,
 
+    /// Carry out this plan
+    ///
+    /// Carry out a plan that --plan-out wrote: of what would go by now only what it names, as it was then. The rest of it is skipped and
+    /// said. Give the flags that it was written with, such as --delete-untagged.
+    #[arg(help_heading = KEEP, long, value_name = "FILE", conflicts_with_all = ["repository", "unlinked_only"])]
+    pub plan: Option<PathBuf>,
+
     /// Also delete uploads that nobody continues
     ///
     /// Also delete uploads that were begun and not ended, with what was sent of them, if nothing about them is younger than this, such as

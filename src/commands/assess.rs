@@ -23,7 +23,7 @@ use crate::mark::blobs::{self, BlobMarks};
 use crate::mark::{self, Counts, Marks, interrupted};
 use crate::oci::{Algorithm, Digest, RepositoryName};
 use crate::options::Limit;
-use crate::plan::{Deletion, RepositoryShare, SweepPlan};
+use crate::plan::{Carried, Deletion, RepositoryShare, SweepPlan};
 use crate::policy::{Policy, RootPolicy};
 use crate::progress::{Phase, Progress};
 use crate::quarantine::{Due, Gate, Moved, Needed, Overlay, Quarantine, Reader, Withheld};
@@ -61,6 +61,8 @@ pub(super) struct Assessment {
     old_summary: Summary,
     /// What goes of what is old and that no repository links, whatever part of the store the run is about: it shows what is missing.
     unlinked: Unlinked,
+    /// What came of a plan that was given.
+    pub(super) carried: Option<Carried>,
     /// Patterns of repositories that none matches.
     unmatched: Vec<String>,
     /// What a policy comes to, if there is one.
@@ -237,9 +239,7 @@ fn survey_and_plan(
     let lacking = marks.iter().filter(|marks| marks.may_lack_manifests);
     let lacking = lacking.map(|marks| marks.repository.clone()).collect();
     let unlinked = brakes::unlinked_in(&plan, records, &summary, &lacking, &policy.of_evidence());
-    if !settings.scope.is_whole() {
-        plan.retain(|row| settings.scope.includes(row));
-    }
+    let carried = settings.scope.limit(&mut plan);
     expired.iter_mut().for_each(|expired| expired.note_planned(&plan));
     let held = marks.iter().filter(|marks| marks.held).map(|marks| &marks.repository).collect();
     removed.iter_mut().for_each(|removed| removed.note_planned(&plan, &held, &findings, &policy));
@@ -258,6 +258,7 @@ fn survey_and_plan(
         policy,
         old_summary,
         unlinked,
+        carried,
         unmatched: settings.scope.unmatched(repositories.entries.iter().map(|entry| &entry.name)),
         expired,
         removed,

@@ -326,6 +326,7 @@ fn report(
         is_proxy: settings.location.is_proxy(),
         roots: settings.roots,
         scope: settings.scope.clone(),
+        carried: assessment.carried,
         policy: settings.policy,
         plan: settings.verbose.then_some(assessment.plan),
         figures: assessment.figures,

@@ -1,6 +1,7 @@
 //! Settings of `garbage-collect`.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::common::{DEFAULT_MIN_AGE, Output, Settings, arrivals};
@@ -14,6 +15,7 @@ use crate::clock::RunClock;
 use crate::error::Error;
 use crate::format::duration;
 use crate::options::Limit;
+use crate::plan::Approved;
 use crate::policy::{Policy, RootPolicy, Uploads};
 use crate::scope::Scope;
 use crate::writers::Credentials;
@@ -125,13 +127,17 @@ impl CollectSettings {
     ///
     /// When no store is named, the configuration cannot be read, or what it names is not there.
     pub fn resolve(arguments: cli::GarbageCollect, rerun: String) -> Result<CollectSettings, Error> {
-        let cli::GarbageCollect { store, delete_untagged, repository, unlinked_only, uploads_older_than, collect } = arguments;
+        let cli::GarbageCollect { store, delete_untagged, repository, unlinked_only, plan, uploads_older_than, collect } =
+            arguments;
         let roots = if delete_untagged { RootPolicy::TaggedOnly } else { RootPolicy::AllRevisions };
         let mut settings = CollectSettings::of_command("garbage-collect", &store, collect, roots, rerun)?;
-        settings.scope = match (unlinked_only, repository.is_empty()) {
-            (true, _) => Scope::Unlinked,
-            (false, true) => Scope::Whole,
-            (false, false) => Scope::repositories(&repository).map_err(|error| Error::Usage(format!("--repository: {error}")))?,
+        settings.scope = match (plan, unlinked_only, repository.is_empty()) {
+            (Some(plan), ..) => Scope::Approved(Arc::new(Approved::read(&plan)?)),
+            (None, true, _) => Scope::Unlinked,
+            (None, false, true) => Scope::Whole,
+            (None, false, false) => {
+                Scope::repositories(&repository).map_err(|error| Error::Usage(format!("--repository: {error}")))?
+            }
         };
         if let Some(age) = uploads_older_than {
             settings.ensure_old(age)?;

@@ -1,5 +1,6 @@
 //! What goes, why, and in which order: values that are printed, counted and handed to the sweep.
 
+mod approved;
 pub(crate) mod decide;
 mod deletion;
 mod line;
@@ -8,6 +9,7 @@ mod rows;
 mod sweep_plan;
 mod totals;
 
+pub use self::approved::{Approved, Carried};
 pub(crate) use self::decide::{
     BlobFacts, Decision, DirectoryFacts, HistoryFacts, HistoryRevision, Inspected, LayerFacts, LinkSays, RevisionFacts, TagFacts,
 };

@@ -777,6 +777,45 @@ proptest! {
             prop_assert!(unlinked.iter().any(|row| row.path == *path), "{path}\n{}", story(&tree));
         }
     }
+
+    /// Whatever part of a plan somebody approves: nothing else goes, no link that is left leads to a blob that went, and what is left of revisions
+    /// is served as before.
+    #[test]
+    fn any_part_of_a_plan_can_be_carried_out(steps in steps(), policy in policy(), mask in prop::collection::vec(any::<bool>(), 1..20)) {
+        let tree = store(&steps);
+        let root = tree.on_disk();
+        let whole = done(collect(root.path(), policy).dry());
+        let lines = whole.plan.unwrap_or_default();
+        let some = lines.lines().enumerate().filter(|(place, _)| mask[place % mask.len()]).map(|(_, line)| format!("{line}\n"));
+        let approved = tempfile::NamedTempFile::new().expect("a file");
+        fs::write(approved.path(), some.collect::<String>()).expect("written");
+        let before = files_on_disk(root.path());
+        let run = done(collect(root.path(), policy).arg("--plan").arg(approved.path()));
+        let after = files_on_disk(root.path());
+        let written = fs::read_to_string(approved.path()).expect("there");
+        for row in run.rows() {
+            prop_assert!(written.contains(&row.path), "{row:?} was not approved\n{}", story(&tree));
+        }
+        for (link, bytes) in after.iter().filter(|(path, _)| is_link(path)) {
+            let Some(digest) = leads_to(link, bytes) else { continue };
+            let blob = layout::blob_data(digest);
+            prop_assert!(after.contains_key(&blob) || !before.contains_key(&blob), "{link} leads to nothing\n{}", story(&tree));
+        }
+        for (link, _) in after.iter().filter(|(path, _)| is_link(path) && path.contains("/_manifests/revisions/")) {
+            let (repository, rest) = link.split_once("/_manifests/").expect("as asked");
+            let repository = repository.strip_prefix("docker/registry/v2/repositories/").expect("there");
+            let digest = rest.trim_end_matches("/link").trim_start_matches("revisions/").replacen('/', ":", 1);
+            if !is_digest(&digest) {
+                continue;
+            }
+            let served = |files: &Files| {
+                let mut served = Served::new();
+                pull_manifest(files, repository, &digest, &mut served);
+                served
+            };
+            prop_assert_eq!(served(&before), served(&after), "{}\n{}", link, story(&tree));
+        }
+    }
 }
 
 proptest! {

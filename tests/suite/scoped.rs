@@ -1,4 +1,4 @@
-//! `garbage-collect` of a part of the store: `--repository` and `--unlinked-only`.
+//! `garbage-collect` of a part of the store: `--repository`, `--unlinked-only` and `--plan`.
 
 use std::fs;
 use std::path::Path;
@@ -117,4 +117,75 @@ fn unlinked_blobs_are_in_use_where_gitlab_may_own_the_store() {
     let harbor = config(root.path(), "auth: {htpasswd: {realm: harbor-registry-basic-realm, path: /x}}");
     run(harbor.path(), &[]).expect_code(0);
     assert_eq!(left(root.path()), [9, 11, 12, 21, 22]);
+}
+
+/// A plan as `--plan-out` writes it, in a file.
+fn planned(root: &Path, flags: &[&str]) -> (tempfile::TempDir, std::path::PathBuf) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("plan");
+    let dry = Regsweep::gc(root).args(flags).dry().run().expect_code(0);
+    fs::write(&path, dry.plan.expect("a plan")).expect("written");
+    (directory, path)
+}
+
+fn carry(root: &Path, flags: &[&str], plan: &Path) -> Outcome {
+    Regsweep::gc(root).args(flags).arg("--plan").arg(plan).json().run()
+}
+
+#[test]
+fn a_plan_is_carried_out_later() {
+    for quarantine in [&["-m"][..], &["-m", "--quarantine"]] {
+        let root = teams();
+        let (_directory, plan) = planned(root.path(), quarantine);
+        let rows = fs::read_to_string(&plan).expect("there").lines().count();
+        let dry = carry(root.path(), &[quarantine, &["--dry-run"]].concat(), &plan).expect_code(0);
+        let real = carry(root.path(), quarantine, &plan).expect_code(0);
+        assert_eq!((&dry.plan, &dry.report()["plan"]), (&real.plan, &real.report()["plan"]));
+        assert_eq!(real.report()["plan"], serde_json::json!({"rows": rows, "skipped": 0, "first_skipped": []}));
+        assert_eq!(left(root.path()), [0; 0]);
+        // A second time there is nothing of it.
+        let again = carry(root.path(), quarantine, &plan).expect_code(0);
+        assert_eq!(again.report()["plan"]["skipped"], rows);
+    }
+}
+
+/// What is needed by now stays, and what has become garbage since is not in the plan.
+#[test]
+fn a_plan_is_compared_with_the_store_as_it_is() {
+    let root = teams();
+    let root = root.path();
+    let (_directory, plan) = planned(root, &["-m"]);
+    registry().repo("team/a").manifest_only(&untagged("team/a", 10)).tag("again").stray_blob(&layer(40)).write_to(root);
+    let touched = root.join(layer_link("other/b", &layer(22).digest));
+    let past = std::time::SystemTime::now() - std::time::Duration::from_secs(90 * 86400);
+    fs::File::options().append(true).open(&touched).and_then(|file| file.set_modified(past)).expect("ours");
+    let real = carry(root, &["-m"], &plan).expect_code(0);
+    let said = real.report()["plan"].clone();
+    // A link that was written again stays, and so does its blob.
+    assert_eq!(left(root), [11, 22], "{said}");
+    assert!(has(root, 40) && touched.exists() && said["skipped"].as_u64() > Some(3), "{said}");
+    assert!(untagged("team/a", 10).reaches().iter().all(|digest| root.join(blob_data(digest)).exists()));
+    let text = Regsweep::gc(root).arg("-m").arg("--plan").arg(&plan).dry().run().expect_code(0);
+    assert!(text.stdout.contains(" of --plan") && text.stdout.contains("skipped: gone, changed"), "{}", text.stdout);
+}
+
+#[test]
+fn what_is_no_plan_stops_the_run() {
+    let root = teams();
+    let before = snapshot(&root.path().join("docker"));
+    let (_directory, plan) = planned(root.path(), &["-m"]);
+    let good = fs::read_to_string(&plan).expect("there");
+    for (text, said) in [
+        ("rm -rf /\n".to_owned(), "line 1"),
+        (format!("{good}{{\n"), "is no row of a plan"),
+        (good.trim_end().to_owned(), "was cut off"),
+        (good.replace("docker/registry/v2/blobs", "docker/registry/v2/../../../etc"), "its path is not"),
+    ] {
+        fs::write(&plan, text).expect("written");
+        let refused = carry(root.path(), &["-m"], &plan).expect_code(2);
+        assert!(refused.stdout.contains(said) || refused.stderr.contains(said), "{said}: {}{}", refused.stdout, refused.stderr);
+    }
+    carry(root.path(), &["-m"], Path::new("/nowhere/at/all")).expect_code(2);
+    carry(root.path(), &["--repository", "team/*"], &plan).expect_code(2);
+    assert_eq!(snapshot(&root.path().join("docker")), before);
 }

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::expire::Expire;
-use super::remove;
 use super::{CollectReport, Figures, Outcome, QuarantineFigures, RescueEnd};
+use super::{part, remove};
 use crate::config::Mode;
 use crate::oci::RepositoryName;
 use crate::plan::{Kind, Reason, RepositoryShare, Totals};
@@ -23,6 +23,9 @@ struct Body<'a> {
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     only_repositories: &'a [String],
     unlinked_only: bool,
+    /// What came of the plan that was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plan: Option<part::Plan>,
     min_age_seconds: f64,
     scanned: Scanned,
     live: Bytes,
@@ -208,6 +211,7 @@ pub fn render(report: &CollectReport) -> String {
         delete_untagged: report.roots == RootPolicy::TaggedOnly,
         only_repositories: report.scope.patterns(),
         unlinked_only: matches!(report.scope, Scope::Unlinked),
+        plan: part::Plan::of(report),
         min_age_seconds: report.policy.min_age.as_secs_f64(),
         scanned: Scanned {
             repositories: figures.repositories,

@@ -5,6 +5,7 @@ mod figures;
 pub(super) mod html;
 pub mod json;
 pub(super) mod page;
+mod part;
 mod remove;
 mod report;
 mod uploads;

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::{CollectReport, Outcome, RescueEnd};
-use super::{expire, remove, uploads};
+use super::{expire, part, remove, uploads};
 use crate::amount::Amount;
 use crate::config::{Disposal, Mode};
 use crate::escape::escaped;
@@ -206,12 +206,7 @@ fn about(page: &mut Document, report: &CollectReport) {
         age => format!("and what is younger than {}", duration(age)),
     };
     page.item("policy", &format!("{kept}, {age}"));
-    if !report.scope.patterns().is_empty() {
-        page.item(
-            "only in",
-            &format!("repositories {}, and nothing that others need", escaped(report.scope.patterns().join(", "))),
-        );
-    }
+    part::items(page, report);
     if let Some(why) = &report.nobody_asked {
         page.item(
             "not asked",

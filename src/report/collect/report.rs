@@ -10,7 +10,7 @@ use crate::amount::Amount;
 use crate::config::{Disposal, Mode};
 use crate::exit::Exit;
 use crate::finding::Finding;
-use crate::plan::{Kind, SweepPlan};
+use crate::plan::{Carried, Kind, SweepPlan};
 use crate::policy::{Policy, RootPolicy};
 use crate::quarantine::Withheld;
 use crate::registry_config::{DescriptorCache, RegistryConfig};
@@ -59,6 +59,8 @@ pub struct CollectReport {
     pub roots: RootPolicy,
     /// Which part of the store it was about.
     pub scope: Scope,
+    /// What came of a plan that was given.
+    pub carried: Option<Carried>,
     /// What was too young to be judged.
     pub policy: Policy,
     /// Every target, if they were asked for.
