@@ -199,15 +199,19 @@ fn shares(figures: &Figures) -> Vec<Share> {
     all.into_iter().map(share).collect()
 }
 
+fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::DryRun => "dry-run",
+        Mode::Execute => "execute",
+    }
+}
+
 /// Renders a report as one JSON document.
 pub fn render(report: &CollectReport) -> String {
     let figures = &report.figures;
     let counts = &figures.counts;
     let body = Body {
-        mode: match report.mode {
-            Mode::DryRun => "dry-run",
-            Mode::Execute => "execute",
-        },
+        mode: mode(report.mode),
         delete_untagged: report.roots == RootPolicy::TaggedOnly,
         only_repositories: report.scope.patterns(),
         unlinked_only: matches!(report.scope, Scope::Unlinked),
