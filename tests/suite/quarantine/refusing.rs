@@ -207,11 +207,12 @@ fn a_signal_before_the_first_change_leaves_everything() {
     crate::hazards::races::make_fifo(&fifo);
     let running = later(Regsweep::new().args(["garbage-collect", "--quarantine", "-m", "--root"]).arg(root), DAY, "");
     let running = running.arg("--plan-out").arg(&fifo).start();
-    let reader = fs::File::open(&fifo).expect("it writes the plan");
+    // It waits for somebody to read the plan, and has seen the signal by the time that somebody does.
+    std::thread::sleep(Duration::from_millis(1500));
     rustix::process::kill_process(rustix::process::Pid::from_child(&running.child), rustix::process::Signal::TERM)
         .expect("alive");
-    std::thread::sleep(Duration::from_millis(100));
-    std::io::read_to_string(reader).expect("readable");
+    std::thread::sleep(Duration::from_millis(1000));
+    let _reader = fs::File::options().read(true).write(true).open(&fifo).expect("a fifo that both ends of are open at once");
     running.wait().expect_code(130);
     assert_eq!(everything(root), before);
 }
