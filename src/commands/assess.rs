@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::SystemTime;
 
 use super::brakes::{self, ENOUGH, MaxReclaim, Seen, Unlinked};
 use super::reconcile;
@@ -295,8 +296,7 @@ fn expired(
     records: &Records<'_>,
 ) -> Result<Option<Expired>, Error> {
     let Some(ExpireSettings { rules, protect, .. }) = &settings.expire else { return Ok(None) };
-    let is_there = |name: &str| repositories.iter().any(|entry| entry.name.to_string() == name);
-    let was_to_go = |repository: &RepositoryName, digest: &Digest| records.began_to_remove(repository, digest, &is_there);
+    let was_to_go = was_to_go(records, repositories);
     expiry::gather(context, repositories, (rules, protect.as_ref()), &was_to_go, reader.progress, reader.stop).map(Some)
 }
 
@@ -309,12 +309,17 @@ fn removed(
     records: &Records<'_>,
 ) -> Result<Option<Removed>, Error> {
     let Some(RemoveSettings { references, .. }) = &settings.remove else { return Ok(None) };
-    let is_there = |name: &str| repositories.iter().any(|entry| entry.name.to_string() == name);
-    let cut_off = CutOff {
-        was_to_go: &|repository, digest| records.began_to_remove(repository, digest, &is_there),
-        worked_on: &|repository| records.worked_on(repository),
-    };
+    let cut_off = CutOff { was_to_go: &was_to_go(records, repositories), worked_on: &|repository| records.worked_on(repository) };
     removal::gather(context, repositories, references, &cut_off, reader.stop).map(Some)
+}
+
+/// Says since when a sweep that was cut off was to remove something of a repository.
+fn was_to_go<'r>(
+    records: &'r Records<'_>,
+    repositories: &[RepositoryEntry],
+) -> impl Fn(&RepositoryName, &Digest) -> Option<SystemTime> + Sync + use<'r> {
+    let names: HashSet<String> = repositories.iter().map(|entry| entry.name.to_string()).collect();
+    move |repository, digest| records.began_to_remove(repository, digest, &|name| names.contains(name))
 }
 
 /// All that goes, without the blobs that a later run is to see to.

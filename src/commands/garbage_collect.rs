@@ -20,6 +20,7 @@ use super::opening;
 use super::owners;
 use super::reconcile;
 use super::session::{Means, Session, ensure_outside, ensure_page};
+use super::stops::stops_real_runs;
 use crate::config::{CollectSettings, Disposal, Mode};
 use crate::descriptor_cache::RedisCache;
 use crate::error::{Context as _, Error};
@@ -63,21 +64,16 @@ pub fn run_on(
     let mut stops = Vec::new();
     // Who drops tags drops what they keep.
     let roots = if settings.drops_tags() { RootPolicy::TaggedOnly } else { settings.roots };
-    let owned = owners::ensure_no_foreign_owner(backend, &settings.location, roots, settings.allow_foreign_owner);
     let owned = match settings.scope {
         Scope::Unlinked => owners::ensure_links_are_written(backend, &settings.location),
-        _ => owned,
+        _ => owners::ensure_no_foreign_owner(backend, &settings.location, roots, settings.allow_foreign_owner),
     };
-    stops_real_runs(settings.mode, owned, &mut stops)?;
+    stops_real_runs(settings.mode, owned, is_brake, &mut stops)?;
     if !settings.allow_shared_blobs {
-        stops_real_runs(settings.mode, owners::ensure_blobs_not_shared(backend), &mut stops)?;
+        stops_real_runs(settings.mode, owners::ensure_blobs_not_shared(backend), is_brake, &mut stops)?;
     }
     let asked = ensure_alone(&mut settings, backend, &mut stops)?;
-    if !settings.clock.is_trusted()
-        && let Some(date) = writers::date_elsewhere(settings.location.http(), &settings.registries)
-    {
-        settings.clock.compare_with_registry(date);
-    }
+    writers::vouch(&mut settings.clock, settings.location.http(), &settings.registries);
     let report = session.work(|reader| collect(&settings, reader, session.is_locked(), &asked, stops))?;
     Ok(CollectReport { nobody_asked: asked.nobody, writer: asked.writer, ..report })
 }
@@ -97,15 +93,9 @@ fn means(settings: &CollectSettings) -> Means<'_> {
     }
 }
 
-/// Ends a real run that something stands against, and lets a dry run say so.
-fn stops_real_runs(mode: Mode, asked: Result<(), Error>, stops: &mut Vec<Error>) -> Result<(), Error> {
-    match asked {
-        Err(error @ (Error::Brake { .. } | Error::Redis { .. })) if mode == Mode::DryRun => {
-            stops.push(error);
-            Ok(())
-        }
-        other => other,
-    }
+/// What a collection is stopped by for what the store or its registry is.
+fn is_brake(error: &Error) -> bool {
+    matches!(error, Error::Brake { .. } | Error::Redis { .. })
 }
 
 /// What is known of writers.
@@ -134,15 +124,15 @@ fn ensure_alone(settings: &mut CollectSettings, backend: &dyn Backend, stops: &m
         tracing::warn!("the root {} lies in the storage of another registry, {}", escaped(backend.place()), escaped(outer));
     }
     if is_online {
-        stops_real_runs(settings.mode, may_be_online, stops)?;
+        stops_real_runs(settings.mode, may_be_online, is_brake, stops)?;
         let redis = caches.cache();
         let is_reachable = redis.as_ref().map_or(Ok(()), RedisCache::ensure_reachable);
-        stops_real_runs(settings.mode, is_reachable, stops)?;
+        stops_real_runs(settings.mode, is_reachable, is_brake, stops)?;
         return Ok(Asked { caches, redis, ..Asked::default() });
     }
     if settings.flush_redis {
         let is_reachable = caches.cache().map_or_else(|| caches.ensure_forgetful(), |redis| redis.ensure_reachable());
-        stops_real_runs(settings.mode, is_reachable, stops)?;
+        stops_real_runs(settings.mode, is_reachable, is_brake, stops)?;
     }
     if settings.assume_offline && !settings.no_min_age_if_read_only {
         return Ok(Asked { caches, ..Asked::default() });
@@ -150,7 +140,7 @@ fn ensure_alone(settings: &mut CollectSettings, backend: &dyn Backend, stops: &m
     let answers = writers::ask(question(settings, backend.root(), may_be_online.is_ok()))?;
     let mut writers = Vec::new();
     if !settings.assume_offline {
-        stops_real_runs(settings.mode, answers.ensure_no_writers(), &mut writers)?;
+        stops_real_runs(settings.mode, answers.ensure_no_writers(), is_brake, &mut writers)?;
     }
     let nobody = answers.nobody_asked().filter(|_| !settings.assume_offline);
     if let Some(reason) = nobody.clone().filter(|_| settings.mode == Mode::Execute) {

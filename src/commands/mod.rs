@@ -15,6 +15,7 @@ mod reconcile;
 pub mod repair;
 pub mod report;
 mod session;
+mod stops;
 #[cfg(test)]
 mod tests;
 pub mod usage;

@@ -11,6 +11,7 @@ use super::opening;
 use super::owners;
 use super::reading::named;
 use super::session::{Means, Session};
+use super::stops::stops_real_runs;
 use crate::audit::damage;
 use crate::audit::facts::{BlobFacts, RepositoryFacts};
 use crate::config::{Mode, RepairSettings};
@@ -84,12 +85,12 @@ pub fn run_on(
     let mut stops = Vec::new();
     let owned =
         owners::ensure_no_foreign_owner(backend, &settings.location, RootPolicy::AllRevisions, settings.allow_foreign_owner);
-    stops_real_runs(settings.mode, owned, &mut stops)?;
-    stops_real_runs(settings.mode, ensure_alone(&settings, backend), &mut stops)?;
+    stops_real_runs(settings.mode, owned, is_said, &mut stops)?;
+    stops_real_runs(settings.mode, ensure_alone(&settings, backend), is_said, &mut stops)?;
     let mut report = RepairReport::new(&settings, backend.place());
     session.work(|reader| {
         let mends = read(&settings, reader, mirror, &mut report)?;
-        stops_real_runs(settings.mode, ensure_possible(backend, writer, &mends), &mut stops)?;
+        stops_real_runs(settings.mode, ensure_possible(backend, writer, &mends), is_said, &mut stops)?;
         report.has_more = mends.iter().any(|mend| mend.size_bytes.is_some() && mend.code != Code::MissingBlob);
         report.planned = mends;
         if settings.mode == Mode::Execute && !report.planned.is_empty() {
@@ -105,15 +106,9 @@ pub fn run_on(
     Ok(report)
 }
 
-/// Ends a real run that something stands against, and lets a dry run say so.
-fn stops_real_runs(mode: Mode, asked: Result<(), Error>, stops: &mut Vec<Error>) -> Result<(), Error> {
-    match asked {
-        Err(error @ (Error::Brake { .. } | Error::Usage(_) | Error::Io { .. })) if mode == Mode::DryRun => {
-            stops.push(error);
-            Ok(())
-        }
-        other => other,
-    }
+/// What a repair is stopped by, whatever else could be looked at.
+fn is_said(error: &Error) -> bool {
+    matches!(error, Error::Brake { .. } | Error::Usage(_) | Error::Io { .. })
 }
 
 /// Makes sure that no registry takes pushes meanwhile.

@@ -2,7 +2,6 @@
 
 use std::cell::OnceCell;
 use std::os::unix::fs::MetadataExt as _;
-use std::time::SystemTime;
 
 use super::cache_sign::brake_of;
 use super::credentials::Credentials;
@@ -10,6 +9,7 @@ use super::http::{Answer, Endpoint};
 use super::processes::Sign;
 use super::registries::{Serves, Service};
 use super::{listeners, processes, view};
+use crate::clock::RunClock;
 use crate::error::Error;
 use crate::layout;
 use crate::registry_config::{CacheSign, Listening, RegistryConfig};
@@ -67,11 +67,15 @@ pub fn ask(question: Question<'_>) -> Result<Answers<'_>, Error> {
     Ok(Answers { question, heard, unqueried, signs: OnceCell::new() })
 }
 
-/// The current time of a registry on another machine.
-pub fn date_elsewhere(http: &Listening, urls: &[String]) -> Option<SystemTime> {
+/// Asks a registry on another machine for its time, where nothing else vouches for the clock.
+pub fn vouch(clock: &mut RunClock, http: &Listening, urls: &[String]) {
+    if clock.is_trusted() {
+        return;
+    }
     let given = urls.iter().filter_map(|url| Endpoint::given(url).ok());
-    let configured = Endpoint::of(http);
-    configured.into_iter().chain(given).find_map(|endpoint| endpoint.date())
+    if let Some(date) = Endpoint::of(http).into_iter().chain(given).find_map(|endpoint| endpoint.date()) {
+        clock.compare_with_registry(date);
+    }
 }
 
 impl Answers<'_> {

@@ -19,7 +19,7 @@ mod registries;
 mod restart;
 mod view;
 
-pub use self::answers::{Answers, Question, ask, date_elsewhere};
+pub use self::answers::{Answers, Question, ask, vouch};
 pub use self::credentials::Credentials;
 pub use self::http::{Answer, Endpoint};
 pub use self::open_files::OpenFiles;

@@ -69,6 +69,12 @@ impl Node {
     }
 }
 
+/// All that lies in a directory, and the directory.
+fn within(tree: &BTreeMap<PathBuf, Node>, directory: &Path) -> Vec<PathBuf> {
+    let from = tree.range(directory.to_owned()..).map(|(path, _)| path);
+    from.take_while(|path| path.starts_with(directory)).cloned().collect()
+}
+
 /// The clock that files get their times from, which for others is the kernel's.
 #[expect(clippy::disallowed_methods, reason = "the store's own clock, not a pass's")]
 pub(super) fn now() -> SystemTime {
@@ -333,14 +339,8 @@ impl MemoryStore {
     /// Forgets the directories of an upload if there is no file in them. Says whether there is none any more.
     fn prune_upload(&self, target: &Target) -> bool {
         let Some((repository, id)) = target.upload() else { return true };
-        let directory = layout::upload_directory(repository, id);
         let mut tree = self.tree();
-        let within: Vec<PathBuf> = tree
-            .range(directory.clone()..)
-            .map(|(path, _)| path)
-            .take_while(|path| path.starts_with(&directory))
-            .cloned()
-            .collect();
+        let within = within(&tree, &layout::upload_directory(repository, id));
         let is_empty = within.iter().all(|path| tree[path].content.is_none());
         if is_empty {
             within.iter().for_each(|path| drop(tree.remove(path)));
@@ -353,12 +353,7 @@ impl MemoryStore {
         let (Some(repository), Some(tag)) = (target.repository(), target.tag()) else { return };
         let directory = layout::tag_directory(repository, tag);
         let mut tree = self.tree();
-        let within: Vec<PathBuf> = tree
-            .range(directory.clone()..)
-            .map(|(path, _)| path)
-            .take_while(|path| path.starts_with(&directory))
-            .cloned()
-            .collect();
+        let within = within(&tree, &directory);
         // What lies deepest shows whether the rest is only around it.
         let is_ours =
             |path: &PathBuf| tree[path].content.is_none() && path.components().count() <= directory.components().count() + 2;
