@@ -205,8 +205,7 @@ fn what_was_quarantined_comes_back_whole_and_stays() {
 /// Killed at each removal: an upload is there with all that makes it one, or it has no `startedat`, and the next run ends what was begun.
 #[test]
 fn a_run_that_is_cut_off_leaves_what_everybody_understands() {
-    if !Command::new("strace").arg("-V").output().is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: strace is not installed");
+    if !has_strace() {
         return;
     }
     let mut kills = 0;

@@ -224,37 +224,7 @@ fn young_tags_held_repositories_and_odd_names_are_left_alone() {
 /// Killed at any removal, a run leaves nothing that leads to nothing, and the next one comes to the same end.
 #[test]
 fn a_run_that_is_killed_is_finished_by_the_next() {
-    if !std::process::Command::new("strace").arg("-V").output().is_ok_and(|output| output.status.success()) {
-        skipped("strace is not installed");
-        return;
-    }
-    let files = |root: &Path| {
-        let mut seen = snapshot(&root.join("docker"));
-        seen.retain(|_, seen| matches!(seen.kind, crate::support::snapshot::SeenKind::File(..)));
-        seen
-    };
-    let tree = store().into_tree();
-    let run = |root: &Path| Regsweep::expire(root).args(["--keep-last", "2", "--jobs", "1", "--assume-offline"]);
-    let whole = tree.on_disk();
-    run(whole.path()).run().expect_code(0);
-    let mut killed = 0;
-    for nth in 1.. {
-        let root = tree.on_disk();
-        let inject = format!("inject=unlinkat:signal=KILL:when={nth}");
-        let outcome = run(root.path()).under(["strace", "-f", "-qq", "-o", "/dev/null", "-e", &inject]).run();
-        if outcome.code == Some(0) {
-            break;
-        }
-        killed += 1;
-        let links = files(root.path());
-        for (path, _) in links.iter().filter(|(path, _)| path.ends_with("/link")) {
-            let digest = fs::read_to_string(root.path().join("docker").join(path)).expect("a link");
-            assert!(root.path().join(crate::support::layout::blob_data(&digest)).exists(), "kill {nth}: {path} leads to nothing");
-        }
-        // A tag without its link is a finding of the run that sees to the rest of it.
-        let again = run(root.path()).run();
-        assert!(matches!(again.code, Some(0 | 1)), "kill {nth}: {}", again.stderr);
-        assert_eq!(files(root.path()), files(whole.path()), "kill {nth}");
-    }
-    assert!(killed > 20, "{killed}");
+    is_finished_after_any_kill(&store().into_tree(), |root| {
+        Regsweep::expire(root).args(["--keep-last", "2", "--jobs", "1", "--assume-offline"])
+    });
 }

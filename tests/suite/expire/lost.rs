@@ -23,8 +23,8 @@ fn is_whole(root: &Path, repository: &str, image: &Image) -> bool {
 /// A run that was cut off had begun to remove an image: what was pushed of it since, there or elsewhere, is a push of its own.
 #[test]
 fn an_image_that_was_pushed_again_after_a_killed_run_stays() {
-    if !std::process::Command::new("strace").arg("-V").output().is_ok_and(|output| output.status.success()) {
-        return skipped("strace is not installed");
+    if !has_strace() {
+        return;
     }
     let image = oci_image("image 1", &[layer(0), layer(1)]);
     let tree = store().into_tree();

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::support::tags::*;
 use crate::support::*;
 
 /// A repository with the tags `v1` to `v4`, pushed four, three, two and one days ago, and an untagged image; and one that shares a layer
@@ -39,22 +40,6 @@ fn policy(text: &str) -> (TempDir, PathBuf) {
 /// One rule for a repository.
 fn rule(repositories: &str, rest: &str) -> String {
     format!("[[rule]]\nrepositories = ['{repositories}']\n{rest}\n")
-}
-
-/// The tags in a plan.
-fn tags(outcome: &Outcome) -> BTreeSet<String> {
-    let rows = outcome.rows_of("tag").into_iter();
-    rows.map(|row| format!("{}:{}", row.repository.expect("one"), row.tag.expect("one"))).collect()
-}
-
-fn names(all: &[&str]) -> BTreeSet<String> {
-    all.iter().map(|name| (*name).to_owned()).collect()
-}
-
-/// Names of directories that a registry lists as tags.
-fn listed(root: &Path, repository: &str) -> BTreeSet<String> {
-    let entries = fs::read_dir(root.join(crate::support::layout::tags(repository))).expect("listable");
-    entries.map(|entry| entry.expect("listable").file_name().to_string_lossy().into_owned()).collect()
 }
 
 /// What the JSON report says of tags.

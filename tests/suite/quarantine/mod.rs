@@ -182,14 +182,6 @@ fn bare(root: &Path, flags: &[&str]) -> Regsweep {
     Regsweep::new().args(["garbage-collect", "--root"]).arg(root).args(flags)
 }
 
-fn has_strace() -> bool {
-    let is_here = std::process::Command::new("strace").arg("-V").output().is_ok_and(|output| output.status.success());
-    if !is_here {
-        skipped("strace is not installed");
-    }
-    is_here
-}
-
 /// Restores all that there is, if there is anything.
 #[track_caller]
 fn restored(root: &Path) {

@@ -175,8 +175,7 @@ fn restore_brings_back_what_was_quarantined() {
 /// Where something cannot be removed, the report says so, and the same command comes to the same end.
 #[test]
 fn a_run_in_which_a_removal_fails_is_finished_by_the_next() {
-    if !std::process::Command::new("strace").arg("-V").output().is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: strace is not installed");
+    if !has_strace() {
         return;
     }
     let tree = store().into_tree();
@@ -211,39 +210,9 @@ fn a_run_in_which_a_removal_fails_is_finished_by_the_next() {
 /// Killed at any removal, a run leaves no link to nothing, and the same command comes to the same end.
 #[test]
 fn a_run_that_is_killed_is_finished_by_the_next() {
-    if !std::process::Command::new("strace").arg("-V").output().is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: strace is not installed");
-        return;
-    }
-    let files = |root: &Path| {
-        let mut seen = snapshot(&root.join("docker"));
-        seen.retain(|_, seen| matches!(seen.kind, SeenKind::File(..)));
-        seen
-    };
-    let tree = store().into_tree();
     let untagged = by_digest(&oci_image("untagged", &[layer(7)]));
-    let run = |root: &Path| {
-        Regsweep::remove(root).args(["team/app:v1", "team/app:multi", &untagged, "--jobs", "1", "--assume-offline"])
-    };
-    let whole = tree.on_disk();
-    run(whole.path()).run().expect_code(0);
-    let mut killed = 0;
-    for nth in 1.. {
-        let root = tree.on_disk();
-        let inject = format!("inject=unlinkat:signal=KILL:when={nth}");
-        let outcome = run(root.path()).under(["strace", "-f", "-qq", "-o", "/dev/null", "-e", &inject]).run();
-        if outcome.code == Some(0) {
-            break;
-        }
-        killed += 1;
-        for (path, _) in files(root.path()).iter().filter(|(path, _)| path.ends_with("/link")) {
-            let digest = fs::read_to_string(root.path().join("docker").join(path)).expect("a link");
-            assert!(root.path().join(blob_data(&digest)).exists(), "kill {nth}: {path} leads to nothing");
-        }
-        let again = run(root.path()).run();
-        let is_done = files(root.path()) == files(whole.path());
-        assert!(is_done, "kill {nth}: {}", again.stderr);
-        assert!(matches!(again.code, Some(0 | 1)), "kill {nth}: {}", again.stderr);
-    }
-    assert!(killed > 20, "{killed}");
+    let names = ["team/app:v1", "team/app:multi", &untagged];
+    is_finished_after_any_kill(&store().into_tree(), |root| {
+        Regsweep::remove(root).args(names).args(["--jobs", "1", "--assume-offline"])
+    });
 }

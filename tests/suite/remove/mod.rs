@@ -4,9 +4,9 @@ mod command;
 mod real;
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::Path;
 
+use crate::support::tags::*;
 use crate::support::*;
 
 /// The images of the tags `v1` to `v3`.
@@ -34,22 +34,6 @@ fn store() -> Registry {
     built = built.pushed(&index(&[child()])).tag("multi").pushed(&signature()).tag("signature");
     built = built.pushed(&oci_image("untagged", &[layer(7)]));
     built.repo("team").pushed(&oci_image("other", &[layer(0), layer(8)])).tag("v1")
-}
-
-/// Tags in a plan.
-fn tags(outcome: &Outcome) -> BTreeSet<String> {
-    let rows = outcome.rows_of("tag").into_iter();
-    rows.map(|row| format!("{}:{}", row.repository.expect("one"), row.tag.expect("one"))).collect()
-}
-
-fn names(all: &[&str]) -> BTreeSet<String> {
-    all.iter().map(|name| (*name).to_owned()).collect()
-}
-
-/// Names of directories that a registry lists as tags.
-fn listed(root: &Path, repository: &str) -> BTreeSet<String> {
-    let entries = fs::read_dir(root.join(crate::support::layout::tags(repository))).expect("listable");
-    entries.map(|entry| entry.expect("listable").file_name().to_string_lossy().into_owned()).collect()
 }
 
 /// The name of an image in the repository of [`store`].

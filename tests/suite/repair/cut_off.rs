@@ -22,8 +22,7 @@ const CALLS: [(&str, usize); 11] = [
 ];
 
 fn at_each_call(inject: &str, check: impl Fn((&Path, &Path), Option<i32>, &str)) {
-    if !Command::new("strace").arg("-V").output().is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: strace is not installed");
+    if !has_strace() {
         return;
     }
     let whole = std::env::var("REGSWEEP_FAULTS").is_ok_and(|wish| wish == "all");

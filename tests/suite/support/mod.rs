@@ -11,6 +11,7 @@
 //! | `registry` | the fluent form: `registry().repo("a").image("x", &[layer(1)]).tag("latest")` |
 //! | `run` | the binary under test, its output and its plan |
 //! | `snapshot` | a folder as it is on disk, to compare |
+//! | `tags` | tags in plans and in directories, and runs that drop some and are killed |
 //! | `redis_server` | a redis for a registry to remember blobs in |
 //! | `server`, `http`, `skopeo` | the real registry and its clients |
 //! | `bucket`, `proxy` | a server that speaks S3, and what comes between |
@@ -29,6 +30,15 @@ pub(crate) fn skipped(why: &str) {
     let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("skipped, in {test}: {why}\n").as_bytes());
 }
 
+/// Whether `strace` is here; says so if not.
+pub(crate) fn has_strace() -> bool {
+    let is_here = std::process::Command::new("strace").arg("-V").output().is_ok_and(|output| output.status.success());
+    if !is_here {
+        skipped("strace is not installed");
+    }
+    is_here
+}
+
 pub(crate) mod bucket;
 pub(crate) mod digest;
 pub(crate) mod http;
@@ -41,6 +51,7 @@ pub(crate) mod run;
 pub(crate) mod server;
 pub(crate) mod skopeo;
 pub(crate) mod snapshot;
+pub(crate) mod tags;
 pub(crate) mod tree;
 
 pub(crate) use digest::{sha256, sha512};
