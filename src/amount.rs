@@ -23,3 +23,12 @@ impl std::ops::AddAssign for Amount {
         self.size_bytes = self.size_bytes.saturating_add(other.size_bytes);
     }
 }
+
+/// Of the sizes of blobs, or of whatever is counted like them.
+impl FromIterator<u64> for Amount {
+    fn from_iter<I: IntoIterator<Item = u64>>(sizes: I) -> Amount {
+        let mut all = Amount::default();
+        sizes.into_iter().for_each(|size_bytes| all.add(size_bytes));
+        all
+    }
+}

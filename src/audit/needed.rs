@@ -144,13 +144,12 @@ impl NeededVisitor<'_> {
             queue.push(name, ());
             // BuildKit's cache indexes list a JSON configuration that is pushed and pulled as a blob.
             if edge.kind == DescriptorKind::Manifest || !self.is_linked(&name) {
-                if edge.kind != DescriptorKind::Manifest && !self.needed.lost_children.contains(&name) {
-                    self.needed.uncertain.insert(name);
-                }
+                let is_new = self.needed.lost_children.insert(name);
                 if edge.kind == DescriptorKind::Manifest {
                     self.needed.uncertain.remove(&name);
+                } else if is_new {
+                    self.needed.uncertain.insert(name);
                 }
-                self.needed.lost_children.insert(name);
             }
         } else if edge.kind != DescriptorKind::Manifest && !(self.is_linked(&name) && self.blobs.has_data(&name)) {
             self.suspects.entry(*manifest).or_default().insert(name);

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use super::ages::Ages;
 use super::facts::RepositoryFacts;
-use crate::amount::Amount;
 use crate::finding::{Code, Finding};
 use crate::format::size;
 use crate::layout;
@@ -16,13 +15,6 @@ pub(crate) fn repository(facts: &RepositoryFacts<'_>, ages: &Ages) -> Vec<Findin
     let directory = layout::uploads_directory(name);
     let found = facts.uploads.entries.iter().flat_map(|upload| judge(upload, &directory.join(&upload.id), ages));
     found.map(|finding| finding.repository(name)).collect()
-}
-
-/// How many they are, and what was sent of them.
-pub(crate) fn amount(uploads: &[Upload]) -> Amount {
-    let mut all = Amount::default();
-    uploads.iter().for_each(|upload| all.add(upload.size_bytes()));
-    all
 }
 
 fn judge(upload: &Upload, directory: &PathBuf, ages: &Ages) -> Vec<Finding> {

@@ -27,7 +27,7 @@ use crate::plan::SweepPlan;
 use crate::policy::{Policy, RootPolicy};
 use crate::progress::{Phase, Progress};
 use crate::report::audit::{AuditReport, Collection, Figures};
-use crate::store::{Access, Backend, RepositoryEntry, Store, Stray};
+use crate::store::{Access, Backend, RepositoryEntry, Store, Stray, Upload};
 use crate::survey;
 
 /// Audits a store. Nothing in it is touched.
@@ -232,7 +232,7 @@ impl Looked {
         let found = marks.each_mut().map(|marks| std::mem::take(&mut marks.findings));
         findings.extend(of_both(found));
         let findings = findings.into_iter().map(damage::wherever_met).collect();
-        Ok(Looked { marks, findings, uploads: uploads::amount(&facts.uploads.entries) })
+        Ok(Looked { marks, findings, uploads: facts.uploads.entries.iter().map(Upload::size_bytes).collect() })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicBool;
 
-use super::forget::{BATCH, Failure, RedisCache, Work, hash_digest, of_another_type};
+use super::forget::{BATCH, Failure, RedisCache, Work, hash_digest};
 use super::keys::{self, OfRepository};
 use crate::error::Error;
 use crate::layout::{LinkDirectory, Target};
@@ -26,35 +26,25 @@ impl RedisCache {
 
 impl Work<'_> {
     fn each_blob(&mut self, each: &mut dyn FnMut(Vec<Target>) -> Result<(), Error>) -> Result<(), Failure> {
-        let mut cursor = 0;
-        loop {
-            let (next, page) = self.scan(cursor, keys::OF_BLOBS)?;
+        self.each_page(keys::OF_BLOBS, &mut |work, page| {
             for batch in page.chunks(BATCH) {
                 // A digest of another algorithm stands for the blob that its hash names.
-                let named = self.texts(batch.iter().map(|key| hash_digest(key)))?;
+                let named = work.texts(batch.iter().map(|key| hash_digest(key)))?;
                 let blobs = named.into_iter().flatten().filter_map(|text| Digest::parse(&text)).map(Target::Blob).collect();
                 each(blobs)?;
             }
-            match next {
-                0 => return Ok(()),
-                next => cursor = next,
-            }
-        }
+            Ok(())
+        })
     }
 
     fn each_member(&mut self, each: &mut dyn FnMut(Vec<Target>) -> Result<(), Error>) -> Result<(), Failure> {
-        let mut cursor = 0;
-        loop {
-            let (next, page) = self.scan(cursor, keys::OF_REPOSITORIES)?;
+        self.each_page(keys::OF_REPOSITORIES, &mut |work, page| {
             for set in page.iter().filter(|key| matches!(keys::of_repository(key), Some(OfRepository::Members))) {
                 let Some(repository) = keys::repository(set).filter(RepositoryName::is_valid) else { continue };
-                self.each_member_of(set, &repository, each)?;
+                work.each_member_of(set, &repository, each)?;
             }
-            match next {
-                0 => return Ok(()),
-                next => cursor = next,
-            }
-        }
+            Ok(())
+        })
     }
 
     fn each_member_of(
@@ -63,16 +53,10 @@ impl Work<'_> {
         repository: &RepositoryName,
         each: &mut dyn FnMut(Vec<Target>) -> Result<(), Error>,
     ) -> Result<(), Failure> {
-        let mut cursor = 0;
-        loop {
-            self.goes_on()?;
-            let (next, members) = of_another_type(self.scan_set(set, cursor), (0, Vec::new()))?;
+        self.each_page_of(set, &mut |_, members| {
             let digests = members.iter().filter_map(|member| Digest::parse(member));
             each(digests.map(|digest| Target::Link(LinkDirectory::Layers(repository.clone()), digest)).collect())?;
-            match next {
-                0 => return Ok(()),
-                next => cursor = next,
-            }
-        }
+            Ok(())
+        })
     }
 }

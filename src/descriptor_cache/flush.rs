@@ -5,7 +5,7 @@
 
 use std::sync::atomic::AtomicBool;
 
-use super::forget::{BATCH, Failure, Forgotten, RedisCache, Work, command, hash_digest, of_another_type};
+use super::forget::{BATCH, Failure, Forgotten, RedisCache, Work, command, hash_digest};
 use super::keys::{self, OfRepository};
 use crate::error::Error;
 use crate::layout::{LinkDirectory, Target};
@@ -33,12 +33,10 @@ impl RedisCache {
 
 impl Work<'_> {
     fn forget_gone_blobs(&mut self, are_gone: &mut AreGone<'_>, forgotten: &mut Forgotten) -> Result<(), Failure> {
-        let mut cursor = 0;
-        loop {
-            let (next, page) = self.scan(cursor, keys::OF_BLOBS)?;
+        self.each_page(keys::OF_BLOBS, &mut |work, page| {
             for batch in page.chunks(BATCH) {
                 // A digest of another algorithm stands for the blob that its hash names.
-                let named = self.texts(batch.iter().map(|key| hash_digest(key)))?;
+                let named = work.texts(batch.iter().map(|key| hash_digest(key)))?;
                 let named = batch.iter().zip(named).filter_map(|(key, text)| Some((key, Digest::parse(&text?)?)));
                 let (keys, digests): (Vec<&Vec<u8>>, Vec<Digest>) = named.unzip();
                 let blobs: Vec<Target> = digests.iter().copied().map(Target::Blob).collect();
@@ -50,19 +48,14 @@ impl Work<'_> {
                     let alias = (*key != own && keys::alias(key).is_some()).then(|| key.clone());
                     [Some(own), alias].into_iter().flatten()
                 });
-                forgotten.keys += self.delete(&claims.collect::<Vec<_>>())?;
+                forgotten.keys += work.delete(&claims.collect::<Vec<_>>())?;
             }
-            match next {
-                0 => return Ok(()),
-                next => cursor = next,
-            }
-        }
+            Ok(())
+        })
     }
 
     fn forget_gone_in_repositories(&mut self, are_gone: &mut AreGone<'_>, forgotten: &mut Forgotten) -> Result<(), Failure> {
-        let mut cursor = 0;
-        loop {
-            let (next, page) = self.scan(cursor, keys::OF_REPOSITORIES)?;
+        self.each_page(keys::OF_REPOSITORIES, &mut |work, page| {
             let (mut scoped, mut digests) = (Vec::new(), Vec::new());
             for key in page {
                 match keys::of_repository(&key) {
@@ -70,30 +63,24 @@ impl Work<'_> {
                         scoped.push(key);
                         digests.push(digest);
                     }
-                    Some(OfRepository::Members) => self.forget_gone_members(&key, are_gone, forgotten)?,
+                    Some(OfRepository::Members) => work.forget_gone_members(&key, are_gone, forgotten)?,
                     None => {}
                 }
             }
-            let gone = self.are_gone(&digests, are_gone)?;
+            let gone = work.are_gone(&digests, are_gone)?;
             let scoped: Vec<Vec<u8>> = scoped.into_iter().zip(gone).filter(|(_, is_gone)| *is_gone).map(|(key, _)| key).collect();
-            forgotten.keys += self.delete(&scoped)?;
-            match next {
-                0 => return Ok(()),
-                next => cursor = next,
-            }
-        }
+            forgotten.keys += work.delete(&scoped)?;
+            Ok(())
+        })
     }
 
     /// Removes, from what a repository says, blobs that are gone and blobs that it has no link to.
     fn forget_gone_members(&mut self, set: &[u8], are_gone: &mut AreGone<'_>, forgotten: &mut Forgotten) -> Result<(), Failure> {
         // Of a repository that the registry would not accept no link is looked for.
         let repository = keys::repository(set).filter(RepositoryName::is_valid);
-        let mut cursor = 0;
-        loop {
-            self.goes_on()?;
-            let (next, members) = of_another_type(self.scan_set(set, cursor), (0, Vec::new()))?;
+        self.each_page_of(set, &mut |work, members| {
             let digests: Vec<Digest> = members.iter().filter_map(|member| Digest::parse(member)).collect();
-            let mut gone = self.are_gone(&digests, are_gone)?;
+            let mut gone = work.are_gone(&digests, are_gone)?;
             if let Some(repository) = &repository {
                 let link = |digest: &Digest| Target::Link(LinkDirectory::Layers(repository.clone()), *digest);
                 let unlinked = are_gone(&digests.iter().map(link).collect::<Vec<_>>())?;
@@ -105,17 +92,14 @@ impl Work<'_> {
                 for digest in batch {
                     remove.arg(digest.to_string());
                 }
-                forgotten.members += self.number(remove)?;
+                forgotten.members += work.number(remove)?;
                 if let Some(repository) = &repository {
                     let scoped: Vec<Vec<u8>> = batch.iter().map(|digest| keys::scoped(repository, digest)).collect();
-                    forgotten.keys += self.delete(&scoped)?;
+                    forgotten.keys += work.delete(&scoped)?;
                 }
             }
-            match next {
-                0 => return Ok(()),
-                next => cursor = next,
-            }
-        }
+            Ok(())
+        })
     }
 
     /// Whether blobs are gone. One whose own key is there is not: that was asked about before. The store is asked of the others alone.

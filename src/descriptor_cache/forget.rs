@@ -149,6 +149,9 @@ pub(super) struct Work<'a> {
     pub(super) stop: &'a AtomicBool,
 }
 
+/// What takes a page of names.
+pub(super) type EachPage<'e, W> = dyn FnMut(&mut W, Vec<Vec<u8>>) -> Result<(), Failure> + 'e;
+
 impl Work<'_> {
     fn claimed(mut self, targets: &[&Target]) -> Result<Vec<bool>, Failure> {
         let mut claimed = vec![false; targets.len()];
@@ -198,9 +201,7 @@ impl Work<'_> {
 
     /// Removes blobs from what all repositories say.
     fn forget_in_repositories(&mut self, blobs: &HashSet<Digest>, forgotten: &mut Forgotten) -> Result<(), Failure> {
-        let mut cursor = 0;
-        loop {
-            let (next, page) = self.scan(cursor, keys::OF_REPOSITORIES)?;
+        self.each_page(keys::OF_REPOSITORIES, &mut |work, page| {
             let (mut scoped, mut sets) = (Vec::new(), Vec::new());
             for key in page {
                 match keys::of_repository(&key) {
@@ -209,16 +210,13 @@ impl Work<'_> {
                     Some(OfRepository::Scoped(_)) | None => {}
                 }
             }
-            forgotten.keys += self.delete(&scoped)?;
-            let sizes = self.numbers(sets.iter().map(|set| command("SCARD", set)))?;
+            forgotten.keys += work.delete(&scoped)?;
+            let sizes = work.numbers(sets.iter().map(|set| command("SCARD", set)))?;
             for (set, size) in sets.iter().zip(sizes) {
-                forgotten.members += self.forget_members(set, size, blobs)?;
+                forgotten.members += work.forget_members(set, size, blobs)?;
             }
-            match next {
-                0 => return Ok(()),
-                next => cursor = next,
-            }
-        }
+            Ok(())
+        })
     }
 
     /// Removes blobs from the set of a repository: by name, or where there are more of them than members, those that are found in it.
@@ -261,21 +259,18 @@ impl Work<'_> {
 
     /// The keys of digests that stand for one of these blobs, and for which.
     fn aliases_of(&mut self, blobs: &HashSet<Digest>) -> Result<Vec<(Vec<u8>, Digest)>, Failure> {
-        let (mut found, mut cursor) = (Vec::new(), 0);
-        loop {
-            let (next, page) = self.scan(cursor, keys::OF_ALIASES)?;
+        let mut found = Vec::new();
+        self.each_page(keys::OF_ALIASES, &mut |work, page| {
             for batch in page.chunks(BATCH) {
-                let named = self.texts(batch.iter().map(|key| hash_digest(key)))?;
+                let named = work.texts(batch.iter().map(|key| hash_digest(key)))?;
                 for (key, named) in batch.iter().zip(named) {
                     let named = named.and_then(|text| Digest::parse(&text));
                     found.extend(named.filter(|digest| blobs.contains(digest)).map(|digest| (key.clone(), digest)));
                 }
             }
-            match next {
-                0 => return Ok(found),
-                next => cursor = next,
-            }
-        }
+            Ok(())
+        })?;
+        Ok(found)
     }
 
     pub(super) fn delete(&mut self, keys: &[Vec<u8>]) -> Result<u64, Failure> {
@@ -290,15 +285,42 @@ impl Work<'_> {
         Ok(deleted)
     }
 
+    /// Takes all keys that match, page by page.
+    pub(super) fn each_page(&mut self, pattern: &str, each: &mut EachPage<'_, Self>) -> Result<(), Failure> {
+        let mut cursor = 0;
+        loop {
+            let (next, page) = self.scan(cursor, pattern)?;
+            each(self, page)?;
+            match next {
+                0 => return Ok(()),
+                next => cursor = next,
+            }
+        }
+    }
+
+    /// The same of the members of a set. What is none has no members.
+    pub(super) fn each_page_of(&mut self, set: &[u8], each: &mut EachPage<'_, Self>) -> Result<(), Failure> {
+        let mut cursor = 0;
+        loop {
+            self.goes_on()?;
+            let (next, members) = of_another_type(self.scan_set(set, cursor), (0, Vec::new()))?;
+            each(self, members)?;
+            match next {
+                0 => return Ok(()),
+                next => cursor = next,
+            }
+        }
+    }
+
     /// One step through all keys: where the next one begins, 0 at the end, and the keys that match.
-    pub(super) fn scan(&mut self, cursor: u64, pattern: &str) -> Result<(u64, Vec<Vec<u8>>), Failure> {
+    fn scan(&mut self, cursor: u64, pattern: &str) -> Result<(u64, Vec<Vec<u8>>), Failure> {
         self.goes_on()?;
         let mut scan = redis::cmd("SCAN");
         Ok(scan.arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(SCANNED).query(self.connection)?)
     }
 
     /// The same through the members of a set.
-    pub(super) fn scan_set(&mut self, set: &[u8], cursor: u64) -> RedisResult<(u64, Vec<Vec<u8>>)> {
+    fn scan_set(&mut self, set: &[u8], cursor: u64) -> RedisResult<(u64, Vec<Vec<u8>>)> {
         command("SSCAN", set).arg(cursor).arg("COUNT").arg(SCANNED).query(self.connection)
     }
 

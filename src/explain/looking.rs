@@ -248,9 +248,7 @@ fn sort(chains: &mut [ExplainedChain]) {
 }
 
 fn amount(context: &Context<'_>, blobs: impl IntoIterator<Item = BlobId>) -> Result<Amount, Error> {
-    let mut all = Amount::default();
-    sizes_of(context, blobs)?.into_values().for_each(|size_bytes| all.add(size_bytes));
-    Ok(all)
+    Ok(sizes_of(context, blobs)?.into_values().collect())
 }
 
 /// The kind of a blob. A JSON object that names other content counts as a manifest.

@@ -13,7 +13,7 @@ use crate::lineage::pushes;
 use crate::mark::{self, Marks};
 use crate::oci::DescriptorKind;
 use crate::plan::Deletions;
-use crate::store::{LinkContent, RepositoryEntry};
+use crate::store::{LinkContent, RepositoryEntry, Upload};
 use crate::survey::{self, Survey};
 
 /// Flags of blobs that `--delete-untagged` keeps as well.
@@ -64,9 +64,7 @@ pub(crate) fn look<'s>(context: &Context<'s>, repository: &RepositoryEntry, owne
 }
 
 fn uploads(surveyed: &Survey<'_>) -> Result<Amount, Error> {
-    let mut all = Amount::default();
-    surveyed.repository.uploads()?.entries.iter().for_each(|upload| all.add(upload.size_bytes()));
-    Ok(all)
+    Ok(surveyed.repository.uploads()?.entries.iter().map(Upload::size_bytes).collect())
 }
 
 fn unshared_bytes(
