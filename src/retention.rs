@@ -130,7 +130,7 @@ mod tests {
         built.revision("a", &digest);
         built.tag("a", "v1", &digest);
         built.tag("a", "v2", &digest);
-        let entry = RepositoryEntry { name: crate::oci::RepositoryName::new("a"), set_apart: None };
+        let entry = RepositoryEntry { name: crate::oci::RepositoryName::new("a"), foreign: None };
         let surveyed = survey::survey(&built.0, &entry).expect("listable");
         for (policy, drops, untagged) in [
             (RootPolicy::AllRevisions, false, RootChoice::Root(KeepReason::Revision)),
@@ -149,7 +149,7 @@ mod tests {
         for (name, touched) in [("team/a", true), ("team", false), ("team/a/b", false), ("other/team/a", false)] {
             let digest = sha256(name.as_bytes());
             built.revision(name, &digest);
-            let entry = RepositoryEntry { name: crate::oci::RepositoryName::new(name), set_apart: None };
+            let entry = RepositoryEntry { name: crate::oci::RepositoryName::new(name), foreign: None };
             let surveyed = survey::survey(&built.0, &entry).expect("listable");
             let within = Within { patterns: patterns.clone(), retention: RootPolicy::TaggedOnly };
             assert_eq!(within.touches(&surveyed), touched, "{name}");

@@ -32,7 +32,7 @@ pub struct Survey<'s> {
     /// Its name.
     pub name: RepositoryName,
     /// Why nothing may be removed in it: it is reached through a symbolic link, one leads to it, or it is on another filesystem.
-    pub set_apart: Option<StrayKind>,
+    pub foreign: Option<StrayKind>,
     /// Digests that have a directory in `_layers`. Their links are not read yet.
     pub layers: Vec<Digest>,
     /// Digests that have a directory in `_manifests/revisions`.
@@ -168,7 +168,7 @@ pub fn survey<'s>(store: &'s dyn Store, entry: &RepositoryEntry) -> Result<Surve
     Ok(Survey {
         repository,
         name: name.clone(),
-        set_apart: entry.set_apart,
+        foreign: entry.foreign,
         layers: layers.entries,
         revisions,
         tags: surveyed,

@@ -25,7 +25,7 @@ const NAMES: [&[u8]; 41] = [
     b".fseventsd",
     b".localized",
     b".metadata_never_index",
-    b"Network Trash Folder",
+    b"Network Trash Directory",
     b"Temporary Items",
     b".Trash",
     b".Trashes",

@@ -7,9 +7,9 @@ use super::stores::{self, Shape};
 use super::verify::processor_seconds;
 
 /// Times dry runs, with `-m` and without, on the largest store.
-pub(crate) fn compare(folder: &Path, builds: &[String], count: usize) {
+pub(crate) fn compare(directory: &Path, builds: &[String], count: usize) {
     let largest = Shape::GROWING[Shape::GROWING.len() - 1];
-    let store = stores::make(folder, largest);
+    let store = stores::make(directory, largest);
     println!("\n| {largest} | Build | Median s | Least s | Processor s |\n| --- | --- | --- | --- | --- |");
     for (work, flags) in [("dry run", &["--dry-run"][..]), ("dry run with -m", &["--dry-run", "-m"])] {
         let contenders: Vec<Contender> = builds.iter().map(|build| contender(build, &store, flags)).collect();

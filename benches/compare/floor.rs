@@ -9,13 +9,13 @@ use std::path::Path;
 use rayon::prelude::*;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, openat, unlinkat};
 
-fn folder(at: impl AsFd, path: impl rustix::path::Arg) -> OwnedFd {
+fn directory(at: impl AsFd, path: impl rustix::path::Arg) -> OwnedFd {
     openat(at, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).expect("the store is healthy")
 }
 
-fn names(folder: impl AsFd) -> Vec<CString> {
+fn names(directory: impl AsFd) -> Vec<CString> {
     let mut buffer = [MaybeUninit::uninit(); 64 * 1024];
-    let mut entries = RawDir::new(folder, &mut buffer);
+    let mut entries = RawDir::new(directory, &mut buffer);
     let mut names = Vec::new();
     while let Some(entry) = entries.next() {
         let entry = entry.expect("the store is healthy");
@@ -44,22 +44,22 @@ fn utf8(name: &CString) -> &str {
     name.to_str().expect("the store's names are ASCII")
 }
 
-/// Lists every folder, reads every revision's and every tag's link, and every manifest, once. With `untagged` it also makes the
+/// Lists every directory, reads every revision's and every tag's link, and every manifest, once. With `untagged` it also makes the
 /// calls for what would go: each layer link is opened, looked at and read, so that a young or damaged one stays, and each link of a
 /// revision and of the history, and each blob, is looked at for its age and size.
 pub(crate) fn survey(root: &Path, untagged: bool) {
-    let v2 = folder(CWD, root.join("docker/registry/v2"));
-    let blobs = folder(&v2, "blobs");
-    let shards = folder(&blobs, "sha256");
+    let v2 = directory(CWD, root.join("docker/registry/v2"));
+    let blobs = directory(&v2, "blobs");
+    let shards = directory(&blobs, "sha256");
     names(&blobs);
     let listed: Vec<(CString, Vec<CString>)> = names(&shards)
         .into_par_iter()
         .map(|shard| {
-            let blobs = names(folder(&shards, &shard));
+            let blobs = names(directory(&shards, &shard));
             (shard, blobs)
         })
         .collect();
-    let repositories = folder(&v2, "repositories");
+    let repositories = directory(&v2, "repositories");
     let found = find(&repositories, String::new());
     let kept: Vec<HashSet<Hex>> =
         found.par_iter().map(|repository| survey_repository(&repositories, repository, &blobs, untagged)).collect();
@@ -69,7 +69,7 @@ pub(crate) fn survey(root: &Path, untagged: bool) {
     }
     let kept: HashSet<Hex> = kept.into_iter().flatten().collect();
     listed.par_iter().for_each(|(shard, blobs)| {
-        let shard = folder(&shards, shard);
+        let shard = directory(&shards, shard);
         for blob in blobs.iter().filter(|blob| !kept.contains(&hex(blob.as_bytes()))) {
             look(&shard, &format!("{}/data", utf8(blob)));
         }
@@ -77,7 +77,7 @@ pub(crate) fn survey(root: &Path, untagged: bool) {
 }
 
 fn find(repositories: &OwnedFd, path: String) -> Vec<String> {
-    let below = names(folder(repositories, if path.is_empty() { "." } else { &path }));
+    let below = names(directory(repositories, if path.is_empty() { "." } else { &path }));
     if below.iter().any(|name| name.as_bytes() == b"_manifests") {
         return vec![path];
     }
@@ -87,32 +87,32 @@ fn find(repositories: &OwnedFd, path: String) -> Vec<String> {
 
 /// What the repository's tags need, if `untagged`.
 fn survey_repository(repositories: &OwnedFd, repository: &str, blobs: &OwnedFd, untagged: bool) -> HashSet<Hex> {
-    let repository = folder(repositories, repository);
-    let layers = folder(&repository, "_layers");
+    let repository = directory(repositories, repository);
+    let layers = directory(&repository, "_layers");
     names(&layers);
-    let layers = folder(&layers, "sha256");
+    let layers = directory(&layers, "sha256");
     let linked = names(&layers);
-    let manifests = folder(&repository, "_manifests");
+    let manifests = directory(&repository, "_manifests");
     names(&manifests);
-    let tags = folder(&manifests, "tags");
+    let tags = directory(&manifests, "tags");
     let tagged: Vec<(Hex, OwnedFd, Vec<CString>)> = names(&tags)
         .par_iter()
         .with_min_len(64)
         .map(|tag| {
-            let tag = folder(&tags, tag);
+            let tag = directory(&tags, tag);
             names(&tag);
             let current = hex(&read(&tag, "current/link", |text| text["sha256:".len()..].to_vec()));
-            let index = folder(&tag, "index");
+            let index = directory(&tag, "index");
             names(&index);
-            let history = folder(&index, "sha256");
+            let history = directory(&index, "sha256");
             let entries = names(&history);
             (current, history, entries)
         })
         .collect();
     let mut kept: HashSet<Hex> = tagged.iter().map(|(current, ..)| *current).collect();
-    let revisions = folder(&manifests, "revisions");
+    let revisions = directory(&manifests, "revisions");
     names(&revisions);
-    let revisions = folder(&revisions, "sha256");
+    let revisions = directory(&revisions, "sha256");
     let needed: Vec<Hex> = names(&revisions)
         .par_iter()
         .with_min_len(256)
@@ -162,9 +162,9 @@ fn digests(manifest: &[u8]) -> Vec<Hex> {
 
 /// Lists the shards and removes every blob that is not the one image's: one unlink and one rmdir each.
 pub(crate) fn sweep(root: &Path) {
-    let shards = folder(CWD, root.join("docker/registry/v2/blobs/sha256"));
+    let shards = directory(CWD, root.join("docker/registry/v2/blobs/sha256"));
     names(&shards).par_iter().for_each(|shard| {
-        let shard = folder(&shards, shard);
+        let shard = directory(&shards, shard);
         for blob in names(&shard) {
             unlinkat(&shard, format!("{}/data", utf8(&blob)), AtFlags::empty()).expect("the store is healthy");
             unlinkat(&shard, &blob, AtFlags::REMOVEDIR).expect("the store is healthy");

@@ -38,7 +38,7 @@ struct Arguments {
     only: Vec<Part>,
     /// Where to keep the stores
     #[arg(long, default_value = "target/compare")]
-    folder: PathBuf,
+    directory: PathBuf,
     /// Where to draw the growth plot
     #[arg(long, default_value = "benches/compare/growth.svg")]
     plot: PathBuf,
@@ -85,7 +85,7 @@ fn main() {
         _ => {}
     }
     let arguments = Arguments::parse();
-    std::fs::create_dir_all(&arguments.folder).expect("the folder for stores can be made");
+    std::fs::create_dir_all(&arguments.directory).expect("the directory for stores can be made");
     println!("{}", measure::machine());
     println!("| Work | Contender | Median s | Ratio to regsweep | System calls |");
     println!("| --- | --- | --- | --- | --- |");
@@ -96,9 +96,9 @@ fn main() {
             Part::Memory => memory_of(&arguments),
             Part::Growth => growth(&arguments),
             Part::Cold => cold(&arguments),
-            Part::Builds => builds::compare(&arguments.folder, &arguments.build, arguments.rounds),
-            Part::Verify => verify::compare(&arguments.folder, arguments.rounds),
-            Part::State => state::compare(&arguments.folder),
+            Part::Builds => builds::compare(&arguments.directory, &arguments.build, arguments.rounds),
+            Part::Verify => verify::compare(&arguments.directory, arguments.rounds),
+            Part::State => state::compare(&arguments.directory),
         }
     }
 }
@@ -132,7 +132,7 @@ fn registry(store: &Path, flags: &[&str]) -> Contender {
 }
 
 fn dry_runs(arguments: &Arguments) {
-    let wide = stores::make(&arguments.folder, Shape::WIDE);
+    let wide = stores::make(&arguments.directory, Shape::WIDE);
     print_rows(
         &format!("dry run, {}", Shape::WIDE),
         &[regsweep(&wide, &["--dry-run"]), floor("floor-survey", &wide), registry(&wide, &["--dry-run"])],
@@ -143,7 +143,7 @@ fn dry_runs(arguments: &Arguments) {
         &[regsweep(&wide, &["--dry-run", "-m"]), floor("floor-survey-untagged", &wide), registry(&wide, &["--dry-run", "-m"])],
         arguments.rounds,
     );
-    let deep = stores::make(&arguments.folder, Shape::DEEP);
+    let deep = stores::make(&arguments.directory, Shape::DEEP);
     let work = format!("dry run with -m, {}", Shape::DEEP);
     print_rows(&work, &[regsweep(&deep, &["--dry-run", "-m"]), floor("floor-survey-untagged", &deep)], arguments.rounds);
     if !arguments.quick {
@@ -168,8 +168,8 @@ fn print_rows(work: &str, contenders: &[Contender], count: usize) {
 
 /// A real sweep needs its store anew each time.
 fn sweeps(arguments: &Arguments) {
-    let template = stores::make_garbage(&arguments.folder, 50_000);
-    let store = arguments.folder.join("sweep");
+    let template = stores::make_garbage(&arguments.directory, 50_000);
+    let store = arguments.directory.join("sweep");
     let mut times: [Vec<Duration>; 2] = [Vec::new(), Vec::new()];
     let contenders = [regsweep(&store, &["--min-age", "0s"]), floor("floor-sweep", &store)];
     for _ in 0..arguments.rounds.min(5) {
@@ -213,7 +213,7 @@ fn growth(arguments: &Arguments) {
     println!("\n| Blobs | Floor s | regsweep s | docker-registry s |\n| --- | --- | --- | --- |");
     let mut points = Vec::new();
     for shape in Shape::GROWING {
-        let store = stores::make(&arguments.folder, shape);
+        let store = stores::make(&arguments.directory, shape);
         let contenders = [floor("floor-survey", &store), regsweep(&store, &["--dry-run"]), registry(&store, &["--dry-run"])];
         let times: Vec<f64> =
             rounds(&contenders, arguments.rounds.min(5)).iter().map(|times| median(times).as_secs_f64()).collect();
@@ -224,8 +224,8 @@ fn growth(arguments: &Arguments) {
 }
 
 fn cold(arguments: &Arguments) {
-    let wide = stores::make(&arguments.folder, Shape::COLD);
-    let Some(image) = stores::LoopImage::mount(&arguments.folder, &wide) else {
+    let wide = stores::make(&arguments.directory, Shape::COLD);
+    let Some(image) = stores::LoopImage::mount(&arguments.directory, &wide) else {
         println!("\ncold cache: not measured, a loop image needs root");
         return;
     };

@@ -133,7 +133,7 @@ impl Store for Imagined {
     }
 
     fn repositories(&self) -> Result<Listing<RepositoryEntry>, Error> {
-        let entry = |number| RepositoryEntry { name: RepositoryName::new(format!("r{number:06}")), set_apart: None };
+        let entry = |number| RepositoryEntry { name: RepositoryName::new(format!("r{number:06}")), foreign: None };
         Ok(Listing { entries: (0..self.repositories).map(entry).collect(), strays: Vec::new() })
     }
 
@@ -274,7 +274,7 @@ pub(crate) fn plan(blobs: u64, budget_bytes: Option<u64>) {
 
 /// A control group that gives no more memory than so much, the cache of files included.
 pub(crate) struct Cage {
-    folder: PathBuf,
+    directory: PathBuf,
 }
 
 impl Cage {
@@ -283,10 +283,10 @@ impl Cage {
         let name = format!("regsweep-compare-{}", std::process::id());
         [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")].into_iter().find_map(
             |(above, limit)| {
-                let folder = Path::new(above).join(&name);
-                std::fs::create_dir(&folder).ok()?;
-                let cage = Cage { folder };
-                std::fs::write(cage.folder.join(limit), bytes.to_string()).ok()?;
+                let directory = Path::new(above).join(&name);
+                std::fs::create_dir(&directory).ok()?;
+                let cage = Cage { directory };
+                std::fs::write(cage.directory.join(limit), bytes.to_string()).ok()?;
                 Some(cage)
             },
         )
@@ -295,7 +295,7 @@ impl Cage {
     /// A command that runs in it.
     pub(crate) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new("sh");
-        let enter = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", self.folder.display());
+        let enter = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", self.directory.display());
         command.args(["-c", &enter, "sh"]).arg(program);
         command
     }
@@ -303,6 +303,6 @@ impl Cage {
 
 impl Drop for Cage {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir(&self.folder);
+        let _ = std::fs::remove_dir(&self.directory);
     }
 }

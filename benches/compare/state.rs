@@ -137,10 +137,10 @@ fn key(digest: &Digest) -> [u8; 32] {
 }
 
 /// Runs all of it and prints two tables.
-pub(crate) fn compare(folder: &Path) {
-    let root = stores::make(folder, Shape::GROWING[0]);
+pub(crate) fn compare(directory: &Path) {
+    let root = stores::make(directory, Shape::GROWING[0]);
     let place = |kind: &str, name: u64| {
-        let place = folder.join("state").join(kind).join(name.to_string());
+        let place = directory.join("state").join(kind).join(name.to_string());
         let _ = fs::remove_dir_all(&place);
         fs::create_dir_all(&place).expect("made");
         place
@@ -175,7 +175,7 @@ pub(crate) fn compare(folder: &Path) {
         outcomes.print("killed while it notes", kind);
     }
     let _ = std::panic::take_hook();
-    fs::remove_dir_all(folder.join("state")).expect("removed");
+    fs::remove_dir_all(directory.join("state")).expect("removed");
 }
 
 fn this(kind: &str, work: &str, place: &Path, root: &Path) -> Command {

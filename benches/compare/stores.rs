@@ -48,8 +48,8 @@ impl fmt::Display for Shape {
 }
 
 /// Writes a store unless it is there.
-pub(crate) fn make(folder: &Path, shape: Shape) -> PathBuf {
-    let root = folder.join(format!("{}x{}x{}", shape.repositories, shape.tags, shape.pushes));
+pub(crate) fn make(directory: &Path, shape: Shape) -> PathBuf {
+    let root = directory.join(format!("{}x{}x{}", shape.repositories, shape.tags, shape.pushes));
     if root.exists() {
         return root;
     }
@@ -76,8 +76,8 @@ fn docker_image(serial: u64, shared: &[Content]) -> Image {
 }
 
 /// Writes a store with one image and so many blobs that nothing links.
-pub(crate) fn make_garbage(folder: &Path, blobs: u64) -> PathBuf {
-    let root = folder.join(format!("garbage-{blobs}"));
+pub(crate) fn make_garbage(directory: &Path, blobs: u64) -> PathBuf {
+    let root = directory.join(format!("garbage-{blobs}"));
     if root.exists() {
         return root;
     }
@@ -94,7 +94,7 @@ pub(crate) fn make_garbage(folder: &Path, blobs: u64) -> PathBuf {
 fn write(tree: &Tree, root: &Path) -> PathBuf {
     let unfinished = root.with_extension("unfinished");
     let _ = std::fs::remove_dir_all(&unfinished);
-    std::fs::create_dir_all(&unfinished).expect("the folder for stores can be made");
+    std::fs::create_dir_all(&unfinished).expect("the directory for stores can be made");
     tree.write_to(&unfinished);
     std::fs::rename(&unfinished, root).expect("the finished store can be named");
     root.to_owned()
@@ -120,8 +120,8 @@ pub(crate) struct LoopImage {
 
 impl LoopImage {
     /// Makes an ext4 image that holds a copy of a store; nothing without the right to.
-    pub(crate) fn mount(folder: &Path, store: &Path) -> Option<LoopImage> {
-        let image = LoopImage { mount: folder.join("cold"), file: folder.join("cold.img") };
+    pub(crate) fn mount(directory: &Path, store: &Path) -> Option<LoopImage> {
+        let image = LoopImage { mount: directory.join("cold"), file: directory.join("cold.img") };
         std::fs::create_dir_all(&image.mount).ok()?;
         run("truncate", &["-s".as_ref(), "4G".as_ref(), image.file.as_ref()]);
         run("mkfs.ext4", &["-q".as_ref(), "-F".as_ref(), "-N".as_ref(), "1000000".as_ref(), image.file.as_ref()]);

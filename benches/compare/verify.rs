@@ -26,11 +26,11 @@ const STORES: [(&str, Sizes); 3] =
     [("large", &[(4, 128 << 20)]), ("small", &[(30_000, 4 << 10)]), ("one huge", &[(1, 512 << 20), (20_000, 4 << 10)])];
 
 /// Makes the stores, runs everything in turn, and prints a table.
-pub(crate) fn compare(folder: &Path, count: usize) {
+pub(crate) fn compare(directory: &Path, count: usize) {
     println!("\n| verify, warm cache | Contender | Median s | Ratio to verify | Processor s | Ratio to verify |");
     println!("| --- | --- | --- | --- | --- | --- |");
     for (name, sizes) in STORES {
-        let root = make(folder, name, sizes);
+        let root = make(directory, name, sizes);
         let this = || std::env::current_exe().expect("this program has a path");
         let root_text = root.to_str().expect("a path in UTF-8");
         let blobs = format!("{root_text}/{}/blobs", layout::BASE);
@@ -79,8 +79,8 @@ pub(crate) fn processor_seconds(contender: &Contender, count: usize) -> f64 {
 }
 
 /// Writes a store unless it is there.
-fn make(folder: &Path, name: &str, sizes: Sizes) -> PathBuf {
-    let root = folder.join(format!("verify-{}", name.replace(' ', "-")));
+fn make(directory: &Path, name: &str, sizes: Sizes) -> PathBuf {
+    let root = directory.join(format!("verify-{}", name.replace(' ', "-")));
     if root.exists() {
         return root;
     }
@@ -93,7 +93,7 @@ fn make(folder: &Path, name: &str, sizes: Sizes) -> PathBuf {
             let bytes = noise(&mut seed, *length);
             let digest = sha256(&bytes);
             let path = unfinished.join(layout::blob_data(&digest));
-            fs::create_dir_all(path.parent().expect("in a folder")).expect("made");
+            fs::create_dir_all(path.parent().expect("in a directory")).expect("made");
             fs::write(path, &bytes).expect("written");
             descriptors.push((digest, *length));
         }
@@ -160,7 +160,7 @@ pub(crate) fn hash_alone(name: &str) {
     });
 }
 
-/// Opens, reads, hashes and closes every blob, in the order in which the folders list them, and compares nothing.
+/// Opens, reads, hashes and closes every blob, in the order in which the directories list them, and compares nothing.
 pub(crate) fn read(root: &Path) {
     let mut files = Vec::new();
     for shard in fs::read_dir(root.join(layout::BASE).join("blobs/sha256")).expect("a store") {

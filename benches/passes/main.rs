@@ -33,9 +33,9 @@ fn main() {
 }
 
 static STORE: LazyLock<FilesystemStore> = LazyLock::new(|| {
-    let folder = Path::new("target/compare");
-    std::fs::create_dir_all(folder).expect("the folder for stores can be made");
-    FilesystemStore::open(&Root::whole(&stores::make(folder, Shape::GROWING[1]))).expect("a store")
+    let directory = Path::new("target/compare");
+    std::fs::create_dir_all(directory).expect("the directory for stores can be made");
+    FilesystemStore::open(&Root::whole(&stores::make(directory, Shape::GROWING[1]))).expect("a store")
 });
 
 fn repositories() -> Vec<RepositoryEntry> {

@@ -12,8 +12,8 @@ const UNFINISHED: &[u8] = b".tmp";
 /// The finding about an entry beside a file of the layout.
 pub(crate) fn leftover(leftover: &Leftover, ages: &Ages) -> Option<Finding> {
     let name = leftover.path.file_name().unwrap_or_default().as_encoded_bytes();
-    match leftover.leaf {
-        FileState::File(_) | FileState::Irregular if is_system_file(name, leftover.leaf == FileState::Irregular) => {
+    match leftover.state {
+        FileState::File(_) | FileState::Irregular if is_system_file(name, leftover.state == FileState::Irregular) => {
             Some(Finding::new(Code::SystemFile).path(&leftover.path))
         }
         FileState::File(stat) if is_unfinished(leftover) => ages.is_past(stat.modified, ages.min_age).then(|| {

@@ -66,7 +66,7 @@ struct CurrentStore<'s> {
 
 impl<'s> CurrentStore<'s> {
     fn new(store: &'s dyn Store, name: Option<&'s RepositoryName>) -> Result<CurrentStore<'s>, Error> {
-        let open = |name: &'s RepositoryName| Ok((name, store.open(&RepositoryEntry { name: name.clone(), set_apart: None })?));
+        let open = |name: &'s RepositoryName| Ok((name, store.open(&RepositoryEntry { name: name.clone(), foreign: None })?));
         Ok(CurrentStore { store, repository: name.map(open).transpose()? })
     }
 

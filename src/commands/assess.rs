@@ -363,7 +363,7 @@ fn parts<'a>(
     marks: &[Marks],
 ) -> Vec<Part> {
     let links = strays.filter(|stray| stray.kind == StrayKind::Symlink).map(|stray| stray.path.as_path());
-    let linked = repositories.iter().filter(|entry| entry.set_apart == Some(StrayKind::Symlink));
+    let linked = repositories.iter().filter(|entry| entry.foreign == Some(StrayKind::Symlink));
     let linked: Vec<PathBuf> = linked.map(|entry| layout::repository_directory(&entry.name)).collect();
     let mut links = links.chain(linked.iter().chain(marks.iter().flat_map(|marks| &marks.symlinks)).map(PathBuf::as_path));
     reader.backend.parts().present(&mut links)

@@ -75,7 +75,7 @@ pub fn run_on(
     let asked = ensure_alone(&mut settings, backend, &mut stops)?;
     writers::vouch(&mut settings.clock, settings.location.http(), &settings.registries);
     let report = session.work(|reader| collect(&settings, reader, session.is_locked(), &asked, stops))?;
-    Ok(CollectReport { nobody_asked: asked.nobody, writer: asked.writer, ..report })
+    Ok(CollectReport { unqueried: asked.nobody, writer: asked.writer, ..report })
 }
 
 fn means(settings: &CollectSettings) -> Means<'_> {
@@ -142,7 +142,7 @@ fn ensure_alone(settings: &mut CollectSettings, backend: &dyn Backend, stops: &m
     if !settings.assume_offline {
         stops_real_runs(settings.mode, answers.ensure_no_writers(), is_brake, &mut writers)?;
     }
-    let nobody = answers.nobody_asked().filter(|_| !settings.assume_offline);
+    let nobody = answers.unqueried().filter(|_| !settings.assume_offline);
     if let Some(reason) = nobody.clone().filter(|_| settings.mode == Mode::Execute) {
         return Err(Error::Brake {
             reason: format!("no registry could be asked whether it takes pushes: {reason}"),
@@ -310,7 +310,7 @@ fn report(
         in_memory: caches.in_memory,
         redis_unasked,
         restart_unseen: caches.in_memory.and_then(|_| restart_unseen(settings, reader.backend.root())),
-        nobody_asked: None,
+        unqueried: None,
         rerun: settings.rerun.clone(),
         writer: None,
         is_proxy: settings.location.is_proxy(),

@@ -217,7 +217,7 @@ fn wait(
             }
             error => error,
         })?;
-        if let Some(reason) = answers.nobody_asked() {
+        if let Some(reason) = answers.unqueried() {
             let reason = format!("no registry could be asked whether it takes pushes: {reason}");
             let lift = "give --older-than 1h or more, or --assume-offline".to_owned();
             return Err(Error::Brake { reason, lift });

@@ -127,7 +127,7 @@ fn ensure_alone(settings: &RepairSettings, backend: &dyn Backend) -> Result<(), 
         offers_online: false,
     })?;
     answers.ensure_no_writers()?;
-    answers.nobody_asked().map_or(Ok(()), |reason| {
+    answers.unqueried().map_or(Ok(()), |reason| {
         Err(Error::Brake {
             reason: format!("no registry could be asked whether it takes pushes: {reason}"),
             lift: "give --registry URL with an address at which it answers from here, or, once it is stopped or read-only, --assume-offline"
@@ -389,7 +389,7 @@ fn names_something(store: &dyn Store, target: &Target) -> Result<bool, Error> {
 
 fn read_again(store: &dyn Store, target: &Target) -> Result<LinkContent, Error> {
     let name = target.repository().expect("links lie in repositories");
-    let repository = store.open(&RepositoryEntry { name: name.clone(), set_apart: None })?;
+    let repository = store.open(&RepositoryEntry { name: name.clone(), foreign: None })?;
     match target {
         Target::Tag(_, tag, _) => {
             let TagContent { current, .. } = repository.tag(tag)?;

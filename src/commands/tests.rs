@@ -196,7 +196,7 @@ fn a_repair_makes_links_where_a_store_can() {
             continue;
         }
         let content = || {
-            let entry = RepositoryEntry { name: RepositoryName::new("team/app"), set_apart: None };
+            let entry = RepositoryEntry { name: RepositoryName::new("team/app"), foreign: None };
             let repository = shop.backend().store().open(&entry).expect("opened");
             repository.read_links(&links, &shop.live[..1]).expect("read")[0]
         };

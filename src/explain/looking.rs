@@ -280,7 +280,7 @@ fn fate(context: &Context<'_>, target: &Target) -> Result<(Option<u64>, Fate), E
     let flags = context.inventory.flags(blob);
     let facts = BlobFacts { flags, of_dropped_revision: false, inspected: Inspected::new(&state, &context.policy) };
     let fate = match decide::blob(&facts) {
-        Decision::Keep(KeepReason::SetApart) => Fate::SetApart,
+        Decision::Keep(KeepReason::Foreign) => Fate::Foreign,
         Decision::Keep(KeepReason::Reached) if flags.intersects(MarkFlags::TAGGED) => Fate::Kept,
         Decision::Keep(KeepReason::Reached) if flags.intersects(LIVE) => Fate::Young(None),
         Decision::Keep(KeepReason::Reached) => Fate::KeptUntagged,

@@ -49,7 +49,7 @@ pub enum Fate {
     /// It stays for now: it, or what leads to it, is too young to be judged. Until when, if that is known.
     Young(Option<SystemTime>),
     /// It is behind a symbolic link or a mount, where nothing is deleted.
-    SetApart,
+    Foreign,
     /// A collection removes it: it is linked, but no kept manifest needs it.
     Unreferenced,
     /// A collection removes it: no repository links it.
@@ -67,7 +67,7 @@ impl Fate {
             Fate::Kept => "kept",
             Fate::KeptUntagged => "kept-untagged",
             Fate::Young(_) => "young",
-            Fate::SetApart => "set-apart",
+            Fate::Foreign => "foreign",
             Fate::Unreferenced => "unreferenced",
             Fate::Unlinked => "unlinked",
             Fate::Absent => "absent",

@@ -56,7 +56,7 @@ bitflags::bitflags! {
         /// Manifests state different sizes for it. Does not keep it.
         const SIZES_DIFFER = 1 << 54;
         /// It lies behind a symbolic link or a mount, where nothing is removed; links to it stay as well.
-        const SET_APART = 1 << 55;
+        const FOREIGN = 1 << 55;
         /// Layer links to it stay: it is in quarantine, or was restored recently. Does not keep it.
         const PROTECTED = 1 << 56;
         /// Kept because quarantined content needs it once that is restored.
@@ -260,7 +260,7 @@ impl Inventory {
         {
             for index in 0..shard.count {
                 if Target::EmptyBlobDirectory(shard.digest(index)).path().starts_with(link) {
-                    let kept = MarkFlags::LIVE | MarkFlags::TAGGED | MarkFlags::SET_APART;
+                    let kept = MarkFlags::LIVE | MarkFlags::TAGGED | MarkFlags::FOREIGN;
                     self.mark(BlobId(shard.first + index as u32), kept);
                 }
             }

@@ -149,7 +149,7 @@ mod tests {
         let policy = Policy::new(Duration::ZERO, Arrivals::Ignored, THEN);
         let (inventory, retention) = (&inventory, &RootPolicy::AllRevisions);
         let context = Context { store: &built.0, inventory, manifests: &manifests, retention, policy };
-        let entry = RepositoryEntry { name: RepositoryName::new("a"), set_apart: None };
+        let entry = RepositoryEntry { name: RepositoryName::new("a"), foreign: None };
         let surveyed = survey::survey(&built.0, &entry).expect("listable");
         let lineage = Lineage::read(&context, &surveyed).expect("readable");
         let sought = |digest: &Digest| match lineage.place(digest) {

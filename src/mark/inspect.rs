@@ -184,7 +184,7 @@ pub(super) fn layers(
             says,
             protected: has(MarkFlags::PROTECTED),
             reached: false,
-            set_apart: has(MarkFlags::SET_APART),
+            foreign: has(MarkFlags::FOREIGN),
             inspected: Inspected::new(&state, &context.policy),
             held: false,
         };
@@ -263,7 +263,7 @@ impl<'a> HistoryNames<'a> {
         HistoryFacts {
             tag_goes,
             revision,
-            set_apart: blob.is_some_and(|blob| context.inventory.has_any(blob, MarkFlags::SET_APART)),
+            foreign: blob.is_some_and(|blob| context.inventory.has_any(blob, MarkFlags::FOREIGN)),
             tag_target: self.named_now.contains(&LinkContent::Digest(*digest)),
             inspected: Inspected::Not,
             held: false,

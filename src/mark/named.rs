@@ -79,7 +79,7 @@ mod tests {
         built.revision("a", &built.image(&config, &[child]));
         built.revision("a", &index);
         let (inventory, _) = Inventory::list(&built.0, &Budget::unlimited()).expect("listable");
-        let entry = RepositoryEntry { name: RepositoryName::new("a"), set_apart: None };
+        let entry = RepositoryEntry { name: RepositoryName::new("a"), foreign: None };
         let surveyed = survey::survey(&built.0, &entry).expect("listable");
         let named = everything_named(&built.0, &inventory, &surveyed).expect("readable");
         assert!(named.contains(&layer), "the layer of an image that only an index names");

@@ -240,7 +240,7 @@ impl Marking<'_> {
         if let Some(blob) = blob {
             self.revisions.insert(blob, index);
             // It is never removed, and can be pulled while it is linked.
-            if inventory.has_any(blob, MarkFlags::SET_APART) {
+            if inventory.has_any(blob, MarkFlags::FOREIGN) {
                 self.always.push(index);
             }
         }

@@ -98,7 +98,7 @@ pub fn hold_shared(
         let directory = layout::repository_directory(&repository.name);
         let is_shared = above.contains(directory.as_path()) || directory.ancestors().any(|directory| targets.contains(directory));
         if is_shared && !marks.held {
-            *marks = one(&RepositoryEntry { set_apart: Some(StrayKind::Symlink), ..repository.clone() })?;
+            *marks = one(&RepositoryEntry { foreign: Some(StrayKind::Symlink), ..repository.clone() })?;
         }
     }
     Ok(())

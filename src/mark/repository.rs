@@ -64,7 +64,7 @@ pub fn mark(survey: &Survey<'_>, context: &Context<'_>) -> Result<Marks, Error> 
     }
     uploads::uploads(survey, context, held, (&mut counts, &mut deletions, &mut findings))?;
     let evidence = context.policy.of_evidence();
-    let is_old = |leaf: &FileState| matches!(leaf, FileState::File(stat) if !evidence.is_young(stat));
+    let is_old = |state: &FileState| matches!(state, FileState::File(stat) if !evidence.is_young(stat));
     let (mut is_any_revision_old, mut is_any_tag_old) = (false, false);
     if context.retention.drops_untagged(survey) {
         (is_any_revision_old, is_any_tag_old) = (has_old_revision(survey, &is_old)?, has_old_tag(survey, &is_old)?);

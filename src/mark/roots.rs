@@ -19,7 +19,7 @@ pub(super) fn oddities(survey: &Survey<'_>, findings: &mut Vec<Finding>) -> bool
         held = true;
         findings.push(here(Code::InvalidName).path(layout::repository_directory(&survey.name)));
     }
-    if let Some(why) = survey.set_apart {
+    if let Some(why) = survey.foreign {
         held = true;
         findings.push(here(Code::of_stray(why)).path(layout::repository_directory(&survey.name)));
     }

@@ -125,7 +125,7 @@ impl Unreached {
                 protected: has(MarkFlags::PROTECTED),
                 reached: reach.has_reached(&digest, blob)
                     || alias_of.as_deref().is_some_and(|canonical| reach.has_reached(canonical, named)),
-                set_apart: has(MarkFlags::SET_APART),
+                foreign: has(MarkFlags::FOREIGN),
                 inspected: Inspected::File(context.policy.age(&stat)),
                 held: self.held,
             };

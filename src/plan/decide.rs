@@ -40,7 +40,7 @@ pub enum KeepReason {
     /// What is in quarantine can only be restored whole while it stays.
     Protected,
     /// It lies, or leads, behind a symbolic link or a mount, where nothing goes.
-    SetApart,
+    Foreign,
     /// It cannot be understood, for which its repository is held.
     Unclear(Code),
     /// Something else in its repository cannot be understood.
@@ -139,7 +139,7 @@ pub(crate) struct HistoryFacts {
     /// What becomes of its revision.
     pub(crate) revision: HistoryRevision,
     /// Whether the blob that it names lies where nothing goes.
-    pub(crate) set_apart: bool,
+    pub(crate) foreign: bool,
     /// Whether a tag that stays names the same.
     pub(crate) tag_target: bool,
     /// What is in its place.
@@ -169,7 +169,7 @@ pub(crate) struct LayerFacts {
     /// Whether it is reached by any of its names, now that all young links of its repository are marked.
     pub(crate) reached: bool,
     /// Whether the blob that it leads to lies where nothing goes.
-    pub(crate) set_apart: bool,
+    pub(crate) foreign: bool,
     /// What is in its place.
     pub(crate) inspected: Inspected,
     /// Whether its repository is held.
@@ -235,7 +235,7 @@ pub(crate) fn revision(facts: &RevisionFacts) -> Decision {
 pub(crate) fn history(facts: &HistoryFacts) -> Decision {
     let reason = match (facts.tag_goes, facts.revision) {
         (Some(reason), _) | (None, HistoryRevision::Goes(reason)) => reason,
-        (None, _) if facts.set_apart => return Decision::Keep(KeepReason::SetApart),
+        (None, _) if facts.foreign => return Decision::Keep(KeepReason::Foreign),
         (None, HistoryRevision::Stays) => return Decision::Keep(KeepReason::RevisionStays),
         (None, HistoryRevision::Gone) if facts.tag_target => return Decision::Keep(KeepReason::TagTarget),
         (None, HistoryRevision::Gone) => Reason::RevisionGone,
@@ -262,7 +262,7 @@ pub(crate) fn layer(facts: &LayerFacts) -> Decision {
         (LinkSays::Digest, Inspected::File(age)) if age.is_young() => Decision::Keep(KeepReason::Young(age)),
         (LinkSays::Digest, Inspected::File(_)) if facts.reached => Decision::Keep(KeepReason::Reached),
         // What cannot go is served while it is linked: names and contents stay in step.
-        (LinkSays::Digest, Inspected::File(_)) if facts.set_apart => Decision::Keep(KeepReason::SetApart),
+        (LinkSays::Digest, Inspected::File(_)) if facts.foreign => Decision::Keep(KeepReason::Foreign),
         (LinkSays::Digest, Inspected::File(_)) if facts.held => Decision::Keep(KeepReason::Held),
         (LinkSays::Digest, Inspected::File(_)) => Decision::Delete(Reason::Unreferenced),
     }
@@ -281,7 +281,7 @@ pub(crate) fn directory(facts: &DirectoryFacts) -> Decision {
 /// Judges a blob.
 pub(crate) fn blob(facts: &BlobFacts) -> Decision {
     match facts.inspected {
-        _ if facts.flags.contains(MarkFlags::SET_APART) => Decision::Keep(KeepReason::SetApart),
+        _ if facts.flags.contains(MarkFlags::FOREIGN) => Decision::Keep(KeepReason::Foreign),
         _ if facts.flags.contains(MarkFlags::LIVE) => Decision::Keep(KeepReason::Reached),
         _ if facts.flags.contains(MarkFlags::YOUNG) => Decision::Keep(KeepReason::ReachedByYoung),
         _ if facts.flags.contains(MarkFlags::RESTORABLE) => Decision::Keep(KeepReason::Protected),

@@ -47,7 +47,7 @@ pub fn check(reader: &Reader<'_>, restored: &BTreeSet<Target>, suspects: &BTreeS
         }
     }
     for (name, digests) in layers {
-        let repository = reader.store().open(&RepositoryEntry { name: name.clone(), set_apart: None })?;
+        let repository = reader.store().open(&RepositoryEntry { name: name.clone(), foreign: None })?;
         let contents = repository.read_links(&LinkDirectory::Layers(name.clone()), &digests)?;
         for (digest, content) in digests.iter().zip(contents) {
             let named = if let LinkContent::Digest(named) = content { named } else { *digest };
@@ -60,7 +60,7 @@ pub fn check(reader: &Reader<'_>, restored: &BTreeSet<Target>, suspects: &BTreeS
         let (inventory, _) = Inventory::list(reader.store(), &(reader.budget)(0))?;
         let manifests = Manifests::new(reader.store(), &inventory);
         for (name, revisions) in revisions {
-            let survey = survey::survey(reader.store(), &RepositoryEntry { name, set_apart: None })?;
+            let survey = survey::survey(reader.store(), &RepositoryEntry { name, foreign: None })?;
             let mut check =
                 Check { reader, inventory: &inventory, manifests: &manifests, survey: &survey, layers: HashSet::new(), findings };
             let roots = revisions.into_iter().map(|digest| (digest, Role::Revision)).collect();
@@ -101,7 +101,7 @@ fn left_behind(reader: &Reader<'_>, restored: &BTreeSet<Target>) -> Result<Vec<F
 }
 
 fn names_something(reader: &Reader<'_>, repository: &RepositoryName, tag: &TagName) -> Result<bool, Error> {
-    let repository = reader.store().open(&RepositoryEntry { name: repository.clone(), set_apart: None })?;
+    let repository = reader.store().open(&RepositoryEntry { name: repository.clone(), foreign: None })?;
     Ok(repository.tag(tag)?.current != LinkContent::Absent)
 }
 

@@ -109,7 +109,7 @@ impl<'a> LayerLinks<'a> {
         let repository = match &mut self.repository {
             Some(repository) => repository,
             none => {
-                let entry = RepositoryEntry { name: self.directory.repository().clone(), set_apart: None };
+                let entry = RepositoryEntry { name: self.directory.repository().clone(), foreign: None };
                 none.insert(self.store.open(&entry)?)
             }
         };

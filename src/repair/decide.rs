@@ -39,7 +39,7 @@ pub(crate) enum CannotMend {
     NotStored,
     NoManifest,
     Uncertain,
-    SetApart,
+    Foreign,
     NoHistory,
     LongHistory,
     HistoryUnsure,
@@ -60,7 +60,7 @@ impl CannotMend {
             }
             CannotMend::NoManifest => "Not mended: the blob that it would name cannot be read as a manifest.",
             CannotMend::Uncertain => "Not mended: an index names it, and whether as a manifest or as a layer is not known.",
-            CannotMend::SetApart => {
+            CannotMend::Foreign => {
                 "Not mended: its repository lies behind a symbolic link or a mount, and nothing is written there."
             }
             CannotMend::NoHistory => "Not mended: the tag has no history that says what it named.",
@@ -75,13 +75,13 @@ impl CannotMend {
 
 /// Decides about a link in a digest's own directory. `content` is what the link holds; an absent one is decided about only if something that
 /// is kept needs it.
-pub(crate) fn decide(part: Part, digest: &Digest, content: LinkContent, named: Named, is_set_apart: bool) -> Decision {
+pub(crate) fn decide(part: Part, digest: &Digest, content: LinkContent, named: Named, is_foreign: bool) -> Decision {
     let can = |why: Option<CannotMend>| why.map_or(Decision::Mend, Decision::CannotMend);
     match content {
         LinkContent::Digest(says) if says == *digest || is_alias(part, digest, &says) => return Decision::Sound,
         LinkContent::Digest(_) => return can(Some(CannotMend::Disagrees)),
         LinkContent::Irregular => return can(Some(CannotMend::Irregular)),
-        _ if is_set_apart => return can(Some(CannotMend::SetApart)),
+        _ if is_foreign => return can(Some(CannotMend::Foreign)),
         // What a missing link is to name is stored under this very digest, or it would not be missing.
         LinkContent::Absent => {}
         LinkContent::Empty | LinkContent::Garbled if digest.algorithm() != Algorithm::Sha256 => {

@@ -226,7 +226,7 @@ impl Looking<'_> {
     ) -> Result<(), Error> {
         let target = Target::Link(directory.clone(), *digest);
         let named = self.named(digest, part)?;
-        match decide(part, digest, LinkContent::Absent, named, self.facts.survey.set_apart.is_some()) {
+        match decide(part, digest, LinkContent::Absent, named, self.facts.survey.foreign.is_some()) {
             Decision::Sound => {}
             Decision::Mend => mends.mend(target, code, None),
             Decision::CannotMend(why) => mends.cannot(&target, code, why),
@@ -252,7 +252,7 @@ impl Looking<'_> {
             LinkContent::Irregular => Code::IrregularLink,
         };
         let target = Target::Link(directory.clone(), *digest);
-        match decide(part, digest, content, self.named(digest, part)?, self.facts.survey.set_apart.is_some()) {
+        match decide(part, digest, content, self.named(digest, part)?, self.facts.survey.foreign.is_some()) {
             Decision::Sound => {}
             Decision::CannotMend(why) => mends.cannot(&target, code, why),
             Decision::Mend => {

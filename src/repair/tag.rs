@@ -72,7 +72,7 @@ fn named_now(looking: &Looking<'_>, digest: &Digest, mends: &mut Mends) -> Resul
 fn only_one(facts: &RepositoryFacts<'_>, place: usize) -> Result<Digest, CannotMend> {
     let tag = &facts.survey.tags[place];
     match (&tag.history[..], &facts.history_links[place][..]) {
-        _ if facts.survey.set_apart.is_some() => Err(CannotMend::SetApart),
+        _ if facts.survey.foreign.is_some() => Err(CannotMend::Foreign),
         _ if tag.current == LinkContent::Irregular => Err(CannotMend::Irregular),
         ([digest], [LinkContent::Digest(says)]) if digest == says => Ok(*digest),
         ([], _) => Err(CannotMend::NoHistory),

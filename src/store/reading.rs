@@ -159,7 +159,7 @@ pub fn stat_targets<'t>(
             }
             continue;
         };
-        let repository = store.open(&RepositoryEntry { name: name.clone(), set_apart: None })?;
+        let repository = store.open(&RepositoryEntry { name: name.clone(), foreign: None })?;
         for target in some {
             let state = match target {
                 Target::Tag(_, tag, _) => repository.stat_tag(tag)?,
@@ -190,7 +190,7 @@ pub fn stat_targets<'t>(
 pub fn holds_only_system_files(store: &dyn Store, blob: &Digest) -> Result<bool, Error> {
     let entries = store.beside_blobs(Shard::of(blob), &[*blob])?;
     let is_system_file = |entry: &Leftover| {
-        let is_directory = !matches!(entry.leaf, FileState::File(_));
+        let is_directory = !matches!(entry.state, FileState::File(_));
         entry.path.file_name().is_some_and(|name| is_system_file(name.as_encoded_bytes(), is_directory))
     };
     Ok(!entries.is_empty() && entries.iter().all(is_system_file))

@@ -135,7 +135,7 @@ pub struct RepositoryEntry {
     /// Its name.
     pub name: RepositoryName,
     /// Why nothing may be removed in it: it is reached through a symbolic link, one leads to it, or it is on another filesystem.
-    pub set_apart: Option<StrayKind>,
+    pub foreign: Option<StrayKind>,
 }
 
 /// What a tag's directory holds.
@@ -292,7 +292,7 @@ pub struct Leftover {
     /// Its path, relative to the root.
     pub path: PathBuf,
     /// What it is.
-    pub leaf: FileState,
+    pub state: FileState,
 }
 
 /// What is at the place of a file.

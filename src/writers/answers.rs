@@ -96,7 +96,7 @@ impl Answers<'_> {
     }
 
     /// Why no registry could be queried; `None` if one was, or if all processes that may use the store are visible.
-    pub fn nobody_asked(&self) -> Option<String> {
+    pub fn unqueried(&self) -> Option<String> {
         if !self.heard.is_empty() || view::shows_all_users_of(self.question.root) {
             return None;
         }

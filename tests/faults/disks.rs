@@ -88,7 +88,7 @@ fn what_is_immutable_is_left_until_it_is_not() {
     let alias = layer(32).sha512();
     for place in [
         blob_data(&layer(2).digest),
-        layout::blob_folder(&layer(90).digest),
+        layout::blob_directory(&layer(90).digest),
         layer_link("team/app", &layer(20).digest),
         layer_link("team/web", &alias),
         layout::parent(&layer_link("team/web", &alias)).to_owned(),
@@ -120,9 +120,9 @@ fn as_nobody(program: &Path, root: &Path) -> Option<Outcome> {
 #[test]
 fn another_user_removes_nothing_and_is_told_why() {
     let subject = Subject::small();
-    // The build folder is root's alone on some machines.
-    let aside = tempfile::tempdir().expect("a folder");
-    let open = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("its own folder");
+    // The build directory is root's alone on some machines.
+    let aside = tempfile::tempdir().expect("a directory");
+    let open = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("its own directory");
     open(aside.path());
     let program = aside.path().join("regsweep");
     fs::copy(env!("CARGO_BIN_EXE_regsweep"), &program).expect("copied");

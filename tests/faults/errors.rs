@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use crate::figures::{numbers, try_all};
 use crate::skipped;
 use crate::strace::{self, Effect, Fault};
-use crate::subject::{Subject, folder, gc, names};
+use crate::subject::{Subject, directory, gc, names};
 use crate::support::*;
 
 /// Which errors calls fail with. What a run does not call stays here for the day when it does.
 const MATRIX: &[(&[&str], &[&str])] = &[
     (&["rename", "renameat", "renameat2"], &["EIO", "ENOSPC", "EACCES", "EXDEV", "EROFS", "EDQUOT", "ENOENT"]),
-    // `unlinkat` removes folders, too.
+    // `unlinkat` removes directories, too.
     (&["unlinkat", "unlink", "rmdir"], &["EIO", "EACCES", "EPERM", "EROFS", "EBUSY", "ENOTEMPTY"]),
     (&["mkdir", "mkdirat"], &["ENOSPC", "EACCES", "EDQUOT", "EROFS"]),
     (&["open", "openat", "openat2"], &["EIO", "EACCES", "EMFILE", "ENFILE", "ELOOP", "ESTALE"]),
@@ -49,7 +49,7 @@ fn any_call_may_fail_in_any_way() {
     try_all("a system call fails", &points, |point| point.strike(&subject));
 }
 
-/// Kernels before 5.6, and some sandboxes, have no `openat2`. In both cases: the sweep is as always, and a folder that becomes a
+/// Kernels before 5.6, and some sandboxes, have no `openat2`. In both cases: the sweep is as always, and a directory that becomes a
 /// symbolic link during the flush is not followed.
 #[test]
 fn without_openat2_it_removes_the_same_and_follows_nothing() {
@@ -74,8 +74,8 @@ fn without_openat2_it_removes_the_same_and_follows_nothing() {
             assert!(begun.elapsed() < Duration::from_secs(60), "the links never went");
         }
         // Now it flushes, and the blobs go next.
-        let shard = root.path().join(layout::parent(&layout::blob_folder(&layer(90).digest)));
-        let outside = folder();
+        let shard = root.path().join(layout::parent(&layout::blob_directory(&layer(90).digest)));
+        let outside = directory();
         fs::rename(&shard, outside.path().join("moved")).expect("moved");
         symlink(outside.path().join("moved"), &shard).expect("linked");
         let there = snapshot(outside.path());

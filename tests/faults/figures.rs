@@ -43,7 +43,7 @@ pub(crate) fn try_all<P: Debug + Sync>(title: &str, points: &[P], attempt: impl 
     let count = |bad: fn(&Verdict) -> bool| verdicts.iter().filter(|(_, verdict)| bad(verdict)).count();
     println!(
         "faults: {title}: {} points tried, {} of them not reached; {} lost something, {} ended with a wrong code, {} unfinished \
-         after a second run; {} left empty folders for a later one",
+         after a second run; {} left empty directories for a later one",
         points.len(),
         points.len() - verdicts.len(),
         count(|verdict| !verdict.lost.is_empty()),
@@ -66,7 +66,7 @@ pub(crate) fn numbers(count: usize, most: usize, offset: usize) -> Vec<usize> {
     if crate::whole() || count <= most {
         return (1..=count).collect();
     }
-    // Odd, as files and their folders go in turn.
+    // Odd, as files and their directories go in turn.
     let stride = count.div_ceil(most) | 1;
     (1..=count).rev().skip(offset % stride).step_by(stride).collect()
 }

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::subject::folder;
+use crate::subject::directory;
 
 /// A filesystem in a file that nobody has mounted.
 #[derive(Debug)]
 pub(crate) struct Image {
-    folder: TempDir,
+    directory: TempDir,
     options: &'static str,
 }
 
@@ -47,25 +47,25 @@ pub(crate) fn succeeds(program: &str, arguments: &[&str], paths: &[&Path]) -> bo
 impl Image {
     /// Makes a filesystem; nothing if that cannot be done here.
     pub(crate) fn make(kind: Kind, more: &[&str]) -> Option<Image> {
-        let image = Image { folder: folder(), options: kind.options };
+        let image = Image { directory: directory(), options: kind.options };
         File::create(image.file()).and_then(|file| file.set_len(kind.size_bytes)).expect("a sparse file can be made");
         succeeds(kind.mkfs[0], &[&kind.mkfs[1..], more].concat(), &[&image.file()]).then_some(image)
     }
 
     pub(crate) fn file(&self) -> PathBuf {
-        self.folder.path().join("image")
+        self.directory.path().join("image")
     }
 
     /// The same filesystem once more.
     pub(crate) fn copied(&self) -> Image {
-        let copy = Image { folder: folder(), options: self.options };
+        let copy = Image { directory: directory(), options: self.options };
         assert!(succeeds("cp", &["--sparse=always"], &[&self.file(), &copy.file()]), "an image can be copied");
         copy
     }
 
     /// Mounts it; nothing if that cannot be done here.
     pub(crate) fn mounted(&self) -> Option<Mounted> {
-        let place = folder();
+        let place = directory();
         let mounted = succeeds("mount", &["-o", self.options], &[&self.file(), place.path()]);
         mounted.then(|| Mounted { path: place.path().to_owned(), _place: Some(place) })
     }
@@ -74,7 +74,7 @@ impl Image {
 impl Mounted {
     /// A filesystem in memory; nothing if none can be mounted.
     pub(crate) fn tmpfs(options: &str) -> Option<Mounted> {
-        let place = folder();
+        let place = directory();
         let mounted = succeeds("mount", &["-t", "tmpfs", "-o", options, "none"], &[place.path()]);
         mounted.then(|| Mounted { path: place.path().to_owned(), _place: Some(place) })
     }
@@ -91,8 +91,8 @@ impl Mounted {
 
     /// Writes everything to the disk.
     pub(crate) fn flush(&self) {
-        let folder = File::open(&self.path).expect("a folder can be opened");
-        rustix::fs::syncfs(&folder).expect("a filesystem can be flushed");
+        let directory = File::open(&self.path).expect("a directory can be opened");
+        rustix::fs::syncfs(&directory).expect("a filesystem can be flushed");
     }
 
     /// Takes all the room there is, and all the files if there are few.

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::figures::Tried;
-use crate::subject::{Subject, folder, gc};
+use crate::subject::{Subject, directory, gc};
 use crate::support::*;
 use crate::verdict::{Allowed, judge};
 
@@ -59,7 +59,7 @@ pub(crate) fn works() -> bool {
 pub(crate) fn baseline(subject: &Subject) -> Option<Calls> {
     let mut calls = Calls::new();
     for thread in [Thread::First, Thread::Worker] {
-        let traces = folder();
+        let traces = directory();
         let file = traces.path().join("trace");
         let root = subject.on_disk();
         run_traced(thread, root.path(), &["-o".as_ref(), file.as_ref()])?.expect_code(0);
@@ -95,7 +95,7 @@ impl Fault {
 
     /// Runs with the fault, and says whether it struck.
     pub(crate) fn run(&self, root: &Path) -> (Outcome, bool) {
-        let traces = folder();
+        let traces = directory();
         let file = traces.path().join("trace");
         let effect = match self.effect {
             Effect::Kill => "signal=SIGKILL".to_owned(),
@@ -140,7 +140,7 @@ fn run_traced(thread: Thread, root: &Path, arguments: &[&OsStr]) -> Option<Outco
     is_attached.then_some(ran)
 }
 
-/// The folder of the worker's thread in `/proc`, once it waits for work.
+/// The directory of the worker's thread in `/proc`, once it waits for work.
 fn worker_of(child: &Child) -> PathBuf {
     let tasks = PathBuf::from(format!("/proc/{}/task", child.id()));
     wait_for("the worker", || {

@@ -9,7 +9,7 @@ use crate::support::layout::{self, blob_data, layer_link, revision_link, tag_cur
 use crate::support::snapshot::SeenKind;
 use crate::support::*;
 
-/// What is below `docker/`, by path. Modes and times are left out: those of a folder change with what is in it.
+/// What is below `docker/`, by path. Modes and times are left out: those of a directory change with what is in it.
 pub(crate) type Names = BTreeMap<String, SeenKind>;
 
 /// A store, and what is to become of it.
@@ -33,9 +33,9 @@ pub(crate) fn names(root: &Path) -> Names {
     all.map(|(path, seen)| (format!("docker/{path}"), seen.kind)).collect()
 }
 
-/// A temporary folder, in memory if that is to be had: a flush of a real disk waits for everybody who writes there.
-pub(crate) fn folder() -> TempDir {
-    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a temporary folder can be made")
+/// A temporary directory, in memory if that is to be had: a flush of a real disk waits for everybody who writes there.
+pub(crate) fn directory() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a temporary directory can be made")
 }
 
 impl Subject {
@@ -47,7 +47,7 @@ impl Subject {
         let old = oci_image("old", &[layer(1), layer(2)]);
         let old_signature = oci_image("signature of old", &[layer(9)]).referring_to(&old);
         let lost_512 = docker_image("untagged, by sha512", &[layer(32)]).with_sha512_descriptors();
-        let nobodys_folder = layout::blob_folder(&layer(95).digest);
+        let nobodys_directory = layout::blob_directory(&layer(95).digest);
         let tree = registry()
             .repo("team/app")
             .pushed(&old)
@@ -69,7 +69,7 @@ impl Subject {
             .stray_blob(&layer(90))
             .stray_blob(&layer(91))
             .with(|tree| {
-                tree.folder(nobodys_folder);
+                tree.directory(nobodys_directory);
                 kept(tree);
             });
         Subject::of(tree.into_tree(), live)
@@ -98,7 +98,7 @@ impl Subject {
             (path, bytes)
         };
         let live: BTreeMap<String, Vec<u8>> = live.paths.into_iter().map(content).collect();
-        let root = folder();
+        let root = directory();
         tree.write_to(root.path());
         let before = names(root.path());
         gc(root.path()).run().expect_code(0);
@@ -107,7 +107,7 @@ impl Subject {
     }
 
     pub(crate) fn on_disk(&self) -> TempDir {
-        let root = folder();
+        let root = directory();
         self.tree.write_to(root.path());
         root
     }

@@ -18,7 +18,7 @@ pub(crate) struct Verdict {
     pub(crate) wrong_exit: Vec<String>,
     /// What is not as after an uninterrupted run once it was run again.
     pub(crate) unfinished: Vec<String>,
-    /// Empty folders that the second run left for being too young, and the third took an hour later.
+    /// Empty directories that the second run left for being too young, and the third took an hour later.
     pub(crate) husks: usize,
 }
 
@@ -33,7 +33,7 @@ impl Verdict {
 pub(crate) struct Allowed {
     /// By a signal.
     pub(crate) killed: bool,
-    /// With a folder left over: it was told that something is in it.
+    /// With a directory left over: it was told that something is in it.
     pub(crate) told_not_empty: bool,
     /// By an abort in the standard library, which takes a failing `close` for a mistake in the program.
     pub(crate) close_failed: bool,
@@ -56,13 +56,13 @@ pub(crate) fn run_again(subject: &Subject, root: &Path, verdict: &mut Verdict) {
     }
     let mut now = names(root);
     let husks: BTreeSet<String> = now.keys().filter(|path| !subject.after.contains_key(*path)).cloned().collect();
-    // The sweep emptied these folders, so they are as young as it is. An hour later they are not.
+    // The sweep emptied these directories, so they are as young as it is. An hour later they are not.
     if !husks.is_empty() && husks.iter().all(|path| is_husk(subject, &now, path)) {
         verdict.husks = husks.len();
         for husk in &husks {
             let long_ago = subject.tree.now() - days(30);
-            let aged = fs::File::open(root.join(husk)).and_then(|folder| folder.set_modified(long_ago));
-            aged.expect("a folder's time can be set");
+            let aged = fs::File::open(root.join(husk)).and_then(|directory| directory.set_modified(long_ago));
+            aged.expect("a directory's time can be set");
         }
         gc(root).run().expect_code(0);
         now = names(root);
@@ -73,12 +73,12 @@ pub(crate) fn run_again(subject: &Subject, root: &Path, verdict: &mut Verdict) {
     verdict.lost.extend(lost(subject, root, &now).into_iter().map(|path| format!("by the second run: {path}")));
 }
 
-/// An empty folder that is named by a digest, and that an uninterrupted run does not leave.
+/// An empty directory that is named by a digest, and that an uninterrupted run does not leave.
 fn is_husk(subject: &Subject, now: &Names, path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or_default();
     let is_empty = !now.keys().any(|other| other.strip_prefix(path).is_some_and(|rest| rest.starts_with('/')));
     let is_digest = name.len() >= 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
-    now[path] == SeenKind::Folder && is_empty && is_digest && subject.before.contains_key(path)
+    now[path] == SeenKind::Directory && is_empty && is_digest && subject.before.contains_key(path)
 }
 
 /// What is missing of the live images, what is gone without being garbage, what is new, and links to blobs that are gone.

@@ -175,7 +175,7 @@ fn offline(redis: &RedisServer, section: &str) -> (tempfile::TempDir, std::path:
     }
     // Of a run long ago.
     redis.set("a", &layer(9).digest, 5);
-    let config = redis.folder().join("config.yml");
+    let config = redis.directory().join("config.yml");
     let storage = format!("{{filesystem: {{rootdirectory: {}}}, cache: {{blobdescriptor: redis}}}}", store.path().display());
     std::fs::write(&config, format!("version: 0.1\nstorage: {storage}\n{section}\n")).expect("written");
     (store, config)
@@ -325,15 +325,15 @@ fn passwords_and_users_are_those_of_the_configuration() {
 }
 
 /// Certificates of an authority of our own.
-fn certificates(folder: &Path) -> bool {
+fn certificates(directory: &Path) -> bool {
     let made = |words: &[&str]| {
         let openssl =
-            Command::new("openssl").args(words).current_dir(folder).stdout(Stdio::null()).stderr(Stdio::null()).status();
+            Command::new("openssl").args(words).current_dir(directory).stdout(Stdio::null()).stderr(Stdio::null()).status();
         openssl.is_ok_and(|status| status.success())
     };
     let new = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"];
     let request = ["req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-keyout", "key.pem", "-out", "request.pem"];
-    std::fs::write(folder.join("names"), "subjectAltName=DNS:localhost,IP:127.0.0.1\n").expect("written");
+    std::fs::write(directory.join("names"), "subjectAltName=DNS:localhost,IP:127.0.0.1\n").expect("written");
     let sign = ["x509", "-req", "-in", "request.pem", "-CA", "ca.pem", "-CAkey", "ca-key.pem", "-CAcreateserial", "-days", "2"];
     made(&[&new[..], &["-subj", "/CN=authority", "-keyout", "ca-key.pem", "-out", "ca.pem"]].concat())
         && made(&request)
@@ -345,14 +345,14 @@ fn tls_is_spoken_as_the_configuration_says() {
     if !RedisServer::is_here() {
         return;
     }
-    let folder = tempfile::tempdir().expect("a directory");
-    if !certificates(folder.path()) {
+    let directory = tempfile::tempdir().expect("a directory");
+    if !certificates(directory.path()) {
         eprintln!("online: skipped: openssl is not installed");
         return;
     }
     let port =
         TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port().to_string();
-    let path = |name: &str| folder.path().join(name).display().to_string();
+    let path = |name: &str| directory.path().join(name).display().to_string();
     let (certificate, key, authority) = (path("certificate.pem"), path("key.pem"), path("ca.pem"));
     let files = ["--tls-cert-file", &certificate, "--tls-key-file", &key, "--tls-ca-cert-file", &authority];
     let redis = RedisServer::start_with(&[&["--tls-port", &port][..], &files].concat());
@@ -381,9 +381,11 @@ fn sentinels_are_asked_which_server_it_is() {
     let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port();
     let (host, redis_port) =
         redis.address().split_once(':').map(|(host, port)| (host.to_owned(), port.to_owned())).expect("both");
-    let file = redis.folder().join("sentinel.conf");
-    let text =
-        format!("port {port}\nbind 127.0.0.1\ndir {}\nsentinel monitor main {host} {redis_port} 1\n", redis.folder().display());
+    let file = redis.directory().join("sentinel.conf");
+    let text = format!(
+        "port {port}\nbind 127.0.0.1\ndir {}\nsentinel monitor main {host} {redis_port} 1\n",
+        redis.directory().display()
+    );
     std::fs::write(&file, text).expect("written");
     let mut sentinel = Command::new("redis-server");
     let sentinel = sentinel.arg(&file).arg("--sentinel").stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");

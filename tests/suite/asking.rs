@@ -106,7 +106,7 @@ fn a6_a_pull_through_cache_is_never_read_only() {
 fn a6_variables_say_that_a_registry_is_a_cache() {
     let lacking = || {
         let mut tree = registry().repo("a").image("x", &[layer(1)]).tag("v1").into_tree();
-        tree.remove(&layout::blob_folder(&layer(1).digest)).blob(&layer(9));
+        tree.remove(&layout::blob_directory(&layer(1).digest)).blob(&layer(9));
         tree.on_disk()
     };
     let answer = format!("HTTP/1.1 200 OK\r\n{REGISTRY}Allow: GET\r\nContent-Length: 0\r\n\r\n").leak();
@@ -443,11 +443,11 @@ fn a9_the_report_says_where_nobody_could_be_asked() {
     assert!(done.stdout.contains("a real run wants --registry URL"), "{}", done.stdout);
     assert!(done.rows_of("blob").is_empty(), "a6: another container's loopback does not say that the registry is down");
     let by_root = in_a_container(Regsweep::gc(&registry.root()).dry().json()).expect("as before").run().expect_code(0);
-    assert!(by_root.report()["nobody_asked"].as_str().is_some_and(|why| why.contains("--root names none")), "{}", by_root.stdout);
+    assert!(by_root.report()["unqueried"].as_str().is_some_and(|why| why.contains("--root names none")), "{}", by_root.stdout);
     // An address that is given is no more reached from here.
     let url = format!("http://{}", registry.address());
     let given = in_a_container(Regsweep::gc(&registry.root()).dry().json().args(["--registry", &url])).expect("as before");
-    assert!(given.run().expect_code(0).report()["nobody_asked"].is_string(), "another container's loopback is not down");
+    assert!(given.run().expect_code(0).report()["unqueried"].is_string(), "another container's loopback is not down");
     // So a real run wants to be told.
     let real = || in_a_container(Regsweep::gc_config(&registry.config()).any_age()).expect("as before");
     let before = snapshot(&registry.root().join("docker"));
@@ -464,7 +464,7 @@ fn a9_the_report_says_where_nobody_could_be_asked() {
     assert_eq!(snapshot(&registry.root().join("docker")), before, "nothing was touched");
     // On the machine itself it was asked.
     let asked = configured(&registry.config()).json().run().expect_code(0);
-    assert!(asked.report()["nobody_asked"].is_null(), "{}", asked.stdout);
+    assert!(asked.report()["unqueried"].is_null(), "{}", asked.stdout);
     assert_eq!(asked.rows_of("blob").len(), 1);
     let done = real().env("REGSWEEP_ASSUME_OFFLINE", "true").run().expect_code(0);
     assert_eq!(done.rows_of("blob").len(), 1, "{}", done.stdout);

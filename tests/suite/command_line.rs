@@ -101,14 +101,14 @@ fn bad_arguments_exit_2_and_touch_nothing() {
 #[test]
 fn what_does_not_fit_into_memory_or_on_disk_is_told() {
     let root = tree().on_disk();
-    let folder = tempfile::tempdir().expect("a folder");
+    let directory = tempfile::tempdir().expect("a directory");
     for words in [&["garbage-collect", "--dry-run"][..], &["audit"], &["verify"]] {
         let run = |spill: &Path| {
             let run = Regsweep::new().args(words).arg("--root").arg(root.path());
             run.args(["--max-memory", "1MiB"]).env("TMPDIR", spill).run()
         };
-        run(folder.path()).expect_code(0);
-        assert_eq!(fs::read_dir(folder.path()).expect("there").count(), 0, "{words:?}");
+        run(directory.path()).expect_code(0);
+        assert_eq!(fs::read_dir(directory.path()).expect("there").count(), 0, "{words:?}");
         let refused = run(Path::new("/nowhere/at/all")).expect_code(2);
         assert!(refused.stderr.contains("--max-memory") && refused.stderr.contains("/nowhere/at/all"), "{}", refused.stderr);
     }
@@ -140,8 +140,8 @@ fn says_what_to_give_when_no_store_is_named() {
 #[test]
 fn the_configuration_is_found_through_the_environment() {
     let root = tree().on_disk();
-    let folder = tempfile::tempdir().expect("a folder");
-    let config = folder.path().join("config.yml");
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = directory.path().join("config.yml");
     fs::write(&config, format!("version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n", root.path().display()))
         .expect("written");
     let ran = Regsweep::new().args(["garbage-collect", "-d"]).env("REGISTRY_CONFIGURATION_PATH", &config).run();
@@ -153,7 +153,7 @@ fn the_configuration_is_found_through_the_environment() {
 }
 
 #[test]
-fn understands_folders_on_the_way_down() {
+fn understands_directories_on_the_way_down() {
     let root = tree().on_disk();
     for inside in
         ["docker", "docker/registry", "docker/registry/v2", "docker/registry/v2/blobs", "docker/registry/v2/repositories"]
@@ -167,7 +167,7 @@ fn understands_folders_on_the_way_down() {
     let above = root.path().parent().expect("a parent");
     let refused = Regsweep::gc(above).dry().run().expect_code(2);
     assert!(refused.stderr.contains("--root"), "{}", refused.stderr);
-    let empty = tempfile::tempdir().expect("a folder");
+    let empty = tempfile::tempdir().expect("a directory");
     let file = empty.path().join("file");
     fs::write(&file, "x").expect("written");
     for place in [empty.path(), &file, Path::new("/nowhere/at/all")] {
@@ -176,15 +176,15 @@ fn understands_folders_on_the_way_down() {
     }
 }
 
-/// However it is spelled, the folder is the one that was meant; or the answer says which one to give.
+/// However it is spelled, the directory is the one that was meant; or the answer says which one to give.
 #[test]
-fn understands_other_spellings_of_folders() {
+fn understands_other_spellings_of_directories() {
     let root = tree().on_disk();
-    let aside = tempfile::tempdir().expect("a folder");
+    let aside = tempfile::tempdir().expect("a directory");
     let link = aside.path().join("link");
     std::os::unix::fs::symlink(root.path().join("docker/registry/v2"), &link).expect("linked");
     let v2 = root.path().join("docker/registry/v2");
-    for (folder, given) in [
+    for (directory, given) in [
         (root.path(), "."),
         (root.path(), "docker/"),
         (&v2, "."),
@@ -195,7 +195,7 @@ fn understands_other_spellings_of_folders() {
         (aside.path(), "link"),
         (aside.path(), "link/blobs"),
     ] {
-        let ran = Regsweep::gc(Path::new(given)).dry().json().current_dir(folder).run();
+        let ran = Regsweep::gc(Path::new(given)).dry().json().current_dir(directory).run();
         let answer = ran.stderr.contains(root.path().to_str().expect("UTF-8")) && ran.stderr.contains("--root");
         let understood = ran.code == Some(0) && ran.report()["scanned"]["blobs"] == 9;
         assert!(understood || (ran.code == Some(2) && answer), "{given}: {:?} {}", ran.code, ran.stderr);
@@ -302,7 +302,7 @@ struct Document {
     repositories_not_listed: u64,
     free_disk_bytes: FreeDisk,
     registry: Option<RegistrySays>,
-    nobody_asked: Option<String>,
+    unqueried: Option<String>,
     writer: Option<String>,
     registry_must_restart: bool,
     finding_counts: std::collections::BTreeMap<String, u64>,
@@ -478,9 +478,9 @@ fn names_of_any_bytes_are_shown_escaped() {
     let root = tree().on_disk();
     let repositories = root.path().join("docker/registry/v2/repositories");
     for name in [&b"\xff\xfe"[..], b"\x1b[2Jred", b"new\nline", b"-rf"] {
-        let folder = repositories.join(OsStr::from_bytes(name));
-        fs::create_dir_all(folder.join("_layers")).expect("made");
-        fs::write(folder.join("stray"), "x").expect("written");
+        let directory = repositories.join(OsStr::from_bytes(name));
+        fs::create_dir_all(directory.join("_layers")).expect("made");
+        fs::write(directory.join("stray"), "x").expect("written");
     }
     let json = Regsweep::gc(root.path()).dry().json().run().expect_code(1);
     let report = document(&json);
@@ -522,13 +522,13 @@ fn flags_take_true_and_false() {
 fn what_to_run_next_can_be_run() {
     let next = |shown: &str| shown.lines().find_map(|line| Some(line.strip_prefix("next")?.split('`').nth(1)?.to_owned()));
     for named in ["--root DIR", "--root=DIR", "--root=./DIR", "CONFIG", "-- CONFIG"] {
-        let folder = tempfile::tempdir().expect("a folder");
-        fs::create_dir(folder.path().join("store")).expect("made");
-        tree().write_to(&folder.path().join("store"));
-        let config = format!("version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}/store}}}}\n", folder.path().display());
-        fs::write(folder.path().join("config.yml"), config).expect("written");
+        let directory = tempfile::tempdir().expect("a directory");
+        fs::create_dir(directory.path().join("store")).expect("made");
+        tree().write_to(&directory.path().join("store"));
+        let config = format!("version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}/store}}}}\n", directory.path().display());
+        fs::write(directory.path().join("config.yml"), config).expect("written");
         let store = named.replace("DIR", "store").replace("CONFIG", "config.yml");
-        let run = |words: &[&str]| Regsweep::new().counting_birth().current_dir(folder.path()).args(words);
+        let run = |words: &[&str]| Regsweep::new().counting_birth().current_dir(directory.path()).args(words);
         let lifted = ["garbage-collect", "-d", "--ignore-birth-time", "--allow-unlinked=100%", "--registry-auth", "u:secret"];
         let words: Vec<&str> = lifted.into_iter().chain(store.split(' ')).collect();
         let dry = run(&words).run().expect_code(0);

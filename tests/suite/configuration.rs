@@ -247,8 +247,8 @@ fn regsweep_comes(config: &Path, variables: &BTreeMap<String, String>, a: &Path,
 fn comes_to_the_root_that_the_registry_comes_to() {
     let has_default_root = Path::new("/var/lib/registry").exists();
     let (a, b) = (store_with("only-in-a"), store_with("only-in-b"));
-    let folder = tempfile::tempdir().expect("a folder");
-    let config = folder.path().join("config.yml");
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = directory.path().join("config.yml");
     let fill = |text: &str| text.replace("{A}", &a.path().display().to_string()).replace("{B}", &b.path().display().to_string());
     for (text, variables, expected) in CASES.iter().filter(|(_, _, expected)| !(has_default_root && *expected == ToDefault)) {
         std::fs::write(&config, fill(text)).expect("written");
@@ -261,8 +261,8 @@ fn comes_to_the_root_that_the_registry_comes_to() {
 #[test]
 fn refuses_what_nobody_can_have_meant() {
     let a = store_with("only-in-a");
-    let folder = tempfile::tempdir().expect("a folder");
-    let config = folder.path().join("config.yml");
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = directory.path().join("config.yml");
     let path = a.path().display().to_string();
     let fill = |text: &str| text.replace("{A}", &path).replace("{A64}", &base64(path.as_bytes()));
     for (text, variables, expected) in REFUSED {
@@ -276,8 +276,8 @@ fn refuses_what_nobody_can_have_meant() {
 /// What a tag changes is refused with the name of its key or variable.
 #[test]
 fn a_value_with_a_tag_is_refused_by_its_name() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let config = folder.path().join("config.yml");
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = directory.path().join("config.yml");
     for (text, variable, named) in [
         ("storage: {filesystem: {rootdirectory: !!binary eA==}}", "", "storage.filesystem.rootdirectory: the tag !!binary"),
         ("storage: filesystem\nproxy: {remoteurl: !!binary eA==}", "", "proxy.remoteurl: the tag !!binary"),
@@ -328,7 +328,7 @@ fn a4_a5_reads_bytes_and_paths_as_the_registry_does() {
 }
 
 #[test]
-fn takes_a_relative_root_from_the_working_folder() {
+fn takes_a_relative_root_from_the_working_directory() {
     let store = store_with("only-in-a");
     let config = store.path().join("config.yml");
     std::fs::write(&config, "version: 0.1\nstorage: {filesystem: {rootdirectory: .}}\n").expect("written");
@@ -376,8 +376,8 @@ fn registry_takes_pushes(config: &Path, variables: &BTreeMap<String, String>, ad
 #[test]
 fn is_read_only_when_the_registry_takes_no_pushes() {
     let store = store_with("only-in-a");
-    let folder = tempfile::tempdir().expect("a folder");
-    let config = folder.path().join("config.yml");
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = directory.path().join("config.yml");
     for (read_only, variables, takes_pushes) in READ_ONLY_CASES {
         let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
         let text = format!(
@@ -404,8 +404,8 @@ fn is_read_only_when_the_registry_takes_no_pushes() {
 #[test]
 fn names_the_key_that_the_registry_reads() {
     let store = store_with("only-in-a");
-    let folder = tempfile::tempdir().expect("a folder");
-    let config = folder.path().join("config.yml");
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = directory.path().join("config.yml");
     let text = format!(
         "version: 0.1\nstorage: {{filesystem: {{rootDirectory: /elsewhere, rootdirectory: {}}}}}\n",
         store.path().display()
@@ -419,8 +419,8 @@ fn names_the_key_that_the_registry_reads() {
 #[test]
 fn a_registry_that_is_down_and_configured_read_only_needs_no_minimum_age() {
     let store = registry().young().stray_blob(&layer(7)).repo("a").image("x", &[layer(1)]).tag("v1").into_tree().on_disk();
-    let folder = tempfile::tempdir().expect("a folder");
-    let config = folder.path().join("config.yml");
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = directory.path().join("config.yml");
     let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
     let http = format!("http: {{addr: \"{free}\"}}\n");
     // Without an address nothing shows that the registry is down or has been restarted with it.
@@ -437,8 +437,8 @@ fn a_registry_that_is_down_and_configured_read_only_needs_no_minimum_age() {
 
 #[test]
 fn says_that_a_caching_registry_has_to_be_restarted() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let config = folder.path().join("config.yml");
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = directory.path().join("config.yml");
     for (cache, expected) in [("cache: {blobdescriptor: inmemory}", true), ("delete: {enabled: true}", false)] {
         let store = registry().stray_blob(&layer(7)).repo("a").image("x", &[layer(1)]).tag("v1").into_tree().on_disk();
         let text = format!("version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}, {cache}}}\n", store.path().display());
@@ -453,8 +453,8 @@ fn says_that_a_caching_registry_has_to_be_restarted() {
 /// The root that the registry falls back to is mostly not there where somebody meant another one.
 #[test]
 fn a_misspelt_key_is_named_although_the_default_root_is_not_there() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let config = folder.path().join("config.yml");
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = directory.path().join("config.yml");
     for key in ["rootDirectory", "root_directory", "path"] {
         std::fs::write(&config, format!("version: 0.1\nstorage: {{filesystem: {{{key}: /data}}}}\n")).expect("written");
         // Where the default root is there, its warning is the same.

@@ -99,8 +99,8 @@ fn with_a_root_filesystem_that_is_read_only_and_without_root() {
     let registry = with_garbage(Settings::default());
     let root = registry.root();
     age(&root);
-    let folder = root.parent().expect("a folder");
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).expect("ours");
+    let directory = root.parent().expect("a directory");
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).expect("ours");
     for entry in walkdir::WalkDir::new(&root).into_iter().flatten() {
         std::os::unix::fs::chown(entry.path(), Some(65534), Some(65534)).expect("ours");
     }

@@ -67,7 +67,7 @@ fn units_run_what_there_is() {
     let collect = collects_online(parsed(value(&service, "Service", "ExecStart").split(' ')));
     let metrics = collect.collect.output.metrics.expect("alerts want them");
     let may_write = &service[&("Service".to_owned(), "ReadWritePaths".to_owned())];
-    let may_write = |path: &Path| may_write.iter().any(|folder| path.starts_with(folder.trim_start_matches('-')));
+    let may_write = |path: &Path| may_write.iter().any(|directory| path.starts_with(directory.trim_start_matches('-')));
     assert!(may_write(&metrics), "{}", metrics.display());
     let config = collect.store.config.expect("--online wants it");
     assert_eq!(Path::new(value(&service, "Unit", "ConditionPathExists")), config);
@@ -86,13 +86,13 @@ fn systemd_takes_the_units() {
         skipped("no systemd-analyze");
         return;
     }
-    let folder = tempfile::tempdir().expect("a folder");
+    let directory = tempfile::tempdir().expect("a directory");
     for name in ["regsweep.service", "regsweep.timer"] {
         // It wants the program to be there.
         let text = text(name).replace("/usr/local/bin/regsweep", env!("CARGO_BIN_EXE_regsweep"));
-        fs::write(folder.path().join(name), text).expect("written");
+        fs::write(directory.path().join(name), text).expect("written");
     }
-    let units = ["regsweep.service", "regsweep.timer"].map(|name| folder.path().join(name));
+    let units = ["regsweep.service", "regsweep.timer"].map(|name| directory.path().join(name));
     let output = Command::new("systemd-analyze").args(["verify", "--man=no"]).args(units).output().expect("it is there");
     let said = String::from_utf8_lossy(&output.stderr);
     let about_ours: Vec<&str> = said.lines().filter(|line| line.contains("regsweep.")).collect();
@@ -168,7 +168,7 @@ fn the_readme_says_what_there_is() {
         commands += 1;
     }
     assert!(commands >= 3, "{commands}");
-    let metrics = tempfile::tempdir().expect("a folder");
+    let metrics = tempfile::tempdir().expect("a directory");
     let metrics = metrics.path().join("regsweep.prom");
     let store = registry().repo("a").image("x", &[layer(1)]).tag("v1").on_disk();
     Regsweep::gc(store.path()).arg("--metrics").arg(&metrics).run().expect_code(0);

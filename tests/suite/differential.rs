@@ -1,7 +1,7 @@
 //! Beside the registry's own collector: on storage that it handles right, both take away the same blobs.
 //!
 //! Stores are drawn from fixed seeds and leave out what docker-registry 2.8 is known to get wrong or to give up on:
-//! indexes with `-m`, referrers, sha512 names, repositories without a tags folder, anything damaged. Each is written
+//! indexes with `-m`, referrers, sha512 names, repositories without a tags directory, anything damaged. Each is written
 //! twice; one copy is ours, the other its.
 
 use std::collections::BTreeSet;
@@ -38,7 +38,7 @@ fn used_registry(seed: u64) -> Tree {
     let mut tree = Tree::new();
     let repositories = ["a", "a/nested/deeply", "b", "library/with-dashes"];
     let tags = ["latest", "v1", "v2", "2024.01"];
-    // A tag in every repository: the registry's -m gives up on one that has no tags folder.
+    // A tag in every repository: the registry's -m gives up on one that has no tags directory.
     for repository in repositories {
         let image = oci_image(repository, &[layer(0)]);
         tree.push(repository, &image).tag(repository, "base", image.digest());
@@ -156,9 +156,9 @@ fn agrees_with_the_registrys_own_collector_on_what_the_registry_itself_wrote() {
 
     for delete_untagged in [false, true] {
         let [ours, theirs] = std::array::from_fn(|_| {
-            let folder = tempfile::tempdir().expect("a temporary folder can be made");
-            copy(&registry.root(), folder.path());
-            folder
+            let directory = tempfile::tempdir().expect("a temporary directory can be made");
+            copy(&registry.root(), directory.path());
+            directory
         });
         let what = format!("delete untagged: {delete_untagged}");
         compare(&what, ours.path(), theirs.path(), delete_untagged);
@@ -203,7 +203,7 @@ fn builder_writes_what_the_registry_writes() {
     registry.stop();
 
     let built = tree.on_disk();
-    // Kinds only: times and modes are when and where this ran. Finished uploads leave an empty folder.
+    // Kinds only: times and modes are when and where this ran. Finished uploads leave an empty directory.
     let content = |root: &std::path::Path| -> Vec<_> {
         snapshot(&root.join("docker"))
             .into_iter()

@@ -75,7 +75,7 @@ fn links_lead_somewhere() {
             let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
             let target = match path {
                 "" => document.clone(),
-                path => document.parent().expect("in a folder").join(path),
+                path => document.parent().expect("in a directory").join(path),
             };
             let is_there = repository().join(&target).exists();
             if !is_there || !(anchor.is_empty() || anchors(&read(&target)).contains(anchor)) {
@@ -133,8 +133,8 @@ fn each_figure_is_in_the_table() {
     let listed: BTreeSet<String> =
         spans(&page).iter().filter(|span| span.starts_with("regsweep_")).map(|span| name(span)).collect();
     let (_, root) = fixture("team");
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("regsweep.prom");
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("regsweep.prom");
     let mut written = BTreeSet::new();
     for command in ["garbage-collect --quarantine", "audit", "usage", "verify", "quarantine purge --assume-offline"] {
         let run = Regsweep::new().args(command.split(' ')).arg("--root").arg(root.path()).arg("--metrics").arg(&file);

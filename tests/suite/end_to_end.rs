@@ -92,7 +92,7 @@ fn filled() -> Filled {
         ("forgotten", &forgotten),
     ];
     let [(_, one), _, (_, before), _, (_, doomed), ..] = images;
-    let layout = tempfile::tempdir().expect("a temporary folder can be made");
+    let layout = tempfile::tempdir().expect("a temporary directory can be made");
     skopeo::write_oci_layout(layout.path(), &images);
 
     let registry = RealRegistry::start();

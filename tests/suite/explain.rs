@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::fixtures::fixture;
 use crate::properties::{OldStore, freed};
-use crate::support::layout::{blob_data, blob_folder, tag};
+use crate::support::layout::{blob_data, blob_directory, tag};
 use crate::support::snapshot::blobs_on_disk;
 use crate::support::*;
 
@@ -184,7 +184,7 @@ fn each_fate_is_said_with_its_reason() {
     let shared = explain(root.path(), &layer(1).digest);
     assert_eq!((&shared["chain_count"], &shared["tagged_chain_count"], &shared["link_count"]), (&2.into(), &1.into(), &1.into()));
     // Of what is missing it is said who needs it.
-    fs::remove_dir_all(root.path().join(blob_folder(&layer(1).digest))).expect("there");
+    fs::remove_dir_all(root.path().join(blob_directory(&layer(1).digest))).expect("there");
     let run = Regsweep::new().args(["explain", &layer(1).digest, "--root"]).arg(root.path()).json().run().expect_code(1);
     assert_eq!((run.finding_codes(), text(&run.report(), "fate")), (vec!["missing-blob".to_owned()], "absent"));
 }

@@ -45,11 +45,11 @@ impl Story {
 }
 
 pub(crate) fn fixture(name: &str) -> (Story, TempDir) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
-    let story = fs::read(folder.join(name).with_extension("json")).expect("the story is there");
-    let root = tempfile::tempdir().expect("a folder");
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    let story = fs::read(directory.join(name).with_extension("json")).expect("the story is there");
+    let root = tempfile::tempdir().expect("a directory");
     let unpacked =
-        Command::new("tar").arg("-xf").arg(folder.join(name).with_extension("tar")).arg("-C").arg(root.path()).status();
+        Command::new("tar").arg("-xf").arg(directory.join(name).with_extension("tar")).arg("-C").arg(root.path()).status();
     assert!(unpacked.expect("tar is there").success());
     (serde_json::from_slice(&story).expect("the story is JSON"), root)
 }
@@ -106,6 +106,6 @@ fn archives_keep_what_git_does_not() {
             assert!(metadata.modified().expect("has a time") < recent, "{} is old", entry.path().display());
             empty_directories += usize::from(metadata.is_dir() && fs::read_dir(entry.path()).expect("listable").next().is_none());
         }
-        assert!(empty_directories > 0, "{name} has folders that the registry left empty");
+        assert!(empty_directories > 0, "{name} has directories that the registry left empty");
     }
 }

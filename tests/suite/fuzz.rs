@@ -64,9 +64,9 @@ fn the_corpus_holds() {
     for (target, check) in
         [("references", checks::references as fn(&[u8])), ("link", checks::link), ("configuration", checks::configuration)]
     {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
         let mut count = 0;
-        for seed in fs::read_dir(folder).expect("seeds are there") {
+        for seed in fs::read_dir(directory).expect("seeds are there") {
             check(&fs::read(seed.expect("listed").path()).expect("a file"));
             count += 1;
         }

@@ -183,13 +183,13 @@ type Abuse<'a> = (&'static str, Box<dyn Fn(&Path) + 'a>);
 
 #[test]
 fn links_of_any_kind_of_file() {
-    let outside = tempfile::tempdir().expect("a folder");
+    let outside = tempfile::tempdir().expect("a directory");
     let precious = outside.path().join("precious");
     fs::write(&precious, "precious").expect("written");
     let mut kinds: Vec<Abuse<'_>> = vec![
         ("symlink outside", Box::new(|path| symlink(&precious, path).expect("linked"))),
         ("symlink to itself", Box::new(|path| symlink("link", path).expect("linked"))),
-        ("folder", Box::new(|path| fs::create_dir(path).expect("made"))),
+        ("directory", Box::new(|path| fs::create_dir(path).expect("made"))),
         ("fifo", Box::new(|path| mknodat(CWD, path, FileType::Fifo, Mode::RWXU, 0).expect("made"))),
         ("huge", Box::new(|path| fs::File::create(path).expect("made").set_len(1 << 30).expect("sparse"))),
         (
@@ -242,7 +242,7 @@ fn links_of_any_kind_of_file() {
         for digest in [gone.digest(), abused().digest()] {
             let mut tree = victim();
             tree.push("abused", &gone).tag("abused", "v1", gone.digest()).tag("abused", "v1", abused().digest());
-            tree.remove_leaving_folder(&revision_link("abused", gone.digest()));
+            tree.remove_leaving_directory(&revision_link("abused", gone.digest()));
             let root = tree.on_disk();
             replace(&root.path().join(layout::tag_history("abused", "v1", digest)), make);
             survive(root.path(), &["--min-age", "0s"], &[0, 1]);
@@ -380,14 +380,14 @@ fn names_of_any_bytes() {
 }
 
 #[test]
-fn folders_nested_beyond_what_a_path_can_name() {
+fn directories_nested_beyond_what_a_path_can_name() {
     let (_keep, root) = on_disk();
-    let mut folder =
+    let mut directory =
         rustix::fs::openat(CWD, root.join("docker/registry/v2/repositories"), rustix::fs::OFlags::DIRECTORY, Mode::empty())
             .expect("opened");
     for _ in 0..5_000 {
-        rustix::fs::mkdirat(&folder, "d", Mode::RWXU).expect("made");
-        folder = rustix::fs::openat(&folder, "d", rustix::fs::OFlags::DIRECTORY, Mode::empty()).expect("opened");
+        rustix::fs::mkdirat(&directory, "d", Mode::RWXU).expect("made");
+        directory = rustix::fs::openat(&directory, "d", rustix::fs::OFlags::DIRECTORY, Mode::empty()).expect("opened");
     }
     let ran = survive(&root, &[], &[2]);
     assert!(ran.stderr.contains("too long"), "{:.300}", ran.stderr);
@@ -410,11 +410,11 @@ fn many_empty_repositories() {
 #[test]
 fn roots_and_blobs_may_be_symbolic_links() {
     let (_keep, root) = on_disk();
-    let aside = tempfile::tempdir().expect("a folder");
-    for folder in ["blobs", "repositories"] {
-        let place = root.join("docker/registry/v2").join(folder);
-        fs::rename(&place, aside.path().join(folder)).expect("moved");
-        symlink(aside.path().join(folder), &place).expect("linked");
+    let aside = tempfile::tempdir().expect("a directory");
+    for directory in ["blobs", "repositories"] {
+        let place = root.join("docker/registry/v2").join(directory);
+        fs::rename(&place, aside.path().join(directory)).expect("moved");
+        symlink(aside.path().join(directory), &place).expect("linked");
     }
     let link = aside.path().join("root");
     symlink(&root, &link).expect("linked");
@@ -449,9 +449,9 @@ fn what_cannot_be_read_stops_the_run() {
     if !is_root() {
         return skipped("only root becomes somebody who may read less");
     }
-    // The build folder is root's alone on some machines.
-    let aside = tempfile::tempdir().expect("a folder");
-    fs::set_permissions(aside.path(), fs::Permissions::from_mode(0o755)).expect("its own folder");
+    // The build directory is root's alone on some machines.
+    let aside = tempfile::tempdir().expect("a directory");
+    fs::set_permissions(aside.path(), fs::Permissions::from_mode(0o755)).expect("its own directory");
     let program = aside.path().join("regsweep");
     fs::copy(env!("CARGO_BIN_EXE_regsweep"), &program).expect("copied");
     for place in [
@@ -459,12 +459,12 @@ fn what_cannot_be_read_stops_the_run() {
         format!("{}/_layers", repository("abused")),
         layout::tags("abused"),
         layout::tag("abused", "v1"),
-        layout::parent(&layout::blob_folder(&layer(21).digest)).to_owned(),
+        layout::parent(&layout::blob_directory(&layer(21).digest)).to_owned(),
         layout::parent(&revision_link("abused", abused().digest())).to_owned(),
         revision_link("abused", abused().digest()),
         tag_current("abused", "v1"),
         blob_data(abused().digest()),
-        layout::parent(&layout::blob_folder(abused().digest())).to_owned(),
+        layout::parent(&layout::blob_directory(abused().digest())).to_owned(),
     ] {
         let (_keep, root) = on_disk();
         let own = Command::new("chown").args(["-R", "65534:65534"]).arg(&root).status().expect("chown");
@@ -505,7 +505,7 @@ fn what_cannot_be_removed_is_spared_with_all_it_needs() {
     assert!(!snapshot::blobs_on_disk(&root).contains_key(&layer(21).digest));
 }
 
-/// Goal: nothing outside goes when a folder becomes a symbolic link during the sweep. Method: many blobs on one thread, and the last
+/// Goal: nothing outside goes when a directory becomes a symbolic link during the sweep. Method: many blobs on one thread, and the last
 /// shard swapped, with the program stopped meanwhile, once the first is empty; again if that was too late.
 #[test]
 fn a_symbolic_link_swapped_in_during_the_sweep_is_not_followed() {
@@ -516,7 +516,7 @@ fn a_symbolic_link_swapped_in_during_the_sweep_is_not_followed() {
     for _ in 0..5 {
         let root = tree.on_disk();
         let shards = root.path().join("docker/registry/v2/blobs/sha256");
-        let outside = tempfile::tempdir().expect("a folder");
+        let outside = tempfile::tempdir().expect("a directory");
         let running = Regsweep::gc(root.path()).args(["--jobs", "1"]).json().start();
         let pid = rustix::process::Pid::from_child(&running.child);
         let begun = Instant::now();

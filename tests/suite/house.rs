@@ -23,7 +23,7 @@ impl Source {
     /// The module right below the crate that it is in; nothing for the crate's own file and the program's.
     fn module(&self) -> Option<&str> {
         let name = self.path.strip_prefix("src/")?;
-        let module = name.split_once('/').map_or_else(|| name.trim_end_matches(".rs"), |(folder, _)| folder);
+        let module = name.split_once('/').map_or_else(|| name.trim_end_matches(".rs"), |(directory, _)| directory);
         (!["lib", "main"].contains(&module)).then_some(module)
     }
 
@@ -55,12 +55,12 @@ fn word(text: &str) -> &str {
 
 fn sources() -> Vec<Source> {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut folders = vec![package.join("src")];
+    let mut directories = vec![package.join("src")];
     let mut files: Vec<PathBuf> = Vec::new();
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).expect("listable") {
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).expect("listable") {
             let path = entry.expect("listable").path();
-            if path.is_dir() { folders.push(path) } else { files.push(path) }
+            if path.is_dir() { directories.push(path) } else { files.push(path) }
         }
     }
     files.sort();
@@ -116,7 +116,7 @@ fn only_settings_know_the_command_line() {
 }
 
 #[test]
-fn a_mod_rs_says_what_its_folder_is_for_and_re_exports() {
+fn a_mod_rs_says_what_its_directory_is_for_and_re_exports() {
     let mut found = Vec::new();
     for source in sources().iter().filter(|source| source.path.ends_with("/mod.rs")) {
         let works = |line: &str| line.split_whitespace().any(|word| ["fn", "impl", "struct", "enum", "trait"].contains(&word));

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::fixtures::fixture;
-use crate::support::layout::{blob_folder, revision_link, tag_current};
+use crate::support::layout::{blob_directory, revision_link, tag_current};
 use crate::support::server::{RealRegistry, major_version};
 use crate::support::*;
 
@@ -113,7 +113,7 @@ fn what_is_damaged_is_said_and_the_rest_is_listed() {
         .pushed(&image("unclear"))
         .tag("unclear")
         .with(|tree| {
-            tree.remove(&blob_folder(image("missing").digest())).remove(&revision_link("a", image("unlinked").digest()));
+            tree.remove(&blob_directory(image("missing").digest())).remove(&revision_link("a", image("unlinked").digest()));
             tree.file(tag_current("a", "unclear"), "sha256:");
         });
     let root = store.on_disk();

@@ -6,26 +6,26 @@ use crate::support::*;
 
 /// A store with an untagged image, a configuration of it, and the directory that both are in.
 struct Store {
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Store {
     fn new() -> Store {
         let tree = registry().stray_blob(&layer(7)).repo("a").image("untagged", &[layer(1)]);
         let tree = tree.repo("b").image("x", &[layer(2)]).tag("v1").into_tree();
-        Store { folder: tree.on_disk() }
+        Store { directory: tree.on_disk() }
     }
 
     fn config(&self, storage: &str, more: &str) -> PathBuf {
-        let path = self.folder.path().join("config.yml");
-        let root = self.folder.path().display();
+        let path = self.directory.path().join("config.yml");
+        let root = self.directory.path().display();
         std::fs::write(&path, format!("version: 0.1\nstorage: {{filesystem: {{rootdirectory: {root}}}{storage}}}\n{more}"))
             .expect("written");
         path
     }
 
     fn lockfile(&self, name: &str) {
-        let lockfiles = self.folder.path().join("docker/registry/lockfiles");
+        let lockfiles = self.directory.path().join("docker/registry/lockfiles");
         std::fs::create_dir_all(&lockfiles).expect("made");
         std::fs::write(lockfiles.join(name), "{\"version\":1}").expect("written");
     }
@@ -113,7 +113,7 @@ fn a3_the_file_of_gitlabs_registry_decides_where_its_database_is_only_preferred(
 #[test]
 fn a3_the_variable_counts_without_a_configuration() {
     let store = Store::new();
-    let root = store.folder.path();
+    let root = store.directory.path();
     is_refused(
         || Regsweep::gc(root).env("REGISTRY_DATABASE_ENABLED", "true"),
         "the environment has the variable REGISTRY_DATABASE_ENABLED",
@@ -126,16 +126,16 @@ fn a3_the_variable_counts_without_a_configuration() {
 #[test]
 fn a_purge_is_stopped_like_a_collection() {
     let store = Store::new();
-    Regsweep::gc(store.folder.path()).any_age().arg("--quarantine").run().expect_code(0);
-    let quarantine = || snapshot(&store.folder.path().join(".regsweep/quarantine"));
+    Regsweep::gc(store.directory.path()).any_age().arg("--quarantine").run().expect_code(0);
+    let quarantine = || snapshot(&store.directory.path().join(".regsweep/quarantine"));
     let before = quarantine();
-    let purge = || Regsweep::new().args(["quarantine", "purge", "--root"]).arg(store.folder.path());
+    let purge = || Regsweep::new().args(["quarantine", "purge", "--root"]).arg(store.directory.path());
     store.lockfile("database-in-use");
     let refused = purge().run().expect_code(2);
     assert!(refused.stderr.contains("--allow-foreign-owner"), "{}", refused.stderr);
-    std::fs::remove_dir_all(store.folder.path().join("docker/registry/lockfiles")).expect("removed");
-    let blobs = store.folder.path().join("docker/registry/v2/blobs");
-    let elsewhere = store.folder.path().join("elsewhere");
+    std::fs::remove_dir_all(store.directory.path().join("docker/registry/lockfiles")).expect("removed");
+    let blobs = store.directory.path().join("docker/registry/v2/blobs");
+    let elsewhere = store.directory.path().join("elsewhere");
     std::fs::rename(&blobs, &elsewhere).expect("moved");
     std::os::unix::fs::symlink(&elsewhere, &blobs).expect("made");
     let refused = purge().run().expect_code(2);
@@ -166,7 +166,7 @@ fn a3_openshift_keeps_its_tags_elsewhere() {
 #[test]
 fn a3_the_variables_of_every_owner_count_without_a_configuration() {
     let store = Store::new();
-    let root = store.folder.path();
+    let root = store.directory.path();
     for (name, value, owner) in [
         ("REGISTRY_AUTH", "openshift", "OpenShift"),
         ("REGISTRY_AUTH_OPENSHIFT_REALM", "openshift", "OpenShift"),
@@ -194,11 +194,11 @@ fn a3_the_variables_of_every_owner_count_without_a_configuration() {
 #[test]
 fn a11_blobs_that_another_store_may_have_stop_the_run() {
     let (ours, theirs) = (Store::new(), Store::new());
-    let blobs = |store: &Store| store.folder.path().join("docker/registry/v2/blobs");
+    let blobs = |store: &Store| store.directory.path().join("docker/registry/v2/blobs");
     let needed = snapshot(&blobs(&theirs));
     std::fs::remove_dir_all(blobs(&ours)).expect("removed");
     std::os::unix::fs::symlink(blobs(&theirs), blobs(&ours)).expect("made");
-    let run = || Regsweep::gc(ours.folder.path()).any_age();
+    let run = || Regsweep::gc(ours.directory.path()).any_age();
     let refused = run().run().expect_code(2);
     for said in ["is a symbolic link to", "another store may need what is in it", "--allow-shared-blobs"] {
         assert!(refused.stderr.contains(said), "{said}: {}", refused.stderr);
@@ -214,7 +214,7 @@ fn a11_blobs_that_another_store_may_have_stop_the_run() {
         let refused = run().under(["unshare", "-m", "sh", "-ec", &mount]).run().expect_code(2);
         assert!(refused.stderr.contains("what is mounted at"), "{}", refused.stderr);
         // And the other side of the same mount, seen from where it is mounted and from elsewhere.
-        let other = || Regsweep::gc(theirs.folder.path()).any_age();
+        let other = || Regsweep::gc(theirs.directory.path()).any_age();
         let refused = other().under(["unshare", "-m", "sh", "-ec", &mount]).run().expect_code(2);
         assert!(refused.stderr.contains("is mounted at") && refused.stderr.contains("as well"), "{}", refused.stderr);
         let held =
@@ -244,7 +244,7 @@ fn a11_a_store_under_two_roots_stops_the_run() {
     for place in ["docker", "docker/registry", "docker/registry/v2"] {
         let theirs = Store::new();
         let ours = tempfile::tempdir().expect("a directory");
-        let (there, here) = (theirs.folder.path().join(place), ours.path().join(place));
+        let (there, here) = (theirs.directory.path().join(place), ours.path().join(place));
         std::fs::create_dir_all(here.parent().expect("below the root")).expect("made");
         std::os::unix::fs::symlink(&there, &here).expect("made");
         let run = |flags: &[&str]| Regsweep::gc(ours.path()).any_age().args(flags);

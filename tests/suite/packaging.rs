@@ -82,8 +82,8 @@ fn gc_is_short_for_garbage_collect() {
 #[test]
 fn it_answers_to_the_registrys_name() {
     let (story, root) = fixture("team");
-    let folder = tempfile::tempdir().expect("a folder");
-    let (program, config) = (folder.path().join("registry"), folder.path().join("config.yml"));
+    let directory = tempfile::tempdir().expect("a directory");
+    let (program, config) = (directory.path().join("registry"), directory.path().join("config.yml"));
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_regsweep"), &program).expect("linked");
     let configuration = "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: /elsewhere\nhttp: {addr: \"127.0.0.1:1\"}\n";
     fs::write(&config, configuration).expect("written");
@@ -138,7 +138,7 @@ fn a_chart_collects_beside_its_registry_by_a_variable() {
 
 #[test]
 fn shells_complete_what_there_is() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let directory = tempfile::tempdir().expect("a directory");
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = Regsweep::new().args(["completions", shell]).run().expect_code(0).stdout;
         for (words, command) in commands() {
@@ -147,7 +147,7 @@ fn shells_complete_what_there_is() {
                 assert!(script.contains(long), "{shell}: {words:?} --{long}");
             }
         }
-        let file = folder.path().join(shell);
+        let file = directory.path().join(shell);
         fs::write(&file, script).expect("written");
         if ["bash", "zsh", "fish"].contains(&shell) {
             tool(shell, &["-n", file.to_str().expect("UTF-8")]);
@@ -158,7 +158,7 @@ fn shells_complete_what_there_is() {
         let ask = format!(
             "source {}/bash; COMP_WORDS=({words}); COMP_CWORD={at}; _regsweep regsweep \"${{COMP_WORDS[{at}]}}\" \"${{COMP_WORDS[{}]}}\"; \
              printf '%s\\n' \"${{COMPREPLY[@]}}\"",
-            folder.path().display(),
+            directory.path().display(),
             at - 1
         );
         tool("bash", &["-c", &ask]).unwrap_or_default()
@@ -166,7 +166,7 @@ fn shells_complete_what_there_is() {
     assert_eq!(bash("regsweep garb", 1).trim(), "garbage-collect");
     assert_eq!(bash("regsweep gc --dry", 2).trim(), "--dry-run");
     assert_eq!(bash("regsweep quarantine pu", 2).trim(), "purge");
-    let ask = format!("source {}/fish; complete --do-complete 'regsweep gc --dry'", folder.path().display());
+    let ask = format!("source {}/fish; complete --do-complete 'regsweep gc --dry'", directory.path().display());
     assert!(tool("fish", &["-c", &ask]).is_none_or(|said| said.starts_with("--dry-run")));
     let wrong = Regsweep::new().args(["completions", "tcsh"]).run().expect_code(2);
     assert!(wrong.stderr.contains("fish"), "{}", wrong.stderr);
@@ -174,8 +174,8 @@ fn shells_complete_what_there_is() {
 
 #[test]
 fn each_command_has_a_manual_page() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let directory = folder.path().join("share/man/man1");
+    let outer = tempfile::tempdir().expect("a directory");
+    let directory = outer.path().join("share/man/man1");
     let write = || Regsweep::new().arg("man").arg(&directory).run().expect_code(0);
     assert!(write().stdout.is_empty());
     let first = snapshot(&directory);
@@ -201,7 +201,7 @@ fn each_command_has_a_manual_page() {
     let written = fs::read_dir(&directory).expect("made").map(|entry| entry.expect("listable").file_name().into_string());
     assert_eq!(written.collect::<Result<BTreeSet<_>, _>>().expect("UTF-8"), expected);
 
-    let file = folder.path().join("file");
+    let file = outer.path().join("file");
     fs::write(&file, "x").expect("written");
     let refused = Regsweep::new().arg("man").arg(file.join("man1")).run().expect_code(2);
     assert!(refused.stderr.contains(file.to_str().expect("UTF-8")), "{}", refused.stderr);

@@ -45,7 +45,7 @@ enum LinkDamage {
     Garbled,
     NewLine,
     OtherDigest,
-    Folder,
+    Directory,
 }
 
 /// How a blob is damaged.
@@ -73,18 +73,18 @@ enum Step {
     StaleHistory { repository: usize, image: usize, tag: usize, age: Age },
     Upload { repository: usize, age: Age },
     RemoveLink { link: Index, age: Age },
-    RemoveBlob { blob: Index, folder_stays: bool, age: Age },
+    RemoveBlob { blob: Index, directory_stays: bool, age: Age },
     DamageLink { link: Index, how: LinkDamage },
     DamageBlob { blob: Index, how: BlobDamage },
     Touch { file: Index, time: Time },
     StrayFile { beside: Index, levels: usize },
-    EmptyFolder { repository: usize, image: usize, which: usize, age: Age },
+    EmptyDirectory { repository: usize, image: usize, which: usize, age: Age },
 }
 
 const REPOSITORIES: usize = 5;
 const TAGS: [&str; 3] = ["latest", "v1", "v2"];
 
-/// The last is a name that the registry would refuse: somebody's copy of a folder.
+/// The last is a name that the registry would refuse: somebody's copy of a directory.
 const NAMES: [&str; REPOSITORIES] = ["app", "app/web", "base", "team/x/y", "Backup_A"];
 
 /// Other names, which sort and nest otherwise. What is valid stays valid.
@@ -218,7 +218,7 @@ fn step() -> impl Strategy<Value = Step> {
         Just(LinkDamage::Garbled),
         Just(LinkDamage::NewLine),
         Just(LinkDamage::OtherDigest),
-        Just(LinkDamage::Folder),
+        Just(LinkDamage::Directory),
     ];
     let blob_damage =
         prop_oneof![Just(BlobDamage::Empty), Just(BlobDamage::Truncated), Just(BlobDamage::Flipped), Just(BlobDamage::Appended),];
@@ -243,13 +243,13 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (repository(), age()).prop_map(|(repository, age)| Step::Upload { repository, age }),
         4 => (index(), age()).prop_map(|(link, age)| Step::RemoveLink { link, age }),
         4 => (index(), any::<bool>(), age())
-            .prop_map(|(blob, folder_stays, age)| Step::RemoveBlob { blob, folder_stays, age }),
+            .prop_map(|(blob, directory_stays, age)| Step::RemoveBlob { blob, directory_stays, age }),
         2 => (index(), link_damage).prop_map(|(link, how)| Step::DamageLink { link, how }),
         2 => (index(), blob_damage).prop_map(|(blob, how)| Step::DamageBlob { blob, how }),
         6 => (index(), time).prop_map(|(file, time)| Step::Touch { file, time }),
         2 => (index(), 0..4_usize).prop_map(|(beside, levels)| Step::StrayFile { beside, levels }),
         2 => (repository(), image(), 0..4_usize, age())
-            .prop_map(|(repository, image, which, age)| Step::EmptyFolder { repository, image, which, age }),
+            .prop_map(|(repository, image, which, age)| Step::EmptyDirectory { repository, image, which, age }),
     ]
 }
 
@@ -299,7 +299,7 @@ fn store(steps: &[Step]) -> Tree {
     let pool = pool();
     let mut tree = Tree::new();
     // Both are in every store, as in every registry that was ever pushed to.
-    tree.folder(format!("{}/repositories", layout::BASE)).folder(format!("{}/blobs", layout::BASE));
+    tree.directory(format!("{}/repositories", layout::BASE)).directory(format!("{}/blobs", layout::BASE));
     for step in steps {
         happen(&mut tree, &pool, step);
     }
@@ -357,12 +357,12 @@ fn happen(tree: &mut Tree, pool: &Pool, step: &Step) {
         }
         Step::RemoveLink { link, age } => {
             if let Some(path) = choose(tree, link, is_link) {
-                tree.aged(age.ago()).remove_leaving_folder(&path);
+                tree.aged(age.ago()).remove_leaving_directory(&path);
             }
         }
-        Step::RemoveBlob { blob, folder_stays, age } => match choose(tree, blob, is_blob) {
-            Some(path) if folder_stays => {
-                tree.aged(age.ago()).remove_leaving_folder(&path);
+        Step::RemoveBlob { blob, directory_stays, age } => match choose(tree, blob, is_blob) {
+            Some(path) if directory_stays => {
+                tree.aged(age.ago()).remove_leaving_directory(&path);
             }
             Some(path) => {
                 tree.remove(&path);
@@ -390,11 +390,11 @@ fn happen(tree: &mut Tree, pool: &Pool, step: &Step) {
         }
         Step::StrayFile { beside, levels } => {
             if let Some(path) = choose(tree, beside, |path| is_link(path) || is_blob(path)) {
-                let folder = (0..levels).fold(layout::parent(&path), |folder, _| layout::parent(folder));
-                tree.aged(days(30)).file(format!("{folder}/.stray"), "sha256:");
+                let directory = (0..levels).fold(layout::parent(&path), |directory, _| layout::parent(directory));
+                tree.aged(days(30)).file(format!("{directory}/.stray"), "sha256:");
             }
         }
-        Step::EmptyFolder { repository, image, which, age } => {
+        Step::EmptyDirectory { repository, image, which, age } => {
             let digest = pool.images[image].digest();
             let leaf = match which {
                 0 => layout::layer_link(NAMES[repository], digest),
@@ -403,7 +403,7 @@ fn happen(tree: &mut Tree, pool: &Pool, step: &Step) {
                 _ => layout::blob_data(digest),
             };
             if tree.bytes(&leaf).is_none() {
-                tree.aged(age.ago()).folder(layout::parent(&leaf));
+                tree.aged(age.ago()).directory(layout::parent(&leaf));
             }
         }
     }
@@ -425,7 +425,7 @@ fn damage_link(tree: &mut Tree, path: &str, how: LinkDamage, other: &Content) {
         // Under sha512 it would be an alias of another blob, which nobody can tell from a right one.
         LinkDamage::OtherDigest if path.contains("/sha512/") => tree.file(path, "sha512:"),
         LinkDamage::OtherDigest => tree.file(path, other.digest.as_bytes()),
-        LinkDamage::Folder => tree.remove(path).folder(path),
+        LinkDamage::Directory => tree.remove(path).directory(path),
     };
     tree.touch_at(path, modified);
 }
@@ -451,7 +451,7 @@ fn is_link(path: &str) -> bool {
     path.ends_with("/link")
 }
 
-/// The digest that the registry would follow a link to. One at odds with its folder leads nowhere: what comes by it is
+/// The digest that the registry would follow a link to. One at odds with its directory leads nowhere: what comes by it is
 /// not what was asked for. One by another algorithm is an alias.
 fn leads_to<'a>(link: &str, bytes: &'a [u8]) -> Option<&'a str> {
     let digest = std::str::from_utf8(bytes).ok().filter(|text| is_digest(text))?;
@@ -470,7 +470,7 @@ fn renamed(tree: &Tree) -> Tree {
         let path = with_name(path, &NAMES, &OTHER_NAMES);
         match &entry.kind {
             Kind::File(bytes) => other.file(path.clone(), bytes.clone()),
-            Kind::Folder => other.folder(path.clone()),
+            Kind::Directory => other.directory(path.clone()),
             Kind::Symlink(target) => other.symlink(path.clone(), target),
         };
         other.touch_at(&path, entry.modified);
@@ -500,13 +500,13 @@ fn done(run: Regsweep) -> Outcome {
     outcome
 }
 
-/// Files below a folder: path and bytes.
+/// Files below a directory: path and bytes.
 pub(crate) fn files_on_disk(root: &Path) -> Files {
-    let entries = WalkDir::new(root).into_iter().map(|entry| entry.expect("the test may read all of its own folder"));
+    let entries = WalkDir::new(root).into_iter().map(|entry| entry.expect("the test may read all of its own directory"));
     let files = entries.filter(|entry| entry.file_type().is_file());
     files
         .map(|entry| {
-            let path = entry.path().strip_prefix(root).expect("entries are below the folder").to_string_lossy().into_owned();
+            let path = entry.path().strip_prefix(root).expect("entries are below the directory").to_string_lossy().into_owned();
             (path, fs::read(entry.path()).expect("a file can be read"))
         })
         .collect()
@@ -540,7 +540,7 @@ fn pull_blob(files: &Files, repository: &str, digest: &str, served: &mut Served)
     }
 }
 
-/// Whether bytes are what a digest names. Others, from a corrupt blob or by a link that disagrees with its folder, are
+/// Whether bytes are what a digest names. Others, from a corrupt blob or by a link that disagrees with its directory, are
 /// thrown away by every client: that was no pull before the run either.
 fn is_it(bytes: &[u8], digest: &str) -> bool {
     sha256(bytes) == digest || sha512(bytes) == digest
@@ -609,14 +609,14 @@ fn kept_pulls(tree: &Tree, files: &Files, policy: Policy) -> Served {
     }
 }
 
-/// What has to be gone after a plan was carried out: its targets, and the folder of each if nothing else was in it.
+/// What has to be gone after a plan was carried out: its targets, and the directory of each if nothing else was in it.
 fn gone_with(plan: &[Row], before: &Snapshot) -> BTreeSet<String> {
     let mut gone: BTreeSet<String> = plan.iter().map(|row| row.path.clone()).collect();
     for row in plan.iter().filter(|row| row.kind != "empty-directory") {
-        let folder = layout::parent(&row.path);
-        let inside = format!("{folder}/");
+        let directory = layout::parent(&row.path);
+        let inside = format!("{directory}/");
         if before.keys().filter(|path| path.starts_with(&inside)).all(|path| gone.contains(path)) {
-            gone.insert(folder.to_owned());
+            gone.insert(directory.to_owned());
         }
     }
     snapshot::add_tag_directories(&mut gone, before);
@@ -729,8 +729,8 @@ proptest! {
         let after = storage();
         prop_assert_eq!(snapshot::gone(&before, &after), gone_with(&real.rows(), &before));
         let changed: Vec<_> = after.iter().filter(|(path, seen)| match before.get(*path) {
-            // Removing something changes the time of the folder that it was in.
-            Some(earlier) if matches!(seen.kind, SeenKind::Folder) => earlier.kind != seen.kind,
+            // Removing something changes the time of the directory that it was in.
+            Some(earlier) if matches!(seen.kind, SeenKind::Directory) => earlier.kind != seen.kind,
             earlier => earlier != Some(*seen),
         }).collect();
         prop_assert!(changed.is_empty(), "changed: {changed:#?}");
@@ -861,7 +861,7 @@ fn story(tree: &Tree) -> String {
             tree.now().duration_since(entry.modified).map_or(-1, |age| i64::try_from(age.as_secs() / 60).unwrap_or(i64::MAX));
         let what = match &entry.kind {
             Kind::File(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-            Kind::Folder => "(folder)".to_owned(),
+            Kind::Directory => "(directory)".to_owned(),
             Kind::Symlink(target) => format!("-> {target}"),
         };
         lines += &format!("{path} [{age}m] {what}\n");

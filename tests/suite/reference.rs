@@ -16,7 +16,7 @@ type Digests = BTreeSet<String>;
 // What the design leaves open, one switch for each reading. `true` is the more careful one.
 
 /// An empty, garbled or disagreeing layer link holds its repository although a kept manifest needs the digest of its
-/// folder, so that it stays anyway.
+/// directory, so that it stays anyway.
 const NEEDED_BROKEN_LAYER_LINK_HOLDS: bool = false;
 /// An empty, garbled or disagreeing link in a tag's history, which is no root, holds its repository.
 const BROKEN_HISTORY_HOLDS: bool = false;
@@ -26,10 +26,10 @@ const UNREADABLE_UNTAGGED_REVISION_HOLDS: bool = false;
 const UNREADABLE_LISTED_HOLDS: bool = false;
 /// A referrer stays for a subject that a kept index names and that is not stored.
 const ABSENT_SUBJECT_KEEPS_REFERRER: bool = true;
-/// The folder of a missing link or blob stays while the link or blob is wanted.
-const WANTED_FOLDERS_STAY: bool = true;
-/// What a held repository keeps is also named by folders of layer links and of history that have no link in them.
-const FOLDERS_OF_HELD_COUNT: bool = true;
+/// The directory of a missing link or blob stays while the link or blob is wanted.
+const WANTED_DIRECTORIES_STAY: bool = true;
+/// What a held repository keeps is also named by directories of layer links and of history that have no link in them.
+const DIRECTORIES_OF_HELD_COUNT: bool = true;
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub(crate) type Target = (&'static str, String, &'static str);
 struct Link {
     place: Place,
     path: String,
-    /// The digest its folder names. A tag's current link has none.
+    /// The digest its directory names. A tag's current link has none.
     named: Option<String>,
     /// The digest it holds, if it holds one.
     content: Option<String>,
@@ -84,8 +84,8 @@ enum Stored {
 struct Repository {
     name: String,
     links: Vec<Link>,
-    /// Digests that folders are named by in `_layers` and in histories, with a link in them or not.
-    folders: Vec<(Place, String)>,
+    /// Digests that directories are named by in `_layers` and in histories, with a link in them or not.
+    directories: Vec<(Place, String)>,
     held: bool,
     /// What kept manifests reach, themselves included.
     reached: Digests,
@@ -144,33 +144,33 @@ pub(crate) fn what_goes(tree: &Tree, policy: Policy) -> BTreeSet<Target> {
         goes.insert(("blob", path.to_owned(), if dropped.contains(&digest) { "untagged" } else { linked }));
     }
 
-    let folders = tree.folders();
-    let something_in = |folder: &str| {
-        let inside = format!("{folder}/");
-        tree.entries().keys().chain(folders.keys()).any(|path| path.starts_with(&inside))
+    let directories = tree.directories();
+    let something_in = |directory: &str| {
+        let inside = format!("{directory}/");
+        tree.entries().keys().chain(directories.keys()).any(|path| path.starts_with(&inside))
     };
-    for (folder, modified) in &folders {
-        // The folder of a link or of a blob is one that would be recognised with its file in it.
+    for (directory, modified) in &directories {
+        // The directory of a link or of a blob is one that would be recognised with its file in it.
         // Reading: a blob that is not there is wanted by whatever would keep it if it were, a young link among that.
-        let of_blob = blob_at(&format!("{folder}/data")).is_some_and(|digest| !WANTED_FOLDERS_STAY || !is_wanted(&digest));
-        let of_link = link_at(&format!("{folder}/link")).is_some_and(|(name, place, named)| {
+        let of_blob = blob_at(&format!("{directory}/data")).is_some_and(|digest| !WANTED_DIRECTORIES_STAY || !is_wanted(&digest));
+        let of_link = link_at(&format!("{directory}/link")).is_some_and(|(name, place, named)| {
             let named = named.unwrap_or_default();
             let repository = repositories.iter().find(|repository| repository.name == name && !repository.held);
             repository.is_some_and(|repository| match place {
                 Place::Current => false,
                 Place::Revision => true,
-                Place::Layer => !WANTED_FOLDERS_STAY || !repository.reached.contains(&named),
+                Place::Layer => !WANTED_DIRECTORIES_STAY || !repository.reached.contains(&named),
                 Place::History => {
                     let goes_on = repository
                         .of(Place::Revision)
                         .any(|link| link.named.as_ref() == Some(&named) && repository.reaches(link));
                     let target = repository.of(Place::Current).any(|link| link.content.as_ref() == Some(&named));
-                    !WANTED_FOLDERS_STAY || !(goes_on || target)
+                    !WANTED_DIRECTORIES_STAY || !(goes_on || target)
                 }
             })
         });
-        if (of_blob || of_link) && !young(*modified) && !something_in(folder) {
-            goes.insert(("empty-directory", folder.clone(), "empty-directory"));
+        if (of_blob || of_link) && !young(*modified) && !something_in(directory) {
+            goes.insert(("empty-directory", directory.clone(), "empty-directory"));
         }
     }
     goes
@@ -238,7 +238,7 @@ fn decide(repository: &mut Repository, tree: &Tree, policy: Policy, young: &dyn 
         if young(link.modified) && !(needed && link.is_broken()) {
             live.extend(link.digests());
         }
-        let stored = link.named.as_ref().is_some_and(|digest| tree.folders().contains_key(&layout::blob_folder(digest)));
+        let stored = link.named.as_ref().is_some_and(|digest| tree.directories().contains_key(&layout::blob_directory(digest)));
         if link.is_broken() && !(needed && stored && !link.is_alias()) {
             repository.held = true;
         }
@@ -261,8 +261,8 @@ fn decide(repository: &mut Repository, tree: &Tree, policy: Policy, young: &dyn 
                 _ => roots.extend(link.digests()),
             }
         }
-        if FOLDERS_OF_HELD_COUNT {
-            for (place, digest) in repository.folders.clone() {
+        if DIRECTORIES_OF_HELD_COUNT {
+            for (place, digest) in repository.directories.clone() {
                 let kept = if place == Place::Layer { &mut repository.live } else { &mut roots };
                 kept.insert(digest);
             }
@@ -368,7 +368,7 @@ impl Link {
         self.named.iter().chain(content).any(|spoken| spoken == digest)
     }
 
-    /// Empty, garbled, not a file, or at odds with its folder.
+    /// Empty, garbled, not a file, or at odds with its directory.
     fn is_broken(&self) -> bool {
         let agrees = self.named.is_none() || self.named == self.content;
         self.content.is_none() || !(agrees || self.is_alias() && self.content.as_ref().is_some_and(|digest| is_sha256(digest)))
@@ -407,13 +407,14 @@ fn is_sha256(digest: &str) -> bool {
 }
 
 fn repositories(tree: &Tree) -> Vec<Repository> {
-    let names: BTreeSet<String> = tree.folders().keys().filter_map(|folder| Some(inside_repository(folder)?.0)).collect();
+    let names: BTreeSet<String> =
+        tree.directories().keys().filter_map(|directory| Some(inside_repository(directory)?.0)).collect();
     let repository = |name: String| {
         let links = tree.entries().iter().filter_map(|(path, entry)| {
             let (repository, place, named) = link_at(path)?;
             let text = tree.bytes(path).and_then(|bytes| std::str::from_utf8(bytes).ok());
             let content = text.filter(|text| is_digest(text)).map(str::to_owned);
-            // A folder called `link` is a folder when something is in it, and a link that is no file when not.
+            // A directory called `link` is a directory when something is in it, and a link that is no file when not.
             debug_assert!(!matches!(entry.kind, Kind::Symlink(_)), "symbolic links are for other tests");
             (repository == name).then(|| Link {
                 place,
@@ -424,14 +425,14 @@ fn repositories(tree: &Tree) -> Vec<Repository> {
                 modified: entry.modified,
             })
         });
-        let folders = tree.folders().into_keys().filter_map(|folder| {
-            let (repository, place, named) = link_at(&format!("{folder}/link"))?;
+        let directories = tree.directories().into_keys().filter_map(|directory| {
+            let (repository, place, named) = link_at(&format!("{directory}/link"))?;
             named.filter(|_| repository == name && place != Place::Revision).map(|digest| (place, digest))
         });
         let held = !is_valid_name(&name);
         Repository {
             links: links.collect(),
-            folders: folders.collect(),
+            directories: directories.collect(),
             name: name.clone(),
             held,
             reached: Digests::new(),

@@ -39,7 +39,7 @@ const CASES: [(&str, Change, &[&str]); 14] = [
         |tree, at| {
             tree.remove(&format!("{at}/startedat"))
                 .remove(&format!("{at}/data"))
-                .remove_leaving_folder(&format!("{at}/hashstates/sha256/0"))
+                .remove_leaving_directory(&format!("{at}/hashstates/sha256/0"))
                 .touch(at, days(10))
         },
         &[""],
@@ -180,7 +180,7 @@ fn what_was_quarantined_comes_back_whole_and_stays() {
     let root = root.path();
     let files = || -> BTreeSet<String> {
         let all = snapshot(root).into_iter();
-        all.filter(|(path, seen)| !path.starts_with(".regsweep") && !matches!(seen.kind, snapshot::SeenKind::Folder))
+        all.filter(|(path, seen)| !path.starts_with(".regsweep") && !matches!(seen.kind, snapshot::SeenKind::Directory))
             .map(|(path, _)| path)
             .collect()
     };

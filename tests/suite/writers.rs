@@ -286,7 +286,7 @@ fn mounted(root: &std::path::Path, at: &std::path::Path) -> Option<Ended> {
 #[test]
 fn a_process_that_has_the_store_mounted_stops_the_run() {
     let root = registry().repo("a").image("kept", &[layer(1)]).tag("v1").on_disk();
-    let elsewhere = tempfile::tempdir().expect("a folder");
+    let elsewhere = tempfile::tempdir().expect("a directory");
     // As containers do, at another place or the same.
     for at in [elsewhere.path(), root.path()] {
         let Some(process) = mounted(root.path(), at) else { return };

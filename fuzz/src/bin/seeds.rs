@@ -25,12 +25,12 @@ fn write<N: ToString>(
     by_hand: impl Iterator<Item = (N, Vec<u8>)>,
     by_number: fn(u64) -> Vec<u8>,
 ) -> std::io::Result<()> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
-    fs::create_dir_all(&folder)?;
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
+    fs::create_dir_all(&directory)?;
     let by_hand = by_hand.map(|(name, seed)| (file_name(&name.to_string()), seed));
     let by_number = (0..8).map(|number| (format!("number-{number}"), by_number(number)));
     for (name, seed) in by_hand.chain(by_number).filter(|(_, seed)| seed.len() <= LARGEST_BYTES) {
-        fs::write(folder.join(name), seed)?;
+        fs::write(directory.join(name), seed)?;
     }
     Ok(())
 }

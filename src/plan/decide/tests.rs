@@ -114,11 +114,11 @@ fn history_entries() {
     let mut deleted = 0;
     for (tag_goes, revision) in [None, Some(Reason::TagDropped)].into_iter().flat_map(|tag| fates.map(|fate| (tag, fate))) {
         for inspected in INSPECTED {
-            for [set_apart, tag_target, held, _] in combinations() {
-                let facts = HistoryFacts { tag_goes, revision, set_apart, tag_target, inspected, held };
+            for [foreign, tag_target, held, _] in combinations() {
+                let facts = HistoryFacts { tag_goes, revision, foreign, tag_target, inspected, held };
                 let goes = tag_goes.is_some() || revision == HistoryRevision::Goes(Reason::Untagged);
                 let expected = first(&[
-                    (!goes && set_apart, Keep(KeepReason::SetApart)),
+                    (!goes && foreign, Keep(KeepReason::Foreign)),
                     (!goes && revision == HistoryRevision::Stays, Keep(KeepReason::RevisionStays)),
                     (!goes && tag_target, Keep(KeepReason::TagTarget)),
                     is(inspected, Inspected::Not, KeepReason::NotInspected),
@@ -144,8 +144,8 @@ fn layers() {
     let says = [LinkSays::Digest, LinkSays::Absent, LinkSays::Unclear(Code::EmptyLink), LinkSays::Unclear(Code::DisagreeingLink)];
     let mut deleted = 0;
     for (says, inspected) in says.into_iter().flat_map(|says| INSPECTED.map(|inspected| (says, inspected))) {
-        for [protected, reached, set_apart, held] in combinations() {
-            let facts = LayerFacts { says, protected, reached, set_apart, inspected, held };
+        for [protected, reached, foreign, held] in combinations() {
+            let facts = LayerFacts { says, protected, reached, foreign, inspected, held };
             let unclear = |code| (says == LinkSays::Unclear(code), Keep(KeepReason::Unclear(code)));
             let expected = first(&[
                 (says == LinkSays::Absent, Keep(KeepReason::Absent)),
@@ -157,7 +157,7 @@ fn layers() {
                 (protected, Keep(KeepReason::Protected)),
                 is_young(inspected),
                 (reached, Keep(KeepReason::Reached)),
-                (set_apart, Keep(KeepReason::SetApart)),
+                (foreign, Keep(KeepReason::Foreign)),
                 (held, Keep(KeepReason::Held)),
                 (true, Delete(Reason::Unreferenced)),
             ]);
@@ -197,7 +197,7 @@ fn blobs() {
             let facts = BlobFacts { flags, of_dropped_revision, inspected };
             let has = |flag| flags.contains(flag);
             let expected = first(&[
-                (has(MarkFlags::SET_APART), Keep(KeepReason::SetApart)),
+                (has(MarkFlags::FOREIGN), Keep(KeepReason::Foreign)),
                 (has(MarkFlags::LIVE), Keep(KeepReason::Reached)),
                 (has(MarkFlags::YOUNG), Keep(KeepReason::ReachedByYoung)),
                 (has(MarkFlags::RESTORABLE), Keep(KeepReason::Protected)),

@@ -64,7 +64,7 @@ pub(in crate::report) fn notices(data: &mut Data, report: &CollectReport) {
     if let Some(writer) = &report.writer {
         data.notice(&format!("At work: {writer}; a real run stops for as long as that is so."));
     }
-    if let Some(why) = &report.nobody_asked {
+    if let Some(why) = &report.unqueried {
         data.notice(&format!(
             "No registry was asked: {why}; a real run wants --registry URL, or --assume-offline once no registry takes pushes."
         ));

@@ -50,7 +50,7 @@ struct Body<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     requests: Option<RequestCounts>,
     registry: Option<Registry<'a>>,
-    nobody_asked: Option<&'a str>,
+    unqueried: Option<&'a str>,
     writer: Option<&'a str>,
     registry_must_restart: bool,
     /// What became of tags, where a policy says that.
@@ -261,7 +261,7 @@ pub fn render(report: &CollectReport) -> String {
             proxy_remote: registry.proxy_remote.as_deref(),
             warnings: &registry.warnings,
         }),
-        nobody_asked: report.nobody_asked.as_deref(),
+        unqueried: report.unqueried.as_deref(),
         writer: report.writer.as_deref(),
         registry_must_restart: report.registry_must_restart(),
         expire: report.expire.as_ref().map(Expire::from),

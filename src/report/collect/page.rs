@@ -207,7 +207,7 @@ fn about(page: &mut Document, report: &CollectReport) {
     };
     page.item("policy", &format!("{kept}, {age}"));
     part::items(page, report);
-    if let Some(why) = &report.nobody_asked {
+    if let Some(why) = &report.unqueried {
         page.item(
             "not asked",
             &format!("{why}; a real run wants --registry URL, or --assume-offline once no registry takes pushes"),

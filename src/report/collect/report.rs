@@ -48,7 +48,7 @@ pub struct CollectReport {
     /// Beside a registry with such a cache: why this machine does not show whether it was started again.
     pub restart_unseen: Option<String>,
     /// Why no registry could be asked whether it takes pushes; nothing if one was, or if it did not matter.
-    pub nobody_asked: Option<String>,
+    pub unqueried: Option<String>,
     /// The command that does what a dry run shows.
     pub rerun: String,
     /// For a dry run: who writes to the store, and what to do about it before a real one.

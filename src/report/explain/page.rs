@@ -34,7 +34,7 @@ pub(super) fn document(report: &ExplainReport) -> Document {
 
 fn verdict(report: &ExplainReport) -> &'static str {
     match report.explanation.fate {
-        Fate::Kept | Fate::SetApart => "is kept",
+        Fate::Kept | Fate::Foreign => "is kept",
         Fate::KeptUntagged => "is kept without --delete-untagged, and goes with it",
         Fate::Young(_) => "is kept while it is young",
         Fate::Unreferenced | Fate::Unlinked => "goes with the next collection",
@@ -71,7 +71,7 @@ fn why(page: &mut Document, report: &ExplainReport) {
         (Fate::KeptUntagged, _) => "only revisions without a tag lead to it".to_owned(),
         (Fate::Young(Some(until)), _) => format!("nothing leads to it, but it is too young to judge until {}", time(until)),
         (Fate::Young(None), _) => "it, or what leads to it, is too young to judge".to_owned(),
-        (Fate::SetApart, _) => "it lies behind a symbolic link or a mount, where nothing is removed".to_owned(),
+        (Fate::Foreign, _) => "it lies behind a symbolic link or a mount, where nothing is removed".to_owned(),
         (Fate::Unreferenced, _) => "it is linked, and no manifest that is kept needs it".to_owned(),
         (Fate::Unlinked, _) => "no repository links it".to_owned(),
         (Fate::Absent, _) if explanation.chain_count > 0 => "what leads to it is broken; push the image again".to_owned(),
@@ -93,7 +93,7 @@ fn freed(page: &mut Document, report: &ExplainReport) {
         (_, Fate::Kept) => format!("{freed} if it was gone from all that leads to it"),
         (_, Fate::KeptUntagged) => "by collecting with --delete-untagged".to_owned(),
         (_, Fate::Unreferenced | Fate::Unlinked) => "by the next collection".to_owned(),
-        (_, Fate::Young(_) | Fate::SetApart | Fate::Irregular) => return,
+        (_, Fate::Young(_) | Fate::Foreign | Fate::Irregular) => return,
     };
     page.item("frees", &line);
 }

@@ -223,7 +223,7 @@ fn links_are_made_and_replaced(backend: &dyn Backend, fill: &dyn Fill) {
     let directory = LinkDirectory::Layers(name.clone());
     let target = Target::Link(directory.clone(), digest("a"));
     let content = || {
-        let entry = RepositoryEntry { name: name.clone(), set_apart: None };
+        let entry = RepositoryEntry { name: name.clone(), foreign: None };
         let opened = backend.store().open(&entry).expect("opened");
         opened.inspect_links(&directory, &[digest("a")]).expect("read")[0]
     };
@@ -247,7 +247,7 @@ fn links_are_made_and_replaced(backend: &dyn Backend, fill: &dyn Fill) {
     assert!(matches!(repair.make_link(&empty, Some(&other)).expect("no error"), Made::Changed(_)));
     assert!(matches!(shelf.keep(&Planned { target: &empty, stat: &other }).expect("no error"), Removal::Changed(_)));
     assert_eq!(shelf.keep(&Planned { target: &empty, stat: &there }).expect("kept"), Removal::Removed);
-    let before = backend.store().open(&RepositoryEntry { name: name.clone(), set_apart: None }).expect("opened");
+    let before = backend.store().open(&RepositoryEntry { name: name.clone(), foreign: None }).expect("opened");
     assert_eq!(before.read_links(&directory, &[digest("b")]).expect("read"), [LinkContent::Empty], "it has two places");
     drop(before);
     assert_eq!(repair.make_link(&empty, Some(&there)).expect("made"), Made::Made);
@@ -255,7 +255,7 @@ fn links_are_made_and_replaced(backend: &dyn Backend, fill: &dyn Fill) {
     let later = RunClock::read().start() + Duration::from_secs(60);
     assert_eq!(shelf.give_back_over(&empty, Some(later)).expect("moved"), Return::Back);
     assert_eq!(shelf.give_back_over(&empty, Some(later)).expect("no error"), Return::Absent);
-    let after = backend.store().open(&RepositoryEntry { name, set_apart: None }).expect("opened");
+    let after = backend.store().open(&RepositoryEntry { name, foreign: None }).expect("opened");
     assert_eq!(after.read_links(&directory, &[digest("b")]).expect("read"), [LinkContent::Empty], "as it was");
 }
 

@@ -33,7 +33,7 @@ impl<'a> Bench<'a> {
 
     /// Opens a repository in its current state.
     pub(super) fn open(&self, name: &RepositoryName) -> Box<dyn Repository + '_> {
-        self.store.open(&RepositoryEntry { name: name.clone(), set_apart: None }).expect("opened")
+        self.store.open(&RepositoryEntry { name: name.clone(), foreign: None }).expect("opened")
     }
 
     /// Whether directories exist independently of files, as the store reports.

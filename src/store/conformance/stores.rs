@@ -83,7 +83,7 @@ fn finds_repositories_by_any_marker(bench: &Bench<'_>) {
     let found = bench.store.repositories().expect("listable");
     let names: Vec<String> = found.entries.iter().map(|entry| entry.name.to_string()).collect();
     assert_eq!(names, ["Upper", "a", "b", "b/c", "b/c/d"]);
-    assert!(found.entries.iter().all(|entry| entry.set_apart.is_none()));
+    assert!(found.entries.iter().all(|entry| entry.foreign.is_none()));
     let strays: Vec<&Path> = found.strays.iter().map(|stray| &*stray.path).collect();
     assert_eq!(strays, [at("_file"), at("b/file")]);
 }
@@ -373,7 +373,7 @@ fn lists_entries_beside(bench: &Bench<'_>) {
     bench.put(&directory.join("data.x.tmp"), b"123", then());
     bench.put(&directory.join("b/inside"), b"1", then());
     let expected = [("b", FileState::Irregular), ("data.x.tmp", FileState::File(stat(3)))];
-    let found = |directory: &Path| expected.map(|(name, leaf)| Leftover { path: directory.join(name), leaf });
+    let found = |directory: &Path| expected.map(|(name, state)| Leftover { path: directory.join(name), state });
     assert_eq!(beside(), found(&directory));
     let tag = TagName::new("v1");
     let history = LinkDirectory::History(repository(), tag.clone());

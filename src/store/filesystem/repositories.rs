@@ -119,13 +119,13 @@ impl Found {
             let name = RepositoryName::new(path.strip_prefix(base).expect("the walk began at the base"));
             let through = path.ancestors().any(|directory| linked.contains(directory) || targets.contains(directory));
             let mounted = path.ancestors().any(is_mount) || MARKERS.iter().any(|marker| is_mount(&path.join(marker)));
-            let set_apart = match linked_marker || through || above.contains(path.as_path()) {
+            let foreign = match linked_marker || through || above.contains(path.as_path()) {
                 true => Some(StrayKind::Symlink),
                 false => mounted.then_some(StrayKind::Mount),
             };
             match listing.entries.last_mut() {
-                Some(last) if last.name == name => last.set_apart = last.set_apart.or(set_apart),
-                _ => listing.entries.push(RepositoryEntry { name, set_apart }),
+                Some(last) if last.name == name => last.foreign = last.foreign.or(foreign),
+                _ => listing.entries.push(RepositoryEntry { name, foreign }),
             }
         }
         listing.sorted()

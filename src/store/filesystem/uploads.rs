@@ -95,7 +95,7 @@ pub(super) fn leftovers(directory: &OwnedFd, path: &Path, known: &[&str]) -> io:
             return Ok(());
         }
         match directory::stat_at(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(found) => leftovers.push(Leftover { path: path.join(OsStr::from_bytes(name)), leaf: file_state(found) }),
+            Ok(found) => leftovers.push(Leftover { path: path.join(OsStr::from_bytes(name)), state: file_state(found) }),
             Err(Errno::NOENT) => {}
             Err(error) => return Err(error.into()),
         }

@@ -22,7 +22,7 @@ impl Repair for MemoryStore {
     fn make_link(&self, target: &Target, replaced: Option<&Stat>) -> Result<Made, Error> {
         let path = target.path();
         let Some(digest) = target.digest() else { return Ok(Made::Changed(NO_LINK)) };
-        Ok(match (self.leaf(&path), replaced) {
+        Ok(match (self.state(&path), replaced) {
             (FileState::Absent, None) => self.made(&path, digest),
             (FileState::File(there), Some(planned)) if there == *planned => self.made(&path, digest),
             (FileState::Absent, Some(_)) => Made::Changed("it is not there any more"),
@@ -33,7 +33,7 @@ impl Repair for MemoryStore {
 
     fn make_blob(&self, digest: &Digest, write: &mut dyn FnMut(&mut dyn io::Write) -> io::Result<()>) -> Result<Made, Error> {
         let path = Target::Blob(*digest).path();
-        if self.leaf(&path) != FileState::Absent {
+        if self.state(&path) != FileState::Absent {
             return Ok(Made::Exists);
         }
         let mut content = Vec::new();

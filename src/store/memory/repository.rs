@@ -27,7 +27,7 @@ impl MemoryStore {
     pub(super) fn beside(&self, directory: &Path, known: &[&str]) -> Vec<Leftover> {
         let children = self.children(directory).into_iter().map(|(path, _)| path);
         let unknown = children.filter(|path| !known.iter().any(|name| path.file_name() == Some(OsStr::new(name))));
-        unknown.map(|path| Leftover { leaf: self.leaf(&path), path }).collect()
+        unknown.map(|path| Leftover { state: self.state(&path), path }).collect()
     }
 }
 
@@ -60,7 +60,7 @@ impl Repository for MemoryRepository<'_> {
     }
 
     fn stat_tag(&self, tag: &TagName) -> Result<FileState, Error> {
-        Ok(self.store.leaf(&layout::current_link(&self.name, tag)))
+        Ok(self.store.state(&layout::current_link(&self.name, tag)))
     }
 
     fn read_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<LinkContent>, Error> {
@@ -68,12 +68,12 @@ impl Repository for MemoryRepository<'_> {
     }
 
     fn inspect_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<(LinkContent, FileState)>, Error> {
-        let inspect = |path: PathBuf| (self.store.read_link(&path), self.store.leaf(&path));
+        let inspect = |path: PathBuf| (self.store.read_link(&path), self.store.state(&path));
         Ok(digests.iter().map(|digest| inspect(directory.link(digest))).collect())
     }
 
     fn stat_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<FileState>, Error> {
-        Ok(digests.iter().map(|digest| self.store.leaf(&directory.link(digest))).collect())
+        Ok(digests.iter().map(|digest| self.store.state(&directory.link(digest))).collect())
     }
 
     fn beside_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<Leftover>, Error> {
@@ -94,9 +94,9 @@ impl Repository for MemoryRepository<'_> {
             let modified = self.store.tree()[&directory].modified;
             Upload {
                 modified,
-                started_file: self.store.leaf(&start),
+                started_file: self.store.state(&start),
                 started: self.store.content(&start).and_then(|text| started(&text)),
-                data: self.store.leaf(&directory.join("data")),
+                data: self.store.state(&directory.join("data")),
                 id,
             }
         };

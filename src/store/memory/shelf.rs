@@ -142,7 +142,7 @@ impl Shelf for MemoryShelf<'_> {
         let Some(node) = self.store.content(&path).map(|content| Node::file(content, planned.stat.modified)) else {
             return Ok(Removal::AlreadyGone);
         };
-        if self.store.leaf(&path) != FileState::File(*planned.stat) {
+        if self.store.state(&path) != FileState::File(*planned.stat) {
             return Ok(Removal::Changed("it was written to in the meantime"));
         }
         let node = Node { changed: now(), ..node };
@@ -155,7 +155,7 @@ impl Shelf for MemoryShelf<'_> {
     fn give_back_over(&self, target: &Target, until: Option<SystemTime>) -> Result<Return, Error> {
         let path = target.path();
         let content = self.store.content(&path);
-        let is_made = matches!(self.store.leaf(&path), FileState::File(there) if until.is_none_or(|until| there.modified <= until))
+        let is_made = matches!(self.store.state(&path), FileState::File(there) if until.is_none_or(|until| there.modified <= until))
             && content == target.digest().map(|digest| digest.to_string().into_bytes());
         let is_same = self.with(|lying| lying.files.get(&path).is_some_and(|node| node.content == content))?;
         if is_made || is_same {
@@ -172,7 +172,7 @@ impl Shelf for MemoryShelf<'_> {
 
     fn give_back(&self, target: &Target) -> Result<Return, Error> {
         let path = target.path();
-        if self.store.leaf(&path) != FileState::Absent {
+        if self.store.state(&path) != FileState::Absent {
             let is_here = self.with(|lying| lying.files.contains_key(&path))?;
             return Ok(if is_here { Return::Replaced } else { Return::Absent });
         }

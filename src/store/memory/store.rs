@@ -174,7 +174,7 @@ impl MemoryStore {
         }
     }
 
-    pub(super) fn leaf(&self, path: &Path) -> FileState {
+    pub(super) fn state(&self, path: &Path) -> FileState {
         match self.tree().get(path) {
             None => FileState::Absent,
             Some(Node { content: None, .. }) => FileState::Irregular,
@@ -209,7 +209,7 @@ impl Store for MemoryStore {
                 }
             }
         }
-        let entries = found.into_iter().map(|path| RepositoryEntry { name: RepositoryName::new(path), set_apart: None });
+        let entries = found.into_iter().map(|path| RepositoryEntry { name: RepositoryName::new(path), foreign: None });
         Ok(Listing { entries: entries.collect(), strays }.sorted())
     }
 
@@ -249,7 +249,7 @@ impl Store for MemoryStore {
     }
 
     fn stat_blobs(&self, _: Shard, digests: &[Digest]) -> Result<Vec<FileState>, Error> {
-        Ok(digests.iter().map(|digest| self.leaf(&layout::blob_data(digest))).collect())
+        Ok(digests.iter().map(|digest| self.state(&layout::blob_data(digest))).collect())
     }
 
     fn beside_blobs(&self, _: Shard, digests: &[Digest]) -> Result<Vec<Leftover>, Error> {
@@ -310,7 +310,7 @@ impl MemoryStore {
         dispose: impl FnOnce(&Node) -> Result<(), Error>,
     ) -> Result<Removal, Error> {
         let path = planned.target.path();
-        let removal = match self.leaf(&path) {
+        let removal = match self.state(&path) {
             FileState::Absent => Removal::AlreadyGone,
             FileState::Irregular => return Ok(Removal::Changed("it is of another type now")),
             FileState::File(stat) if stat.size_bytes != planned.stat.size_bytes => {

@@ -78,8 +78,8 @@ impl Keys {
         let is_known = |path: &Path| known.iter().any(|name| path.file_name() == Some(OsStr::new(name)));
         let unknown = self.children(directory).into_iter().filter(|(path, _)| !is_known(path));
         let leftover = |(path, is_directory): (PathBuf, bool)| {
-            let leaf = if is_directory { FileState::Irregular } else { self.state(&path) };
-            Leftover { path, leaf }
+            let state = if is_directory { FileState::Irregular } else { self.state(&path) };
+            Leftover { path, state }
         };
         unknown.map(leftover).collect()
     }

@@ -98,7 +98,7 @@ impl<R: Requests> Store for ObjectStore<R> {
                 }
                 if is_repository {
                     let name = RepositoryName::new(directory.strip_prefix(base).expect("the walk began there"));
-                    found.entries.push(RepositoryEntry { name, set_apart: None });
+                    found.entries.push(RepositoryEntry { name, foreign: None });
                 }
             }
             level = below;

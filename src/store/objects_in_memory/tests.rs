@@ -89,7 +89,7 @@ fn a_repository_is_one_listing_and_links_that_are_well_are_not_read() {
         let wrong = digest(7_000);
         store.memory().add_file(layers.link(&digests[0]), wrong.to_string(), SystemTime::UNIX_EPOCH);
         store.begin(None);
-        let repository = store.open(&RepositoryEntry { name: name.clone(), set_apart: None }).expect("listed");
+        let repository = store.open(&RepositoryEntry { name: name.clone(), foreign: None }).expect("listed");
         let listed = repository.links(&layers).expect("told");
         assert_eq!(listed.entries.len(), digests.len());
         let states = repository.stat_links(&layers, &digests).expect("told");
@@ -107,7 +107,7 @@ fn an_open_repository_is_as_it_was_and_one_opened_again_as_it_is() {
     let name = RepositoryName::new("a");
     let layers = LinkDirectory::Layers(name.clone());
     let store = ObjectStore::new(MemoryStore::new(), Etags::Md5, 0);
-    let open = || store.open(&RepositoryEntry { name: name.clone(), set_apart: None }).expect("listed");
+    let open = || store.open(&RepositoryEntry { name: name.clone(), foreign: None }).expect("listed");
     let before = open();
     store.memory().add_file(layers.link(&digest(1)), digest(1).to_string(), SystemTime::UNIX_EPOCH);
     let found = [before, open()].map(|repository| repository.links(&layers).expect("told").entries);

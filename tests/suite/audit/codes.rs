@@ -63,23 +63,23 @@ cases! {
     history_is_opened: "disagreeing-link" => |store| store.with(|tree| {
         tree.file(tag_history(APP, "v1", app().digest()), amd64().digest());
     });
-    a_tag_that_is_a_folder: "irregular-link" with "held-repository" => |store| store.with(|tree| {
-        tree.remove(&tag_current(APP, "v1")).folder(tag_current(APP, "v1"));
+    a_tag_that_is_a_directory: "irregular-link" with "held-repository" => |store| store.with(|tree| {
+        tree.remove(&tag_current(APP, "v1")).directory(tag_current(APP, "v1"));
     });
     a_revision_without_its_manifest: "missing-manifest" => |store| store.manifest_only(&variant("x")).with(|tree| {
-        tree.remove(&blob_folder(variant("x").digest()));
+        tree.remove(&blob_directory(variant("x").digest()));
     });
     a_tag_without_its_manifest: "missing-tag-target" => |store| store.manifest_only(&variant("x")).tag("v2").with(|tree| {
-        tree.remove(&blob_folder(variant("x").digest()));
+        tree.remove(&blob_directory(variant("x").digest()));
     });
     a_missing_layer: "missing-blob" => |store| store.with(|tree| {
-        tree.remove(&blob_folder(&layer(2).digest));
+        tree.remove(&blob_directory(&layer(2).digest));
     });
-    a_layer_whose_folder_is_left: "missing-blob" => |store| store.with(|tree| {
-        tree.remove_leaving_folder(&blob_data(&layer(2).digest));
+    a_layer_whose_directory_is_left: "missing-blob" => |store| store.with(|tree| {
+        tree.remove_leaving_directory(&blob_data(&layer(2).digest));
     });
     a_missing_configuration: "missing-blob" => |store| store.with(|tree| {
-        tree.remove(&blob_folder(&amd64().blobs[0].digest));
+        tree.remove(&blob_directory(&amd64().blobs[0].digest));
     });
     a_layer_cut_short: "size-mismatch" => |store| store.with(|tree| {
         tree.file(blob_data(&layer(2).digest), "lay");
@@ -91,11 +91,11 @@ cases! {
     };
     a_layer_by_sha512_without_data: "missing-blob" => |store| {
         store.pushed(&oci_image("by sha512", &[layer(6)]).with_sha512_descriptors()).tag("sha512").with(|tree| {
-            tree.remove_leaving_folder(&blob_data(&layer(6).digest));
+            tree.remove_leaving_directory(&blob_data(&layer(6).digest));
         })
     };
-    a_platform_whose_folder_is_left: "missing-child" => |store| store.with(|tree| {
-        tree.remove_leaving_folder(&blob_data(arm64().digest())).remove(layout::parent(&revision_link(APP, arm64().digest())));
+    a_platform_whose_directory_is_left: "missing-child" => |store| store.with(|tree| {
+        tree.remove_leaving_directory(&blob_data(arm64().digest())).remove(layout::parent(&revision_link(APP, arm64().digest())));
     });
     a_corrupt_child: "corrupt-manifest" with "held-repository" => |store| store.with(|tree| {
         let mut bytes = arm64().manifest.bytes;
@@ -111,17 +111,17 @@ cases! {
         odd_manifest(store, json!({"layers": layers.collect::<Vec<_>>()}).to_string())
     };
     a_manifest_too_large: "oversized-manifest" with "held-repository" => |store| odd_manifest(store, vec![b' '; (16 << 20) + 1]);
-    a_layer_that_is_a_folder: "irregular-data" => |store| store.with(|tree| {
-        tree.remove(&blob_data(&layer(2).digest)).folder(blob_data(&layer(2).digest));
+    a_layer_that_is_a_directory: "irregular-data" => |store| store.with(|tree| {
+        tree.remove(&blob_data(&layer(2).digest)).directory(blob_data(&layer(2).digest));
     });
-    nobodys_blob_that_is_a_folder: "irregular-data" => |store| store.with(|tree| {
-        tree.folder(blob_data(&layer(50).digest));
+    nobodys_blob_that_is_a_directory: "irregular-data" => |store| store.with(|tree| {
+        tree.directory(blob_data(&layer(50).digest));
     });
     a_missing_platform: "missing-child" => |store| store.with(|tree| {
-        tree.remove(&blob_folder(arm64().digest())).remove(layout::parent(&revision_link(APP, arm64().digest())));
+        tree.remove(&blob_directory(arm64().digest())).remove(layout::parent(&revision_link(APP, arm64().digest())));
     });
     a_tag_without_current: "tag-without-current" => |store| store.with(|tree| {
-        tree.folder(tag(APP, "v2"));
+        tree.directory(tag(APP, "v2"));
     });
     a_tag_without_its_revision: "lost-revision" => |store| store.with(|tree| {
         tree.remove(layout::parent(&revision_link(APP, app().digest())));
@@ -142,8 +142,8 @@ cases! {
     a_layer_without_its_link: "missing-layer-link" => |store| store.with(|tree| {
         tree.remove(layout::parent(&layer_link(APP, &layer(2).digest)));
     });
-    a_layer_whose_links_folder_is_left: "missing-layer-link" => |store| store.with(|tree| {
-        tree.remove_leaving_folder(&layer_link(APP, &layer(2).digest));
+    a_layer_whose_links_directory_is_left: "missing-layer-link" => |store| store.with(|tree| {
+        tree.remove_leaving_directory(&layer_link(APP, &layer(2).digest));
     });
     a_layer_link_that_leads_nowhere: "broken-layer-link" => |store| store.with(|tree| {
         tree.layer_link(APP, &layer(50).digest);
@@ -153,8 +153,8 @@ cases! {
         with "held-repository" => |store| store.with(|tree| {
         tree.symlink(repository("linked"), "team/app");
     });
-    a_blob_folder_of_something_else: "missing-data" => |store| store.with(|tree| {
-        tree.file(format!("{}/notes.txt", blob_folder(&layer(50).digest)), "?");
+    a_blob_directory_of_something_else: "missing-data" => |store| store.with(|tree| {
+        tree.file(format!("{}/notes.txt", blob_directory(&layer(50).digest)), "?");
     });
     a_file_among_the_tags: "unrecognised-entry" => |store| store.with(|tree| {
         tree.file(format!("{}/notes.txt", layout::tags(APP)), "?");
@@ -176,7 +176,7 @@ cases! {
         tree.file(format!("{}/notes.txt", layout::parent(&layer_link(APP, &layer(2).digest))), "?");
     });
     a_file_beside_data: "unrecognised-entry" => |store| store.with(|tree| {
-        tree.file(format!("{}/notes.txt", blob_folder(&layer(2).digest)), "?");
+        tree.file(format!("{}/notes.txt", blob_directory(&layer(2).digest)), "?");
     });
     a_file_among_the_uploads: "unrecognised-entry" => |store| store.with(|tree| {
         tree.file(format!("{}/_uploads/notes.txt", repository(APP)), "?");
@@ -186,7 +186,7 @@ cases! {
         tree.file(tag_history(APP, "not a tag", app().digest()), app().digest());
     });
     what_cannot_be_a_tag_and_names_nothing: "unrecognised-entry" with "unrecognised-entry" with "unrecognised-entry" => |store| store.with(|tree| {
-        tree.folder(tag(APP, ".dropbox.cache")).file(format!("{}/inner", tag(APP, "@SynoResource")), "x");
+        tree.directory(tag(APP, ".dropbox.cache")).file(format!("{}/inner", tag(APP, "@SynoResource")), "x");
     });
     gitlabs_database: "gitlab-database" => |store| store.with(|tree| {
         tree.file("docker/registry/lockfiles/database-in-use", "{\"version\":1}");
@@ -236,7 +236,7 @@ cases! {
         tree.file(format!("{}/data.0197.tmp", layout::upload(APP, "one")), "1");
     });
     a_repository_of_nothing: "empty-repository" => |store| store.with(|tree| {
-        tree.folder(layout::tags("empty"));
+        tree.directory(layout::tags("empty"));
     });
     no_repositories: "empty-store" with "unlinked-blob" => |_| registry().stray_blob(&layer(1));
 }
@@ -256,7 +256,7 @@ fn what_is_young_may_be_at_work() {
 #[test]
 fn damage_names_the_tags_and_platforms_that_it_breaks() {
     let tree = healthy().repo("other").pushed(&amd64()).tag("v9").with(|tree| {
-        tree.remove(&blob_folder(&layer(2).digest));
+        tree.remove(&blob_directory(&layer(2).digest));
     });
     let findings = found(&tree.into_tree(), &["missing-blob"]);
     let [missing] = &findings[..] else { panic!("one") };
@@ -304,7 +304,7 @@ fn a_damaged_link_names_what_it_breaks_unless_it_is_history() {
 #[test]
 fn a_digest_that_is_missing_in_every_way_is_told_once() {
     let tree = healthy().repo("other").manifest_only(&arm64()).repo("third").pushed(&app()).tag("v1").with(|tree| {
-        tree.remove(&blob_folder(arm64().digest()));
+        tree.remove(&blob_directory(arm64().digest()));
         for blob in &amd64().blobs {
             tree.layer_link("other", &blob.digest);
         }
@@ -384,15 +384,15 @@ fn healthy_stores_of_every_kind_of_image_have_no_finding() {
         .image("other", &[layer(1), layer(80)])
         .tag("v1")
         .with(|tree| {
-            tree.folder(format!("{}/_uploads", repository("mounted")));
-            // What may live elsewhere may have left its folder here, too young to go.
-            tree.aged(minutes(1)).folder(blob_folder(&layer(70).digest));
+            tree.directory(format!("{}/_uploads", repository("mounted")));
+            // What may live elsewhere may have left its directory here, too young to go.
+            tree.aged(minutes(1)).directory(blob_directory(&layer(70).digest));
         });
     found(&store.into_tree(), &[]);
     found(
         &registry()
             .with(|tree| {
-                tree.folder(repository(""));
+                tree.directory(repository(""));
             })
             .into_tree(),
         &[],

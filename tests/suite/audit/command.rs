@@ -14,7 +14,7 @@ fn fails_from_the_severity_asked_for() {
         (
             healthy()
                 .with(|tree| {
-                    tree.remove(&blob_folder(&layer(2).digest));
+                    tree.remove(&blob_directory(&layer(2).digest));
                 })
                 .into_tree(),
             [1, 1, 0],
@@ -44,7 +44,7 @@ fn is_kept_out_by_a_collection() {
 #[test]
 fn text_says_what_is_broken_and_what_a_collection_frees() {
     let mut store = healthy().stray_blob(&layer(50)).with(|tree| {
-        tree.remove(&blob_folder(&layer(2).digest));
+        tree.remove(&blob_directory(&layer(2).digest));
     });
     for number in 0..5 {
         store = store.repo(APP).manifest_only(&amd64()).tag(&format!("w{number}"));
@@ -67,8 +67,8 @@ fn text_says_what_is_broken_and_what_a_collection_frees() {
 
 #[test]
 fn figures_say_what_was_found() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("regsweep.prom");
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("regsweep.prom");
     let root = healthy().stray_blob(&layer(50)).manifest_only(&variant("x")).into_tree().on_disk();
     Regsweep::audit(root.path()).arg("--metrics").arg(&path).run().expect_code(0);
     let figures = samples(&fs::read_to_string(&path).expect("written"));
@@ -83,8 +83,8 @@ fn figures_say_what_was_found() {
 #[test]
 fn other_owners_are_told_by_the_configuration() {
     let root = healthy().into_tree().on_disk();
-    let folder = tempfile::tempdir().expect("a folder");
-    let config = folder.path().join("config.yml");
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = directory.path().join("config.yml");
     let audit = |more: &str| {
         let storage = format!("filesystem: {{rootdirectory: {}}}", root.path().display());
         fs::write(&config, format!("version: 0.1\nstorage: {{{storage}}}\n{more}")).expect("written");
@@ -96,7 +96,7 @@ fn other_owners_are_told_by_the_configuration() {
     assert_eq!(audit(proxy), ["pull-through-cache"]);
     // Nobody has asked it for all of the image yet.
     fs::remove_file(root.path().join(blob_data(&layer(2).digest))).expect("there");
-    fs::remove_dir(root.path().join(blob_folder(&layer(2).digest))).expect("empty");
+    fs::remove_dir(root.path().join(blob_directory(&layer(2).digest))).expect("empty");
     assert_eq!(audit(proxy), ["pull-through-cache"]);
     Regsweep::new().arg("verify").arg(&config).run().expect_code(0);
 }
@@ -104,13 +104,13 @@ fn other_owners_are_told_by_the_configuration() {
 #[test]
 fn totals_are_those_of_the_dry_runs() {
     for fixture in ["team", "legacy"] {
-        let folder = tempfile::tempdir().expect("a folder");
+        let directory = tempfile::tempdir().expect("a directory");
         let tar = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/{fixture}.tar"));
-        let status = std::process::Command::new("tar").arg("-xf").arg(tar).arg("-C").arg(folder.path()).status();
+        let status = std::process::Command::new("tar").arg("-xf").arg(tar).arg("-C").arg(directory.path()).status();
         assert!(status.expect("tar runs").success());
-        let report = Regsweep::audit(folder.path()).json().run().expect_code(0).report();
+        let report = Regsweep::audit(directory.path()).json().run().expect_code(0).report();
         for (flags, key) in [(&[][..], "reclaimable"), (&["-m"], "reclaimable_delete_untagged")] {
-            let dry = Regsweep::gc(folder.path()).args(flags).dry().json().run().expect_code(0).report();
+            let dry = Regsweep::gc(directory.path()).args(flags).dry().json().run().expect_code(0).report();
             let mut said = report[key].clone();
             for key in ["held_repositories", "young", "young_until", "young_never"] {
                 said.as_object_mut().expect("an object").remove(key);
@@ -124,7 +124,7 @@ fn totals_are_those_of_the_dry_runs() {
 fn names_and_files_that_nobody_should_make_neither_speak_nor_block() {
     let upload = layout::upload(APP, "odd\u{1b}[2J");
     let tree = healthy().tag("\u{1b}[2J").with(|tree| {
-        tree.folder(upload.clone()).file(format!("{}/x\u{1b}[2J.tmp", blob_folder(&layer(2).digest)), "x");
+        tree.directory(upload.clone()).file(format!("{}/x\u{1b}[2J.tmp", blob_directory(&layer(2).digest)), "x");
         tree.file(format!("{}/startedat", layout::upload(APP, "garbled")), vec![b'9'; 1 << 20]);
     });
     let root = tree.into_tree().on_disk();

@@ -10,7 +10,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::support::layout::{
-    self, blob_data, blob_folder, layer_link, repository, revision_link, tag, tag_current, tag_history,
+    self, blob_data, blob_directory, layer_link, repository, revision_link, tag, tag_current, tag_history,
 };
 use crate::support::*;
 
@@ -39,7 +39,7 @@ fn healthy() -> Registry {
     registry().repo(APP).pushed(&app()).tag("v1")
 }
 
-/// Audits a folder, with one thread and with many, and checks that nothing in it was touched.
+/// Audits a directory, with one thread and with many, and checks that nothing in it was touched.
 #[track_caller]
 fn audit(root: &Path) -> Vec<Finding> {
     let before = snapshot(root);

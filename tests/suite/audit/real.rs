@@ -112,7 +112,7 @@ fn each_damage_is_named_once_and_nothing_else() {
         "config",
         "short",
         "corrupt",
-        "folder",
+        "directory",
         "child",
         "tag",
         "lost",
@@ -248,13 +248,13 @@ fn damage_blobs(damaged: &mut Damaged, own: &dyn Fn(&str) -> String, twin: &dyn 
     damaged.expect("size-mismatch", own("short"));
     damaged.write(blob_data(image_of("corrupt").digest()), "{}");
     damaged.expect("corrupt-manifest", image_of("corrupt").digest());
-    damaged.remove(blob_data(&own("folder")));
-    fs::create_dir(damaged.at(blob_data(&own("folder")))).expect("made");
-    damaged.expect("irregular-data", own("folder"));
+    damaged.remove(blob_data(&own("directory")));
+    fs::create_dir(damaged.at(blob_data(&own("directory")))).expect("made");
+    damaged.expect("irregular-data", own("directory"));
 }
 
 fn leave_things(damaged: &mut Damaged, own: &dyn Fn(&str) -> String) {
-    damaged.write(format!("{}/notes.txt", blob_folder(&layer(61).digest)), "?");
+    damaged.write(format!("{}/notes.txt", blob_directory(&layer(61).digest)), "?");
     damaged.expect("missing-data", layer(61).digest);
     damaged.write(format!("{}/notes.txt", layout::tags("d/stray")), "?");
     damaged.expect("unrecognised-entry", "d/stray");

@@ -127,11 +127,11 @@ fn an_hour_is_the_age_by_default() {
     }
 
     // A registry that takes no pushes has nothing young. Nothing listens on port 1.
-    let folder = tempfile::tempdir().expect("a folder");
-    let config = folder.path().join("config.yml");
-    let root_folder = root.path().display();
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = directory.path().join("config.yml");
+    let root_directory = root.path().display();
     let text = format!(
-        "version: 0.1\nstorage:\n  filesystem: {{rootdirectory: {root_folder}}}\n  cache: {{blobdescriptor: inmemory}}\n  \
+        "version: 0.1\nstorage:\n  filesystem: {{rootdirectory: {root_directory}}}\n  cache: {{blobdescriptor: inmemory}}\n  \
          maintenance: {{readonly: {{enabled: true}}}}\nhttp: {{addr: \"127.0.0.1:1\"}}\n"
     );
     fs::write(&config, text).expect("written");
@@ -174,7 +174,7 @@ fn max_reclaim_is_a_share_of_what_is_stored_and_not_of_what_manifests_state() {
 #[test]
 fn text_and_json_say_the_same() {
     let mut tree = old();
-    tree.folder(layout::blob_folder(&layer(77).digest)).file(format!("{}/stray", layout::tags("a")), "x");
+    tree.directory(layout::blob_directory(&layer(77).digest)).file(format!("{}/stray", layout::tags("a")), "x");
     let root = tree.on_disk();
     let report = document(&Regsweep::gc(root.path()).dry().delete_untagged().json().run().expect_code(0));
     let text = Regsweep::gc(root.path()).dry().delete_untagged().run().expect_code(0).stdout;
@@ -208,14 +208,14 @@ fn text_and_json_say_the_same() {
 /// What a registry at work leaves, and a collection beside one: directories whose data is gone.
 #[test]
 fn stored_is_what_has_data_in_every_command() {
-    let metrics = tempfile::tempdir().expect("a folder");
+    let metrics = tempfile::tempdir().expect("a directory");
     let metrics = metrics.path().join("regsweep.prom");
     for age in [days(30), minutes(1)] {
         let mut tree = old();
         let stored = tree.blobs().len() as u64;
         tree.aged(age);
         for number in 0..9 {
-            tree.folder(layout::blob_folder(&layer(7700 + number).digest));
+            tree.directory(layout::blob_directory(&layer(7700 + number).digest));
         }
         let root = tree.on_disk();
         let run = |words: &[&str]| Regsweep::new().args(words).arg("--root").arg(root.path()).json().run().expect_code(0);

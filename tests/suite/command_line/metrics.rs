@@ -33,8 +33,8 @@ pub(crate) fn samples(text: &str) -> BTreeMap<String, f64> {
 
 #[test]
 fn a_run_leaves_its_figures() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("regsweep.prom");
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("regsweep.prom");
     let root = tree().on_disk();
     let read = || samples(&fs::read_to_string(&path).expect("it was written"));
     let of = |samples: &BTreeMap<String, f64>, name: &str| samples[&format!("regsweep_{name}{{command=\"garbage-collect\"}}")];
@@ -60,15 +60,15 @@ fn a_run_leaves_its_figures() {
     assert_eq!(of(&figures, "reclaimed_blobs"), 1.0);
     let series = "regsweep_findings{command=\"garbage-collect\",code=\"empty-link\",severity=\"error\"}";
     assert_eq!(figures[series], 1.0);
-    let left: Vec<_> = fs::read_dir(folder.path()).expect("listable").collect();
+    let left: Vec<_> = fs::read_dir(directory.path()).expect("listable").collect();
     assert_eq!(left.len(), 1, "no other file stays");
 }
 
 #[test]
 fn a_run_that_stops_leaves_figures_too_and_never_in_the_store() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("regsweep.prom");
-    let root = Tree::new().folder(layout::BASE).blob(&layer(1)).on_disk();
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("regsweep.prom");
+    let root = Tree::new().directory(layout::BASE).blob(&layer(1)).on_disk();
     Regsweep::gc(root.path()).arg("--metrics").arg(&path).run().expect_code(2);
     let figures = samples(&fs::read_to_string(&path).expect("it was written"));
     assert_eq!(figures["regsweep_exit_code{command=\"garbage-collect\"}"], 2.0);
@@ -77,7 +77,7 @@ fn a_run_that_stops_leaves_figures_too_and_never_in_the_store() {
     let refused = Regsweep::gc(root.path()).arg("--metrics").arg(&inside).run().expect_code(2);
     assert!(refused.stderr.contains("--metrics") && refused.stderr.contains("in the store"), "{}", refused.stderr);
     assert!(!inside.exists());
-    let nowhere = folder.path().join("no/such/folder.prom");
+    let nowhere = directory.path().join("no/such/directory.prom");
     let refused = Regsweep::gc(root.path()).args(["--allow-empty", "--metrics"]).arg(&nowhere).dry().run().expect_code(2);
     assert!(refused.stderr.contains("no/such"), "{}", refused.stderr);
 }

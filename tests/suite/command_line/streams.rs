@@ -114,7 +114,7 @@ fn standard_output_has_the_report_and_nothing_else() {
 #[test]
 fn verbose_has_a_line_for_each_target_in_the_order_of_the_plan() {
     let mut tree = tree();
-    tree.aged(days(30)).folder(layout::blob_folder(&layer(77).digest));
+    tree.aged(days(30)).directory(layout::blob_directory(&layer(77).digest));
     let root = tree.on_disk();
     let ran = Regsweep::gc(root.path()).args(["-mdv"]).run().expect_code(0);
     let lines: Vec<&str> = ran.stdout.lines().filter(|line| line.contains("eligible for deletion: ")).collect();
@@ -145,15 +145,15 @@ fn verbose_has_a_line_for_each_target_in_the_order_of_the_plan() {
 fn a_plan_that_would_overwrite_the_store_is_refused() {
     let store = tree();
     let live = layout::blob_data(&layer(1).digest);
-    let aside = || tempfile::tempdir().expect("a folder");
-    // Straight, through a link to the folder, and through a link to the file.
-    for way in ["straight", "folder", "file", "dots"] {
+    let aside = || tempfile::tempdir().expect("a directory");
+    // Straight, through a link to the directory, and through a link to the file.
+    for way in ["straight", "directory", "file", "dots"] {
         let root = store.on_disk();
         let other = aside();
         let before = snapshot(&root.path().join("docker"));
         let plan = match way {
             "straight" => root.path().join(&live),
-            "folder" => {
+            "directory" => {
                 symlink(root.path().join(layout::parent(&live)), other.path().join("link")).expect("linked");
                 other.path().join("link/data")
             }

@@ -46,7 +46,8 @@ pub(super) struct Stage {
 impl Stage {
     /// A machine with the team's store, whose registry is down.
     pub(super) fn new() -> Stage {
-        let stage = Stage { home: tempfile::tempdir().expect("a folder"), clock: LONG_AGO, port: 0, runs: Vec::new(), code: 0 };
+        let stage =
+            Stage { home: tempfile::tempdir().expect("a directory"), clock: LONG_AGO, port: 0, runs: Vec::new(), code: 0 };
         for directory in DIRECTORIES {
             fs::create_dir_all(stage.real(directory)).expect("made");
         }
@@ -106,7 +107,7 @@ impl Stage {
             }
             "a blob and two links are lost" => {
                 let blob = self.blob("a9e8137b53dfdbc1e7941546b38c7b00efc205bebb0f4df2f586d5e0df6d95bb");
-                fs::remove_dir_all(blob.parent().expect("a folder")).expect("removed");
+                fs::remove_dir_all(blob.parent().expect("a directory")).expect("removed");
                 let revision = "repositories/team/api/_manifests/revisions/sha256/393bec279e61deed249c2d71abe47b5e249584b3658382fcd60db73d0321224f";
                 fs::remove_dir_all(self.v2(revision)).expect("removed");
                 let link = "repositories/team/web/frontend/_layers/sha256/106bf8b47560657ba659bcee22faf75c97f80ec8ca0a0377971d0f65eb1df41b/link";
@@ -141,7 +142,7 @@ impl Stage {
                 command.env_remove(name);
             }
         }
-        let program = Path::new(env!("CARGO_BIN_EXE_regsweep")).parent().expect("in a folder");
+        let program = Path::new(env!("CARGO_BIN_EXE_regsweep")).parent().expect("in a directory");
         command.env("PATH", format!("{}:{}", program.display(), std::env::var("PATH").expect("there is one")));
         command.env("REGSWEEP_TEST_CLOCK", format!("shift={},trusted=yes", self.clock.as_secs()));
         command.env("NO_COLOR", "1").env("LC_ALL", "C.UTF-8").stdin(std::process::Stdio::null());

@@ -216,7 +216,7 @@ fn h35_links_to_blobs_that_are_gone_hold_nothing_back() {
         .tag("v1")
         .pushed(&lost)
         .with(|tree| {
-            tree.remove(&layout::blob_folder(&layer(1).digest)).remove(&layout::blob_folder(lost.digest()));
+            tree.remove(&layout::blob_directory(&layer(1).digest)).remove(&layout::blob_directory(lost.digest()));
         })
         .into_tree();
     let ran = collect(&tree, &[], 1);
@@ -231,16 +231,16 @@ fn h35_links_to_blobs_that_are_gone_hold_nothing_back() {
 }
 
 #[test]
-fn h36_blob_folders_without_data_go_if_empty() {
-    let [husk, leftover, folder, young] = [11, 12, 13, 14].map(|n| layer(n).digest);
+fn h36_blob_directories_without_data_go_if_empty() {
+    let [husk, leftover, directory, young] = [11, 12, 13, 14].map(|n| layer(n).digest);
     let tree = registry().stray_blob(&garbage()).repo("a").image("x", &[layer(1)]).tag("v1").with(|tree| {
-        tree.folder(layout::blob_folder(&husk));
-        tree.file(format!("{}/data.0.tmp", layout::blob_folder(&leftover)), "x");
-        tree.folder(blob_data(&folder));
-        tree.aged(minutes(1)).folder(layout::blob_folder(&young));
+        tree.directory(layout::blob_directory(&husk));
+        tree.file(format!("{}/data.0.tmp", layout::blob_directory(&leftover)), "x");
+        tree.directory(blob_data(&directory));
+        tree.aged(minutes(1)).directory(layout::blob_directory(&young));
     });
     let ran = collect(&tree.into_tree(), &[], 1);
-    ran.lost(&garbage_alone(), [layout::blob_folder(&husk)]);
+    ran.lost(&garbage_alone(), [layout::blob_directory(&husk)]);
     ran.found(&["irregular-data", "missing-data"]);
 }
 
@@ -261,7 +261,7 @@ fn h37_uploads_are_left_alone() {
 fn h38_ghost_tags_are_reported_and_left_alone() {
     let tree =
         registry().stray_blob(&garbage()).repo("a").image("x", &[layer(1)]).tag("v1").upload_layer(&layer(2)).with(|tree| {
-            tree.tag("a", "ghost", &layer(50).digest).folder(tag("a", "bare"));
+            tree.tag("a", "ghost", &layer(50).digest).directory(tag("a", "bare"));
         });
     let tree = tree.into_tree();
     let ran = collect(&tree, &[], 1);
@@ -338,7 +338,7 @@ fn h41_h44_a_sweep_that_ended_anywhere_is_taken_up_again() {
     let all = collect(&tree, &["-m"], 0);
     let files = |root: &Path| -> BTreeSet<String> {
         let all = snapshot(&root.join("docker")).into_iter();
-        all.filter(|(_, seen)| seen.kind != snapshot::SeenKind::Folder).map(|(path, _)| path).collect()
+        all.filter(|(_, seen)| seen.kind != snapshot::SeenKind::Directory).map(|(path, _)| path).collect()
     };
     let rows = all.outcome.rows();
     assert!(rows.len() > 30, "a plan worth interrupting");
@@ -352,7 +352,7 @@ fn h41_h44_a_sweep_that_ended_anywhere_is_taken_up_again() {
                 fs::remove_file(&path).expect("it is there");
                 // Killed between the two, or not.
                 if done % 2 == 0 {
-                    fs::remove_dir(path.parent().expect("a folder")).expect("it is empty");
+                    fs::remove_dir(path.parent().expect("a directory")).expect("it is empty");
                 }
             }
         }
@@ -362,7 +362,7 @@ fn h41_h44_a_sweep_that_ended_anywhere_is_taken_up_again() {
             let hex = layout::parent(link).rsplit('/').next().expect("a name");
             assert!(blobs.contains_key(&format!("sha256:{hex}")), "after {done} rows {link} leads nowhere");
         }
-        // The folders just left by a removal are young.
+        // The directories just left by a removal are young.
         Regsweep::gc(root.path()).args(["-m", "--min-age", "0s"]).run().expect_code(0);
         assert_eq!(files(root.path()), files(all.root.path()), "after {done} rows");
         assert!(Regsweep::gc(root.path()).args(["-m", "--min-age", "0s"]).run().expect_code(0).rows().is_empty());
@@ -402,7 +402,7 @@ fn u4_links_whose_blobs_are_gone_go_in_the_next_run() {
     let tree = registry().stray_blob(&garbage()).repo("a").image("kept", &[layer(2)]).tag("v1").pushed(&image).deleted();
     let tree = tree.with(|tree| {
         for digest in image.reaches() {
-            tree.remove(&layout::blob_folder(&digest));
+            tree.remove(&layout::blob_directory(&digest));
         }
     });
     let deleted = revision_link("a", image.digest());

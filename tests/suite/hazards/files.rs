@@ -63,13 +63,13 @@ fn h26_nothing_outside_the_store_goes() {
 fn h26_what_is_shared_through_a_symbolic_link_can_still_be_pulled() {
     let image = oci_image("y", &[layer(2)]);
     let (revision, layer_2) = (revision_link("b", image.digest()), layer_link("b", &layer(2).digest));
-    let shared_layers = [format!("{}/_layers", repository("b")), in_folder(&layer_2, 2), in_folder(&layer_2, 1)];
+    let shared_layers = [format!("{}/_layers", repository("b")), in_directory(&layer_2, 2), in_directory(&layer_2, 1)];
     let shared_manifests = [
         repository("b"),
         format!("{}/_manifests", repository("b")),
         format!("{}/_manifests/revisions", repository("b")),
-        in_folder(&revision, 2),
-        in_folder(&revision, 1),
+        in_directory(&revision, 2),
+        in_directory(&revision, 1),
         tag("b", "v1"),
     ];
     let cases = shared_layers.iter().map(|place| (place, &[][..]));
@@ -107,8 +107,8 @@ fn h26_what_is_shared_through_a_symbolic_link_can_still_be_pulled() {
     assert!(lost.is_empty(), "cannot be pulled any more: {lost:#?}");
 }
 
-/// The folder so many levels above a path.
-fn in_folder(path: &str, levels: usize) -> String {
+/// The directory so many levels above a path.
+fn in_directory(path: &str, levels: usize) -> String {
     (0..levels).fold(path, |path, _| layout::parent(path)).to_owned()
 }
 
@@ -131,7 +131,7 @@ fn h26_stops_at_a_symbolic_link_that_leads_nowhere() {
         "docker/registry/v2/blobs".into(),
         "docker/registry/v2/blobs/sha256".into(),
         "docker/registry/v2/blobs/sha256/00".into(),
-        layout::blob_folder(image.digest()),
+        layout::blob_directory(image.digest()),
     ];
     for place in places {
         let itself = place.rsplit('/').next().expect("a name");
@@ -170,12 +170,12 @@ fn h27_what_filesystems_and_people_leave_is_reported_and_left_alone() {
 }
 
 #[test]
-fn h27_what_lies_beside_a_link_keeps_its_folder() {
+fn h27_what_lies_beside_a_link_keeps_its_directory() {
     let beside = |layer: &Content| format!("{}/.nfs0001", layout::parent(&layer_link("a", &layer.digest)));
     let tree =
         registry().stray_blob(&garbage()).repo("a").image("x", &[layer(1)]).tag("v1").upload_layer(&layer(2)).with(|tree| {
             tree.file(beside(&layer(1)), "x").file(beside(&layer(2)), "x");
-            tree.file(format!("{}/.nfs0002", layout::blob_folder(&layer(2).digest)), "x");
+            tree.file(format!("{}/.nfs0002", layout::blob_directory(&layer(2).digest)), "x");
         });
     let ran = collect(&tree.into_tree(), &[], 0);
     ran.lost(&digests([&garbage(), &layer(2)]), [layer_link("a", &layer(2).digest)]);
@@ -186,12 +186,12 @@ fn h27_what_lies_beside_a_link_keeps_its_folder() {
 fn h28_a_snapshot_of_hard_links_stays_whole() {
     let image = oci_image("x", &[layer(1)]);
     let root = registry().stray_blob(&garbage()).repo("a").image("y", &[layer(2)]).tag("v1").pushed(&image).on_disk();
-    let copy = tempfile::tempdir_in(root.path()).expect("a folder on the same filesystem");
+    let copy = tempfile::tempdir_in(root.path()).expect("a directory on the same filesystem");
     for (path, seen) in snapshot(&root.path().join("docker")) {
         let (from, to) = (root.path().join("docker").join(&path), copy.path().join(&path));
         match seen.kind {
-            snapshot::SeenKind::Folder if path.is_empty() => {}
-            snapshot::SeenKind::Folder => fs::create_dir(to).expect("made"),
+            snapshot::SeenKind::Directory if path.is_empty() => {}
+            snapshot::SeenKind::Directory => fs::create_dir(to).expect("made"),
             _ => fs::hard_link(from, to).expect("linked"),
         }
     }
@@ -204,10 +204,10 @@ fn h28_a_snapshot_of_hard_links_stays_whole() {
 
 #[test]
 fn u3_nothing_behind_a_symbolic_link_among_the_blobs_goes() {
-    let outside = tempfile::tempdir().expect("a folder");
-    let folder = layout::blob_folder(&garbage().digest);
-    // A shard, the folder of a blob, or the bytes of one.
-    for place in [layout::parent(&folder), &folder, &blob_data(&garbage().digest)] {
+    let outside = tempfile::tempdir().expect("a directory");
+    let directory = layout::blob_directory(&garbage().digest);
+    // A shard, the directory of a blob, or the bytes of one.
+    for place in [layout::parent(&directory), &directory, &blob_data(&garbage().digest)] {
         let root = registry().stray_blob(&garbage()).stray_blob(&layer(70)).repo("a").image("x", &[layer(1)]).tag("v1");
         let root = root.into_tree().on_disk();
         let moved = outside.path().join(place.len().to_string());

@@ -45,7 +45,7 @@ fn h02_u2_keeps_a_child_whose_revision_link_was_deleted() {
     let deleted = revision_link("a", child.digest());
     let build = || {
         registry().stray_blob(&garbage()).repo("a").pushed(&multi).tag("multi").with(|tree| {
-            tree.remove_leaving_folder(&deleted);
+            tree.remove_leaving_directory(&deleted);
         })
     };
     let alone = build().into_tree();
@@ -105,24 +105,24 @@ fn h03_one_name_in_two_roles() {
 #[test]
 fn h05_a_deleted_revision_does_not_hide_those_after_it() {
     let images: Vec<Image> = (0..8).map(|n| oci_image(&format!("i{n}"), &[layer(n)])).collect();
-    // The registry leaves an empty folder; on some filesystems not even that is left.
-    for leaves_folder in [true, false] {
+    // The registry leaves an empty directory; on some filesystems not even that is left.
+    for leaves_directory in [true, false] {
         let mut builder = registry().stray_blob(&garbage()).repo("a");
         for (n, image) in images.iter().enumerate() {
             builder = builder.pushed(image).tag(&format!("t{n}"));
         }
         let deleted = revision_link("a", images[3].digest());
-        let folder = layout::parent(&deleted).to_owned();
+        let directory = layout::parent(&deleted).to_owned();
         let tree = builder
             .with(|tree| {
                 tree.delete_manifest("a", images[3].digest());
-                if !leaves_folder {
-                    tree.remove(&folder);
+                if !leaves_directory {
+                    tree.remove(&directory);
                 }
             })
             .into_tree();
         let mut names: Vec<String> = links("a", &images[3]).into_iter().filter(|link| *link != deleted).collect();
-        names.extend(leaves_folder.then_some(folder));
+        names.extend(leaves_directory.then_some(directory));
         for flags in BOTH {
             collect(&tree, flags, 0).lost(&garbage_and(&images[3]), names.clone());
         }
@@ -270,7 +270,7 @@ fn h11_a_tag_whose_manifest_is_lost_holds_its_repository() {
         .tag("multi")
         .upload_layer(&layer(3))
         .with(|tree| {
-            tree.remove(&layout::blob_folder(multi.digest()));
+            tree.remove(&layout::blob_directory(multi.digest()));
         })
         .repo("b")
         .pushed(&untagged)
@@ -292,23 +292,23 @@ fn h11_a_tag_whose_manifest_is_lost_holds_its_repository() {
 fn h12_a_tag_keeps_an_image_whose_revision_link_is_lost() {
     let image = oci_image("app", &[layer(1)]);
     let link = revision_link("a", image.digest());
-    let folder = layout::parent(&link);
-    for leaves_folder in [true, false] {
+    let directory = layout::parent(&link);
+    for leaves_directory in [true, false] {
         let tree = registry()
             .stray_blob(&garbage())
             .repo("a")
             .pushed(&image)
             .tag("v1")
             .with(|tree| {
-                tree.remove(folder);
-                if leaves_folder {
-                    tree.folder(folder);
+                tree.remove(directory);
+                if leaves_directory {
+                    tree.directory(directory);
                 }
             })
             .into_tree();
         for flags in BOTH {
             let ran = collect(&tree, flags, 1);
-            ran.lost(&garbage_alone(), leaves_folder.then(|| folder.to_owned()));
+            ran.lost(&garbage_alone(), leaves_directory.then(|| directory.to_owned()));
             assert!(ran.has(&tag_history("a", "v1", image.digest())));
             ran.found(&["lost-revision"]);
         }
@@ -323,9 +323,9 @@ fn h13_a_revision_that_names_another_holds_its_repository() {
     let by_sha512 = x.manifest.sha512();
     let codes = ["disagreeing-link", "held-repository", "missing-manifest"];
     // Unlike a layer link, a revision named by another algorithm is no alias; and no manifest is stored by that name.
-    for (folder, codes) in [(x.digest(), &codes[..2]), (&by_sha512, &codes)] {
+    for (directory, codes) in [(x.digest(), &codes[..2]), (&by_sha512, &codes)] {
         let mut tree = tree.clone();
-        tree.file(revision_link("a", folder), y.digest());
+        tree.file(revision_link("a", directory), y.digest());
         for flags in BOTH {
             let ran = collect(&tree, flags, 1);
             ran.lost_garbage_alone();
@@ -435,8 +435,8 @@ fn h19_stops_before_dropping_what_harbor_knows() {
     let image = oci_image("untagged", &[layer(1)]);
     let root = registry().stray_blob(&garbage()).repo("a").pushed(&image).repo("b").image("x", &[layer(2)]).tag("v1");
     let root = root.on_disk();
-    let folder = tempfile::tempdir().expect("a folder");
-    let config = folder.path().join("config.yml");
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = directory.path().join("config.yml");
     let realm = |realm: &str| format!("auth: {{htpasswd: {{realm: {realm}, path: /etc/registry/passwd}}}}\n");
     let write = |cache: &str, more: &str| {
         let storage = format!("filesystem: {{rootdirectory: {}}}{cache}", root.path().display());
@@ -501,7 +501,7 @@ fn h19_a_tag_that_names_nothing_is_no_tag() {
 fn h20_stops_when_the_repositories_are_not_mounted() {
     let full = registry().repo("a").image("x", &[layer(1)]).tag("v1").into_tree();
     let mut empty = full.clone();
-    empty.remove(&repository("a")).folder("docker/registry/v2/repositories");
+    empty.remove(&repository("a")).directory("docker/registry/v2/repositories");
     let mut absent = full.clone();
     absent.remove("docker/registry/v2/repositories");
     for tree in [&empty, &absent] {
@@ -514,17 +514,17 @@ fn h20_stops_when_the_repositories_are_not_mounted() {
 
 #[test]
 fn h20_stops_when_the_blobs_are_not_mounted() {
-    let build = |leaves_folder: bool| {
+    let build = |leaves_directory: bool| {
         registry().repo("a").image("x", &[layer(1)]).tag("v1").upload_layer(&layer(2)).with(|tree| {
             tree.remove("docker/registry/v2/blobs");
-            if leaves_folder {
-                tree.folder("docker/registry/v2/blobs");
+            if leaves_directory {
+                tree.directory("docker/registry/v2/blobs");
             }
         })
     };
-    for leaves_folder in [true, false] {
+    for leaves_directory in [true, false] {
         for flags in BOTH {
-            collect(&build(leaves_folder).into_tree(), flags, 2);
+            collect(&build(leaves_directory).into_tree(), flags, 2);
         }
     }
 }

@@ -59,7 +59,7 @@ struct Ran {
     root: TempDir,
     /// Blobs that are gone.
     gone: BTreeSet<String>,
-    /// Links that are gone, and folders that were empty before.
+    /// Links that are gone, and directories that were empty before.
     names: BTreeSet<String>,
     outcome: Outcome,
 }
@@ -90,23 +90,23 @@ fn collect(tree: &Tree, flags: &[&str], code: i32) -> Ran {
     }
 }
 
-/// Checks that a folder lost what a plan lists, and nothing else happened to it.
+/// Checks that a directory lost what a plan lists, and nothing else happened to it.
 #[track_caller]
 fn lost_exactly(before: &Snapshot, after: &Snapshot, rows: &[Row]) {
     let planned: BTreeSet<&str> = rows.iter().map(|row| row.path.as_str()).collect();
-    let left_empty = |folder: &&str| {
-        let inside = format!("{folder}/");
+    let left_empty = |directory: &&str| {
+        let inside = format!("{directory}/");
         before.range(inside.clone()..).map_while(|(path, _)| path.strip_prefix(&inside)).count() == 1
     };
     let leaves = rows.iter().filter(|row| row.kind != "empty-directory");
-    let folders = leaves.map(|row| layout::parent(&row.path)).filter(left_empty);
-    let mut expected: BTreeSet<String> = planned.iter().copied().chain(folders).map(str::to_owned).collect();
+    let directories = leaves.map(|row| layout::parent(&row.path)).filter(left_empty);
+    let mut expected: BTreeSet<String> = planned.iter().copied().chain(directories).map(str::to_owned).collect();
     snapshot::add_tag_directories(&mut expected, before);
     assert_eq!(snapshot::gone(before, after), expected, "what is gone is what was planned");
     for (path, seen) in after {
         match before.get(path) {
             None => assert!(path.starts_with(".regsweep"), "{path} is new"),
-            Some(earlier) if earlier.kind == SeenKind::Folder => {
+            Some(earlier) if earlier.kind == SeenKind::Directory => {
                 assert_eq!((&seen.kind, seen.mode), (&earlier.kind, earlier.mode))
             }
             Some(earlier) => assert_eq!(seen, earlier, "{path}"),

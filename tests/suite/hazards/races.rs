@@ -44,18 +44,18 @@ struct Held {
     running: Running,
     fifo: File,
     plan: Vec<u8>,
-    _folder: TempDir,
+    _directory: TempDir,
 }
 
 impl Held {
     fn start(root: &Path, flags: &[&str]) -> Held {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("plan");
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("plan");
         make_fifo(&path);
         let fifo = rustix::fs::open(&path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).expect("a fifo can be read");
         let command = ["garbage-collect", "--allow-unlinked", "100%", "--format", "json", "--root"];
         let running = Regsweep::new().args(command).arg(root).args(flags).arg("--plan-out").arg(&path).start();
-        let mut held = Held { running, fifo: File::from(fifo), plan: Vec::new(), _folder: folder };
+        let mut held = Held { running, fifo: File::from(fifo), plan: Vec::new(), _directory: directory };
         held.read(1);
         held
     }
@@ -125,7 +125,7 @@ fn h17_a_second_run_names_the_first_and_stops() {
 fn h17_looking_does_not_exclude_looking() {
     let untagged = oci_image("untagged", &[layer(5)]);
     let root = store(&untagged).on_disk();
-    // A run that was stopped leaves the lock file. A dry run makes none, and locks the root folder all the same.
+    // A run that was stopped leaves the lock file. A dry run makes none, and locks the root directory all the same.
     Regsweep::gc(root.path()).args(["--max-reclaim", "0%"]).run().expect_code(2);
     let first = Held::start(root.path(), &["--dry-run"]);
     let second = Regsweep::gc(root.path()).dry().run().expect_code(0);
@@ -142,7 +142,7 @@ fn h41_r15_what_is_gone_already_is_no_failure() {
     for path in [revision_link("a", untagged.digest()), layer_link("a", &layer(2).digest), blob_data(&layer(2).digest)] {
         fs::remove_file(root.path().join(path)).expect("it was there");
     }
-    fs::remove_dir_all(root.path().join(layout::blob_folder(&garbage().digest))).expect("it was there");
+    fs::remove_dir_all(root.path().join(layout::blob_directory(&garbage().digest))).expect("it was there");
     held.release().expect_code(0);
     let whole = tree.on_disk();
     Regsweep::gc(whole.path()).delete_untagged().run().expect_code(0);
@@ -203,7 +203,7 @@ fn r08_r09_an_image_that_was_tagged_in_the_meantime_stays() {
     let digest = untagged.digest();
     for path in [revision_link("a", digest), tag_history("a", "v2", digest), tag_current("a", "v2")] {
         let path = root.path().join(path);
-        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        fs::create_dir_all(path.parent().expect("a directory")).expect("made");
         fs::write(path, digest).expect("written");
     }
     let ran = held.release().expect_code(3);

@@ -129,7 +129,7 @@ fn an_untagged_manifest_behind_a_symbolic_link_holds_its_repository() {
     let signature = oci_image("signature", &[layer(50)]).referring_to(&abused());
     let mut tree = victim();
     tree.push("abused", &signature).remove(&blob_data(signature.digest()));
-    let outside = tempfile::tempdir().expect("a folder");
+    let outside = tempfile::tempdir().expect("a directory");
     let moved = outside.path().join("moved");
     fs::write(&moved, &signature.manifest.bytes).expect("written");
     tree.symlink(blob_data(signature.digest()), moved.to_str().expect("a plain name"));

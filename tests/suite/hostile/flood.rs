@@ -363,15 +363,15 @@ fn a_graph_that_many_repositories_name() {
 /// An administrator's link to somewhere else: told once, and nothing of what is there.
 #[test]
 fn what_lies_outside_is_not_listed() {
-    let outside = tempfile::tempdir().expect("a folder");
-    for folder in ["private", "private/deep"] {
-        fs::create_dir(outside.path().join(folder)).expect("made");
+    let outside = tempfile::tempdir().expect("a directory");
+    for directory in ["private", "private/deep"] {
+        fs::create_dir(outside.path().join(directory)).expect("made");
         for number in 0..2_000 {
-            fs::write(outside.path().join(folder).join(format!("secret{number}")), "").expect("written");
+            fs::write(outside.path().join(directory).join(format!("secret{number}")), "").expect("written");
         }
     }
     symlink("deep", outside.path().join("private/loop")).expect("linked");
-    let elsewhere = tempfile::tempdir().expect("a folder");
+    let elsewhere = tempfile::tempdir().expect("a directory");
     symlink("nowhere", elsewhere.path().join(".dangling")).expect("linked");
     fs::write(elsewhere.path().join("hosts"), "").expect("written");
     let root = victim().on_disk();
@@ -387,7 +387,7 @@ fn what_lies_outside_is_not_listed() {
     // A repository there is read: what it links can be pulled.
     let mut there = Tree::new();
     there.push("there", &oci_image("there", &[layer(60)]));
-    let moved = tempfile::tempdir().expect("a folder");
+    let moved = tempfile::tempdir().expect("a directory");
     there.write_to(moved.path());
     fs::rename(moved.path().join(repository("there")), outside.path().join("image")).expect("moved");
     for place in ["link".to_owned(), "abused/link".into(), "abused/_manifests/tags/v2".into(), "abused/_layers/sha512".into()] {

@@ -6,12 +6,17 @@ use super::*;
 #[test]
 fn a_symbolic_link_to_an_empty_directory_in_the_tree_stops_the_run() {
     let image = oci_image("behind", &[layer(50)]);
-    let folder = |link: String| layout::parent(&link).to_owned();
-    let blob = layout::blob_folder(image.digest());
+    let directory = |link: String| layout::parent(&link).to_owned();
+    let blob = layout::blob_directory(image.digest());
     let below = ["", "/_layers", "/_layers/sha256", "/_manifests", "/_manifests/revisions", "/_manifests/revisions/sha256"];
     let below = below.into_iter().chain(["/_manifests/tags", "/_manifests/tags/v1", "/_manifests/tags/v1/index"]);
     let mut places: Vec<String> = below.map(|place| format!("{}{place}", repository("behind"))).collect();
-    places.extend([folder(revision_link("behind", image.digest())), folder(blob.clone()), folder(folder(blob.clone())), blob]);
+    places.extend([
+        directory(revision_link("behind", image.digest())),
+        directory(blob.clone()),
+        directory(directory(blob.clone())),
+        blob,
+    ]);
     for place in &places {
         for target in [
             "docker/disk2",
@@ -55,8 +60,8 @@ fn links_behind_links_stop_the_run_by_their_names() {
     ] {
         for is_there in [false, true] {
             let (_keep, root) = on_disk();
-            let pool = tempfile::tempdir().expect("a folder");
-            let disk = tempfile::tempdir().expect("a folder");
+            let pool = tempfile::tempdir().expect("a directory");
+            let disk = tempfile::tempdir().expect("a directory");
             fs::write(pool.path().join("README"), "x").expect("written");
             let link = pool.path().join(name);
             fs::create_dir_all(link.parent().expect("in the pool")).expect("made");
@@ -87,14 +92,14 @@ fn symbolic_links_in_circles_end() {
         // The whole machine is more than a test has time for.
         let target = if target == "/" { root.to_str().expect("UTF-8").to_owned() } else { target.to_owned() };
         let link = root.join(repository(place));
-        fs::create_dir_all(link.parent().expect("in a folder")).expect("made");
+        fs::create_dir_all(link.parent().expect("in a directory")).expect("made");
         symlink(target, &link).expect("linked");
         survive(&root, &["--min-age", "0s", "-m"], &[1]);
     }
     for (place, target) in [("self", "self"), ("a/b", "../c"), ("abused/_layers/sha512", "sha512")] {
         let (_keep, root) = on_disk();
         let link = root.join(repository(place));
-        fs::create_dir_all(link.parent().expect("in a folder")).expect("made");
+        fs::create_dir_all(link.parent().expect("in a directory")).expect("made");
         symlink(target, &link).expect("linked");
         let ran = survive(&root, &["--min-age", "0s", "-m"], &[2]);
         assert!(ran.stderr.contains(place), "{}", ran.stderr);

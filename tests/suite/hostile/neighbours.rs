@@ -16,7 +16,7 @@ const DIRECTORIES: [&str; 27] = [
     ".snap",
     ".stversions",
     ".smbdelete0001",
-    "Network Trash Folder",
+    "Network Trash Directory",
     "@eaDir",
     ".@__thumb",
     "#recycle",
@@ -35,7 +35,7 @@ const FILES: [&str; 6] = [".DS_Store", "._v1", "Thumbs.db", "desktop.ini", ".nfs
 
 /// Every kind of directory that is there, in a store whose last blob and its links are garbage.
 fn places() -> Vec<String> {
-    let blob = layout::blob_folder(&garbage().digest);
+    let blob = layout::blob_directory(&garbage().digest);
     vec![
         format!("{}/repositories", layout::BASE),
         repository("abused"),
@@ -181,12 +181,12 @@ fn links_to_blobs_that_cannot_go_stay() {
     let untagged = oci_image("untagged", &[layer(40)]);
     let mut tree = victim();
     tree.push("abused", &untagged).tag("abused", "v1", untagged.digest()).tag("abused", "v1", abused().digest());
-    let shard = |digest: &str| layout::parent(&layout::blob_folder(digest)).to_owned();
+    let shard = |digest: &str| layout::parent(&layout::blob_directory(digest)).to_owned();
     let all = format!("{}/blobs/sha256", layout::BASE);
-    for place in [all, shard(untagged.digest()), shard(&layer(21).digest), layout::blob_folder(&layer(40).digest)] {
+    for place in [all, shard(untagged.digest()), shard(&layer(21).digest), layout::blob_directory(&layer(40).digest)] {
         let root = tree.on_disk();
         let root = root.path();
-        let disk = tempfile::tempdir().expect("a folder");
+        let disk = tempfile::tempdir().expect("a directory");
         let moved = disk.path().join("moved");
         assert!(Command::new("mv").arg(root.join(&place)).arg(&moved).status().expect("mv").success());
         symlink(&moved, root.join(&place)).expect("linked");
@@ -195,7 +195,7 @@ fn links_to_blobs_that_cannot_go_stay() {
         assert_eq!(snapshot(&moved), before.0, "{place}");
         let gone = snapshot::gone(&before.1, &snapshot(root));
         for digest in [untagged.digest(), &layer(21).digest, &layer(40).digest] {
-            let stays = layout::blob_folder(digest).starts_with(&place);
+            let stays = layout::blob_directory(digest).starts_with(&place);
             for link in
                 [revision_link("abused", digest), layer_link("abused", digest), layout::tag_history("abused", "v1", digest)]
             {
@@ -207,7 +207,7 @@ fn links_to_blobs_that_cannot_go_stay() {
     }
     // Whoever does that gets his space back.
     let root = tree.on_disk();
-    let disk = tempfile::tempdir().expect("a folder");
+    let disk = tempfile::tempdir().expect("a directory");
     let blobs = root.path().join(layout::BASE).join("blobs");
     assert!(Command::new("mv").arg(&blobs).arg(disk.path().join("blobs")).status().expect("mv").success());
     symlink(disk.path().join("blobs"), &blobs).expect("linked");
@@ -221,11 +221,11 @@ fn links_to_blobs_that_cannot_go_stay() {
 fn a_cache_lacks_nothing_for_any_command() {
     let (_keep, root) = on_disk();
     let missing = &healthy().children[0];
-    fs::remove_dir_all(root.join(layout::blob_folder(missing.digest()))).expect("there");
+    fs::remove_dir_all(root.join(layout::blob_directory(missing.digest()))).expect("there");
     fs::remove_dir_all(root.join(layout::parent(&revision_link("healthy", missing.digest())))).expect("there");
-    fs::remove_dir_all(root.join(layout::blob_folder(&layer(20).digest))).expect("there");
-    let folder = tempfile::tempdir().expect("a folder");
-    let config = folder.path().join("config.yml");
+    fs::remove_dir_all(root.join(layout::blob_directory(&layer(20).digest))).expect("there");
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = directory.path().join("config.yml");
     for (more, code) in [("", 1), ("proxy: {remoteurl: 'https://example.com'}\n", 0)] {
         let text = format!("version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n{more}", root.display());
         fs::write(&config, text).expect("written");
@@ -244,8 +244,8 @@ fn an_audit_goes_on_where_a_collection_stops() {
     if !is_root() {
         return skipped("only root becomes somebody who may read less");
     }
-    let aside = tempfile::tempdir().expect("a folder");
-    fs::set_permissions(aside.path(), fs::Permissions::from_mode(0o755)).expect("its own folder");
+    let aside = tempfile::tempdir().expect("a directory");
+    fs::set_permissions(aside.path(), fs::Permissions::from_mode(0o755)).expect("its own directory");
     let program = aside.path().join("regsweep");
     fs::copy(env!("CARGO_BIN_EXE_regsweep"), &program).expect("copied");
     let mut tree = victim();
@@ -256,13 +256,13 @@ fn an_audit_goes_on_where_a_collection_stops() {
         format!("{}/_layers", repository("abused")),
         layout::tags("abused"),
         layout::tag("abused", "v1"),
-        layout::parent(&layout::blob_folder(&layer(21).digest)).to_owned(),
+        layout::parent(&layout::blob_directory(&layer(21).digest)).to_owned(),
         layout::parent(&revision_link("abused", abused().digest())).to_owned(),
         revision_link("abused", abused().digest()),
         layer_link("abused", &layer(21).digest),
         tag_current("abused", "v1"),
         blob_data(abused().digest()),
-        layout::parent(&layout::blob_folder(abused().digest())).to_owned(),
+        layout::parent(&layout::blob_directory(abused().digest())).to_owned(),
     ] {
         let root = tree.on_disk();
         for (tool, args) in [("chown", ["-R", "65534:65534"]), ("chmod", ["-R", "u+rwX"])] {
@@ -302,7 +302,7 @@ fn what_only_looks_goes_on_without_a_directory_that_cannot_be_listed() {
     let Some(somebody) = SomebodyElse::new() else { return skipped("only root becomes somebody who may read less") };
     let (bad, lost) = (layer(31), layer(41));
     let places =
-        [repository("team/closed"), repository("team"), layout::parent(&layout::blob_folder(&layer(30).digest)).to_owned()];
+        [repository("team/closed"), repository("team"), layout::parent(&layout::blob_directory(&layer(30).digest)).to_owned()];
     for (place, is_linked) in places.iter().flat_map(|place| [(place.clone(), false), (place.clone(), true)]) {
         let mut tree = registry().repo("team/closed").image("closed", &[layer(30)]).tag("v1").into_tree();
         tree.push("open", &oci_image("open", &[bad.clone(), lost.clone()])).tag(
@@ -310,7 +310,7 @@ fn what_only_looks_goes_on_without_a_directory_that_cannot_be_listed() {
             "v1",
             oci_image("open", &[bad.clone(), lost.clone()]).digest(),
         );
-        tree.file(blob_data(&bad.digest), vec![b'x'; bad.bytes.len()]).remove(&layout::blob_folder(&lost.digest));
+        tree.file(blob_data(&bad.digest), vec![b'x'; bad.bytes.len()]).remove(&layout::blob_directory(&lost.digest));
         if is_linked {
             // Where there are links, repositories are found in another way.
             tree.symlink(repository("alias"), "open");

@@ -1,24 +1,24 @@
 //! What can be anywhere in the tree, and beside it: odd names with images below them, symbolic links and mounts in every place, and
-//! the folder that is our own.
+//! the directory that is our own.
 
 use super::*;
 
-/// A folder outside the store, with a file in it, and how both looked.
+/// A directory outside the store, with a file in it, and how both looked.
 struct Outside {
-    folder: TempDir,
+    directory: TempDir,
     before: Snapshot,
 }
 
 impl Outside {
     fn new(tree: &Tree) -> Outside {
-        let folder = tree.on_disk();
-        fs::write(folder.path().join("precious"), "precious").expect("written");
-        let before = snapshot(folder.path());
-        Outside { folder, before }
+        let directory = tree.on_disk();
+        fs::write(directory.path().join("precious"), "precious").expect("written");
+        let before = snapshot(directory.path());
+        Outside { directory, before }
     }
 
     fn path(&self) -> &Path {
-        self.folder.path()
+        self.directory.path()
     }
 
     #[track_caller]
@@ -84,12 +84,12 @@ fn an_untidy_tree() {
     let [a, b, c, d, e] = [60, 61, 62, 63, 64].map(layer);
     let image = oci_image("untidy", &[layer(65)]);
     let mut tree = victim();
-    tree.folder(format!("{}/without-current/index", layout::tags("abused")))
+    tree.directory(format!("{}/without-current/index", layout::tags("abused")))
         .file(tag_current("abused", "without-blob"), a.digest.as_str())
         .revision("abused", &b.digest)
         .layer_link("abused", &c.digest)
-        .folder(layout::blob_folder(&d.digest))
-        .file(format!("{}/data.tmp", layout::blob_folder(&e.digest)), "x")
+        .directory(layout::blob_directory(&d.digest))
+        .file(format!("{}/data.tmp", layout::blob_directory(&e.digest)), "x")
         .push("abused", &image)
         .file(format!("{}.3a1e7f7e-0000-4000-8000-000000000000.tmp", layer_link("abused", &layer(20).digest)), "sha256:")
         .file(format!("{}/blobs/x/data", layout::BASE), "x")
@@ -100,8 +100,8 @@ fn an_untidy_tree() {
         .file(format!("{}/blobs/sha256/AB/{}/data", layout::BASE, a.digest[7..].to_uppercase()), "x")
         .file(format!("{}/blobs/SHA256/ab/x/data", layout::BASE), "x")
         .file(format!("{}/blobs/sha512/ab/ab/data", layout::BASE), "x")
-        .folder(format!("{}/blobs/lost+found", layout::BASE))
-        .folder(format!("{}/repositories/lost+found", layout::BASE))
+        .directory(format!("{}/blobs/lost+found", layout::BASE))
+        .directory(format!("{}/repositories/lost+found", layout::BASE))
         .file(format!("{}/repositories/_file", layout::BASE), "x")
         .file(format!("{}/repositories/file", layout::BASE), "x")
         .file(format!("{}/repositories/_layers/sha256/{}/link", layout::BASE, &a.digest[7..]), a.digest.as_str())
@@ -138,32 +138,32 @@ fn survive_dry(root: &Path) -> Outcome {
     within_bounds(Regsweep::gc(root).json().args(["--jobs", JOBS, "--min-age", "0s", "-m", "-d"])).expect_code(1)
 }
 
-/// Goal: nothing goes through a symbolic link. Method: each folder of the tree is moved outside and replaced by a link to it.
+/// Goal: nothing goes through a symbolic link. Method: each directory of the tree is moved outside and replaced by a link to it.
 #[test]
-fn folders_outside_stay_as_they_are() {
+fn directories_outside_stay_as_they_are() {
     let image = abused();
     let unused = layer(21).digest;
     let untagged = oci_image("untagged", &[layer(22)]);
     let mut tree = victim();
     tree.push("abused", &untagged).tag("abused", "v1", untagged.digest()).tag("abused", "v1", image.digest());
-    let hex_folder = |link: String| layout::parent(&link).to_owned();
+    let hex_directory = |link: String| layout::parent(&link).to_owned();
     for place in [
         repository("abused"),
         format!("{}/_layers", repository("abused")),
         format!("{}/_layers/sha256", repository("abused")),
-        hex_folder(layer_link("abused", &unused)),
+        hex_directory(layer_link("abused", &unused)),
         format!("{}/_manifests", repository("abused")),
         format!("{}/_manifests/revisions", repository("abused")),
-        hex_folder(revision_link("abused", untagged.digest())),
+        hex_directory(revision_link("abused", untagged.digest())),
         layout::tags("abused"),
         layout::tag("abused", "v1"),
         format!("{}/index", layout::tag("abused", "v1")),
-        hex_folder(layout::tag_history("abused", "v1", untagged.digest())),
-        layout::parent(&layout::blob_folder(&unused)).to_owned(),
-        layout::blob_folder(&unused),
+        hex_directory(layout::tag_history("abused", "v1", untagged.digest())),
+        layout::parent(&layout::blob_directory(&unused)).to_owned(),
+        layout::blob_directory(&unused),
     ] {
         for absolute in [true, false] {
-            let outer = tempfile::tempdir().expect("a folder");
+            let outer = tempfile::tempdir().expect("a directory");
             let root = outer.path().join("root");
             fs::create_dir(&root).expect("made");
             tree.write_to(&root);
@@ -181,17 +181,17 @@ fn folders_outside_stay_as_they_are() {
     }
 }
 
-/// `docker`, and each folder down to `v2`, may be links as well; and a fresh store behind one has no folders yet.
+/// `docker`, and each directory down to `v2`, may be links as well; and a fresh store behind one has no directories yet.
 #[test]
-fn folders_above_the_store_may_be_symbolic_links() {
+fn directories_above_the_store_may_be_symbolic_links() {
     for place in ["docker", "docker/registry", "docker/registry/v2"] {
         let (_keep, root) = on_disk();
-        let aside = tempfile::tempdir().expect("a folder");
+        let aside = tempfile::tempdir().expect("a directory");
         fs::rename(root.join(place), aside.path().join("moved")).expect("moved");
         symlink(aside.path().join("moved"), root.join(place)).expect("linked");
         survive(&root, &["--min-age", "0s", "--allow-shared-blobs"], &[0]);
 
-        let fresh = tempfile::tempdir().expect("a folder");
+        let fresh = tempfile::tempdir().expect("a directory");
         fs::create_dir_all(aside.path().join("fresh/docker/registry/v2")).expect("made");
         fs::create_dir_all(fresh.path().join(layout::parent(place))).expect("made");
         symlink(aside.path().join("fresh").join(place), fresh.path().join(place)).expect("linked");
@@ -203,13 +203,13 @@ fn folders_above_the_store_may_be_symbolic_links() {
 /// A repository that was only ever mounted into has no `_manifests`, one that was pushed to a link has.
 #[test]
 fn a_symbolic_link_to_a_part_of_a_repository_leads_somewhere() {
-    for folder in ["_layers", "_manifests", "_uploads"] {
+    for directory in ["_layers", "_manifests", "_uploads"] {
         let (_keep, root) = on_disk();
-        let outside = tempfile::tempdir().expect("a folder");
-        fs::create_dir(outside.path().join(folder)).expect("made");
+        let outside = tempfile::tempdir().expect("a directory");
+        fs::create_dir(outside.path().join(directory)).expect("made");
         symlink(outside.path(), root.join(repository("linked"))).expect("linked");
         let ran = survive(&root, &["--min-age", "0s"], &[1]);
-        assert!(ran.finding_codes().contains(&"behind-symlink".into()), "{folder}: {:?}", ran.finding_codes());
+        assert!(ran.finding_codes().contains(&"behind-symlink".into()), "{directory}: {:?}", ran.finding_codes());
     }
 }
 
@@ -234,7 +234,7 @@ fn a_symbolic_link_that_leads_to_nothing_stops_the_run() {
             let (_keep, root) = on_disk();
             let mut source = Tree::new();
             source.push("behind", &image).tag("behind", "v1", image.digest()).write_to(&root);
-            let outside = tempfile::tempdir().expect("a folder");
+            let outside = tempfile::tempdir().expect("a directory");
             let target = outside.path().join("target");
             match place {
                 "a link behind a link" => {
@@ -267,7 +267,7 @@ fn a_symbolic_link_that_leads_to_nothing_stops_the_run() {
     assert!(ran.stderr.contains("leads to an empty directory"), "{}", ran.stderr);
     // What is uploaded goes where there is room, and mostly there is nothing.
     let (_keep, root) = on_disk();
-    let outside = tempfile::tempdir().expect("a folder");
+    let outside = tempfile::tempdir().expect("a directory");
     let mut source = Tree::new();
     source.push("behind", &image).tag("behind", "v1", image.digest()).write_to(&root);
     let uploads = root.join(&repository).join("_uploads");
@@ -278,7 +278,7 @@ fn a_symbolic_link_that_leads_to_nothing_stops_the_run() {
 
 /// Nested far, and not too far for the system.
 #[test]
-fn folders_nested_as_far_as_a_path_can_name() {
+fn directories_nested_as_far_as_a_path_can_name() {
     let (_keep, root) = on_disk();
     let image = oci_image("deep", &[layer(70)]);
     let mut tree = Tree::new();
@@ -372,7 +372,7 @@ impl Drop for Mount {
 #[test]
 fn what_is_mounted_in_the_tree_counts() {
     let tree = victim();
-    for place in [repository("healthy"), layout::parent(&layout::blob_folder(healthy().digest())).to_owned()] {
+    for place in [repository("healthy"), layout::parent(&layout::blob_directory(healthy().digest())).to_owned()] {
         let (_keep, root) = on_disk();
         let Some(_mount) = Mount::tmpfs(&root.join(&place)) else {
             return skipped("nothing may be mounted here");
@@ -396,7 +396,7 @@ fn what_is_mounted_in_the_tree_counts() {
 fn i9_nothing_goes_on_another_filesystem() {
     let tree = victim();
     let unused = layer(21).digest;
-    for place in [layout::parent(&layout::blob_folder(&unused)).to_owned(), repository("abused")] {
+    for place in [layout::parent(&layout::blob_directory(&unused)).to_owned(), repository("abused")] {
         let (_keep, root) = on_disk();
         let Some(mount) = Mount::tmpfs(&root.join(&place)) else {
             return skipped("nothing may be mounted here");
@@ -406,19 +406,19 @@ fn i9_nothing_goes_on_another_filesystem() {
         survive(&root, &["--min-age", "0s", "-m"], &[0, 1, 3]);
         assert_eq!(snapshot(&mount.0), before, "{place}");
     }
-    // The place of an empty folder cannot be removed while something is mounted there, however often it is tried.
+    // The place of an empty directory cannot be removed while something is mounted there, however often it is tried.
     let (_keep, root) = on_disk();
-    let folder = root.join(layout::blob_folder(&layer(80).digest));
-    fs::create_dir_all(&folder).expect("made");
-    let Some(_mount) = Mount::tmpfs(&folder) else {
+    let directory = root.join(layout::blob_directory(&layer(80).digest));
+    fs::create_dir_all(&directory).expect("made");
+    let Some(_mount) = Mount::tmpfs(&directory) else {
         return skipped("nothing may be mounted here");
     };
     survive(&root, &["--min-age", "0s"], &[0, 1]);
 }
 
-/// Our own folder lies where others may write, too: whoever runs the registry owns its root.
+/// Our own directory lies where others may write, too: whoever runs the registry owns its root.
 #[test]
-fn our_own_folder_is_not_followed_out_of_the_store() {
+fn our_own_directory_is_not_followed_out_of_the_store() {
     for (name, make) in [
         (
             "the lock is a link",
@@ -431,7 +431,7 @@ fn our_own_folder_is_not_followed_out_of_the_store() {
             fs::create_dir(own).expect("made");
             symlink(outside.join("new"), own.join("lock")).expect("linked");
         }),
-        ("the folder is a link", |own, outside| symlink(outside, own).expect("linked")),
+        ("the directory is a link", |own, outside| symlink(outside, own).expect("linked")),
         ("the lock is a hard link", |own, outside| {
             fs::create_dir(own).expect("made");
             fs::hard_link(outside.join("precious"), own.join("lock")).expect("linked");
@@ -449,10 +449,10 @@ fn our_own_folder_is_not_followed_out_of_the_store() {
 }
 
 #[test]
-fn our_own_folder_may_be_anything() {
+fn our_own_directory_may_be_anything() {
     for (name, make) in [
         ("a file", (|own: &Path| fs::write(own, "x").expect("written")) as fn(&Path)),
-        ("a lock that is a folder", |own| fs::create_dir_all(own.join("lock")).expect("made")),
+        ("a lock that is a directory", |own| fs::create_dir_all(own.join("lock")).expect("made")),
         ("a lock that is a fifo", |own| {
             fs::create_dir(own).expect("made");
             mknodat(CWD, own.join("lock"), FileType::Fifo, Mode::RWXU, 0).expect("made");
@@ -475,7 +475,9 @@ fn our_own_folder_may_be_anything() {
 /// Goal: what cannot be removed is left, the rest goes, and the next run finishes. Method: as for links in the parent module.
 #[test]
 fn blobs_that_cannot_be_removed_are_left() {
-    for place in [blob_data(&layer(21).digest), layout::blob_folder(&layer(21).digest), layout::blob_folder(&garbage().digest)] {
+    for place in
+        [blob_data(&layer(21).digest), layout::blob_directory(&layer(21).digest), layout::blob_directory(&garbage().digest)]
+    {
         let (_keep, root) = on_disk();
         let set = |flag: &str| {
             let output = Command::new("chattr").arg(flag).arg(root.join(&place)).output();

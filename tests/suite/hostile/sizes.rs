@@ -86,7 +86,7 @@ fn many_tags_and_revisions_whose_manifests_are_lost() {
     assert_eq!(counted(&ran, "missing-manifest"), (1_001, 5_000));
 }
 
-/// Twenty-four folders, each with two symbolic links to the next: there are 2^24 ways to the last one, and none is a loop.
+/// Twenty-four directories, each with two symbolic links to the next: there are 2^24 ways to the last one, and none is a loop.
 #[test]
 fn symbolic_links_that_multiply() {
     let (_keep, root) = on_disk();
@@ -111,8 +111,8 @@ fn many_symbolic_links_to_repositories() {
     let repositories = root.join("docker/registry/v2/repositories");
     for number in 0..3_000 {
         let repository = repositories.join(format!("r{number}"));
-        for folder in ["_layers/sha256", "_manifests/revisions/sha256", "_manifests/tags", "_uploads"] {
-            fs::create_dir_all(repository.join(folder)).expect("made");
+        for directory in ["_layers/sha256", "_manifests/revisions/sha256", "_manifests/tags", "_uploads"] {
+            fs::create_dir_all(repository.join(directory)).expect("made");
         }
         if number % 3 == 0 {
             symlink(format!("r{number}"), repositories.join(format!("alias{number}"))).expect("linked");
@@ -124,9 +124,9 @@ fn many_symbolic_links_to_repositories() {
 #[test]
 fn many_strays() {
     let (_keep, root) = on_disk();
-    for folder in [layout::tags("abused"), repository("abused"), format!("{}/_layers/sha256", repository("abused"))] {
+    for directory in [layout::tags("abused"), repository("abused"), format!("{}/_layers/sha256", repository("abused"))] {
         for number in 0..10_000 {
-            fs::write(root.join(&folder).join(format!("stray{number}")), "").expect("written");
+            fs::write(root.join(&directory).join(format!("stray{number}")), "").expect("written");
         }
     }
     let ran = survive(&root, &["--min-age", "0s"], &[0]);

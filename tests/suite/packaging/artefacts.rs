@@ -46,14 +46,14 @@ struct Bare {
     root: PathBuf,
     user: u32,
     emulator: Option<&'static str>,
-    _folder: Option<TempDir>,
+    _directory: Option<TempDir>,
 }
 
 impl Bare {
     fn new() -> Bare {
-        let folder = tempfile::tempdir().expect("a folder");
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("ours");
-        Bare { root: folder.path().to_owned(), user: 0, emulator: None, _folder: Some(folder) }
+        let directory = tempfile::tempdir().expect("a directory");
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("ours");
+        Bare { root: directory.path().to_owned(), user: 0, emulator: None, _directory: Some(directory) }
     }
 
     /// Nothing if there is nothing to emulate it with.
@@ -147,7 +147,7 @@ fn the_static_program_runs_in_a_bare_root() {
 }
 
 fn skopeo(words: &[&str]) {
-    let memory = tempfile::tempdir().expect("a folder");
+    let memory = tempfile::tempdir().expect("a directory");
     succeeded(
         Command::new("skopeo")
             .arg("--insecure-policy")
@@ -181,7 +181,7 @@ fn the_image_is_pushed_pulled_and_run() {
     let registry = server::RealRegistry::start();
     let name = format!("docker://{}/tools/regsweep:{version}", registry.address());
     skopeo(&["copy", "-q", "--all", "--dest-tls-verify=false", &format!("oci:{}:{version}", layout.display()), &name]);
-    let pulled = tempfile::tempdir().expect("a folder");
+    let pulled = tempfile::tempdir().expect("a directory");
     let pulled = pulled.path();
     skopeo(&["copy", "-q", "--all", "--src-tls-verify=false", &name, &format!("oci:{}:pulled", pulled.display())]);
 

@@ -70,7 +70,7 @@ fn a_run_of_verify_is_purged_where_something_is_mounted() {
     let root = store.on_disk();
     let root = root.path();
     let team = root.join("docker/registry/v2/repositories/team");
-    let aside = tempfile::tempdir().expect("a folder");
+    let aside = tempfile::tempdir().expect("a directory");
     fs::rename(&team, aside.path().join("team")).expect("ours");
     fs::create_dir(&team).expect("made");
     fs::write(root.join(blob_data(&layer(10).digest)), "damaged").expect("ours");

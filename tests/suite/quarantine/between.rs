@@ -40,7 +40,7 @@ fn what_is_linked_again_is_no_longer_what_we_unlinked() {
     let killed = killed.expect("killed between links and blobs");
     // Whether a run in between looked at it or not.
     for is_seen_by_a_run in [false, true] {
-        let root = tempfile::tempdir().expect("a folder");
+        let root = tempfile::tempdir().expect("a directory");
         let copied = Command::new("cp").arg("-a").arg(killed.path().join(".")).arg(root.path()).status().expect("cp is here");
         assert!(copied.success());
         let root = root.path();

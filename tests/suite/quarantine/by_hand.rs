@@ -42,21 +42,23 @@ fn foreign_things_are_left_alone() {
     let root = root.path();
     collect(root, &["-m"]).expect_code(0);
     let run = only_run(root);
-    let outside = tempfile::tempdir().expect("a folder");
+    let outside = tempfile::tempdir().expect("a directory");
     fs::write(outside.path().join("data"), "somebody's").expect("written");
-    fs::create_dir_all(folder(root).join("my own/empty")).expect("made");
-    fs::write(folder(root).join("notes"), "why").expect("written");
-    symlink(outside.path(), folder(root).join("20200101T000000Z-garbage-collect")).expect("made");
+    fs::create_dir_all(directory(root).join("my own/empty")).expect("made");
+    fs::write(directory(root).join("notes"), "why").expect("written");
+    symlink(outside.path(), directory(root).join("20200101T000000Z-garbage-collect")).expect("made");
     fs::write(run.join("notes"), "why").expect("written");
     let shelf = run.join(blob_data(&layer(5).digest).strip_prefix("docker/registry/v2/").expect("in the registry's tree"));
-    fs::create_dir_all(shelf.parent().and_then(Path::parent).expect("in a folder")).expect("made");
-    symlink(outside.path(), shelf.parent().expect("in a folder")).expect("made");
+    fs::create_dir_all(shelf.parent().and_then(Path::parent).expect("in a directory")).expect("made");
+    symlink(outside.path(), shelf.parent().expect("in a directory")).expect("made");
 
     let seen = list(root);
     assert_eq!((seen.runs.len(), seen.runs[0].unrecognised), (1, 2), "a note, and a link");
     let purged = report(&command(root, &["quarantine", "purge"]).expect_code(0));
     assert_eq!(purged.runs.len(), 1, "it is not empty: {purged:?}");
-    for path in [folder(root).join("my own/empty"), folder(root).join("notes"), run.join("notes"), outside.path().join("data")] {
+    for path in
+        [directory(root).join("my own/empty"), directory(root).join("notes"), run.join("notes"), outside.path().join("data")]
+    {
         assert!(path.exists(), "{}", path.display());
     }
 }
@@ -86,12 +88,12 @@ fn stamps_that_say_nothing() {
 }
 
 #[test]
-fn a_link_in_the_place_of_our_folders_is_not_followed() {
+fn a_link_in_the_place_of_our_directories_is_not_followed() {
     for name in [".regsweep", ".regsweep/quarantine"] {
         let root = store().on_disk();
         let root = root.path();
         collect(root, &["-m"]).expect_code(0);
-        let elsewhere = tempfile::tempdir().expect("a folder");
+        let elsewhere = tempfile::tempdir().expect("a directory");
         let moved = elsewhere.path().join("moved");
         let copied = Command::new("cp").arg("-a").arg(root.join(name)).arg(&moved).status().expect("cp is there");
         assert!(copied.success());

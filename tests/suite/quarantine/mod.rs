@@ -113,13 +113,13 @@ fn moved(outcome: &Outcome, part: &str) -> Moved {
         .unwrap_or_else(|error| panic!("{error}: {}", outcome.stdout))
 }
 
-fn folder(root: &Path) -> PathBuf {
+fn directory(root: &Path) -> PathBuf {
     root.join(".regsweep/quarantine")
 }
 
-/// The folders of all runs.
+/// The directories of all runs.
 fn runs(root: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder(root)).map(|entries| entries.map(|entry| entry.expect("listable").path()).collect());
+    let entries = fs::read_dir(directory(root)).map(|entries| entries.map(|entry| entry.expect("listable").path()).collect());
     let mut runs: Vec<PathBuf> = entries.unwrap_or_default();
     runs.sort();
     runs
@@ -133,7 +133,7 @@ fn only_run(root: &Path) -> PathBuf {
     }
 }
 
-/// The registry's files with all that is known of them. Folders come and go.
+/// The registry's files with all that is known of them. Directories come and go.
 fn files(root: &Path) -> BTreeMap<String, Seen> {
     let mut seen = snapshot(&root.join("docker"));
     seen.retain(|_, seen| matches!(seen.kind, SeenKind::File(..)));

@@ -17,7 +17,7 @@ pub(super) const DAY: u64 = 25 * 3600;
 
 /// The registry's tree and the quarantine, all that is known of them.
 fn everything(root: &Path) -> (Snapshot, Snapshot) {
-    (snapshot(&root.join("docker")), if folder(root).exists() { snapshot(&folder(root)) } else { Snapshot::new() })
+    (snapshot(&root.join("docker")), if directory(root).exists() { snapshot(&directory(root)) } else { Snapshot::new() })
 }
 
 /// Four repositories, one of which has garbage to come; what was garbage before is in quarantine and due.

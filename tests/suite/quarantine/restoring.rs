@@ -7,7 +7,7 @@ use super::*;
 use crate::fixtures::fixture;
 use crate::support::layout::{blob_data, layer_link, revision_link};
 
-/// Rows that say the same whether or not folders were removed and made again.
+/// Rows that say the same whether or not directories were removed and made again.
 fn plan(root: &Path, flags: &[&str]) -> Vec<Row> {
     let mut rows = Regsweep::gc(root).args(flags).dry().run().expect_code(0).rows();
     rows.retain(|row| row.kind != "empty-directory");
@@ -95,7 +95,7 @@ fn nothing_is_replaced() {
     let root = root.path();
     collect(root, &[]).expect_code(0);
     let place = root.join(blob_data(&layer(9).digest));
-    fs::create_dir_all(place.parent().expect("in a folder")).expect("made");
+    fs::create_dir_all(place.parent().expect("in a directory")).expect("made");
     fs::write(&place, "pushed again").expect("written");
     let back = report(&command(root, &["restore"]).expect_code(1));
     assert_eq!(back.restored.map(|moved| (moved.blobs, moved.links, moved.replaced)), Some((0, 1, 1)));
@@ -161,17 +161,18 @@ fn one_run_is_purged_and_those_of_verify_only_by_name() {
 }
 
 #[test]
-fn folders_are_made_again_as_those_around_them() {
+fn directories_are_made_again_as_those_around_them() {
     let root = store().on_disk();
     let root = root.path();
     let is_root = rustix::process::geteuid().is_root();
     let shard = root.join(blob_data(&layer(9).digest)).parent().and_then(Path::parent).expect("a shard").to_owned();
-    let links = root.join(layer_link("team/app", &layer(9).digest)).parent().and_then(Path::parent).expect("a folder").to_owned();
-    for folder in [&shard, &links] {
-        fs::set_permissions(folder, fs::Permissions::from_mode(0o2750)).expect("ours");
+    let links =
+        root.join(layer_link("team/app", &layer(9).digest)).parent().and_then(Path::parent).expect("a directory").to_owned();
+    for directory in [&shard, &links] {
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o2750)).expect("ours");
         if is_root {
-            std::os::unix::fs::chown(folder, Some(1234), Some(4321)).expect("root may");
-            fs::set_permissions(folder, fs::Permissions::from_mode(0o2750)).expect("ours");
+            std::os::unix::fs::chown(directory, Some(1234), Some(4321)).expect("root may");
+            fs::set_permissions(directory, fs::Permissions::from_mode(0o2750)).expect("ours");
         }
     }
     collect(root, &[]).expect_code(0);
@@ -179,10 +180,10 @@ fn folders_are_made_again_as_those_around_them() {
         fs::read_dir(&links).expect("listable").all(|entry| !entry.expect("listable").path().ends_with(&layer(9).digest[7..]))
     );
     command(root, &["restore"]).expect_code(0);
-    for folder in [shard.join(&layer(9).digest[7..]), links.join(&layer(9).digest[7..])] {
-        let metadata = fs::metadata(&folder).expect("made again");
-        assert_eq!(metadata.mode() & 0o7777, 0o2750, "{}", folder.display());
-        assert!(!is_root || (metadata.uid(), metadata.gid()) == (1234, 4321), "{}", folder.display());
+    for directory in [shard.join(&layer(9).digest[7..]), links.join(&layer(9).digest[7..])] {
+        let metadata = fs::metadata(&directory).expect("made again");
+        assert_eq!(metadata.mode() & 0o7777, 0o2750, "{}", directory.display());
+        assert!(!is_root || (metadata.uid(), metadata.gid()) == (1234, 4321), "{}", directory.display());
     }
 }
 
@@ -192,7 +193,7 @@ fn nobody_sees_in_quarantine_what_he_could_not_see_in_the_store() {
     let root = root.path();
     fs::set_permissions(root.join("docker"), fs::Permissions::from_mode(0o750)).expect("ours");
     collect(root, &[]).expect_code(0);
-    assert_eq!(fs::metadata(folder(root)).expect("made").mode() & 0o777 & !0o750, 0);
+    assert_eq!(fs::metadata(directory(root)).expect("made").mode() & 0o777 & !0o750, 0);
 }
 
 #[test]
@@ -236,7 +237,7 @@ fn of_several_copies_the_whole_one_comes_back() {
             let place = root.join(blob_data(&layer(9).digest));
             let whole = fs::read(&place).expect("there");
             let put = |bytes: &[u8]| {
-                fs::create_dir_all(place.parent().expect("in a folder")).expect("made");
+                fs::create_dir_all(place.parent().expect("in a directory")).expect("made");
                 fs::write(&place, bytes).expect("written");
                 let then = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_600_000_000);
                 fs::File::options().append(true).open(&place).expect("there").set_modified(then).expect("set");

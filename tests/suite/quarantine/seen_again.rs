@@ -51,7 +51,7 @@ fn a_mount_that_comes_back_while_the_store_is_read_is_missed() {
     for (what, flags, before, meanwhile, after) in meanwhile {
         let root = on_two_disks().on_disk();
         let repositories = root.path().join("docker/registry/v2/repositories");
-        let aside = tempfile::tempdir().expect("a folder");
+        let aside = tempfile::tempdir().expect("a directory");
         fs::rename(repositories.join("team"), aside.path().join("team")).expect("ours");
         fs::create_dir(repositories.join("team")).expect("made");
         fs::create_dir(aside.path().join("else")).expect("made");
@@ -118,7 +118,7 @@ fn mounts_on_the_way_to_the_store_are_missed() {
         return;
     }
     for shape in ["repositories behind two links", "a disk around the root's"] {
-        let place = tempfile::tempdir().expect("a folder");
+        let place = tempfile::tempdir().expect("a directory");
         let [around, other] = ["around", "other"].map(|name| place.path().join(name));
         fs::create_dir_all(&around).expect("made");
         fs::create_dir_all(&other).expect("made");
@@ -226,7 +226,7 @@ fn a_run_that_was_cut_off_excuses_no_loss() {
     bare(root, &["-m", "--jobs", "1"]).under(words).run();
     assert_ne!(summary(), before);
     let manifests = root.join(repository("big")).join("_manifests");
-    let aside = tempfile::tempdir().expect("a folder");
+    let aside = tempfile::tempdir().expect("a directory");
     fs::rename(&manifests, aside.path().join("aside")).expect("ours");
     let refused = bare(root, &[]).run().expect_code(2);
     assert!(refused.stderr.contains("revisions left in big"), "{}", refused.stderr);
@@ -292,7 +292,7 @@ fn a_mount_that_is_lost_while_pushes_are_waited_for_stops_the_purge() {
             aside.path().display(),
             more.path().display(),
             root.display(),
-            quarantine = folder(root).display(),
+            quarantine = directory(root).display(),
         );
         let script = script.replace("{team}", &team.to_string_lossy());
         let (run, _config) = online(root, &["--min-age", "0s"]);
@@ -340,7 +340,7 @@ fn records_are_nobody_elses() {
         assert!(ran.stderr.contains("among the records of regsweep"), "{}", ran.stderr);
         assert_eq!(fs::read(&path).ok(), before);
     }
-    let link = tempfile::tempdir().expect("a folder");
+    let link = tempfile::tempdir().expect("a directory");
     symlink(&records, link.path().join("records")).expect("linked");
     let path = link.path().join("records/restored.json");
     bare(root, &["--dry-run", "--plan-out", path.to_str().expect("UTF-8")]).run().expect_code(2);

@@ -181,7 +181,7 @@ fn online_is_refused_where_nobody_could_undo_it() {
     assert_ne!(moved(&done, "purged").blobs + list(root).runs[0].blobs, 0);
 }
 
-/// Online, folders stay and so do links to blobs that are only aside; offline they go.
+/// Online, directories stay and so do links to blobs that are only aside; offline they go.
 #[test]
 fn online_leaves_what_may_be_about_to_be_used() {
     let root = store().on_disk();
@@ -194,7 +194,7 @@ fn online_leaves_what_may_be_about_to_be_used() {
     assert_eq!(first["repositories"][0]["blobs"], 4, "also those whose links stay: {first}");
     let link = root.join(layer_link("team/app", &layer(9).digest));
     let blob = root.join(blob_data(&layer(9).digest));
-    assert!(link.exists() && !blob.exists() && blob.parent().expect("in a folder").exists());
+    assert!(link.exists() && !blob.exists() && blob.parent().expect("in a directory").exists());
     online(&[]);
     assert!(link.exists(), "its blob can come back");
     age(&only_run(root), 25);

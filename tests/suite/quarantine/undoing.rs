@@ -106,7 +106,7 @@ fn linked() -> (tempfile::TempDir, tempfile::TempDir) {
     for name in ["b", "c", "d"] {
         store = store.repo(name).image(name, &[layer(10)]).tag("v1");
     }
-    let (root, elsewhere) = (store.on_disk(), tempfile::tempdir().expect("a folder"));
+    let (root, elsewhere) = (store.on_disk(), tempfile::tempdir().expect("a directory"));
     let repositories = root.path().join("docker/registry/v2/repositories");
     fs::rename(repositories.join("team/sub"), elsewhere.path().join("aside")).expect("ours");
     fs::remove_dir(repositories.join("team")).expect("empty");

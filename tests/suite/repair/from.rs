@@ -3,39 +3,39 @@
 use std::fs;
 
 use super::*;
-use crate::support::layout::{blob_data, blob_folder};
+use crate::support::layout::{blob_data, blob_directory};
 
 /// What is lost, in words, and how.
 type Lost = (&'static str, fn(&mut Tree));
 
 const LOST: &[Lost] = &[
     ("a layer", |tree| {
-        tree.remove(&blob_folder(&layer(3).digest));
+        tree.remove(&blob_directory(&layer(3).digest));
     }),
     ("the data of a layer", |tree| {
-        tree.remove(&blob_data(&layer(3).digest)).folder(blob_folder(&layer(3).digest));
+        tree.remove(&blob_data(&layer(3).digest)).directory(blob_directory(&layer(3).digest));
     }),
     ("a layer and its link", |tree| {
-        tree.remove(&blob_folder(&layer(3).digest)).remove(&layer_link(REPOSITORY, &layer(3).digest));
+        tree.remove(&blob_directory(&layer(3).digest)).remove(&layer_link(REPOSITORY, &layer(3).digest));
     }),
     ("a layer and what its link said, in two repositories", |tree| {
-        tree.remove(&blob_folder(&layer(2).digest)).file(layer_link(REPOSITORY, &layer(2).digest), "");
+        tree.remove(&blob_directory(&layer(2).digest)).file(layer_link(REPOSITORY, &layer(2).digest), "");
         tree.file(layer_link("other", &layer(2).digest), "sha256:");
     }),
     ("what a tag names, and its revision link", |tree| {
-        tree.remove(&blob_folder(two().digest())).remove(&revision_link(REPOSITORY, two().digest()));
+        tree.remove(&blob_directory(two().digest())).remove(&revision_link(REPOSITORY, two().digest()));
     }),
     ("a manifest and what its revision link said", |tree| {
-        tree.remove(&blob_folder(one().digest())).file(revision_link(REPOSITORY, one().digest()), "");
+        tree.remove(&blob_directory(one().digest())).file(revision_link(REPOSITORY, one().digest()), "");
     }),
     ("a manifest and all that it names", |tree| {
         for digest in two().reaches() {
-            tree.remove(&blob_folder(&digest));
+            tree.remove(&blob_directory(&digest));
         }
     }),
     ("all blobs but one", |tree| {
         for digest in tree.blobs().into_iter().filter(|digest| *digest != layer(4).digest) {
-            tree.remove(&blob_folder(&digest));
+            tree.remove(&blob_directory(&digest));
         }
     }),
 ];
@@ -84,7 +84,7 @@ fn lost_blobs_come_back_and_the_mirror_is_left_as_it_is() {
 #[test]
 fn a_mirror_that_has_other_bytes_gives_nothing() {
     let mut tree = store().into_tree();
-    tree.remove(&blob_folder(&layer(3).digest)).file(layer_link(REPOSITORY, &layer(3).digest), "");
+    tree.remove(&blob_directory(&layer(3).digest)).file(layer_link(REPOSITORY, &layer(3).digest), "");
     let root = tree.on_disk();
     let before = contents(root.path());
     for bytes in ["", "layer 4\n", "layer 3", "layer 3\n\n"] {

@@ -32,7 +32,7 @@ const LEFT: &[Left] = &[
     (
         "a directory",
         |tree| {
-            tree.remove(&layer_link(REPOSITORY, &layer(3).digest)).folder(layer_link(REPOSITORY, &layer(3).digest));
+            tree.remove(&layer_link(REPOSITORY, &layer(3).digest)).directory(layer_link(REPOSITORY, &layer(3).digest));
         },
         "irregular-link",
         "not a file",
@@ -141,7 +141,7 @@ fn a_tag_that_cannot_be_made_says_why() {
         (
             "all",
             |tree| {
-                tree.remove(&tag_history(REPOSITORY, "all", platforms().digest())).folder(tag(REPOSITORY, "all"));
+                tree.remove(&tag_history(REPOSITORY, "all", platforms().digest())).directory(tag(REPOSITORY, "all"));
             },
             "no history",
         ),

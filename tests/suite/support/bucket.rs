@@ -22,7 +22,7 @@ pub(crate) const SECRET_KEY: &str = "secret-of-the-tests";
 pub(crate) struct Moto {
     child: Child,
     address: String,
-    folder: TempDir,
+    directory: TempDir,
 }
 
 /// Where `tests/run` installs it.
@@ -44,11 +44,11 @@ impl Moto {
     }
 
     fn try_start() -> Option<Moto> {
-        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let directory = tempfile::tempdir().expect("a temporary directory can be made");
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         drop(listener);
-        let log = File::create(folder.path().join("log")).expect("a file can be made");
+        let log = File::create(directory.path().join("log")).expect("a file can be made");
         let child = Command::new(program())
             .args(["-H", "127.0.0.1", "-p", &port.to_string()])
             .stdin(Stdio::null())
@@ -56,7 +56,7 @@ impl Moto {
             .stderr(log)
             .spawn()
             .expect("moto_server starts");
-        let mut moto = Moto { child, address: format!("127.0.0.1:{port}"), folder };
+        let mut moto = Moto { child, address: format!("127.0.0.1:{port}"), directory };
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(60) {
             if moto.child.try_wait().expect("a child can be asked").is_some() {
@@ -105,7 +105,7 @@ impl Moto {
 
     /// Writes a registry's configuration for a bucket behind an address.
     pub(crate) fn config(&self, name: &str, address: &str, bucket: &str, more: &str) -> PathBuf {
-        let path = self.folder.path().join(name);
+        let path = self.directory.path().join(name);
         let text = format!(
             "version: 0.1\n\
              log: {{level: warn}}\n\

@@ -7,18 +7,18 @@ use super::digest::parts;
 /// Everything a registry writes is below this.
 pub(crate) const BASE: &str = "docker/registry/v2";
 
-/// The folder of a blob, named by its hex.
-pub(crate) fn blob_folder(digest: &str) -> String {
+/// The directory of a blob, named by its hex.
+pub(crate) fn blob_directory(digest: &str) -> String {
     let (algorithm, hex) = parts(digest);
     format!("{BASE}/blobs/{algorithm}/{}/{hex}", &hex[..2])
 }
 
 /// The bytes of a blob.
 pub(crate) fn blob_data(digest: &str) -> String {
-    format!("{}/data", blob_folder(digest))
+    format!("{}/data", blob_directory(digest))
 }
 
-/// The folder of a repository.
+/// The directory of a repository.
 pub(crate) fn repository(name: &str) -> String {
     format!("{BASE}/repositories/{name}")
 }
@@ -35,12 +35,12 @@ pub(crate) fn revision_link(repository: &str, digest: &str) -> String {
     format!("{BASE}/repositories/{repository}/_manifests/revisions/{algorithm}/{hex}/link")
 }
 
-/// The folder of all tags of a repository.
+/// The directory of all tags of a repository.
 pub(crate) fn tags(repository: &str) -> String {
     format!("{BASE}/repositories/{repository}/_manifests/tags")
 }
 
-/// The folder of a tag.
+/// The directory of a tag.
 pub(crate) fn tag(repository: &str, tag: &str) -> String {
     format!("{}/{tag}", tags(repository))
 }
@@ -56,12 +56,12 @@ pub(crate) fn tag_history(repository: &str, name: &str, digest: &str) -> String 
     format!("{}/index/{algorithm}/{hex}/link", tag(repository, name))
 }
 
-/// The folder of an upload.
+/// The directory of an upload.
 pub(crate) fn upload(repository: &str, id: &str) -> String {
     format!("{BASE}/repositories/{repository}/_uploads/{id}")
 }
 
-/// The folder that holds a path; the empty string at the top.
+/// The directory that holds a path; the empty string at the top.
 pub(crate) fn parent(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(parent, _)| parent)
 }

@@ -10,7 +10,7 @@
 //! | `tree` | a registry's storage as a value, written to disk when wanted |
 //! | `registry` | the fluent form: `registry().repo("a").image("x", &[layer(1)]).tag("latest")` |
 //! | `run` | the binary under test, its output and its plan |
-//! | `snapshot` | a folder as it is on disk, to compare |
+//! | `snapshot` | a directory as it is on disk, to compare |
 //! | `tags` | tags in plans and in directories, and runs that drop some and are killed |
 //! | `redis_server` | a redis for a registry to remember blobs in |
 //! | `server`, `http`, `skopeo` | the real registry and its clients |

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 /// A redis with a directory of its own. It ends with the value.
 #[derive(Debug)]
 pub(crate) struct RedisServer {
-    folder: TempDir,
+    directory: TempDir,
     port: u16,
     arguments: Vec<String>,
     child: Option<Child>,
@@ -36,8 +36,8 @@ impl RedisServer {
     /// One with more arguments, such as `--requirepass x`.
     pub(crate) fn start_with(arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        let mut server = Self { folder, port: 0, arguments, child: None };
+        let directory = tempfile::tempdir().expect("a temporary directory can be made");
+        let mut server = Self { directory, port: 0, arguments, child: None };
         for _ in 0..10 {
             server.port =
                 TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port();
@@ -70,8 +70,8 @@ impl RedisServer {
     }
 
     /// Where it may write.
-    pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// The sections of a registry's configuration that make it remember blobs here: that below `storage`, and `redis`.
@@ -127,11 +127,11 @@ impl RedisServer {
     }
 
     fn try_start(&mut self) -> bool {
-        let log = std::fs::File::create(self.folder.path().join("log")).expect("a file can be made");
+        let log = std::fs::File::create(self.directory.path().join("log")).expect("a file can be made");
         let port = self.port.to_string();
         let mut command = Command::new("redis-server");
         // A configuration that is empty: everything is said by arguments.
-        command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]).arg("--dir").arg(self.folder.path());
+        command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]).arg("--dir").arg(self.directory.path());
         command.args(["--port", &port]).args(&self.arguments);
         let child = command.stdin(Stdio::null()).stdout(log).stderr(Stdio::null()).spawn().expect("redis-server runs");
         let child = self.child.insert(child);
@@ -149,7 +149,7 @@ impl RedisServer {
     }
 
     fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+        std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }
 }
 

@@ -69,14 +69,14 @@ pub(crate) struct Finding {
 pub(crate) struct Regsweep {
     command: Command,
     plan: PathBuf,
-    folder: TempDir,
+    directory: TempDir,
     counts_birth: bool,
 }
 
 impl Regsweep {
     /// The bare binary, no arguments yet. What the caller's environment says about a registry is left out.
     pub(crate) fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let directory = tempfile::tempdir().expect("a temporary directory can be made");
         let mut command = Command::new(env!("CARGO_BIN_EXE_regsweep"));
         for (name, _) in std::env::vars_os() {
             let foreign = ["REGISTRY_", "REGSWEEP_", "RUST_LOG"];
@@ -87,7 +87,7 @@ impl Regsweep {
         // The clock of a test machine is synchronised by nobody; what that changes has tests of its own.
         command.env("REGSWEEP_TEST_CLOCK", "trusted=yes");
         command.stdin(Stdio::null());
-        Self { command, plan: folder.path().join("plan.jsonl"), folder, counts_birth: false }
+        Self { command, plan: directory.path().join("plan.jsonl"), directory, counts_birth: false }
     }
 
     /// `garbage-collect` on a root directory. The plan is always asked for: [`Outcome::plan`].
@@ -184,8 +184,8 @@ impl Regsweep {
         self
     }
 
-    pub(crate) fn current_dir(mut self, folder: &Path) -> Self {
-        self.command.current_dir(folder);
+    pub(crate) fn current_dir(mut self, directory: &Path) -> Self {
+        self.command.current_dir(directory);
         self
     }
 
@@ -213,8 +213,8 @@ impl Regsweep {
                 None => command.env_remove(name),
             };
         }
-        if let Some(folder) = self.command.get_current_dir() {
-            command.current_dir(folder);
+        if let Some(directory) = self.command.get_current_dir() {
+            command.current_dir(directory);
         }
         command
     }
@@ -232,7 +232,7 @@ impl Regsweep {
         self.command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let line = format!("{:?}", self.command);
         let child = self.command.spawn().expect("the binary starts");
-        Running { child, line, plan: self.plan, _folder: self.folder }
+        Running { child, line, plan: self.plan, _directory: self.directory }
     }
 
     /// Runs it to its end.
@@ -282,7 +282,7 @@ pub(crate) struct Running {
     pub(crate) child: Child,
     line: String,
     plan: PathBuf,
-    _folder: TempDir,
+    _directory: TempDir,
 }
 
 impl Running {

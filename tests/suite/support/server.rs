@@ -14,7 +14,7 @@ use super::http::Client;
 /// A registry with storage and a configuration file of its own; running or stopped.
 #[derive(Debug)]
 pub(crate) struct RealRegistry {
-    folder: TempDir,
+    directory: TempDir,
     address: String,
     child: Option<Child>,
     settings: Settings,
@@ -56,9 +56,9 @@ impl RealRegistry {
 
     /// The same, not running: for its own garbage collection on a tree written by other means.
     pub(crate) fn stopped() -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        fs::create_dir(folder.path().join("storage")).expect("a folder can be made");
-        let registry = Self { folder, address: "127.0.0.1:0".to_owned(), child: None, settings: Settings::default() };
+        let directory = tempfile::tempdir().expect("a temporary directory can be made");
+        fs::create_dir(directory.path().join("storage")).expect("a directory can be made");
+        let registry = Self { directory, address: "127.0.0.1:0".to_owned(), child: None, settings: Settings::default() };
         registry.write_config();
         registry
     }
@@ -80,12 +80,12 @@ impl RealRegistry {
 
     /// Its root directory, the one that `docker/` is in.
     pub(crate) fn root(&self) -> PathBuf {
-        self.folder.path().join("storage")
+        self.directory.path().join("storage")
     }
 
     /// Its configuration file.
     pub(crate) fn config(&self) -> PathBuf {
-        self.folder.path().join("config.yml")
+        self.directory.path().join("config.yml")
     }
 
     /// Stops it if it runs, and starts it.
@@ -150,7 +150,7 @@ impl RealRegistry {
                 return;
             }
         }
-        let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+        let log = fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
         panic!("docker-registry does not start:\n{log}");
     }
 
@@ -175,7 +175,7 @@ impl RealRegistry {
     }
 
     fn try_start_by(&mut self, mut command: Command, config: &Path) -> bool {
-        let log = File::create(self.folder.path().join("log")).expect("a file can be made");
+        let log = File::create(self.directory.path().join("log")).expect("a file can be made");
         let child = command
             .arg("serve")
             .arg(config)
@@ -218,7 +218,7 @@ impl RealRegistry {
             self.address
         );
         // In one step: whoever looks for registries of this machine may be reading it.
-        let new = self.folder.path().join("config.new");
+        let new = self.directory.path().join("config.new");
         fs::write(&new, text).expect("a file can be written");
         fs::rename(&new, self.config()).expect("a file can be renamed");
     }

@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use super::digest::parts;
 use super::image::Image;
 
-/// Writes images as an OCI layout: a folder skopeo can push from, each image by its name there.
-pub(crate) fn write_oci_layout(folder: &Path, images: &[(&str, &Image)]) {
-    let blobs = folder.join("blobs/sha256");
-    fs::create_dir_all(&blobs).expect("a folder can be made");
+/// Writes images as an OCI layout: a directory skopeo can push from, each image by its name there.
+pub(crate) fn write_oci_layout(directory: &Path, images: &[(&str, &Image)]) {
+    let blobs = directory.join("blobs/sha256");
+    fs::create_dir_all(&blobs).expect("a directory can be made");
     let mut manifests = Vec::<Value>::new();
     for (name, image) in images {
         write_blobs(&blobs, image);
@@ -22,17 +22,17 @@ pub(crate) fn write_oci_layout(folder: &Path, images: &[(&str, &Image)]) {
         manifests.push(descriptor);
     }
     let index = json!({ "schemaVersion": 2, "manifests": manifests });
-    fs::write(folder.join("index.json"), index.to_string()).expect("a file can be written");
-    fs::write(folder.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).expect("a file can be written");
+    fs::write(directory.join("index.json"), index.to_string()).expect("a file can be written");
+    fs::write(directory.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).expect("a file can be written");
 }
 
-fn write_blobs(folder: &Path, image: &Image) {
+fn write_blobs(directory: &Path, image: &Image) {
     for content in image.blobs.iter().chain([&image.manifest]) {
         let (_, hex) = parts(&content.digest);
-        fs::write(folder.join(hex), &content.bytes).expect("a file can be written");
+        fs::write(directory.join(hex), &content.bytes).expect("a file can be written");
     }
     for child in &image.children {
-        write_blobs(folder, child);
+        write_blobs(directory, child);
     }
 }
 
@@ -55,16 +55,16 @@ pub(crate) fn push(layout: &Path, image: &str, address: &str, to: &str, flags: &
 ///
 /// What skopeo said.
 pub(crate) fn pull(address: &str, from: &str) -> Result<BTreeMap<String, Vec<u8>>, String> {
-    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let directory = tempfile::tempdir().expect("a temporary directory can be made");
     run(Command::new("skopeo")
         .args(["--insecure-policy", "copy", "--all", "-q"])
         .arg("--src-tls-verify=false")
         .arg(format!("docker://{address}/{from}"))
-        .arg(format!("dir:{}", folder.path().display())))?;
-    let files = fs::read_dir(folder.path()).expect("skopeo made the folder");
+        .arg(format!("dir:{}", directory.path().display())))?;
+    let files = fs::read_dir(directory.path()).expect("skopeo made the directory");
     Ok(files
         .map(|file| {
-            let file = file.expect("a folder can be listed");
+            let file = file.expect("a directory can be listed");
             let name = file.file_name().to_string_lossy().into_owned();
             let bytes = fs::read(file.path()).expect("a file can be read");
             (name, bytes)
@@ -84,7 +84,7 @@ pub(crate) fn delete(address: &str, image: &str) {
 fn run(command: &mut Command) -> Result<(), String> {
     // skopeo remembers which registry holds which blob and then mounts instead of uploading, or takes for there what
     // a collection removed. An empty memory for each call; the variable makes it look there even as root.
-    let memory = tempfile::tempdir().expect("a temporary folder can be made");
+    let memory = tempfile::tempdir().expect("a temporary directory can be made");
     let output = command
         .env("XDG_DATA_HOME", memory.path())
         .env("HOME", memory.path())

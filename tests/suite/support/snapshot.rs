@@ -1,4 +1,4 @@
-//! A folder as it is on disk: what "nothing was touched" is checked against.
+//! A directory as it is on disk: what "nothing was touched" is checked against.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -22,22 +22,23 @@ pub(crate) struct Seen {
 pub(crate) enum SeenKind {
     /// Length and sha256.
     File(u64, String),
-    Folder,
+    Directory,
     Symlink(String),
     /// A fifo, a socket, a device: never opened.
     Other(&'static str),
 }
 
-/// Relative path to what is there. The folder itself is the empty path.
+/// Relative path to what is there. The directory itself is the empty path.
 pub(crate) type Snapshot = BTreeMap<String, Seen>;
 
-/// Looks at all that is at and below a folder. Symbolic links are not followed.
-pub(crate) fn snapshot(folder: &Path) -> Snapshot {
-    WalkDir::new(folder)
+/// Looks at all that is at and below a directory. Symbolic links are not followed.
+pub(crate) fn snapshot(directory: &Path) -> Snapshot {
+    WalkDir::new(directory)
         .into_iter()
         .map(|entry| {
-            let entry = entry.expect("the test may read all of its own folder");
-            let path = entry.path().strip_prefix(folder).expect("entries are below the folder").to_string_lossy().into_owned();
+            let entry = entry.expect("the test may read all of its own directory");
+            let path =
+                entry.path().strip_prefix(directory).expect("entries are below the directory").to_string_lossy().into_owned();
             let metadata = entry.metadata().expect("an entry just listed is there");
             let seen = Seen {
                 kind: kind(entry.path(), &metadata),
@@ -55,7 +56,7 @@ fn kind(path: &Path, metadata: &fs::Metadata) -> SeenKind {
         let bytes = fs::read(path).expect("the test may read its own files");
         SeenKind::File(metadata.len(), sha256(&bytes))
     } else if file_type.is_dir() {
-        SeenKind::Folder
+        SeenKind::Directory
     } else if file_type.is_symlink() {
         let target = fs::read_link(path).expect("a symlink can be read");
         SeenKind::Symlink(target.to_string_lossy().into_owned())
@@ -107,23 +108,23 @@ pub(crate) fn blobs_on_disk(root: &Path) -> BTreeMap<String, u64> {
     }
     WalkDir::new(root.join(blobs))
         .into_iter()
-        .map(|entry| entry.expect("the test may read all of its own folder"))
+        .map(|entry| entry.expect("the test may read all of its own directory"))
         .filter(|entry| entry.file_type().is_file())
         .filter_map(|file| {
-            let path = file.path().strip_prefix(root).expect("entries are below the folder").to_string_lossy().into_owned();
+            let path = file.path().strip_prefix(root).expect("entries are below the directory").to_string_lossy().into_owned();
             Some((digest_of_blob(&path)?, file.metadata().expect("an entry just listed is there").len()))
         })
         .collect()
 }
 
-/// Copies a folder with all that is in it, times included, to a folder that is there and empty.
+/// Copies a directory with all that is in it, times included, to a directory that is there and empty.
 pub(crate) fn copy(from: &Path, to: &Path) {
     for entry in WalkDir::new(from).min_depth(1).contents_first(false) {
-        let entry = entry.expect("the test may read all of its own folder");
-        let target = to.join(entry.path().strip_prefix(from).expect("entries are below the folder"));
+        let entry = entry.expect("the test may read all of its own directory");
+        let target = to.join(entry.path().strip_prefix(from).expect("entries are below the directory"));
         let metadata = entry.metadata().expect("an entry just listed is there");
         if metadata.is_dir() {
-            fs::create_dir(&target).expect("a folder can be made");
+            fs::create_dir(&target).expect("a directory can be made");
         } else {
             fs::copy(entry.path(), &target).expect("a file can be copied");
             let modified = metadata.modified().expect("a file has a time");

@@ -20,7 +20,7 @@ use super::layout;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     File(Vec<u8>),
-    Folder,
+    Directory,
     /// A symbolic link and where it points.
     Symlink(String),
 }
@@ -32,7 +32,7 @@ pub(crate) struct Entry {
     pub(crate) modified: SystemTime,
 }
 
-/// A registry's storage: path relative to its root directory to what is there. Folders above an entry need no entry.
+/// A registry's storage: path relative to its root directory to what is there. Directories above an entry need no entry.
 #[derive(Clone, Debug)]
 pub(crate) struct Tree {
     entries: BTreeMap<String, Entry>,
@@ -142,35 +142,35 @@ impl Tree {
         self.file(layout::tag_history(repository, tag, digest), digest).file(layout::tag_current(repository, tag), digest)
     }
 
-    /// Deletes a manifest as the API does: the revision's link, and all of each tag that names it now. The folder the
+    /// Deletes a manifest as the API does: the revision's link, and all of each tag that names it now. The directory the
     /// link was in stays, and so do history entries of other tags, blobs and layer links.
     pub(crate) fn delete_manifest(&mut self, repository: &str, digest: &str) -> &mut Self {
-        self.remove_leaving_folder(&layout::revision_link(repository, digest));
+        self.remove_leaving_directory(&layout::revision_link(repository, digest));
         for tag in self.tags(repository) {
             let current = layout::tag_current(repository, &tag);
             if self.bytes(&current) == Some(digest.as_bytes()) {
                 self.remove(&layout::tag(repository, &tag));
             }
         }
-        self.folder(layout::tags(repository))
+        self.directory(layout::tags(repository))
     }
 
     /// Deletes a tag as registry 3 does: all of it; the revision stays.
     pub(crate) fn delete_tag(&mut self, repository: &str, tag: &str) -> &mut Self {
-        self.remove(&layout::tag(repository, tag)).folder(layout::tags(repository))
+        self.remove(&layout::tag(repository, tag)).directory(layout::tags(repository))
     }
 
-    /// Deletes a layer as the API does: the link; its folder and the blob stay.
+    /// Deletes a layer as the API does: the link; its directory and the blob stay.
     pub(crate) fn delete_layer(&mut self, repository: &str, digest: &str) -> &mut Self {
-        self.remove_leaving_folder(&layout::layer_link(repository, digest))
+        self.remove_leaving_directory(&layout::layer_link(repository, digest))
     }
 
     /// Begins an upload and does not finish it.
     pub(crate) fn upload(&mut self, repository: &str, id: &str, bytes: &[u8]) -> &mut Self {
-        let folder = layout::upload(repository, id);
-        self.file(format!("{folder}/startedat"), "2026-01-02T03:04:05Z")
-            .file(format!("{folder}/data"), bytes)
-            .file(format!("{folder}/hashstates/sha256/0"), vec![0; 108])
+        let directory = layout::upload(repository, id);
+        self.file(format!("{directory}/startedat"), "2026-01-02T03:04:05Z")
+            .file(format!("{directory}/data"), bytes)
+            .file(format!("{directory}/hashstates/sha256/0"), vec![0; 108])
     }
 
     // What happens to it otherwise.
@@ -180,9 +180,9 @@ impl Tree {
         self.put(path.into(), Kind::File(bytes.into()))
     }
 
-    /// Makes a folder, for one that is to be there without anything in it.
-    pub(crate) fn folder(&mut self, path: impl Into<String>) -> &mut Self {
-        self.put(path.into(), Kind::Folder)
+    /// Makes a directory, for one that is to be there without anything in it.
+    pub(crate) fn directory(&mut self, path: impl Into<String>) -> &mut Self {
+        self.put(path.into(), Kind::Directory)
     }
 
     /// Makes a symbolic link. Its target is written as given: relative to where it is, or absolute.
@@ -190,7 +190,7 @@ impl Tree {
         self.put(path.into(), Kind::Symlink(target.to_owned()))
     }
 
-    /// Removes a file, or a folder with all that is below it.
+    /// Removes a file, or a directory with all that is below it.
     pub(crate) fn remove(&mut self, path: &str) -> &mut Self {
         for below in self.at_or_below(path) {
             self.entries.remove(&below);
@@ -198,15 +198,15 @@ impl Tree {
         self
     }
 
-    /// Removes a file; the folder it was in stays, perhaps empty.
-    pub(crate) fn remove_leaving_folder(&mut self, path: &str) -> &mut Self {
+    /// Removes a file; the directory it was in stays, perhaps empty.
+    pub(crate) fn remove_leaving_directory(&mut self, path: &str) -> &mut Self {
         if self.entries.remove(path).is_some() {
-            self.folder(layout::parent(path));
+            self.directory(layout::parent(path));
         }
         self
     }
 
-    /// Moves a file, or a folder with all that is below it.
+    /// Moves a file, or a directory with all that is below it.
     pub(crate) fn rename(&mut self, from: &str, to: &str) -> &mut Self {
         for path in self.at_or_below(from) {
             let entry = self.entries.remove(&path).expect("it was listed just now");
@@ -215,7 +215,7 @@ impl Tree {
         self
     }
 
-    /// Sets the age of a file, or of a folder with all that is below it.
+    /// Sets the age of a file, or of a directory with all that is below it.
     pub(crate) fn touch(&mut self, path: &str, age: Duration) -> &mut Self {
         let modified = self.now - age;
         self.touch_at(path, modified)
@@ -235,7 +235,7 @@ impl Tree {
     pub(crate) fn bytes(&self, path: &str) -> Option<&[u8]> {
         match &self.entries.get(path)?.kind {
             Kind::File(bytes) => Some(bytes),
-            Kind::Folder | Kind::Symlink(_) => None,
+            Kind::Directory | Kind::Symlink(_) => None,
         }
     }
 
@@ -248,33 +248,33 @@ impl Tree {
     pub(crate) fn files(&self) -> impl Iterator<Item = (&str, &[u8], SystemTime)> {
         self.entries.iter().filter_map(|(path, entry)| match &entry.kind {
             Kind::File(bytes) => Some((path.as_str(), bytes.as_slice(), entry.modified)),
-            Kind::Folder | Kind::Symlink(_) => None,
+            Kind::Directory | Kind::Symlink(_) => None,
         })
     }
 
-    /// Every folder there is, above an entry or put by itself, with its modification time: its own when it was put,
+    /// Every directory there is, above an entry or put by itself, with its modification time: its own when it was put,
     /// else that of the newest thing in it. Parents come before children.
-    pub(crate) fn folders(&self) -> BTreeMap<String, SystemTime> {
-        let mut folders = BTreeMap::<String, SystemTime>::new();
+    pub(crate) fn directories(&self) -> BTreeMap<String, SystemTime> {
+        let mut directories = BTreeMap::<String, SystemTime>::new();
         for (path, entry) in &self.entries {
             let mut above = layout::parent(path);
             while !above.is_empty() {
-                match folders.get_mut(above) {
+                match directories.get_mut(above) {
                     Some(newest) if *newest >= entry.modified => break,
                     Some(newest) => *newest = entry.modified,
                     None => {
-                        folders.insert(above.to_owned(), entry.modified);
+                        directories.insert(above.to_owned(), entry.modified);
                     }
                 }
                 above = layout::parent(above);
             }
         }
         for (path, entry) in &self.entries {
-            if entry.kind == Kind::Folder {
-                folders.insert(path.clone(), entry.modified);
+            if entry.kind == Kind::Directory {
+                directories.insert(path.clone(), entry.modified);
             }
         }
-        folders
+        directories
     }
 
     /// Digests of all stored blobs.
@@ -293,14 +293,14 @@ impl Tree {
             .collect()
     }
 
-    /// Writes all of it below a folder, times included.
+    /// Writes all of it below a directory, times included.
     pub(crate) fn write_to(&self, root: &Path) {
-        let folders = self.folders();
-        for path in folders.keys() {
+        let directories = self.directories();
+        for path in directories.keys() {
             // Sorted, so a parent is there before its child; an earlier tree may have left it there too.
             match fs::create_dir(root.join(path)) {
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-                outcome => outcome.expect("a folder can be made"),
+                outcome => outcome.expect("a directory can be made"),
             }
         }
         for (path, entry) in &self.entries {
@@ -312,19 +312,21 @@ impl Tree {
                     file.set_modified(entry.modified).expect("a file's time can be set");
                 }
                 Kind::Symlink(target) => symlink(target, to).expect("a symlink can be made"),
-                Kind::Folder => {}
+                Kind::Directory => {}
             }
         }
-        for (path, modified) in &folders {
-            File::open(root.join(path)).and_then(|folder| folder.set_modified(*modified)).expect("a folder's time can be set");
+        for (path, modified) in &directories {
+            File::open(root.join(path))
+                .and_then(|directory| directory.set_modified(*modified))
+                .expect("a directory's time can be set");
         }
     }
 
-    /// Writes all of it to a new temporary folder, which goes when the value does.
+    /// Writes all of it to a new temporary directory, which goes when the value does.
     pub(crate) fn on_disk(&self) -> TempDir {
-        let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        self.write_to(folder.path());
-        folder
+        let directory = tempfile::tempdir().expect("a temporary directory can be made");
+        self.write_to(directory.path());
+        directory
     }
 
     fn put(&mut self, path: String, kind: Kind) -> &mut Self {

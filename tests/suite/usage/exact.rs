@@ -18,7 +18,7 @@ use crate::support::*;
 fn repositories(tree: &Tree) -> Vec<String> {
     let start = format!("{BASE}/repositories/");
     let mut names: Vec<String> = tree
-        .folders()
+        .directories()
         .keys()
         .filter_map(|path| path.strip_prefix(&start)?.split_once("/_").map(|(name, _)| name.to_owned()))
         .collect();

@@ -8,13 +8,13 @@ const PAGE_BYTES: usize = 4096;
 
 /// A filesystem in a file. Gone with the value.
 struct Disk {
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Disk {
     /// Nothing where that cannot be had.
     fn new() -> Option<Disk> {
-        let disk = Disk { folder: tempfile::tempdir().expect("a folder") };
+        let disk = Disk { directory: tempfile::tempdir().expect("a directory") };
         fs::create_dir(disk.mount_point()).expect("made");
         fs::File::create(disk.image()).and_then(|image| image.set_len(200 << 20)).expect("made");
         let made = succeeds(Command::new("mkfs.btrfs").args(["-q", "-m", "single", "-d", "single"]).arg(disk.image()));
@@ -22,11 +22,11 @@ impl Disk {
     }
 
     fn image(&self) -> PathBuf {
-        self.folder.path().join("image")
+        self.directory.path().join("image")
     }
 
     fn mount_point(&self) -> PathBuf {
-        self.folder.path().join("mounted")
+        self.directory.path().join("mounted")
     }
 
     fn mount(&self) -> bool {

@@ -9,7 +9,7 @@ use super::*;
 /// Runs under strace, which lets system calls on one file fail.
 fn failing(root: &Path, file: &Path, fault: &str) -> Outcome {
     let log = tempfile::NamedTempFile::new().expect("a file");
-    // Opened beneath the folder of blobs, looked at beneath a shard, then known by what it was opened as.
+    // Opened beneath the directory of blobs, looked at beneath a shard, then known by what it was opened as.
     let names: Vec<&Path> = vec![file, relative(file, 4), relative(file, 2)];
     let regsweep = env!("CARGO_BIN_EXE_regsweep");
     let output = Command::new("strace")
@@ -80,8 +80,8 @@ fn files_that_change_under_the_reader_crash_nothing() {
     std::thread::sleep(Duration::from_millis(1500));
     // The huge one is being read now, and these wait.
     fs::File::options().write(true).open(data(root.path(), &huge.digest)).and_then(|file| file.set_len(2 << 20)).expect("cut");
-    fs::remove_dir_all(data(root.path(), &layers[0].digest).parent().expect("in a folder")).expect("removed");
-    fs::remove_dir_all(data(root.path(), &layers[1].digest).parent().expect("in a folder")).expect("removed");
+    fs::remove_dir_all(data(root.path(), &layers[0].digest).parent().expect("in a directory")).expect("removed");
+    fs::remove_dir_all(data(root.path(), &layers[1].digest).parent().expect("in a directory")).expect("removed");
     let ran = running.wait().expect_code(1);
     assert_eq!(found(&ran), [("truncated-blob".to_owned(), huge.digest)]);
     assert_eq!(number(&ran, "/vanished_blobs"), 2);
@@ -91,11 +91,11 @@ fn files_that_change_under_the_reader_crash_nothing() {
 fn what_was_pushed_meanwhile_is_not_missing() {
     let layers: Vec<Content> = (0..20).map(|number| layer_of(3000 + number, 64 << 10)).collect();
     let root = registry().repo("a").image("x", &layers).tag("v1").on_disk();
-    // One whose folder is not there when the blobs are listed, and one that is the first to be read.
+    // One whose directory is not there when the blobs are listed, and one that is the first to be read.
     let [unlisted, unread] = [layer(50), layer_of(51, 100 << 10)];
     registry().repo("a").image("late", &[unlisted.clone(), unread.clone()]).tag("v2").write_to(root.path());
-    let folder = data(root.path(), &unlisted.digest).parent().expect("in a folder").to_owned();
-    let moved = [(folder, root.path().join("one")), (data(root.path(), &unread.digest), root.path().join("other"))];
+    let directory = data(root.path(), &unlisted.digest).parent().expect("in a directory").to_owned();
+    let moved = [(directory, root.path().join("one")), (data(root.path(), &unread.digest), root.path().join("other"))];
     for (place, aside) in &moved {
         fs::rename(place, aside).expect("renamed");
     }
@@ -139,12 +139,12 @@ fn is_cached(file: &fs::File) -> bool {
 #[test]
 fn the_page_cache_is_left_as_it_was() {
     // On the disk, wherever temporary files are.
-    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
     let [cold, warm, cold_small, warm_small] =
         [layer_of(1, LARGE), layer_of(2, LARGE), layer_of(3, 9000), layer_of(4, 9000)].map(|layer| layer);
     let all = [&cold, &warm, &cold_small, &warm_small].map(Clone::clone);
-    registry().repo("a").image("x", &all).tag("v1").write_to(folder.path());
-    let open = |content: &Content| fs::File::open(data(folder.path(), &content.digest)).expect("there");
+    registry().repo("a").image("x", &all).tag("v1").write_to(directory.path());
+    let open = |content: &Content| fs::File::open(data(directory.path(), &content.digest)).expect("there");
     let cached = || [&cold, &warm, &cold_small, &warm_small].map(|content| is_cached(&open(content)));
     let as_it_was = [false, true, false, true];
     let prepare = || {
@@ -158,14 +158,14 @@ fn the_page_cache_is_left_as_it_was() {
             std::thread::sleep(Duration::from_millis(20));
         }
         for content in [&warm, &warm_small] {
-            fs::read(data(folder.path(), &content.digest)).expect("readable");
+            fs::read(data(directory.path(), &content.digest)).expect("readable");
         }
     };
     // For the same reason the best of a few runs counts.
     let mut left = [true; 4];
     for _ in 0..5 {
         prepare();
-        verify(folder.path()).run().expect_code(0);
+        verify(directory.path()).run().expect_code(0);
         left = cached();
         if left == as_it_was {
             return;

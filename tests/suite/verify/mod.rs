@@ -83,10 +83,10 @@ enum Damage {
     FirstByte,
     LastByte,
     Removed,
-    RemovedWithFolder,
+    RemovedWithDirectory,
     Renamed,
     Symlink,
-    Folder,
+    Directory,
     Fifo,
 }
 
@@ -107,14 +107,14 @@ impl Damage {
             Damage::FirstByte => flip(0),
             Damage::LastByte => flip(length() - 1),
             Damage::Removed => remove(),
-            Damage::RemovedWithFolder => fs::remove_dir_all(data.parent().expect("in a folder")).expect("removable"),
+            Damage::RemovedWithDirectory => fs::remove_dir_all(data.parent().expect("in a directory")).expect("removable"),
             Damage::Renamed => fs::rename(data, data.with_file_name("data.bak")).expect("renamed"),
             Damage::Symlink => {
                 let aside = data.with_file_name("aside");
                 fs::rename(data, &aside).expect("renamed");
                 symlink(&aside, data).expect("linked");
             }
-            Damage::Folder => {
+            Damage::Directory => {
                 remove();
                 fs::create_dir(data).expect("made");
             }
@@ -134,10 +134,10 @@ const NAMES: [(Damage, &str); 11] = [
     (Damage::FirstByte, "corrupt-blob"),
     (Damage::LastByte, "corrupt-blob"),
     (Damage::Removed, "missing-blob"),
-    (Damage::RemovedWithFolder, "missing-blob"),
+    (Damage::RemovedWithDirectory, "missing-blob"),
     (Damage::Renamed, "missing-blob"),
     (Damage::Symlink, "irregular-data"),
-    (Damage::Folder, "irregular-data"),
+    (Damage::Directory, "irregular-data"),
     (Damage::Fifo, "irregular-data"),
 ];
 
@@ -206,9 +206,9 @@ fn damages_of_all_kinds_are_told_apart_in_one_store() {
         let code = match damage {
             Damage::Emptied => "empty-blob",
             Damage::Shortened | Damage::Lengthened | Damage::FirstByte | Damage::LastByte => "corrupt-blob",
-            Damage::Removed | Damage::RemovedWithFolder => "",
+            Damage::Removed | Damage::RemovedWithDirectory => "",
             Damage::Renamed => "missing-data",
-            Damage::Symlink | Damage::Folder | Damage::Fifo => "irregular-data",
+            Damage::Symlink | Damage::Directory | Damage::Fifo => "irregular-data",
         };
         happen(*damage, &content.digest, code);
     }
@@ -253,7 +253,7 @@ fn details_say_how_many_bytes_of_how_many() {
 
 #[test]
 fn what_a_registry_leaves_behind_is_no_damage() {
-    // An upload under way, a blob's folder without anything in it, a deleted image, an index whose platforms were not all copied.
+    // An upload under way, a blob's directory without anything in it, a deleted image, an index whose platforms were not all copied.
     let image = oci_image("x", &[layer(1)]);
     let root = registry()
         .repo("a")
@@ -263,8 +263,8 @@ fn what_a_registry_leaves_behind_is_no_damage() {
         .deleted()
         .with(|tree| {
             tree.upload("a", "0c8b9d3e-5d3b-4b8e-9a51-4d5a6c1b2f3e", b"half of it");
-            let folder = blob_data(&layer(77).digest);
-            tree.folder(parent(&folder));
+            let directory = blob_data(&layer(77).digest);
+            tree.directory(parent(&directory));
         })
         .on_disk();
     let clean = verify(root.path()).json().run().expect_code(0);
@@ -275,7 +275,7 @@ fn what_a_registry_leaves_behind_is_no_damage() {
 fn whoever_needs_what_is_hurt_is_named_with_tag_and_platform() {
     let tree = tree();
     let root = tree.on_disk();
-    for (damage, content) in [(Damage::LastByte, layer(1)), (Damage::RemovedWithFolder, layer_of(1, 300_000))] {
+    for (damage, content) in [(Damage::LastByte, layer(1)), (Damage::RemovedWithDirectory, layer_of(1, 300_000))] {
         damage.happen(&data(root.path(), &content.digest));
     }
     Damage::Emptied.happen(&data(root.path(), &layer(900).digest));

@@ -108,8 +108,8 @@ fn the_time_that_is_up_is_no_error_and_the_rest_is_told() {
 
 #[test]
 fn a_run_leaves_its_figures() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("verify.prom");
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("verify.prom");
     let root = tree().on_disk();
     Damage::Shortened.happen(&data(root.path(), &layer(3).digest));
     let ran = verify(root.path()).json().arg("--metrics").arg(&path).run().expect_code(1);

@@ -31,8 +31,8 @@ fn rot(data: &Path) {
 
 #[test]
 fn what_was_found_good_recently_is_left_out() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let state = folder.path().join("state");
+    let directory = tempfile::tempdir().expect("a directory");
+    let state = directory.path().join("state");
     let tree = tree();
     let root = tree.on_disk();
     let all = tree.blobs().len() as u64;
@@ -72,8 +72,8 @@ fn what_was_found_good_recently_is_left_out() {
 
 #[test]
 fn what_has_waited_longest_is_read_first() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let state = folder.path().join("state");
+    let directory = tempfile::tempdir().expect("a directory");
+    let state = directory.path().join("state");
     let root = settled(&many(40));
     let run = |arguments: &[&str]| verify(root.path()).json().arg("--state").arg(&state).args(arguments).run().expect_code(0);
     let first = number(&run(&["--slice", "1/2"]), "/good/blobs");
@@ -87,8 +87,8 @@ fn what_has_waited_longest_is_read_first() {
 
 #[test]
 fn a_state_of_another_store_is_refused() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let state = folder.path().join("state");
+    let directory = tempfile::tempdir().expect("a directory");
+    let state = directory.path().join("state");
     let [one, other] = [tree().on_disk(), tree().on_disk()];
     verify(one.path()).arg("--state").arg(&state).run().expect_code(0);
     let before = fs::read(&state).expect("there");
@@ -108,8 +108,8 @@ fn a_state_of_another_store_is_refused() {
 
 #[test]
 fn what_is_killed_loses_seconds_and_believes_nothing_that_was_not_read() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let state = folder.path().join("state");
+    let directory = tempfile::tempdir().expect("a directory");
+    let state = directory.path().join("state");
     let tree = many(200);
     let root = settled(&tree);
     let all = tree.blobs().len() as u64;
@@ -123,7 +123,7 @@ fn what_is_killed_loses_seconds_and_believes_nothing_that_was_not_read() {
         running.wait();
         let most = (16.0 * begun.elapsed().as_secs_f64()) as u64 + 1;
         // Whatever was not read is bad now, and nobody can see that without reading.
-        let rotten = tempfile::tempdir().expect("a folder");
+        let rotten = tempfile::tempdir().expect("a directory");
         let copy = rotten.path().join("state");
         fs::copy(&state, &copy).expect("copied");
         let counted =
@@ -146,8 +146,8 @@ fn what_is_killed_loses_seconds_and_believes_nothing_that_was_not_read() {
 
 #[test]
 fn an_interrupted_run_tells_what_it_found_and_keeps_its_state() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let state = folder.path().join("state");
+    let directory = tempfile::tempdir().expect("a directory");
+    let state = directory.path().join("state");
     let tree = many(200);
     let root = settled(&tree);
     for digest in tree.blobs().iter().step_by(2) {
