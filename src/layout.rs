@@ -182,6 +182,8 @@ pub fn blob_data(digest: &Digest) -> PathBuf {
 pub enum Target {
     /// A tag's `current/link`, and its digest.
     Tag(RepositoryName, TagName, Digest),
+    /// A tag's `current/link` that names nothing: it is empty or garbled.
+    BrokenTag(RepositoryName, TagName),
     /// A `link` file.
     Link(LinkDirectory, Digest),
     /// A blob's `data` file.
@@ -194,10 +196,12 @@ pub enum Target {
     Upload(Box<UploadFile>),
     /// The directory of an upload in which there is no file any more, given with the upload's name.
     EmptyUploadDirectory(RepositoryName, String),
+    /// The directories of a repository in which nothing is left: its own, those that make it one, and those around it.
+    EmptyRepository(RepositoryName),
 }
 
 impl Target {
-    /// The digest that names the target. Uploads have none.
+    /// The digest that names the target. Uploads, broken tags and repositories have none.
     pub fn digest(&self) -> Option<&Digest> {
         match self {
             Target::Tag(_, _, digest)
@@ -205,7 +209,7 @@ impl Target {
             | Target::Blob(digest)
             | Target::EmptyLinkDirectory(_, digest)
             | Target::EmptyBlobDirectory(digest) => Some(digest),
-            Target::Upload(_) | Target::EmptyUploadDirectory(..) => None,
+            Target::BrokenTag(..) | Target::Upload(_) | Target::EmptyUploadDirectory(..) | Target::EmptyRepository(_) => None,
         }
     }
 
@@ -221,7 +225,10 @@ impl Target {
     /// The repository of the target; `None` in `blobs/`.
     pub fn repository(&self) -> Option<&RepositoryName> {
         match self {
-            Target::Tag(repository, ..) | Target::EmptyUploadDirectory(repository, _) => Some(repository),
+            Target::Tag(repository, ..)
+            | Target::BrokenTag(repository, _)
+            | Target::EmptyUploadDirectory(repository, _)
+            | Target::EmptyRepository(repository) => Some(repository),
             Target::Upload(file) => Some(&file.repository),
             Target::Link(directory, _) | Target::EmptyLinkDirectory(directory, _) => Some(directory.repository()),
             Target::Blob(_) | Target::EmptyBlobDirectory(_) => None,
@@ -231,7 +238,7 @@ impl Target {
     /// The tag of the target.
     pub fn tag(&self) -> Option<&TagName> {
         match self {
-            Target::Tag(_, tag, _) => Some(tag),
+            Target::Tag(_, tag, _) | Target::BrokenTag(_, tag) => Some(tag),
             Target::Link(directory, _) | Target::EmptyLinkDirectory(directory, _) => directory.tag(),
             _ => None,
         }
@@ -247,19 +254,26 @@ impl Target {
 
     /// Whether the target is a directory rather than a file.
     pub fn is_directory(&self) -> bool {
-        matches!(self, Target::EmptyLinkDirectory(..) | Target::EmptyBlobDirectory(_) | Target::EmptyUploadDirectory(..))
+        matches!(
+            self,
+            Target::EmptyLinkDirectory(..)
+                | Target::EmptyBlobDirectory(_)
+                | Target::EmptyUploadDirectory(..)
+                | Target::EmptyRepository(_)
+        )
     }
 
     /// The path of the file, or of the directory.
     pub fn path(&self) -> PathBuf {
         match self {
-            Target::Tag(repository, tag, _) => current_link(repository, tag),
+            Target::Tag(repository, tag, _) | Target::BrokenTag(repository, tag) => current_link(repository, tag),
             Target::Link(directory, digest) => directory.link(digest),
             Target::Blob(digest) => blob_data(digest),
             Target::EmptyLinkDirectory(directory, digest) => directory.path().join(digest_path(digest)),
             Target::EmptyBlobDirectory(digest) => Shard::of(digest).path().join(digest.hex()),
             Target::Upload(file) => file.path(),
             Target::EmptyUploadDirectory(repository, id) => upload_directory(repository, id),
+            Target::EmptyRepository(repository) => repository_directory(repository),
         }
     }
 

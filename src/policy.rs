@@ -57,6 +57,10 @@ pub struct Policy {
     pub keeps_arrivals: bool,
     /// What becomes of uploads.
     pub uploads: Uploads,
+    /// Whether repositories go in which nothing is left.
+    pub prunes_empty: bool,
+    /// Whether referrers go whose subject is not stored, and tags that are named after it.
+    pub drops_orphans: bool,
 }
 
 /// How old something is.
@@ -101,7 +105,15 @@ impl Age {
 impl Policy {
     /// These age rules, for whoever looks at no uploads.
     pub fn new(min_age: Duration, arrivals: Arrivals, now: SystemTime) -> Policy {
-        Policy { min_age, arrivals, now, keeps_arrivals: false, uploads: Uploads::Ignored }
+        Policy {
+            min_age,
+            arrivals,
+            now,
+            keeps_arrivals: false,
+            uploads: Uploads::Ignored,
+            prunes_empty: false,
+            drops_orphans: false,
+        }
     }
 
     /// The age of a file. A time in the future counts as young: some clock is wrong, and it is unknown which one.

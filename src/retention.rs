@@ -22,6 +22,9 @@ pub trait Retention: fmt::Debug + Sync {
     /// What becomes of each tag, in the survey's order. A dropped tag is no root; its `current/link` and its history go.
     fn tags(&self, survey: &Survey<'_>) -> Vec<RootChoice>;
 
+    /// Whether all of the repository goes, whatever its names say. It goes as a whole or not at all.
+    fn drops_repository(&self, survey: &Survey<'_>) -> bool;
+
     /// Whether any revision may be dropped here for having no tag. Then it must be known what all kept tags reach: a repository in which
     /// the target of one is absent is held.
     fn drops_untagged(&self, survey: &Survey<'_>) -> bool;
@@ -38,6 +41,10 @@ impl Retention for RootPolicy {
 
     fn tags(&self, survey: &Survey<'_>) -> Vec<RootChoice> {
         vec![RootChoice::Root(KeepReason::Tag); survey.tags.len()]
+    }
+
+    fn drops_repository(&self, _: &Survey<'_>) -> bool {
+        false
     }
 
     fn drops_untagged(&self, _: &Survey<'_>) -> bool {
@@ -68,6 +75,10 @@ impl Retention for Within {
 
     fn tags(&self, survey: &Survey<'_>) -> Vec<RootChoice> {
         self.chosen(survey).tags(survey)
+    }
+
+    fn drops_repository(&self, survey: &Survey<'_>) -> bool {
+        self.chosen(survey).drops_repository(survey)
     }
 
     fn drops_untagged(&self, survey: &Survey<'_>) -> bool {
@@ -102,6 +113,10 @@ impl Retention for OnlyApproved {
 
     fn tags(&self, survey: &Survey<'_>) -> Vec<RootChoice> {
         self.retention.tags(survey)
+    }
+
+    fn drops_repository(&self, survey: &Survey<'_>) -> bool {
+        self.retention.drops_repository(survey)
     }
 
     fn drops_untagged(&self, survey: &Survey<'_>) -> bool {

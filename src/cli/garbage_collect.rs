@@ -34,7 +34,7 @@ pub struct GarbageCollect {
     ///
     /// Only blobs that no repository links; every link stays. For stores whose tags a database holds, such as Harbor's. Refused where
     /// GitLab's metadata database may own the store: it writes no links.
-    #[arg(help_heading = KEEP, long, conflicts_with_all = ["repository", "delete_untagged", "uploads_older_than"])]
+    #[arg(help_heading = KEEP, long, conflicts_with_all = ["repository", "delete_untagged", "uploads_older_than", "prune_empty", "orphaned_referrers"])]
     pub unlinked_only: bool,
 
     /// Carry out this plan
@@ -50,6 +50,20 @@ pub struct GarbageCollect {
     /// 7d. At least --min-age, and with --online at least 24h.
     #[arg(help_heading = KEEP, long, value_name = "AGE", value_parser = duration)]
     pub uploads_older_than: Option<Duration>,
+
+    /// Also delete referrers whose image is gone
+    ///
+    /// Also delete signatures, attestations and other referrers of manifests that are not stored any more: untagged ones, and tags that are
+    /// named after such a manifest, as cosign and the referrers tag schema name them.
+    #[arg(help_heading = KEEP, long, conflicts_with = "plan")]
+    pub orphaned_referrers: bool,
+
+    /// Also remove repositories without images
+    ///
+    /// Also remove the directories of repositories in which nothing is left: no tag, no manifest, no layer and no upload. They leave the
+    /// registry's catalogue by that. With --online they stay for a run without it.
+    #[arg(help_heading = KEEP, long)]
+    pub prune_empty: bool,
 
     /// What it has in common with others.
     #[command(flatten)]

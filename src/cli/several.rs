@@ -10,7 +10,7 @@ use super::named::{CONFIG, ENDPOINT, ROOT, is_config, store_arguments};
 use crate::escape::escaped;
 use crate::oci::Reference;
 
-/// A store, and tags or manifests in it.
+/// A store, and repositories, tags or manifests in it.
 ///
 /// With `--root` every word is a reference. Without it, the first is the configuration if a file of that name exists, or if it has the
 /// extension of one.
@@ -27,8 +27,10 @@ const REFERENCES: &str = "reference";
 impl Args for SeveralArguments {
     fn augment_args(command: Command) -> Command {
         let [config, root, endpoint] = store_arguments();
-        let references =
-            Arg::new(REFERENCES).value_name("NAME").num_args(0..).help("What goes: REPOSITORY:TAG or REPOSITORY@DIGEST");
+        let references = Arg::new(REFERENCES)
+            .value_name("NAME")
+            .num_args(0..)
+            .help("What goes: REPOSITORY, REPOSITORY:TAG or REPOSITORY@DIGEST");
         command.arg(config).arg(references).arg(root).arg(endpoint)
     }
 
@@ -52,7 +54,7 @@ impl FromArgMatches for SeveralArguments {
         };
         let references = words.iter().map(|word| reference(word)).collect::<Result<Vec<_>, _>>()?;
         if references.is_empty() {
-            let message = "nothing to remove is named: give REPOSITORY:TAG or REPOSITORY@DIGEST\n";
+            let message = "nothing to remove is named: give REPOSITORY, REPOSITORY:TAG or REPOSITORY@DIGEST\n";
             return Err(clap::Error::raw(ErrorKind::MissingRequiredArgument, message));
         }
         Ok(SeveralArguments { store: StoreArguments { config, root, endpoint }, references })
@@ -69,7 +71,6 @@ fn reference(word: &str) -> Result<Reference, clap::Error> {
     let refused = |why: &str| clap::Error::raw(ErrorKind::ValueValidation, format!("invalid NAME '{}': {why}\n", escaped(word)));
     match word.parse::<Reference>().map_err(|why| refused(&why))? {
         Reference::Digest(_) => Err(refused("it names no repository: give REPOSITORY@DIGEST")),
-        Reference::Repository(_) => Err(refused("it names no tag and no manifest: give REPOSITORY:TAG or REPOSITORY@DIGEST")),
         Reference::Manifest(name, _) if !word.starts_with(&format!("{name}@")) => {
             Err(refused("it names a tag and a digest: give one of them"))
         }
@@ -104,11 +105,12 @@ mod tests {
             ("team/api:1 lib:2", "- - team/api:1 lib:2"),
             ("--root /srv config.yml:1 lib:2", "- /srv config.yml:1 lib:2"),
             ("team/api:1 --root /srv", "- /srv team/api:1"),
+            ("team/api lib:2", "- - team/api lib:2"),
         ] {
             assert_eq!(parsed(line).expect(line), expected, "{line}");
         }
         let digest = format!("sha256:{}", "0".repeat(64));
-        for line in ["", "config.yml", "--root /srv", "team/api", &digest, &format!("a:1@{digest}"), "a:1 team"] {
+        for line in ["", "config.yml", "--root /srv", &digest, &format!("a:1@{digest}")] {
             parsed(line).expect_err(line);
         }
     }

@@ -29,10 +29,10 @@ use crate::policy::{Policy, RootPolicy};
 use crate::progress::{Phase, Progress};
 use crate::quarantine::{Due, Gate, Moved, Needed, Overlay, Quarantine, Reader, Withheld};
 use crate::records::{Protected, Records, Summary};
-use crate::removal::{self, CutOff, Removed};
+use crate::removal::{self, CutOff, Outcomes, Removed};
 use crate::report::collect::Figures;
 use crate::retention::Retention;
-use crate::store::{FileState, Part, RepositoryEntry, Store, Stray, StrayKind};
+use crate::store::{FileState, Part, RepositoryEntry, Shape, Store, Stray, StrayKind};
 use crate::survey::{self, Survey};
 use crate::writers::OpenFiles;
 
@@ -242,8 +242,13 @@ fn survey_and_plan(
     let unlinked = brakes::unlinked_in(&plan, records, &summary, &lacking, &policy.of_evidence());
     let carried = settings.scope.limit(&mut plan);
     expired.iter_mut().for_each(|expired| expired.note_planned(&plan));
-    let held = marks.iter().filter(|marks| marks.held).map(|marks| &marks.repository).collect();
-    removed.iter_mut().for_each(|removed| removed.note_planned(&plan, &held, &findings, &policy));
+    let outcomes = Outcomes {
+        held: marks.iter().filter(|marks| marks.held).map(|marks| &marks.repository).collect(),
+        stays: marks.iter().filter_map(|marks| Some((&marks.repository, marks.stays.as_ref()?))).collect(),
+        is_online: settings.disposal == Disposal::Online,
+        has_directories: reader.store().shape() == Shape::Tree,
+    };
+    removed.iter_mut().for_each(|removed| removed.note_planned(&plan, &outcomes, &findings, &policy));
     let figures = figures(settings, &inventory, &marks, &blobs, &plan, shares);
     Ok(Assessment {
         needed: Needed::default(),
@@ -381,7 +386,12 @@ fn online_only(plan: &mut SweepPlan, store: &dyn Store, inventory: &Inventory) -
     };
     let mut failed = None;
     plan.retain(|row| match &row.target {
-        Target::EmptyLinkDirectory(..) | Target::EmptyBlobDirectory(_) | Target::EmptyUploadDirectory(..) => false,
+        Target::EmptyLinkDirectory(..)
+        | Target::EmptyBlobDirectory(_)
+        | Target::EmptyUploadDirectory(..)
+        | Target::EmptyRepository(_) => false,
+        // It is not quarantined, and a push may be writing to it.
+        Target::BrokenTag(..) => false,
         Target::Link(LinkDirectory::Layers(_), digest) => is_gone(digest).unwrap_or_else(|error| {
             failed = Some(error);
             false

@@ -127,8 +127,17 @@ impl CollectSettings {
     ///
     /// When no store is named, the configuration cannot be read, or what it names is not there.
     pub fn resolve(arguments: cli::GarbageCollect, rerun: String) -> Result<CollectSettings, Error> {
-        let cli::GarbageCollect { store, delete_untagged, repository, unlinked_only, plan, uploads_older_than, collect } =
-            arguments;
+        let cli::GarbageCollect {
+            store,
+            delete_untagged,
+            repository,
+            unlinked_only,
+            plan,
+            uploads_older_than,
+            prune_empty,
+            orphaned_referrers,
+            collect,
+        } = arguments;
         let roots = if delete_untagged { RootPolicy::TaggedOnly } else { RootPolicy::AllRevisions };
         let mut settings = CollectSettings::of_command("garbage-collect", &store, collect, roots, rerun)?;
         settings.scope = match (plan, unlinked_only, repository.is_empty()) {
@@ -139,6 +148,8 @@ impl CollectSettings {
                 Scope::repositories(&repository).map_err(|error| Error::Usage(format!("--repository: {error}")))?
             }
         };
+        settings.policy.prunes_empty = prune_empty;
+        settings.policy.drops_orphans = orphaned_referrers;
         if let Some(age) = uploads_older_than {
             settings.ensure_old(age)?;
             settings.policy.uploads = Uploads::OlderThan(age);
@@ -196,6 +207,8 @@ impl CollectSettings {
                 keeps_arrivals: false,
                 now: clock.start(),
                 uploads: Uploads::Counted,
+                prunes_empty: false,
+                drops_orphans: false,
             },
             mode: if arguments.dry_run { Mode::DryRun } else { Mode::Execute },
             verbose: arguments.output.verbose,

@@ -38,6 +38,10 @@ impl Retention for Chosen {
         survey.tags.iter().map(choose).collect()
     }
 
+    fn drops_repository(&self, _: &Survey<'_>) -> bool {
+        false
+    }
+
     fn drops_untagged(&self, survey: &Survey<'_>) -> bool {
         self.0.get(&survey.name).is_some_and(|dropped| !dropped.revisions.is_empty())
     }

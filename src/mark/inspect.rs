@@ -4,6 +4,7 @@
 
 use foldhash::HashSet;
 
+use super::choices::Choices;
 use super::reach::Reach;
 use super::roots::judge_revision;
 use crate::error::Error;
@@ -22,8 +23,8 @@ use crate::survey::{Survey, in_chunks};
 pub(super) struct DroppedTag {
     /// Its place in the survey.
     pub(super) place: usize,
-    /// The digest in its `current/link`, and the file's state.
-    pub(super) current: Option<(Digest, Stat)>,
+    /// What is in its `current/link`, if that is a file, and the file's state.
+    pub(super) current: Option<(LinkContent, Stat)>,
     pub(super) facts: TagFacts,
 }
 
@@ -45,23 +46,21 @@ impl DroppedTag {
 }
 
 /// Inspects the links of the tags that the retention drops; usually there are none.
-pub(super) fn dropped_tags(survey: &Survey<'_>, context: &Context<'_>) -> Result<Vec<DroppedTag>, Error> {
-    let choices = context.retention.tags(survey);
-    assert_eq!(choices.len(), survey.tags.len(), "the retention chooses for each tag of {}", survey.name);
-    let dropped = choices.into_iter().enumerate().filter(|(place, choice)| {
+pub(super) fn dropped_tags(survey: &Survey<'_>, context: &Context<'_>, choices: &Choices<'_>) -> Result<Vec<DroppedTag>, Error> {
+    let dropped = choices.tags().into_iter().enumerate().filter(|(place, choice)| {
         matches!(choice, RootChoice::Dropped(_)) && !survey.restored_tags.contains(&survey.tags[*place].name)
     });
     dropped
         .map(|(place, choice)| {
             let tag = &survey.tags[place];
             let state = match tag.current {
-                LinkContent::Digest(_) => survey.repository.stat_tag(&tag.name)?,
                 LinkContent::Absent => FileState::Absent,
-                LinkContent::Empty | LinkContent::Garbled | LinkContent::Irregular => FileState::Irregular,
+                LinkContent::Irregular => FileState::Irregular,
+                LinkContent::Digest(_) | LinkContent::Empty | LinkContent::Garbled => survey.repository.stat_tag(&tag.name)?,
             };
-            let current = match (tag.current, state) {
-                (LinkContent::Digest(digest), FileState::File(stat)) => Some((digest, stat)),
-                _ => None,
+            let current = match state {
+                FileState::File(stat) => Some((tag.current, stat)),
+                FileState::Absent | FileState::Irregular => None,
             };
             let inspected = Inspected::new(&state, &context.policy);
             Ok(DroppedTag { place, current, facts: TagFacts { choice, inspected, held: false } })

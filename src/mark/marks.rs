@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::Waiting;
+use super::{Stays, Waiting};
 use crate::amount::Amount;
 use crate::finding::Finding;
 use crate::oci::{Digest, RepositoryName};
@@ -15,6 +15,8 @@ pub struct Marks {
     pub repository: RepositoryName,
     /// Whether everything in it is kept because an entry cannot be understood.
     pub held: bool,
+    /// Why it stays although it was to go as a whole.
+    pub stays: Option<Stays>,
     /// Whether it has layer links and no trace of the manifests that needed them. Deleting a manifest leaves an empty
     /// revision directory. Without one, and without a dropped revision, unneeded layers belong to manifests that are
     /// lost or were never pushed.

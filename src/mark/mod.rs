@@ -8,6 +8,7 @@
 
 mod arrivals;
 pub mod blobs;
+mod choices;
 mod depths;
 mod held;
 mod inspect;
@@ -23,6 +24,7 @@ mod tests;
 mod unreached;
 mod uploads;
 mod waiting;
+mod whole;
 
 pub use self::arrivals::arrivals;
 pub use self::marks::{Counts, Marks};
@@ -30,3 +32,4 @@ pub use self::named::everything_named;
 pub use self::repositories::{hold_shared, interrupted, planned, repositories};
 pub use self::repository::mark;
 pub use self::waiting::Waiting;
+pub use self::whole::Stays;

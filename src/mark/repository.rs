@@ -2,12 +2,14 @@
 
 use rayon::prelude::*;
 
+use super::choices::Choices;
 use super::held::{keep_everything, mark_all_names};
 use super::inspect::{DroppedTag, SeenRevision, dropped_tags, untagged_revisions};
 use super::reach::{Reach, Role};
 use super::roots::{Roots, has_old_revision, has_old_tag, oddities, protected};
 use super::unreached::{Left, unreached};
 use super::uploads;
+use super::whole::{Going, Whole, beside, itself, whole};
 use super::{Counts, Marks, Waiting};
 use crate::error::Error;
 use crate::finding::{Code, Finding};
@@ -17,7 +19,7 @@ use crate::layout::{self, LinkDirectory};
 use crate::oci::Digest;
 use crate::plan::{Decision, Deletions, Inspected, KeepReason, RootChoice, decide};
 use crate::store::{FileState, LinkContent, Shape, StrayKind};
-use crate::survey::{Revision, Survey};
+use crate::survey::{Revision, Survey, Tag};
 
 /// Kept with `--delete-untagged` too.
 const TAGGED: MarkFlags = MarkFlags::LIVE.union(MarkFlags::TAGGED);
@@ -31,11 +33,19 @@ const TAGGED: MarkFlags = MarkFlags::LIVE.union(MarkFlags::TAGGED);
 pub fn mark(survey: &Survey<'_>, context: &Context<'_>) -> Result<Marks, Error> {
     let mut findings = Vec::new();
     let mut held = oddities(survey, &mut findings);
-    let dropped = dropped_tags(survey, context)?;
-    let roots = Roots::of(survey, &dropped, &mut held, &mut findings);
+    let mut stays = None;
     let readings = readings(survey, context)?;
+    if !held && context.retention.drops_repository(survey) {
+        match whole(survey, context, &readings)? {
+            Whole::Goes(going) => return marks_of_whole(survey, context, going, findings),
+            Whole::Stays(why) => stays = Some(why),
+        }
+    }
+    let choices = Choices::new(survey, context, &readings)?;
+    let dropped = dropped_tags(survey, context, &choices)?;
+    let roots = Roots::of(survey, &dropped, &mut held, &mut findings);
     let mut reach = Reach::new(context, survey, &readings)?;
-    let reached = Reached::by(roots, survey, context, &mut reach, dropped, held)?;
+    let reached = Reached::by(roots, (survey, context, &choices), &mut reach, dropped, held)?;
     held |= reached.is_held || reach.has_fault();
 
     let mut counts = Counts { young_revisions: reached.young, ..counted(survey) };
@@ -62,7 +72,74 @@ pub fn mark(survey: &Survey<'_>, context: &Context<'_>) -> Result<Marks, Error> 
         let directory = layout::repository_directory(&survey.name);
         findings.push(Finding::new(Code::HeldRepository).repository(&survey.name).path(directory));
     }
+    let names_going = deletions.len();
     uploads::uploads(survey, context, held, (&mut counts, &mut deletions, &mut findings))?;
+    if !held && context.policy.prunes_empty && context.retention.touches(survey) && names_going == names(survey) {
+        prune_empty(survey, context, &counts, &mut deletions)?;
+    }
+    count_old(survey, context, &mut counts)?;
+    let is_needed = |digest: &&Digest| held || reach.has_reached(digest, context.inventory.find(digest));
+    let needed = survey.queried.iter().filter(is_needed).copied().collect();
+    findings.extend(reach.into_findings());
+    findings.extend(waiting.finding().map(|finding| finding.repository(&survey.name)));
+    let symlinks = survey.strays.iter().filter(|stray| stray.kind == StrayKind::Symlink).map(|stray| stray.path.clone());
+    Ok(Marks {
+        repository: survey.name.clone(),
+        held,
+        stays,
+        may_lack_manifests: !survey.layers.is_empty()
+            && reached.left.revisions.is_empty()
+            && survey.revisions.iter().all(|revision| revision.link != LinkContent::Absent),
+        deletions,
+        findings,
+        symlinks: symlinks.collect(),
+        counts,
+        waiting,
+        needed,
+    })
+}
+
+/// What comes of a repository that goes as a whole.
+fn marks_of_whole(survey: &Survey<'_>, context: &Context<'_>, going: Going, mut findings: Vec<Finding>) -> Result<Marks, Error> {
+    let Going { deletions, findings: left, uploads } = going;
+    findings.extend(left);
+    let mut counts = Counts { uploads, stale_uploads: uploads, ..counted(survey) };
+    count_old(survey, context, &mut counts)?;
+    Ok(Marks {
+        repository: survey.name.clone(),
+        held: false,
+        stays: None,
+        may_lack_manifests: false,
+        deletions,
+        findings,
+        symlinks: Vec::new(),
+        counts,
+        waiting: Waiting::default(),
+        needed: Vec::new(),
+    })
+}
+
+/// How many names a repository has, each of which goes as one row: links, and directories that have lost theirs.
+fn names(survey: &Survey<'_>) -> usize {
+    let of_tag = |tag: &Tag| usize::from(tag.current != LinkContent::Absent) + tag.history.len();
+    survey.layers.len() + survey.revisions.len() + survey.tags.iter().map(of_tag).sum::<usize>()
+}
+
+/// Lets the directories of a repository go whose names all go, if nothing else is in it.
+fn prune_empty(survey: &Survey<'_>, context: &Context<'_>, counts: &Counts, deletions: &mut Deletions) -> Result<(), Error> {
+    let is_clean = survey.strays.is_empty() && counts.uploads == counts.stale_uploads;
+    if !is_clean || !survey.protected.is_empty() || !beside(survey)?.is_empty() {
+        return Ok(());
+    }
+    // A push may have made them, and what it puts there comes next.
+    if let Some(row) = itself(survey, context)?.filter(|row| !context.policy.is_young(&row.stat)) {
+        deletions.push(context.inventory, &row);
+    }
+    Ok(())
+}
+
+/// Counts what brakes compare: whether anything in it is old, or was there at the last run.
+fn count_old(survey: &Survey<'_>, context: &Context<'_>, counts: &mut Counts) -> Result<(), Error> {
     let evidence = context.policy.of_evidence();
     let is_old = |state: &FileState| matches!(state, FileState::File(stat) if !evidence.is_young(stat));
     let (mut is_any_revision_old, mut is_any_tag_old) = (false, false);
@@ -77,24 +154,7 @@ pub fn mark(survey: &Survey<'_>, context: &Context<'_>) -> Result<Marks, Error> 
         counts.with_known_revisions = u64::from(is_any_revision_old || has_old_revision(survey, &was_there)?);
         counts.with_known_tags = u64::from(is_any_tag_old || has_old_tag(survey, &was_there)?);
     }
-    let is_needed = |digest: &&Digest| held || reach.has_reached(digest, context.inventory.find(digest));
-    let needed = survey.queried.iter().filter(is_needed).copied().collect();
-    findings.extend(reach.into_findings());
-    findings.extend(waiting.finding().map(|finding| finding.repository(&survey.name)));
-    let symlinks = survey.strays.iter().filter(|stray| stray.kind == StrayKind::Symlink).map(|stray| stray.path.clone());
-    Ok(Marks {
-        repository: survey.name.clone(),
-        held,
-        may_lack_manifests: !survey.layers.is_empty()
-            && reached.left.revisions.is_empty()
-            && survey.revisions.iter().all(|revision| revision.link != LinkContent::Absent),
-        deletions,
-        findings,
-        symlinks: symlinks.collect(),
-        counts,
-        waiting,
-        needed,
-    })
+    Ok(())
 }
 
 /// The readings of the revisions, in the survey's order.
@@ -142,17 +202,13 @@ impl Reached {
     /// Flags the part that `--delete-untagged` would keep.
     fn by(
         mut roots: Roots,
-        survey: &Survey<'_>,
-        context: &Context<'_>,
+        (survey, context, choices): (&Survey<'_>, &Context<'_>, &Choices<'_>),
         reach: &mut Reach<'_>,
         dropped: Vec<DroppedTag>,
         held: bool,
     ) -> Result<Reached, Error> {
-        let drops_untagged = context.retention.drops_untagged(survey);
-        let choose = |digest: &Digest| match drops_untagged {
-            true => context.retention.untagged(survey, digest),
-            false => RootChoice::Root(KeepReason::Revision),
-        };
+        let drops_untagged = choices.drops_untagged();
+        let choose = |digest: &Digest| choices.untagged(digest);
         let is_root = |digest: &Digest| matches!(choose(digest), RootChoice::Root(_));
         reach.walk(roots.tags, TAGGED)?;
         let is_held = drops_untagged && reach.lacks_tag_target();

@@ -58,7 +58,11 @@ impl Roots {
                 Finding::new(code).repository(&survey.name).tag(&tag.name).path(path)
             };
             let code = match tag.current {
-                LinkContent::Digest(_) if DroppedTag::at(dropped, place).is_some_and(|tag| tag.goes().is_some()) => continue,
+                LinkContent::Digest(_) | LinkContent::Empty | LinkContent::Garbled
+                    if DroppedTag::at(dropped, place).is_some_and(|tag| tag.goes().is_some()) =>
+                {
+                    continue;
+                }
                 LinkContent::Digest(digest) => {
                     roots.tags.push((digest, Role::TagTarget(tag.name.clone())));
                     continue;

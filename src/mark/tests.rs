@@ -50,6 +50,10 @@ impl Retention for DropTag {
         survey.tags.iter().map(choose).collect()
     }
 
+    fn drops_repository(&self, _: &Survey<'_>) -> bool {
+        false
+    }
+
     fn drops_untagged(&self, _: &Survey<'_>) -> bool {
         self.drops_untagged
     }

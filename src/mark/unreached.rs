@@ -10,7 +10,7 @@ use crate::finding::{Code, Finding};
 use crate::graph::{Context, Held};
 use crate::inventory::{BlobId, MarkFlags};
 use crate::layout::{LinkDirectory, Target};
-use crate::oci::Digest;
+use crate::oci::{Digest, TagName};
 use crate::plan::{Decision, Deletion, Deletions, Inspected, KeepReason, LayerFacts, LinkSays, Reason, TagFacts, decide};
 use crate::store::{LinkContent, Stat};
 use crate::survey::{ANSWERS_AT_ONCE, Survey};
@@ -158,11 +158,10 @@ impl Unreached {
         let names = HistoryNames::new(survey, &left.revisions, &left.seen_history, &left.tags);
         for (place, tag) in survey.tags.iter().enumerate() {
             let dropped = DroppedTag::at(&left.tags, place);
-            if let Some(DroppedTag { current: Some((digest, stat)), facts, .. }) = dropped
+            if let Some(DroppedTag { current: Some((current, stat)), facts, .. }) = dropped
                 && let Decision::Delete(reason) = decide::tag(&TagFacts { held: self.held, ..*facts })
             {
-                let target = Target::Tag(survey.name.clone(), tag.name.clone(), *digest);
-                self.drop_named(context, target, *stat, reason, 0);
+                self.drop_named(context, tag_target(survey, &tag.name, *current), *stat, reason, 0);
             }
             let directory = LinkDirectory::History(survey.name.clone(), tag.name.clone());
             for mut entry in names.inspect(place, dropped.and_then(DroppedTag::goes), context)? {
@@ -189,13 +188,13 @@ impl Unreached {
     }
 
     /// Deletes an entry that names a digest.
-    fn drop_named(&mut self, context: &Context<'_>, target: Target, stat: Stat, reason: Reason, depth: u32) {
+    pub(super) fn drop_named(&mut self, context: &Context<'_>, target: Target, stat: Stat, reason: Reason, depth: u32) {
         let blob = target.digest().and_then(|digest| context.inventory.find(digest));
         self.drop_link(context, blob, &Deletion { target, stat, alias_of: None, reason, depth });
     }
 
     /// Deletes a link. `blob` is the place of its digest in the inventory.
-    fn drop_link(&mut self, context: &Context<'_>, blob: Option<BlobId>, row: &Deletion) {
+    pub(super) fn drop_link(&mut self, context: &Context<'_>, blob: Option<BlobId>, row: &Deletion) {
         // If the repository becomes held after this, its content is marked live, and the deletion reason of a live blob
         // is never used.
         if let Some(blob) = blob {
@@ -204,7 +203,7 @@ impl Unreached {
         self.deletions.push(context.inventory, row);
     }
 
-    fn directory(&mut self, context: &Context<'_>, target: Target) -> Result<(), Error> {
+    pub(super) fn directory(&mut self, context: &Context<'_>, target: Target) -> Result<(), Error> {
         let (mut facts, stat) = inspect::directory(&target, context)?;
         facts.held = self.held;
         if let (Decision::Delete(reason), Some(stat)) = (decide::directory(&facts), stat) {
@@ -218,6 +217,14 @@ impl Unreached {
         let mut finding = Finding::new(code).repository(&survey.name).digest(digest).path(directory.link(digest));
         finding.tag = directory.tag().cloned();
         self.findings.push(finding);
+    }
+}
+
+/// A tag's `current/link` that is a file, by what it says.
+pub(super) fn tag_target(survey: &Survey<'_>, tag: &TagName, current: LinkContent) -> Target {
+    match current {
+        LinkContent::Digest(digest) => Target::Tag(survey.name.clone(), tag.clone(), digest),
+        _ => Target::BrokenTag(survey.name.clone(), tag.clone()),
     }
 }
 

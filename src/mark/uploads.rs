@@ -4,6 +4,7 @@
 //! An upload with anything in it that the registry would not put there stays whole, and what that is is named.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::Counts;
 use crate::error::Error;
@@ -11,7 +12,7 @@ use crate::finding::{Code, Finding};
 use crate::graph::Context;
 use crate::layout::{self, Target, UploadFile, UploadPart};
 use crate::plan::{Deletion, Deletions, Reason};
-use crate::policy::{Policy, Uploads};
+use crate::policy::{Arrivals, Policy, Uploads};
 use crate::store::{Stat, Upload, UploadContents};
 use crate::survey::Survey;
 
@@ -47,7 +48,7 @@ pub(super) fn uploads(
     findings.extend(
         listed.strays.iter().map(|stray| Finding::new(Code::of_stray(stray.kind)).repository(&survey.name).path(&stray.path)),
     );
-    let policy = Policy { min_age: age.max(context.policy.min_age), ..context.policy };
+    let policy = upload_policy(age, &context.policy);
     for upload in &listed.entries {
         let Some(id) = layout::upload_id(&upload.id) else {
             let path = layout::uploads_directory(&survey.name).join(&upload.id);
@@ -68,15 +69,21 @@ pub(super) fn uploads(
     Ok(())
 }
 
+/// The age rules for uploads that go at this age. Where no age keeps anything else, one that was copied here is as old as it says.
+pub(super) fn upload_policy(age: Duration, policy: &Policy) -> Policy {
+    let arrivals = if policy.min_age.is_zero() && !policy.keeps_arrivals { Arrivals::Ignored } else { policy.arrivals };
+    Policy { min_age: age.max(policy.min_age), arrivals, ..*policy }
+}
+
 /// Whether anything about it is young. Where there is no file, the directories tell.
-fn is_young(upload: &Upload, contents: &UploadContents, policy: &Policy) -> bool {
+pub(super) fn is_young(upload: &Upload, contents: &UploadContents, policy: &Policy) -> bool {
     let is_begun_lately = upload.started.is_some_and(|started| policy.is_young(&Stat::new(0, started)));
     let is_empty = contents.files.is_empty() && contents.others.is_empty();
     let is_emptied_lately = is_empty && policy.is_young(&Stat::new(0, contents.modified));
     is_begun_lately || is_emptied_lately || contents.files.iter().any(|(_, stat)| policy.is_young(stat))
 }
 
-fn unknown(survey: &Survey<'_>, path: &Path) -> Finding {
+pub(super) fn unknown(survey: &Survey<'_>, path: &Path) -> Finding {
     let detail = format!(
         "{} Its upload is old enough to go, and stays whole for what no registry puts there.",
         Code::UnrecognisedEntry.meaning()
@@ -84,7 +91,13 @@ fn unknown(survey: &Survey<'_>, path: &Path) -> Finding {
     Finding::new(Code::UnrecognisedEntry).repository(&survey.name).path(path).detail(detail)
 }
 
-fn drop_upload(survey: &Survey<'_>, context: &Context<'_>, id: &str, contents: &UploadContents, deletions: &mut Deletions) {
+pub(super) fn drop_upload(
+    survey: &Survey<'_>,
+    context: &Context<'_>,
+    id: &str,
+    contents: &UploadContents,
+    deletions: &mut Deletions,
+) {
     let mut push = |target, stat, reason, depth| {
         deletions.push(context.inventory, &Deletion { target, stat, alias_of: None, reason, depth });
     };

@@ -95,6 +95,11 @@ impl TagName {
         Digest::from_hex(Algorithm::Sha256, hex)
     }
 
+    /// Whether the name is that of a list of referrers in the OCI referrers tag schema: `sha256-<hex>`.
+    pub fn is_list_of_referrers(&self) -> bool {
+        self.subject().is_some() && !self.0.as_bytes().contains(&b'.')
+    }
+
     /// The name as it is on disk.
     pub fn as_os_str(&self) -> &OsStr {
         &self.0

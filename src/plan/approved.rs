@@ -54,13 +54,20 @@ impl Approved {
     pub fn carry(&self, plan: &mut SweepPlan) -> Carried {
         let is_here =
             |target: &Target, stat: &Stat| self.rows.get(target).is_some_and(|seen| *seen == (stat.size_bytes, stat.modified));
-        let is_name = |target: &Target| matches!(target, Target::Tag(..) | Target::Link(..));
+        let is_name = |target: &Target| matches!(target, Target::Tag(..) | Target::BrokenTag(..) | Target::Link(..));
         let mut named: HashSet<Digest> = HashSet::new();
         for row in plan.iter().filter(|row| is_name(&row.target) && !is_here(&row.target, &row.stat)) {
             named.extend(row.target.digest().into_iter().chain(row.alias_of.as_deref()));
         }
+        // Nor are the directories of a repository to go of which anything stays.
+        let stays = plan.iter().filter(|row| !is_here(&row.target, &row.stat));
+        let kept_in: HashSet<RepositoryName> = stays.filter_map(|row| row.target.repository().cloned()).collect();
         plan.retain(|row| {
-            let stays = matches!(row.target, Target::Blob(digest) if named.contains(&digest));
+            let stays = match &row.target {
+                Target::Blob(digest) => named.contains(digest),
+                Target::EmptyRepository(repository) => kept_in.contains(repository),
+                _ => false,
+            };
             is_here(&row.target, &row.stat) && !stays
         });
         let carried: HashSet<Target> = plan.iter().map(|row| row.target).collect();

@@ -24,13 +24,15 @@ pub enum Kind {
     Upload,
     /// A directory that is named by a digest and empty, or that of an upload without files.
     EmptyDirectory,
+    /// The directories of a repository in which nothing is left.
+    Repository,
 }
 
 impl Kind {
     /// The kind of a target.
     pub fn of(target: &Target) -> Kind {
         match target {
-            Target::Tag(..) => Kind::Tag,
+            Target::Tag(..) | Target::BrokenTag(..) => Kind::Tag,
             Target::Link(LinkDirectory::History(..), _) => Kind::TagHistory,
             Target::Link(LinkDirectory::Revisions(_), _) => Kind::Revision,
             Target::Link(LinkDirectory::Layers(_), _) => Kind::LayerLink,
@@ -39,6 +41,7 @@ impl Kind {
             Target::EmptyLinkDirectory(..) | Target::EmptyBlobDirectory(_) | Target::EmptyUploadDirectory(..) => {
                 Kind::EmptyDirectory
             }
+            Target::EmptyRepository(_) => Kind::Repository,
         }
     }
 
@@ -52,6 +55,7 @@ impl Kind {
             Kind::Blob => "blob",
             Kind::Upload => "upload",
             Kind::EmptyDirectory => "empty-directory",
+            Kind::Repository => "repository",
         }
     }
 }
@@ -68,10 +72,12 @@ pub enum Reason {
     Unreferenced,
     /// No repository links it.
     Unlinked,
-    /// A directory that is named by a digest and holds nothing.
+    /// Nothing is left in the directory.
     EmptyDirectory,
     /// The retention keeps the tag no longer.
     TagDropped,
+    /// What it refers to is not stored.
+    Orphaned,
     /// Nobody has continued the upload for too long.
     StaleUpload,
 }

@@ -101,7 +101,8 @@ impl TryFrom<&PlanLine> for PlannedRow {
         let targets = match (digest, &line.upload) {
             (Some(digest), None) => targets(line.kind, repository, tag, digest),
             (None, Some(upload)) => of_upload(line.kind, repository.filter(|_| tag.is_none()), upload).map(|target| vec![target]),
-            _ => None,
+            (None, None) => unnamed(line.kind, repository, tag).map(|target| vec![target]),
+            (Some(_), Some(_)) => None,
         };
         let targets = targets.ok_or("what it names is not of its kind")?;
         let target = targets.into_iter().find(|target| escaped(target.path()) == line.path);
@@ -147,10 +148,26 @@ fn targets(kind: Kind, repository: Option<RepositoryName>, tag: Option<TagName>,
             .into(),
         (Kind::EmptyDirectory, None, None) => vec![Target::EmptyBlobDirectory(digest)],
         (
-            Kind::Tag | Kind::TagHistory | Kind::Revision | Kind::LayerLink | Kind::Blob | Kind::Upload | Kind::EmptyDirectory,
+            Kind::Tag
+            | Kind::TagHistory
+            | Kind::Revision
+            | Kind::LayerLink
+            | Kind::Blob
+            | Kind::Upload
+            | Kind::EmptyDirectory
+            | Kind::Repository,
             ..,
         ) => return None,
     })
+}
+
+/// What a row may be about that neither a digest nor an upload names.
+fn unnamed(kind: Kind, repository: Option<RepositoryName>, tag: Option<TagName>) -> Option<Target> {
+    match (kind, repository?, tag) {
+        (Kind::Tag, repository, Some(tag)) => Some(Target::BrokenTag(repository, tag)),
+        (Kind::Repository, repository, None) => Some(Target::EmptyRepository(repository)),
+        _ => None,
+    }
 }
 
 /// What of an upload a row may be about.
@@ -172,10 +189,11 @@ fn fits(kind: Kind, reason: Reason) -> bool {
     match reason {
         Reason::TagDropped => matches!(kind, Kind::Tag | Kind::TagHistory),
         Reason::Untagged => matches!(kind, Kind::TagHistory | Kind::Revision | Kind::Blob),
+        Reason::Orphaned => matches!(kind, Kind::Tag | Kind::TagHistory | Kind::Revision),
         Reason::RevisionGone => kind == Kind::TagHistory,
         Reason::Unreferenced => matches!(kind, Kind::LayerLink | Kind::Blob),
         Reason::Unlinked => kind == Kind::Blob,
-        Reason::EmptyDirectory => kind == Kind::EmptyDirectory,
+        Reason::EmptyDirectory => matches!(kind, Kind::EmptyDirectory | Kind::Repository),
         Reason::StaleUpload => kind == Kind::Upload,
     }
 }

@@ -46,16 +46,27 @@ const IS_ALIAS: u8 = 2;
 const ALIAS_IS_OTHER: u8 = 4;
 /// No digest names it: it is an upload in a table beside the rows.
 const NAME_IS_UPLOAD: u8 = 8;
+/// Nothing but its repository and its tag name it.
+const HAS_NO_NAME: u8 = 16;
 
-const KINDS: [Kind; 7] =
-    [Kind::Tag, Kind::TagHistory, Kind::Revision, Kind::LayerLink, Kind::Blob, Kind::Upload, Kind::EmptyDirectory];
-const REASONS: [Reason; 7] = [
+const KINDS: [Kind; 8] = [
+    Kind::Tag,
+    Kind::TagHistory,
+    Kind::Revision,
+    Kind::LayerLink,
+    Kind::Blob,
+    Kind::Upload,
+    Kind::EmptyDirectory,
+    Kind::Repository,
+];
+const REASONS: [Reason; 8] = [
     Reason::Untagged,
     Reason::RevisionGone,
     Reason::Unreferenced,
     Reason::Unlinked,
     Reason::EmptyDirectory,
     Reason::TagDropped,
+    Reason::Orphaned,
     Reason::StaleUpload,
 ];
 
@@ -67,6 +78,8 @@ const BLOB: u8 = 3;
 /// Alone in its kind.
 const CURRENT: u8 = 4;
 const UPLOAD: u8 = 5;
+/// Alone in its kind as well.
+const REPOSITORY_ITSELF: u8 = 6;
 
 /// An upload, and which of its files; nothing for its directory.
 type UploadName = (String, Option<UploadPart>);
@@ -105,7 +118,7 @@ pub(super) fn repository(row: &Row) -> usize {
 
 /// The blob that its digest names, if the inventory has it.
 pub(super) fn blob(row: &Row) -> Option<BlobId> {
-    (row[FLAGS] & (NAME_IS_OTHER | NAME_IS_UPLOAD) == 0).then(|| BlobId::at(number(row, NAME)))
+    (row[FLAGS] & (NAME_IS_OTHER | NAME_IS_UPLOAD | HAS_NO_NAME) == 0).then(|| BlobId::at(number(row, NAME)))
 }
 
 /// The blob that it is another name of, if the inventory has that.
@@ -151,7 +164,7 @@ impl Deletions {
         row[REASON] = REASONS.iter().position(|other| *other == deletion.reason).expect("all reasons are there") as u8;
         put(&mut row, DEPTH, deletion.depth);
         row[SHAPE] = match &deletion.target {
-            Target::Tag(..) => CURRENT,
+            Target::Tag(..) | Target::BrokenTag(..) => CURRENT,
             Target::Link(directory, _) | Target::EmptyLinkDirectory(directory, _) => match directory {
                 LinkDirectory::History(..) => HISTORY,
                 LinkDirectory::Revisions(_) => REVISION,
@@ -159,6 +172,7 @@ impl Deletions {
             },
             Target::Blob(_) | Target::EmptyBlobDirectory(_) => BLOB,
             Target::Upload(_) | Target::EmptyUploadDirectory(..) => UPLOAD,
+            Target::EmptyRepository(_) => REPOSITORY_ITSELF,
         };
         if let Some(tag) = deletion.target.tag() {
             // Those of one tag come one after the other.
@@ -176,11 +190,14 @@ impl Deletions {
                     self.manifests.push(BlobId::at(name));
                 }
             }
-            None => {
-                put(&mut row, NAME, self.uploads.len() as u32);
-                row[FLAGS] |= NAME_IS_UPLOAD;
-                self.uploads.extend(upload_name(&deletion.target));
-            }
+            None => match upload_name(&deletion.target) {
+                Some(upload) => {
+                    put(&mut row, NAME, self.uploads.len() as u32);
+                    row[FLAGS] |= NAME_IS_UPLOAD;
+                    self.uploads.push(upload);
+                }
+                None => row[FLAGS] |= HAS_NO_NAME,
+            },
         }
         if let Some(alias) = &deletion.alias_of {
             let (alias, is_other) = self.place(inventory, alias);
@@ -297,7 +314,9 @@ impl Tables {
     /// Which of two goes first.
     pub(super) fn compare(&self, inventory: &Inventory, one: &Row, other: &Row) -> std::cmp::Ordering {
         let flags = one[FLAGS] | other[FLAGS];
-        one[PLACE].cmp(&other[PLACE]).then_with(|| match flags & (NAME_IS_OTHER | NAME_IS_UPLOAD) {
+        one[PLACE].cmp(&other[PLACE]).then_with(|| match flags & (NAME_IS_OTHER | NAME_IS_UPLOAD | HAS_NO_NAME) {
+            // There is one of them in its place.
+            flags if flags & HAS_NO_NAME != 0 => std::cmp::Ordering::Equal,
             // Blobs are numbered in the order of their digests.
             0 => one[NAME].cmp(&other[NAME]),
             // Those of one place are uploads all or none.
@@ -328,6 +347,12 @@ impl Tables {
             return match self.upload(row).clone() {
                 (id, Some(part)) => Target::Upload(Box::new(UploadFile { repository: repository(), id, part })),
                 (id, None) => Target::EmptyUploadDirectory(repository(), id),
+            };
+        }
+        if row[FLAGS] & HAS_NO_NAME != 0 {
+            return match kind(row) {
+                Kind::Tag => Target::BrokenTag(repository(), self.tags[number(row, TAG) as usize].clone()),
+                _ => Target::EmptyRepository(repository()),
             };
         }
         let digest = self.digest(inventory, row);

@@ -114,7 +114,7 @@ impl SweepPlan {
 
     /// How many of them are files.
     pub fn files(&self) -> u64 {
-        (self.count - self.range(Kind::EmptyDirectory).len()) as u64
+        self.range(Kind::EmptyDirectory).start as u64
     }
 
     /// How many directories it takes to keep them aside in the shape of the store: one for each, and those around them.
@@ -276,6 +276,9 @@ mod tests {
             let target = match number % 5 {
                 _ if number % 11 == 5 => Target::Upload(Box::new(file)),
                 _ if number % 11 == 6 => Target::EmptyUploadDirectory(repository.clone(), id),
+                _ if number == 11 => Target::BrokenTag(repository.clone(), TagName::new("zz")),
+                // One in each.
+                _ if matches!(number, 10 | 15) => Target::EmptyRepository(repository.clone()),
                 0 if number % 4 == 0 => Target::Tag(repository.clone(), tag, digest(&name)),
                 0 => Target::Link(directory, digest(&name)),
                 1 => Target::Link(directory, by_another_name),

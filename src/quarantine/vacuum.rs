@@ -2,13 +2,15 @@
 
 use super::Run;
 use crate::error::Error;
+use crate::layout::Target;
 use crate::oci::{Digest, RepositoryName};
 use crate::store::{Directories, KeepsNow, Planned, Removal, Vacuum};
 
 /// Surveys a repository again, and says all that it names by now.
 pub(super) type Survey<'a> = &'a (dyn Fn(&RepositoryName) -> Result<Vec<Digest>, Error> + Sync);
 
-/// Moves files into a run. Directories that were empty before are removed: there is nothing in them to restore.
+/// Moves files into a run. Directories that were empty before, and links of tags that name nothing, are removed: there is nothing in them to
+/// restore.
 pub struct Quarantining<'a> {
     store: &'a dyn Vacuum,
     run: &'a Run<'a>,
@@ -29,9 +31,10 @@ impl Vacuum for Quarantining<'_> {
     }
 
     fn remove(&self, batch: &[Planned<'_>]) -> Vec<Result<Removal, Error>> {
-        let remove = |planned: &Planned<'_>| match planned.target.is_directory() {
-            true => self.store.remove(std::slice::from_ref(planned)).remove(0),
-            false => self.run.take(planned, self.directories),
+        let remove = |planned: &Planned<'_>| match planned.target {
+            Target::BrokenTag(..) => self.store.remove(std::slice::from_ref(planned)).remove(0),
+            target if target.is_directory() => self.store.remove(std::slice::from_ref(planned)).remove(0),
+            _ => self.run.take(planned, self.directories),
         };
         batch.iter().map(remove).collect()
     }

@@ -33,6 +33,9 @@ pub struct Summary {
     /// Repositories of which a sweep that did not end was to remove revisions: they are counted without these, and each by itself.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     swept: BTreeSet<String>,
+    /// Repositories that a run takes out of the store as a whole.
+    #[serde(skip)]
+    removed: BTreeSet<String>,
 }
 
 impl Summary {
@@ -47,7 +50,7 @@ impl Summary {
         let (repositories, tags, revisions) = (by_repository.len() as u64, sum(0), sum(1));
         let mounts = parts.iter().map(|part| part.name.clone()).collect();
         let filesystems = parts.into_iter().filter_map(|Part { name, identity }| Some((name, identity?))).collect();
-        Summary { schema: SCHEMA, at, repositories, tags, revisions, by_repository, mounts, filesystems, swept: BTreeSet::new() }
+        Summary { schema: SCHEMA, at, repositories, tags, revisions, by_repository, mounts, filesystems, ..Summary::default() }
     }
 
     /// What was mounted in the store.
@@ -58,6 +61,7 @@ impl Summary {
 
     /// Lowers the counts to those of `after`: our own removals are not missing afterwards, and stop no later run.
     pub(super) fn lower_to(&mut self, after: &Summary) {
+        after.removed.iter().for_each(|name| self.take_out(name));
         let (mut fewer_tags, had_tags) = (0, self.tags);
         for (name, [tags, revisions]) in &mut self.by_repository {
             let Some([tags_left, left]) = after.by_repository.get(name) else { continue };
@@ -85,6 +89,21 @@ impl Summary {
         self.revisions = self.revisions.saturating_sub(1);
         if let Some([_, revisions]) = self.by_repository.get_mut(&repository.to_string()) {
             *revisions = revisions.saturating_sub(1);
+        }
+    }
+
+    /// Takes a repository out that was removed.
+    pub fn forget_repository(&mut self, repository: &RepositoryName) {
+        let name = repository.to_string();
+        self.take_out(&name);
+        self.removed.insert(name);
+    }
+
+    fn take_out(&mut self, repository: &str) {
+        if let Some([tags, revisions]) = self.by_repository.remove(repository) {
+            self.repositories = self.repositories.saturating_sub(1);
+            self.tags = self.tags.saturating_sub(tags);
+            self.revisions = self.revisions.saturating_sub(revisions);
         }
     }
 

@@ -19,6 +19,8 @@ pub struct RemovedFrom {
     pub tags: BTreeMap<TagName, LinkContent>,
     /// Revisions that go unless something that stays needs them.
     pub revisions: BTreeSet<Digest>,
+    /// Whether all of it goes, its directories included.
+    pub is_whole: bool,
 }
 
 impl Retention for Removal {
@@ -35,6 +37,10 @@ impl Retention for Removal {
         survey.tags.iter().map(choose).collect()
     }
 
+    fn drops_repository(&self, survey: &Survey<'_>) -> bool {
+        self.0.get(&survey.name).is_some_and(|removed| removed.is_whole)
+    }
+
     fn drops_untagged(&self, survey: &Survey<'_>) -> bool {
         self.0.get(&survey.name).is_some_and(|removed| !removed.revisions.is_empty())
     }
@@ -47,7 +53,7 @@ impl Retention for Removal {
     }
 }
 
-/// One tag or manifest that was asked for.
+/// One repository, tag or manifest that was asked for.
 #[derive(Clone, Debug)]
 pub struct Asked {
     /// Its repository.
@@ -62,9 +68,42 @@ pub struct Asked {
     pub goes: bool,
     /// Whether the manifest goes, too. It stays for as long as something else needs it.
     pub manifest_goes: bool,
+    /// Of a repository, whether its directories go as well: by these a registry lists it.
+    pub directories_go: bool,
+    /// Repositories in its directory. They are no part of it, and stay.
+    pub nested: Vec<RepositoryName>,
+}
+
+impl Removal {
+    /// A tag whose link names nothing, of what was asked for.
+    pub(super) fn broken_tag(&self, one: &Asked) -> Option<&TagName> {
+        let mut tags = self.0.get(&one.repository)?.tags.iter();
+        let is_asked = |tag: &TagName| one.is_repository() || one.tag.as_ref() == Some(tag);
+        let broken = tags.find(|(tag, content)| matches!(content, LinkContent::Empty | LinkContent::Garbled) && is_asked(tag));
+        broken.map(|(tag, _)| tag)
+    }
 }
 
 impl Asked {
+    /// A repository.
+    pub(super) fn new(repository: &RepositoryName) -> Asked {
+        Asked {
+            repository: repository.clone(),
+            tag: None,
+            digest: None,
+            is_gone: false,
+            goes: false,
+            manifest_goes: false,
+            directories_go: false,
+            nested: Vec::new(),
+        }
+    }
+
+    /// Whether it is a whole repository.
+    pub fn is_repository(&self) -> bool {
+        self.tag.is_none() && self.digest.is_none()
+    }
+
     /// How it is written on a command line.
     pub fn name(&self) -> String {
         match (&self.tag, &self.digest) {

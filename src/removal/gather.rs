@@ -11,9 +11,9 @@ use crate::error::Error;
 use crate::finding::{Code, Finding};
 use crate::format::{duration, number};
 use crate::graph::Context;
-use crate::layout::{self, LinkDirectory};
+use crate::layout::{self, LinkDirectory, Target};
 use crate::lineage::{Lineage, Place};
-use crate::mark::interrupted;
+use crate::mark::{Stays, interrupted};
 use crate::oci::reference::{is_repository, is_tag};
 use crate::oci::{Digest, Reference, RepositoryName, TagName};
 use crate::plan::{Kind, SweepPlan};
@@ -33,6 +33,18 @@ pub struct Removed {
     pub asked: Vec<Asked>,
     /// Why some of it cannot go, and what helps.
     pub stops: Vec<(String, String)>,
+}
+
+/// What a plan makes of the repositories.
+pub(crate) struct Outcomes<'a> {
+    /// Those of which nothing goes, because something in them cannot be understood.
+    pub(crate) held: HashSet<&'a RepositoryName>,
+    /// Those that stay although they were to go as a whole.
+    pub(crate) stays: HashMap<&'a RepositoryName, &'a Stays>,
+    /// Whether a registry may be writing to the store meanwhile.
+    pub(crate) is_online: bool,
+    /// Whether the store has directories.
+    pub(crate) has_directories: bool,
 }
 
 /// What a sweep that was cut off had begun with.
@@ -55,12 +67,16 @@ pub(crate) fn gather(
     cut_off: &CutOff<'_>,
     stop: &AtomicBool,
 ) -> Result<Removed, Error> {
-    let mut refused = Vec::new();
+    let (mut refused, mut gone) = (Vec::new(), Vec::new());
     let mut wanted: BTreeMap<RepositoryName, (&RepositoryEntry, Vec<&Reference>)> = BTreeMap::new();
     for reference in references {
         let typed = reference.repository().unwrap_or_default();
         match repositories.iter().find(|entry| is_repository(&entry.name, typed)) {
             Some(entry) => wanted.entry(entry.name.clone()).or_insert((entry, Vec::new())).1.push(reference),
+            // A run that was cut off removed it, and what it freed is left.
+            None if (cut_off.worked_on)(&RepositoryName::new(typed)) => {
+                gone.push(Asked { is_gone: true, ..Asked::new(&RepositoryName::new(typed)) });
+            }
             None => refused.push(format!("there is no repository {} for {reference}", crate::escape::escaped(typed))),
         }
     }
@@ -72,12 +88,23 @@ pub(crate) fn gather(
         let asked = gathering.asked(&references, &mut refused);
         let from = gathering.from(&asked, &mut refused)?;
         removed.removal.0.insert(name, from);
-        removed.asked.extend(asked);
+        let nested = |one: Asked| match one.is_repository() {
+            true => Asked { nested: nested_in(&one.repository, repositories), ..one },
+            false => one,
+        };
+        removed.asked.extend(asked.into_iter().map(nested));
     }
+    removed.asked.append(&mut gone);
     match refused.is_empty() {
         true => Ok(removed),
         false => Err(Error::Usage(format!("nothing is removed: {}", shown(&refused, "; ")))),
     }
+}
+
+/// The repositories in the directory of another one. They are no part of it.
+fn nested_in(name: &RepositoryName, repositories: &[RepositoryEntry]) -> Vec<RepositoryName> {
+    let is_in = |other: &&RepositoryEntry| other.name != *name && other.name.as_path().starts_with(name.as_path());
+    repositories.iter().filter(is_in).map(|other| other.name.clone()).collect()
 }
 
 /// The first of some words, and how many more there are.
@@ -104,7 +131,8 @@ impl Gathering<'_> {
             let found = match reference {
                 Reference::Tag(_, typed) => self.tag(typed),
                 Reference::Manifest(_, digest) => self.manifest(digest),
-                Reference::Repository(_) | Reference::Digest(_) => Err("it names no tag and no manifest".to_owned()),
+                Reference::Repository(_) => Ok(Asked::new(&self.surveyed.name)),
+                Reference::Digest(_) => Err("it names no repository: give REPOSITORY@DIGEST".to_owned()),
             };
             match found {
                 Ok(one) if seen.insert((one.tag.clone(), one.digest)) => asked.push(one),
@@ -116,7 +144,7 @@ impl Gathering<'_> {
     }
 
     fn one(&self, tag: Option<TagName>, digest: Option<Digest>, is_gone: bool) -> Asked {
-        Asked { repository: self.surveyed.name.clone(), tag, digest, is_gone, goes: false, manifest_goes: false }
+        Asked { tag, digest, is_gone, ..Asked::new(&self.surveyed.name) }
     }
 
     fn tag(&self, typed: &str) -> Result<Asked, String> {
@@ -154,6 +182,9 @@ impl Gathering<'_> {
     /// What goes with it. What something that stays needs is refused.
     fn from(&self, asked: &[Asked], refused: &mut Vec<String>) -> Result<RemovedFrom, Error> {
         let Gathering { surveyed, lineage, .. } = self;
+        if asked.iter().any(Asked::is_repository) {
+            return Ok(self.all());
+        }
         let present = || asked.iter().filter(|one| !one.is_gone);
         let names: HashSet<&TagName> = present().filter_map(|one| one.tag.as_ref()).collect();
         let (going, staying): (Vec<&Tag>, Vec<&Tag>) = surveyed.tags.iter().partition(|tag| names.contains(&tag.name));
@@ -183,7 +214,16 @@ impl Gathering<'_> {
                 refused.push(format!("{}@{digest} is needed by {all}: give these as well, or leave it", surveyed.name));
             }
         }
-        Ok(RemovedFrom { tags, revisions })
+        Ok(RemovedFrom { tags, revisions, is_whole: false })
+    }
+
+    /// All of it.
+    fn all(&self) -> RemovedFrom {
+        RemovedFrom {
+            tags: self.surveyed.tags.iter().map(|tag| (tag.name.clone(), tag.current)).collect(),
+            revisions: self.surveyed.revisions.iter().map(|revision| revision.digest).collect(),
+            is_whole: true,
+        }
     }
 
     /// What needs a manifest and stays.
@@ -208,13 +248,7 @@ impl Gathering<'_> {
 
 impl Removed {
     /// Notes what a plan removes of what was asked for, and why the rest stays.
-    pub(crate) fn note_planned(
-        &mut self,
-        plan: &SweepPlan,
-        held: &HashSet<&RepositoryName>,
-        findings: &[Finding],
-        policy: &Policy,
-    ) {
+    pub(crate) fn note_planned(&mut self, plan: &SweepPlan, outcomes: &Outcomes<'_>, findings: &[Finding], policy: &Policy) {
         let mut tags: HashMap<(RepositoryName, TagName), bool> = HashMap::default();
         for row in [Kind::Tag, Kind::TagHistory, Kind::EmptyDirectory].into_iter().flat_map(|kind| plan.of_kind(kind)) {
             if let (Some(repository), Some(tag)) = (row.target.repository(), row.target.tag()) {
@@ -222,11 +256,20 @@ impl Removed {
                 *tags.entry((repository.clone(), tag.clone())).or_default() |= is_tag;
             }
         }
+        let emptied: HashSet<RepositoryName> = plan
+            .of_kind(Kind::Repository)
+            .filter_map(|row| match row.target {
+                Target::EmptyRepository(repository) => Some(repository),
+                _ => None,
+            })
+            .collect();
+        let Outcomes { held, stays, .. } = outcomes;
         let revisions: HashSet<(RepositoryName, Digest)> = plan
             .of_kind(Kind::Revision)
             .filter_map(|row| Some((row.target.link_directory().map(LinkDirectory::repository)?.clone(), *row.target.digest()?)))
             .collect();
         for one in &mut self.asked {
+            one.directories_go = one.is_repository() && (emptied.contains(&one.repository) || !outcomes.has_directories);
             let digest = one.digest.map(|digest| (one.repository.clone(), digest));
             one.manifest_goes = digest.is_some_and(|digest| revisions.contains(&digest));
             one.goes = match &one.tag {
@@ -235,8 +278,22 @@ impl Removed {
                     let planned = tags.get(&(one.repository.clone(), tag.clone()));
                     planned.is_some_and(|is_tag| *is_tag || one.digest.is_none())
                 }
+                None if one.is_repository() => {
+                    !one.is_gone && !held.contains(&one.repository) && !stays.contains_key(&one.repository)
+                }
                 None => one.manifest_goes,
             };
+            let broken = self.removal.broken_tag(one).filter(|_| outcomes.is_online);
+            if let Some(tag) = broken {
+                self.stops.push((
+                    format!(
+                        "the link of {}:{tag} names nothing, and beside a registry that takes pushes only what can be restored is removed",
+                        one.repository
+                    ),
+                    "stop the registry and run without --online, or repair it first (`regsweep repair`)".to_owned(),
+                ));
+                continue;
+            }
             if one.goes || one.is_gone {
                 continue;
             }
@@ -248,6 +305,11 @@ impl Removed {
                 continue;
             }
             let name = one.name();
+            if let Some(stop) = stays.get(&one.repository).filter(|_| one.is_repository()).map(|stays| why(&name, stays, policy))
+            {
+                self.stops.push(stop);
+                continue;
+            }
             self.stops.push(match held.contains(&one.repository) {
                 true => (
                     format!(
@@ -263,6 +325,26 @@ impl Removed {
                 ),
             });
         }
+    }
+}
+
+/// Why a repository stays that was asked for, and what helps.
+fn why(name: &str, stays: &Stays, policy: &Policy) -> (String, String) {
+    match stays {
+        Stays::Young => (
+            format!("{name} stays: something in it is too young, or was restored lately"),
+            format!("wait, or give less than the {} of --min-age", duration(policy.min_age)),
+        ),
+        Stays::Quarantine => (
+            format!(
+                "{name} stays: images of it were restored lately, or are in quarantine and can only be restored whole while it is there"
+            ),
+            "wait, or purge first what is in quarantine (`regsweep quarantine list` lists it)".to_owned(),
+        ),
+        Stays::Upload(id) => (
+            format!("{name} stays: somebody may be pushing to it, because its upload {id} was begun and not ended"),
+            "let it end, or remove it first (`regsweep garbage-collect --uploads-older-than AGE`)".to_owned(),
+        ),
     }
 }
 

@@ -121,7 +121,8 @@ pub trait Store: Sync {
     /// When it cannot be followed.
     fn symlink_target(&self, link: &Path) -> Result<Option<PathBuf>, Error>;
 
-    /// Looks at a directory that a removed file left behind: its age if it is an empty directory, nothing otherwise.
+    /// Looks at a directory that a removed file left behind: its age if it is an empty directory, nothing otherwise. Of a repository that is
+    /// the age of the youngest of the directories that make it one, whatever is in them.
     ///
     /// # Errors
     ///
@@ -162,7 +163,7 @@ pub fn stat_targets<'t>(
         let repository = store.open(&RepositoryEntry { name: name.clone(), foreign: None })?;
         for target in some {
             let state = match target {
-                Target::Tag(_, tag, _) => repository.stat_tag(tag)?,
+                Target::Tag(_, tag, _) | Target::BrokenTag(_, tag) => repository.stat_tag(tag)?,
                 Target::Upload(file) => {
                     let files =
                         repository.upload_contents(OsStr::new(&file.id))?.map(|contents| contents.files).unwrap_or_default();

@@ -304,5 +304,8 @@ fn left_by(assessment: &Assessment) -> Summary {
     for row in assessment.plan.of_kind(Kind::Tag) {
         row.target.repository().into_iter().for_each(|repository| after.forget_tag(repository));
     }
+    for row in assessment.plan.of_kind(Kind::Repository) {
+        row.target.repository().into_iter().for_each(|repository| after.forget_repository(repository));
+    }
     after
 }

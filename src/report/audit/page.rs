@@ -4,7 +4,8 @@ use super::{AuditReport, Collection};
 use crate::amount::Amount;
 use crate::format::{amount, duration, elapsed, plural, size, time};
 use crate::plan::Kind;
-use crate::report::collect::page::{links, scanned};
+use crate::report::collect::page::scanned;
+use crate::report::collect::rows::links;
 use crate::report::document::Document;
 use crate::report::text::counts;
 

@@ -146,6 +146,7 @@ pub(in crate::report) fn kinds(columns: &[&Totals]) -> Vec<CollectionRow> {
         (Kind::TagHistory, "Tag history entries"),
         (Kind::LayerLink, "Layer links"),
         (Kind::EmptyDirectory, "Empty directories"),
+        (Kind::Repository, "Repositories without images"),
     ] {
         let counts: Vec<u64> = columns.iter().map(|totals| totals.kind(kind).count).collect();
         rows.push(CollectionRow::counted(label, &counts));

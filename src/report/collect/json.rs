@@ -103,6 +103,8 @@ pub(in crate::report) struct Removal {
     upload_files: u64,
     upload_bytes: u64,
     empty_directories: u64,
+    /// Whose directories go.
+    repositories: u64,
     by_reason: Vec<ByReason>,
 }
 
@@ -126,6 +128,7 @@ impl From<&Totals> for Removal {
             upload_files: totals.kind(Kind::Upload).count,
             upload_bytes: totals.kind(Kind::Upload).size_bytes,
             empty_directories: totals.kind(Kind::EmptyDirectory).count,
+            repositories: totals.kind(Kind::Repository).count,
             by_reason: totals
                 .iter()
                 .map(|(kind, reason, amount)| ByReason {

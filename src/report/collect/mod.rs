@@ -8,6 +8,7 @@ pub(super) mod page;
 mod part;
 mod remove;
 mod report;
+pub(super) mod rows;
 mod uploads;
 
 pub use self::expire::ExpireFigures;

@@ -1,17 +1,15 @@
 //! Reports for people: what matters in ten seconds, then the details.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
+use super::rows::{links, target};
 use super::{CollectReport, Outcome, RescueEnd};
 use super::{expire, part, remove, uploads};
 use crate::amount::Amount;
 use crate::config::{Disposal, Mode};
-use crate::escape::escaped;
 use crate::format::{amount, duration, elapsed, number, plural, size, time};
 use crate::mark::Counts;
-use crate::plan::{Deletion, Reason};
-use crate::plan::{Kind, Totals};
+use crate::plan::{Kind, Reason, Totals};
 use crate::policy::RootPolicy;
 use crate::quarantine::Moved;
 use crate::registry_config::DescriptorCache;
@@ -43,7 +41,7 @@ pub(super) fn document(report: &CollectReport) -> Document {
         expire::tags(&mut page, expire, report.mode);
     }
     if let Some(removed) = &report.removed {
-        remove::asked(&mut page, removed, report.mode);
+        remove::asked(&mut page, removed, report.mode, report.disposal);
     }
     repositories(&mut page, report);
     page.findings(&report.findings);
@@ -443,53 +441,5 @@ fn advice(page: &mut Document, report: &CollectReport) {
     );
     if let Some(why) = &report.restart_unseen {
         page.item("", &format!("then `regsweep quarantine restarted --since 10m`: it cannot be seen from here, because {why}"));
-    }
-}
-
-/// What of links and directories goes, in words.
-pub(in crate::report) fn links(totals: &Totals) -> Vec<String> {
-    let mut parts = Vec::new();
-    for (kind, one, many) in [
-        (Kind::Revision, "revision", "revisions"),
-        (Kind::Tag, "tag", "tags"),
-        (Kind::TagHistory, "tag history entry", "tag history entries"),
-        (Kind::LayerLink, "layer link", "layer links"),
-        (Kind::EmptyDirectory, "empty directory", "empty directories"),
-    ] {
-        let count = totals.kind(kind).count;
-        if count == 0 {
-            continue;
-        }
-        let mut part = plural(count, one, many);
-        if kind == Kind::TagHistory {
-            let of = |reason| match reason {
-                Reason::Untagged => "of untagged revisions",
-                Reason::TagDropped => "of tags that go",
-                _ => "of deleted revisions",
-            };
-            let reasons: Vec<_> = totals.iter().filter(|(this, ..)| *this == kind).collect();
-            let told: Vec<String> = match *reasons {
-                [(_, reason, _)] => vec![of(reason).to_owned()],
-                _ => reasons.iter().map(|(_, reason, amount)| format!("{} {}", number(amount.count), of(*reason))).collect(),
-            };
-            write!(part, " {}", told.join(" and ")).expect("writing to a String");
-        }
-        parts.push(part);
-    }
-    parts
-}
-
-fn target(row: &Deletion) -> String {
-    let digest = row.target.digest().map(ToString::to_string).unwrap_or_default();
-    let repository = row.target.repository().map(ToString::to_string).unwrap_or_default();
-    let tag = || row.target.tag().map(ToString::to_string).unwrap_or_default();
-    match Kind::of(&row.target) {
-        Kind::Tag => format!("{repository}: tag eligible for deletion: {}", tag()),
-        Kind::TagHistory => format!("{repository}: tag history entry of {} eligible for deletion: {digest}", tag()),
-        Kind::Revision => format!("manifest eligible for deletion: {digest}"),
-        Kind::LayerLink => format!("{repository}: layer link eligible for deletion: {digest}"),
-        Kind::Blob => format!("blob eligible for deletion: {digest}"),
-        Kind::Upload => format!("file of an upload eligible for deletion: {}", escaped(row.target.path())),
-        Kind::EmptyDirectory => format!("empty directory eligible for deletion: {}", escaped(row.target.path())),
     }
 }

@@ -2,21 +2,34 @@
 
 use serde::Serialize;
 
-use crate::config::Mode;
+use crate::config::{Disposal, Mode};
+use crate::format::plural;
 use crate::removal::{Asked, Removed};
 use crate::report::document::Document;
 
 /// What is named in the report for people.
 const SHOWN: usize = 20;
 
+/// Of the repositories in another one that stay, so many are named.
+const NESTED: usize = 3;
+
+/// What becomes of a repository whose directories do not go.
+const LISTED_ONLINE: &str =
+    "all that is in it; the registry goes on to list it until a run without --online has removed its directories";
+const LISTED: &str = "all that a registry put there; the rest is named below, and a registry may go on to list it";
+
 /// Says what becomes of it.
-pub(super) fn asked(page: &mut Document, removed: &Removed, mode: Mode) {
+pub(super) fn asked(page: &mut Document, removed: &Removed, mode: Mode, disposal: Disposal) {
     page.blank();
     page.line("asked for (all of it with --json)");
     let goes = if mode == Mode::DryRun { "would go" } else { "planned to go" };
     for one in removed.asked.iter().take(SHOWN) {
         let what = match one {
             Asked { is_gone: true, .. } => "is not there any more",
+            Asked { goes: true, directories_go: false, tag: None, digest: None, .. } if disposal == Disposal::Online => {
+                LISTED_ONLINE
+            }
+            Asked { goes: true, directories_go: false, tag: None, digest: None, .. } => LISTED,
             Asked { goes: false, tag: Some(_), digest: None, .. } => {
                 "names nothing any more; what is left of it stays until it is older"
             }
@@ -25,6 +38,12 @@ pub(super) fn asked(page: &mut Document, removed: &Removed, mode: Mode) {
             _ => "the tag goes; its manifest is needed otherwise, or not stored",
         };
         page.line(&format!("  {}: {what}", one.name()));
+        if one.goes && !one.nested.is_empty() {
+            let names: Vec<String> = one.nested.iter().take(NESTED).map(ToString::to_string).collect();
+            let more = if one.nested.len() > NESTED { ", ..." } else { "" };
+            let stay = plural(one.nested.len() as u64, "repository in it stays", "repositories in it stay");
+            page.line(&format!("    {stay}: {}{more}", names.join(", ")));
+        }
     }
     let more = removed.asked.len().saturating_sub(SHOWN);
     if more > 0 {
@@ -41,6 +60,11 @@ pub(super) struct Item {
     goes: bool,
     /// Whether its manifest goes.
     manifest_goes: bool,
+    /// Of a repository, whether its directories go.
+    directories_go: bool,
+    /// Repositories in its directory, which stay.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    nested: Vec<String>,
     /// Whether an earlier run has removed it.
     already_gone: bool,
 }
@@ -52,6 +76,8 @@ pub(super) fn items(removed: &Removed) -> Vec<Item> {
         digest: one.digest.as_ref().map(ToString::to_string),
         goes: one.goes,
         manifest_goes: one.manifest_goes,
+        directories_go: one.directories_go,
+        nested: one.nested.iter().map(ToString::to_string).collect(),
         already_gone: one.is_gone,
     };
     removed.asked.iter().map(item).collect()

@@ -1,5 +1,6 @@
 //! Removal of one exact file or empty directory at a time, below its base, never through a symbolic link.
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
@@ -54,6 +55,7 @@ impl FilesystemStore {
         };
         let removal = match planned.target {
             Target::EmptyUploadDirectory(..) => self.remove_upload_directory(base, relative, planned),
+            Target::EmptyRepository(_) => prune_repository(base, relative),
             target if target.is_directory() => remove_empty_directory(base, relative, planned.stat),
             _ => remove_file(base, relative, planned.stat),
         };
@@ -110,27 +112,80 @@ impl FilesystemStore {
         let (Some(repository), Some(tag)) = (target.repository(), target.tag()) else { return Ok(()) };
         let path = layout::tag_directory(repository, tag);
         let Some((base, relative)) = self.locate(&path) else { return Ok(()) };
-        let prune = || -> io::Result<()> {
-            let Ok(tag) = open_for_removal(base, relative.as_os_str().as_bytes())? else { return Ok(()) };
-            // A tag that names something is left as it is, however little history it has.
-            if !is_gone_if_empty(&tag, b"current")? {
-                return Ok(());
-            }
-            if let Ok(history) = open_for_removal(base, relative.join("index").as_os_str().as_bytes())? {
-                for algorithm in Algorithm::ALL {
-                    is_gone_if_empty(&history, algorithm.name().as_bytes())?;
-                }
-            }
-            if is_gone_if_empty(&tag, b"index")? {
-                let (tags, name) = split(relative);
-                if let Ok(tags) = open_for_removal(base, tags)? {
-                    is_gone_if_empty(&tags, name)?;
-                }
-            }
-            Ok(())
-        };
-        prune().context_with("remove", || self.at(&path))
+        prune_tag_directory(base, relative).context_with("remove", || self.at(&path))
     }
+}
+
+/// Removes the directories that make a repository one, itself, and those around it, as far as nothing is left in them. First what a registry
+/// knows it by. Another repository in it stays, and so does all that is not a directory.
+fn prune_repository(base: &Base, relative: &Path) -> io::Result<Removal> {
+    let Ok(repository) = open_for_removal(base, relative.as_os_str().as_bytes())? else { return Ok(Removal::AlreadyGone) };
+    let mut is_gone = true;
+    for marker in layout::MARKERS {
+        for links in [relative.join(marker), relative.join(marker).join("revisions")] {
+            if let Ok(links) = open_for_removal(base, links.as_os_str().as_bytes())? {
+                for algorithm in Algorithm::ALL {
+                    is_gone_if_empty(&links, algorithm.name().as_bytes())?;
+                }
+            }
+        }
+        if let Ok(open) = open_for_removal(base, relative.join(marker).as_os_str().as_bytes())? {
+            prune_tags(base, &relative.join(marker).join("tags"))?;
+            is_gone_if_empty(&open, b"revisions")?;
+            is_gone_if_empty(&open, b"tags")?;
+        }
+        is_gone &= is_gone_if_empty(&repository, marker.as_bytes())?;
+    }
+    if !is_gone {
+        return Ok(Removal::Changed("something is in it by now, or lies in it that no registry puts there"));
+    }
+    for directory in relative.ancestors().take_while(|directory| !directory.as_os_str().is_empty()) {
+        let (parent, name) = split(directory);
+        let is_gone = match parent {
+            b"" => is_gone_if_empty(&base.directory, name)?,
+            parent => match open_for_removal(base, parent)? {
+                Ok(parent) => is_gone_if_empty(&parent, name)?,
+                Err(_) => false,
+            },
+        };
+        if !is_gone {
+            break;
+        }
+    }
+    Ok(Removal::Removed)
+}
+
+/// Removes the directories of tags in which nothing is left.
+fn prune_tags(base: &Base, relative: &Path) -> io::Result<()> {
+    let Ok(tags) = open_for_removal(base, relative.as_os_str().as_bytes())? else { return Ok(()) };
+    let mut names = Vec::new();
+    directory::for_each_entry(&tags, |name, kind| -> io::Result<()> {
+        if kind == directory::Kind::Directory {
+            names.push(name.to_owned());
+        }
+        Ok(())
+    })?;
+    names.iter().try_for_each(|name| prune_tag_directory(base, &relative.join(OsStr::from_bytes(name))))
+}
+
+/// Removes the directories of a tag in which nothing is left. A tag that names something is left as it is, however little history it has.
+fn prune_tag_directory(base: &Base, relative: &Path) -> io::Result<()> {
+    let Ok(tag) = open_for_removal(base, relative.as_os_str().as_bytes())? else { return Ok(()) };
+    if !is_gone_if_empty(&tag, b"current")? {
+        return Ok(());
+    }
+    if let Ok(history) = open_for_removal(base, relative.join("index").as_os_str().as_bytes())? {
+        for algorithm in Algorithm::ALL {
+            is_gone_if_empty(&history, algorithm.name().as_bytes())?;
+        }
+    }
+    if is_gone_if_empty(&tag, b"index")? {
+        let (tags, name) = split(relative);
+        if let Ok(tags) = open_for_removal(base, tags)? {
+            is_gone_if_empty(&tags, name)?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes the directories of an upload in which nothing is left, its own last. Says whether that is not there any more.

@@ -277,6 +277,9 @@ impl Store for FilesystemStore {
         let Some((base, relative)) = self.locate(&path) else {
             return Ok(None);
         };
+        if let Target::EmptyRepository(_) = directory {
+            return youngest_of(base, relative).context_with("look at", || self.root.at(&path));
+        }
         let inspect = || -> io::Result<Option<Stat>> {
             let (file_type, stat) = match directory::stat_at(&base.directory, relative, AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(found) => found,
@@ -291,4 +294,19 @@ impl Store for FilesystemStore {
         };
         inspect().context_with("look at", || self.root.at(&path))
     }
+}
+
+/// The age of the youngest of the directories that make a repository one, its own included.
+fn youngest_of(base: &Base, relative: &Path) -> io::Result<Option<Stat>> {
+    let mut youngest: Option<Stat> = None;
+    for path in [relative.to_owned()].into_iter().chain(layout::MARKERS.map(|marker| relative.join(marker))) {
+        match directory::stat_at(&base.directory, path.as_path(), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok((FileType::Directory, stat)) if youngest.is_none_or(|youngest| stat.modified > youngest.modified) => {
+                youngest = Some(stat);
+            }
+            Ok(_) | Err(Errno::NOENT | Errno::NOTDIR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(youngest)
 }

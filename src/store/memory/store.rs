@@ -293,6 +293,12 @@ impl Store for MemoryStore {
 
     fn empty_directory(&self, directory: &Target) -> Result<Option<Stat>, Error> {
         let path = directory.path();
+        if let Target::EmptyRepository(_) = directory {
+            let tree = self.tree();
+            let directories = [path.clone()].into_iter().chain(MARKERS.map(|marker| path.join(marker)));
+            let found = directories.filter_map(|path| tree.get(&path).filter(|node| node.content.is_none()).map(Node::stat));
+            return Ok(found.max_by_key(|stat| stat.modified));
+        }
         let modified = match self.tree().get(&path) {
             Some(Node { content: None, modified, .. }) => *modified,
             _ => return Ok(None),
@@ -362,8 +368,32 @@ impl MemoryStore {
         }
     }
 
+    /// Forgets the directories that make a repository one, and those around it, if there is no file in them.
+    fn prune_repository(&self, path: &Path) -> Removal {
+        let mut tree = self.tree();
+        if !tree.contains_key(path) {
+            return Removal::AlreadyGone;
+        }
+        let markers: Vec<PathBuf> = MARKERS.iter().flat_map(|marker| within(&tree, &path.join(marker))).collect();
+        if markers.iter().any(|path| tree[path].content.is_some()) {
+            return Removal::Changed("something is in it by now, or lies in it that no registry puts there");
+        }
+        markers.iter().for_each(|path| drop(tree.remove(path)));
+        let base = Path::new(layout::REPOSITORIES);
+        for directory in path.ancestors().take_while(|directory| *directory != base) {
+            if within(&tree, directory).len() > 1 {
+                break;
+            }
+            tree.remove(directory);
+        }
+        Removal::Removed
+    }
+
     fn remove_directory(&self, planned: &Planned<'_>) -> Result<Removal, Error> {
         let path = planned.target.path();
+        if let Target::EmptyRepository(_) = planned.target {
+            return Ok(self.prune_repository(&path));
+        }
         if planned.target.upload().is_some() {
             return Ok(match self.tree().get(&path).map(Node::stat) {
                 None => Removal::AlreadyGone,
