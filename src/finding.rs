@@ -149,7 +149,7 @@ codes! {
         "check that all of it is mounted before anything else";
     /// A target that was no longer what the plan had seen, and was left alone.
     ChangedTarget = "changed-target", Error,
-        "something writes to the store; stop it and collect again";
+        "something writes to the store; with --online the next run sees to it, without it stop that and collect again";
     /// A target that could not be removed.
     FailedRemoval = "failed-removal", Error,
         "remove the cause that the message names, and collect again";

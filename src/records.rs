@@ -11,9 +11,12 @@
 //!   each link. If the run is killed in between, no repository links these blobs, as after a lost mount; the record
 //!   shows that regsweep removed the links, while these repositories exist: a missing one may have linked the blobs
 //!   again. Blobs that only the quarantine holds stay in the record.
+//! - **Begun** (`begun.json`): the tags, manifests and repositories that a run of `expire` or `remove` is about to remove,
+//!   with the revisions of each. If it is cut off, the same command goes on with them.
 //! - **Restarts** (`restarts.json`): times after which every registry in service had been started, as `quarantine
 //!   restarted` recorded them.
 
+mod begun;
 mod restarts;
 mod summary;
 mod unfinished;
@@ -26,6 +29,8 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use self::begun::AllBegun;
+pub use self::begun::{Begun, BegunName, BegunWith};
 pub use self::restarts::{add_restart, restarts};
 pub use self::summary::Summary;
 use self::unfinished::Unfinished;
@@ -38,6 +43,7 @@ use crate::store::Notes;
 const SUMMARY: &str = "summary.json";
 const RESTORED: &str = "restored.json";
 const SWEEP: &str = "sweep";
+const BEGUN: &str = "begun.json";
 const SCHEMA: u32 = 1;
 
 /// Restorations are forgotten after ten years: no useful minimum age is longer.
@@ -106,6 +112,7 @@ pub struct Records<'n> {
     summary: Option<Summary>,
     restorations: Vec<Restoration>,
     unfinished: Unfinished,
+    begun: AllBegun,
 }
 
 impl<'n> Records<'n> {
@@ -128,7 +135,8 @@ impl<'n> Records<'n> {
     pub fn without_summary(notes: &'n dyn Notes) -> Result<Records<'n>, Error> {
         let restorations = parsed::<Restorations>(notes, RESTORED)?.unwrap_or_default().restorations;
         let unfinished = Unfinished::parsed(&notes.read(SWEEP)?.unwrap_or_default());
-        Ok(Records { notes, summary: None, restorations, unfinished })
+        let begun = parsed::<AllBegun>(notes, BEGUN)?.unwrap_or_default();
+        Ok(Records { notes, summary: None, restorations, unfinished, begun })
     }
 
     /// The summary of the last collection.
@@ -148,23 +156,58 @@ impl<'n> Records<'n> {
         blobs.get(digest).is_some_and(|linked| linked.iter().all(|name| is_there(&names[*name as usize])))
     }
 
-    /// The same of a blob that a repository linked: when that sweep began. A link of it that was written since was not to go.
-    pub fn began_to_remove(
-        &self,
-        repository: &RepositoryName,
-        digest: &Digest,
-        is_there: &dyn Fn(&str) -> bool,
-    ) -> Option<SystemTime> {
-        let Unfinished { began, names, blobs } = &self.unfinished;
-        let began = SystemTime::try_from((*began)?).ok()?;
-        let name = repository.to_string();
-        let was_here = blobs.get(digest)?.iter().any(|place| names[*place as usize] == name);
-        (was_here && self.was_to_go(digest, is_there)).then_some(began)
+    /// The repositories that had linked a blob which an unfinished sweep was about to remove.
+    pub fn had_linked<'s>(&'s self, digest: &Digest) -> impl Iterator<Item = RepositoryName> + use<'s> {
+        let Unfinished { names, blobs } = &self.unfinished;
+        blobs.get(digest).into_iter().flatten().map(|name| RepositoryName::new(&names[*name as usize]))
     }
 
-    /// Whether an unfinished sweep was about to remove links of a repository.
-    pub fn worked_on(&self, repository: &RepositoryName) -> bool {
-        self.unfinished.names.contains(&repository.to_string())
+    /// What a run that was cut off had begun to remove, by its name.
+    pub fn begun(&self, repository: &RepositoryName, name: &BegunName) -> Option<Begun> {
+        self.begun.get(repository, name)
+    }
+
+    /// The tags of a repository that a run which was cut off had begun to remove.
+    pub fn begun_tags(&self, repository: &RepositoryName) -> Vec<(TagName, Begun)> {
+        self.begun.tags(repository)
+    }
+
+    /// Records what a run that began then is about to remove by its names, before it does.
+    ///
+    /// # Errors
+    ///
+    /// When the record cannot be written.
+    pub fn begin_with<'b>(
+        &mut self,
+        begun: impl Iterator<Item = (&'b RepositoryName, &'b BegunWith)>,
+        began: Timestamp,
+    ) -> Result<(), Error> {
+        let mut begun = begun.peekable();
+        if begun.peek().is_none() {
+            return Ok(());
+        }
+        self.begun.add(begun, began);
+        self.write_begun()
+    }
+
+    /// Forgets that, because it is done.
+    ///
+    /// # Errors
+    ///
+    /// When the record cannot be written.
+    pub fn end_with<'b>(&mut self, done: impl Iterator<Item = (&'b RepositoryName, &'b BegunWith)>) -> Result<(), Error> {
+        if self.begun.is_empty() {
+            return Ok(());
+        }
+        self.begun.end(done);
+        self.write_begun()
+    }
+
+    fn write_begun(&self) -> Result<(), Error> {
+        match self.begun.is_empty() {
+            true => self.notes.remove(BEGUN),
+            false => self.notes.replace(BEGUN, &mut |out| Ok(serde_json::to_writer(&mut *out, &self.begun)?)),
+        }
     }
 
     /// Everything that was restored less than `age` ago.
@@ -262,7 +305,7 @@ impl<'n> Records<'n> {
     }
 
     /// Records the blobs that a sweep is about to remove after their links, given with the repositories of the links.
-    /// The sweep's run began at `began`. Keeps the blobs of an unfinished sweep that are still unlinked; the others were linked again, which ended that
+    /// Keeps the blobs of an unfinished sweep that are still unlinked; the others were linked again, which ended that
     /// removal.
     ///
     /// # Errors
@@ -272,13 +315,9 @@ impl<'n> Records<'n> {
         &mut self,
         links: impl Iterator<Item = (&'l RepositoryName, Digest)>,
         is_unlinked: impl Fn(&Digest) -> bool,
-        began: Timestamp,
     ) -> Result<(), Error> {
         let had_any = !self.unfinished.blobs.is_empty();
         self.unfinished.blobs.retain(|digest, _| is_unlinked(digest));
-        if self.unfinished.blobs.is_empty() {
-            self.unfinished.began = Some(began);
-        }
         let mut links = links.peekable();
         if links.peek().is_none() && self.unfinished.blobs.is_empty() {
             return if had_any { self.notes.remove(SWEEP) } else { Ok(()) };
@@ -287,18 +326,20 @@ impl<'n> Records<'n> {
         self.notes.replace(SWEEP, &mut |out| self.unfinished.write_after(links.take().into_iter().flatten(), out))
     }
 
-    /// Forgets the given blobs, which a run restored to the store.
+    /// Forgets what a run restored to the store: that is wanted.
     ///
     /// # Errors
     ///
     /// When the record cannot be written.
     pub fn forget_sweep_of(&mut self, restored: &[Target]) -> Result<(), Error> {
+        if self.begun.forget(restored) {
+            self.write_begun()?;
+        }
         if self.unfinished.blobs.is_empty() {
             return Ok(());
         }
         let back: HashSet<&Digest> = restored.iter().filter_map(Target::digest).collect();
-        // No sweep begins here: where anything is left, it keeps its time.
-        self.begin_sweep(std::iter::empty(), |digest| !back.contains(digest), Timestamp::MAX)
+        self.begin_sweep(std::iter::empty(), |digest| !back.contains(digest))
     }
 
     /// Forgets the removed blobs; those that `stays` selects are only in quarantine, and stay in the record.

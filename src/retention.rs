@@ -29,6 +29,9 @@ pub trait Retention: fmt::Debug + Sync {
     /// the target of one is absent is held.
     fn drops_untagged(&self, survey: &Survey<'_>) -> bool;
 
+    /// Whether a revision goes although it refers to one that stays, because it was asked for by its digest.
+    fn drops_referrer(&self, survey: &Survey<'_>, revision: &Digest) -> bool;
+
     /// What becomes of a revision should no kept tag reach it. Asked only where some may be dropped.
     fn untagged(&self, survey: &Survey<'_>, revision: &Digest) -> RootChoice;
 }
@@ -49,6 +52,10 @@ impl Retention for RootPolicy {
 
     fn drops_untagged(&self, _: &Survey<'_>) -> bool {
         *self == RootPolicy::TaggedOnly
+    }
+
+    fn drops_referrer(&self, _: &Survey<'_>, _: &Digest) -> bool {
+        false
     }
 
     fn untagged(&self, _: &Survey<'_>, _: &Digest) -> RootChoice {
@@ -83,6 +90,10 @@ impl Retention for Within {
 
     fn drops_untagged(&self, survey: &Survey<'_>) -> bool {
         self.chosen(survey).drops_untagged(survey)
+    }
+
+    fn drops_referrer(&self, survey: &Survey<'_>, revision: &Digest) -> bool {
+        self.chosen(survey).drops_referrer(survey, revision)
     }
 
     fn untagged(&self, survey: &Survey<'_>, revision: &Digest) -> RootChoice {
@@ -121,6 +132,10 @@ impl Retention for OnlyApproved {
 
     fn drops_untagged(&self, survey: &Survey<'_>) -> bool {
         self.retention.drops_untagged(survey)
+    }
+
+    fn drops_referrer(&self, survey: &Survey<'_>, revision: &Digest) -> bool {
+        self.retention.drops_referrer(survey, revision)
     }
 
     fn untagged(&self, survey: &Survey<'_>, revision: &Digest) -> RootChoice {

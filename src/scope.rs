@@ -7,7 +7,7 @@ use std::sync::Arc;
 use globset::{Glob, GlobSet};
 
 use crate::layout::Target;
-use crate::oci::RepositoryName;
+use crate::oci::{Digest, RepositoryName};
 use crate::plan::{Approved, Carried, Deletion, Reason, SweepPlan};
 use crate::policy::RootPolicy;
 use crate::retention::{OnlyApproved, Retention, Within};
@@ -64,24 +64,29 @@ impl Scope {
     }
 
     /// Leaves in a plan what is of this part. Says what came of a plan that was written before.
-    pub fn limit(&self, plan: &mut SweepPlan) -> Option<Carried> {
+    /// `had_linked` tells of a blob that no repository links which ones had linked it before a sweep was cut off.
+    pub fn limit(&self, plan: &mut SweepPlan, had_linked: &dyn Fn(&Digest) -> Vec<RepositoryName>) -> Option<Carried> {
         match self {
             Scope::Whole => None,
             Scope::Approved(approved) => Some(approved.carry(plan)),
             _ => {
-                plan.retain(|row| self.includes(row));
+                plan.retain(|row| self.includes(row, had_linked));
                 None
             }
         }
     }
 
-    /// Whether a row of a plan is of this part. A blob that nobody links is of no repository.
-    fn includes(&self, row: &Deletion) -> bool {
+    /// Whether a row of a plan is of this part. A blob that no repository links is of none, unless a run that was cut off had unlinked it.
+    fn includes(&self, row: &Deletion, had_linked: &dyn Fn(&Digest) -> Vec<RepositoryName>) -> bool {
         let is_unlinked = matches!(row.target, Target::Blob(_)) && row.reason == Reason::Unlinked;
         match (self, row.target.repository()) {
             (Scope::Whole | Scope::Approved(_), _) => true,
             (Scope::Repositories(chosen), Some(repository)) => chosen.is_match(repository),
-            (Scope::Repositories(_), None) => matches!(row.target, Target::Blob(_)) && !is_unlinked,
+            (Scope::Repositories(chosen), None) => match row.target {
+                Target::Blob(digest) if is_unlinked => had_linked(&digest).iter().any(|repository| chosen.is_match(repository)),
+                Target::Blob(_) => true,
+                _ => false,
+            },
             (Scope::Unlinked, _) => is_unlinked,
         }
     }
@@ -138,8 +143,12 @@ mod tests {
             (row(Target::Blob(digest), Reason::Unlinked), false, true),
             (row(Target::EmptyBlobDirectory(digest), Reason::EmptyDirectory), false, false),
         ] {
-            assert!(Scope::Whole.includes(&row));
-            assert_eq!((chosen.includes(&row), Scope::Unlinked.includes(&row)), (is_of_chosen, is_of_unlinked), "{row:?}");
+            assert!(Scope::Whole.includes(&row, &|_| Vec::new()));
+            assert_eq!(
+                (chosen.includes(&row, &|_| Vec::new()), Scope::Unlinked.includes(&row, &|_| Vec::new())),
+                (is_of_chosen, is_of_unlinked),
+                "{row:?}"
+            );
         }
     }
 

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::SystemTime;
 
 use super::brakes::{self, ENOUGH, MaxReclaim, Seen, Unlinked};
 use super::reconcile;
@@ -24,12 +23,12 @@ use crate::mark::blobs::{self, BlobMarks};
 use crate::mark::{self, Counts, Marks, interrupted};
 use crate::oci::{Algorithm, Digest, RepositoryName};
 use crate::options::Limit;
-use crate::plan::{Carried, Deletion, RepositoryShare, SweepPlan};
+use crate::plan::{Carried, Deletion, Kind, RepositoryShare, SweepPlan};
 use crate::policy::{Policy, RootPolicy};
 use crate::progress::{Phase, Progress};
 use crate::quarantine::{Due, Gate, Moved, Needed, Overlay, Quarantine, Reader, Withheld};
-use crate::records::{Protected, Records, Summary};
-use crate::removal::{self, CutOff, Outcomes, Removed};
+use crate::records::{BegunName, BegunWith, Protected, Records, Summary};
+use crate::removal::{self, Outcomes, Removed};
 use crate::report::collect::Figures;
 use crate::retention::Retention;
 use crate::store::{FileState, Part, RepositoryEntry, Shape, Store, Stray, StrayKind};
@@ -123,6 +122,23 @@ pub(super) fn assess(
 }
 
 impl Assessment {
+    /// What goes by the names of tags, manifests and repositories, of each repository: of the revisions those that are in the plan.
+    pub(super) fn begun(&self) -> Vec<(RepositoryName, BegunWith)> {
+        let of_rules = self.expired.iter().flat_map(|expired| expired.chosen.0.iter().map(|(name, of)| (name, &of.begun)));
+        let by_name = self.removed.iter().flat_map(|removed| removed.removal.0.iter().map(|(name, of)| (name, &of.begun)));
+        let planned: HashSet<(RepositoryName, Digest)> = self
+            .plan
+            .of_kind(Kind::Revision)
+            .filter_map(|row| Some((row.target.repository()?.clone(), *row.target.digest()?)))
+            .collect();
+        let goes = |name: &RepositoryName, with: &BegunWith| {
+            let mut with = with.clone();
+            with.revisions.retain(|digest| planned.contains(&(name.clone(), *digest)));
+            with
+        };
+        of_rules.chain(by_name).flat_map(|(name, begun)| begun.iter().map(|with| (name.clone(), goes(name, with)))).collect()
+    }
+
     fn stops_of(
         &self,
         settings: &CollectSettings,
@@ -240,7 +256,7 @@ fn survey_and_plan(
     let lacking = marks.iter().filter(|marks| marks.may_lack_manifests);
     let lacking = lacking.map(|marks| marks.repository.clone()).collect();
     let unlinked = brakes::unlinked_in(&plan, records, &summary, &lacking, &policy.of_evidence());
-    let carried = settings.scope.limit(&mut plan);
+    let carried = settings.scope.limit(&mut plan, &|digest| records.had_linked(digest).collect());
     expired.iter_mut().for_each(|expired| expired.note_planned(&plan));
     let outcomes = Outcomes {
         held: marks.iter().filter(|marks| marks.held).map(|marks| &marks.repository).collect(),
@@ -301,8 +317,8 @@ fn expired(
     records: &Records<'_>,
 ) -> Result<Option<Expired>, Error> {
     let Some(ExpireSettings { rules, protect, .. }) = &settings.expire else { return Ok(None) };
-    let was_to_go = was_to_go(records, repositories);
-    expiry::gather(context, repositories, (rules, protect.as_ref()), &was_to_go, reader.progress, reader.stop).map(Some)
+    let cut_off = |repository: &RepositoryName| records.begun_tags(repository);
+    expiry::gather(context, repositories, (rules, protect.as_ref()), &cut_off, reader.progress, reader.stop).map(Some)
 }
 
 /// What was asked for by name, if anything was.
@@ -314,17 +330,8 @@ fn removed(
     records: &Records<'_>,
 ) -> Result<Option<Removed>, Error> {
     let Some(RemoveSettings { references, .. }) = &settings.remove else { return Ok(None) };
-    let cut_off = CutOff { was_to_go: &was_to_go(records, repositories), worked_on: &|repository| records.worked_on(repository) };
+    let cut_off = |repository: &RepositoryName, name: &BegunName| records.begun(repository, name);
     removal::gather(context, repositories, references, &cut_off, reader.stop).map(Some)
-}
-
-/// Says since when a sweep that was cut off was to remove something of a repository.
-fn was_to_go<'r>(
-    records: &'r Records<'_>,
-    repositories: &[RepositoryEntry],
-) -> impl Fn(&RepositoryName, &Digest) -> Option<SystemTime> + Sync + use<'r> {
-    let names: HashSet<String> = repositories.iter().map(|entry| entry.name.to_string()).collect();
-    move |repository, digest| records.began_to_remove(repository, digest, &|name| names.contains(name))
 }
 
 /// All that goes, without the blobs that a later run is to see to.

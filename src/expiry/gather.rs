@@ -18,6 +18,7 @@ use crate::mark::interrupted;
 use crate::oci::{Digest, RepositoryName, TagName};
 use crate::plan::{Kind, SweepPlan};
 use crate::progress::{Phase, Progress};
+use crate::records::{Begun, BegunName, BegunWith};
 use crate::store::{FileState, LinkContent, RepositoryEntry, TagContent};
 use crate::survey::{self, Survey};
 
@@ -68,8 +69,11 @@ pub enum Note {
     SharedTime(RepositoryName),
 }
 
-/// Chooses what goes of a store by a policy. `was_to_go` says since when a run that was cut off had begun to remove something of a repository: it
-/// may have come as far as the tags.
+/// The tags of a repository that a run which was cut off had begun to remove.
+pub(crate) type CutOff<'a> = &'a (dyn Fn(&RepositoryName) -> Vec<(TagName, Begun)> + Sync);
+
+/// Chooses what goes of a store by a policy. `cut_off` says which tags of a repository a run that was cut off had begun to remove: it may have come
+/// as far as these.
 ///
 /// # Errors
 ///
@@ -78,7 +82,7 @@ pub(crate) fn gather(
     context: &Context<'_>,
     repositories: &[RepositoryEntry],
     (rules, protect): (&Rules, Option<&ProtectList>),
-    was_to_go: &(dyn Fn(&RepositoryName, &Digest) -> Option<SystemTime> + Sync),
+    cut_off: CutOff<'_>,
     progress: &dyn Progress,
     stop: &AtomicBool,
 ) -> Result<Expired, Error> {
@@ -91,7 +95,7 @@ pub(crate) fn gather(
     progress.begin(Phase::Choosing, Some(named.len() as u64));
     let uses: Vec<[AtomicU64; 2]> = rules.rules.iter().map(|_| Default::default()).collect();
     let none = Protected::default();
-    let gathering = Gathering { context, rules, protected: protected.as_ref().unwrap_or(&none), uses: &uses, was_to_go };
+    let gathering = Gathering { context, rules, protected: protected.as_ref().unwrap_or(&none), uses: &uses, cut_off };
     let all = survey::each(&named, |entry| {
         interrupted(stop)?;
         let one = gathering.of(&survey::survey(context.store, entry)?)?;
@@ -181,7 +185,7 @@ struct Gathering<'a> {
     protected: &'a Protected,
     /// For each rule, how many repositories it names, and how many tags in them it is about.
     uses: &'a [[AtomicU64; 2]],
-    was_to_go: &'a (dyn Fn(&RepositoryName, &Digest) -> Option<SystemTime> + Sync),
+    cut_off: CutOff<'a>,
 }
 
 /// Judges the tags of a repository. Signatures and the like take no image's place, and go with what they belong to unless a rule keeps them by
@@ -228,9 +232,10 @@ impl Gathering<'_> {
         let untagged_age = rules.iter().filter_map(|(_, rule)| rule.untagged_older_than).max();
         let mut dropped = DroppedIn::default();
         let goes = |fates: &[Fate]| fates.iter().any(|fate| matches!(fate, Fate::Dropped(_)));
-        let began = |digest: &Digest| (self.was_to_go)(&surveyed.name, digest);
-        let is_unfinished = surveyed.revisions.iter().any(|revision| began(&revision.digest).is_some());
-        if goes(&fates) || untagged_age.is_some() || is_unfinished {
+        let mut unfinished = (self.cut_off)(&surveyed.name);
+        unfinished.retain(|(tag, _)| rules.iter().any(|(_, rule)| rule.is_about(tag)));
+        let begun_tags: HashSet<TagName> = unfinished.iter().map(|(tag, _)| tag.clone()).collect();
+        if goes(&fates) || untagged_age.is_some() || !unfinished.is_empty() {
             let lineage = Lineage::read(self.context, surveyed)?;
             let protected = self.protecting(&lineage);
             for ((fate, facts), digest) in fates.iter_mut().zip(&facts).zip(&digests) {
@@ -242,18 +247,31 @@ impl Gathering<'_> {
             let freed = lineage.below(dropping.filter_map(|(_, digest)| lineage.place(digest)), None);
             let mut going: BTreeSet<Digest> = self.revisions(surveyed, &lineage, freed, &protected).collect();
             let untagged = self.untagged(surveyed, &lineage, &digests, &protected);
-            going.extend(survey::untouched_since(surveyed, &untagged, &began)?);
+            let began: HashMap<Digest, SystemTime> =
+                unfinished.iter().flat_map(|(_, begun)| begun.revisions.iter().map(|digest| (*digest, begun.began))).collect();
+            going.extend(survey::untouched_since(surveyed, &untagged, &|digest| began.get(digest).copied())?);
             if let Some(age) = untagged_age {
                 going.extend(self.old(surveyed, untagged, age)?);
             }
             self.add_companions(surveyed, (&facts, &digests), &mut fates, &mut going, (&lineage, &protected));
+            let dropping = fates.iter().zip(&facts).zip(&digests).filter(|((fate, _), _)| matches!(fate, Fate::Dropped(_)));
+            let with = dropping.map(|((_, tag), digest)| BegunWith {
+                name: BegunName::Tag(tag.name.clone()),
+                revisions: self.revisions(surveyed, &lineage, lineage.below(lineage.place(digest), None), &protected).collect(),
+            });
+            let before =
+                unfinished.into_iter().map(|(tag, begun)| BegunWith { name: BegunName::Tag(tag), revisions: begun.revisions });
+            dropped.begun = with.chain(before).collect();
             dropped.revisions = going;
         }
         let dropping = fates.iter().zip(&facts).zip(&digests).filter(|((fate, _), _)| matches!(fate, Fate::Dropped(_)));
-        dropped.tags = dropping.map(|((_, facts), digest)| (facts.name.clone(), *digest)).collect();
+        dropped.tags = dropping.map(|((_, facts), digest)| (facts.name.clone(), LinkContent::Digest(*digest))).collect();
         let is_image = |name: &TagName| name.subject().is_none();
         let all_images = surveyed.tags.iter().filter(|tag| tag.is_tag() && is_image(&tag.name)).count();
         let loses_all = !dropped.tags.is_empty() && dropped.tags.keys().filter(|name| is_image(name)).count() == all_images;
+        // Of a tag whose link a run that was cut off has removed the history goes, too.
+        let rests = surveyed.tags.iter().filter(|tag| tag.current == LinkContent::Absent && begun_tags.contains(&tag.name));
+        dropped.tags.extend(rests.map(|tag| (tag.name.clone(), LinkContent::Absent)));
         let verdicts = facts.into_iter().zip(digests).zip(fates).map(|((facts, digest), fate)| Verdict {
             repository: surveyed.name.clone(),
             tag: facts.name,

@@ -225,7 +225,8 @@ impl Marking<'_> {
                     self.notes.many_subjects(&revision.digest);
                     self.always.push(index);
                 }
-                for subject in &edges.subjects {
+                let stays = !self.context.retention.drops_referrer(self.survey, &revision.digest);
+                for subject in edges.subjects.iter().filter(|_| stays) {
                     self.referrers.entry(*subject).or_default().push(index);
                 }
                 edges.blob

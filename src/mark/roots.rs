@@ -68,7 +68,10 @@ impl Roots {
                     continue;
                 }
                 LinkContent::Absent => {
-                    findings.push(here(Code::TagWithoutCurrent));
+                    // One that goes is on its way out.
+                    if DroppedTag::at(dropped, place).is_none_or(|tag| tag.goes().is_none()) {
+                        findings.push(here(Code::TagWithoutCurrent));
+                    }
                     continue;
                 }
                 LinkContent::Empty => Code::EmptyLink,

@@ -58,6 +58,10 @@ impl Retention for DropTag {
         self.drops_untagged
     }
 
+    fn drops_referrer(&self, _: &Survey<'_>, _: &Digest) -> bool {
+        false
+    }
+
     fn untagged(&self, _: &Survey<'_>, _: &Digest) -> RootChoice {
         RootChoice::Dropped(Reason::Untagged)
     }

@@ -102,6 +102,15 @@ impl SweepPlan {
         self.count = kept;
     }
 
+    /// Whether a blob goes.
+    pub fn has_blob(&self, digest: &Digest) -> bool {
+        let Some(blob) = self.inventory.find(digest) else { return false };
+        // Each depth is in the order of the inventory.
+        let rows = &self.rows()[self.range(Kind::Blob)];
+        rows.chunk_by(|one, other| one[STEP] == other[STEP])
+            .any(|step| step.binary_search_by_key(&Some(blob), rows::blob).is_ok())
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.count
@@ -336,6 +345,11 @@ mod tests {
                 assert_eq!(plan.part(part), rows);
             }
             assert_eq!(plan.totals().kind(Kind::Blob).count, 6);
+            let goes: Vec<Digest> = plan.of_kind(Kind::Blob).filter_map(|row| row.target.digest().copied()).collect();
+            for number in 0..40 {
+                let digest = digest(&format!("{number}"));
+                assert_eq!(plan.has_blob(&digest), goes.contains(&digest) && number % 7 != 0, "{number}");
+            }
             plan.retain(|row| row.depth == 1);
             assert!(plan.iter().eq(expected.iter().filter(|row| row.depth == 1).cloned()), "{bytes:?}");
             assert_eq!(plan.len(), plan.iter().count());

@@ -48,21 +48,18 @@ fn what_is_linked_again_is_none_of_what_was_to_go() {
     let [first, second, third] = ["1", "2", "3"].map(|text| Digest::of(crate::oci::Algorithm::Sha256, text.as_bytes()));
     let [a, b] = ["a", "b"].map(RepositoryName::new);
     let mut records = Records::open(&store).expect("none");
-    records.begin_sweep([(&a, first), (&a, second), (&b, first)].into_iter(), |_| true, Timestamp::UNIX_EPOCH).expect("written");
+    records.begin_sweep([(&a, first), (&a, second), (&b, first)].into_iter(), |_| true).expect("written");
     let mut next = Records::open(&store).expect("readable");
-    next.begin_sweep([(&b, third)].into_iter(), |digest| *digest == first, Timestamp::MAX).expect("written");
+    next.begin_sweep([(&b, third)].into_iter(), |digest| *digest == first).expect("written");
     let mut last = Records::open(&store).expect("readable");
     let was_to_go = |digest, there: &[&str]| last.was_to_go(digest, &|name| there.contains(&name));
     assert!(was_to_go(&first, &["a", "b"]) && !was_to_go(&second, &["a", "b"]) && was_to_go(&third, &["b"]));
     // A missing repository may have linked it again.
     assert!(!was_to_go(&first, &["a"]) && !was_to_go(&first, &["b"]) && !was_to_go(&third, &["a"]));
-    // Since the first of both sweeps, in the repositories that linked it.
-    let began = |name, digest| last.began_to_remove(name, digest, &|_| true);
-    let first_began = Some(SystemTime::UNIX_EPOCH);
-    assert_eq!([began(&a, &first), began(&b, &first), began(&b, &third)], [first_began; 3]);
-    let elsewhere = RepositoryName::new("c");
-    assert_eq!([began(&elsewhere, &first), began(&a, &third), began(&a, &second)], [None; 3]);
-    last.begin_sweep(std::iter::empty(), |_| false, Timestamp::UNIX_EPOCH).expect("removed");
+    assert_eq!(last.had_linked(&first).collect::<HashSet<_>>(), HashSet::from([a, b.clone()]));
+    assert_eq!(last.had_linked(&third).collect::<Vec<_>>(), [b]);
+    assert_eq!(last.had_linked(&second).count(), 0);
+    last.begin_sweep(std::iter::empty(), |_| false).expect("removed");
     assert_eq!(crate::store::Notes::read(&store, SWEEP).expect("none"), None);
     // The format of earlier versions.
     assert!(Unfinished::parsed(format!("{first}\n{second}\n").as_bytes()).blobs.is_empty());
@@ -77,9 +74,7 @@ fn records_outlive_a_run() {
     let mut records = Records::open(&store).expect("none");
     records.write_summary(summary([1, 2, 3], &["m"])).expect("written");
     records.add_restored([&revision, &Target::Blob(digest("l"))].into_iter(), &clock).expect("written");
-    records
-        .begin_sweep([(&RepositoryName::new("a/b"), digest("x"))].into_iter(), |_| true, Timestamp::UNIX_EPOCH)
-        .expect("written");
+    records.begin_sweep([(&RepositoryName::new("a/b"), digest("x"))].into_iter(), |_| true).expect("written");
     let mut again = Records::open(&store).expect("readable");
     assert_eq!(again.summary(), Some(&summary([1, 2, 3], &["m"])));
     assert!(again.was_to_go(&digest("x"), &|_| true) && !again.was_to_go(&digest("l"), &|_| true));
@@ -90,4 +85,45 @@ fn records_outlive_a_run() {
     assert!(again.restored_within(Duration::ZERO, &clock).digests.is_empty());
     again.end_sweep(|_| false).expect("removed");
     assert!(!Records::open(&store).expect("readable").was_to_go(&digest("x"), &|_| true));
+}
+
+#[test]
+fn what_a_run_had_begun_with_is_known_by_its_names_until_it_is_done_or_restored() {
+    let store = crate::store::MemoryStore::new();
+    let digest = |text: &str| Digest::of(crate::oci::Algorithm::Sha256, text.as_bytes());
+    let [a, b] = ["a", "b"].map(RepositoryName::new);
+    let tag = |name: &str| BegunName::Tag(TagName::new(name));
+    let with = |name, revisions: &[&str]| BegunWith { name, revisions: revisions.iter().map(|text| digest(text)).collect() };
+    let first = [(a.clone(), with(tag("1"), &["x", "y"])), (b.clone(), with(BegunName::Manifest(digest("z")), &["z"]))];
+    let add = |of: &[(RepositoryName, BegunWith)], seconds: i64| {
+        let mut records = Records::open(&store).expect("readable");
+        let began = Timestamp::from_second(seconds).expect("a time");
+        records.begin_with(of.iter().map(|(name, with)| (name, with)), began).expect("written");
+    };
+    add(&first, 100);
+    // What was begun with before keeps its time.
+    add(&[(a.clone(), with(tag("1"), &["y", "w"])), (a.clone(), with(BegunName::Repository, &[]))], 200);
+    let begun = |repository: &RepositoryName, name: &BegunName| Records::open(&store).expect("readable").begun(repository, name);
+    let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+    let expected = Begun { began: at(100), revisions: ["x", "y", "w"].map(digest).to_vec() };
+    assert_eq!(begun(&a, &tag("1")), Some(expected.clone()));
+    assert_eq!(Records::open(&store).expect("readable").begun_tags(&a), [(TagName::new("1"), expected)]);
+    assert_eq!(begun(&a, &BegunName::Repository), Some(Begun { began: at(200), revisions: Vec::new() }));
+    assert_eq!([begun(&b, &tag("1")), begun(&a, &tag("2")), begun(&a, &BegunName::Manifest(digest("z")))], [None, None, None]);
+
+    let mut records = Records::open(&store).expect("readable");
+    let restored = [
+        Target::Link(LinkDirectory::Revisions(a.clone()), digest("x")),
+        Target::Link(LinkDirectory::Revisions(a.clone()), digest("z")),
+        Target::Link(LinkDirectory::Layers(b.clone()), digest("z")),
+    ];
+    records.forget_sweep_of(&restored).expect("written");
+    assert_eq!(begun(&a, &tag("1")).expect("still there").revisions, ["y", "w"].map(digest));
+    assert!(begun(&a, &BegunName::Repository).is_some() && begun(&b, &BegunName::Manifest(digest("z"))).is_some());
+    records.forget_sweep_of(&[Target::Tag(a.clone(), TagName::new("1"), digest("x"))]).expect("written");
+    assert_eq!(begun(&a, &tag("1")), None);
+
+    let done = [(a.clone(), with(BegunName::Repository, &[])), (b.clone(), with(BegunName::Manifest(digest("z")), &[]))];
+    records.end_with(done.iter().map(|(name, with)| (name, with))).expect("removed");
+    assert_eq!(crate::store::Notes::read(&store, BEGUN).expect("none"), None);
 }

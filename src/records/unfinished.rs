@@ -3,15 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufRead as _};
 
-use jiff::Timestamp;
-
 use crate::oci::{Digest, RepositoryName};
 
 /// Blobs that a sweep was about to remove after their links.
 #[derive(Debug, Default)]
 pub(super) struct Unfinished {
-    /// When the first of the sweeps began; nothing if earlier versions recorded one. What was written since is not what they saw.
-    pub(super) began: Option<Timestamp>,
     /// The repositories that had the links.
     pub(super) names: Vec<String>,
     /// For each blob, the indices of its repositories in `names`.
@@ -20,17 +16,12 @@ pub(super) struct Unfinished {
 
 /// The prefix of a line that names the repository of the blobs on the next lines.
 const IN: &str = "in ";
-/// The prefix of the first line, which says when it began.
-const BEGAN: &str = "began ";
 
 impl Unfinished {
     pub(super) fn parsed(text: &[u8]) -> Unfinished {
         let mut all = Unfinished::default();
         // The last line may be partial. Earlier versions recorded no repositories: their blobs are ignored.
-        for (place, line) in text.lines().map_while(Result::ok).enumerate() {
-            if let Some(began) = line.strip_prefix(BEGAN).filter(|_| place == 0) {
-                all.began = began.parse().ok();
-            }
+        for line in text.lines().map_while(Result::ok) {
             match (line.strip_prefix(IN), line.parse::<Digest>()) {
                 (Some(name), _) => all.names.push(name.to_owned()),
                 (None, Ok(digest)) if !all.names.is_empty() => {
@@ -48,9 +39,6 @@ impl Unfinished {
         links: impl Iterator<Item = (&'n RepositoryName, Digest)>,
         out: &mut dyn io::Write,
     ) -> io::Result<()> {
-        if let Some(began) = self.began {
-            writeln!(out, "{BEGAN}{began}")?;
-        }
         let mut here = None;
         for (name, digest) in links {
             // Blobs of one repository are usually adjacent.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::oci::{Digest, RepositoryName, TagName};
 use crate::plan::{KeepReason, Reason, RootChoice};
+use crate::records::{BegunName, BegunWith};
 use crate::retention::Retention;
 use crate::store::LinkContent;
 use crate::survey::{Survey, Tag};
@@ -19,8 +20,12 @@ pub struct RemovedFrom {
     pub tags: BTreeMap<TagName, LinkContent>,
     /// Revisions that go unless something that stays needs them.
     pub revisions: BTreeSet<Digest>,
+    /// Those of them that were asked for by digest: they go although they refer to what stays.
+    pub manifests: BTreeSet<Digest>,
     /// Whether all of it goes, its directories included.
     pub is_whole: bool,
+    /// What goes with each name that was asked for, to go on with should the run be cut off.
+    pub begun: Vec<BegunWith>,
 }
 
 impl Retention for Removal {
@@ -43,6 +48,10 @@ impl Retention for Removal {
 
     fn drops_untagged(&self, survey: &Survey<'_>) -> bool {
         self.0.get(&survey.name).is_some_and(|removed| !removed.revisions.is_empty())
+    }
+
+    fn drops_referrer(&self, survey: &Survey<'_>, revision: &Digest) -> bool {
+        self.0.get(&survey.name).is_some_and(|removed| removed.manifests.contains(revision))
     }
 
     fn untagged(&self, survey: &Survey<'_>, revision: &Digest) -> RootChoice {
@@ -68,6 +77,8 @@ pub struct Asked {
     pub goes: bool,
     /// Whether the manifest goes, too. It stays for as long as something else needs it.
     pub manifest_goes: bool,
+    /// After a run, whether it is not there any more, as far as that can be seen.
+    pub is_removed: Option<bool>,
     /// Of a repository, whether its directories go as well: by these a registry lists it.
     pub directories_go: bool,
     /// Repositories in its directory. They are no part of it, and stay.
@@ -85,6 +96,15 @@ impl Removal {
 }
 
 impl Asked {
+    /// What it is called in the record of what a run has begun with.
+    pub(super) fn begun_name(&self) -> BegunName {
+        match (&self.tag, &self.digest) {
+            (Some(tag), _) => BegunName::Tag(tag.clone()),
+            (None, Some(digest)) => BegunName::Manifest(*digest),
+            (None, None) => BegunName::Repository,
+        }
+    }
+
     /// A repository.
     pub(super) fn new(repository: &RepositoryName) -> Asked {
         Asked {
@@ -94,6 +114,7 @@ impl Asked {
             is_gone: false,
             goes: false,
             manifest_goes: false,
+            is_removed: None,
             directories_go: false,
             nested: Vec::new(),
         }

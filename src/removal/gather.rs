@@ -18,7 +18,8 @@ use crate::oci::reference::{is_repository, is_tag};
 use crate::oci::{Digest, Reference, RepositoryName, TagName};
 use crate::plan::{Kind, SweepPlan};
 use crate::policy::Policy;
-use crate::store::{LinkContent, RepositoryEntry};
+use crate::records::{Begun, BegunName, BegunWith};
+use crate::store::{FileState, LinkContent, RepositoryEntry, Store};
 use crate::survey::{self, Survey, Tag};
 
 /// Of each kind that an error names.
@@ -47,13 +48,8 @@ pub(crate) struct Outcomes<'a> {
     pub(crate) has_directories: bool,
 }
 
-/// What a sweep that was cut off had begun with.
-pub(crate) struct CutOff<'a> {
-    /// Since when it was to remove this manifest of a repository, if it was.
-    pub(crate) was_to_go: &'a dyn Fn(&RepositoryName, &Digest) -> Option<SystemTime>,
-    /// Whether it worked on this repository.
-    pub(crate) worked_on: &'a dyn Fn(&RepositoryName) -> bool,
-}
+/// What a run that was cut off had begun to remove by a name, if it had.
+pub(crate) type CutOff<'a> = &'a dyn Fn(&RepositoryName, &BegunName) -> Option<Begun>;
 
 /// Finds what was asked for in a store.
 ///
@@ -64,7 +60,7 @@ pub(crate) fn gather(
     context: &Context<'_>,
     repositories: &[RepositoryEntry],
     references: &[Reference],
-    cut_off: &CutOff<'_>,
+    cut_off: CutOff<'_>,
     stop: &AtomicBool,
 ) -> Result<Removed, Error> {
     let (mut refused, mut gone) = (Vec::new(), Vec::new());
@@ -74,7 +70,7 @@ pub(crate) fn gather(
         match repositories.iter().find(|entry| is_repository(&entry.name, typed)) {
             Some(entry) => wanted.entry(entry.name.clone()).or_insert((entry, Vec::new())).1.push(reference),
             // A run that was cut off removed it, and what it freed is left.
-            None if (cut_off.worked_on)(&RepositoryName::new(typed)) => {
+            None if cut_off(&RepositoryName::new(typed), &BegunName::Repository).is_some() => {
                 gone.push(Asked { is_gone: true, ..Asked::new(&RepositoryName::new(typed)) });
             }
             None => refused.push(format!("there is no repository {} for {reference}", crate::escape::escaped(typed))),
@@ -119,7 +115,7 @@ fn shown(words: &[String], between: &str) -> String {
 struct Gathering<'a> {
     surveyed: &'a Survey<'a>,
     lineage: Lineage,
-    cut_off: &'a CutOff<'a>,
+    cut_off: CutOff<'a>,
 }
 
 impl Gathering<'_> {
@@ -147,12 +143,17 @@ impl Gathering<'_> {
         Asked { tag, digest, is_gone, ..Asked::new(&self.surveyed.name) }
     }
 
+    /// Whether a run that was cut off had begun to remove it.
+    fn is_begun(&self, name: &BegunName) -> bool {
+        (self.cut_off)(&self.surveyed.name, name).is_some()
+    }
+
     fn tag(&self, typed: &str) -> Result<Asked, String> {
         let tags = &self.surveyed.tags;
         // The name as it is comes before one that is only shown so.
         let exact = tags.iter().find(|tag| tag.name.as_os_str() == typed);
         let Some(tag) = exact.or_else(|| tags.iter().find(|tag| is_tag(&tag.name, typed))) else {
-            return match (self.cut_off.worked_on)(&self.surveyed.name) {
+            return match self.is_begun(&BegunName::Tag(TagName::new(typed))) {
                 true => Ok(self.one(Some(TagName::new(typed)), None, true)),
                 false => Err("there is no such tag".to_owned()),
             };
@@ -160,7 +161,7 @@ impl Gathering<'_> {
         match tag.current {
             LinkContent::Digest(digest) => Ok(self.one(Some(tag.name.clone()), Some(digest), false)),
             // A run that was cut off may leave the directory.
-            LinkContent::Absent if tag.history.is_empty() && (self.cut_off.worked_on)(&self.surveyed.name) => {
+            LinkContent::Absent if tag.history.is_empty() && self.is_begun(&BegunName::Tag(tag.name.clone())) => {
                 Ok(self.one(Some(tag.name.clone()), None, true))
             }
             LinkContent::Absent if tag.history.is_empty() => Err(format!(
@@ -174,7 +175,7 @@ impl Gathering<'_> {
     fn manifest(&self, digest: &Digest) -> Result<Asked, String> {
         match self.surveyed.revision(digest) {
             Some(_) => Ok(self.one(None, Some(*digest), false)),
-            None if (self.cut_off.worked_on)(&self.surveyed.name) => Ok(self.one(None, Some(*digest), true)),
+            None if self.is_begun(&BegunName::Manifest(*digest)) => Ok(self.one(None, Some(*digest), true)),
             None => Err("there is no such manifest in the repository".to_owned()),
         }
     }
@@ -201,8 +202,19 @@ impl Gathering<'_> {
             lineage.below(places(surveyed.tags.iter().filter_map(|tag| target(&tag)).collect()), None).into_iter().collect();
         let untagged = (0..lineage.len() as Place).filter(|place| !tagged.contains(place)).map(|place| lineage.name(place));
         let untagged: Vec<Digest> = untagged.filter(is_revision).collect();
-        let began = |digest: &Digest| (self.cut_off.was_to_go)(&surveyed.name, digest);
-        revisions.extend(survey::untouched_since(surveyed, &untagged, &began)?);
+        let mut begun: Vec<BegunWith> = Vec::new();
+        let mut began: HashMap<Digest, SystemTime> = HashMap::default();
+        for one in asked {
+            let name = one.begun_name();
+            let below = lineage.below(places(one.digest.into_iter().filter(|_| !one.is_gone).collect()), None);
+            let mut with: Vec<Digest> = below.into_iter().map(|place| lineage.name(place)).filter(is_revision).collect();
+            if let Some(before) = (self.cut_off)(&surveyed.name, &name) {
+                began.extend(before.revisions.iter().map(|digest| (*digest, before.began)));
+                with.extend(before.revisions);
+            }
+            begun.push(BegunWith { name, revisions: with });
+        }
+        revisions.extend(survey::untouched_since(surveyed, &untagged, &|digest| began.get(digest).copied())?);
         let kept = surveyed.revisions.iter().map(|revision| revision.digest);
         let kept = kept.filter(|digest| is_revision(digest) && !revisions.contains(digest));
         let roots: Vec<Digest> = staying.iter().filter_map(target).chain(kept).collect();
@@ -214,7 +226,9 @@ impl Gathering<'_> {
                 refused.push(format!("{}@{digest} is needed by {all}: give these as well, or leave it", surveyed.name));
             }
         }
-        Ok(RemovedFrom { tags, revisions, is_whole: false })
+        let by_digest = present().filter(|one| one.tag.is_none());
+        let manifests = by_digest.filter_map(|one| one.digest).collect();
+        Ok(RemovedFrom { tags, revisions, manifests, is_whole: false, begun })
     }
 
     /// All of it.
@@ -222,7 +236,9 @@ impl Gathering<'_> {
         RemovedFrom {
             tags: self.surveyed.tags.iter().map(|tag| (tag.name.clone(), tag.current)).collect(),
             revisions: self.surveyed.revisions.iter().map(|revision| revision.digest).collect(),
+            manifests: BTreeSet::new(),
             is_whole: true,
+            begun: vec![BegunWith { name: BegunName::Repository, revisions: Vec::new() }],
         }
     }
 
@@ -247,6 +263,13 @@ impl Gathering<'_> {
 }
 
 impl Removed {
+    /// Looks at what became of it.
+    pub(crate) fn note_done(&mut self, store: &dyn Store) {
+        for one in self.asked.iter_mut().filter(|one| one.goes) {
+            one.is_removed = is_removed(store, one).ok();
+        }
+    }
+
     /// Notes what a plan removes of what was asked for, and why the rest stays.
     pub(crate) fn note_planned(&mut self, plan: &SweepPlan, outcomes: &Outcomes<'_>, findings: &[Finding], policy: &Policy) {
         let mut tags: HashMap<(RepositoryName, TagName), bool> = HashMap::default();
@@ -326,6 +349,23 @@ impl Removed {
             });
         }
     }
+}
+
+/// Whether nothing is left of what was asked for but directories.
+fn is_removed(store: &dyn Store, one: &Asked) -> Result<bool, Error> {
+    let repository = store.open(&RepositoryEntry { name: one.repository.clone(), foreign: None })?;
+    let is_absent = |states: Vec<FileState>| states.iter().all(|state| *state == FileState::Absent);
+    let revisions = LinkDirectory::Revisions(one.repository.clone());
+    Ok(match (&one.tag, &one.digest) {
+        (Some(tag), _) => repository.stat_tag(tag)? == FileState::Absent,
+        (None, Some(digest)) => is_absent(repository.stat_links(&revisions, &[*digest])?),
+        (None, None) => {
+            let listed = repository.links(&revisions)?.entries;
+            let tags = repository.tags()?.entries;
+            let tags = tags.iter().map(|tag| repository.stat_tag(tag)).collect::<Result<_, _>>()?;
+            is_absent(repository.stat_links(&revisions, &listed)?) && is_absent(tags)
+        }
+    })
 }
 
 /// Why a repository stays that was asked for, and what helps.

@@ -7,4 +7,4 @@ mod gather;
 
 pub use self::asked::{Asked, Removal, RemovedFrom};
 pub use self::gather::Removed;
-pub(crate) use self::gather::{CutOff, Outcomes, gather};
+pub(crate) use self::gather::{Outcomes, gather};

@@ -116,30 +116,37 @@ impl Done {
         reader: &Reader<'_>,
         quarantine: &mut Quarantine<'_>,
         records: &mut Records<'_>,
-        (assessment, left): (&Assessment, &Summary),
+        (assessment, left): (&mut Assessment, &Summary),
         (run, due): (Option<Run<'_>>, Option<Due<'_>>),
     ) {
+        let begun = assessment.begun();
         let plan = &assessment.plan;
         let inventory = &assessment.inventory;
         // What is kept for nothing but the quarantine is as unlinked as before once that is purged.
         let is_kept = |blob| inventory.has_any(blob, MarkFlags::LIVE | MarkFlags::YOUNG);
         let is_unlinked = |digest: &Digest| inventory.find(digest).is_some_and(|blob| !is_kept(blob));
+        // Nor does a run about a part of the store take what another one has left.
         let stays = |digest: &Digest| {
-            inventory.find(digest).is_some_and(|blob| !is_kept(blob) && inventory.has_any(blob, MarkFlags::RESTORABLE))
+            let is_left = |blob| inventory.has_any(blob, MarkFlags::RESTORABLE) || !plan.has_blob(digest);
+            inventory.find(digest).is_some_and(|blob| !is_kept(blob) && is_left(blob))
         };
-        let noted = records.begin_sweep(plan.links_of_blobs(), is_unlinked, settings.clock.started());
+        let begun = || begun.iter().map(|(name, with)| (name, with));
+        let noted = records.begin_sweep(plan.links_of_blobs(), is_unlinked);
         let before = records.summary().cloned();
         if let Err(error) = records.lower_summary(left) {
             tracing::warn!("{error}; should this run be cut off, the next one may ask for --allow-shrunk");
         }
         if plan.is_empty() {
-            noted.unwrap_or_else(|error| tracing::warn!("{error}"));
+            noted.and_then(|()| records.end_with(begun())).unwrap_or_else(|error| tracing::warn!("{error}"));
             self.begin_waits(settings, reader, quarantine, due, &|| beside(settings, reader, due));
             return;
         }
         if let Err(error) = noted {
             // On a full disk, which is when people collect. Were we killed now, the next run would ask before it goes on.
             tracing::warn!("{error}; should this run be killed, the next one may ask for --allow-unlinked");
+        }
+        if let Err(error) = records.begin_with(begun(), settings.clock.started()) {
+            tracing::warn!("{error}; should this run be cut off, the same command will not go on with it");
         }
         let vacuum = reader.backend.vacuum();
         match run {
@@ -171,6 +178,9 @@ impl Done {
             }
         }
         self.may_have_changed = self.swept.findings.iter().any(|finding| is_gone(reader, finding));
+        if let Some(removed) = &mut assessment.removed {
+            removed.note_done(reader.store());
+        }
         // A run that was stopped leaves what is known as it was.
         if self.swept.left == plan.len() as u64
             && let Some(before) = before.filter(|before| records.summary() != Some(before))
@@ -182,6 +192,12 @@ impl Done {
         if self.swept.left == 0
             && !settings.leaves_blobs()
             && let Err(error) = records.end_sweep(stays)
+        {
+            tracing::warn!("{error}");
+        }
+        // Last of all: until then the same command goes on.
+        if self.swept.left == 0
+            && let Err(error) = records.end_with(begun())
         {
             tracing::warn!("{error}");
         }

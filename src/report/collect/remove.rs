@@ -22,10 +22,16 @@ const LISTED: &str = "all that a registry put there; the rest is named below, an
 pub(super) fn asked(page: &mut Document, removed: &Removed, mode: Mode, disposal: Disposal) {
     page.blank();
     page.line("asked for (all of it with --json)");
-    let goes = if mode == Mode::DryRun { "would go" } else { "planned to go" };
+    let goes = match (mode, disposal) {
+        (Mode::DryRun, _) => "would go",
+        (Mode::Execute, Disposal::Remove) => "gone",
+        (Mode::Execute, Disposal::Quarantine | Disposal::Online) => "in quarantine",
+    };
     for one in removed.asked.iter().take(SHOWN) {
         let what = match one {
             Asked { is_gone: true, .. } => "is not there any more",
+            Asked { is_removed: Some(false), .. } => "is still there",
+            Asked { goes: true, is_removed: None, .. } if mode == Mode::Execute => "was to go",
             Asked { goes: true, directories_go: false, tag: None, digest: None, .. } if disposal == Disposal::Online => {
                 LISTED_ONLINE
             }
@@ -65,6 +71,8 @@ pub(super) struct Item {
     /// Repositories in its directory, which stay.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     nested: Vec<String>,
+    /// After a run that was to remove it, whether it is not there any more; nothing where that was not seen.
+    removed: Option<bool>,
     /// Whether an earlier run has removed it.
     already_gone: bool,
 }
@@ -78,6 +86,7 @@ pub(super) fn items(removed: &Removed) -> Vec<Item> {
         manifest_goes: one.manifest_goes,
         directories_go: one.directories_go,
         nested: one.nested.iter().map(ToString::to_string).collect(),
+        removed: one.is_removed,
         already_gone: one.is_gone,
     };
     removed.asked.iter().map(item).collect()

@@ -116,24 +116,16 @@ impl FilesystemStore {
     }
 }
 
+/// `_manifests/tags/<tag>/index/<algorithm>/<hex>`.
+const DEEPEST_BELOW_MARKER: usize = 5;
+
 /// Removes the directories that make a repository one, itself, and those around it, as far as nothing is left in them. First what a registry
 /// knows it by. Another repository in it stays, and so does all that is not a directory.
 fn prune_repository(base: &Base, relative: &Path) -> io::Result<Removal> {
     let Ok(repository) = open_for_removal(base, relative.as_os_str().as_bytes())? else { return Ok(Removal::AlreadyGone) };
     let mut is_gone = true;
     for marker in layout::MARKERS {
-        for links in [relative.join(marker), relative.join(marker).join("revisions")] {
-            if let Ok(links) = open_for_removal(base, links.as_os_str().as_bytes())? {
-                for algorithm in Algorithm::ALL {
-                    is_gone_if_empty(&links, algorithm.name().as_bytes())?;
-                }
-            }
-        }
-        if let Ok(open) = open_for_removal(base, relative.join(marker).as_os_str().as_bytes())? {
-            prune_tags(base, &relative.join(marker).join("tags"))?;
-            is_gone_if_empty(&open, b"revisions")?;
-            is_gone_if_empty(&open, b"tags")?;
-        }
+        prune_below(base, &relative.join(marker), DEEPEST_BELOW_MARKER)?;
         is_gone &= is_gone_if_empty(&repository, marker.as_bytes())?;
     }
     if !is_gone {
@@ -155,17 +147,23 @@ fn prune_repository(base: &Base, relative: &Path) -> io::Result<Removal> {
     Ok(Removal::Removed)
 }
 
-/// Removes the directories of tags in which nothing is left.
-fn prune_tags(base: &Base, relative: &Path) -> io::Result<()> {
-    let Ok(tags) = open_for_removal(base, relative.as_os_str().as_bytes())? else { return Ok(()) };
+/// Removes the directories below one in which nothing is left.
+fn prune_below(base: &Base, relative: &Path, depth: usize) -> io::Result<()> {
+    let Ok(open) = open_for_removal(base, relative.as_os_str().as_bytes())? else { return Ok(()) };
     let mut names = Vec::new();
-    directory::for_each_entry(&tags, |name, kind| -> io::Result<()> {
+    directory::for_each_entry(&open, |name, kind| -> io::Result<()> {
         if kind == directory::Kind::Directory {
             names.push(name.to_owned());
         }
         Ok(())
     })?;
-    names.iter().try_for_each(|name| prune_tag_directory(base, &relative.join(OsStr::from_bytes(name))))
+    for name in names.iter().filter(|_| depth > 0) {
+        if !is_gone_if_empty(&open, name)? {
+            prune_below(base, &relative.join(OsStr::from_bytes(name)), depth - 1)?;
+            is_gone_if_empty(&open, name)?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes the directories of a tag in which nothing is left. A tag that names something is left as it is, however little history it has.

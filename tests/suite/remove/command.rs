@@ -79,7 +79,7 @@ fn all_of_it_goes_or_nothing_does() {
         ("team/*:v1".to_owned(), "no repository"),
         ("team/app:\u{1b}[2J".to_owned(), "team/app:\\u{1b}[2J: there is no such tag"),
         (format!("team/app@{digest}"), "no such manifest"),
-        ("team/app".to_owned(), "names no tag and no manifest"),
+        ("team/ap".to_owned(), "no repository team/ap for team/ap"),
         (digest.clone(), "names no repository"),
     ] {
         let run = Regsweep::remove(root.path()).args(["team/app:v1", &wrong]).run().expect_code(2);

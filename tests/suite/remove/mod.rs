@@ -1,7 +1,11 @@
-//! `remove`: what is named goes, with what only it needs, or nothing does.
+//! `remove`: what is named goes, with what only it needs, or nothing does; and what nothing names any more: empty repositories, and referrers
+//! whose image is gone.
 
 mod command;
+mod lost;
+mod orphans;
 mod real;
+mod whole;
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -171,6 +171,14 @@ impl Client {
         tags.filter_map(|tag| tag.as_str().map(str::to_owned)).collect()
     }
 
+    /// The repositories that it lists.
+    pub(crate) fn catalog(&self) -> BTreeSet<String> {
+        let list = self.send("GET", "/v2/_catalog", &[], &[]);
+        let list: Value = serde_json::from_slice(&list.body).unwrap_or_default();
+        let names = list["repositories"].as_array().into_iter().flatten();
+        names.filter_map(|name| name.as_str().map(str::to_owned)).collect()
+    }
+
     /// Pulls a reference with all below it, every byte checked against its digest.
     ///
     /// # Errors

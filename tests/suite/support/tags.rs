@@ -52,7 +52,7 @@ pub(crate) fn is_finished_after_any_kill(tree: &Tree, run: impl Fn(&Path) -> Reg
         }
         // A tag without its link is a finding of the run that sees to the rest of it.
         let again = run(root.path()).run();
-        assert!(matches!(again.code, Some(0 | 1)), "kill {nth}: {}", again.stderr);
+        assert!(matches!(again.code, Some(0 | 1)), "kill {nth}: {:?} {}{}", again.code, again.stdout, again.stderr);
         assert_eq!(files(root.path()), files(whole.path()), "kill {nth}: {}", again.stderr);
     }
     assert!(killed > 20, "{killed}");

@@ -1,0 +1,147 @@
+//! What a run that drops tags and manifests, by rules or by name, had begun with, should it be cut off.
+//!
+//! Such a run takes names first. Once a tag is gone, the manifests that were to go with it are untagged ones like any other, and those stay. So the
+//! same command goes on with these if it is given again, and with no others: not with what a collection of untagged revisions was to remove, nor
+//! with what was restored or pushed since.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::SystemTime;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::SCHEMA;
+use crate::layout::{LinkDirectory, Target};
+use crate::oci::{Digest, RepositoryName, TagName};
+
+/// A name that a run is to remove.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum BegunName {
+    /// A tag.
+    Tag(TagName),
+    /// A manifest.
+    Manifest(Digest),
+    /// All of a repository.
+    Repository,
+}
+
+const TAG: &str = "tag ";
+
+impl BegunName {
+    fn key(&self) -> String {
+        match self {
+            BegunName::Tag(tag) => format!("{TAG}{tag}"),
+            BegunName::Manifest(digest) => format!("manifest {digest}"),
+            BegunName::Repository => "repository".to_owned(),
+        }
+    }
+}
+
+/// A name, and the revisions that go with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BegunWith {
+    /// The name.
+    pub name: BegunName,
+    /// The revisions.
+    pub revisions: Vec<Digest>,
+}
+
+/// The same as it was recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Begun {
+    /// When the run began. What was written since is not what it saw.
+    pub began: SystemTime,
+    /// Revisions that are not known to be gone.
+    pub revisions: Vec<Digest>,
+}
+
+/// One entry of the record.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Entry {
+    began: Timestamp,
+    revisions: Vec<String>,
+}
+
+/// The content of the record.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct AllBegun {
+    schema: u32,
+    repositories: BTreeMap<String, BTreeMap<String, Entry>>,
+}
+
+impl Entry {
+    fn understood(&self) -> Option<Begun> {
+        let began = SystemTime::try_from(self.began).ok()?;
+        let revisions = self.revisions.iter().filter_map(|digest| Digest::parse(digest.as_bytes())).collect();
+        Some(Begun { began, revisions })
+    }
+}
+
+impl AllBegun {
+    pub(super) fn is_empty(&self) -> bool {
+        self.repositories.is_empty()
+    }
+
+    pub(super) fn get(&self, repository: &RepositoryName, name: &BegunName) -> Option<Begun> {
+        self.repositories.get(&repository.to_string())?.get(&name.key())?.understood()
+    }
+
+    /// The tags of a repository that a run had begun to remove.
+    pub(super) fn tags(&self, repository: &RepositoryName) -> Vec<(TagName, Begun)> {
+        let entries = self.repositories.get(&repository.to_string()).into_iter().flatten();
+        let tag = |(key, entry): (&String, &Entry)| Some((TagName::new(key.strip_prefix(TAG)?), entry.understood()?));
+        entries.filter_map(tag).collect()
+    }
+
+    /// Adds what a run that began then is to remove. What is here already was begun with before.
+    pub(super) fn add<'b>(&mut self, begun: impl Iterator<Item = (&'b RepositoryName, &'b BegunWith)>, began: Timestamp) {
+        self.schema = SCHEMA;
+        for (repository, with) in begun {
+            let entries = self.repositories.entry(repository.to_string()).or_default();
+            let entry = entries.entry(with.name.key()).or_insert(Entry { began, revisions: Vec::new() });
+            let known: HashSet<&String> = entry.revisions.iter().collect();
+            let new: Vec<String> =
+                with.revisions.iter().map(ToString::to_string).filter(|digest| !known.contains(digest)).collect();
+            entry.revisions.extend(new);
+        }
+    }
+
+    /// Takes out what is done.
+    pub(super) fn end<'b>(&mut self, done: impl Iterator<Item = (&'b RepositoryName, &'b BegunWith)>) {
+        for (repository, with) in done {
+            if let Some(entries) = self.repositories.get_mut(&repository.to_string()) {
+                entries.remove(&with.name.key());
+            }
+        }
+        self.repositories.retain(|_, entries| !entries.is_empty());
+    }
+
+    /// Takes out what was restored: it is wanted. Says whether there was any of it.
+    pub(super) fn forget(&mut self, restored: &[Target]) -> bool {
+        let mut revisions: HashMap<String, HashSet<String>> = HashMap::new();
+        let mut is_changed = false;
+        for target in restored {
+            match target {
+                Target::Link(LinkDirectory::Revisions(repository), digest) => {
+                    revisions.entry(repository.to_string()).or_default().insert(digest.to_string());
+                }
+                Target::Tag(repository, tag, _) => {
+                    let entries = self.repositories.get_mut(&repository.to_string());
+                    is_changed |= entries.is_some_and(|entries| entries.remove(&BegunName::Tag(tag.clone()).key()).is_some());
+                }
+                _ => {}
+            }
+        }
+        for (repository, entries) in &mut self.repositories {
+            let Some(restored) = revisions.get(repository) else { continue };
+            entries.retain(|_, entry| {
+                let before = entry.revisions.len();
+                entry.revisions.retain(|digest| !restored.contains(digest));
+                is_changed |= entry.revisions.len() != before;
+                before == 0 || !entry.revisions.is_empty()
+            });
+        }
+        self.repositories.retain(|_, entries| !entries.is_empty());
+        is_changed
+    }
+}

@@ -1,0 +1,159 @@
+//! What an outsider found: what went that had not been asked for, and what never went.
+
+use super::*;
+use crate::support::layout::{blob_data, revision_link};
+use crate::support::snapshot::blobs_on_disk;
+
+/// A run under strace.
+fn injected(run: Regsweep, inject: &str) -> Outcome {
+    run.under(["strace", "-f", "-qq", "-o", "/dev/null", "-e", &format!("inject={inject}")]).run()
+}
+
+fn untagged(number: u64) -> Image {
+    oci_image(&format!("untagged {number}"), &[layer(0), layer(100 + number)])
+}
+
+/// A repository with the tags `v1` and `v2` and untagged images that are deployed by digest.
+fn deployed() -> Registry {
+    let mut built = registry().repo("team/app");
+    for number in 1..=2_u64 {
+        built = built.aged(days(9 - number)).pushed(&image(number)).tag(&format!("v{number}"));
+    }
+    (1..=4).fold(built, |built, number| built.pushed(&untagged(number)))
+}
+
+fn is_whole(root: &Path, image: &Image) -> bool {
+    root.join(revision_link("team/app", image.digest())).exists()
+        && image.reaches().iter().all(|digest| root.join(blob_data(digest)).exists())
+}
+
+/// A collection of untagged revisions was a mistake, and was ended at once: what it has not removed is nothing that `remove` or `expire` go on with.
+#[test]
+fn what_a_collection_of_untagged_revisions_had_begun_with_is_not_gone_on_with() {
+    if !has_strace() {
+        return;
+    }
+    let tree = deployed().into_tree();
+    for inject in ["unlinkat:signal=INT:when=1", "unlinkat:signal=KILL:when=1", "unlinkat:signal=KILL:when=4"] {
+        for command in ["remove", "no-collect", "expire"] {
+            let root = tree.on_disk();
+            let collected = Regsweep::gc(root.path()).delete_untagged().args(["--jobs", "1", "--assume-offline"]);
+            assert_ne!(injected(collected, inject).code, Some(0));
+            let left: Vec<Image> = (1..=4).map(untagged).filter(|image| is_whole(root.path(), image)).collect();
+            assert!(left.len() > 1, "{inject}: {}", left.len());
+            let run = match command {
+                "remove" => Regsweep::remove(root.path()).arg("team/app:v1"),
+                "no-collect" => Regsweep::remove(root.path()).args(["team/app:v1", "--no-collect"]),
+                _ => Regsweep::expire(root.path()).args(["--keep-last", "1", "--repository", "team/app"]),
+            };
+            run.run().expect_code(0);
+            assert_eq!(listed(root.path(), "team/app"), names(&["v2"]));
+            for image in left {
+                assert!(is_whole(root.path(), &image), "{inject}, {command}: {}", image.digest());
+            }
+        }
+    }
+}
+
+/// Cut off before its blobs, a run is gone on with by the same command, also where a tag was all that went of a repository, and a name that
+/// never was is refused as ever.
+#[test]
+fn a_run_of_many_names_that_was_cut_off_is_finished_by_the_same_command() {
+    if !has_strace() {
+        return;
+    }
+    let tree = store().repo("team").pushed(&image(8)).tag("same").tag("other").into_tree();
+    let all = ["team/app:v1", "team:same"];
+    let run = |root: &Path| Regsweep::remove(root).args(all).args(["--jobs", "1", "--assume-offline"]);
+    let whole = tree.on_disk();
+    run(whole.path()).run().expect_code(0);
+    for inject in ["syncfs:error=EIO:when=1", "syncfs:signal=KILL:when=1", "syncfs:signal=TERM:when=1"] {
+        let root = tree.on_disk();
+        assert_ne!(injected(run(root.path()), inject).code, Some(0), "{inject}");
+        let typo = Regsweep::remove(root.path()).args(["team/app:v1", "team/app:typo"]).run().expect_code(2);
+        assert!(typo.stderr.contains("team/app:typo: there is no such tag"), "{}", typo.stderr);
+        run(root.path()).run().expect_code(0);
+        assert_eq!(blobs_on_disk(root.path()), blobs_on_disk(whole.path()), "{inject}");
+        // And then it is done.
+        let again = run(root.path()).run().expect_code(2);
+        assert!(again.stderr.contains("there is no such tag"), "{inject}: {}", again.stderr);
+    }
+}
+
+/// Cut off between links and blobs, a run about some repositories takes these blobs when it is run again, and one about others leaves the record
+/// of them, so that no brake stops the next collection.
+#[test]
+fn runs_about_a_part_of_a_store_know_what_another_one_has_left() {
+    if !has_strace() {
+        return;
+    }
+    let mut built = registry().repo("team/app");
+    for number in 1..=12 {
+        built = built.pushed(&untagged(number));
+    }
+    let tree = built.pushed(&image(1)).tag("v1").repo("c").pushed(&image(2)).tag("x").pushed(&image(3)).tag("y").into_tree();
+    let collect = |root: &Path| Regsweep::gc(root).delete_untagged().args(["--jobs", "1", "--assume-offline"]);
+    let whole = tree.on_disk();
+    collect(whole.path()).run().expect_code(0);
+    let cut_off = "syncfs:signal=KILL:when=1";
+
+    let root = tree.on_disk();
+    let part = || collect(root.path()).args(["--repository", "team/*"]);
+    assert_ne!(injected(part(), cut_off).code, Some(0));
+    part().run().expect_code(0);
+    assert_eq!(blobs_on_disk(root.path()), blobs_on_disk(whole.path()), "run again, it takes its blobs");
+
+    for between in
+        [&["remove", "c:x"][..], &["expire", "--keep-last", "1", "--repository", "c"], &["garbage-collect", "--repository", "c"]]
+    {
+        let root = tree.on_disk();
+        assert_ne!(injected(collect(root.path()), cut_off).code, Some(0));
+        Regsweep::new().args(between).args(["--ignore-birth-time", "--root"]).arg(root.path()).run().expect_code(0);
+        let next = collect(root.path()).run().expect_code(0);
+        assert!(
+            untagged(3).reaches().iter().skip(1).any(|digest| !root.path().join(blob_data(digest)).exists()),
+            "{}",
+            next.stdout
+        );
+    }
+}
+
+/// A signature that was asked for by its digest goes although its image stays.
+#[test]
+fn a_referrer_goes_by_digest_although_its_subject_stays() {
+    let bad = oci_image("bad signature", &[layer(50)]).referring_to(&image(1));
+    let of_bad = oci_image("signature of that", &[layer(51)]).referring_to(&bad);
+    let good = oci_image("good signature", &[layer(52)]).referring_to(&image(1));
+    let built = registry().repo("team/app").pushed(&image(1)).tag("v1").pushed(&bad).pushed(&of_bad).pushed(&good);
+    let root = built.into_tree().on_disk();
+    let done = Regsweep::remove(root.path()).arg(by_digest(&bad)).run().expect_code(0);
+    assert_eq!(
+        [&image(1), &good, &bad, &of_bad].map(|image| is_whole(root.path(), image)),
+        [true, true, false, false],
+        "{}",
+        done.stdout
+    );
+    assert_eq!(done.rows_of("revision").len(), 2);
+}
+
+/// The report says of each name what became of it, and not what was planned.
+#[test]
+fn what_could_not_be_removed_is_said_to_be_there() {
+    if !has_strace() {
+        return;
+    }
+    let root = store().into_tree().on_disk();
+    let run = Regsweep::remove(root.path()).args(["team/app:v1", "team:v1", "--jobs", "1", "--assume-offline"]).json();
+    let outcome = injected(run, "unlinkat:error=EPERM:when=1").expect_code(3);
+    let items = outcome.report()["remove"].as_array().expect("a list").clone();
+    let removed: Vec<_> =
+        items.iter().map(|item| (item["repository"].as_str().expect("a name"), item["removed"].clone())).collect();
+    for (name, removed) in removed {
+        let is_there = listed(root.path(), name).contains("v1");
+        assert_eq!(removed, !is_there, "{name}");
+    }
+    let done = Regsweep::remove(root.path()).args(["team/app:v1", "team:v1"]).run().expect_code(0);
+    assert!(done.stdout.contains("team:v1: gone"), "{}", done.stdout);
+    let moved = Regsweep::remove(root.path()).args(["team/app:v2", "--quarantine"]).run().expect_code(0);
+    assert!(moved.stdout.contains("team/app:v2: in quarantine"), "{}", moved.stdout);
+}
