@@ -26,8 +26,8 @@
 //! - **G4** A repository with an entry that regsweep cannot understand is held: everything that it might reach is kept.
 //!   The rest is collected. An entry that cannot be listed or read stops the run before anything is removed.
 //! - **G5** A sweep removes the targets of its plan that are still as the plan saw them, and nothing else: exact files,
-//!   and empty directories named by a digest, by a tag that names nothing any more, or by an upload without files. It never
-//!   removes a directory with content, and never follows a symbolic link.
+//!   and empty directories named by a digest, by a tag that names nothing any more, by an upload without files, or by a
+//!   repository in which nothing is left. It never removes a directory with content, and never follows a symbolic link.
 //! - **G6** Entries that match no rule of the layout are reported and left alone.
 //! - **G7** A run after any interruption reaches the same final state. An empty directory that an interruption left is
 //!   removed once it is older than the minimum age.

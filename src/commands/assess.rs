@@ -124,6 +124,9 @@ pub(super) fn assess(
 impl Assessment {
     /// What goes by the names of tags, manifests and repositories, of each repository: of the revisions those that are in the plan.
     pub(super) fn begun(&self) -> Vec<(RepositoryName, BegunWith)> {
+        if self.expired.is_none() && self.removed.is_none() {
+            return Vec::new();
+        }
         let of_rules = self.expired.iter().flat_map(|expired| expired.chosen.0.iter().map(|(name, of)| (name, &of.begun)));
         let by_name = self.removed.iter().flat_map(|removed| removed.removal.0.iter().map(|(name, of)| (name, &of.begun)));
         let planned: HashSet<(RepositoryName, Digest)> = self
@@ -258,12 +261,7 @@ fn survey_and_plan(
     let unlinked = brakes::unlinked_in(&plan, records, &summary, &lacking, &policy.of_evidence());
     let carried = settings.scope.limit(&mut plan, &|digest| records.had_linked(digest).collect());
     expired.iter_mut().for_each(|expired| expired.note_planned(&plan));
-    let outcomes = Outcomes {
-        held: marks.iter().filter(|marks| marks.held).map(|marks| &marks.repository).collect(),
-        stays: marks.iter().filter_map(|marks| Some((&marks.repository, marks.stays.as_ref()?))).collect(),
-        is_online: settings.disposal == Disposal::Online,
-        has_directories: reader.store().shape() == Shape::Tree,
-    };
+    let outcomes = outcomes(settings, reader, &marks);
     removed.iter_mut().for_each(|removed| removed.note_planned(&plan, &outcomes, &findings, &policy));
     let figures = figures(settings, &inventory, &marks, &blobs, &plan, shares);
     Ok(Assessment {
@@ -285,6 +283,16 @@ fn survey_and_plan(
         expired,
         removed,
     })
+}
+
+/// What became of the repositories.
+fn outcomes<'m>(settings: &CollectSettings, reader: &Reader<'_>, marks: &'m [Marks]) -> Outcomes<'m> {
+    Outcomes {
+        held: marks.iter().filter(|marks| marks.held).map(|marks| &marks.repository).collect(),
+        stays: marks.iter().filter_map(|marks| Some((&marks.repository, marks.stays.as_ref()?))).collect(),
+        is_online: settings.disposal == Disposal::Online,
+        has_directories: reader.store().shape() == Shape::Tree,
+    }
 }
 
 /// Lists the blobs, and flags those that stay for what is in quarantine or came from there.

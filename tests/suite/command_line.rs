@@ -377,6 +377,7 @@ struct Removal {
     upload_files: u64,
     upload_bytes: u64,
     empty_directories: u64,
+    repositories: u64,
     by_reason: Vec<ByReason>,
 }
 

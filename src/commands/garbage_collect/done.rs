@@ -148,6 +148,43 @@ impl Done {
         if let Err(error) = records.begin_with(begun(), settings.clock.started()) {
             tracing::warn!("{error}; should this run be cut off, the same command will not go on with it");
         }
+        self.dispose(settings, reader, quarantine, assessment, (run, due));
+        self.may_have_changed = self.swept.findings.iter().any(|finding| is_gone(reader, finding));
+        if let Some(removed) = &mut assessment.removed {
+            removed.note_done(reader.store());
+        }
+        // A run that was stopped leaves what is known as it was.
+        if self.swept.left == plan.len() as u64
+            && let Some(before) = before.filter(|before| records.summary() != Some(before))
+            && let Err(error) = records.write_summary(before)
+        {
+            tracing::warn!("{error}");
+        }
+        // Of blobs that are left to a later run the record stays as it was written: that run is to know who unlinked them.
+        if self.swept.left == 0
+            && !settings.leaves_blobs()
+            && let Err(error) = records.end_sweep(stays)
+        {
+            tracing::warn!("{error}");
+        }
+        // Last of all: until then the same command goes on.
+        if self.swept.left == 0
+            && let Err(error) = records.end_with(begun())
+        {
+            tracing::warn!("{error}");
+        }
+    }
+
+    /// Removes or quarantines what is in the plan.
+    fn dispose(
+        &mut self,
+        settings: &CollectSettings,
+        reader: &Reader<'_>,
+        quarantine: &mut Quarantine<'_>,
+        assessment: &Assessment,
+        (run, due): (Option<Run<'_>>, Option<Due<'_>>),
+    ) {
+        let plan = &assessment.plan;
         let vacuum = reader.backend.vacuum();
         match run {
             None => {
@@ -176,30 +213,6 @@ impl Done {
                     }
                 }
             }
-        }
-        self.may_have_changed = self.swept.findings.iter().any(|finding| is_gone(reader, finding));
-        if let Some(removed) = &mut assessment.removed {
-            removed.note_done(reader.store());
-        }
-        // A run that was stopped leaves what is known as it was.
-        if self.swept.left == plan.len() as u64
-            && let Some(before) = before.filter(|before| records.summary() != Some(before))
-            && let Err(error) = records.write_summary(before)
-        {
-            tracing::warn!("{error}");
-        }
-        // Of blobs that are left to a later run the record stays as it was written: that run is to know who unlinked them.
-        if self.swept.left == 0
-            && !settings.leaves_blobs()
-            && let Err(error) = records.end_sweep(stays)
-        {
-            tracing::warn!("{error}");
-        }
-        // Last of all: until then the same command goes on.
-        if self.swept.left == 0
-            && let Err(error) = records.end_with(begun())
-        {
-            tracing::warn!("{error}");
         }
     }
 

@@ -88,14 +88,14 @@ fn what_is_damaged_goes_with_it() {
         assert_eq!(blobs_on_disk(root.path()).len(), oci_image("other", &[layer(0), layer(8)]).reaches().len(), "{flags:?}");
     }
     // A tag that names nothing goes by its own name, too, and all else stays.
-    let root = store().with(|tree| drop(tree.aged(days(3)).file(tag_current("team/app", "v1"), ""))).into_tree().on_disk();
+    let root = store().with(|tree| _ = tree.aged(days(3)).file(tag_current("team/app", "v1"), "")).into_tree().on_disk();
     let refused = Regsweep::remove(root.path()).arg("team/app:v2").run().expect_code(2);
     assert!(refused.stderr.contains("cannot be understood"), "{}", refused.stderr);
     Regsweep::remove(root.path()).arg("team/app:v1").run().expect_code(0);
     assert_eq!(listed(root.path(), "team/app"), names(&["v2", "v3", "multi", "signature"]));
     assert!(root.path().join(revision_link("team/app", v1.digest())).exists(), "nobody knows that it was this one");
     // Beside a registry it could not be restored.
-    let root = store().with(|tree| drop(tree.aged(days(3)).file(tag_current("team/app", "v1"), "x"))).into_tree().on_disk();
+    let root = store().with(|tree| _ = tree.aged(days(3)).file(tag_current("team/app", "v1"), "x")).into_tree().on_disk();
     let before = files(root.path());
     for name in ["team/app", "team/app:v1"] {
         let (_directory, config) = config(root.path());
@@ -115,7 +115,7 @@ fn what_is_not_a_registrys_stays_and_is_named() {
         format!("{}/_manifests/backup/link", layout::repository("team/app")),
     ];
     for place in places {
-        let root = store().with(|tree| drop(tree.aged(days(3)).file(&*place, "mine"))).into_tree().on_disk();
+        let root = store().with(|tree| _ = tree.aged(days(3)).file(&*place, "mine")).into_tree().on_disk();
         let foreseen = Regsweep::remove(root.path()).arg("team/app").dry().json().run();
         let done = Regsweep::remove(root.path()).arg("team/app").json().run();
         assert_eq!((foreseen.code, done.code), (Some(0), Some(0)), "{place}: {}", done.stderr);
@@ -131,11 +131,10 @@ fn what_is_not_a_registrys_stays_and_is_named() {
 #[test]
 fn what_somebody_may_be_pushing_to_stays_whole() {
     let upload =
-        |age| move |tree: &mut Tree| drop(tree.aged(age).upload("team/app", "0f6b9a8e-1111-4222-8333-444455556666", b"half"));
-    let young = |tree: &mut Tree| drop(tree.aged(minutes(5)).push("team/app", &image(9)));
-    let cases: [(&dyn Fn(&mut Tree), &str); 2] = [(&upload(days(2)), "was begun and not ended"), (&young, "too young")];
-    for (change, expected) in cases {
-        let root = store().with(|tree| change(tree)).into_tree().on_disk();
+        |age| move |tree: &mut Tree| _ = tree.aged(age).upload("team/app", "0f6b9a8e-1111-4222-8333-444455556666", b"half");
+    let young = |tree: &mut Tree| _ = tree.aged(minutes(5)).push("team/app", &image(9));
+    for (built, expected) in [(store().with(upload(days(2))), "was begun and not ended"), (store().with(young), "too young")] {
+        let root = built.into_tree().on_disk();
         let before = files(root.path());
         for flags in [&["--dry-run"][..], &[], &["--quarantine"], &["--no-collect"]] {
             let refused = Regsweep::remove(root.path()).arg("team/app").args(flags).run().expect_code(2);
@@ -214,7 +213,7 @@ mod pruned {
         built = built.with(|tree| {
             tree.aged(days(8)).delete_tag("empty", "v1");
             tree.delete_manifest("empty", image(30).digest());
-            image(30).reaches().iter().for_each(|digest| drop(tree.delete_layer("empty", digest)));
+            image(30).reaches().iter().for_each(|digest| _ = tree.delete_layer("empty", digest));
             tree.aged(days(9)).directory(format!("{}/_layers/sha256", layout::repository("bare/one")));
             tree.aged(days(9)).directory(format!("{}/_uploads", layout::repository("bare/one")));
         });
