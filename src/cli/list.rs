@@ -3,11 +3,12 @@
 use clap::Args;
 
 use super::common::{OutputArguments, SHOWN};
-use super::named::NamedArguments;
+use super::named::{NamedArguments, REFERENCE, WITHOUT_DIGESTS};
 use super::reading::ReadingArguments;
 
 /// Arguments of `list`.
 #[derive(Args, Debug)]
+#[command(mut_arg(REFERENCE, |argument| argument.help(WITHOUT_DIGESTS)))]
 pub struct List {
     /// Which store, and what in it.
     #[command(flatten)]

@@ -21,7 +21,9 @@ pub struct NamedArguments {
 }
 
 pub(super) const CONFIG: &str = "config";
-const REFERENCE: &str = "reference";
+pub(super) const REFERENCE: &str = "reference";
+/// The reference of a command that takes no digests, in its help.
+pub(super) const WITHOUT_DIGESTS: &str = "REPOSITORY or REPOSITORY:TAG";
 pub(super) const ROOT: &str = "root";
 pub(super) const ENDPOINT: &str = "endpoint";
 

@@ -6,11 +6,12 @@ use std::time::Duration;
 use clap::Args;
 
 use super::common::{OutputArguments, PERFORMANCE, SAFETY};
-use super::named::NamedArguments;
+use super::named::{NamedArguments, REFERENCE, WITHOUT_DIGESTS};
 use super::values::{duration, size};
 
 /// Arguments of `repair`.
 #[derive(Args, Debug)]
+#[command(mut_arg(REFERENCE, |argument| argument.help(WITHOUT_DIGESTS)))]
 pub struct Repair {
     /// Which store, and what in it.
     #[command(flatten)]

@@ -432,6 +432,7 @@ fn figures(
         repositories: marks.len() as u64,
         held_repositories: marks.iter().filter(|marks| marks.held).count() as u64,
         counts,
+        going_uploads: if counts.stale_uploads.count == 0 { Amount::default() } else { plan.uploads() },
         blobs: inventory.len() as u64 - blobs.quarantined - blobs.without_data,
         live: blobs.live,
         young: blobs.young,

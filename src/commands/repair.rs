@@ -32,7 +32,7 @@ use crate::quarantine::{self, Purpose, Reader, Run};
 use crate::repair::{self, Looking, Mend, Mends, Mirror};
 use crate::report::repair::RepairReport;
 use crate::store::{Access, Backend, FileState, LinkContent, Made, Planned, Removal, Repair, RepositoryEntry, Store, TagContent};
-use crate::survey;
+use crate::survey::{self, Survey};
 use crate::writers::{self, Question};
 
 /// Why something was left alone that is there now.
@@ -218,14 +218,10 @@ fn of_repository(
     repository: &RepositoryEntry,
 ) -> Result<Mends, Error> {
     let surveyed = survey::survey(context.store, repository)?;
-    if let Some(typed) = settings.reference.as_ref().and_then(|reference| reference.tag()) {
-        let Some(place) = surveyed.tags.iter().position(|tag| reference::is_tag(&tag.name, typed)) else {
-            let (name, tag) = (&repository.name, escaped(typed));
-            return Err(Error::Usage(format!("no tag {tag} in {name}; `regsweep list {name}` names them")));
-        };
-        let facts = RepositoryFacts::look(context, surveyed, blobs)?;
-        return repair::current(&Looking { facts: &facts, context, blobs, mirror: None, copied: BTreeSet::new() }, place);
-    }
+    let place = match settings.reference.as_ref().and_then(|reference| reference.tag()) {
+        Some(typed) => Some(place_of(&surveyed, typed)?),
+        None => None,
+    };
     let marks = mark::mark(&surveyed, context)?;
     let facts = RepositoryFacts::look(context, surveyed, blobs)?;
     let absent = facts.needed.absent.iter().filter(|digest| blobs.without_data.get(digest) == Some(&FileState::Absent));
@@ -236,7 +232,22 @@ fn of_repository(
     let mut looking = Looking { facts: &facts, context, blobs, mirror, copied: BTreeSet::new() };
     let mut mends = repair::contents(&mut looking, of_contents)?;
     repair::links(&looking, &mut mends)?;
-    Ok(mends)
+    match place {
+        Some(place) => repair::tag(&looking, place, mends),
+        None => Ok(mends),
+    }
+}
+
+/// The place of a tag in the survey.
+///
+/// # Errors
+///
+/// When there is none.
+fn place_of(surveyed: &Survey<'_>, typed: &str) -> Result<usize, Error> {
+    surveyed.tags.iter().position(|tag| reference::is_tag(&tag.name, typed)).ok_or_else(|| {
+        let (name, tag) = (&surveyed.name, escaped(typed));
+        Error::Usage(format!("no tag {tag} in {name}; `regsweep list {name}` names them"))
+    })
 }
 
 /// Damage that no link mends. A child that is missing may never have been copied.

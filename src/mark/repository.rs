@@ -73,8 +73,8 @@ pub fn mark(survey: &Survey<'_>, context: &Context<'_>) -> Result<Marks, Error> 
         findings.push(Finding::new(Code::HeldRepository).repository(&survey.name).path(directory));
     }
     let names_going = deletions.len();
-    uploads::uploads(survey, context, held, (&mut counts, &mut deletions, &mut findings))?;
-    if !held && context.policy.prunes_empty && context.retention.touches(survey) && names_going == names(survey) {
+    let is_mixed = uploads::uploads(survey, context, held, (&mut counts, &mut deletions, &mut findings))?;
+    if !held && !is_mixed && context.policy.prunes_empty && context.retention.touches(survey) && names_going == names(survey) {
         prune_empty(survey, context, &counts, &mut deletions)?;
     }
     count_old(survey, context, &mut counts)?;

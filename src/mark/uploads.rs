@@ -3,7 +3,8 @@
 //! An upload lives for as long as anything in it is young: the time that it says it was begun, what was sent last, and the states of its hash.
 //! An upload with anything in it that the registry would not put there stays whole, and what that is is named.
 
-use std::path::Path;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Counts;
@@ -13,13 +14,13 @@ use crate::graph::Context;
 use crate::layout::{self, Target, UploadFile, UploadPart};
 use crate::plan::{Deletion, Deletions, Reason};
 use crate::policy::{Arrivals, Policy, Uploads};
-use crate::store::{Stat, Upload, UploadContents};
+use crate::store::{Stat, Stray, Upload, UploadContents};
 use crate::survey::Survey;
 
 /// Findings for one upload at most: who sends it can put many things there only by other means, but nobody reads them all.
 const LISTED: usize = 5;
 
-/// Counts the uploads, and adds what goes of them. Of a repository that is held nothing goes.
+/// Counts the uploads, and adds what goes of them. Of a repository that is held nothing goes. Says whether anything but uploads may be among them.
 ///
 /// # Errors
 ///
@@ -29,29 +30,34 @@ pub(super) fn uploads(
     context: &Context<'_>,
     is_held: bool,
     (counts, deletions, findings): (&mut Counts, &mut Deletions, &mut Vec<Finding>),
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let listed = match (context.policy.uploads, survey.repository.uploads()) {
-        (Uploads::Ignored, _) => return Ok(()),
+        (Uploads::Ignored, _) => return Ok(true),
         (Uploads::Counted, Err(error)) => {
             tracing::warn!("the uploads of {} are not counted: {error}", survey.name);
-            return Ok(());
+            return Ok(true);
         }
         (_, listed) => listed?,
     };
     for upload in &listed.entries {
         counts.uploads.add(upload.size_bytes());
     }
-    let Uploads::OlderThan(age) = context.policy.uploads else { return Ok(()) };
+    let has_strays = !listed.strays.is_empty();
+    let Uploads::OlderThan(age) = context.policy.uploads else { return Ok(has_strays) };
     if is_held {
-        return Ok(());
+        return Ok(has_strays);
     }
     findings.extend(
         listed.strays.iter().map(|stray| Finding::new(Code::of_stray(stray.kind)).repository(&survey.name).path(&stray.path)),
     );
     let policy = upload_policy(age, &context.policy);
+    let apart = apart(context, &listed.strays);
     for upload in &listed.entries {
+        let path = layout::uploads_directory(&survey.name).join(&upload.id);
+        if apart.contains(&path) {
+            continue;
+        }
         let Some(id) = layout::upload_id(&upload.id) else {
-            let path = layout::uploads_directory(&survey.name).join(&upload.id);
             findings.push(Finding::new(Code::UnrecognisedEntry).repository(&survey.name).path(path));
             continue;
         };
@@ -66,7 +72,14 @@ pub(super) fn uploads(
         counts.stale_uploads.add(upload.size_bytes());
         drop_upload(survey, context, id, &contents, deletions);
     }
-    Ok(())
+    Ok(has_strays)
+}
+
+/// What is left alone: what is a symbolic link or a mount, and what such a link in the store leads to.
+pub(super) fn apart(context: &Context<'_>, strays: &[Stray]) -> HashSet<PathBuf> {
+    let places = strays.iter().filter(|stray| stray.kind.sets_apart()).map(|stray| &stray.path);
+    // One that leads nowhere leads to no upload.
+    places.flat_map(|place| [Some(place.clone()), context.store.symlink_target(place).ok().flatten()]).flatten().collect()
 }
 
 /// The age rules for uploads that go at this age. Where no age keeps anything else, one that was copied here is as old as it says.

@@ -184,6 +184,7 @@ impl All<'_> {
         self.leaves
             .extend(strays.map(|stray| Finding::new(Code::of_stray(stray.kind)).repository(&survey.name).path(&stray.path)));
         let policy = uploads::upload_policy(ABANDONED, &context.policy);
+        let apart = uploads::apart(context, &listed.strays);
         for upload in &listed.entries {
             let path = layout::uploads_directory(&survey.name).join(&upload.id);
             let Some(id) = layout::upload_id(&upload.id) else {
@@ -193,6 +194,8 @@ impl All<'_> {
             let Some(contents) = survey.repository.upload_contents(&upload.id)? else { continue };
             if uploads::is_young(upload, &contents, &policy) || survey.restored_uploads.iter().any(|restored| restored == id) {
                 self.stays.get_or_insert(Stays::Upload(id.to_owned()));
+            } else if apart.contains(&path) {
+                // The link or the mount is named above, and with it its directories stay.
             } else if contents.others.is_empty() {
                 self.uploads.add(upload.size_bytes());
                 uploads::drop_upload(survey, context, id, &contents, &mut self.unreached.deletions);

@@ -50,7 +50,8 @@ impl Approved {
         self.rows.contains_key(&Target::Link(LinkDirectory::Revisions(repository.clone()), *digest))
     }
 
-    /// Leaves in a fresh plan what is here too, as it was. A blob stays for a name that stays: no link is to lead to nothing.
+    /// Leaves in a fresh plan what is here too, as it was. A blob stays for a name that stays: no link is to lead to nothing. An upload of which
+    /// anything stays stays whole.
     pub fn carry(&self, plan: &mut SweepPlan) -> Carried {
         let is_here =
             |target: &Target, stat: &Stat| self.rows.get(target).is_some_and(|seen| *seen == (stat.size_bytes, stat.modified));
@@ -60,13 +61,16 @@ impl Approved {
             named.extend(row.target.digest().into_iter().chain(row.alias_of.as_deref()));
         }
         // Nor are the directories of a repository to go of which anything stays.
-        let stays = plan.iter().filter(|row| !is_here(&row.target, &row.stat));
-        let kept_in: HashSet<RepositoryName> = stays.filter_map(|row| row.target.repository().cloned()).collect();
+        let (mut kept_in, mut torn): (HashSet<RepositoryName>, HashSet<(RepositoryName, String)>) = Default::default();
+        for row in plan.iter().filter(|row| !is_here(&row.target, &row.stat)) {
+            kept_in.extend(row.target.repository().cloned());
+            torn.extend(upload_of(&row.target));
+        }
         plan.retain(|row| {
             let stays = match &row.target {
                 Target::Blob(digest) => named.contains(digest),
                 Target::EmptyRepository(repository) => kept_in.contains(repository),
-                _ => false,
+                target => upload_of(target).is_some_and(|upload| torn.contains(&upload)),
             };
             is_here(&row.target, &row.stat) && !stays
         });
@@ -77,4 +81,8 @@ impl Approved {
         skipped.truncate(NAMED);
         Carried { rows: plan.len() as u64, skipped: count, first_skipped: skipped }
     }
+}
+
+fn upload_of(target: &Target) -> Option<(RepositoryName, String)> {
+    target.upload().map(|(repository, id)| (repository.clone(), id.to_owned()))
 }

@@ -12,8 +12,10 @@ use rayon::prelude::*;
 
 use super::rows::{self, Row, STEP, Tables, WIDTH};
 use super::{Deletion, Deletions, Kind, RepositoryShare, Totals};
+use crate::amount::Amount;
 use crate::error::Error;
 use crate::inventory::{BlobId, Budget, Inventory, MarkFlags, Room};
+use crate::layout::{Target, UploadPart};
 use crate::oci::{Digest, RepositoryName};
 
 /// Rows at a time that are counted as one task.
@@ -158,6 +160,20 @@ impl SweepPlan {
             let blobs = rows::blob(row).into_iter().chain(rows::alias(row)).filter(goes);
             blobs.map(|blob| (&self.tables.repositories[rows::repository(row)], self.inventory.digest(blob)))
         })
+    }
+
+    /// The uploads that go, and what was sent of them.
+    pub fn uploads(&self) -> Amount {
+        let mut all = Amount::default();
+        let mut seen = HashSet::new();
+        for row in self.of_kind(Kind::Upload).chain(self.of_kind(Kind::EmptyDirectory)) {
+            let Some((repository, id)) = row.target.upload() else { continue };
+            all.count += u64::from(seen.insert((repository.clone(), id.to_owned())));
+            if matches!(&row.target, Target::Upload(file) if file.part == UploadPart::Data) {
+                all.size_bytes = all.size_bytes.saturating_add(row.stat.size_bytes);
+            }
+        }
+        all
     }
 
     fn range(&self, kind: Kind) -> Range<usize> {

@@ -40,9 +40,11 @@ pub(crate) enum CannotMend {
     NoManifest,
     Uncertain,
     Foreign,
+    Apart,
     NoHistory,
     LongHistory,
     HistoryUnsure,
+    HistoryGone,
     NotNamed,
 }
 
@@ -63,11 +65,19 @@ impl CannotMend {
             CannotMend::Foreign => {
                 "Not mended: its repository lies behind a symbolic link or a mount, and nothing is written there."
             }
+            CannotMend::Apart => {
+                "Not mended: it may be somebody's, and its repository keeps all that it links as long as it is there."
+            }
             CannotMend::NoHistory => "Not mended: the tag has no history that says what it named.",
             CannotMend::LongHistory => {
                 "Not mended: the history of the tag names several manifests, and which of them was the last is not known."
             }
-            CannotMend::HistoryUnsure => "Not mended: the one link in the history of the tag is damaged too; repair that first.",
+            CannotMend::HistoryUnsure => {
+                "Not mended: the one link in the history of the tag is damaged too, and cannot be mended."
+            }
+            CannotMend::HistoryGone => {
+                "Not mended: no link is left in the history of the tag, only directories, as its removal leaves them beside a registry. While it is in quarantine `regsweep restore` brings it back; named to `regsweep remove` it goes."
+            }
             CannotMend::NotNamed => "Not mended: the tag may be half deleted, so it is mended only when it is named.",
         }
     }

@@ -10,4 +10,4 @@ mod tag;
 
 pub(crate) use self::mirror::Mirror;
 pub(crate) use self::repository::{Looking, Mend, Mends, contents, links};
-pub(crate) use self::tag::current;
+pub(crate) use self::tag::tag;

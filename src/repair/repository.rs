@@ -11,6 +11,7 @@ use crate::graph::{Context, Reading};
 use crate::layout::{self, LinkDirectory, Target};
 use crate::oci::Digest;
 use crate::store::{FileState, LinkContent, Stat};
+use crate::survey::Survey;
 
 /// A link, or a blob that a mirror has, that is to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,7 +116,17 @@ pub(crate) fn links(looking: &Looking<'_>, mends: &mut Mends) -> Result<(), Erro
             LinkContent::Irregular => mends.findings.push(here(Code::IrregularLink, CannotMend::Irregular)),
         }
     }
+    mends.findings.extend(apart(survey));
     Ok(())
+}
+
+/// What is a symbolic link or a mount among the names: as long as it is there, its repository keeps all that it links.
+fn apart(survey: &Survey<'_>) -> impl Iterator<Item = Finding> {
+    survey.strays.iter().filter(|stray| stray.kind.sets_apart()).map(|stray| {
+        let code = Code::of_stray(stray.kind);
+        let finding = Finding::new(code).repository(&survey.name).path(&stray.path);
+        finding.detail(format!("{} {}", code.meaning(), CannotMend::Apart.reason()))
+    })
 }
 
 /// Decides about lost content that manifests here need: what a mirror has is copied, with the layer link that it may lack. Of anything else the

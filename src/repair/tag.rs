@@ -1,28 +1,81 @@
-//! The `current` of a tag that somebody named, from a history of one.
+//! A tag that somebody named: its `current`, from a history of one, and what it needs.
 
-use super::decide::{CannotMend, Named, Part};
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::decide::{CannotMend, Decision, Named, Part, decide};
 use super::repository::{Looking, Mends};
 use crate::audit::facts::RepositoryFacts;
 use crate::error::Error;
 use crate::finding::{Code, Finding};
+use crate::graph::{LinkVerdict, Reading, layer_verdict};
 use crate::layout::{self, LinkDirectory, Target};
-use crate::oci::Digest;
+use crate::oci::{Digest, TagName};
 use crate::store::{FileState, LinkContent};
 
-/// Decides about a tag, by its place in the survey. Its revision link is made too if it is lost: else the tag would name nothing.
+/// Of what was decided about all of a repository, what a tag needs, by its place in the survey; and its `current`, which is made because it is
+/// named.
 ///
 /// # Errors
 ///
 /// When something cannot be read.
-pub(crate) fn current(looking: &Looking<'_>, place: usize) -> Result<Mends, Error> {
+pub(crate) fn tag(looking: &Looking<'_>, place: usize, all: Mends) -> Result<Mends, Error> {
+    let survey = &looking.facts.survey;
+    let tag = &survey.tags[place];
+    let mut mends = current(looking, place)?;
+    let needed = needed(looking, place)?;
+    let own = |name: Option<&TagName>| name.is_none_or(|name| *name == tag.name);
+    let is_needed = |digest: Option<&Digest>| digest.is_some_and(|digest| needed.contains(digest));
+    let links = all.links.into_iter().filter(|(target, _)| match target.tag() {
+        Some(name) => own(Some(name)),
+        None => is_needed(target.digest()),
+    });
+    let made: BTreeMap<_, _> = links.filter(|(target, _)| !mends.links.contains_key(target)).collect();
+    mends.links.extend(made);
+    let (directory, link) = (layout::tag_directory(&survey.name, &tag.name), layout::current_link(&survey.name, &tag.name));
+    let is_of_tag = |finding: &Finding| match (&finding.tag, &finding.path) {
+        // Whether that can be mended has just been decided.
+        (_, Some(path)) if *path == link => false,
+        (_, Some(path)) if path.starts_with(&directory) => true,
+        (Some(name), _) if *name == tag.name => true,
+        (name, _) => is_needed(finding.digest.as_ref()) && (name.is_none() || finding.code.is_absence()),
+    };
+    mends.findings.extend(all.findings.into_iter().filter(is_of_tag));
+    Ok(mends)
+}
+
+/// All that the manifest of a tag leads to, itself included, whatever of it is stored.
+fn needed(looking: &Looking<'_>, place: usize) -> Result<BTreeSet<Digest>, Error> {
+    let survey = &looking.facts.survey;
+    let named = match survey.tags[place].current {
+        LinkContent::Digest(digest) => Some(digest),
+        _ => only_one(looking.facts, place).ok(),
+    };
+    let mut waiting = Vec::from_iter(named);
+    let mut needed = BTreeSet::new();
+    while let Some(digest) = waiting.pop() {
+        if !needed.insert(digest) {
+            continue;
+        }
+        let Reading::Read(edges) = looking.context.manifests.read(&digest)? else { continue };
+        waiting.extend(edges.stored.iter().map(|edge| looking.context.inventory.digest(edge.blob)));
+        for descriptor in &edges.unresolved {
+            waiting.push(descriptor.digest);
+            // It may be an alias of a blob.
+            if let LinkVerdict::Names(name) = layer_verdict(survey, &descriptor.digest)? {
+                waiting.push(name);
+            }
+        }
+    }
+    Ok(needed)
+}
+
+/// Decides about the `current` of a tag. Its revision link is made too if it is lost: else the tag would name nothing.
+fn current(looking: &Looking<'_>, place: usize) -> Result<Mends, Error> {
     let facts = looking.facts;
     let (survey, tag) = (&facts.survey, &facts.survey.tags[place]);
     let mut mends = Mends::default();
     let code = match tag.current {
-        LinkContent::Digest(digest) => {
-            named_now(looking, &digest, &mut mends)?;
-            return Ok(mends);
-        }
+        LinkContent::Digest(_) => return Ok(mends),
         LinkContent::Absent => Code::TagWithoutCurrent,
         LinkContent::Empty => Code::EmptyLink,
         LinkContent::Garbled => Code::GarbledLink,
@@ -57,17 +110,6 @@ pub(crate) fn current(looking: &Looking<'_>, place: usize) -> Result<Mends, Erro
     Ok(mends)
 }
 
-/// A tag that names a manifest by now: its revision link may be lost.
-fn named_now(looking: &Looking<'_>, digest: &Digest, mends: &mut Mends) -> Result<(), Error> {
-    let survey = &looking.facts.survey;
-    match survey.revision(digest) {
-        Some(_) => Ok(()),
-        None => {
-            looking.missing(Part::Revision, &LinkDirectory::Revisions(survey.name.clone()), digest, Code::LostRevision, mends)
-        }
-    }
-}
-
 /// The one manifest that the history of a tag names.
 fn only_one(facts: &RepositoryFacts<'_>, place: usize) -> Result<Digest, CannotMend> {
     let tag = &facts.survey.tags[place];
@@ -75,7 +117,14 @@ fn only_one(facts: &RepositoryFacts<'_>, place: usize) -> Result<Digest, CannotM
         _ if facts.survey.foreign.is_some() => Err(CannotMend::Foreign),
         _ if tag.current == LinkContent::Irregular => Err(CannotMend::Irregular),
         ([digest], [LinkContent::Digest(says)]) if digest == says => Ok(*digest),
+        // It is made again in the same run, and before the tag.
+        ([digest], [content @ (LinkContent::Empty | LinkContent::Garbled)])
+            if decide(Part::History, digest, *content, Named::Absent, false) == Decision::Mend =>
+        {
+            Ok(*digest)
+        }
         ([], _) => Err(CannotMend::NoHistory),
+        (_, links) if links.iter().all(|link| *link == LinkContent::Absent) => Err(CannotMend::HistoryGone),
         ([_], _) => Err(CannotMend::HistoryUnsure),
         _ => Err(CannotMend::LongHistory),
     }

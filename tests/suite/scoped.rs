@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::support::layout::{blob_data, layer_link, revision_link};
+use crate::support::layout::{blob_data, layer_link, revision_link, upload};
 use crate::support::*;
 
 /// Two teams that share a layer, each with an image without a tag and a layer that nothing needs; a blob that nobody links.
@@ -188,4 +188,89 @@ fn what_is_no_plan_stops_the_run() {
     carry(root.path(), &["-m"], Path::new("/nowhere/at/all")).expect_code(2);
     carry(root.path(), &["--repository", "team/*"], &plan).expect_code(2);
     assert_eq!(snapshot(&root.path().join("docker")), before);
+}
+
+/// Uploads that nobody continued: two of one team, one of them without a file, and one of the other.
+fn with_uploads() -> tempfile::TempDir {
+    let store = registry().repo("team/a").image("a", &[layer(1)]).tag("v1").repo("other/b").image("b", &[layer(2)]).tag("v1");
+    let mut tree = store.into_tree();
+    let old = std::time::Duration::from_secs(10 * 86400);
+    for (repository, id) in [("team/a", "1"), ("team/a", "2"), ("other/b", "3")] {
+        let begun = jiff::Timestamp::try_from(tree.now() - old).expect("a time").to_string();
+        let at = upload(repository, id);
+        tree.upload(repository, id, b"12345").file(format!("{at}/startedat"), begun).touch(&at, old);
+    }
+    let at = upload("team/a", "2");
+    tree.remove(&format!("{at}/startedat")).remove(&format!("{at}/data"));
+    tree.remove_leaving_directory(&format!("{at}/hashstates/sha256/0")).touch(&at, old);
+    tree.on_disk()
+}
+
+const WEEK: [&str; 2] = ["--uploads-older-than", "7d"];
+
+/// Each upload by its number, if it is there.
+fn uploads_left(root: &Path) -> Vec<&'static str> {
+    let all = [("team/a", "1"), ("team/a", "2"), ("other/b", "3")];
+    all.into_iter().filter(|(repository, id)| root.join(upload(repository, id)).exists()).map(|(_, id)| id).collect()
+}
+
+#[test]
+fn the_report_says_which_uploads_of_a_part_go() {
+    let cases: [(&[&str], &[&str], &[&str]); 4] = [
+        (&[], &[], &["3 uploads (10 B) not continued for 7d: go\n"]),
+        (
+            &["--repository", "team/*"],
+            &["3"],
+            &[
+                "2 uploads (5 B) not continued for 7d: go\n",
+                "1 upload (5 B) not continued for 7d: stays, the run is not about all",
+            ],
+        ),
+        (&["--repository", "other/*", "--repository", "**"], &[], &["3 uploads (10 B) not continued for 7d: go\n"]),
+        (
+            &["--repository", "other/*"],
+            &["1", "2"],
+            &[
+                "1 upload (5 B) not continued for 7d: goes\n",
+                "2 uploads (5 B) not continued for 7d: stay, the run is not about all",
+            ],
+        ),
+    ];
+    for (flags, expected, said) in cases {
+        let root = with_uploads();
+        let run = || Regsweep::gc(root.path()).args(WEEK).args(flags);
+        let (dry, real) = (run().dry().run().expect_code(0), run().run().expect_code(0));
+        assert_eq!(uploads_left(root.path()), expected, "{flags:?}");
+        for outcome in [dry, real] {
+            assert_eq!(outcome.stdout.matches("not continued for").count(), said.len(), "{}", outcome.stdout);
+            assert!(said.iter().all(|words| outcome.stdout.contains(words)), "{flags:?}: {}", outcome.stdout);
+        }
+    }
+}
+
+/// Rows may be taken out of a plan one by one, and an upload goes whole or stays.
+#[test]
+fn no_upload_is_torn_by_a_plan() {
+    for taken in ["1/startedat", "1/data", "1/hashstates/sha256/0", "_uploads/2\"", "3/data"] {
+        for quarantine in [&WEEK[..], &["--uploads-older-than", "7d", "--quarantine"]] {
+            let root = with_uploads();
+            let (_directory, plan) = planned(root.path(), quarantine);
+            let all = fs::read_to_string(&plan).expect("there");
+            let rows: Vec<&str> = all.split_inclusive('\n').filter(|row| !row.contains(taken)).collect();
+            assert_eq!(rows.len() + 1, all.lines().count(), "{taken}: {all}");
+            fs::write(&plan, rows.concat()).expect("written");
+            let before = snapshot(&root.path().join("docker"));
+            let text = Regsweep::gc(root.path()).args(quarantine).arg("--plan").arg(&plan).dry().run().expect_code(0);
+            let real = carry(root.path(), quarantine, &plan).expect_code(0);
+            let id = ["1", "2", "3"]
+                .into_iter()
+                .find(|id| taken.starts_with(&format!("{id}/")) || taken.contains(&format!("/{id}\"")));
+            let id = id.expect("of one of them");
+            assert_eq!(uploads_left(root.path()), [id], "{taken}");
+            let of_it = |path: &&String| path.contains(&format!("/_uploads/{id}"));
+            let after = snapshot(&root.path().join("docker"));
+            assert!(before.keys().filter(of_it).all(|path| after.contains_key(path)), "{taken}: {:?}", real.plan);
+            assert!(text.stdout.contains("2 uploads (") && text.stdout.contains("1 upload ("), "{}", text.stdout);
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
@@ -333,4 +334,110 @@ fn a_new_push_works_after_uploads_went() {
     client.push_tag("a", "v2", &oci_image("new", &[content]));
     client.pull("a", "v2").expect("pushed");
     client.pull("a", "v1").expect("kept");
+}
+
+/// What is put among two uploads that are old enough: given their directory and one elsewhere. And which of the two go all the same.
+type Put = (fn(&Path, &Path), &'static [&'static str]);
+
+/// An upload that is a symbolic link is left alone, and so is one that such a link names; wherever it leads, no run stops for it.
+#[test]
+fn what_lies_behind_a_link_stays_and_stops_nobody() {
+    let cases: [Put; 6] = [
+        (|uploads, _| symlink("0old", uploads.join("2link")).expect("made"), &["1old"]),
+        (
+            |uploads, elsewhere| {
+                fs::rename(uploads.join("0old"), elsewhere.join("0old")).expect("moved");
+                symlink(elsewhere.join("0old"), uploads.join("0old")).expect("made");
+            },
+            &["1old"],
+        ),
+        (|uploads, _| symlink("/nowhere/at/all", uploads.join("2link")).expect("made"), &["0old", "1old"]),
+        (|uploads, _| symlink("2link", uploads.join("2link")).expect("made"), &["0old", "1old"]),
+        (|uploads, elsewhere| symlink(elsewhere, uploads.join("2link")).expect("made"), &["0old", "1old"]),
+        (|uploads, elsewhere| symlink(elsewhere.join("x"), uploads.join("2link")).expect("made"), &["0old", "1old"]),
+    ];
+    for (number, (put, expected)) in cases.into_iter().enumerate() {
+        for flags in [&[][..], &["--quarantine"]] {
+            let root = two_old().on_disk();
+            let elsewhere = tempfile::tempdir().expect("a directory");
+            let uploads = root.path().join(UPLOADS);
+            put(&uploads, elsewhere.path());
+            let behind = snapshot(elsewhere.path());
+            let flags = [flags, &WEEK].concat();
+            let dry = run(root.path(), &[&flags[..], &["--dry-run"]].concat()).expect_code(1);
+            assert_eq!(ids(&dry), expected, "{number}: {}", dry.stdout);
+            let real = run(root.path(), &flags).expect_code(1);
+            assert_eq!(real.plan, dry.plan, "{number}");
+            assert_eq!(real.report()["left"], 0, "{number}");
+            let named: Vec<String> = real.finding_codes();
+            assert_eq!(named, ["behind-symlink"], "{number}: {}", real.stdout);
+            for id in ["0old", "1old"] {
+                assert_eq!(uploads.join(id).exists(), !expected.contains(&id), "{number}: {id}");
+            }
+            assert_eq!(snapshot(elsewhere.path()), behind, "{number}");
+            assert_eq!(run(root.path(), &flags).expect_code(1).paths(), [""; 0], "{number}: and then there is nothing more");
+        }
+        // All of the repository: what is behind the link stays, and so do the directories around it.
+        let root = two_old().on_disk();
+        let elsewhere = tempfile::tempdir().expect("a directory");
+        put(&root.path().join(UPLOADS), elsewhere.path());
+        // Somebody may be pushing through a link as well.
+        fs::File::open(elsewhere.path()).and_then(|file| file.set_modified(SystemTime::now() - days(10))).expect("ours");
+        let behind = snapshot(elsewhere.path());
+        let remove = || Regsweep::remove(root.path()).args(["team/app", "--ignore-birth-time", "--json"]);
+        let dry = remove().dry().run().expect_code(1);
+        let real = remove().run().expect_code(1);
+        assert_eq!((real.plan.clone(), ids(&real)), (dry.plan, expected.iter().map(ToString::to_string).collect()), "{number}");
+        assert_eq!(real.report()["left"], 0, "{number}: {}", real.stdout);
+        assert_eq!(snapshot(elsewhere.path()), behind, "{number}");
+        assert!(fs::read_dir(root.path().join(UPLOADS)).expect("there").next().is_some(), "{number}");
+    }
+}
+
+/// The same for an upload with another filesystem in it, or in its place.
+#[test]
+fn what_is_mounted_among_uploads_stays() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    for within in ["0old", "0old/hashstates", "0old/hashstates/sha256"] {
+        let root = two_old().on_disk();
+        let at = root.path().join(UPLOADS).join(within);
+        let mount = format!("mount --bind '{0}' '{0}' && exec \"$0\" \"$@\"", at.display());
+        let run = || Regsweep::gc(root.path()).args(WEEK).json().under(["unshare", "-m", "sh", "-ec", &mount]);
+        let before = snapshot(&root.path().join(UPLOADS).join("0old"));
+        let dry = run().dry().run();
+        let real = run().run();
+        assert_eq!(
+            (ids(&dry), &real.plan, real.code),
+            (vec!["1old".to_owned()], &dry.plan, dry.code),
+            "{within}: {}",
+            dry.stdout
+        );
+        assert!(matches!(real.code, Some(0 | 1)) && real.report()["left"] == 0, "{within}: {}", real.stdout);
+        assert_eq!(snapshot(&root.path().join(UPLOADS).join("0old")), before, "{within}");
+    }
+}
+
+const UPLOADS: &str = "docker/registry/v2/repositories/team/app/_uploads";
+
+/// Two uploads that nobody continued, beside an image.
+fn two_old() -> Tree {
+    let mut tree = registry().repo("team/app").image("kept", &[layer(1)]).tag("v1").into_tree();
+    for id in ["0old", "1old"] {
+        let at = upload("team/app", id);
+        let begun = time(tree.now() - days(10));
+        tree.upload("team/app", id, b"12345").file(format!("{at}/startedat"), begun).touch(&at, days(10));
+    }
+    tree
+}
+
+/// The uploads of which anything goes.
+fn ids(outcome: &Outcome) -> Vec<String> {
+    let ids: BTreeSet<String> = outcome
+        .paths()
+        .iter()
+        .filter_map(|path| path.split_once("/_uploads/").map(|(_, rest)| rest.split('/').next().expect("a name").to_owned()))
+        .collect();
+    ids.into_iter().collect()
 }

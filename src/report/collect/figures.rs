@@ -20,6 +20,8 @@ pub struct Figures {
     pub held_repositories: u64,
     /// What is in them.
     pub counts: Counts,
+    /// Uploads that go: of those that nobody continues what the plan has.
+    pub going_uploads: Amount,
     /// Stored blobs.
     pub blobs: u64,
     /// Blobs that are needed. Sizes are those that manifests state.

@@ -34,7 +34,13 @@ pub(super) fn items(page: &mut Document, report: &CollectReport) {
     let all = carried.rows + carried.skipped;
     page.item("plan", &format!("{} of {} of --plan", number(carried.rows), plural(all, "row", "rows")));
     if carried.skipped > 0 {
-        page.item("", &format!("{} skipped: gone, changed, or needed or too young by now, such as", number(carried.skipped)));
+        page.item(
+            "",
+            &format!(
+                "{} skipped: gone, changed, needed or too young by now, or part of an upload that is not in it whole, such as",
+                number(carried.skipped)
+            ),
+        );
     }
     carried.first_skipped.iter().for_each(|path| page.item("", &escaped(path)));
 }

@@ -22,16 +22,25 @@ pub(super) fn there(page: &mut Document, report: &CollectReport) {
     page.item("uploads", &format!("{} under way or abandoned, not counted as stored", uploads(all)));
     // Nothing younger than the minimum age goes, whatever was asked for.
     let least = report.policy.min_age;
-    match (report.policy.uploads, report.figures.counts.stale_uploads) {
-        (Uploads::OlderThan(age), stale) if stale.count > 0 => {
-            let verb = if stale.count == 1 { "goes" } else { "go" };
-            page.item("", &format!("{} not continued for {}: {verb}", uploads(stale), duration(age.max(least))));
-        }
-        (Uploads::OlderThan(age), _) => page.item(
-            "",
-            &format!("none goes: each was continued within {}, or has something unknown in it", duration(age.max(least))),
-        ),
-        _ => {}
+    let Uploads::OlderThan(age) = report.policy.uploads else { return };
+    let age = duration(age.max(least));
+    let (stale, going) = (report.figures.counts.stale_uploads, report.figures.going_uploads);
+    let staying =
+        Amount { count: stale.count.saturating_sub(going.count), size_bytes: stale.size_bytes.saturating_sub(going.size_bytes) };
+    let verb = |amount: Amount, one: &'static str, several: &'static str| if amount.count == 1 { one } else { several };
+    if stale.count == 0 {
+        page.item("", &format!("none goes: each was continued within {age}, or has something unknown in it"));
+    }
+    if going.count > 0 {
+        page.item("", &format!("{} not continued for {age}: {}", uploads(going), verb(going, "goes", "go")));
+    }
+    if staying.count > 0 {
+        let why = match report.scope.is_whole() {
+            // With nothing in them: beside a registry directories stay.
+            true => "an empty directory may be in use",
+            false => "the run is not about all of the store",
+        };
+        page.item("", &format!("{} not continued for {age}: {}, {why}", uploads(staying), verb(staying, "stays", "stay")));
     }
 }
 

@@ -35,6 +35,44 @@ impl FilesystemStore {
         directory: BorrowedFd<'_>,
         path: &Path,
         accept: impl Fn(&[u8]) -> Option<T>,
+        each: impl FnMut(T),
+    ) -> Result<Vec<Stray>, Error> {
+        let strays = self.list_any((directory, path), Err, accept, each)?;
+        // At any depth: regsweep never empties the target of a link, but an unmounted disk is empty.
+        let mut links = strays.iter().filter(|stray| stray.kind == StrayKind::Symlink).map(|stray| self.root.at(&stray.path));
+        if let Some(path) = links.find(|path| !mounts::holds_something(path)) {
+            return Err(Error::EmptySymlink { path });
+        }
+        Ok(self.reported(path, strays))
+    }
+
+    /// Lists the entries of an open directory that nothing is kept for. A symbolic link that leads nowhere hides nothing there, so it is a
+    /// stray as any other.
+    pub(super) fn list_unneeded<T: Ord>(
+        &self,
+        directory: BorrowedFd<'_>,
+        path: &Path,
+        accept: impl Fn(&[u8]) -> Option<T>,
+    ) -> Result<Listing<T>, Error> {
+        let mut entries = Vec::new();
+        let strays = self.list_any((directory, path), |_| Ok(()), accept, |entry| entries.push(entry))?;
+        Ok(Listing { entries, strays: self.reported(path, strays) }.sorted())
+    }
+
+    /// Without what is not told: entries outside the store are not reported, not even by name.
+    fn reported(&self, path: &Path, mut strays: Vec<Stray>) -> Vec<Stray> {
+        if strays.iter().any(|stray| stray.kind == StrayKind::Unrecognised) && self.is_outside(path) {
+            strays.retain(|stray| stray.kind.sets_apart());
+        }
+        strays
+    }
+
+    /// The same with all strays. `unresolved` says whether to go on without what a link that cannot be followed leads to.
+    fn list_any<T>(
+        &self,
+        (directory, path): (BorrowedFd<'_>, &Path),
+        unresolved: impl Fn(Errno) -> Result<(), Errno>,
+        accept: impl Fn(&[u8]) -> Option<T>,
         mut each: impl FnMut(T),
     ) -> Result<Vec<Stray>, Error> {
         let mut strays = Vec::new();
@@ -54,13 +92,17 @@ impl FilesystemStore {
                         strays.push(stray(StrayKind::Mount));
                     }
                 }
-                (Kind::Symlink, Some(entry))
-                    if leads_to_directory(directory, name)
-                        .map_err(|error| Listed::Entry(error, stray(StrayKind::Symlink).path))? =>
-                {
-                    each(entry);
-                    strays.push(stray(StrayKind::Symlink));
-                }
+                (Kind::Symlink, Some(entry)) => match leads_to_directory(directory, name) {
+                    Ok(true) => {
+                        each(entry);
+                        strays.push(stray(StrayKind::Symlink));
+                    }
+                    Ok(false) => strays.push(stray(StrayKind::Unrecognised)),
+                    Err(error) => {
+                        unresolved(error).map_err(|error| Listed::Entry(error, stray(StrayKind::Symlink).path))?;
+                        strays.push(stray(StrayKind::Symlink));
+                    }
+                },
                 _ => strays.push(stray(StrayKind::Unrecognised)),
             }
             Ok(())
@@ -70,15 +112,6 @@ impl FilesystemStore {
             Listed::Entry(Errno::NOENT | Errno::LOOP, entry) => Error::UnresolvedSymlink { path: self.root.at(entry) },
             Listed::Entry(error, entry) => Error::Io { operation: "follow", path: self.root.at(entry), source: error.into() },
         })?;
-        // At any depth: regsweep never empties the target of a link, but an unmounted disk is empty.
-        let mut links = strays.iter().filter(|stray| stray.kind == StrayKind::Symlink).map(|stray| self.root.at(&stray.path));
-        if let Some(path) = links.find(|path| !mounts::holds_something(path)) {
-            return Err(Error::EmptySymlink { path });
-        }
-        // Entries outside the store are not reported, not even by name.
-        if strays.iter().any(|stray| stray.kind == StrayKind::Unrecognised) && self.is_outside(path) {
-            strays.retain(|stray| stray.kind.sets_apart());
-        }
         Ok(strays)
     }
 

@@ -130,7 +130,7 @@ impl Repository for FilesystemRepository<'_> {
         let Some(directory) = self.store.directory(&path)? else {
             return Ok(Listing::default());
         };
-        let listed = self.store.list(directory.as_fd(), &path, |name| Some(OsStr::from_bytes(name).to_owned()))?;
+        let listed = self.store.list_unneeded(directory.as_fd(), &path, |name| Some(OsStr::from_bytes(name).to_owned()))?;
         let uploads = listed.entries.into_iter().filter_map(|id| {
             let path = path.join(&id);
             uploads::inspect(&directory, id).context_with("look at", || self.store.at(path)).transpose()
@@ -142,7 +142,12 @@ impl Repository for FilesystemRepository<'_> {
         let path = layout::uploads_directory(&self.name);
         let Some(directory) = self.store.directory(&path)? else { return Ok(None) };
         let path = path.join(id);
-        uploads::contents(&directory, id, &path).context_with("list", || self.store.at(&path))
+        let mut contents = uploads::contents(&directory, id, &path).context_with("list", || self.store.at(&path))?;
+        if let Some(contents) = &mut contents {
+            contents.others.extend(self.store.mounts_in(&path));
+            contents.others.sort_unstable();
+        }
+        Ok(contents)
     }
 
     fn beside_upload(&self, id: &OsStr) -> Result<Vec<Leftover>, Error> {

@@ -144,6 +144,13 @@ impl FilesystemStore {
         }
     }
 
+    /// Where something is mounted below a directory.
+    pub(super) fn mounts_in(&self, path: &Path) -> Vec<PathBuf> {
+        let Some((base, relative)) = self.locate(path) else { return Vec::new() };
+        let below = base.mounts.iter().filter_map(|mount| mount.strip_prefix(relative).ok());
+        below.filter(|within| !within.as_os_str().is_empty()).map(|within| path.join(within)).collect()
+    }
+
     /// Opens a directory for reading; `None` if it does not exist.
     pub(super) fn directory(&self, path: &Path) -> Result<Option<OwnedFd>, Error> {
         let Some((base, relative)) = self.locate(path) else {

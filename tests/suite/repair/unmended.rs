@@ -136,7 +136,7 @@ type NotMade = (&'static str, fn(&mut Tree), &'static str);
 
 #[test]
 fn a_tag_that_cannot_be_made_says_why() {
-    let cases: [NotMade; 4] = [
+    let cases: [NotMade; 6] = [
         ("v1", |_| {}, "several manifests"),
         (
             "all",
@@ -148,9 +148,26 @@ fn a_tag_that_cannot_be_made_says_why() {
         (
             "all",
             |tree| {
-                tree.file(tag_history(REPOSITORY, "all", platforms().digest()), "");
+                tree.file(tag_history(REPOSITORY, "all", platforms().digest()), one().digest());
             },
             "damaged too",
+        ),
+        // As `remove --online` leaves it.
+        (
+            "all",
+            |tree| {
+                tree.remove_leaving_directory(&tag_history(REPOSITORY, "all", platforms().digest()));
+            },
+            "`regsweep remove --root",
+        ),
+        (
+            "v1",
+            |tree| {
+                for image in [one(), two()] {
+                    tree.remove_leaving_directory(&tag_history(REPOSITORY, "v1", image.digest()));
+                }
+            },
+            "`regsweep remove --root",
         ),
         (
             "all",
@@ -174,6 +191,113 @@ fn a_tag_that_cannot_be_made_says_why() {
     for (name, why) in [("team/app:none", "no tag none"), ("none", "no repository none"), ("team/app@sha256:x", "invalid")] {
         let outcome = repair(root.path(), &[name]).run().expect_code(2);
         assert!(outcome.stderr.contains(why), "{name}: {}", outcome.stderr);
+    }
+}
+
+/// What a tag needs is named when the tag is, and not when another one is.
+#[test]
+fn a_tag_that_is_named_is_looked_at_with_all_that_it_needs() {
+    type Damaged = (&'static str, fn(&mut Tree), &'static str);
+    let cases: [Damaged; 6] = [
+        (
+            "v1",
+            |tree| {
+                tree.remove(&blob_data(two().digest()));
+            },
+            "missing-tag-target",
+        ),
+        (
+            "v1",
+            |tree| {
+                tree.remove(&blob_data(&layer(3).digest));
+            },
+            "missing-blob",
+        ),
+        (
+            "v1",
+            |tree| {
+                tree.file(blob_data(two().digest()), "{}");
+            },
+            "corrupt-manifest",
+        ),
+        (
+            "all",
+            |tree| {
+                tree.remove(&blob_data(&layer(5).digest));
+            },
+            "missing-blob",
+        ),
+        (
+            "all",
+            |tree| {
+                tree.file(layer_link(REPOSITORY, &layer(5).digest), layer(2).digest);
+            },
+            "disagreeing-link",
+        ),
+        (
+            "alias",
+            |tree| {
+                tree.symlink(tag(REPOSITORY, "alias"), "v1");
+            },
+            "behind-symlink",
+        ),
+    ];
+    for (name, damage, code) in cases {
+        let mut tree = store().into_tree();
+        damage(&mut tree);
+        let root = tree.on_disk();
+        let before = contents(root.path());
+        let outcome = repair(root.path(), &[&format!("{REPOSITORY}:{name}")]).json().run().expect_code(1);
+        assert_eq!(outcome.finding_codes(), [code], "{name}: {}", outcome.stdout);
+        let whole = repair(root.path(), &[REPOSITORY]).json().run().expect_code(1);
+        assert!(whole.finding_codes().iter().any(|found| found == code), "{name}: {}", whole.stdout);
+        assert_eq!(contents(root.path()), before, "{name}: {code}");
+        let other = if name == "all" { "v1" } else { "all" };
+        let outcome = repair(root.path(), &[&format!("{REPOSITORY}:{other}")]).run().expect_code(0);
+        assert!(outcome.stdout.contains("nothing to mend"), "{name}: {}", outcome.stdout);
+    }
+}
+
+/// Links that can be made are made for the tag that needs them.
+#[test]
+fn links_that_a_named_tag_needs_are_made() {
+    // A history of one and what it says go together.
+    let current = (tag_current(REPOSITORY, "all"), Damage::Missing);
+    let tree = store().into_tree();
+    for history in [Damage::Empty, Damage::Garbled] {
+        let root =
+            damaged(tree.clone(), &[current.clone(), (tag_history(REPOSITORY, "all", platforms().digest()), history)]).on_disk();
+        repair(root.path(), &[&format!("{REPOSITORY}:all")]).run().expect_code(0);
+        assert_eq!(contents(root.path()), expected(&tree), "{history:?}");
+    }
+    for (path, damage) in damages() {
+        let root = damaged(tree.clone(), &[(path.clone(), damage)]).on_disk();
+        let reaches = |image: &Image| image.reaches().iter().any(|digest| path.contains(&digest["sha256:".len()..]));
+        let tags = [("v1", reaches(&two()) || path.contains("/tags/v1/")), ("all", reaches(&platforms()))];
+        for (name, is_needed) in tags {
+            let made = links(&repair(root.path(), &["--dry-run", &format!("{REPOSITORY}:{name}")]).json().run().expect_code(0));
+            assert_eq!(made, if is_needed { vec![path.clone()] } else { Vec::new() }, "{name}: {damage:?}");
+        }
+        for (name, _) in tags.iter().filter(|(_, is_needed)| *is_needed) {
+            repair(root.path(), &[&format!("{REPOSITORY}:{name}")]).run().expect_code(0);
+            assert_eq!(contents(root.path()), expected(&tree), "{path}");
+        }
+    }
+}
+
+/// The help names what a command takes, and no more.
+#[test]
+fn help_names_the_references_that_are_taken() {
+    let root = store().on_disk();
+    let by_digest = format!("{REPOSITORY}@{}", two().digest());
+    for (command, takes_digests) in [("repair", false), ("list", false), ("explain", true)] {
+        let help = Regsweep::new().args([command, "--help"]).run().expect_code(0).stdout;
+        assert_eq!(help.contains("REPOSITORY@DIGEST"), takes_digests, "{command}: {help}");
+        assert!(help.contains("REPOSITORY:TAG"), "{command}: {help}");
+        for reference in [&by_digest, two().digest()] {
+            let ended = Regsweep::new().args([command, reference, "--root"]).arg(root.path()).run();
+            assert_eq!(ended.code, Some(if takes_digests { 0 } else { 2 }), "{command}: {}", ended.stderr);
+        }
     }
 }
 
