@@ -9,6 +9,7 @@ mod part;
 mod remove;
 mod report;
 mod uploads;
+mod versions;
 
 pub use self::expire::ExpireFigures;
 pub use self::figures::{Figures, QuarantineFigures, RescueEnd};
