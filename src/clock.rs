@@ -210,9 +210,20 @@ fn wall_clock() -> SystemTime {
 }
 
 fn boot_time() -> Option<BootTime> {
-    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let uptime = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    Some(BootTime { id: id.trim().to_owned(), uptime_seconds: uptime.tv_sec as f64 + uptime.tv_nsec as f64 / 1e9 })
+    Some(BootTime { id: boot_id()?, uptime_seconds: uptime.tv_sec as f64 + uptime.tv_nsec as f64 / 1e9 })
+}
+
+/// The boot of this machine.
+pub(crate) fn boot_id() -> Option<String> {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(id.trim().to_owned())
+}
+
+/// The boot-time clock: suspended time included.
+pub(crate) fn since_boot() -> Duration {
+    let uptime = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::new(uptime.tv_sec.unsigned_abs(), uptime.tv_nsec.try_into().unwrap_or_default())
 }
 
 /// Converts a kernel timestamp of a file.

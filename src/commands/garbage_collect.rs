@@ -61,6 +61,7 @@ pub fn run_on(
 ) -> Result<CollectReport, Error> {
     let session = Session::open(backend, means(&settings), progress, stop)?;
     ensure_page(backend, settings.output.html.as_deref())?;
+    ensure_lockable(&settings, session.unlockable())?;
     let mut stops = Vec::new();
     // Who drops tags drops what they keep.
     let roots = if settings.drops_tags() { RootPolicy::TaggedOnly } else { settings.roots };
@@ -74,13 +75,14 @@ pub fn run_on(
     }
     let asked = ensure_alone(&mut settings, backend, &mut stops)?;
     writers::vouch(&mut settings.clock, settings.location.http(), &settings.registries);
-    let report = session.work(|reader| collect(&settings, reader, session.is_locked(), &asked, stops))?;
+    let report = session.work(|reader| collect(&settings, reader, &|| session.is_locked(), &asked, stops))?;
     Ok(CollectReport { unqueried: asked.nobody, writer: asked.writer, ..report })
 }
 
 fn means(settings: &CollectSettings) -> Means<'_> {
     Means {
         access: match settings.mode {
+            Mode::Execute if settings.disposal == Disposal::Remove => Access::Remove,
             Mode::Execute => Access::Change,
             Mode::DryRun => Access::Look,
         },
@@ -156,7 +158,32 @@ fn ensure_alone(settings: &mut CollectSettings, backend: &dyn Backend, stops: &m
     Ok(Asked { nobody, writer: writers.first().map(ToString::to_string), caches, redis: None })
 }
 
-/// The same once more, right before the first change: the reading may have taken long.
+/// Makes sure that another regsweep can be kept out, or that the operator keeps it out.
+fn ensure_lockable(settings: &CollectSettings, unlockable: Option<&str>) -> Result<(), Error> {
+    let Some(why) = unlockable else { return Ok(()) };
+    if settings.assume_offline {
+        tracing::warn!("runs without a lock, because the server keeps none ({why}): no other regsweep may work on this bucket");
+        return Ok(());
+    }
+    Err(Error::Brake {
+        reason: format!("the server of the bucket cannot keep another regsweep out: {why}"),
+        lift: "make sure that no other regsweep works on the bucket and that no registry takes pushes, and give --assume-offline"
+            .to_owned(),
+    })
+}
+
+/// Makes sure that a lock with a lease was not lost while the store was read.
+fn ensure_still_locked(was_locked: bool, is_locked: bool) -> Result<(), Error> {
+    match was_locked && !is_locked {
+        false => Ok(()),
+        true => Err(Error::Brake {
+            reason: "the lease of the lock has ended while the store was read, and another regsweep may have begun".to_owned(),
+            lift: "run again".to_owned(),
+        }),
+    }
+}
+
+/// The same as [`ensure_alone`] once more, right before the first change: the reading may have taken long.
 fn ensure_still_alone(settings: &CollectSettings, root: Option<&Root>) -> Result<(), Error> {
     if settings.disposal == Disposal::Online || settings.assume_offline {
         return Ok(());
@@ -200,11 +227,12 @@ fn wait(settings: &CollectSettings, is_alone: bool) -> Option<Wait> {
 fn collect(
     settings: &CollectSettings,
     reader: &Reader<'_>,
-    is_locked: bool,
+    is_locked: &(dyn Fn() -> bool + Sync),
     asked: &Asked,
     stops: Vec<Error>,
 ) -> Result<CollectReport, Error> {
     let is_alone = asked.nobody.is_none();
+    let was_locked = is_locked();
     let free_before = reader.backend.free_bytes();
     let quarantine = Quarantine::open(reader.backend)?;
     let mut records = reconcile::records(reader)?;
@@ -218,7 +246,7 @@ fn collect(
     };
     let redis = asked.redis.as_ref();
     let due = wait.map(|wait| Due { wait, clock: &settings.clock, memory: &memory, redis });
-    let mut assessment = assess(settings, reader, &quarantine, &records, due, is_locked)?;
+    let mut assessment = assess(settings, reader, &quarantine, &records, due, was_locked)?;
     assessment.stops.splice(..0, stops);
     if settings.mode == Mode::Execute
         && let Some(error) = std::mem::take(&mut assessment.stops).into_iter().next()
@@ -241,6 +269,7 @@ fn collect(
         Mode::Execute => {
             has_room(settings, reader, &assessment)?;
             ensure_still_alone(settings, reader.backend.root())?;
+            ensure_still_locked(was_locked, is_locked())?;
             interrupted(reader.stop)?;
             let run = match settings.disposal {
                 Disposal::Remove => None,
@@ -328,6 +357,7 @@ fn report(
         findings,
         free_before,
         free_after: reader.backend.free_bytes(),
+        versions: reader.backend.versions(),
         requests: reader.backend.requests(),
         elapsed: settings.clock.elapsed(),
     }

@@ -81,6 +81,11 @@ impl<'a> Session<'a> {
         self.lock.is_held()
     }
 
+    /// Why the server of the store cannot keep another regsweep out, if it cannot.
+    pub(super) fn unlockable(&self) -> Option<&'static str> {
+        self.lock.unlockable()
+    }
+
     /// How the store is read.
     pub(super) fn reader(&self) -> Reader<'_> {
         Reader { backend: self.backend, budget: &*self.budget, progress: self.progress, stop: self.stop }

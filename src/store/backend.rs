@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::filesystem::Root;
-use super::object::RequestCounts;
+use super::object::{RequestCounts, Versions};
 use super::reading::Store;
 use super::removing::Vacuum;
 use super::repairing::Repair;
@@ -75,6 +75,9 @@ pub trait Backend: Debug + Send + Sync {
     /// What was asked of its server so far; nothing where there is none.
     fn requests(&self) -> Option<RequestCounts>;
 
+    /// Whether it keeps what is removed, and the room that takes; nothing where that has no meaning.
+    fn versions(&self) -> Option<Versions>;
+
     /// What tells it from any other, also from a copy of itself.
     ///
     /// # Errors
@@ -88,7 +91,9 @@ pub trait Backend: Debug + Send + Sync {
 pub enum Access {
     /// To look: many may at once.
     Look,
-    /// To change things: one may, and nobody looks meanwhile.
+    /// To remove for good, and for nothing else: one may, and nobody who takes the lock looks meanwhile.
+    Remove,
+    /// To change things in any way, as for a quarantine: the same.
     Change,
 }
 
@@ -97,6 +102,9 @@ pub trait LockGuard: Debug + Send + Sync {
     /// Whether another regsweep is kept out. If not, one may be changing the store meanwhile, and what is missing has to be looked at
     /// again before it is told.
     fn is_held(&self) -> bool;
+
+    /// Why no lock can be had of this store's server, if that is so: then the operator has to vouch that no other regsweep works on it.
+    fn unlockable(&self) -> Option<&'static str>;
 }
 
 /// Where in a store a path leads.

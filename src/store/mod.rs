@@ -25,7 +25,7 @@ pub use self::backend::{Access, Backend, Identity, Inside, LockGuard, Notes, Par
 pub use self::dry_run::DryRun;
 pub use self::filesystem::{FilesystemStore, Root};
 pub use self::memory::MemoryStore;
-pub use self::object::{AccessKeys, BucketSettings, BucketStore, Request, RequestCounts};
+pub use self::object::{AccessKeys, BucketSettings, BucketStore, Request, RequestCounts, Versions};
 #[cfg(test)]
 pub(crate) use self::objects_in_memory::{Etags, Fails, ObjectStore, counted};
 pub use self::reading::{EachBlob, Store, Unlisted, holds_only_system_files, stat_target, stat_targets};

@@ -58,7 +58,8 @@ pub fn ask(question: Question<'_>) -> Result<Answers<'_>, Error> {
     let (mut heard, mut unqueried) = (Vec::new(), Vec::new());
     for endpoint in configured.into_iter().chain(given) {
         match endpoint.ask(question.credentials) {
-            Answer::Down if endpoint.is_local() && question.root.is_some_and(|root| !view::has_the_registrys_loopback(root)) => {
+            // The registries of a bucket may run on any machine.
+            Answer::Down if endpoint.is_local() && question.root.is_none_or(|root| !view::has_the_registrys_loopback(root)) => {
                 unqueried.push(endpoint)
             }
             answer => heard.push((endpoint, answer)),
@@ -92,13 +93,22 @@ impl Answers<'_> {
         };
         let do_all =
             !self.heard.is_empty() && self.unqueried.is_empty() && self.heard.iter().all(|(_, answer)| takes_none(answer));
-        do_all && self.signs().is_empty()
+        // Of a bucket nothing on this machine shows who else writes to it.
+        do_all && self.question.root.is_some() && self.signs().is_empty()
     }
 
     /// Why no registry could be queried; `None` if one was, or if all processes that may use the store are visible.
     pub fn unqueried(&self) -> Option<String> {
-        if !self.heard.is_empty() || view::shows_all_users_of(self.question.root) {
+        if !self.heard.is_empty() || self.question.root.is_some_and(view::shows_all_users_of) {
             return None;
+        }
+        if self.question.root.is_none() {
+            return Some(match self.unqueried.first() {
+                Some(endpoint) => {
+                    format!("nothing listens at {endpoint} on this machine, and the registries of a bucket may run on any other")
+                }
+                None => "no address of a registry is known, and the registries of a bucket may run on any machine".to_owned(),
+            });
         }
         Some(match (self.unqueried.first(), self.question.registry) {
             (Some(endpoint), _) => {

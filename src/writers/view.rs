@@ -29,8 +29,8 @@ fn hides_processes(mountinfo: &str) -> bool {
 
 /// Whether all processes that may use a store are visible: those of the machine, or of the one container whose layers
 /// hold it.
-pub(super) fn shows_all_users_of(root: Option<&Root>) -> bool {
-    shows_all_processes() || (rustix::process::geteuid().is_root() && root.is_some_and(is_in_own_image))
+pub(super) fn shows_all_users_of(root: &Root) -> bool {
+    shows_all_processes() || (rustix::process::geteuid().is_root() && is_in_own_image(root))
 }
 
 /// Whether the loopback and the sockets of this process are those of a registry with the store below `root`: on the

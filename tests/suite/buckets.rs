@@ -3,6 +3,8 @@
 mod asked;
 mod faults;
 mod hostile;
+mod locks;
+mod removing;
 mod same;
 mod stopped;
 
@@ -47,8 +49,17 @@ const DRY: &str =
 fn facts(report: &Value) -> Value {
     let mut facts = report.clone();
     let fields = facts.as_object_mut().expect("an object");
-    let moving =
-        ["root", "config", "started", "elapsed_seconds", "free_disk_bytes", "requests", "registry", "registry_must_restart"];
+    let moving = [
+        "root",
+        "config",
+        "started",
+        "elapsed_seconds",
+        "free_disk_bytes",
+        "requests",
+        "versions",
+        "registry",
+        "registry_must_restart",
+    ];
     moving.iter().for_each(|name| drop(fields.remove(*name)));
     without_times(&mut facts);
     facts

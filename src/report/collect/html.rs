@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::CollectReport;
 use super::page::{headline, next, when};
+use super::versions;
 use crate::amount::Amount;
 use crate::format::time;
 use crate::plan::{Kind, Reason, Totals};
@@ -68,6 +69,9 @@ pub(in crate::report) fn notices(data: &mut Data, report: &CollectReport) {
         data.notice(&format!(
             "No registry was asked: {why}; a real run wants --registry URL, or --assume-offline once no registry takes pushes."
         ));
+    }
+    if let Some(advice) = versions::advice(report) {
+        data.notice(&advice);
     }
 }
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::expire::Expire;
 use super::{CollectReport, Figures, Outcome, QuarantineFigures, RescueEnd};
-use super::{part, remove};
+use super::{part, remove, versions};
 use crate::config::Mode;
 use crate::oci::RepositoryName;
 use crate::plan::{Kind, Reason, RepositoryShare, Totals};
@@ -49,6 +49,9 @@ struct Body<'a> {
     free_disk_bytes: FreeDisk,
     #[serde(skip_serializing_if = "Option::is_none")]
     requests: Option<RequestCounts>,
+    /// Whether a bucket keeps what is removed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    versions: Option<&'static str>,
     registry: Option<Registry<'a>>,
     unqueried: Option<&'a str>,
     writer: Option<&'a str>,
@@ -258,6 +261,7 @@ pub fn render(report: &CollectReport) -> String {
         repositories_not_listed: figures.shares.len().saturating_sub(LISTED_REPOSITORIES) as u64,
         free_disk_bytes: FreeDisk { before: report.free_before, after: report.free_after },
         requests: report.requests,
+        versions: versions::name(report),
         registry: report.registry.as_ref().map(|registry| Registry {
             read_only: registry.read_only,
             descriptor_cache: registry.descriptor_cache,

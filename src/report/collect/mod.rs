@@ -10,6 +10,7 @@ mod remove;
 mod report;
 pub(super) mod rows;
 mod uploads;
+mod versions;
 
 pub use self::expire::ExpireFigures;
 pub use self::figures::{Figures, QuarantineFigures, RescueEnd};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::rows::{links, target};
 use super::{CollectReport, Outcome, RescueEnd};
-use super::{expire, part, remove, uploads};
+use super::{expire, part, remove, uploads, versions};
 use crate::amount::Amount;
 use crate::config::{Disposal, Mode};
 use crate::format::{amount, duration, elapsed, number, plural, size, time};
@@ -83,9 +83,6 @@ fn closing(report: &CollectReport, mode: &str) -> String {
                 }
             }
         }
-        Mode::DryRun if report.requests.is_some() => {
-            format!("{mode}: a collection would free {}", blobs(&report.figures.planned))
-        }
         Mode::DryRun if report.disposal == Disposal::Remove => {
             format!("{mode}: without --dry-run this frees {}", blobs(&report.figures.planned))
         }
@@ -161,11 +158,6 @@ fn answer(page: &mut Document, report: &CollectReport) {
 pub(in crate::report) fn next(report: &CollectReport) -> Option<String> {
     let has_work =
         !report.figures.planned.is_empty() || !report.quarantine.purged.is_empty() || !report.quarantine.restored.is_empty();
-    if report.requests.is_some() {
-        return Some(
-            "nothing is removed in a bucket yet; the registry's own collector removes, with hazards of its own".to_owned(),
-        );
-    }
     (has_work && report.stops.is_empty()).then(|| {
         let first = match report.writer {
             // Read-only it would write all the same.
@@ -385,7 +377,8 @@ fn repositories(page: &mut Document, report: &CollectReport) {
 fn disk(page: &mut Document, report: &CollectReport) {
     page.blank();
     if let Some(requests) = report.requests {
-        return page.item("requests", &requested(&requests));
+        page.item("requests", &requested(&requests));
+        return versions::advice(report).into_iter().for_each(|advice| page.item("versions", &advice));
     }
     match (report.free_before, report.free_after, report.mode) {
         (Some(before), _, Mode::DryRun) if report.disposal != Disposal::Remove => {

@@ -17,7 +17,7 @@ use crate::registry_config::{DescriptorCache, RegistryConfig};
 use crate::removal::Removed;
 use crate::report::{Document, Metrics, Page, Report};
 use crate::scope::Scope;
-use crate::store::RequestCounts;
+use crate::store::{RequestCounts, Versions};
 use crate::sweep::SweepReport;
 
 /// A collection, done or imagined.
@@ -85,6 +85,8 @@ pub struct CollectReport {
     pub free_after: Option<u64>,
     /// What was asked of the server of a bucket, if it is one.
     pub requests: Option<RequestCounts>,
+    /// Whether a bucket keeps what is removed from it.
+    pub versions: Option<Versions>,
     /// How long it took.
     pub elapsed: Duration,
 }

@@ -12,7 +12,7 @@ use crate::layout::{self, LinkDirectory, Target};
 use crate::oci::{Algorithm, Digest, RepositoryName, TagName};
 use crate::store::{
     Access, Backend, Directories, FileState, LinkContent, LockGuard, Made, ManifestContent, Planned, Removal, RepositoryEntry,
-    Return, Shelf, Stat,
+    Return, Shape, Shelf, Stat,
 };
 
 /// Each case gets a backend that holds only `docker/registry/v2`.
@@ -52,10 +52,21 @@ fn lock(backend: &dyn Backend, access: Access) -> Result<Box<dyn LockGuard>, Err
 
 fn one_writer_or_many_readers(backend: &dyn Backend, _: &dyn Fill) {
     let locked = |access| matches!(lock(backend, access), Err(Error::Locked { .. }));
-    let first = lock(backend, Access::Change).expect("free");
-    assert!(first.is_held());
-    assert!(locked(Access::Change) && locked(Access::Look));
-    drop(first);
+    for access in [Access::Change, Access::Remove] {
+        let first = lock(backend, access).expect("free");
+        assert!(first.is_held() && first.unlockable().is_none());
+        assert!(locked(Access::Change) && locked(Access::Remove));
+        if backend.store().shape() == Shape::Tree {
+            assert!(locked(Access::Look));
+        } else {
+            // Who may only read a bucket cannot lock it, and is told that it is not locked.
+            assert!(!lock(backend, Access::Look).expect("no lock").is_held());
+            continue;
+        }
+    }
+    if backend.store().shape() == Shape::Keys {
+        return drop(lock(backend, Access::Change).expect("free again"));
+    }
     let reads = [Access::Look, Access::Look].map(|access| lock(backend, access).expect("shared"));
     assert!(locked(Access::Change));
     drop(reads);

@@ -16,7 +16,9 @@ use super::store::FilesystemStore;
 use crate::error::{Context as _, Error};
 use crate::escape::escaped;
 use crate::layout;
-use crate::store::{Access, Backend, Identity, Inside, LockGuard, Notes, Parts, Repair, RequestCounts, Shelves, Store, Vacuum};
+use crate::store::{
+    Access, Backend, Identity, Inside, LockGuard, Notes, Parts, Repair, RequestCounts, Shelves, Store, Vacuum, Versions,
+};
 
 impl Backend for FilesystemStore {
     fn place(&self) -> &Path {
@@ -55,7 +57,7 @@ impl Backend for FilesystemStore {
         let root = self.root().path();
         Ok(Box::new(match access {
             Access::Look => StoreLock::shared(root, wait, stop)?,
-            Access::Change => StoreLock::exclusive(root, wait, now, stop)?,
+            Access::Remove | Access::Change => StoreLock::exclusive(root, wait, now, stop)?,
         }))
     }
 
@@ -108,6 +110,10 @@ impl Backend for FilesystemStore {
     }
 
     fn requests(&self) -> Option<RequestCounts> {
+        None
+    }
+
+    fn versions(&self) -> Option<Versions> {
         None
     }
 

@@ -123,6 +123,10 @@ impl LockGuard for StoreLock {
     fn is_held(&self) -> bool {
         self.file.is_some() || self.directory.is_some()
     }
+
+    fn unlockable(&self) -> Option<&'static str> {
+        None
+    }
 }
 
 impl Drop for StoreLock {

@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::layout::OWN_DIRECTORY;
 use crate::store::filesystem::Root;
 use crate::store::{
-    Access, Backend, Identity, Inside, LockGuard, Notes, Part, Parts, Repair, RequestCounts, Shelves, Store, Vacuum,
+    Access, Backend, Identity, Inside, LockGuard, Notes, Part, Parts, Repair, RequestCounts, Shelves, Store, Vacuum, Versions,
 };
 
 /// How often a waiting process tries again.
@@ -37,6 +37,10 @@ impl LockGuard for Guard {
     fn is_held(&self) -> bool {
         true
     }
+
+    fn unlockable(&self) -> Option<&'static str> {
+        None
+    }
 }
 
 impl Drop for Guard {
@@ -44,7 +48,7 @@ impl Drop for Guard {
         let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
         match self.access {
             Access::Look => locks.looking -= 1,
-            Access::Change => locks.changing = false,
+            Access::Remove | Access::Change => locks.changing = false,
         }
     }
 }
@@ -88,7 +92,7 @@ impl Backend for MemoryStore {
             let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
             match access {
                 Access::Look if !locks.changing => locks.looking += 1,
-                Access::Change if !locks.changing && locks.looking == 0 => locks.changing = true,
+                Access::Remove | Access::Change if !locks.changing && locks.looking == 0 => locks.changing = true,
                 _ if stop.load(Ordering::Relaxed) => return Err(Error::Interrupted),
                 _ if begun.elapsed() >= wait => {
                     return Err(Error::Locked { path: Backend::place(self).to_owned(), holder: "somebody else".to_owned() });
@@ -120,6 +124,10 @@ impl Backend for MemoryStore {
     }
 
     fn requests(&self) -> Option<RequestCounts> {
+        None
+    }
+
+    fn versions(&self) -> Option<Versions> {
         None
     }
 

@@ -1,12 +1,12 @@
-//! What a command needs of a real bucket. So far it is read: whatever would change something is refused before anything is asked for it.
+//! What a command needs of a real bucket. What needs a quarantine is refused before anything is changed.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::lock::NoLock;
 use super::requests::{RequestCounts, Requests};
 use super::s3::S3;
 use super::settings::BucketSettings;
@@ -14,15 +14,11 @@ use super::store::ObjectStore;
 use crate::error::Error;
 use crate::escape::escaped;
 use crate::layout::{self, OWN_DIRECTORY};
-use crate::oci::{Algorithm, Digest, RepositoryName};
+use crate::oci::{Algorithm, Digest};
 use crate::store::filesystem::Root;
 use crate::store::{
-    Access, Backend, Identity, Inside, KeepsNow, LockGuard, Notes, Part, Parts, Planned, Removal, Repair, Shelf, Shelves, Store,
-    Vacuum,
+    Access, Backend, Identity, Inside, LockGuard, Notes, Part, Parts, Repair, Shelf, Shelves, Store, Vacuum, Versions,
 };
-
-/// A note is a few kilobytes.
-const MAX_NOTE_BYTES: u64 = 64 << 20;
 
 /// A store in a bucket on a server that speaks S3.
 #[derive(Debug)]
@@ -35,7 +31,7 @@ impl BucketStore {
     ///
     /// When the settings are none that a bucket can be asked with.
     pub fn open(settings: &BucketSettings, jobs: usize) -> Result<BucketStore, Error> {
-        Ok(BucketStore(ObjectStore { bucket: S3::new(settings, jobs)? }))
+        Ok(BucketStore(ObjectStore::of(S3::new(settings, jobs)?)))
     }
 
     /// Whether nothing is stored in it, by the registry or anybody else.
@@ -50,6 +46,10 @@ impl BucketStore {
             return Ok(false);
         }
         let level = bucket.list_level("")?;
+        // A run has seen it: what is missing since then is for the next one to judge.
+        if level.prefixes.iter().any(|path| path.as_os_str() == OWN_DIRECTORY) {
+            return Ok(false);
+        }
         let names: Vec<String> = level.prefixes.iter().chain(&level.keys).take(5).map(|path| escaped(path).to_string()).collect();
         match names.is_empty() {
             true => Ok(true),
@@ -65,23 +65,13 @@ impl BucketStore {
         }
     }
 
-    /// Says that nothing is changed in a bucket.
+    /// Says that a bucket has no quarantine.
     fn refusal(&self) -> Error {
         Error::Usage(format!(
-            "{} is a bucket, and nothing is removed, quarantined or restored in a bucket yet: garbage-collect --dry-run, audit, usage, \
-             list, explain and verify read it",
+            "{} is a bucket, and nothing is quarantined or restored in a bucket yet: garbage-collect, expire and remove without \
+             --quarantine and --online remove from it for good",
             escaped(self.0.bucket.place())
         ))
-    }
-}
-
-/// Nobody is kept out.
-#[derive(Debug)]
-struct NoLock;
-
-impl LockGuard for NoLock {
-    fn is_held(&self) -> bool {
-        false
     }
 }
 
@@ -99,7 +89,7 @@ impl Backend for BucketStore {
     }
 
     fn vacuum(&self) -> &dyn Vacuum {
-        self
+        &self.0
     }
 
     fn repair(&self) -> Option<&dyn Repair> {
@@ -111,16 +101,17 @@ impl Backend for BucketStore {
     }
 
     fn notes(&self) -> &dyn Notes {
-        self
+        &self.0
     }
 
     fn parts(&self) -> &dyn Parts {
         self
     }
 
-    fn lock(&self, access: Access, _: Duration, _: Timestamp, _: &AtomicBool) -> Result<Box<dyn LockGuard>, Error> {
+    fn lock(&self, access: Access, wait: Duration, now: Timestamp, stop: &AtomicBool) -> Result<Box<dyn LockGuard>, Error> {
         match access {
             Access::Look => Ok(Box::new(NoLock)),
+            Access::Remove => self.0.take_lock(wait, now, stop),
             Access::Change => Err(self.refusal()),
         }
     }
@@ -148,6 +139,10 @@ impl Backend for BucketStore {
         Some(self.0.bucket.counts())
     }
 
+    fn versions(&self) -> Option<Versions> {
+        Some(self.0.bucket.versions())
+    }
+
     /// By its names: a bucket has no other.
     fn identity(&self) -> Result<Identity, Error> {
         let number = |text: &str| {
@@ -157,28 +152,6 @@ impl Backend for BucketStore {
         let place = self.0.bucket.place().to_owned();
         let directory = number(&place.to_string_lossy());
         Ok(Identity { place, filesystem: number(self.0.bucket.endpoint()), directory })
-    }
-}
-
-impl Vacuum for BucketStore {
-    fn batch(&self) -> usize {
-        1
-    }
-
-    fn remove(&self, batch: &[Planned<'_>]) -> Vec<Result<Removal, Error>> {
-        batch.iter().map(|_| Err(self.refusal())).collect()
-    }
-
-    fn takes_room(&self) -> bool {
-        false
-    }
-
-    fn keeps_now(&self, _: &RepositoryName, _: bool) -> Result<KeepsNow, Error> {
-        Ok(KeepsNow::Anything)
-    }
-
-    fn barrier(&self) -> Result<(), Error> {
-        Ok(())
     }
 }
 
@@ -202,24 +175,6 @@ impl Shelves for BucketStore {
 
     fn ensure_room(&self, _: u64, _: u64) -> Result<(), Error> {
         Err(self.refusal())
-    }
-}
-
-impl Notes for BucketStore {
-    fn read(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
-        Ok(self.0.bucket.get(&Path::new(OWN_DIRECTORY).join(name), MAX_NOTE_BYTES)?.map(|object| object.content))
-    }
-
-    fn replace(&self, _: &str, _: &mut dyn FnMut(&mut dyn io::Write) -> io::Result<()>) -> Result<(), Error> {
-        Err(self.refusal())
-    }
-
-    fn remove(&self, _: &str) -> Result<(), Error> {
-        Err(self.refusal())
-    }
-
-    fn at(&self, name: &str) -> PathBuf {
-        self.0.bucket.place().join(OWN_DIRECTORY).join(name)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::hash::BuildHasher as _;
+use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -26,6 +27,8 @@ pub enum Request {
     Put,
     /// Up to 1,000 keys go.
     Delete,
+    /// What the bucket is set to.
+    Settings,
 }
 
 /// How many requests were sent, by kind; repeated ones count each time.
@@ -75,6 +78,62 @@ pub(crate) struct Object {
     pub(crate) size_bytes: u64,
 }
 
+/// A small object, and what the server says of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    pub(crate) content: Vec<u8>,
+    /// As it is in a condition.
+    pub(crate) etag: String,
+    pub(crate) modified: SystemTime,
+    /// The time by the server's clock, if it reports that.
+    pub(crate) now: Option<SystemTime>,
+}
+
+/// The condition under which content replaces what lies under a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum If<'a> {
+    /// None.
+    Always,
+    /// Nothing lies there.
+    Absent,
+    /// What lies there has this ETag.
+    Is(&'a str),
+}
+
+/// The result of a write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Put {
+    /// Done; with the new ETag, if the answer has it.
+    Done(Option<String>),
+    /// The condition does not hold.
+    Refused,
+}
+
+/// Why a change was refused, or could not be made.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    /// What the server said, and what to do.
+    pub(crate) source: io::Error,
+    /// Whether the same may succeed later. Then nothing is known: the request may have been carried out.
+    pub(crate) passes: bool,
+}
+
+/// Whether a bucket keeps what is removed from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Versions {
+    /// It does not.
+    None,
+    /// A removed key stays as a noncurrent version, and its bytes with it.
+    Kept,
+    /// The server does not say; why not.
+    Unknown(String),
+}
+
+/// The largest number of keys in one removing request.
+pub(crate) const KEYS_AT_ONCE: usize = 1000;
+/// How often a change is requested again that may succeed later.
+const RETRIES: u32 = 5;
+
 /// Requests to a bucket. A request that fails for good is an [`Error::Io`] with the key, what the server said, and what to do.
 pub(crate) trait Requests: fmt::Debug + Send + Sync {
     /// Calls `each` with all keys that begin so, in any order.
@@ -108,8 +167,71 @@ pub(crate) trait Requests: fmt::Debug + Send + Sync {
     /// Reads what lies under a key from its beginning to its end, part by part, until `each` breaks off.
     fn read(&self, key: &Path, each: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> BlobContent;
 
+    /// Reads a small object, with its ETag and the server's time; nothing if there is no such key.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Requests::get`].
+    fn see(&self, key: &Path) -> Result<Option<Seen>, Error>;
+
+    /// Puts content under a key, by one request that is not sent again.
+    ///
+    /// # Errors
+    ///
+    /// When that is refused for another reason than the condition, or nothing is known of it. A server that does not
+    /// support the condition answers [`io::ErrorKind::Unsupported`].
+    fn put(&self, key: &Path, content: &[u8], condition: If<'_>) -> Result<Put, Refusal>;
+
+    /// Removes up to [`KEYS_AT_ONCE`] keys, by requests that are not sent again, and answers for each in that order. A
+    /// key that does not exist counts as removed. None is sent unless `may_send`.
+    ///
+    /// # Errors
+    ///
+    /// When the whole request is refused, or nothing is known of it.
+    fn delete(&self, keys: &[PathBuf], may_send: &dyn Fn() -> bool) -> Result<Vec<Result<(), Refusal>>, Refusal>;
+
+    /// Whether the bucket keeps what is removed.
+    fn versions(&self) -> Versions;
+
+    /// Waits before a request is sent again for the `tries`th time.
+    fn pause(&self, tries: u32);
+
     /// Where a key is, for people.
     fn place_of(&self, key: &Path) -> PathBuf;
+}
+
+/// Puts content under a key, and tries again while that may help. With a condition a second try may meet the result of
+/// the first one.
+///
+/// # Errors
+///
+/// As for [`Requests::put`].
+pub(super) fn put(requests: &dyn Requests, key: &Path, content: &[u8], condition: If<'_>) -> Result<Put, Refusal> {
+    retried(requests, || requests.put(key, content, condition))
+}
+
+/// Removes one key, and tries again while that may help.
+///
+/// # Errors
+///
+/// As for [`Requests::delete`].
+pub(super) fn delete_one(requests: &dyn Requests, key: &Path) -> Result<(), Refusal> {
+    let unanswered = || Refusal { source: io::Error::other("the answer does not name the key"), passes: false };
+    let delete = || requests.delete(&[key.to_owned()], &|| true)?.pop().unwrap_or_else(|| Err(unanswered()));
+    retried(requests, delete)
+}
+
+fn retried<T>(requests: &dyn Requests, mut request: impl FnMut() -> Result<T, Refusal>) -> Result<T, Refusal> {
+    let mut tries = 0;
+    loop {
+        match request() {
+            Err(refusal) if refusal.passes && tries < RETRIES => {
+                tries += 1;
+                requests.pause(tries);
+            }
+            other => return other,
+        }
+    }
 }
 
 /// Whether a key can be taken for a path: one that has no parts that a path does without. Of two keys that differ only in those, paths would
@@ -152,7 +274,7 @@ impl Distinct {
             "the listing has {} twice: the server, or a proxy before it, repeats pages; run again, and if that stays so ask past the proxy",
             crate::escape::escaped(key)
         );
-        Err(Error::Io { operation: "list", path: requests.place_of(Path::new(prefix)), source: std::io::Error::other(why) })
+        Err(Error::Io { operation: "list", path: requests.place_of(Path::new(prefix)), source: io::Error::other(why) })
     }
 }
 
@@ -206,6 +328,24 @@ mod tests {
         fn read(&self, _: &Path, _: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> BlobContent {
             BlobContent::Absent
         }
+
+        fn see(&self, _: &Path) -> Result<Option<Seen>, Error> {
+            Ok(None)
+        }
+
+        fn put(&self, _: &Path, _: &[u8], _: If<'_>) -> Result<Put, Refusal> {
+            Ok(Put::Refused)
+        }
+
+        fn delete(&self, _: &[PathBuf], _: &dyn Fn() -> bool) -> Result<Vec<Result<(), Refusal>>, Refusal> {
+            Ok(Vec::new())
+        }
+
+        fn versions(&self) -> Versions {
+            Versions::None
+        }
+
+        fn pause(&self, _: u32) {}
 
         fn place_of(&self, key: &Path) -> PathBuf {
             Path::new("s3://bucket").join(key)

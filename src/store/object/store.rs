@@ -4,10 +4,16 @@ use std::ffi::OsStr;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use rayon::prelude::*;
 
 use super::keys::Keys;
+use super::lease::Lease;
+use super::lock::lock;
 use super::repository::ObjectRepository;
 use super::requests::{Distinct, Level, Requests, is_path, listed};
 use crate::error::Error;
@@ -16,8 +22,8 @@ use crate::oci::digest::{Hasher, hex_byte};
 use crate::oci::{Algorithm, Digest, RepositoryName};
 use crate::store::values::begins_as_object;
 use crate::store::{
-    BlobContent, Condition, EachBlob, FileState, Leftover, Listing, MAX_MANIFEST_BYTES, ManifestContent, ManifestStart,
-    Partition, Repository, RepositoryEntry, SMALL_MANIFEST_BYTES, Shape, Stat, Store, Stray, StrayKind, Unlisted,
+    BlobContent, Condition, EachBlob, FileState, Leftover, Listing, LockGuard, MAX_MANIFEST_BYTES, ManifestContent,
+    ManifestStart, Partition, Repository, RepositoryEntry, SMALL_MANIFEST_BYTES, Shape, Stat, Store, Stray, StrayKind, Unlisted,
 };
 use crate::system_files::{is_of_a_fork, is_system_file};
 
@@ -28,7 +34,34 @@ const START_BYTES: u64 = 4096;
 #[derive(Debug)]
 pub(crate) struct ObjectStore<R> {
     /// Asks the bucket.
-    pub(in crate::store) bucket: R,
+    pub(in crate::store) bucket: Arc<R>,
+    /// For how long it may be changed.
+    pub(super) lease: Arc<Lease>,
+}
+
+impl<R: Requests> ObjectStore<R> {
+    /// The store in a bucket that is not locked.
+    pub(in crate::store) fn of(bucket: R) -> ObjectStore<R> {
+        ObjectStore { bucket: Arc::new(bucket), lease: Arc::default() }
+    }
+}
+
+impl<R: Requests + 'static> ObjectStore<R> {
+    /// Ends the lease of the lock that is held, as sleep does.
+    #[cfg(test)]
+    pub(in crate::store) fn overslept(&self) {
+        self.lease.begin(Duration::from_millis(1));
+    }
+
+    /// Takes the lock for changing the bucket.
+    pub(in crate::store) fn take_lock(
+        &self,
+        wait: Duration,
+        now: Timestamp,
+        stop: &AtomicBool,
+    ) -> Result<Box<dyn LockGuard>, Error> {
+        lock(&self.bucket, &self.lease, wait, now, stop)
+    }
 }
 
 /// Where the blobs of one partition are listed: a prefix may end in the middle of a name.
@@ -107,7 +140,7 @@ impl<R: Requests> Store for ObjectStore<R> {
     }
 
     fn open<'s>(&'s self, repository: &RepositoryEntry) -> Result<Box<dyn Repository + 's>, Error> {
-        Ok(Box::new(ObjectRepository::open(&self.bucket, &repository.name)?))
+        Ok(Box::new(ObjectRepository::open(&*self.bucket, &repository.name)?))
     }
 
     /// Sixteen shards each.
@@ -159,7 +192,7 @@ impl<R: Requests> Store for ObjectStore<R> {
             listing.entries.iter().filter(without_data).for_each(|digest| each(digest, Some(&FileState::Absent)));
             strays.extend(listing.strays);
         }
-        distinct.ensure(&self.bucket, &prefixes(partition)[0])?;
+        distinct.ensure(&*self.bucket, &prefixes(partition)[0])?;
         Ok(strays)
     }
 
@@ -178,7 +211,7 @@ impl<R: Requests> Store for ObjectStore<R> {
             [one] => directory(one),
             _ => shard.path(),
         };
-        let keys = Keys::new(listed(&self.bucket, &format!("{}/", prefix.display()))?);
+        let keys = Keys::new(listed(&*self.bucket, &format!("{}/", prefix.display()))?);
         Ok(digests.iter().flat_map(|digest| keys.beside(&directory(digest), &layout::IN_BLOB_DIRECTORY)).collect())
     }
 

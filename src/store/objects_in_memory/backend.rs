@@ -1,7 +1,6 @@
 //! What a command needs of a place, in a bucket. What is ours lies under keys of our own.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -9,11 +8,10 @@ use jiff::Timestamp;
 
 use super::bucket::{ObjectStore, counted};
 use crate::error::Error;
-use crate::layout::OWN_DIRECTORY;
 use crate::store::filesystem::Root;
-use crate::store::object::{Request, Requests as _};
+use crate::store::object::{NoLock, Request, Requests};
 use crate::store::{
-    Access, Backend, Identity, Inside, LockGuard, Notes, Part, Parts, Repair, RequestCounts, Shelves, Store, Vacuum,
+    Access, Backend, Identity, Inside, LockGuard, Notes, Part, Parts, Repair, RequestCounts, Shelves, Store, Vacuum, Versions,
 };
 
 impl Backend for ObjectStore {
@@ -50,7 +48,11 @@ impl Backend for ObjectStore {
     }
 
     fn lock(&self, access: Access, wait: Duration, now: Timestamp, stop: &AtomicBool) -> Result<Box<dyn LockGuard>, Error> {
-        self.memory().lock(access, wait, now, stop)
+        match access {
+            // As for a real one, nobody is kept out.
+            Access::Look => Ok(Box::new(NoLock)),
+            Access::Remove | Access::Change => self.take_lock(wait, now, stop),
+        }
     }
 
     fn has(&self, relative: &str) -> Result<bool, Error> {
@@ -80,26 +82,12 @@ impl Backend for ObjectStore {
         })
     }
 
+    fn versions(&self) -> Option<Versions> {
+        Some(Requests::versions(&*self.bucket))
+    }
+
     fn identity(&self) -> Result<Identity, Error> {
         self.memory().identity()
-    }
-}
-
-impl Notes for ObjectStore {
-    fn read(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
-        self.bucket.request(Request::Get, &self.at(name), || Notes::read(self.memory(), name))?
-    }
-
-    fn replace(&self, name: &str, write: &mut dyn FnMut(&mut dyn io::Write) -> io::Result<()>) -> Result<(), Error> {
-        self.bucket.request(Request::Put, &self.at(name), || Notes::replace(self.memory(), name, write))?
-    }
-
-    fn remove(&self, name: &str) -> Result<(), Error> {
-        self.bucket.request(Request::Delete, &self.at(name), || Notes::remove(self.memory(), name))?
-    }
-
-    fn at(&self, name: &str) -> PathBuf {
-        Path::new(OWN_DIRECTORY).join(name)
     }
 }
 

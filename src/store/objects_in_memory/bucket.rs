@@ -5,10 +5,14 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
+use crate::clock::RunClock;
 use crate::error::Error;
 use crate::store::memory::Node;
-use crate::store::object::{self, Level, Listed, Object, Request, Requests, etag_of};
+use crate::store::object::{
+    self, If, KEYS_AT_ONCE, Level, Listed, Object, Put, Refusal, Request, Requests, Seen, Versions, etag_of,
+};
 use crate::store::{BlobContent, MemoryStore, Stat};
 
 /// A store in such a bucket.
@@ -35,6 +39,18 @@ pub(crate) enum Etags {
     Opaque,
 }
 
+/// What becomes of conditions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Conditions {
+    /// They are kept.
+    #[default]
+    Kept,
+    /// Whatever they say, it is done.
+    Ignored,
+    /// A write with one is refused.
+    Unsupported,
+}
+
 /// Keys, and what was asked for them.
 #[derive(Debug)]
 pub(crate) struct Bucket {
@@ -42,6 +58,27 @@ pub(crate) struct Bucket {
     etags: Etags,
     seed: u64,
     requests: Mutex<Asked>,
+    /// What is under keys of our own: a store has none of them.
+    ours: Mutex<BTreeMap<PathBuf, Ours>>,
+    server: Mutex<Server>,
+}
+
+#[derive(Clone, Debug)]
+struct Ours {
+    content: Vec<u8>,
+    modified: SystemTime,
+}
+
+/// How the server behaves.
+#[derive(Debug, Default)]
+pub(super) struct Server {
+    pub(super) conditions: Conditions,
+    /// How far its clock is ahead.
+    pub(super) ahead: Duration,
+    /// Keys that it does not remove, and whether that passes.
+    pub(super) keeps: BTreeMap<PathBuf, bool>,
+    /// As many keys as it forgets to name in the answer to a removal.
+    pub(super) unnamed: usize,
 }
 
 #[derive(Debug, Default)]
@@ -53,7 +90,41 @@ struct Asked {
 
 impl Bucket {
     pub(super) fn new(memory: MemoryStore, etags: Etags, seed: u64) -> Bucket {
-        Bucket { memory, etags, seed, requests: Mutex::default() }
+        Bucket { memory, etags, seed, requests: Mutex::default(), ours: Mutex::default(), server: Mutex::default() }
+    }
+
+    fn ours(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Ours>> {
+        self.ours.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether there is a key of our own, without a request.
+    pub(super) fn has_ours(&self, key: &Path) -> bool {
+        self.ours().contains_key(key)
+    }
+
+    pub(super) fn server(&self) -> MutexGuard<'_, Server> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> SystemTime {
+        RunClock::read().start() + self.server().ahead
+    }
+
+    /// The request of a change: the one that fails is refused for good, or its answer is lost.
+    fn change<T>(&self, kind: Request, key: &Path, act: impl FnOnce() -> T) -> Result<T, Refusal> {
+        self.request(kind, key, act).map_err(|error| {
+            let passes = matches!(self.requests().fault, Some((_, Fails::AnswerLost)));
+            Refusal { source: io::Error::other(error.to_string()), passes }
+        })
+    }
+
+    fn holds(&self, key: &Path, condition: If<'_>) -> bool {
+        let etag = self.ours().get(key).map(|ours| etag_of(&ours.content));
+        match condition {
+            If::Always => true,
+            If::Absent => etag.is_none(),
+            If::Is(wanted) => etag.as_deref() == Some(wanted),
+        }
     }
 
     fn requests(&self) -> MutexGuard<'_, Asked> {
@@ -88,6 +159,7 @@ impl Bucket {
             Request::Head => "look at",
             Request::Put => "write",
             Request::Delete => "remove",
+            Request::Settings => "look at",
         };
         let source = io::Error::from(io::ErrorKind::TimedOut);
         Err(Error::Io { operation, path: about.to_owned(), source })
@@ -114,13 +186,13 @@ impl Bucket {
         }
     }
 
-    /// Removes up to 1,000 keys. Those that are not there count as removed.
-    pub(super) fn delete(&self, keys: &[PathBuf]) -> Result<(), Error> {
-        self.request(Request::Delete, &keys[0], || keys.iter().for_each(|key| self.memory.forget(key)))
-    }
-
     fn file(&self, key: &Path) -> Option<Node> {
         self.memory.node(key).filter(|node| node.content.is_some())
+    }
+
+    fn content(&self, key: &Path) -> Option<Vec<u8>> {
+        let ours = self.ours().get(key).map(|ours| ours.content.clone());
+        ours.or_else(|| self.file(key)?.content)
     }
 
     fn listed(&self, key: PathBuf, node: &Node) -> Listed {
@@ -161,7 +233,7 @@ impl Requests for Bucket {
     }
 
     fn get(&self, key: &Path, most: u64) -> Result<Option<Object>, Error> {
-        let content = self.request(Request::Get, key, || self.file(key))?.and_then(|node| node.content);
+        let content = self.request(Request::Get, key, || self.content(key))?;
         Ok(content.map(|mut content| {
             let size_bytes = content.len() as u64;
             content.truncate(usize::try_from(most).unwrap_or(usize::MAX));
@@ -180,6 +252,55 @@ impl Requests for Bucket {
         }
     }
 
+    fn see(&self, key: &Path) -> Result<Option<Seen>, Error> {
+        let ours = self.request(Request::Get, key, || self.ours().get(key).cloned())?;
+        Ok(ours.map(|Ours { content, modified }| Seen { etag: etag_of(&content), content, modified, now: Some(self.now()) }))
+    }
+
+    fn put(&self, key: &Path, content: &[u8], condition: If<'_>) -> Result<Put, Refusal> {
+        let conditions = self.server().conditions;
+        if conditions == Conditions::Unsupported && condition != If::Always {
+            return Err(Refusal { source: io::ErrorKind::Unsupported.into(), passes: false });
+        }
+        let modified = self.now();
+        self.change(Request::Put, key, || {
+            if conditions == Conditions::Kept && !self.holds(key, condition) {
+                return Put::Refused;
+            }
+            self.ours().insert(key.to_owned(), Ours { content: content.to_owned(), modified });
+            Put::Done(Some(etag_of(content)))
+        })
+    }
+
+    fn delete(&self, keys: &[PathBuf], may_send: &dyn Fn() -> bool) -> Result<Vec<Result<(), Refusal>>, Refusal> {
+        assert!((1..=KEYS_AT_ONCE).contains(&keys.len()) && may_send(), "{} keys", keys.len());
+        self.change(Request::Delete, &keys[0], || {
+            let mut server = self.server();
+            let unnamed = std::mem::take(&mut server.unnamed);
+            let delete = |(index, key): (usize, &PathBuf)| {
+                if let Some(passes) = server.keeps.get(key).copied() {
+                    if passes {
+                        server.keeps.remove(key);
+                    }
+                    return Err(Refusal { source: io::Error::other("the key is kept"), passes });
+                }
+                self.ours().remove(key);
+                self.memory.forget(key);
+                match index < unnamed {
+                    true => Err(Refusal { source: io::Error::other("the answer does not name the key"), passes: true }),
+                    false => Ok(()),
+                }
+            };
+            keys.iter().enumerate().map(delete).collect()
+        })
+    }
+
+    fn versions(&self) -> Versions {
+        Versions::None
+    }
+
+    fn pause(&self, _: u32) {}
+
     fn place_of(&self, key: &Path) -> PathBuf {
         key.to_owned()
     }
@@ -188,7 +309,7 @@ impl Requests for Bucket {
 impl object::ObjectStore<Bucket> {
     /// A bucket that holds all files of a tree. Its listings come in another order for each seed.
     pub(crate) fn new(memory: MemoryStore, etags: Etags, seed: u64) -> ObjectStore {
-        ObjectStore { bucket: Bucket::new(memory, etags, seed) }
+        ObjectStore::of(Bucket::new(memory, etags, seed))
     }
 
     /// The keys, and what they hold.

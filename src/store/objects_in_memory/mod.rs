@@ -6,13 +6,14 @@
 //! - **Requests** are counted by kind, and any one of them can fail: before it was carried out, or after that with its answer lost.
 //! - **Quarantine** is that of a bucket with versions, where what was removed can be had back as it was, with its time.
 //!
-//! Locks cost no requests here, and copies, leases and conditions are not played: they come with the first real one.
+//! What is under keys of our own is kept apart from the tree, and conditions are kept for those keys alone.
 //!
 //! [`MemoryStore`]: super::MemoryStore
 
 mod backend;
 mod bucket;
-mod removal;
+#[cfg(test)]
+mod changes;
 mod shelves;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,8 @@
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
 
 use super::bucket::{Etags, Fails, ObjectStore, counted};
 use crate::audit::tolerant::Tolerant;
@@ -9,7 +12,7 @@ use crate::oci::{Algorithm, Digest, RepositoryName};
 use crate::quarantine::{Overlay, Quarantine, Quarantining};
 use crate::store::conformance::{BACKENDS, Bench, Fill, STORES};
 use crate::store::object::{Request, Requests as _};
-use crate::store::{Backend as _, Directories, FileState, LinkContent, MemoryStore, RepositoryEntry, Store};
+use crate::store::{Backend as _, Directories, FileState, LinkContent, LockGuard, MemoryStore, RepositoryEntry, Store};
 use crate::verify::lenient::Lenient;
 
 impl Fill for ObjectStore {
@@ -25,6 +28,12 @@ impl Fill for ObjectStore {
     }
 }
 
+/// What removes wants a lock.
+fn locked(store: &ObjectStore) -> Box<dyn LockGuard> {
+    let lock = store.take_lock(Duration::ZERO, Timestamp::UNIX_EPOCH, &AtomicBool::new(false));
+    lock.expect("free")
+}
+
 /// Both kinds of ETags, and listings in a few orders.
 fn empty() -> impl Iterator<Item = ObjectStore> {
     let kinds = [Etags::Md5, Etags::Opaque].into_iter();
@@ -34,7 +43,10 @@ fn empty() -> impl Iterator<Item = ObjectStore> {
 #[test]
 fn does_what_every_store_does() {
     for case in STORES {
-        empty().for_each(|store| case(&Bench::of(&store)));
+        for store in empty() {
+            let _lock = locked(&store);
+            case(&Bench::of(&store));
+        }
     }
 }
 
@@ -49,13 +61,16 @@ fn does_what_every_backend_does() {
 fn what_wraps_it_does_what_every_store_does() {
     for case in STORES {
         for store in empty() {
+            let _lock = locked(&store);
             let quarantine = Quarantine::open(&store).expect("empty");
             case(&Bench { fill: &store, store: &Overlay::new(&store, &quarantine), vacuum: &store });
         }
         for store in empty() {
+            let _lock = locked(&store);
             case(&Bench { fill: &store, store: &Tolerant::new(&store, store.place()), vacuum: &store });
         }
         for store in empty() {
+            let _lock = locked(&store);
             case(&Bench { fill: &store, store: &Lenient::new(&store, store.place(), true), vacuum: &store });
         }
         for store in empty() {
@@ -142,7 +157,7 @@ fn any_request_can_fail_before_it_was_carried_out_or_after() {
         store.begin(Some((2, how)));
         let key = layout::blob_data(&digest(1));
         store.bucket.head(&key).expect("the first");
-        store.bucket.delete(std::slice::from_ref(&key)).expect_err("the second");
+        store.bucket.delete(std::slice::from_ref(&key), &|| true).expect_err("the second");
         assert_eq!(store.bucket.head(&key).expect("the third").is_some(), how == Fails::Refused);
         assert!(!key.starts_with(OWN_DIRECTORY) && store.log().len() == 3);
     }

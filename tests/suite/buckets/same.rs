@@ -1,10 +1,8 @@
 //! A bucket says what a directory says that holds the same.
 
-use std::process::Stdio;
-
 use super::*;
-use crate::support::bucket::Moto;
-use crate::support::server::{RealRegistry, registry_command};
+use crate::support::bucket::{BucketRegistry, Moto};
+use crate::support::server::RealRegistry;
 
 const COMMANDS: [&str; 9] = [
     "garbage-collect --dry-run --assume-offline --min-age 0s --allow-unlinked 100% --allow-untagged-repositories",
@@ -37,37 +35,19 @@ fn every_reading_command_says_the_same_of_what_a_registry_pushed() {
     let Some(moto) = Moto::start() else { return };
     moto.make("pushed");
     let mut local = RealRegistry::start();
-    let address = {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-        listener.local_addr().expect("an address").to_string()
-    };
-    let config = moto.config("registry.yml", moto.address(), "pushed", ", rootdirectory: /some/where");
-    let text = std::fs::read_to_string(&config).expect("readable");
-    std::fs::write(&config, format!("{text}http: {{addr: \"{address}\"}}\n")).expect("written");
-    let mut remote = registry_command();
-    remote.arg("serve").arg(&config).env_remove("AWS_CA_BUNDLE").stdout(Stdio::null()).stderr(Stdio::null());
-    let mut remote = remote.spawn().expect("it starts");
-    let client = http::Client::new(&address);
-    let is_up = (0..600).any(|_| {
-        std::thread::sleep(std::time::Duration::from_millis(50));
-        client.try_send("GET", "/v2/", &[], &[]).is_ok()
-    });
+    let mut remote = BucketRegistry::start(&moto, "pushed", ", rootdirectory: /some/where");
     let both = index(&[oci_image("amd64", &[layer(6)]), oci_image("arm64", &[layer(7)])]);
-    if is_up {
-        for client in [local.client(), client] {
-            client.push_tag("team/app", "v1", &oci_image("one", &[layer(1), layer(2)]));
-            client.push_tag("team/app", "v1", &oci_image("two", &[layer(1), layer(3)]));
-            client.push_tag("multi", "all", &both);
-            client.push_tag("gone", "v1", &oci_image("gone", &[layer(9)]));
-            client.delete_manifest("gone", oci_image("gone", &[layer(9)]).digest());
-            client.put_blob("team/app", &layer(4));
-        }
+    for client in [local.client(), remote.client()] {
+        client.push_tag("team/app", "v1", &oci_image("one", &[layer(1), layer(2)]));
+        client.push_tag("team/app", "v1", &oci_image("two", &[layer(1), layer(3)]));
+        client.push_tag("multi", "all", &both);
+        client.push_tag("gone", "v1", &oci_image("gone", &[layer(9)]));
+        client.delete_manifest("gone", oci_image("gone", &[layer(9)]).digest());
+        client.put_blob("team/app", &layer(4));
     }
-    remote.kill().expect("ours");
-    remote.wait().expect("ours");
-    assert!(is_up, "docker-registry does not start on the bucket");
+    remote.stop();
     local.stop();
-    ensure_same(&local.config(), &config);
+    ensure_same(&local.config(), remote.config());
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! A server that speaks S3, `moto`, on a free port of this machine, and what is in its buckets.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::http::Client;
+use super::http::{Client, Response};
+use super::server::registry_command;
 use super::tree::Tree;
 
 /// Nobody checks it, and no output may have it.
@@ -79,10 +81,35 @@ impl Moto {
         &self.address
     }
 
-    fn put(&self, path: &str, content: &[u8]) {
+    fn send(&self, method: &str, path: &str, content: &[u8]) -> Response {
         // The server sees by this that S3 is meant.
         let signed = "AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=x";
-        self.client().send("PUT", path, &[("Authorization", signed)], content).expect_status(200);
+        self.client().send(method, path, &[("Authorization", signed)], content)
+    }
+
+    fn put(&self, path: &str, content: &[u8]) {
+        self.send("PUT", path, content).expect_status(200);
+    }
+
+    /// Lets a bucket keep versions from now on.
+    pub(crate) fn version(&self, bucket: &str) {
+        let text = b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
+        self.put(&format!("/{bucket}?versioning"), text);
+    }
+
+    /// What an object holds; nothing if there is none.
+    pub(crate) fn object(&self, bucket: &str, key: &str) -> Option<Vec<u8>> {
+        let answer = self.send("GET", &format!("/{bucket}/{key}"), b"");
+        (answer.status == 200).then_some(answer.body)
+    }
+
+    /// All keys of a bucket that holds fewer than a page of them, but for our own.
+    pub(crate) fn keys(&self, bucket: &str) -> BTreeSet<String> {
+        let answer = self.send("GET", &format!("/{bucket}?list-type=2"), b"").expect_status(200);
+        let text = String::from_utf8(answer.body).expect("text");
+        assert!(text.contains("<IsTruncated>false</IsTruncated>"), "one page: {text}");
+        let keys = text.split("<Key>").skip(1).filter_map(|rest| Some(rest.split_once("</Key>")?.0.to_owned()));
+        keys.filter(|key| !key.contains(".regsweep/")).collect()
     }
 
     /// Makes a bucket.
@@ -125,5 +152,80 @@ impl Drop for Moto {
         // Killing our own child cannot miss; it may have ended by itself, which is as good.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// A registry whose storage is a bucket, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct BucketRegistry {
+    child: Option<Child>,
+    address: String,
+    config: PathBuf,
+}
+
+impl BucketRegistry {
+    /// Starts one.
+    pub(crate) fn start(moto: &Moto, bucket: &str, more: &str) -> BucketRegistry {
+        let config = moto.config(&format!("{bucket}-registry.yml"), moto.address(), bucket, more);
+        // Blobs come from the registry itself.
+        let text = fs::read_to_string(&config).expect("readable");
+        fs::write(&config, format!("{text}  redirect: {{disable: true}}\n")).expect("written");
+        let mut registry = BucketRegistry { child: None, address: String::new(), config };
+        registry.restart();
+        registry
+    }
+
+    /// Starts it again, at another address.
+    pub(crate) fn restart(&mut self) {
+        let text = fs::read_to_string(&self.config).expect("readable");
+        let text = text.split("http:\n").next().expect("a part").to_owned();
+        for _ in 0..5 {
+            self.stop();
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+            self.address = listener.local_addr().expect("an address").to_string();
+            drop(listener);
+            fs::write(&self.config, format!("{text}http:\n  addr: \"{}\"\n", self.address)).expect("written");
+            let mut command = registry_command();
+            // With that variable this version cannot ask a bucket.
+            command.arg("serve").arg(&self.config).env_remove("AWS_CA_BUNDLE").stdout(Stdio::null()).stderr(Stdio::null());
+            let child = self.child.insert(command.spawn().expect("it starts"));
+            for _ in 0..600 {
+                if Client::new(&self.address).try_send("GET", "/v2/", &[], &[]).is_ok() {
+                    return;
+                }
+                if child.try_wait().expect("a child can be asked").is_some() {
+                    break;
+                }
+                thread::sleep(Duration::from_millis(50));
+            }
+        }
+        panic!("docker-registry does not start on the bucket");
+    }
+
+    /// Its configuration file.
+    pub(crate) fn config(&self) -> &Path {
+        &self.config
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::new(&self.address)
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Stops it if it runs.
+    pub(crate) fn stop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Drop for BucketRegistry {
+    fn drop(&mut self) {
+        self.stop();
     }
 }

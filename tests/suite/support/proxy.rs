@@ -27,6 +27,17 @@ pub(crate) enum Fault {
     Again,
     /// Another program answers.
     Foreign,
+    /// Of a removal one key is refused.
+    OneDenied,
+    /// Nothing happens until the fault is another one; then the connection ends.
+    Held,
+}
+
+impl Fault {
+    /// Whether the server has the request all the same.
+    fn is_forwarded(self) -> bool {
+        !matches!(self, Fault::Denied | Fault::Busy | Fault::Foreign | Fault::Held)
+    }
 }
 
 /// A request: its method, and its path with its query.
@@ -40,6 +51,8 @@ struct State {
     /// Answers that are had already, by request.
     answers: HashMap<Asked, Vec<u8>>,
     last: Vec<u8>,
+    /// Headers of requests that the server does not get, as they begin in small letters.
+    dropped: Vec<&'static str>,
 }
 
 /// A proxy, until it is dropped.
@@ -50,7 +63,7 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// Starts one before a server. It asks the same only once: what it stands before must not change.
+    /// Starts one before a server. It asks the same only once until something is changed, which must be by the proxy.
     pub(crate) fn start(server: &str) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address").to_string();
@@ -86,6 +99,11 @@ impl Proxy {
         state.fault = fault;
     }
 
+    /// Keeps headers from the server that begin so, in small letters.
+    pub(crate) fn drop_headers(&self, names: &[&'static str]) {
+        self.state().dropped = names.to_vec();
+    }
+
     /// What was asked since then, in order.
     pub(crate) fn log(&self) -> Vec<Asked> {
         self.state().log.clone()
@@ -99,7 +117,7 @@ impl Drop for Proxy {
     }
 }
 
-/// Reads a request: its head, and all of it. The tests send no bodies through here.
+/// Reads a request: its head, and all of it.
 fn request(client: &mut TcpStream) -> io::Result<(Asked, Vec<u8>)> {
     let (mut bytes, mut byte) = (Vec::new(), [0]);
     while !bytes.ends_with(b"\r\n\r\n") {
@@ -109,49 +127,101 @@ fn request(client: &mut TcpStream) -> io::Result<(Asked, Vec<u8>)> {
         bytes.push(byte[0]);
     }
     let head = String::from_utf8_lossy(&bytes).into_owned();
+    let mut lengths = head.lines().filter_map(|line| line.to_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
+    let mut body = vec![0; lengths.next_back().unwrap_or(0)];
+    client.read_exact(&mut body)?;
+    bytes.extend(body);
     let mut words = head.split(' ').map(str::to_owned);
     Ok(((words.next().unwrap_or_default(), words.next().unwrap_or_default()), bytes))
 }
 
 /// Asks the server, and has all that it says.
-fn asked(server: &str, request: &[u8]) -> io::Result<Vec<u8>> {
+fn asked(server: &str, request: &[u8], dropped: &[&str]) -> io::Result<Vec<u8>> {
     let mut upstream = TcpStream::connect(server)?;
     upstream.set_read_timeout(Some(Duration::from_secs(60)))?;
-    let text = String::from_utf8_lossy(request).into_owned();
-    let kept: Vec<&str> = text.trim_end().split("\r\n").filter(|line| !line.to_lowercase().starts_with("connection:")).collect();
+    let (head, body) = request.split_at(body_at(request));
+    let text = String::from_utf8_lossy(head).into_owned();
+    let is_kept = |line: &&str| !dropped.iter().chain(&["connection:"]).any(|name| line.to_lowercase().starts_with(name));
+    let kept: Vec<&str> = text.trim_end().split("\r\n").filter(is_kept).collect();
     upstream.write_all(format!("{}\r\nConnection: close\r\n\r\n", kept.join("\r\n")).as_bytes())?;
+    upstream.write_all(body)?;
     let mut answer = Vec::new();
     upstream.read_to_end(&mut answer)?;
     Ok(answer)
 }
 
+/// Where the body of a message begins.
+fn body_at(message: &[u8]) -> usize {
+    message.windows(4).position(|end| end == b"\r\n\r\n").map_or(message.len(), |at| at + 4)
+}
+
 fn serve(mut client: TcpStream, server: &str, state: &Mutex<State>) -> io::Result<()> {
     let (key, request) = request(&mut client)?;
     let state = || state.lock().expect("no thread panics");
-    let (fault, known, last) = {
+    let (fault, known, last, dropped) = {
         let mut state = state();
         state.log.push(key.clone());
         let number = state.log.len();
         let fault = state.fault.filter(|(spoilt, _)| *spoilt == number).map(|(_, fault)| fault);
-        (fault, state.answers.get(&key).cloned(), state.last.clone())
+        (fault, state.answers.get(&key).cloned(), state.last.clone(), state.dropped.clone())
     };
-    let answer = match known {
-        Some(answer) => answer,
-        None => asked(server, &request)?,
+    if fault == Some(Fault::Held) {
+        while state().fault.is_some_and(|(_, fault)| fault == Fault::Held) {
+            thread::sleep(Duration::from_millis(5));
+        }
+        return client.shutdown(Shutdown::Both);
+    }
+    let is_forwarded = fault.is_none_or(Fault::is_forwarded);
+    let denied = (fault == Some(Fault::OneDenied)).then(|| without_one(&request)).flatten();
+    let answer = match (known, &denied) {
+        (Some(answer), _) => answer,
+        (None, Some((request, _))) => asked(server, request, &dropped)?,
+        (None, None) if is_forwarded => asked(server, &request, &dropped)?,
+        (None, None) => Vec::new(),
     };
-    let spoilt = fault.map_or_else(|| answer.clone(), |fault| spoil(fault, &answer, &last, key.0 == "HEAD"));
-    {
+    let spoilt = match (fault, denied) {
+        (Some(Fault::OneDenied), Some((_, key))) => with_error(&answer, &key),
+        (Some(fault), _) => spoil(fault, &answer, &last, key.0 == "HEAD"),
+        (None, _) => answer.clone(),
+    };
+    if is_forwarded {
         let mut state = state();
-        state.answers.insert(key, answer.clone());
+        match key.0.as_str() {
+            "GET" | "HEAD" => drop(state.answers.insert(key, answer.clone())),
+            _ => state.answers.clear(),
+        }
         state.last = answer;
     }
     client.write_all(&spoilt)?;
     client.shutdown(Shutdown::Both)
 }
 
+/// A message with another body.
+fn with_body(message: &[u8], body: &str) -> Vec<u8> {
+    let head = String::from_utf8_lossy(&message[..body_at(message)]).into_owned();
+    let lines = head.trim_end().split("\r\n").filter(|line| !line.to_lowercase().starts_with("content-length:"));
+    let head = lines.collect::<Vec<_>>().join("\r\n");
+    format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+}
+
+/// A removal without its first key, and that; nothing for another request.
+fn without_one(request: &[u8]) -> Option<(Vec<u8>, String)> {
+    let body = String::from_utf8_lossy(&request[body_at(request)..]).into_owned();
+    let (before, rest) = body.split_once("<Object><Key>")?;
+    let (key, after) = rest.split_once("</Key></Object>")?;
+    Some((with_body(request, &format!("{before}{after}")), key.to_owned()))
+}
+
+/// The answer to a removal, with one key that was refused.
+fn with_error(answer: &[u8], key: &str) -> Vec<u8> {
+    let body = String::from_utf8_lossy(&answer[body_at(answer)..]).into_owned();
+    let error = format!("<Error><Key>{key}</Key><Code>AccessDenied</Code><Message>as the test wants it</Message></Error>");
+    let end = "</DeleteResult>";
+    with_body(answer, &body.replace(end, &format!("{error}{end}")))
+}
+
 fn spoil(fault: Fault, answer: &[u8], last: &[u8], is_head: bool) -> Vec<u8> {
-    let body_at = answer.windows(4).position(|end| end == b"\r\n\r\n").map_or(answer.len(), |at| at + 4);
-    let (head, body) = answer.split_at(body_at);
+    let (head, body) = answer.split_at(body_at(answer));
     let half = &body[..body.len() / 2];
     let new = |status: &str, kind: &str, body: &str| {
         let body_sent = if is_head { "" } else { body };
@@ -176,6 +246,7 @@ fn spoil(fault: Fault, answer: &[u8], last: &[u8], is_head: bool) -> Vec<u8> {
             [format!("{head}\r\nContent-Length: {}\r\n\r\n", half.len()).as_bytes(), half].concat()
         }
         Fault::Again => last.to_owned(),
+        Fault::OneDenied | Fault::Held => answer.to_owned(),
         Fault::Foreign => new("200 OK", "text/html", "<html><body>Please log in</body></html>"),
     }
 }

@@ -77,6 +77,14 @@ pub(super) fn error_of(xml: &[u8]) -> (String, String) {
     (field("Code"), field("Message"))
 }
 
+/// What a bucket says of its versions; nothing if that is no answer to it.
+pub(super) fn versioning_of(xml: &[u8]) -> Option<String> {
+    // The server of the tests calls it otherwise.
+    let roots = ["VersioningConfiguration", "GetBucketVersioningResponse"];
+    let answer = Answer::read(xml).filter(|answer| roots.contains(&answer.root.as_str()))?;
+    Some(answer.field("Status").unwrap_or_default().trim().to_owned())
+}
+
 /// A value of a query, decoded.
 fn asked(query: &str, name: &str) -> Option<String> {
     let value = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
@@ -162,6 +170,15 @@ mod tests {
         ] {
             assert!(refused(query, xml).contains(why), "{xml}: {}", refused(query, xml));
         }
+    }
+
+    #[test]
+    fn a_bucket_says_whether_it_keeps_versions() {
+        let of = |xml: &str| versioning_of(xml.as_bytes());
+        assert_eq!(of("<VersioningConfiguration/>"), Some(String::new()));
+        assert_eq!(of("<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>").as_deref(), Some("Enabled"));
+        assert_eq!(of("<VersioningConfiguration><Status>Enabled</Status>"), None);
+        assert_eq!(of("<html></html>"), None);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
 use futures_util::StreamExt as _;
@@ -14,10 +15,12 @@ use opendal::services::S3 as Builder;
 use opendal::{ErrorKind, HttpTransporter, Metadata, Operator};
 use tokio::runtime::Runtime;
 
+use super::direct::Direct;
 use super::transport::{Counts, Transport, is_broken_off, redacted, tls};
+use super::writes::pause;
 use crate::error::{Context as _, Error};
 use crate::escape::escaped;
-use crate::store::object::requests::{Level, Listed, Object, RequestCounts, Requests};
+use crate::store::object::requests::{If, Level, Listed, Object, Put, Refusal, RequestCounts, Requests, Seen, Versions};
 use crate::store::object::settings::BucketSettings;
 use crate::store::{BlobContent, Stat};
 
@@ -32,13 +35,16 @@ const RESUMPTIONS: u32 = 3;
 /// A bucket on a server that speaks S3.
 pub(in crate::store) struct S3 {
     operator: Operator,
-    runtime: Runtime,
+    pub(super) direct: Direct,
+    pub(super) runtime: Runtime,
+    /// Whether the server removes no keys in batches, as far as is known.
+    pub(super) deletes_one_by_one: AtomicBool,
     counts: Arc<Counts>,
     /// What all keys begin with: empty, or with a slash at its end.
     base: String,
     place: PathBuf,
     endpoint: String,
-    secrets: Vec<String>,
+    pub(super) secrets: Vec<String>,
 }
 
 impl fmt::Debug for S3 {
@@ -73,9 +79,9 @@ impl S3 {
         };
         let counts = Arc::new(Counts::default());
         let secrets = settings.secrets();
-        let transport = HttpTransporter::new(Transport::new(tls, jobs, Arc::clone(&counts), secrets.clone()));
+        let transport = Transport::new(tls, jobs, Arc::clone(&counts), secrets.clone());
         let operator = Operator::new(builder).map_err(|error| unusable(redacted(error.message(), &secrets)))?;
-        let context = operator.context().with_http_transport(transport);
+        let context = operator.context().with_http_transport(HttpTransporter::new(transport.clone()));
         let retry = RetryLayer::new()
             .with_jitter()
             .with_max_times(RETRIES)
@@ -85,6 +91,8 @@ impl S3 {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build();
         Ok(S3 {
             operator: operator.with_context(context).layer(retry),
+            direct: Direct::new(settings, transport),
+            deletes_one_by_one: AtomicBool::new(false),
             runtime: runtime.context("start a thread for", &place)?,
             counts,
             base: if settings.prefix.is_empty() { String::new() } else { format!("{}/", settings.prefix) },
@@ -107,12 +115,12 @@ impl S3 {
         &self.endpoint
     }
 
-    fn full(&self, key: &Path) -> String {
+    pub(super) fn full(&self, key: &Path) -> String {
         format!("{}{}", self.base, key.to_string_lossy())
     }
 
     /// What went wrong, in words.
-    fn source(&self, error: &opendal::Error) -> io::Error {
+    pub(super) fn source(&self, error: &opendal::Error) -> io::Error {
         let mut text = error.message().to_owned();
         // What our transport says is complete; what the library says may have its reason behind it.
         let mut source = std::error::Error::source(error);
@@ -130,7 +138,7 @@ impl S3 {
         }
     }
 
-    fn error(&self, operation: &'static str, key: &Path, error: &opendal::Error) -> Error {
+    pub(super) fn error(&self, operation: &'static str, key: &Path, error: &opendal::Error) -> Error {
         Error::Io { operation, path: self.place_of(key), source: self.source(error) }
     }
 
@@ -192,11 +200,19 @@ impl S3 {
     }
 }
 
+/// When something was written, in whole seconds: a listing may say it more finely than an answer's header can, and they are
+/// compared.
+fn modified(metadata: &Metadata) -> SystemTime {
+    let modified = metadata.last_modified().map_or(SystemTime::UNIX_EPOCH, SystemTime::from);
+    let since = modified.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    SystemTime::UNIX_EPOCH + Duration::from_secs(since.as_secs())
+}
+
 fn listed(key: PathBuf, metadata: &Metadata) -> Listed {
     Listed {
         key,
         size_bytes: metadata.content_length(),
-        modified: metadata.last_modified().map_or(SystemTime::UNIX_EPOCH, SystemTime::from),
+        modified: modified(metadata),
         etag: metadata.etag().unwrap_or_default().trim_matches('"').to_owned(),
     }
 }
@@ -273,11 +289,11 @@ impl Requests for S3 {
                 each(part)
             }));
             let size_bytes = first.as_ref().map_or(0, Metadata::content_length);
-            let modified = first.as_ref().and_then(Metadata::last_modified).map_or(SystemTime::UNIX_EPOCH, SystemTime::from);
+            let written = first.as_ref().map_or(SystemTime::UNIX_EPOCH, modified);
             tries = if offset > begun_at { 0 } else { tries };
             match read {
                 Ok(false) => return BlobContent::Abandoned,
-                Ok(true) if offset == size_bytes || size_bytes == 0 => return BlobContent::Whole(Stat::new(offset, modified)),
+                Ok(true) if offset == size_bytes || size_bytes == 0 => return BlobContent::Whole(Stat::new(offset, written)),
                 Ok(true) => {
                     let why = format!("{offset} bytes came of {size_bytes}; run again, and if that stays so ask past any proxy");
                     return BlobContent::Failed { offset, source: io::Error::other(why) };
@@ -290,6 +306,26 @@ impl Requests for S3 {
                 Err(error) => return BlobContent::Failed { offset, source: self.source(&error) },
             }
         }
+    }
+
+    fn see(&self, key: &Path) -> Result<Option<Seen>, Error> {
+        self.see_object(key)
+    }
+
+    fn put(&self, key: &Path, content: &[u8], condition: If<'_>) -> Result<Put, Refusal> {
+        self.put_object(key, content, condition)
+    }
+
+    fn delete(&self, keys: &[PathBuf], may_send: &dyn Fn() -> bool) -> Result<Vec<Result<(), Refusal>>, Refusal> {
+        self.delete_objects(keys, may_send)
+    }
+
+    fn versions(&self) -> Versions {
+        self.bucket_versions()
+    }
+
+    fn pause(&self, tries: u32) {
+        pause(tries);
     }
 
     fn place_of(&self, key: &Path) -> PathBuf {

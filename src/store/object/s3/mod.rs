@@ -4,10 +4,16 @@
 //! [`Transport`](transport::Transport) of ours, which speaks HTTP as the rest of the program does, counts requests, and
 //! refuses what is no answer to what was asked before anybody takes it for one: [`answers`].
 //!
+//! What it has no words for, or tells too little of, is signed and sent by [`direct`]: conditional writes with what the answer says of them, and
+//! removals, of which only what the answer lists as removed counts.
+//!
 //! Calls block, and many threads make them. The futures behind them run on the thread that calls; one more thread keeps the time between tries.
 
 mod answers;
+mod changes;
 mod client;
+mod direct;
 mod transport;
+mod writes;
 
 pub(super) use self::client::S3;

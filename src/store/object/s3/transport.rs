@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use opendal::raw::Operation;
 use opendal::{Buffer, Error, ErrorKind, HttpBody, HttpTransport};
-use ureq::http::{Method, Request, Response, StatusCode};
+use ureq::http::{Method, Request, Response, StatusCode, response};
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, BodyReader};
 
 use super::answers;
-use crate::store::object::requests::RequestCounts;
+use crate::store::object::requests::{Request as Kind, RequestCounts};
 
 /// How long it may take to reach the server.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -24,6 +24,7 @@ const CHUNK_BYTES: usize = 128 << 10;
 const MAX_ANSWER_BYTES: u64 = 32 << 20;
 
 const RIGHTS: &str = "the credentials need s3:ListBucket on the bucket and s3:GetObject on its objects";
+pub(super) const RIGHTS_TO_CHANGE: &str = "the credentials need s3:PutObject and s3:DeleteObject on its objects";
 const KEYS: &str = "check accesskey and secretkey in the configuration, or what the AWS_ variables and the profile come to";
 const PLACE: &str = "check the bucket's name, the region and the endpoint";
 const REACH: &str = "check the endpoint, and that it can be reached from here";
@@ -39,12 +40,12 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    fn add(&self, operation: Operation) {
-        let count = match operation {
-            Operation::List => &self.list,
-            Operation::Read => &self.get,
-            Operation::Stat => &self.head,
-            _ => &self.other,
+    fn add(&self, kind: Kind) {
+        let count = match kind {
+            Kind::List => &self.list,
+            Kind::Get => &self.get,
+            Kind::Head => &self.head,
+            Kind::Put | Kind::Delete | Kind::Settings => &self.other,
         };
         count.fetch_add(1, Ordering::Relaxed);
     }
@@ -57,6 +58,7 @@ impl Counts {
 }
 
 /// Sends requests over HTTP, on the thread that asks.
+#[derive(Clone)]
 pub(super) struct Transport {
     agent: Agent,
     counts: Arc<Counts>,
@@ -121,13 +123,27 @@ impl Transport {
         })
     }
 
+    /// Sends a request and reads the whole answer, whatever its status.
+    ///
+    /// # Errors
+    ///
+    /// When there is none. It is temporary if nothing is known of the request then.
+    pub(super) fn exchange(&self, kind: Kind, request: Request<Buffer>) -> Result<(response::Parts, Vec<u8>), Error> {
+        self.counts.add(kind);
+        let (parts, body) = self.send(request)?.into_parts();
+        let mut answer = Vec::new();
+        let read = body.into_reader().take(MAX_ANSWER_BYTES).read_to_end(&mut answer);
+        read.map_err(|error| self.error(ErrorKind::Unexpected, &format!("{BROKEN}: {error}"), REACH).set_temporary())?;
+        Ok((parts, answer))
+    }
+
     /// An error without anything secret in it.
     fn error(&self, kind: ErrorKind, what: &str, next: &str) -> Error {
         Error::new(kind, redacted(&format!("{what}; {next}"), &self.secrets))
     }
 
     /// What a server means by a status; nothing if it says that there is no such key.
-    fn refusal(&self, method: &Method, status: StatusCode, xml: &[u8]) -> Option<Error> {
+    pub(super) fn refusal(&self, method: &Method, status: StatusCode, xml: &[u8]) -> Option<Error> {
         let (code, message) = answers::error_of(xml);
         let is_absence = match code.as_str() {
             "NoSuchKey" => true,
@@ -143,9 +159,9 @@ impl Transport {
             (false, true) => format!("the server answers {code} ({status})"),
             (false, false) => format!("the server answers {code}: {} ({status})", message.trim_end_matches('.')),
         };
-        let passes = status.is_server_error()
+        let passes = (status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED)
             || status == StatusCode::TOO_MANY_REQUESTS
-            || matches!(code.as_str(), "SlowDown" | "RequestTimeout" | "InternalError" | "ServiceUnavailable");
+            || passes_by_code(&code);
         let (kind, next) = match (code.as_str(), status) {
             ("InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" | "ExpiredToken", _) => {
                 (ErrorKind::PermissionDenied, KEYS)
@@ -153,13 +169,22 @@ impl Transport {
             ("NoSuchBucket" | "PermanentRedirect" | "AuthorizationHeaderMalformed" | "InvalidBucketName", _) => {
                 (ErrorKind::ConfigInvalid, PLACE)
             }
-            (_, StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED) => (ErrorKind::PermissionDenied, RIGHTS),
+            (_, StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED) if *method == Method::GET || *method == Method::HEAD => {
+                (ErrorKind::PermissionDenied, RIGHTS)
+            }
+            (_, StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED) => (ErrorKind::PermissionDenied, RIGHTS_TO_CHANGE),
+            ("NotImplemented" | "MethodNotAllowed", _) => (ErrorKind::Unsupported, PLACE),
             _ if passes => (ErrorKind::RateLimited, LATER),
             _ => (ErrorKind::Unexpected, PLACE),
         };
         let error = self.error(kind, &what, next);
         Some(if passes { error.set_temporary() } else { error })
     }
+}
+
+/// Whether what a server calls so may succeed later.
+pub(super) fn passes_by_code(code: &str) -> bool {
+    matches!(code, "SlowDown" | "RequestTimeout" | "InternalError" | "ServiceUnavailable" | "OperationAborted")
 }
 
 /// A text without what must not be seen.
@@ -219,7 +244,12 @@ impl HttpTransport for Transport {
         let operation = request.extensions().get::<Operation>().copied();
         let (method, query) = (request.method().clone(), request.uri().query().unwrap_or_default().to_owned());
         if let Some(operation) = operation {
-            self.counts.add(operation);
+            self.counts.add(match operation {
+                Operation::List => Kind::List,
+                Operation::Read => Kind::Get,
+                Operation::Stat => Kind::Head,
+                _ => Kind::Put,
+            });
         }
         let (parts, body) = self.send(request)?.into_parts();
         let size = body.content_length();
