@@ -192,6 +192,8 @@ pub enum Target {
     EmptyLinkDirectory(LinkDirectory, Digest),
     /// The directory that a deleted blob left behind.
     EmptyBlobDirectory(Digest),
+    /// The directories of a tag in which no link is left.
+    EmptyTag(RepositoryName, TagName),
     /// A file of an upload.
     Upload(Box<UploadFile>),
     /// The directory of an upload in which there is no file any more, given with the upload's name.
@@ -201,7 +203,7 @@ pub enum Target {
 }
 
 impl Target {
-    /// The digest that names the target. Uploads, broken tags and repositories have none.
+    /// The digest that names the target. Uploads, repositories, and tags that name nothing have none.
     pub fn digest(&self) -> Option<&Digest> {
         match self {
             Target::Tag(_, _, digest)
@@ -209,7 +211,11 @@ impl Target {
             | Target::Blob(digest)
             | Target::EmptyLinkDirectory(_, digest)
             | Target::EmptyBlobDirectory(digest) => Some(digest),
-            Target::BrokenTag(..) | Target::Upload(_) | Target::EmptyUploadDirectory(..) | Target::EmptyRepository(_) => None,
+            Target::BrokenTag(..)
+            | Target::Upload(_)
+            | Target::EmptyUploadDirectory(..)
+            | Target::EmptyTag(..)
+            | Target::EmptyRepository(_) => None,
         }
     }
 
@@ -227,6 +233,7 @@ impl Target {
         match self {
             Target::Tag(repository, ..)
             | Target::BrokenTag(repository, _)
+            | Target::EmptyTag(repository, _)
             | Target::EmptyUploadDirectory(repository, _)
             | Target::EmptyRepository(repository) => Some(repository),
             Target::Upload(file) => Some(&file.repository),
@@ -238,7 +245,7 @@ impl Target {
     /// The tag of the target.
     pub fn tag(&self) -> Option<&TagName> {
         match self {
-            Target::Tag(_, tag, _) | Target::BrokenTag(_, tag) => Some(tag),
+            Target::Tag(_, tag, _) | Target::BrokenTag(_, tag) | Target::EmptyTag(_, tag) => Some(tag),
             Target::Link(directory, _) | Target::EmptyLinkDirectory(directory, _) => directory.tag(),
             _ => None,
         }
@@ -259,6 +266,7 @@ impl Target {
             Target::EmptyLinkDirectory(..)
                 | Target::EmptyBlobDirectory(_)
                 | Target::EmptyUploadDirectory(..)
+                | Target::EmptyTag(..)
                 | Target::EmptyRepository(_)
         )
     }
@@ -273,6 +281,7 @@ impl Target {
             Target::EmptyBlobDirectory(digest) => Shard::of(digest).path().join(digest.hex()),
             Target::Upload(file) => file.path(),
             Target::EmptyUploadDirectory(repository, id) => upload_directory(repository, id),
+            Target::EmptyTag(repository, tag) => tag_directory(repository, tag),
             Target::EmptyRepository(repository) => repository_directory(repository),
         }
     }

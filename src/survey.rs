@@ -80,6 +80,8 @@ pub struct Tag {
     pub current: LinkContent,
     /// Digests that have a directory in its `index/`.
     pub history: Vec<Digest>,
+    /// Whether no link is left in its directory: it names nothing, and named nothing that is known. A registry lists it all the same.
+    pub is_empty: bool,
 }
 
 impl Tag {
@@ -154,7 +156,13 @@ pub fn survey<'s>(store: &'s dyn Store, entry: &RepositoryEntry) -> Result<Surve
         tags.entries.par_iter().with_min_len(TAGS_AT_ONCE).map(|tag| repository.tag(tag)).collect::<Result<_, _>>()?;
     let mut surveyed = Vec::with_capacity(contents.len());
     for (name, content) in tags.entries.into_iter().zip(contents) {
-        let tag = Tag { name, current: content.current, history: content.history.entries };
+        let history = content.history.entries;
+        let is_empty = content.current == LinkContent::Absent && {
+            let directory = LinkDirectory::History(entry.name.clone(), name.clone());
+            let states = repository.stat_links(&directory, &history)?;
+            states.iter().all(|state| *state == FileState::Absent)
+        };
+        let tag = Tag { name, current: content.current, history, is_empty };
         let foreign = tag.foreign();
         // Strays in a directory of another program are not reported.
         if foreign != Some(StrayKind::SystemFile) {

@@ -404,6 +404,7 @@ fn online_only(plan: &mut SweepPlan, store: &dyn Store, inventory: &Inventory) -
         Target::EmptyLinkDirectory(..)
         | Target::EmptyBlobDirectory(_)
         | Target::EmptyUploadDirectory(..)
+        | Target::EmptyTag(..)
         | Target::EmptyRepository(_) => false,
         // It is not quarantined, and a push may be writing to it.
         Target::BrokenTag(..) => false,

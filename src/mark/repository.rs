@@ -119,9 +119,9 @@ fn marks_of_whole(survey: &Survey<'_>, context: &Context<'_>, going: Going, mut 
     })
 }
 
-/// How many names a repository has, each of which goes as one row: links, and directories that have lost theirs.
+/// How many names a repository has, each of which goes as one row: links, and directories of digests and tags that have lost theirs.
 fn names(survey: &Survey<'_>) -> usize {
-    let of_tag = |tag: &Tag| usize::from(tag.current != LinkContent::Absent) + tag.history.len();
+    let of_tag = |tag: &Tag| usize::from(tag.current != LinkContent::Absent || tag.is_empty) + tag.history.len();
     survey.layers.len() + survey.revisions.len() + survey.tags.iter().map(of_tag).sum::<usize>()
 }
 

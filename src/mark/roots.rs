@@ -68,8 +68,8 @@ impl Roots {
                     continue;
                 }
                 LinkContent::Absent => {
-                    // One that goes is on its way out.
-                    if DroppedTag::at(dropped, place).is_none_or(|tag| tag.goes().is_none()) {
+                    // One that goes is on its way out, and of one without any link nothing is lost.
+                    if !tag.is_empty && DroppedTag::at(dropped, place).is_none_or(|tag| tag.goes().is_none()) {
                         findings.push(here(Code::TagWithoutCurrent));
                     }
                     continue;

@@ -163,6 +163,9 @@ impl Unreached {
             {
                 self.drop_named(context, tag_target(survey, &tag.name, *current), *stat, reason, 0);
             }
+            if tag.is_empty {
+                self.directory(context, Target::EmptyTag(survey.name.clone(), tag.name.clone()))?;
+            }
             let directory = LinkDirectory::History(survey.name.clone(), tag.name.clone());
             for mut entry in names.inspect(place, dropped.and_then(DroppedTag::goes), context)? {
                 let digest = entry.digest;

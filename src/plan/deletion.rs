@@ -38,9 +38,10 @@ impl Kind {
             Target::Link(LinkDirectory::Layers(_), _) => Kind::LayerLink,
             Target::Blob(_) => Kind::Blob,
             Target::Upload(_) => Kind::Upload,
-            Target::EmptyLinkDirectory(..) | Target::EmptyBlobDirectory(_) | Target::EmptyUploadDirectory(..) => {
-                Kind::EmptyDirectory
-            }
+            Target::EmptyLinkDirectory(..)
+            | Target::EmptyBlobDirectory(_)
+            | Target::EmptyUploadDirectory(..)
+            | Target::EmptyTag(..) => Kind::EmptyDirectory,
             Target::EmptyRepository(_) => Kind::Repository,
         }
     }

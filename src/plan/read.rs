@@ -165,6 +165,7 @@ fn targets(kind: Kind, repository: Option<RepositoryName>, tag: Option<TagName>,
 fn unnamed(kind: Kind, repository: Option<RepositoryName>, tag: Option<TagName>) -> Option<Target> {
     match (kind, repository?, tag) {
         (Kind::Tag, repository, Some(tag)) => Some(Target::BrokenTag(repository, tag)),
+        (Kind::EmptyDirectory, repository, Some(tag)) => Some(Target::EmptyTag(repository, tag)),
         (Kind::Repository, repository, None) => Some(Target::EmptyRepository(repository)),
         _ => None,
     }

@@ -164,7 +164,7 @@ impl Deletions {
         row[REASON] = REASONS.iter().position(|other| *other == deletion.reason).expect("all reasons are there") as u8;
         put(&mut row, DEPTH, deletion.depth);
         row[SHAPE] = match &deletion.target {
-            Target::Tag(..) | Target::BrokenTag(..) => CURRENT,
+            Target::Tag(..) | Target::BrokenTag(..) | Target::EmptyTag(..) => CURRENT,
             Target::Link(directory, _) | Target::EmptyLinkDirectory(directory, _) => match directory {
                 LinkDirectory::History(..) => HISTORY,
                 LinkDirectory::Revisions(_) => REVISION,
@@ -350,8 +350,10 @@ impl Tables {
             };
         }
         if row[FLAGS] & HAS_NO_NAME != 0 {
+            let tag = || self.tags[number(row, TAG) as usize].clone();
             return match kind(row) {
-                Kind::Tag => Target::BrokenTag(repository(), self.tags[number(row, TAG) as usize].clone()),
+                Kind::Tag => Target::BrokenTag(repository(), tag()),
+                Kind::EmptyDirectory => Target::EmptyTag(repository(), tag()),
                 _ => Target::EmptyRepository(repository()),
             };
         }

@@ -302,6 +302,7 @@ mod tests {
                 _ if number % 11 == 5 => Target::Upload(Box::new(file)),
                 _ if number % 11 == 6 => Target::EmptyUploadDirectory(repository.clone(), id),
                 _ if number == 11 => Target::BrokenTag(repository.clone(), TagName::new("zz")),
+                _ if number == 13 => Target::EmptyTag(repository.clone(), TagName::new("zzz")),
                 // One in each.
                 _ if matches!(number, 10 | 15) => Target::EmptyRepository(repository.clone()),
                 0 if number % 4 == 0 => Target::Tag(repository.clone(), tag, digest(&name)),

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::finding::{Code, Finding};
 use crate::format::{duration, number};
 use crate::graph::Context;
-use crate::layout::{self, LinkDirectory, Target};
+use crate::layout::{LinkDirectory, Target};
 use crate::lineage::{Lineage, Place};
 use crate::mark::{Stays, interrupted};
 use crate::oci::reference::{is_repository, is_tag};
@@ -164,10 +164,6 @@ impl Gathering<'_> {
             LinkContent::Absent if tag.history.is_empty() && self.is_begun(&BegunName::Tag(tag.name.clone())) => {
                 Ok(self.one(Some(tag.name.clone()), None, true))
             }
-            LinkContent::Absent if tag.history.is_empty() => Err(format!(
-                "it is a directory without a link: remove what is empty in {} by hand",
-                crate::escape::escaped(layout::tag_directory(&self.surveyed.name, &tag.name))
-            )),
             _ => Ok(self.one(Some(tag.name.clone()), None, false)),
         }
     }

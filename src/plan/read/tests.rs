@@ -21,7 +21,7 @@ fn read_back(text: &str) -> Result<Vec<PlannedRow>, Error> {
 fn target() -> impl Strategy<Value = Target> {
     let repository = prop::sample::select(vec!["a", "a/b", "team/app", "host.example:5000/x", "a__b/c-d"]);
     let tag = prop::sample::select(vec!["latest", "v1.0", "_", "index", "current", "not a tag", "größe"]);
-    (0..12_usize, repository, tag, any::<[u8; 64]>(), 0..3_usize).prop_map(|(shape, repository, tag, bytes, algorithm)| {
+    (0..13_usize, repository, tag, any::<[u8; 64]>(), 0..3_usize).prop_map(|(shape, repository, tag, bytes, algorithm)| {
         let algorithm = Algorithm::ALL[algorithm];
         let digest = Digest::from_bytes(algorithm, &bytes[..algorithm.len_bytes()]);
         let (repository, tag) = (RepositoryName::new(repository), TagName::new(tag));
@@ -42,6 +42,7 @@ fn target() -> impl Strategy<Value = Target> {
             8 => Target::EmptyUploadDirectory(repository, digest.hex()[..9].to_owned()),
             9 => Target::BrokenTag(repository, tag),
             10 => Target::EmptyRepository(repository),
+            11 => Target::EmptyTag(repository, tag),
             _ if bytes[0] % 2 == 0 => Target::Blob(digest),
             _ => Target::EmptyBlobDirectory(digest),
         }

@@ -55,6 +55,7 @@ impl FilesystemStore {
         };
         let removal = match planned.target {
             Target::EmptyUploadDirectory(..) => self.remove_upload_directory(base, relative, planned),
+            Target::EmptyTag(..) => prune_empty_tag(base, relative),
             Target::EmptyRepository(_) => prune_repository(base, relative),
             target if target.is_directory() => remove_empty_directory(base, relative, planned.stat),
             _ => remove_file(base, relative, planned.stat),
@@ -118,6 +119,8 @@ impl FilesystemStore {
 
 /// `_manifests/tags/<tag>/index/<algorithm>/<hex>`.
 const DEEPEST_BELOW_MARKER: usize = 5;
+/// `index/<algorithm>/<hex>`.
+const DEEPEST_BELOW_TAG: usize = 3;
 
 /// Removes the directories that make a repository one, itself, and those around it, as far as nothing is left in them. First what a registry
 /// knows it by. Another repository in it stays, and so does all that is not a directory.
@@ -145,6 +148,18 @@ fn prune_repository(base: &Base, relative: &Path) -> io::Result<Removal> {
         }
     }
     Ok(Removal::Removed)
+}
+
+/// Removes the directories of a tag in which no link is left.
+fn prune_empty_tag(base: &Base, relative: &Path) -> io::Result<Removal> {
+    prune_below(base, relative, DEEPEST_BELOW_TAG)?;
+    let (tags, name) = split(relative);
+    match open_for_removal(base, tags)? {
+        Ok(tags) if !is_there(&tags, name) => Ok(Removal::AlreadyGone),
+        Ok(tags) if is_gone_if_empty(&tags, name)? => Ok(Removal::Removed),
+        Ok(_) => Ok(Removal::Changed("it is not empty any more")),
+        Err(removal) => Ok(removal),
+    }
 }
 
 /// Removes the directories below one in which nothing is left.

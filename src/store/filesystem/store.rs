@@ -1,5 +1,6 @@
 //! Reading a store on a local filesystem.
 
+use std::ffi::OsStr;
 use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, OwnedFd};
@@ -284,8 +285,13 @@ impl Store for FilesystemStore {
         let Some((base, relative)) = self.locate(&path) else {
             return Ok(None);
         };
-        if let Target::EmptyRepository(_) = directory {
-            return youngest_of(base, relative).context_with("look at", || self.root.at(&path));
+        let youngest = match directory {
+            Target::EmptyRepository(_) => Some(youngest_of(base, relative)),
+            Target::EmptyTag(..) => Some(youngest_in_empty(base, relative)),
+            _ => None,
+        };
+        if let Some(youngest) = youngest {
+            return youngest.context_with("look at", || self.root.at(&path));
         }
         let inspect = || -> io::Result<Option<Stat>> {
             let (file_type, stat) = match directory::stat_at(&base.directory, relative, AtFlags::SYMLINK_NOFOLLOW) {
@@ -314,6 +320,25 @@ fn youngest_of(base: &Base, relative: &Path) -> io::Result<Option<Stat>> {
             Ok(_) | Err(Errno::NOENT | Errno::NOTDIR) => {}
             Err(error) => return Err(error.into()),
         }
+    }
+    Ok(youngest)
+}
+
+/// The age of the youngest directory of a tag in which there is nothing but directories.
+fn youngest_in_empty(base: &Base, relative: &Path) -> io::Result<Option<Stat>> {
+    let mut youngest: Option<Stat> = None;
+    let mut left = vec![relative.to_owned()];
+    while let Some(path) = left.pop() {
+        let stat = match directory::stat_at(&base.directory, path.as_path(), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok((FileType::Directory, stat)) => stat,
+            Ok(_) | Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        youngest = youngest.into_iter().chain([stat]).max_by_key(|stat| stat.modified);
+        directory::for_each_entry(open_directory(&base.directory, path.as_path())?, |name, _| -> io::Result<()> {
+            left.push(path.join(OsStr::from_bytes(name)));
+            Ok(())
+        })?;
     }
     Ok(youngest)
 }

@@ -293,6 +293,13 @@ impl Store for MemoryStore {
 
     fn empty_directory(&self, directory: &Target) -> Result<Option<Stat>, Error> {
         let path = directory.path();
+        if let Target::EmptyTag(..) = directory {
+            let tree = self.tree();
+            let within = within(&tree, &path);
+            let is_empty = within.iter().all(|path| tree[path].content.is_none());
+            let youngest = within.iter().map(|path| tree[path].stat()).max_by_key(|stat| stat.modified);
+            return Ok(youngest.filter(|_| is_empty));
+        }
         if let Target::EmptyRepository(_) = directory {
             let tree = self.tree();
             let directories = [path.clone()].into_iter().chain(MARKERS.map(|marker| path.join(marker)));
@@ -361,8 +368,10 @@ impl MemoryStore {
         let mut tree = self.tree();
         let within = within(&tree, &directory);
         // What lies deepest shows whether the rest is only around it.
-        let is_ours =
-            |path: &PathBuf| tree[path].content.is_none() && path.components().count() <= directory.components().count() + 2;
+        let deepest = if matches!(target, Target::EmptyTag(..)) { 3 } else { 2 };
+        let is_ours = |path: &PathBuf| {
+            tree[path].content.is_none() && path.components().count() <= directory.components().count() + deepest
+        };
         if within.iter().all(is_ours) {
             within.iter().for_each(|path| drop(tree.remove(path)));
         }
@@ -393,6 +402,15 @@ impl MemoryStore {
         let path = planned.target.path();
         if let Target::EmptyRepository(_) = planned.target {
             return Ok(self.prune_repository(&path));
+        }
+        if let Target::EmptyTag(..) = planned.target {
+            let is_there = self.contains(&path);
+            self.prune_tag(planned.target);
+            return Ok(match (is_there, self.contains(&path)) {
+                (false, _) => Removal::AlreadyGone,
+                (true, false) => Removal::Removed,
+                (true, true) => Removal::Changed("it is not empty any more"),
+            });
         }
         if planned.target.upload().is_some() {
             return Ok(match self.tree().get(&path).map(Node::stat) {

@@ -40,6 +40,34 @@ fn the_registry_serves_the_rest_and_takes_pushes_and_restore_brings_tags_back() 
     }
 }
 
+/// What is left of a tag beside a running registry is nothing that the next nights complain of, and the first run without a registry takes it, also
+/// while the tag is in quarantine. It can be restored all the same.
+#[test]
+fn emptied_tags_are_no_finding_and_go_with_the_first_run_beside_no_registry() {
+    let (mut real, _) = filled();
+    real.restart();
+    let online = ["--online", "--rescue-for", "0s"];
+    Regsweep::remove_config(&real.config()).arg("team/app:v2").args(online).run().expect_code(0);
+    let is_listed = |real: &RealRegistry| real.client().tags("team/app").contains("v2");
+    assert!(is_listed(&real));
+    for flags in [&[][..], &["-m"]] {
+        let night = Regsweep::gc_config(&real.config()).args(online).args(flags).json().run().expect_code(0);
+        assert_eq!(night.finding_codes(), Vec::<String>::new());
+    }
+    assert!(is_listed(&real), "beside a registry no directory goes");
+    real.stop();
+    crate::support::tree::age(&real.root());
+    let foreseen = Regsweep::gc_config(&real.config()).arg("--ignore-birth-time").dry().run().expect_code(0);
+    let done = Regsweep::gc_config(&real.config()).arg("--ignore-birth-time").run().expect_code(0);
+    assert_eq!(done.rows(), foreseen.rows());
+    real.restart();
+    assert!(!is_listed(&real), "{}", done.stdout);
+    real.stop();
+    Regsweep::new().arg("restore").arg(real.config()).args(["--all"]).run().expect_code(0);
+    real.restart();
+    real.client().pull("team/app", "v2").expect("restored");
+}
+
 /// Beside a registry that takes pushes the tag answers 404 at once, and a push brings it back.
 #[test]
 fn beside_a_running_registry_what_is_pushed_again_is_served() {
