@@ -170,7 +170,7 @@ codes! {
         "nothing, if the index was copied without this platform; otherwise push it again";
     /// A tag without a `current/link`.
     TagWithoutCurrent = "tag-without-current", Warning,
-        "nothing if it is being deleted; otherwise push the tag again, name it to `regsweep repair` if its history names one manifest, or take it away with `regsweep remove REPOSITORY:TAG`";
+        "nothing if it is being deleted; otherwise push the tag again, name it to `regsweep repair` if its history names one manifest, or to `remove`";
     /// A tag names a manifest that the repository has no revision link for; the registry answers 404.
     LostRevision = "lost-revision", Warning,
         "make the link with `regsweep repair`, or push the tag again: its manifest and layers are still there";

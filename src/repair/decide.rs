@@ -76,7 +76,7 @@ impl CannotMend {
                 "Not mended: the one link in the history of the tag is damaged too, and cannot be mended."
             }
             CannotMend::HistoryGone => {
-                "Not mended: no link is left in the history of the tag, only directories, as its removal leaves them beside a registry. While it is in quarantine `regsweep restore` brings it back; `regsweep remove REPOSITORY:TAG` takes it away."
+                "Not mended: no link is left in the history of the tag, only directories, as its removal leaves them beside a registry. While it is in quarantine `regsweep restore` brings it back; named to `regsweep remove` it goes."
             }
             CannotMend::NotNamed => "Not mended: the tag may be half deleted, so it is mended only when it is named.",
         }
