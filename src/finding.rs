@@ -170,7 +170,7 @@ codes! {
         "nothing, if the index was copied without this platform; otherwise push it again";
     /// A tag without a `current/link`.
     TagWithoutCurrent = "tag-without-current", Warning,
-        "nothing if it is being deleted; otherwise push the tag again, name it to `regsweep repair` if its history names one manifest, or to `regsweep remove`";
+        "nothing if it is being deleted; otherwise push the tag again, name it to `regsweep repair` if its history names one manifest, or to `remove`";
     /// A tag names a manifest that the repository has no revision link for; the registry answers 404.
     LostRevision = "lost-revision", Warning,
         "make the link with `regsweep repair`, or push the tag again: its manifest and layers are still there";
@@ -228,6 +228,9 @@ codes! {
     /// A blob that does not match its digest yet, and is being written.
     BlobInProgress = "blob-in-progress", Note,
         "nothing; verify again when it has been written";
+    /// A link or a tag that is younger than `--min-age` and not complete: a push or a deletion is under way, or was cut off just now.
+    WorkUnderWay = "work-under-way", Note,
+        "nothing; what is still so when it is older than that is reported as damage";
     /// An upload that was not continued for a week.
     StaleUpload = "stale-upload", Note,
         "`regsweep garbage-collect --uploads-older-than 7d` removes it, or the registry's own uploadpurging";

@@ -94,6 +94,10 @@ impl Repository for ImaginedRepository {
         Ok(FILE)
     }
 
+    fn tag_changed(&self, _: &TagName) -> Result<Option<SystemTime>, Error> {
+        Ok(None)
+    }
+
     fn read_links(&self, _: &LinkDirectory, digests: &[Digest]) -> Result<Vec<LinkContent>, Error> {
         Ok(digests.iter().map(|digest| LinkContent::Digest(*digest)).collect())
     }

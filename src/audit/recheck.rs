@@ -1,35 +1,104 @@
 //! Checks again what was missing. A registry may take pushes while a store is listed: a push or a deletion that ends
 //! meanwhile is no damage.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::SystemTime;
 
 use rayon::prelude::*;
 
 use crate::error::Error;
 use crate::finding::{Code, Finding};
-use crate::layout::{LinkDirectory, Shard};
+use crate::layout::{self, LinkDirectory, Shard, Target};
 use crate::oci::{Digest, RepositoryName};
-use crate::store::{FileState, LinkContent, Repository, RepositoryEntry, Store};
+use crate::policy::{Age, Policy};
+use crate::store::{FileState, LinkContent, Repository, RepositoryEntry, Stat, Store};
 
-/// Returns the findings that still hold, in their order. Opens each repository anew, once.
+/// What there is of a finding by now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Now {
+    Stands,
+    Gone,
+    /// It is young, so somebody may be about to complete it.
+    UnderWay,
+}
+
+/// Returns the findings that still hold, in their order. Opens each repository anew, once. What is young and not complete is a note, and no
+/// damage: the repository of it is kept as a whole all the same.
 ///
 /// # Errors
 ///
 /// When an entry cannot be read again.
-pub(crate) fn still_hold(store: &dyn Store, findings: Vec<Finding>) -> Result<Vec<Finding>, Error> {
+pub(crate) fn still_hold(store: &dyn Store, policy: &Policy, findings: Vec<Finding>) -> Result<Vec<Finding>, Error> {
     let mut by_repository: BTreeMap<Option<&RepositoryName>, Vec<usize>> = BTreeMap::new();
     for (place, finding) in findings.iter().enumerate().filter(|(_, finding)| may_go(finding)) {
         by_repository.entry(repository_of(finding)).or_default().push(place);
     }
-    let gone = by_repository.par_iter().map(|(name, places)| {
+    let changed = by_repository.par_iter().map(|(name, places)| {
         let current = CurrentStore::new(store, *name)?;
-        let gone = |place: &usize| Ok((!current.stands(&findings[*place])?).then_some(*place));
-        places.par_iter().map(gone).filter_map(Result::transpose).collect::<Result<Vec<usize>, Error>>()
+        let changed = |place: &usize| match current.now(&findings[*place], policy)? {
+            Now::Stands => Ok(None),
+            now => Ok(Some((*place, now))),
+        };
+        places.par_iter().map(changed).filter_map(Result::transpose).collect::<Result<Vec<_>, Error>>()
     });
-    let mut gone = gone.collect::<Result<Vec<_>, Error>>()?.concat();
-    gone.sort_unstable();
-    let stands = |place: &usize| gone.binary_search(place).is_err();
-    Ok(findings.into_iter().enumerate().filter(|(place, _)| stands(place)).map(|(_, finding)| finding).collect())
+    let changed: BTreeMap<usize, Now> = changed.collect::<Result<Vec<_>, Error>>()?.into_iter().flatten().collect();
+    let mut standing = Vec::with_capacity(findings.len());
+    let mut kept_for_work = BTreeSet::new();
+    for (place, finding) in findings.into_iter().enumerate() {
+        match changed.get(&place) {
+            None | Some(Now::Stands) => standing.push(finding),
+            Some(Now::Gone) => {}
+            Some(Now::UnderWay) => {
+                kept_for_work.extend(finding.repository.clone().filter(|_| finding.code == Code::EmptyLink));
+                standing.push(under_way(finding));
+            }
+        }
+    }
+    for name in kept_for_work {
+        if !standing.iter().any(|finding| holds(finding, &name)) {
+            standing.retain(|finding| finding.code != Code::HeldRepository || finding.repository.as_ref() != Some(&name));
+        }
+    }
+    Ok(standing)
+}
+
+/// The note in place of a finding.
+fn under_way(finding: Finding) -> Finding {
+    let code = Code::WorkUnderWay;
+    let what = finding.code.meaning().trim_end_matches('.');
+    let kept = if finding.code == Code::EmptyLink { " Its repository keeps everything meanwhile." } else { "" };
+    let detail = format!("{} It is: {what}.{kept}", code.meaning());
+    Finding { code, severity: code.severity(), ..finding }.detail(detail)
+}
+
+/// Whether a repository is held for what a finding says, or may be: content has no repository of its own.
+fn holds(finding: &Finding, name: &RepositoryName) -> bool {
+    let is_content = matches!(
+        finding.code,
+        Code::MissingTagTarget
+            | Code::MissingManifest
+            | Code::CorruptManifest
+            | Code::UnreadableManifest
+            | Code::OverfullManifest
+            | Code::OversizedManifest
+            | Code::IrregularData
+    );
+    let is_of_names = matches!(
+        finding.code,
+        Code::InvalidName
+            | Code::BehindSymlink
+            | Code::BehindMount
+            | Code::EmptyLink
+            | Code::GarbledLink
+            | Code::DisagreeingLink
+            | Code::IrregularLink
+            | Code::OverfullRepository
+            | Code::UnreadableEntry
+    );
+    match &finding.repository {
+        Some(repository) => repository == name && (is_content || is_of_names),
+        None => is_content,
+    }
 }
 
 /// Whether a finding may no longer hold: a push can supply what is missing, and a deletion can remove what needed it.
@@ -46,6 +115,7 @@ fn may_go(finding: &Finding) -> bool {
             | Code::LostChild
             | Code::LostRevision
             | Code::TagWithoutCurrent
+            | Code::EmptyLink
     )
 }
 
@@ -53,7 +123,12 @@ fn may_go(finding: &Finding) -> bool {
 fn repository_of(finding: &Finding) -> Option<&RepositoryName> {
     let needs_repository = matches!(
         finding.code,
-        Code::MissingTagTarget | Code::MissingLayerLink | Code::LostChild | Code::LostRevision | Code::TagWithoutCurrent
+        Code::MissingTagTarget
+            | Code::MissingLayerLink
+            | Code::LostChild
+            | Code::LostRevision
+            | Code::TagWithoutCurrent
+            | Code::EmptyLink
     );
     finding.repository.as_ref().filter(|_| needs_repository)
 }
@@ -68,6 +143,43 @@ impl<'s> CurrentStore<'s> {
     fn new(store: &'s dyn Store, name: Option<&'s RepositoryName>) -> Result<CurrentStore<'s>, Error> {
         let open = |name: &'s RepositoryName| Ok((name, store.open(&RepositoryEntry { name: name.clone(), foreign: None })?));
         Ok(CurrentStore { store, repository: name.map(open).transpose()? })
+    }
+
+    fn now(&self, finding: &Finding, policy: &Policy) -> Result<Now, Error> {
+        Ok(match self.stands(finding)? {
+            false => Now::Gone,
+            true if self.is_under_way(finding, policy)? => Now::UnderWay,
+            true => Now::Stands,
+        })
+    }
+
+    /// Whether what is not complete was written just now: a push ends with the `current/link` of a tag, a deletion begins anywhere, and registries
+    /// before 3.1 truncate a link before they write it.
+    fn is_under_way(&self, finding: &Finding, policy: &Policy) -> Result<bool, Error> {
+        let Some((name, repository)) = &self.repository else { return Ok(false) };
+        // By the time of writing alone: a copy of damage is damage. A time far ahead proves nothing.
+        let is_young = |modified: SystemTime| matches!(policy.age(&Stat::new(0, modified)), Age::Young(_));
+        let is_written = |state: &FileState| matches!(state, FileState::File(stat) if is_young(stat.modified));
+        match (finding.code, &finding.tag) {
+            (Code::TagWithoutCurrent, Some(tag)) => {
+                let history = LinkDirectory::History((*name).clone(), tag.clone());
+                let states = repository.stat_links(&history, &repository.tag(tag)?.history.entries)?;
+                Ok(states.iter().any(is_written) || repository.tag_changed(tag)?.is_some_and(is_young))
+            }
+            (Code::LostRevision, Some(tag)) => Ok(is_written(&repository.stat_tag(tag)?)),
+            (Code::EmptyLink, Some(tag)) if finding.path == Some(layout::current_link(name, tag)) => {
+                let is_whole = matches!(repository.tag(tag)?.current, LinkContent::Digest(_));
+                Ok(is_whole || is_written(&repository.stat_tag(tag)?))
+            }
+            (Code::EmptyLink, _) => match finding.path.as_deref().and_then(Target::of_path) {
+                Some(Target::Link(directory, digest)) => {
+                    let looked = repository.inspect_links(&directory, &[digest])?;
+                    Ok(looked.iter().any(|(content, state)| matches!(content, LinkContent::Digest(_)) || is_written(state)))
+                }
+                _ => Ok(false),
+            },
+            _ => Ok(false),
+        }
     }
 
     fn stands(&self, finding: &Finding) -> Result<bool, Error> {
@@ -127,15 +239,22 @@ fn names(repository: &dyn Repository, finding: &Finding, digest: &Digest) -> Res
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
+    use std::path::Path;
+    use std::time::{Duration, SystemTime};
 
     use super::*;
-    use crate::layout;
     use crate::oci::{Algorithm, TagName};
+    use crate::policy::Arrivals;
     use crate::store::{Etags, MemoryStore, ObjectStore, Request, counted};
 
     fn stands(store: &dyn Store, finding: &Finding) -> Result<bool, Error> {
-        Ok(!still_hold(store, vec![finding.clone()])?.is_empty())
+        Ok(!still_hold(store, &policy(), vec![finding.clone()])?.is_empty())
+    }
+
+    /// A day after everything was written that has no time of its own.
+    fn policy() -> Policy {
+        let day = Duration::from_secs(24 * 3600);
+        Policy::new(Duration::from_secs(3600), Arrivals::Ignored, SystemTime::UNIX_EPOCH + day)
     }
 
     #[test]
@@ -177,10 +296,53 @@ mod tests {
                 assert_eq!(!stands(gone, &finding).expect("readable"), goes, "{code}");
             }
         }
-        let of = |code| of(code).tag(&tag);
+        let of = |code| of(code).tag(&tag).path(layout::blob_data(&digest));
         // Findings about content that is present but wrong hold.
         for code in [Code::CorruptManifest, Code::EmptyLink, Code::OrphanedReferrer] {
             assert!(stands(&after, &of(code)).expect("readable"), "{code}");
+        }
+    }
+
+    /// By the time of writing, on a store with directories and on one without.
+    #[test]
+    fn what_is_young_and_not_complete_is_a_note() {
+        let policy = policy();
+        let (name, tag) = (RepositoryName::new("a"), TagName::new("v1"));
+        let digest = Digest::of(Algorithm::Sha256, b"x");
+        let revision = LinkDirectory::Revisions(name.clone()).link(&digest);
+        let history = LinkDirectory::History(name.clone(), tag.clone()).link(&digest);
+        let current = layout::current_link(&name, &tag);
+        let text = digest.to_string();
+        let here = |code| Finding::new(code).repository(&name).digest(&digest);
+        let cases: [(Finding, Vec<(&Path, &str)>); 5] = [
+            (here(Code::TagWithoutCurrent).tag(&tag).path(current.clone()), vec![(&history, &text)]),
+            (here(Code::TagWithoutCurrent).tag(&tag).path(current.clone()), vec![(&history, "")]),
+            (here(Code::EmptyLink).tag(&tag).path(current.clone()), vec![(&current, "")]),
+            (here(Code::EmptyLink).path(revision.clone()), vec![(&revision, "")]),
+            (here(Code::LostRevision).tag(&tag).path(revision.clone()), vec![(&current, &text)]),
+        ];
+        let minutes = |count: u64| policy.now - Duration::from_secs(count * 60);
+        let ahead = policy.now + Duration::from_secs(24 * 3600);
+        for (finding, files) in &cases {
+            for (written, code) in [
+                (minutes(1), Code::WorkUnderWay),
+                (minutes(59), Code::WorkUnderWay),
+                (minutes(61), finding.code),
+                (ahead, finding.code),
+            ] {
+                let files_written = MemoryStore::new();
+                files.iter().for_each(|(path, text)| files_written.add_file(*path, *text, written));
+                let store = ObjectStore::new(files_written, Etags::Md5, 1);
+                let held = Finding::new(Code::HeldRepository).repository(&name);
+                for store in [&store as &dyn Store, store.memory()] {
+                    let found = still_hold(store, &policy, vec![held.clone(), finding.clone()]).expect("readable");
+                    let codes: Vec<Code> = found.iter().map(|finding| finding.code).collect();
+                    let is_explained = code == Code::WorkUnderWay && finding.code == Code::EmptyLink;
+                    let expected = if is_explained { vec![code] } else { vec![Code::HeldRepository, code] };
+                    assert_eq!(codes, expected, "{finding:?}");
+                    assert!(found.iter().all(|finding| finding.severity == finding.code.severity()));
+                }
+            }
         }
     }
 
@@ -196,7 +358,7 @@ mod tests {
             digests.iter().flat_map(|digest| repositories.each_ref().map(|repository| found(repository, digest))).collect();
         for ask in 0..2 {
             store.begin(None);
-            let standing = still_hold(&store, findings.clone()).expect("readable");
+            let standing = still_hold(&store, &policy(), findings.clone()).expect("readable");
             assert_eq!(standing, findings[ask..], "in their order");
             assert_eq!(counted(&store.log()), [(Request::List, 2)].into());
             let link = LinkDirectory::Layers(repositories[0].clone()).link(&digests[0]);

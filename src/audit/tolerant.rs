@@ -6,6 +6,7 @@ use std::ffi::OsStr;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
 
 use crate::error::Error;
 use crate::finding::{Code, Finding};
@@ -220,6 +221,10 @@ impl Repository for TolerantRepository<'_> {
 
     fn stat_tag(&self, tag: &TagName) -> Result<FileState, Error> {
         self.ask(|repository| repository.stat_tag(tag), || FileState::Absent)
+    }
+
+    fn tag_changed(&self, tag: &TagName) -> Result<Option<SystemTime>, Error> {
+        self.ask(|repository| repository.tag_changed(tag), || None)
     }
 
     fn read_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<LinkContent>, Error> {

@@ -247,7 +247,7 @@ fn survey_and_plan(
     let strays = repositories.strays.iter().chain(&blob_strays);
     findings.extend(strays.clone().map(|stray| Finding::new(Code::of_stray(stray.kind)).path(&stray.path)));
     gathered.add(findings);
-    let findings = recheck::still_hold(reader.store(), gathered.into_findings())?;
+    let findings = recheck::still_hold(reader.store(), &policy, gathered.into_findings())?;
 
     let mut plan = planned(settings, &mut marks, &mut blobs, &inventory, &budget)?;
     // By all links: beside a registry at work some stay although their blobs go.

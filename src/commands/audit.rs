@@ -271,7 +271,7 @@ fn with_needs(
     findings: Vec<Finding>,
     sizes: Vec<Finding>,
 ) -> Result<Vec<Finding>, Error> {
-    let findings = recheck::still_hold(context.store, findings)?;
+    let findings = recheck::still_hold(context.store, &context.policy, findings)?;
     let needs = dependents(context, repositories, &damage::damaged(&findings))?;
     let mut findings = damage::once_each(findings, needs);
     let damaged = damage::damaged(&findings);

@@ -114,7 +114,7 @@ fn once<T>(
         stop,
     };
     let found = work(&looking)?;
-    Ok((found, recheck::still_hold(store, gathered.into_findings())?))
+    Ok((found, recheck::still_hold(store, &policy, gathered.into_findings())?))
 }
 
 /// The repository that somebody typed.

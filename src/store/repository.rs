@@ -1,6 +1,7 @@
 //! Reading one repository: what every implementation of a store answers of it.
 
 use std::ffi::OsStr;
+use std::time::SystemTime;
 
 use super::values::{FileState, Leftover, LinkContent, Listing, Stray, TagContent, Upload, UploadContents};
 use crate::error::Error;
@@ -56,6 +57,13 @@ pub trait Repository: Send + Sync {
     ///
     /// When it cannot be looked at.
     fn stat_tag(&self, tag: &TagName) -> Result<FileState, Error>;
+
+    /// When something was last made or removed in the directory of a tag or in its `current/`; nothing where there are no directories.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be looked at.
+    fn tag_changed(&self, tag: &TagName) -> Result<Option<SystemTime>, Error>;
 
     /// Reads the links of the digests given, in that order.
     ///

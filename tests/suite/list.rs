@@ -51,6 +51,11 @@ fn the_catalogue_and_the_tags_are_those_of_the_registry() {
     client.push_tag("lost", "v1", &image("lost"));
     client.push_tag("lost", "kept", &image("kept"));
     fs::remove_dir_all(registry.root().join(layout::parent(&tag_current("lost", "v1")))).expect("there");
+    // Long ago: what is young and not complete is work under way.
+    let then = std::time::SystemTime::now() - std::time::Duration::from_secs(86400);
+    for entry in walkdir::WalkDir::new(registry.root().join(layout::tag("lost", "v1"))).contents_first(true) {
+        fs::File::open(entry.expect("listable").path()).and_then(|file| file.set_modified(then)).expect("ours");
+    }
 
     let report = list(&registry.root(), &[]);
     let key = if major_version() < 3 { "in_catalogue_2" } else { "in_catalogue_3" };

@@ -1,13 +1,18 @@
 //! Reading one repository on a local filesystem. Each directory is listed on demand.
 
 use std::ffi::OsStr;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use rayon::prelude::*;
+use rustix::fs::AtFlags;
+use rustix::io::Errno;
 
 use super::FilesystemStore;
+use super::directory;
 use super::files::{Relative, inspect_link, read_link, stat_file};
 use super::uploads;
 use crate::error::{Context as _, Error};
@@ -101,6 +106,17 @@ impl Repository for FilesystemRepository<'_> {
             return Ok(FileState::Absent);
         };
         stat_file(&directory, "link").context_with("look at", || self.store.at(path.join("link")))
+    }
+
+    fn tag_changed(&self, tag: &TagName) -> Result<Option<SystemTime>, Error> {
+        let path = layout::tag_directory(&self.name, tag);
+        let Some(directory) = self.store.directory(&path)? else { return Ok(None) };
+        let modified = |name: &str| match directory::stat_at(&directory, name, AtFlags::empty()) {
+            Ok((_, stat)) => Ok(Some(stat.modified)),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+            Err(error) => Err(io::Error::from(error)).context_with("look at", || self.store.at(path.join(name))),
+        };
+        Ok(modified(".")?.max(modified("current")?))
     }
 
     fn read_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<LinkContent>, Error> {

@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use super::store::MemoryStore;
 use crate::error::Error;
@@ -61,6 +62,12 @@ impl Repository for MemoryRepository<'_> {
 
     fn stat_tag(&self, tag: &TagName) -> Result<FileState, Error> {
         Ok(self.store.state(&layout::current_link(&self.name, tag)))
+    }
+
+    fn tag_changed(&self, tag: &TagName) -> Result<Option<SystemTime>, Error> {
+        let (directory, tree) = (layout::tag_directory(&self.name, tag), self.store.tree());
+        let directories = [directory.clone(), directory.join("current")];
+        Ok(directories.iter().filter_map(|path| tree.get(path)).map(|node| node.modified).max())
     }
 
     fn read_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<LinkContent>, Error> {

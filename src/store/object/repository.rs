@@ -123,6 +123,10 @@ impl Repository for ObjectRepository<'_> {
         Ok(self.keys.state(&layout::current_link(&self.name, tag)))
     }
 
+    fn tag_changed(&self, _: &TagName) -> Result<Option<SystemTime>, Error> {
+        Ok(None)
+    }
+
     fn read_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<LinkContent>, Error> {
         self.read_many(directory, digests)
     }

@@ -36,6 +36,8 @@ const NOT_HERE: &[&str] = &[
     "overfull-repository",
     "recent-changes",
     "unreadable-entry",
+    // `under_way`.
+    "work-under-way",
 ];
 
 #[test]

@@ -3,6 +3,7 @@
 mod codes;
 mod command;
 mod real;
+mod under_way;
 
 use std::fs;
 use std::path::Path;
