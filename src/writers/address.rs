@@ -1,6 +1,6 @@
 //! The address of a registry, parsed from `http.addr` as Go's `net.Listen` does.
 
-use std::net::{IpAddr, ToSocketAddrs as _};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _, UdpSocket};
 use std::path::PathBuf;
 
 use crate::registry_config::Listening;
@@ -101,13 +101,17 @@ fn hosts(host: &str) -> Vec<String> {
     }
 }
 
-/// Whether a host is the loopback of this machine or container.
-pub(super) fn is_loopback(host: &str) -> bool {
-    if let Ok(ip) = host.parse::<IpAddr>() {
-        return ip.to_canonical().is_loopback();
-    }
+/// Whether a host is this machine or container itself: its loopback, a wildcard, which connects there too, or an address
+/// of one of its interfaces.
+pub(super) fn is_own(host: &str) -> bool {
     let mut addresses = (host, 0).to_socket_addrs().into_iter().flatten().peekable();
-    addresses.peek().is_some() && addresses.all(|address| address.ip().to_canonical().is_loopback())
+    addresses.peek().is_some() && addresses.all(is_own_address)
+}
+
+fn is_own_address(address: SocketAddr) -> bool {
+    let ip = address.ip().to_canonical();
+    // A loopback that is not up cannot be bound. Binding a datagram socket sends nothing.
+    ip.is_loopback() || ip.is_unspecified() || UdpSocket::bind(address).is_ok()
 }
 
 #[cfg(test)]
@@ -162,12 +166,20 @@ mod tests {
     }
 
     #[test]
-    fn loopback_is_known_by_its_number_and_by_name() {
-        for host in ["127.0.0.1", "127.8.9.1", "::1", "::ffff:127.0.0.1", "localhost"] {
-            assert!(is_loopback(host), "{host}");
+    fn this_machine_is_known_by_number_by_name_and_by_its_interfaces() {
+        let mut own: Vec<String> = ["127.0.0.1", "127.8.9.1", "::1", "::ffff:127.0.0.1", "localhost"].map(str::to_owned).into();
+        own.extend(["0.0.0.0", "0", "::", "::ffff:0.0.0.0", "0:0:0:0:0:0:0:0"].map(str::to_owned));
+        // The address that a packet to another machine would carry; none is sent.
+        let towards = UdpSocket::bind("0.0.0.0:0").and_then(|socket| {
+            socket.connect("192.0.2.1:9")?;
+            socket.local_addr()
+        });
+        own.extend(towards.map(|address| address.ip().to_string()));
+        for host in own {
+            assert!(is_own(&host), "{host}");
         }
-        for host in ["10.1.2.3", "::", "no-such-machine.invalid"] {
-            assert!(!is_loopback(host), "{host}");
+        for host in ["192.0.2.1", "2001:db8::1", "no-such-machine.invalid"] {
+            assert!(!is_own(host), "{host}");
         }
     }
 }

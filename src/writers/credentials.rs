@@ -68,10 +68,10 @@ fn token(parameters: &str, credentials: &Credentials, verifies: bool) -> Result<
     let host = rest.split(['/', '?']).next().unwrap_or_default();
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name).trim_matches(['[', ']']);
     // The answering host is not authenticated, so a password for another machine is only sent encrypted.
-    if verifies && scheme != "https" && !address::is_loopback(name) {
+    if verifies && scheme != "https" && !address::is_own(name) {
         return Err(format!("it wants a token from {realm}, to which no password is sent without TLS"));
     }
-    let mut request = agent(!address::is_loopback(name)).get(realm).header("Authorization", credentials.basic());
+    let mut request = agent(!address::is_own(name)).get(realm).header("Authorization", credentials.basic());
     if let Some(service) = parameter(parameters, "service") {
         request = request.query("service", service);
     }

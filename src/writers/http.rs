@@ -111,7 +111,7 @@ impl Endpoint {
     /// The time of a registry on another machine: one on this machine uses the clock that is to be checked.
     pub(super) fn date(&self) -> Option<SystemTime> {
         let (Endpoint::Configured(address) | Endpoint::Given(address)) = self else { return None };
-        let elsewhere = address.hosts.iter().filter(|host| !address::is_loopback(host));
+        let elsewhere = address.hosts.iter().filter(|host| !address::is_own(host));
         elsewhere.into_iter().find_map(|host| {
             let url = format!("{}/v2/", address.base(address.has_tls, host).trim_end_matches('/'));
             let answer = agent(true).head(&url).call().ok()?;
@@ -122,11 +122,12 @@ impl Endpoint {
         })
     }
 
-    /// Whether the address is valid only in its own container: each has its own loopback and sockets.
+    /// Whether the address is one of this machine or container itself: each container has its own loopback, interfaces and
+    /// sockets.
     pub fn is_local(&self) -> bool {
         match self {
             Endpoint::Configured(address) | Endpoint::Given(address) => {
-                address.hosts.iter().all(|host| address::is_loopback(host))
+                address.hosts.iter().all(|host| address::is_own(host))
             }
             Endpoint::Socket(_) => true,
             Endpoint::Unusable(..) => false,
@@ -201,7 +202,7 @@ impl Address {
             match knock(host, self.port) {
                 Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
                 // In a container without a network, only processes of the container share the loopback.
-                Err(error) if error.kind() == ErrorKind::NetworkUnreachable && address::is_loopback(host) => {}
+                Err(error) if error.kind() == ErrorKind::NetworkUnreachable && address::is_own(host) => {}
                 // A wildcard listens on two addresses, and a machine may lack IPv6.
                 Err(_) if host != &self.hosts[0] => {}
                 Err(error) => return Answer::Unknown(error.to_string()),
@@ -256,7 +257,7 @@ fn ask(base: &str, host: &str, credentials: Option<&Credentials>) -> Heard {
         Err(error) => return Heard::nothing(error),
     };
     let (Some(credentials), 401) = (credentials, answer.status().as_u16()) else { return heard(&answer) };
-    let verifies = !address::is_loopback(host);
+    let verifies = !address::is_own(host);
     match credentials::authorization(&answer, credentials, verifies) {
         Ok(authorization) => match agent(verifies).options(&url).header("Authorization", authorization).call() {
             Ok(answer) => heard(&answer),

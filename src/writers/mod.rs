@@ -9,6 +9,7 @@ mod address;
 mod answers;
 mod cache_sign;
 mod credentials;
+mod exporters;
 mod http;
 mod listeners;
 mod open_files;

@@ -1,12 +1,11 @@
 //! When the registries of a store were started, as far as this machine shows it.
 
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
 use super::address::Place;
 use super::registries::{self, Serves};
-use super::{listeners, processes, view};
+use super::{exporters, listeners, processes, view};
 use crate::clock::{RecordedTime, RunClock};
 use crate::format::duration;
 use crate::proc::{may_look_at_all, pids, started};
@@ -44,7 +43,7 @@ pub fn all_started_after(
     if !view::shows_all_processes() || !may_look_at_all() {
         return Err("not all processes of this machine are seen from here".to_owned());
     }
-    if let Some(exporter) = exporter() {
+    if let Some(exporter) = exporters::seen() {
         return Err(format!("{exporter} may give the store to other machines"));
     }
     if let Some(url) = urls.first() {
@@ -128,15 +127,6 @@ fn registries(root: &Root) -> Vec<Registry> {
         Some(Registry { pid, started: started(&process)?, is_ours })
     });
     found.collect()
-}
-
-/// What gives directories of this machine to others, which may run a registry on them.
-fn exporter() -> Option<&'static str> {
-    let exports = fs::read_to_string("/proc/fs/nfsd/exports").unwrap_or_default();
-    if exports.lines().any(|line| !line.trim().is_empty() && !line.starts_with('#')) {
-        return Some("the NFS server of this machine");
-    }
-    pids().any(|pid| processes::name(pid) == "virtiofsd").then_some("virtiofsd")
 }
 
 fn is_local(path: &Path) -> bool {

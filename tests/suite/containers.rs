@@ -79,6 +79,32 @@ fn beside_it_with_the_volume_alone() {
     contained(offline, Shares::Nothing).expect("as before").run().expect_code(0);
 }
 
+/// Its own addresses lead to itself, by whatever name: a wildcard, or that of an interface. Nothing there is no registry that is down.
+#[test]
+fn its_own_addresses_are_not_those_of_the_registry() {
+    let registry = with_garbage(Settings::default());
+    let port = registry.address().rsplit_once(':').expect("a port").1;
+    let before = snapshot(&registry.root().join("docker"));
+    let config = registry.config().with_file_name("own.yml");
+    let given = |host: &str| Regsweep::gc(&registry.root()).args(["--registry", &format!("http://{host}:{port}")]);
+    let configured = |host: &str| {
+        let text = fs::read_to_string(registry.config()).expect("there");
+        fs::write(&config, text.replace(registry.address(), &format!("{host}:{port}"))).expect("written");
+        Regsweep::gc_config(&config)
+    };
+    for host in ["127.0.0.1", "0.0.0.0", "[::]", "0", "[::ffff:0.0.0.0]", "10.77.0.5", "[fd77::5]"] {
+        for run in [given(host), configured(host)] {
+            let script =
+                "ip link set lo up && ip addr add 10.77.0.5/32 dev lo && ip addr add fd77::5/128 dev lo nodad; exec \"$@\"";
+            let run = run.any_age().under(["sh", "-c", script, "sh"]);
+            let Some(run) = contained(run, Shares::Nothing) else { return };
+            let refused = run.run().expect_code(2);
+            assert!(refused.stderr.contains("no registry could be asked"), "{host}: {}", refused.stderr);
+        }
+    }
+    assert_eq!(snapshot(&registry.root().join("docker")), before, "nothing was touched");
+}
+
 /// `--network container:registry`, or a pod's: the registry is asked at its own address.
 #[test]
 fn beside_it_with_its_network() {
