@@ -42,8 +42,8 @@ pub struct Answers<'a> {
     heard: Vec<(Endpoint, Answer)>,
     /// Registries that may run in another container, where they cannot be queried.
     unqueried: Vec<Endpoint>,
-    /// Signs of a writer, once they were searched. Signs of registries that answer that they take no pushes are left
-    /// out.
+    /// Signs of a writer, once they were searched. Signs of registries that answer at their own sockets that they take no
+    /// pushes are left out.
     signs: OnceCell<Vec<Sign>>,
 }
 
@@ -131,7 +131,7 @@ impl Answers<'_> {
         for sign in self.signs() {
             // A reader may mount the store, and the registries in that namespace take no pushes.
             if !(self.is_one_read_only() && matches!(sign, Sign::Mounted { .. })) {
-                return Err(self.brake(sign.to_string()));
+                return Err(self.brake(sign.to_string(), self.missing(sign)));
             }
             tracing::warn!("{sign}, and is taken for one that only reads");
         }
@@ -142,25 +142,18 @@ impl Answers<'_> {
         self.heard.iter().any(|(_, answer)| *answer == Answer::ReadOnly)
     }
 
-    /// Searches for signs of a writer. Beside a read-only registry, another one is trusted if it answers that it is
-    /// read-only too.
+    /// Searches for signs of a writer. A registry is trusted if it answers itself that it is read-only.
     fn signs(&self) -> &[Sign] {
         self.signs.get_or_init(|| {
             let Some(root) = self.question.root else { return Vec::new() };
             let mut signs = processes::signs(root);
-            if !self.is_one_read_only() || self.question.cache.is_some() {
+            if self.question.cache.is_some() {
                 return signs;
             }
-            let owner = root.at(layout::V2).metadata().map(|there| there.uid());
-            let users: Vec<u32> = owner.into_iter().chain([0, rustix::process::geteuid().as_raw()]).collect();
-            let says_so = |pid: u32, service: &Service| {
-                let process = processes::directory(pid);
-                !service.always_writes && listeners::says_read_only(&process, &service.http, self.question.credentials, &users)
-            };
             let mut believed = Vec::new();
             signs.retain(|sign| match sign {
                 Sign::Registry { pid, serves: Serves::Ours(service) | Serves::Changed(_, service), .. }
-                    if says_so(*pid, service) =>
+                    if self.own_answer(root, *pid, service) == Answer::ReadOnly =>
                 {
                     believed.push(*pid);
                     false
@@ -172,6 +165,34 @@ impl Answers<'_> {
             signs.retain(|sign| !matches!(sign, Sign::Mounted { registries, .. } if registries.iter().any(is_believed)));
             signs
         })
+    }
+
+    /// What a registry answers at its own sockets.
+    fn own_answer(&self, root: &Root, pid: u32, service: &Service) -> Answer {
+        if service.always_writes {
+            return Answer::Writable;
+        }
+        let owner = root.at(layout::V2).metadata().map(|there| there.uid());
+        let users: Vec<u32> = owner.into_iter().chain([0, rustix::process::geteuid().as_raw()]).collect();
+        listeners::answer(&processes::directory(pid), &service.http, self.question.credentials, &users)
+    }
+
+    /// What is missing where the registry behind a sign is read-only already.
+    fn missing(&self, sign: &Sign) -> &'static str {
+        let answer = match sign {
+            Sign::Mounted { .. } => return "; if its registry is read-only already, name it with --registry URL",
+            Sign::Registry { pid, serves: Serves::Ours(service) | Serves::Changed(_, service), .. } => {
+                self.question.root.map(|root| self.own_answer(root, *pid, service))
+            }
+            Sign::Registry { .. } | Sign::Writing { .. } => None,
+        };
+        match answer {
+            Some(Answer::Unauthorized(_)) => "; if it is read-only already, it may say so with --registry-auth",
+            Some(Answer::Unknown(_) | Answer::Down) => {
+                "; if it is read-only already, its own sockets do not say so from here: run as root, where its processes are seen"
+            }
+            _ => "",
+        }
     }
 
     fn ensure_no_pushes(&self, endpoint: &Endpoint, answer: &Answer) -> Result<(), Error> {
@@ -191,16 +212,16 @@ impl Answers<'_> {
                 format!("what answers at {endpoint} does not say whether it takes pushes ({why}){hint}")
             }
         };
-        Err(self.brake(reason))
+        Err(self.brake(reason, ""))
     }
 
-    fn brake(&self, reason: String) -> Error {
+    fn brake(&self, reason: String, missing: &str) -> Error {
         if let Some(sign) = &self.question.cache {
             return brake_of(sign, reason);
         }
         let online = if self.question.offers_online { ", or give --online" } else { "" };
         let lift = format!(
-            "stop it, make it read-only (storage.maintenance.readonly.enabled: true, and restart it){online}; \
+            "stop it, make it read-only (storage.maintenance.readonly.enabled: true, and restart it){online}{missing}; \
              --assume-offline goes on regardless"
         );
         Error::Brake { reason, lift }

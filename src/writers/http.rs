@@ -13,10 +13,12 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use ureq::Agent;
+use ureq::config::Config;
 use ureq::http::Response;
 use ureq::tls::TlsConfig;
 
 use super::address::{self, Place};
+use super::by_socket;
 use super::credentials::{self, Credentials};
 use crate::error::Error;
 use crate::escape::escaped;
@@ -33,7 +35,7 @@ pub enum Endpoint {
     /// From the registry's configuration; it may be down.
     Configured(Address),
     /// The same, as a socket of this machine.
-    Socket(PathBuf),
+    Socket(Address),
     /// From the configuration, but invalid for any registry: the address and the reason.
     Unusable(String, String),
     /// Given by the operator.
@@ -50,6 +52,8 @@ pub struct Address {
     has_tls: bool,
     /// The prefix of every path.
     prefix: String,
+    /// The socket of this machine that leads there instead.
+    socket: Option<PathBuf>,
 }
 
 /// A registry's answer about pushes.
@@ -73,9 +77,9 @@ impl Endpoint {
         let prefix = listening.prefix.clone();
         match Place::of(listening) {
             Place::Unknown => None,
-            Place::Socket(path) => Some(Endpoint::Socket(path)),
+            Place::Socket(path) => Some(Endpoint::Socket(Address::of_socket(path, listening.has_tls, &prefix))),
             Place::Unusable(why) => Some(Endpoint::Unusable(listening.address.clone().unwrap_or_default(), why)),
-            Place::Hosts(hosts, port) => Some(Endpoint::Configured(Address { hosts, port, has_tls: listening.has_tls, prefix })),
+            Place::Hosts(hosts, port) => Some(Endpoint::Configured(Address::of(hosts, port, listening.has_tls, &prefix))),
         }
     }
 
@@ -98,13 +102,8 @@ impl Endpoint {
     /// Queries the registry.
     pub fn ask(&self, credentials: Option<&Credentials>) -> Answer {
         match self {
-            Endpoint::Socket(path) => match std::os::unix::net::UnixStream::connect(path) {
-                Ok(_) => Answer::Unknown("it listens on a socket".to_owned()),
-                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => Answer::Down,
-                Err(error) => Answer::Unknown(error.to_string()),
-            },
             Endpoint::Unusable(_, why) => Answer::Unknown(why.clone()),
-            Endpoint::Configured(address) | Endpoint::Given(address) => address.ask(credentials),
+            Endpoint::Configured(address) | Endpoint::Socket(address) | Endpoint::Given(address) => address.ask(credentials),
         }
     }
 
@@ -126,9 +125,7 @@ impl Endpoint {
     /// sockets.
     pub fn is_local(&self) -> bool {
         match self {
-            Endpoint::Configured(address) | Endpoint::Given(address) => {
-                address.hosts.iter().all(|host| address::is_own(host))
-            }
+            Endpoint::Configured(address) | Endpoint::Given(address) => address.hosts.iter().all(|host| address::is_own(host)),
             Endpoint::Socket(_) => true,
             Endpoint::Unusable(..) => false,
         }
@@ -138,9 +135,9 @@ impl Endpoint {
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Endpoint::Socket(path) => f.write_str(&escaped(path)),
             Endpoint::Unusable(address, _) => write!(f, "http.addr {}", escaped(address)),
-            Endpoint::Configured(address) | Endpoint::Given(address) => {
+            Endpoint::Socket(Address { socket: Some(path), .. }) => f.write_str(&escaped(path)),
+            Endpoint::Configured(address) | Endpoint::Socket(address) | Endpoint::Given(address) => {
                 f.write_str(escaped(address.base(address.has_tls, &address.hosts[0])).trim_end_matches('/'))
             }
         }
@@ -161,7 +158,13 @@ impl Heard {
 
 impl Address {
     pub(super) fn of(hosts: Vec<String>, port: u16, has_tls: bool, prefix: &str) -> Address {
-        Address { hosts, port, has_tls, prefix: prefix.to_owned() }
+        Address { hosts, port, has_tls, prefix: prefix.to_owned(), socket: None }
+    }
+
+    pub(super) fn of_socket(path: PathBuf, has_tls: bool, prefix: &str) -> Address {
+        // A name for the request; nothing connects to it.
+        let hosts = vec![std::net::Ipv4Addr::LOCALHOST.to_string()];
+        Address { socket: Some(path), ..Address::of(hosts, 80, has_tls, prefix) }
     }
 
     fn of_url(url: &str) -> Option<Address> {
@@ -187,7 +190,7 @@ impl Address {
             "" => default,
             port => port.parse().ok()?,
         };
-        (!host.is_empty()).then(|| Address { hosts: vec![host.to_owned()], port, has_tls, prefix: prefix.to_owned() })
+        (!host.is_empty()).then(|| Address::of(vec![host.to_owned()], port, has_tls, prefix))
     }
 
     fn base(&self, has_tls: bool, host: &str) -> String {
@@ -198,6 +201,13 @@ impl Address {
     }
 
     pub(super) fn ask(&self, credentials: Option<&Credentials>) -> Answer {
+        if let Some(path) = &self.socket {
+            return match std::os::unix::net::UnixStream::connect(path) {
+                Ok(_) => self.ask_host(&self.hosts[0], credentials),
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => Answer::Down,
+                Err(error) => Answer::Unknown(error.to_string()),
+            };
+        }
         for host in &self.hosts {
             match knock(host, self.port) {
                 Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
@@ -214,12 +224,31 @@ impl Address {
 
     /// Queries by the configured scheme, and by the other one if the answer is not from a registry.
     fn ask_host(&self, host: &str, credentials: Option<&Credentials>) -> Answer {
-        let first = ask(&self.base(self.has_tls, host), host, credentials);
+        let first = self.ask_by(self.has_tls, host, credentials);
         if first.from_registry {
             return first.answer;
         }
-        let second = ask(&self.base(!self.has_tls, host), host, credentials);
+        let second = self.ask_by(!self.has_tls, host, credentials);
         if second.from_registry { second.answer } else { first.answer }
+    }
+
+    fn ask_by(&self, has_tls: bool, host: &str, credentials: Option<&Credentials>) -> Heard {
+        let url = format!("{}/v2/regsweep/blobs/uploads/", self.base(has_tls, host).trim_end_matches('/'));
+        let agent =
+            |verifies| self.socket.as_ref().map_or_else(|| agent(verifies), |path| by_socket::agent(config(verifies), path));
+        let answer = match agent(false).options(&url).call() {
+            Ok(answer) => answer,
+            Err(error) => return Heard::nothing(error),
+        };
+        let (Some(credentials), 401) = (credentials, answer.status().as_u16()) else { return heard(&answer) };
+        let verifies = !address::is_own(host);
+        match credentials::authorization(&answer, credentials, verifies) {
+            Ok(authorization) => match agent(verifies).options(&url).header("Authorization", authorization).call() {
+                Ok(answer) => heard(&answer),
+                Err(error) => Heard { answer: Answer::Unknown(error.to_string()), from_registry: true },
+            },
+            Err(why) => Heard { answer: Answer::Unknown(why), from_registry: true },
+        }
     }
 }
 
@@ -240,6 +269,10 @@ fn knock(host: &str, port: u16) -> std::io::Result<()> {
 /// An agent that accepts any certificate: a self-signed one must not hide a registry. With a password for another
 /// machine, the certificate is verified.
 pub(super) fn agent(verifies: bool) -> Agent {
+    config(verifies).into()
+}
+
+fn config(verifies: bool) -> Config {
     Agent::config_builder()
         .timeout_global(Some(TIMEOUT))
         .http_status_as_error(false)
@@ -247,24 +280,6 @@ pub(super) fn agent(verifies: bool) -> Agent {
         .proxy(None)
         .tls_config(TlsConfig::builder().disable_verification(!verifies).build())
         .build()
-        .into()
-}
-
-fn ask(base: &str, host: &str, credentials: Option<&Credentials>) -> Heard {
-    let url = format!("{}/v2/regsweep/blobs/uploads/", base.trim_end_matches('/'));
-    let answer = match agent(false).options(&url).call() {
-        Ok(answer) => answer,
-        Err(error) => return Heard::nothing(error),
-    };
-    let (Some(credentials), 401) = (credentials, answer.status().as_u16()) else { return heard(&answer) };
-    let verifies = !address::is_own(host);
-    match credentials::authorization(&answer, credentials, verifies) {
-        Ok(authorization) => match agent(verifies).options(&url).header("Authorization", authorization).call() {
-            Ok(answer) => heard(&answer),
-            Err(error) => Heard { answer: Answer::Unknown(error.to_string()), from_registry: true },
-        },
-        Err(why) => Heard { answer: Answer::Unknown(why), from_registry: true },
-    }
 }
 
 /// Parses a `Date` header, which has the date format of mail.
@@ -386,6 +401,6 @@ mod tests {
     fn nothing_there_is_down() {
         let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
         assert_eq!(Endpoint::given(&format!("http://{free}")).expect("an address").ask(None), Answer::Down);
-        assert_eq!(Endpoint::Socket("/nowhere/at/all.sock".into()).ask(None), Answer::Down);
+        assert_eq!(Endpoint::Socket(Address::of_socket("/nowhere/at/all.sock".into(), false, "")).ask(None), Answer::Down);
     }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
@@ -16,38 +16,75 @@ use crate::registry_config::Listening;
 /// The state of a listening socket (source: `TCP_LISTEN` in Linux).
 const LISTENS: &str = "0A";
 
-/// Whether a process answers at one of its own sockets that it takes no pushes, and at none that it does.
-pub(super) fn says_read_only(process: &Path, http: &Listening, credentials: Option<&Credentials>, users: &[u32]) -> bool {
+/// What a process answers at its own sockets: that it takes no pushes only if one says so and none says that it does.
+pub(super) fn answer(process: &Path, http: &Listening, credentials: Option<&Credentials>, users: &[u32]) -> Answer {
     let addresses = of(process);
     // A process of any user may have a registry's name.
     let user = fs::metadata(process).map(|metadata| metadata.uid());
     let credentials = credentials.filter(|_| user.is_ok_and(|user| users.contains(&user)));
     let ask = || -> Vec<Answer> {
-        let answers = addresses.iter().map(|address| {
+        let by_address = addresses.iter().map(|address| {
             let hosts = hosts(address.ip());
             Address::of(hosts, address.port(), http.has_tls, &http.prefix).ask(credentials)
         });
-        answers.collect()
+        let by_path =
+            paths(process).into_iter().map(|path| Address::of_socket(path, http.has_tls, &http.prefix).ask(credentials));
+        by_address.chain(by_path).collect()
     };
     let answers = in_network_of(process, ask).unwrap_or_default();
-    answers.contains(&Answer::ReadOnly) && !answers.contains(&Answer::Writable)
+    let is_unauthorized = |answer: &&Answer| matches!(answer, Answer::Unauthorized(_));
+    match [Answer::Writable, Answer::ReadOnly].into_iter().find(|answer| answers.contains(answer)) {
+        Some(answer) => answer,
+        None => match answers.iter().find(is_unauthorized) {
+            Some(answer) => answer.clone(),
+            None => Answer::Unknown("none of its own sockets says so".to_owned()),
+        },
+    }
 }
 
 /// The addresses at which a process listens, if they are visible.
 pub(super) fn of(process: &Path) -> Vec<SocketAddr> {
-    let descriptors = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
-    let sockets: HashSet<String> = descriptors
-        .filter_map(|descriptor| {
-            let target = fs::read_link(descriptor.path()).ok()?;
-            Some(target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())
-        })
-        .collect();
+    let sockets = sockets(process);
     let tables = ["net/tcp", "net/tcp6"].map(|table| fs::read_to_string(process.join(table)).unwrap_or_default());
     let listening = tables.iter().flat_map(|table| table.lines().skip(1)).filter_map(|line| {
         let (address, socket) = listener(line)?;
         sockets.contains(socket).then_some(address)
     });
     listening.collect()
+}
+
+/// The paths of the sockets at which a process listens, by way of its own root.
+fn paths(process: &Path) -> Vec<PathBuf> {
+    let sockets = sockets(process);
+    let table = fs::read_to_string(process.join("net/unix")).unwrap_or_default();
+    let listening = table.lines().skip(1).filter_map(|line| {
+        let (path, socket) = listener_by_path(line)?;
+        sockets.contains(socket).then(|| match path.strip_prefix('/') {
+            Some(path) => process.join("root").join(path),
+            None => process.join("cwd").join(path),
+        })
+    });
+    listening.collect()
+}
+
+/// The inodes of the sockets that a process has open.
+fn sockets(process: &Path) -> HashSet<String> {
+    let descriptors = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
+    let sockets = descriptors.filter_map(|descriptor| {
+        let target = fs::read_link(descriptor.path()).ok()?;
+        Some(target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())
+    });
+    sockets.collect()
+}
+
+/// The path and inode of the socket in a line of `/proc/net/unix`, if it listens and has a path (source: `__SO_ACCEPTCON` in Linux).
+fn listener_by_path(line: &str) -> Option<(&str, &str)> {
+    let (_, rest) = line.split_once(": ")?;
+    let words: Vec<&str> = rest.split_whitespace().take(6).collect();
+    let (flags, socket) = (words.get(2)?, words.get(5)?);
+    let (_, path) = rest.split_once(&format!(" {socket} "))?;
+    let listens = u32::from_str_radix(flags, 16).ok()? & 0x1_0000 != 0;
+    (listens && !path.starts_with('@')).then_some((path, *socket))
 }
 
 /// The address and inode of the socket in a line of `/proc/net/tcp`, if it listens.
@@ -113,6 +150,21 @@ mod tests {
         assert_eq!(listener("  sl  local_address rem_address   st"), None);
         assert_eq!(hosts("::".parse().expect("an address")), ["127.0.0.1", "::1"]);
         assert_eq!(hosts("10.1.2.3".parse().expect("an address")), ["10.1.2.3"]);
+    }
+
+    #[test]
+    fn a_listening_path_is_read_as_the_kernel_writes_it() {
+        let line = |flags: &str, rest: &str| format!("0000000000000000: 00000002 00000000 {flags} 0001 01 {rest}");
+        assert_eq!(listener_by_path(&line("00010000", "4711 /run/a b.sock")), Some(("/run/a b.sock", "4711")));
+        assert_eq!(listener_by_path(&line("00010000", "   47 s")), Some(("s", "47")));
+        for other in [line("00000000", "4711 /run/x"), line("00010000", "4711 @x"), line("00010000", "4711"), String::new()] {
+            assert_eq!(listener_by_path(&other), None, "{other}");
+        }
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("s");
+        let _listener = std::os::unix::net::UnixListener::bind(&path).expect("bound");
+        let ours = Path::new("/proc/self");
+        assert!(paths(ours).contains(&ours.join("root").join(path.strip_prefix("/").expect("absolute"))));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 mod address;
 mod answers;
+mod by_socket;
 mod cache_sign;
 mod credentials;
 mod exporters;

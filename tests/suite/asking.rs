@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::support::server::{RealRegistry, Settings};
 use crate::support::*;
-use crate::writers::{basic, certificate_for, server, store_with_address, with_garbage};
+use crate::writers::{basic, beside, certificate_for, server, store_with_address, with_garbage};
 
 const REGISTRY: &str = "Docker-Distribution-Api-Version: registry/2.0\r\n";
 
@@ -419,8 +419,69 @@ fn a9_a_registry_by_another_name_is_one_without_its_configuration() {
 fn a9_one_that_says_it_is_read_only_does_not_stop_a_run_by_its_root() {
     let registry = with_garbage(Settings::read_only());
     let url = format!("http://{}", registry.address());
-    Regsweep::gc(&registry.root()).any_age().run().expect_code(2);
+    Regsweep::gc(&registry.root()).any_age().dry().run().expect_code(0);
     Regsweep::gc(&registry.root()).any_age().args(["--registry", &url]).run().expect_code(0);
+}
+
+/// Without any address it is asked at its own sockets, and what is missing is said where these do not answer.
+#[test]
+fn a9_one_that_is_read_only_is_asked_at_its_own_sockets() {
+    let mut registry = with_garbage(Settings::read_only());
+    let by_root = || Regsweep::gc(&registry.root()).any_age().run();
+    let done = by_root().expect_code(0);
+    assert_eq!(done.rows_of("blob").len(), 1, "{}", done.stdout);
+    let settings = Settings { maintenance: Settings::read_only().maintenance, ..basic(&registry) };
+    registry.configure(settings);
+    registry.restart();
+    let run = || Regsweep::gc(&registry.root()).any_age();
+    let refused = run().run().expect_code(2);
+    assert!(refused.stderr.contains("may say so with --registry-auth"), "{}", refused.stderr);
+    run().args(["--registry-auth", "user:secret"]).run().expect_code(0);
+    registry.configure(Settings::default());
+    registry.restart();
+    let refused = Regsweep::gc(&registry.root()).any_age().run().expect_code(2);
+    assert!(refused.stderr.contains("stop it, make it read-only") && !refused.stderr.contains("already"), "{}", refused.stderr);
+}
+
+/// A port of its own environment, or a socket, is where a registry may be asked, too.
+#[test]
+fn a7_a_registry_is_asked_wherever_it_listens() {
+    let mut registry = with_garbage(Settings::default());
+    registry.stop();
+    let read_only = ("REGISTRY_STORAGE_MAINTENANCE_READONLY", "{enabled: true}");
+    let (root, config) = (registry.root(), registry.config());
+    for variables in [&[read_only][..], &[]] {
+        let (process, _) = beside(&root, &config, variables);
+        let done = Regsweep::gc_config(&config).any_age().dry().run().expect_code(0);
+        assert_eq!(done.stdout.contains("at work"), variables.is_empty(), "{}", done.stdout);
+        drop(process);
+    }
+    let socket = config.with_file_name("s");
+    let text = fs::read_to_string(&config).expect("there");
+    let old = format!("addr: \"{}\"", registry.address());
+    let old = if text.contains(&old) { old } else { format!("addr: {}", registry.address()) };
+    assert!(text.contains(&old), "{text}");
+    let own = config.with_file_name("socket.yml");
+    fs::write(&own, text.replace(&old, &format!("net: unix, addr: {}", socket.display()))).expect("written");
+    for (variables, code) in [(&[][..], 2), (&[read_only], 0)] {
+        let mut command = crate::support::server::registry_command();
+        command.arg("serve").arg(&own).envs(variables.iter().copied()).env("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", &root);
+        let mut process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+        while std::os::unix::net::UnixStream::connect(&socket).is_err() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let by_root = Regsweep::gc(&root).any_age().dry().run();
+        let by_config = Regsweep::gc_config(&own).run();
+        process.kill().and_then(|()| process.wait()).expect("ours");
+        let _ = fs::remove_file(&socket);
+        let by_config = by_config.expect_code(code);
+        let by_root = by_root.expect_code(0);
+        assert_eq!(by_root.stdout.contains("at work"), code == 2, "{}", by_root.stdout);
+        match code {
+            0 => assert_eq!(by_config.rows_of("blob").len(), 1, "age 0: {}", by_config.stdout),
+            _ => assert!(by_config.stderr.contains("a registry that takes pushes answers at"), "{}", by_config.stderr),
+        }
+    }
 }
 
 /// In namespaces of its own, as a container beside the registry's.

@@ -240,7 +240,7 @@ fn a_pull_through_cache_writes_although_it_is_read_only() {
 }
 
 /// Ends a process of ours.
-struct Ended(Child);
+pub(crate) struct Ended(Child);
 
 impl Drop for Ended {
     fn drop(&mut self) {
@@ -317,7 +317,7 @@ fn a_process_that_has_the_store_mounted_stops_the_run() {
 }
 
 /// A registry with the configuration of another one, at an address of its own.
-fn beside(root: &Path, config: &Path, variables: &[(&str, &str)]) -> (Ended, String) {
+pub(crate) fn beside(root: &Path, config: &Path, variables: &[(&str, &str)]) -> (Ended, String) {
     let address = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").to_string();
     let mut command = registry_command();
     command.arg("serve").arg(config).env("REGISTRY_HTTP_ADDR", &address).envs(variables.iter().copied());
