@@ -52,8 +52,11 @@ fn a_run_leaves_its_figures() {
     assert_eq!(mode & 0o777, 0o644, "the exporter runs as another user");
 
     // Anything damaged, and a real run over the same file.
-    fs::write(root.path().join(layout::revision_link("team/app", oci_image("new", &[layer(1), layer(3)]).digest())), "")
-        .expect("cut");
+    let link = root.path().join(layout::revision_link("team/app", oci_image("new", &[layer(1), layer(3)]).digest()));
+    fs::write(&link, "").expect("cut");
+    // Some time ago: what is young is work under way.
+    let then = std::time::SystemTime::now() - std::time::Duration::from_secs(86400);
+    fs::File::open(&link).and_then(|file| file.set_modified(then)).expect("ours");
     Regsweep::gc(root.path()).arg("--metrics").arg(&path).run().expect_code(1);
     let figures = read();
     assert_eq!(of(&figures, "exit_code"), 1.0);
