@@ -234,6 +234,9 @@ codes! {
     /// An upload that was not continued for a week.
     StaleUpload = "stale-upload", Note,
         "`regsweep garbage-collect --uploads-older-than 7d` removes it, or the registry's own uploadpurging";
+    /// A tag's directory in which no link is left: a registry lists the tag, and answers 404 for it.
+    EmptyTag = "empty-tag", Note,
+        "nothing: a collection beside no running registry removes it once it is older than --min-age";
     /// What a cancelled upload has left, which the registry never removes.
     HalfCancelledUpload = "half-cancelled-upload", Note,
         "`regsweep garbage-collect --uploads-older-than 7d` removes it";

@@ -68,9 +68,9 @@ impl Roots {
                     continue;
                 }
                 LinkContent::Absent => {
-                    // One that goes is on its way out, and of one without any link nothing is lost.
-                    if !tag.is_empty && DroppedTag::at(dropped, place).is_none_or(|tag| tag.goes().is_none()) {
-                        findings.push(here(Code::TagWithoutCurrent));
+                    // One that goes is on its way out, and of one without any link nothing is missing.
+                    if DroppedTag::at(dropped, place).is_none_or(|tag| tag.goes().is_none()) {
+                        findings.push(here(if tag.is_empty { Code::EmptyTag } else { Code::TagWithoutCurrent }));
                     }
                     continue;
                 }

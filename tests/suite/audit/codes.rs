@@ -123,6 +123,9 @@ cases! {
         tree.remove(&blob_directory(arm64().digest())).remove(layout::parent(&revision_link(APP, arm64().digest())));
     });
     a_tag_without_current: "tag-without-current" => |store| store.with(|tree| {
+        tree.file(tag_history(APP, "v2", app().digest()), app().digest());
+    });
+    a_tag_without_any_link: "empty-tag" => |store| store.with(|tree| {
         tree.directory(tag(APP, "v2"));
     });
     a_tag_without_its_revision: "lost-revision" => |store| store.with(|tree| {

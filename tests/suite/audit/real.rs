@@ -211,7 +211,7 @@ fn damage_links(damaged: &mut Damaged, own: &dyn Fn(&str) -> String) {
     damaged.expect("irregular-link", "d/irregular");
     damaged.remove(tag_current("d/tag", "v1"));
     fs::create_dir_all(damaged.at(tag("d/tag", "bare"))).expect("made");
-    damaged.expect("tag-without-current", "d/tag");
+    damaged.expect("empty-tag", "d/tag");
     fs::remove_dir_all(damaged.at(tag("d/tag", "v1"))).expect("there");
     damaged.expect("untagged-revisions", "d/tag");
     damaged.remove(revision_link("d/lost", image_of("lost").digest()));

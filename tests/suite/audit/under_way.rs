@@ -7,7 +7,7 @@ use super::*;
 /// What a push or a deletion leaves for a moment, and how that is called once it is old.
 type Moment = (&'static str, fn(&Path), &'static [&'static str]);
 
-const MOMENTS: [Moment; 7] = [
+const MOMENTS: [Moment; 6] = [
     (
         "a tag with its history and no `current`",
         |root| {
@@ -15,11 +15,6 @@ const MOMENTS: [Moment; 7] = [
             fs::create_dir_all(link.parent().expect("a parent")).expect("made");
             fs::write(link, app().digest()).expect("written");
         },
-        &["tag-without-current"],
-    ),
-    (
-        "a tag with nothing in it",
-        |root| fs::create_dir_all(root.join(tag(APP, "new")).join("current")).expect("made"),
         &["tag-without-current"],
     ),
     (
