@@ -190,8 +190,8 @@ codes! {
     LostChild = "lost-child", Warning,
         "make the link with `regsweep repair`, or nothing if the index was copied without this platform";
     /// A layer link whose blob is not in the store, and that no manifest here names.
-    BrokenLayerLink = "broken-layer-link", Warning,
-        "nothing, a collection removes it; if it appears again, find out who removes blobs";
+    BrokenLayerLink = "broken-layer-link", Note,
+        "nothing, a collection removes it; after a purge by regsweep the next one does. If it appears again without a purge, find out who removes blobs";
     /// A tag whose name the registry does not accept.
     InvalidTagName = "invalid-tag-name", Warning,
         "inspect it; remove its directory if it is not needed";
