@@ -249,6 +249,9 @@ codes! {
     /// Files and directories that a NAS, NFS or a desktop leaves wherever it looks.
     SystemFile = "system-file", Note,
         "nothing; they are left alone";
+    /// A repository that is reached by a mount or a symbolic link in its place, or that such a link leads to: its images count, and nothing in it is removed.
+    RepositoryElsewhere = "repository-elsewhere", Note,
+        "nothing; a volume of its own is a legitimate place. To collect it, too, have all of `repositories` on one filesystem and without such links";
     /// An entry that matches no rule of the layout.
     UnrecognisedEntry = "unrecognised-entry", Note,
         "nothing; it was left alone";
@@ -259,6 +262,12 @@ impl Code {
     pub fn is_absence(self) -> bool {
         use Code::{MissingBlob, MissingChild, MissingManifest, MissingTagTarget};
         matches!(self, MissingBlob | MissingChild | MissingManifest | MissingTagTarget)
+    }
+
+    /// Whether a repository is held for it because something in it cannot be understood.
+    pub(crate) fn holds(self) -> bool {
+        let sets_apart = matches!(self, Code::InvalidName | Code::BehindSymlink | Code::BehindMount);
+        sets_apart || (self.severity() == Severity::Error && !self.is_absence())
     }
 
     /// Whether stored content is not needed.

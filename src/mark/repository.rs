@@ -69,8 +69,11 @@ pub fn mark(survey: &Survey<'_>, context: &Context<'_>) -> Result<Marks, Error> 
         waiting = Waiting::default();
         deletions = Deletions::default();
         keep_everything(survey, &mut reach, flags)?;
-        let directory = layout::repository_directory(&survey.name);
-        findings.push(Finding::new(Code::HeldRepository).repository(&survey.name).path(directory));
+        let is_faulty = reached.is_held || reach.has_fault();
+        if survey.foreign.is_none() || is_faulty || findings.iter().any(|finding| finding.code.holds()) {
+            let directory = layout::repository_directory(&survey.name);
+            findings.push(Finding::new(Code::HeldRepository).repository(&survey.name).path(directory));
+        }
     }
     let names_going = deletions.len();
     let is_mixed = uploads::uploads(survey, context, held, (&mut counts, &mut deletions, &mut findings))?;
