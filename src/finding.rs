@@ -264,12 +264,6 @@ impl Code {
         matches!(self, MissingBlob | MissingChild | MissingManifest | MissingTagTarget)
     }
 
-    /// Whether a repository is held for it because something in it cannot be understood.
-    pub(crate) fn holds(self) -> bool {
-        let sets_apart = matches!(self, Code::InvalidName | Code::BehindSymlink | Code::BehindMount);
-        sets_apart || (self.severity() == Severity::Error && !self.is_absence())
-    }
-
     /// Whether stored content is not needed.
     pub fn is_waste(self) -> bool {
         use Code::{EmptyRepository, EmptyStore, StaleHistory, UnlinkedBlob, UnneededLayerLinks, UntaggedRevisions};
