@@ -190,8 +190,8 @@ codes! {
     LostChild = "lost-child", Warning,
         "make the link with `regsweep repair`, or nothing if the index was copied without this platform";
     /// A layer link whose blob is not in the store, and that no manifest here names.
-    BrokenLayerLink = "broken-layer-link", Warning,
-        "nothing, a collection removes it; if it appears again, find out who removes blobs";
+    BrokenLayerLink = "broken-layer-link", Note,
+        "nothing, a collection removes it; after a purge by regsweep the next one does. If it appears again without a purge, find out who removes blobs";
     /// A tag whose name the registry does not accept.
     InvalidTagName = "invalid-tag-name", Warning,
         "inspect it; remove its directory if it is not needed";
@@ -255,6 +255,9 @@ codes! {
     /// Files and directories that a NAS, NFS or a desktop leaves wherever it looks.
     SystemFile = "system-file", Note,
         "nothing; they are left alone";
+    /// A repository that is reached by a mount or a symbolic link in its place, or that such a link leads to: its images count, and nothing in it is removed.
+    RepositoryElsewhere = "repository-elsewhere", Note,
+        "nothing; a volume of its own is a legitimate place. To collect it, too, have all of `repositories` on one filesystem and without such links";
     /// An entry that matches no rule of the layout.
     UnrecognisedEntry = "unrecognised-entry", Note,
         "nothing; it was left alone";

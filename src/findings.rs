@@ -3,7 +3,7 @@
 //! Clients that push control the number of findings, and a report must stay readable: findings beyond a limit are counted
 //! and not listed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -115,10 +115,12 @@ pub(crate) fn consolidated(mut findings: Vec<Finding>, is_cache: bool) -> Vec<Fi
     findings.sort();
     findings.dedup();
     let system_files = system_files(&mut findings);
+    let elsewhere = elsewhere(&mut findings);
     let shards = shards(&mut findings);
     let mut listed = limited(findings);
     listed.extend(system_files);
     listed.extend(shards);
+    listed.extend(elsewhere);
     listed.sort();
     listed
 }
@@ -134,6 +136,17 @@ fn shards(findings: &mut Vec<Finding>) -> Vec<Finding> {
         all.entry(finding.code).or_default().push(finding);
     }
     all.into_values().filter_map(|of_code| together(of_code, "directories of blobs are")).collect()
+}
+
+/// One note for all repositories that are reached by a mount or a link in their place, which is then no finding by itself.
+fn elsewhere(findings: &mut Vec<Finding>) -> Option<Finding> {
+    let all: Vec<Finding> = findings.extract_if(.., |finding| finding.code == Code::RepositoryElsewhere).collect();
+    let above: BTreeSet<&Path> = all.iter().flat_map(|finding| finding.path.as_deref()).flat_map(Path::ancestors).collect();
+    findings.retain(|finding| {
+        let is_place = finding.repository.is_none() && matches!(finding.code, Code::BehindMount | Code::BehindSymlink);
+        !(is_place && finding.path.as_deref().is_some_and(|path| above.contains(path)))
+    });
+    together(all, "repositories are")
 }
 
 /// One note for all files of a NAS, NFS or a desktop.

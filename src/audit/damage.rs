@@ -18,7 +18,7 @@ use crate::store::{FileState, LinkContent};
 pub(crate) fn repository(facts: &RepositoryFacts<'_>, inventory: &Inventory, blobs: &BlobFacts, ages: &Ages) -> Vec<Finding> {
     let mut findings = OfRepository::new(&facts.survey.name);
     let is_stored = |digest: &Digest| inventory.find(digest).is_some() && blobs.has_data(digest);
-    layer_links(facts, &is_stored, &mut findings);
+    layer_links(facts, (&is_stored, blobs), &mut findings);
     history_links(facts, &mut findings);
     tag_names(facts, &mut findings);
     let name = &facts.survey.name;
@@ -46,13 +46,19 @@ pub(crate) fn blobs(blobs: &BlobFacts) -> impl Iterator<Item = Finding> {
     irregular.map(|(digest, _)| Finding::new(Code::IrregularData).digest(digest).path(layout::blob_data(digest)))
 }
 
-fn layer_links(facts: &RepositoryFacts<'_>, is_stored: &impl Fn(&Digest) -> bool, findings: &mut OfRepository) {
+fn layer_links(
+    facts: &RepositoryFacts<'_>,
+    (is_stored, blobs): (&impl Fn(&Digest) -> bool, &BlobFacts),
+    findings: &mut OfRepository,
+) {
     let directory = LinkDirectory::Layers(facts.survey.name.clone());
     for (digest, content) in facts.survey.layers.iter().zip(&facts.layer_links) {
         let code = match judge_link(digest, *content) {
             LinkVerdict::Absent => continue,
             LinkVerdict::Faulty(code) => code,
             LinkVerdict::Names(name) if is_stored(&name) => continue,
+            // It goes after the blob's purge: until then both can be restored.
+            LinkVerdict::Names(name) if blobs.quarantined.contains(&name) => continue,
             // A blob that a manifest names is reported as missing already.
             LinkVerdict::Names(name) if [digest, &name].into_iter().any(|name| facts.needed.named.contains(name)) => continue,
             LinkVerdict::Names(_) => Code::BrokenLayerLink,

@@ -1,6 +1,6 @@
 //! Facts that an audit reads beyond those of a collection.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rayon::prelude::*;
 
@@ -24,6 +24,8 @@ pub(crate) struct BlobFacts {
     pub(crate) stored: Amount,
     /// Blobs without a regular `data` file, and what is in its place.
     pub(crate) without_data: BTreeMap<Digest, FileState>,
+    /// Blobs that are in our own quarantine.
+    pub(crate) quarantined: BTreeSet<Digest>,
     /// Other entries in blob directories.
     pub(crate) leftovers: Vec<Leftover>,
 }

@@ -20,12 +20,14 @@ use crate::finding::{Code, Finding};
 use crate::findings::{Gathered, consolidated};
 use crate::graph::{Context, Manifests};
 use crate::inventory::{Budget, Inventory};
+use crate::layout::Target;
 use crate::mark::blobs;
 use crate::mark::{self, Marks, Waiting, hold_shared, interrupted};
 use crate::oci::{Digest, RepositoryName};
 use crate::plan::SweepPlan;
 use crate::policy::{Policy, RootPolicy};
 use crate::progress::{Phase, Progress};
+use crate::quarantine::Quarantine;
 use crate::report::audit::{AuditReport, Collection, Figures};
 use crate::store::{Access, Backend, RepositoryEntry, Store, Stray, Upload};
 use crate::survey;
@@ -68,7 +70,8 @@ pub fn run_on(
     let tolerant = Tolerant::new(backend.store(), backend.place());
     // Without the lock another regsweep may take away what was listed a moment before.
     let result = session.work(|reader| {
-        reconcile::look(!session.is_locked(), || audit(&settings, &tolerant, &(reader.budget)(0), progress, stop))
+        let look = || audit(&settings, (&tolerant, quarantined(backend)), &(reader.budget)(0), progress, stop);
+        reconcile::look(!session.is_locked(), look)
     });
     let Audited { figures, collections, mut findings } = result?;
     let would_stop = tolerant.judge(&mut findings);
@@ -88,6 +91,16 @@ pub fn run_on(
         findings,
         elapsed: begun.elapsed(),
     })
+}
+
+/// The blobs in quarantine. One that cannot be read is told by `quarantine list`.
+fn quarantined(backend: &dyn Backend) -> BTreeSet<Digest> {
+    let Ok(quarantine) = Quarantine::open(backend) else { return BTreeSet::new() };
+    let blobs = quarantine.held().filter_map(|(_, held)| match held.target {
+        Target::Blob(digest) => Some(digest),
+        _ => None,
+    });
+    blobs.collect()
 }
 
 fn signs(backend: &dyn Backend, settings: &AuditSettings) -> Result<owners::Signs, Error> {
@@ -113,7 +126,7 @@ struct Imagined {
 
 fn audit(
     settings: &AuditSettings,
-    store: &dyn Store,
+    (store, quarantined): (&dyn Store, BTreeSet<Digest>),
     budget: &Budget,
     progress: &dyn Progress,
     stop: &AtomicBool,
@@ -139,7 +152,7 @@ fn audit(
     let ages = Ages { min_age: settings.min_age, upload_age: settings.upload_age, now: settings.now };
 
     progress.begin(Phase::LookingAtBlobs, None);
-    let blob_facts = BlobFacts::look(&plain)?;
+    let blob_facts = BlobFacts { quarantined, ..BlobFacts::look(&plain)? };
     let gathered = Gathered::default();
     let strays = repositories.strays.iter().chain(&blob_strays);
     gathered.add(beside_repositories(&blob_facts, &ages, strays).chain(recent_changes).collect());

@@ -83,7 +83,11 @@ pub fn run_on(
     };
     findings.sort();
     findings.dedup();
+    let waits = |row: &RunRow| row.remembered_by.is_some_and(DescriptorCache::ends_with_the_process);
+    let unseen = || writers::all_started_after(backend.root(), settings.location.http(), &[], &settings.clock).err();
+    let restart_unseen = if runs.iter().any(waits) { unseen() } else { None };
     Ok(QuarantineReport {
+        restart_unseen,
         root: backend.place().to_owned(),
         started: settings.clock.start(),
         config_path: settings.location.config_path.clone(),
@@ -219,7 +223,9 @@ fn wait(
         })?;
         if let Some(reason) = answers.unqueried() {
             let reason = format!("no registry could be asked whether it takes pushes: {reason}");
-            let lift = "give --older-than 1h or more, or --assume-offline".to_owned();
+            let lift = "give --older-than 1h or more to purge beside a registry, or, once it is stopped or read-only, \
+                        --assume-offline"
+                .to_owned();
             return Err(Error::Brake { reason, lift });
         }
     }
@@ -241,7 +247,7 @@ fn is_due(run: &Run<'_>, due: Due<'_>) -> Result<(), Error> {
     }
     if due.has_waited(run) {
         let reason = format!("a registry that was at work when run {} was moved may remember what is in it", run.id());
-        let lift = "restart the registry, and say so with `regsweep quarantine restarted`".to_owned();
+        let lift = "restart the registry, and say so with `regsweep quarantine restarted --since 10m`".to_owned();
         return Err(Error::Brake { reason, lift });
     }
     let reason = match run.stamp().finished {
@@ -418,6 +424,7 @@ impl RunRow {
             finished: run.stamp().finished,
             purging: run.stamp().purging,
             waited: run.stamp().finished.and_then(|then| Duration::try_from(now.duration_since(then)).ok()),
+            again: run.again(),
             blobs: Default::default(),
             links: 0,
             upload_files: Default::default(),

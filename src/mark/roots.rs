@@ -19,9 +19,9 @@ pub(super) fn oddities(survey: &Survey<'_>, findings: &mut Vec<Finding>) -> bool
         held = true;
         findings.push(here(Code::InvalidName).path(layout::repository_directory(&survey.name)));
     }
-    if let Some(why) = survey.foreign {
+    if survey.foreign.is_some() {
         held = true;
-        findings.push(here(Code::of_stray(why)).path(layout::repository_directory(&survey.name)));
+        findings.push(here(Code::RepositoryElsewhere).path(layout::repository_directory(&survey.name)));
     }
     for stray in &survey.strays {
         held |= stray.kind.sets_apart();

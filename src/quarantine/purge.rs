@@ -51,16 +51,19 @@ pub enum Withheld {
 }
 
 impl Withheld {
-    /// The reason, in a few words.
-    pub fn reason(self) -> &'static str {
+    /// The reason that so many files have, in a few words.
+    pub fn reason(self, count: u64) -> String {
+        let (them, they, their) = if count == 1 { ("it", "it was", "its") } else { ("them", "they were", "their") };
         match self {
-            Withheld::Remembered => "the registry's cache may remember them until it is restarted",
-            Withheld::NotForgotten => "the registry's redis has not been made to forget them since they were moved",
-            Withheld::Claimed => "the registry's redis claimed them again; its keys are removed, and the wait began anew",
-            Withheld::NeededInQuarantine => "something else in quarantine needs it",
-            Withheld::Open => "a process has it open for writing",
-            Withheld::Changed => "it was written to in quarantine",
-            Withheld::Whole => "its bytes match its digest: restore it",
+            Withheld::Remembered => format!("the registry's cache may remember {them} until it is restarted"),
+            Withheld::NotForgotten => format!("the registry's redis has not been made to forget {them} since {they} moved"),
+            Withheld::Claimed => {
+                format!("the registry's redis claimed {them} again; its keys are removed, and the wait began anew")
+            }
+            Withheld::NeededInQuarantine => format!("something else in quarantine needs {them}"),
+            Withheld::Open => format!("a process has {them} open for writing"),
+            Withheld::Changed => format!("{they} written to in quarantine"),
+            Withheld::Whole => format!("{their} bytes match {their} digest: restore {them}"),
         }
     }
 }

@@ -162,6 +162,12 @@ impl<'s> Run<'s> {
         self.unrecognised
     }
 
+    /// Files in it that a redis claimed again: their wait began anew.
+    pub fn again(&self) -> u64 {
+        let again = self.again.lock().unwrap_or_else(PoisonError::into_inner);
+        again.iter().map(|again| again.paths.len() as u64).sum()
+    }
+
     /// Whether things have waited here for so long, by every clock that counts. A run that was cut off has not begun to wait, and where
     /// neither the boot-time clock nor a wall clock that something vouches for can tell, nothing has waited.
     pub fn has_waited(&self, wait: Duration, clock: &RunClock) -> bool {

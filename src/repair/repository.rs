@@ -109,7 +109,7 @@ pub(crate) fn links(looking: &Looking<'_>, mends: &mut Mends) -> Result<(), Erro
                     looking.missing(Part::Revision, &revisions, &digest, Code::LostRevision, mends)?;
                 }
             }
-            LinkContent::Absent if !tag.name.is_valid() => {}
+            LinkContent::Absent if tag.is_empty || !tag.name.is_valid() => {}
             LinkContent::Absent => mends.findings.push(here(Code::TagWithoutCurrent, CannotMend::NotNamed)),
             LinkContent::Empty => mends.findings.push(here(Code::EmptyLink, CannotMend::NotNamed)),
             LinkContent::Garbled => mends.findings.push(here(Code::GarbledLink, CannotMend::NotNamed)),

@@ -120,7 +120,9 @@ fn r4_what_a_redis_claims_again_waits_anew_and_what_was_pushed_by_that_is_restor
     assert_eq!(redis.claims(&late.digest), [""; 0], "forgotten again");
     let text = Regsweep::gc_config(&registry.config()).args(["--online", "-m", "--dry-run", "--quarantine-for", "24h"]);
     let text = text.env("REGSWEEP_TEST_CLOCK", "trusted=yes,shift=93600").run().stdout;
-    assert!(text.contains("the registry's redis claimed them again"), "{text}");
+    assert!(text.contains("1 file had waited and stays: the registry's redis claimed it again; its keys are removed"), "{text}");
+    let list = Regsweep::new().args(["quarantine", "list"]).arg(registry.config()).run().expect_code(0).stdout;
+    assert!(list.contains("1 of these began to wait anew"), "{list}");
     // An hour before a whole wait is over, and after it.
     let third = night_after(&registry, 48, &wait).expect_code(0).report();
     assert_eq!((number(&third, "purged"), number(&third, "waiting")), (0, 1), "{third}");

@@ -62,6 +62,21 @@ fn beside_it_with_the_volume_alone() {
     registry.restart();
     night(&registry);
     assert!(held(), "from in there no restart is seen");
+    // Whatever is printed there names what has to be said, and is accepted there.
+    let quarantine = |words: &[&str]| {
+        let run = Regsweep::new().arg("quarantine").args(words).arg(registry.config());
+        contained(run.env("REGSWEEP_TEST_CLOCK", "trusted=yes,shift=7200"), Shares::Nothing).expect("as before").run()
+    };
+    for words in [&["list"][..], &["purge", "--older-than", "1h"]] {
+        let said = quarantine(words).expect_code(0).stdout;
+        for part in
+            ["quarantine restarted --since 10m", "not all processes of this machine are seen", "quarantine purge --older-than 1h"]
+        {
+            assert!(said.contains(part), "{words:?} {part}: {said}");
+        }
+    }
+    let refused = quarantine(&["purge"]).expect_code(2).stderr;
+    assert!(refused.contains("--older-than 1h") && refused.contains("once it is stopped or read-only"), "{refused}");
     let words = |since: &str| Regsweep::new().args(["quarantine", "restarted", "--since", since]).arg(registry.config());
     let unsaid = Regsweep::new().args(["quarantine", "restarted"]).arg(registry.config());
     let unsaid = contained(unsaid, Shares::Nothing).expect("as before").run().expect_code(2);

@@ -7,7 +7,7 @@ use crate::amount::Amount;
 use crate::descriptor_cache::Forgotten;
 use crate::escape::escaped;
 use crate::format::plural;
-use crate::format::{amount, duration, size};
+use crate::format::{amount, duration, number, size};
 use crate::layout::Target;
 use crate::quarantine::{Moved, Proof, Withheld};
 use crate::report::document::Document;
@@ -79,13 +79,21 @@ pub(super) fn document(report: &QuarantineReport) -> Document {
                 }
             });
         }
+        if run.again > 0 {
+            page.line(&format!("  {} of these began to wait anew: the registry's redis claimed them", number(run.again)));
+        }
         if run.unrecognised > 0 {
             page.line(&format!("  and {} that no run put there", plural(run.unrecognised, "file", "files")));
         }
     }
     if !report.runs.is_empty() {
         page.blank();
-        page.line("`regsweep restore --run RUN` restores one, `regsweep quarantine purge` removes what is not needed for good");
+        if let Some(why) = &report.restart_unseen {
+            page.line("after a restart, `regsweep quarantine restarted --since 10m` says so:");
+            page.line(&format!("it cannot be seen from here, because {why}"));
+        }
+        page.line("`regsweep restore --run RUN` restores one");
+        page.line("`regsweep quarantine purge --older-than 1h` removes for good what is not needed and has waited for so long");
     }
     page.findings(&report.findings);
     page
@@ -124,8 +132,10 @@ pub(in crate::report) fn withheld(stays: &[(Target, Withheld)]) -> Vec<String> {
     for (_, why) in stays {
         *counts.entry(*why).or_default() += 1;
     }
-    let line =
-        |(why, count): (Withheld, u64)| format!("{} had waited and stay: {}", plural(count, "file", "files"), why.reason());
+    let line = |(why, count): (Withheld, u64)| {
+        let stay = if count == 1 { "stays" } else { "stay" };
+        format!("{} had waited and {stay}: {}", plural(count, "file", "files"), why.reason(count))
+    };
     counts.into_iter().map(line).collect()
 }
 

@@ -29,6 +29,8 @@ pub struct QuarantineReport {
     pub directory: String,
     /// The runs that are there now, the oldest first.
     pub runs: Vec<RunRow>,
+    /// Why this machine does not show a restart, if something in quarantine waits for one.
+    pub restart_unseen: Option<String>,
     /// What was done.
     pub done: Done,
     /// What went wrong.
@@ -97,6 +99,8 @@ pub struct RunRow {
     pub waited: Option<Duration>,
     /// When a purge of it began that did not end: what is left is not all that there was.
     pub purging: Option<Timestamp>,
+    /// Files in it that began to wait anew, because the registry's redis claimed them.
+    pub again: u64,
     /// Blobs in it.
     pub blobs: Amount,
     /// Links in it.

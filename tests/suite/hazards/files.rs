@@ -31,9 +31,10 @@ fn h26_ends_loops_of_symbolic_links() {
 fn h26_a_repository_of_two_names_is_left_alone_under_both() {
     let tree = with_symlink(&repository("also-a"), "a");
     for flags in BOTH {
-        let ran = collect(&tree, flags, 1);
+        let ran = collect(&tree, flags, 0);
         ran.lost(&digests([&garbage(), &layer(4)]), [layer_link("b", &layer(4).digest)]);
-        assert_eq!(ran.outcome.findings().iter().filter(|finding| finding.code == "held-repository").count(), 2);
+        let elsewhere = ran.outcome.findings().into_iter().filter(|finding| finding.code == "repository-elsewhere");
+        assert_eq!(elsewhere.map(|finding| finding.count).sum::<u64>(), 2);
     }
 }
 
@@ -50,7 +51,7 @@ fn h26_nothing_outside_the_store_goes() {
     });
     let before = snapshot(outside.path());
     for flags in [&["-m", "--min-age", "0s"][..], &["--min-age", "0s"]] {
-        let ran = collect(&tree, flags, 1);
+        let ran = collect(&tree, flags, 0);
         let names = [("a", layer(2)), ("b", layer(4))].map(|(repository, layer)| layer_link(repository, &layer.digest));
         ran.lost(&digests([&garbage(), &layer(2), &layer(4)]), names);
         assert_eq!(snapshot(outside.path()), before);
@@ -99,7 +100,8 @@ fn h26_what_is_shared_through_a_symbolic_link_can_still_be_pulled() {
         server.restart();
         server.client().pull("b", "v1").unwrap_or_else(|error| panic!("{place}: cannot be pulled to begin with: {error}"));
         server.stop();
-        let ran = Regsweep::gc(&server.root()).args(flags).run().expect_code(1);
+        let ran = Regsweep::gc(&server.root()).args(flags).run();
+        assert!(matches!(ran.code, Some(0 | 1)), "{place}: {}", ran.stderr);
         assert!(ran.blobs().contains(&garbage().digest) && ran.blobs().is_disjoint(&image.reaches()), "{place}");
         server.restart();
         lost.extend(server.client().pull("b", "v1").err().map(|error| format!("{place}: {error}")));

@@ -306,3 +306,25 @@ fn what_cannot_go_for_good_is_told() {
     command(root, &["quarantine", "purge"]).expect_code(0);
     assert!(list(root).runs.is_empty());
 }
+
+/// What regsweep itself did is nothing that an audit warns of, night after night.
+#[test]
+fn links_whose_blobs_we_quarantined_or_purged_are_no_warnings() {
+    let registry = crate::writers::with_garbage(crate::support::server::Settings::default());
+    crate::support::age(&registry.root());
+    let night = || {
+        let run =
+            Regsweep::gc_config(&registry.config()).any_age().args(["--online", "--rescue-for", "0s", "--quarantine-for", "0s"]);
+        run.env("REGSWEEP_TEST_CLOCK", "trusted=yes,request=0").run().expect_code(0)
+    };
+    let audit = || Regsweep::new().arg("audit").arg(registry.config()).json().run().expect_code(0).finding_codes();
+    let link = registry.root().join(layout::layer_link("a", &layer(2).digest));
+    let blob = registry.root().join(layout::blob_data(&layer(2).digest));
+    night();
+    assert!(link.exists() && !blob.exists());
+    assert!(!audit().contains(&"broken-layer-link".to_owned()), "it is in our quarantine");
+    night();
+    assert_eq!(link.exists(), audit().contains(&"broken-layer-link".to_owned()), "a note: it was purged");
+    night();
+    assert!(!link.exists() && !audit().contains(&"broken-layer-link".to_owned()));
+}
