@@ -127,7 +127,9 @@ impl Done {
         let is_unlinked = |digest: &Digest| inventory.find(digest).is_some_and(|blob| !is_kept(blob));
         // Nor does a run about a part of the store take what another one has left.
         let stays = |digest: &Digest| {
-            let is_left = |blob| inventory.has_any(blob, MarkFlags::RESTORABLE) || !plan.has_blob(digest);
+            let is_in_store = |blob| !inventory.has_any(blob, MarkFlags::QUARANTINED);
+            let is_left =
+                |blob| inventory.has_any(blob, MarkFlags::RESTORABLE) || (is_in_store(blob) && !plan.has_blob(digest));
             inventory.find(digest).is_some_and(|blob| !is_kept(blob) && is_left(blob))
         };
         let begun = || begun.iter().map(|(name, with)| (name, with));
