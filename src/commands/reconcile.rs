@@ -241,11 +241,11 @@ pub(super) struct Rescue {
     pub(super) failed: Option<Error>,
 }
 
-/// Looks, at once, a little later and once more when the time is over, for pushes that need what was quarantined, and restores that. Ends
-/// early when the reader is to stop: the next run sees to the rest.
+/// Looks, at once, a little later and once more when the time is over, for pushes that need what was quarantined by the run of that name, and
+/// restores that. Ends early when the reader is to stop: the next run sees to the rest.
 pub(super) fn rescue(
     reader: &Reader<'_>,
-    rescue_for: Duration,
+    (run, rescue_for): (&str, Duration),
     due: Due<'_>,
     records: &mut Records<'_>,
     clock: &RunClock,
@@ -257,7 +257,7 @@ pub(super) fn rescue(
             rescue.interrupted = true;
             return rescue;
         }
-        match rescue_once(reader, due, records, clock, &mut rescue.rescued) {
+        match rescue_once(reader, (run, due), records, clock, &mut rescue.rescued) {
             Ok(needed) => rescue.needed = Some(needed),
             Err(Error::Interrupted) => {
                 rescue.interrupted = true;
@@ -274,13 +274,15 @@ pub(super) fn rescue(
 
 fn rescue_once(
     reader: &Reader<'_>,
-    due: Due<'_>,
+    (run, due): (&str, Due<'_>),
     records: &mut Records<'_>,
     clock: &RunClock,
     rescued: &mut Moved,
 ) -> Result<Needed, Error> {
     let quarantine = Quarantine::open(reader.backend)?;
-    let needed = needed(reader, &quarantine, Some(due), clock)?;
+    // Not as what stays: what this run took was in the store when it began, so what that needs of the quarantine was restored first.
+    let is_due = |other: &Run<'_>| other.id() == run || due.is_due(other);
+    let needed = needed_by(reader, &quarantine, (clock, None), &is_due)?;
     let moved = restore_needed(reader, &quarantine, &needed, records, clock);
     *rescued += moved;
     Ok(needed)

@@ -20,7 +20,8 @@
 //! # The gate
 //!
 //! Nothing is purged but through [`purge()`], which asks of everything: has it waited ([`Wait`], [`Run::has_waited`]); may a registry
-//! remember it in a cache of descriptors, in its memory ([`Memory`]) or in a redis, which is asked right before the purge; does a complete mark that was made in this run, under the lock, need it, or does what stays in quarantine; does a process of this machine have it open for
+//! remember it in a cache of descriptors, in its memory ([`Memory`]) or in a redis, which is asked right before the purge; does a complete mark that was made in this run, under the lock, need it, or does what stays in quarantine, which
+//! needs links of its own repository alone, and of which what this very run has moved is no part (all that this needs was restored before); does a process of this machine have it open for
 //! writing; has it changed since it was quarantined. No flag skips the last three, nor the second one beside a registry at work. What this machine cannot see (other nodes, processes of
 //! others) is covered by the last one: a file that somebody still wrote to has another modification time, and one that was touched in any
 //! other way is hashed.

@@ -1,6 +1,6 @@
 //! What the revisions in quarantine name.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::needed::subjects;
 use super::{Overlay, Purpose, Quarantine, Reader, Run};
@@ -11,24 +11,45 @@ use crate::layout::{LinkDirectory, Target};
 use crate::oci::{Algorithm, DescriptorKind, Digest, RepositoryName};
 use crate::store::{LinkContent, Repository, RepositoryEntry, Store};
 
+/// What the runs that stay in quarantine need, so that their images can be restored whole. An image is served through the links of its own
+/// repository: those of another one do nothing for it. Blobs belong to no repository.
+#[derive(Debug, Default)]
+pub(super) struct ByStaying {
+    anywhere: HashSet<Digest>,
+    by_repository: HashMap<RepositoryName, HashSet<Digest>>,
+}
+
+impl ByStaying {
+    /// Whether something that is due has to wait with them.
+    pub(super) fn needs(&self, target: &Target) -> bool {
+        let Some(digest) = target.digest() else { return false };
+        match target.repository() {
+            Some(repository) => self.by_repository.get(repository).is_some_and(|digests| digests.contains(digest)),
+            None => self.anywhere.contains(digest),
+        }
+    }
+}
+
 /// Follows what the revisions in these runs name.
 pub(super) fn by_staying(
     store: &dyn Store,
     runs: &[&Run<'_>],
     inventory: &Inventory,
     manifests: &Manifests<'_>,
-) -> Result<HashSet<Digest>, Error> {
-    let mut reached = HashSet::new();
+) -> Result<ByStaying, Error> {
+    let mut staying = ByStaying::default();
     for held in runs.iter().flat_map(|run| run.held()) {
         let Target::Link(directory @ LinkDirectory::Revisions(repository), digest) = &held.target else { continue };
         let roots = [vec![*digest], subjects(directory, digest, manifests)?].concat();
         let layers = LayerLinks::new(store, repository);
+        let mut reached = staying.by_repository.remove(repository).unwrap_or_default();
         reached.insert(*digest);
         let mut visitor = Staying { runs, inventory, manifests, layers, reached };
         Walk::unbounded(manifests).run(roots.into_iter().map(|digest| (digest, Role::Revision)).collect(), &mut visitor)?;
-        reached = visitor.reached;
+        staying.by_repository.insert(repository.clone(), visitor.reached);
     }
-    Ok(reached)
+    staying.anywhere = staying.by_repository.values().flatten().copied().collect();
+    Ok(staying)
 }
 
 /// What comes back with a digest.

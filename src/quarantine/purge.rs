@@ -127,7 +127,7 @@ impl Gate<'_> {
                     purgeable.withheld.push((held.target.clone(), why));
                     continue;
                 }
-                let withheld = match held.target.digest().is_some_and(|digest| self.needed.by_staying.contains(digest)) {
+                let withheld = match self.needed.by_staying.needs(&held.target) {
                     true => Some(Withheld::NeededInQuarantine),
                     false => self.withholds(run, held)?,
                 };

@@ -80,9 +80,10 @@ impl Done {
         }
         let left = left_by(assessment);
         self.sweep(settings, reader, &mut quarantine, records, (assessment, &left), (run, due));
-        if settings.disposal == Disposal::Online && self.quarantine.run.is_some() && !self.swept.interrupted {
+        let is_watched = settings.disposal == Disposal::Online && !self.swept.interrupted;
+        if let Some(run) = self.quarantine.run.clone().filter(|_| is_watched) {
             let due = due.expect("beside a registry things wait");
-            let rescue = reconcile::rescue(reader, settings.rescue_for, due, records, &settings.clock);
+            let rescue = reconcile::rescue(reader, (&run, settings.rescue_for), due, records, &settings.clock);
             self.note_rescue(rescue, &mut assessment.needed);
         }
         let has_failed = self.swept.findings.iter().any(|finding| finding.code == Code::FailedRemoval);

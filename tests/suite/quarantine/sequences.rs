@@ -1,5 +1,6 @@
 //! The undo is whole: after every sequence of runs all that went can be pulled again, and every dry run says what the real one does.
 
+use super::refusing::{DAY, gone};
 use super::*;
 use crate::support::server::RealRegistry;
 
@@ -147,6 +148,42 @@ fn a_dry_run_says_what_the_real_run_does_with_the_quarantine() {
                     let dry = run(&registry, second, shift, true);
                     let real = run(&registry, second, shift, false);
                     assert_eq!(done(&dry), done(&real), "{first:?}, {second:?}, {comes_back}, {shift}");
+                }
+            }
+        }
+    }
+}
+
+/// One image in two repositories loses its tag in one, and a day later in the other. The links of the first are due when the image goes from the
+/// second, which is not served through them.
+#[test]
+fn a_dry_run_says_what_is_purged_of_an_image_that_leaves_one_repository_after_another() {
+    let image = untagged();
+    for first in &KINDS[..2] {
+        for second in &KINDS[..2] {
+            // What the second run finds in the quarantine: what is due, or also what is not.
+            for stays in [false, true] {
+                let store = crate::support::registry();
+                let store = store.repo("a").image("kept", &[layer(1)]).tag("v1").pushed(&image);
+                let store = store.repo("b").image("kept", &[layer(1)]).tag("v1").pushed(&image).tag("v2");
+                let registry = registry_with(&store.on_disk());
+                let root = registry.root();
+                run(&registry, first, 0, false);
+                assert_eq!(list(&root).runs[0].blobs, 0, "b needs the blobs of it");
+                gone(&root.join(layout::tags("b")).join("v2"));
+                if stays {
+                    run(&registry, first, 4 * 3600, false);
+                }
+                let dry = run(&registry, second, DAY, true);
+                let real = run(&registry, second, DAY, false);
+                assert_eq!(done(&dry), done(&real), "{first:?}, {second:?}, {stays}");
+                // Beside a registry the links of layers stay.
+                let links = if first.contains(&"--online") { 1 } else { 3 };
+                assert_eq!(real["quarantine"]["purged"]["links"], links, "{first:?}, {second:?}, {stays}");
+                assert_eq!(real["quarantine"]["withheld"], 0, "{first:?}, {second:?}, {stays}");
+                restored(&root);
+                for digest in image.reaches() {
+                    assert!(root.join(layout::blob_data(&digest)).exists(), "{digest}");
                 }
             }
         }
