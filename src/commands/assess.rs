@@ -96,7 +96,7 @@ pub(super) fn assess(
     quarantine.protect(settings.disposal != Disposal::Remove, &mut protected);
     let overlay = Overlay::new(reader.store(), quarantine);
     let mut assessment =
-        reconcile::look(may_change, || survey_and_plan(settings, reader, &overlay, (&protected, &restored), records))?;
+        reconcile::look(may_change, || survey_and_plan(settings, reader, &overlay, (&protected, &restored, &needed), records))?;
     // What is missing for being in quarantine is restored first.
     let returns: HashSet<&Digest> = needed.targets.iter().filter_map(Target::digest).collect();
     assessment.findings.retain(|finding| {
@@ -115,7 +115,7 @@ pub(super) fn assess(
             Some(Limit::Percent(_)) => blobs::stored_bytes(&overlay, &assessment.inventory)?,
             _ => 0,
         },
-        quarantined_bytes: quarantine.amount().size_bytes,
+        quarantined_bytes: quarantine.size_bytes(),
     };
     assessment.stops = assessment.stops_of(settings, reader, &overlay, records)?;
     Ok(assessment)
@@ -173,7 +173,7 @@ impl Assessment {
             any_kept: self.inventory.any_kept(),
             any_old_kept: settings.allow_empty || !old_goes() || is_old_kept(&context)?,
             unlinked: self.unlinked(&context)?,
-            purge: self.purge.blobs,
+            purge: self.purge.bytes(),
             reclaim: &self.reclaim,
             losing_all: self.expired.as_ref().map_or(&[], |expired| &expired.losing_all),
         };
@@ -209,7 +209,7 @@ fn survey_and_plan(
     settings: &CollectSettings,
     reader: &Reader<'_>,
     store: &Overlay<'_>,
-    (protected, restored): (&Protected, &[Digest]),
+    (protected, restored, needed): (&Protected, &[Digest], &Needed),
     records: &Records<'_>,
 ) -> Result<Assessment, Error> {
     let (Reader { progress, stop, .. }, last_run) = (*reader, records.last_run());
@@ -249,7 +249,7 @@ fn survey_and_plan(
     gathered.add(findings);
     let findings = recheck::still_hold(reader.store(), &policy, gathered.into_findings())?;
 
-    let mut plan = planned(settings, &mut marks, &mut blobs, &inventory, &budget)?;
+    let mut plan = planned(settings, (&mut marks, &mut blobs), needed, &inventory, &budget)?;
     // By all links: beside a registry at work some stay although their blobs go.
     let shares = plan.by_repository();
     if settings.disposal == Disposal::Online {
@@ -342,11 +342,12 @@ fn removed(
     removal::gather(context, repositories, references, &cut_off, reader.stop).map(Some)
 }
 
-/// All that goes, without the blobs that a later run is to see to.
+/// All that goes, without the blobs that a later run is to see to, and without directories that are not empty any more once what is needed is
+/// restored: that comes before the sweep, which would take them for written to by somebody.
 fn planned(
     settings: &CollectSettings,
-    marks: &mut [Marks],
-    blobs: &mut BlobMarks,
+    (marks, blobs): (&mut [Marks], &mut BlobMarks),
+    needed: &Needed,
     inventory: &Arc<Inventory>,
     budget: &Budget,
 ) -> Result<SweepPlan, Error> {
@@ -354,6 +355,10 @@ fn planned(
     let mut plan = SweepPlan::new(of_repositories, of_blobs, Arc::clone(inventory), budget)?;
     if settings.leaves_blobs() {
         plan.retain(|row| row.target.repository().is_some());
+    }
+    if !needed.targets.is_empty() {
+        let fills = needed.fills();
+        plan.retain(|row| !fills(&row.target));
     }
     Ok(plan)
 }

@@ -50,7 +50,7 @@ pub(super) struct Seen<'a> {
     pub(super) any_old_kept: bool,
     /// Old blobs that no repository links, and how many there are of all.
     pub(super) unlinked: Unlinked,
-    /// What would be purged.
+    /// What would be purged, of blobs and of uploads.
     pub(super) purge: Amount,
     /// What `--max-reclaim` allows.
     pub(super) reclaim: &'a MaxReclaim,
@@ -241,7 +241,7 @@ pub(super) struct MaxReclaim {
     pub(super) limit: Option<Limit>,
     /// All bytes in blobs as they are on the disk, where a limit needs that: manifests may state anything.
     pub(super) stored_bytes: u64,
-    /// All bytes in blobs in quarantine.
+    /// All bytes in quarantine, of blobs and of uploads.
     pub(super) quarantined_bytes: u64,
 }
 

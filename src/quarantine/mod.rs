@@ -12,7 +12,8 @@
 //! 1. **Read.** [`needed()`] marks the store together with the quarantine and says what of it something needs by now. The plan of the
 //!    collection is made over the same view: what is in quarantine keeps its links and what it needs, so that it can be restored whole.
 //! 2. **Refuse.** Brakes, limits, room, outputs, clocks.
-//! 3. **Restore** what is needed. What comes back counts as young from then on ([`records`](crate::records)).
+//! 3. **Restore** what is needed. What comes back counts as young from then on ([`records`](crate::records)), and what it comes back into is no
+//!    part of the plan: a run does not trip over what it restored itself.
 //! 4. **Quarantine** what the plan lists.
 //! 5. **Rescue.** Beside a registry at work, look at once, a little later and once more for pushes that need what has just gone.
 //! 6. **Purge** what has waited long enough, through one [`Gate`]. It comes last, and only if everything before it went well.

@@ -28,6 +28,13 @@ impl Moved {
         self.blobs.count == 0 && self.links == 0 && self.upload_files.count == 0 && self.replaced == 0
     }
 
+    /// All bytes of it: those of uploads are as gone as those of blobs.
+    pub fn bytes(&self) -> Amount {
+        let mut all = self.blobs;
+        all += self.upload_files;
+        all
+    }
+
     /// Counts one more.
     pub(super) fn add(&mut self, held: &Held) {
         match held.target {

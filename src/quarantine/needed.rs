@@ -37,6 +37,24 @@ pub struct Needed {
     pub(super) by_staying: ByStaying,
 }
 
+impl Needed {
+    /// Says of a directory that is empty whether restoring what is needed puts something into it.
+    pub fn fills(&self) -> impl Fn(&Target) -> bool {
+        let repositories: HashSet<&RepositoryName> = self.targets.iter().filter_map(Target::repository).collect();
+        let uploads: HashSet<(&RepositoryName, &str)> = self.targets.iter().filter_map(Target::upload).collect();
+        let tags: HashSet<(&RepositoryName, &TagName)> =
+            self.targets.iter().filter_map(|target| Some((target.repository()?, target.tag()?))).collect();
+        move |directory| match directory {
+            Target::EmptyTag(repository, tag) => tags.contains(&(repository, tag)),
+            Target::EmptyLinkDirectory(links, digest) => self.targets.contains(&Target::Link(links.clone(), *digest)),
+            Target::EmptyBlobDirectory(digest) => self.targets.contains(&Target::Blob(*digest)),
+            Target::EmptyUploadDirectory(repository, id) => uploads.contains(&(repository, id)),
+            Target::EmptyRepository(repository) => repositories.contains(repository),
+            Target::Tag(..) | Target::BrokenTag(..) | Target::Link(..) | Target::Blob(_) | Target::Upload(_) => false,
+        }
+    }
+}
+
 /// How a store is read: what every mark of a command has in common.
 #[derive(Clone, Copy)]
 pub struct Reader<'a> {

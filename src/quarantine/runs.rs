@@ -67,6 +67,13 @@ impl<'s> Quarantine<'s> {
         all
     }
 
+    /// The bytes of all that is in it, of blobs and of uploads.
+    pub fn size_bytes(&self) -> u64 {
+        let mut all = Moved::default();
+        self.held().for_each(|(_, held)| all.add(held));
+        all.bytes().size_bytes
+    }
+
     /// About how much memory the list of what is in it takes, and what is made of it while it is reconciled.
     pub fn memory_bytes(&self) -> u64 {
         let files = self.runs.iter().map(|run| run.held().len() as u64).sum::<u64>();

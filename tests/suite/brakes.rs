@@ -359,6 +359,37 @@ fn young_tags_make_up_for_none_when_a_quarantine_is_purged() {
     assert!(done.stdout.contains("purged        1 blob"), "{}", done.stdout);
 }
 
+/// An upload that goes is gone as well, from the store and from the quarantine.
+#[test]
+fn max_reclaim_counts_the_uploads_that_are_purged() {
+    let store = registry().repo("team/app").image("kept", &[layer(1)]).tag("v1").with(|tree| {
+        let upload = tree.upload("team/app", "0b5f9c1e-1111-4444-8888-123456789abc", &[7; 50_000]);
+        let files = ["data", "startedat", "hashstates/sha256/0"];
+        files.iter().fold(upload, |tree, file| {
+            let at = layout::upload("team/app", "0b5f9c1e-1111-4444-8888-123456789abc");
+            tree.touch(&format!("{at}/{file}"), 240 * 60 * MINUTE).touch(&at, 240 * 60 * MINUTE)
+        });
+    });
+    let root = store.on_disk();
+    let night = |limit: &[&str], dry: bool| {
+        let run = bare(root.path(), &["--quarantine", "--uploads-older-than", "7d"]).args(limit);
+        let run = run.env("REGSWEEP_TEST_CLOCK", "trusted=yes,shift=90000").json();
+        if dry { run.dry().run() } else { run.run() }
+    };
+    let refused = bare(root.path(), &["--quarantine", "--uploads-older-than", "7d", "--max-reclaim", "40000B"]).run();
+    assert!(refused.expect_code(2).stderr.contains("would go"));
+    bare(root.path(), &["--quarantine", "--uploads-older-than", "7d"]).run().expect_code(0);
+    let before = snapshot(&root.path().join(".regsweep/quarantine"));
+    for dry in [true, false] {
+        let refused = night(&["--max-reclaim", "40000B"], dry).expect_code(2);
+        let said = format!("{}{}", refused.stdout, refused.stderr);
+        assert!(said.contains("would be purged, more than the 39.06 KiB that --max-reclaim allows"), "{said}");
+    }
+    assert_eq!(snapshot(&root.path().join(".regsweep/quarantine")), before, "nothing is purged");
+    let done = night(&["--max-reclaim", "50200B"], false).expect_code(0);
+    assert_eq!(done.report()["quarantine"]["purged"]["upload_files"], 3, "{}", done.stdout);
+}
+
 /// More of the builder's vocabulary.
 trait Aged {
     /// One more image of this age, with its tag.

@@ -129,8 +129,7 @@ impl Done {
         // Nor does a run about a part of the store take what another one has left.
         let stays = |digest: &Digest| {
             let is_in_store = |blob| !inventory.has_any(blob, MarkFlags::QUARANTINED);
-            let is_left =
-                |blob| inventory.has_any(blob, MarkFlags::RESTORABLE) || (is_in_store(blob) && !plan.has_blob(digest));
+            let is_left = |blob| inventory.has_any(blob, MarkFlags::RESTORABLE) || (is_in_store(blob) && !plan.has_blob(digest));
             inventory.find(digest).is_some_and(|blob| !is_kept(blob) && is_left(blob))
         };
         let begun = || begun.iter().map(|(name, with)| (name, with));
@@ -264,7 +263,7 @@ impl Done {
             let mut purgeable = gate.purgeable(&quarantine, None)?;
             let withheld = std::mem::take(&mut purgeable.withheld);
             // More may be due than when the run was assessed.
-            if let Some(reason) = assessment.reclaim.refuses_purge(purgeable.amount().blobs) {
+            if let Some(reason) = assessment.reclaim.refuses_purge(purgeable.amount().bytes()) {
                 tracing::warn!("nothing is purged in this run: {reason}");
                 purgeable = Purgeable::default();
             }

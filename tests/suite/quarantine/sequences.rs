@@ -1,6 +1,6 @@
 //! The undo is whole: after every sequence of runs all that went can be pulled again, and every dry run says what the real one does.
 
-use super::refusing::{DAY, gone};
+use super::refusing::{DAY, gone, later};
 use super::*;
 use crate::support::server::RealRegistry;
 
@@ -185,6 +185,43 @@ fn a_dry_run_says_what_is_purged_of_an_image_that_leaves_one_repository_after_an
                 for digest in image.reaches() {
                     assert!(root.join(layout::blob_data(&digest)).exists(), "{digest}");
                 }
+            }
+        }
+    }
+}
+
+/// An image and its signature are in quarantine, and the image is pushed again: what comes back with it comes back into directories that were
+/// empty until then.
+#[test]
+fn no_run_trips_over_what_it_restores_itself() {
+    let image = oci_image("signed", &[layer(3)]);
+    let signature = oci_image("signature", &[layer(4)]).referring_to(&image);
+    for first in &KINDS[..2] {
+        for second in [&["garbage-collect"][..], &["expire", "--keep-last", "9", "--min-age", "1s"], &["remove", "team/app:old"]]
+        {
+            for kind in KINDS {
+                let store = crate::support::registry().repo("team/app").image("kept", &[layer(1)]).tag("v1");
+                let store = store.image("old", &[layer(1)]).tag("old").pushed(&image).pushed(&signature);
+                let registry = registry_with(&store.on_disk());
+                run(&registry, first, 0, false);
+                crate::support::registry().repo("team/app").pushed(&image).tag("again").write_to(&registry.root());
+                let run = |is_dry| {
+                    let online = kind.contains(&"--online").then_some(["--rescue-for", "0s"]);
+                    let kind = kind.iter().filter(|flag| second[0] == "garbage-collect" || **flag != "-m");
+                    let run = Regsweep::new().arg(second[0]).arg(registry.config()).args(&second[1..]);
+                    let run = run.args(kind).args(online.iter().flatten()).json();
+                    let run = if is_dry { run.dry() } else { run };
+                    later(run, 5 * 3600, "").run().report()
+                };
+                let (dry, real) = (run(true), run(false));
+                assert_eq!(done(&dry), done(&real), "{first:?}, {second:?}, {kind:?}");
+                let links = real["quarantine"]["restored"]["links"].as_u64();
+                assert!(links >= Some(1), "{first:?}, {second:?}, {kind:?}: {real}");
+                assert_eq!(
+                    (&real["left"], &real["exit_code"]),
+                    (&0.into(), &0.into()),
+                    "{first:?}, {second:?}, {kind:?}: {real}"
+                );
             }
         }
     }
