@@ -370,11 +370,13 @@ fn restore(
         Some(id) => Some(quarantine.run(id)?.id()),
         // Whoever names a digest means it, wherever it is.
         None if all || digest.is_some() => None,
-        None => quarantine.newest().map(Run::id),
+        None => Some(newest(quarantine)?),
     };
     let named = digest.map(|digest| quarantine::named_by(reader, quarantine, digest)).transpose()?;
     let is_meant = |run: &Run<'_>, target: &Target| {
-        only.is_none_or(|id| run.id() == id) && named.as_ref().is_none_or(|named| named.include(run, target))
+        // What was damaged comes back only for who names its run.
+        let is_whole = only.is_some() || run.stamp().purpose != Purpose::Repair;
+        is_whole && only.is_none_or(|id| run.id() == id) && named.as_ref().is_none_or(|named| named.include(run, target))
     };
     // Where a collection has a copy of what `verify` took for corrupt, that one comes back, unless somebody names the run.
     let corrupt: HashSet<&Target> = match run {
@@ -390,10 +392,16 @@ fn restore(
     };
     let held = quarantine.held().filter(|(run, held)| is_wanted(run, &held.target));
     let wanted: BTreeSet<Target> = held.map(|(_, held)| held.target.clone()).collect();
-    if let Some(digest) = digest.filter(|_| wanted.is_empty()) {
-        return Err(Error::Usage(format!("{digest} is not in quarantine; `regsweep quarantine list` says what is")));
+    if wanted.is_empty() && only.is_none() {
+        let is_held = |digest: &Digest| quarantine.held().any(|(_, held)| held.target.digest() == Some(digest));
+        return Err(Error::Usage(match digest.filter(|digest| !is_held(digest)) {
+            Some(digest) => format!("{digest} is not in quarantine; `regsweep quarantine list` says what is"),
+            None => ONLY_DAMAGED.to_owned(),
+        }));
     }
-    reader.backend.shelves().ensure_possible(reconcile::MOUNT_AS_ONE)?;
+    let shelves = reader.backend.shelves();
+    shelves.ensure_possible(reconcile::MOUNT_AS_ONE)?;
+    shelves.ensure_returnable(&mut wanted.iter(), reconcile::MOUNT_AS_ONE)?;
     let mut records = Records::without_summary(reader.backend.notes())?;
     let suspects = quarantine::suspects(quarantine, &is_wanted);
     let is_part = |run: &&Run<'_>| run.stamp().purging.is_some() && run.held().iter().any(|held| is_wanted(run, &held.target));
@@ -407,12 +415,23 @@ fn restore(
     let purged: Vec<Finding> = quarantine.runs.iter().filter(is_part).map(partly_purged).collect();
     let moved = reconcile::restore(reader, quarantine, Replaced::Keep, &is_wanted, &mut records, &settings.clock);
     // It is only back if it can be pulled.
-    let findings = quarantine::check(reader, &wanted, &suspects).unwrap_or_else(|error| {
+    let failed: HashSet<&Target> = moved.failed.iter().map(|(target, _)| target).collect();
+    let back: BTreeSet<Target> = wanted.into_iter().filter(|target| !failed.contains(target)).collect();
+    let findings = quarantine::check(reader, &back, &suspects).unwrap_or_else(|error| {
         let detail = format!("Restored, but it could not be checked whether it can be pulled: {error}");
         vec![Finding::new(Code::FailedRestore).detail(detail)]
     });
     Ok(Acted { done: Done::Restored(moved), findings: [findings, purged].concat() })
 }
+
+/// The run that comes back if none is named.
+fn newest<'q>(quarantine: &'q Quarantine<'_>) -> Result<&'q str, Error> {
+    quarantine.newest().map(Run::id).ok_or_else(|| Error::Usage(ONLY_DAMAGED.to_owned()))
+}
+
+/// What nobody gets back by accident.
+const ONLY_DAMAGED: &str =
+    "only damaged links that `repair` replaced are in quarantine: name their run (--run) if they are to come back";
 
 impl RunRow {
     fn of(run: &Run<'_>, now: Timestamp, memory: &Memory, redis: Option<&RedisCache>) -> RunRow {

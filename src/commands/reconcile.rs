@@ -119,7 +119,11 @@ pub(super) const MOUNT_AS_ONE: &str = "mount both as one filesystem, so that wha
 pub(super) fn can_restore(reader: &Reader<'_>, needed: &Needed) -> Result<(), Error> {
     match needed.targets.is_empty() {
         true => Ok(()),
-        false => reader.backend.shelves().ensure_possible(MOUNT_AS_ONE),
+        false => {
+            let shelves = reader.backend.shelves();
+            shelves.ensure_possible(MOUNT_AS_ONE)?;
+            shelves.ensure_returnable(&mut needed.targets.iter(), MOUNT_AS_ONE)
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Settings of `garbage-collect`.
 
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -138,6 +139,7 @@ impl CollectSettings {
             orphaned_referrers,
             collect,
         } = arguments;
+        ensure_kept(plan.as_deref(), collect.plan_out.as_deref())?;
         let roots = if delete_untagged { RootPolicy::TaggedOnly } else { RootPolicy::AllRevisions };
         let mut settings = CollectSettings::of_command("garbage-collect", &store, collect, roots, rerun)?;
         settings.scope = match (plan, unlinked_only, repository.is_empty()) {
@@ -241,6 +243,17 @@ impl CollectSettings {
             wait_lock: arguments.wait_lock.unwrap_or_default(),
             rerun,
         })
+    }
+}
+
+/// Makes sure that a plan which is carried out is not written over.
+fn ensure_kept(plan: Option<&Path>, plan_out: Option<&Path>) -> Result<(), Error> {
+    let file = |path: &Path| std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
+    match (plan, plan_out) {
+        (Some(plan), Some(out)) if plan == out || (file(plan).is_some() && file(plan) == file(out)) => Err(Error::Usage(
+            "--plan-out names the plan that --plan carries out: it would be overwritten; name another file".to_owned(),
+        )),
+        _ => Ok(()),
     }
 }
 

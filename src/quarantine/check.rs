@@ -49,12 +49,8 @@ pub fn check(reader: &Reader<'_>, restored: &BTreeSet<Target>, suspects: &BTreeS
     for (name, digests) in layers {
         let repository = reader.store().open(&RepositoryEntry { name: name.clone(), foreign: None })?;
         let contents = repository.read_links(&LinkDirectory::Layers(name.clone()), &digests)?;
-        for (digest, content) in digests.iter().zip(contents) {
-            let named = if let LinkContent::Digest(named) = content { named } else { *digest };
-            if !is_stored(reader, &named)? {
-                findings.push(missing(Code::MissingBlob, &name, &named));
-            }
-        }
+        // A link that leads nowhere is none that an image needs, unless a revision came back with it: that is followed below.
+        findings.extend(digests.iter().zip(contents).filter_map(|(digest, content)| damaged(&name, digest, content)));
     }
     if !revisions.is_empty() {
         let (inventory, _) = Inventory::list(reader.store(), &(reader.budget)(0))?;
@@ -73,11 +69,25 @@ pub fn check(reader: &Reader<'_>, restored: &BTreeSet<Target>, suspects: &BTreeS
     Ok(findings)
 }
 
+/// What `repair` had replaced says no more than before.
+fn damaged(repository: &RepositoryName, digest: &Digest, content: LinkContent) -> Option<Finding> {
+    let code = match content {
+        LinkContent::Empty => Code::EmptyLink,
+        LinkContent::Garbled => Code::GarbledLink,
+        LinkContent::Digest(_) | LinkContent::Absent | LinkContent::Irregular => return None,
+    };
+    let path = LinkDirectory::Layers(repository.clone()).link(digest);
+    let detail = format!("{} It was restored as it was.", code.meaning());
+    Some(Finding::new(code).repository(repository).digest(digest).path(path).detail(detail))
+}
+
 /// Links that are still in quarantine and whose blobs are not there with them, but were restored: a run that was killed had moved the
 /// links alone.
 fn left_behind(reader: &Reader<'_>, restored: &BTreeSet<Target>) -> Result<Vec<Finding>, Error> {
     let mut findings = Vec::new();
-    for run in &Quarantine::open(reader.backend)?.runs {
+    let quarantine = Quarantine::open(reader.backend)?;
+    // What `repair` replaced comes back by the name of its run alone.
+    for run in quarantine.runs.iter().filter(|run| run.stamp().purpose != Purpose::Repair) {
         let blobs: BTreeSet<&Digest> = run.held().iter().filter_map(|held| blob_of(&held.target)).collect();
         let links = run.held().iter().map(|held| &held.target).filter(|target| blob_of(target).is_none());
         let links = links.filter_map(|link| Some((link, link.digest()?)));

@@ -39,11 +39,11 @@ impl<'s> Quarantine<'s> {
         Ok(quarantine)
     }
 
-    /// The run that began last: by the boot-time clock where it has seen both, which nobody can set back.
+    /// The run that began last, of damaged links that `repair` replaced apart: by the boot-time clock where it has seen both, which nobody can set back.
     pub fn newest(&self) -> Option<&Run<'s>> {
         let uptime =
             |run: &Run<'_>, id: &str| run.stamp().boot.as_ref().filter(|boot| boot.id == id).map(|boot| boot.uptime_seconds);
-        self.runs.iter().reduce(|newest, run| {
+        self.runs.iter().filter(|run| run.stamp().purpose != Purpose::Repair).reduce(|newest, run| {
             let boot = newest.stamp().boot.as_ref();
             match boot.and_then(|boot| Some((boot.uptime_seconds, uptime(run, &boot.id)?))) {
                 Some((newest_ended, ended)) if newest_ended > ended => newest,

@@ -39,6 +39,13 @@ pub trait Shelves: Sync {
     /// When they cannot.
     fn ensure_possible(&self, instead: &str) -> Result<(), Error>;
 
+    /// Makes sure that each of these could be given back where it was. `instead` says what to do if it cannot.
+    ///
+    /// # Errors
+    ///
+    /// When the place of one is mounted apart.
+    fn ensure_returnable(&self, targets: &mut dyn Iterator<Item = &Target>, instead: &str) -> Result<(), Error>;
+
     /// Makes sure that there is room for so many files, with so many directories for them. Makes nothing.
     ///
     /// # Errors

@@ -169,6 +169,25 @@ fn a_plan_is_compared_with_the_store_as_it_is() {
     assert!(text.stdout.contains(" of --plan") && text.stdout.contains("skipped: gone, changed"), "{}", text.stdout);
 }
 
+/// A plan that is carried out is not written over, by whatever name.
+#[test]
+fn a_plan_is_not_overwritten_by_the_run_that_carries_it_out() {
+    let root = teams();
+    let before = snapshot(&root.path().join("docker"));
+    let (directory, plan) = planned(root.path(), &["-m"]);
+    let good = fs::read(&plan).expect("there");
+    let [link, name] = ["link", "name"].map(|name| directory.path().join(name));
+    std::os::unix::fs::symlink(&plan, &link).expect("made");
+    fs::hard_link(&plan, &name).expect("made");
+    for out in [&plan, &link, &name] {
+        let run = Regsweep::new().args(["garbage-collect", "-m", "--ignore-birth-time", "--root"]).arg(root.path());
+        let refused = run.arg("--plan").arg(&plan).arg("--plan-out").arg(out).run().expect_code(2);
+        assert!(refused.stderr.contains("it would be overwritten"), "{}", refused.stderr);
+        assert_eq!(fs::read(&plan).expect("there"), good);
+    }
+    assert_eq!(snapshot(&root.path().join("docker")), before);
+}
+
 #[test]
 fn what_is_no_plan_stops_the_run() {
     let root = teams();

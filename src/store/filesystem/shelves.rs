@@ -14,7 +14,7 @@ use super::store::FilesystemStore;
 use crate::error::{Context as _, Error};
 use crate::escape::{escaped, escaped_bytes};
 use crate::format::size;
-use crate::layout;
+use crate::layout::{self, Target};
 use crate::store::{Shelf, Shelves};
 
 /// The name of the directory in our own.
@@ -105,6 +105,24 @@ impl Shelves for FilesystemStore {
                     "{} {where_to} {}, and nothing can be moved between the two at once; {instead}",
                     escaped(base_path),
                     escaped(&path)
+                );
+                return Err(Error::Usage(message));
+            }
+        }
+        Ok(())
+    }
+
+    /// What was mounted in the store since it was opened is seen by the move alone.
+    fn ensure_returnable(&self, targets: &mut dyn Iterator<Item = &Target>, instead: &str) -> Result<(), Error> {
+        for target in targets {
+            let path = target.path();
+            let Some((base, relative)) = self.locate(&path) else { continue };
+            if let Some(mount) = relative.ancestors().find(|place| !place.as_os_str().is_empty() && base.is_mount(place)) {
+                let message = format!(
+                    "{} is mounted apart from {}, where something is that belongs there and is to be restored, and nothing can be moved between the \
+                     two at once; {instead}",
+                    escaped(base.path.join(mount)),
+                    escaped(self.place())
                 );
                 return Err(Error::Usage(message));
             }

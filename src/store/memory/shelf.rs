@@ -64,6 +64,10 @@ impl Shelves for MemoryStore {
         Ok(())
     }
 
+    fn ensure_returnable(&self, _: &mut dyn Iterator<Item = &Target>, _: &str) -> Result<(), Error> {
+        Ok(())
+    }
+
     fn ensure_room(&self, _: u64, _: u64) -> Result<(), Error> {
         Ok(())
     }

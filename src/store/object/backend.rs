@@ -13,6 +13,7 @@ use super::settings::BucketSettings;
 use super::store::ObjectStore;
 use crate::error::Error;
 use crate::escape::escaped;
+use crate::layout::Target;
 use crate::layout::{self, OWN_DIRECTORY};
 use crate::oci::{Algorithm, Digest};
 use crate::store::filesystem::Root;
@@ -170,6 +171,10 @@ impl Shelves for BucketStore {
     }
 
     fn ensure_possible(&self, _: &str) -> Result<(), Error> {
+        Err(self.refusal())
+    }
+
+    fn ensure_returnable(&self, _: &mut dyn Iterator<Item = &Target>, _: &str) -> Result<(), Error> {
         Err(self.refusal())
     }
 

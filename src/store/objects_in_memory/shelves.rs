@@ -44,6 +44,10 @@ impl Shelves for ObjectStore {
         self.memory().ensure_possible(instead)
     }
 
+    fn ensure_returnable(&self, targets: &mut dyn Iterator<Item = &Target>, instead: &str) -> Result<(), Error> {
+        self.memory().ensure_returnable(targets, instead)
+    }
+
     fn ensure_room(&self, files: u64, directories: u64) -> Result<(), Error> {
         self.memory().ensure_room(files, directories)
     }

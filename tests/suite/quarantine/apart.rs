@@ -3,7 +3,7 @@
 use super::refusing::{DAY, due, later};
 use super::seen_again::in_namespace;
 use super::*;
-use crate::support::layout::blob_data;
+use crate::support::layout::{self, blob_data};
 
 /// What cannot be restored is said before anything is changed, by a dry run as by a real one, and what to do instead.
 #[test]
@@ -33,6 +33,34 @@ fn what_cannot_be_restored_refuses_a_run() {
     let ran = in_namespace(root, &["--allow-shared-blobs", "--allow-unlinked", "100%", "--ignore-birth-time"], &script);
     assert_eq!(ran.stderr.matches("is mounted apart from").count(), 5, "{}", ran.stderr);
     assert_eq!(ran.stderr.matches("mount both as one filesystem").count(), 5, "{}", ran.stderr);
+    assert_eq!((files(root), all_files(root)), before);
+}
+
+/// So is a repository that is mounted apart, of which something is needed.
+#[test]
+fn what_belongs_into_a_mounted_repository_refuses_a_run() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let root = store().on_disk();
+    let root = root.path();
+    collect(root, &["-m"]).expect_code(0);
+    registry().repo("team/app").manifest_only(&untagged()).tag("back").write_to(root);
+    let before = (files(root), all_files(root));
+    let program = env!("CARGO_BIN_EXE_regsweep");
+    let script = format!(
+        "mount --bind {0} {0}
+         code=0; \"$@\" || code=$?; test $code = 2
+         code=0; \"$@\" --dry-run || code=$?; test $code = 2
+         for words in restore \"restore --all\" \"quarantine purge --assume-offline\"; do
+             code=0; {program} $words --root {1} || code=$?; test $code = 2
+         done
+         umount {0}",
+        root.join(layout::repository("team/app")).display(),
+        root.display()
+    );
+    let ran = in_namespace(root, &["--allow-shared-blobs", "--allow-unlinked", "100%", "--ignore-birth-time"], &script);
+    assert_eq!(ran.stderr.matches("is mounted apart from").count(), 5, "{}", ran.stderr);
     assert_eq!((files(root), all_files(root)), before);
 }
 

@@ -43,15 +43,46 @@ fn the_store_is_as_it_was_before_the_damage() {
     }
 }
 
+/// An image that was mended stays so, whatever else comes back, unless somebody names the run of the repair.
+#[test]
+fn damaged_links_come_back_by_the_name_of_their_run_alone() {
+    let path = layer_link(REPOSITORY, &layer(2).digest);
+    let mended = || {
+        let root = damaged(store().into_tree(), &[(path.clone(), Damage::Empty)]).on_disk();
+        repair(root.path(), &[]).run().expect_code(0);
+        root
+    };
+    let whole = layer(2).digest;
+    let restore = |root: &Path, words: &[&str]| Regsweep::new().arg("restore").args(words).arg("--root").arg(root).run();
+    // Nothing else is in quarantine.
+    let root = mended();
+    let refused = restore(root.path(), &[]).expect_code(2);
+    assert!(refused.stderr.contains("name their run"), "{}", refused.stderr);
+    let refused = restore(root.path(), &["--all"]).expect_code(2);
+    assert!(refused.stderr.contains("name their run"), "{}", refused.stderr);
+    assert_eq!(fs::read_to_string(root.path().join(&path)).expect("there"), whole);
+    // The repair is the newest run, and something else is there.
+    for words in [&[][..], &["--all"]] {
+        let root = damaged(store().into_tree(), &[(path.clone(), Damage::Empty)]).on_disk();
+        let stray = crate::support::registry().stray_blob(&layer(77));
+        stray.write_to(root.path());
+        Regsweep::gc(root.path()).args(["--quarantine", "--min-age", "0s"]).run();
+        repair(root.path(), &[]).run().expect_code(0);
+        restore(root.path(), words).expect_code(0);
+        assert!(root.path().join(crate::support::layout::blob_data(&layer(77).digest)).exists(), "{words:?}");
+        assert_eq!(fs::read_to_string(root.path().join(&path)).expect("there"), whole, "{words:?}");
+    }
+}
+
 /// What was pushed again since is no longer the repair's: a restoration leaves it.
 #[test]
 fn a_restoration_leaves_what_was_written_since() {
     let path = layer_link(REPOSITORY, &layer(2).digest);
     let root = damaged(store().into_tree(), &[(path.clone(), Damage::Empty)]).on_disk();
-    repair(root.path(), &[]).run().expect_code(0);
+    let run = repair(root.path(), &[]).json().run().expect_code(0).report()["quarantine_run"].clone();
     let later = std::time::SystemTime::now() + std::time::Duration::from_secs(5);
     fs::File::options().write(true).open(root.path().join(&path)).expect("there").set_modified(later).expect("touched");
-    Regsweep::new().args(["restore", "--root"]).arg(root.path()).run().expect_code(1);
+    Regsweep::new().args(["restore", "--run", run.as_str().expect("a run"), "--root"]).arg(root.path()).run().expect_code(1);
     assert_eq!(fs::read_to_string(root.path().join(&path)).expect("there"), layer(2).digest);
 }
 
