@@ -160,6 +160,10 @@ fn ensure_possible(backend: &dyn Backend, writer: &dyn Repair, mends: &[Mend]) -
         let (needed, free) = (size(needed), size(free));
         return Err(Error::Usage(format!("{needed} are to be copied, and {free} are free: make room first")));
     }
+    let replaced = mends.iter().filter(|mend| mend.replaced.is_some()).count() as u64;
+    if replaced > 0 {
+        backend.shelves().ensure_room(replaced, replaced)?;
+    }
     mends.iter().try_for_each(|mend| writer.ensure_writable(&mend.target))
 }
 
@@ -275,12 +279,9 @@ fn mend_all(
     by: (&dyn Repair, Option<Mirror<'_>>),
     report: &mut RepairReport,
 ) -> Result<(), Error> {
-    let mut run = match report.planned.iter().filter(|mend| mend.replaced.is_some()).count() as u64 {
-        0 => None,
-        files => {
-            reader.backend.shelves().ensure_room(files, files)?;
-            Some(quarantine::begin(reader.backend, Purpose::Repair, &settings.clock, None)?)
-        }
+    let mut run = match report.planned.iter().any(|mend| mend.replaced.is_some()) {
+        false => None,
+        true => Some(quarantine::begin(reader.backend, Purpose::Repair, &settings.clock, None)?),
     };
     reader.progress.begin(Phase::Repairing, Some(report.planned.len() as u64));
     let planned = std::mem::take(&mut report.planned);

@@ -69,6 +69,8 @@ fn move_all(
     stop: &AtomicBool,
     report: &mut VerifyReport,
 ) -> Result<(), Error> {
+    // Asked before anything is made: half of a run would be of no use.
+    backend.shelves().ensure_room(corrupt.len() as u64, corrupt.len() as u64)?;
     let mut run = quarantine::begin(backend, Purpose::Verify, clock, None)?;
     let mut stays = false;
     for some in corrupt.chunks(BLOBS_AT_ONCE).take_while(|_| !stop.load(Ordering::Relaxed)) {

@@ -164,3 +164,36 @@ fn one_repository_is_repaired_alone() {
     repair(root.path(), &["other"]).run().expect_code(0);
     assert_eq!(contents(root.path()), expected(&damaged(store().into_tree(), &[there])));
 }
+
+/// On a full disk a repair that has to quarantine something, and a verification that is to, say so before they make anything, dry or real.
+#[test]
+fn without_room_for_what_is_replaced_nothing_is_changed() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let path = layer_link(REPOSITORY, &layer(2).digest);
+    let aside = damaged(store().into_tree(), &[(path, Damage::Empty)]).on_disk();
+    let root = tempfile::tempdir().expect("a directory");
+    let blob = crate::support::layout::blob_data(&layer(2).digest);
+    let script = format!(
+        r#"mount -t tmpfs -o size=4m none {root}; cp -a {aside}/. {root}
+        size=$(stat -c %s {root}/{blob}); head -c "$size" /dev/zero | tr '\0' x > {root}/{blob}; touch -d '1 day ago' {root}/{blob}
+        head -c 9000000 /dev/zero > {root}/fill 2>&1 || true
+        code=0; "$@" --dry-run || code=$?; test $code = 2
+        code=0; "$@" || code=$?; test $code = 2
+        code=0; {program} verify --quarantine --min-age 0s --root {root} || code=$?; test $code = 1
+        test "$(ls {root}/.regsweep/quarantine 2>&1 | grep -c '^2')" = 0"#,
+        root = root.path().display(),
+        aside = aside.path().display(),
+        program = env!("CARGO_BIN_EXE_regsweep"),
+    );
+    let ran = repair(root.path(), &[]).under(["unshare", "-m", "sh", "-ec", &script, "sh"]).run();
+    assert_eq!(ran.code, Some(0), "{script}\n{}\n{}", ran.stdout, ran.stderr);
+    assert_eq!(
+        format!("{}{}", ran.stdout, ran.stderr).matches("to quarantine 1 files takes").count(),
+        3,
+        "{}{}",
+        ran.stdout,
+        ran.stderr
+    );
+}
