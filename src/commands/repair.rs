@@ -228,8 +228,14 @@ fn of_repository(
     };
     let marks = mark::mark(&surveyed, context)?;
     let facts = RepositoryFacts::look(context, surveyed, blobs)?;
-    let absent = facts.needed.absent.iter().filter(|digest| blobs.without_data.get(digest) == Some(&FileState::Absent));
-    let absent = absent.map(|digest| Finding::new(Code::MissingBlob).digest(digest).path(layout::blob_data(digest)));
+    let absent = facts.needed.absent.iter().filter_map(|digest| {
+        let code = match blobs.without_data.get(digest)? {
+            FileState::Absent => Code::MissingBlob,
+            FileState::Irregular => Code::IrregularData,
+            FileState::File(_) => return None,
+        };
+        Some(Finding::new(code).digest(digest).path(layout::blob_data(digest)))
+    });
     let mut of_contents: Vec<Finding> =
         marks.findings.into_iter().filter(|finding| is_about_content(finding.code)).chain(absent).collect();
     of_contents.sort();

@@ -205,8 +205,9 @@ fn a_repair_makes_links_where_a_store_can() {
         assert_eq!(repair(&shop, "").expect("repaired").mended, 1);
         assert_eq!(content(), LinkContent::Digest(shop.live[0]));
         assert_eq!(shop.files(), before);
-        shop.quarantine("restore").expect("restored");
-        assert_eq!(content(), LinkContent::Empty);
+        let refused = shop.quarantine("restore").expect_err("it is damage that would come back").to_string();
+        assert!(refused.contains("name their run"), "{refused}");
+        assert_eq!(content(), LinkContent::Digest(shop.live[0]));
     }
 }
 

@@ -80,7 +80,7 @@ impl<'a> Reach<'a> {
             any_alias: false,
             absent: HashSet::default(),
             blobs: with_room(survey.layers.len() + survey.revisions.len()),
-            names: with_room(survey.revisions.len()),
+            names: HashSet::default(),
             missed: HashSet::default(),
             notes: Notes::new(survey),
         };
@@ -254,10 +254,13 @@ impl Marking<'_> {
 
     /// [`Marking::mark`] for a digest with a known place in the inventory.
     fn mark_found(&mut self, digest: &Digest, blob: Option<BlobId>) {
-        self.names.insert(*digest);
-        if let Some(blob) = blob {
-            self.context.inventory.mark(blob, self.flags);
-            self.blobs.insert(blob);
+        match blob {
+            Some(blob) => {
+                self.context.inventory.mark(blob, self.flags);
+                self.blobs.insert(blob);
+            }
+            // A name takes sixteen times the room of a place in the inventory.
+            None => drop(self.names.insert(*digest)),
         }
     }
 

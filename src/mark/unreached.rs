@@ -210,7 +210,9 @@ impl Unreached {
         let (mut facts, stat) = inspect::directory(&target, context)?;
         facts.held = self.held;
         if let (Decision::Delete(reason), Some(stat)) = (decide::directory(&facts), stat) {
-            self.deletions.push(context.inventory, &Deletion { target, stat, alias_of: None, reason, depth: 0 });
+            // A tag's after those in it.
+            let depth = u32::from(matches!(target, Target::EmptyTag(..)));
+            self.deletions.push(context.inventory, &Deletion { target, stat, alias_of: None, reason, depth });
         }
         Ok(())
     }

@@ -172,6 +172,18 @@ pub(crate) fn what_goes(tree: &Tree, policy: Policy) -> BTreeSet<Target> {
         if (of_blob || of_link) && !young(*modified) && !something_in(directory) {
             goes.insert(("empty-directory", directory.clone(), "empty-directory"));
         }
+        if let Some((name, tag)) = directory.split_once("/_manifests/tags/")
+            && !tag.contains('/')
+            && repositories.iter().any(|repository| layout::repository(&repository.name) == name && !repository.held)
+        {
+            // A tag in which there is nothing but directories.
+            let inside = format!("{directory}/");
+            let within = || directories.iter().filter(|(path, _)| path.starts_with(&inside));
+            let has_files = tree.entries().keys().any(|path| path.starts_with(&inside) && !directories.contains_key(path));
+            if !has_files && !young(*modified) && within().all(|(_, modified)| !young(*modified)) {
+                goes.insert(("empty-directory", directory.clone(), "empty-directory"));
+            }
+        }
     }
     goes
 }

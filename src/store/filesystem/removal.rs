@@ -166,12 +166,18 @@ fn prune_empty_tag(base: &Base, relative: &Path) -> io::Result<Removal> {
 fn prune_below(base: &Base, relative: &Path, depth: usize) -> io::Result<()> {
     let Ok(open) = open_for_removal(base, relative.as_os_str().as_bytes())? else { return Ok(()) };
     let mut names = Vec::new();
-    directory::for_each_entry(&open, |name, kind| -> io::Result<()> {
+    let listed = directory::for_each_entry(&open, |name, kind| -> io::Result<()> {
         if kind == directory::Kind::Directory {
             names.push(name.to_owned());
         }
         Ok(())
-    })?;
+    });
+    match listed {
+        Ok(()) => {}
+        // Somebody else has removed it.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    }
     for name in names.iter().filter(|_| depth > 0) {
         if !is_gone_if_empty(&open, name)? {
             prune_below(base, &relative.join(OsStr::from_bytes(name)), depth - 1)?;

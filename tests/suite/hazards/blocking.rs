@@ -258,18 +258,18 @@ fn h37_uploads_are_left_alone() {
 }
 
 #[test]
-fn h38_ghost_tags_are_reported_and_left_alone() {
+fn h38_ghost_tags_are_reported_and_stay_unless_nothing_is_left_of_them() {
     let tree =
         registry().stray_blob(&garbage()).repo("a").image("x", &[layer(1)]).tag("v1").upload_layer(&layer(2)).with(|tree| {
             tree.tag("a", "ghost", &layer(50).digest).directory(tag("a", "bare"));
         });
     let tree = tree.into_tree();
     let ran = collect(&tree, &[], 1);
-    ran.lost(&digests([&garbage(), &layer(2)]), [layer_link("a", &layer(2).digest)]);
-    ran.found(&["missing-tag-target", "tag-without-current"]);
+    ran.lost(&digests([&garbage(), &layer(2)]), [layer_link("a", &layer(2).digest), tag("a", "bare")]);
+    ran.found(&["empty-tag", "missing-tag-target"]);
     let ran = collect(&tree, &["-m"], 1);
     ran.lost_garbage_alone();
-    ran.found(&["held-repository", "missing-tag-target", "tag-without-current"]);
+    ran.found(&["empty-tag", "held-repository", "missing-tag-target"]);
 }
 
 #[test]

@@ -197,3 +197,15 @@ fn without_room_for_what_is_replaced_nothing_is_changed() {
         ran.stderr
     );
 }
+
+/// What is in the place of a blob and is no file is nothing that a repair touches, and it says so.
+#[test]
+fn data_that_is_no_file_is_said_and_left() {
+    let data = crate::support::layout::blob_data(&layer(2).digest);
+    let irregular = store().with(|tree| _ = tree.remove(&data).directory(&*data)).into_tree().on_disk();
+    for flags in [&["--dry-run"][..], &[]] {
+        let outcome = repair(irregular.path(), flags).json().run().expect_code(1);
+        assert_eq!(outcome.finding_codes(), ["irregular-data"], "{}", outcome.stdout);
+    }
+    assert!(irregular.path().join(&data).is_dir());
+}

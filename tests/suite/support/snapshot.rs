@@ -76,6 +76,10 @@ pub(crate) fn gone(before: &Snapshot, after: &Snapshot) -> BTreeSet<String> {
 
 /// Adds the directories of tags in which nothing is left once these paths have gone: a registry would list such a tag.
 pub(crate) fn add_tag_directories(gone: &mut BTreeSet<String>, before: &Snapshot) {
+    // Of a tag in which no link is left all directories go.
+    let is_tag = |path: &&String| path.split_once("/_manifests/tags/").is_some_and(|(_, tag)| !tag.contains('/'));
+    let whole: Vec<String> = gone.iter().filter(is_tag).map(|tag| format!("{tag}/")).collect();
+    gone.extend(whole.iter().flat_map(|inside| before.keys().filter(move |path| path.starts_with(inside)).cloned()));
     let in_tags = gone.iter().filter_map(|path| {
         let (repository, below) = path.split_once("/_manifests/tags/")?;
         Some((path.clone(), format!("{repository}/_manifests/tags/{}", below.split('/').next()?)))
@@ -94,7 +98,7 @@ pub(crate) fn add_tag_directories(gone: &mut BTreeSet<String>, before: &Snapshot
             }
         }
         let current = format!("{tag}/current");
-        if gone.contains(&tag) && before.contains_key(&current) {
+        if before.contains_key(&current) && has_gone(gone, &current) {
             gone.insert(current);
         }
     }
