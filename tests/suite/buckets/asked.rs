@@ -57,7 +57,7 @@ fn listings_of_several_pages_are_read_to_their_end() {
     }
     let proxy = Proxy::start(moto.address());
     let config = moto.config("c.yml", proxy.address(), "large", "");
-    let audit = on(&config, "audit --json").run().expect_code(1).report();
+    let audit = on(&config, "audit --json").run().expect_code(0).report();
     assert_eq!(audit["scanned"]["layer_links"], 1100);
     assert!(proxy.log().iter().any(|(_, path)| path.contains("continuation-token=")));
 }
