@@ -6,6 +6,7 @@ mod hostile;
 mod locks;
 mod removing;
 mod same;
+mod spoilt;
 mod stopped;
 
 use std::collections::BTreeSet;
