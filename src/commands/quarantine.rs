@@ -392,12 +392,15 @@ fn restore(
     };
     let held = quarantine.held().filter(|(run, held)| is_wanted(run, &held.target));
     let wanted: BTreeSet<Target> = held.map(|(_, held)| held.target.clone()).collect();
-    if wanted.is_empty() && only.is_none() {
+    if wanted.is_empty() {
         let is_held = |digest: &Digest| quarantine.held().any(|(_, held)| held.target.digest() == Some(digest));
-        return Err(Error::Usage(match digest.filter(|digest| !is_held(digest)) {
-            Some(digest) => format!("{digest} is not in quarantine; `regsweep quarantine list` says what is"),
-            None => ONLY_DAMAGED.to_owned(),
-        }));
+        if let Some(digest) = digest.filter(|digest| !is_held(digest)) {
+            return Err(Error::Usage(format!("{digest} is not in quarantine; `regsweep quarantine list` says what is")));
+        }
+        // A restoration that was cut off may have left an empty run: that is none of damaged links.
+        if only.is_none() && quarantine.held().next().is_some() {
+            return Err(Error::Usage(ONLY_DAMAGED.to_owned()));
+        }
     }
     let shelves = reader.backend.shelves();
     shelves.ensure_possible(reconcile::MOUNT_AS_ONE)?;
