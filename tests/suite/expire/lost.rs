@@ -32,8 +32,7 @@ fn an_image_that_was_pushed_again_after_a_killed_run_stays() {
     for (repository, age) in [("team/app", minutes(0)), ("prod", days(2))] {
         for nth in (1..).step_by(3) {
             let root = tree.on_disk();
-            let inject = format!("inject=unlinkat:signal=KILL:when={nth}");
-            let killed = run(root.path(), "2").under(["strace", "-f", "-qq", "-o", "/dev/null", "-e", &inject]).run();
+            let killed = run(root.path(), "2").injected(&format!("unlinkat:signal=KILL:when={nth}")).run();
             if killed.code == Some(0) {
                 break;
             }

@@ -5,63 +5,37 @@ use super::seen_again::in_namespace;
 use super::*;
 use crate::support::layout::{self, blob_data};
 
-/// What cannot be restored is said before anything is changed, by a dry run as by a real one, and what to do instead.
+/// What cannot be restored is said before anything is changed, by a dry run as by a real one, and what to do instead: where all blobs are mounted
+/// apart, and where a repository is of which something is needed.
 #[test]
 fn what_cannot_be_restored_refuses_a_run() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
-    let root = store().on_disk();
-    let root = root.path();
-    collect(root, &["-m"]).expect_code(0);
-    // A tag is set again: what it names is needed.
-    registry().repo("team/app").manifest_only(&untagged()).tag("back").write_to(root);
-    let before = (files(root), all_files(root));
-    let blobs = root.join("docker/registry/v2/blobs");
     let program = env!("CARGO_BIN_EXE_regsweep");
-    let script = format!(
-        "mount --bind {0} {0}
-         code=0; \"$@\" || code=$?; test $code = 2
-         code=0; \"$@\" --dry-run || code=$?; test $code = 2
-         for words in restore \"restore --all\" \"quarantine purge --assume-offline --allow-shared-blobs\"; do
-             code=0; {program} $words --root {1} || code=$?; test $code = 2
-         done
-         umount {0}",
-        blobs.display(),
-        root.display()
-    );
-    let ran = in_namespace(root, &["--allow-shared-blobs", "--allow-unlinked", "100%", "--ignore-birth-time"], &script);
-    assert_eq!(ran.stderr.matches("is mounted apart from").count(), 5, "{}", ran.stderr);
-    assert_eq!(ran.stderr.matches("mount both as one filesystem").count(), 5, "{}", ran.stderr);
-    assert_eq!((files(root), all_files(root)), before);
-}
-
-/// So is a repository that is mounted apart, of which something is needed.
-#[test]
-fn what_belongs_into_a_mounted_repository_refuses_a_run() {
-    if !rustix::process::geteuid().is_root() {
-        return;
+    for mounted in ["docker/registry/v2/blobs".to_owned(), layout::repository("team/app")] {
+        let root = store().on_disk();
+        let root = root.path();
+        collect(root, &["-m"]).expect_code(0);
+        // A tag is set again: what it names is needed.
+        registry().repo("team/app").manifest_only(&untagged()).tag("back").write_to(root);
+        let before = (files(root), all_files(root));
+        let script = format!(
+            "mount --bind {0} {0}
+             code=0; \"$@\" || code=$?; test $code = 2
+             code=0; \"$@\" --dry-run || code=$?; test $code = 2
+             for words in restore \"restore --all\" \"quarantine purge --assume-offline --allow-shared-blobs\"; do
+                 code=0; {program} $words --root {1} || code=$?; test $code = 2
+             done
+             umount {0}",
+            root.join(&mounted).display(),
+            root.display()
+        );
+        let ran = in_namespace(root, &["--allow-shared-blobs", "--allow-unlinked", "100%", "--ignore-birth-time"], &script);
+        assert_eq!(ran.stderr.matches("is mounted apart from").count(), 5, "{mounted}: {}", ran.stderr);
+        assert_eq!(ran.stderr.matches("mount both as one filesystem").count(), 5, "{mounted}: {}", ran.stderr);
+        assert_eq!((files(root), all_files(root)), before, "{mounted}");
     }
-    let root = store().on_disk();
-    let root = root.path();
-    collect(root, &["-m"]).expect_code(0);
-    registry().repo("team/app").manifest_only(&untagged()).tag("back").write_to(root);
-    let before = (files(root), all_files(root));
-    let program = env!("CARGO_BIN_EXE_regsweep");
-    let script = format!(
-        "mount --bind {0} {0}
-         code=0; \"$@\" || code=$?; test $code = 2
-         code=0; \"$@\" --dry-run || code=$?; test $code = 2
-         for words in restore \"restore --all\" \"quarantine purge --assume-offline\"; do
-             code=0; {program} $words --root {1} || code=$?; test $code = 2
-         done
-         umount {0}",
-        root.join(layout::repository("team/app")).display(),
-        root.display()
-    );
-    let ran = in_namespace(root, &["--allow-shared-blobs", "--allow-unlinked", "100%", "--ignore-birth-time"], &script);
-    assert_eq!(ran.stderr.matches("is mounted apart from").count(), 5, "{}", ran.stderr);
-    assert_eq!((files(root), all_files(root)), before);
 }
 
 /// Our own directories as mounts: the message says what to do.

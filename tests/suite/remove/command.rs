@@ -191,8 +191,7 @@ fn a_run_in_which_a_removal_fails_is_finished_by_the_next() {
     for nth in (1..50).step_by(3) {
         let root = tree.on_disk();
         let before = registry_files(root.path());
-        let inject = format!("inject=unlinkat:error=EIO:when={nth}");
-        let outcome = run(root.path()).json().under(["strace", "-f", "-qq", "-o", "/dev/null", "-e", &inject]).run();
+        let outcome = run(root.path()).json().injected(&format!("unlinkat:error=EIO:when={nth}")).run();
         match outcome.code {
             Some(0 | 1) => assert!(files(root.path()) == files(whole.path()), "failure {nth}: {}", outcome.stderr),
             Some(2) => assert!(registry_files(root.path()) == before, "failure {nth}: {}", outcome.stderr),

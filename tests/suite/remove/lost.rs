@@ -4,11 +4,6 @@ use super::*;
 use crate::support::layout::{blob_data, revision_link};
 use crate::support::snapshot::blobs_on_disk;
 
-/// A run under strace.
-fn injected(run: Regsweep, inject: &str) -> Outcome {
-    run.under(["strace", "-f", "-qq", "-o", "/dev/null", "-e", &format!("inject={inject}")]).run()
-}
-
 fn untagged(number: u64) -> Image {
     oci_image(&format!("untagged {number}"), &[layer(0), layer(100 + number)])
 }
@@ -38,7 +33,7 @@ fn what_a_collection_of_untagged_revisions_had_begun_with_is_not_gone_on_with() 
         for command in ["remove", "no-collect", "expire"] {
             let root = tree.on_disk();
             let collected = Regsweep::gc(root.path()).delete_untagged().args(["--jobs", "1", "--assume-offline"]);
-            assert_ne!(injected(collected, inject).code, Some(0));
+            assert_ne!(collected.injected(inject).run().code, Some(0));
             let left: Vec<Image> = (1..=4).map(untagged).filter(|image| is_whole(root.path(), image)).collect();
             assert!(left.len() > 1, "{inject}: {}", left.len());
             let run = match command {
@@ -69,7 +64,7 @@ fn a_run_of_many_names_that_was_cut_off_is_finished_by_the_same_command() {
     run(whole.path()).run().expect_code(0);
     for inject in ["syncfs:error=EIO:when=1", "syncfs:signal=KILL:when=1", "syncfs:signal=TERM:when=1"] {
         let root = tree.on_disk();
-        assert_ne!(injected(run(root.path()), inject).code, Some(0), "{inject}");
+        assert_ne!(run(root.path()).injected(inject).run().code, Some(0), "{inject}");
         let typo = Regsweep::remove(root.path()).args(["team/app:v1", "team/app:typo"]).run().expect_code(2);
         assert!(typo.stderr.contains("team/app:typo: there is no such tag"), "{}", typo.stderr);
         run(root.path()).run().expect_code(0);
@@ -99,7 +94,7 @@ fn runs_about_a_part_of_a_store_know_what_another_one_has_left() {
 
     let root = tree.on_disk();
     let part = || collect(root.path()).args(["--repository", "team/*"]);
-    assert_ne!(injected(part(), cut_off).code, Some(0));
+    assert_ne!(part().injected(cut_off).run().code, Some(0));
     part().run().expect_code(0);
     assert_eq!(blobs_on_disk(root.path()), blobs_on_disk(whole.path()), "run again, it takes its blobs");
 
@@ -107,7 +102,7 @@ fn runs_about_a_part_of_a_store_know_what_another_one_has_left() {
         [&["remove", "c:x"][..], &["expire", "--keep-last", "1", "--repository", "c"], &["garbage-collect", "--repository", "c"]]
     {
         let root = tree.on_disk();
-        assert_ne!(injected(collect(root.path()), cut_off).code, Some(0));
+        assert_ne!(collect(root.path()).injected(cut_off).run().code, Some(0));
         Regsweep::new().args(between).args(["--ignore-birth-time", "--root"]).arg(root.path()).run().expect_code(0);
         let next = collect(root.path()).run().expect_code(0);
         assert!(
@@ -144,7 +139,7 @@ fn what_could_not_be_removed_is_said_to_be_there() {
     }
     let root = store().into_tree().on_disk();
     let run = Regsweep::remove(root.path()).args(["team/app:v1", "team:v1", "--jobs", "1", "--assume-offline"]).json();
-    let outcome = injected(run, "unlinkat:error=EPERM:when=1").expect_code(3);
+    let outcome = run.injected("unlinkat:error=EPERM:when=1").run().expect_code(3);
     let items = outcome.report()["remove"].as_array().expect("a list").clone();
     let removed: Vec<_> =
         items.iter().map(|item| (item["repository"].as_str().expect("a name"), item["removed"].clone())).collect();

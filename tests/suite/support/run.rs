@@ -219,6 +219,11 @@ impl Regsweep {
         command
     }
 
+    /// Tampers with one of its system calls, as strace's `inject` says it.
+    pub(crate) fn injected(self, inject: &str) -> Self {
+        self.under(["strace", "-f", "-qq", "-o", "/dev/null", "-e", &format!("inject={inject}")])
+    }
+
     /// Starts it and lets it run, for tests that send signals or hold its output back.
     pub(crate) fn start(mut self) -> Running {
         // What a test builds is made just now, and as old as its modification times say.

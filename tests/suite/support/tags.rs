@@ -40,8 +40,7 @@ pub(crate) fn is_finished_after_any_kill(tree: &Tree, run: impl Fn(&Path) -> Reg
     let mut killed = 0;
     for nth in 1.. {
         let root = tree.on_disk();
-        let inject = format!("inject=unlinkat:signal=KILL:when={nth}");
-        let outcome = run(root.path()).under(["strace", "-f", "-qq", "-o", "/dev/null", "-e", &inject]).run();
+        let outcome = run(root.path()).injected(&format!("unlinkat:signal=KILL:when={nth}")).run();
         if outcome.code == Some(0) {
             break;
         }
