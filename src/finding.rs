@@ -272,6 +272,22 @@ impl Code {
         matches!(self, MissingBlob | MissingChild | MissingManifest | MissingTagTarget)
     }
 
+    /// Whether a name cannot be understood, or lies where nothing goes: its repository is held for it.
+    pub fn is_of_held_name(self) -> bool {
+        matches!(
+            self,
+            Code::InvalidName
+                | Code::BehindSymlink
+                | Code::BehindMount
+                | Code::EmptyLink
+                | Code::GarbledLink
+                | Code::DisagreeingLink
+                | Code::IrregularLink
+                | Code::OverfullRepository
+                | Code::UnreadableEntry
+        )
+    }
+
     /// Whether stored content is not needed.
     pub fn is_waste(self) -> bool {
         use Code::{EmptyRepository, EmptyStore, StaleHistory, UnlinkedBlob, UnneededLayerLinks, UntaggedRevisions};

@@ -29,8 +29,7 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use self::begun::AllBegun;
-pub use self::begun::{Begun, BegunName, BegunWith};
+pub use self::begun::{AllBegun, Begun, BegunName, BegunWith};
 pub use self::restarts::{add_restart, restarts};
 pub use self::summary::Summary;
 use self::unfinished::Unfinished;
@@ -112,7 +111,6 @@ pub struct Records<'n> {
     summary: Option<Summary>,
     restorations: Vec<Restoration>,
     unfinished: Unfinished,
-    begun: AllBegun,
 }
 
 impl<'n> Records<'n> {
@@ -135,8 +133,7 @@ impl<'n> Records<'n> {
     pub fn without_summary(notes: &'n dyn Notes) -> Result<Records<'n>, Error> {
         let restorations = parsed::<Restorations>(notes, RESTORED)?.unwrap_or_default().restorations;
         let unfinished = Unfinished::parsed(&notes.read(SWEEP)?.unwrap_or_default());
-        let begun = parsed::<AllBegun>(notes, BEGUN)?.unwrap_or_default();
-        Ok(Records { notes, summary: None, restorations, unfinished, begun })
+        Ok(Records { notes, summary: None, restorations, unfinished })
     }
 
     /// The summary of the last collection.
@@ -162,14 +159,13 @@ impl<'n> Records<'n> {
         blobs.get(digest).into_iter().flatten().map(|name| RepositoryName::new(&names[*name as usize]))
     }
 
-    /// What a run that was cut off had begun to remove, by its name.
-    pub fn begun(&self, repository: &RepositoryName, name: &BegunName) -> Option<Begun> {
-        self.begun.get(repository, name)
-    }
-
-    /// The tags of a repository that a run which was cut off had begun to remove.
-    pub fn begun_tags(&self, repository: &RepositoryName) -> Vec<(TagName, Begun)> {
-        self.begun.tags(repository)
+    /// What runs that were cut off had begun to remove by name. Read when it is asked for: few commands do.
+    ///
+    /// # Errors
+    ///
+    /// When the record cannot be read or understood.
+    pub fn begun(&self) -> Result<AllBegun, Error> {
+        Ok(parsed(self.notes, BEGUN)?.unwrap_or_default())
     }
 
     /// Records what a run that began then is about to remove by its names, before it does.
@@ -178,7 +174,7 @@ impl<'n> Records<'n> {
     ///
     /// When the record cannot be written.
     pub fn begin_with<'b>(
-        &mut self,
+        &self,
         begun: impl Iterator<Item = (&'b RepositoryName, &'b BegunWith)>,
         began: Timestamp,
     ) -> Result<(), Error> {
@@ -186,8 +182,9 @@ impl<'n> Records<'n> {
         if begun.peek().is_none() {
             return Ok(());
         }
-        self.begun.add(begun, began);
-        self.write_begun()
+        let mut all = self.begun()?;
+        all.add(begun, began);
+        self.write_begun(&all)
     }
 
     /// Forgets that, because it is done.
@@ -195,18 +192,23 @@ impl<'n> Records<'n> {
     /// # Errors
     ///
     /// When the record cannot be written.
-    pub fn end_with<'b>(&mut self, done: impl Iterator<Item = (&'b RepositoryName, &'b BegunWith)>) -> Result<(), Error> {
-        if self.begun.is_empty() {
+    pub fn end_with<'b>(&self, done: impl Iterator<Item = (&'b RepositoryName, &'b BegunWith)>) -> Result<(), Error> {
+        let mut done = done.peekable();
+        if done.peek().is_none() {
             return Ok(());
         }
-        self.begun.end(done);
-        self.write_begun()
+        let mut all = self.begun()?;
+        if all.is_empty() {
+            return Ok(());
+        }
+        all.end(done);
+        self.write_begun(&all)
     }
 
-    fn write_begun(&self) -> Result<(), Error> {
-        match self.begun.is_empty() {
+    fn write_begun(&self, all: &AllBegun) -> Result<(), Error> {
+        match all.is_empty() {
             true => self.notes.remove(BEGUN),
-            false => self.notes.replace(BEGUN, &mut |out| Ok(serde_json::to_writer(&mut *out, &self.begun)?)),
+            false => self.notes.replace(BEGUN, &mut |out| Ok(serde_json::to_writer(&mut *out, all)?)),
         }
     }
 
@@ -332,8 +334,9 @@ impl<'n> Records<'n> {
     ///
     /// When the record cannot be written.
     pub fn forget_sweep_of(&mut self, restored: &[Target]) -> Result<(), Error> {
-        if self.begun.forget(restored) {
-            self.write_begun()?;
+        let mut begun = self.begun()?;
+        if begun.forget(restored) {
+            self.write_begun(&begun)?;
         }
         if self.unfinished.blobs.is_empty() {
             return Ok(());

@@ -23,14 +23,18 @@ pub trait Retention: fmt::Debug + Sync {
     fn tags(&self, survey: &Survey<'_>) -> Vec<RootChoice>;
 
     /// Whether all of the repository goes, whatever its names say. It goes as a whole or not at all.
-    fn drops_repository(&self, survey: &Survey<'_>) -> bool;
+    fn drops_repository(&self, _: &Survey<'_>) -> bool {
+        false
+    }
 
     /// Whether any revision may be dropped here for having no tag. Then it must be known what all kept tags reach: a repository in which
     /// the target of one is absent is held.
     fn drops_untagged(&self, survey: &Survey<'_>) -> bool;
 
     /// Whether a revision goes although it refers to one that stays, because it was asked for by its digest.
-    fn drops_referrer(&self, survey: &Survey<'_>, revision: &Digest) -> bool;
+    fn drops_referrer(&self, _: &Survey<'_>, _: &Digest) -> bool {
+        false
+    }
 
     /// What becomes of a revision should no kept tag reach it. Asked only where some may be dropped.
     fn untagged(&self, survey: &Survey<'_>, revision: &Digest) -> RootChoice;
@@ -46,16 +50,8 @@ impl Retention for RootPolicy {
         vec![RootChoice::Root(KeepReason::Tag); survey.tags.len()]
     }
 
-    fn drops_repository(&self, _: &Survey<'_>) -> bool {
-        false
-    }
-
     fn drops_untagged(&self, _: &Survey<'_>) -> bool {
         *self == RootPolicy::TaggedOnly
-    }
-
-    fn drops_referrer(&self, _: &Survey<'_>, _: &Digest) -> bool {
-        false
     }
 
     fn untagged(&self, _: &Survey<'_>, _: &Digest) -> RootChoice {
@@ -84,16 +80,8 @@ impl Retention for Within {
         self.chosen(survey).tags(survey)
     }
 
-    fn drops_repository(&self, survey: &Survey<'_>) -> bool {
-        self.chosen(survey).drops_repository(survey)
-    }
-
     fn drops_untagged(&self, survey: &Survey<'_>) -> bool {
         self.chosen(survey).drops_untagged(survey)
-    }
-
-    fn drops_referrer(&self, survey: &Survey<'_>, revision: &Digest) -> bool {
-        self.chosen(survey).drops_referrer(survey, revision)
     }
 
     fn untagged(&self, survey: &Survey<'_>, revision: &Digest) -> RootChoice {
@@ -126,16 +114,8 @@ impl Retention for OnlyApproved {
         self.retention.tags(survey)
     }
 
-    fn drops_repository(&self, survey: &Survey<'_>) -> bool {
-        self.retention.drops_repository(survey)
-    }
-
     fn drops_untagged(&self, survey: &Survey<'_>) -> bool {
         self.retention.drops_untagged(survey)
-    }
-
-    fn drops_referrer(&self, survey: &Survey<'_>, revision: &Digest) -> bool {
-        self.retention.drops_referrer(survey, revision)
     }
 
     fn untagged(&self, survey: &Survey<'_>, revision: &Digest) -> RootChoice {

@@ -83,20 +83,8 @@ fn holds(finding: &Finding, name: &RepositoryName) -> bool {
             | Code::OversizedManifest
             | Code::IrregularData
     );
-    let is_of_names = matches!(
-        finding.code,
-        Code::InvalidName
-            | Code::BehindSymlink
-            | Code::BehindMount
-            | Code::EmptyLink
-            | Code::GarbledLink
-            | Code::DisagreeingLink
-            | Code::IrregularLink
-            | Code::OverfullRepository
-            | Code::UnreadableEntry
-    );
     match &finding.repository {
-        Some(repository) => repository == name && (is_content || is_of_names),
+        Some(repository) => repository == name && (is_content || finding.code.is_of_held_name()),
         None => is_content,
     }
 }

@@ -23,7 +23,7 @@ use crate::mark::blobs::{self, BlobMarks};
 use crate::mark::{self, Counts, Marks, interrupted};
 use crate::oci::{Algorithm, Digest, RepositoryName};
 use crate::options::Limit;
-use crate::plan::{Carried, Deletion, Kind, RepositoryShare, SweepPlan};
+use crate::plan::{Carried, Deletion, RepositoryShare, SweepPlan};
 use crate::policy::{Policy, RootPolicy};
 use crate::progress::{Phase, Progress};
 use crate::quarantine::{Due, Gate, Moved, Needed, Overlay, Quarantine, Reader, Withheld};
@@ -129,11 +129,7 @@ impl Assessment {
         }
         let of_rules = self.expired.iter().flat_map(|expired| expired.chosen.0.iter().map(|(name, of)| (name, &of.begun)));
         let by_name = self.removed.iter().flat_map(|removed| removed.removal.0.iter().map(|(name, of)| (name, &of.begun)));
-        let planned: HashSet<(RepositoryName, Digest)> = self
-            .plan
-            .of_kind(Kind::Revision)
-            .filter_map(|row| Some((row.target.repository()?.clone(), *row.target.digest()?)))
-            .collect();
+        let planned: HashSet<(RepositoryName, Digest)> = self.plan.revisions().collect();
         let goes = |name: &RepositoryName, with: &BegunWith| {
             let mut with = with.clone();
             with.revisions.retain(|digest| planned.contains(&(name.clone(), *digest)));
@@ -325,7 +321,8 @@ fn expired(
     records: &Records<'_>,
 ) -> Result<Option<Expired>, Error> {
     let Some(ExpireSettings { rules, protect, .. }) = &settings.expire else { return Ok(None) };
-    let cut_off = |repository: &RepositoryName| records.begun_tags(repository);
+    let begun = records.begun()?;
+    let cut_off = |repository: &RepositoryName| begun.tags(repository);
     expiry::gather(context, repositories, (rules, protect.as_ref()), &cut_off, reader.progress, reader.stop).map(Some)
 }
 
@@ -338,7 +335,8 @@ fn removed(
     records: &Records<'_>,
 ) -> Result<Option<Removed>, Error> {
     let Some(RemoveSettings { references, .. }) = &settings.remove else { return Ok(None) };
-    let cut_off = |repository: &RepositoryName, name: &BegunName| records.begun(repository, name);
+    let begun = records.begun()?;
+    let cut_off = |repository: &RepositoryName, name: &BegunName| begun.get(repository, name);
     removal::gather(context, repositories, references, &cut_off, reader.stop).map(Some)
 }
 

@@ -41,16 +41,8 @@ impl Retention for Chosen {
         survey.tags.iter().map(choose).collect()
     }
 
-    fn drops_repository(&self, _: &Survey<'_>) -> bool {
-        false
-    }
-
     fn drops_untagged(&self, survey: &Survey<'_>) -> bool {
         self.0.get(&survey.name).is_some_and(|dropped| !dropped.revisions.is_empty())
-    }
-
-    fn drops_referrer(&self, _: &Survey<'_>, _: &Digest) -> bool {
-        false
     }
 
     fn untagged(&self, survey: &Survey<'_>, revision: &Digest) -> RootChoice {

@@ -93,9 +93,8 @@ impl<'a> Choices<'a> {
     fn lists_orphans(&self, digest: &Digest, readings: &[Held<'_>]) -> Result<bool, Error> {
         let Some(place) = self.survey.revision(digest) else { return Ok(false) };
         let Reading::Read(edges) = readings[place].get(digest)? else { return Ok(false) };
-        let stored = edges.stored.iter().map(|edge| (edge.kind, self.context.inventory.digest(edge.blob)));
-        let mut named = stored.chain(edges.unresolved.iter().map(|descriptor| (descriptor.kind, descriptor.digest)));
-        Ok(named.all(|(kind, named)| kind == DescriptorKind::Manifest && (self.orphans.contains(&named) || self.is_gone(&named))))
+        let mut named = edges.named(self.context.inventory);
+        Ok(named.all(|(named, kind)| kind == DescriptorKind::Manifest && (self.orphans.contains(&named) || self.is_gone(&named))))
     }
 
     /// Finds revisions that refer to nothing but what is gone, and to what goes with that: signatures of signatures.

@@ -12,7 +12,7 @@ use super::uploads;
 use super::whole::{Going, Whole, beside, itself, whole};
 use super::{Counts, Marks, Waiting};
 use crate::error::Error;
-use crate::finding::{Code, Finding, Severity};
+use crate::finding::{Code, Finding};
 use crate::graph::{Context, Held, Reading};
 use crate::inventory::MarkFlags;
 use crate::layout::{self, LinkDirectory};
@@ -23,12 +23,6 @@ use crate::survey::{Revision, Survey, Tag};
 
 /// Kept with `--delete-untagged` too.
 const TAGGED: MarkFlags = MarkFlags::LIVE.union(MarkFlags::TAGGED);
-
-/// Whether a repository is held for such a finding because something in it cannot be understood.
-fn holds(code: Code) -> bool {
-    let sets_apart = matches!(code, Code::InvalidName | Code::BehindSymlink | Code::BehindMount);
-    sets_apart || (code.severity() == Severity::Error && !code.is_absence())
-}
 
 /// Marks the content that one repository keeps.
 ///
@@ -76,7 +70,7 @@ pub fn mark(survey: &Survey<'_>, context: &Context<'_>) -> Result<Marks, Error> 
         deletions = Deletions::default();
         keep_everything(survey, &mut reach, flags)?;
         let is_faulty = reached.is_held || reach.has_fault();
-        if survey.foreign.is_none() || is_faulty || findings.iter().any(|finding| holds(finding.code)) {
+        if survey.foreign.is_none() || is_faulty || findings.iter().any(|finding| finding.code.is_of_held_name()) {
             let directory = layout::repository_directory(&survey.name);
             findings.push(Finding::new(Code::HeldRepository).repository(&survey.name).path(directory));
         }

@@ -50,16 +50,8 @@ impl Retention for DropTag {
         survey.tags.iter().map(choose).collect()
     }
 
-    fn drops_repository(&self, _: &Survey<'_>) -> bool {
-        false
-    }
-
     fn drops_untagged(&self, _: &Survey<'_>) -> bool {
         self.drops_untagged
-    }
-
-    fn drops_referrer(&self, _: &Survey<'_>, _: &Digest) -> bool {
-        false
     }
 
     fn untagged(&self, _: &Survey<'_>, _: &Digest) -> RootChoice {

@@ -57,14 +57,14 @@ pub(super) fn uploads(
         if apart.contains(&path) {
             continue;
         }
-        let Some(id) = layout::upload_id(&upload.id) else {
-            findings.push(Finding::new(Code::UnrecognisedEntry).repository(&survey.name).path(path));
-            continue;
+        let (id, contents) = match inspect(survey, upload, &policy)? {
+            Seen::Unrecognised(finding) => {
+                findings.push(finding);
+                continue;
+            }
+            Seen::Gone | Seen::Young(_) => continue,
+            Seen::Stale(id, contents) => (id, contents),
         };
-        let Some(contents) = survey.repository.upload_contents(&upload.id)? else { continue };
-        if is_young(upload, &contents, &policy) || survey.restored_uploads.iter().any(|restored| restored == id) {
-            continue;
-        }
         if !contents.others.is_empty() {
             findings.extend(contents.others.iter().take(LISTED).map(|path| unknown(survey, path)));
             continue;
@@ -73,6 +73,39 @@ pub(super) fn uploads(
         drop_upload(survey, context, id, &contents, deletions);
     }
     Ok(has_strays)
+}
+
+/// What an upload is.
+pub(super) enum Seen<'u> {
+    /// None that a registry began; the finding for it.
+    Unrecognised(Finding),
+    /// It is not there any more.
+    Gone,
+    /// Something about it is young, or it was restored lately.
+    Young(&'u str),
+    /// Nothing has continued it for so long.
+    Stale(&'u str, UploadContents),
+}
+
+/// Looks at an upload, by the age rules for uploads.
+///
+/// # Errors
+///
+/// When it cannot be read.
+pub(super) fn inspect<'u>(survey: &Survey<'_>, upload: &'u Upload, policy: &Policy) -> Result<Seen<'u>, Error> {
+    let Some(id) = layout::upload_id(&upload.id) else {
+        let path = layout::uploads_directory(&survey.name).join(&upload.id);
+        return Ok(Seen::Unrecognised(Finding::new(Code::UnrecognisedEntry).repository(&survey.name).path(path)));
+    };
+    Ok(match survey.repository.upload_contents(&upload.id)? {
+        None => Seen::Gone,
+        Some(contents)
+            if is_young(upload, &contents, policy) || survey.restored_uploads.iter().any(|restored| restored == id) =>
+        {
+            Seen::Young(id)
+        }
+        Some(contents) => Seen::Stale(id, contents),
+    })
 }
 
 /// What is left alone: what is a symbolic link or a mount, and what such a link in the store leads to.
@@ -89,7 +122,7 @@ pub(super) fn upload_policy(age: Duration, policy: &Policy) -> Policy {
 }
 
 /// Whether anything about it is young. Where there is no file, the directories tell.
-pub(super) fn is_young(upload: &Upload, contents: &UploadContents, policy: &Policy) -> bool {
+fn is_young(upload: &Upload, contents: &UploadContents, policy: &Policy) -> bool {
     let is_begun_lately = upload.started.is_some_and(|started| policy.is_young(&Stat::new(0, started)));
     let is_empty = contents.files.is_empty() && contents.others.is_empty();
     let is_emptied_lately = is_empty && policy.is_young(&Stat::new(0, contents.modified));

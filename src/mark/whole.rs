@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::depths::revision_depths;
 use super::inspect;
 use super::unreached::{Unreached, tag_target};
-use super::uploads;
+use super::uploads::{self, Seen};
 use crate::amount::Amount;
 use crate::error::Error;
 use crate::finding::{Code, Finding};
@@ -187,20 +187,19 @@ impl All<'_> {
         let apart = uploads::apart(context, &listed.strays);
         for upload in &listed.entries {
             let path = layout::uploads_directory(&survey.name).join(&upload.id);
-            let Some(id) = layout::upload_id(&upload.id) else {
-                self.leaves.push(Finding::new(Code::UnrecognisedEntry).repository(&survey.name).path(path));
-                continue;
-            };
-            let Some(contents) = survey.repository.upload_contents(&upload.id)? else { continue };
-            if uploads::is_young(upload, &contents, &policy) || survey.restored_uploads.iter().any(|restored| restored == id) {
-                self.stays.get_or_insert(Stays::Upload(id.to_owned()));
-            } else if apart.contains(&path) {
+            match uploads::inspect(survey, upload, &policy)? {
+                Seen::Unrecognised(finding) => self.leaves.push(finding),
+                Seen::Gone => {}
+                Seen::Young(id) => {
+                    self.stays.get_or_insert(Stays::Upload(id.to_owned()));
+                }
                 // The link or the mount is named above, and with it its directories stay.
-            } else if contents.others.is_empty() {
-                self.uploads.add(upload.size_bytes());
-                uploads::drop_upload(survey, context, id, &contents, &mut self.unreached.deletions);
-            } else {
-                self.leaves.extend(contents.others.iter().map(|path| uploads::unknown(survey, path)));
+                Seen::Stale(..) if apart.contains(&path) => {}
+                Seen::Stale(id, contents) if contents.others.is_empty() => {
+                    self.uploads.add(upload.size_bytes());
+                    uploads::drop_upload(survey, context, id, &contents, &mut self.unreached.deletions);
+                }
+                Seen::Stale(_, contents) => self.leaves.extend(contents.others.iter().map(|path| uploads::unknown(survey, path))),
             }
         }
         Ok(())

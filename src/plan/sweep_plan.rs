@@ -153,6 +153,11 @@ impl SweepPlan {
         self.rows()[self.range(kind)].iter().map(|row| self.tables.deletion(&self.inventory, row))
     }
 
+    /// The revisions that go.
+    pub fn revisions(&self) -> impl Iterator<Item = (RepositoryName, Digest)> {
+        self.of_kind(Kind::Revision).filter_map(|row| Some((row.target.repository()?.clone(), *row.target.digest()?)))
+    }
+
     /// The blobs that go after their links, with the repository of each link.
     pub fn links_of_blobs(&self) -> impl Iterator<Item = (&RepositoryName, Digest)> {
         let goes = |blob: &BlobId| self.inventory.has_any(*blob, MarkFlags::DELETION);

@@ -62,9 +62,9 @@ struct Entry {
     revisions: Vec<String>,
 }
 
-/// The content of the record.
+/// All that was begun with and not ended.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct AllBegun {
+pub struct AllBegun {
     schema: u32,
     repositories: BTreeMap<String, BTreeMap<String, Entry>>,
 }
@@ -82,12 +82,13 @@ impl AllBegun {
         self.repositories.is_empty()
     }
 
-    pub(super) fn get(&self, repository: &RepositoryName, name: &BegunName) -> Option<Begun> {
+    /// What was begun with by its name.
+    pub fn get(&self, repository: &RepositoryName, name: &BegunName) -> Option<Begun> {
         self.repositories.get(&repository.to_string())?.get(&name.key())?.understood()
     }
 
     /// The tags of a repository that a run had begun to remove.
-    pub(super) fn tags(&self, repository: &RepositoryName) -> Vec<(TagName, Begun)> {
+    pub fn tags(&self, repository: &RepositoryName) -> Vec<(TagName, Begun)> {
         let entries = self.repositories.get(&repository.to_string()).into_iter().flatten();
         let tag = |(key, entry): (&String, &Entry)| Some((TagName::new(key.strip_prefix(TAG)?), entry.understood()?));
         entries.filter_map(tag).collect()

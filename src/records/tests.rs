@@ -96,18 +96,19 @@ fn what_a_run_had_begun_with_is_known_by_its_names_until_it_is_done_or_restored(
     let with = |name, revisions: &[&str]| BegunWith { name, revisions: revisions.iter().map(|text| digest(text)).collect() };
     let first = [(a.clone(), with(tag("1"), &["x", "y"])), (b.clone(), with(BegunName::Manifest(digest("z")), &["z"]))];
     let add = |of: &[(RepositoryName, BegunWith)], seconds: i64| {
-        let mut records = Records::open(&store).expect("readable");
+        let records = Records::open(&store).expect("readable");
         let began = Timestamp::from_second(seconds).expect("a time");
         records.begin_with(of.iter().map(|(name, with)| (name, with)), began).expect("written");
     };
     add(&first, 100);
     // What was begun with before keeps its time.
     add(&[(a.clone(), with(tag("1"), &["y", "w"])), (a.clone(), with(BegunName::Repository, &[]))], 200);
-    let begun = |repository: &RepositoryName, name: &BegunName| Records::open(&store).expect("readable").begun(repository, name);
+    let all = || Records::open(&store).expect("readable").begun().expect("readable");
+    let begun = |repository: &RepositoryName, name: &BegunName| all().get(repository, name);
     let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
     let expected = Begun { began: at(100), revisions: ["x", "y", "w"].map(digest).to_vec() };
     assert_eq!(begun(&a, &tag("1")), Some(expected.clone()));
-    assert_eq!(Records::open(&store).expect("readable").begun_tags(&a), [(TagName::new("1"), expected)]);
+    assert_eq!(all().tags(&a), [(TagName::new("1"), expected)]);
     assert_eq!(begun(&a, &BegunName::Repository), Some(Begun { began: at(200), revisions: Vec::new() }));
     assert_eq!([begun(&b, &tag("1")), begun(&a, &tag("2")), begun(&a, &BegunName::Manifest(digest("z")))], [None, None, None]);
 

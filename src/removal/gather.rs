@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::finding::{Code, Finding};
 use crate::format::{duration, number};
 use crate::graph::Context;
-use crate::layout::{LinkDirectory, Target};
+use crate::layout::LinkDirectory;
 use crate::lineage::{Lineage, Place};
 use crate::mark::{Stays, interrupted};
 use crate::oci::reference::{is_repository, is_tag};
@@ -275,18 +275,10 @@ impl Removed {
                 *tags.entry((repository.clone(), tag.clone())).or_default() |= is_tag;
             }
         }
-        let emptied: HashSet<RepositoryName> = plan
-            .of_kind(Kind::Repository)
-            .filter_map(|row| match row.target {
-                Target::EmptyRepository(repository) => Some(repository),
-                _ => None,
-            })
-            .collect();
+        let emptied: HashSet<RepositoryName> =
+            plan.of_kind(Kind::Repository).filter_map(|row| row.target.repository().cloned()).collect();
         let Outcomes { held, stays, .. } = outcomes;
-        let revisions: HashSet<(RepositoryName, Digest)> = plan
-            .of_kind(Kind::Revision)
-            .filter_map(|row| Some((row.target.link_directory().map(LinkDirectory::repository)?.clone(), *row.target.digest()?)))
-            .collect();
+        let revisions: HashSet<(RepositoryName, Digest)> = plan.revisions().collect();
         for one in &mut self.asked {
             one.directories_go = one.is_repository() && (emptied.contains(&one.repository) || !outcomes.has_directories);
             let digest = one.digest.map(|digest| (one.repository.clone(), digest));

@@ -27,6 +27,13 @@ pub enum KeepsNow {
     Anything,
 }
 
+impl KeepsNow {
+    /// Where removing cannot be undone: a link that changed since the plan was made ends the sweep, because a registry is writing.
+    pub fn without_undo(is_changed: bool) -> KeepsNow {
+        if is_changed { KeepsNow::Anything } else { KeepsNow::AsPlanned }
+    }
+}
+
 /// A target, and what the plan saw of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Planned<'a> {

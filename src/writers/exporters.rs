@@ -61,7 +61,11 @@ fn server(name: &OsStr, line: impl Fn() -> Vec<u8>) -> Option<&'static str> {
         return Some(words);
     }
     let mut begun = WITH_ARGUMENTS.iter().filter(|(start, ..)| name.as_bytes().starts_with(start.as_bytes()));
-    begun.find(|(_, parts, _)| parts.iter().any(|part| memmem(&line(), part.as_bytes()))).map(|(_, _, words)| *words)
+    let is_one = |(_, parts, _): &&(&str, &[&str], &str)| {
+        let line = line();
+        parts.iter().any(|part| memmem(&line, part.as_bytes()))
+    };
+    begun.find(is_one).map(|(_, _, words)| *words)
 }
 
 fn memmem(line: &[u8], part: &[u8]) -> bool {

@@ -128,7 +128,7 @@ fn a_dry_run_costs_its_listings_and_a_read_of_each_manifest() {
         let expected: Vec<PathBuf> = manifests.iter().map(layout::blob_data).collect();
         assert_eq!(read, expected.iter().map(PathBuf::as_path).collect(), "each manifest once, and no link");
         // What we have written down ourselves, and whether there is a quarantine.
-        assert_eq!(counted(ours), [(Request::List, 1), (Request::Get, 4)].into());
+        assert_eq!(counted(ours), [(Request::List, 1), (Request::Get, 3)].into());
         assert_eq!(shelf.files(), before);
     }
 }

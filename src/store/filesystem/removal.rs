@@ -29,9 +29,8 @@ impl Vacuum for FilesystemStore {
         false
     }
 
-    /// Removal is irreversible, so a link that changed since the plan was made ends the sweep: a registry is writing.
     fn keeps_now(&self, _: &RepositoryName, is_changed: bool) -> Result<KeepsNow, Error> {
-        Ok(if is_changed { KeepsNow::Anything } else { KeepsNow::AsPlanned })
+        Ok(KeepsNow::without_undo(is_changed))
     }
 
     fn barrier(&self) -> Result<(), Error> {

@@ -451,7 +451,7 @@ impl Vacuum for MemoryStore {
     }
 
     fn keeps_now(&self, _: &RepositoryName, is_changed: bool) -> Result<KeepsNow, Error> {
-        Ok(if is_changed { KeepsNow::Anything } else { KeepsNow::AsPlanned })
+        Ok(KeepsNow::without_undo(is_changed))
     }
 
     fn barrier(&self) -> Result<(), Error> {

@@ -230,7 +230,7 @@ impl<R: Requests> Vacuum for ObjectStore<R> {
     }
 
     fn keeps_now(&self, _: &RepositoryName, is_changed: bool) -> Result<KeepsNow, Error> {
-        Ok(if is_changed { KeepsNow::Anything } else { KeepsNow::AsPlanned })
+        Ok(KeepsNow::without_undo(is_changed))
     }
 
     /// What the server has answered is done.
