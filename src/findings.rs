@@ -84,10 +84,7 @@ impl Gathered {
     /// All findings, with one for each code beyond the limit.
     pub(crate) fn into_findings(self) -> Vec<Finding> {
         let codes = self.codes.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let of_code = |(code, OfCode { listed, beyond }): (Code, OfCode)| {
-            let more = (beyond > 0).then(|| Finding::new(code).count(beyond));
-            listed.into_keys().chain(more.map(with_more))
-        };
+        let of_code = |(code, OfCode { listed, beyond }): (Code, OfCode)| listed.into_keys().chain(more(code, beyond));
         codes.into_iter().flat_map(of_code).collect()
     }
 }
@@ -199,6 +196,11 @@ const NOT_LISTED: &str = ", which are not listed.";
 /// Whether a finding stands for others that are not listed. It is not one of the listed ones.
 fn stands_for_others(finding: &Finding) -> bool {
     finding.path.is_none() && finding.detail.as_ref().is_some_and(|detail| detail.ends_with(NOT_LISTED))
+}
+
+/// The finding that stands for a number of others of the store, if there are any.
+pub(crate) fn more(code: Code, count: u64) -> Option<Finding> {
+    (count > 0).then(|| with_more(Finding::new(code).count(count)))
 }
 
 /// Sets the details of a finding that stands for others.

@@ -22,9 +22,9 @@ pub(crate) fn repository(facts: &RepositoryFacts<'_>, inventory: &Inventory, blo
     history_links(facts, &mut findings);
     tag_names(facts, &mut findings);
     let name = &facts.survey.name;
-    for digest in facts.needed.lost_children.iter().filter(|digest| is_stored(digest)) {
-        let link = LinkDirectory::Revisions(name.clone()).link(digest);
-        findings.push(Finding::new(Code::LostChild).repository(name).digest(digest).path(link));
+    for digest in facts.needed.lost_children.iter().map(|blob| inventory.digest(*blob)).filter(|digest| blobs.has_data(digest)) {
+        let link = LinkDirectory::Revisions(name.clone()).link(&digest);
+        findings.push(Finding::new(Code::LostChild).repository(name).digest(&digest).path(link));
     }
     for digest in facts.needed.unlinked.iter().filter(|digest| is_stored(digest)) {
         let link = LinkDirectory::Layers(name.clone()).link(digest);

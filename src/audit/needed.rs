@@ -22,9 +22,9 @@ pub(crate) struct RepositoryNeeds {
     /// Blobs that manifests name as content and whose directory in the store has no data.
     pub(crate) absent: BTreeSet<Digest>,
     /// Stored manifests that an index names and that have no revision link in the repository.
-    pub(crate) lost_children: BTreeSet<Digest>,
+    pub(crate) lost_children: BTreeSet<BlobId>,
     /// Those among them that no manifest names as one for certain: they may have been pushed as blobs.
-    pub(crate) uncertain: BTreeSet<Digest>,
+    pub(crate) uncertain: BTreeSet<BlobId>,
     /// Revisions whose subject is neither stored nor a revision.
     pub(crate) orphans: BTreeSet<Digest>,
 }
@@ -89,7 +89,7 @@ impl Visitor for NeededVisitor<'_> {
         self.context.manifests.revision_of(self.survey, digest)
     }
 
-    fn visit(&mut self, digest: &Digest, (): &(), reading: &Reading, queue: &mut Queue<()>) -> Result<Visited, Error> {
+    fn visit(&mut self, digest: &Digest, (): &(), reading: &Reading, queue: &mut Queue<'_, ()>) -> Result<Visited, Error> {
         let Reading::Read(edges) = reading else { return Ok(Visited::Done) };
         self.note_orphan(digest, edges);
         for edge in &edges.stored {
@@ -123,13 +123,13 @@ impl NeededVisitor<'_> {
         }
     }
 
-    fn follow_stored(&mut self, manifest: &Digest, edge: &Edge, queue: &mut Queue<()>) -> Result<(), Error> {
+    fn follow_stored(&mut self, manifest: &Digest, edge: &Edge, queue: &mut Queue<'_, ()>) -> Result<(), Error> {
         let name = self.context.inventory.digest(edge.blob);
         if !self.blobs.has_data(&name) {
             self.needed.named.insert(name);
         }
         if self.revisions.contains(&edge.blob) {
-            queue.push(name, ());
+            queue.push_blob(edge.blob, ());
             return Ok(());
         }
         // The registry does not read this place, so no client needs the blob, and the walk does not follow it.
@@ -141,14 +141,14 @@ impl NeededVisitor<'_> {
             _ => matches!(self.context.manifests.read(&name)?, Reading::Read(_)),
         };
         if is_manifest {
-            queue.push(name, ());
+            queue.push_blob(edge.blob, ());
             // BuildKit's cache indexes list a JSON configuration that is pushed and pulled as a blob.
             if edge.kind == DescriptorKind::Manifest || !self.is_linked(&name) {
-                let is_new = self.needed.lost_children.insert(name);
+                let is_new = self.needed.lost_children.insert(edge.blob);
                 if edge.kind == DescriptorKind::Manifest {
-                    self.needed.uncertain.remove(&name);
+                    self.needed.uncertain.remove(&edge.blob);
                 } else if is_new {
-                    self.needed.uncertain.insert(name);
+                    self.needed.uncertain.insert(edge.blob);
                 }
             }
         } else if edge.kind != DescriptorKind::Manifest && !(self.is_linked(&name) && self.blobs.has_data(&name)) {
@@ -158,7 +158,7 @@ impl NeededVisitor<'_> {
     }
 
     /// Follows a digest that is not stored or that may be an alias of a blob (H3).
-    fn follow_unresolved(&mut self, descriptor: &Descriptor, queue: &mut Queue<()>) -> Result<(), Error> {
+    fn follow_unresolved(&mut self, descriptor: &Descriptor, queue: &mut Queue<'_, ()>) -> Result<(), Error> {
         self.needed.named.insert(descriptor.digest);
         let LinkVerdict::Names(name) = layer_verdict(self.survey, &descriptor.digest)? else { return Ok(()) };
         self.needed.named.insert(name);
@@ -166,7 +166,7 @@ impl NeededVisitor<'_> {
             self.context.inventory.learn_size(blob, size_bytes);
         }
         if (descriptor.expected && descriptor.kind != DescriptorKind::Blob) || self.survey.revision(&name).is_some() {
-            queue.push(name, ());
+            queue.push(&name, ());
         } else if descriptor.expected && !descriptor.foreign && !self.blobs.has_data(&name) {
             self.needed.absent.insert(name);
         }

@@ -47,16 +47,15 @@ impl Named {
     }
 }
 
-/// Finds the images that name the digests. For a digest with a size, finds only those that state another size.
+/// Finds the images that name the targets. For a target with a size, finds only those that state another size.
 pub(super) fn named(
     context: &Context<'_>,
     repositories: &[RepositoryEntry],
-    digests: &BTreeMap<Digest, Option<u64>>,
+    targets: &SearchTargets<'_>,
 ) -> Result<BTreeMap<Digest, Named>, Error> {
-    let targets = SearchTargets::new(context, digests);
     let all: Mutex<BTreeMap<Digest, Named>> = Mutex::default();
     survey::each(repositories, |repository| {
-        let part = search::in_repository(context, &survey::survey(context.store, repository)?, &targets)?;
+        let part = search::in_repository(context, &survey::survey(context.store, repository)?, targets)?;
         let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
         for (digest, named) in part {
             all.entry(digest).or_default().add(named, targets.most);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::named::named;
+use super::search::SearchTargets;
 use crate::error::Error;
 use crate::finding::Needs;
 use crate::graph::Context;
@@ -25,5 +26,6 @@ pub(crate) fn dependents(
         return Ok(BTreeMap::new());
     }
     let damaged = damaged.iter().map(|digest| (*digest, None)).collect();
-    Ok(named(context, repositories, &damaged)?.into_iter().map(|(digest, named)| (digest, named.needs)).collect())
+    let targets = SearchTargets::new(context, &damaged);
+    Ok(named(context, repositories, &targets)?.into_iter().map(|(digest, named)| (digest, named.needs)).collect())
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use foldhash::{HashMap, HashSet};
 use rayon::prelude::*;
@@ -10,8 +11,9 @@ use super::named::Named;
 use super::platform::Described;
 use crate::error::Error;
 use crate::finding::{Need, Needs};
-use crate::graph::{Context, Edges, LinkVerdict, Queue, Reading, Visited, Visitor, Walk, layer_verdict};
-use crate::inventory::BlobId;
+use crate::findings::LISTED_OF_A_REPOSITORY;
+use crate::graph::{Context, Edges, LinkVerdict, Name, Names, Queue, Reading, Visited, Visitor, Walk, layer_verdict};
+use crate::inventory::{BlobId, Inventory};
 use crate::oci::{Descriptor, DescriptorKind, Digest, TagName};
 use crate::store::LinkContent;
 use crate::survey::Survey;
@@ -25,12 +27,30 @@ pub(super) struct SearchTargets<'a> {
     blobs: HashSet<BlobId>,
     /// Images to list for each digest.
     pub(super) most: usize,
+    /// Of the targets with a size that no report lists: whether each was found. Clients that push control how many there are.
+    unlisted: Vec<AtomicBool>,
 }
+
+/// Targets with a size for which images are listed.
+const LISTED: usize = LISTED_OF_A_REPOSITORY as usize;
 
 impl<'a> SearchTargets<'a> {
     pub(super) fn new(context: &Context<'_>, digests: &'a BTreeMap<Digest, Option<u64>>) -> SearchTargets<'a> {
         let blobs = digests.keys().filter_map(|digest| context.inventory.find(digest)).collect();
-        SearchTargets { digests, places: digests.keys().copied().collect(), blobs, most: Needs::most_of_each(digests.len()) }
+        let with_size = digests.values().filter(|size| size.is_some()).count();
+        let unlisted = (0..with_size.saturating_sub(LISTED)).map(|_| AtomicBool::new(false)).collect();
+        let places = digests.keys().copied().collect();
+        SearchTargets { digests, places, blobs, most: Needs::most_of_each(digests.len().min(LISTED)), unlisted }
+    }
+
+    /// Where it is noted that a target was found, if no report lists it.
+    fn unlisted(&self, place: u32) -> Option<&AtomicBool> {
+        self.unlisted.get((place as usize).checked_sub(LISTED)?)
+    }
+
+    /// The number of targets that were found and that no report lists.
+    pub(super) fn found_unlisted(&self) -> u64 {
+        self.unlisted.iter().filter(|found| found.load(Ordering::Relaxed)).count() as u64
     }
 
     /// The place of a digest, if it is a target.
@@ -64,7 +84,7 @@ pub(super) fn in_repository(
         Search { context, survey, targets, graph: &graph, described: HashMap::default(), kept: 0, found: BTreeMap::new() };
 
     let places = |digests: &mut dyn Iterator<Item = Digest>| -> Vec<Place> {
-        digests.filter_map(|digest| graph.places.get(&digest).copied()).collect()
+        digests.filter_map(|digest| graph.find(context.inventory, &digest)).collect()
     };
     let is_tagged = graph.below(places(&mut tags.iter().map(|(_, digest)| *digest)));
     let mut untagged = places(&mut revisions.into_iter());
@@ -85,7 +105,7 @@ type Place = u32;
 /// The manifests and the targets that one manifest names.
 #[derive(Default)]
 struct Node {
-    children: Vec<Digest>,
+    children: Vec<Name>,
     /// Targets, by place.
     targets: Vec<u32>,
 }
@@ -93,8 +113,10 @@ struct Node {
 /// The manifests that a repository reaches, by number: an edge takes 4 bytes.
 #[derive(Default)]
 struct Graph {
-    names: Vec<Digest>,
-    places: HashMap<Digest, Place>,
+    names: Names,
+    /// The name of each manifest.
+    manifests: Vec<Name>,
+    places: HashMap<Name, Place>,
     /// The range of each manifest's children in `children`.
     spans: Vec<(u32, u32)>,
     children: Vec<Place>,
@@ -115,32 +137,44 @@ impl Graph {
             survey.revisions.iter().filter_map(|revision| context.inventory.find(&revision.digest)).collect();
         let mut visitor = GraphVisitor { context, survey, targets, revisions: &revisions, graph: Graph::default() };
         for root in roots {
-            visitor.graph.place(root);
+            let name = visitor.graph.names.name(context.inventory, root);
+            visitor.graph.place(name);
         }
         Walk::new(context.manifests).run(roots.iter().map(|root| (*root, ())).collect(), &mut visitor)?;
         let mut graph = visitor.graph;
-        let needed_by_name = roots.iter().filter(|root| targets.digests.get(root) == Some(&None)).map(|root| graph.places[root]);
+        let needed_by_name = roots.iter().filter(|root| targets.digests.get(root) == Some(&None));
+        let needed_by_name = needed_by_name.filter_map(|root| graph.find(context.inventory, root));
         let hits = graph.targets.keys().copied().chain(needed_by_name).collect();
         graph.leads = graph.leads(hits);
         Ok(graph)
     }
 
     /// The place of a manifest. Adds the manifest if it is new.
-    fn place(&mut self, digest: &Digest) -> Place {
-        let next = self.names.len() as Place;
-        let place = *self.places.entry(*digest).or_insert(next);
+    fn place(&mut self, name: Name) -> Place {
+        let next = self.manifests.len() as Place;
+        let place = *self.places.entry(name).or_insert(next);
         if place == next {
-            self.names.push(*digest);
+            self.manifests.push(name);
             self.spans.push((0, 0));
         }
         place
     }
 
+    /// The place of a manifest, if it is known.
+    fn find(&self, inventory: &Inventory, digest: &Digest) -> Option<Place> {
+        self.places.get(&self.names.find(inventory, digest)?).copied()
+    }
+
+    /// The digest of a manifest.
+    fn digest(&self, inventory: &Inventory, place: Place) -> Digest {
+        self.names.digest(inventory, self.manifests[place as usize])
+    }
+
     /// Adds what a manifest names.
-    fn add(&mut self, digest: &Digest, node: Node) {
-        let place = self.place(digest);
+    fn add(&mut self, name: Name, node: Node) {
+        let place = self.place(name);
         let begin = self.children.len() as u32;
-        for child in &node.children {
+        for child in node.children {
             let child = self.place(child);
             self.children.push(child);
         }
@@ -157,7 +191,7 @@ impl Graph {
 
     /// Marks the roots and everything that they reach.
     fn below(&self, roots: Vec<Place>) -> Vec<bool> {
-        let mut seen = vec![false; self.names.len()];
+        let mut seen = vec![false; self.manifests.len()];
         let mut queue = roots;
         while let Some(place) = queue.pop() {
             if !std::mem::replace(&mut seen[place as usize], true) {
@@ -173,11 +207,11 @@ impl Graph {
             return Vec::new();
         }
         let mut edges: Vec<(Place, Place)> = Vec::with_capacity(self.children.len());
-        for parent in 0..self.names.len() as Place {
+        for parent in 0..self.manifests.len() as Place {
             edges.extend(self.children(parent).iter().map(|child| (*child, parent)));
         }
         edges.sort_unstable();
-        let mut leads = vec![false; self.names.len()];
+        let mut leads = vec![false; self.manifests.len()];
         let mut queue = hits;
         while let Some(place) = queue.pop() {
             if !std::mem::replace(&mut leads[place as usize], true) {
@@ -209,29 +243,32 @@ impl Visitor for GraphVisitor<'_> {
         self.context.manifests.revision_of(self.survey, digest)
     }
 
-    fn visit(&mut self, digest: &Digest, (): &(), reading: &Reading, queue: &mut Queue<()>) -> Result<Visited, Error> {
+    fn visit(&mut self, digest: &Digest, (): &(), reading: &Reading, queue: &mut Queue<'_, ()>) -> Result<Visited, Error> {
         if let Reading::Read(edges) = reading {
-            let node = self.node(edges)?;
-            node.children.iter().for_each(|child| queue.push(*child, ()));
-            self.graph.add(digest, node);
+            let node = self.node(edges, queue)?;
+            let name = self.graph.names.name(self.context.inventory, digest);
+            self.graph.add(name, node);
         }
         Ok(Visited::Done)
     }
 }
 
 impl GraphVisitor<'_> {
-    fn node(&self, edges: &Edges) -> Result<Node, Error> {
+    fn node(&mut self, edges: &Edges, queue: &mut Queue<'_, ()>) -> Result<Node, Error> {
         let mut node = Node::default();
         for edge in &edges.stored {
             let is_target = self.targets.blobs.contains(&edge.blob);
             let is_manifest = edge.kind != DescriptorKind::Blob || self.revisions.contains(&edge.blob);
-            if is_target || is_manifest {
-                let name = self.context.inventory.digest(edge.blob);
-                node.name(name, self.targets.place(&name), is_manifest);
+            if is_target {
+                node.targets.extend(self.targets.place(&self.context.inventory.digest(edge.blob)));
+            }
+            if is_manifest {
+                node.children.push(Name::of(edge.blob));
+                queue.push_blob(edge.blob, ());
             }
         }
         for descriptor in &edges.unresolved {
-            self.follow(descriptor, &mut node)?;
+            self.follow(descriptor, &mut node, queue)?;
         }
         node.targets.sort_unstable();
         node.targets.dedup();
@@ -239,7 +276,7 @@ impl GraphVisitor<'_> {
     }
 
     /// Follows a digest that is not stored or that may be an alias of a blob (H3).
-    fn follow(&self, descriptor: &Descriptor, node: &mut Node) -> Result<(), Error> {
+    fn follow(&mut self, descriptor: &Descriptor, node: &mut Node, queue: &mut Queue<'_, ()>) -> Result<(), Error> {
         let name = match layer_verdict(self.survey, &descriptor.digest)? {
             LinkVerdict::Names(name) => name,
             LinkVerdict::Absent | LinkVerdict::Faulty(_) => descriptor.digest,
@@ -249,24 +286,17 @@ impl GraphVisitor<'_> {
             self.context.inventory.learn_size(blob, size_bytes);
         }
         let is_needed = stored.is_some() || !descriptor.foreign;
-        let target = self.targets.place(&name).filter(|_| is_needed);
-        let is_manifest = descriptor.kind != DescriptorKind::Blob || self.survey.revision(&name).is_some();
-        node.name(name, target, is_manifest);
+        node.targets.extend(self.targets.place(&name).filter(|_| is_needed));
+        if descriptor.kind != DescriptorKind::Blob || self.survey.revision(&name).is_some() {
+            node.children.push(self.graph.names.name(self.context.inventory, &name));
+            queue.push(&name, ());
+        }
         Ok(())
     }
 }
 
-impl Node {
-    fn name(&mut self, digest: Digest, target: Option<u32>, is_manifest: bool) {
-        self.targets.extend(target);
-        if is_manifest {
-            self.children.push(digest);
-        }
-    }
-}
-
 /// Limit of the cache of manifest contents, in platforms and sizes. Beyond it, manifests are read again.
-const MAX_DESCRIBED: usize = 100_000;
+const MAX_DESCRIBED: usize = 25_000;
 
 /// Walks down from the roots and collects the images that need a target.
 struct Search<'a> {
@@ -288,7 +318,7 @@ impl Search<'_> {
         // Each manifest with its parent.
         let mut queue: Vec<(Place, Option<Place>)> = Vec::new();
         for root in roots {
-            let name = graph.names[*root as usize];
+            let name = graph.digest(self.context.inventory, *root);
             if self.targets.digests.get(&name) == Some(&None) {
                 self.record(&name, self.need(tag, *root, None));
             }
@@ -329,6 +359,10 @@ impl Search<'_> {
                 if wrong.is_empty() {
                     continue;
                 }
+                if let Some(found) = self.targets.unlisted(*number) {
+                    found.store(true, Ordering::Relaxed);
+                    continue;
+                }
                 self.found.entry(digest).or_default().learn(wrong);
             }
             // The damaged platform: that of the target in this manifest, that of this manifest in its index, or that of its
@@ -345,22 +379,22 @@ impl Search<'_> {
     }
 
     fn need(&self, tag: Option<&TagName>, manifest: Place, platform: Option<String>) -> Need {
-        let manifest = self.graph.names[manifest as usize];
+        let manifest = self.graph.digest(self.context.inventory, manifest);
         Need { repository: self.survey.name.clone(), tag: tag.cloned(), manifest, platform }
     }
 
     /// The platform that the parent states for a manifest.
     fn listed(&mut self, manifest: Place, parent: Option<Place>) -> Result<Option<String>, Error> {
         let Some(parent) = parent else { return Ok(None) };
-        Ok(self.describe(parent)?.platform_of(&self.graph.names[manifest as usize]).cloned())
+        Ok(self.describe(parent)?.platform_of(&self.graph.digest(self.context.inventory, manifest)).cloned())
     }
 
     fn describe(&mut self, manifest: Place) -> Result<Rc<Described>, Error> {
         if let Some(described) = self.described.get(&manifest) {
             return Ok(Rc::clone(described));
         }
-        let name = &self.graph.names[manifest as usize];
-        let described = Rc::new(Described::read(self.context, self.survey, self.targets, name)?);
+        let name = self.graph.digest(self.context.inventory, manifest);
+        let described = Rc::new(Described::read(self.context, self.survey, self.targets, &name)?);
         if self.kept > MAX_DESCRIBED {
             self.described.clear();
             self.kept = 0;

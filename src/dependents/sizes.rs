@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::named::named;
+use super::search::SearchTargets;
 use crate::error::Error;
-use crate::finding::Finding;
+use crate::finding::{Code, Finding};
+use crate::findings::more;
 use crate::graph::Context;
 use crate::inventory::{BlobId, MarkFlags};
 use crate::oci::Digest;
@@ -37,9 +39,11 @@ pub(crate) fn stated_otherwise(
     if sizes.is_empty() {
         return Ok(Vec::new());
     }
-    let targets = sizes.iter().map(|(digest, size)| (*digest, Some(*size))).collect();
+    let digests = sizes.iter().map(|(digest, size)| (*digest, Some(*size))).collect();
+    let targets = SearchTargets::new(context, &digests);
     let named = named(context, repositories, &targets)?;
-    Ok(named.into_iter().map(|(digest, named)| named.into_finding(&digest, sizes[&digest])).collect())
+    let listed = named.into_iter().map(|(digest, named)| named.into_finding(&digest, sizes[&digest]));
+    Ok(listed.chain(more(Code::SizeMismatch, targets.found_unlisted())).collect())
 }
 
 /// Blobs whose real size differs from a stated one, or with two stated sizes, and their real size.

@@ -3,6 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::named::named;
+use super::search::SearchTargets;
 use super::*;
 use crate::error::Error;
 use crate::finding::Needs;
@@ -148,7 +149,7 @@ fn wrong_sizes_are_found() {
     let found = built.ask(|context, repositories| {
         assert_eq!(size_mismatches(context, repositories)?, [], "nothing has been read yet");
         // Reads every manifest that a repository reaches, as marking does.
-        named(context, repositories, &BTreeMap::new())?;
+        named(context, repositories, &SearchTargets::new(context, &BTreeMap::new()))?;
         size_mismatches(context, repositories)
     });
     let found: Vec<_> = found

@@ -145,6 +145,11 @@ impl<'a> Manifests<'a> {
         Manifests { store, inventory, cache: (0..CACHE_PARTS).map(|_| Mutex::default()).collect(), held: AtomicUsize::new(0) }
     }
 
+    /// The stored blobs, which edges name by place.
+    pub(super) fn inventory(&self) -> &'a Inventory {
+        self.inventory
+    }
+
     /// Reads a referenced digest as a manifest, stored before or after the run began, if its content may be one.
     ///
     /// # Errors

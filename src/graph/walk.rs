@@ -5,14 +5,15 @@ use std::hash::Hash;
 
 use foldhash::HashSet;
 
-use super::{MAX_STRANGERS, MAX_STRANGERS_BYTES, Manifests, Reading};
+use super::{MAX_STRANGERS, MAX_STRANGERS_BYTES, Manifests, Name, Names, Reading};
 use crate::error::Error;
+use crate::inventory::{BlobId, Inventory};
 use crate::oci::Digest;
 
 /// A pass over the manifests of a repository.
 pub(crate) trait Visitor {
     /// Why a digest is read as a manifest.
-    type Role: Clone + Eq + Hash;
+    type Role: Copy + Eq + Hash;
 
     /// Reads a revision, if the visitor's repository has it: a manifest that was pushed as one is read in full and
     /// compared with its digest. Other blobs are read only if they may be manifests.
@@ -32,7 +33,7 @@ pub(crate) trait Visitor {
         digest: &Digest,
         role: &Self::Role,
         reading: &Reading,
-        queue: &mut Queue<Self::Role>,
+        queue: &mut Queue<'_, Self::Role>,
     ) -> Result<Visited, Error>;
 
     /// Handles a digest that was visited before.
@@ -52,16 +53,28 @@ pub(crate) enum Visited {
 }
 
 /// Digests to visit, each once per role: manifests that all name each other would queue the square of their number.
-pub(crate) struct Queue<Role> {
-    waiting: Vec<(Digest, Role)>,
-    queued: HashSet<(Digest, Role)>,
+pub(crate) struct Queue<'a, Role> {
+    inventory: &'a Inventory,
+    names: &'a mut Names,
+    waiting: Vec<(Name, Role)>,
+    queued: HashSet<(Name, Role)>,
 }
 
-impl<Role: Clone + Eq + Hash> Queue<Role> {
+impl<Role: Copy + Eq + Hash> Queue<'_, Role> {
     /// Queues a reference of a manifest.
-    pub(crate) fn push(&mut self, digest: Digest, role: Role) {
-        if self.queued.insert((digest, role.clone())) {
-            self.waiting.push((digest, role));
+    pub(crate) fn push(&mut self, digest: &Digest, role: Role) {
+        let name = self.names.name(self.inventory, digest);
+        self.add(name, role);
+    }
+
+    /// [`Queue::push`] for a digest with a known place in the inventory.
+    pub(crate) fn push_blob(&mut self, blob: BlobId, role: Role) {
+        self.add(Name::of(blob), role);
+    }
+
+    fn add(&mut self, name: Name, role: Role) {
+        if self.queued.insert((name, role)) {
+            self.waiting.push((name, role));
         }
     }
 }
@@ -69,7 +82,8 @@ impl<Role: Clone + Eq + Hash> Queue<Role> {
 /// A walk: visited digests and remaining limits.
 pub(crate) struct Walk<'a> {
     manifests: &'a Manifests<'a>,
-    visited: HashSet<Digest>,
+    names: Names,
+    visited: HashSet<Name>,
     /// How many manifests without a revision were read, and their bytes.
     strangers: (u64, u64),
     most_strangers: (u64, u64),
@@ -78,7 +92,8 @@ pub(crate) struct Walk<'a> {
 impl<'a> Walk<'a> {
     /// A bounded walk from the manifests of one repository.
     pub(crate) fn new(manifests: &'a Manifests<'a>) -> Walk<'a> {
-        Walk { manifests, visited: HashSet::default(), strangers: (0, 0), most_strangers: (MAX_STRANGERS, MAX_STRANGERS_BYTES) }
+        let most_strangers = (MAX_STRANGERS, MAX_STRANGERS_BYTES);
+        Walk { manifests, names: Names::default(), visited: HashSet::default(), strangers: (0, 0), most_strangers }
     }
 
     /// A walk without bounds.
@@ -99,7 +114,7 @@ impl<'a> Walk<'a> {
 
     /// Whether a manifest was visited.
     pub(crate) fn has_visited(&self, digest: &Digest) -> bool {
-        self.visited.contains(digest)
+        self.names.find(self.manifests.inventory(), digest).is_some_and(|name| self.visited.contains(&name))
     }
 
     /// Visits the roots and all queued digests, the last queued first.
@@ -108,44 +123,41 @@ impl<'a> Walk<'a> {
     ///
     /// When a manifest cannot be read, or a visit fails.
     pub(crate) fn run<V: Visitor>(&mut self, roots: Vec<(Digest, V::Role)>, visitor: &mut V) -> Result<(), Error> {
-        let mut queue = Queue { waiting: roots, queued: HashSet::default() };
-        while let Some((digest, role)) = queue.waiting.pop() {
-            if self.visited.contains(&digest) {
+        let (manifests, inventory) = (self.manifests, self.manifests.inventory());
+        let waiting = roots.into_iter().map(|(digest, role)| (self.names.name(inventory, &digest), role)).collect();
+        let mut queue = Queue { inventory, names: &mut self.names, waiting, queued: HashSet::default() };
+        while let Some((name, role)) = queue.waiting.pop() {
+            let digest = queue.names.digest(inventory, name);
+            if self.visited.contains(&name) {
                 visitor.visit_again(&digest, &role);
                 continue;
             }
             let reading = match visitor.revision(&digest, &role)? {
                 Some(reading) => reading,
-                None if self.is_too_far() => {
+                None if self.strangers.0 >= self.most_strangers.0 || self.strangers.1 >= self.most_strangers.1 => {
                     visitor.cut_off(&digest);
                     continue;
                 }
                 // No revision, or one whose link was deleted: an index that names it still needs it.
-                None => self.stranger(&digest)?,
+                None => {
+                    let reading = manifests.read(&digest)?;
+                    self.strangers.0 += u64::from(matches!(reading, Reading::Read(_)));
+                    self.strangers.1 += reading.bytes_read();
+                    reading
+                }
             };
             if visitor.visit(&digest, &role, &reading, &mut queue)? == Visited::Done {
-                self.visited.insert(digest);
+                self.visited.insert(name);
             }
         }
         Ok(())
-    }
-
-    fn stranger(&mut self, digest: &Digest) -> Result<Reading, Error> {
-        let reading = self.manifests.read(digest)?;
-        self.strangers.0 += u64::from(matches!(reading, Reading::Read(_)));
-        self.strangers.1 += reading.bytes_read();
-        Ok(reading)
-    }
-
-    fn is_too_far(&self) -> bool {
-        self.strangers.0 >= self.most_strangers.0 || self.strangers.1 >= self.most_strangers.1
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inventory::{Budget, Inventory};
+    use crate::inventory::Budget;
     use crate::testing::Built;
 
     /// Queues everything at every step, for one of two reasons.
@@ -162,10 +174,10 @@ mod tests {
             Ok(None)
         }
 
-        fn visit(&mut self, _: &Digest, _: &bool, _: &Reading, queue: &mut Queue<bool>) -> Result<Visited, Error> {
+        fn visit(&mut self, _: &Digest, _: &bool, _: &Reading, queue: &mut Queue<'_, bool>) -> Result<Visited, Error> {
             self.visits += 1;
             for digest in &self.everything {
-                queue.push(*digest, self.visits.is_multiple_of(2));
+                queue.push(digest, self.visits.is_multiple_of(2));
             }
             self.longest = self.longest.max(queue.waiting.len());
             Ok(Visited::Done)

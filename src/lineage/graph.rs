@@ -168,7 +168,7 @@ impl Visitor for Builder<'_> {
         self.context.manifests.revision_of(self.surveyed, digest)
     }
 
-    fn visit(&mut self, digest: &Digest, (): &(), reading: &Reading, queue: &mut Queue<()>) -> Result<Visited, Error> {
+    fn visit(&mut self, digest: &Digest, (): &(), reading: &Reading, queue: &mut Queue<'_, ()>) -> Result<Visited, Error> {
         let place = self.lineage.place_or_new(digest);
         let mut node = Node::default();
         node.blobs.extend(self.context.inventory.find(digest));
@@ -185,7 +185,7 @@ impl Visitor for Builder<'_> {
 }
 
 impl Builder<'_> {
-    fn follow(&mut self, edges: &Edges, node: &mut Node, queue: &mut Queue<()>) -> Result<(), Error> {
+    fn follow(&mut self, edges: &Edges, node: &mut Node, queue: &mut Queue<'_, ()>) -> Result<(), Error> {
         for edge in &edges.stored {
             node.blobs.push(edge.blob);
             if edge.kind != DescriptorKind::Blob || self.revisions.contains(&edge.blob) {
@@ -204,7 +204,7 @@ impl Builder<'_> {
     }
 
     /// Follows a digest that is not stored or that may be an alias of a blob (H3).
-    fn name(&mut self, digest: &Digest, kind: DescriptorKind, node: &mut Node, queue: &mut Queue<()>) -> Result<(), Error> {
+    fn name(&mut self, digest: &Digest, kind: DescriptorKind, node: &mut Node, queue: &mut Queue<'_, ()>) -> Result<(), Error> {
         let name = match layer_verdict(self.surveyed, digest)? {
             LinkVerdict::Names(name) => name,
             LinkVerdict::Absent | LinkVerdict::Faulty(_) => *digest,
@@ -216,8 +216,8 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn child(&mut self, digest: Digest, node: &mut Node, queue: &mut Queue<()>) {
+    fn child(&mut self, digest: Digest, node: &mut Node, queue: &mut Queue<'_, ()>) {
         node.children.push(self.lineage.place_or_new(&digest));
-        queue.push(digest, ());
+        queue.push(&digest, ());
     }
 }

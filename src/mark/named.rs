@@ -47,13 +47,13 @@ impl Visitor for NamedVisitor<'_> {
         self.manifests.revision_of(self.surveyed, digest)
     }
 
-    fn visit(&mut self, _: &Digest, (): &(), reading: &Reading, queue: &mut Queue<()>) -> Result<Visited, Error> {
+    fn visit(&mut self, _: &Digest, (): &(), reading: &Reading, queue: &mut Queue<'_, ()>) -> Result<Visited, Error> {
         let Reading::Read(edges) = reading else { return Ok(Visited::Done) };
         for (digest, kind) in edges.named(self.inventory) {
             self.named.insert(digest);
             // Another manifest may have named it as a layer before.
             if kind != DescriptorKind::Blob || self.surveyed.revision(&digest).is_some() {
-                queue.push(digest, ());
+                queue.push(&digest, ());
             }
         }
         Ok(Visited::Done)

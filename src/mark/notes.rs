@@ -74,7 +74,8 @@ impl<'a> Notes<'a> {
     }
 
     /// The same of a tag: each is a push of its own, so all are listed.
-    fn note_of_tag(&mut self, code: Code, digest: &Digest, tag: &TagName, path: PathBuf) {
+    fn note_of_tag(&mut self, code: Code, digest: &Digest, tag: u32, path: PathBuf) {
+        let tag = &self.survey.tags[tag as usize].name;
         let finding = || Finding::new(code).tag(tag).digest(digest).path(path).repository(&self.survey.name);
         self.findings.entry((code, *digest, Some(tag.clone()))).or_insert_with(finding);
     }
@@ -122,7 +123,7 @@ impl<'a> Notes<'a> {
         match role {
             Role::TagTarget(tag) => {
                 self.tag_target_absent = true;
-                self.note_of_tag(Code::MissingTagTarget, digest, tag, layout::blob_data(digest));
+                self.note_of_tag(Code::MissingTagTarget, digest, *tag, layout::blob_data(digest));
             }
             Role::Revision if self.tag_targets.contains(digest) => {}
             Role::Revision => self.note(Code::MissingManifest, digest, path),
@@ -143,7 +144,7 @@ impl<'a> Notes<'a> {
     }
 
     /// A tag's target, which should be a revision.
-    pub(super) fn tag_target(&mut self, digest: &Digest, tag: &TagName) {
+    pub(super) fn tag_target(&mut self, digest: &Digest, tag: u32) {
         if self.survey.revision(digest).is_none() {
             let link = LinkDirectory::Revisions(self.survey.name.clone()).link(digest);
             self.note_of_tag(Code::LostRevision, digest, tag, link);

@@ -12,15 +12,15 @@ use crate::error::Error;
 use crate::finding::Finding;
 use crate::graph::{Context, Edges, Fault, Held, LinkVerdict, Queue, Reading, Visited, Visitor, Walk, layer_verdict};
 use crate::inventory::{BlobId, MarkFlags};
-use crate::oci::{Algorithm, Descriptor, DescriptorKind, Digest, TagName};
+use crate::oci::{Algorithm, Descriptor, DescriptorKind, Digest};
 use crate::store::LinkContent;
 use crate::survey::Survey;
 
 /// Why a digest is read as a manifest.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Role {
-    /// A tag names it.
-    TagTarget(TagName),
+    /// A tag names it, by its place in the survey.
+    TagTarget(u32),
     /// A revision link, or a tag's history, names it.
     Revision,
     /// A manifest names it as one of its manifests.
@@ -43,8 +43,8 @@ struct Marking<'a> {
     survey: &'a Survey<'a>,
     /// The reading of each revision of the survey.
     readings: &'a [Held<'a>],
-    revisions: HashMap<BlobId, usize>,
-    referrers: HashMap<Digest, Vec<usize>>,
+    revisions: HashSet<BlobId>,
+    referrers: HashMap<Digest, Vec<u32>>,
     /// Revisions that are kept independently of their subjects.
     always: Vec<usize>,
     /// The flags to mark with.
@@ -72,7 +72,7 @@ impl<'a> Reach<'a> {
             context,
             survey,
             readings,
-            revisions: HashMap::with_capacity_and_hasher(survey.revisions.len(), RandomState::default()),
+            revisions: with_room(survey.revisions.len()),
             referrers: HashMap::default(),
             always: Vec::new(),
             flags: MarkFlags::LIVE,
@@ -157,11 +157,11 @@ impl Visitor for Marking<'_> {
         self.survey.revision(digest).map(|index| self.readings[index].get(digest)).transpose()
     }
 
-    fn visit(&mut self, digest: &Digest, role: &Role, reading: &Reading, queue: &mut Queue<Role>) -> Result<Visited, Error> {
+    fn visit(&mut self, digest: &Digest, role: &Role, reading: &Reading, queue: &mut Queue<'_, Role>) -> Result<Visited, Error> {
         match reading {
             Reading::Read(edges) => {
                 self.mark_found(digest, edges.blob);
-                if let Role::TagTarget(tag) = role {
+                if let Role::TagTarget(tag) = *role {
                     self.notes.tag_target(digest, tag);
                 }
                 self.queue_referrers(digest, queue);
@@ -193,7 +193,7 @@ impl Visitor for Marking<'_> {
 
     /// A tag as a second path to a manifest is worth its own finding.
     fn visit_again(&mut self, digest: &Digest, role: &Role) {
-        if let Role::TagTarget(tag) = role {
+        if let Role::TagTarget(tag) = *role {
             match self.absent.contains(digest) {
                 true => self.notes.absent(digest, role),
                 false => self.notes.tag_target(digest, tag),
@@ -227,7 +227,7 @@ impl Marking<'_> {
                 }
                 let stays = !self.context.retention.drops_referrer(self.survey, &revision.digest);
                 for subject in edges.subjects.iter().filter(|_| stays) {
-                    self.referrers.entry(*subject).or_default().push(index);
+                    self.referrers.entry(*subject).or_default().push(index as u32);
                 }
                 edges.blob
             }
@@ -239,7 +239,7 @@ impl Marking<'_> {
             _ => inventory.find(&revision.digest),
         };
         if let Some(blob) = blob {
-            self.revisions.insert(blob, index);
+            self.revisions.insert(blob);
             // It is never removed, and can be pulled while it is linked.
             if inventory.has_any(blob, MarkFlags::FOREIGN) {
                 self.always.push(index);
@@ -264,14 +264,14 @@ impl Marking<'_> {
         }
     }
 
-    fn queue_referrers(&self, subject: &Digest, queue: &mut Queue<Role>) {
+    fn queue_referrers(&self, subject: &Digest, queue: &mut Queue<'_, Role>) {
         for &referrer in self.referrers.get(subject).into_iter().flatten() {
-            queue.push(self.survey.revisions[referrer].digest, Role::Revision);
+            queue.push(&self.survey.revisions[referrer as usize].digest, Role::Revision);
         }
     }
 
     /// Marks the references of a manifest, and queues those to read.
-    fn follow(&mut self, edges: &Edges, queue: &mut Queue<Role>) -> Result<(), Error> {
+    fn follow(&mut self, edges: &Edges, queue: &mut Queue<'_, Role>) -> Result<(), Error> {
         let inventory = self.context.inventory;
         for edge in &edges.stored {
             inventory.mark(edge.blob, self.flags);
@@ -279,11 +279,11 @@ impl Marking<'_> {
             let role = match edge.kind {
                 DescriptorKind::Manifest => Role::Child,
                 // This repository serves it as a manifest, whatever the reference calls it.
-                _ if self.revisions.contains_key(&edge.blob) => Role::Revision,
+                _ if self.revisions.contains(&edge.blob) => Role::Revision,
                 DescriptorKind::MaybeManifest => Role::MaybeManifest,
                 DescriptorKind::Blob => continue,
             };
-            queue.push(inventory.digest(edge.blob), role);
+            queue.push_blob(edge.blob, role);
         }
         if edges.any_alias && !std::mem::replace(&mut self.any_alias, true) {
             self.reach_aliases(queue)?;
@@ -295,7 +295,7 @@ impl Marking<'_> {
     }
 
     /// Reaches every digest with an algorithm under which nothing is stored: it may be an alias.
-    fn reach_aliases(&mut self, queue: &mut Queue<Role>) -> Result<(), Error> {
+    fn reach_aliases(&mut self, queue: &mut Queue<'_, Role>) -> Result<(), Error> {
         let survey = self.survey;
         for digest in survey.layers.iter().filter(|digest| digest.algorithm() != Algorithm::Sha256) {
             let kind = DescriptorKind::MaybeManifest;
@@ -306,7 +306,7 @@ impl Marking<'_> {
     }
 
     /// Resolves a digest that is not stored, or that may be an alias of a blob (H3).
-    fn resolve(&mut self, descriptor: &Descriptor, queue: &mut Queue<Role>) -> Result<(), Error> {
+    fn resolve(&mut self, descriptor: &Descriptor, queue: &mut Queue<'_, Role>) -> Result<(), Error> {
         let digest = &descriptor.digest;
         // Another manifest may have named it as a layer, and this reference is more specific.
         let is_new = self.names.insert(*digest);
@@ -328,14 +328,14 @@ impl Marking<'_> {
                     return Ok(());
                 }
                 match descriptor.kind {
-                    DescriptorKind::Manifest if is_missed => queue.push(canonical, Role::Child),
-                    _ if self.survey.revision(&canonical).is_some() => queue.push(canonical, Role::Revision),
+                    DescriptorKind::Manifest if is_missed => queue.push(&canonical, Role::Child),
+                    _ if self.survey.revision(&canonical).is_some() => queue.push(&canonical, Role::Revision),
                     DescriptorKind::Manifest if self.context.inventory.find(&canonical).is_some() => {
-                        queue.push(canonical, Role::Child)
+                        queue.push(&canonical, Role::Child)
                     }
-                    DescriptorKind::Manifest => queue.push(canonical, Role::Optional),
-                    DescriptorKind::MaybeManifest if is_missed => queue.push(canonical, Role::MaybeManifest),
-                    DescriptorKind::MaybeManifest => queue.push(canonical, Role::Optional),
+                    DescriptorKind::Manifest => queue.push(&canonical, Role::Optional),
+                    DescriptorKind::MaybeManifest if is_missed => queue.push(&canonical, Role::MaybeManifest),
+                    DescriptorKind::MaybeManifest => queue.push(&canonical, Role::Optional),
                     DescriptorKind::Blob if !is_missed || self.context.inventory.find(&canonical).is_some() => {}
                     DescriptorKind::Blob => self.notes.missing_blob(&canonical),
                 }
@@ -352,10 +352,10 @@ impl Marking<'_> {
         }
         match descriptor.kind {
             // It may have been stored after the run began; the walk reads it.
-            DescriptorKind::Manifest if descriptor.expected => queue.push(*digest, Role::Child),
-            _ if self.survey.revision(digest).is_some() => queue.push(*digest, Role::Revision),
-            DescriptorKind::MaybeManifest if is_missed => queue.push(*digest, Role::MaybeManifest),
-            DescriptorKind::Manifest | DescriptorKind::MaybeManifest => queue.push(*digest, Role::Optional),
+            DescriptorKind::Manifest if descriptor.expected => queue.push(digest, Role::Child),
+            _ if self.survey.revision(digest).is_some() => queue.push(digest, Role::Revision),
+            DescriptorKind::MaybeManifest if is_missed => queue.push(digest, Role::MaybeManifest),
+            DescriptorKind::Manifest | DescriptorKind::MaybeManifest => queue.push(digest, Role::Optional),
             DescriptorKind::Blob if !is_first_missed => {}
             DescriptorKind::Blob => self.notes.missing_blob(digest),
         }

@@ -64,7 +64,7 @@ impl Roots {
                     continue;
                 }
                 LinkContent::Digest(digest) => {
-                    roots.tags.push((digest, Role::TagTarget(tag.name.clone())));
+                    roots.tags.push((digest, Role::TagTarget(place as u32)));
                     continue;
                 }
                 LinkContent::Absent => {
@@ -96,9 +96,9 @@ impl Roots {
             }
             roots.push((revision.digest, Role::Revision));
         }
-        for tag in &survey.tags {
+        for (place, tag) in survey.tags.iter().enumerate() {
             if let LinkContent::Digest(digest) = tag.current {
-                roots.push((digest, Role::TagTarget(tag.name.clone())));
+                roots.push((digest, Role::TagTarget(place as u32)));
             }
         }
         roots

@@ -156,7 +156,7 @@ impl Visitor for Check<'_> {
         self.manifests.read_revision(digest).map(Some)
     }
 
-    fn visit(&mut self, digest: &Digest, role: &Role, reading: &Reading, queue: &mut Queue<Role>) -> Result<Visited, Error> {
+    fn visit(&mut self, digest: &Digest, role: &Role, reading: &Reading, queue: &mut Queue<'_, Role>) -> Result<Visited, Error> {
         if *role == Role::Child && self.survey.revision(digest).is_none() {
             self.findings.push(missing(Code::LostChild, &self.survey.name, digest));
         }
@@ -179,13 +179,13 @@ impl Visitor for Check<'_> {
 }
 
 impl Check<'_> {
-    fn follow(&mut self, edges: &Edges, queue: &mut Queue<Role>) -> Result<(), Error> {
+    fn follow(&mut self, edges: &Edges, queue: &mut Queue<'_, Role>) -> Result<(), Error> {
         let stored = edges.stored.iter().map(|edge| (self.inventory.digest(edge.blob), edge.kind, false));
         let unresolved = edges.unresolved.iter().map(|named| (named.digest, named.kind, named.foreign));
         for (named, kind, is_foreign) in stored.chain(unresolved) {
             match kind {
-                DescriptorKind::Manifest => queue.push(named, Role::Child),
-                _ if self.survey.revision(&named).is_some() => queue.push(named, Role::Revision),
+                DescriptorKind::Manifest => queue.push(&named, Role::Child),
+                _ if self.survey.revision(&named).is_some() => queue.push(&named, Role::Revision),
                 _ if is_foreign => {}
                 _ if !self.layers.insert(named) => {}
                 _ => self.findings.extend(layer(self.reader, self.survey, &named)?),

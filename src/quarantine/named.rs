@@ -153,7 +153,7 @@ impl Visitor for Staying<'_> {
         (*role == Role::Revision).then(|| self.manifests.read_revision(digest)).transpose()
     }
 
-    fn visit(&mut self, _: &Digest, _: &Role, reading: &Reading, queue: &mut Queue<Role>) -> Result<Visited, Error> {
+    fn visit(&mut self, _: &Digest, _: &Role, reading: &Reading, queue: &mut Queue<'_, Role>) -> Result<Visited, Error> {
         let Reading::Read(edges) = reading else { return Ok(Visited::Done) };
         if edges.any_alias {
             // It may be any.
@@ -164,7 +164,7 @@ impl Visitor for Staying<'_> {
                 self.reached.insert(name);
                 // It may have been reached before, by somebody who took it for a layer.
                 if kind != DescriptorKind::Blob {
-                    queue.push(name, Role::Named);
+                    queue.push(&name, Role::Named);
                 }
             }
         }

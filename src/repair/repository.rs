@@ -85,12 +85,13 @@ pub(crate) fn links(looking: &Looking<'_>, mends: &mut Mends) -> Result<(), Erro
     for revision in &survey.revisions {
         looking.present(Part::Revision, &revisions, &revision.digest, revision.link, mends)?;
     }
-    for digest in &facts.needed.lost_children {
-        if facts.needed.uncertain.contains(digest) {
-            mends.cannot(&Target::Link(revisions.clone(), *digest), Code::LostChild, CannotMend::Uncertain);
+    for blob in &facts.needed.lost_children {
+        let digest = looking.context.inventory.digest(*blob);
+        if facts.needed.uncertain.contains(blob) {
+            mends.cannot(&Target::Link(revisions.clone(), digest), Code::LostChild, CannotMend::Uncertain);
             continue;
         }
-        looking.missing(Part::Revision, &revisions, digest, Code::LostChild, mends)?;
+        looking.missing(Part::Revision, &revisions, &digest, Code::LostChild, mends)?;
     }
     for (tag, contents) in survey.tags.iter().zip(&facts.history_links) {
         let history = LinkDirectory::History(name.clone(), tag.name.clone());

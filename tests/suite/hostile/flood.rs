@@ -360,6 +360,40 @@ fn a_graph_that_many_repositories_name() {
     bounded("audit", root.path(), 1);
 }
 
+/// Small manifests that are named, with a wrong size, by two indexes, and those by many repositories: each of them leads to all.
+#[test]
+fn small_manifests_that_many_repositories_lead_to() {
+    let mut tree = victim();
+    let empty =
+        |number: u64| Content::new(format!(r#"{{"schemaVersion":2,"mediaType":"{OCI_INDEX}","manifests":[],"n":{number}}}"#));
+    let leaves: Vec<Content> = (0..sized(20_000, 60_000)).map(empty).collect();
+    let mut indexes = Vec::new();
+    for some in leaves.chunks(leaves.len() / 2) {
+        let listed = |leaf: &Content| format!(r#"{{"digest":"{}","mediaType":"{OCI_INDEX}","size":10}}"#, leaf.digest);
+        let list: Vec<String> = some.iter().map(listed).collect();
+        indexes.push(Content::new(format!(r#"{{"schemaVersion":2,"manifests":[{}]}}"#, list.join(","))));
+    }
+    for content in leaves.iter().chain(&indexes) {
+        tree.blob(content).revision("owner", &content.digest);
+    }
+    let repositories = sized(8, 20);
+    for (number, index) in (0..repositories).flat_map(|number| indexes.iter().map(move |index| (number, index))) {
+        let repository = format!("r{number}");
+        tree.revision(&repository, &index.digest).tag(&repository, &index.digest[7..20], &index.digest);
+    }
+    let root = tree.on_disk();
+    // It took 187 MiB of the sample, and 604 MiB of the whole.
+    let most = sized(128, 200) << 20;
+    for command in ["garbage-collect", "usage"] {
+        bounded_by(most, 8 * REPORT_BYTES, command, root.path(), 1);
+    }
+    let ran = bounded_by(most, 8 * REPORT_BYTES, "audit", root.path(), 1);
+    let told =
+        |code: &str| ran.findings().into_iter().filter(|finding| finding.code == code).map(|finding| finding.count).sum::<u64>();
+    assert_eq!(told("size-mismatch"), leaves.len() as u64);
+    assert_eq!(told("lost-child"), repositories * leaves.len() as u64);
+}
+
 /// An administrator's link to somewhere else: told once, and nothing of what is there.
 #[test]
 fn what_lies_outside_is_not_listed() {
