@@ -13,9 +13,14 @@ use super::removal::unlinkat;
 pub(super) struct MadeDirectories(Vec<(OwnedFd, Vec<u8>)>);
 
 impl MadeDirectories {
+    /// Adds one.
+    pub(super) fn add(&mut self, around: OwnedFd, name: &[u8]) {
+        self.0.push((around, name.to_owned()));
+    }
+
     /// Removes them if they are empty: the file did not come. Only for who works alone, as others may be about to use them. A registry at work that
     /// finds one in the moment between has to try again, which is better than a directory that nothing explains.
-    pub(super) fn undo(self) {
+    pub(super) fn undo(&self) {
         for (around, name) in self.0.iter().rev() {
             if unlinkat(around, name, AtFlags::REMOVEDIR).is_err() {
                 break;
@@ -58,7 +63,7 @@ fn make_like(around: impl AsFd, name: &[u8], made: &mut MadeDirectories) -> rust
         Err(Errno::EXIST) => return Ok(()),
         created => created?,
     }
-    made.0.push((known, name.to_owned()));
+    made.add(known, name);
     let directory = open_directory_beneath(&around, name)?;
     let (owner, group) = (rustix::fs::Uid::from_raw(like.st_uid), rustix::fs::Gid::from_raw(like.st_gid));
     match rustix::fs::fchown(&directory, Some(owner), Some(group)) {

@@ -40,6 +40,8 @@ pub(super) struct FilesystemShelf<'s> {
     /// The directory of all runs.
     pub(super) all: Arc<OwnedFd>,
     pub(super) directory: OwnedFd,
+    /// What was made for it around its own directory.
+    pub(super) made: MadeDirectories,
 }
 
 impl Shelf for FilesystemShelf<'_> {
@@ -288,7 +290,12 @@ impl Shelf for FilesystemShelf<'_> {
     }
 
     fn remove_if_empty(&self, stamps: &[&str]) -> Result<bool, Error> {
-        shelf_contents::remove_if_empty((&self.all, &self.name), &self.directory, stamps).context("remove", &self.path)
+        let is_gone =
+            shelf_contents::remove_if_empty((&self.all, &self.name), &self.directory, stamps).context("remove", &self.path)?;
+        if is_gone {
+            self.made.undo();
+        }
+        Ok(is_gone)
     }
 }
 

@@ -8,14 +8,8 @@ use crate::support::layout::{blob_data, revision_link};
 
 /// The registry's tree and the quarantine: what there is, and what is in it.
 fn all_there_is(root: &Path) -> BTreeMap<String, SeenKind> {
-    let places = [root.join("docker"), root.join(".regsweep")].into_iter().map(|place| (place.clone(), snapshot(&place)));
-    let all = places.flat_map(|(place, seen)| seen.into_iter().map(move |(path, seen)| (place.join(path), seen.kind)));
-    let ours = |(path, kind): (PathBuf, SeenKind)| {
-        let path = path.strip_prefix(root).expect("below it").to_string_lossy().into_owned();
-        let is_record = path.starts_with(".regsweep") && !path.starts_with(".regsweep/quarantine");
-        (!is_record).then_some((path, kind))
-    };
-    all.filter_map(ours).collect()
+    let is_record = |path: &str| path.starts_with(".regsweep") && !path.starts_with(".regsweep/quarantine");
+    snapshot(root).into_iter().filter(|(path, _)| !is_record(path)).map(|(path, seen)| (path, seen.kind)).collect()
 }
 
 #[track_caller]
@@ -138,5 +132,39 @@ fn a_purge_before_which_nothing_could_be_restored() {
             later(purge.arg(root), DAY, "").injected(inject)
         };
         ends_with_nothing_done(root, run, "failed-restore", "cannot restore");
+    }
+}
+
+/// A run that cannot be begun leaves nothing, not even an empty directory of quarantine: each call on the way fails in turn.
+#[test]
+fn a_run_that_cannot_begin() {
+    if !has_strace() {
+        return;
+    }
+    let commands: [(&[&str], bool); 3] = [
+        (&["repair", "--assume-offline"], true),
+        (&["verify", "--quarantine", "--min-age", "0s"], false),
+        (&["garbage-collect", "-m", "--quarantine", "--allow-unlinked", "100%", "--assume-offline"], true),
+    ];
+    for (words, is_refused) in commands {
+        let mut refused = 0;
+        for call in ["mkdirat:error=ENOSPC:when=1", "mkdirat:error=ENOSPC:when=2", "fsync:error=EIO:when=1+"] {
+            let root = store().on_disk();
+            let root = root.path();
+            // A collection holds what is damaged.
+            if words[0] != "garbage-collect" {
+                fs::write(root.join(blob_data(&layer(9).digest)), "damaged").expect("ours");
+                fs::write(root.join(revision_link("team/app", untagged().digest())), "").expect("ours");
+            }
+            let before = all_there_is(root);
+            let ran = Regsweep::new().args(words).arg("--root").arg(root).json().injected(call).run();
+            let at = format!("{words:?} {call}: {:?}\n{}\n{}", ran.code, ran.stdout, ran.stderr);
+            assert!(matches!(ran.code, Some(1 | 2)), "{at}");
+            let is_this =
+                ran.stdout.contains("quarantine") && [&ran.stdout, &ran.stderr].iter().any(|said| said.contains("os error"));
+            refused += u32::from(is_this && (!is_refused || ran.code == Some(2)));
+            assert_eq!(all_there_is(root), before, "{at}");
+        }
+        assert!(refused >= 2, "{words:?}: {refused}");
     }
 }
