@@ -158,9 +158,12 @@ codes! {
     /// More blobs read wrong at once than are damaged by themselves: it looks like the disk, its controller or the memory.
     SuspectDisk = "suspect-disk", Error,
         "look at the kernel's log, the disk's own figures and the memory, then verify again; `--allow-many-damaged` quarantines them all the same";
-    /// Something in quarantine that could not be restored, or not removed for good.
+    /// Something in quarantine that could not be restored.
     FailedRestore = "failed-restore", Error,
         "remove the cause that the message names and run it again, or move the file to its place by hand";
+    /// Something in quarantine that could not be removed for good.
+    FailedPurge = "failed-purge", Error,
+        "remove the cause that the message names, and purge again";
     /// A link that `repair` was to make, and that is not there as it should be.
     FailedRepair = "failed-repair", Error,
         "remove the cause that the message names, and repair again";

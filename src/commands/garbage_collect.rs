@@ -25,6 +25,7 @@ use crate::config::{CollectSettings, Disposal, Mode};
 use crate::descriptor_cache::RedisCache;
 use crate::error::{Context as _, Error};
 use crate::escape::escaped;
+use crate::finding::Code;
 use crate::findings::consolidated;
 use crate::format::duration;
 use crate::mark::interrupted;
@@ -318,9 +319,10 @@ fn report(
     let unfinished = failed.len() as u64;
     findings.extend(failed);
     findings.extend(stale);
-    for moved in [&quarantine.restored, &quarantine.purged, &quarantine.rescued] {
-        findings.extend(reconcile::failures(moved));
+    for moved in [&quarantine.restored, &quarantine.rescued] {
+        findings.extend(reconcile::failures(Code::FailedRestore, moved));
     }
+    findings.extend(reconcile::failures(Code::FailedPurge, &quarantine.purged));
     findings.extend(swept.findings.iter().cloned());
     let findings = consolidated(findings, settings.location.is_proxy());
     CollectReport {

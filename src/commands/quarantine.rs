@@ -63,7 +63,7 @@ pub fn run_on(
     let means = Means { access, wait_lock, now, jobs: *jobs, max_memory: *max_memory, spill_directory, metrics };
     let session = Session::open(backend, means, progress, stop)?;
     let Acted { done, mut findings } = session.work(|reader| act(&settings, reader))?;
-    findings.extend(done.moved().flat_map(reconcile::failures));
+    findings.extend(done.moved().flat_map(|(code, moved)| reconcile::failures(code, moved)));
     // What was done is reported, whatever cannot be seen afterwards.
     let rows = || -> Result<Vec<RunRow>, Error> {
         let quarantine = Quarantine::open(backend)?;
@@ -290,18 +290,19 @@ fn purge_collected(
     let reopened = Quarantine::open(reader.backend);
     let acted = reopened.and_then(|quarantine| purge(reader, quarantine, &needed, (due, named)));
     let (mut more, mut failed) = (Forgotten::default(), None);
-    // Afterwards: what cannot be looked at ends the command before anything is changed.
-    if acted.is_ok()
+    // Afterwards: what cannot be looked at ends the command before anything is changed, and what could change nothing begins nothing either.
+    let is_stopped = |acted: &Acted| matches!(&acted.done, Done::Purged { purged, touched: false, .. } if purged.is_stopped());
+    if acted.as_ref().is_ok_and(|acted| !is_stopped(acted) || !restored.is_empty())
         && let Ok(mut quarantine) = Quarantine::open(reader.backend)
     {
         let remembering = LazyCell::new(|| Remembering::now(reader, &settings.location, Some(due)));
         (more, failed) = reconcile::begin_waits(reader, &mut quarantine, (&settings.clock, &|| *remembering), due.redis, true);
     }
     match acted {
-        Ok(Acted { done: Done::Purged { purged, withheld, proof, mut forgotten, .. }, mut findings }) => {
+        Ok(Acted { done: Done::Purged { purged, touched, withheld, proof, mut forgotten, .. }, mut findings }) => {
             forgotten += more;
             findings.extend(failed.map(|error| Finding::new(Code::FailedRestore).detail(error.to_string())));
-            Ok(Acted { done: Done::Purged { restored, purged, withheld, proof, forgotten }, findings })
+            Ok(Acted { done: Done::Purged { restored, purged, touched, withheld, proof, forgotten }, findings })
         }
         // Something was restored: that is reported, whatever keeps the rest from being purged.
         Err(error) if !restored.is_empty() => Ok(Acted {
@@ -314,7 +315,7 @@ fn purge_collected(
 
 fn purged_nothing(restored: Moved) -> Done {
     let (withheld, forgotten) = (Vec::new(), Forgotten::default());
-    Done::Purged { restored, purged: Moved::default(), withheld, proof: None, forgotten }
+    Done::Purged { restored, purged: Moved::default(), touched: false, withheld, proof: None, forgotten }
 }
 
 /// What keeps anything from being purged in a store of which a part may be missing.
@@ -348,11 +349,13 @@ fn purge(
     let mut purgeable = gate.purgeable(&quarantine, named)?;
     let withheld = std::mem::take(&mut purgeable.withheld);
     reader.progress.begin(Phase::Purging, None);
-    let Purged { gone: purged, claimed, forgotten } = quarantine::purge(&gate, purgeable, reader.stop)?;
-    quarantine.tidy();
+    let Purged { gone: purged, claimed, forgotten, touched } = quarantine::purge(&gate, purgeable, reader.stop)?;
+    if !purged.is_stopped() {
+        quarantine.tidy();
+    }
     let proof = (!purged.is_empty()).then(|| gate.proof());
     let withheld = [withheld, claimed].concat();
-    Ok(Done::Purged { restored: Moved::default(), purged, withheld, proof, forgotten }.into())
+    Ok(Done::Purged { restored: Moved::default(), purged, touched, withheld, proof, forgotten }.into())
 }
 
 fn restore(
@@ -417,9 +420,15 @@ fn restore(
     };
     let purged: Vec<Finding> = quarantine.runs.iter().filter(is_part).map(partly_purged).collect();
     let moved = reconcile::restore(reader, quarantine, Replaced::Keep, &is_wanted, &mut records, &settings.clock);
-    // It is only back if it can be pulled.
+    if moved.has_moved_nothing() && !moved.failed.is_empty() {
+        return Ok(Done::Restored(moved).into());
+    }
+    // It is only back if it can be pulled. No link came back if a blob could not.
     let failed: HashSet<&Target> = moved.failed.iter().map(|(target, _)| target).collect();
-    let back: BTreeSet<Target> = wanted.into_iter().filter(|target| !failed.contains(target)).collect();
+    let is_blob = |target: &Target| matches!(target, Target::Blob(_));
+    let stays = failed.iter().any(|target| is_blob(target));
+    let is_back = |target: &Target| !failed.contains(target) && (is_blob(target) || !stays);
+    let back: BTreeSet<Target> = wanted.into_iter().filter(is_back).collect();
     let findings = quarantine::check(reader, &back, &suspects).unwrap_or_else(|error| {
         let detail = format!("Restored, but it could not be checked whether it can be pulled: {error}");
         vec![Finding::new(Code::FailedRestore).detail(detail)]

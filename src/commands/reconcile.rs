@@ -162,13 +162,16 @@ pub(super) fn restore(
         true => records.amend_restored(&restored),
         false => Ok(()),
     });
-    if let (Err(error), Some(first)) = (noted, chosen().next()) {
+    if let (Err(error), Some(first)) = (noted, restored.first()) {
         moved.failed.push((first.clone(), format!("restored, but a next run will not know that it was: {error}")));
     }
     if let Err(error) = records.forget_sweep_of(&restored) {
         tracing::warn!("{error}");
     }
-    quarantine.tidy();
+    // What could change nothing leaves all as it was.
+    if !moved.is_stopped() {
+        quarantine.tidy();
+    }
     moved
 }
 
@@ -333,10 +336,10 @@ pub(super) fn may_be_online(location: &Location, caches: &Caches) -> Result<(), 
     Ok(())
 }
 
-/// What could not be moved, as findings.
-pub(super) fn failures(moved: &Moved) -> impl Iterator<Item = Finding> {
-    moved.failed.iter().map(|(target, why)| {
-        let mut finding = Finding::new(Code::FailedRestore).path(target.path()).detail(why.clone());
+/// What could not be moved or purged, as findings.
+pub(super) fn failures(code: Code, moved: &Moved) -> impl Iterator<Item = Finding> {
+    moved.failed.iter().map(move |(target, why)| {
+        let mut finding = Finding::new(code).path(target.path()).detail(why.clone());
         (finding.digest, finding.repository) = (target.digest().copied(), target.repository().cloned());
         finding
     })

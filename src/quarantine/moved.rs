@@ -25,7 +25,17 @@ pub struct Moved {
 impl Moved {
     /// Whether nothing happened.
     pub fn is_empty(&self) -> bool {
-        self.blobs.count == 0 && self.links == 0 && self.upload_files.count == 0 && self.replaced == 0
+        self.has_moved_nothing() && self.replaced == 0
+    }
+
+    /// Whether nothing changed its place.
+    pub fn has_moved_nothing(&self) -> bool {
+        self.blobs.count == 0 && self.links == 0 && self.upload_files.count == 0
+    }
+
+    /// Whether there was something to do, and none of it could be done.
+    pub fn is_stopped(&self) -> bool {
+        self.is_empty() && !self.failed.is_empty()
     }
 
     /// All bytes of it: those of uploads are as gone as those of blobs.

@@ -175,6 +175,8 @@ pub struct Purged {
     pub claimed: Vec<(Target, Withheld)>,
     /// What it was made to forget.
     pub forgotten: Forgotten,
+    /// Whether a stamp or the redis may not be as it was.
+    pub touched: bool,
 }
 
 /// Purges what a gate let through and no redis claims, and the directories of runs if nothing is left in them. Ends early when `stop` becomes
@@ -189,7 +191,7 @@ pub fn purge(gate: &Gate<'_>, mut purgeable: Purgeable<'_>, stop: &AtomicBool) -
         withhold_claimed(gate, redis, &mut purgeable, &mut purged, stop)?;
     }
     for (run, held) in purgeable.runs {
-        if !purge_run(gate, run, held, &mut purged.gone, stop) {
+        if !purge_run(gate, run, held, &mut purged, stop) {
             break;
         }
     }
@@ -212,6 +214,7 @@ fn withhold_claimed(
         let claimed: Vec<&Held> =
             held.iter().copied().zip(&mut answers).filter(|(_, is_claimed)| *is_claimed).map(|(held, _)| held).collect();
         let targets: Vec<&Target> = claimed.iter().map(|held| &held.target).collect();
+        purged.touched |= !targets.is_empty();
         let forget = || redis.forget(&targets, stop);
         let forgotten = match targets.is_empty() {
             true => continue,
@@ -239,40 +242,64 @@ fn withhold_claimed(
 }
 
 /// Purges what was let through of one run. Says whether the next one is to follow.
-fn purge_run(gate: &Gate<'_>, run: &Run<'_>, held: Vec<&Held>, purged: &mut Moved, stop: &AtomicBool) -> bool {
-    // Should this be cut off, `restore` says that not all of the run is there any more.
-    if !held.is_empty()
-        && let Err(error) = run.begin_purge(gate.due.clock)
-    {
-        let why = format!("nothing of run {} is purged, because that cannot be noted: {error}", run.id());
-        purged.failed.push((held[0].target.clone(), why));
+fn purge_run(gate: &Gate<'_>, run: &Run<'_>, held: Vec<&Held>, purged: &mut Purged, stop: &AtomicBool) -> bool {
+    let Some(first) = held.first() else {
+        tidy(run);
         return true;
-    }
+    };
+    // Should this be cut off, `restore` says that not all of the run is there any more.
+    let noted = match run.begin_purge(gate.due.clock) {
+        Ok(noted) => noted,
+        Err(error) => {
+            let why = format!("nothing of run {} is purged, because that cannot be noted: {error}", run.id());
+            purged.gone.failed.push((first.target.clone(), why));
+            return true;
+        }
+    };
+    let (mut any, mut stopped) = (false, false);
     for held in held {
-        if stop.load(Ordering::Relaxed) {
-            return false;
+        stopped = stop.load(Ordering::Relaxed);
+        if stopped {
+            break;
         }
-        let changed = "it was written to in the meantime; it stays in quarantine";
-        match run.condition(&held.target) {
-            Ok(Some(there)) if there.stat != held.stat || there.changed != held.changed => {
-                purged.failed.push((held.target.clone(), changed.to_owned()));
-                continue;
+        match purge_one(gate, run, held) {
+            Ok(true) => {
+                purged.gone.add(held);
+                any = true;
             }
-            Ok(Some(there)) if gate.open.contains(&there) => continue,
-            Ok(_) => {}
-            Err(error) => {
-                purged.failed.push((held.target.clone(), error.to_string()));
-                continue;
-            }
-        }
-        match run.drop_for_good(&held.target) {
-            Ok(true) => purged.add(held),
             Ok(false) => {}
-            Err(error) => purged.failed.push((held.target.clone(), error.to_string())),
+            Err(why) => {
+                // Some filesystems answer with an error when it was done all the same.
+                any |= !matches!(run.condition(&held.target), Ok(Some(_)));
+                purged.gone.failed.push((held.target.clone(), why));
+            }
         }
     }
+    match any {
+        true => tidy(run),
+        false => purged.touched |= run.take_back_purge(noted).is_err(),
+    }
+    !stopped
+}
+
+/// Purges one thing that was let through. Says whether it did: what somebody has opened since then stays.
+///
+/// # Errors
+///
+/// Why it could not be done.
+fn purge_one(gate: &Gate<'_>, run: &Run<'_>, held: &Held) -> Result<bool, String> {
+    match run.condition(&held.target).map_err(|error| error.to_string())? {
+        Some(there) if there.stat != held.stat || there.changed != held.changed => {
+            return Err("it was written to in the meantime; it stays in quarantine".to_owned());
+        }
+        Some(there) if gate.open.contains(&there) => return Ok(false),
+        Some(_) | None => {}
+    }
+    run.drop_for_good(&held.target).map_err(|error| error.to_string())
+}
+
+fn tidy(run: &Run<'_>) {
     if let Err(error) = run.remove_if_empty() {
         tracing::warn!("cannot tidy up after run {}: {error}", run.id());
     }
-    true
 }

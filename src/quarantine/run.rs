@@ -277,15 +277,29 @@ impl<'s> Run<'s> {
     /// # Errors
     ///
     /// When that cannot be written.
-    pub(super) fn begin_purge(&self, clock: &RunClock) -> Result<(), Error> {
+    pub(super) fn begin_purge(&self, clock: &RunClock) -> Result<Noted, Error> {
         if self.stamp.purging.is_some() {
-            return Ok(());
+            return Ok(Noted::Before);
         }
         let stamp = Stamp { purging: Some(clock.timestamp()), ..self.stamp.clone() };
-        self.write(&stamp).or_else(|error| {
+        match self.write(&stamp) {
+            Ok(()) => Ok(Noted::Written),
             // On a full disk, which is when people purge: a name takes no room.
-            self.shelf.rename_stamp(STAMP, STAMP_OF_A_PURGE).map_err(|_| error)
-        })
+            Err(error) => self.shelf.rename_stamp(STAMP, STAMP_OF_A_PURGE).map(|()| Noted::Renamed).map_err(|_| error),
+        }
+    }
+
+    /// Takes that back: nothing could be removed, and all is there.
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be noted either.
+    pub(super) fn take_back_purge(&self, noted: Noted) -> Result<(), Error> {
+        match noted {
+            Noted::Before => Ok(()),
+            Noted::Written => self.write(&self.stamp),
+            Noted::Renamed => self.shelf.rename_stamp(STAMP_OF_A_PURGE, STAMP),
+        }
     }
 
     /// Moves something here that is as planned.
@@ -376,6 +390,17 @@ impl<'s> Run<'s> {
         let text = [text.context_with("write", || self.shelf.place().join(STAMP))?, b"\n".to_vec()].concat();
         self.shelf.write_stamp(STAMP, &text)
     }
+}
+
+/// How it was noted that a purge begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Noted {
+    /// By an earlier one.
+    Before,
+    /// In the stamp.
+    Written,
+    /// By the name of the stamp.
+    Renamed,
 }
 
 /// The path of a target as a stamp has it.

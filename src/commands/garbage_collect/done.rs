@@ -271,7 +271,7 @@ impl Done {
             Ok((quarantine::purge(&gate, purgeable, reader.stop)?, withheld, gate.proof()))
         };
         match purge() {
-            Ok((Purged { gone, claimed, forgotten }, withheld, proof)) => {
+            Ok((Purged { gone, claimed, forgotten, .. }, withheld, proof)) => {
                 self.quarantine.proof = (!gone.is_empty()).then_some(proof);
                 self.quarantine.forgotten += forgotten;
                 (self.quarantine.purged, self.quarantine.withheld) = (gone, [withheld, claimed].concat());

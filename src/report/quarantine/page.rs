@@ -6,10 +6,12 @@ use super::{Done, QuarantineReport};
 use crate::amount::Amount;
 use crate::descriptor_cache::Forgotten;
 use crate::escape::escaped;
+use crate::exit::Exit;
 use crate::format::plural;
 use crate::format::{amount, duration, number, size};
 use crate::layout::Target;
 use crate::quarantine::{Moved, Proof, Withheld};
+use crate::report::Report as _;
 use crate::report::document::Document;
 
 /// Restored tags that are named.
@@ -18,7 +20,7 @@ const TAGS_SHOWN: usize = 10;
 /// The report as a document.
 pub(super) fn document(report: &QuarantineReport) -> Document {
     let mut page = Document::default();
-    page.headline(report.command(), "");
+    page.headline(report.command(), if report.exit() == Exit::Stopped { "STOPPED, nothing was changed" } else { "" });
     page.root(&report.root, None);
     match &report.done {
         Done::Listed => {}
@@ -51,7 +53,7 @@ pub(super) fn document(report: &QuarantineReport) -> Document {
                 );
             }
         }
-        Done::Purged { restored, purged, withheld: stays, proof, forgotten: keys } => {
+        Done::Purged { restored, purged, withheld: stays, proof, forgotten: keys, .. } => {
             page.item("restored", &format!("{}, needed by now", moved(restored)));
             page.item("purged", &moved(purged));
             for line in proof.iter().map(|proof| proof_line(*proof).to_owned()).chain(withheld(stays)).chain(forgotten(*keys)) {

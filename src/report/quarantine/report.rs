@@ -9,7 +9,7 @@ use super::{json, page};
 use crate::amount::Amount;
 use crate::descriptor_cache::Forgotten;
 use crate::exit::Exit;
-use crate::finding::Finding;
+use crate::finding::{Code, Finding};
 use crate::layout::Target;
 use crate::quarantine::{Moved, Proof, Purpose, Withheld};
 use crate::registry_config::DescriptorCache;
@@ -63,6 +63,8 @@ pub enum Done {
         restored: Moved,
         /// What is gone.
         purged: Moved,
+        /// Whether anything else in quarantine, or in the registries' redis, may not be as it was.
+        touched: bool,
         /// What had waited and stays.
         withheld: Vec<(Target, Withheld)>,
         /// What proved that nobody writes to what is gone.
@@ -73,14 +75,15 @@ pub enum Done {
 }
 
 impl Done {
-    /// All that happened to anything.
-    pub fn moved(&self) -> impl Iterator<Item = &Moved> {
-        let (first, second) = match self {
+    /// All that happened to anything, with the code of what could not be done.
+    pub fn moved(&self) -> impl Iterator<Item = (Code, &Moved)> {
+        let (restored, purged) = match self {
             Done::Listed | Done::Restarted { .. } => (None, None),
             Done::Restored(moved) => (Some(moved), None),
             Done::Purged { restored, purged, .. } => (Some(restored), Some(purged)),
         };
-        first.into_iter().chain(second)
+        let restored = restored.map(|moved| (Code::FailedRestore, moved));
+        restored.into_iter().chain(purged.map(|moved| (Code::FailedPurge, moved)))
     }
 }
 
@@ -162,6 +165,9 @@ impl Report for QuarantineReport {
                     Exit::Incomplete
                 }
             }
+            // Nothing came back, or went: all is as it was.
+            Done::Restored(restored) if restored.has_moved_nothing() && !restored.failed.is_empty() => Exit::Stopped,
+            Done::Purged { restored, purged, touched: false, .. } if restored.is_empty() && purged.is_stopped() => Exit::Stopped,
             // Something is where it should have gone: whoever wants it back has to look.
             Done::Restored(restored) if restored.replaced > 0 => Exit::Findings,
             _ => Exit::of_findings(&self.findings),

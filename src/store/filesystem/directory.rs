@@ -76,54 +76,12 @@ pub(super) fn open_directory_beneath(at: impl AsFd, path: &[u8]) -> rustix::io::
     }
 }
 
-/// Opens a directory below `at` as [`open_directory_beneath`] does, and creates missing directories on the way. A new
-/// directory gets the mode and, if permitted, the owner of its parent, so that the same accounts can write there.
-pub(super) fn make_directory_beneath(at: impl AsFd, path: &[u8]) -> rustix::io::Result<OwnedFd> {
-    match open_directory_beneath(&at, path) {
-        Err(Errno::NOENT) => {}
-        opened => return opened,
-    }
-    let mut directory: Option<OwnedFd> = None;
-    for component in path.split(|&byte| byte == b'/') {
-        let from = directory.as_ref().map_or(at.as_fd(), AsFd::as_fd);
-        let opened = match open_directory_beneath(from, component) {
-            Err(Errno::NOENT) => {
-                make_like(from, component)?;
-                open_directory_beneath(from, component)?
-            }
-            opened => opened?,
-        };
-        directory = Some(opened);
-    }
-    directory.ok_or(Errno::NOENT)
-}
-
 /// Calls `stat` on a file below `at`, reached as [`open_directory_beneath`] does, symbolic links not followed.
 pub(super) fn stat_beneath(at: impl AsFd, path: &std::path::Path) -> rustix::io::Result<rustix::fs::Stat> {
     use std::os::unix::ffi::OsStrExt as _;
 
     let (parent, name) = (path.parent().ok_or(Errno::NOENT)?, path.file_name().ok_or(Errno::NOENT)?);
     rustix::fs::statat(open_directory_beneath(at, parent.as_os_str().as_bytes())?, name, AtFlags::SYMLINK_NOFOLLOW)
-}
-
-/// Creates a directory with the mode and owner of its parent.
-fn make_like(around: impl AsFd, name: &[u8]) -> rustix::io::Result<()> {
-    let like = rustix::fs::fstat(&around)?;
-    // With its mode at once: if the process is killed after this call, the registry can still read there, whatever its
-    // account.
-    match rustix::fs::mkdirat(&around, name, Mode::from_raw_mode(like.st_mode & 0o7777)) {
-        // Another process created it first, and sets its owner.
-        Err(Errno::EXIST) => return Ok(()),
-        made => made?,
-    }
-    let directory = open_directory_beneath(&around, name)?;
-    let (owner, group) = (rustix::fs::Uid::from_raw(like.st_uid), rustix::fs::Gid::from_raw(like.st_gid));
-    match rustix::fs::fchown(&directory, Some(owner), Some(group)) {
-        // Only root may change an owner.
-        Ok(()) | Err(Errno::PERM) => {}
-        Err(error) => return Err(error),
-    }
-    rustix::fs::fchmod(&directory, Mode::from_raw_mode(like.st_mode & 0o7777))
 }
 
 /// Calls `each` with the name and kind of every entry of an open directory, in no order.

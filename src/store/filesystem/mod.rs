@@ -21,6 +21,7 @@ mod held;
 mod linked;
 mod listing;
 mod lock;
+mod making;
 pub(crate) mod mounts;
 mod own;
 mod parts;

@@ -10,7 +10,8 @@ use std::path::Path;
 use rustix::fs::{Access, AtFlags, FileType, Gid, Mode, OFlags, RenameFlags, Uid};
 use rustix::io::Errno;
 
-use super::directory::{make_directory_beneath, open_directory_beneath};
+use super::directory::open_directory_beneath;
+use super::making::{MadeDirectories, make_directory_beneath};
 use super::own::OwnDirectory;
 use super::removal::{differs, split, unlinkat};
 use super::store::{Base, FilesystemStore};
@@ -95,8 +96,9 @@ impl FilesystemStore {
         let (base, relative) = self.base_of(path)?;
         let own = OwnDirectory::existing(self.root().path())?;
         let (parent, name) = split(relative);
+        let mut directories = MadeDirectories::default();
         let mut make = || -> io::Result<Made> {
-            let directory = make_directory_beneath(&base.directory, parent)?;
+            let directory = make_directory_beneath(&base.directory, parent, &mut directories)?;
             // Asked first: a file for nothing is not to be written.
             if let Some(made) = is_as_planned(&directory, name, replaced)? {
                 return Ok(made);
@@ -111,6 +113,7 @@ impl FilesystemStore {
         let made = make();
         if !matches!(made, Ok(Made::Made)) {
             let _none_or_ours = unlinkat(own.descriptor(), NEW.as_bytes(), AtFlags::empty());
+            directories.undo();
         }
         made.context_with("make", || self.at(path))
     }

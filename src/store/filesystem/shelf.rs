@@ -17,6 +17,7 @@ use rustix::io::Errno;
 
 use super::condition::{condition, is_whole};
 use super::directory::{self, open_directory_beneath};
+use super::making::{MadeDirectories, make_directory_beneath};
 use super::removal::{differs, dispose_of_file, split, unlinkat};
 use super::shelf_contents::MAX_LINK_BYTES;
 use super::store::FilesystemStore;
@@ -39,6 +40,8 @@ pub(super) struct FilesystemShelf<'s> {
     /// The directory of all runs.
     pub(super) all: Arc<OwnedFd>,
     pub(super) directory: OwnedFd,
+    /// What was made for it around its own directory.
+    pub(super) made: MadeDirectories,
 }
 
 impl Shelf for FilesystemShelf<'_> {
@@ -88,7 +91,9 @@ impl Shelf for FilesystemShelf<'_> {
         let Some((base, relative)) = self.store.locate(&path) else { return Ok(Removal::AlreadyGone) };
         let moved = || -> io::Result<Removal> {
             // Created first: nothing may happen between the last check and the rename.
-            let parent = directory::make_directory_beneath(&self.directory, split(&on_shelf(planned.target)).0)?;
+            // What is made for nothing goes with the run: others may be moving into it.
+            let mut made = MadeDirectories::default();
+            let parent = make_directory_beneath(&self.directory, split(&on_shelf(planned.target)).0, &mut made)?;
             dispose_of_file(base, relative, planned.stat, directories, |directory, name| {
                 rename(directory, &parent, name)?;
                 let arrived = rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
@@ -127,7 +132,7 @@ impl Shelf for FilesystemShelf<'_> {
                     }
                 }
             }
-            let shelf = directory::make_directory_beneath(&self.directory, split(&place).0)?;
+            let shelf = make_directory_beneath(&self.directory, split(&place).0, &mut MadeDirectories::default())?;
             rustix::fs::linkat(&directory, name, &shelf, name, AtFlags::empty())?;
             rustix::fs::fsync(&shelf)?;
             Ok(Removal::Removed)
@@ -182,12 +187,13 @@ impl Shelf for FilesystemShelf<'_> {
             .locate(&path)
             .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
             .context_with("restore", || self.store.at(&path))?;
-        let moved = |(parent, name): (&[u8], &[u8])| -> io::Result<Return> {
+        let mut made = MadeDirectories::default();
+        let mut moved = |(parent, name): (&[u8], &[u8])| -> io::Result<Return> {
             let parent = match open_directory_beneath(&self.directory, parent) {
                 Err(Errno::NOENT) => return Ok(Return::Absent),
                 opened => opened?,
             };
-            let directory = directory::make_directory_beneath(&base.directory, split(relative).0)?;
+            let directory = make_directory_beneath(&base.directory, split(relative).0, &mut made)?;
             match rename(&parent, &directory, name) {
                 Ok(()) => Ok(Return::Back),
                 Err(Errno::EXIST) => Ok(Return::Replaced),
@@ -196,7 +202,11 @@ impl Shelf for FilesystemShelf<'_> {
             }
         };
         let place = on_shelf(target);
-        let outcome = moved(split(&place)).context_with("restore", || self.store.at(&path))?;
+        let outcome = moved(split(&place)).context_with("restore", || self.store.at(&path));
+        if !matches!(outcome, Ok(Return::Back)) {
+            made.undo();
+        }
+        let outcome = outcome?;
         self.prune_above(&place);
         Ok(outcome)
     }
@@ -280,7 +290,12 @@ impl Shelf for FilesystemShelf<'_> {
     }
 
     fn remove_if_empty(&self, stamps: &[&str]) -> Result<bool, Error> {
-        shelf_contents::remove_if_empty((&self.all, &self.name), &self.directory, stamps).context("remove", &self.path)
+        let is_gone =
+            shelf_contents::remove_if_empty((&self.all, &self.name), &self.directory, stamps).context("remove", &self.path)?;
+        if is_gone {
+            self.made.undo();
+        }
+        Ok(is_gone)
     }
 }
 

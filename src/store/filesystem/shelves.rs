@@ -8,7 +8,9 @@ use rustix::fs::{AtFlags, Mode, Statx, StatxFlags};
 use rustix::io::Errno;
 
 use super::directory::{self, Kind, for_each_entry, open_directory_beneath};
+use super::making::MadeDirectories;
 use super::own::{self, OwnDirectory};
+use super::removal::unlinkat;
 use super::shelf::FilesystemShelf;
 use super::store::FilesystemStore;
 use crate::error::{Context as _, Error};
@@ -66,7 +68,8 @@ impl Shelves for FilesystemStore {
                 Err(Errno::NOENT) => {}
                 opened => {
                     let directory = opened.context("open", &path)?;
-                    shelves.push(Box::new(FilesystemShelf { store: self, name, path, all: Arc::clone(&all), directory }));
+                    let (all, made) = (Arc::clone(&all), MadeDirectories::default());
+                    shelves.push(Box::new(FilesystemShelf { store: self, name, path, all, directory, made }));
                 }
             }
         }
@@ -74,18 +77,18 @@ impl Shelves for FilesystemStore {
     }
 
     fn make<'s>(&'s self, name: &str) -> Result<Option<Box<dyn Shelf + 's>>, Error> {
-        let path = self.place();
-        let own = OwnDirectory::existing(self.root().path())?;
-        make_directory_of_all(own.descriptor(), self).context("create", &path)?;
-        let all = Arc::new(own::opened(open_directory_beneath(own.descriptor(), QUARANTINE.as_bytes()), &path)?);
-        self.ensure_possible(WITHOUT)?;
-        let path = path.join(name);
-        match rustix::fs::mkdirat(&*all, name, Mode::from_raw_mode(0o755)) {
-            Err(Errno::EXIST) => return Ok(None),
-            made => made.context("create", &path)?,
+        let mut made = MadeDirectories::default();
+        match self.make_in(name, &mut made) {
+            Ok(None) => Ok(None),
+            Ok(Some((all, directory))) => {
+                let path = self.place().join(name);
+                Ok(Some(Box::new(FilesystemShelf { store: self, name: name.to_owned(), path, all, directory, made })))
+            }
+            Err(error) => {
+                made.undo();
+                Err(error)
+            }
         }
-        let directory = open_directory_beneath(&*all, name.as_bytes()).context("open", &path)?;
-        Ok(Some(Box::new(FilesystemShelf { store: self, name: name.to_owned(), path, all, directory })))
     }
 
     fn ensure_possible(&self, instead: &str) -> Result<(), Error> {
@@ -155,6 +158,27 @@ impl Shelves for FilesystemStore {
     }
 }
 
+impl FilesystemStore {
+    /// Makes the directory of a shelf in that of all shelves; nothing if there is one of that name. What is made around it is in `made`.
+    fn make_in(&self, name: &str, made: &mut MadeDirectories) -> Result<Option<(Arc<OwnedFd>, OwnedFd)>, Error> {
+        let path = self.place();
+        let own = OwnDirectory::existing(self.root().path())?;
+        make_directory_of_all(own.descriptor(), self, made).context("create", &path)?;
+        let all = Arc::new(own::opened(open_directory_beneath(own.descriptor(), QUARANTINE.as_bytes()), &path)?);
+        self.ensure_possible(WITHOUT)?;
+        let path = path.join(name);
+        match rustix::fs::mkdirat(&*all, name, Mode::from_raw_mode(0o755)) {
+            Err(Errno::EXIST) => return Ok(None),
+            made => made.context("create", &path)?,
+        }
+        let opened = open_directory_beneath(&*all, name.as_bytes()).context("open", &path);
+        if opened.is_err() {
+            let _nothing_in_it = unlinkat(&*all, name.as_bytes(), AtFlags::REMOVEDIR);
+        }
+        Ok(Some((all, opened?)))
+    }
+}
+
 /// The filesystem of a directory, and its mount if the system reports it (Linux 5.8): a rename fails between two
 /// mounts, even of one filesystem.
 fn mount_of(at: impl AsFd, path: &Path) -> rustix::io::Result<(u64, Option<u64>)> {
@@ -166,7 +190,7 @@ fn mount_of(at: impl AsFd, path: &Path) -> rustix::io::Result<(u64, Option<u64>)
 }
 
 /// Creates the directory of all shelves, with no wider access than the store.
-fn make_directory_of_all(own: &OwnedFd, store: &FilesystemStore) -> rustix::io::Result<()> {
+fn make_directory_of_all(own: &OwnedFd, store: &FilesystemStore, made: &mut MadeDirectories) -> std::io::Result<()> {
     let mut mode = 0o777;
     let above = Path::new(layout::V2).ancestors().map(|directory| rustix::fs::stat(store.at(directory)));
     for stat in above.chain(store.bases().map(|(base, _)| rustix::fs::fstat(base))) {
@@ -174,11 +198,14 @@ fn make_directory_of_all(own: &OwnedFd, store: &FilesystemStore) -> rustix::io::
             Ok(stat) => mode &= stat.st_mode,
             // The path lies above the mounted part.
             Err(Errno::NOENT) => {}
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         }
     }
+    let around = own.try_clone()?;
     match rustix::fs::mkdirat(own, QUARANTINE, Mode::from_raw_mode(mode | 0o700)) {
-        Ok(()) | Err(Errno::EXIST) => Ok(()),
-        Err(error) => Err(error),
+        Ok(()) => made.add(around, QUARANTINE.as_bytes()),
+        Err(Errno::EXIST) => {}
+        Err(error) => return Err(error.into()),
     }
+    Ok(())
 }

@@ -22,6 +22,7 @@ const NOT_HERE: &[&str] = &[
     "changed-target",
     "failed-removal",
     "failed-restore",
+    "failed-purge",
     "failed-repair",
     "stale-cache",
     "behind-mount",

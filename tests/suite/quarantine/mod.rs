@@ -11,6 +11,7 @@ mod restoring;
 mod seen_again;
 mod sequences;
 mod settling;
+mod stopped;
 mod undoing;
 mod unfinished;
 
