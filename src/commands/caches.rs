@@ -65,11 +65,10 @@ impl Caches {
     /// # Errors
     ///
     /// When it cannot.
-    pub(super) fn ensure_forgetful(&self) -> Result<(), Error> {
+    pub(super) fn ensure_forgetful(&self, online: &str) -> Result<(), Error> {
         let Some(Err(why)) = &self.redis else { return Ok(()) };
         let reason = format!("{why}, and only one can be made to forget what is quarantined");
-        let lift =
-            "let all of them have one configuration and restart them, or stop them and collect without --online".to_owned();
+        let lift = format!("let all of them have one configuration and restart them, or stop them and collect without {online}");
         Err(Error::Brake { reason, lift })
     }
 }

@@ -122,7 +122,7 @@ const NOBODY_ASKED: &str = "give --registry URL (or REGSWEEP_REGISTRY) with an a
 fn ensure_alone(settings: &mut CollectSettings, backend: &dyn Backend, stops: &mut Vec<Error>) -> Result<Asked, Error> {
     let is_online = settings.disposal == Disposal::Online;
     let caches = Caches::at_start(&settings.location, backend.root(), is_online);
-    let may_be_online = reconcile::may_be_online(&settings.location, &caches);
+    let may_be_online = reconcile::may_be_online(&settings.location, &caches, settings.online_by);
     if let Some(outer) = backend.root().and_then(|root| writers::outer_store(root.path())) {
         tracing::warn!("the root {} lies in the storage of another registry, {}", escaped(backend.place()), escaped(outer));
     }
@@ -134,13 +134,14 @@ fn ensure_alone(settings: &mut CollectSettings, backend: &dyn Backend, stops: &m
         return Ok(Asked { caches, redis, ..Asked::default() });
     }
     if settings.flush_redis {
-        let is_reachable = caches.cache().map_or_else(|| caches.ensure_forgetful(), |redis| redis.ensure_reachable());
+        let is_reachable =
+            caches.cache().map_or_else(|| caches.ensure_forgetful(settings.online_by), |redis| redis.ensure_reachable());
         stops_real_runs(settings.mode, is_reachable, is_brake, stops)?;
     }
     if settings.assume_offline && !settings.no_min_age_if_read_only {
         return Ok(Asked { caches, ..Asked::default() });
     }
-    let answers = writers::ask(question(settings, backend.root(), may_be_online.is_ok()))?;
+    let answers = writers::ask(question(settings, backend.root(), may_be_online.is_ok()));
     let mut writers = Vec::new();
     if !settings.assume_offline {
         stops_real_runs(settings.mode, answers.ensure_no_writers(), is_brake, &mut writers)?;
@@ -189,7 +190,7 @@ fn ensure_still_alone(settings: &CollectSettings, root: Option<&Root>) -> Result
     if settings.disposal == Disposal::Online || settings.assume_offline {
         return Ok(());
     }
-    writers::ask(question(settings, root, false))?.ensure_no_writers()
+    writers::ask(question(settings, root, false)).ensure_no_writers()
 }
 
 fn question<'a>(settings: &'a CollectSettings, root: Option<&'a Root>, offers_online: bool) -> Question<'a> {
@@ -198,7 +199,7 @@ fn question<'a>(settings: &'a CollectSettings, root: Option<&'a Root>, offers_on
         registry: settings.location.registry.as_ref(),
         http: settings.location.http(),
         cache: settings.location.cache_sign(),
-        urls: &settings.registries,
+        others: &settings.registries,
         credentials: settings.registry_auth.as_ref(),
         offers_online,
     }

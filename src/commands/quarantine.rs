@@ -211,10 +211,10 @@ fn wait(
             registry: location.registry.as_ref(),
             http: location.http(),
             cache: location.cache_sign(),
-            urls: &[],
+            others: &[],
             credentials: None,
             offers_online: false,
-        })?;
+        });
         answers.ensure_no_writers().map_err(|error| match error {
             Error::Brake { reason, lift } => {
                 Error::Brake { reason, lift: format!("give --older-than 1h or more to purge beside it, or {lift}") }

@@ -16,7 +16,7 @@ use crate::layout::{self, Target};
 use crate::progress::Phase;
 use crate::quarantine::{self, Due, Memory, Moved, Needed, Quarantine, Reader, Replaced, Run};
 use crate::records::{self, Records};
-use crate::writers;
+use crate::writers::{self, Endpoint};
 
 /// When things that have just been quarantined are looked at again, beside the end of the time for that.
 const RESCUES: [Duration; 2] = [Duration::ZERO, Duration::from_secs(5)];
@@ -64,7 +64,7 @@ pub(super) fn memory(
     reader: &Reader<'_>,
     quarantine: &Quarantine<'_>,
     (location, caches): (&Location, &Caches),
-    urls: &[String],
+    others: &[Endpoint],
     clock: &RunClock,
 ) -> Result<Memory, Error> {
     if quarantine.runs.is_empty() {
@@ -78,7 +78,7 @@ pub(super) fn memory(
         return Ok(Memory::Nothing);
     }
     let mut restarts = records::restarts(reader.backend.notes())?;
-    match writers::all_started_after(reader.backend.root(), location.http(), urls, clock) {
+    match writers::all_started_after(reader.backend.root(), location.http(), others, clock) {
         Ok(started_after) => restarts.push(started_after),
         Err(why) => tracing::info!("{why}: when the registries were started is for `quarantine restarted` to say"),
     }
@@ -316,19 +316,20 @@ fn sleep_until(begun: Instant, at: Duration, end: Duration, reader: &Reader<'_>)
 }
 
 /// Makes sure that what the registry may do meanwhile is something that a quarantine can undo. `caches` are where it
-/// remembers blobs.
+/// remembers blobs, and `online` is what asks for it.
 ///
 /// # Errors
 ///
 /// When it is not, or nobody can tell.
-pub(super) fn may_be_online(location: &Location, caches: &Caches) -> Result<(), Error> {
-    let stopped = || "stop the registry and collect without --online".to_owned();
+pub(super) fn may_be_online(location: &Location, caches: &Caches, online: &str) -> Result<(), Error> {
+    let stopped = || format!("stop the registry and collect without {online}");
     if location.registry.is_none() {
-        let message = "--online needs the registry's configuration, which says whether the registry remembers blobs that are gone: \
-                       give its config.yml in place of --root";
-        return Err(Error::Usage(message.to_owned()));
+        return Err(Error::Usage(format!(
+            "{online} needs the registry's configuration, which says whether the registry remembers blobs that are gone: give its \
+             config.yml in place of --root"
+        )));
     }
-    caches.ensure_forgetful()?;
+    caches.ensure_forgetful(online)?;
     if let Some(sign) = location.cache_sign() {
         let reason = format!("the registry {sign}, which writes to its store on every pull");
         return Err(Error::Brake { reason, lift: stopped() });

@@ -122,10 +122,10 @@ fn ensure_alone(settings: &RepairSettings, backend: &dyn Backend) -> Result<(), 
         registry: location.registry.as_ref(),
         http: location.http(),
         cache: location.cache_sign(),
-        urls: &settings.registries,
+        others: &settings.registries,
         credentials: settings.registry_auth.as_ref(),
         offers_online: false,
-    })?;
+    });
     answers.ensure_no_writers()?;
     answers.unqueried().map_or(Ok(()), |reason| {
         Err(Error::Brake {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::common::{DEFAULT_MIN_AGE, Output, Settings, arrivals};
-use super::environment::{Beside, environment, read_clock, registries, registry_auth, spill_directory};
+use super::environment::{Beside, ONLINE, environment, read_clock, registries, registry_auth, spill_directory};
 use super::expire::ExpireSettings;
 use super::location::Location;
 use super::remove::RemoveSettings;
@@ -19,7 +19,7 @@ use crate::options::Limit;
 use crate::plan::Approved;
 use crate::policy::{Policy, RootPolicy, Uploads};
 use crate::scope::Scope;
-use crate::writers::Credentials;
+use crate::writers::{Credentials, Endpoint};
 
 /// Longer than any push takes, and long enough for somebody to notice.
 const DEFAULT_QUARANTINE: Duration = Duration::from_secs(24 * 3600);
@@ -98,12 +98,14 @@ pub struct CollectSettings {
     pub plan_out: Option<PathBuf>,
     /// What happens to what goes.
     pub disposal: Disposal,
+    /// What says that a registry may take pushes meanwhile, if anything does: the option, or the variable.
+    pub online_by: &'static str,
     /// How long things wait in quarantine.
     pub quarantine_for: Duration,
     /// How long to look out for pushes that need what was quarantined.
     pub rescue_for: Duration,
     /// Registries to ask, beside the configuration's.
-    pub registries: Vec<String>,
+    pub registries: Vec<Endpoint>,
     /// What to say to registries that want to know who asks.
     pub registry_auth: Option<Credentials>,
     /// Whether the minimum age is 0 where the registry takes no pushes: none was given. Beside a registry at work there may be pushes
@@ -166,7 +168,8 @@ impl CollectSettings {
             let least = duration(UPLOADS_BESIDE_REGISTRY);
             format!(
                 "beside a registry that takes pushes a client may continue an upload after a long pause: give {least} or more, or stop the \
-                 registry and collect without --online"
+                 registry and collect without {}",
+                self.online_by
             )
         } else if age < min_age && !self.no_min_age_if_read_only {
             format!("nothing younger than --min-age ({}) goes: give no less, or a shorter --min-age as well", duration(min_age))
@@ -232,9 +235,10 @@ impl CollectSettings {
                 (false, true) => Disposal::Quarantine,
                 (false, false) => Disposal::Remove,
             },
+            online_by: if typed.online { "--online" } else { ONLINE },
             quarantine_for: arguments.quarantine_for.unwrap_or(DEFAULT_QUARANTINE),
             rescue_for: arguments.rescue_for.unwrap_or(DEFAULT_RESCUE),
-            registries: registries(arguments.registry, &environment),
+            registries: registries(&arguments.registry, &environment)?,
             registry_auth: registry_auth(arguments.registry_auth, &environment)?,
             no_min_age_if_read_only: arguments.min_age.is_none() && !beside.online,
             flush_redis: arguments.flush_redis,

@@ -8,7 +8,7 @@ use crate::cli::boolean;
 use crate::clock::RunClock;
 use crate::error::{Context as _, Error};
 use crate::escape::escaped;
-use crate::writers::Credentials;
+use crate::writers::{Credentials, Endpoint};
 
 /// Where a password is given without anybody seeing it in the list of processes.
 const REGISTRY_AUTH: &str = "REGSWEEP_REGISTRY_AUTH";
@@ -16,7 +16,7 @@ const REGISTRY_AUTH: &str = "REGSWEEP_REGISTRY_AUTH";
 /// More registries to ask, as `--registry`: a chart that swaps the image of a job can set variables and no flags.
 const REGISTRY: &str = "REGSWEEP_REGISTRY";
 /// As `--online`.
-const ONLINE: &str = "REGSWEEP_ONLINE";
+pub(super) const ONLINE: &str = "REGSWEEP_ONLINE";
 /// As `--assume-offline`.
 const ASSUME_OFFLINE: &str = "REGSWEEP_ASSUME_OFFLINE";
 
@@ -51,8 +51,9 @@ pub(super) fn registry_auth(given: Option<String>, environment: &[(OsString, OsS
         Some((REGISTRY_AUTH, value.to_string_lossy().into_owned()))
     };
     let Some((source, given)) = given.map(|given| ("--registry-auth", given)).or_else(variable) else { return Ok(None) };
+    let reading = if source == REGISTRY_AUTH { "read the file that REGSWEEP_REGISTRY_AUTH names," } else { "read" };
     let text = match given.strip_prefix('@') {
-        Some(path) => std::fs::read_to_string(path).context("read", path)?,
+        Some(path) => std::fs::read_to_string(path).context(reading, path)?,
         None => given,
     };
     let credentials = Credentials::of(&text);
@@ -61,10 +62,11 @@ pub(super) fn registry_auth(given: Option<String>, environment: &[(OsString, OsS
 }
 
 /// The registries to ask: those that were typed, and those that the variable names, with white space between them.
-pub(super) fn registries(mut given: Vec<String>, environment: &[(OsString, OsString)]) -> Vec<String> {
+pub(super) fn registries(typed: &[String], environment: &[(OsString, OsString)]) -> Result<Vec<Endpoint>, Error> {
     let variable = environment.iter().find(|(name, _)| name == REGISTRY).map(|(_, value)| value.to_string_lossy());
-    given.extend(variable.iter().flat_map(|value| value.split_whitespace()).map(str::to_owned));
-    given
+    let typed = typed.iter().map(|url| Endpoint::given("--registry", url));
+    let named = variable.iter().flat_map(|value| value.split_whitespace()).map(|url| Endpoint::given(REGISTRY, url));
+    typed.chain(named).collect()
 }
 
 /// How a collection goes about registries at work.
@@ -126,8 +128,26 @@ mod tests {
         ] {
             assert_eq!(Beside::resolve(typed, &of(variables)).ok(), expected, "{typed:?} {variables:?}");
         }
-        let asked = registries(vec!["http://a".to_owned()], &of(&[("REGSWEEP_REGISTRY", " http://b\nhttp://c ")]));
-        assert_eq!(asked, ["http://a", "http://b", "http://c"]);
-        assert_eq!(registries(Vec::new(), &of(&[("REGSWEEP_REGISTRY_AUTH", "u:p")])), Vec::<String>::new());
+        let asked = registries(&["http://a".to_owned()], &of(&[("REGSWEEP_REGISTRY", " http://b\nhttp://c ")]));
+        let shown: Vec<String> = asked.expect("addresses").iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["http://a", "http://b", "http://c"]);
+        assert_eq!(registries(&[], &of(&[("REGSWEEP_REGISTRY_AUTH", "u:p")])).ok(), Some(Vec::new()));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_variable_names_it() {
+        let typed = registries(&["b:5000".to_owned()], &[]).expect_err("no address").to_string();
+        assert!(typed.starts_with("--registry b:5000 is no address"), "{typed}");
+        let good = ["http://a".to_owned()];
+        let named = registries(&good, &of(&[("REGSWEEP_REGISTRY", "http://b c:5000")])).expect_err("no address").to_string();
+        assert!(named.starts_with("REGSWEEP_REGISTRY c:5000 is no address"), "{named}");
+        let secret = registries(&[], &of(&[("REGSWEEP_REGISTRY", "http://u:secret@h")])).expect_err("no address").to_string();
+        assert!(secret.contains("REGSWEEP_REGISTRY_AUTH") && !secret.contains("secret"), "{secret}");
+        for value in ["nonsense", "@/no/such/file"] {
+            let message = registry_auth(None, &of(&[("REGSWEEP_REGISTRY_AUTH", value)])).expect_err(value).to_string();
+            assert!(message.contains("REGSWEEP_REGISTRY_AUTH"), "{message}");
+            let message = registry_auth(Some(value.to_owned()), &[]).expect_err(value).to_string();
+            assert!(!message.contains("REGSWEEP"), "{message}");
+        }
     }
 }

@@ -13,7 +13,7 @@ use crate::cli;
 use crate::clock::RunClock;
 use crate::error::Error;
 use crate::oci::Reference;
-use crate::writers::Credentials;
+use crate::writers::{Credentials, Endpoint};
 
 /// Everything that `repair` has to know.
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ pub struct RepairSettings {
     /// Where the report goes.
     pub output: Output,
     /// Registries to ask, beside the configuration's.
-    pub registries: Vec<String>,
+    pub registries: Vec<Endpoint>,
     /// What to say to registries that want to know who asks.
     pub registry_auth: Option<Credentials>,
     /// Lifts the brakes for registries at work.
@@ -76,7 +76,7 @@ impl RepairSettings {
             mode: if arguments.dry_run { Mode::DryRun } else { Mode::Execute },
             verbose: arguments.output.verbose,
             output: Output::new(arguments.output),
-            registries: registries(arguments.registry, &environment),
+            registries: registries(&arguments.registry, &environment)?,
             registry_auth: registry_auth(arguments.registry_auth, &environment)?,
             // Typed only: a variable that is meant for nightly collections must not let this run beside a registry.
             assume_offline: arguments.assume_offline,

@@ -16,10 +16,30 @@ use super::yaml::{self, Map, Node};
 use crate::escape::escaped;
 
 /// The sections of the variables that are read here and that the registry itself does not know.
-pub(super) const SECTIONS: [&str; 5] = ["DATABASE", "GC", "MIGRATION", "OPENSHIFT", "RATELIMITER"];
+pub(super) const SECTIONS: [&str; 6] = ["DATABASE", "GC", "MIGRATION", "OPENSHIFT", "PROFILING", "RATELIMITER"];
 
-/// The sections that only GitLab's registry has.
-const GITLAB_SECTIONS: [&str; 5] = ["database", "gc", "migration", "rate_limiter", "ratelimiter"];
+/// The settings that only GitLab's registry has: distribution reads none of them, in version 2 or 3 (source:
+/// `configuration/configuration.go` of each).
+const GITLAB_SETTINGS: [&str; 18] = [
+    "database",
+    "gc",
+    "migration",
+    "profiling",
+    "rate_limiter",
+    "ratelimiter",
+    "health.database",
+    "http.debug.pprof",
+    "http.debug.tls",
+    "log.accesslog.formatter",
+    "log.output",
+    "redis.cache",
+    "redis.loadbalancing",
+    "redis.mainname",
+    "redis.ratelimiter",
+    "reporting.sentry",
+    "validation.manifests.payloadsizelimit",
+    "validation.manifests.referencelimit",
+];
 
 /// The realm in the configuration that Harbor gives its registry.
 pub(super) const HARBOR_REALM: &str = "harbor-registry-basic-realm";
@@ -118,8 +138,14 @@ fn shown(value: &Node) -> String {
 
 /// A setting that only GitLab's registry has.
 fn gitlab_shape(settings: &Map, variables: &[(String, Node)], environment: &[(OsString, OsString)]) -> Option<String> {
-    let section = GITLAB_SECTIONS.iter().find(|section| settings.contains_key(**section));
-    let by_section = section.map(|section| format!("the section {section}"));
+    let has = |path: &str| match path.split_once('.') {
+        Some((section, below)) => settings.get(section).is_some_and(|section| leads_on(section, below.split('.'))),
+        None => settings.contains_key(path),
+    };
+    let by_setting = GITLAB_SETTINGS.iter().find(|path| has(path)).map(|path| match path.contains('.') {
+        true => format!("the setting {path}{}", from(path, environment)),
+        false => format!("the section {path}"),
+    });
     let by_auth = || {
         let auth = settings.get("auth").and_then(Node::as_map)?;
         let text = |parameters: &Node, key: &str| parameters.get(key).and_then(Node::as_text).unwrap_or_default().to_owned();
@@ -132,12 +158,46 @@ fn gitlab_shape(settings: &Map, variables: &[(String, Node)], environment: &[(Os
             }
         })
     };
-    let by_variable = || variables.iter().map(|(name, _)| name).find(|name| !name.starts_with("REGISTRY_OPENSHIFT"));
-    by_section.or_else(by_auth).or_else(|| by_variable().map(|name| format!("the variable {}", escaped(name))))
+    let by_section = || variables.iter().map(|(name, _)| &**name).find(|name| !name.starts_with("REGISTRY_OPENSHIFT"));
+    let by_variable = || by_section().or_else(|| gitlab_variable(environment));
+    by_setting.or_else(by_auth).or_else(|| by_variable().map(|name| format!("the variable {}", escaped(name))))
 }
 
-/// A setting, with the variables that have a part in it.
+/// Whether there is something below a setting.
+fn leads_on<'k>(from: &Node, mut keys: impl Iterator<Item = &'k str>) -> bool {
+    keys.try_fold(from, |node, key| node.get(key)).is_some()
+}
+
+/// The first variable of a setting that only GitLab's registry has: of it, of what is below, or of what is around it.
+fn gitlab_variable(environment: &[(OsString, OsString)]) -> Option<&str> {
+    let is_gitlabs = |name: &str, value: &OsString| {
+        let Some(name) = name.strip_prefix("REGISTRY_") else { return false };
+        let said: Vec<&str> = name.split('_').collect();
+        GITLAB_SETTINGS.iter().any(|path| {
+            let keys: Vec<&str> = path.split('.').collect();
+            let is_along = said.iter().zip(&keys).all(|(part, key)| *part == key.to_uppercase());
+            let reaches = || {
+                yaml::read(value.to_string_lossy().as_bytes())
+                    .is_ok_and(|value| leads_on(&value, keys[said.len()..].iter().copied()))
+            };
+            is_along && (said.len() >= keys.len() || reaches())
+        })
+    };
+    let names = environment.iter().filter_map(|(name, value)| {
+        let name = name.to_str()?;
+        // A service of Kubernetes may be called so as well.
+        (!is_service_link(name, &value.to_string_lossy()) && is_gitlabs(name, value)).then_some(name)
+    });
+    names.min()
+}
+
+/// A setting with its value, and with the variables that have a part in it.
 fn sign(key: &str, value: &str, environment: &[(OsString, OsString)]) -> String {
+    format!("{}: {}{}", escaped(key), escaped(value), from(key, environment))
+}
+
+/// The variables that have a part in a setting, in parentheses.
+fn from(key: &str, environment: &[(OsString, OsString)]) -> String {
     let whole = format!("REGISTRY_{}", key.to_uppercase().replace('.', "_"));
     // A section may come from one variable as a whole, or from one for each key.
     let has_part = |name: &str| {
@@ -148,8 +208,7 @@ fn sign(key: &str, value: &str, environment: &[(OsString, OsString)]) -> String 
     let mut names: Vec<String> = names.map(escaped).collect();
     names.sort();
     names.dedup();
-    let said = format!("{}: {}", escaped(key), escaped(value));
-    if names.is_empty() { said } else { format!("{said} (from {})", names.join(", ")) }
+    if names.is_empty() { String::new() } else { format!(" (from {})", names.join(", ")) }
 }
 
 fn harbor(settings: &Map, environment: &[(OsString, OsString)]) -> Option<String> {
@@ -254,6 +313,17 @@ mod tests {
             "{auth: {token: {issuer: omnibus-gitlab-issuer}}}",
             "{auth: {token: {issuer: gitlab-issuer}}}",
             "{auth: {token: {realm: 'https://gitlab.example/jwt/auth'}}}",
+            "{profiling: {stackdriver: {enabled: true}}}",
+            "{reporting: {sentry: {enabled: true}}}",
+            "{redis: {cache: {enabled: true}}}",
+            "{redis: {addr: 'r:6379', cache: null}}",
+            "{redis: {ratelimiter: {}, addr: 'r:6379'}}",
+            "{redis: {loadbalancing: {enabled: true}}}",
+            "{redis: {addr: 'r:26379', mainname: m}}",
+            "{health: {database: {enabled: true}}}",
+            "{http: {debug: {pprof: {enabled: true}}}}",
+            "{validation: {manifests: {referencelimit: 200}}}",
+            "{log: {output: stderr, accesslog: {formatter: json}}}",
         ] {
             let owners = owners(file, &[]);
             assert!(owners.gitlab_by_default.is_some() && owners.gitlab.is_none(), "{file}: {owners:?}");
@@ -262,8 +332,43 @@ mod tests {
             let sign = owners("{}", &[(name, "x")]).gitlab_by_default;
             assert!(sign.is_some_and(|sign| sign.contains(name)), "{name}");
         }
-        for file in ["{}", "{auth: {token: {realm: 'https://auth.example/token', issuer: me}}}", "{auth: silly}"] {
+        for (name, value) in [
+            ("REGISTRY_PROFILING_STACKDRIVER_ENABLED", "true"),
+            ("REGISTRY_REPORTING_SENTRY_ENABLED", "true"),
+            ("REGISTRY_REPORTING", "{sentry: {dsn: x}}"),
+            ("REGISTRY_REDIS_CACHE", "{enabled: true}"),
+            ("REGISTRY_REDIS_CACHE_ENABLED", "true"),
+            ("REGISTRY_HTTP_DEBUG_PPROF_ENABLED", "true"),
+            ("REGISTRY_LOG", "{level: info, output: stdout}"),
+        ] {
+            let sign = owners("{}", &[(name, value)]).gitlab_by_default;
+            assert!(sign.is_some_and(|sign| sign.contains(name)), "{name}");
+        }
+        // What distribution reads in version 2 or 3, or what is another's.
+        for file in [
+            "{}",
+            "{auth: {token: {realm: 'https://auth.example/token', issuer: me}}}",
+            "{auth: silly}",
+            "{reporting: {bugsnag: {apikey: x}, newrelic: {licensekey: x}}}",
+            "{redis: {addr: 'r:6379', db: 1, tls: {enabled: true}, pool: {maxidle: 1, maxactive: 2, idletimeout: 3s}}}",
+            "{redis: {addrs: ['r:26379'], mastername: m, sentinelusername: u, sentinelpassword: p, tls: {certificate: c}}}",
+            "{health: {storagedriver: {enabled: true}, file: [{file: /x}]}}",
+            "{http: {debug: {addr: ':5001', prometheus: {enabled: true}}, tls: {certificate: c}}}",
+            "{log: {accesslog: {disabled: true}, level: info, formatter: json, fields: {output: x}}}",
+            "{validation: {manifests: {urls: {allow: ['.']}, indexes: {platforms: none}}}}",
+            "{storage: {cache: {blobdescriptor: redis}}, redis: nonsense, reporting: [sentry]}",
+        ] {
             assert_eq!(owners(file, &[]), Owners::default(), "{file}");
+        }
+        for (name, value) in [
+            ("REGISTRY_REPORTING_BUGSNAG_APIKEY", "x"),
+            ("REGISTRY_REDIS_CACHE_SERVICE_HOST", "10.0.0.1"),
+            ("REGISTRY_LOG_LEVEL", "info"),
+            ("REGISTRY_LOG", "{level: info}"),
+            ("REGISTRY_HTTP_DEBUG_ADDR", ":5001"),
+            ("REGISTRY_REPORTINGS_SENTRY", "x"),
+        ] {
+            assert_eq!(owners("{}", &[(name, value)]), Owners::default(), "{name}");
         }
         // A service of Kubernetes of that name.
         for (name, value) in [("REGISTRY_DATABASE_PORT", "tcp://10.0.0.1:5432"), ("REGISTRY_DATABASE_SERVICE_HOST", "10.0.0.1")] {

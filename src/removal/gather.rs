@@ -301,7 +301,7 @@ impl Removed {
                         "the link of {}:{tag} names nothing, and beside a registry that takes pushes only what can be restored is removed",
                         one.repository
                     ),
-                    "stop the registry and run without --online, or repair it first (`regsweep repair`)".to_owned(),
+                    "stop the registry and run without --online (or REGSWEEP_ONLINE), or repair it first (`regsweep repair`)".to_owned(),
                 ));
                 continue;
             }

@@ -26,8 +26,8 @@ pub struct Question<'a> {
     pub http: &'a Listening,
     /// The evidence that it is a pull-through cache.
     pub cache: Option<CacheSign>,
-    /// Addresses of other registries.
-    pub urls: &'a [String],
+    /// Other registries.
+    pub others: &'a [Endpoint],
     /// Credentials for registries that require them.
     pub credentials: Option<&'a Credentials>,
     /// Whether messages may suggest `--online`.
@@ -48,12 +48,8 @@ pub struct Answers<'a> {
 }
 
 /// Queries the configured registry, if its address is known, and the given ones.
-///
-/// # Errors
-///
-/// When a given address is invalid.
-pub fn ask(question: Question<'_>) -> Result<Answers<'_>, Error> {
-    let given = question.urls.iter().map(|url| Endpoint::given(url)).collect::<Result<Vec<_>, _>>()?;
+pub fn ask(question: Question<'_>) -> Answers<'_> {
+    let given = question.others.iter().cloned();
     let configured = Endpoint::of(question.http);
     let (mut heard, mut unqueried) = (Vec::new(), Vec::new());
     for endpoint in configured.into_iter().chain(given) {
@@ -65,15 +61,15 @@ pub fn ask(question: Question<'_>) -> Result<Answers<'_>, Error> {
             answer => heard.push((endpoint, answer)),
         }
     }
-    Ok(Answers { question, heard, unqueried, signs: OnceCell::new() })
+    Answers { question, heard, unqueried, signs: OnceCell::new() }
 }
 
 /// Asks a registry on another machine for its time, where nothing else vouches for the clock.
-pub fn vouch(clock: &mut RunClock, http: &Listening, urls: &[String]) {
+pub fn vouch(clock: &mut RunClock, http: &Listening, others: &[Endpoint]) {
     if clock.is_trusted() {
         return;
     }
-    let given = urls.iter().filter_map(|url| Endpoint::given(url).ok());
+    let given = others.iter().cloned();
     if let Some(date) = Endpoint::of(http).into_iter().chain(given).find_map(|endpoint| endpoint.date()) {
         clock.compare_with_registry(date);
     }

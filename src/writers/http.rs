@@ -83,19 +83,26 @@ impl Endpoint {
         }
     }
 
-    /// Parses the value of `--registry`.
+    /// Parses an address that was given by `source`: an option, or the variable that stands for it.
     ///
     /// # Errors
     ///
     /// When it is no address.
-    pub fn given(url: &str) -> Result<Endpoint, Error> {
+    pub fn given(source: &str, url: &str) -> Result<Endpoint, Error> {
         Address::of_url(url).map(Endpoint::Given).ok_or_else(|| {
             // The part before the @ may be a password.
             let (shown, hint) = match url.rsplit_once('@') {
-                Some((_, host)) => (format!("...@{host}"), "; a password is given with --registry-auth"),
+                Some((_, host)) => (
+                    format!("...@{host}"),
+                    if source.starts_with('-') {
+                        "; a password is given with --registry-auth"
+                    } else {
+                        "; a password is given with REGSWEEP_REGISTRY_AUTH"
+                    },
+                ),
                 None => (url.to_owned(), ""),
             };
-            Error::Usage(format!("--registry {} is no address such as http://127.0.0.1:5000{hint}", escaped(&shown)))
+            Error::Usage(format!("{source} {} is no address such as http://127.0.0.1:5000{hint}", escaped(&shown)))
         })
     }
 
@@ -321,7 +328,7 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("bound").port();
         for host in ["127.0.0.1", "localhost"] {
-            let endpoint = Endpoint::given(&format!("http://{host}:{port}")).expect("an address");
+            let endpoint = Endpoint::given("--registry", &format!("http://{host}:{port}")).expect("an address");
             assert_eq!(endpoint.date(), None);
         }
         listener.set_nonblocking(true).expect("a listener can be");
@@ -355,7 +362,7 @@ mod tests {
             "http://[::1",
             "http://h:1/?x",
         ] {
-            assert!(Endpoint::given(url).is_err(), "{url}");
+            assert!(Endpoint::given("--registry", url).is_err(), "{url}");
         }
         for (url, shown) in [
             ("http://127.0.0.1:5000/", "http://127.0.0.1:5000"),
@@ -364,7 +371,7 @@ mod tests {
             ("https://[::1]:5000", "https://[::1]:5000"),
             ("http://[::1]", "http://[::1]"),
         ] {
-            assert_eq!(Endpoint::given(url).expect(url).to_string(), shown);
+            assert_eq!(Endpoint::given("--registry", url).expect(url).to_string(), shown);
         }
     }
 
@@ -392,7 +399,7 @@ mod tests {
     #[test]
     fn a_password_in_an_address_is_not_shown() {
         for url in ["http://u:secret@h:1", "https://u:secret@h/@/x", "u:secret@h"] {
-            let message = Endpoint::given(url).expect_err("no address").to_string();
+            let message = Endpoint::given("--registry", url).expect_err("no address").to_string();
             assert!(!message.contains("secret") && message.contains("--registry-auth"), "{message}");
         }
     }
@@ -400,7 +407,7 @@ mod tests {
     #[test]
     fn nothing_there_is_down() {
         let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
-        assert_eq!(Endpoint::given(&format!("http://{free}")).expect("an address").ask(None), Answer::Down);
+        assert_eq!(Endpoint::given("--registry", &format!("http://{free}")).expect("an address").ask(None), Answer::Down);
         assert_eq!(Endpoint::Socket(Address::of_socket("/nowhere/at/all.sock".into(), false, "")).ask(None), Answer::Down);
     }
 }

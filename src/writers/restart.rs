@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::address::Place;
+use super::http::Endpoint;
 use super::registries::{self, Serves};
 use super::{exporters, listeners, processes, view};
 use crate::clock::{RecordedTime, RunClock};
@@ -33,7 +34,7 @@ struct Registry {
 pub fn all_started_after(
     root: Option<&Root>,
     http: &Listening,
-    urls: &[String],
+    others: &[Endpoint],
     clock: &RunClock,
 ) -> Result<RecordedTime, String> {
     let root = root.ok_or("the store is in no filesystem of this machine")?;
@@ -46,8 +47,8 @@ pub fn all_started_after(
     if let Some(exporter) = exporters::seen() {
         return Err(format!("{exporter} may give the store to other machines"));
     }
-    if let Some(url) = urls.first() {
-        return Err(format!("which process answers at {} is not looked for", crate::escape::escaped(url)));
+    if let Some(other) = others.first() {
+        return Err(format!("which process answers at {other} is not looked for"));
     }
     let registries = registries(root);
     let Some(first) = registries.iter().map(|registry| registry.started).min() else {

@@ -255,6 +255,20 @@ fn a7_a_password_is_given_in_a_file_or_a_variable() {
         let refused = Regsweep::gc_config(&registry.config()).args(["--registry-auth", wrong]).dry().run().expect_code(2);
         assert!(refused.stderr.contains(said), "{}", refused.stderr);
     }
+    // What a chart has set is not told as if it had been typed.
+    for (name, value) in [
+        ("REGSWEEP_REGISTRY_AUTH", "nonsense"),
+        ("REGSWEEP_REGISTRY_AUTH", "@/no/such/file"),
+        ("REGSWEEP_REGISTRY", "registry:5000"),
+        ("REGSWEEP_ONLINE", "maybe"),
+    ] {
+        let refused = Regsweep::gc_config(&registry.config()).env(name, value).run().expect_code(2);
+        assert!(refused.stderr.contains(name) && !refused.stderr.contains("--"), "{name}: {}", refused.stderr);
+    }
+    for more in [&[][..], &["--uploads-older-than", "1h"]] {
+        let by_root = Regsweep::gc(&registry.root()).args(more).env("REGSWEEP_ONLINE", "true").run().expect_code(2);
+        assert!(by_root.stderr.contains("REGSWEEP_ONLINE") && !by_root.stderr.contains("--online"), "{}", by_root.stderr);
+    }
     assert!(
         !Regsweep::gc_config(&registry.config()).args(["--registry-auth", "user:hidden", "-v"]).run().stderr.contains("hidden")
     );
