@@ -3,12 +3,14 @@
 //! The shapes are distribution's (source: its `registry/storage/paths.go`). Every path is relative to the root, the
 //! directory that holds `docker/`.
 
+mod pushes;
 mod uploads;
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+pub use self::pushes::{PUSHED_TO, above, blob_directories, namespace_directory, pushed_to};
 pub use self::uploads::{UploadFile, UploadPart, upload_directory, upload_id};
 use crate::oci::digest::hex_pair;
 use crate::oci::{Algorithm, Digest, RepositoryName, TagName};

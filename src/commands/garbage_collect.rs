@@ -29,6 +29,7 @@ use crate::finding::Code;
 use crate::findings::consolidated;
 use crate::format::duration;
 use crate::mark::interrupted;
+use crate::oci::RepositoryName;
 use crate::plan::{PlanLine, SweepPlan};
 use crate::policy::RootPolicy;
 use crate::progress::Progress;
@@ -36,7 +37,7 @@ use crate::quarantine::{self, Due, Memory, Purpose, Quarantine, Reader, Wait};
 use crate::report::collect::{CollectReport, ExpireFigures, QuarantineFigures};
 use crate::scope::Scope;
 use crate::store::{Access, Backend, Root};
-use crate::writers::{self, Question};
+use crate::writers::{self, Changes, Question};
 
 /// Collects, or says what a collection would do.
 ///
@@ -77,7 +78,9 @@ pub fn run_on(
     let asked = ensure_alone(&mut settings, backend, &mut stops)?;
     writers::vouch(&mut settings.clock, settings.location.http(), &settings.registries);
     let report = session.work(|reader| collect(&settings, reader, &|| session.is_locked(), &asked, stops))?;
-    Ok(CollectReport { unqueried: asked.nobody, writer: asked.writer, ..report })
+    // A registry that answers says more than what it wrote.
+    let writer = asked.writer.or(report.writer);
+    Ok(CollectReport { unqueried: asked.nobody, writer, ..report })
 }
 
 fn means(settings: &CollectSettings) -> Means<'_> {
@@ -238,6 +241,8 @@ fn collect(
     let free_before = reader.backend.free_bytes();
     let quarantine = Quarantine::open(reader.backend)?;
     let mut records = reconcile::records(reader)?;
+    let changes = changes(settings, reader);
+    let ensure_unchanged = || changes.map_or(Ok(()), |changes| changes.ensure_none(may_be_online(settings, asked)));
     let wait = wait(settings, is_alone);
     let memory = match is_alone && settings.disposal != Disposal::Online {
         true => Memory::Nothing,
@@ -258,6 +263,7 @@ fn collect(
     if let Some(path) = &settings.plan_out {
         write_plan(&assessment.plan, path, reader.backend)?;
     }
+    let mut writer = None;
     let mut done =
         Done { quarantine: QuarantineFigures { waits_for: waits_for(wait), ..QuarantineFigures::default() }, ..Done::default() };
     match settings.mode {
@@ -267,12 +273,14 @@ fn collect(
             if let Err(error) = has_room(settings, reader, &assessment) {
                 assessment.stops.push(error);
             }
+            writer = ensure_unchanged().err().map(|error| error.to_string());
         }
         Mode::Execute => {
             has_room(settings, reader, &assessment)?;
             ensure_still_alone(settings, reader.backend.root())?;
             ensure_still_locked(was_locked, is_locked())?;
             interrupted(reader.stop)?;
+            ensure_unchanged()?;
             let run = match settings.disposal {
                 Disposal::Remove => None,
                 _ if assessment.plan.is_empty() => None,
@@ -288,7 +296,24 @@ fn collect(
             }
         }
     }
-    Ok(report(settings, reader, assessment, done, (free_before, &asked.caches)))
+    Ok(CollectReport { writer, ..report(settings, reader, assessment, done, (free_before, &asked.caches)) })
+}
+
+/// Begins to notice changes to the store, where nothing else should be at work on it: whether or not a registry could be asked, and
+/// whatever the operator knows of it.
+fn changes<'a>(settings: &CollectSettings, reader: &Reader<'a>) -> Option<Changes<'a>> {
+    let root = reader.backend.root()?;
+    if settings.disposal == Disposal::Online || !settings.notices_changes {
+        return None;
+    }
+    // What cannot be listed is for the assessment to say.
+    let repositories = reader.store().repositories().map(|listed| listed.entries).unwrap_or_default();
+    let names: Vec<RepositoryName> = repositories.into_iter().map(|entry| entry.name).collect();
+    Some(Changes::watch(root, &names, reader.stop))
+}
+
+fn may_be_online(settings: &CollectSettings, asked: &Asked) -> bool {
+    reconcile::may_be_online(&settings.location, &asked.caches).is_ok()
 }
 
 fn waits_for(wait: Option<Wait>) -> Duration {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::common::{DEFAULT_MIN_AGE, Output, Settings, arrivals};
-use super::environment::{Beside, ONLINE, environment, read_clock, registries, registry_auth, spill_directory};
+use super::environment::{Beside, ONLINE, environment, notices_changes, read_clock, registries, registry_auth, spill_directory};
 use super::expire::ExpireSettings;
 use super::location::Location;
 use super::remove::RemoveSettings;
@@ -115,6 +115,8 @@ pub struct CollectSettings {
     pub flush_redis: bool,
     /// Lifts the brakes for registries at work.
     pub assume_offline: bool,
+    /// Whether changes to the store while it is read stop a run without a registry at work.
+    pub notices_changes: bool,
     /// When the run began, and what time it is since.
     pub clock: RunClock,
     /// How long to wait for another regsweep.
@@ -243,6 +245,7 @@ impl CollectSettings {
             no_min_age_if_read_only: arguments.min_age.is_none() && !beside.online,
             flush_redis: arguments.flush_redis,
             assume_offline: beside.assume_offline,
+            notices_changes: notices_changes(),
             clock,
             wait_lock: arguments.wait_lock.unwrap_or_default(),
             rerun,

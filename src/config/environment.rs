@@ -44,6 +44,12 @@ fn test_clock() -> Option<String> {
     std::env::var("REGSWEEP_TEST_CLOCK").ok()
 }
 
+/// Whether changes to the store stop a run. Tests of a debug build do without, to change it between two steps.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+pub(super) fn notices_changes() -> bool {
+    !cfg!(debug_assertions) || std::env::var_os("REGSWEEP_TEST_UNNOTICED").is_none()
+}
+
 /// User and password: as they were typed, from the file that was named, or from the variable.
 pub(super) fn registry_auth(given: Option<String>, environment: &[(OsString, OsString)]) -> Result<Option<Credentials>, Error> {
     let variable = || {

@@ -86,6 +86,7 @@ fn dry_run(reading: &ReadingSettings) -> Result<CollectSettings, Error> {
         registry_auth: registry_auth(None, &environment)?,
         no_min_age_if_read_only: false,
         assume_offline: Beside::resolve(Beside { online: false, assume_offline: false }, &environment)?.assume_offline,
+        notices_changes: false,
         flush_redis: false,
         clock: read_clock(),
         wait_lock: reading.wait_lock,

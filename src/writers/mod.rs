@@ -2,17 +2,21 @@
 //!
 //! A registry takes no lock, so nothing proves that none is writing. Each of these signs is enough to stop: a registry
 //! that takes pushes, or gives an unclear answer; a process that is a registry of this store; a process with a file of
-//! the store open for writing; and a mount namespace that shows the store at another place than ours, as containers do.
-//! None of them detects a registry on another machine with the same volume.
+//! the store open for writing; a mount namespace that shows the store at another place than ours, as containers do; and
+//! a store that changes while it is read. Only the last detects a registry on another machine with the same volume, once it
+//! writes.
 
 mod address;
 mod answers;
 mod by_socket;
 mod cache_sign;
+mod changes;
 mod credentials;
 mod exporters;
 mod http;
 mod listeners;
+mod looks;
+mod notices;
 mod open_files;
 mod outer_store;
 mod processes;
@@ -22,6 +26,7 @@ mod restart;
 mod view;
 
 pub use self::answers::{Answers, Question, ask, vouch};
+pub use self::changes::Changes;
 pub use self::credentials::Credentials;
 pub use self::http::{Answer, Endpoint};
 pub use self::open_files::OpenFiles;

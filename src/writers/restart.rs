@@ -1,6 +1,5 @@
 //! When the registries of a store were started, as far as this machine shows it.
 
-use std::path::Path;
 use std::time::Duration;
 
 use super::address::Place;
@@ -12,9 +11,6 @@ use crate::format::duration;
 use crate::proc::{may_look_at_all, pids, started};
 use crate::registry_config::{DescriptorCache, Listening, RedisServer};
 use crate::store::Root;
-
-/// Filesystems that no other machine has (source: `magic.h` in Linux): ext2 to ext4, XFS, btrfs, ZFS, F2FS, bcachefs, tmpfs and overlayfs.
-const LOCAL: [u64; 8] = [0xEF53, 0x5846_5342, 0x9123_683E, 0x2FC1_2FC1, 0xF2F5_2010, 0xCA45_1A4E, 0x0102_1994, 0x794C_7630];
 
 /// A process that is, or may be, a registry of a store.
 struct Registry {
@@ -38,7 +34,7 @@ pub fn all_started_after(
     clock: &RunClock,
 ) -> Result<RecordedTime, String> {
     let root = root.ok_or("the store is in no filesystem of this machine")?;
-    if !is_local(root.path()) {
+    if !view::is_local(root.path()) {
         return Err("the store is on a filesystem that other machines may have mounted, too".to_owned());
     }
     if !view::shows_all_processes() || !may_look_at_all() {
@@ -128,9 +124,4 @@ fn registries(root: &Root) -> Vec<Registry> {
         Some(Registry { pid, started: started(&process)?, is_ours })
     });
     found.collect()
-}
-
-fn is_local(path: &Path) -> bool {
-    let is_known = |magic: u64| LOCAL.contains(&magic);
-    rustix::fs::statfs(path).is_ok_and(|filesystem| is_known(u64::from(filesystem.f_type as u32)))
 }

@@ -10,7 +10,9 @@ use crate::proc::is_in_first_pid_namespace;
 use crate::store::Root;
 
 /// The filesystem type of a container's root (source: `OVERLAYFS_SUPER_MAGIC` in Linux).
-const OVERLAY: i64 = 0x794c_7630;
+const OVERLAY: u64 = 0x794c_7630;
+/// Filesystems that no other machine has (source: `magic.h` in Linux): ext2 to ext4, XFS, btrfs, ZFS, F2FS, bcachefs and tmpfs.
+const LOCAL: [u64; 7] = [0xEF53, 0x5846_5342, 0x9123_683E, 0x2FC1_2FC1, 0xF2F5_2010, 0xCA45_1A4E, 0x0102_1994];
 
 /// Whether all processes of the machine are visible.
 pub(super) fn shows_all_processes() -> bool {
@@ -57,8 +59,21 @@ fn is_made_at_boot(namespace: &Path) -> bool {
 fn is_in_own_image(root: &Root) -> bool {
     let store = root.at(layout::V2);
     let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev()).ok();
-    let is_overlay = rustix::fs::statfs("/").is_ok_and(|filesystem| filesystem.f_type == OVERLAY);
-    is_overlay && device(&store).is_some() && device(&store) == device(Path::new("/"))
+    filesystem_type(Path::new("/")) == Some(OVERLAY) && device(&store).is_some() && device(&store) == device(Path::new("/"))
+}
+
+/// Whether a filesystem is one that no other machine has.
+pub(super) fn is_local(path: &Path) -> bool {
+    filesystem_type(path).is_some_and(|known| known == OVERLAY || LOCAL.contains(&known))
+}
+
+/// Whether the kernel sees every change to a filesystem. Of overlayfs others may have the layers.
+pub(super) fn shows_all_changes(path: &Path) -> bool {
+    filesystem_type(path).is_some_and(|known| LOCAL.contains(&known))
+}
+
+fn filesystem_type(path: &Path) -> Option<u64> {
+    rustix::fs::statfs(path).ok().map(|filesystem| u64::from(filesystem.f_type as u32))
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use crate::support::held::{Held, filling};
+use crate::support::http::Client;
 use crate::support::server::{RealRegistry, Settings};
 use crate::support::*;
 use crate::writers::with_garbage;
@@ -157,4 +159,127 @@ fn with_a_root_filesystem_that_is_read_only_and_without_root() {
     }
     let done = done.expect_code(0);
     assert!(done.stdout.contains("this run is"), "{}", done.stdout);
+}
+
+/// An upload that was begun before the run, and has something in it.
+const UPLOADED: &[u8] = b"the first part";
+
+/// A registry in a container, and where an upload goes on that was begun.
+fn contained_registry() -> (RealRegistry, String) {
+    let mut registry = with_garbage(Settings::default());
+    let mut tree = Tree::new();
+    for blob in filling() {
+        tree.blob(&blob);
+    }
+    tree.write_to(&registry.root());
+    registry.restart_contained();
+    let upload = registry.client().begin_upload("a");
+    let upload = send(&registry.client(), &upload, UPLOADED);
+    age(&registry.root());
+    (registry, upload)
+}
+
+/// Sends a part of an upload, and says where the next one goes.
+fn send(client: &Client, upload: &str, bytes: &[u8]) -> String {
+    let answer = client.send("PATCH", upload, &[("Content-Type", "application/octet-stream")], bytes).expect_status(202);
+    let place = &answer.headers["location"];
+    place[place.find("/v2/").expect("an upload's")..].to_owned()
+}
+
+/// A run that was told of no registry at work.
+fn offline(registry: &RealRegistry) -> Regsweep {
+    let words = ["garbage-collect", "--assume-offline", "--allow-unlinked", "100%", "--min-age", "0s", "--json"];
+    Regsweep::new().args(words).arg(registry.config())
+}
+
+/// A run in another container that was told of no registry at work, held between its plan and its first change.
+fn hold(registry: &RealRegistry, flags: &[&str]) -> Option<Held> {
+    contained(offline(registry).args(flags), Shares::Nothing).map(Held::start)
+}
+
+/// What is done to a registry while a run waits, by how it is called in a message.
+type Push = (&'static str, fn(&Client, &str));
+
+/// Everything of which something is left in the directories that a run watches.
+const PUSHES: [Push; 6] = [
+    ("/a/_uploads", |client, _| drop(client.begin_upload("a"))),
+    ("/a/_uploads", |client, upload| drop(send(client, upload, b"more"))),
+    ("/a/_uploads", |client, _| client.put_blob("a", &layer(3))),
+    ("/a/_manifests/", |client, _| client.put_manifest("a", "v2", &oci_image("kept", &[layer(1)]))),
+    ("v2/repositories", |client, _| client.mount("b", &layer(2).digest, "a")),
+    ("/a/_manifests/", |client, _| client.delete_manifest("a", oci_image("kept", &[layer(1)]).digest())),
+];
+
+#[track_caller]
+fn is_stopped(registry: &RealRegistry, ran: Outcome, named: &str) {
+    let ran = ran.expect_code(2);
+    let said = &ran.stderr;
+    for part in ["changed while this run looked at it", named, "--assume-offline does not lift this"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let left = snapshot::blobs_on_disk(&registry.root());
+    assert!(filling().all(|blob| left.contains_key(&blob.digest)), "nothing was touched: {said}");
+}
+
+/// Neither its processes nor its addresses are seen, and what it writes is.
+#[test]
+fn a_push_in_another_container_stops_a_run_that_was_told_of_none() {
+    for (named, push) in PUSHES {
+        let (registry, upload) = contained_registry();
+        let Some(held) = hold(&registry, &[]) else { return };
+        push(&registry.client(), &upload);
+        is_stopped(&registry, held.release(), named);
+    }
+}
+
+/// Where the kernel notifies of nothing, as on NFS, two looks differ.
+#[test]
+fn without_notices_the_second_look_sees_it() {
+    if !has_strace() {
+        return;
+    }
+    for call in ["inotify_init1:error=EMFILE", "inotify_add_watch:error=ENOSPC"] {
+        for (named, push) in PUSHES {
+            let (registry, upload) = contained_registry();
+            let Some(run) = contained(offline(&registry).injected(call), Shares::Nothing) else { return };
+            let held = Held::start(run);
+            push(&registry.client(), &upload);
+            is_stopped(&registry, held.release(), named);
+        }
+        let (registry, _upload) = contained_registry();
+        Held::start(offline(&registry).injected(call)).release().expect_code(0);
+    }
+}
+
+/// Pulls write nothing, and what other programs put anywhere is no push.
+#[test]
+fn pulls_and_a_nas_in_another_container_stop_nothing() {
+    let (registry, _upload) = contained_registry();
+    let Some(held) = hold(&registry, &[]) else { return };
+    let client = registry.client();
+    client.pull("a", "v1").expect("it is whole");
+    client.tags("a");
+    client.catalog();
+    assert!(client.has_blob("a", &layer(2).digest));
+    for place in ["repositories/a/_manifests/tags/@eaDir", "repositories/@eaDir", "blobs/sha256/.DS_Store"] {
+        fs::create_dir(registry.root().join("docker/registry/v2").join(place)).expect("made");
+    }
+    held.release().expect_code(0);
+    let left = snapshot::blobs_on_disk(&registry.root());
+    assert!(!filling().any(|blob| left.contains_key(&blob.digest)), "and all of it goes");
+    registry.client().pull("a", "v1").expect("it is whole");
+}
+
+/// A dry run says that a real one would stop, and one beside a registry at work minds nothing.
+#[test]
+fn a_dry_run_says_what_was_pushed_meanwhile() {
+    let (registry, _upload) = contained_registry();
+    let Some(held) = hold(&registry, &["--dry-run"]) else { return };
+    registry.client().put_blob("a", &layer(3));
+    let said = held.release().expect_code(0).report()["writer"].to_string();
+    assert!(said.contains("changed while this run looked at it") && said.contains("or give --online"), "{said}");
+    let words = ["garbage-collect", "--online", "--rescue-for", "0s", "--allow-unlinked", "100%", "--min-age", "0s", "--json"];
+    let held = Held::start(Regsweep::new().args(words).arg(registry.config()));
+    registry.client().put_blob("a", &layer(4));
+    held.release().expect_code(0);
 }

@@ -234,7 +234,7 @@ fn u5_a_fifo_for_a_link_holds_its_repository_and_nobody_waits() {
         let root = registry().stray_blob(&garbage()).repo("a").image("x", &[layer(1)]).tag("v1").upload_layer(&layer(2));
         let root = root.into_tree().on_disk();
         fs::remove_file(root.path().join(&link)).expect("it was there");
-        super::races::make_fifo(&root.path().join(&link));
+        crate::support::held::make_fifo(&root.path().join(&link));
         let before = snapshot(root.path());
         for flags in BOTH {
             let ran = Regsweep::gc(root.path()).args(flags).dry().json().run().expect_code(1);

@@ -1,32 +1,16 @@
 //! Two at once: a second regsweep, and writers that nobody stopped.
-//!
-//! Method: a run writes its plan to a fifo, and the plan is more than a pipe holds. Once its first byte is there the plan is made and
-//! the lock taken; and the sweep does not begin before the last one is read.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
-
-use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
-use tempfile::TempDir;
+use std::time::{Duration, SystemTime};
 
 use super::{garbage, links};
+use crate::support::held::{Held, filling};
 use crate::support::layout::{self, blob_data, layer_link, revision_link, tag_current, tag_history};
-use crate::support::run::Running;
 use crate::support::*;
-
-pub(crate) fn make_fifo(path: &Path) {
-    mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a fifo");
-}
-
-/// Blobs that nothing links: their rows are more than the 64 KiB of a pipe, and more than what waits in a buffer before it.
-fn filling() -> impl Iterator<Item = Content> {
-    (1_000_000..1_000_500).map(layer)
-}
 
 /// A store in which the layer 2 has a link that nothing needs, and `untagged` no tag.
 fn store(untagged: &Image) -> Tree {
@@ -39,55 +23,11 @@ fn store(untagged: &Image) -> Tree {
     tree.into_tree()
 }
 
-/// A run between plan and sweep.
-struct Held {
-    running: Running,
-    fifo: File,
-    plan: Vec<u8>,
-    _directory: TempDir,
-}
-
-impl Held {
-    fn start(root: &Path, flags: &[&str]) -> Held {
-        let directory = tempfile::tempdir().expect("a directory");
-        let path = directory.path().join("plan");
-        make_fifo(&path);
-        let fifo = rustix::fs::open(&path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).expect("a fifo can be read");
-        let command = ["garbage-collect", "--allow-unlinked", "100%", "--format", "json", "--root"];
-        let running = Regsweep::new().args(command).arg(root).args(flags).arg("--plan-out").arg(&path).start();
-        let mut held = Held { running, fifo: File::from(fifo), plan: Vec::new(), _directory: directory };
-        held.read(1);
-        held
-    }
-
-    /// Reads so many bytes of the plan, or all of it.
-    fn read(&mut self, bytes: usize) {
-        let begun = Instant::now();
-        let mut buffer = [0; 4096];
-        while self.plan.len() < bytes {
-            let room = buffer.len().min(bytes - self.plan.len());
-            match self.fifo.read(&mut buffer[..room]) {
-                Ok(0) if !self.plan.is_empty() => return,
-                Ok(0) => {
-                    let ended = self.running.child.try_wait().expect("a child can be asked");
-                    assert!(ended.is_none(), "it ended without a plan: {ended:?}");
-                    thread::sleep(Duration::from_millis(1));
-                }
-                Ok(read) => self.plan.extend(&buffer[..read]),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(Duration::from_millis(1)),
-                Err(error) => panic!("{error}"),
-            }
-            assert!(begun.elapsed() < Duration::from_secs(60), "it is stuck");
-        }
-    }
-
-    /// Lets it sweep.
-    fn release(mut self) -> Outcome {
-        self.read(usize::MAX);
-        let mut outcome = self.running.wait();
-        outcome.plan = Some(String::from_utf8(self.plan).expect("a plan is text"));
-        outcome
-    }
+/// A run that does not mind that something changes before it sweeps: what comes after that has to do.
+fn held(root: &Path, flags: &[&str]) -> Held {
+    let command = ["garbage-collect", "--allow-unlinked", "100%", "--format", "json", "--root"];
+    let run = Regsweep::new().args(command).arg(root).args(flags);
+    Held::start(run.env("REGSWEEP_TEST_UNNOTICED", "yes"))
 }
 
 /// What is below the registry's base, by relative path.
@@ -101,7 +41,7 @@ fn h17_a_second_run_names_the_first_and_stops() {
     let root = store(&untagged).on_disk();
     let root = root.path();
     let before = names(root);
-    let first = Held::start(root, &[]);
+    let first = held(root, &[]);
     let holder = format!("process {} on ", first.running.child.id());
     let lock = root.join(".regsweep/lock");
     let inode = fs::metadata(&lock).expect("the lock").ino();
@@ -127,7 +67,7 @@ fn h17_looking_does_not_exclude_looking() {
     let root = store(&untagged).on_disk();
     // A run that was stopped leaves the lock file. A dry run makes none, and locks the root directory all the same.
     Regsweep::gc(root.path()).args(["--max-reclaim", "0%"]).run().expect_code(2);
-    let first = Held::start(root.path(), &["--dry-run"]);
+    let first = held(root.path(), &["--dry-run"]);
     let second = Regsweep::gc(root.path()).dry().run().expect_code(0);
     Regsweep::gc(root.path()).run().expect_code(2);
     assert_eq!(first.release().expect_code(0).plan, second.plan);
@@ -138,7 +78,7 @@ fn h41_r15_what_is_gone_already_is_no_failure() {
     let untagged = oci_image("untagged", &[layer(5)]);
     let tree = store(&untagged);
     let root = tree.on_disk();
-    let held = Held::start(root.path(), &["-m"]);
+    let held = held(root.path(), &["-m"]);
     for path in [revision_link("a", untagged.digest()), layer_link("a", &layer(2).digest), blob_data(&layer(2).digest)] {
         fs::remove_file(root.path().join(path)).expect("it was there");
     }
@@ -160,7 +100,7 @@ fn a_link_that_was_written_again_keeps_all_blobs() {
             fs::remove_file(root.path().join(layer_link("b", &layer(4).digest))).expect("there");
         }
         let before = names(root.path());
-        let held = Held::start(root.path(), &["--min-age", "30m"]);
+        let held = held(root.path(), &["--min-age", "30m"]);
         fs::write(root.path().join(layer_link("a", &layer(2).digest)), layer(2).digest).expect("written");
         let ran = held.release().expect_code(code);
         assert_eq!(ran.finding_codes(), ["changed-target"]);
@@ -180,7 +120,7 @@ fn a_link_that_was_written_again_keeps_its_repository_and_its_blob() {
     let untagged = oci_image("untagged", &[layer(5)]);
     let root = store(&untagged).on_disk();
     let before = names(root.path());
-    let held = Held::start(root.path(), &["--quarantine"]);
+    let held = held(root.path(), &["--quarantine"]);
     fs::write(root.path().join(layer_link("a", &layer(2).digest)), layer(2).digest).expect("written");
     let ran = held.release().expect_code(3);
     assert_eq!(ran.finding_codes(), ["changed-target"]);
@@ -199,7 +139,7 @@ fn a_link_that_was_written_again_keeps_its_repository_and_its_blob() {
 fn r08_r09_an_image_that_was_tagged_in_the_meantime_stays() {
     let untagged = index(&[oci_image("child", &[layer(5)])]);
     let root = store(&untagged).on_disk();
-    let held = Held::start(root.path(), &["-m", "--quarantine"]);
+    let held = held(root.path(), &["-m", "--quarantine"]);
     let digest = untagged.digest();
     for path in [revision_link("a", digest), tag_history("a", "v2", digest), tag_current("a", "v2")] {
         let path = root.path().join(path);
@@ -220,7 +160,7 @@ fn r08_r09_an_image_that_was_tagged_in_the_meantime_stays() {
 fn a_repository_that_changes_keeps_what_it_names_by_now() {
     let untagged = oci_image("untagged", &[layer(5)]);
     let root = store(&untagged).on_disk();
-    let held = Held::start(root.path(), &["-m", "--quarantine"]);
+    let held = held(root.path(), &["-m", "--quarantine"]);
     // A push that uses layers that nothing linked, and tags the untagged image again.
     let pushed = oci_image("pushed", &[garbage(), layer(1_000_001)]);
     let mut tree = Tree::new();
@@ -240,7 +180,7 @@ fn a_repository_that_changes_keeps_what_it_names_by_now() {
 fn r10_what_is_pushed_after_the_blobs_were_listed_stays() {
     let untagged = oci_image("untagged", &[layer(5)]);
     let root = store(&untagged).on_disk();
-    let held = Held::start(root.path(), &["-m", "--min-age", "0s"]);
+    let held = held(root.path(), &["-m", "--min-age", "0s"]);
     let pushed = oci_image("pushed", &[layer(1), layer(6)]);
     let mut tree = Tree::new();
     tree.aged(Duration::ZERO).push("c", &pushed).tag("c", "v1", pushed.digest()).remove(&blob_data(&layer(1).digest));
@@ -255,7 +195,7 @@ fn r10_what_is_pushed_after_the_blobs_were_listed_stays() {
 fn r11_a_blob_that_was_stored_again_stays() {
     let untagged = oci_image("untagged", &[layer(5)]);
     let root = store(&untagged).on_disk();
-    let held = Held::start(root.path(), &[]);
+    let held = held(root.path(), &[]);
     let again = root.path().join(blob_data(&garbage().digest));
     fs::write(&again, garbage().bytes).expect("written");
     let ran = held.release().expect_code(3);

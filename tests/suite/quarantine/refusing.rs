@@ -204,7 +204,7 @@ fn a_signal_before_the_first_change_leaves_everything() {
     let before = everything(root);
     let plan = tempfile::tempdir().expect("a directory");
     let fifo = plan.path().join("plan");
-    crate::hazards::races::make_fifo(&fifo);
+    crate::support::held::make_fifo(&fifo);
     let running = later(Regsweep::new().args(["garbage-collect", "--quarantine", "-m", "--root"]).arg(root), DAY, "");
     let running = running.arg("--plan-out").arg(&fifo).start();
     // It waits for somebody to read the plan, and has seen the signal by the time that somebody does.

@@ -10,6 +10,7 @@
 //! | `tree` | a registry's storage as a value, written to disk when wanted |
 //! | `registry` | the fluent form: `registry().repo("a").image("x", &[layer(1)]).tag("latest")` |
 //! | `run` | the binary under test, its output and its plan |
+//! | `held` | a run between plan and sweep |
 //! | `snapshot` | a directory as it is on disk, to compare |
 //! | `tags` | tags in plans and in directories, and runs that drop some and are killed |
 //! | `redis_server` | a redis for a registry to remember blobs in |
@@ -41,6 +42,7 @@ pub(crate) fn has_strace() -> bool {
 
 pub(crate) mod bucket;
 pub(crate) mod digest;
+pub(crate) mod held;
 pub(crate) mod http;
 pub(crate) mod image;
 pub(crate) mod layout;

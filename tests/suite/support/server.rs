@@ -132,6 +132,15 @@ impl RealRegistry {
         });
     }
 
+    /// The same in PID and mount namespaces of its own, as a container has them.
+    pub(crate) fn restart_contained(&mut self) {
+        self.restart_as(|| {
+            let mut command = without_settings(Command::new("unshare"));
+            command.args(["--pid", "--mount", "--fork", "--kill-child", "--mount-proc"]).arg(program());
+            command
+        });
+    }
+
     /// Stops it, and starts it at the same address: whoever pushes to it goes on.
     pub(crate) fn restart_in_place(&mut self) {
         self.stop();
