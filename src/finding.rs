@@ -106,10 +106,10 @@ codes! {
         "copy it from a mirror or a backup with `repair --from`, or push the image again from where it was built";
     /// A manifest states another size for a blob than the blob has: clients refuse it.
     SizeMismatch = "size-mismatch", Error,
-        "let `regsweep verify --quarantine` read the blob, then push the image again; if that does not help, it was built wrong";
+        "let `repair --from` or `regsweep verify --quarantine` read the blob, then push the image again if it is not mended; if that does not help, it was built wrong";
     /// A manifest's bytes do not match its digest.
     CorruptManifest = "corrupt-manifest", Error,
-        "quarantine it with `regsweep verify --quarantine`, then push the image again";
+        "copy the right bytes with `repair --from`, or quarantine it with `regsweep verify --quarantine` and push the image again";
     /// A manifest's bytes are not one whole JSON object.
     UnreadableManifest = "unreadable-manifest", Error,
         "delete the revision and push the image again";
@@ -124,13 +124,13 @@ codes! {
         "delete the revision: the registry cannot have written it";
     /// A blob with nothing in it that should hold something.
     EmptyBlob = "empty-blob", Error,
-        "quarantine it with `regsweep verify --quarantine`, then push what needs it again";
+        "copy the right bytes with `repair --from`, or quarantine it with `regsweep verify --quarantine` and push what needs it again";
     /// A blob that is shorter than its descriptors state, and does not match its digest.
     TruncatedBlob = "truncated-blob", Error,
-        "quarantine it with `regsweep verify --quarantine`, then push what needs it again";
+        "copy the right bytes with `repair --from`, or quarantine it with `regsweep verify --quarantine` and push what needs it again";
     /// A blob that is longer than its descriptors state, and does not match its digest.
     OverlongBlob = "overlong-blob", Error,
-        "quarantine it with `regsweep verify --quarantine`, then push what needs it again";
+        "copy the right bytes with `repair --from`, or quarantine it with `regsweep verify --quarantine` and push what needs it again";
     /// A blob's bytes do not match its digest.
     CorruptBlob = "corrupt-blob", Error,
         "quarantine it with `regsweep verify --quarantine`, then push what needs it again";

@@ -60,7 +60,7 @@ fn layer_links(
             // It goes after the blob's purge: until then both can be restored.
             LinkVerdict::Names(name) if blobs.quarantined.contains(&name) => continue,
             // A blob that a manifest names is reported as missing already.
-            LinkVerdict::Names(name) if [digest, &name].into_iter().any(|name| facts.needed.named.contains(name)) => continue,
+            LinkVerdict::Names(name) if [digest, &name].into_iter().any(|name| facts.needed.named.contains_key(name)) => continue,
             LinkVerdict::Names(_) => Code::BrokenLayerLink,
         };
         findings.push(Finding::new(code).repository(directory.repository()).digest(digest).path(directory.link(digest)));

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use foldhash::HashSet;
+use foldhash::{HashMap, HashSet};
 
 use super::facts::BlobFacts;
 use crate::error::Error;
@@ -15,8 +15,9 @@ use crate::survey::Survey;
 /// What the manifests of one repository name and the repository lacks.
 #[derive(Debug, Default)]
 pub(crate) struct RepositoryNeeds {
-    /// Every digest that a manifest names and that has no data under that name, and the blob that it is an alias of.
-    pub(crate) named: HashSet<Digest>,
+    /// Every digest that a manifest names and that has no data under that name, and the blob that it is an alias of; with the size that is
+    /// stated for it first, if one is.
+    pub(crate) named: HashMap<Digest, Option<u64>>,
     /// Stored blobs that manifests name as content and that have no layer link in the repository.
     pub(crate) unlinked: BTreeSet<Digest>,
     /// Blobs that manifests name as content and whose directory in the store has no data.
@@ -126,7 +127,7 @@ impl NeededVisitor<'_> {
     fn follow_stored(&mut self, manifest: &Digest, edge: &Edge, queue: &mut Queue<'_, ()>) -> Result<(), Error> {
         let name = self.context.inventory.digest(edge.blob);
         if !self.blobs.has_data(&name) {
-            self.needed.named.insert(name);
+            self.needed.named.entry(name).or_default();
         }
         if self.revisions.contains(&edge.blob) {
             queue.push_blob(edge.blob, ());
@@ -159,9 +160,9 @@ impl NeededVisitor<'_> {
 
     /// Follows a digest that is not stored or that may be an alias of a blob (H3).
     fn follow_unresolved(&mut self, descriptor: &Descriptor, queue: &mut Queue<'_, ()>) -> Result<(), Error> {
-        self.needed.named.insert(descriptor.digest);
+        self.needed.named.entry(descriptor.digest).or_insert(descriptor.size_bytes);
         let LinkVerdict::Names(name) = layer_verdict(self.survey, &descriptor.digest)? else { return Ok(()) };
-        self.needed.named.insert(name);
+        self.needed.named.entry(name).or_insert(descriptor.size_bytes);
         if let (Some(blob), Some(size_bytes)) = (self.context.inventory.find(&name), descriptor.size_bytes) {
             self.context.inventory.learn_size(blob, size_bytes);
         }

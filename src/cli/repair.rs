@@ -21,7 +21,7 @@ pub struct Repair {
     #[arg(help_heading = SAFETY, short, long)]
     pub dry_run: bool,
 
-    /// Copy lost blobs from this store
+    /// Copy lost and damaged blobs from this store
     ///
     /// Copy blobs that a manifest here needs and this store has lost from another one: the root of a mirror or of an unpacked backup. Each is
     /// compared with its digest before it is visible. The other store is not changed.

@@ -313,7 +313,7 @@ fn changes<'a>(settings: &CollectSettings, reader: &Reader<'a>) -> Option<Change
 }
 
 fn may_be_online(settings: &CollectSettings, asked: &Asked) -> bool {
-    reconcile::may_be_online(&settings.location, &asked.caches).is_ok()
+    reconcile::may_be_online(&settings.location, &asked.caches, settings.online_by).is_ok()
 }
 
 fn waits_for(wait: Option<Wait>) -> Duration {

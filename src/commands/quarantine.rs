@@ -400,7 +400,7 @@ fn restore(
         if let Some(digest) = digest.filter(|digest| !is_held(digest)) {
             return Err(Error::Usage(format!("{digest} is not in quarantine; `regsweep quarantine list` says what is")));
         }
-        // A restoration that was cut off may have left an empty run: that is none of damaged links.
+        // A restoration that was cut off may have left an empty run: that is none of what is damaged.
         if only.is_none() && quarantine.held().next().is_some() {
             return Err(Error::Usage(ONLY_DAMAGED.to_owned()));
         }
@@ -443,7 +443,7 @@ fn newest<'q>(quarantine: &'q Quarantine<'_>) -> Result<&'q str, Error> {
 
 /// What nobody gets back by accident.
 const ONLY_DAMAGED: &str =
-    "only damaged links that `repair` replaced are in quarantine: name their run (--run) if they are to come back";
+    "only damaged files that `repair` replaced are in quarantine: name their run (--run) if they are to come back";
 
 impl RunRow {
     fn of(run: &Run<'_>, now: Timestamp, memory: &Memory, redis: Option<&RedisCache>) -> RunRow {

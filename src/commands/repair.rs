@@ -2,11 +2,14 @@
 //!
 //! Nothing is made before the whole store has been read and everything that can refuse has been asked. What is replaced is quarantined first.
 
+mod making;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use rayon::prelude::*;
 
+use self::making::mend_all;
 use super::opening;
 use super::owners;
 use super::reading::named;
@@ -15,30 +18,25 @@ use super::stops::stops_real_runs;
 use crate::audit::damage;
 use crate::audit::facts::{BlobFacts, RepositoryFacts};
 use crate::config::{Mode, RepairSettings};
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::escape::escaped;
 use crate::finding::{Code, Finding};
 use crate::findings::consolidated;
 use crate::format::size;
 use crate::graph::{Context, Manifests};
 use crate::inventory::Inventory;
-use crate::layout::{self, LinkDirectory, Shard, Target};
+use crate::layout;
 use crate::mark::{self, interrupted};
 use crate::oci::{Digest, reference};
 use crate::plan::Kind;
 use crate::policy::{Arrivals, Policy, RootPolicy};
 use crate::progress::{Phase, Progress};
-use crate::quarantine::{self, Purpose, Reader, Run};
+use crate::quarantine::Reader;
 use crate::repair::{self, Looking, Mend, Mends, Mirror};
 use crate::report::repair::RepairReport;
-use crate::store::{Access, Backend, FileState, LinkContent, Made, Planned, Removal, Repair, RepositoryEntry, Store, TagContent};
+use crate::store::{Access, Backend, FileState, Repair, RepositoryEntry};
 use crate::survey::{self, Survey};
 use crate::writers::{self, Question};
-
-/// Why something was left alone that is there now.
-const MADE_SINCE: &str = "Left alone: it was made since it was looked for, so somebody writes to the store.";
-/// Why something was left alone that is another one now.
-const CHANGED_SINCE: &str = "Left alone: it was changed since it was read, so somebody writes to the store.";
 
 /// Repairs, or says what a repair would do.
 ///
@@ -91,7 +89,6 @@ pub fn run_on(
     session.work(|reader| {
         let mends = read(&settings, reader, mirror, &mut report)?;
         stops_real_runs(settings.mode, ensure_possible(backend, writer, &mends), is_said, &mut stops)?;
-        report.has_more = mends.iter().any(|mend| mend.size_bytes.is_some() && mend.code != Code::MissingBlob);
         report.planned = mends;
         if settings.mode == Mode::Execute && !report.planned.is_empty() {
             ensure_alone(&settings, reader.backend)?;
@@ -146,7 +143,7 @@ fn mirror_of<'o>(backend: &dyn Backend, other: &'o dyn Backend) -> Result<Mirror
         true => {
             Err(Error::Usage(format!("--from {} is the store that is to be repaired: name another one", escaped(other.place()))))
         }
-        false => Ok(Mirror::new(other.store())),
+        false => Ok(Mirror::new(other.store(), backend.free_bytes())),
     }
 }
 
@@ -200,12 +197,25 @@ fn read(
     })?;
     report.repositories = chosen.len() as u64;
     // Several repositories may need one blob.
-    let mut by_target = BTreeMap::new();
+    let (mut by_target, mut needed) = (BTreeMap::new(), None);
+    let mut has_more = false;
     for of_repository in all {
         by_target.extend(of_repository.links);
         report.findings.extend(of_repository.findings);
+        has_more |= of_repository.has_more;
+        needed = needed.or(of_repository.needed);
     }
+    reader.progress.begin(Phase::Checking, None);
+    let known: BTreeSet<Digest> = damage::damaged(&report.findings);
+    let is_meant = |digest: &Digest| {
+        let is_known = known.contains(digest) || by_target.contains_key(&layout::Target::Blob(*digest));
+        !is_known && needed.as_ref().is_none_or(|needed| needed.contains(digest))
+    };
+    let of_sizes = repair::sizes(&context, chosen, mirror, &is_meant, reader.stop)?;
+    by_target.extend(of_sizes.links);
+    report.findings.extend(of_sizes.findings);
     report.findings = damage::once_each(std::mem::take(&mut report.findings), BTreeMap::new());
+    report.has_more = has_more && by_target.keys().any(|target| matches!(target, layout::Target::Blob(_)));
     let mut mends: Vec<Mend> = by_target.into_values().collect();
     // A push writes in this order, too: wherever this ends, no name is there before what it needs.
     mends.par_sort_by(|a, b| {
@@ -239,7 +249,7 @@ fn of_repository(
     let mut of_contents: Vec<Finding> =
         marks.findings.into_iter().filter(|finding| is_about_content(finding.code)).chain(absent).collect();
     of_contents.sort();
-    let mut looking = Looking { facts: &facts, context, blobs, mirror, copied: BTreeSet::new() };
+    let mut looking = Looking::new(&facts, context, blobs, mirror);
     let mut mends = repair::contents(&mut looking, of_contents)?;
     repair::links(&looking, &mut mends)?;
     match place {
@@ -260,168 +270,17 @@ fn place_of(surveyed: &Survey<'_>, typed: &str) -> Result<usize, Error> {
     })
 }
 
-/// Damage that no link mends. A child that is missing may never have been copied.
+/// Damage that no link mends.
 fn is_about_content(code: Code) -> bool {
     matches!(
         code,
         Code::MissingTagTarget
             | Code::MissingManifest
             | Code::MissingBlob
+            | Code::MissingChild
             | Code::CorruptManifest
             | Code::UnreadableManifest
             | Code::OversizedManifest
             | Code::IrregularData
     )
-}
-
-/// Makes everything. From the first change on nothing ends the run without its report.
-///
-/// # Errors
-///
-/// When no quarantine can be begun for what is replaced. Nothing has been changed then.
-fn mend_all(
-    settings: &RepairSettings,
-    reader: &Reader<'_>,
-    by: (&dyn Repair, Option<Mirror<'_>>),
-    report: &mut RepairReport,
-) -> Result<(), Error> {
-    let mut run = match report.planned.iter().any(|mend| mend.replaced.is_some()) {
-        false => None,
-        true => Some(quarantine::begin(reader.backend, Purpose::Repair, &settings.clock, None)?),
-    };
-    reader.progress.begin(Phase::Repairing, Some(report.planned.len() as u64));
-    let planned = std::mem::take(&mut report.planned);
-    let (mut not_copied, mut is_unflushed) = (BTreeSet::<Digest>::new(), false);
-    for mend in &planned {
-        if reader.stop.load(Ordering::Relaxed) {
-            report.interrupted = true;
-            break;
-        }
-        // On the disk before what names them, whatever a power cut leaves.
-        if mend.size_bytes.is_none() && std::mem::take(&mut is_unflushed) && !flush(reader, report) {
-            break;
-        }
-        is_unflushed |= mend.size_bytes.is_some();
-        let made = match not_copied.contains(mend.digest()) {
-            true => Ok(Some("Not made: the blob that it would name was not copied.".to_owned())),
-            false => mend_one(reader, by, run.as_ref(), mend),
-        };
-        let is_made = matches!(made, Ok(None));
-        if mend.size_bytes.is_some() && !is_made {
-            not_copied.insert(*mend.digest());
-        }
-        match made {
-            Ok(None) => report.count(mend),
-            Err(_) if reader.stop.load(Ordering::Relaxed) => report.interrupted = true,
-            Ok(Some(why)) => report.findings.push(failed(mend, &why)),
-            Err(error) => {
-                report.findings.push(failed(mend, &error.to_string()));
-                report.has_failed = true;
-                if matches!(error.kind(), Some(ErrorKind::Full | ErrorKind::ReadOnly | ErrorKind::Broken)) {
-                    break;
-                }
-            }
-        }
-        reader.progress.advance(1, mend.size_bytes.unwrap_or(0));
-    }
-    report.planned = planned;
-    let is_flushed = flush(reader, report);
-    if let Some(run) = &mut run {
-        finish(settings, is_flushed, run, report);
-    }
-    Ok(())
-}
-
-/// Waits until everything made so far is on the disk. Says whether it is.
-fn flush(reader: &Reader<'_>, report: &mut RepairReport) -> bool {
-    let flushed = reader.backend.vacuum().barrier();
-    if let Err(error) = &flushed {
-        report.has_failed = true;
-        report.findings.push(Finding::new(Code::FailedRepair).path(reader.backend.place()).detail(error.to_string()));
-    }
-    flushed.is_ok()
-}
-
-/// Notes that the last thing was quarantined, and names the run if it holds anything.
-fn finish(settings: &RepairSettings, is_flushed: bool, run: &mut Run<'_>, report: &mut RepairReport) {
-    let finished = if is_flushed { run.finish(&settings.clock, None, None) } else { Ok(()) };
-    match finished.and_then(|()| run.remove_if_empty()) {
-        Ok(true) => {}
-        Ok(false) => report.quarantine_run = Some(run.id().to_owned()),
-        Err(error) => {
-            report.quarantine_run = Some(run.id().to_owned());
-            report.has_failed = true;
-            report.findings.push(Finding::new(Code::FailedRepair).path(run.path()).detail(error.to_string()));
-        }
-    }
-}
-
-/// Makes one thing, and reads a link again. Says why it was left alone, if it was.
-fn mend_one(
-    reader: &Reader<'_>,
-    (writer, mirror): (&dyn Repair, Option<Mirror<'_>>),
-    run: Option<&Run<'_>>,
-    mend: &Mend,
-) -> Result<Option<String>, Error> {
-    if let (Target::Blob(digest), Some(mirror)) = (&mend.target, mirror) {
-        return Ok(match writer.make_blob(digest, &mut |out| mirror.copy(digest, out, reader.stop))? {
-            Made::Made => None,
-            Made::Exists => Some(MADE_SINCE.to_owned()),
-            Made::Changed(difference) => Some(format!("Not copied: in the store that --from names {difference}.")),
-        });
-    }
-    if !names_something(reader.store(), &mend.target)? {
-        return Ok(Some(
-            "Left alone: the blob that it would name went since it was read, so somebody writes to the store.".to_owned(),
-        ));
-    }
-    if let (Some(stat), Some(run)) = (&mend.replaced, run) {
-        match run.keep(&Planned { target: &mend.target, stat })? {
-            Removal::Removed => {}
-            Removal::AlreadyGone | Removal::Changed(_) => return Ok(Some(CHANGED_SINCE.to_owned())),
-        }
-    }
-    let made = writer.make_link(&mend.target, mend.replaced.as_ref());
-    if let (Err(_), Some(_), Some(run)) = (&made, &mend.replaced, run) {
-        // Where it was it still is. What cannot be taken off the shelf is reported with the run.
-        let _stays = run.restore(&mend.target);
-    }
-    match made? {
-        Made::Made => {}
-        Made::Exists => return Ok(Some(MADE_SINCE.to_owned())),
-        Made::Changed(_) => return Ok(Some(CHANGED_SINCE.to_owned())),
-    }
-    let says = read_again(reader.store(), &mend.target)?;
-    let is_wrong = says != LinkContent::Digest(*mend.digest());
-    Ok(is_wrong.then(|| "It was made, and does not read as it was written: look at the disk.".to_owned()))
-}
-
-/// Whether what a link is to name is stored, right before it is made. History outlives what it names.
-fn names_something(store: &dyn Store, target: &Target) -> Result<bool, Error> {
-    if matches!(target, Target::Link(LinkDirectory::History(..), _)) {
-        return Ok(true);
-    }
-    let Some(digest) = target.digest() else { return Ok(true) };
-    Ok(matches!(store.stat_blobs(Shard::of(digest), &[*digest])?[..], [FileState::File(_)]))
-}
-
-fn read_again(store: &dyn Store, target: &Target) -> Result<LinkContent, Error> {
-    let name = target.repository().expect("links lie in repositories");
-    let repository = store.open(&RepositoryEntry { name: name.clone(), foreign: None })?;
-    match target {
-        Target::Tag(_, tag, _) => {
-            let TagContent { current, .. } = repository.tag(tag)?;
-            Ok(current)
-        }
-        Target::Link(directory, digest) => Ok(repository.read_links(directory, &[*digest])?[0]),
-        // Nothing else is made as a link.
-        _ => Ok(LinkContent::Irregular),
-    }
-}
-
-fn failed(mend: &Mend, why: &str) -> Finding {
-    let mut finding = Finding::new(Code::FailedRepair).digest(mend.digest()).path(mend.target.path());
-    finding.repository = mend.target.repository().cloned();
-    finding.tag = mend.target.tag().cloned();
-    finding.detail(why)
 }

@@ -13,4 +13,4 @@ mod tests;
 
 pub(crate) use self::needs::dependents;
 pub(crate) use self::platform::platform;
-pub(crate) use self::sizes::{size_mismatches, stated_otherwise};
+pub(crate) use self::sizes::{size_mismatches, stated_otherwise, wrong_sizes};

@@ -23,7 +23,7 @@ const BLOBS_AT_ONCE: usize = 1024;
 ///
 /// When a blob, a directory, a link or a manifest cannot be read.
 pub(crate) fn size_mismatches(context: &Context<'_>, repositories: &[RepositoryEntry]) -> Result<Vec<Finding>, Error> {
-    stated_otherwise(context, repositories, &suspects(context)?)
+    stated_otherwise(context, repositories, &wrong_sizes(context)?)
 }
 
 /// Finds the manifests that state another size than the real one in `sizes`.
@@ -47,7 +47,11 @@ pub(crate) fn stated_otherwise(
 }
 
 /// Blobs whose real size differs from a stated one, or with two stated sizes, and their real size.
-fn suspects(context: &Context<'_>) -> Result<BTreeMap<Digest, u64>, Error> {
+///
+/// # Errors
+///
+/// When a blob cannot be looked at.
+pub(crate) fn wrong_sizes(context: &Context<'_>) -> Result<BTreeMap<Digest, u64>, Error> {
     let inventory = context.inventory;
     let parts = inventory.map_shards(|shard, blobs| {
         let stated: Vec<_> = blobs.filter_map(|(blob, digest)| Some((blob, digest, inventory.size_bytes(blob)?))).collect();

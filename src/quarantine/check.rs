@@ -12,11 +12,11 @@ use crate::oci::{DescriptorKind, Digest, RepositoryName, TagName};
 use crate::store::{FileState, Held, LinkContent, RepositoryEntry};
 use crate::survey::{self, Survey};
 
-/// Blobs that may not be what their digests say once they are restored: `verify` took them for corrupt, they were written to in
+/// Blobs that may not be what their digests say once they are restored: `verify` or `repair` took them for corrupt, they were written to in
 /// quarantine, or there is nothing in them.
 pub fn suspects(quarantine: &Quarantine<'_>, is_wanted: &dyn Fn(&Run<'_>, &Target) -> bool) -> BTreeSet<Digest> {
     let is_suspect = |(run, held): &(&Run<'_>, &Held)| {
-        run.stamp().purpose == Purpose::Verify || run.was_written_to(held) || held.stat.size_bytes == 0
+        matches!(run.stamp().purpose, Purpose::Verify | Purpose::Repair) || run.was_written_to(held) || held.stat.size_bytes == 0
     };
     let is_blob = |held: &Held| blob_of(&held.target).is_some();
     let blobs = quarantine.held().filter(|(run, held)| is_blob(held) && is_wanted(run, &held.target));

@@ -39,7 +39,7 @@ impl<'s> Quarantine<'s> {
         Ok(quarantine)
     }
 
-    /// The run that began last, of damaged links that `repair` replaced apart: by the boot-time clock where it has seen both, which nobody can set back.
+    /// The run that began last, of what `repair` replaced apart: by the boot-time clock where it has seen both, which nobody can set back.
     pub fn newest(&self) -> Option<&Run<'s>> {
         let uptime =
             |run: &Run<'_>, id: &str| run.stamp().boot.as_ref().filter(|boot| boot.id == id).map(|boot| boot.uptime_seconds);

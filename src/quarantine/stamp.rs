@@ -17,7 +17,7 @@ pub enum Purpose {
     GarbageCollect,
     /// Their bytes are not what their digests say. They wait until somebody says what is to become of them.
     Verify,
-    /// They are damaged links that `repair` replaced. They wait until somebody says what is to become of them.
+    /// They are damaged links and blobs that `repair` replaced. They wait until somebody says what is to become of them.
     Repair,
 }
 

@@ -8,8 +8,9 @@ use crate::audit::facts::{BlobFacts, RepositoryFacts};
 use crate::error::Error;
 use crate::finding::{Code, Finding};
 use crate::graph::{Context, Reading};
+use crate::inventory::MarkFlags;
 use crate::layout::{self, LinkDirectory, Target};
-use crate::oci::Digest;
+use crate::oci::{DescriptorKind, Digest};
 use crate::store::{FileState, LinkContent, Stat};
 use crate::survey::Survey;
 
@@ -39,6 +40,10 @@ pub(crate) struct Mends {
     /// By their places: a manifest may be missing for two reasons.
     pub(crate) links: BTreeMap<Target, Mend>,
     pub(crate) findings: Vec<Finding>,
+    /// Whether a mirror may have more than was looked for.
+    pub(crate) has_more: bool,
+    /// All that a tag leads to, where only that was looked at.
+    pub(crate) needed: Option<BTreeSet<Digest>>,
 }
 
 impl Mends {
@@ -47,9 +52,10 @@ impl Mends {
         self.links.entry(target.clone()).or_insert(Mend { target, code, replaced, size_bytes: None });
     }
 
-    fn blob(&mut self, digest: &Digest, code: Code, size_bytes: u64) {
+    /// Adds a blob that a mirror has.
+    pub(super) fn blob(&mut self, digest: &Digest, code: Code, replaced: Option<Stat>, size_bytes: u64) {
         let target = Target::Blob(*digest);
-        self.links.entry(target.clone()).or_insert(Mend { target, code, replaced: None, size_bytes: Some(size_bytes) });
+        self.links.entry(target.clone()).or_insert(Mend { target, code, replaced, size_bytes: Some(size_bytes) });
     }
 
     /// Adds one that cannot be.
@@ -130,59 +136,6 @@ fn apart(survey: &Survey<'_>) -> impl Iterator<Item = Finding> {
     })
 }
 
-/// Decides about lost content that manifests here need: what a mirror has is copied, with the layer link that it may lack. Of anything else the
-/// finding stands.
-///
-/// # Errors
-///
-/// When the mirror cannot be looked at.
-pub(crate) fn contents(looking: &mut Looking<'_>, findings: Vec<Finding>) -> Result<Mends, Error> {
-    let mut mends = Mends::default();
-    let layers = LinkDirectory::Layers(looking.facts.survey.name.clone());
-    for finding in findings {
-        let is_lost = matches!(finding.code, Code::MissingBlob | Code::MissingManifest | Code::MissingTagTarget);
-        let size_of = |digest: &Digest| looking.mirror.map_or(Ok(None), |mirror| mirror.size(digest));
-        let digest = finding.digest.filter(|_| is_lost);
-        match digest.map(|digest| Ok::<_, Error>((digest, size_of(&digest)?))).transpose()? {
-            Some((digest, Some(size_bytes))) => {
-                mends.blob(&digest, finding.code, size_bytes);
-                looking.copied.insert(digest);
-                if finding.code == Code::MissingBlob && !looking.has_layer_link(&digest) {
-                    looking.missing(Part::Layer, &layers, &digest, Code::MissingLayerLink, &mut mends)?;
-                }
-            }
-            _ => {
-                let why = match (is_lost, looking.mirror.is_some()) {
-                    (true, true) => "Not mended: the store that --from names does not have it either.",
-                    (true, false) => "Not mended: its bytes have to come from a push, or from another store with --from.",
-                    (false, _) => "Not mended: a push or a backup has its bytes; quarantined, it counts as lost.",
-                };
-                let detail = format!("{} {why}", finding.message());
-                mends.findings.push(finding.detail(detail));
-            }
-        }
-    }
-    behind_damaged_links(looking, &mut mends)?;
-    Ok(mends)
-}
-
-/// What a manifest names and a damaged layer link leads to: that it is lost, too, is not said anywhere.
-fn behind_damaged_links(looking: &mut Looking<'_>, mends: &mut Mends) -> Result<(), Error> {
-    let Some(mirror) = looking.mirror else { return Ok(()) };
-    for (digest, content) in looking.facts.survey.layers.iter().zip(&looking.facts.layer_links) {
-        let is_damaged = matches!(content, LinkContent::Empty | LinkContent::Garbled);
-        if is_damaged
-            && looking.facts.needed.named.contains(digest)
-            && looking.named(digest, Part::Layer)? == Named::Absent
-            && let Some(size_bytes) = mirror.size(digest)?
-        {
-            mends.blob(digest, Code::MissingBlob, size_bytes);
-            looking.copied.insert(*digest);
-        }
-    }
-    Ok(())
-}
-
 /// A repository that is being looked at.
 pub(crate) struct Looking<'a> {
     pub(crate) facts: &'a RepositoryFacts<'a>,
@@ -192,13 +145,45 @@ pub(crate) struct Looking<'a> {
     pub(crate) mirror: Option<Mirror<'a>>,
     /// What is copied from there. It counts as stored, because it is made before anything that names it.
     pub(crate) copied: BTreeSet<Digest>,
+    /// What was met on the way from manifests that are copied.
+    pub(super) followed: BTreeSet<(Digest, DescriptorKind)>,
+    /// How many manifests were followed, and their bytes.
+    pub(super) manifests_followed: (u64, u64),
 }
 
-impl Looking<'_> {
+impl<'a> Looking<'a> {
+    /// Begins to look at a repository.
+    pub(crate) fn new(
+        facts: &'a RepositoryFacts<'a>,
+        context: &'a Context<'a>,
+        blobs: &'a BlobFacts,
+        mirror: Option<Mirror<'a>>,
+    ) -> Looking<'a> {
+        let (copied, followed) = (BTreeSet::new(), BTreeSet::new());
+        Looking { facts, context, blobs, mirror, copied, followed, manifests_followed: (0, 0) }
+    }
+
+    /// Whether the store has a blob of that name, whatever its bytes are.
+    pub(super) fn is_stored(&self, digest: &Digest) -> bool {
+        self.context.inventory.find(digest).is_some() && self.blobs.has_data(digest)
+    }
+
+    /// The size that manifests state for a blob, if all state the same.
+    pub(super) fn stated(&self, digest: &Digest) -> Option<u64> {
+        let inventory = self.context.inventory;
+        match self.facts.needed.named.get(digest) {
+            Some(Some(size)) => Some(*size),
+            _ => {
+                let blob = inventory.find(digest)?;
+                inventory.size_bytes(blob).filter(|_| !inventory.has_any(blob, MarkFlags::SIZES_DIFFER))
+            }
+        }
+    }
+
     /// What the store has under a digest. Only for revisions it is read.
     pub(super) fn named(&self, digest: &Digest, part: Part) -> Result<Named, Error> {
-        if self.context.inventory.find(digest).is_none() || !self.blobs.has_data(digest) {
-            return self.named_elsewhere(digest, part);
+        if !self.is_stored(digest) || self.copied.contains(digest) {
+            return Ok(self.named_elsewhere(digest, part));
         }
         if part != Part::Revision {
             return Ok(Named::Blob);
@@ -211,18 +196,18 @@ impl Looking<'_> {
     }
 
     /// What is copied under a digest.
-    fn named_elsewhere(&self, digest: &Digest, part: Part) -> Result<Named, Error> {
-        Ok(match self.mirror {
-            Some(mirror) if self.copied.contains(digest) => match part == Part::Revision && mirror.has_manifest(digest)? {
+    fn named_elsewhere(&self, digest: &Digest, part: Part) -> Named {
+        match self.mirror {
+            Some(mirror) if self.copied.contains(digest) => match part == Part::Revision && mirror.manifest(digest).is_ok() {
                 true => Named::Manifest,
                 false => Named::Blob,
             },
             _ => Named::Absent,
-        })
+        }
     }
 
     /// Whether a layer link of that name is there, with any content.
-    fn has_layer_link(&self, digest: &Digest) -> bool {
+    pub(super) fn has_layer_link(&self, digest: &Digest) -> bool {
         let place = self.facts.survey.layers.binary_search(digest);
         place.is_ok_and(|place| self.facts.layer_links[place] != LinkContent::Absent)
     }

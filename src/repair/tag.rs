@@ -40,6 +40,7 @@ pub(crate) fn tag(looking: &Looking<'_>, place: usize, all: Mends) -> Result<Men
         (name, _) => is_needed(finding.digest.as_ref()) && (name.is_none() || finding.code.is_absence()),
     };
     mends.findings.extend(all.findings.into_iter().filter(is_of_tag));
+    (mends.has_more, mends.needed) = (all.has_more, Some(needed));
     Ok(mends)
 }
 

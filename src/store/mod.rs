@@ -30,7 +30,8 @@ pub use self::object::{AccessKeys, BucketSettings, BucketStore, Request, Request
 pub(crate) use self::objects_in_memory::{Etags, Fails, ObjectStore, counted};
 pub use self::reading::{EachBlob, Store, Unlisted, holds_only_system_files, stat_target, stat_targets};
 pub use self::removing::{Directories, KeepsNow, Planned, Removal, Vacuum};
-pub use self::repairing::{Made, Repair};
+pub(crate) use self::repairing::OTHER_BYTES;
+pub use self::repairing::{Made, Repair, WriteBlob};
 pub use self::repository::Repository;
 pub use self::shelf::{Contents, Held, Return, Shelf, Shelves};
 pub use self::values::{

@@ -8,7 +8,7 @@ use crate::layout::Target;
 use crate::oci::Digest;
 
 /// What differs of a blob that was not made.
-pub(super) const OTHER_BYTES: &str = "its bytes do not match its digest";
+pub(crate) const OTHER_BYTES: &str = "its bytes do not match its digest";
 
 /// Why an upload is not made.
 pub(super) const NO_LINK: &str = "it is no link";
@@ -23,6 +23,9 @@ pub enum Made {
     /// The file that it was to replace is not as planned, or its bytes are not those of its digest. Nothing was made. Says what differs.
     Changed(&'static str),
 }
+
+/// Writes the bytes of a blob.
+pub type WriteBlob<'a> = &'a mut dyn FnMut(&mut dyn io::Write) -> io::Result<()>;
 
 /// Makes links and blobs in a registry's storage. A link holds the digest of its target, a blob the bytes that match its digest: nothing else can
 /// be written.
@@ -48,10 +51,11 @@ pub trait Repair: Sync {
     /// When it cannot be made. The file before it then remains.
     fn make_link(&self, target: &Target, replaced: Option<&Stat>) -> Result<Made, Error>;
 
-    /// Makes one blob in one step from what `write` writes, if that matches its digest, and returns once it is on the disk. Replaces nothing.
+    /// Makes one blob in one step from what `write` writes, if that matches its digest, and returns once it is on the disk. Replaces the file
+    /// that `replaced` describes, and no other.
     ///
     /// # Errors
     ///
-    /// When `write` fails, or it cannot be made.
-    fn make_blob(&self, digest: &Digest, write: &mut dyn FnMut(&mut dyn io::Write) -> io::Result<()>) -> Result<Made, Error>;
+    /// When `write` fails, or it cannot be made. The file before it then remains.
+    fn make_blob(&self, digest: &Digest, replaced: Option<&Stat>, write: WriteBlob<'_>) -> Result<Made, Error>;
 }

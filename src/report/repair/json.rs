@@ -47,13 +47,14 @@ struct Blob {
     digest: String,
     path: String,
     bytes: u64,
+    replaces: bool,
 }
 
 impl Blob {
     /// Nothing for a link.
     fn of(mend: &Mend) -> Option<Blob> {
         let (digest, path) = (mend.digest().to_string(), escaped(mend.target.path()));
-        Some(Blob { code: mend.code, digest, path, bytes: mend.size_bytes? })
+        Some(Blob { code: mend.code, digest, path, bytes: mend.size_bytes?, replaces: mend.replaced.is_some() })
     }
 }
 

@@ -19,7 +19,7 @@ pub(super) fn document(report: &RepairReport) -> Document {
     page.item("scanned", &plural(report.repositories, "repository", "repositories"));
     figures(&mut page, report);
     if let Some(run) = &report.quarantine_run {
-        page.item("quarantined", "the damaged links that were replaced");
+        page.item("quarantined", "the damaged files that were replaced");
         page.item("", &format!("`regsweep restore --run {run}` restores them as they were"));
     }
     let planned = report.planned.len() as u64;
@@ -43,20 +43,25 @@ pub(super) fn document(report: &RepairReport) -> Document {
 fn figures(page: &mut Document, report: &RepairReport) {
     let plural = |count: u64| plural(count, "link", "links");
     let (blobs, links) = report.to_do();
-    let replacing = report.planned.iter().filter(|mend| mend.replaced.is_some()).count() as u64;
+    let replacing = |is_blob: bool| {
+        let replacing = report.planned.iter().filter(|mend| mend.replaced.is_some() && mend.size_bytes.is_some() == is_blob);
+        replacing.count() as u64
+    };
+    let over = |count: u64| if count == 0 { String::new() } else { format!(", {count} in place of damaged ones") };
     match report.mode {
         Mode::DryRun => {
             if blobs.count > 0 {
-                page.item("would copy", &format!("{}, if they match their digests", amount(blobs)));
+                page.item("would copy", &format!("{}{}, if they match their digests", amount(blobs), over(replacing(true))));
             }
             if links > 0 {
-                page.item("would make", &format!("{}, {replacing} in place of damaged ones", plural(links)));
+                page.item("would make", &format!("{}, {} in place of damaged ones", plural(links), replacing(false)));
             }
         }
         Mode::Execute => {
             let left = |count: u64| if count == 0 { String::new() } else { format!(", {count} NOT") };
             if blobs.count > 0 {
-                page.item("copied", &format!("{}{}", amount(report.copied), left(blobs.count - report.copied.count)));
+                let left = left(blobs.count - report.copied.count);
+                page.item("copied", &format!("{}{left}{}", amount(report.copied), over(report.copied_over)));
             }
             if links > 0 {
                 let left = left(links - report.mended);
@@ -65,7 +70,7 @@ fn figures(page: &mut Document, report: &RepairReport) {
         }
     }
     if report.has_more {
-        page.item("run again", "manifests come back, and what they name is looked for by the next run");
+        page.item("run again", "more is lost than one run looks for: the next one goes on");
     }
 }
 

@@ -34,7 +34,9 @@ pub struct RepairReport {
     pub replaced: u64,
     /// The blobs that were copied.
     pub copied: Amount,
-    /// Whether a manifest was among them, or would be: what it names is for the next run.
+    /// How many of those replaced a damaged one.
+    pub copied_over: u64,
+    /// Whether more was lost than one run looks for.
     pub has_more: bool,
     /// The run that holds what was replaced.
     pub quarantine_run: Option<String>,
@@ -64,6 +66,7 @@ impl RepairReport {
             mended: 0,
             replaced: 0,
             copied: Amount::default(),
+            copied_over: 0,
             has_more: false,
             quarantine_run: None,
             stops: Vec::new(),
@@ -77,7 +80,10 @@ impl RepairReport {
     /// Counts something that was made.
     pub fn count(&mut self, mend: &Mend) {
         match mend.size_bytes {
-            Some(size_bytes) => self.copied.add(size_bytes),
+            Some(size_bytes) => {
+                self.copied.add(size_bytes);
+                self.copied_over += u64::from(mend.replaced.is_some());
+            }
             None => {
                 self.mended += 1;
                 self.replaced += u64::from(mend.replaced.is_some());

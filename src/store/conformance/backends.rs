@@ -11,8 +11,8 @@ use crate::error::Error;
 use crate::layout::{self, LinkDirectory, Target};
 use crate::oci::{Algorithm, Digest, RepositoryName, TagName};
 use crate::store::{
-    Access, Backend, Directories, FileState, LinkContent, LockGuard, Made, ManifestContent, Planned, Removal, RepositoryEntry,
-    Return, Shape, Shelf, Stat,
+    Access, Backend, Directories, FileState, LinkContent, LockGuard, Made, ManifestContent, Planned, Removal, Repair,
+    RepositoryEntry, Return, Shape, Shelf, Stat, stat_target,
 };
 
 /// Each case gets a backend that holds only `docker/registry/v2`.
@@ -275,10 +275,10 @@ fn blobs_are_made_of_their_own_bytes(backend: &dyn Backend, fill: &dyn Fill) {
     let Some(repair) = backend.repair() else { return };
     let _lock = lock(backend, Access::Change).expect("free");
     fill.put(&blob("other").path(), b"other", then());
-    let make = |content: &'static [u8]| repair.make_blob(&digest("a"), &mut |out| out.write_all(content));
+    let make = |content: &'static [u8]| repair.make_blob(&digest("a"), None, &mut |out| out.write_all(content));
     let made: Vec<Made> = [&b""[..], b"b", b"aa"].into_iter().map(|content| make(content).expect("no error")).collect();
     assert!(made.iter().all(|made| matches!(made, Made::Changed(_))), "{made:?}");
-    repair.make_blob(&digest("a"), &mut |_| Err(std::io::Error::other("broken off"))).expect_err("broken off");
+    repair.make_blob(&digest("a"), None, &mut |_| Err(std::io::Error::other("broken off"))).expect_err("broken off");
     assert_eq!(fill.paths(), [blob("other").path()], "nothing is there, and nothing is left");
     assert_eq!(make(b"a").expect("made"), Made::Made);
     let mut read = Vec::new();
@@ -288,4 +288,27 @@ fn blobs_are_made_of_their_own_bytes(backend: &dyn Backend, fill: &dyn Fill) {
     );
     assert_eq!(read, b"a");
     assert_eq!(make(b"a").expect("no error"), Made::Exists);
+    damaged_blobs_are_replaced_and_given_back(backend, fill, repair);
+}
+
+/// By what is whole alone, and as long as they are what was seen.
+fn damaged_blobs_are_replaced_and_given_back(backend: &dyn Backend, fill: &dyn Fill, repair: &dyn Repair) {
+    let damaged = blob("b");
+    fill.put(&damaged.path(), b"", then());
+    let make = |content: &'static [u8], stat: &Stat| {
+        repair.make_blob(&digest("b"), Some(stat), &mut |out| out.write_all(content)).expect("no error")
+    };
+    let state = || stat_target(backend.store(), &damaged).expect("looked at");
+    let FileState::File(there) = state() else { panic!("it is there") };
+    assert!(matches!(make(b"b", &Stat::new(7, then())), Made::Changed(_)), "another one than was seen");
+    assert!(matches!(make(b"c", &there), Made::Changed(_)), "not its bytes");
+    assert_eq!(state(), FileState::File(there));
+    let shelf = shelf(backend, "run");
+    let planned = Planned { target: &damaged, stat: &there };
+    assert_eq!(shelf.keep(&planned).expect("kept"), Removal::Removed);
+    assert_eq!(make(b"b", &there), Made::Made);
+    assert_eq!(shelf.give_back_over(&damaged, Some(then())).expect("no error"), Return::Replaced, "made since");
+    assert!(matches!(state(), FileState::File(stat) if stat.size_bytes == 1));
+    assert_eq!(shelf.give_back_over(&damaged, None).expect("no error"), Return::Back);
+    assert_eq!(state(), FileState::File(there), "as it was");
 }

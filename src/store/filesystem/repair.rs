@@ -21,7 +21,7 @@ use crate::layout::{self, Target};
 use crate::oci::Digest;
 use crate::oci::digest::Hasher;
 use crate::store::repairing::{NO_LINK, OTHER_BYTES};
-use crate::store::{Made, Repair, Shelves, Stat};
+use crate::store::{Made, Repair, Shelves, Stat, WriteBlob};
 
 /// A file before it has its place. Only one is made at a time, under the lock.
 const NEW: &str = "repair.new";
@@ -58,8 +58,8 @@ impl Repair for FilesystemStore {
         self.make(&target.path(), replaced, &mut |out| out.write_all(content.as_bytes()).map(|()| true))
     }
 
-    fn make_blob(&self, digest: &Digest, write: &mut dyn FnMut(&mut dyn io::Write) -> io::Result<()>) -> Result<Made, Error> {
-        self.make(&layout::blob_data(digest), None, &mut |out| {
+    fn make_blob(&self, digest: &Digest, replaced: Option<&Stat>, write: WriteBlob<'_>) -> Result<Made, Error> {
+        self.make(&layout::blob_data(digest), replaced, &mut |out| {
             let mut hashing = Hashing { out, hasher: Hasher::new(digest.algorithm()) };
             write(&mut hashing)?;
             Ok(hashing.hasher.finish() == *digest)

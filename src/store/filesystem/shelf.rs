@@ -164,7 +164,10 @@ impl Shelf for FilesystemShelf<'_> {
             }
             let is_made = FileType::from_raw_mode(there.st_mode) == FileType::RegularFile
                 && until.is_none_or(|until| directory::stat_of(&there).modified <= until)
-                && shelf_contents::read_digest(&directory, std::ffi::OsStr::from_bytes(to.1)) == target.digest().copied();
+                && match target {
+                    Target::Blob(digest) => is_whole(digest, |each| content::read(&base.directory, digest, each))? == Some(true),
+                    _ => shelf_contents::read_digest(&directory, std::ffi::OsStr::from_bytes(to.1)) == target.digest().copied(),
+                };
             if !is_made {
                 return Ok(None);
             }

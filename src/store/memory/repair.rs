@@ -1,6 +1,5 @@
 //! Making links in memory.
 
-use std::io;
 use std::path::Path;
 
 use super::store::{MemoryStore, Node, now};
@@ -8,7 +7,7 @@ use crate::error::{Context as _, Error};
 use crate::layout::Target;
 use crate::oci::Digest;
 use crate::store::repairing::{NO_LINK, OTHER_BYTES};
-use crate::store::{FileState, Made, Repair, Stat};
+use crate::store::{FileState, Made, Repair, Stat, WriteBlob};
 
 impl Repair for MemoryStore {
     fn ensure_possible(&self) -> Result<(), Error> {
@@ -31,10 +30,13 @@ impl Repair for MemoryStore {
         })
     }
 
-    fn make_blob(&self, digest: &Digest, write: &mut dyn FnMut(&mut dyn io::Write) -> io::Result<()>) -> Result<Made, Error> {
+    fn make_blob(&self, digest: &Digest, replaced: Option<&Stat>, write: WriteBlob<'_>) -> Result<Made, Error> {
         let path = Target::Blob(*digest).path();
-        if self.state(&path) != FileState::Absent {
-            return Ok(Made::Exists);
+        match (self.state(&path), replaced) {
+            (FileState::Absent, None) => {}
+            (FileState::File(there), Some(planned)) if there == *planned => {}
+            (_, Some(_)) => return Ok(Made::Changed("it was written to in the meantime")),
+            (_, None) => return Ok(Made::Exists),
         }
         let mut content = Vec::new();
         write(&mut content).context("make", &path)?;

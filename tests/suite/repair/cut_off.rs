@@ -58,10 +58,11 @@ fn at_each_call(inject: &str, check: impl Fn((&Path, &Path), Option<i32>, &str))
     assert!(met > 10, "only {met}");
 }
 
-/// A layer whose bytes the mirror has, and links.
+/// Layers whose bytes the mirror has, of which an empty one is there, and links.
 fn lost() -> Vec<Damaged> {
     let links = damages().into_iter().filter(|(_, damage)| *damage != Damage::Garbled);
-    links.chain([(blob_data(&layer(2).digest), Damage::Missing)]).collect()
+    let blobs = [(blob_data(&layer(2).digest), Damage::Missing), (blob_data(&layer(4).digest), Damage::Empty)];
+    links.chain(blobs).collect()
 }
 
 /// Links are whole or as they were, the next run comes to the same end, and what was replaced is in quarantine.

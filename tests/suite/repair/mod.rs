@@ -1,7 +1,9 @@
 //! `repair`: links whose place says their content are made again, and nothing else is.
 
+mod bytes;
 mod cut_off;
 mod from;
+mod hostile;
 mod mended;
 mod real;
 mod unmended;

@@ -110,7 +110,7 @@ const LEFT: &[Left] = &[
             tree.file(blob_data(two().digest()), "{}");
         },
         "corrupt-manifest",
-        "a push or a backup",
+        "have to come from another store",
     ),
 ];
 

@@ -55,9 +55,23 @@ pub(crate) fn push(layout: &Path, image: &str, address: &str, to: &str, flags: &
 ///
 /// What skopeo said.
 pub(crate) fn pull(address: &str, from: &str) -> Result<BTreeMap<String, Vec<u8>>, String> {
+    pulled(address, from, &["copy", "--all", "-q"])
+}
+
+/// Pulls one platform of `name:tag`: each file that comes, by name.
+///
+/// # Errors
+///
+/// What skopeo said.
+pub(crate) fn pull_platform(address: &str, from: &str, architecture: &str) -> Result<BTreeMap<String, Vec<u8>>, String> {
+    pulled(address, from, &["--override-os=linux", "--override-arch", architecture, "copy", "-q"])
+}
+
+fn pulled(address: &str, from: &str, words: &[&str]) -> Result<BTreeMap<String, Vec<u8>>, String> {
     let directory = tempfile::tempdir().expect("a temporary directory can be made");
     run(Command::new("skopeo")
-        .args(["--insecure-policy", "copy", "--all", "-q"])
+        .arg("--insecure-policy")
+        .args(words)
         .arg("--src-tls-verify=false")
         .arg(format!("docker://{address}/{from}"))
         .arg(format!("dir:{}", directory.path().display())))?;
