@@ -27,7 +27,7 @@ use crate::oci::{Digest, RepositoryName};
 use crate::plan::SweepPlan;
 use crate::policy::{Policy, RootPolicy};
 use crate::progress::{Phase, Progress};
-use crate::quarantine::Quarantine;
+use crate::quarantine::{Quarantine, Reader};
 use crate::report::audit::{AuditReport, Collection, Figures};
 use crate::store::{Access, Backend, RepositoryEntry, Store, Stray, Upload};
 use crate::survey;
@@ -70,7 +70,11 @@ pub fn run_on(
     let tolerant = Tolerant::new(backend.store(), backend.place());
     // Without the lock another regsweep may take away what was listed a moment before.
     let result = session.work(|reader| {
-        let look = || audit(&settings, (&tolerant, quarantined(backend)), &(reader.budget)(0), progress, stop);
+        let look = || {
+            let quarantined = quarantined(reader)?;
+            let budget = (reader.budget)(BYTES_A_QUARANTINED_BLOB * quarantined.len() as u64);
+            audit(&settings, (&tolerant, quarantined), &budget, progress, stop)
+        };
         reconcile::look(!session.is_locked(), look)
     });
     let Audited { figures, collections, mut findings } = result?;
@@ -93,14 +97,25 @@ pub fn run_on(
     })
 }
 
+/// What a digest takes in the set of those that are in quarantine.
+const BYTES_A_QUARANTINED_BLOB: u64 = 100;
+
 /// The blobs in quarantine. One that cannot be read is told by `quarantine list`.
-fn quarantined(backend: &dyn Backend) -> BTreeSet<Digest> {
-    let Ok(quarantine) = Quarantine::open(backend) else { return BTreeSet::new() };
+///
+/// # Errors
+///
+/// When there is no memory for so many.
+fn quarantined(reader: &Reader<'_>) -> Result<BTreeSet<Digest>, Error> {
+    let quarantine = match Quarantine::open_within(reader) {
+        Ok(quarantine) => quarantine,
+        Err(error @ Error::Brake { .. }) => return Err(error),
+        Err(_) => return Ok(BTreeSet::new()),
+    };
     let blobs = quarantine.held().filter_map(|(_, held)| match held.target {
         Target::Blob(digest) => Some(digest),
         _ => None,
     });
-    blobs.collect()
+    Ok(blobs.collect())
 }
 
 fn signs(backend: &dyn Backend, settings: &AuditSettings) -> Result<owners::Signs, Error> {

@@ -239,7 +239,7 @@ fn collect(
     let is_alone = asked.nobody.is_none();
     let was_locked = is_locked();
     let free_before = reader.backend.free_bytes();
-    let quarantine = Quarantine::open(reader.backend)?;
+    let quarantine = Quarantine::open_within(reader)?;
     let mut records = reconcile::records(reader)?;
     let changes = changes(settings, reader);
     let ensure_unchanged = || changes.map_or(Ok(()), |changes| changes.ensure_none(may_be_online(settings, asked)));
@@ -270,13 +270,13 @@ fn collect(
         Mode::DryRun => {
             done.foresee(reader, &quarantine, &assessment)?;
             // An empty plan would need no room.
-            if let Err(error) = has_room(settings, reader, &assessment) {
+            if let Err(error) = has_room(settings, reader, (&quarantine, &assessment)) {
                 assessment.stops.push(error);
             }
             writer = ensure_unchanged().err().map(|error| error.to_string());
         }
         Mode::Execute => {
-            has_room(settings, reader, &assessment)?;
+            has_room(settings, reader, (&quarantine, &assessment))?;
             ensure_still_alone(settings, reader.backend.root())?;
             ensure_still_locked(was_locked, is_locked())?;
             interrupted(reader.stop)?;
@@ -323,13 +323,21 @@ fn waits_for(wait: Option<Wait>) -> Duration {
     }
 }
 
-/// Makes sure that what is needed can be restored, and that what is to be quarantined has room.
-fn has_room(settings: &CollectSettings, reader: &Reader<'_>, assessment: &Assessment) -> Result<(), Error> {
+/// Makes sure that what is needed can be restored, and that what is to be quarantined has room: on the disk, and in the memory of the runs that
+/// come after, which could not bring it back otherwise.
+fn has_room(
+    settings: &CollectSettings,
+    reader: &Reader<'_>,
+    (quarantine, assessment): (&Quarantine<'_>, &Assessment),
+) -> Result<(), Error> {
     reconcile::can_restore(reader, &assessment.needed)?;
     match settings.disposal {
         Disposal::Remove => Ok(()),
         _ if assessment.plan.is_empty() => Ok(()),
-        _ => reader.backend.shelves().ensure_room(assessment.plan.files(), assessment.plan.directories()),
+        _ => {
+            quarantine.ensure_memory(reader, assessment.plan.files())?;
+            reader.backend.shelves().ensure_room(assessment.plan.files(), assessment.plan.directories())
+        }
     }
 }
 

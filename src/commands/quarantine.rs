@@ -71,7 +71,7 @@ pub fn run_on(
         let caches = Caches::now(&reader, &settings.location);
         let memory = memory(&settings, &reader, &quarantine, &caches)?;
         let redis = caches.cache();
-        Ok(quarantine.runs.iter().map(|run| RunRow::of(run, now, &memory, redis.as_ref())).collect())
+        Ok(quarantine.runs.into_iter().map(|run| RunRow::of(run, now, &memory, redis.as_ref())).collect())
     };
     let runs = match rows() {
         Ok(runs) => runs,
@@ -113,11 +113,11 @@ impl From<Done> for Acted {
 }
 
 fn act(settings: &QuarantineSettings, reader: &Reader<'_>) -> Result<Acted, Error> {
-    let quarantine = Quarantine::open(reader.backend)?;
+    let quarantine = Quarantine::open_within(reader)?;
     match &settings.wanted {
         Wanted::List => Ok(Done::Listed.into()),
         Wanted::Restarted { since } => restarted(settings, reader, &quarantine, since.as_ref()).map(Acted::from),
-        Wanted::Restore { run, all, digest } => restore(settings, reader, &quarantine, run.as_deref(), *all, digest.as_ref()),
+        Wanted::Restore { run, all, digest } => restore(settings, reader, quarantine, run.as_deref(), *all, digest.as_ref()),
         Wanted::Purge { run, older_than, assume_offline, allow_foreign_owner, allow_shared_blobs, .. } => {
             // What was quarantined may be needed by somebody whose links are not here.
             let backend = reader.backend;
@@ -284,6 +284,8 @@ fn purge_collected(
     brakes(settings, reader, &records, &needed)?;
     reconcile::can_restore(reader, &needed)?;
     let restored = reconcile::restore_needed(reader, &quarantine, &needed, &mut records, &settings.clock);
+    // It is read anew, and two lists of it are not to be held.
+    drop(quarantine);
     if !restored.failed.is_empty() {
         return Ok(purged_nothing(restored).into());
     }
@@ -361,7 +363,7 @@ fn purge(
 fn restore(
     settings: &QuarantineSettings,
     reader: &Reader<'_>,
-    quarantine: &Quarantine<'_>,
+    quarantine: Quarantine<'_>,
     run: Option<&str>,
     all: bool,
     digest: Option<&Digest>,
@@ -373,9 +375,9 @@ fn restore(
         Some(id) => Some(quarantine.run(id)?.id()),
         // Whoever names a digest means it, wherever it is.
         None if all || digest.is_some() => None,
-        None => Some(newest(quarantine)?),
+        None => Some(newest(&quarantine)?),
     };
-    let named = digest.map(|digest| quarantine::named_by(reader, quarantine, digest)).transpose()?;
+    let named = digest.map(|digest| quarantine::named_by(reader, &quarantine, digest)).transpose()?;
     let is_meant = |run: &Run<'_>, target: &Target| {
         // What was damaged comes back only for who names its run.
         let is_whole = only.is_some() || run.stamp().purpose != Purpose::Repair;
@@ -409,7 +411,7 @@ fn restore(
     shelves.ensure_possible(reconcile::MOUNT_AS_ONE)?;
     shelves.ensure_returnable(&mut wanted.iter(), reconcile::MOUNT_AS_ONE)?;
     let mut records = Records::without_summary(reader.backend.notes())?;
-    let suspects = quarantine::suspects(quarantine, &is_wanted);
+    let suspects = quarantine::suspects(&quarantine, &is_wanted);
     let is_part = |run: &&Run<'_>| run.stamp().purging.is_some() && run.held().iter().any(|held| is_wanted(run, &held.target));
     let partly_purged = |run: &Run<'_>| {
         let detail = format!(
@@ -419,7 +421,9 @@ fn restore(
         Finding::new(Code::FailedRestore).detail(detail)
     };
     let purged: Vec<Finding> = quarantine.runs.iter().filter(is_part).map(partly_purged).collect();
-    let moved = reconcile::restore(reader, quarantine, Replaced::Keep, &is_wanted, &mut records, &settings.clock);
+    let moved = reconcile::restore(reader, &quarantine, Replaced::Keep, &is_wanted, &mut records, &settings.clock);
+    // It is read anew to be checked, and two lists of it are not to be held.
+    drop(quarantine);
     if moved.has_moved_nothing() && !moved.failed.is_empty() {
         return Ok(Done::Restored(moved).into());
     }
@@ -446,7 +450,7 @@ const ONLY_DAMAGED: &str =
     "only damaged files that `repair` replaced are in quarantine: name their run (--run) if they are to come back";
 
 impl RunRow {
-    fn of(run: &Run<'_>, now: Timestamp, memory: &Memory, redis: Option<&RedisCache>) -> RunRow {
+    fn of(run: Run<'_>, now: Timestamp, memory: &Memory, redis: Option<&RedisCache>) -> RunRow {
         let is_claimed = redis.is_some_and(|redis| !run.is_forgotten_by(redis.place()));
         let mut row = RunRow {
             id: run.id().to_owned(),
@@ -464,9 +468,10 @@ impl RunRow {
                 true => run.stamp().cache.or(is_claimed.then_some(DescriptorCache::Redis)),
                 false => is_claimed.then_some(DescriptorCache::Redis),
             },
-            targets: run.held().to_vec(),
+            targets: Vec::new(),
         };
-        for held in run.held() {
+        row.targets = run.into_held();
+        for held in &row.targets {
             match held.target {
                 Target::Blob(_) => row.blobs.add(held.stat.size_bytes),
                 Target::Upload(_) => row.upload_files.add(held.stat.size_bytes),

@@ -71,7 +71,7 @@ pub(super) fn looking<T: Send>(
     let session = Session::open(backend, means, progress, stop)?;
     ensure_page(backend, settings.output.html.as_deref())?;
     let tolerant = Tolerant::new(backend.store(), backend.place());
-    let quarantined = Quarantine::open(backend)?.amount();
+    let quarantined = Quarantine::open_within(&session.reader())?.amount();
     let (found, mut findings) = session.work(|reader| {
         reconcile::look(!session.is_locked(), || {
             let budget = (reader.budget)(0);

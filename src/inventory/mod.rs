@@ -7,6 +7,6 @@ mod states;
 mod table;
 
 pub(crate) use self::ownership::{Holder, MaskWords, Ownership, Whose};
-pub use self::spill::Budget;
+pub use self::spill::{Budget, MEMORY_BESIDE};
 pub(crate) use self::spill::{Room, SetAside};
 pub use self::table::{BlobId, Inventory, MarkFlags};

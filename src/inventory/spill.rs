@@ -14,6 +14,9 @@ use memmap2::{Mmap, MmapMut, MmapOptions, MmapRaw};
 
 use crate::error::{Context as _, Error};
 
+/// What a run takes beside its tables: the cache of manifests, four partitions while they are listed, buffers.
+pub const MEMORY_BESIDE: u64 = 160 << 20;
+
 /// How much memory may come from the heap, and the directory for the rest.
 #[derive(Debug)]
 pub struct Budget {
@@ -39,6 +42,11 @@ impl Budget {
     /// Whether there is a limit.
     pub fn is_limited(&self) -> bool {
         self.bytes.is_some()
+    }
+
+    /// The limit, if there is one.
+    pub fn limit(&self) -> Option<u64> {
+        self.bytes
     }
 
     /// Takes `bytes` from the budget if they fit.

@@ -4,7 +4,7 @@
 //! store's, and manifests are read from there if the store has them no more. Links are only the store's: what went with them is not
 //! served, and keeps nothing alive. Where a blob is in both, the store's counts.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::layout::{Shard, Target};
 use crate::oci::Digest;
 use crate::store::{
-    BlobContent, Condition, EachBlob, FileState, Leftover, Listing, ManifestContent, ManifestStart, Partition, Repository,
+    BlobContent, Condition, EachBlob, FileState, Held, Leftover, Listing, ManifestContent, ManifestStart, Partition, Repository,
     RepositoryEntry, Shape, Stat, Store, Stray, Unlisted,
 };
 
@@ -24,8 +24,8 @@ use crate::store::{
 pub struct Overlay<'a> {
     store: &'a dyn Store,
     quarantine: &'a Quarantine<'a>,
-    /// The runs that hold each blob.
-    blobs: BTreeMap<Shard, BTreeMap<Digest, usize>>,
+    /// The shards in which these runs hold blobs. Which ones is in their own lists.
+    shards: BTreeSet<Shard>,
     /// What `verify` has quarantined.
     corrupt: HashSet<Digest>,
 }
@@ -38,23 +38,29 @@ impl<'a> Overlay<'a> {
 
     /// The blobs that are in quarantine, whether or not the store has them too.
     pub fn quarantined(&self) -> impl Iterator<Item = &Digest> {
-        self.blobs.values().flat_map(BTreeMap::keys)
+        self.quarantine.collected().flat_map(Run::blobs).filter_map(|held| held.target.digest())
     }
 
     /// Lays a quarantine over its store. Corrupt blobs that `verify` has quarantined are left out: nobody is to read them.
     pub fn new(store: &'a dyn Store, quarantine: &'a Quarantine<'a>) -> Overlay<'a> {
-        let mut blobs: BTreeMap<Shard, BTreeMap<Digest, usize>> = BTreeMap::new();
-        for (place, run) in quarantine.runs.iter().enumerate().filter(|(_, run)| run.stamp().purpose == Purpose::GarbageCollect) {
-            for held in run.held() {
-                if let Target::Blob(digest) = held.target {
-                    blobs.entry(Shard::of(&digest)).or_default().insert(digest, place);
-                }
-            }
-        }
+        let blobs = quarantine.collected().flat_map(Run::blobs).filter_map(|held| held.target.digest());
+        let shards = blobs.map(Shard::of).collect();
         let verified = quarantine.runs.iter().filter(|run| run.stamp().purpose == Purpose::Verify);
         let corrupt = verified.flat_map(Run::held).filter_map(|held| held.target.digest().copied()).collect();
-        Overlay { store, quarantine, blobs, corrupt }
+        Overlay { store, quarantine, shards, corrupt }
     }
+}
+
+/// The blobs of one shard that a run holds.
+fn in_shard<'r>(run: &'r Run<'_>, shard: Shard) -> impl Iterator<Item = &'r Digest> {
+    let digests = |held: &'r Held| held.target.digest();
+    let blobs = run.blobs();
+    let first = blobs.partition_point(|held| digests_shard(held) < Some(shard));
+    blobs[first..].iter().take_while(move |held| digests_shard(held) == Some(shard)).filter_map(digests)
+}
+
+fn digests_shard(held: &Held) -> Option<Shard> {
+    held.target.digest().map(Shard::of)
 }
 
 impl Store for Overlay<'_> {
@@ -77,14 +83,14 @@ impl Store for Overlay<'_> {
     fn partitions(&self) -> Result<Listing<Partition>, Error> {
         let mut partitions = self.store.partitions()?;
         let is_new = |shard: &&Shard| !partitions.entries.iter().any(|partition| partition.holds(**shard));
-        let more: Vec<Partition> = self.blobs.keys().filter(is_new).map(|shard| Partition::from(*shard)).collect();
+        let more: Vec<Partition> = self.shards.iter().filter(is_new).map(|shard| Partition::from(*shard)).collect();
         partitions.entries.extend(more);
         partitions.entries.sort_unstable();
         Ok(partitions)
     }
 
     fn blobs(&self, partition: &Partition, each: EachBlob<'_>) -> Result<Vec<Stray>, Error> {
-        let more: Vec<_> = self.blobs.iter().filter(|(shard, _)| partition.holds(**shard)).collect();
+        let more: Vec<Shard> = self.shards.iter().copied().filter(|shard| partition.holds(*shard)).collect();
         if more.is_empty() {
             return self.store.blobs(partition, each);
         }
@@ -95,8 +101,9 @@ impl Store for Overlay<'_> {
         })?;
         // A listing of keys has told that these are not there.
         let absent = (self.store.shape() == Shape::Keys).then_some(&FileState::Absent);
-        let more = more.into_iter().flat_map(|(_, digests)| digests.keys());
-        more.filter(|digest| !seen.contains(digest)).for_each(|digest| each(digest, absent));
+        let more = more.into_iter().flat_map(|shard| self.quarantine.collected().flat_map(move |run| in_shard(run, shard)));
+        // Several runs may hold the same.
+        more.filter(|digest| seen.insert(**digest)).for_each(|digest| each(digest, absent));
         Ok(strays)
     }
 
@@ -111,8 +118,8 @@ impl Store for Overlay<'_> {
 
     fn manifest(&self, digest: &Digest, read: &mut dyn FnMut(&[u8])) -> Result<ManifestContent, Error> {
         match self.store.manifest(digest, read)? {
-            ManifestContent::Absent => match self.blobs.get(&Shard::of(digest)).and_then(|blobs| blobs.get(digest)) {
-                Some(&place) => self.quarantine.runs[place].manifest(digest, read),
+            ManifestContent::Absent => match self.quarantine.collected().filter(|run| run.has_blob(digest)).last() {
+                Some(run) => run.manifest(digest, read),
                 // It waits to be pushed again, and what it names waits with it.
                 None if self.corrupt.contains(digest) => Ok(ManifestContent::Corrupt),
                 None => Ok(ManifestContent::Absent),

@@ -37,6 +37,8 @@ pub struct Run<'s> {
     shelf: Box<dyn Shelf + 's>,
     stamp: Stamp,
     held: Vec<Held>,
+    /// Files that there was no room for.
+    more: u64,
     unrecognised: u64,
     /// What a redis claimed again, as it is to stand in the stamp.
     again: Mutex<Vec<Again>>,
@@ -61,6 +63,7 @@ impl<'s> Run<'s> {
                 shelf,
                 stamp: Stamp::new(purpose, began, cache),
                 held: Vec::new(),
+                more: 0,
                 unrecognised: 0,
                 again: Mutex::default(),
             };
@@ -73,8 +76,8 @@ impl<'s> Run<'s> {
         Err(io::Error::from(io::ErrorKind::AlreadyExists)).context("create a directory in", shelves.place())
     }
 
-    /// Opens a run; nothing if it is not there any more.
-    pub(super) fn open(shelf: Box<dyn Shelf + 's>) -> Result<Option<Run<'s>>, Error> {
+    /// Opens a run, with room for so many files; nothing if it is not there any more.
+    pub(super) fn open(shelf: Box<dyn Shelf + 's>, room: u64) -> Result<Option<Run<'s>>, Error> {
         let read = |name: &str| -> Result<Option<Stamp>, Error> {
             let text = shelf.read_stamp(name)?;
             text.map(|text| understood(&text)).transpose().context_with("understand", || shelf.place().join(name))
@@ -89,9 +92,9 @@ impl<'s> Run<'s> {
             // remembers them.
             (None, None) => Stamp::new(Purpose::of_id(shelf.name()), began_by_id(shelf.name()), Some(DescriptorCache::Unknown)),
         };
-        let Contents { held, unrecognised } = shelf.contents(&STAMPS)?;
+        let Contents { held, unrecognised, more } = shelf.contents(&STAMPS, room)?;
         let again = Mutex::new(stamp.again.clone());
-        Ok(Some(Run { shelf, stamp, held, unrecognised, again }))
+        Ok(Some(Run { shelf, stamp, held, more, unrecognised, again }))
     }
 
     /// Its name: when it began, and by which command.
@@ -144,12 +147,34 @@ impl<'s> Run<'s> {
     ///
     /// When that cannot be listed.
     pub fn contents(&self) -> Result<Vec<Held>, Error> {
-        Ok(self.shelf.contents(&STAMPS)?.held)
+        Ok(self.shelf.contents(&STAMPS, u64::MAX)?.held)
     }
 
     /// What it held when it was opened, in order.
     pub fn held(&self) -> &[Held] {
         &self.held
+    }
+
+    /// The same, of a run of which nothing else is wanted any more.
+    pub fn into_held(self) -> Vec<Held> {
+        self.held
+    }
+
+    /// Files that are in it and that there was no room for.
+    pub(super) fn more(&self) -> u64 {
+        self.more
+    }
+
+    /// The blobs among what it held, in the order of their digests.
+    pub(super) fn blobs(&self) -> &[Held] {
+        let is_before = |held: &Held| matches!(held.target, Target::Tag(..) | Target::BrokenTag(..) | Target::Link(..));
+        let rest = &self.held[self.held.partition_point(is_before)..];
+        &rest[..rest.partition_point(|held| matches!(held.target, Target::Blob(_)))]
+    }
+
+    /// Whether it held a blob.
+    pub(super) fn has_blob(&self, digest: &Digest) -> bool {
+        self.blobs().binary_search_by(|held| held.target.digest().cmp(&Some(digest))).is_ok()
     }
 
     /// Whether something in it was written to after it had been moved here: by a registry that had it open.

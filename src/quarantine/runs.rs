@@ -4,18 +4,22 @@ use std::time::{Duration, SystemTime};
 
 use super::Run;
 use super::stamp::{Purpose, is_id};
-use super::{Moved, Needed};
+use super::{Moved, Needed, Reader};
 use crate::amount::Amount;
 use crate::clock::{RunClock, TOLERANCE};
 use crate::error::Error;
+use crate::format::plural;
+use crate::inventory::MEMORY_BESIDE;
 use crate::layout::Target;
 use crate::records::Protected;
 use crate::registry_config::DescriptorCache;
 use crate::store::{Backend, FileState, Held, Store, stat_targets};
 
-/// A file in the list of a run, the name of its repository, and its place in what a mark is laid over, in what is asked of the store, and in
-/// what is protected.
-const BYTES_A_FILE: u64 = 4 * size_of::<Held>() as u64;
+/// What a file in quarantine takes at most while a command works with it, as measured: its place in the list of its run, and in what is made of that:
+/// what a mark is laid over, what is asked of the store, what is protected, what is recorded and reported.
+const BYTES_A_FILE: u64 = 800;
+/// So much of it is in what a run takes anyway, whatever the limit.
+const BYTES_ANYWAY: u64 = 8 << 20;
 
 /// The runs of one store that still hold something.
 #[derive(Debug)]
@@ -31,9 +35,54 @@ impl<'s> Quarantine<'s> {
     ///
     /// When a directory cannot be listed, or a run's stamp cannot be read.
     pub fn open(backend: &'s dyn Backend) -> Result<Quarantine<'s>, Error> {
+        Quarantine::with_room(backend, u64::MAX)
+    }
+
+    /// The same before anything is changed: with no more in memory than `--max-memory` leaves.
+    ///
+    /// # Errors
+    ///
+    /// Also when it would be more.
+    pub fn open_within(reader: &Reader<'s>) -> Result<Quarantine<'s>, Error> {
+        let quarantine = Quarantine::with_room(reader.backend, room(reader))?;
+        quarantine.ensure_memory(reader, 0)?;
+        Ok(quarantine)
+    }
+
+    /// Makes sure that there is memory for the list of it, and of so many files more, which the next runs have to read.
+    ///
+    /// # Errors
+    ///
+    /// When `--max-memory` is less.
+    pub fn ensure_memory(&self, reader: &Reader<'_>, more: u64) -> Result<(), Error> {
+        let files = self.runs.iter().map(|run| run.held().len() as u64 + run.more()).sum::<u64>() + more;
+        if files <= room(reader) {
+            return Ok(());
+        }
+        let least = format!("{}MiB", (MEMORY_BESIDE + files * BYTES_A_FILE).div_ceil(1 << 20));
+        let what = plural(files, "file", "files");
+        Err(Error::Brake {
+            reason: match more {
+                0 => format!("{what} are in quarantine, and --max-memory leaves too little for the list of them"),
+                _ => format!(
+                    "with this run {what} would be in quarantine, and --max-memory leaves too little for the list of them"
+                ),
+            },
+            lift: match more {
+                0 => format!("give --max-memory {least} or more"),
+                _ => format!("give --max-memory {least} or more, or collect a part (--repository)"),
+            },
+        })
+    }
+
+    /// Of what is more than `room` files the number alone is known.
+    fn with_room(backend: &'s dyn Backend, room: u64) -> Result<Quarantine<'s>, Error> {
         let mut quarantine = Quarantine { runs: Vec::new() };
+        let mut left = room;
         for shelf in backend.shelves().list(&is_id)? {
-            quarantine.runs.extend(Run::open(shelf)?);
+            let run = Run::open(shelf, left)?;
+            left -= run.as_ref().map_or(0, |run| run.held().len() as u64);
+            quarantine.runs.extend(run);
         }
         quarantine.runs.sort_by(|a, b| (a.stamp().began, a.id()).cmp(&(b.stamp().began, b.id())));
         Ok(quarantine)
@@ -132,6 +181,11 @@ impl<'s> Quarantine<'s> {
             }
         }
     }
+}
+
+/// How many files may be in quarantine.
+fn room(reader: &Reader<'_>) -> u64 {
+    (reader.budget)(0).limit().map_or(u64::MAX, |bytes| bytes.max(BYTES_ANYWAY) / BYTES_A_FILE)
 }
 
 /// Begins a run of a command that began at the start of `clock`. `cache` is what a registry at work may remember things in.

@@ -72,6 +72,8 @@ pub struct Contents {
     pub held: Vec<Held>,
     /// How much else there is, beside the stamps.
     pub unrecognised: u64,
+    /// How much of what has a place there was no room for.
+    pub more: u64,
 }
 
 /// What became of a file that was to go back.
@@ -121,12 +123,12 @@ pub trait Shelf: Debug + Send + Sync {
     /// When it is not there, or cannot be looked at.
     fn stamp_written(&self, name: &str) -> Result<SystemTime, Error>;
 
-    /// All that lies on it but `stamps`.
+    /// All that lies on it but `stamps`, of which no more than `room` files are held: the rest are counted.
     ///
     /// # Errors
     ///
     /// When it cannot be listed.
-    fn contents(&self, stamps: &[&str]) -> Result<Contents, Error>;
+    fn contents(&self, stamps: &[&str], room: u64) -> Result<Contents, Error>;
 
     /// Moves a target here that is as planned.
     ///

@@ -80,6 +80,8 @@ impl Done {
         }
         let left = left_by(assessment);
         self.sweep(settings, reader, &mut quarantine, records, (assessment, &left), (run, due));
+        // What is in quarantine is read anew from here on, and two lists of it are not to be held.
+        drop(quarantine);
         let is_watched = settings.disposal == Disposal::Online && !self.swept.interrupted;
         if let Some(run) = self.quarantine.run.clone().filter(|_| is_watched) {
             let due = due.expect("beside a registry things wait");

@@ -1,7 +1,7 @@
 //! The same for programs.
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::{Done, QuarantineReport};
 use crate::escape::escaped;
@@ -9,6 +9,7 @@ use crate::quarantine::Purpose;
 use crate::registry_config::DescriptorCache;
 use crate::report::Report as _;
 use crate::report::json::{self, Head, Moved, UploadFiles};
+use crate::store::Held;
 
 #[derive(Serialize)]
 struct Body<'a> {
@@ -41,7 +42,20 @@ struct Run<'a> {
     unrecognised: u64,
     /// The cache in which a registry may remember it.
     remembered_by: Option<DescriptorCache>,
-    targets: Vec<Target>,
+    targets: Targets<'a>,
+}
+
+/// Written one after the other: there may be many.
+struct Targets<'a>(&'a [Held]);
+
+impl Serialize for Targets<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(|held| Target {
+            path: escaped(held.target.path()),
+            digest: held.target.digest().map(ToString::to_string),
+            bytes: held.stat.size_bytes,
+        }))
+    }
 }
 
 #[derive(Serialize)]
@@ -101,14 +115,6 @@ fn run(row: &super::RunRow) -> Run<'_> {
         uploads: UploadFiles::some(row.upload_files),
         unrecognised: row.unrecognised,
         remembered_by: row.remembered_by,
-        targets: row
-            .targets
-            .iter()
-            .map(|held| Target {
-                path: escaped(held.target.path()),
-                digest: held.target.digest().map(ToString::to_string),
-                bytes: held.stat.size_bytes,
-            })
-            .collect(),
+        targets: Targets(&row.targets),
     }
 }

@@ -176,7 +176,7 @@ fn a_shelf_says_what_lies_on_it(backend: &dyn Backend, fill: &dyn Fill) {
     shelf.take(&Planned { target: &tag, stat: &Stat::new(71, then()) }, Directories::Prune).expect("moved");
     let again = backend.shelves().list(&is_run).expect("listed").pop().expect("one");
     assert_eq!((again.name(), again.place()), (shelf.name(), shelf.place()));
-    let contents = again.contents(&["run.json"]).expect("listed");
+    let contents = again.contents(&["run.json"], u64::MAX).expect("listed");
     let mut expected = [vec![tag.clone()], ["a", "b", "wrong"].map(blob).to_vec()].concat();
     expected.sort();
     assert_eq!(contents.held.iter().map(|held| held.target.clone()).collect::<Vec<_>>(), expected);
@@ -188,7 +188,7 @@ fn a_shelf_says_what_lies_on_it(backend: &dyn Backend, fill: &dyn Fill) {
     assert!(again.drop_for_good(&tag).expect("removed"));
     assert!(again.drop_for_good(&blob("a")).expect("removed"));
     assert!(!again.drop_for_good(&blob("a")).expect("gone already"));
-    assert_eq!(shelf.contents(&["run.json"]).expect("listed").held.len(), 2);
+    assert_eq!(shelf.contents(&["run.json"], u64::MAX).expect("listed").held.len(), 2);
 }
 
 fn a_shelf_goes_when_it_is_empty(backend: &dyn Backend, fill: &dyn Fill) {
@@ -220,7 +220,7 @@ fn stamps_are_no_content(backend: &dyn Backend, _: &dyn Fill) {
     shelf.rename_stamp("run.json", "purging.json").expect("renamed");
     assert_eq!(shelf.read_stamp("run.json").expect("none"), None);
     assert_eq!(shelf.read_stamp("purging.json").expect("there").as_deref(), Some(&b"[]"[..]));
-    let contents = shelf.contents(&stamps).expect("listed");
+    let contents = shelf.contents(&stamps, u64::MAX).expect("listed");
     assert_eq!((contents.held.len(), contents.unrecognised), (0, 0));
     assert!(shelf.remove_if_empty(&stamps).expect("removed"));
 }

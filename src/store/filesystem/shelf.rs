@@ -82,8 +82,8 @@ impl Shelf for FilesystemShelf<'_> {
         Ok(directory::stat_of(&stat.context_with("look at", || self.path.join(name))?).modified)
     }
 
-    fn contents(&self, stamps: &[&str]) -> Result<Contents, Error> {
-        shelf_contents::contents(&self.directory, stamps).context("list", &self.path)
+    fn contents(&self, stamps: &[&str], room: u64) -> Result<Contents, Error> {
+        shelf_contents::contents(&self.directory, stamps, room).context("list", &self.path)
     }
 
     fn take(&self, planned: &Planned<'_>, directories: Directories) -> Result<Removal, Error> {

@@ -32,7 +32,7 @@ fn is_stamp(name: &[u8], stamps: &[&str]) -> bool {
 }
 
 /// Lists the files on a shelf, sorted.
-pub(super) fn contents(shelf: &OwnedFd, stamps: &[&str]) -> io::Result<Contents> {
+pub(super) fn contents(shelf: &OwnedFd, stamps: &[&str], room: u64) -> io::Result<Contents> {
     let mut contents = Contents::default();
     let mut waiting = vec![PathBuf::new()];
     while let Some(place) = waiting.pop() {
@@ -57,12 +57,14 @@ pub(super) fn contents(shelf: &OwnedFd, stamps: &[&str]) -> io::Result<Contents>
             let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
             let named = || read_digest(&directory, name);
             match Target::of_file(&Path::new(layout::V2).join(&file), named).filter(|_| is_file) {
+                Some(_) if contents.held.len() as u64 >= room => contents.more += 1,
                 Some(target) => contents.held.push(Held { target, stat: stat_of(&stat), changed: changed_of(&stat) }),
                 None => contents.unrecognised += 1,
             }
         }
     }
-    contents.held.sort_by(|a, b| a.target.cmp(&b.target));
+    contents.held.shrink_to_fit();
+    contents.held.sort_unstable_by(|a, b| a.target.cmp(&b.target));
     Ok(contents)
 }
 

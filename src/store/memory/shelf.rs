@@ -111,7 +111,7 @@ impl Shelf for MemoryShelf<'_> {
         written.ok_or_else(absent).context_with("look at", || self.place.join(name))
     }
 
-    fn contents(&self, _: &[&str]) -> Result<Contents, Error> {
+    fn contents(&self, _: &[&str], room: u64) -> Result<Contents, Error> {
         self.with(|lying| {
             let held = |(path, node): (&PathBuf, &Node)| {
                 let named = || Digest::parse(node.content.as_deref()?);
@@ -119,7 +119,9 @@ impl Shelf for MemoryShelf<'_> {
             };
             let mut held: Vec<Held> = lying.files.iter().filter_map(held).collect();
             held.sort_by(|a, b| a.target.cmp(&b.target));
-            Contents { held, unrecognised: 0 }
+            let all = held.len();
+            held.truncate(usize::try_from(room).unwrap_or(usize::MAX));
+            Contents { unrecognised: 0, more: (all - held.len()) as u64, held }
         })
     }
 

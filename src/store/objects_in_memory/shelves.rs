@@ -89,8 +89,8 @@ impl Shelf for ObjectShelf<'_> {
         self.ours(Request::Head, |shelf| shelf.stamp_written(name))
     }
 
-    fn contents(&self, stamps: &[&str]) -> Result<Contents, Error> {
-        self.ours(Request::List, |shelf| shelf.contents(stamps))
+    fn contents(&self, stamps: &[&str], room: u64) -> Result<Contents, Error> {
+        self.ours(Request::List, |shelf| shelf.contents(stamps, room))
     }
 
     fn take(&self, planned: &Planned<'_>, directories: Directories) -> Result<Removal, Error> {

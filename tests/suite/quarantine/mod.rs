@@ -6,6 +6,7 @@ mod by_hand;
 mod clocks;
 mod cut_off;
 mod failing;
+mod memory;
 mod refusing;
 mod restoring;
 mod seen_again;
