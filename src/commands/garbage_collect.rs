@@ -277,7 +277,7 @@ fn collect(
                 // As of the beginning: what was linked since then may not have been seen by the survey.
                 disposal => {
                     let cache = asked.caches.in_memory.filter(|_| disposal == Disposal::Online);
-                    Some(quarantine::begin(reader.backend, Purpose::GarbageCollect, &settings.clock, cache)?)
+                    Some(quarantine::begin(reader.backend, purpose(settings), &settings.clock, cache)?)
                 }
             };
             done.carry_out(settings, reader, quarantine, &mut records, &mut assessment, (run, due));
@@ -287,6 +287,15 @@ fn collect(
         }
     }
     Ok(report(settings, reader, assessment, done, (free_before, &asked.caches)))
+}
+
+/// The command that what is quarantined is named after.
+fn purpose(settings: &CollectSettings) -> Purpose {
+    match (&settings.expire, &settings.remove) {
+        (Some(_), _) => Purpose::Expire,
+        (None, Some(_)) => Purpose::Remove,
+        (None, None) => Purpose::GarbageCollect,
+    }
 }
 
 fn waits_for(wait: Option<Wait>) -> Duration {

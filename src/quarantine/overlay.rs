@@ -44,7 +44,7 @@ impl<'a> Overlay<'a> {
     /// Lays a quarantine over its store. Corrupt blobs that `verify` has quarantined are left out: nobody is to read them.
     pub fn new(store: &'a dyn Store, quarantine: &'a Quarantine<'a>) -> Overlay<'a> {
         let mut blobs: BTreeMap<Shard, BTreeMap<Digest, usize>> = BTreeMap::new();
-        for (place, run) in quarantine.runs.iter().enumerate().filter(|(_, run)| run.stamp().purpose == Purpose::GarbageCollect) {
+        for (place, run) in quarantine.runs.iter().enumerate().filter(|(_, run)| run.stamp().purpose.is_of_collection()) {
             for held in run.held() {
                 if let Target::Blob(digest) = held.target {
                     blobs.entry(Shard::of(&digest)).or_default().insert(digest, place);
