@@ -18,9 +18,6 @@ use crate::replacement::{directory_of, ensure_replaceable};
 use crate::report::{Metrics, Page};
 use crate::store::{Access, Backend, Inside, LockGuard};
 
-/// What a run takes beside the table of blobs: the cache of manifests, four partitions while they are listed, buffers.
-const MEMORY_BESIDE_THE_INVENTORY: u64 = 160 << 20;
-
 /// What a command is given to work with.
 pub(super) struct Means<'a> {
     /// To look or to change.
@@ -68,7 +65,7 @@ impl<'a> Session<'a> {
         let Means { max_memory, metrics, .. } = means;
         let spill_directory = means.spill_directory.to_owned();
         let budget = move |taken| match max_memory {
-            Some(bytes) => Budget::of(bytes.saturating_sub(MEMORY_BESIDE_THE_INVENTORY).saturating_sub(taken), &spill_directory),
+            Some(bytes) => Budget::of(Budget::for_tables(bytes).saturating_sub(taken), &spill_directory),
             None => Budget::unlimited(),
         };
         let session = Session { backend, pool, lock, budget: Box::new(budget), progress, stop };

@@ -25,7 +25,15 @@ pub struct Budget {
     spilled: Mutex<Option<(File, u64)>>,
 }
 
+/// What a run takes beside tables: the cache of manifests, four partitions while they are listed, buffers.
+const BESIDE_TABLES: u64 = 160 << 20;
+
 impl Budget {
+    /// What tables may take of a limit for all of a run's memory.
+    pub fn for_tables(limit: u64) -> u64 {
+        limit.saturating_sub(BESIDE_TABLES)
+    }
+
     /// Everything from the heap.
     pub fn unlimited() -> Budget {
         Budget { bytes: None, taken: AtomicU64::new(0), directory: PathBuf::new(), spilled: Mutex::default() }
@@ -46,6 +54,16 @@ impl Budget {
         let Some(limit) = self.bytes else { return true };
         let more = |taken: u64| taken.checked_add(bytes).filter(|sum| *sum <= limit);
         self.taken.fetch_update(atomic::Ordering::Relaxed, atomic::Ordering::Relaxed, more).is_ok()
+    }
+
+    /// Where files are made.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// An unnamed file for bytes of which it is not known yet how many there are; nothing without a limit.
+    pub(crate) fn staging(&self) -> Result<Option<File>, Error> {
+        self.is_limited().then(|| self.file(1)).transpose()
     }
 
     /// Creates an unnamed file with `bytes` bytes allocated on disk.
@@ -184,6 +202,16 @@ impl DerefMut for Room {
         match self {
             Room::Heap(bytes) => bytes,
             Room::File(map) => map,
+        }
+    }
+}
+
+impl Room {
+    /// How much of the heap it takes.
+    pub(crate) fn heap_bytes(&self) -> u64 {
+        match self {
+            Room::Heap(bytes) => bytes.len() as u64,
+            Room::File(_) => 0,
         }
     }
 }
