@@ -91,6 +91,14 @@ impl Scope {
         }
     }
 
+    /// How much memory it takes.
+    pub fn memory_bytes(&self) -> u64 {
+        match self {
+            Scope::Approved(approved) => approved.memory_bytes(),
+            Scope::Whole | Scope::Repositories(_) | Scope::Unlinked => 0,
+        }
+    }
+
     /// The patterns that no repository matches.
     pub fn unmatched<'n>(&self, names: impl Iterator<Item = &'n RepositoryName>) -> Vec<String> {
         let Scope::Repositories(chosen) = self else { return Vec::new() };

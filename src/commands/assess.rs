@@ -209,7 +209,7 @@ fn survey_and_plan(
     records: &Records<'_>,
 ) -> Result<Assessment, Error> {
     let (Reader { progress, stop, .. }, last_run) = (*reader, records.last_run());
-    let budget = (reader.budget)(store.memory_bytes());
+    let budget = (reader.budget)(store.memory_bytes() + settings.scope.memory_bytes());
     let (inventory, blob_strays) = listed(store, (protected, restored), &budget, progress)?;
     interrupted(stop)?;
     progress.begin(Phase::FindingRepositories, None);

@@ -287,7 +287,7 @@ fn collect(
                 // As of the beginning: what was linked since then may not have been seen by the survey.
                 disposal => {
                     let cache = asked.caches.in_memory.filter(|_| disposal == Disposal::Online);
-                    Some(quarantine::begin(reader.backend, Purpose::GarbageCollect, &settings.clock, cache)?)
+                    Some(quarantine::begin(reader.backend, purpose(settings), &settings.clock, cache)?)
                 }
             };
             done.carry_out(settings, reader, quarantine, &mut records, &mut assessment, (run, due));
@@ -314,6 +314,15 @@ fn changes<'a>(settings: &CollectSettings, reader: &Reader<'a>) -> Option<Change
 
 fn may_be_online(settings: &CollectSettings, asked: &Asked) -> bool {
     reconcile::may_be_online(&settings.location, &asked.caches, settings.online_by).is_ok()
+}
+
+/// The command that what is quarantined is named after.
+fn purpose(settings: &CollectSettings) -> Purpose {
+    match (&settings.expire, &settings.remove) {
+        (Some(_), _) => Purpose::Expire,
+        (None, Some(_)) => Purpose::Remove,
+        (None, None) => Purpose::GarbageCollect,
+    }
 }
 
 fn waits_for(wait: Option<Wait>) -> Duration {

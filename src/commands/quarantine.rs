@@ -393,7 +393,7 @@ fn restore(
         }
     };
     let is_wanted = |run: &Run<'_>, target: &Target| {
-        is_meant(run, target) || (run.stamp().purpose == Purpose::GarbageCollect && corrupt.contains(target))
+        is_meant(run, target) || (run.stamp().purpose.is_of_collection() && corrupt.contains(target))
     };
     let held = quarantine.held().filter(|(run, held)| is_wanted(run, &held.target));
     let wanted: BTreeSet<Target> = held.map(|(_, held)| held.target.clone()).collect();

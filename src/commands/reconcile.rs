@@ -135,9 +135,7 @@ pub(super) fn restore_needed(
     records: &mut Records<'_>,
     clock: &RunClock,
 ) -> Moved {
-    let is_chosen = |run: &Run<'_>, target: &Target| {
-        run.stamp().purpose == quarantine::Purpose::GarbageCollect && needed.targets.contains(target)
-    };
+    let is_chosen = |run: &Run<'_>, target: &Target| run.stamp().purpose.is_of_collection() && needed.targets.contains(target);
     restore(reader, quarantine, Replaced::Drop, &is_chosen, records, clock)
 }
 

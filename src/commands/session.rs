@@ -11,7 +11,7 @@ use rayon::ThreadPool;
 
 use crate::error::{Context as _, Error};
 use crate::escape::escaped;
-use crate::inventory::{Budget, MEMORY_BESIDE};
+use crate::inventory::Budget;
 use crate::progress::Progress;
 use crate::quarantine::Reader;
 use crate::replacement::{directory_of, ensure_replaceable};
@@ -65,7 +65,7 @@ impl<'a> Session<'a> {
         let Means { max_memory, metrics, .. } = means;
         let spill_directory = means.spill_directory.to_owned();
         let budget = move |taken| match max_memory {
-            Some(bytes) => Budget::of(bytes.saturating_sub(MEMORY_BESIDE).saturating_sub(taken), &spill_directory),
+            Some(bytes) => Budget::of(Budget::for_tables(bytes).saturating_sub(taken), &spill_directory),
             None => Budget::unlimited(),
         };
         let session = Session { backend, pool, lock, budget: Box::new(budget), progress, stop };

@@ -15,6 +15,7 @@ use crate::cli;
 use crate::clock::RunClock;
 use crate::error::Error;
 use crate::format::duration;
+use crate::inventory::Budget;
 use crate::options::Limit;
 use crate::plan::Approved;
 use crate::policy::{Policy, RootPolicy, Uploads};
@@ -147,7 +148,14 @@ impl CollectSettings {
         let roots = if delete_untagged { RootPolicy::TaggedOnly } else { RootPolicy::AllRevisions };
         let mut settings = CollectSettings::of_command("garbage-collect", &store, collect, roots, rerun)?;
         settings.scope = match (plan, unlinked_only, repository.is_empty()) {
-            (Some(plan), ..) => Scope::Approved(Arc::new(Approved::read(&plan)?)),
+            (Some(plan), ..) => {
+                // Half of it is for what goes by now.
+                let budget = match settings.max_memory {
+                    Some(limit) => Budget::of(Budget::for_tables(limit) / 2, &settings.spill_directory),
+                    None => Budget::unlimited(),
+                };
+                Scope::Approved(Arc::new(Approved::read(&plan, &budget)?))
+            }
             (None, true, _) => Scope::Unlinked,
             (None, false, true) => Scope::Whole,
             (None, false, false) => {

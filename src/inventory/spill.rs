@@ -29,6 +29,11 @@ pub struct Budget {
 }
 
 impl Budget {
+    /// What tables may take of a limit for all of a run's memory.
+    pub fn for_tables(limit: u64) -> u64 {
+        limit.saturating_sub(MEMORY_BESIDE)
+    }
+
     /// Everything from the heap.
     pub fn unlimited() -> Budget {
         Budget { bytes: None, taken: AtomicU64::new(0), directory: PathBuf::new(), spilled: Mutex::default() }
@@ -54,6 +59,16 @@ impl Budget {
         let Some(limit) = self.bytes else { return true };
         let more = |taken: u64| taken.checked_add(bytes).filter(|sum| *sum <= limit);
         self.taken.fetch_update(atomic::Ordering::Relaxed, atomic::Ordering::Relaxed, more).is_ok()
+    }
+
+    /// Where files are made.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// An unnamed file for bytes of which it is not known yet how many there are; nothing without a limit.
+    pub(crate) fn staging(&self) -> Result<Option<File>, Error> {
+        self.is_limited().then(|| self.file(1)).transpose()
     }
 
     /// Creates an unnamed file with `bytes` bytes allocated on disk.
@@ -192,6 +207,16 @@ impl DerefMut for Room {
         match self {
             Room::Heap(bytes) => bytes,
             Room::File(map) => map,
+        }
+    }
+}
+
+impl Room {
+    /// How much of the heap it takes.
+    pub(crate) fn heap_bytes(&self) -> u64 {
+        match self {
+            Room::Heap(bytes) => bytes.len() as u64,
+            Room::File(_) => 0,
         }
     }
 }

@@ -1,13 +1,14 @@
 //! A plan that was written before and is to be carried out: what of a fresh one is in it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
+use super::seen_rows::SeenRows;
 use super::{SweepPlan, read};
 use crate::error::{Context as _, Error};
+use crate::inventory::Budget;
 use crate::layout::{LinkDirectory, Target};
 use crate::oci::{Digest, RepositoryName};
 use crate::store::Stat;
@@ -16,9 +17,11 @@ use crate::store::Stat;
 const NAMED: usize = 5;
 
 /// The rows of a plan that somebody has looked at.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Approved {
-    rows: HashMap<Target, (u64, SystemTime)>,
+    rows: SeenRows,
+    /// Where they come from.
+    path: PathBuf,
 }
 
 /// What came of a plan.
@@ -33,28 +36,31 @@ pub struct Carried {
 }
 
 impl Approved {
-    /// Reads the plan in a file.
+    /// Reads the plan in a file. Its rows are in memory, or beyond the budget in a file of our own.
     ///
     /// # Errors
     ///
     /// When it cannot be read, or is none.
-    pub fn read(path: &Path) -> Result<Approved, Error> {
+    pub fn read(path: &Path, budget: &Budget) -> Result<Approved, Error> {
         let file = File::open(path).context("read", path)?;
-        let rows = read::read(BufReader::new(file), path);
-        let rows = rows.map(|row| row.map(|row| (row.target, (row.stat.size_bytes, row.stat.modified))));
-        Ok(Approved { rows: rows.collect::<Result<_, Error>>()? })
+        let rows = SeenRows::collect(read::read(BufReader::new(file), path), budget)?;
+        Ok(Approved { rows, path: path.to_owned() })
+    }
+
+    /// How much memory its rows take.
+    pub fn memory_bytes(&self) -> u64 {
+        self.rows.memory_bytes()
     }
 
     /// Whether a revision is to go by it.
     pub fn has_revision(&self, repository: &RepositoryName, digest: &Digest) -> bool {
-        self.rows.contains_key(&Target::Link(LinkDirectory::Revisions(repository.clone()), *digest))
+        self.rows.place(&Target::Link(LinkDirectory::Revisions(repository.clone()), *digest)).is_some()
     }
 
     /// Leaves in a fresh plan what is here too, as it was. A blob stays for a name that stays: no link is to lead to nothing. An upload of which
     /// anything stays stays whole.
     pub fn carry(&self, plan: &mut SweepPlan) -> Carried {
-        let is_here =
-            |target: &Target, stat: &Stat| self.rows.get(target).is_some_and(|seen| *seen == (stat.size_bytes, stat.modified));
+        let is_here = |target: &Target, stat: &Stat| self.rows.place(target).is_some_and(|place| self.rows.is(place, stat));
         let is_name = |target: &Target| matches!(target, Target::Tag(..) | Target::BrokenTag(..) | Target::Link(..));
         let mut named: HashSet<Digest> = HashSet::new();
         for row in plan.iter().filter(|row| is_name(&row.target) && !is_here(&row.target, &row.stat)) {
@@ -74,12 +80,26 @@ impl Approved {
             };
             is_here(&row.target, &row.stat) && !stays
         });
-        let carried: HashSet<Target> = plan.iter().map(|row| row.target).collect();
-        let mut skipped: Vec<PathBuf> = self.rows.keys().filter(|target| !carried.contains(*target)).map(Target::path).collect();
-        skipped.sort_unstable();
-        let count = skipped.len() as u64;
-        skipped.truncate(NAMED);
-        Carried { rows: plan.len() as u64, skipped: count, first_skipped: skipped }
+        let mut carried = vec![false; self.rows.len()];
+        plan.iter().filter_map(|row| self.rows.place(&row.target)).for_each(|place| carried[place] = true);
+        let skipped = carried.iter().filter(|is_carried| !**is_carried).count() as u64;
+        let first_skipped = if skipped == 0 { Vec::new() } else { self.first_skipped(&carried) };
+        Carried { rows: plan.len() as u64, skipped, first_skipped }
+    }
+
+    /// The first of what is skipped, in order. Only the file has their paths: where it cannot be read again, there are none.
+    fn first_skipped(&self, carried: &[bool]) -> Vec<PathBuf> {
+        let Ok(file) = File::open(&self.path) else { return Vec::new() };
+        let mut first = BTreeSet::new();
+        for row in read::read(BufReader::new(file), &self.path).map_while(Result::ok) {
+            if self.rows.place(&row.target).is_some_and(|place| !carried[place]) {
+                first.insert(row.target.path());
+                if first.len() > NAMED {
+                    first.pop_last();
+                }
+            }
+        }
+        first.into_iter().collect()
     }
 }
 

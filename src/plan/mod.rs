@@ -6,6 +6,7 @@ mod deletion;
 mod line;
 pub mod read;
 mod rows;
+mod seen_rows;
 mod sweep_plan;
 mod totals;
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::needed::subjects;
-use super::{Overlay, Purpose, Quarantine, Reader, Run};
+use super::{Overlay, Quarantine, Reader, Run};
 use crate::error::Error;
 use crate::graph::{Manifests, Queue, Reading, Visited, Visitor, Walk};
 use crate::inventory::Inventory;
@@ -68,7 +68,7 @@ impl Named {
         let is_near = match target {
             Target::Link(directory, _) => self.repositories.contains(directory.repository()),
             _ => true,
-        } && run.stamp().purpose == Purpose::GarbageCollect;
+        } && run.stamp().purpose.is_of_collection();
         let Some(digest) = target.digest() else { return false };
         *digest == self.digest || (is_near && self.digests.contains(digest))
     }

@@ -104,7 +104,7 @@ impl Gate<'_> {
     pub fn purgeable<'q>(&self, quarantine: &'q Quarantine<'q>, named: Option<&str>) -> Result<Purgeable<'q>, Error> {
         let is_meant = |run: &&Run<'_>| match named {
             Some(id) => run.id() == id,
-            None => run.stamp().purpose == Purpose::GarbageCollect,
+            None => run.stamp().purpose.is_of_collection(),
         };
         let mut purgeable = Purgeable::default();
         for run in quarantine.runs.iter().filter(is_meant).filter(|run| self.due.has_waited(run)) {
@@ -119,7 +119,7 @@ impl Gate<'_> {
             let (blobs, links): (Vec<&Held>, Vec<&Held>) =
                 run.held().iter().partition(|held| matches!(held.target, Target::Blob(_)));
             for held in links.into_iter().chain(blobs) {
-                if run.stamp().purpose == Purpose::GarbageCollect && self.needed.targets.contains(&held.target) {
+                if run.stamp().purpose.is_of_collection() && self.needed.targets.contains(&held.target) {
                     continue;
                 }
                 let claimed = || waits_again.contains(&noted_path(&held.target)).then_some(Withheld::Claimed);

@@ -1,6 +1,6 @@
 //! The way back out of the quarantine.
 
-use super::{Moved, Purpose, Quarantine, Run};
+use super::{Moved, Quarantine, Run};
 use crate::layout::Target;
 use crate::store::{Held, Return, Vacuum};
 
@@ -25,7 +25,7 @@ pub fn restore(
 ) -> Moved {
     let mut moved = Moved::default();
     let (whole, corrupt): (Vec<&Run<'_>>, Vec<&Run<'_>>) =
-        quarantine.runs.iter().partition(|run| run.stamp().purpose == Purpose::GarbageCollect);
+        quarantine.runs.iter().partition(|run| run.stamp().purpose.is_of_collection());
     for blobs in [true, false] {
         let mut last = None;
         for run in whole.iter().chain(&corrupt) {

@@ -104,7 +104,7 @@ impl<'s> Quarantine<'s> {
 
     /// The runs of collections: of things that nothing needed.
     pub fn collected(&self) -> impl Iterator<Item = &Run<'s>> {
-        self.runs.iter().filter(|run| run.stamp().purpose == Purpose::GarbageCollect)
+        self.runs.iter().filter(|run| run.stamp().purpose.is_of_collection())
     }
 
     /// How much is in it.

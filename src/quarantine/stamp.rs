@@ -15,6 +15,10 @@ use crate::registry_config::DescriptorCache;
 pub enum Purpose {
     /// Nothing needed them. They go for good when they have waited long enough and nothing needs them still.
     GarbageCollect,
+    /// The same, and rules for tags dropped what needed them.
+    Expire,
+    /// The same, and what needed them was removed by name.
+    Remove,
     /// Their bytes are not what their digests say. They wait until somebody says what is to become of them.
     Verify,
     /// They are damaged links and blobs that `repair` replaced. They wait until somebody says what is to become of them.
@@ -22,16 +26,28 @@ pub enum Purpose {
 }
 
 impl Purpose {
+    const ALL: [Purpose; 5] = [Purpose::GarbageCollect, Purpose::Expire, Purpose::Remove, Purpose::Verify, Purpose::Repair];
+
     /// What the name of a run says of it.
     pub(super) fn of_id(id: &str) -> Purpose {
         let is_of = |purpose: &Purpose| id.split_once('-').is_some_and(|(_, name)| name.starts_with(purpose.name()));
-        [Purpose::Verify, Purpose::Repair].into_iter().find(is_of).unwrap_or(Purpose::GarbageCollect)
+        Purpose::ALL.into_iter().find(is_of).unwrap_or(Purpose::GarbageCollect)
+    }
+
+    /// Whether a collection moved them, by whichever command: nothing needed them.
+    pub fn is_of_collection(self) -> bool {
+        match self {
+            Purpose::GarbageCollect | Purpose::Expire | Purpose::Remove => true,
+            Purpose::Verify | Purpose::Repair => false,
+        }
     }
 
     /// The name of the command.
     pub fn name(self) -> &'static str {
         match self {
             Purpose::GarbageCollect => "garbage-collect",
+            Purpose::Expire => "expire",
+            Purpose::Remove => "remove",
             Purpose::Verify => "verify",
             Purpose::Repair => "repair",
         }
@@ -149,7 +165,7 @@ pub(super) fn is_id(name: &str) -> bool {
         let number = rest.map(|rest| rest.strip_prefix('-').unwrap_or(rest));
         rest == Some("") || number.is_some_and(|number| rest != Some(number) && number.parse::<u32>().is_ok())
     };
-    is_second && [Purpose::GarbageCollect, Purpose::Verify, Purpose::Repair].iter().any(is_of)
+    is_second && Purpose::ALL.iter().any(is_of)
 }
 
 /// When a run began, by its name.
@@ -181,6 +197,8 @@ mod tests {
         for (name, purpose) in [
             ("20261124T230000Z-garbage-collect", Purpose::GarbageCollect),
             ("20261124T230000Z-garbage-collect-2", Purpose::GarbageCollect),
+            ("20261124T230000Z-expire", Purpose::Expire),
+            ("20261124T230000Z-remove-3", Purpose::Remove),
             ("20261124T230000Z-verify", Purpose::Verify),
             ("20261124T230000Z-verify-12", Purpose::Verify),
             ("20261124T230000Z-repair", Purpose::Repair),
@@ -198,6 +216,7 @@ mod tests {
             "20261124-garbage-collect",
             "20261124T230000Z-mine",
             "20261124T230000Z-verify.bak",
+            "20261124T230000Z-removed",
         ] {
             assert!(!is_id(name), "{name}");
         }

@@ -322,6 +322,17 @@ impl Removed {
                 continue;
             }
             self.stops.push(match held.contains(&one.repository) {
+                true if is_under_way(&one.repository, findings) => (
+                    format!(
+                        "{name} cannot be removed now: a push to {} or a deletion there is under way{}",
+                        one.repository,
+                        because(&one.repository, findings)
+                    ),
+                    format!(
+                        "try again when it has ended; what is not complete for longer than {} is damage",
+                        duration(policy.min_age)
+                    ),
+                ),
                 true => (
                     format!(
                         "{name} cannot be removed: {} cannot be understood{}",
@@ -374,6 +385,13 @@ fn why(name: &str, stays: &Stays, policy: &Policy) -> (String, String) {
             "let it end, or remove it first (`regsweep garbage-collect --uploads-older-than AGE`)".to_owned(),
         ),
     }
+}
+
+/// Whether a repository is held for nothing but what somebody writes to just now.
+fn is_under_way(repository: &RepositoryName, findings: &[Finding]) -> bool {
+    let is_said =
+        |code: Code| findings.iter().any(|finding| finding.code == code && finding.repository.as_ref() == Some(repository));
+    is_said(Code::WorkUnderWay) && !is_said(Code::HeldRepository)
 }
 
 /// What is wrong with a repository that is held.

@@ -7,6 +7,7 @@ use crate::format::{duration, time};
 use crate::plan::Kind;
 use crate::report::Page;
 use crate::report::collect::html::kinds;
+use crate::report::collect::rows::Whose;
 use crate::report::html::{Collection, CollectionRow, Data, Heading, Part};
 
 /// What an audit looks for.
@@ -59,7 +60,7 @@ pub(super) fn page(report: &AuditReport) -> Page {
 /// What a collection frees, without and with `--delete-untagged`.
 pub(in crate::report) fn collection(report: &AuditReport) -> Collection {
     let both = report.collections.each_ref();
-    let mut rows = kinds(&both.map(|collection| &collection.totals));
+    let mut rows = kinds(&both.map(|collection| &collection.totals), Whose::Untagged);
     let total = rows.iter().take_while(|row| row.is_part()).count();
     rows.insert(total, CollectionRow::sized("total", "Freed now", &both.map(|collection| collection.totals.kind(Kind::Blob))));
     let until = both.iter().filter_map(|collection| collection.until).max();

@@ -5,7 +5,7 @@ use crate::amount::Amount;
 use crate::format::{amount, duration, elapsed, plural, size, time};
 use crate::plan::Kind;
 use crate::report::collect::page::scanned;
-use crate::report::collect::rows::links;
+use crate::report::collect::rows::{Whose, links};
 use crate::report::document::Document;
 use crate::report::text::counts;
 
@@ -70,7 +70,7 @@ fn collection(page: &mut Document, label: &str, collection: &Collection, what: &
         let (never, are) = (amount(collection.never), are(collection.never));
         page.item("", &format!("  {never} {are} young for ever: modification times in the future, see the findings"));
     }
-    let links = links(&collection.totals);
+    let links = links(&collection.totals, Whose::Untagged);
     if !links.is_empty() {
         page.item("", &format!("  and {}", links.join(", ")));
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::CollectReport;
 use super::page::{headline, next, when};
+use super::rows::Whose;
 use super::versions;
 use crate::amount::Amount;
 use crate::format::time;
@@ -103,14 +104,14 @@ fn parts(data: &mut Data, report: &CollectReport) {
     let (untagged, unreferenced) = (of(&[Reason::Untagged]), of(&[Reason::Unreferenced]));
     unlinked.count -= untagged.count + unreferenced.count;
     unlinked.size_bytes -= untagged.size_bytes + unreferenced.size_bytes;
-    data.part(Part::new("untagged", "Untagged", untagged, "manifests of untagged revisions"));
+    data.part(Part::new("untagged", "Untagged", untagged, report.whose().manifests()));
     data.part(Part::new("unreferenced", "Unreferenced", unreferenced, "linked, but needed by no manifest that is kept"));
     data.part(Part::new("unlinked", "Unlinked", unlinked, "linked by no repository"));
 }
 
 fn collection(report: &CollectReport) -> Collection {
     let figures = &report.figures;
-    let mut rows = kinds(&[&figures.planned]);
+    let mut rows = kinds(&[&figures.planned], report.whose());
     let total = rows.iter().take_while(|row| row.is_part()).count();
     rows.insert(total, CollectionRow::sized("total", "Freed now", &[figures.planned.kind(Kind::Blob)]));
     let (later, never) = figures.later_and_never();
@@ -127,7 +128,7 @@ fn collection(report: &CollectReport) -> Collection {
 }
 
 /// What goes by kind, a column for each collection: blobs by their reason, then links and directories.
-pub(in crate::report) fn kinds(columns: &[&Totals]) -> Vec<CollectionRow> {
+pub(in crate::report) fn kinds(columns: &[&Totals], whose: Whose) -> Vec<CollectionRow> {
     let blobs = |reason: fn(Reason) -> bool| -> Vec<Amount> {
         let of = |totals: &&Totals| {
             let mut all = Amount::default();
@@ -140,7 +141,7 @@ pub(in crate::report) fn kinds(columns: &[&Totals]) -> Vec<CollectionRow> {
     let unreferenced = blobs(|reason| reason == Reason::Unreferenced);
     let unlinked = blobs(|reason| !matches!(reason, Reason::Untagged | Reason::Unreferenced));
     let mut rows = vec![
-        CollectionRow::sized("part", "Manifests of untagged revisions", &untagged),
+        CollectionRow::sized("part", whose.label(), &untagged),
         CollectionRow::sized("part", "Linked, but needed by no manifest that is kept", &unreferenced),
         CollectionRow::sized("part", "Linked by no repository", &unlinked),
     ];

@@ -280,13 +280,13 @@ fn removal(page: &mut Document, report: &CollectReport) {
     page.item(label, &amount(totals.kind(Kind::Blob)));
     for (_, reason, part) in totals.iter().filter(|(kind, ..)| *kind == Kind::Blob) {
         let why = match reason {
-            Reason::Untagged => "manifests of untagged revisions",
+            Reason::Untagged => report.whose().manifests(),
             Reason::Unreferenced => "linked, but needed by no manifest that is kept",
             _ => "linked by no repository",
         };
         page.item("", &format!("  {}: {why}", amount(part)));
     }
-    let links = links(totals);
+    let links = links(totals, report.whose());
     if !links.is_empty() {
         page.item("", &format!("and {}", links.join(", ")));
     }

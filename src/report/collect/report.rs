@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::expire::ExpireFigures;
 use super::figures::{Figures, QuarantineFigures, RescueEnd};
+use super::rows::Whose;
 use super::{html, json, page};
 use crate::amount::Amount;
 use crate::config::{Disposal, Mode};
@@ -14,7 +15,7 @@ use crate::plan::{Carried, Kind, SweepPlan};
 use crate::policy::{Policy, RootPolicy};
 use crate::quarantine::Withheld;
 use crate::registry_config::{DescriptorCache, RegistryConfig};
-use crate::removal::Removed;
+use crate::removal::{Asked, Removed};
 use crate::report::{Document, Metrics, Page, Report};
 use crate::scope::Scope;
 use crate::store::{RequestCounts, Versions};
@@ -130,6 +131,12 @@ impl CollectReport {
         let quarantine = &self.quarantine;
         let moved = [&quarantine.restored, &quarantine.purged, &quarantine.rescued];
         self.mode == Mode::Execute && (!self.swept.removed.is_empty() || moved.iter().any(|moved| !moved.is_empty()))
+    }
+
+    /// Whose manifests go that no tag names any more.
+    pub(super) fn whose(&self) -> Whose {
+        let any_whole = self.removed.iter().flat_map(|removed| &removed.asked).any(Asked::is_repository);
+        if any_whole { Whose::Repositories } else { Whose::Untagged }
     }
 
     /// The blobs that were removed or purged.

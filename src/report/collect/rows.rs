@@ -7,8 +7,42 @@ use crate::escape::escaped;
 use crate::format::{number, plural};
 use crate::plan::{Deletion, Kind, Reason, Totals};
 
+/// Whose manifests go that no tag names any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::report) enum Whose {
+    /// Those of revisions without a tag.
+    Untagged,
+    /// Also those of repositories that were asked for as a whole, with a tag or without.
+    Repositories,
+}
+
+impl Whose {
+    /// The manifests, in words.
+    pub(in crate::report) fn manifests(self) -> &'static str {
+        match self {
+            Whose::Untagged => "manifests of untagged revisions",
+            Whose::Repositories => "manifests",
+        }
+    }
+
+    /// The same as a label.
+    pub(in crate::report) fn label(self) -> &'static str {
+        match self {
+            Whose::Untagged => "Manifests of untagged revisions",
+            Whose::Repositories => "Manifests",
+        }
+    }
+
+    fn revisions(self) -> &'static str {
+        match self {
+            Whose::Untagged => "of untagged revisions",
+            Whose::Repositories => "of revisions that go",
+        }
+    }
+}
+
 /// What of links and directories goes, in words.
-pub(in crate::report) fn links(totals: &Totals) -> Vec<String> {
+pub(in crate::report) fn links(totals: &Totals, whose: Whose) -> Vec<String> {
     let mut parts = Vec::new();
     for (kind, one, many) in [
         (Kind::Revision, "revision", "revisions"),
@@ -25,7 +59,7 @@ pub(in crate::report) fn links(totals: &Totals) -> Vec<String> {
         let mut part = plural(count, one, many);
         if kind == Kind::TagHistory {
             let of = |reason| match reason {
-                Reason::Untagged => "of untagged revisions",
+                Reason::Untagged => whose.revisions(),
                 Reason::TagDropped => "of tags that go",
                 Reason::Orphaned => "of referrers whose subject is gone",
                 _ => "of deleted revisions",

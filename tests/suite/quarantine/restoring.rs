@@ -44,6 +44,53 @@ fn every_fixture_is_as_it_was_after_a_restore() {
     }
 }
 
+/// A run is named after its command, and one of a collection is one by whichever name: older programs named all of them alike.
+#[test]
+fn a_run_is_named_after_its_command_and_found_by_every_name() {
+    let commands: [(&str, &[&str]); 3] =
+        [("garbage-collect", &[]), ("expire", &["--keep-last", "1", "--repository", "a"]), ("remove", &["a:old"])];
+    let old = oci_image("old", &[layer(1), layer(2)]);
+    let app =
+        || registry().repo("a").pushed(&old).tag("old").pushed(&oci_image("new", &[layer(3)])).tag("new").stray_blob(&layer(9));
+    for (name, words) in commands {
+        for (renamed, has_stamp) in
+            [(None, true), (None, false), (Some("garbage-collect"), true), (Some("garbage-collect"), false)]
+        {
+            let root = app().on_disk();
+            let root = root.path();
+            let before = files(root);
+            Regsweep::new()
+                .arg(name)
+                .args(words)
+                .args(["--quarantine", "--ignore-birth-time", "--root"])
+                .arg(root)
+                .run()
+                .expect_code(0);
+            let listed = list(root).runs.remove(0);
+            assert_eq!((listed.purpose.as_str(), listed.run.ends_with(&format!("Z-{name}"))), (name, true), "{}", listed.run);
+            let mut place = only_run(root);
+            if !has_stamp {
+                fs::remove_file(place.join("run.json")).expect("there");
+            }
+            if let Some(renamed) = renamed {
+                let old = place.with_file_name(listed.run.replace(name, renamed));
+                if has_stamp {
+                    let text = fs::read_to_string(place.join("run.json")).expect("there").replace(name, renamed);
+                    fs::write(place.join("run.json"), text).expect("written");
+                }
+                fs::rename(&place, &old).expect("renamed");
+                place = old;
+            }
+            assert_eq!(list(root).runs[0].purpose, renamed.unwrap_or(name));
+            // Its links are kept until it is purged, and a run in between knows it.
+            Regsweep::gc(root).arg("--quarantine").run().expect_code(0);
+            let id = place.file_name().expect("a name").to_str().expect("a word").to_owned();
+            command(root, &["restore", "--run", &id]).expect_code(0);
+            assert_eq!(files(root), before, "{name} {renamed:?} {has_stamp}");
+        }
+    }
+}
+
 #[test]
 fn what_restore_brings_back_is_chosen() {
     let root = store().on_disk();

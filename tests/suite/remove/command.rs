@@ -124,6 +124,35 @@ fn nothing_goes_of_a_repository_that_cannot_be_understood_nor_what_is_young() {
     }
 }
 
+/// As registries before 3.1 write a link: it is empty for a moment. What is so for longer is damage, and what is damaged beside it, too.
+#[test]
+fn beside_a_push_that_is_under_way_it_says_to_try_again_later() {
+    let damaged = |tree: &mut Tree| drop_in(tree, "garbled");
+    for (is_young, is_damaged, expected, other) in [
+        (true, false, "under way (work-under-way", "try again when it has ended"),
+        (true, true, "cannot be understood", "repair that first"),
+        (false, false, "cannot be understood (empty-link", "repair that first"),
+    ] {
+        let built = if is_damaged { store().with(damaged) } else { store() };
+        let root = built.into_tree().on_disk();
+        let link = root.path().join(tag_current("team/app", "v2"));
+        std::fs::write(&link, "").expect("emptied");
+        if !is_young {
+            age(root.path());
+        }
+        let before = registry_files(root.path());
+        for flags in [&[][..], &["--quarantine"]] {
+            let run = Regsweep::remove(root.path()).arg("team/app:v1").args(flags).run().expect_code(2);
+            assert!(run.stderr.contains(expected) && run.stderr.contains(other), "{is_young}: {}", run.stderr);
+            assert!(registry_files(root.path()) == before, "{expected}");
+        }
+    }
+}
+
+fn drop_in(tree: &mut Tree, text: &str) {
+    tree.file(tag_current("team/app", "v3"), text);
+}
+
 /// The brakes are for what nobody meant.
 #[test]
 fn the_last_images_may_go_and_no_later_run_is_stopped_by_that() {

@@ -39,6 +39,9 @@ fn all_of_a_repository_goes_and_what_others_need_stays() {
     assert_eq!(files(root.path()), before, "a dry run touches nothing");
     let whole = &items(&foreseen)[0];
     assert_eq!((&whole["goes"], &whole["directories_go"], &whole["tag"]), (&true.into(), &true.into(), &serde_json::Value::Null));
+    let words = run().dry().run().expect_code(0).stdout;
+    assert!(words.contains(": manifests\n"), "{words}");
+    assert!(!words.contains("untagged revisions"), "its manifests have tags: {words}");
     let done = run().run().expect_code(0);
     assert_eq!(done.rows(), foreseen.rows(), "the real run does what the dry run said");
     assert!(!directory(root.path(), "team/app").exists());
