@@ -46,11 +46,15 @@ pub enum Error {
     UnresolvedSymlink {
         /// The symbolic link.
         path: PathBuf,
+        /// The symbolic link that led out of the store to it, if one did.
+        way_out: Option<PathBuf>,
     },
     /// A symbolic link in the place of a directory leads to an empty directory: most likely a filesystem is not mounted.
     EmptySymlink {
         /// The symbolic link.
         path: PathBuf,
+        /// The symbolic link that led out of the store to it, if one did.
+        way_out: Option<PathBuf>,
     },
     /// The arguments or the configuration are invalid or incomplete.
     Usage(String),
@@ -156,8 +160,8 @@ impl Error {
     pub fn path(&self) -> Option<&Path> {
         match self {
             Error::Io { path, .. }
-            | Error::UnresolvedSymlink { path }
-            | Error::EmptySymlink { path }
+            | Error::UnresolvedSymlink { path, .. }
+            | Error::EmptySymlink { path, .. }
             | Error::Locked { path, .. } => Some(path),
             Error::NotAStore { root, .. } => Some(root),
             Error::Usage(_) | Error::Metrics(_) | Error::Redis { .. } | Error::Brake { .. } | Error::Interrupted => None,
@@ -176,15 +180,17 @@ impl fmt::Display for Error {
             Error::Io { operation, path, source } => {
                 write!(f, "cannot {operation} {}: {source}{}", escaped(path), UserAdvice::of(path, source))
             }
-            Error::UnresolvedSymlink { path } => write!(
+            Error::UnresolvedSymlink { path, way_out } => write!(
                 f,
-                "cannot follow the symbolic link {}: it leads nowhere; mount what it points to, or remove it if nothing is behind it",
-                escaped(path)
+                "cannot follow the symbolic link {}: it leads nowhere; mount what it points to, or remove it if nothing is behind it{}",
+                escaped(path),
+                WayOut(way_out.as_deref())
             ),
-            Error::EmptySymlink { path } => write!(
+            Error::EmptySymlink { path, way_out } => write!(
                 f,
-                "the symbolic link {} leads to an empty directory; mount what belongs there, or remove the link if nothing does",
-                escaped(path)
+                "the symbolic link {} leads to an empty directory; mount what belongs there, or remove the link if nothing does{}",
+                escaped(path),
+                WayOut(way_out.as_deref())
             ),
             Error::Usage(message) | Error::Metrics(message) => f.write_str(message),
             Error::NotAStore { root, hint } => write!(f, "no registry storage in {}: {hint}", escaped(root)),
@@ -202,6 +208,15 @@ impl fmt::Display for Error {
             Error::Brake { reason, lift } => write!(f, "{reason}; {lift}"),
             Error::Interrupted => f.write_str("interrupted before anything was removed"),
         }
+    }
+}
+
+/// What else may help with a link that another one leads to.
+struct WayOut<'a>(Option<&'a Path>);
+
+impl fmt::Display for WayOut<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |link| write!(f, "; or remove {}, which leads there, if no images are behind it", escaped(link)))
     }
 }
 
@@ -298,8 +313,8 @@ mod tests {
         let mut errors: Vec<Error> =
             kinds.map(|kind| Error::Io { operation: "read", path: path.clone(), source: kind.into() }).into();
         errors.extend([
-            Error::UnresolvedSymlink { path: path.clone() },
-            Error::EmptySymlink { path: path.clone() },
+            Error::UnresolvedSymlink { path: path.clone(), way_out: None },
+            Error::EmptySymlink { path: path.clone(), way_out: None },
             Error::Usage(String::new()),
             Error::Metrics(String::new()),
             Error::NotAStore { root: path.clone(), hint: String::new() },

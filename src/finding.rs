@@ -275,6 +275,21 @@ impl Code {
         matches!(self, MissingBlob | MissingChild | MissingManifest | MissingTagTarget)
     }
 
+    /// Whether it is about a blob, whichever repository it was met in. It is then one finding for the whole store.
+    pub fn is_about_blob(self) -> bool {
+        matches!(
+            self,
+            Code::MissingManifest
+                | Code::MissingBlob
+                | Code::MissingChild
+                | Code::CorruptManifest
+                | Code::UnreadableManifest
+                | Code::OverfullManifest
+                | Code::OversizedManifest
+                | Code::IrregularData
+        )
+    }
+
     /// Whether a name cannot be understood, or lies where nothing goes: its repository is held for it.
     pub fn is_of_held_name(self) -> bool {
         matches!(

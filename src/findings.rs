@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
+use crate::escape::escaped;
 use crate::finding::{Code, Finding};
 use crate::format::number;
 use crate::layout;
-use crate::oci::RepositoryName;
+use crate::oci::{Digest, RepositoryName};
 
 /// Findings of one code to list for one repository, and for entries outside repositories.
 pub(crate) const LISTED_OF_A_REPOSITORY: u64 = 1_000;
@@ -104,13 +105,15 @@ impl OfCode {
     }
 }
 
-/// Drops findings that are none in a pull-through cache, reports system files once, applies the limits, and sorts.
+/// Drops findings that are none in a pull-through cache, reports system files and absent blobs once, applies
+/// the limits, and sorts.
 pub(crate) fn consolidated(mut findings: Vec<Finding>, is_cache: bool) -> Vec<Finding> {
     if is_cache {
         findings.retain(|finding| !finding.code.is_absence());
     }
     findings.sort();
     findings.dedup();
+    absent_once(&mut findings);
     let system_files = system_files(&mut findings);
     let elsewhere = elsewhere(&mut findings);
     let shards = shards(&mut findings);
@@ -120,6 +123,37 @@ pub(crate) fn consolidated(mut findings: Vec<Finding>, is_cache: bool) -> Vec<Fi
     listed.extend(elsewhere);
     listed.sort();
     listed
+}
+
+/// One finding for a blob that is missing, the most severe one, however many repositories name it. What is said of the manifest
+/// that a tag names is said. What holds repositories stays a finding in each of them.
+fn absent_once(findings: &mut Vec<Finding>) {
+    let targets: BTreeSet<Digest> =
+        findings.iter().filter(|finding| finding.code == Code::MissingTagTarget).filter_map(|finding| finding.digest).collect();
+    let is_one = |finding: &Finding| finding.code.is_absence() && finding.code != Code::MissingTagTarget;
+    let mut once: BTreeMap<Digest, (Finding, BTreeSet<RepositoryName>)> = BTreeMap::new();
+    for finding in findings.extract_if(.., |finding| is_one(finding) && finding.digest.is_some()) {
+        let digest = finding.digest.expect("it was just looked for");
+        if targets.contains(&digest) {
+            continue;
+        }
+        let repository = finding.repository.clone();
+        // They are sorted, the most severe first.
+        once.entry(digest).or_insert_with(|| (finding, BTreeSet::new())).1.extend(repository);
+    }
+    findings.extend(once.into_values().map(|(finding, named_in)| match named_in.first() {
+        Some(first) if named_in.len() > 1 => {
+            let detail = format!(
+                "{} {} repositories name it; {} is one.",
+                finding.code.meaning(),
+                named_in.len(),
+                escaped(first.to_string())
+            );
+            Finding { repository: None, ..finding }.detail(detail)
+        }
+        _ => finding,
+    }));
+    findings.sort();
 }
 
 /// One finding for all blob shards that are symbolic links or mounts: a store spread over disks has many.
@@ -213,7 +247,7 @@ fn with_more(more: Finding) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oci::{Algorithm, Digest, RepositoryName};
+    use crate::oci::Algorithm;
 
     fn of(code: Code, repository: &str, number: u32) -> Finding {
         let digest = Digest::of(Algorithm::Sha256, &number.to_le_bytes());
@@ -222,7 +256,7 @@ mod tests {
 
     #[test]
     fn findings_beyond_the_limits_are_counted() {
-        let two = ["a", "b"].iter().flat_map(|name| (0..1_500).map(move |number| of(Code::MissingBlob, name, number)));
+        let two = ["a", "b"].iter().flat_map(|name| (0..1_500).map(move |number| of(Code::MissingLayerLink, name, number)));
         let found = consolidated(two.collect(), false);
         assert_eq!(found.len(), 2 * 1_001);
         assert_eq!(found.iter().map(|finding| finding.count).sum::<u64>(), 3_000);
@@ -256,11 +290,28 @@ mod tests {
         let mut found: Vec<Finding> = absent.into_iter().map(|code| of(code, "a", 1)).collect();
         found.push(of(Code::CorruptManifest, "a", 1));
         found.extend((0..5).map(|number| Finding::new(Code::SystemFile).path(format!("@eaDir/{number}"))));
-        assert_eq!(consolidated(found.clone(), false).len(), 6);
+        // Beside the missing target of a tag the others say nothing new.
+        assert_eq!(consolidated(found.clone(), false).len(), 3);
         let found = consolidated(found, true);
         let facts: Vec<_> = found.iter().map(|finding| (finding.code, finding.count)).collect();
         assert_eq!(facts, [(Code::CorruptManifest, 1), (Code::SystemFile, 5)]);
         assert_eq!(found.iter().map(Finding::number).sum::<u64>(), 2);
+    }
+
+    #[test]
+    fn what_is_missing_is_reported_once() {
+        let in_three = ["a", "b", "c"].map(|name| of(Code::MissingChild, name, 1));
+        let in_one = of(Code::MissingChild, "b", 2);
+        let target = of(Code::MissingTagTarget, "a", 3);
+        let others = [of(Code::LostChild, "a", 1), of(Code::LostChild, "b", 1), target, of(Code::MissingManifest, "b", 4)];
+        let less = [of(Code::MissingChild, "b", 3), of(Code::MissingChild, "b", 4)];
+        let all = in_three.into_iter().chain([in_one.clone()]).chain(others.clone()).chain(less);
+        let found = consolidated(all.collect(), false);
+        let detail = format!("{} 3 repositories name it; a is one.", Code::MissingChild.meaning());
+        let everywhere = Finding { repository: None, ..of(Code::MissingChild, "a", 1) }.detail(detail);
+        let expected: BTreeSet<Finding> = [everywhere, in_one].into_iter().chain(others).collect();
+        assert_eq!(found, expected.into_iter().collect::<Vec<_>>());
+        assert_eq!(consolidated(found.clone(), false), found);
     }
 
     #[test]

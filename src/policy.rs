@@ -102,6 +102,11 @@ impl Age {
     }
 }
 
+/// Whether a time lies further ahead of `now` than two clocks differ.
+pub fn is_ahead(time: SystemTime, now: SystemTime) -> bool {
+    time.duration_since(now).is_ok_and(|ahead| ahead > AHEAD)
+}
+
 impl Policy {
     /// These age rules, for whoever looks at no uploads.
     pub fn new(min_age: Duration, arrivals: Arrivals, now: SystemTime) -> Policy {
@@ -119,7 +124,7 @@ impl Policy {
     /// The age of a file. A time in the future counts as young: some clock is wrong, and it is unknown which one.
     pub fn age(&self, stat: &Stat) -> Age {
         match self.now.duration_since(stat.modified) {
-            Err(ahead) if ahead.duration() > AHEAD => return Age::Future,
+            Err(_) if is_ahead(stat.modified, self.now) => return Age::Future,
             Ok(age) if age >= self.min_age => {}
             _ => return stat.modified.checked_add(self.min_age).map_or(Age::Future, Age::Young),
         }

@@ -125,32 +125,17 @@ pub(crate) fn directory_once(findings: &mut Vec<Finding>, blobs: &BlobFacts) {
     findings.retain(|finding| finding.code != Code::UnrecognisedEntry || !is_in(finding, &without));
 }
 
-/// Whether a finding is about a blob, in any repository. Such a finding is reported once for the whole store.
-fn is_about_blob(code: Code) -> bool {
-    matches!(
-        code,
-        Code::MissingManifest
-            | Code::MissingBlob
-            | Code::MissingChild
-            | Code::CorruptManifest
-            | Code::UnreadableManifest
-            | Code::OverfullManifest
-            | Code::OversizedManifest
-            | Code::IrregularData
-    )
-}
-
 /// Drops the repository from a finding about a blob.
 pub(crate) fn wherever_met(finding: Finding) -> Finding {
     match finding.digest {
-        Some(_) if is_about_blob(finding.code) => Finding { repository: None, ..finding },
+        Some(_) if finding.code.is_about_blob() => Finding { repository: None, ..finding },
         _ => finding,
     }
 }
 
 /// The digests whose damage breaks images.
 pub(crate) fn damaged(findings: &[Finding]) -> BTreeSet<Digest> {
-    let damaged = findings.iter().filter(|finding| is_about_blob(finding.code) || finding.code == Code::MissingTagTarget);
+    let damaged = findings.iter().filter(|finding| finding.code.is_about_blob() || finding.code == Code::MissingTagTarget);
     damaged.filter_map(|finding| finding.digest).collect()
 }
 
@@ -162,7 +147,7 @@ pub(crate) fn once_each(findings: Vec<Finding>, mut needs: BTreeMap<Digest, Need
     let mut all = Vec::new();
     for finding in findings.into_iter().map(wherever_met) {
         match finding.digest {
-            Some(digest) if is_about_blob(finding.code) => {
+            Some(digest) if finding.code.is_about_blob() => {
                 if targets.contains(&digest) {
                     continue;
                 }

@@ -256,6 +256,7 @@ impl Looked {
             findings.retain(|finding| finding.code != Code::BrokenLayerLink);
         }
         findings.extend(uploads::repository(&facts, ages));
+        findings.extend(mark::of_the_future(&facts.survey.name, &facts.uploads.entries, ages.now));
         findings.extend(waste::empty_repository(&facts));
         let found = marks.each_mut().map(|marks| std::mem::take(&mut marks.findings));
         findings.extend(of_both(found));

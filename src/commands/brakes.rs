@@ -94,7 +94,7 @@ fn empty_store(seen: &Seen<'_>) -> Brake {
         format!("there are {stored} and no repository needs any of them")
     } else if blobs > 0 && !seen.any_old_kept {
         format!(
-            "there are {stored} and no repository needs any that is older than an hour and than --min-age; what is younger proves nothing"
+            "there are {stored} and no repository needs any that is older than an hour and than --min-age; what is younger, or has a time in the future, proves nothing"
         )
     } else if blobs == 0 && revisions > 0 {
         format!("there are {} in the repositories and not one blob", plural(revisions, "revision", "revisions"))

@@ -31,5 +31,6 @@ pub use self::marks::{Counts, Marks};
 pub use self::named::everything_named;
 pub use self::repositories::{hold_shared, interrupted, planned, repositories};
 pub use self::repository::mark;
+pub use self::uploads::of_the_future;
 pub use self::waiting::Waiting;
 pub use self::whole::Stays;

@@ -5,15 +5,17 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::Counts;
 use crate::error::Error;
 use crate::finding::{Code, Finding};
+use crate::format::plural;
 use crate::graph::Context;
 use crate::layout::{self, Target, UploadFile, UploadPart};
+use crate::oci::RepositoryName;
 use crate::plan::{Deletion, Deletions, Reason};
-use crate::policy::{Arrivals, Policy, Uploads};
+use crate::policy::{Arrivals, Policy, Uploads, is_ahead};
 use crate::store::{Stat, Stray, Upload, UploadContents};
 use crate::survey::Survey;
 
@@ -43,6 +45,7 @@ pub(super) fn uploads(
         counts.uploads.add(upload.size_bytes());
     }
     let has_strays = !listed.strays.is_empty();
+    findings.extend(of_the_future(&survey.name, &listed.entries, context.policy.now));
     let Uploads::OlderThan(age) = context.policy.uploads else { return Ok(has_strays) };
     if is_held {
         return Ok(has_strays);
@@ -73,6 +76,20 @@ pub(super) fn uploads(
         drop_upload(survey, context, id, &contents, deletions);
     }
     Ok(has_strays)
+}
+
+/// The finding about uploads that never become old, as their times lie in the future.
+pub fn of_the_future(repository: &RepositoryName, uploads: &[Upload], now: SystemTime) -> Option<Finding> {
+    let mut ahead = uploads.iter().filter(|upload| is_ahead(upload.last_continued(), now));
+    let first = layout::uploads_directory(repository).join(&ahead.next()?.id);
+    let count = ahead.count() as u64 + 1;
+    let detail = format!(
+        "{} {} a time in the future, in a file or in `startedat`, and never count as old.",
+        plural(count, "upload", "uploads"),
+        if count == 1 { "has" } else { "have" }
+    );
+    let detail = if count == 1 { detail.replace("never count", "never counts") } else { detail };
+    Some(Finding::new(Code::FutureTime).repository(repository).path(first).count(count).detail(detail))
 }
 
 /// What an upload is.

@@ -240,6 +240,15 @@ pub struct Upload {
 }
 
 impl Upload {
+    /// When it was last continued, as far as it says: by its files, or by its directory if it has none.
+    pub fn last_continued(&self) -> SystemTime {
+        let files = [self.started_file, self.data].into_iter().filter_map(|state| match state {
+            FileState::File(stat) => Some(stat.modified),
+            FileState::Absent | FileState::Irregular => None,
+        });
+        files.chain(self.started).max().unwrap_or(self.modified)
+    }
+
     /// How much was sent so far.
     pub fn size_bytes(&self) -> u64 {
         match self.data {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, SystemTime};
 
-use crate::support::layout::{blob_data, layer_link, revision_link, tag_history};
+use crate::support::layout::{blob_data, layer_link, revision_link, tag_history, upload};
 use crate::support::*;
 
 /// An image of which a copy that keeps times has written all but the manifest, beside one that is whole; and garbage of a month ago.
@@ -98,6 +98,35 @@ fn what_was_restored_is_young_by_our_record_alone() {
     sleep(Duration::from_millis(2_100));
     gc().run().expect_code(0);
     assert_eq!(left(root.path()), [1]);
+}
+
+/// Uploads too, by a file or by what `startedat` says; whatever is asked of them.
+#[test]
+fn uploads_of_the_future_are_told() {
+    for (file, content, ahead) in [("data", "sent", days(400)), ("startedat", "2999-01-01T00:00:00Z", Duration::ZERO)] {
+        let mut tree = half_copied();
+        for (id, is_ahead) in [("0b1c6f8e-0000-4000-8000-000000000001", true), ("0b1c6f8e-0000-4000-8000-000000000002", false)] {
+            let at = upload("a", id);
+            tree.file(format!("{at}/startedat"), "2020-01-01T00:00:00Z").file(format!("{at}/data"), "sent");
+            if is_ahead {
+                tree.file(format!("{at}/{file}"), content);
+                tree.touch_at(
+                    &format!("{at}/{file}"),
+                    if ahead.is_zero() { SystemTime::now() - days(30) } else { SystemTime::now() + ahead },
+                );
+            }
+        }
+        let root = tree.on_disk();
+        let collect = || Regsweep::gc(root.path()).json().any_age();
+        let runs = [collect().dry(), collect().dry().args(["--uploads-older-than", "1d"]), Regsweep::audit(root.path()).json()];
+        for run in runs {
+            let ran = run.run().expect_code(1);
+            let told: Vec<_> = ran.findings().into_iter().filter(|finding| finding.code == "future-time").collect();
+            assert_eq!(told.len(), 1, "{file}: {}", ran.stdout);
+            assert_eq!(told[0].count, 1, "{file}: {}", ran.stdout);
+            assert!(told[0].message.starts_with("1 upload has a time in the future"), "{}", told[0].message);
+        }
+    }
 }
 
 /// Each place where an age decides.

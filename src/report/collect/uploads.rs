@@ -29,7 +29,10 @@ pub(super) fn there(page: &mut Document, report: &CollectReport) {
         Amount { count: stale.count.saturating_sub(going.count), size_bytes: stale.size_bytes.saturating_sub(going.size_bytes) };
     let verb = |amount: Amount, one: &'static str, several: &'static str| if amount.count == 1 { one } else { several };
     if stale.count == 0 {
-        page.item("", &format!("none goes: each was continued within {age}, or has something unknown in it"));
+        page.item(
+            "",
+            &format!("none goes: each was continued within {age}, has a time in the future, or something unknown in it"),
+        );
     }
     if going.count > 0 {
         page.item("", &format!("{} not continued for {age}: {}", uploads(going), verb(going, "goes", "go")));

@@ -41,7 +41,7 @@ impl FilesystemStore {
         // At any depth: regsweep never empties the target of a link, but an unmounted disk is empty.
         let mut links = strays.iter().filter(|stray| stray.kind == StrayKind::Symlink).map(|stray| self.root.at(&stray.path));
         if let Some(path) = links.find(|path| !mounts::holds_something(path)) {
-            return Err(Error::EmptySymlink { path });
+            return Err(Error::EmptySymlink { path, way_out: None });
         }
         Ok(self.reported(path, strays))
     }
@@ -109,7 +109,9 @@ impl FilesystemStore {
         })
         .map_err(|error| match error {
             Listed::Directory(error) => Error::Io { operation: "list", path: self.root.at(path), source: error },
-            Listed::Entry(Errno::NOENT | Errno::LOOP, entry) => Error::UnresolvedSymlink { path: self.root.at(entry) },
+            Listed::Entry(Errno::NOENT | Errno::LOOP, entry) => {
+                Error::UnresolvedSymlink { path: self.root.at(entry), way_out: None }
+            }
             Listed::Entry(error, entry) => Error::Io { operation: "follow", path: self.root.at(entry), source: error.into() },
         })?;
         Ok(strays)

@@ -57,7 +57,7 @@ impl Base {
             Ok(path) => path,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return match first_symlink(root, relative) {
-                    Some(path) => Err(Error::UnresolvedSymlink { path }),
+                    Some(path) => Err(Error::UnresolvedSymlink { path, way_out: None }),
                     None => Ok(None),
                 };
             }
@@ -160,7 +160,7 @@ impl FilesystemStore {
         match open_directory(&base.directory, relative) {
             Ok(directory) => Ok(Some(directory)),
             Err(Errno::NOENT) => match first_symlink(&self.root, &path.to_string_lossy()) {
-                Some(path) => Err(Error::UnresolvedSymlink { path }),
+                Some(path) => Err(Error::UnresolvedSymlink { path, way_out: None }),
                 None => Ok(None),
             },
             // A file in place of a directory is reported where its parent is listed.

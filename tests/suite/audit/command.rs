@@ -138,3 +138,32 @@ fn names_and_files_that_nobody_should_make_neither_speak_nor_block() {
     let text = Regsweep::audit(root.path()).run().expect_code(1).stdout;
     assert!(!text.contains('\u{1b}'), "{text:?}");
 }
+
+/// A platform that was not copied, in three repositories and in two indexes of one of them.
+#[test]
+fn every_command_counts_a_missing_child_alike() {
+    let (here, elsewhere) = (oci_image("here", &[layer(1)]), oci_image("elsewhere", &[layer(2)]));
+    let sparse = index(&[here.clone(), elsewhere.clone()]);
+    let another = sparse.clone().edit(|json| json["annotations"] = serde_json::json!({"another": "one"}));
+    let nested = index(std::slice::from_ref(&sparse));
+    let mut tree = registry().repo("a").pushed(&here).manifest_only(&sparse).tag("v1").manifest_only(&another).tag("v2");
+    for name in ["b", "c"] {
+        tree = tree.repo(name).pushed(&here).manifest_only(&sparse).manifest_only(&nested).tag("v1");
+    }
+    let root = tree.on_disk();
+    let commands: [&[&str]; 7] = [
+        &["audit"],
+        &["garbage-collect", "--dry-run"],
+        &["garbage-collect", "--dry-run", "--delete-untagged"],
+        &["expire", "--dry-run", "--keep-last", "9", "--repository", "*"],
+        &["list"],
+        &["usage"],
+        &["verify"],
+    ];
+    for command in commands {
+        let ran = Regsweep::new().args(command).args(["--json", "--root"]).arg(root.path()).run().expect_code(1);
+        let missing: Vec<_> = ran.findings().into_iter().filter(|finding| finding.code == "missing-child").collect();
+        assert_eq!(missing.len(), 1, "{command:?}: {}", ran.stdout);
+        assert_eq!((missing[0].count, missing[0].repository.is_none()), (1, true), "{command:?}: {}", ran.stdout);
+    }
+}
