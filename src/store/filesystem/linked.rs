@@ -3,7 +3,7 @@
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use foldhash::{HashMap, HashSet};
+use foldhash::HashSet;
 use rustix::io::Errno;
 use walkdir::{DirEntry, WalkDir};
 
@@ -19,7 +19,7 @@ use crate::system_files::{is_of_a_fork, is_system_file};
 /// Walks the whole tree, symbolic links followed.
 pub(super) fn find(base: &Base, root: &Path, unlisted: Unlisted<'_>) -> Result<Found, Error> {
     let mut walk =
-        Linked { base, root, found: Found::default(), outside: None, unresolved: Vec::new(), elsewhere: HashMap::default() };
+        Linked { base, root, found: Found::default(), outside: None, unresolved: Vec::new(), elsewhere: HashSet::default() };
     let mut entries = WalkDir::new(&base.path).min_depth(1).follow_links(true).into_iter();
     while let Some(entry) = entries.next() {
         let next = match entry {
@@ -58,13 +58,9 @@ struct Linked<'a> {
     outside: Option<(usize, PathBuf)>,
     /// Dangling links and links to empty directories, each with the link that led out of the store to it.
     unresolved: Vec<(PathBuf, PathBuf)>,
-    /// Directories with other files, of each link out of the store whose tree has any: at most [`OF_ANOTHER_KIND`].
-    elsewhere: HashMap<PathBuf, HashSet<PathBuf>>,
+    /// Links out of the store to trees without visible signs of a registry.
+    elsewhere: HashSet<PathBuf>,
 }
-
-/// A tree without a repository and with other files in so many directories is no place for repositories: it is `/usr`, or
-/// somebody's home.
-const OF_ANOTHER_KIND: usize = 100;
 
 impl Linked<'_> {
     fn visit(&mut self, entry: &DirEntry) -> Result<Next, Error> {
@@ -84,12 +80,7 @@ impl Linked<'_> {
         }
         if !is_directory {
             match &self.outside {
-                Some((_, link)) => {
-                    let seen = self.elsewhere.entry(link.clone()).or_default();
-                    if seen.len() < OF_ANOTHER_KIND {
-                        seen.extend(entry.path().parent().map(Path::to_owned));
-                    }
-                }
+                Some((_, link)) => drop(self.elsewhere.insert(link.clone())),
                 None => self.stray(entry, StrayKind::Unrecognised),
             }
             return Ok(Next::Into);
@@ -161,15 +152,12 @@ impl Linked<'_> {
     }
 
     /// An unresolved link outside the store counts as a lost repository if its tree holds repositories or no other
-    /// content, or if the registry serves the link's name. In a tree of another kind that is only so right where the link out
-    /// of the store leads to. Other unresolved links are ignored.
+    /// content, or if the registry serves the link's name. Other unresolved links are ignored.
     fn end(self) -> Result<Found, Error> {
         let Linked { base, found, unresolved, elsewhere, .. } = self;
         let has_repositories = |link: &Path| found.names.iter().any(|(name, _)| name.starts_with(link));
         let counts = |path: &Path, link: &Path| {
-            let others = elsewhere.get(link).map_or(0, HashSet::len);
-            let is_near = others < OF_ANOTHER_KIND || path.parent() == Some(link);
-            has_repositories(link) || others == 0 || (is_near && may_be_served(within(&base.path, path)))
+            has_repositories(link) || !elsewhere.contains(link) || may_be_served(within(&base.path, path))
         };
         match unresolved.into_iter().find(|(path, link)| counts(path, link)) {
             Some((path, link)) if path.exists() => Err(Error::EmptySymlink { path, way_out: Some(link) }),

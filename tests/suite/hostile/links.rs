@@ -75,36 +75,27 @@ fn links_behind_links_stop_the_run_by_their_names() {
     }
 }
 
-/// A link to a directory such as `/usr`: what lies there is no part of the store, and is not told.
+/// A link to a directory such as `/usr`: what lies there is no part of the store, and is not told. A link in there that leads nowhere and has
+/// the name of a repository may be one, on a disk that is not mounted: the message says what else may help.
 #[test]
 fn a_link_to_a_tree_of_another_kind_is_one_finding() {
     let elsewhere = tempfile::tempdir().expect("a directory");
-    let lay = |directories: usize| {
-        for number in 0..directories {
-            let directory = elsewhere.path().join(format!("share/of{number}"));
-            fs::create_dir_all(&directory).expect("made");
-            fs::write(directory.join("file"), "x").expect("written");
-        }
-    };
-    lay(20);
-    symlink("nowhere", elsewhere.path().join("share/magic")).expect("linked");
+    for number in 0..150 {
+        let directory = elsewhere.path().join(format!("share/of{number}"));
+        fs::create_dir_all(&directory).expect("made");
+        fs::write(directory.join("file"), "x").expect("written");
+    }
     let (_keep, root) = on_disk();
     symlink(elsewhere.path(), root.join(repository("out"))).expect("linked");
     let run = |code| Regsweep::gc(&root).args(["--assume-offline", "--json"]).dry().run().expect_code(code);
-    let stopped = run(2).stderr;
-    assert!(stopped.contains("out/share/magic: it leads nowhere"), "{stopped}");
-    assert!(stopped.contains(&format!("or remove {}, which leads there", root.join(repository("out")).display())), "{stopped}");
-    lay(150);
     let done = run(1);
     let told = done.finding_codes().iter().filter(|code| *code == "behind-symlink").count();
     assert_eq!(told, 1, "{}", done.stdout);
     assert!(!done.stdout.contains("out/share"), "{}", done.stdout);
-    // Right where the link leads to, a name may be a repository's all the same, and a tree with a repository may have more.
-    symlink("nowhere", elsewhere.path().join("team")).expect("linked");
-    assert!(run(2).stderr.contains("out/team"));
-    fs::remove_file(elsewhere.path().join("team")).expect("removed");
-    fs::create_dir_all(elsewhere.path().join("deep/er/_layers/sha256")).expect("made");
-    assert!(run(2).stderr.contains("out/share/magic"));
+    symlink("nowhere", elsewhere.path().join("share/magic")).expect("linked");
+    let stopped = run(2).stderr;
+    assert!(stopped.contains("out/share/magic: it leads nowhere"), "{stopped}");
+    assert!(stopped.contains(&format!("or remove {}, which leads there", root.join(repository("out")).display())), "{stopped}");
 }
 
 #[test]
