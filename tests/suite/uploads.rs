@@ -27,6 +27,7 @@ fn time(then: SystemTime) -> String {
 type Change = for<'t> fn(&'t mut Tree, &str) -> &'t mut Tree;
 
 /// Each upload with what is done to it, and which of its files go.
+/// One of them lies in the future, which is a warning in each run.
 const CASES: [(&str, Change, &[&str]); 14] = [
     ("0old", |tree, _| tree, &["startedat", "data", "hashstates/sha256/0"]),
     (
@@ -115,10 +116,10 @@ fn what_nobody_continued_goes_and_everything_else_stays() {
         let root = root.path();
         let before = seen(root);
         let flags = [flags, &WEEK].concat();
-        let dry = run(root, &[&flags[..], &["--dry-run"]].concat()).expect_code(0);
+        let dry = run(root, &[&flags[..], &["--dry-run"]].concat()).expect_code(1);
         assert_eq!(dry.paths().into_iter().collect::<BTreeSet<_>>(), expected(), "{}", dry.stdout);
         assert_eq!(seen(root), before, "a dry run changes nothing");
-        let real = run(root, &flags).expect_code(0);
+        let real = run(root, &flags).expect_code(1);
         assert_eq!(real.plan, dry.plan);
         // Nothing is left of what went, not even its directories, and all of the rest is.
         let gone: BTreeSet<String> = before.difference(&seen(root)).cloned().collect();
@@ -140,7 +141,7 @@ fn what_nobody_continued_goes_and_everything_else_stays() {
         {
             assert!(named.contains(&format!("{}{name}", upload("team/app", id))), "{id}: {named:?}");
         }
-        assert_eq!(run(root, &flags).expect_code(0).paths(), [""; 0], "and then there is nothing more");
+        assert_eq!(run(root, &flags).expect_code(1).paths(), [""; 0], "and then there is nothing more");
     }
 }
 
@@ -149,13 +150,13 @@ fn without_the_flag_uploads_are_counted_and_stay() {
     let root = all_cases().on_disk();
     let before = seen(root.path());
     let metrics = root.path().parent().expect("a directory").join("uploads.prom");
-    let report = run(root.path(), &["--metrics", metrics.to_str().expect("UTF-8")]).expect_code(0).report();
+    let report = run(root.path(), &["--metrics", metrics.to_str().expect("UTF-8")]).expect_code(1).report();
     assert_eq!((&report["scanned"]["uploads"], &report["removed"]["upload_files"]), (&CASES.len().into(), &0.into()));
     assert_eq!(seen(root.path()), before);
     let figures = fs::read_to_string(&metrics).expect("written");
     fs::remove_file(&metrics).expect("removed");
     assert!(figures.contains(&format!("regsweep_uploads{{command=\"garbage-collect\"}} {}", CASES.len())), "{figures}");
-    let text = Regsweep::gc(root.path()).run().expect_code(0).stdout;
+    let text = Regsweep::gc(root.path()).run().expect_code(1).stdout;
     assert!(text.contains("14 uploads"), "{text}");
 }
 
@@ -186,7 +187,7 @@ fn what_was_quarantined_comes_back_whole_and_stays() {
             .collect()
     };
     let before = files();
-    run(root, &[&WEEK[..], &["--quarantine"]].concat()).expect_code(0);
+    run(root, &[&WEEK[..], &["--quarantine"]].concat()).expect_code(1);
     assert_eq!(before.difference(&files()).count(), 10);
     let list = Regsweep::new().args(["quarantine", "list", "--root"]).arg(root).run().expect_code(0).stdout;
     assert!(list.contains("10 files of uploads"), "{list}");
@@ -194,10 +195,10 @@ fn what_was_quarantined_comes_back_whole_and_stays() {
     assert_eq!(back["restored"]["upload_files"], 10, "{back}");
     assert_eq!(files(), before);
     // What was restored counts as young.
-    assert_eq!(run(root, &WEEK).expect_code(0).paths(), [""; 0]);
+    assert_eq!(run(root, &WEEK).expect_code(1).paths(), [""; 0]);
     // And what waited goes for good.
     let root = all_cases().on_disk();
-    run(root.path(), &[&WEEK[..], &["--quarantine"]].concat()).expect_code(0);
+    run(root.path(), &[&WEEK[..], &["--quarantine"]].concat()).expect_code(1);
     let purge = ["quarantine", "purge", "--json", "--assume-offline", "--root"];
     let purged = Regsweep::new().args(purge).arg(root.path()).run().expect_code(0).report();
     assert_eq!(purged["purged"]["upload_files"], 10, "{purged}");
@@ -229,7 +230,7 @@ fn a_run_that_is_cut_off_leaves_what_everybody_understands() {
             let there = |name: &str| root.join(upload("team/app", id)).join(name).exists();
             assert!(!there("startedat") || goes.iter().all(|name| there(name)), "{number}: {id}");
         }
-        run(root, &WEEK).expect_code(0);
+        run(root, &WEEK).expect_code(1);
         // Directories that the run emptied before it was killed are as young as that.
         let left = seen(root).into_iter().filter(|path| path.contains("/_uploads/0old") && root.join(path).is_file()).count();
         assert_eq!(left, 0, "{number}");
