@@ -55,19 +55,21 @@ impl<'a> Changes<'a> {
     ) -> Changes<'a> {
         let repositories = &repositories[..repositories.len().min(MOST_REPOSITORIES)];
         let watch = |path: &Path, place| notices.as_ref().is_some_and(|notices| notices.watch(path, place));
-        let is_notified = |path: &Path, place| watch(path, place) && view::shows_all_changes(path);
         let namespaces: BTreeSet<&Path> = repositories.iter().flat_map(layout::above).chain([Path::new("")]).collect();
         let namespaces = namespaces.into_iter().map(layout::namespace_directory);
         let shared = layout::blob_directories().chain(namespaces).zip(0..).map(|(relative, number)| {
             let path = root.at(&relative);
-            let look = (!is_notified(&path, Place::Shared(number))).then(|| Modified::of(&path));
+            let is_notified = watch(&path, Place::Shared(number)) && view::shows_all_changes(&path);
+            let look = (!is_notified).then(|| Modified::of(&path));
             (relative, look)
         });
         let shared = shared.collect();
         let of_repository = |(number, name): (usize, &RepositoryName)| {
             let directories = layout::pushed_to(name);
+            // A mount inside a repository sets it apart, and nothing of it goes.
+            let shows_all = view::shows_all_changes(&root.at(layout::repository_directory(name)));
             let is_notified =
-                array::from_fn(|part| is_notified(&root.at(&directories[part]), Place::Of(number as u32, part as u8)));
+                array::from_fn(|part| watch(&root.at(&directories[part]), Place::Of(number as u32, part as u8)) && shows_all);
             Look::at(root, name, (&directories, is_notified))
         };
         let is_wanted = || !stop.load(Ordering::Relaxed);
