@@ -152,13 +152,18 @@ impl Gate<'_> {
         if self.open.contains(&there) {
             return Ok(Some(Withheld::Open));
         }
-        let is_verifys = run.stamp().purpose == Purpose::Verify;
+        let is_damaged = match run.stamp().purpose {
+            Purpose::Verify => true,
+            // When its last file came is not noted of one that was cut off, so the bytes have to tell.
+            Purpose::Repair => run.finished().is_none(),
+            _ => false,
+        };
         // A `chown`, a backup's hard link and the like change that too; the bytes tell.
         let is_touched = run.finished().is_none_or(|finished| there.changed > finished);
-        if !is_verifys && !is_touched {
+        if !is_damaged && !is_touched {
             return Ok(None);
         }
-        Ok(match (run.is_whole(&held.target)?, is_verifys) {
+        Ok(match (run.is_whole(&held.target)?, is_damaged) {
             (true, true) => Some(Withheld::Whole),
             (false, false) if is_touched => Some(Withheld::Changed),
             _ => None,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Done, QuarantineReport};
+use super::{Done, QuarantineReport, RunRow};
 use crate::amount::Amount;
 use crate::descriptor_cache::Forgotten;
 use crate::escape::escaped;
@@ -85,7 +85,10 @@ pub(super) fn document(report: &QuarantineReport) -> Document {
             page.line(&format!("  {} of these began to wait anew: the registry's redis claimed them", number(run.again)));
         }
         if run.unrecognised > 0 {
-            page.line(&format!("  and {} that no run put there", plural(run.unrecognised, "file", "files")));
+            page.line(&format!(
+                "  and {} of another kind: put back or delete by hand",
+                plural(run.unrecognised, "file", "files")
+            ));
         }
     }
     if !report.runs.is_empty() {
@@ -95,7 +98,15 @@ pub(super) fn document(report: &QuarantineReport) -> Document {
             page.line(&format!("it cannot be seen from here, because {why}"));
         }
         page.line("`regsweep restore --run RUN` restores one");
-        page.line("`regsweep quarantine purge --older-than 1h` removes for good what is not needed and has waited for so long");
+        let is_of_collection = |run: &RunRow| run.purpose.is_of_collection();
+        if report.runs.iter().any(is_of_collection) {
+            page.line(
+                "`regsweep quarantine purge --older-than 1h` removes for good what is not needed and has waited for so long",
+            );
+        }
+        if !report.runs.iter().all(is_of_collection) {
+            page.line("`regsweep quarantine purge --run RUN` removes for good what `verify` or `repair` quarantined");
+        }
     }
     page.findings(&report.findings);
     page

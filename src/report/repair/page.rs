@@ -5,6 +5,7 @@ use crate::config::Mode;
 use crate::escape::escaped;
 use crate::finding::Severity;
 use crate::format::{amount, elapsed, plural};
+use crate::layout::Target;
 use crate::repair::Mend;
 use crate::report::document::Document;
 
@@ -20,7 +21,9 @@ pub(super) fn document(report: &RepairReport) -> Document {
     figures(&mut page, report);
     if let Some(run) = &report.quarantine_run {
         page.item("quarantined", "the damaged files that were replaced");
-        page.item("", &format!("`regsweep restore --run {run}` restores them as they were"));
+        let is_of_tag = |mend: &Mend| mend.replaced.is_some() && matches!(mend.target, Target::Tag(..));
+        let by_hand = if report.planned.iter().any(is_of_tag) { ", the damaged link of a tag only by hand" } else { "" };
+        page.item("", &format!("`regsweep restore --run {run}` restores them as they were{by_hand}"));
     }
     let planned = report.planned.len() as u64;
     if planned > 0 {

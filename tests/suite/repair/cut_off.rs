@@ -117,3 +117,28 @@ fn a_repair_that_fails_says_so_and_goes_on() {
         goes_on(roots, at);
     });
 }
+
+/// What it had replaced by then is damaged, and no later time is noted that would show whether somebody writes to it.
+#[test]
+fn what_a_repair_replaced_that_was_killed_can_be_purged() {
+    if !has_strace() {
+        return;
+    }
+    let mirror = store().on_disk();
+    let root = damaged(store().into_tree(), &lost()).on_disk();
+    let mend = || repair(root.path(), &[]).arg("--jobs").arg("1").arg("--from").arg(mirror.path());
+    let killed = mend().injected("linkat:signal=KILL:when=2").run();
+    assert_ne!(killed.code, Some(0), "{}", killed.stdout);
+    mend().run().expect_code(0);
+    let runs = || -> Vec<_> {
+        let listed = std::fs::read_dir(root.path().join(".regsweep/quarantine")).into_iter().flatten();
+        listed.map(|run| run.expect("listable").file_name()).collect()
+    };
+    assert_eq!(runs().len(), 2, "{:?}", runs());
+    for run in runs() {
+        let purge = Regsweep::new().args(["quarantine", "purge", "--assume-offline", "--json", "--run"]).arg(run);
+        let report = purge.arg("--root").arg(root.path()).run().expect_code(0).report();
+        assert_eq!(report["withheld"], 0, "{report}");
+    }
+    assert!(runs().is_empty(), "{:?}", runs());
+}

@@ -147,6 +147,19 @@ fn a_tag_is_made_from_a_history_of_one_when_it_is_named() {
     }
 }
 
+/// It is no link of a digest, so no command can say where it belongs: the reports say that it goes back, or away, by hand, and promise nothing else.
+#[test]
+fn what_a_tag_had_in_its_place_goes_back_by_hand() {
+    let lost = [(tag_current(REPOSITORY, "all"), Damage::Garbled)];
+    let root = damaged(store().into_tree(), &lost).on_disk();
+    let named = format!("{REPOSITORY}:all");
+    let mended = repair(root.path(), &[]).arg(&named).run().expect_code(0);
+    assert!(mended.stdout.contains("as they were, the damaged link of a tag only by hand"), "{}", mended.stdout);
+    let listed = Regsweep::new().args(["quarantine", "list", "--root"]).arg(root.path()).run().expect_code(0).stdout;
+    assert!(listed.contains("1 file of another kind: put back or delete by hand"), "{listed}");
+    assert!(listed.contains("purge --run RUN") && !listed.contains("--older-than"), "{listed}");
+}
+
 /// What a tag names is made with it, also where its `current` is well.
 #[test]
 fn a_tag_that_names_a_lost_revision_is_mended_by_its_name() {
