@@ -205,6 +205,15 @@ impl<'n> Records<'n> {
         self.write_begun(&all)
     }
 
+    /// Records what runs had begun with as it was before one that changed nothing.
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be written.
+    pub fn begun_as_before(&self, all: &AllBegun) -> Result<(), Error> {
+        self.write_begun(all)
+    }
+
     fn write_begun(&self, all: &AllBegun) -> Result<(), Error> {
         match all.is_empty() {
             true => self.notes.remove(BEGUN),

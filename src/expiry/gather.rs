@@ -233,7 +233,10 @@ impl Gathering<'_> {
         let mut dropped = DroppedIn::default();
         let goes = |fates: &[Fate]| fates.iter().any(|fate| matches!(fate, Fate::Dropped(_)));
         let mut unfinished = (self.cut_off)(&surveyed.name);
-        unfinished.retain(|(tag, _)| rules.iter().any(|(_, rule)| rule.is_about(tag)));
+        // One that is there was pushed again, or is not gone yet: its own target is what goes with it.
+        let there: HashSet<&TagName> =
+            surveyed.tags.iter().filter(|tag| tag.current != LinkContent::Absent).map(|tag| &tag.name).collect();
+        unfinished.retain(|(tag, _)| !there.contains(tag) && rules.iter().any(|(_, rule)| rule.is_about(tag)));
         let begun_tags: HashSet<TagName> = unfinished.iter().map(|(tag, _)| tag.clone()).collect();
         if goes(&fates) || untagged_age.is_some() || !unfinished.is_empty() {
             let lineage = Lineage::read(self.context, surveyed)?;
@@ -257,10 +260,14 @@ impl Gathering<'_> {
             let dropping = fates.iter().zip(&facts).zip(&digests).filter(|((fate, _), _)| matches!(fate, Fate::Dropped(_)));
             let with = dropping.map(|((_, tag), digest)| BegunWith {
                 name: BegunName::Tag(tag.name.clone()),
+                goes_on: false,
                 revisions: self.revisions(surveyed, &lineage, lineage.below(lineage.place(digest), None), &protected).collect(),
             });
-            let before =
-                unfinished.into_iter().map(|(tag, begun)| BegunWith { name: BegunName::Tag(tag), revisions: begun.revisions });
+            let before = unfinished.into_iter().map(|(tag, begun)| BegunWith {
+                name: BegunName::Tag(tag),
+                goes_on: true,
+                revisions: begun.revisions,
+            });
             dropped.begun = with.chain(before).collect();
             dropped.revisions = going;
         }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::run::noted_path;
-use super::{Due, Moved, Needed, Purpose, Quarantine, Run};
+use super::{Due, Moved, Needed, Quarantine, Run};
 use crate::descriptor_cache::{Forgotten, RedisCache};
 use crate::error::Error;
 use crate::layout::Target;
@@ -152,12 +152,7 @@ impl Gate<'_> {
         if self.open.contains(&there) {
             return Ok(Some(Withheld::Open));
         }
-        let is_damaged = match run.stamp().purpose {
-            Purpose::Verify => true,
-            // When its last file came is not noted of one that was cut off, so the bytes have to tell.
-            Purpose::Repair => run.finished().is_none(),
-            _ => false,
-        };
+        let is_damaged = !run.stamp().purpose.is_of_collection();
         // A `chown`, a backup's hard link and the like change that too; the bytes tell.
         let is_touched = run.finished().is_none_or(|finished| there.changed > finished);
         if !is_damaged && !is_touched {

@@ -341,14 +341,14 @@ impl<'s> Run<'s> {
         self.shelf.keep(planned)
     }
 
-    /// Moves something to where it was. Replaces nothing but what `repair` made in its place.
+    /// Moves something to where it was. Replaces nothing but the link that `repair` made in its place.
     ///
     /// # Errors
     ///
     /// When it cannot be moved.
     pub fn restore(&self, target: &Target) -> Result<Return, Error> {
         match self.stamp.purpose {
-            // What `repair` put in its place says nothing that the place does not say: undoing it loses nothing. A run that was cut off
+            // A link that `repair` put in its place says nothing that the place does not say: undoing it loses nothing. A run that was cut off
             // tells no time after which somebody else may have written it.
             Purpose::Repair => self.shelf.give_back_over(target, self.finished()),
             _ => self.shelf.give_back(target),

@@ -2,7 +2,7 @@
 //!
 //! Such a run takes names first. Once a tag is gone, the manifests that were to go with it are untagged ones like any other, and those stay. So the
 //! same command goes on with these if it is given again, and with no others: not with what a collection of untagged revisions was to remove, nor
-//! with what was restored or pushed since.
+//! with what was restored or pushed since: a tag that is there again names something else.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::SystemTime;
@@ -42,6 +42,8 @@ impl BegunName {
 pub struct BegunWith {
     /// The name.
     pub name: BegunName,
+    /// Whether a run that was cut off had begun with it. What is recorded of a tag that is there is of no use: it names what was pushed since.
+    pub goes_on: bool,
     /// The revisions.
     pub revisions: Vec<Digest>,
 }
@@ -94,11 +96,14 @@ impl AllBegun {
         entries.filter_map(tag).collect()
     }
 
-    /// Adds what a run that began then is to remove. What is here already was begun with before.
+    /// Adds what a run that began then is to remove, to what is here of a name with which it goes on.
     pub(super) fn add<'b>(&mut self, begun: impl Iterator<Item = (&'b RepositoryName, &'b BegunWith)>, began: Timestamp) {
         self.schema = SCHEMA;
         for (repository, with) in begun {
             let entries = self.repositories.entry(repository.to_string()).or_default();
+            if !with.goes_on {
+                entries.remove(&with.name.key());
+            }
             let entry = entries.entry(with.name.key()).or_insert(Entry { began, revisions: Vec::new() });
             let known: HashSet<&String> = entry.revisions.iter().collect();
             let new: Vec<String> =

@@ -93,7 +93,11 @@ fn what_a_run_had_begun_with_is_known_by_its_names_until_it_is_done_or_restored(
     let digest = |text: &str| Digest::of(crate::oci::Algorithm::Sha256, text.as_bytes());
     let [a, b] = ["a", "b"].map(RepositoryName::new);
     let tag = |name: &str| BegunName::Tag(TagName::new(name));
-    let with = |name, revisions: &[&str]| BegunWith { name, revisions: revisions.iter().map(|text| digest(text)).collect() };
+    let with = |name, revisions: &[&str]| BegunWith {
+        name,
+        goes_on: true,
+        revisions: revisions.iter().map(|text| digest(text)).collect(),
+    };
     let first = [(a.clone(), with(tag("1"), &["x", "y"])), (b.clone(), with(BegunName::Manifest(digest("z")), &["z"]))];
     let add = |of: &[(RepositoryName, BegunWith)], seconds: i64| {
         let records = Records::open(&store).expect("readable");
@@ -123,6 +127,12 @@ fn what_a_run_had_begun_with_is_known_by_its_names_until_it_is_done_or_restored(
     assert!(begun(&a, &BegunName::Repository).is_some() && begun(&b, &BegunName::Manifest(digest("z"))).is_some());
     records.forget_sweep_of(&[Target::Tag(a.clone(), TagName::new("1"), digest("x"))]).expect("written");
     assert_eq!(begun(&a, &tag("1")), None);
+
+    // Of a name that is there again, what was recorded before is of no use.
+    add(&[(a.clone(), with(tag("1"), &["x"]))], 300);
+    add(&[(a.clone(), BegunWith { goes_on: false, ..with(tag("1"), &["w"]) })], 400);
+    assert_eq!(begun(&a, &tag("1")), Some(Begun { began: at(400), revisions: vec![digest("w")] }));
+    records.end_with([(&a, &with(tag("1"), &[]))].into_iter()).expect("written");
 
     let done = [(a.clone(), with(BegunName::Repository, &[])), (b.clone(), with(BegunName::Manifest(digest("z")), &[]))];
     records.end_with(done.iter().map(|(name, with)| (name, with))).expect("removed");

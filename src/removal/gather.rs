@@ -148,6 +148,11 @@ impl Gathering<'_> {
         (self.cut_off)(&self.surveyed.name, name).is_some()
     }
 
+    /// Whether a tag names nothing: one that does was pushed again, or is not gone yet, and its own target is what goes with it.
+    fn is_taken(&self, name: &TagName) -> bool {
+        self.surveyed.tags.iter().find(|tag| tag.name == *name).is_none_or(|tag| tag.current == LinkContent::Absent)
+    }
+
     fn tag(&self, typed: &str) -> Result<Asked, String> {
         let tags = &self.surveyed.tags;
         // The name as it is comes before one that is only shown so.
@@ -204,11 +209,13 @@ impl Gathering<'_> {
             let name = one.begun_name();
             let below = lineage.below(places(one.digest.into_iter().filter(|_| !one.is_gone).collect()), None);
             let mut with: Vec<Digest> = below.into_iter().map(|place| lineage.name(place)).filter(is_revision).collect();
-            if let Some(before) = (self.cut_off)(&surveyed.name, &name) {
+            let before = (self.cut_off)(&surveyed.name, &name).filter(|_| one.tag.as_ref().is_none_or(|tag| self.is_taken(tag)));
+            let goes_on = before.is_some();
+            if let Some(before) = before {
                 began.extend(before.revisions.iter().map(|digest| (*digest, before.began)));
                 with.extend(before.revisions);
             }
-            begun.push(BegunWith { name, revisions: with });
+            begun.push(BegunWith { name, goes_on, revisions: with });
         }
         revisions.extend(survey::untouched_since(surveyed, &untagged, &|digest| began.get(digest).copied())?);
         let kept = surveyed.revisions.iter().map(|revision| revision.digest);
@@ -234,7 +241,7 @@ impl Gathering<'_> {
             revisions: self.surveyed.revisions.iter().map(|revision| revision.digest).collect(),
             manifests: BTreeSet::new(),
             is_whole: true,
-            begun: vec![BegunWith { name: BegunName::Repository, revisions: Vec::new() }],
+            begun: vec![BegunWith { name: BegunName::Repository, goes_on: true, revisions: Vec::new() }],
         }
     }
 

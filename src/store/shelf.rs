@@ -144,8 +144,8 @@ pub trait Shelf: Debug + Send + Sync {
     /// When it is as planned and cannot have two places, or something lies here.
     fn keep(&self, planned: &Planned<'_>) -> Result<Removal, Error>;
 
-    /// Moves a target back over what was made in its place: a link that holds its digest, or a blob whose bytes match its digest, that was not
-    /// written to after `until`, if given. Where the store still has the same file, it goes from here. Replaces nothing else.
+    /// Moves a target back over the link that was made in its place: one that holds its digest and was not written to after `until`, if given.
+    /// Where the store still has the same file, it goes from here. Replaces nothing else, and no blob: its bytes may be nowhere else.
     ///
     /// # Errors
     ///

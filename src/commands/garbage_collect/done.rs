@@ -149,6 +149,7 @@ impl Done {
             // On a full disk, which is when people collect. Were we killed now, the next run would ask before it goes on.
             tracing::warn!("{error}; should this run be killed, the next one may ask for --allow-unlinked");
         }
+        let begun_before = records.begun().ok();
         if let Err(error) = records.begin_with(begun(), settings.clock.started()) {
             tracing::warn!("{error}; should this run be cut off, the same command will not go on with it");
         }
@@ -161,6 +162,14 @@ impl Done {
         if self.swept.left == plan.len() as u64
             && let Some(before) = before.filter(|before| records.summary() != Some(before))
             && let Err(error) = records.write_summary(before)
+        {
+            tracing::warn!("{error}");
+        }
+        if self.swept.left == plan.len() as u64
+            && !self.may_have_changed
+            && begun().next().is_some()
+            && let Some(before) = begun_before
+            && let Err(error) = records.begun_as_before(&before)
         {
             tracing::warn!("{error}");
         }

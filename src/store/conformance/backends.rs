@@ -288,11 +288,11 @@ fn blobs_are_made_of_their_own_bytes(backend: &dyn Backend, fill: &dyn Fill) {
     );
     assert_eq!(read, b"a");
     assert_eq!(make(b"a").expect("no error"), Made::Exists);
-    damaged_blobs_are_replaced_and_given_back(backend, fill, repair);
+    damaged_blobs_are_replaced_for_good(backend, fill, repair);
 }
 
 /// By what is whole alone, and as long as they are what was seen.
-fn damaged_blobs_are_replaced_and_given_back(backend: &dyn Backend, fill: &dyn Fill, repair: &dyn Repair) {
+fn damaged_blobs_are_replaced_for_good(backend: &dyn Backend, fill: &dyn Fill, repair: &dyn Repair) {
     let damaged = blob("b");
     fill.put(&damaged.path(), b"", then());
     let make = |content: &'static [u8], stat: &Stat| {
@@ -307,8 +307,9 @@ fn damaged_blobs_are_replaced_and_given_back(backend: &dyn Backend, fill: &dyn F
     let planned = Planned { target: &damaged, stat: &there };
     assert_eq!(shelf.keep(&planned).expect("kept"), Removal::Removed);
     assert_eq!(make(b"b", &there), Made::Made);
-    assert_eq!(shelf.give_back_over(&damaged, Some(then())).expect("no error"), Return::Replaced, "made since");
-    assert!(matches!(state(), FileState::File(stat) if stat.size_bytes == 1));
-    assert_eq!(shelf.give_back_over(&damaged, None).expect("no error"), Return::Back);
-    assert_eq!(state(), FileState::File(there), "as it was");
+    let later = RunClock::read().start() + Duration::from_secs(60);
+    for until in [Some(then()), Some(later), None] {
+        assert_eq!(shelf.give_back_over(&damaged, until).expect("no error"), Return::Replaced, "its bytes may be nowhere else");
+        assert!(matches!(state(), FileState::File(stat) if stat.size_bytes == 1));
+    }
 }

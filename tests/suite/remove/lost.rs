@@ -1,7 +1,7 @@
 //! What an outsider found: what went that had not been asked for, and what never went.
 
 use super::*;
-use crate::support::layout::{blob_data, revision_link};
+use crate::support::layout::{blob_data, revision_link, tag_current};
 use crate::support::snapshot::blobs_on_disk;
 
 fn untagged(number: u64) -> Image {
@@ -47,6 +47,32 @@ fn what_a_collection_of_untagged_revisions_had_begun_with_is_not_gone_on_with() 
                 assert!(is_whole(root.path(), &image), "{inject}, {command}: {}", image.digest());
             }
         }
+    }
+}
+
+/// A removal of a tag that removed nothing, and then a push to that tag: the image that it named before is one without a tag, which stays.
+#[test]
+fn what_a_tag_named_before_it_was_pushed_again_is_not_gone_on_with() {
+    if !has_strace() {
+        return;
+    }
+    let tree = deployed().into_tree();
+    let ends = ["unlinkat:error=EIO", "unlinkat:signal=KILL:when=1", "renameat2:signal=KILL:when=1"];
+    for (inject, command) in ends.into_iter().flat_map(|inject| ["expire", "remove"].map(|command| (inject, command))) {
+        let root = tree.on_disk();
+        let mut removal = Regsweep::remove(root.path()).args(["team/app:v1", "--jobs", "1", "--assume-offline"]);
+        if inject.starts_with("rename") {
+            removal = removal.arg("--quarantine");
+        }
+        assert_ne!(removal.injected(inject).run().code, Some(0), "{inject}");
+        std::fs::write(root.path().join(tag_current("team/app", "v1")), untagged(1).digest()).expect("pushed");
+        let run = match command {
+            "remove" => Regsweep::remove(root.path()).args(["--min-age", "0s", "team/app:v1"]),
+            _ => Regsweep::expire(root.path()).args(["--keep-last", "5", "--repository", "team/app"]),
+        };
+        run.run().expect_code(0);
+        assert!(is_whole(root.path(), &image(1)), "{inject}, {command}");
+        assert_eq!(is_whole(root.path(), &untagged(1)), command == "expire", "{inject}, {command}");
     }
 }
 
