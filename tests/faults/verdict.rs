@@ -119,7 +119,8 @@ fn wrong_exit(subject: &Subject, now: &Names, ran: &Outcome, allowed: Allowed) -
     let is_right = match ran.code {
         Some(0) => is_done,
         Some(1) => has_findings(),
-        Some(2) => is_untouched && stderr.contains("regsweep: "),
+        // Stopped before the first change, or at it: then the report says why.
+        Some(2) => is_untouched && (stderr.contains("regsweep: ") || !left.is_empty() && has_findings()),
         Some(3) => !left.is_empty() && has_findings() || stderr.contains("cannot print the report"),
         // The dynamic loader's, before the program has begun.
         Some(127) => is_untouched && stderr.contains("error while loading shared libraries"),
