@@ -1,5 +1,6 @@
 //! Repairs that are killed, or that fail, at each of their system calls.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::process::{Command, Stdio};
 
 use super::*;
@@ -155,7 +156,9 @@ fn what_was_pushed_after_a_killed_repair_is_not_replaced() {
     let root = damaged(store().into_tree(), &[(path.clone(), Damage::Empty)]).on_disk();
     let root = root.path();
     let mend = repair(root, &[]).arg("--jobs").arg("1").arg("--from").arg(mirror.path());
-    mend.injected("renameat:signal=KILL:when=1").run();
+    // The first is that of the run's own stamp.
+    mend.injected("renameat:signal=KILL:when=2").run();
+    assert!(std::fs::metadata(root.join(&path)).expect("there").nlink() == 2, "it was kept, and not replaced");
     let whole = std::fs::read(mirror.path().join(&path)).expect("there");
     // As the registry does: a new file, renamed to its place.
     std::fs::write(root.join("pushed"), &whole).expect("written");
