@@ -12,7 +12,7 @@ use super::platform::Described;
 use crate::error::Error;
 use crate::finding::{Need, Needs};
 use crate::findings::LISTED_OF_A_REPOSITORY;
-use crate::graph::{Context, Edges, LinkVerdict, Name, Names, Queue, Reading, Visited, Visitor, Walk, layer_verdict};
+use crate::graph::{Context, Edges, LinkVerdict, Name, Names, Numbered, Queue, Reading, Visited, Visitor, Walk, layer_verdict};
 use crate::inventory::{BlobId, Inventory};
 use crate::oci::{Descriptor, DescriptorKind, Digest, TagName};
 use crate::store::LinkContent;
@@ -114,9 +114,7 @@ struct Node {
 #[derive(Default)]
 struct Graph {
     names: Names,
-    /// The name of each manifest.
-    manifests: Vec<Name>,
-    places: HashMap<Name, Place>,
+    manifests: Numbered<Name>,
     /// The range of each manifest's children in `children`.
     spans: Vec<(u32, u32)>,
     children: Vec<Place>,
@@ -151,23 +149,19 @@ impl Graph {
 
     /// The place of a manifest. Adds the manifest if it is new.
     fn place(&mut self, name: Name) -> Place {
-        let next = self.manifests.len() as Place;
-        let place = *self.places.entry(name).or_insert(next);
-        if place == next {
-            self.manifests.push(name);
-            self.spans.push((0, 0));
-        }
+        let place = self.manifests.number(name);
+        self.spans.resize(self.manifests.len(), (0, 0));
         place
     }
 
     /// The place of a manifest, if it is known.
     fn find(&self, inventory: &Inventory, digest: &Digest) -> Option<Place> {
-        self.places.get(&self.names.find(inventory, digest)?).copied()
+        self.manifests.find(&self.names.find(inventory, digest)?)
     }
 
     /// The digest of a manifest.
     fn digest(&self, inventory: &Inventory, place: Place) -> Digest {
-        self.names.digest(inventory, self.manifests[place as usize])
+        self.names.digest(inventory, self.manifests.get(place))
     }
 
     /// Adds what a manifest names.

@@ -10,7 +10,7 @@ pub use self::context::Context;
 pub(crate) use self::links::{LinkVerdict, judge_link, layer_verdict};
 pub(crate) use self::manifests::{Edge, Edges, Fault, Held};
 pub use self::manifests::{Manifests, Reading};
-pub(crate) use self::names::{Name, Names};
+pub(crate) use self::names::{Name, Names, Numbered};
 pub(crate) use self::walk::{Queue, Visited, Visitor, Walk};
 
 /// How many manifests without a revision are followed in one repository. A registry refuses an index without its

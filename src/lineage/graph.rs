@@ -1,9 +1,9 @@
 //! The manifests of one repository as a graph: which names which, which refers to which, and what blobs each names.
 
-use foldhash::{HashMap, HashSet};
+use foldhash::HashSet;
 
 use crate::error::Error;
-use crate::graph::{Context, Edges, LinkVerdict, Queue, Reading, Visited, Visitor, Walk, layer_verdict};
+use crate::graph::{Context, Edges, LinkVerdict, Numbered, Queue, Reading, Visited, Visitor, Walk, layer_verdict};
 use crate::inventory::BlobId;
 use crate::oci::{Algorithm, Descriptor, DescriptorKind, Digest};
 use crate::store::LinkContent;
@@ -28,8 +28,7 @@ struct Node {
 /// The manifests that the tags and revisions of a repository lead to, by number.
 #[derive(Debug, Default)]
 pub(crate) struct Lineage {
-    names: Vec<Digest>,
-    places: HashMap<Digest, Place>,
+    manifests: Numbered<Digest>,
     nodes: Vec<Node>,
 }
 
@@ -73,12 +72,12 @@ impl Lineage {
 
     /// The place of a manifest.
     pub(crate) fn place(&self, digest: &Digest) -> Option<Place> {
-        self.places.get(digest).copied()
+        self.manifests.find(digest)
     }
 
     /// The manifest at a place.
     pub(crate) fn name(&self, place: Place) -> Digest {
-        self.names[place as usize]
+        self.manifests.get(place)
     }
 
     /// Whether a place was read as a manifest.
@@ -141,12 +140,8 @@ impl Lineage {
     }
 
     fn place_or_new(&mut self, digest: &Digest) -> Place {
-        let next = self.names.len() as Place;
-        let place = *self.places.entry(*digest).or_insert(next);
-        if place == next {
-            self.names.push(*digest);
-            self.nodes.push(Node::default());
-        }
+        let place = self.manifests.number(*digest);
+        self.nodes.resize_with(self.manifests.len(), Node::default);
         place
     }
 }
