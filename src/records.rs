@@ -205,16 +205,12 @@ impl<'n> Records<'n> {
         self.write_begun(&all)
     }
 
-    /// Records what runs had begun with as it was before one that changed nothing.
+    /// Records what runs had begun with: all of it, in place of what is recorded.
     ///
     /// # Errors
     ///
     /// When that cannot be written.
-    pub fn begun_as_before(&self, all: &AllBegun) -> Result<(), Error> {
-        self.write_begun(all)
-    }
-
-    fn write_begun(&self, all: &AllBegun) -> Result<(), Error> {
+    pub fn write_begun(&self, all: &AllBegun) -> Result<(), Error> {
         match all.is_empty() {
             true => self.notes.remove(BEGUN),
             false => self.notes.replace(BEGUN, &mut |out| Ok(serde_json::to_writer(&mut *out, all)?)),

@@ -84,21 +84,40 @@ pub(crate) struct Walk<'a> {
     manifests: &'a Manifests<'a>,
     names: Names,
     visited: HashSet<Name>,
-    /// How many manifests without a revision were read, and their bytes.
-    strangers: (u64, u64),
-    most_strangers: (u64, u64),
+    strangers: Strangers,
+}
+
+/// How many manifests without a revision were read, and their bytes.
+struct Strangers {
+    read: (u64, u64),
+    most: (u64, u64),
+}
+
+impl Strangers {
+    fn up_to(most: (u64, u64)) -> Strangers {
+        Strangers { read: (0, 0), most }
+    }
+
+    fn are_too_many(&self) -> bool {
+        self.read.0 >= self.most.0 || self.read.1 >= self.most.1
+    }
+
+    fn count(&mut self, reading: &Reading) {
+        self.read.0 += u64::from(matches!(reading, Reading::Read(_)));
+        self.read.1 += reading.bytes_read();
+    }
 }
 
 impl<'a> Walk<'a> {
     /// A bounded walk from the manifests of one repository.
     pub(crate) fn new(manifests: &'a Manifests<'a>) -> Walk<'a> {
-        let most_strangers = (MAX_STRANGERS, MAX_STRANGERS_BYTES);
-        Walk { manifests, names: Names::default(), visited: HashSet::default(), strangers: (0, 0), most_strangers }
+        let strangers = Strangers::up_to((MAX_STRANGERS, MAX_STRANGERS_BYTES));
+        Walk { manifests, names: Names::default(), visited: HashSet::default(), strangers }
     }
 
     /// A walk without bounds.
     pub(crate) fn unbounded(manifests: &'a Manifests<'a>) -> Walk<'a> {
-        Walk { most_strangers: (u64::MAX, u64::MAX), ..Walk::new(manifests) }
+        Walk { strangers: Strangers::up_to((u64::MAX, u64::MAX)), ..Walk::new(manifests) }
     }
 
     /// Reserves space for a number of manifests.
@@ -109,7 +128,7 @@ impl<'a> Walk<'a> {
     /// Forgets the visited digests.
     pub(crate) fn forget(&mut self) {
         self.visited.clear();
-        self.strangers = (0, 0);
+        self.strangers.read = (0, 0);
     }
 
     /// Whether a manifest was visited.
@@ -134,15 +153,14 @@ impl<'a> Walk<'a> {
             }
             let reading = match visitor.revision(&digest, &role)? {
                 Some(reading) => reading,
-                None if self.strangers.0 >= self.most_strangers.0 || self.strangers.1 >= self.most_strangers.1 => {
+                None if self.strangers.are_too_many() => {
                     visitor.cut_off(&digest);
                     continue;
                 }
                 // No revision, or one whose link was deleted: an index that names it still needs it.
                 None => {
                     let reading = manifests.read(&digest)?;
-                    self.strangers.0 += u64::from(matches!(reading, Reading::Read(_)));
-                    self.strangers.1 += reading.bytes_read();
+                    self.strangers.count(&reading);
                     reading
                 }
             };

@@ -83,12 +83,9 @@ pub fn of_the_future(repository: &RepositoryName, uploads: &[Upload], now: Syste
     let mut ahead = uploads.iter().filter(|upload| is_ahead(upload.last_continued(), now));
     let first = layout::uploads_directory(repository).join(&ahead.next()?.id);
     let count = ahead.count() as u64 + 1;
-    let detail = format!(
-        "{} {} a time in the future, in a file or in `startedat`, and never count as old.",
-        plural(count, "upload", "uploads"),
-        if count == 1 { "has" } else { "have" }
-    );
-    let detail = if count == 1 { detail.replace("never count", "never counts") } else { detail };
+    let (has, counts) = if count == 1 { ("has", "counts") } else { ("have", "count") };
+    let uploads = plural(count, "upload", "uploads");
+    let detail = format!("{uploads} {has} a time in the future, in a file or in `startedat`, and never {counts} as old.");
     Some(Finding::new(Code::FutureTime).repository(repository).path(first).count(count).detail(detail))
 }
 

@@ -16,7 +16,7 @@ use crate::survey::{self, Survey};
 /// quarantine, or there is nothing in them.
 pub fn suspects(quarantine: &Quarantine<'_>, is_wanted: &dyn Fn(&Run<'_>, &Target) -> bool) -> BTreeSet<Digest> {
     let is_suspect = |(run, held): &(&Run<'_>, &Held)| {
-        matches!(run.stamp().purpose, Purpose::Verify | Purpose::Repair) || run.was_written_to(held) || held.stat.size_bytes == 0
+        !run.stamp().purpose.is_of_collection() || run.was_written_to(held) || held.stat.size_bytes == 0
     };
     let is_blob = |held: &Held| blob_of(&held.target).is_some();
     let blobs = quarantine.held().filter(|(run, held)| is_blob(held) && is_wanted(run, &held.target));

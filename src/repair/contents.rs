@@ -16,6 +16,9 @@ use crate::store::{FileState, LinkContent, Stat};
 /// How many manifests of a mirror are followed for one repository, and how many bytes of them. A next run goes on.
 const MOST_FOLLOWED: (u64, u64) = (16_384, 1 << 30);
 
+/// Why damaged bytes stay that no mirror was asked for.
+pub(super) const NEEDS_BYTES: &str = "Not mended: the right bytes have to come from another store with --from, or from a push.";
+
 /// What should be under a digest.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Role {
@@ -105,7 +108,7 @@ fn offer(mirror: Mirror<'_>, role: Role, digest: &Digest, stated: Option<u64>) -
 fn not_mended(role: Option<Role>, is_lost: bool) -> &'static str {
     match (role, is_lost) {
         (Some(_), true) => "Not mended: its bytes have to come from a push, or from another store with --from.",
-        (Some(_), false) => "Not mended: the right bytes have to come from another store with --from, or from a push.",
+        (Some(_), false) => NEEDS_BYTES,
         (None, _) => "Not mended: a push or a backup has its bytes; quarantined, it counts as lost.",
     }
 }

@@ -8,7 +8,7 @@ use crate::audit::facts::{BlobFacts, RepositoryFacts};
 use crate::error::Error;
 use crate::finding::{Code, Finding};
 use crate::graph::{Context, Reading};
-use crate::inventory::MarkFlags;
+use crate::inventory::{BlobId, Inventory, MarkFlags};
 use crate::layout::{self, LinkDirectory, Target};
 use crate::oci::{DescriptorKind, Digest};
 use crate::store::{FileState, LinkContent, Stat};
@@ -69,6 +69,11 @@ fn finding(target: &Target, code: Code) -> Finding {
     (finding.digest, finding.repository) = (target.digest().copied(), target.repository().cloned());
     finding.tag = target.tag().cloned();
     finding
+}
+
+/// The stated size of a blob, if all that is stated is the same.
+pub(super) fn only_size(inventory: &Inventory, blob: BlobId) -> Option<u64> {
+    inventory.size_bytes(blob).filter(|_| !inventory.has_any(blob, MarkFlags::SIZES_DIFFER))
 }
 
 /// Decides about all links of a repository.
@@ -173,10 +178,7 @@ impl<'a> Looking<'a> {
         let inventory = self.context.inventory;
         match self.facts.needed.named.get(digest) {
             Some(Some(size)) => Some(*size),
-            _ => {
-                let blob = inventory.find(digest)?;
-                inventory.size_bytes(blob).filter(|_| !inventory.has_any(blob, MarkFlags::SIZES_DIFFER))
-            }
+            _ => only_size(inventory, inventory.find(digest)?),
         }
     }
 

@@ -5,14 +5,14 @@ use std::sync::atomic::AtomicBool;
 
 use rayon::prelude::*;
 
+use super::contents::NEEDS_BYTES;
 use super::mirror::Mirror;
-use super::repository::Mends;
+use super::repository::{Mends, only_size};
 use crate::dependents;
 use crate::error::Error;
 use crate::finding::{Code, Finding};
 use crate::format::number;
 use crate::graph::Context;
-use crate::inventory::MarkFlags;
 use crate::layout::{self, Shard};
 use crate::mark::interrupted;
 use crate::oci::Digest;
@@ -94,16 +94,15 @@ fn damaged(
     let inventory = context.inventory;
     let blob = inventory.find(&digest).expect("it has a stated size in the inventory");
     let stated = inventory.size_bytes(blob);
-    let only = stated.filter(|_| !inventory.has_any(blob, MarkFlags::SIZES_DIFFER));
     let code = match (stat.size_bytes, stated) {
         (0, _) => Code::EmptyBlob,
         (size, Some(stated)) if size > stated => Code::OverlongBlob,
         _ => Code::TruncatedBlob,
     };
-    let why = match mirror.map(|mirror| mirror.blob(&digest, only)) {
+    let why = match mirror.map(|mirror| mirror.blob(&digest, only_size(inventory, blob))) {
         Some(Ok(size_bytes)) => return mends.blob(&digest, code, Some(stat), size_bytes),
         Some(Err(lacks)) => lacks.reason(),
-        None => "Not mended: the right bytes have to come from another store with --from, or from a push.".to_owned(),
+        None => NEEDS_BYTES.to_owned(),
     };
     let sizes =
         stated.map_or_else(String::new, |stated| format!(" It has {} of {} bytes.", number(stat.size_bytes), number(stated)));

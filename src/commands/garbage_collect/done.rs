@@ -169,7 +169,7 @@ impl Done {
             && !self.may_have_changed
             && begun().next().is_some()
             && let Some(before) = begun_before
-            && let Err(error) = records.begun_as_before(&before)
+            && let Err(error) = records.write_begun(&before)
         {
             tracing::warn!("{error}");
         }
