@@ -174,6 +174,15 @@ impl Error {
     }
 }
 
+/// In a container, an address of the registry's own machine is another one.
+const LOOPBACK_ADVICE: &str =
+    "; in a container that address is the container's own: run in the registry's network (docker run --network container:NAME)";
+
+/// Whether a server is named by an address that each machine, and each container, has for itself.
+fn is_loopback(server: &str) -> bool {
+    ["127.", "localhost", "[::1]", "::1"].iter().any(|own| server.starts_with(own) || server.contains(&format!("//{own}")))
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -202,8 +211,9 @@ impl fmt::Display for Error {
             Error::Redis { server, reason } => write!(
                 f,
                 "cannot ask the registry's redis {} what it remembers: {reason}; start it, or correct the section redis of the registry's \
-                 configuration",
-                escaped(server)
+                 configuration{}",
+                escaped(server),
+                if is_loopback(server) { LOOPBACK_ADVICE } else { "" }
             ),
             Error::Brake { reason, lift } => write!(f, "{reason}; {lift}"),
             Error::Interrupted => f.write_str("interrupted before anything was removed"),

@@ -188,7 +188,7 @@ pub struct CollectArguments {
     /// Watch for pushes [default: 60s]
     ///
     /// With --online, how long to watch for pushes that reference quarantined blobs.
-    #[arg(help_heading = SAFETY, long, value_name = "DURATION", value_parser = duration, requires = "online")]
+    #[arg(help_heading = SAFETY, long, value_name = "DURATION", value_parser = duration)]
     pub rescue_for: Option<Duration>,
 
     /// Ask this registry as well

@@ -43,7 +43,7 @@ pub enum Quarantine {
     /// registry that is in service has been started again and the last old one has ended.
     #[command(after_help = "Examples:
   regsweep quarantine restarted /etc/docker/registry/config.yml
-  regsweep quarantine restarted --since 10m /etc/docker/registry/config.yml")]
+  regsweep quarantine restarted --since 2026-11-24T02:30:00Z config.yml")]
     Restarted(QuarantineRestarted),
 }
 
@@ -54,10 +54,11 @@ pub struct QuarantineRestarted {
     #[command(flatten)]
     pub store: StoreArguments,
 
-    /// When the first was started again
+    /// When the restart began
     ///
-    /// A time before the first of the registries that are in service now was started: how long ago, such as 10m, or when, such as
-    /// 2026-11-24T02:30:00Z. What was quarantined later than that stays [default: as this machine shows it].
+    /// A time before the first of the registries that are in service now was started, such as 2026-11-24T02:30:00Z: note it
+    /// before the restart (`date -u +%FT%TZ`). How long ago, such as 10m, is taken too. What was quarantined later than that
+    /// stays [default: as this machine shows it].
     #[arg(long, value_name = "TIME", value_parser = since)]
     pub since: Option<Since>,
 

@@ -264,8 +264,13 @@ fn collect(
         write_plan(&assessment.plan, path, reader.backend)?;
     }
     let mut writer = None;
-    let mut done =
-        Done { quarantine: QuarantineFigures { waits_for: waits_for(wait), ..QuarantineFigures::default() }, ..Done::default() };
+    let waiting = QuarantineFigures {
+        waits_for: waits_for(wait),
+        remembered: quarantine.runs.iter().any(|run| run.is_remembered(&memory)),
+        older_registry: reconcile::older_registry(reader, &quarantine, &memory, &settings.clock),
+        ..QuarantineFigures::default()
+    };
+    let mut done = Done { quarantine: waiting, ..Done::default() };
     match settings.mode {
         Mode::DryRun => {
             done.foresee(reader, &quarantine, &assessment)?;

@@ -65,20 +65,21 @@ pub fn run_on(
     let Acted { done, mut findings } = session.work(|reader| act(&settings, reader))?;
     findings.extend(done.moved().flat_map(|(code, moved)| reconcile::failures(code, moved)));
     // What was done is reported, whatever cannot be seen afterwards.
-    let rows = || -> Result<Vec<RunRow>, Error> {
+    let rows = || -> Result<(Vec<RunRow>, Option<String>), Error> {
         let quarantine = Quarantine::open(backend)?;
         let reader = session.reader();
         let caches = Caches::now(&reader, &settings.location);
         let memory = memory(&settings, &reader, &quarantine, &caches)?;
+        let older = reconcile::older_registry(&reader, &quarantine, &memory, &settings.clock);
         let redis = caches.cache();
-        Ok(quarantine.runs.into_iter().map(|run| RunRow::of(run, now, &memory, redis.as_ref())).collect())
+        Ok((quarantine.runs.into_iter().map(|run| RunRow::of(run, now, &memory, redis.as_ref())).collect(), older))
     };
-    let runs = match rows() {
-        Ok(runs) => runs,
+    let (runs, older_registry) = match rows() {
+        Ok(seen) => seen,
         Err(error) if matches!(settings.wanted, Wanted::List) => return Err(error),
         Err(error) => {
             findings.push(Finding::new(Code::FailedRestore).detail(error.to_string()));
-            Vec::new()
+            (Vec::new(), None)
         }
     };
     findings.sort();
@@ -88,6 +89,7 @@ pub fn run_on(
     let restart_unseen = if runs.iter().any(waits) { unseen() } else { None };
     Ok(QuarantineReport {
         restart_unseen,
+        older_registry,
         root: backend.place().to_owned(),
         started: settings.clock.start(),
         config_path: settings.location.config_path.clone(),
@@ -175,17 +177,16 @@ fn restarted(
     let (root, clock) = (reader.backend.root(), &settings.clock);
     let started_after = match since {
         Some(since) => {
-            if let Some(older) = writers::started_before(root, since, clock) {
+            if let Some(older) = writers::Oldest::of(root, clock).filter(|oldest| oldest.is_older_than(since)) {
                 return Err(Error::Brake {
-                    reason: older,
-                    lift: "restart it, or give the time before all were started".to_owned(),
+                    reason: format!("{older}, which is before that time"),
+                    lift: "restart it, and give a time before all were started".to_owned(),
                 });
             }
             since.clone()
         }
         None => writers::all_started_after(root, settings.location.http(), &[], clock).map_err(|why| {
-            let say =
-                "give --since TIME, a time before the first of the registries that run now was started, such as --since 10m";
+            let say = "give --since TIME, the time when their restart began (`date -u +%FT%TZ` tells it then)";
             Error::Usage(format!("when the registries were started is not known: {why}; {say}"))
         })?,
     };
@@ -247,7 +248,10 @@ fn is_due(run: &Run<'_>, due: Due<'_>) -> Result<(), Error> {
     }
     if due.has_waited(run) {
         let reason = format!("a registry that was at work when run {} was moved may remember what is in it", run.id());
-        let lift = "restart the registry, and say so with `regsweep quarantine restarted --since 10m`".to_owned();
+        let lift =
+            "restart the registry; where that cannot be seen, `regsweep quarantine restarted --since TIME` says it, with the \
+                    time when the restart began"
+                .to_owned();
         return Err(Error::Brake { reason, lift });
     }
     let reason = match run.stamp().finished {

@@ -78,6 +78,10 @@ pub(super) fn memory(
         return Ok(Memory::Nothing);
     }
     let mut restarts = records::restarts(reader.backend.notes())?;
+    // What is seen here counts for more than what was said, perhaps where nothing could be seen.
+    if let Some(oldest) = writers::Oldest::of(reader.backend.root(), clock) {
+        restarts.retain(|restart| !oldest.is_older_than(restart));
+    }
     match writers::all_started_after(reader.backend.root(), location.http(), others, clock) {
         Ok(started_after) => restarts.push(started_after),
         Err(why) => tracing::info!("{why}: when the registries were started is for `quarantine restarted` to say"),
@@ -85,7 +89,20 @@ pub(super) fn memory(
     Ok(Memory::UntilRestart(restarts))
 }
 
-/// The same, with other runs that may be purged, and with what is old of tags and revisions, if somebody asks for that.
+/// The registry, in words, that was started before something that is in quarantine was put there, and may remember it.
+pub(super) fn older_registry(
+    reader: &Reader<'_>,
+    quarantine: &Quarantine<'_>,
+    memory: &Memory,
+    clock: &RunClock,
+) -> Option<String> {
+    let mut remembered = quarantine.runs.iter().filter(|run| run.is_remembered(memory)).filter_map(Run::ended).peekable();
+    remembered.peek()?;
+    let oldest = writers::Oldest::of(reader.backend.root(), clock)?;
+    remembered.any(|ended| oldest.is_older_than(&ended)).then(|| oldest.to_string())
+}
+
+/// Reads what of the quarantine is needed, with other runs that may be purged, and with what is old of tags and revisions, if somebody asks for that.
 ///
 /// # Errors
 ///
@@ -192,6 +209,8 @@ pub(super) fn begin_waits<'r>(
         match closed {
             Ok(more) => forgotten += more,
             Err(error @ Error::Redis { .. }) => failed = Some(error),
+            // All of it was restored, and it is gone.
+            Err(error) if error.is_vanished() => {}
             Err(error) => tracing::warn!("run {} waits until that can be noted: {error}", run.id()),
         }
     }

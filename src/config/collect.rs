@@ -209,6 +209,9 @@ impl CollectSettings {
         let typed = Beside { online: arguments.online, assume_offline: arguments.assume_offline };
         let beside = Beside::resolve(typed, &environment)?;
         ensure_redis(&location, arguments.flush_redis, beside.online)?;
+        if arguments.rescue_for.is_some() && !beside.online {
+            return Err(Error::Usage(format!("--rescue-for is for runs with --online (or {ONLINE}=true)")));
+        }
         Ok(CollectSettings {
             command,
             expire: None,

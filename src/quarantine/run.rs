@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use super::stamp::{Again, Purpose, Stamp, began_by_id, understood};
 use super::{Memory, Wait};
-use crate::clock::{Counts, RunClock, TOLERANCE};
+use crate::clock::{Counts, RecordedTime, RunClock, TOLERANCE};
 use crate::error::{Context as _, Error};
 use crate::layout::Target;
 use crate::oci::Digest;
@@ -259,6 +259,11 @@ impl<'s> Run<'s> {
                 !ended.is_some_and(|ended| restarts.iter().any(|restart| ended.is_surely_before(restart)))
             }
         }
+    }
+
+    /// When the last thing was moved; nothing if the run was cut off.
+    pub fn ended(&self) -> Option<RecordedTime> {
+        self.stamp.ended()
     }
 
     /// Whether no clock that counts reaches back to when this run ended: its wait has to begin again.

@@ -78,6 +78,12 @@ impl Metrics {
         )
     }
 
+    /// Whether what waits in quarantine goes on waiting until the registry has been restarted.
+    pub fn registry_must_restart(&mut self, must: bool) -> &mut Metrics {
+        let help = "Whether a cache of the registry may remember what went or waits in quarantine, until it is restarted.";
+        self.gauge("registry_must_restart", help, u8::from(must))
+    }
+
     /// What was found to go, whether or not it went.
     pub fn reclaimable(&mut self, amount: Amount) -> &mut Metrics {
         self.gauge("reclaimable_blobs", "Blobs that the last run found unreferenced.", amount.count).gauge(

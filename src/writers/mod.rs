@@ -31,4 +31,4 @@ pub use self::credentials::Credentials;
 pub use self::http::{Answer, Endpoint};
 pub use self::open_files::OpenFiles;
 pub use self::outer_store::outer_store;
-pub use self::restart::{CachesSeen, all_started_after, caches_seen, started_before};
+pub use self::restart::{CachesSeen, Oldest, all_started_after, caches_seen};

@@ -28,6 +28,18 @@ pub(super) struct Reached {
 ///
 /// [`io::ErrorKind::NotFound`] if the path does not exist; any other error if that cannot be determined.
 pub(super) fn reach(process: &Path, path: &Path) -> io::Result<Reached> {
+    reach_by(process, path, &mut |_| ())
+}
+
+/// When the last symbolic link on the way was created, as far as the way leads; `None` without one.
+pub(super) fn relinked_at(process: &Path, path: &Path) -> Option<SystemTime> {
+    let mut last = None;
+    // What is there or not does not matter: the link may have led elsewhere a moment ago.
+    let _ = reach_by(process, path, &mut |created| last = last.max(Some(created)));
+    last
+}
+
+fn reach_by(process: &Path, path: &Path, on_link: &mut dyn FnMut(SystemTime)) -> io::Result<Reached> {
     let root = process.join("root");
     let mut base = if path.is_absolute() { root.clone() } else { process.join("cwd") };
     // A link that cannot be followed here cannot be inspected.
@@ -61,6 +73,7 @@ pub(super) fn reach(process: &Path, path: &Path) -> io::Result<Reached> {
             return Err(io::Error::from(rustix::io::Errno::LOOP));
         }
         changed = changed.max(changed_at(&there));
+        on_link(changed_at(&there));
         let target = fs::read_link(&here)?;
         if target.is_absolute() {
             base.clone_from(&root);

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::listeners;
-use super::reach::{Reached, changed_at, reach};
+use super::reach::{Reached, changed_at, reach, relinked_at};
 use crate::clock::wall_clock_at;
 use crate::layout;
 use crate::proc::started;
@@ -95,24 +95,25 @@ fn inspect(process: &Path, root: &Root) -> Option<Serves> {
                 redis: config.and_then(|config| config.redis.clone()).map(Box::new),
                 is_changed: !theirs.is_old,
             };
-            match config.map(|config| compare(process, &config.root, root)) {
-                Some(Same::Is) => Serves::Ours(service),
-                Some(Same::Unknown) => Serves::Untold,
-                Some(Same::IsNot) | None if theirs.is_as_it_was => Serves::Another,
-                Some(Same::IsNot) | None => Serves::Changed(theirs.path, service),
+            match config.map(|config| (compare(process, &config.root, root), &config.root)) {
+                Some((Same::Is, _)) => Serves::Ours(service),
+                Some((Same::Unknown, _)) => Serves::Untold,
+                Some((Same::IsNot, theirs)) if is_relinked(process, theirs) => Serves::Changed(theirs.clone(), service),
+                Some((Same::IsNot, _)) | None if theirs.is_as_it_was => Serves::Another,
+                Some((Same::IsNot, _)) | None => Serves::Changed(theirs.path, service),
             }
         }
         // The variable holds, whatever happened to the file.
-        Err(_) => match root_variable(process).map(|theirs| compare(process, &theirs, root)) {
-            Some(Same::Is) => Serves::Ours(Service {
+        Err(_) => match root_variable(process).map(|theirs| (compare(process, &theirs, root), theirs)) {
+            Some((Same::Is, _)) => Serves::Ours(Service {
                 always_writes: true,
                 http: Listening::default(),
                 cache: Some(DescriptorCache::Unknown),
                 redis: None,
                 is_changed: true,
             }),
-            Some(Same::IsNot) => Serves::Another,
-            Some(Same::Unknown) | None => Serves::Untold,
+            Some((Same::IsNot, theirs)) if !is_relinked(process, &theirs) => Serves::Another,
+            Some(_) | None => Serves::Untold,
         },
     };
     // The process may have ended during the inspection.
@@ -245,11 +246,21 @@ fn configuration(process: &Path, config: Option<PathBuf>, environment: &[(OsStri
             problem => return Err(io::Error::other(problem.to_string())),
         },
     };
-    let started = started(process).and_then(wall_clock_at);
-    let is_old = started.is_some_and(|started| changed <= started + START_TOLERANCE);
+    let is_old = !is_younger(changed, process);
     // A variable of the process holds, whatever happens to the file.
     let is_pinned = theirs.is_some() && environment.iter().any(|(name, _)| name == ROOT_VARIABLE);
     Ok(Theirs { path: config, config: theirs, is_as_it_was: is_old || is_pinned, is_old })
+}
+
+/// Whether something was made after a process was started, as far as is known.
+fn is_younger(made: SystemTime, process: &Path) -> bool {
+    let started = started(process).and_then(wall_clock_at);
+    started.is_none_or(|started| made > started + START_TOLERANCE)
+}
+
+/// Whether the root of a registry leads elsewhere by a symbolic link that was created after the process was started.
+fn is_relinked(process: &Path, theirs: &Path) -> bool {
+    relinked_at(process, theirs).is_some_and(|made| is_younger(made, process))
 }
 
 /// Reads a file that a process names, and returns when it was last changed or put in its place. The name may lead to
@@ -382,6 +393,26 @@ mod tests {
         }
         let variable = format!("{ROOT_VARIABLE}={}\0", other.path().display());
         assert_eq!(seen(&config(ours.path()), &variable), Serves::Another, "the variable overrides the file");
+    }
+
+    #[test]
+    fn a_link_to_another_store_that_is_younger_than_the_process_says_nothing_of_it() {
+        let (ours, other) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+        let link = other.path().join("link");
+        std::os::unix::fs::symlink(other.path(), &link).expect("made");
+        let config = format!("version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n", link.display());
+        let variable = format!("{ROOT_VARIABLE}={}\0", link.display());
+        let seen = |line: &str, started: u32, more: &str| {
+            let process = process_of(line, Some(&config), started, more);
+            inspect(process.path(), &Root::whole(ours.path())).expect("a registry")
+        };
+        let serve = "registry serve config.yml";
+        assert_eq!(seen(serve, u32::MAX, ""), Serves::Another);
+        assert!(matches!(seen(serve, 0, &variable), Serves::Changed(path, _) if path == link), "the link, not the file");
+        assert_eq!(seen("registry serve no-such.yml", 0, &variable), Serves::Untold);
+        std::fs::remove_file(&link).expect("removed");
+        std::os::unix::fs::symlink("/no/such/place", &link).expect("made");
+        assert!(matches!(seen(serve, 0, &variable), Serves::Changed(path, _) if path == link), "wherever it leads now");
     }
 
     const S3: &str = "version: 0.1\nstorage: {s3: {bucket: b, region: r, accesskey: a, secretkey: s}}\n";

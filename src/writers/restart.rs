@@ -1,9 +1,11 @@
 //! When the registries of a store were started, as far as this machine shows it.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::address::Place;
 use super::http::Endpoint;
+use super::processes::Sign;
 use super::registries::{self, Serves};
 use super::{exporters, listeners, processes, view};
 use crate::clock::{RecordedTime, RunClock};
@@ -17,8 +19,43 @@ struct Registry {
     pid: u32,
     /// How long after the machine it was started.
     started: Duration,
+    serves: Serves,
+}
+
+impl Registry {
     /// Whether it is one for certain.
-    is_ours: bool,
+    fn is_ours(&self) -> bool {
+        matches!(self.serves, Serves::Ours(_))
+    }
+}
+
+/// The process that was started first of all that are seen to be, or that may be, registries of a store.
+#[derive(Clone, Debug)]
+pub struct Oldest {
+    sign: Sign,
+    age: Duration,
+    started: RecordedTime,
+}
+
+impl Oldest {
+    /// Looks for it.
+    pub fn of(root: Option<&Root>, clock: &RunClock) -> Option<Oldest> {
+        let registry = registries(root?).into_iter().min_by_key(|registry| registry.started)?;
+        let age = age(registry.started, clock)?;
+        let sign = Sign::Registry { pid: registry.pid, name: processes::name(registry.pid), serves: registry.serves };
+        Some(Oldest { sign, age, started: clock.recorded(age)? })
+    }
+
+    /// Whether it was started before that time, so that it may remember what was there until then.
+    pub fn is_older_than(&self, time: &RecordedTime) -> bool {
+        self.started.is_surely_before(time)
+    }
+}
+
+impl fmt::Display for Oldest {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}; it was started {} ago", self.sign, duration(Duration::from_secs(self.age.as_secs())))
+    }
 }
 
 /// A time that all registries of a store were started after: that of the first of them. It is known only if nobody else can have the store, if
@@ -55,7 +92,7 @@ pub fn all_started_after(
     };
     let listens = |registry: &Registry| {
         let addresses = listeners::of(&processes::directory(registry.pid));
-        registry.is_ours && addresses.iter().any(|address| address.port() == port)
+        registry.is_ours() && addresses.iter().any(|address| address.port() == port)
     };
     if !registries.iter().any(listens) {
         return Err(format!("no registry of this store is seen to listen on port {port}, as the configuration says"));
@@ -93,19 +130,6 @@ pub fn caches_seen(root: Option<&Root>) -> CachesSeen {
     seen
 }
 
-/// A registry of a store that is at work here and was started before a time; in words.
-pub fn started_before(root: Option<&Root>, time: &RecordedTime, clock: &RunClock) -> Option<String> {
-    let registries = registries(root?);
-    let older = registries.into_iter().find_map(|registry| {
-        let age = age(registry.started, clock)?;
-        clock.recorded(age)?.is_surely_before(time).then_some((registry.pid, age))
-    });
-    older.map(|(pid, age)| {
-        let ago = duration(Duration::from_secs(age.as_secs()));
-        format!("process {pid}, a registry of this store, was started {ago} ago, which is before that")
-    })
-}
-
 /// How long ago something was that happened so long after the machine was started.
 fn age(started: Duration, clock: &RunClock) -> Option<Duration> {
     clock.since_boot()?.checked_sub(started)
@@ -115,13 +139,9 @@ fn age(started: Duration, clock: &RunClock) -> Option<Duration> {
 fn registries(root: &Root) -> Vec<Registry> {
     let found = pids().filter(|pid| *pid != std::process::id()).filter_map(|pid| {
         let process = processes::directory(pid);
-        let is_ours = match registries::serves(&process, root)? {
-            Serves::Ours(_) => true,
-            Serves::Changed(..) | Serves::Untold => false,
-            Serves::Another => return None,
-        };
+        let serves = registries::serves(&process, root).filter(|serves| *serves != Serves::Another)?;
         // One that has ended meanwhile remembers nothing.
-        Some(Registry { pid, started: started(&process)?, is_ours })
+        Some(Registry { pid, started: started(&process)?, serves })
     });
     found.collect()
 }

@@ -187,7 +187,9 @@ fn commands(line: &str) -> Vec<Vec<String>> {
 /// Why the program does not take a command line, if it does not.
 fn refusal(words: &[String]) -> Option<String> {
     let digest = format!("sha256:{}", "0".repeat(64));
-    let words = words.iter().map(|word| OsString::from(word.replace("sha256:...", &digest)));
+    // A variable that the lines before have set.
+    let meant = |word: &String| word.replace("sha256:...", &digest).replace("$since", "2026-11-24T02:30:00Z");
+    let words = words.iter().map(|word| OsString::from(meant(word)));
     let error = Cli::try_parse_from(cli::plain(words)).err()?;
     (!matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion)).then(|| error.to_string())
 }

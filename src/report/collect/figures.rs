@@ -92,6 +92,10 @@ pub struct QuarantineFigures {
     pub waiting: Amount,
     /// How long they wait.
     pub waits_for: Duration,
+    /// Whether a registry may remember something that has been there since before this run.
+    pub remembered: bool,
+    /// The registry that is older than that, if it is seen.
+    pub older_registry: Option<String>,
     /// Whether a signal ended the run before all of it was done.
     pub interrupted: bool,
 }

@@ -56,6 +56,12 @@ struct Body<'a> {
     unqueried: Option<&'a str>,
     writer: Option<&'a str>,
     registry_must_restart: bool,
+    /// Why this machine will not show that, if so: it has to be said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restart_unseen: Option<&'a str>,
+    /// The registry that is older than something in quarantine, and may remember it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    older_registry: Option<&'a str>,
     /// What became of tags, where a policy says that.
     #[serde(skip_serializing_if = "Option::is_none")]
     expire: Option<Expire<'a>>,
@@ -212,6 +218,23 @@ fn mode(mode: Mode) -> &'static str {
     }
 }
 
+fn scanned(report: &CollectReport) -> Scanned {
+    let figures = &report.figures;
+    let counts = &figures.counts;
+    Scanned {
+        repositories: figures.repositories,
+        held_repositories: figures.held_repositories,
+        tags: counts.tags,
+        revisions: counts.revisions,
+        tag_history: counts.history_entries,
+        layer_links: counts.layer_links,
+        uploads: counts.uploads.count,
+        upload_bytes: counts.uploads.size_bytes,
+        blobs: figures.blobs,
+        bytes: figures.stored_bytes(),
+    }
+}
+
 /// Renders a report as one JSON document.
 pub fn render(report: &CollectReport) -> String {
     let figures = &report.figures;
@@ -223,18 +246,7 @@ pub fn render(report: &CollectReport) -> String {
         unlinked_only: matches!(report.scope, Scope::Unlinked),
         plan: part::Plan::of(report),
         min_age_seconds: report.policy.min_age.as_secs_f64(),
-        scanned: Scanned {
-            repositories: figures.repositories,
-            held_repositories: figures.held_repositories,
-            tags: counts.tags,
-            revisions: counts.revisions,
-            tag_history: counts.history_entries,
-            layer_links: counts.layer_links,
-            uploads: counts.uploads.count,
-            upload_bytes: counts.uploads.size_bytes,
-            blobs: figures.blobs,
-            bytes: figures.stored_bytes(),
-        },
+        scanned: scanned(report),
         live: figures.live.into(),
         young: Young {
             blobs: figures.young.count,
@@ -271,6 +283,8 @@ pub fn render(report: &CollectReport) -> String {
         unqueried: report.unqueried.as_deref(),
         writer: report.writer.as_deref(),
         registry_must_restart: report.registry_must_restart(),
+        restart_unseen: report.restart_unseen.as_deref().filter(|_| report.registry_must_restart()),
+        older_registry: report.quarantine.older_registry.as_deref(),
         expire: report.expire.as_ref().map(Expire::from),
         remove: report.removed.as_ref().map(remove::items),
     };

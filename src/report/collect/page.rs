@@ -14,7 +14,7 @@ use crate::policy::RootPolicy;
 use crate::quarantine::Moved;
 use crate::registry_config::DescriptorCache;
 use crate::report::document::Document;
-use crate::report::quarantine::page::{forgotten, moved, proof_line, withheld};
+use crate::report::quarantine::page::{RESTART_SAID, forgotten, moved, proof_line, withheld};
 use crate::scope::Scope;
 use crate::store::RequestCounts;
 
@@ -432,7 +432,10 @@ fn advice(page: &mut Document, report: &CollectReport) {
              meanwhile that needs some of it cannot be pulled before the next run has restored that"
         ),
     );
+    if let Some(older) = &report.quarantine.older_registry {
+        page.item("", older);
+    }
     if let Some(why) = &report.restart_unseen {
-        page.item("", &format!("then `regsweep quarantine restarted --since 10m`: it cannot be seen from here, because {why}"));
+        page.item("", &format!("it cannot be seen from here, because {why}: {RESTART_SAID}"));
     }
 }

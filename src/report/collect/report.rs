@@ -163,11 +163,12 @@ impl CollectReport {
     /// Whether a registry that runs, or was only made read-only, now remembers blobs that are gone.
     pub fn registry_must_restart(&self) -> bool {
         let is_withheld = self.quarantine.withheld.iter().any(|(_, why)| *why == Withheld::Remembered);
+        let waits = self.disposal == Disposal::Online && self.quarantine.remembered && self.quarantine.waiting.count > 0;
         // A redis that could not be asked may claim it, too.
         let has_removed = (self.in_memory.is_some() || self.redis_unasked.is_some())
             && self.mode == Mode::Execute
             && !self.swept.removed.is_empty();
-        has_removed || is_withheld
+        has_removed || is_withheld || waits
     }
 }
 
@@ -191,6 +192,7 @@ impl Report for CollectReport {
         if self.mode == Mode::Execute {
             let gone = self.reclaimed();
             metrics.reclaimed(gone.count, gone.size_bytes).quarantined(self.quarantine.waiting);
+            metrics.registry_must_restart(self.registry_must_restart());
         }
         metrics.reclaimable(self.figures.planned.kind(Kind::Blob));
         metrics

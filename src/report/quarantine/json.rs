@@ -22,6 +22,12 @@ struct Body<'a> {
     forgotten: u64,
     /// For `quarantine restarted`: all registries were started after this.
     started_after: Option<Timestamp>,
+    /// Why this machine does not show a restart, if something waits for one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restart_unseen: Option<&'a str>,
+    /// The registry that is older than something in quarantine, and may remember it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    older_registry: Option<&'a str>,
     runs: Vec<Run<'a>>,
 }
 
@@ -86,6 +92,8 @@ pub(super) fn render(report: &QuarantineReport) -> String {
         purged,
         withheld,
         forgotten,
+        restart_unseen: report.restart_unseen.as_deref(),
+        older_registry: report.older_registry.as_deref(),
         runs: report.runs.iter().map(run).collect(),
     };
     let head = Head {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
+
 use super::{Done, QuarantineReport, RunRow};
 use crate::amount::Amount;
 use crate::descriptor_cache::Forgotten;
@@ -26,9 +28,14 @@ pub(super) fn document(report: &QuarantineReport) -> Document {
         Done::Listed => {}
         Done::Restarted { started_after, forgotten, redis } => {
             page.item("noted", &format!("every registry of this store was started after {started_after:.0}"));
-            let line = match (forgotten, report.runs.iter().any(|run| run.remembered_by.is_some())) {
-                (0, true) => "what is in quarantine was moved later than that, and has to wait for the next restart".to_owned(),
-                (0, false) => "nothing in quarantine waits for a restart".to_owned(),
+            let last = report.runs.iter().filter(|run| run.remembered_by.is_some()).filter_map(|run| run.finished).max();
+            let line = match (forgotten, last) {
+                (0, Some(last)) => format!(
+                    "what is in quarantine was moved until {}, which is later. If all were started after that, give --since with that \
+                     time; if not, it waits for the next restart",
+                    next_second(last)
+                ),
+                (0, None) => "nothing in quarantine waits for a restart".to_owned(),
                 (some, _) => format!(
                     "{} can be purged after its wait: the next `regsweep garbage-collect --online` does that",
                     plural(*some, "run", "runs")
@@ -94,8 +101,11 @@ pub(super) fn document(report: &QuarantineReport) -> Document {
     if !report.runs.is_empty() {
         page.blank();
         if let Some(why) = &report.restart_unseen {
-            page.line("after a restart, `regsweep quarantine restarted --since 10m` says so:");
-            page.line(&format!("it cannot be seen from here, because {why}"));
+            page.line(&format!("a restart of the registry cannot be seen from here, because {why}"));
+            page.line(RESTART_SAID);
+        }
+        if let Some(older) = &report.older_registry {
+            page.line(older);
         }
         page.line("`regsweep restore --run RUN` restores one");
         let is_of_collection = |run: &RunRow| run.purpose.is_of_collection();
@@ -110,6 +120,16 @@ pub(super) fn document(report: &QuarantineReport) -> Document {
     }
     page.findings(&report.findings);
     page
+}
+
+/// How to say what no machine sees.
+pub(in crate::report) const RESTART_SAID: &str =
+    "note the time when it begins (`date -u +%FT%TZ`), and afterwards `regsweep quarantine restarted --since TIME` says so";
+
+/// The first whole second that is not before a time, as `--since` takes it.
+fn next_second(time: Timestamp) -> Timestamp {
+    let up = TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Ceil);
+    time.round(up).unwrap_or(time)
 }
 
 /// Tags that came back, and what keeps rules from dropping them again.

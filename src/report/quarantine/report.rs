@@ -31,6 +31,8 @@ pub struct QuarantineReport {
     pub runs: Vec<RunRow>,
     /// Why this machine does not show a restart, if something in quarantine waits for one.
     pub restart_unseen: Option<String>,
+    /// The registry that is older than something in quarantine, and may remember it.
+    pub older_registry: Option<String>,
     /// What was done.
     pub done: Done,
     /// What went wrong.
