@@ -1,7 +1,7 @@
 //! Platforms of an index: one that was never copied is none that was lost, and one that was there is.
 
 use super::*;
-use crate::support::layout::{blob_data, blob_directory};
+use crate::support::layout::{blob_data, blob_directory, parent};
 
 fn child() -> Image {
     platforms().children[1].clone()
@@ -41,18 +41,16 @@ fn a_damaged_platform_gets_its_link_in_the_same_run() {
     }
 }
 
-/// What only the history of a tag names was deleted: its bytes may be needed elsewhere, its link is not made.
+/// What a tag names is no platform.
 #[test]
-fn a_damaged_manifest_that_no_index_names_gets_no_link() {
-    let mirror = store().on_disk();
-    let link = revision_link(REPOSITORY, one().digest());
-    let mut whole = expected(&store().into_tree());
-    whole.remove(&link);
-    let mut tree = store().into_tree();
-    tree.file(blob_data(one().digest()), "{").remove(&link);
+fn a_damaged_manifest_of_a_tag_gets_the_link_of_its_revision() {
+    let mirror = shared().on_disk();
+    let mut tree = shared().into_tree();
+    tree.file(blob_data(two().digest()), "{").remove(&revision_link(REPOSITORY, two().digest()));
     let root = tree.on_disk();
-    from(root.path(), &[], mirror.path()).expect_code(0);
-    assert_eq!(contents(root.path()), whole);
+    let report = from(root.path(), &[], mirror.path()).expect_code(0).report();
+    assert_eq!((&report["links"][0]["code"], report["links"].as_array().map(Vec::len)), (&"lost-revision".into(), Some(1)));
+    assert_eq!(contents(root.path()), expected(&shared().into_tree()));
 }
 
 /// The link of its revision says that it was there.
@@ -90,5 +88,5 @@ fn a_platform_with_a_revision_link_was_lost() {
 
 /// The directory of the platform's revision.
 fn layout_of(repository: &str) -> String {
-    crate::support::layout::parent(&revision_link(repository, child().digest())).to_owned()
+    parent(&revision_link(repository, child().digest())).to_owned()
 }
