@@ -172,7 +172,10 @@ codes! {
         "collect with `--flush-redis` before the registry takes pushes";
     /// A child that a kept index names is not in the store: a platform that was not copied, or a lost image.
     MissingChild = "missing-child", Warning,
-        "nothing, if the index was copied without this platform; otherwise push it again";
+        "nothing, if the index was copied without this platform; otherwise copy it from a mirror or a backup with `repair --from`, or push it again";
+    /// Something that is needed waits in quarantine: it is not lost, and the registry answers 404 until it is restored.
+    Restorable = "restorable", Warning,
+        "run any collection, which restores what is needed, or `regsweep restore`";
     /// A tag without a `current/link`.
     TagWithoutCurrent = "tag-without-current", Warning,
         "nothing if it is being deleted; otherwise push the tag again, name it to `regsweep repair` if its history names one manifest, or to `remove`";

@@ -16,7 +16,7 @@ use crate::survey::Survey;
 #[derive(Debug, Default)]
 pub(crate) struct RepositoryNeeds {
     /// Every digest that a manifest names and that has no data under that name, and the blob that it is an alias of; with the size that is
-    /// stated for it first, if one is.
+    /// stated for it, if all state the same.
     pub(crate) named: HashMap<Digest, Option<u64>>,
     /// Stored blobs that manifests name as content and that have no layer link in the repository.
     pub(crate) unlinked: BTreeSet<Digest>,
@@ -26,6 +26,8 @@ pub(crate) struct RepositoryNeeds {
     pub(crate) lost_children: BTreeSet<BlobId>,
     /// Those among them that no manifest names as one for certain: they may have been pushed as blobs.
     pub(crate) uncertain: BTreeSet<BlobId>,
+    /// Stored blobs that an index names as manifests, that cannot be read as such, and that have no revision link in the repository.
+    pub(crate) damaged_children: BTreeSet<BlobId>,
     /// Revisions whose subject is neither stored nor a revision.
     pub(crate) orphans: BTreeSet<Digest>,
 }
@@ -152,7 +154,9 @@ impl NeededVisitor<'_> {
                     self.needed.uncertain.insert(edge.blob);
                 }
             }
-        } else if edge.kind != DescriptorKind::Manifest && !(self.is_linked(&name) && self.blobs.has_data(&name)) {
+        } else if edge.kind == DescriptorKind::Manifest {
+            self.needed.damaged_children.extend(Some(edge.blob).filter(|_| self.blobs.has_data(&name)));
+        } else if !(self.is_linked(&name) && self.blobs.has_data(&name)) {
             self.suspects.entry(*manifest).or_default().insert(name);
         }
         Ok(())
@@ -160,9 +164,9 @@ impl NeededVisitor<'_> {
 
     /// Follows a digest that is not stored or that may be an alias of a blob (H3).
     fn follow_unresolved(&mut self, descriptor: &Descriptor, queue: &mut Queue<'_, ()>) -> Result<(), Error> {
-        self.needed.named.entry(descriptor.digest).or_insert(descriptor.size_bytes);
+        self.name(descriptor.digest, descriptor.size_bytes);
         let LinkVerdict::Names(name) = layer_verdict(self.survey, &descriptor.digest)? else { return Ok(()) };
-        self.needed.named.entry(name).or_insert(descriptor.size_bytes);
+        self.name(name, descriptor.size_bytes);
         if let (Some(blob), Some(size_bytes)) = (self.context.inventory.find(&name), descriptor.size_bytes) {
             self.context.inventory.learn_size(blob, size_bytes);
         }
@@ -172,6 +176,12 @@ impl NeededVisitor<'_> {
             self.needed.absent.insert(name);
         }
         Ok(())
+    }
+
+    /// Notes a digest without data, and forgets sizes that differ.
+    fn name(&mut self, digest: Digest, size_bytes: Option<u64>) {
+        let known = self.needed.named.entry(digest).or_insert(size_bytes);
+        *known = known.filter(|known| Some(*known) == size_bytes);
     }
 
     fn is_unknown(&self, subject: &Digest) -> bool {

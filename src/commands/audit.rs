@@ -27,7 +27,7 @@ use crate::oci::{Digest, RepositoryName};
 use crate::plan::SweepPlan;
 use crate::policy::{Policy, RootPolicy};
 use crate::progress::{Phase, Progress};
-use crate::quarantine::{Quarantine, Reader};
+use crate::quarantine::{self, Quarantine, Reader};
 use crate::report::audit::{AuditReport, Collection, Figures};
 use crate::store::{Access, Backend, RepositoryEntry, Store, Stray, Upload};
 use crate::survey;
@@ -82,6 +82,8 @@ pub fn run_on(
     let collections = if would_stop { <[Collection; 2]>::default() } else { collections };
     findings.extend(owners::owners(signs(backend, &settings)?));
     let findings = consolidated(findings, settings.location.is_proxy());
+    let waiting = quarantine::waiting(&session.reader(), &findings)?;
+    let findings = quarantine::as_restorable(findings, &waiting);
     Ok(AuditReport {
         root: backend.place().to_owned(),
         config_path: settings.location.config_path.clone(),

@@ -12,6 +12,7 @@ use crate::findings::consolidated;
 use crate::mark::{self, hold_shared, interrupted};
 use crate::oci::{Reference, reference};
 use crate::progress::{Phase, Progress};
+use crate::quarantine::as_restorable;
 use crate::report::explain::ExplainReport;
 use crate::store::{Backend, LinkContent};
 use crate::survey;
@@ -49,7 +50,7 @@ pub fn run_on(
         started: settings.reading.started,
         explanation: looked.found,
         is_partial: looked.is_partial,
-        findings: consolidated(looked.findings, settings.reading.location.is_proxy()),
+        findings: as_restorable(consolidated(looked.findings, settings.reading.location.is_proxy()), &looked.waiting),
         elapsed: begun.elapsed(),
     })
 }

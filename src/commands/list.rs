@@ -14,6 +14,7 @@ use crate::findings::consolidated;
 use crate::mark::{self, interrupted};
 use crate::oci::{Reference, TagName, reference};
 use crate::progress::{Phase, Progress};
+use crate::quarantine::as_restorable;
 use crate::report::list::{ListReport, Listed};
 use crate::store::{Backend, RepositoryEntry};
 use crate::survey::{self, Survey};
@@ -53,7 +54,7 @@ pub fn run_on(
         started: settings.reading.started,
         listed: looked.found,
         is_partial: looked.is_partial,
-        findings: consolidated(looked.findings, settings.reading.location.is_proxy()),
+        findings: as_restorable(consolidated(looked.findings, settings.reading.location.is_proxy()), &looked.waiting),
         elapsed: begun.elapsed(),
     })
 }

@@ -1,6 +1,7 @@
 //! What the commands begin and end with that say what is in a store: the session, the blobs, the repositories, and a second look at what
 //! seems to be missing.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 
 use jiff::Timestamp;
@@ -17,10 +18,10 @@ use crate::findings::Gathered;
 use crate::graph::{Context, Manifests};
 use crate::inventory::{Budget, Inventory};
 use crate::mark::{self, interrupted};
-use crate::oci::reference;
+use crate::oci::{Digest, reference};
 use crate::policy::RootPolicy;
 use crate::progress::{Phase, Progress};
-use crate::quarantine::Quarantine;
+use crate::quarantine::{self, Quarantine};
 use crate::store::{Access, Backend, RepositoryEntry, Store};
 
 /// A store that is being looked at.
@@ -42,6 +43,8 @@ pub(super) struct Looked<T> {
     pub(super) found: T,
     /// What still holds at a second look.
     pub(super) findings: Vec<Finding>,
+    /// What of the missing waits in quarantine.
+    pub(super) waiting: BTreeSet<Digest>,
     /// Whether something could not be read: a collection stops there, and there may be more than what was seen.
     pub(super) is_partial: bool,
 }
@@ -79,7 +82,8 @@ pub(super) fn looking<T: Send>(
         })
     })?;
     let is_partial = tolerant.judge(&mut findings);
-    Ok(Looked { found, findings, is_partial })
+    let waiting = quarantine::waiting(&session.reader(), &findings)?;
+    Ok(Looked { found, findings, waiting, is_partial })
 }
 
 fn once<T>(

@@ -31,7 +31,7 @@ use crate::oci::{Digest, reference};
 use crate::plan::Kind;
 use crate::policy::{Arrivals, Policy, RootPolicy};
 use crate::progress::{Phase, Progress};
-use crate::quarantine::Reader;
+use crate::quarantine::{self, Reader};
 use crate::repair::{self, Looking, Mend, Mends, Mirror};
 use crate::report::repair::RepairReport;
 use crate::store::{Access, Backend, FileState, Repair, RepositoryEntry};
@@ -198,22 +198,30 @@ fn read(
     report.repositories = chosen.len() as u64;
     // Several repositories may need one blob.
     let (mut by_target, mut needed) = (BTreeMap::new(), None);
-    let mut has_more = false;
+    let (mut has_more, mut misstated) = (false, BTreeMap::<Digest, BTreeSet<u64>>::new());
     for of_repository in all {
         by_target.extend(of_repository.links);
         report.findings.extend(of_repository.findings);
         has_more |= of_repository.has_more;
         needed = needed.or(of_repository.needed);
+        of_repository.misstated.into_iter().for_each(|(digest, sizes)| misstated.entry(digest).or_default().extend(sizes));
     }
+    // Where one manifest states a wrong size for it and another one the right size, it is copied for the other.
+    let is_copied = |digest: &Digest| by_target.contains_key(&layout::Target::Blob(*digest));
+    report.findings.retain(|finding| !finding.code.is_absence() || !finding.digest.as_ref().is_some_and(is_copied));
     reader.progress.begin(Phase::Checking, None);
     let known: BTreeSet<Digest> = damage::damaged(&report.findings);
     let is_meant = |digest: &Digest| {
-        let is_known = known.contains(digest) || by_target.contains_key(&layout::Target::Blob(*digest));
+        let is_known = known.contains(digest) || is_copied(digest);
         !is_known && needed.as_ref().is_none_or(|needed| needed.contains(digest))
     };
-    let of_sizes = repair::sizes(&context, chosen, mirror, &is_meant, reader.stop)?;
+    let of_sizes = repair::sizes(&context, chosen, mirror, (&is_meant, &misstated), reader.stop)?;
     by_target.extend(of_sizes.links);
     report.findings.extend(of_sizes.findings);
+    let copies = by_target.values().filter_map(|mend: &Mend| Some((*mend.digest(), mend.size_bytes?))).collect();
+    report.findings.extend(repair::of_copies(&context, chosen, &copies, &misstated)?);
+    let waiting = quarantine::waiting(reader, &report.findings)?;
+    report.findings = quarantine::as_restorable(std::mem::take(&mut report.findings), &waiting);
     report.findings = damage::once_each(std::mem::take(&mut report.findings), BTreeMap::new());
     report.has_more = has_more && by_target.keys().any(|target| matches!(target, layout::Target::Blob(_)));
     let mut mends: Vec<Mend> = by_target.into_values().collect();
@@ -251,6 +259,9 @@ fn of_repository(
     of_contents.sort();
     let mut looking = Looking::new(&facts, context, blobs, mirror);
     let mut mends = repair::contents(&mut looking, of_contents)?;
+    if let Some(place) = place {
+        repair::target(&mut looking, place, &mut mends)?;
+    }
     repair::links(&looking, &mut mends)?;
     match place {
         Some(place) => repair::tag(&looking, place, mends),

@@ -12,6 +12,7 @@ use crate::findings::consolidated;
 use crate::mark::{self, Counts, Marks, hold_shared, interrupted};
 use crate::options::{UsageBy, UsageSort};
 use crate::progress::{Phase, Progress};
+use crate::quarantine::as_restorable;
 use crate::report::usage::UsageReport;
 use crate::store::{Backend, RepositoryEntry};
 use crate::survey;
@@ -55,7 +56,7 @@ pub fn run_on(
         repositories,
         counts,
         is_partial: looked.is_partial,
-        findings: consolidated(looked.findings, settings.reading.location.is_proxy()),
+        findings: as_restorable(consolidated(looked.findings, settings.reading.location.is_proxy()), &looked.waiting),
         elapsed: begun.elapsed(),
     })
 }

@@ -138,7 +138,8 @@ fn verify(
     findings.extend(outcome.damaged.iter().map(DamagedBlob::finding));
     let sizes = outcome.otherwise.iter().map(|(blob, size_bytes)| (inventory.digest(*blob), *size_bytes)).collect();
     let findings = pool.install(|| consolidate(&context, &repositories, findings, &sizes));
-    report.findings = consolidated(findings.into_iter().chain(lenient.findings()).collect(), settings.location.is_proxy());
+    let findings = consolidated(findings.into_iter().chain(lenient.findings()).collect(), settings.location.is_proxy());
+    report.findings = restorable(session, findings);
     report.count(&outcome);
     if settings.quarantine {
         // What was found must not be lost for it, and neither what was found good.
@@ -153,6 +154,12 @@ fn verify(
     report.state_failure = closed.err().map(|error| error.to_string());
     report.elapsed = began.elapsed();
     Ok(report)
+}
+
+/// Findings, in which what waits in quarantine is not lost. Without the memory for the list of it the rest is reported all the same.
+fn restorable(session: &Session<'_>, findings: Vec<Finding>) -> Vec<Finding> {
+    let waiting = crate::quarantine::waiting(&session.reader(), &findings).unwrap_or_default();
+    crate::quarantine::as_restorable(findings, &waiting)
 }
 
 /// Everything that a repository links is needed, whatever its age.

@@ -61,11 +61,6 @@ impl RepairSettings {
         if let Some(reference @ (Reference::Digest(_) | Reference::Manifest(..))) = &reference {
             return Err(Error::Usage(format!("{reference} is no repository and no tag: give REPOSITORY or REPOSITORY:TAG")));
         }
-        if let (Some(reference @ Reference::Tag(..)), Some(_)) = (&reference, &arguments.from) {
-            return Err(Error::Usage(format!(
-                "{reference} is a tag, and --from is for what repositories lost: repair its repository first"
-            )));
-        }
         let environment = environment();
         let location = Location::resolve(&store, &environment)?;
         Ok(RepairSettings {

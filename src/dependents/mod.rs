@@ -11,6 +11,7 @@ mod sizes;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::named::size_mismatch;
 pub(crate) use self::needs::dependents;
 pub(crate) use self::platform::platform;
 pub(crate) use self::sizes::{size_mismatches, stated_otherwise, wrong_sizes};

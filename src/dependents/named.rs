@@ -47,6 +47,13 @@ impl Named {
     }
 }
 
+/// The finding about a blob for which other sizes are stated.
+pub(crate) fn size_mismatch(digest: &Digest, stored: u64, stated: impl IntoIterator<Item = u64>) -> Finding {
+    let mut named = Named::default();
+    named.learn(stated);
+    named.into_finding(digest, stored)
+}
+
 /// Finds the images that name the targets. For a target with a size, finds only those that state another size.
 pub(super) fn named(
     context: &Context<'_>,

@@ -125,9 +125,10 @@ impl<'a> Notes<'a> {
                 self.tag_target_absent = true;
                 self.note_of_tag(Code::MissingTagTarget, digest, *tag, layout::blob_data(digest));
             }
-            Role::Revision if self.tag_targets.contains(digest) => {}
-            Role::Revision => self.note(Code::MissingManifest, digest, path),
-            Role::Child => self.note(Code::MissingChild, digest, path),
+            Role::Child if self.survey.revision(digest).is_none() => self.note(Code::MissingChild, digest, path),
+            // A child with a revision link was there: it is no platform that was never copied.
+            Role::Revision | Role::Child if self.tag_targets.contains(digest) => {}
+            Role::Revision | Role::Child => self.note(Code::MissingManifest, digest, path),
             Role::MaybeManifest => self.missing_blob(digest),
             Role::Optional => {}
         }

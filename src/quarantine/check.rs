@@ -165,7 +165,7 @@ impl Visitor for Check<'_> {
                 self.follow(edges, queue)?;
                 return Ok(Visited::Done);
             }
-            Reading::Absent if *role == Role::Revision => Code::MissingManifest,
+            Reading::Absent if *role == Role::Revision || self.survey.revision(digest).is_some() => Code::MissingManifest,
             // A platform that was never copied, as often as not.
             Reading::Absent => Code::MissingChild,
             Reading::Bad(Fault::Corrupt) => Code::CorruptManifest,

@@ -6,6 +6,7 @@
 use super::decide::{CannotMend, Named, Part};
 use super::mirror::{Lacks, Mirror};
 use super::repository::{Looking, Mends};
+use super::tag::only_one;
 use crate::error::Error;
 use crate::finding::{Code, Finding};
 use crate::graph::{LinkVerdict, Reading, layer_verdict};
@@ -91,7 +92,8 @@ fn content(
     if role == Some(Role::Blob) && !looking.has_layer_link(&digest) {
         looking.missing(Part::Layer, &LinkDirectory::Layers(name.clone()), &digest, Code::MissingLayerLink, mends)?;
     }
-    if role == Some(Role::Child) && looking.facts.survey.revision(&digest).is_none() {
+    let is_child = role == Some(Role::Child) || looking.is_damaged_child(&digest);
+    if is_child && looking.facts.survey.revision(&digest).is_none() {
         looking.missing(Part::Revision, &LinkDirectory::Revisions(name.clone()), &digest, Code::LostChild, mends)?;
     }
     Ok(references)
@@ -128,24 +130,62 @@ fn file(looking: &Looking<'_>, digest: &Digest) -> Result<Option<Stat>, Error> {
 /// Follows what a manifest names that is copied, to any depth: all that it needs is copied with it, or linked.
 fn follow(looking: &mut Looking<'_>, references: References, mends: &mut Mends) -> Result<(), Error> {
     let mut waiting = references.descriptors;
+    // The registry does not read other places, so no client needs what is named there.
+    waiting.retain(|named| named.expected);
     while let Some(named) = waiting.pop() {
-        // The registry does not read other places, so no client needs what is named there.
-        if !named.expected || !looking.followed.insert((named.digest, named.kind)) {
-            continue;
-        }
-        if named.kind != DescriptorKind::Manifest {
+        let is_new = looking.followed.insert((named.digest, named.kind));
+        if is_new && named.kind != DescriptorKind::Manifest {
             layer(looking, &named, mends)?;
-            continue;
+        } else if is_new {
+            let (manifests, bytes) = looking.manifests_followed;
+            if manifests >= MOST_FOLLOWED.0 || bytes >= MOST_FOLLOWED.1 {
+                mends.has_more = true;
+                return Ok(());
+            }
+            if let Some(references) = child(looking, &named.digest, mends)? {
+                looking.manifests_followed = (manifests + 1, bytes + named.size_bytes.unwrap_or_default());
+                waiting.extend(references.descriptors.into_iter().filter(|named| named.expected));
+            }
         }
-        let (manifests, bytes) = looking.manifests_followed;
-        if manifests >= MOST_FOLLOWED.0 || bytes >= MOST_FOLLOWED.1 {
-            mends.has_more = true;
-            return Ok(());
+        compare_size(looking, &named, mends)?;
+    }
+    Ok(())
+}
+
+/// Notes a size that a copied manifest states and that is not the one of the blob.
+fn compare_size(looking: &Looking<'_>, named: &Descriptor, mends: &mut Mends) -> Result<(), Error> {
+    let Some(stated) = named.size_bytes else { return Ok(()) };
+    let size_bytes = match mends.links.get(&layout::Target::Blob(named.digest)) {
+        Some(mend) => mend.size_bytes,
+        None if looking.is_stored(&named.digest) => file(looking, &named.digest)?.map(|stat| stat.size_bytes),
+        None => None,
+    };
+    if size_bytes.is_some_and(|size_bytes| size_bytes != stated) {
+        if let Some(blob) = looking.context.inventory.find(&named.digest).filter(|_| looking.is_stored(&named.digest)) {
+            looking.context.inventory.learn_size(blob, stated);
         }
-        if let Some(references) = child(looking, &named.digest, mends)? {
-            looking.manifests_followed = (manifests + 1, bytes + named.size_bytes.unwrap_or_default());
-            waiting.extend(references.descriptors);
-        }
+        mends.misstated.entry(named.digest).or_default().insert(stated);
+    }
+    Ok(())
+}
+
+/// Decides about the manifest that a named tag gets back from its history, and about all that this names: no link leads to it yet.
+///
+/// # Errors
+///
+/// When the store cannot be looked at.
+pub(crate) fn target(looking: &mut Looking<'_>, place: usize, mends: &mut Mends) -> Result<(), Error> {
+    let named = match looking.facts.survey.tags[place].current {
+        LinkContent::Digest(_) => return Ok(()),
+        _ => only_one(looking.facts, place),
+    };
+    let Ok(digest) = named else { return Ok(()) };
+    if let Some(references) = child(looking, &digest, mends)? {
+        follow(looking, references, mends)?;
+    }
+    let copied = mends.links.get_mut(&layout::Target::Blob(digest));
+    if let Some(mend) = copied.filter(|mend| mend.code == Code::MissingChild) {
+        mend.code = Code::MissingManifest;
     }
     Ok(())
 }

@@ -37,6 +37,7 @@ pub(crate) enum CannotMend {
     Disagrees,
     Irregular,
     NotStored,
+    TargetNotStored,
     NoManifest,
     Uncertain,
     Foreign,
@@ -59,6 +60,9 @@ impl CannotMend {
             CannotMend::Irregular => "Not mended: what is in its place is not a file, and may be somebody's.",
             CannotMend::NotStored => {
                 "Not mended: the blob that it would name is not stored, and its repository keeps all that it links as long as it is damaged."
+            }
+            CannotMend::TargetNotStored => {
+                "Not mended: the manifest that the history of the tag names is not stored; --from can bring it from another store."
             }
             CannotMend::NoManifest => "Not mended: the blob that it would name cannot be read as a manifest.",
             CannotMend::Uncertain => "Not mended: an index names it, and whether as a manifest or as a layer is not known.",

@@ -10,8 +10,8 @@ mod repository;
 mod sizes;
 mod tag;
 
-pub(crate) use self::contents::contents;
+pub(crate) use self::contents::{contents, target};
 pub(crate) use self::mirror::Mirror;
 pub(crate) use self::repository::{Looking, Mend, Mends, links};
-pub(crate) use self::sizes::sizes;
+pub(crate) use self::sizes::{of_copies, sizes};
 pub(crate) use self::tag::tag;

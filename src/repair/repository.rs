@@ -6,11 +6,12 @@ use super::decide::{CannotMend, Decision, Named, Part, decide};
 use super::mirror::Mirror;
 use crate::audit::facts::{BlobFacts, RepositoryFacts};
 use crate::error::Error;
+use crate::escape::escaped;
 use crate::finding::{Code, Finding};
 use crate::graph::{Context, Reading};
 use crate::inventory::{BlobId, Inventory, MarkFlags};
 use crate::layout::{self, LinkDirectory, Target};
-use crate::oci::{DescriptorKind, Digest};
+use crate::oci::{DescriptorKind, Digest, References};
 use crate::store::{FileState, LinkContent, Stat};
 use crate::survey::Survey;
 
@@ -42,6 +43,8 @@ pub(crate) struct Mends {
     pub(crate) findings: Vec<Finding>,
     /// Whether a mirror may have more than was looked for.
     pub(crate) has_more: bool,
+    /// The sizes that copied manifests state for blobs that have another one.
+    pub(crate) misstated: BTreeMap<Digest, BTreeSet<u64>>,
     /// All that a tag leads to, where only that was looked at.
     pub(crate) needed: Option<BTreeSet<Digest>>,
 }
@@ -111,7 +114,11 @@ pub(crate) fn links(looking: &Looking<'_>, mends: &mut Mends) -> Result<(), Erro
         }
         let here = |code: Code, why: CannotMend| {
             let place = Finding::new(code).repository(name).tag(&tag.name).path(layout::current_link(name, &tag.name));
-            place.detail(format!("{} {}", code.meaning(), why.reason()))
+            let way = match why {
+                CannotMend::NotNamed => format!(" `regsweep repair` with {} names it.", escaped(format!("{name}:{}", tag.name))),
+                _ => String::new(),
+            };
+            place.detail(format!("{} {}{way}", code.meaning(), why.reason()))
         };
         match tag.current {
             LinkContent::Digest(digest) => {
@@ -173,6 +180,12 @@ impl<'a> Looking<'a> {
         self.context.inventory.find(digest).is_some() && self.blobs.has_data(digest)
     }
 
+    /// Whether an index names a blob as a manifest that cannot be read as one, and that has no revision link.
+    pub(super) fn is_damaged_child(&self, digest: &Digest) -> bool {
+        let blob = self.context.inventory.find(digest);
+        blob.is_some_and(|blob| self.facts.needed.damaged_children.contains(&blob))
+    }
+
     /// The size that manifests state for a blob, if all state the same.
     pub(super) fn stated(&self, digest: &Digest) -> Option<u64> {
         let inventory = self.context.inventory;
@@ -206,6 +219,12 @@ impl<'a> Looking<'a> {
             },
             _ => Named::Absent,
         }
+    }
+
+    /// What a manifest names that is copied.
+    pub(super) fn copied_references(&self, digest: &Digest) -> Option<References> {
+        let mirror = self.mirror.filter(|_| self.copied.contains(digest))?;
+        Some(mirror.manifest(digest).ok()?.1)
     }
 
     /// Whether a layer link of that name is there, with any content.

@@ -1,6 +1,6 @@
 //! Blobs of another size than manifests state: those whose bytes do not match their digests are damaged.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 
 use rayon::prelude::*;
@@ -17,6 +17,9 @@ use crate::layout::{self, Shard};
 use crate::mark::interrupted;
 use crate::oci::Digest;
 use crate::store::{FileState, RepositoryEntry, Stat};
+
+/// The sizes that copied manifests state for blobs that have another one.
+type Misstated = BTreeMap<Digest, BTreeSet<u64>>;
 
 /// What a blob of another size turned out to be.
 enum Looked {
@@ -42,7 +45,7 @@ pub(crate) fn sizes(
     context: &Context<'_>,
     repositories: &[RepositoryEntry],
     mirror: Option<Mirror<'_>>,
-    is_meant: &dyn Fn(&Digest) -> bool,
+    (is_meant, misstated): (&dyn Fn(&Digest) -> bool, &Misstated),
     stop: &AtomicBool,
 ) -> Result<Mends, Error> {
     let mut mends = Mends::default();
@@ -56,14 +59,11 @@ pub(crate) fn sizes(
     };
     let looked = suspects.par_iter().map(|(digest, _)| look(digest)).collect::<Result<Vec<_>, Error>>()?;
     for (digest, looked) in looked {
-        let said = said.remove(&digest);
+        let by_copies = || by_copies(&digest, suspects[&digest], misstated.get(&digest)?);
+        let said = said.remove(&digest).or_else(by_copies);
         match looked {
             Looked::Gone => {}
-            Looked::Whole => mends.findings.extend(said.map(|finding| {
-                let why = "Not mended: its bytes match its digest, so the manifest was built wrong.";
-                let detail = format!("{} {why}", finding.message());
-                finding.detail(detail)
-            })),
+            Looked::Whole => mends.findings.extend(said.map(built_wrong)),
             Looked::Unreadable(error) => {
                 let detail = format!("Not mended: {error}.");
                 mends.findings.push(named(Code::UnreadableBlob, &digest, said).detail(detail));
@@ -72,6 +72,39 @@ pub(crate) fn sizes(
         }
     }
     Ok(mends)
+}
+
+/// Says of blobs that are copied, with their sizes, which manifests state another one. The bytes are those of the digest, so they are copied all
+/// the same: another manifest may state the right size.
+///
+/// # Errors
+///
+/// When something in the store cannot be looked at.
+pub(crate) fn of_copies(
+    context: &Context<'_>,
+    repositories: &[RepositoryEntry],
+    copies: &BTreeMap<Digest, u64>,
+    misstated: &Misstated,
+) -> Result<Vec<Finding>, Error> {
+    let mut said = dependents::stated_otherwise(context, repositories, copies)?;
+    let named: BTreeSet<Digest> = said.iter().filter_map(|finding| finding.digest).collect();
+    let others = misstated.iter().filter(|(digest, _)| !named.contains(digest));
+    said.extend(others.filter_map(|(digest, sizes)| by_copies(digest, *copies.get(digest)?, sizes)));
+    Ok(said.into_iter().map(built_wrong).collect())
+}
+
+/// The finding about a size that only manifests state that are copied.
+fn by_copies(digest: &Digest, size_bytes: u64, stated: &BTreeSet<u64>) -> Option<Finding> {
+    // What they were compared with may be the damaged blob that is replaced.
+    let mut stated = stated.iter().copied().filter(|stated| *stated != size_bytes).peekable();
+    stated.peek()?;
+    Some(dependents::size_mismatch(digest, size_bytes, stated))
+}
+
+fn built_wrong(finding: Finding) -> Finding {
+    let why = "Not mended: its bytes match its digest, so the manifest was built wrong.";
+    let detail = format!("{} {why}", finding.message());
+    finding.detail(detail)
 }
 
 fn look(context: &Context<'_>, digest: &Digest) -> Result<Looked, Error> {

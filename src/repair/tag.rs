@@ -32,6 +32,7 @@ pub(crate) fn tag(looking: &Looking<'_>, place: usize, all: Mends) -> Result<Men
     let made: BTreeMap<_, _> = links.filter(|(target, _)| !mends.links.contains_key(target)).collect();
     mends.links.extend(made);
     let (directory, link) = (layout::tag_directory(&survey.name, &tag.name), layout::current_link(&survey.name, &tag.name));
+    mends.misstated = all.misstated;
     let is_of_tag = |finding: &Finding| match (&finding.tag, &finding.path) {
         // Whether that can be mended has just been decided.
         (_, Some(path)) if *path == link => false,
@@ -55,6 +56,10 @@ fn needed(looking: &Looking<'_>, place: usize) -> Result<BTreeSet<Digest>, Error
     let mut needed = BTreeSet::new();
     while let Some(digest) = waiting.pop() {
         if !needed.insert(digest) {
+            continue;
+        }
+        if let Some(references) = looking.copied_references(&digest) {
+            waiting.extend(references.descriptors.into_iter().filter(|named| named.expected).map(|named| named.digest));
             continue;
         }
         let Reading::Read(edges) = looking.context.manifests.read(&digest)? else { continue };
@@ -84,7 +89,7 @@ fn current(looking: &Looking<'_>, place: usize) -> Result<Mends, Error> {
     };
     let named = match only_one(facts, place) {
         Ok(digest) => match looking.named(&digest, Part::Revision)? {
-            Named::Absent => Err(CannotMend::NotStored),
+            Named::Absent => Err(CannotMend::TargetNotStored),
             Named::Blob => Err(CannotMend::NoManifest),
             Named::Manifest => Ok(digest),
         },
@@ -95,7 +100,12 @@ fn current(looking: &Looking<'_>, place: usize) -> Result<Mends, Error> {
         Err(why) => {
             let here = Finding::new(code).repository(&survey.name).tag(&tag.name);
             let here = here.path(layout::current_link(&survey.name, &tag.name));
-            mends.findings.push(here.detail(format!("{} {}", code.meaning(), why.reason())));
+            let lacks = only_one(facts, place).ok().and_then(|digest| looking.mirror?.manifest(&digest).err());
+            let reason = match (why, lacks) {
+                (CannotMend::TargetNotStored, Some(lacks)) => lacks.reason(),
+                _ => why.reason().to_owned(),
+            };
+            mends.findings.push(here.detail(format!("{} {reason}", code.meaning())));
             return Ok(mends);
         }
     };
@@ -112,7 +122,7 @@ fn current(looking: &Looking<'_>, place: usize) -> Result<Mends, Error> {
 }
 
 /// The one manifest that the history of a tag names.
-fn only_one(facts: &RepositoryFacts<'_>, place: usize) -> Result<Digest, CannotMend> {
+pub(super) fn only_one(facts: &RepositoryFacts<'_>, place: usize) -> Result<Digest, CannotMend> {
     let tag = &facts.survey.tags[place];
     match (&tag.history[..], &facts.history_links[place][..]) {
         _ if facts.survey.foreign.is_some() => Err(CannotMend::Foreign),

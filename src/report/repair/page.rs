@@ -18,6 +18,9 @@ pub(super) fn document(report: &RepairReport) -> Document {
     page.headline("repair", headline(report));
     page.root(&report.root, report.config_path.as_deref());
     page.item("scanned", &plural(report.repositories, "repository", "repositories"));
+    for stop in &report.stops {
+        page.item("would stop", stop);
+    }
     figures(&mut page, report);
     if let Some(run) = &report.quarantine_run {
         page.item("quarantined", "the damaged files that were replaced");
@@ -106,6 +109,9 @@ fn closing(report: &RepairReport) -> String {
         _ if planned == 0 && wrong == 0 => format!("nothing to mend, in {took}"),
         _ if planned == 0 => {
             format!("{} that cannot be mended, in {took}; nothing was changed", plural(wrong, "fault", "faults"))
+        }
+        Mode::DryRun if !report.stops.is_empty() => {
+            format!("{all} can be mended{cannot}, in {took}, once nothing would stop a real run")
         }
         Mode::DryRun => format!("{all} can be mended{cannot}, in {took}; run without --dry-run to mend them"),
         Mode::Execute => format!("{mended} of {all} mended{cannot}, in {took}"),

@@ -38,6 +38,8 @@ const NOT_HERE: &[&str] = &[
     "overfull-repository",
     "recent-changes",
     "unreadable-entry",
+    // `repair::waiting`.
+    "restorable",
     // `under_way`.
     "work-under-way",
 ];
@@ -123,6 +125,12 @@ cases! {
     });
     a_missing_platform: "missing-child" => |store| store.with(|tree| {
         tree.remove(&blob_directory(arm64().digest())).remove(layout::parent(&revision_link(APP, arm64().digest())));
+    });
+    a_platform_that_was_there: "missing-manifest" => |store| store.with(|tree| {
+        tree.remove(&blob_directory(arm64().digest()));
+    });
+    a_deleted_platform: "missing-child" => |store| store.with(|tree| {
+        tree.remove(&blob_directory(arm64().digest())).delete_manifest(APP, arm64().digest());
     });
     a_tag_without_current: "tag-without-current" => |store| store.with(|tree| {
         tree.file(tag_history(APP, "v2", app().digest()), app().digest());

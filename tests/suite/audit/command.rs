@@ -150,6 +150,32 @@ fn every_command_counts_a_missing_child_alike() {
     for name in ["b", "c"] {
         tree = tree.repo(name).pushed(&here).manifest_only(&sparse).manifest_only(&nested).tag("v1");
     }
+    counted_alike(&tree.into_tree(), "missing-child");
+}
+
+/// A platform whose revision link is there was there itself.
+#[test]
+fn every_command_takes_a_platform_with_a_revision_link_for_lost() {
+    let children = [oci_image("here", &[layer(1)]), oci_image("elsewhere", &[layer(2)])];
+    let whole = index(&children);
+    let mut store = registry().repo("a").pushed(&whole).tag("v1").repo("b").pushed(&whole).tag("v1");
+    // What is missing is a small share of the store.
+    for number in 10..50 {
+        store = store.repo("c").image(&format!("image {number}"), &[layer(number)]).tag(&format!("v{number}"));
+    }
+    let mut tree = store.into_tree();
+    tree.remove(&layout::blob_directory(children[1].digest()));
+    counted_alike(&tree, "missing-manifest");
+    // One repository has deleted it, as its API does.
+    tree.delete_manifest("b", children[1].digest());
+    counted_alike(&tree, "missing-manifest");
+    tree.delete_manifest("a", children[1].digest());
+    counted_alike(&tree, "missing-child");
+}
+
+/// Says the one finding about something missing in every command.
+#[track_caller]
+fn counted_alike(tree: &Tree, code: &str) {
     let root = tree.on_disk();
     let commands: [&[&str]; 7] = [
         &["audit"],
@@ -162,8 +188,8 @@ fn every_command_counts_a_missing_child_alike() {
     ];
     for command in commands {
         let ran = Regsweep::new().args(command).args(["--json", "--root"]).arg(root.path()).run().expect_code(1);
-        let missing: Vec<_> = ran.findings().into_iter().filter(|finding| finding.code == "missing-child").collect();
-        assert_eq!(missing.len(), 1, "{command:?}: {}", ran.stdout);
+        let missing: Vec<_> = ran.findings().into_iter().filter(|finding| finding.code.starts_with("missing-")).collect();
+        assert_eq!(missing.iter().map(|finding| &*finding.code).collect::<Vec<_>>(), [code], "{command:?}: {}", ran.stdout);
         assert_eq!((missing[0].count, missing[0].repository.is_none()), (1, true), "{command:?}: {}", ran.stdout);
     }
 }

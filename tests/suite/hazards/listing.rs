@@ -48,7 +48,7 @@ fn cases() -> Vec<Case> {
     let child = oci_image("child", &[layer(7)]);
     let indexed = || kept().pushed(&index(std::slice::from_ref(&child))).tag("v2").into_tree();
     let mut childless = indexed();
-    childless.remove(&layout::blob_directory(child.digest()));
+    childless.remove(&layout::blob_directory(child.digest())).remove(&revision_link("a", child.digest()));
     let mut untagged = pushed();
     untagged.remove(&tag_current("a", "v2"));
     let mut gone = pushed();

@@ -110,8 +110,9 @@ fn a_whole_blob_of_another_size_than_stated_is_left() {
     }
     // Damaged all the same, and both sizes are stated: the one of the digest's bytes is taken.
     let root = build().with(|tree| drop_in(tree, &layer(3).digest, "")).on_disk();
-    let outcome = repair(root.path(), &[]).arg("--from").arg(mirror.path()).run().expect_code(0);
+    let outcome = repair(root.path(), &[]).arg("--from").arg(mirror.path()).run().expect_code(1);
     assert_eq!(contents(root.path()), before, "{}", outcome.stdout);
+    assert!(outcome.stdout.contains("the manifest was built wrong"), "{}", outcome.stdout);
 }
 
 /// What is named is looked at, and nothing else.

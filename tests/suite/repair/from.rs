@@ -174,7 +174,7 @@ fn what_cannot_be_a_mirror_is_refused() {
     refused(&[], root.path(), "is the store that is to be repaired");
     refused(&[], &link, "is the store that is to be repaired");
     refused(&[], &empty.path().join("none"), "No such file");
-    refused(&[&format!("{REPOSITORY}:v1")], root.path(), "is a tag");
+    refused(&[&format!("{REPOSITORY}:v1")], root.path(), "is the store that is to be repaired");
     fs::remove_file(&link).expect("removed");
     refused(&[], empty.path(), "there is no docker/registry/v2");
 }

@@ -204,7 +204,7 @@ fn without_room_for_what_is_replaced_nothing_is_changed() {
     assert_eq!(ran.code, Some(0), "{script}\n{}\n{}", ran.stdout, ran.stderr);
     assert_eq!(
         format!("{}{}", ran.stdout, ran.stderr).matches("to quarantine 1 files takes").count(),
-        3,
+        4,
         "{}{}",
         ran.stdout,
         ran.stderr

@@ -1,12 +1,16 @@
 //! `repair`: links whose place says their content are made again, and nothing else is.
 
 mod bytes;
+mod children;
 mod cut_off;
 mod from;
+mod from_tag;
 mod hostile;
 mod mended;
 mod real;
+mod sizes;
 mod unmended;
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::path::Path;

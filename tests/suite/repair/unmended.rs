@@ -345,6 +345,12 @@ fn who_cannot_make_it_like_the_registry_is_refused() {
     for words in [&["--dry-run"][..], &[]] {
         let outcome = other.runs(repair(&root, words)).run().expect_code(2);
         assert!(outcome.stderr.contains("cannot write in"), "{}", outcome.stderr);
+        if words == ["--dry-run"] {
+            // The report names what is in the way, and does not lead to the run that stops.
+            let said = |text: &str| outcome.stdout.contains(text);
+            assert!(said("would stop") && said("cannot write in"), "{}", outcome.stdout);
+            assert!(said("once nothing would stop a real run") && !said("run without --dry-run"), "{}", outcome.stdout);
+        }
     }
     assert_eq!(contents(&root), before);
 }
