@@ -77,10 +77,13 @@ pub fn run_on(
     }
     let asked = ensure_alone(&mut settings, backend, &mut stops)?;
     writers::vouch(&mut settings.clock, settings.location.http(), &settings.registries);
-    let report = session.work(|reader| collect(&settings, reader, &|| session.is_locked(), &asked, stops))?;
+    let collected = session.work(|reader| collect(&settings, reader, &|| session.is_locked(), &asked, stops));
     // A registry that answers says more than what it wrote.
-    let writer = asked.writer.or(report.writer);
-    Ok(CollectReport { unqueried: asked.nobody, writer, ..report })
+    session.end(collected.map(|report| CollectReport {
+        unqueried: asked.nobody,
+        writer: asked.writer.or(report.writer),
+        ..report
+    }))
 }
 
 fn means(settings: &CollectSettings) -> Means<'_> {

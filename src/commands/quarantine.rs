@@ -62,14 +62,25 @@ pub fn run_on(
     let metrics = settings.output.metrics.as_deref();
     let means = Means { access, wait_lock, now, jobs: *jobs, max_memory: *max_memory, spill_directory, metrics };
     let session = Session::open(backend, means, progress, stop)?;
-    let Acted { done, mut findings } = session.work(|reader| act(&settings, reader))?;
+    let acted = session.work(|reader| act(&settings, reader));
+    session.end(acted.and_then(|acted| report(&settings, &session, acted, stop)))
+}
+
+/// Says what was done, and what is in quarantine now.
+fn report(
+    settings: &QuarantineSettings,
+    session: &Session<'_>,
+    Acted { done, mut findings }: Acted,
+    stop: &AtomicBool,
+) -> Result<QuarantineReport, Error> {
+    let (backend, now) = (session.backend, settings.clock.timestamp());
     findings.extend(done.moved().flat_map(|(code, moved)| reconcile::failures(code, moved)));
     // What was done is reported, whatever cannot be seen afterwards.
     let rows = || -> Result<Vec<RunRow>, Error> {
         let quarantine = Quarantine::open(backend)?;
         let reader = session.reader();
         let caches = Caches::now(&reader, &settings.location);
-        let memory = memory(&settings, &reader, &quarantine, &caches)?;
+        let memory = memory(settings, &reader, &quarantine, &caches)?;
         let redis = caches.cache();
         Ok(quarantine.runs.into_iter().map(|run| RunRow::of(run, now, &memory, redis.as_ref())).collect())
     };
@@ -189,8 +200,8 @@ fn restarted(
             Error::Usage(format!("when the registries were started is not known: {why}; {say}"))
         })?,
     };
-    records::add_restart(reader.backend.notes(), started_after.clone())?;
-    let memory = Memory::UntilRestart(records::restarts(reader.backend.notes())?);
+    records::add_restart(reader.notes, started_after.clone())?;
+    let memory = Memory::UntilRestart(records::restarts(reader.notes)?);
     let is_forgotten = |run: &&Run<'_>| run.stamp().cache.is_some() && !run.is_remembered(&memory);
     let forgotten = quarantine.runs.iter().filter(is_forgotten).count() as u64;
     let redis = Caches::now(reader, &settings.location).cache().map(|redis| redis.place().to_owned());
@@ -410,7 +421,7 @@ fn restore(
     let shelves = reader.backend.shelves();
     shelves.ensure_possible(reconcile::MOUNT_AS_ONE)?;
     shelves.ensure_returnable(&mut wanted.iter(), reconcile::MOUNT_AS_ONE)?;
-    let mut records = Records::without_summary(reader.backend.notes())?;
+    let mut records = Records::without_summary(reader.notes)?;
     let suspects = quarantine::suspects(&quarantine, &is_wanted);
     let is_part = |run: &&Run<'_>| run.stamp().purging.is_some() && run.held().iter().any(|held| is_wanted(run, &held.target));
     let partly_purged = |run: &Run<'_>| {

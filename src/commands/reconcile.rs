@@ -77,7 +77,7 @@ pub(super) fn memory(
     if quarantine.runs.iter().all(|run| run.stamp().cache.is_none()) {
         return Ok(Memory::Nothing);
     }
-    let mut restarts = records::restarts(reader.backend.notes())?;
+    let mut restarts = records::restarts(reader.notes)?;
     match writers::all_started_after(reader.backend.root(), location.http(), others, clock) {
         Ok(started_after) => restarts.push(started_after),
         Err(why) => tracing::info!("{why}: when the registries were started is for `quarantine restarted` to say"),
@@ -101,7 +101,7 @@ pub(super) fn needed_by(
 
 /// Opens the records of a store, and holds the mounts that they name: before anything of the store is read.
 pub(super) fn records<'r>(reader: &Reader<'r>) -> Result<Records<'r>, Error> {
-    let records = Records::open(reader.backend.notes())?;
+    let records = Records::open(reader.notes)?;
     if let Some(summary) = records.summary() {
         reader.backend.parts().hold(&summary.parts());
     }

@@ -206,7 +206,7 @@ impl Report for CollectReport {
     }
 
     fn changed_anything(&self) -> bool {
-        self.has_changed_anything()
+        self.has_changed_anything() || self.may_have_changed
     }
 
     fn complaints(&self) -> &[String] {
