@@ -360,7 +360,7 @@ fn report(
     done: Done,
     (free_before, caches): (Option<u64>, &Caches),
 ) -> CollectReport {
-    let Done { swept, quarantine, findings: failed, may_have_changed, stale, redis_unasked } = done;
+    let Done { swept, quarantine, findings: failed, may_have_changed, touched, stale, redis_unasked } = done;
     let mut findings = assessment.findings;
     let unfinished = failed.len() as u64;
     findings.extend(failed);
@@ -400,7 +400,7 @@ fn report(
         swept,
         quarantine,
         unfinished,
-        may_have_changed,
+        may_have_changed: may_have_changed || touched,
         stops: assessment.stops.iter().map(ToString::to_string).collect(),
         findings,
         free_before,

@@ -11,7 +11,7 @@ use super::brakes::{ENOUGH, shrunk_lift};
 use super::caches::{Caches, Remembering};
 use super::opening;
 use super::owners;
-use super::reconcile;
+use super::reconcile::{self, Waits};
 use super::session::{Means, Session};
 use crate::clock::RecordedTime;
 use crate::config::{QuarantineSettings, Wanted};
@@ -302,19 +302,19 @@ fn purge_collected(
     }
     let reopened = Quarantine::open(reader.backend);
     let acted = reopened.and_then(|quarantine| purge(reader, quarantine, &needed, (due, named)));
-    let (mut more, mut failed) = (Forgotten::default(), None);
+    let mut waits = Waits::default();
     // Afterwards: what cannot be looked at ends the command before anything is changed, and what could change nothing begins nothing either.
     let is_stopped = |acted: &Acted| matches!(&acted.done, Done::Purged { purged, touched: false, .. } if purged.is_stopped());
     if acted.as_ref().is_ok_and(|acted| !is_stopped(acted) || !restored.is_empty())
         && let Ok(mut quarantine) = Quarantine::open(reader.backend)
     {
         let remembering = LazyCell::new(|| Remembering::now(reader, &settings.location, Some(due)));
-        (more, failed) = reconcile::begin_waits(reader, &mut quarantine, (&settings.clock, &|| *remembering), due.redis, true);
+        waits = reconcile::begin_waits(reader, &mut quarantine, (&settings.clock, &|| *remembering), due.redis, true);
     }
     match acted {
         Ok(Acted { done: Done::Purged { purged, touched, withheld, proof, mut forgotten, .. }, mut findings }) => {
-            forgotten += more;
-            findings.extend(failed.map(|error| Finding::new(Code::FailedRestore).detail(error.to_string())));
+            forgotten += waits.forgotten;
+            findings.extend(waits.failed.map(|error| Finding::new(Code::FailedRestore).detail(error.to_string())));
             Ok(Acted { done: Done::Purged { restored, purged, touched, withheld, proof, forgotten }, findings })
         }
         // Something was restored: that is reported, whatever keeps the rest from being purged.

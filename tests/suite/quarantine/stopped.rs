@@ -120,6 +120,50 @@ fn a_purge_that_had_been_noted() {
     }
 }
 
+/// A collection of which only the purge fails is not done: it ends with 2 if it changed nothing, and with 3 if it did.
+#[test]
+fn a_collection_that_cannot_purge() {
+    if !has_strace() {
+        return;
+    }
+    for (from, code) in [(1, 2), (3, 3)] {
+        let root = store().on_disk();
+        let root = root.path();
+        collect(root, &["-m"]).expect_code(0);
+        let before = all_there_is(root);
+        let run = || later(Regsweep::gc(root).args(["--quarantine", "-m"]).json(), DAY, "");
+        let ran = run().injected(&format!("unlinkat:error=EPERM:when={from}+")).run().expect_code(code);
+        assert_eq!(ran.report()["outcome"], if code == 2 { "stopped" } else { "incomplete" }, "{}", ran.stdout);
+        assert!(ran.finding_codes().contains(&"failed-purge".to_owned()), "{}", ran.stdout);
+        assert_eq!(moved(&ran, "purged").links > 0, code == 3, "{}", ran.stdout);
+        assert_eq!(differences(&all_there_is(root), &before).is_empty(), code == 2, "{}", ran.stdout);
+        run().run().expect_code(0);
+        assert_eq!(runs(root), Vec::<PathBuf>::new(), "the rest was purged");
+    }
+}
+
+/// The same where it has quarantined something before that.
+#[test]
+fn a_collection_that_quarantines_and_cannot_purge() {
+    let root = store().on_disk();
+    let root = root.path();
+    collect(root, &["-m"]).expect_code(0);
+    let held = only_run(root);
+    registry().repo("team/app").upload_layer(&layer(7)).write_to(root);
+    let chattr = |flag: &str| Command::new("chattr").args(["-R", flag]).arg(&held).status().is_ok_and(|status| status.success());
+    if !chattr("+i") {
+        skipped("no directory can be made immutable here");
+        return;
+    }
+    let run = || later(Regsweep::gc(root).args(["--quarantine", "-m"]).json(), DAY, "");
+    let ran = run().run();
+    assert!(chattr("-i"));
+    let ran = ran.expect_code(3);
+    assert_eq!((ran.report()["outcome"].as_str(), ran.finding_codes()), (Some("incomplete"), vec!["failed-purge".to_owned()]));
+    run().run().expect_code(0);
+    assert_eq!(list(root).runs.len(), 1, "what was purged is gone, and the rest waits");
+}
+
 /// Something is needed again, and has no place to return to: no directory of it is left, and nothing is purged.
 #[test]
 fn a_purge_before_which_nothing_could_be_restored() {
