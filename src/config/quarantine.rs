@@ -61,7 +61,7 @@ pub struct QuarantineSettings {
     pub output: Output,
     /// When the command began, and what time it is since.
     pub clock: RunClock,
-    /// Memory to stay within by keeping the table of blobs in a file.
+    /// Memory to stay within.
     pub max_memory: Option<u64>,
     /// Where that file would be made.
     pub spill_directory: PathBuf,
@@ -82,12 +82,16 @@ impl QuarantineSettings {
         let mut max_memory = None;
         let clock = read_clock();
         let (store, output, wait_lock, wanted) = match arguments {
-            cli::Quarantine::List(list) => (list.store, list.output, None, Wanted::List),
+            cli::Quarantine::List(list) => {
+                max_memory = list.max_memory;
+                (list.store, list.output, None, Wanted::List)
+            }
             cli::Quarantine::Restarted(restarted) => {
                 let since = restarted.since.map(|since| recorded(since, &clock)).transpose()?;
                 (restarted.store, restarted.output, restarted.wait_lock, Wanted::Restarted { since })
             }
             cli::Quarantine::Restore(restore) => {
+                max_memory = restore.max_memory;
                 let wanted = Wanted::Restore { run: restore.run, all: restore.all, digest: restore.digest };
                 (restore.store, restore.output, restore.wait_lock, wanted)
             }
