@@ -21,6 +21,7 @@ use super::owners;
 use super::reconcile;
 use super::session::{Means, Session, ensure_outside, ensure_page};
 use super::stops::stops_real_runs;
+use super::watched::Watched;
 use crate::config::{CollectSettings, Disposal, Mode};
 use crate::descriptor_cache::RedisCache;
 use crate::error::{Context as _, Error};
@@ -29,7 +30,6 @@ use crate::finding::Code;
 use crate::findings::consolidated;
 use crate::format::duration;
 use crate::mark::interrupted;
-use crate::oci::RepositoryName;
 use crate::plan::{PlanLine, SweepPlan};
 use crate::policy::RootPolicy;
 use crate::progress::Progress;
@@ -37,7 +37,7 @@ use crate::quarantine::{self, Due, Memory, Purpose, Quarantine, Reader, Wait};
 use crate::report::collect::{CollectReport, ExpireFigures, QuarantineFigures};
 use crate::scope::Scope;
 use crate::store::{Access, Backend, Root};
-use crate::writers::{self, Changes, Question};
+use crate::writers::{self, Question};
 
 /// Collects, or says what a collection would do.
 ///
@@ -244,8 +244,11 @@ fn collect(
     let free_before = reader.backend.free_bytes();
     let quarantine = Quarantine::open_within(reader)?;
     let mut records = reconcile::records(reader)?;
-    let changes = changes(settings, reader);
-    let ensure_unchanged = || changes.map_or(Ok(()), |changes| changes.ensure_none(may_be_online(settings, asked)));
+    let watched = match settings.disposal == Disposal::Online || !settings.notices_changes {
+        true => Watched::nothing(),
+        false => Watched::begin(reader),
+    };
+    let ensure_unchanged = || watched.ensure_unchanged(may_be_online(settings, asked));
     let wait = wait(settings, is_alone);
     let memory = match is_alone && settings.disposal != Disposal::Online {
         true => Memory::Nothing,
@@ -300,19 +303,6 @@ fn collect(
         }
     }
     Ok(CollectReport { writer, ..report(settings, reader, assessment, done, (free_before, &asked.caches)) })
-}
-
-/// Begins to notice changes to the store, where nothing else should be at work on it: whether or not a registry could be asked, and
-/// whatever the operator knows of it.
-fn changes<'a>(settings: &CollectSettings, reader: &Reader<'a>) -> Option<Changes<'a>> {
-    let root = reader.backend.root()?;
-    if settings.disposal == Disposal::Online || !settings.notices_changes {
-        return None;
-    }
-    // What cannot be listed is for the assessment to say.
-    let repositories = reader.store().repositories().map(|listed| listed.entries).unwrap_or_default();
-    let names: Vec<RepositoryName> = repositories.into_iter().map(|entry| entry.name).collect();
-    Some(Changes::watch(root, &names, reader.stop))
 }
 
 fn may_be_online(settings: &CollectSettings, asked: &Asked) -> bool {

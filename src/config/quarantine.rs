@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::common::{Output, Settings};
-use super::environment::{environment, read_clock, spill_directory};
+use super::environment::{environment, notices_changes, read_clock, spill_directory};
 use super::location::Location;
 use super::threads::jobs;
 use crate::cli;
@@ -67,6 +67,8 @@ pub struct QuarantineSettings {
     pub spill_directory: PathBuf,
     /// Threads.
     pub jobs: usize,
+    /// Whether a store that changes meanwhile stops a purge beside no registry.
+    pub notices_changes: bool,
     /// How long to wait for another regsweep.
     pub wait_lock: Duration,
 }
@@ -119,6 +121,7 @@ impl QuarantineSettings {
             clock,
             max_memory,
             spill_directory: spill_directory(&environment),
+            notices_changes: notices_changes(),
             wait_lock: wait_lock.unwrap_or_default(),
         })
     }
