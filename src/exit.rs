@@ -15,7 +15,7 @@ pub enum Exit {
     Findings = 1,
     /// Stopped before anything was changed.
     Stopped = 2,
-    /// A sweep began and did not finish cleanly. Running it again is safe.
+    /// A sweep, a purge or a repair began and did not finish cleanly. Running it again is safe.
     Incomplete = 3,
     /// A signal ended it.
     Interrupted = 130,

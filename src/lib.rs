@@ -33,7 +33,7 @@
 //!   removed once it is older than the minimum age.
 //! - **G8** Every check that can refuse a run comes before its first change, and everything else before anything
 //!   irreversible: purging comes last, through one [gate](quarantine). A run that exits with 2 changed neither the store
-//!   nor the quarantine; from the first change on, every run ends with its report.
+//!   nor the quarantine nor our records; from the first change on, every run ends with its report.
 //! - **G9** Quarantined content can be restored whole: until it is purged, every run keeps its links and the blobs that
 //!   they need, and restored content counts as young.
 //!

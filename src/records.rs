@@ -15,8 +15,11 @@
 //!   with the revisions of each. If it is cut off, the same command goes on with them.
 //! - **Restarts** (`restarts.json`): times after which every registry in service had been started, as `quarantine
 //!   restarted` recorded them.
+//!
+//! A run that changes nothing else leaves each of them as it found it ([`Kept`]).
 
 mod begun;
+mod kept;
 mod restarts;
 mod summary;
 mod unfinished;
@@ -30,6 +33,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use self::begun::{AllBegun, Begun, BegunName, BegunWith};
+pub use self::kept::Kept;
 pub use self::restarts::{add_restart, restarts};
 pub use self::summary::Summary;
 use self::unfinished::Unfinished;

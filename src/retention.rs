@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use globset::GlobSet;
 
-use crate::oci::Digest;
+use crate::oci::{Digest, TagName};
 use crate::plan::{Approved, KeepReason, Reason, RootChoice};
 use crate::policy::RootPolicy;
 use crate::survey::Survey;
@@ -33,6 +33,16 @@ pub trait Retention: fmt::Debug + Sync {
 
     /// Whether a revision goes although it refers to one that stays, because it was asked for by its digest.
     fn drops_referrer(&self, _: &Survey<'_>, _: &Digest) -> bool {
+        false
+    }
+
+    /// Whether a revision stays although it refers to nothing that is stored, with all that it reaches.
+    fn keeps_orphan(&self, _: &Survey<'_>, _: &Digest) -> bool {
+        false
+    }
+
+    /// Whether a tag that names this stays although it is named after a manifest that is not stored.
+    fn keeps_orphaned_tag(&self, _: &Survey<'_>, _: &TagName, _: &Digest) -> bool {
         false
     }
 
@@ -96,7 +106,8 @@ impl Within {
     }
 }
 
-/// Another retention, but of the revisions that it drops only those that somebody has approved. The others are roots, with all that they reach.
+/// Another retention, but of the revisions and tags that it drops, and of orphans, only those that somebody has approved. The others are roots,
+/// with all that they reach.
 #[derive(Clone, Debug)]
 pub struct OnlyApproved {
     /// The plan that names them.
@@ -116,6 +127,14 @@ impl Retention for OnlyApproved {
 
     fn drops_untagged(&self, survey: &Survey<'_>) -> bool {
         self.retention.drops_untagged(survey)
+    }
+
+    fn keeps_orphan(&self, survey: &Survey<'_>, revision: &Digest) -> bool {
+        !self.approved.has_revision(&survey.name, revision)
+    }
+
+    fn keeps_orphaned_tag(&self, survey: &Survey<'_>, tag: &TagName, target: &Digest) -> bool {
+        !self.approved.has_tag(&survey.name, tag, target)
     }
 
     fn untagged(&self, survey: &Survey<'_>, revision: &Digest) -> RootChoice {

@@ -40,7 +40,7 @@ pub struct GarbageCollect {
     /// Carry out this plan
     ///
     /// Carry out a plan that --plan-out wrote: of what would go by now only what it names, as it was then. The rest of it is skipped and
-    /// said. Give the flags that it was written with, such as --delete-untagged.
+    /// said. Give the flags that it was written with, such as --delete-untagged. What `expire` or `remove` wrote is refused: give that command again.
     #[arg(help_heading = KEEP, long, value_name = "FILE", conflicts_with_all = ["repository", "unlinked_only"])]
     pub plan: Option<PathBuf>,
 
@@ -55,7 +55,7 @@ pub struct GarbageCollect {
     ///
     /// Also delete signatures, attestations and other referrers of manifests that are not stored any more: untagged ones, and tags that are
     /// named after such a manifest, as cosign and the referrers tag schema name them.
-    #[arg(help_heading = KEEP, long, conflicts_with = "plan")]
+    #[arg(help_heading = KEEP, long)]
     pub orphaned_referrers: bool,
 
     /// Also remove repositories without images

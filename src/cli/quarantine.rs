@@ -80,6 +80,12 @@ pub struct QuarantineList {
     #[command(flatten)]
     pub store: StoreArguments,
 
+    /// Memory limit
+    ///
+    /// Memory limit; a longer list of what is in quarantine is refused.
+    #[arg(help_heading = PERFORMANCE, long, value_name = "SIZE", value_parser = size)]
+    pub max_memory: Option<u64>,
+
     /// Where the report goes.
     #[command(flatten)]
     pub output: OutputArguments,
@@ -105,6 +111,13 @@ pub struct Restore {
     /// Only this digest: its blob and the links that name it, from any run unless --run names one.
     #[arg(long, value_name = "DIGEST")]
     pub digest: Option<Digest>,
+
+    /// Memory limit
+    ///
+    /// Memory limit; a longer list of what is in quarantine is refused before anything is restored, and the blob table spills to a file in
+    /// $TMPDIR or /var/tmp beyond it.
+    #[arg(help_heading = PERFORMANCE, long, value_name = "SIZE", value_parser = size)]
+    pub max_memory: Option<u64>,
 
     /// Where the report goes.
     #[command(flatten)]

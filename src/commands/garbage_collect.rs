@@ -21,6 +21,7 @@ use super::owners;
 use super::reconcile;
 use super::session::{Means, Session, ensure_outside, ensure_page};
 use super::stops::stops_real_runs;
+use super::watched::Watched;
 use crate::config::{CollectSettings, Disposal, Mode};
 use crate::descriptor_cache::RedisCache;
 use crate::error::{Context as _, Error};
@@ -29,7 +30,6 @@ use crate::finding::Code;
 use crate::findings::consolidated;
 use crate::format::duration;
 use crate::mark::interrupted;
-use crate::oci::RepositoryName;
 use crate::plan::{PlanLine, SweepPlan};
 use crate::policy::RootPolicy;
 use crate::progress::Progress;
@@ -37,7 +37,7 @@ use crate::quarantine::{self, Due, Memory, Purpose, Quarantine, Reader, Wait};
 use crate::report::collect::{CollectReport, ExpireFigures, QuarantineFigures};
 use crate::scope::Scope;
 use crate::store::{Access, Backend, Root};
-use crate::writers::{self, Changes, Question};
+use crate::writers::{self, Question};
 
 /// Collects, or says what a collection would do.
 ///
@@ -77,10 +77,13 @@ pub fn run_on(
     }
     let asked = ensure_alone(&mut settings, backend, &mut stops)?;
     writers::vouch(&mut settings.clock, settings.location.http(), &settings.registries);
-    let report = session.work(|reader| collect(&settings, reader, &|| session.is_locked(), &asked, stops))?;
+    let collected = session.work(|reader| collect(&settings, reader, &|| session.is_locked(), &asked, stops));
     // A registry that answers says more than what it wrote.
-    let writer = asked.writer.or(report.writer);
-    Ok(CollectReport { unqueried: asked.nobody, writer, ..report })
+    session.end(collected.map(|report| CollectReport {
+        unqueried: asked.nobody,
+        writer: asked.writer.or(report.writer),
+        ..report
+    }))
 }
 
 fn means(settings: &CollectSettings) -> Means<'_> {
@@ -241,8 +244,11 @@ fn collect(
     let free_before = reader.backend.free_bytes();
     let quarantine = Quarantine::open_within(reader)?;
     let mut records = reconcile::records(reader)?;
-    let changes = changes(settings, reader);
-    let ensure_unchanged = || changes.map_or(Ok(()), |changes| changes.ensure_none(may_be_online(settings, asked)));
+    let watched = match settings.disposal == Disposal::Online || !settings.notices_changes {
+        true => Watched::nothing(),
+        false => Watched::begin(reader),
+    };
+    let ensure_unchanged = || watched.ensure_unchanged(may_be_online(settings, asked));
     let wait = wait(settings, is_alone);
     let memory = match is_alone && settings.disposal != Disposal::Online {
         true => Memory::Nothing,
@@ -304,19 +310,6 @@ fn collect(
     Ok(CollectReport { writer, ..report(settings, reader, assessment, done, (free_before, &asked.caches)) })
 }
 
-/// Begins to notice changes to the store, where nothing else should be at work on it: whether or not a registry could be asked, and
-/// whatever the operator knows of it.
-fn changes<'a>(settings: &CollectSettings, reader: &Reader<'a>) -> Option<Changes<'a>> {
-    let root = reader.backend.root()?;
-    if settings.disposal == Disposal::Online || !settings.notices_changes {
-        return None;
-    }
-    // What cannot be listed is for the assessment to say.
-    let repositories = reader.store().repositories().map(|listed| listed.entries).unwrap_or_default();
-    let names: Vec<RepositoryName> = repositories.into_iter().map(|entry| entry.name).collect();
-    Some(Changes::watch(root, &names, reader.stop))
-}
-
 fn may_be_online(settings: &CollectSettings, asked: &Asked) -> bool {
     reconcile::may_be_online(&settings.location, &asked.caches, settings.online_by).is_ok()
 }
@@ -362,7 +355,7 @@ fn report(
     done: Done,
     (free_before, caches): (Option<u64>, &Caches),
 ) -> CollectReport {
-    let Done { swept, quarantine, findings: failed, may_have_changed, stale, redis_unasked } = done;
+    let Done { swept, quarantine, findings: failed, may_have_changed, touched, stale, redis_unasked } = done;
     let mut findings = assessment.findings;
     let unfinished = failed.len() as u64;
     findings.extend(failed);
@@ -402,7 +395,7 @@ fn report(
         swept,
         quarantine,
         unfinished,
-        may_have_changed,
+        may_have_changed: may_have_changed || touched,
         stops: assessment.stops.iter().map(ToString::to_string).collect(),
         findings,
         free_before,

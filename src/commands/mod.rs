@@ -20,3 +20,4 @@ mod stops;
 mod tests;
 pub mod usage;
 pub mod verify;
+mod watched;

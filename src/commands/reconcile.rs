@@ -77,7 +77,7 @@ pub(super) fn memory(
     if quarantine.runs.iter().all(|run| run.stamp().cache.is_none()) {
         return Ok(Memory::Nothing);
     }
-    let mut restarts = records::restarts(reader.backend.notes())?;
+    let mut restarts = records::restarts(reader.notes)?;
     // What is seen here counts for more than what was said, perhaps where nothing could be seen.
     if let Some(oldest) = writers::Oldest::of(reader.backend.root(), clock) {
         restarts.retain(|restart| !oldest.is_older_than(restart));
@@ -118,7 +118,7 @@ pub(super) fn needed_by(
 
 /// Opens the records of a store, and holds the mounts that they name: before anything of the store is read.
 pub(super) fn records<'r>(reader: &Reader<'r>) -> Result<Records<'r>, Error> {
-    let records = Records::open(reader.backend.notes())?;
+    let records = Records::open(reader.notes)?;
     if let Some(summary) = records.summary() {
         reader.backend.parts().hold(&summary.parts());
     }
@@ -190,31 +190,45 @@ pub(super) fn restore(
     moved
 }
 
+/// What became of the waits of runs in quarantine.
+#[derive(Debug, Default)]
+pub(super) struct Waits {
+    /// What the redis was made to forget.
+    pub(super) forgotten: Forgotten,
+    /// Why it was not made to forget more.
+    pub(super) failed: Option<Error>,
+    /// Whether a wait began.
+    pub(super) begun: bool,
+}
+
 /// Lets the wait of runs begin again where no clock reaches back to when they ended, and begin where they were cut off, if what these had left is
-/// done by now (`is_done`); and anew where the redis was not made to forget them. Says what it was made to forget, and why no more. One whose stamp cannot be written waits on, and must not keep a full disk from being collected.
+/// done by now (`is_done`); and anew where the redis was not made to forget them. One whose stamp cannot be written waits on, and must not keep a full disk from being collected.
 pub(super) fn begin_waits<'r>(
     reader: &Reader<'_>,
     quarantine: &mut Quarantine<'_>,
     (clock, remembering): (&RunClock, &dyn Fn() -> Remembering<'r>),
     redis: Option<&RedisCache>,
     is_done: bool,
-) -> (Forgotten, Option<Error>) {
+) -> Waits {
     let is_open = |run: &&mut Run<'_>| match run.stamp().finished {
         None => is_done,
         Some(_) => run.waits_by_no_clock(clock) || redis.is_some_and(|redis| !run.is_forgotten_by(redis.place())),
     };
-    let (mut forgotten, mut failed) = (Forgotten::default(), None);
+    let mut waits = Waits::default();
     for run in quarantine.runs.iter_mut().filter(|run| !run.held().is_empty()).filter(is_open) {
         let closed = reader.backend.vacuum().barrier().and_then(|()| close(reader, run, (clock, &remembering())));
         match closed {
-            Ok(more) => forgotten += more,
-            Err(error @ Error::Redis { .. }) => failed = Some(error),
+            Ok(more) => {
+                waits.forgotten += more;
+                waits.begun = true;
+            }
+            Err(error @ Error::Redis { .. }) => waits.failed = Some(error),
             // All of it was restored, and it is gone.
             Err(error) if error.is_vanished() => {}
             Err(error) => tracing::warn!("run {} waits until that can be noted: {error}", run.id()),
         }
     }
-    (forgotten, failed)
+    waits
 }
 
 /// Makes the redis forget what is in a run, and stamps it: only then its wait begins.

@@ -15,6 +15,7 @@ use super::owners;
 use super::reading::named;
 use super::session::{Means, Session};
 use super::stops::stops_real_runs;
+use super::watched::Watched;
 use crate::audit::damage;
 use crate::audit::facts::{BlobFacts, RepositoryFacts};
 use crate::config::{Mode, RepairSettings};
@@ -84,15 +85,22 @@ pub fn run_on(
     let owned =
         owners::ensure_no_foreign_owner(backend, &settings.location, RootPolicy::AllRevisions, settings.allow_foreign_owner);
     stops_real_runs(settings.mode, owned, is_said, &mut stops)?;
-    stops_real_runs(settings.mode, ensure_alone(&settings, backend), is_said, &mut stops)?;
     let mut report = RepairReport::new(&settings, backend.place());
     session.work(|reader| {
+        let watched = if settings.notices_changes { Watched::begin(reader) } else { Watched::nothing() };
+        stops_real_runs(settings.mode, ensure_alone(&settings, backend), is_said, &mut stops)?;
         let mends = read(&settings, reader, mirror, &mut report)?;
         stops_real_runs(settings.mode, ensure_possible(backend, writer, &mends), is_said, &mut stops)?;
         report.planned = mends;
-        if settings.mode == Mode::Execute && !report.planned.is_empty() {
+        if report.planned.is_empty() {
+            return Ok(());
+        }
+        if settings.mode == Mode::Execute {
             ensure_alone(&settings, reader.backend)?;
             interrupted(stop)?;
+        }
+        stops_real_runs(settings.mode, watched.ensure_unchanged(false), is_said, &mut stops)?;
+        if settings.mode == Mode::Execute {
             mend_all(&settings, reader, (writer, mirror), &mut report)?;
         }
         Ok(())

@@ -11,11 +11,13 @@ use rayon::ThreadPool;
 
 use crate::error::{Context as _, Error};
 use crate::escape::escaped;
+use crate::exit::Exit;
 use crate::inventory::Budget;
 use crate::progress::Progress;
 use crate::quarantine::Reader;
+use crate::records::Kept;
 use crate::replacement::{directory_of, ensure_replaceable};
-use crate::report::{Metrics, Page};
+use crate::report::{Metrics, Page, Report};
 use crate::store::{Access, Backend, Inside, LockGuard};
 
 /// What a command is given to work with.
@@ -41,6 +43,7 @@ pub(super) struct Session<'a> {
     pub(super) backend: &'a dyn Backend,
     pub(super) pool: ThreadPool,
     lock: Box<dyn LockGuard>,
+    notes: Kept<'a>,
     /// Gives each table that a command makes the memory that `--max-memory` leaves it, beside what is in memory already. They are made one
     /// after the other.
     budget: Box<dyn Fn(u64) -> Budget + Sync + 'a>,
@@ -68,7 +71,8 @@ impl<'a> Session<'a> {
             Some(bytes) => Budget::of(Budget::for_tables(bytes).saturating_sub(taken), &spill_directory),
             None => Budget::unlimited(),
         };
-        let session = Session { backend, pool, lock, budget: Box::new(budget), progress, stop };
+        let session =
+            Session { backend, pool, lock, notes: Kept::new(backend.notes()), budget: Box::new(budget), progress, stop };
         metrics.map_or(Ok(()), |path| session.ensure_metrics(path))?;
         Ok(session)
     }
@@ -85,7 +89,7 @@ impl<'a> Session<'a> {
 
     /// How the store is read.
     pub(super) fn reader(&self) -> Reader<'_> {
-        Reader { backend: self.backend, budget: &*self.budget, progress: self.progress, stop: self.stop }
+        Reader { backend: self.backend, notes: &self.notes, budget: &*self.budget, progress: self.progress, stop: self.stop }
     }
 
     /// Works with all threads, and takes what was shown of it from the terminal.
@@ -94,6 +98,22 @@ impl<'a> Session<'a> {
         let result = self.pool.install(|| work(&reader));
         self.progress.end();
         result
+    }
+
+    /// Ends a run. One that changed nothing, and ends with 2 or was interrupted, leaves every record as it found it.
+    pub(super) fn end<R: Report>(&self, ended: Result<R, Error>) -> Result<R, Error> {
+        let changed_nothing = match &ended {
+            Ok(report) => match report.exit() {
+                Exit::Stopped => true,
+                Exit::Interrupted => !report.changed_anything(),
+                Exit::Clean | Exit::Findings | Exit::Incomplete => false,
+            },
+            Err(_) => true,
+        };
+        if changed_nothing && let Err(error) = self.notes.take_back() {
+            tracing::warn!("{error}; this record may say of this run that it changed something, which it did not");
+        }
+        ended
     }
 
     /// Makes sure that the figures can be written at the end, and outside of the store, before anything is changed.

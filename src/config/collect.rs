@@ -154,7 +154,9 @@ impl CollectSettings {
                     Some(limit) => Budget::of(Budget::for_tables(limit) / 2, &settings.spill_directory),
                     None => Budget::unlimited(),
                 };
-                Scope::Approved(Arc::new(Approved::read(&plan, &budget)?))
+                let approved = Approved::read(&plan, &budget)?;
+                approved.ensure_possible(orphaned_referrers)?;
+                Scope::Approved(Arc::new(approved))
             }
             (None, true, _) => Scope::Unlinked,
             (None, false, true) => Scope::Whole,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::common::{Output, Settings};
-use super::environment::{environment, read_clock, spill_directory};
+use super::environment::{environment, notices_changes, read_clock, spill_directory};
 use super::location::Location;
 use super::threads::jobs;
 use crate::cli;
@@ -61,12 +61,14 @@ pub struct QuarantineSettings {
     pub output: Output,
     /// When the command began, and what time it is since.
     pub clock: RunClock,
-    /// Memory to stay within by keeping the table of blobs in a file.
+    /// Memory to stay within.
     pub max_memory: Option<u64>,
     /// Where that file would be made.
     pub spill_directory: PathBuf,
     /// Threads.
     pub jobs: usize,
+    /// Whether a store that changes meanwhile stops a purge beside no registry.
+    pub notices_changes: bool,
     /// How long to wait for another regsweep.
     pub wait_lock: Duration,
 }
@@ -82,12 +84,16 @@ impl QuarantineSettings {
         let mut max_memory = None;
         let clock = read_clock();
         let (store, output, wait_lock, wanted) = match arguments {
-            cli::Quarantine::List(list) => (list.store, list.output, None, Wanted::List),
+            cli::Quarantine::List(list) => {
+                max_memory = list.max_memory;
+                (list.store, list.output, None, Wanted::List)
+            }
             cli::Quarantine::Restarted(restarted) => {
                 let since = restarted.since.map(|since| recorded(since, &clock)).transpose()?;
                 (restarted.store, restarted.output, restarted.wait_lock, Wanted::Restarted { since })
             }
             cli::Quarantine::Restore(restore) => {
+                max_memory = restore.max_memory;
                 let wanted = Wanted::Restore { run: restore.run, all: restore.all, digest: restore.digest };
                 (restore.store, restore.output, restore.wait_lock, wanted)
             }
@@ -115,6 +121,7 @@ impl QuarantineSettings {
             clock,
             max_memory,
             spill_directory: spill_directory(&environment),
+            notices_changes: notices_changes(),
             wait_lock: wait_lock.unwrap_or_default(),
         })
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::collect::Mode;
 use super::common::{Output, Settings};
-use super::environment::{environment, read_clock, registries, registry_auth, spill_directory};
+use super::environment::{environment, notices_changes, read_clock, registries, registry_auth, spill_directory};
 use super::location::Location;
 use super::threads::jobs;
 use crate::cli;
@@ -36,6 +36,8 @@ pub struct RepairSettings {
     pub registry_auth: Option<Credentials>,
     /// Lifts the brakes for registries at work.
     pub assume_offline: bool,
+    /// Whether a store that changes meanwhile stops the run.
+    pub notices_changes: bool,
     /// Lifts the brakes for stores whose roots are in a database.
     pub allow_foreign_owner: bool,
     /// When the command began, and what time it is since.
@@ -75,6 +77,7 @@ impl RepairSettings {
             registry_auth: registry_auth(arguments.registry_auth, &environment)?,
             // Typed only: a variable that is meant for nightly collections must not let this run beside a registry.
             assume_offline: arguments.assume_offline,
+            notices_changes: notices_changes(),
             allow_foreign_owner: arguments.allow_foreign_owner,
             clock: read_clock(),
             max_memory: arguments.max_memory,

@@ -81,9 +81,13 @@ impl<'a> Choices<'a> {
         for tag in &self.survey.tags {
             let Some(target) = self.orphaned_target(tag) else { continue };
             // Anything may be called like a list of referrers, so it has to be one.
-            if !tag.name.is_list_of_referrers() || self.lists_orphans(&target, readings)? {
+            if (!tag.name.is_list_of_referrers() || self.lists_orphans(&target, readings)?)
+                && !self.context.retention.keeps_orphaned_tag(self.survey, &tag.name, &target)
+            {
                 self.tags.insert(tag.name.clone());
-                self.orphans.insert(target);
+                if !self.context.retention.keeps_orphan(self.survey, &target) {
+                    self.orphans.insert(target);
+                }
             }
         }
         self.find_referrers(readings)
@@ -106,6 +110,7 @@ impl<'a> Choices<'a> {
                     && !edges.more_subjects
                     && !edges.subjects.is_empty()
                     && edges.subjects.iter().all(|subject| self.is_gone(subject) || self.orphans.contains(subject))
+                    && !self.context.retention.keeps_orphan(self.survey, &revision.digest)
                 {
                     self.orphans.insert(revision.digest);
                 }

@@ -5,12 +5,15 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
+use super::read::PlannedRow;
 use super::seen_rows::SeenRows;
-use super::{SweepPlan, read};
+use super::{Reason, SweepPlan, read};
 use crate::error::{Context as _, Error};
+use crate::escape::escaped;
+use crate::format::plural;
 use crate::inventory::Budget;
 use crate::layout::{LinkDirectory, Target};
-use crate::oci::{Digest, RepositoryName};
+use crate::oci::{Digest, RepositoryName, TagName};
 use crate::store::Stat;
 
 /// Of what is skipped, this much is named.
@@ -22,6 +25,10 @@ pub struct Approved {
     rows: SeenRows,
     /// Where they come from.
     path: PathBuf,
+    /// How many are of tags that rules or names drop.
+    of_tags: u64,
+    /// How many are of referrers whose subject is gone.
+    orphaned: u64,
 }
 
 /// What came of a plan.
@@ -43,8 +50,32 @@ impl Approved {
     /// When it cannot be read, or is none.
     pub fn read(path: &Path, budget: &Budget) -> Result<Approved, Error> {
         let file = File::open(path).context("read", path)?;
-        let rows = SeenRows::collect(read::read(BufReader::new(file), path), budget)?;
-        Ok(Approved { rows, path: path.to_owned() })
+        let (mut of_tags, mut orphaned) = (0, 0);
+        let rows = read::read(BufReader::new(file), path).inspect(|row| match row {
+            Ok(PlannedRow { reason: Reason::TagDropped, .. }) => of_tags += 1,
+            Ok(PlannedRow { reason: Reason::Orphaned, .. }) => orphaned += 1,
+            _ => {}
+        });
+        let rows = SeenRows::collect(rows, budget)?;
+        Ok(Approved { rows, path: path.to_owned(), of_tags, orphaned })
+    }
+
+    /// Makes sure that a collection can carry it out. `drops_orphans` is what it was asked for.
+    ///
+    /// # Errors
+    ///
+    /// When some of it goes by other commands only, or by a flag that was not given.
+    pub fn ensure_possible(&self, drops_orphans: bool) -> Result<(), Error> {
+        let refused =
+            |count, why: &str| Error::Usage(format!("--plan {} has {} {why}", escaped(&self.path), plural(count, "row", "rows")));
+        if self.of_tags > 0 {
+            let why = "of tags, which `expire` or `remove` wrote: give that command again, without --plan";
+            return Err(refused(self.of_tags, why));
+        }
+        if self.orphaned > 0 && !drops_orphans {
+            return Err(refused(self.orphaned, "that --orphaned-referrers wrote: give that flag as well"));
+        }
+        Ok(())
     }
 
     /// How much memory its rows take.
@@ -57,10 +88,20 @@ impl Approved {
         self.rows.place(&Target::Link(LinkDirectory::Revisions(repository.clone()), *digest)).is_some()
     }
 
+    /// Whether a tag is to go by it that names this.
+    pub fn has_tag(&self, repository: &RepositoryName, tag: &TagName, target: &Digest) -> bool {
+        self.rows.place(&Target::Tag(repository.clone(), tag.clone(), *target)).is_some()
+    }
+
     /// Leaves in a fresh plan what is here too, as it was. A blob stays for a name that stays: no link is to lead to nothing. An upload of which
-    /// anything stays stays whole.
+    /// anything stays stays whole, and so does a repository of which a tag stays: what that needs is among its links.
     pub fn carry(&self, plan: &mut SweepPlan) -> Carried {
-        let is_here = |target: &Target, stat: &Stat| self.rows.place(target).is_some_and(|place| self.rows.is(place, stat));
+        let is_seen = |target: &Target, stat: &Stat| self.rows.place(target).is_some_and(|place| self.rows.is(place, stat));
+        // It was set again, if to the same.
+        let tag_stays = plan.iter().filter(|row| matches!(row.target, Target::Tag(..)) && !is_seen(&row.target, &row.stat));
+        let whole: HashSet<RepositoryName> = tag_stays.filter_map(|row| row.target.repository().cloned()).collect();
+        let stays_whole = |target: &Target| target.repository().is_some_and(|name| whole.contains(name));
+        let is_here = |target: &Target, stat: &Stat| is_seen(target, stat) && !stays_whole(target);
         let is_name = |target: &Target| matches!(target, Target::Tag(..) | Target::BrokenTag(..) | Target::Link(..));
         let mut named: HashSet<Digest> = HashSet::new();
         for row in plan.iter().filter(|row| is_name(&row.target) && !is_here(&row.target, &row.stat)) {

@@ -19,7 +19,7 @@ use crate::mark::{self, Marks};
 use crate::oci::{Digest, RepositoryName, TagName};
 use crate::policy::{Arrivals, Policy, RootPolicy};
 use crate::progress::{Phase, Progress};
-use crate::store::{Backend, Store};
+use crate::store::{Backend, Notes, Store};
 use crate::survey::Survey;
 
 /// What the store says about a quarantine.
@@ -60,6 +60,8 @@ impl Needed {
 pub struct Reader<'a> {
     /// Where the store is.
     pub backend: &'a dyn Backend,
+    /// The records beside it.
+    pub notes: &'a dyn Notes,
     /// Gives the memory that a table may take beside so many bytes of what is in quarantine.
     pub budget: &'a (dyn Fn(u64) -> Budget + Sync),
     /// Where to say how far it is.

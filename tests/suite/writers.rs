@@ -5,6 +5,8 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::support::server::{RealRegistry, Settings, registry_command};
@@ -378,4 +380,96 @@ fn a_registry_that_is_read_only_is_believed_whatever_became_of_its_file() {
     registry.configure(settings);
     is_refused(&registry, &[], "it answers 401");
     goes_on(&registry, &["--registry-auth", "user:secret"]);
+}
+
+/// A registry that says that it takes no pushes. While it is asked something is pushed, for as long as that is wanted.
+struct Pushed {
+    root: tempfile::TempDir,
+    config: tempfile::NamedTempFile,
+    is_pushed: Arc<AtomicBool>,
+}
+
+impl Pushed {
+    fn start() -> Pushed {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let (root, config) = store_with_address(listener.local_addr().expect("it has one"));
+        let uploads = root.path().join(layout::repository("a")).join("_uploads");
+        fs::create_dir(&uploads).expect("made");
+        let is_pushed = Arc::new(AtomicBool::new(true));
+        let wanted = Arc::clone(&is_pushed);
+        std::thread::spawn(move || {
+            for number in 0.. {
+                let (mut connection, _) = listener.accept().expect("somebody asks");
+                if wanted.load(Ordering::Relaxed) {
+                    fs::create_dir(uploads.join(number.to_string())).expect("made");
+                }
+                let _request = connection.read(&mut [0; 4096]);
+                let answer =
+                    "HTTP/1.1 200 OK\r\nDocker-Distribution-Api-Version: registry/2.0\r\nAllow: GET\r\nContent-Length: 0\r\n\r\n";
+                // Who only knocked has hung up.
+                let _heard = connection.write_all(answer.as_bytes());
+            }
+        });
+        Pushed { root, config, is_pushed }
+    }
+
+    fn run(&self, words: &[&str]) -> Outcome {
+        Regsweep::new().args(words).arg(self.config.path()).json().run()
+    }
+
+    /// Is stopped by the push, with nothing changed, and not without it.
+    #[track_caller]
+    fn stops(&self, words: &[&str]) -> String {
+        // But for uploads, of which more are begun, and the lock.
+        let seen = || {
+            let all = snapshot(self.root.path()).into_iter();
+            let is_other = |path: &str| !path.contains("/_uploads") && ![".regsweep", ".regsweep/lock"].contains(&path);
+            all.filter(|(path, _)| is_other(path)).map(|(path, seen)| (path, seen.kind)).collect::<Vec<_>>()
+        };
+        let before = seen();
+        let refused = self.run(words).expect_code(2);
+        assert_eq!(seen(), before, "{words:?}");
+        for part in ["changed while this run looked at it", "a/_uploads", "--assume-offline does not lift this"] {
+            assert!(refused.stderr.contains(part), "{words:?}, {part}: {}", refused.stderr);
+        }
+        refused.stderr
+    }
+}
+
+/// What is written while the store is read stops a repair.
+#[test]
+fn a_push_meanwhile_stops_a_repair() {
+    let pushed = Pushed::start();
+    let link = pushed.root.path().join(layout::layer_link("a", &layer(1).digest));
+    fs::write(&link, "").expect("damaged");
+    pushed.stops(&["repair"]);
+    pushed.stops(&["repair", "--dry-run"]);
+    pushed.is_pushed.store(false, Ordering::Relaxed);
+    pushed.run(&["repair"]).expect_code(0);
+    assert_eq!(fs::read_to_string(&link).expect("there"), layer(1).digest);
+}
+
+/// And a purge that does not wait, be it of a collection or of damage.
+#[test]
+fn a_push_meanwhile_stops_a_purge() {
+    let pushed = Pushed::start();
+    fs::write(pushed.root.path().join(layout::blob_data(&layer(1).digest)), "damaged").expect("damaged");
+    pushed.run(&["verify", "--quarantine", "--min-age", "0s"]).expect_code(1);
+    let words = ["garbage-collect", "--quarantine", "--assume-offline", "--ignore-birth-time", "--allow-unlinked", "100%"];
+    pushed.run(&words).expect_code(0);
+    let runs = pushed.run(&["quarantine", "list"]).report()["runs"].clone();
+    let ids: Vec<&str> = runs.as_array().expect("runs").iter().filter_map(|run| run["run"].as_str()).collect();
+    assert_eq!(ids.len(), 2, "{runs}");
+    let said = pushed.stops(&["quarantine", "purge"]);
+    assert!(said.contains("give --older-than 1h or more to purge beside it"), "{said}");
+    for id in &ids {
+        pushed.stops(&["quarantine", "purge", "--run", id]);
+    }
+    // Beside a registry at work it minds nothing.
+    pushed.run(&["quarantine", "purge", "--older-than", "1h"]).expect_code(0);
+    pushed.is_pushed.store(false, Ordering::Relaxed);
+    for id in &ids {
+        pushed.run(&["quarantine", "purge", "--run", id]).expect_code(0);
+    }
+    assert_eq!(pushed.run(&["quarantine", "list"]).report()["runs"], serde_json::json!([]));
 }

@@ -29,6 +29,8 @@ pub(super) struct Done {
     pub(super) findings: Vec<Finding>,
     /// Whether something that could not be removed is not there as it was.
     pub(super) may_have_changed: bool,
+    /// Whether anything else in quarantine, or in the registries' redis, may not be as it was.
+    pub(super) touched: bool,
     /// What the registry's redis claims and the store does not have.
     pub(super) stale: Vec<Finding>,
     /// Why it could not be asked.
@@ -240,9 +242,10 @@ impl Done {
     ) {
         let is_done = settings.disposal != Disposal::Remove && !self.swept.interrupted;
         let redis = due.and_then(|due| due.redis);
-        let (forgotten, failed) = reconcile::begin_waits(reader, quarantine, (&settings.clock, remembering), redis, is_done);
-        self.quarantine.forgotten += forgotten;
-        failed.iter().for_each(|error| self.note(error));
+        let waits = reconcile::begin_waits(reader, quarantine, (&settings.clock, remembering), redis, is_done);
+        self.quarantine.forgotten += waits.forgotten;
+        self.touched |= waits.begun;
+        waits.failed.iter().for_each(|error| self.note(error));
     }
 
     fn note_rescue(&mut self, rescue: Rescue, needed: &mut Needed) {
@@ -282,7 +285,8 @@ impl Done {
             Ok((quarantine::purge(&gate, purgeable, reader.stop)?, withheld, gate.proof()))
         };
         match purge() {
-            Ok((Purged { gone, claimed, forgotten, .. }, withheld, proof)) => {
+            Ok((Purged { gone, claimed, forgotten, touched }, withheld, proof)) => {
+                self.touched |= touched;
                 self.quarantine.proof = (!gone.is_empty()).then_some(proof);
                 self.quarantine.forgotten += forgotten;
                 (self.quarantine.purged, self.quarantine.withheld) = (gone, [withheld, claimed].concat());

@@ -74,7 +74,7 @@ pub struct CollectReport {
     pub quarantine: QuarantineFigures,
     /// What went wrong after the first change, beside targets that are left.
     pub unfinished: u64,
-    /// Whether something that could not be removed is not in its place all the same.
+    /// Whether something that could not be removed is not in its place all the same, or the quarantine not as it was.
     pub may_have_changed: bool,
     /// What stops a real run; only a dry run has any.
     pub stops: Vec<String>,
@@ -111,7 +111,8 @@ impl CollectReport {
         let is_interrupted =
             self.swept.interrupted || self.quarantine.interrupted || self.quarantine.rescue == Some(RescueEnd::Interrupted);
         let is_unchanged = !self.has_changed_anything() && !self.may_have_changed;
-        let failed = [&self.quarantine.restored, &self.quarantine.rescued].iter().any(|moved| !moved.failed.is_empty());
+        let QuarantineFigures { restored, rescued, purged, .. } = &self.quarantine;
+        let failed = [restored, rescued, purged].iter().any(|moved| !moved.failed.is_empty());
         let is_left = self.swept.left > 0 || self.unfinished > 0 || failed;
         let is_refused = self.swept.met_writer || !self.quarantine.restored.failed.is_empty();
         let has_failed = self.mode == Mode::Execute && is_left && !is_interrupted;
@@ -208,7 +209,7 @@ impl Report for CollectReport {
     }
 
     fn changed_anything(&self) -> bool {
-        self.has_changed_anything()
+        self.has_changed_anything() || self.may_have_changed
     }
 
     fn complaints(&self) -> &[String] {

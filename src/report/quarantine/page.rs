@@ -22,7 +22,12 @@ const TAGS_SHOWN: usize = 10;
 /// The report as a document.
 pub(super) fn document(report: &QuarantineReport) -> Document {
     let mut page = Document::default();
-    page.headline(report.command(), if report.exit() == Exit::Stopped { "STOPPED, nothing was changed" } else { "" });
+    let headline = match report.exit() {
+        Exit::Stopped => "STOPPED, nothing was changed",
+        Exit::Incomplete => "NOT FINISHED, run it again",
+        Exit::Clean | Exit::Findings | Exit::Interrupted => "",
+    };
+    page.headline(report.command(), headline);
     page.root(&report.root, None);
     match &report.done {
         Done::Listed => {}

@@ -170,6 +170,7 @@ impl Report for QuarantineReport {
             // Nothing came back, or went: all is as it was.
             Done::Restored(restored) if restored.has_moved_nothing() && !restored.failed.is_empty() => Exit::Stopped,
             Done::Purged { restored, purged, touched: false, .. } if restored.is_empty() && purged.is_stopped() => Exit::Stopped,
+            Done::Purged { purged, .. } if !purged.failed.is_empty() => Exit::Incomplete,
             // Something is where it should have gone: whoever wants it back has to look.
             Done::Restored(restored) if restored.replaced > 0 => Exit::Findings,
             _ => Exit::of_findings(&self.findings),

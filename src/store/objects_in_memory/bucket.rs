@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::clock::RunClock;
 use crate::error::Error;
+use crate::layout::OWN_DIRECTORY;
 use crate::store::memory::Node;
 use crate::store::object::{
     self, If, KEYS_AT_ONCE, Level, Listed, Object, Put, Refusal, Request, Requests, Seen, Versions, etag_of,
@@ -28,6 +29,13 @@ pub(crate) enum Fails {
     Refused,
     /// All was done, and nobody was told.
     AnswerLost,
+    /// From this one on nothing is changed but records of our own.
+    Unchangeable,
+}
+
+/// Whether a key is a record, or the lock: it lies in our own directory, and no directory in that.
+fn is_record(key: &Path) -> bool {
+    key.parent().is_some_and(|directory| directory.ends_with(OWN_DIRECTORY))
 }
 
 /// What ETags are.
@@ -146,12 +154,17 @@ impl Bucket {
         let fails = {
             let mut requests = self.requests();
             requests.log.push((kind, about.to_owned()));
-            requests.fault.filter(|(number, _)| *number == requests.log.len()).map(|(_, how)| how)
+            let is_change = matches!(kind, Request::Put | Request::Delete) && !is_record(about);
+            let is_hit = |number: usize, how| match how {
+                Fails::Unchangeable => number <= requests.log.len() && is_change,
+                Fails::Refused | Fails::AnswerLost => number == requests.log.len(),
+            };
+            requests.fault.filter(|(number, how)| is_hit(*number, *how)).map(|(_, how)| how)
         };
         match fails {
             None => return Ok(act()),
             Some(Fails::AnswerLost) => drop(act()),
-            Some(Fails::Refused) => {}
+            Some(Fails::Refused | Fails::Unchangeable) => {}
         }
         let operation = match kind {
             Request::List => "list",

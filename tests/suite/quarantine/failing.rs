@@ -48,6 +48,16 @@ fn damaged(root: &Path) {
     }
 }
 
+/// What is recorded beside the store and the quarantine.
+fn records(root: &Path) -> BTreeMap<String, SeenKind> {
+    let is_record = |path: &str| match path.strip_prefix(".regsweep/") {
+        Some(ours) => !ours.starts_with("quarantine") && ours != "lock",
+        None => false,
+    };
+    let all = snapshot(root).into_iter();
+    all.filter(|(path, _)| is_record(path)).map(|(path, seen)| (path, seen.kind)).collect()
+}
+
 /// Runs a command with an error from the n-th of these calls.
 fn failing(root: &Path, words: &[&str], call: &str, number: usize) -> Output {
     let mut command = Command::new("strace");
@@ -145,14 +155,14 @@ enum Ended {
 
 fn tried(case: &Case, root: &Path, call: &str, number: usize) -> Ended {
     (case.prepare)(root);
-    let before = (files(root), all_files(root));
+    let before = (files(root), all_files(root), records(root));
     let output = failing(root, case.words, call, number);
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     let at = format!("{:?}, {call} {number}: {:?}\n{stdout}\n{stderr}", case.words, output.status.code());
     let ended = match output.status.code() {
         _ if call == "write" && stdout.is_empty() => Ended::Mute,
         Some(2) => {
-            assert_eq!((files(root), all_files(root)), before, "{at}");
+            assert_eq!((files(root), all_files(root), records(root)), before, "{at}");
             Ended::Stopped
         }
         Some(code @ (0 | 1 | 3)) => {

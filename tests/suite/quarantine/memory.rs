@@ -42,11 +42,13 @@ fn a_list_that_is_too_long_is_refused_before_anything_is_changed() {
     fill(root, 20_000);
     let before = all_of(root);
     let collect = ["garbage-collect", "--quarantine", "--assume-offline", "--allow-unlinked", "100%"];
-    let commands: [&[&str]; 6] = [
+    let commands: [&[&str]; 8] = [
         &collect,
         &[&collect[..], &["--dry-run"]].concat(),
         &["garbage-collect", "--assume-offline"],
         &["quarantine", "purge", "--assume-offline"],
+        &["quarantine", "list"],
+        &["restore", "--all"],
         &["audit"],
         &["usage"],
     ];
@@ -56,6 +58,7 @@ fn a_list_that_is_too_long_is_refused_before_anything_is_changed() {
         assert_eq!(asked_for(&refused), "176MiB", "{words:?}");
         assert_eq!(all_of(root), before, "{words:?}");
     }
+    limited(root, &["quarantine", "list"], "176MiB").expect_code(0);
     limited(root, &["quarantine", "purge", "--assume-offline"], "175MiB").expect_code(2);
     assert_eq!(all_of(root), before);
     limited(root, &["quarantine", "purge", "--assume-offline"], "176MiB").expect_code(0);

@@ -6,17 +6,23 @@ use super::refusing::{DAY, later};
 use super::*;
 use crate::support::layout::{blob_data, revision_link};
 
-/// The registry's tree and the quarantine: what there is, and what is in it.
+/// The registry's tree, the quarantine and the records: what there is, and what is in it. Only the lock is anew.
 fn all_there_is(root: &Path) -> BTreeMap<String, SeenKind> {
-    let is_record = |path: &str| path.starts_with(".regsweep") && !path.starts_with(".regsweep/quarantine");
-    snapshot(root).into_iter().filter(|(path, _)| !is_record(path)).map(|(path, seen)| (path, seen.kind)).collect()
+    let is_ours = |path: &str| [".regsweep", ".regsweep/lock"].contains(&path);
+    snapshot(root).into_iter().filter(|(path, _)| !is_ours(path)).map(|(path, seen)| (path, seen.kind)).collect()
+}
+
+/// What is not the same.
+fn differences(now: &BTreeMap<String, SeenKind>, before: &BTreeMap<String, SeenKind>) -> Vec<String> {
+    let all: BTreeSet<&String> = now.keys().chain(before.keys()).collect();
+    all.into_iter().filter(|path| now.get(*path) != before.get(*path)).cloned().collect()
 }
 
 #[track_caller]
 fn ends_with_nothing_done(root: &Path, run: impl Fn() -> Regsweep, code: &str, words: &str) {
     let before = all_there_is(root);
     let ran = run().json().run().expect_code(2);
-    assert_eq!(all_there_is(root), before, "{}", ran.stdout);
+    assert_eq!(differences(&all_there_is(root), &before), [""; 0], "{}", ran.stdout);
     let report = report(&ran);
     assert_eq!((report.outcome.as_str(), report.exit_code), ("stopped", 2));
     assert_eq!((report.restored.unwrap_or_default(), report.purged.unwrap_or_default()), Default::default());
@@ -28,7 +34,7 @@ fn ends_with_nothing_done(root: &Path, run: impl Fn() -> Regsweep, code: &str, w
     }
     let said = run().run().expect_code(2);
     assert!(said.stdout.contains("STOPPED, nothing was changed") && said.stdout.contains(words), "{}", said.stdout);
-    assert_eq!(all_there_is(root), before, "{}", said.stdout);
+    assert_eq!(differences(&all_there_is(root), &before), [""; 0], "{}", said.stdout);
 }
 
 /// Where no file can be moved, and where no directory can be made for it.
@@ -112,6 +118,50 @@ fn a_purge_that_had_been_noted() {
         assert_eq!(list(root).runs[0].purging, None);
         command(root, &["restore"]).expect_code(0);
     }
+}
+
+/// A collection of which only the purge fails is not done: it ends with 2 if it changed nothing, and with 3 if it did.
+#[test]
+fn a_collection_that_cannot_purge() {
+    if !has_strace() {
+        return;
+    }
+    for (from, code) in [(1, 2), (3, 3)] {
+        let root = store().on_disk();
+        let root = root.path();
+        collect(root, &["-m"]).expect_code(0);
+        let before = all_there_is(root);
+        let run = || later(Regsweep::gc(root).args(["--quarantine", "-m"]).json(), DAY, "");
+        let ran = run().injected(&format!("unlinkat:error=EPERM:when={from}+")).run().expect_code(code);
+        assert_eq!(ran.report()["outcome"], if code == 2 { "stopped" } else { "incomplete" }, "{}", ran.stdout);
+        assert!(ran.finding_codes().contains(&"failed-purge".to_owned()), "{}", ran.stdout);
+        assert_eq!(moved(&ran, "purged").links > 0, code == 3, "{}", ran.stdout);
+        assert_eq!(differences(&all_there_is(root), &before).is_empty(), code == 2, "{}", ran.stdout);
+        run().run().expect_code(0);
+        assert_eq!(runs(root), Vec::<PathBuf>::new(), "the rest was purged");
+    }
+}
+
+/// The same where it has quarantined something before that.
+#[test]
+fn a_collection_that_quarantines_and_cannot_purge() {
+    let root = store().on_disk();
+    let root = root.path();
+    collect(root, &["-m"]).expect_code(0);
+    let held = only_run(root);
+    registry().repo("team/app").upload_layer(&layer(7)).write_to(root);
+    let chattr = |flag: &str| Command::new("chattr").args(["-R", flag]).arg(&held).status().is_ok_and(|status| status.success());
+    if !chattr("+i") {
+        skipped("no directory can be made immutable here");
+        return;
+    }
+    let run = || later(Regsweep::gc(root).args(["--quarantine", "-m"]).json(), DAY, "");
+    let ran = run().run();
+    assert!(chattr("-i"));
+    let ran = ran.expect_code(3);
+    assert_eq!((ran.report()["outcome"].as_str(), ran.finding_codes()), (Some("incomplete"), vec!["failed-purge".to_owned()]));
+    run().run().expect_code(0);
+    assert_eq!(list(root).runs.len(), 1, "what was purged is gone, and the rest waits");
 }
 
 /// Something is needed again, and has no place to return to: no directory of it is left, and nothing is purged.

@@ -1,7 +1,9 @@
 //! `garbage-collect --orphaned-referrers`: signatures and the like whose image is gone.
 
+use std::fs;
+
 use super::*;
-use crate::support::layout::{blob_data, revision_link};
+use crate::support::layout::{blob_data, layer_link, revision_link, tag_current};
 
 fn subject() -> Image {
     oci_image("subject", &[layer(20)])
@@ -77,4 +79,104 @@ fn what_refers_to_something_stays() {
     let root = built(false).young().into_tree().on_disk();
     Regsweep::gc(root.path()).arg("--orphaned-referrers").args(["--min-age", "3650d"]).run();
     assert_eq!(there(root.path()), [true; 5]);
+}
+
+/// The rows of what goes with them, as `--plan-out` writes them.
+fn planned(root: &Path, flags: &[&str]) -> Vec<String> {
+    let dry = Regsweep::gc(root).arg("--orphaned-referrers").args(flags).dry().run().expect_code(0);
+    dry.plan.expect("a plan").split_inclusive('\n').map(str::to_owned).collect()
+}
+
+fn carry(root: &Path, flags: &[&str], rows: &[String]) -> Outcome {
+    let plan = tempfile::NamedTempFile::new().expect("a file");
+    fs::write(plan.path(), rows.concat()).expect("written");
+    Regsweep::gc(root).args(flags).arg("--plan").arg(plan.path()).json().run()
+}
+
+/// What is left of referrers can be pulled: tags lead to revisions, and these to all that they need. Says whether anything is left.
+fn is_left_whole(root: &Path, at: &str) -> bool {
+    let tags = [(cosign(&subject(), ".sig"), 3), (cosign(&subject(), ""), 4)];
+    let [left, tagged] = [
+        there(root),
+        [0, 1, 2, 3, 4]
+            .map(|place| tags.iter().any(|(tag, of)| *of == place && root.join(tag_current("team/app", tag)).exists())),
+    ];
+    for (place, image) in referrers().iter().enumerate() {
+        assert!(left[place] || !tagged[place], "a tag leads to nothing: {at}");
+        if root.join(revision_link("team/app", image.digest())).exists() {
+            let has_all = image.blobs.iter().all(|blob| {
+                root.join(layer_link("team/app", &blob.digest)).exists() && root.join(blob_data(&blob.digest)).exists()
+            });
+            assert!(left[place] && has_all, "{place}: {at}");
+        }
+    }
+    left.contains(&true)
+}
+
+#[test]
+fn a_plan_of_them_is_carried_out_with_their_flag() {
+    for flags in [&[][..], &["-m"], &["--quarantine"]] {
+        let root = built(false).into_tree().on_disk();
+        let rows = planned(root.path(), flags);
+        let before = snapshot(&root.path().join("docker"));
+        let refused = carry(root.path(), flags, &rows).expect_code(2);
+        assert!(refused.stderr.contains("rows that --orphaned-referrers wrote: give that flag as well"), "{}", refused.stderr);
+        assert_eq!(snapshot(&root.path().join("docker")), before);
+        let done = carry(root.path(), &[flags, &["--orphaned-referrers"]].concat(), &rows).expect_code(0);
+        assert_eq!(done.report()["plan"], serde_json::json!({"rows": rows.len(), "skipped": 0, "first_skipped": []}));
+        assert_eq!(there(root.path()), [false; 5], "{flags:?}");
+    }
+}
+
+/// Whatever somebody takes out of the plan, and whatever was written again since.
+#[test]
+fn what_of_them_is_not_in_a_plan_stays_whole() {
+    let whole = built(false).into_tree();
+    let rows = planned(whole.on_disk().path(), &[]);
+    assert!(rows.len() > 15, "{rows:?}");
+    let mut left = 0;
+    for taken in 0..rows.len() {
+        let root = whole.on_disk();
+        let rest = [&rows[..taken], &rows[taken + 1..]].concat();
+        carry(root.path(), &["--orphaned-referrers"], &rest).expect_code(0);
+        left += u32::from(is_left_whole(root.path(), &rows[taken]));
+    }
+    assert!(left > 5, "{left}");
+    for tag in [cosign(&subject(), ".sig"), cosign(&subject(), "")] {
+        let root = whole.on_disk();
+        let again = std::time::SystemTime::now() - days(20);
+        let current = fs::File::options().append(true).open(root.path().join(tag_current("team/app", &tag))).expect("there");
+        current.set_modified(again).expect("ours");
+        drop(current);
+        let done = carry(root.path(), &["--orphaned-referrers"], &rows).expect_code(0);
+        assert!(
+            is_left_whole(root.path(), &tag) && done.report()["plan"]["skipped"].as_u64() > Some(0),
+            "{tag}: {}",
+            done.stdout
+        );
+        assert!(root.path().join(tag_current("team/app", &tag)).exists(), "{tag}");
+    }
+}
+
+/// Their rules and names are not in it.
+#[test]
+fn a_plan_of_another_command_is_refused() {
+    let policy = tempfile::NamedTempFile::new().expect("a file");
+    fs::write(policy.path(), "[[rule]]\nrepositories = ['**']\nkeep-newest = 1\nby = 'version'\n").expect("written");
+    let policy = policy.path().to_str().expect("text");
+    for words in [&["expire", "--policy", policy][..], &["remove", "team/app:v1"]] {
+        let root = store().into_tree().on_disk();
+        let out = tempfile::NamedTempFile::new().expect("a file");
+        let run = Regsweep::new().args(words).args(["--dry-run", "--assume-offline", "--ignore-birth-time", "--plan-out"]);
+        let dry = run.arg(out.path()).arg("--root").arg(root.path()).run().expect_code(0);
+        let rows = fs::read_to_string(out.path()).expect("written").split_inclusive('\n').map(str::to_owned).collect::<Vec<_>>();
+        assert!(rows.iter().any(|row| row.contains("tag-dropped")), "{rows:?} {}", dry.stdout);
+        let before = snapshot(&root.path().join("docker"));
+        for flags in [&[][..], &["-m"], &["-m", "--dry-run"]] {
+            let refused = carry(root.path(), flags, &rows).expect_code(2);
+            let said = "of tags, which `expire` or `remove` wrote: give that command again, without --plan";
+            assert!(refused.stderr.contains(said), "{words:?}: {}", refused.stderr);
+        }
+        assert_eq!(snapshot(&root.path().join("docker")), before);
+    }
 }
