@@ -81,6 +81,7 @@ fn a_page_that_cannot_be_written_is_refused_before_the_work() {
         (directory.path().join("missing/page.html"), "missing"),
         (link, "no regular file"),
         (in_store.clone(), "lies in the store itself"),
+        ("-".into(), "--html wants a file"),
     ] {
         for words in [&["usage"][..], &["audit"], &["garbage-collect", "--dry-run"], &["report"]] {
             let run = Regsweep::new().args(words).arg("--root").arg(root.path()).arg("--html").arg(&page).run().expect_code(2);
