@@ -30,10 +30,10 @@ pub(super) fn next(report: &OverviewReport) -> Vec<String> {
     if report.audit.would_stop {
         return vec!["follow the next steps of the findings, then run `regsweep audit`".to_owned()];
     }
-    steps.extend(repair_step(&report.audit.root, &report.audit.findings).map(str::to_owned));
     if !report.stops.is_empty() {
         steps.push("see to what would stop a real run, then run `regsweep garbage-collect --dry-run`".to_owned());
     }
+    steps.extend(repair_step(&report.audit.root, &report.audit.findings).map(str::to_owned));
     steps.extend(report.collect.as_ref().and_then(next_of_dry_run));
     let [plain, untagged] = report.audit.collections.each_ref().map(|collection| collection.totals.kind(Kind::Blob).count);
     if untagged > plain {
