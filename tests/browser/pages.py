@@ -208,6 +208,12 @@ def tiles_cut_no_number(page: Page, name: str) -> None:
            })"""
     )
     assert labels and all(wide and high for _, _, wide, high in labels), f"{name}: {labels}"
+    bare = page.evaluate(
+        """[...document.querySelectorAll('.tile')]
+             .filter((tile) => tile.clientWidth > 130 && tile.clientHeight > 60 && tile.querySelector('.label').classList.contains('hidden'))
+             .map((tile) => tile.innerText)"""
+    )
+    assert bare == [], f"{name}: there is room for a name: {bare}"
     assert any(has_amount for _, has_amount, _, _ in labels), f"{name}: no tile shows its bytes: {labels}"
 
 

@@ -165,7 +165,7 @@ class TreeMap {
     const focused = Math.max(0, this.nodes.findIndex((one) => one === from || one.label === from?.label));
     this.tiles = this.nodes.map((one, number) => this.tile(one, this.boxes[number], { width, height }, number === focused));
     this.canvas.replaceChildren(...this.tiles);
-    this.tiles.forEach(dropCut);
+    this.tiles.forEach((tile, number) => dropCut(tile, this.nodes[number].label));
     this.canvas.setAttribute('aria-label', `Map of ${this.whole(this.place)} by ${this.measure} bytes`);
     this.drawPath();
     this.describe(this.place);
@@ -301,13 +301,25 @@ function isWorthIt(name, width, taken, letter = 9) {
   return Math.min(Array.from(name).length, LETTERS) <= roomFor(width, taken, letter);
 }
 
-/** Hides from eyes the bytes, and then the name, that do not fit into a tile as they are drawn: half a number is a wrong one. */
-function dropCut(tile) {
+/** Hides from eyes what does not fit into a tile as it is drawn: half a number is a wrong one. A name loses letters first. */
+function dropCut(tile, name) {
   const label = tile.querySelector('.label:not(.hidden)');
-  const isCut = () => label.scrollWidth > label.clientWidth || label.scrollHeight > label.clientHeight + 1;
-  if (!label || !isCut()) return;
-  label.querySelector('.amount').classList.add('hidden');
-  if (isCut()) label.classList.add('hidden');
+  if (!label) return;
+  const box = label.getBoundingClientRect();
+  const isCut = (part) => {
+    const { right, bottom } = part.getBoundingClientRect();
+    return right > box.right + 0.5 || bottom > box.bottom + 1 || (part.clientWidth > 0 && part.scrollWidth > part.clientWidth);
+  };
+  const amount = label.querySelector('.amount:not(.hidden)');
+  if (amount && isCut(amount)) amount.classList.add('hidden');
+  const shown = () => label.querySelector('bdi:not(.hidden)');
+  for (let letters = Array.from(shown().textContent).length - 1; isCut(shown()); letters -= 1) {
+    if (letters < LETTERS) {
+      label.classList.add('hidden');
+      return;
+    }
+    label.firstElementChild.replaceWith(shownName(name, letters, 0, 1));
+  }
 }
 
 /** A name as it fits, with its end, which tells it from others; the whole is there for those who do not see it. */
