@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 
 use crate::escape::escaped;
 
+/// Between the reasons of a message that has several.
+pub(crate) const ALSO: &str = "; also: ";
+
 /// The code of errors in the arguments or the configuration.
 pub(crate) const USAGE: &str = "usage";
 

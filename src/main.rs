@@ -38,7 +38,9 @@ fn main() -> ExitCode {
         let (root, config) = (store.and_then(|store| store.root.clone()), store.and_then(|store| store.config.clone()));
         move |error: &Error| Failure::new(name, error, started).of_store(root, config)
     });
-    let this = Run { name, hints: command.store().map_or_else(Hints::default, |store| Hints::new(store, &rerun)) };
+    let hints = command.store().map_or_else(Hints::default, |store| Hints::new(store, &rerun).reading(name, &arguments));
+    let on_page = command.store().map_or_else(Hints::default, |store| hints.on_page(store, &arguments));
+    let this = Run { name, hints, on_page };
     let exit = match command {
         Command::GarbageCollect(arguments) => this.run(CollectSettings::resolve(arguments, rerun), garbage_collect::run),
         Command::Expire(arguments) => this.run(CollectSettings::resolve_expire(arguments, rerun), garbage_collect::run),
@@ -104,6 +106,8 @@ fn print(bytes: &[u8]) -> io::Result<()> {
 struct Run {
     name: &'static str,
     hints: Hints,
+    /// For a page, which is read elsewhere.
+    on_page: Hints,
 }
 
 impl Run {
@@ -148,7 +152,7 @@ impl Run {
     /// Writes the page, if one is wanted, with commands that can be run as they stand.
     fn write_page(&self, report: &impl Report, output: &Output) -> Result<(), String> {
         let Some((path, page)) = output.html.as_ref().zip(report.page()) else { return Ok(()) };
-        page.write(path, &|json| self.hints.complete_json(json)).map_err(|error| error.to_string())
+        page.write(path, &|json| self.on_page.complete_json(json)).map_err(|error| error.to_string())
     }
 
     fn print(&self, report: &impl Report, output: &Output) -> io::Result<()> {

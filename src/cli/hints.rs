@@ -1,6 +1,7 @@
 //! Completes the commands in messages, so that they can be run as printed.
 
 use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 
 use super::common::StoreArguments;
 
@@ -11,12 +12,22 @@ const REGISTRY_AUTH: &str = "--registry-auth";
 /// A page is made of a dry run only.
 const HTML: &str = "--html";
 
+/// Options of commands that only read, which decide what their figures are: a command that is to be run next has them, too.
+const READING: [&str; 2] = ["--min-age", "--max-memory"];
+const IGNORE_BIRTH_TIME: &str = "--ignore-birth-time";
+/// The commands that have these options.
+const READERS: [&str; 3] = ["usage", "audit", "report"];
+
 /// The store of this run, as it was typed.
 #[derive(Clone, Debug, Default)]
 pub struct Hints {
     arguments: String,
+    /// What was given to count ages, for the commands that are to be run next.
+    reading: String,
     /// The complete command line, which already names the store.
     rerun: String,
+    /// How it is shown.
+    shown: String,
 }
 
 impl Hints {
@@ -31,34 +42,104 @@ impl Hints {
             }
             (None, None) => String::new(),
         };
-        Hints { arguments, rerun: rerun.trim_start_matches("regsweep ").to_owned() }
+        let rerun = rerun.trim_start_matches("regsweep ").to_owned();
+        Hints { arguments, reading: String::new(), shown: rerun.clone(), rerun }
+    }
+
+    /// With what was given to `command` to count ages, if it is one that only reads.
+    #[must_use]
+    pub fn reading(self, command: &str, arguments: &[OsString]) -> Hints {
+        if READERS.contains(&command) { Hints { reading: reading_options(arguments), ..self } } else { self }
+    }
+
+    /// For a page, which is read elsewhere: the same, with absolute paths of the store.
+    #[must_use]
+    pub fn on_page(&self, store: &StoreArguments, arguments: &[OsString]) -> Hints {
+        let given: Vec<PathBuf> = [&store.config, &store.root].into_iter().flatten().cloned().collect();
+        let store = StoreArguments {
+            config: store.config.as_deref().map(absolute),
+            root: store.root.as_deref().map(absolute),
+            endpoint: store.endpoint.clone(),
+        };
+        let word = |word: &OsString| -> OsString {
+            let value = word.to_str().and_then(|word| word.strip_prefix("--root="));
+            match value {
+                Some(value) => format!("--root={}", absolute(Path::new(value)).display()).into(),
+                None if given.iter().any(|given| given.as_os_str() == word) => absolute(Path::new(word)).into(),
+                None => word.clone(),
+            }
+        };
+        let words: Vec<OsString> = arguments.iter().map(word).collect();
+        let shown = without_dry_run(&words);
+        Hints {
+            shown: shown.trim_start_matches("regsweep ").to_owned(),
+            arguments: Hints::new(&store, "").arguments,
+            ..self.clone()
+        }
     }
 
     /// Adds the store to each command in a text.
     pub fn complete(&self, text: &str) -> String {
-        insert(text, &self.arguments, &self.rerun)
+        self.insert(text, &str::to_owned)
     }
 
     /// [`Hints::complete`] for a JSON text.
     pub fn complete_json(&self, text: &str) -> String {
-        insert(text, &in_json(&self.arguments), &in_json(&self.rerun))
+        self.insert(text, &in_json)
+    }
+
+    /// Adds the arguments to each command in a text except the complete one.
+    fn insert(&self, text: &str, written: &dyn Fn(&str) -> String) -> String {
+        let [arguments, reading, complete, shown] =
+            [&self.arguments, &self.reading, &self.rerun, &self.shown].map(|text| written(text));
+        let mut parts = text.split(BEGIN);
+        let mut whole = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            whole.push_str(BEGIN);
+            // The command line may contain backticks.
+            let typed = part.strip_prefix(&*complete).filter(|rest| !complete.is_empty() && rest.starts_with('`'));
+            match (typed, part.split_once('`')) {
+                (Some(rest), _) => whole.extend([&*shown, rest]),
+                (None, Some((command, rest))) => {
+                    let reading = if counts_ages(command) { &*reading } else { "" };
+                    whole.extend([command, reading, &*arguments, "`", rest]);
+                }
+                (None, None) => whole.push_str(part),
+            }
+        }
+        whole
     }
 }
 
-/// Adds the arguments to each command in a text except the complete one.
-fn insert(text: &str, arguments: &str, complete: &str) -> String {
-    let mut parts = text.split(BEGIN);
-    let mut whole = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        whole.push_str(BEGIN);
-        // The command line may contain backticks.
-        let typed = part.strip_prefix(complete).filter(|rest| !complete.is_empty() && rest.starts_with('`'));
-        match (typed, part.split_once('`')) {
-            (None, Some((command, rest))) => whole.extend([command, arguments, "`", rest]),
-            _ => whole.push_str(part),
+/// Whether a command in a message counts ages as the run that names it. Beside a running registry it may not.
+fn counts_ages(command: &str) -> bool {
+    let name = command.split(' ').next().unwrap_or_default();
+    (name == "garbage-collect" || READERS.contains(&name)) && !command.contains("--online") && !command.contains("--min-age")
+}
+
+/// The options of a command line that decide what is young, and how much memory it may take, quoted for a shell.
+fn reading_options(arguments: &[OsString]) -> String {
+    let words: Vec<_> = arguments.iter().map(|word| word.to_string_lossy()).take_while(|word| word != "--").collect();
+    let mut given = String::new();
+    for (place, word) in words.iter().enumerate() {
+        let name = word.split('=').next().unwrap_or_default();
+        if word == IGNORE_BIRTH_TIME || (READING.contains(&name) && word.contains('=')) {
+            given.extend([" ", &quoted(word)]);
+        } else if READING.contains(&name)
+            && let Some(value) = words.get(place + 1)
+        {
+            given.extend([" ", name, " ", &quoted(value)]);
         }
     }
-    whole
+    given
+}
+
+/// The same path from anywhere. A bucket has no other name.
+fn absolute(path: &Path) -> PathBuf {
+    match path.to_string_lossy().starts_with("s3://") {
+        true => path.to_owned(),
+        false => std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
+    }
 }
 
 /// A text as the content of a JSON string.
@@ -160,6 +241,40 @@ mod tests {
         assert_eq!(of(None, Some("/a")).complete("cut off `regsweep verify"), "cut off `regsweep verify");
         let restored = of(Some("list"), None).complete("`regsweep quarantine list`");
         assert_eq!(restored, "`regsweep quarantine list list`", "a configuration of that name");
+    }
+
+    #[test]
+    fn what_is_run_next_counts_ages_as_this_run_did() {
+        let words = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
+        let store = StoreArguments { config: None, root: Some("x".into()), endpoint: None };
+        let typed = words("regsweep usage --min-age 0s --ignore-birth-time --max-memory=64M --root x --html y");
+        let of = |command: &str| Hints::new(&store, "").reading(command, &typed);
+        let text = "`regsweep garbage-collect --dry-run` or `regsweep restore` or `regsweep garbage-collect --online`";
+        assert_eq!(
+            of("usage").complete(text),
+            "`regsweep garbage-collect --dry-run --min-age 0s --ignore-birth-time --max-memory=64M --root x` or `regsweep restore --root x` \
+             or `regsweep garbage-collect --online --root x`"
+        );
+        assert!(!of("verify").complete(text).contains("--min-age"));
+    }
+
+    #[test]
+    fn a_page_names_the_store_from_anywhere() {
+        let here = std::env::current_dir().expect("a directory");
+        let whole = here.join("x").display().to_string();
+        for typed in ["regsweep gc -d --root x", "regsweep gc -d --root=x", "regsweep gc -d x"] {
+            let words: Vec<OsString> = typed.split(' ').map(OsString::from).collect();
+            let rerun = without_dry_run(&words);
+            let is_root = typed.contains("--root");
+            let place = Some(PathBuf::from("x"));
+            let (config, root) = if is_root { (None, place) } else { (place, None) };
+            let store = StoreArguments { config, root, endpoint: None };
+            let page = Hints::new(&store, &rerun).on_page(&store, &words);
+            let shown = page.complete(&format!("`{rerun}`, `regsweep verify`"));
+            assert_eq!(shown.matches(&whole).count(), 2, "{shown}");
+        }
+        let bucket = StoreArguments { config: None, root: Some("s3://b/p".into()), endpoint: None };
+        assert!(Hints::new(&bucket, "").on_page(&bucket, &[]).complete("`regsweep audit`").ends_with(" --root s3://b/p`"));
     }
 
     #[test]

@@ -59,15 +59,19 @@ impl Refusal {
         let text = text.split("\n\nUsage:").next().unwrap_or_default();
         let text = text.split("\n\nFor more information").next().unwrap_or_default();
         let lines = text.trim_start_matches("error: ").lines().map(str::trim).filter(|line| !line.is_empty());
-        lines.collect::<Vec<_>>().join("; ")
+        // What follows a colon goes on in the same sentence.
+        lines.collect::<Vec<_>>().join("; ").replace(":; ", ": ")
     }
 }
 
-/// Whether a command line asks for JSON, even if it is wrong otherwise.
+/// Whether a command line asks for JSON, even if it is wrong otherwise, and in capitals, too.
 fn wants_json(arguments: &[OsString]) -> bool {
     let words: Vec<_> = arguments.iter().map(|word| word.to_string_lossy()).take_while(|word| word != "--").collect();
-    let is_format = |words: &[_]| matches!(words, [option, value] if option == "--format" && value == "json");
-    words.iter().any(|word| word == "--json" || word == "--format=json") || words.windows(2).any(is_format)
+    let is_json = |value: &str| value.eq_ignore_ascii_case("json");
+    let is_format =
+        |words: &[std::borrow::Cow<'_, str>]| matches!(words, [option, value] if option == "--format" && is_json(value));
+    let asks = |word: &str| word == "--json" || word.strip_prefix("--format=").is_some_and(is_json);
+    words.iter().any(|word| asks(word)) || words.windows(2).any(is_format)
 }
 
 /// The recognised command of a command line, and its names.
@@ -91,6 +95,22 @@ fn explained(mut error: clap::Error, command: &mut clap::Command) -> clap::Error
         (ErrorKind::UnknownArgument, Some(ContextValue::String(typed))) => elsewhere(typed, command),
         _ => None,
     };
+    // The library finds names alike that no slip of a finger makes one from the other.
+    for (typed, meant) in
+        [(ContextKind::InvalidArg, ContextKind::SuggestedArg), (ContextKind::InvalidValue, ContextKind::SuggestedValue)]
+    {
+        let of = |kind| match error.get(kind) {
+            Some(ContextValue::String(text)) => Some(text.clone()),
+            Some(ContextValue::Strings(texts)) => texts.first().cloned(),
+            _ => None,
+        };
+        if let (Some(typed), Some(meant_text)) = (of(typed), of(meant))
+            && !is_slip(&typed, &meant_text)
+        {
+            error.remove(meant);
+            error.insert(ContextKind::Usage, ContextValue::StyledStr(command.render_usage()));
+        }
+    }
     if let Some(hint) = hint {
         // The usage must be that of the command, not of clap's suggestion.
         error.remove(ContextKind::SuggestedArg);
@@ -98,6 +118,14 @@ fn explained(mut error: clap::Error, command: &mut clap::Command) -> clap::Error
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint.into()]));
     }
     error
+}
+
+/// Whether one word may have been typed for another: few letters differ, or one is the beginning of the other.
+fn is_slip(typed: &str, meant: &str) -> bool {
+    let [typed, meant] = [typed, meant].map(|word| word.split('=').next().unwrap_or_default().trim_start_matches('-'));
+    let longest = typed.chars().count().max(meant.chars().count());
+    let is_begun = typed.chars().count() >= 3 && (meant.starts_with(typed) || typed.starts_with(meant));
+    is_begun || strsim::damerau_levenshtein(typed, meant) <= (longest / 3).max(1)
 }
 
 /// A similar option of another command, if it is more similar than all of the command's own.
@@ -109,7 +137,7 @@ fn elsewhere(typed: &str, command: &clap::Command) -> Option<String> {
     let others = leaves();
     let foreign = others.iter().flat_map(|(_, options)| options).filter(|option| !own.contains(*option));
     let nearest = foreign.max_by(|one, other| likeness(one).total_cmp(&likeness(other)).then_with(|| other.cmp(one)))?;
-    if likeness(nearest) <= nearest_own {
+    if likeness(nearest) <= nearest_own || !is_slip(typed, nearest) {
         return None;
     }
     if command.has_subcommands() {
@@ -198,6 +226,17 @@ mod tests {
     }
 
     #[test]
+    fn suggests_nothing_that_nobody_meant() {
+        for (typed, never) in [("regsweep audit --nope --root x", "--endpoint"), ("regsweep completions tcsh", "'zsh'")] {
+            let message = refused(typed).message();
+            assert!(!message.contains(never), "{message}");
+        }
+        assert!(refused("regsweep completions zhs").message().contains("'zsh'"));
+        let lacking = refused("regsweep report --root x").message();
+        assert!(lacking.ends_with("were not provided: --html <FILE>"), "{lacking}");
+    }
+
+    #[test]
     fn rejects_values_that_are_no_booleans() {
         for flag in ["--dry-run=maybe", "--delete-untagged="] {
             assert!(refused(&format!("regsweep garbage-collect {flag} x")).message().contains("true or false"), "{flag}");
@@ -213,6 +252,7 @@ mod tests {
             ("regsweep quarantine restore --format=json --nope", Some("restore"), true),
             ("regsweep quarantine list --nope", Some("quarantine list"), false),
             ("regsweep quarantine --nope", Some("quarantine"), false),
+            ("regsweep gc --format=JSON", Some("garbage-collect"), true),
             ("regsweep gc --format xml", Some("garbage-collect"), false),
             ("regsweep gc --nope -- --json", Some("garbage-collect"), false),
             ("regsweep nope --json", None, true),

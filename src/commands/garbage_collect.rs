@@ -20,7 +20,7 @@ use super::opening;
 use super::owners;
 use super::reconcile;
 use super::session::{Means, Session, ensure_outside, ensure_page};
-use super::stops::stops_real_runs;
+use super::stops::{all_of, stops_real_runs};
 use super::watched::Watched;
 use crate::config::{CollectSettings, Disposal, Mode};
 use crate::descriptor_cache::RedisCache;
@@ -262,7 +262,7 @@ fn collect(
     let mut assessment = assess(settings, reader, &quarantine, &records, due, was_locked)?;
     assessment.stops.splice(..0, stops);
     if settings.mode == Mode::Execute
-        && let Some(error) = std::mem::take(&mut assessment.stops).into_iter().next()
+        && let Some(error) = all_of(std::mem::take(&mut assessment.stops))
     {
         return Err(error);
     }
@@ -396,6 +396,7 @@ fn report(
         quarantine,
         unfinished,
         may_have_changed: may_have_changed || touched,
+        stop_code: assessment.stops.first().map(Error::code),
         stops: assessment.stops.iter().map(ToString::to_string).collect(),
         findings,
         free_before,

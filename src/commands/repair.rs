@@ -105,6 +105,7 @@ pub fn run_on(
         }
         Ok(())
     })?;
+    report.stop_code = stops.first().map(Error::code);
     report.stops = stops.iter().map(ToString::to_string).collect();
     report.findings = consolidated(std::mem::take(&mut report.findings), false);
     report.elapsed = settings.clock.elapsed();

@@ -42,7 +42,7 @@ pub fn run_on(
 ) -> Result<UsageReport, Error> {
     let begun = Instant::now();
     let looked = looking(backend, &settings.reading, progress, stop, &|looking| account(&settings, looking))?;
-    let Account { usage, rows, ages, repositories, counts } = looked.found;
+    let Account { usage, rows, ages, tags, repositories, counts } = looked.found;
     Ok(UsageReport {
         root: backend.place().to_owned(),
         config_path: settings.reading.location.config_path.clone(),
@@ -53,6 +53,7 @@ pub fn run_on(
         usage,
         rows: sorted(rows, settings.sort),
         ages: ages.map(|ages| sorted(ages, UsageSort::Pushed)),
+        tags: tags.map(|tags| sorted(tags, settings.sort)),
         repositories,
         counts,
         is_partial: looked.is_partial,
@@ -65,6 +66,7 @@ struct Account {
     usage: StoreUsage,
     rows: Vec<UsageRow>,
     ages: Option<Vec<UsageRow>>,
+    tags: Option<Vec<UsageRow>>,
     repositories: u64,
     counts: Counts,
 }
@@ -80,6 +82,8 @@ fn account(settings: &UsageSettings, looking: &Looking<'_>) -> Result<Account, E
     // In the same pass: a page shows them beside whatever makes a row.
     let has_ages = settings.reading.output.html.is_some() && settings.by != UsageBy::Age;
     let ages = has_ages.then(|| rows_by(UsageBy::Age)).transpose()?;
+    let has_tags = settings.reading.output.html.is_some() && settings.by == UsageBy::Repository && repositories.len() == 1;
+    let tags = has_tags.then(|| rows_by(UsageBy::Tag)).transpose()?;
     let usage = Mutex::new(StoreUsage { quarantined: looking.quarantined, ..StoreUsage::default() });
     let look_at = |repository: &RepositoryEntry| -> Result<Kept, Error> {
         interrupted(stop)?;
@@ -90,7 +94,7 @@ fn account(settings: &UsageSettings, looking: &Looking<'_>) -> Result<Account, E
     };
     let mut marks: Vec<Marks> = survey::each(repositories, |repository| {
         let kept = look_at(repository)?;
-        ages.as_ref().map_or(Ok(()), |ages| ages.add(context, &kept, &ownership))?;
+        ages.iter().chain(&tags).try_for_each(|more| more.add(context, &kept, &ownership))?;
         *usage.lock().unwrap_or_else(PoisonError::into_inner) += kept.beside();
         progress.advance(1, 0);
         Ok(kept.marks)
@@ -111,6 +115,6 @@ fn account(settings: &UsageSettings, looking: &Looking<'_>) -> Result<Account, E
     let mut usage = usage.into_inner().unwrap_or_else(PoisonError::into_inner);
     usage += whole(context, &grouping, &ownership)?;
     let rows = grouping.into_rows(context.inventory, &ownership);
-    let ages = ages.map(|ages| ages.into_rows(context.inventory, &ownership));
-    Ok(Account { usage, rows, ages, repositories: repositories.len() as u64, counts })
+    let [ages, tags] = [ages, tags].map(|more| more.map(|more| more.into_rows(context.inventory, &ownership)));
+    Ok(Account { usage, rows, ages, tags, repositories: repositories.len() as u64, counts })
 }

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::amount::Amount;
+use crate::error::ALSO;
 use crate::escape::escaped;
 use crate::exit::Exit;
 use crate::finding::{Finding, Severity};
@@ -67,6 +68,22 @@ pub(super) fn render(head: &Head<'_>, body: impl Serialize) -> String {
         findings: head.findings,
     };
     serde_json::to_string_pretty(&document).expect("a report is made of strings and numbers")
+}
+
+/// Why a run was stopped, in the shape that an error has in place of a report.
+#[derive(Serialize)]
+pub(super) struct Stopped {
+    code: &'static str,
+    /// All reasons.
+    message: String,
+    path: Option<String>,
+}
+
+impl Stopped {
+    /// Nothing where nothing stops it. The code is that of the first reason.
+    pub(super) fn some(code: Option<&'static str>, stops: &[String]) -> Option<Stopped> {
+        code.map(|code| Stopped { code, message: stops.join(ALSO), path: None })
+    }
 }
 
 /// A number of blobs and the bytes in them.

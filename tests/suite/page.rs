@@ -81,6 +81,7 @@ fn a_page_that_cannot_be_written_is_refused_before_the_work() {
         (directory.path().join("missing/page.html"), "missing"),
         (link, "no regular file"),
         (in_store.clone(), "lies in the store itself"),
+        ("-".into(), "--html wants a file"),
     ] {
         for words in [&["usage"][..], &["audit"], &["garbage-collect", "--dry-run"], &["report"]] {
             let run = Regsweep::new().args(words).arg("--root").arg(root.path()).arg("--html").arg(&page).run().expect_code(2);
@@ -111,4 +112,81 @@ fn a_page_of_what_cannot_be_read_or_is_not_there_says_so() {
     let next = page["next"][0].as_str().expect("a step");
     assert!(next.contains("would stop a real run"), "{next}");
     assert_eq!(run.report()["garbage_collect"]["outcome"], "stopped");
+}
+
+/// All that a page says is to be run next.
+fn next(page: &Value) -> String {
+    page["next"].as_array().expect("steps").iter().filter_map(Value::as_str).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn what_is_run_next_counts_as_this_run_and_finds_the_store_from_anywhere() {
+    let (_, root) = fixture("team");
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("page.html");
+    let parent = root.path().parent().expect("a directory").to_owned();
+    let name = root.path().file_name().expect("a name");
+    for words in [&["usage"][..], &["report"], &["audit"], &["garbage-collect", "--dry-run"]] {
+        let mut run = Regsweep::new().args(words).args(["--min-age", "0s", "--ignore-birth-time", "--root"]).arg(name);
+        run = run.arg("--html").arg(&file).current_dir(&parent);
+        let ran = run.run();
+        let steps = next(&data(&file));
+        let command = steps.split('`').find(|part| part.starts_with("regsweep garbage-collect")).expect("a collection");
+        for part in ["--min-age 0s", "--ignore-birth-time", &format!("--root {}", root.path().display())] {
+            assert_eq!(command.matches(part).count(), 1, "{words:?}, {part}: {command}\n{}", ran.stderr);
+        }
+        let typed = ran.stdout.split('`').skip(1).step_by(2).find(|part| part.starts_with("regsweep garbage-collect"));
+        assert!(typed.is_none_or(|typed| typed.contains("--min-age 0s")), "{words:?}: {typed:?}");
+    }
+}
+
+#[test]
+fn a_page_of_one_repository_shows_its_tags() {
+    let store = registry().repo("one").image("x", &[layer(1)]).tag("v1").image("y", &[layer(2)]).tag("v2").on_disk();
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("page.html");
+    for command in ["usage", "report"] {
+        Regsweep::new().args([command, "--root"]).arg(store.path()).arg("--html").arg(&file).run().expect_code(0);
+        let rows = data(&file)["rows"].clone();
+        assert_eq!(rows["many"], "tags");
+        let names: Vec<_> = rows["rows"].as_array().expect("rows").iter().map(|row| row[0].as_str().expect("a name")).collect();
+        assert!(names.contains(&"one:v1") && names.contains(&"one:v2") && names.len() == 2, "{names:?}");
+    }
+}
+
+#[test]
+fn a_page_names_what_mends_and_what_stops() {
+    let (_, root) = fixture("team");
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("page.html");
+    let write = |words: &[&str]| {
+        Regsweep::new().args(words).arg("--root").arg(root.path()).arg("--html").arg(&file).run();
+        data(&file)
+    };
+    let page = write(&["audit"]);
+    assert!(!next(&page).contains("repair"), "nothing is wrong: {}", next(&page));
+    let uploads = figure(&page, "Uploads");
+    assert!(uploads["count"] == 0 && uploads["note"].as_str().expect("text").starts_with("2 uploads"), "{uploads}");
+    let total = |page: &Value| {
+        let rows = page["collection"]["rows"].as_array().expect("rows").clone();
+        rows.iter().find(|row| row["kind"] == "total").expect("a total")["label"].as_str().expect("text").to_owned()
+    };
+    let page = write(&["garbage-collect", "--dry-run", "--max-reclaim", "1"]);
+    assert!(page["notices"][0].as_str().expect("a notice").starts_with("A real run would stop"));
+    assert_eq!(total(&page), "Freed once nothing stops a real run");
+    assert_eq!(total(&write(&["garbage-collect", "--dry-run"])), "Freed now");
+
+    // A link that is empty, where its place says what it held.
+    let revisions = root.path().join("docker/registry/v2/repositories");
+    let link = walkdir::WalkDir::new(revisions)
+        .into_iter()
+        .filter_map(Result::ok)
+        .map(walkdir::DirEntry::into_path)
+        .find(|path| path.ends_with("link") && path.to_string_lossy().contains("_manifests/revisions"))
+        .expect("a link");
+    fs::write(&link, "").expect("written");
+    for words in [&["audit", "--min-age=0s"][..], &["report", "--min-age=0s"]] {
+        let page = write(words);
+        assert!(next(&page).contains("`regsweep repair --dry-run --root"), "{words:?}: {}", next(&page));
+    }
 }

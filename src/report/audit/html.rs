@@ -1,9 +1,12 @@
 //! An audit as a page.
 
+use std::path::Path;
+
 use super::page::verdict;
 use super::{AuditReport, Collection as Figures};
 use crate::amount::Amount;
-use crate::format::{duration, time};
+use crate::finding::{Finding, Severity};
+use crate::format::{duration, plural, time};
 use crate::plan::Kind;
 use crate::report::Page;
 use crate::report::collect::html::kinds;
@@ -47,14 +50,31 @@ pub(super) fn page(report: &AuditReport) -> Page {
     data.counted("Repositories", figures.repositories, "");
     data.counted("Tags", figures.counts.tags, "");
     data.counted("Revisions", figures.counts.revisions, "manifests that repositories know");
-    data.sized("Uploads", figures.uploads, "begun and not ended");
+    let uploads = plural(figures.uploads.count, "upload", "uploads");
+    // No blobs yet.
+    data.sized("Uploads", Amount { count: 0, ..figures.uploads }, &format!("{uploads}, begun and not ended"));
     data.findings(&report.findings, LOOKED_FOR);
+    repair_step(&report.root, &report.findings).into_iter().for_each(|step| data.next(step));
     if !report.would_stop && untagged.count > 0 {
         data.next("run `regsweep garbage-collect --dry-run --delete-untagged` to see what would go");
     } else if !report.would_stop && plain.count > 0 {
         data.next("run `regsweep garbage-collect --dry-run` to see what would go");
     }
     Page::new(data)
+}
+
+/// What mends what is wrong, where `repair` can: not in a bucket.
+pub(in crate::report) fn repair_step(root: &Path, findings: &[Finding]) -> Option<&'static str> {
+    if root.to_string_lossy().starts_with("s3://") {
+        return None;
+    }
+    let errors = || findings.iter().filter(|finding| finding.severity == Severity::Error);
+    match errors().any(|finding| finding.code.next_step().contains("`regsweep repair`")) {
+        true => Some("run `regsweep repair --dry-run` to see which of the errors can be mended here"),
+        false => errors().any(|finding| finding.code.next_step().contains("repair --from")).then_some(
+            "mend the errors: `regsweep repair --dry-run --from DIR` shows what a mirror or a backup has of what is lost",
+        ),
+    }
 }
 
 /// What a collection frees, without and with `--delete-untagged`.

@@ -33,7 +33,8 @@ pub(super) fn page(report: &CollectReport) -> Page {
     notices(&mut data, report);
     figures(&mut data, report);
     parts(&mut data, report);
-    data.collection(collection(report));
+    let collection = collection(report);
+    data.collection(if report.stops.is_empty() { collection } else { collection.stopped() });
     let row = |(name, share): (&crate::oci::RepositoryName, &crate::plan::RepositoryShare)| {
         let numbers = [share.blobs.size_bytes, share.blobs.count, share.revisions, share.layer_links];
         [Cell::Text(name.to_string())].into_iter().chain(numbers.map(Cell::Number)).collect()
@@ -80,9 +81,10 @@ fn figures(data: &mut Data, report: &CollectReport) {
     let figures = &report.figures;
     data.sized("Stored", Amount { count: figures.blobs, size_bytes: figures.stored_bytes() }, "all blobs");
     data.sized("Live", figures.live, "sizes from manifests");
-    data.sized("Reclaimable", figures.planned.kind(Kind::Blob), "this run without --dry-run");
+    let when = if report.stops.is_empty() { "this run without --dry-run" } else { "once nothing stops a real run" };
+    data.sized("Reclaimable", figures.planned.kind(Kind::Blob), when);
     if let Some(more) = figures.delete_untagged_in_addition {
-        data.sized("Untagged", more, "--delete-untagged frees up to so much in addition");
+        data.sized("With --delete-untagged", more, "up to so much in addition");
     }
     data.counted("Repositories", figures.repositories, "");
     data.counted("Tags", figures.counts.tags, "");
@@ -104,8 +106,9 @@ fn parts(data: &mut Data, report: &CollectReport) {
     let (untagged, unreferenced) = (of(&[Reason::Untagged]), of(&[Reason::Unreferenced]));
     unlinked.count -= untagged.count + unreferenced.count;
     unlinked.size_bytes -= untagged.size_bytes + unreferenced.size_bytes;
-    data.part(Part::new("untagged", "Untagged", untagged, report.whose().manifests()));
-    data.part(Part::new("unreferenced", "Unreferenced", unreferenced, "linked, but needed by no manifest that is kept"));
+    // On other pages, "Untagged" is all that only untagged revisions need, layers too.
+    data.part(Part::new("untagged", report.whose().label(), untagged, "they go themselves"));
+    data.part(Part::new("unreferenced", "No longer needed", unreferenced, "linked, but needed by no manifest that is kept"));
     data.part(Part::new("unlinked", "Unlinked", unlinked, "linked by no repository"));
 }
 

@@ -11,7 +11,7 @@ use crate::plan::{Kind, Reason, RepositoryShare, Totals};
 use crate::policy::RootPolicy;
 use crate::registry_config::DescriptorCache;
 use crate::report::Report as _;
-use crate::report::json::{self, Bytes, Head, Moved};
+use crate::report::json::{self, Bytes, Head, Moved, Stopped};
 use crate::scope::Scope;
 use crate::store::RequestCounts;
 
@@ -41,6 +41,9 @@ struct Body<'a> {
     left: u64,
     /// What stops a real run.
     stops: &'a [String],
+    /// The same as an error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Stopped>,
     quarantine: Quarantine<'a>,
     reclaimable_delete_untagged: Option<Bytes>,
     repositories: Vec<Share>,
@@ -267,6 +270,7 @@ pub fn render(report: &CollectReport) -> String {
         reclaimed: report.reclaimed().into(),
         left: report.swept.left,
         stops: &report.stops,
+        error: Stopped::some(report.stop_code, &report.stops),
         quarantine: quarantine(&report.quarantine),
         reclaimable_delete_untagged: figures.delete_untagged_in_addition.map(Bytes::from),
         repositories: shares(figures),

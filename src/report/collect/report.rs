@@ -78,6 +78,8 @@ pub struct CollectReport {
     pub may_have_changed: bool,
     /// What stops a real run; only a dry run has any.
     pub stops: Vec<String>,
+    /// The error code of the first of them.
+    pub stop_code: Option<&'static str>,
     /// What is wrong or odd, sorted.
     pub findings: Vec<Finding>,
     /// Free disk space before, in bytes.

@@ -178,6 +178,16 @@ impl Part {
     }
 }
 
+impl Collection {
+    /// Of a run that something would stop: what is freed is not freed now.
+    pub(in crate::report) fn stopped(mut self) -> Collection {
+        for row in self.rows.iter_mut().filter(|row| row.kind == "total") {
+            "Freed once nothing stops a real run".clone_into(&mut row.label);
+        }
+        self
+    }
+}
+
 impl CollectionRow {
     pub(in crate::report) fn sized(kind: &'static str, label: impl Into<String>, amounts: &[Amount]) -> CollectionRow {
         let cell = |amount: &Amount| CollectionCell { count: amount.count, bytes: Some(amount.size_bytes) };

@@ -2,6 +2,8 @@
 
 const TILES = 48;
 const TILES_BELOW = 24;
+/** A name that is cut shows at least so many letters, or it is not shown. */
+const LETTERS = 9;
 
 /** What a tile stands for: a row, or all rows whose names begin alike. */
 function node(label, above) {
@@ -163,6 +165,7 @@ class TreeMap {
     const focused = Math.max(0, this.nodes.findIndex((one) => one === from || one.label === from?.label));
     this.tiles = this.nodes.map((one, number) => this.tile(one, this.boxes[number], { width, height }, number === focused));
     this.canvas.replaceChildren(...this.tiles);
+    this.tiles.forEach((tile, number) => dropCut(tile, this.nodes[number].label));
     this.canvas.setAttribute('aria-label', `Map of ${this.whole(this.place)} by ${this.measure} bytes`);
     this.drawPath();
     this.describe(this.place);
@@ -178,7 +181,8 @@ class TreeMap {
   tile(one, box, whole, isFirst) {
     const isGroup = one.below.size > 0;
     const more = `: ${this.figures(one)}${isGroup ? ', opens' : ''}`;
-    const fits = box.width > 42 && box.height > 20;
+    const isWide = isGroup && box.width > 190;
+    const fits = box.height > 20 && isWorthIt(one.label, box.width, isWide ? 90 : 14);
     const tile = element(
       'button',
       {
@@ -193,8 +197,8 @@ class TreeMap {
       element(
         'span',
         { class: fits ? 'label' : 'label hidden' },
-        shownName(one.label, box.width, isGroup && box.width > 190 ? 90 : 14),
-        element('span', { class: (isGroup ? box.width > 190 : box.height > 38) ? 'amount' : 'amount hidden' }, ` ${size(one.sums[this.measure])}`),
+        shownName(one.label, box.width, isWide ? 90 : 14),
+        element('span', { class: (isGroup ? isWide : box.height > 42) ? 'amount' : 'amount hidden' }, ` ${size(one.sums[this.measure])}`),
         element('span', { class: 'hidden' }, more),
       ),
     );
@@ -209,7 +213,7 @@ class TreeMap {
     if (one.below.size > 0 && inner.width > 60 && inner.height > 30) {
       const below = largest(one, this.measure, TILES_BELOW);
       squares(below.map((each) => each.sums[this.measure]), inner).forEach((each, number) => {
-        const fits = each.width > 50 && each.height > 18;
+        const fits = each.height > 18 && isWorthIt(below[number].label, each.width, 6, 7.6);
         const shade = element('span', { class: 'below' }, this.shared(below[number]), fits ? shownName(below[number].label, each.width, 6, 7.6) : null);
         place(shade, each, box);
         shades.append(shade);
@@ -287,10 +291,41 @@ class TreeMap {
   }
 }
 
+/** How many letters of a name there is room for. */
+function roomFor(width, taken, letter = 9) {
+  return Math.max(0, Math.floor((width - taken) / letter));
+}
+
+/** Whether a name can be told from others there: as a whole, or by enough of its letters. */
+function isWorthIt(name, width, taken, letter = 9) {
+  return Math.min(Array.from(name).length, LETTERS) <= roomFor(width, taken, letter);
+}
+
+/** Hides from eyes what does not fit into a tile as it is drawn: half a number is a wrong one. A name loses letters first. */
+function dropCut(tile, name) {
+  const label = tile.querySelector('.label:not(.hidden)');
+  if (!label) return;
+  const box = label.getBoundingClientRect();
+  const isCut = (part) => {
+    const { right, bottom } = part.getBoundingClientRect();
+    return right > box.right + 0.5 || bottom > box.bottom + 1 || (part.clientWidth > 0 && part.scrollWidth > part.clientWidth);
+  };
+  const amount = label.querySelector('.amount:not(.hidden)');
+  if (amount && isCut(amount)) amount.classList.add('hidden');
+  const shown = () => label.querySelector('bdi:not(.hidden)');
+  for (let letters = Array.from(shown().textContent).length - 1; isCut(shown()); letters -= 1) {
+    if (letters < LETTERS) {
+      label.classList.add('hidden');
+      return;
+    }
+    label.firstElementChild.replaceWith(shownName(name, letters, 0, 1));
+  }
+}
+
 /** A name as it fits, with its end, which tells it from others; the whole is there for those who do not see it. */
 function shownName(name, width, taken, letter = 9) {
   const letters = Array.from(name);
-  const most = Math.max(3, Math.floor((width - taken) / letter));
+  const most = Math.max(3, roomFor(width, taken, letter));
   if (letters.length <= most) return named(name);
   const end = Math.ceil((most - 1) * 0.6);
   const short = `${letters.slice(0, most - 1 - end).join('')}…${letters.slice(-end).join('')}`;

@@ -79,6 +79,9 @@ impl Page {
     }
 
     fn begin(path: &Path) -> Result<Replacement, Error> {
+        if path == Path::new("-") {
+            return Err(Error::Usage("--html wants a file; for one that is called `-`, give --html ./-".to_owned()));
+        }
         ensure_replaceable("--html", path)?;
         ensure_outside_storage("--html", path)?;
         Replacement::begin(path, ".regsweep-page-")

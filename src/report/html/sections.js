@@ -124,10 +124,19 @@ function findingsOf(code, isOpen) {
     more.textContent = `Show ${count(Math.min(200, code.places.length - shown))} more`;
   };
   show();
+  // On paper nothing can be opened: all places are there, and what was closed is again, afterwards.
+  let isOpenNow = isOpen;
+  const printed = (isPrinted) => {
+    if (isPrinted) {
+      isOpenNow = made.open;
+      while (shown < code.places.length) show();
+    }
+    made.open = isPrinted || isOpenNow;
+  };
   const leftOut = code.left_out > 0 ? element('p', { class: 'note' }, `${count(code.left_out)} more are left out of this page; JSON lists all.`) : null;
-  return element(
+  const made = element(
     'details',
-    { open: isOpen },
+    { open: isOpen, onprinted: (event) => printed(event.detail) },
     summary,
     element('p', {}, sentence(code.meaning)),
     element('p', { class: 'step' }, element('strong', {}, 'Next: '), sentence(code.next_step)),
@@ -135,6 +144,7 @@ function findingsOf(code, isOpen) {
     more,
     leftOut,
   );
+  return made;
 }
 
 function placeOf(place, code) {

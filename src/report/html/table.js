@@ -83,6 +83,14 @@ class RowTable {
     this.draw();
   }
 
+  /** All rows for paper, where nothing can be asked for; and what was shown before. */
+  printed(isPrinted) {
+    if (isPrinted) this.before ??= this.shown;
+    this.shown = isPrinted ? Infinity : (this.before ?? this.shown);
+    if (!isPrinted) this.before = undefined;
+    this.draw();
+  }
+
   showMore() {
     const before = this.shown;
     this.shown += ROWS_AT_ONCE * 10;

@@ -59,6 +59,7 @@ fn report(rows: Vec<UsageRow>, findings: Vec<Finding>) -> UsageReport {
             unlinked: amount(1, 585),
             ..StoreUsage::default()
         },
+        tags: None,
         ages: Some(vec![row("within a day", 1)]),
         repositories: rows.len() as u64,
         rows,

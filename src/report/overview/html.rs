@@ -3,7 +3,7 @@
 use super::OverviewReport;
 use crate::plan::Kind;
 use crate::report::Page;
-use crate::report::audit::html::{LOOKED_FOR, collection};
+use crate::report::audit::html::{LOOKED_FOR, collection, repair_step};
 use crate::report::collect::html::{notices, shares};
 use crate::report::collect::page::next as next_of_dry_run;
 use crate::report::html::{Data, Heading};
@@ -15,7 +15,8 @@ pub(super) fn page(report: &OverviewReport) -> Page {
     figures(&mut data, &report.usage);
     parts(&mut data, &report.usage);
     if !report.audit.would_stop {
-        data.collection(collection(&report.audit));
+        let collection = collection(&report.audit);
+        data.collection(if report.stops.is_empty() { collection } else { collection.stopped() });
     }
     rows(&mut data, &report.usage, report.collect.as_ref().map(shares).as_ref());
     data.findings(&report.audit.findings, LOOKED_FOR);
@@ -32,6 +33,7 @@ pub(super) fn next(report: &OverviewReport) -> Vec<String> {
     if !report.stops.is_empty() {
         steps.push("see to what would stop a real run, then run `regsweep garbage-collect --dry-run`".to_owned());
     }
+    steps.extend(repair_step(&report.audit.root, &report.audit.findings).map(str::to_owned));
     steps.extend(report.collect.as_ref().and_then(next_of_dry_run));
     let [plain, untagged] = report.audit.collections.each_ref().map(|collection| collection.totals.kind(Kind::Blob).count);
     if untagged > plain {

@@ -9,7 +9,7 @@ use crate::finding::Code;
 use crate::plan::Kind;
 use crate::repair::Mend;
 use crate::report::Report as _;
-use crate::report::json::{self, Bytes, Head};
+use crate::report::json::{self, Bytes, Head, Stopped};
 
 #[derive(Serialize)]
 struct Body<'a> {
@@ -23,6 +23,9 @@ struct Body<'a> {
     replaced: u64,
     quarantine_run: Option<&'a str>,
     stops: &'a [String],
+    /// The same as an error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Stopped>,
 }
 
 #[derive(Serialize)]
@@ -86,6 +89,7 @@ pub(super) fn render(report: &RepairReport) -> String {
         replaced: report.replaced,
         quarantine_run: report.quarantine_run.as_deref(),
         stops: &report.stops,
+        error: Stopped::some(report.stop_code, &report.stops),
     };
     let head = Head {
         command: "repair",

@@ -42,6 +42,8 @@ pub struct RepairReport {
     pub quarantine_run: Option<String>,
     /// What stops a real run; only a dry run has any.
     pub stops: Vec<String>,
+    /// The error code of the first of them.
+    pub stop_code: Option<&'static str>,
     /// What cannot be mended, or was not.
     pub findings: Vec<Finding>,
     /// Whether a link could not be made.
@@ -70,6 +72,7 @@ impl RepairReport {
             has_more: false,
             quarantine_run: None,
             stops: Vec::new(),
+            stop_code: None,
             findings: Vec::new(),
             has_failed: false,
             interrupted: false,

@@ -61,9 +61,9 @@ pub(in crate::report) fn figures(data: &mut Data, report: &UsageReport) {
     data.counted("Revisions", report.counts.revisions, "manifests that repositories know");
     if let Some(ratio) = usage.deduplication() {
         data.sized(
-            "Without sharing",
+            "Live without sharing",
             Amount { count: 0, size_bytes: usage.unshared_bytes },
-            &format!("deduplication {ratio:.2}: if each image had its own copy"),
+            &format!("deduplication {ratio:.2}: if each live image had its own copy"),
         );
     }
 }
@@ -76,8 +76,9 @@ pub(in crate::report) fn parts(data: &mut Data, report: &UsageReport) {
         size_bytes: all.size_bytes.saturating_sub(without[0].size_bytes + without[1].size_bytes),
     };
     let unique = rest(usage.live, [usage.shared, usage.in_no_row]);
+    let in_one = if report.tags.is_some() { "in the one repository" } else { "in one row of the table" };
     for part in [
-        Part::new("unique", "Live, unique", unique, "in one row of the table"),
+        Part::new("unique", "Live, unique", unique, in_one),
         Part::new("shared", "Live, shared", usage.shared, "in several rows of the table"),
         Part::new("apart", "Live, in no row", usage.in_no_row, "behind symbolic links or mounts, or kept for no tag"),
         Part::new("untagged", "Untagged", usage.untagged, "in revisions that no tag leads to; --delete-untagged frees it"),
@@ -125,7 +126,12 @@ const GOES: Column = Column::new(
 
 /// The rows, and the tags by age. `goes` has what a collection frees of each repository.
 pub(in crate::report) fn rows(data: &mut Data, report: &UsageReport, goes: Option<&BTreeMap<String, u64>>) {
-    let has_untagged = has_untagged(report.by);
+    // The row of a single repository says nothing; its tags do.
+    let (by, of_rows, goes) = match &report.tags {
+        Some(tags) => (UsageBy::Tag, tags, None),
+        None => (report.by, &report.rows, goes),
+    };
+    let has_untagged = has_untagged(by);
     let mut columns: Vec<Column> = COLUMNS.to_vec();
     columns.retain(|column| has_untagged || column.key() != "untagged");
     let goes_at = if has_untagged { 5 } else { 4 };
@@ -139,7 +145,7 @@ pub(in crate::report) fn rows(data: &mut Data, report: &UsageReport, goes: Optio
         }
         cells
     };
-    let (names, separators) = match report.by {
+    let (names, separators) = match by {
         UsageBy::Repository => (("repository", "repositories"), "/"),
         UsageBy::Namespace => (("namespace", "namespaces"), ""),
         UsageBy::Tag => (("tag", "tags"), "/:"),
@@ -147,7 +153,7 @@ pub(in crate::report) fn rows(data: &mut Data, report: &UsageReport, goes: Optio
         UsageBy::Age => (("age", "ages"), ""),
     };
     let largest = ["total", "untagged", "goes"];
-    data.rows(Rows::new(names, separators, &largest, &columns, report.rows.iter().map(row).collect()));
+    data.rows(Rows::new(names, separators, &largest, &columns, of_rows.iter().map(row).collect()));
     if let Some(ages) = &report.ages {
         let mut columns = COLUMNS.to_vec();
         columns.retain(|column| column.key() != "untagged");

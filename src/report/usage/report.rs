@@ -32,6 +32,8 @@ pub struct UsageReport {
     pub rows: Vec<UsageRow>,
     /// Tags by when they were last pushed, the latest first, if a page is wanted.
     pub ages: Option<Vec<UsageRow>>,
+    /// The tags, in order, if a page is wanted and there is one repository, whose row would say nothing.
+    pub tags: Option<Vec<UsageRow>>,
     /// Repositories.
     pub repositories: u64,
     /// What is in them.

@@ -86,6 +86,15 @@ fn what_stops_a_run_is_known_by_its_code() {
     fs::create_dir(root.path().join("docker/registry/v2/repositories")).expect("ours");
     let brake = error(&Regsweep::gc(root.path()).arg("--json").run().expect_code(2), Some("garbage-collect"), "brake");
     assert!(brake["error"]["message"].as_str().expect("text").contains("--allow-"), "{brake}");
+    // A dry run that a real one would not follow has its report, and all reasons as an error in it. A real run has the same.
+    let most = ["--json", "--max-reclaim", "1"];
+    let dry = Regsweep::gc(root.path()).arg("--dry-run").args(most).run().expect_code(2).report();
+    let stops: Vec<&str> = dry["stops"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+    assert!(stops.len() > 1, "{stops:?}");
+    assert_eq!((&dry["outcome"], &dry["error"]["code"]), (&"stopped".into(), &"brake".into()));
+    assert_eq!(dry["error"]["message"], stops.join("; also: "));
+    let real = error(&Regsweep::gc(root.path()).args(most).run().expect_code(2), Some("garbage-collect"), "brake");
+    assert_eq!(real["error"], dry["error"]);
     // The commands that a message names can be run as they stand, in JSON, too.
     let none = run("restore", &["--json", "--run", "nope", "--root", root.path().to_str().expect("UTF-8")]).expect_code(2);
     let message = none.report()["error"]["message"].as_str().expect("text").to_owned();

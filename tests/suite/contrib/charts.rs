@@ -54,13 +54,16 @@ fn an_overlay_says_what_differs() {
     // Each place that is patched is one.
     let base = documents(&text("kubernetes/cronjob.yaml"));
     for patch in overlay["patches"].as_array().expect("a list") {
-        let target = base.iter().find(|document| document["kind"] == patch["target"]["kind"]).expect("a target");
+        let (kind, name) = (&patch["target"]["kind"], patch["target"]["name"].as_str().expect("a name"));
+        let target =
+            base.iter().find(|document| document["kind"] == *kind && document["metadata"]["name"] == name.trim_end_matches(".*"));
+        let target = target.expect("a target");
         for operation in documents(patch["patch"].as_str().expect("text"))[0].as_array().expect("a list") {
             let place = operation["path"].as_str().expect("a path");
             assert!(operation["op"] == "replace" && target.pointer(place).is_some(), "{place}");
         }
     }
-    let image = base[1].pointer("/spec/jobTemplate/spec/template/spec/containers/0/image").expect("an image");
+    let image = base[0].pointer("/spec/jobTemplate/spec/template/spec/containers/0/image").expect("an image");
     let replaced = overlay["images"][0]["name"].as_str().expect("a name");
     assert!(image.as_str().expect("text").starts_with(&format!("{replaced}:")), "{image}");
 
@@ -70,15 +73,37 @@ fn an_overlay_says_what_differs() {
     };
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let made = documents(&String::from_utf8(output.stdout).expect("UTF-8"));
-    let job = made.iter().find(|document| document["kind"] == "CronJob").expect("a job");
-    assert_eq!((&job["metadata"]["namespace"], &job["spec"]["schedule"]), (&"registry".into(), &"15 2 * * *".into()));
-    assert_eq!(pod(job)["securityContext"]["runAsUser"], 1000);
-    assert_eq!(pod(job)["containers"][0]["image"], "registry.example/platform/regsweep:0.1.0");
+    let named = |name: &str| made.iter().find(|document| document["metadata"]["name"] == name).expect("a job");
+    assert_eq!(named("regsweep")["spec"]["schedule"], "15 2 * * *");
+    assert_eq!(made.len(), 2, "nothing of the registry's is replaced");
+    // The job that says what was restarted is on the same volume, as the same user.
+    for job in [named("regsweep"), named("regsweep-restarted")] {
+        assert_eq!(job["metadata"]["namespace"], "registry");
+        assert_eq!(pod(job)["securityContext"]["runAsUser"], 1000);
+        assert_eq!(pod(job)["containers"][0]["image"], "registry.example/platform/regsweep:0.1.0");
+        assert_eq!(pod(job)["volumes"][0]["persistentVolumeClaim"]["claimName"], "registry-data");
+    }
 }
 
-/// What Helm makes of a template, as far as ours go: values, quoted or not, and lists and mappings with an indent.
+/// The text between a line with this action and the line of its `end`, and what is around it.
+fn block<'a>(template: &'a str, action: &str) -> Option<(&'a str, &'a str, &'a str)> {
+    let (before, rest) = template.split_once(&format!("{{{{- {action} }}}}"))?;
+    let (inside, behind) = rest.split_once("{{- end }}").expect("it ends");
+    Some((before.trim_end(), inside.trim_end(), behind))
+}
+
+/// What Helm makes of a template, as far as ours go: a job that is asked for, a list, values, quoted or not, and mappings with an indent.
 fn rendered(template: &str, values: &Value) -> String {
     let mut rendered = template.to_owned();
+    if let Some((before, inside, behind)) = block(template, "if .Values.restarted") {
+        let inside = if values["restarted"] == true { inside } else { "" };
+        rendered = format!("{before}{inside}{behind}");
+    }
+    if let Some((before, inside, behind)) = block(&rendered, "range .Values.options") {
+        let options = values["options"].as_array().expect("a list").iter();
+        let inside: String = options.map(|option| inside.replace("{{ . | quote }}", &option.to_string())).collect();
+        rendered = format!("{before}{inside}{behind}");
+    }
     while let Some((before, rest)) = rendered.split_once("{{") {
         let (inside, behind) = rest.split_once("}}").expect("it ends");
         let (before, inside) = match inside.strip_prefix('-') {
@@ -114,8 +139,9 @@ fn a_chart_collects_as_its_values_say() {
     assert_eq!(chart["appVersion"], env!("CARGO_PKG_VERSION"));
     let mut values = documents(&text("helm/regsweep/values.yaml")).remove(0);
     let template = text("helm/regsweep/templates/cronjob.yaml");
+    let restarted = text("helm/regsweep/templates/restarted.yaml");
     for name in values.as_object().expect("a mapping").keys() {
-        assert!(template.contains(&format!(".Values.{name}")), "{name} is of no use");
+        assert!([&template, &restarted].iter().any(|text| text.contains(&format!(".Values.{name}"))), "{name} is of no use");
     }
     values["claim"] = "another: \u{fc}".into();
     values["user"] = 1000.into();
@@ -132,6 +158,38 @@ fn a_chart_collects_as_its_values_say() {
     // The image that is the default is the one that is described.
     let image = format!("registry.example/tools/regsweep:{}", env!("CARGO_PKG_VERSION"));
     assert_eq!(pod["containers"][0]["image"], image);
+
+    // Without options it is a plain collection.
+    values["options"] = Value::Array(Vec::new());
+    let made = documents(&rendered(&template, &values));
+    assert_eq!(
+        made[0]["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["args"].as_array().map(Vec::len),
+        Some(2)
+    );
+}
+
+#[test]
+fn a_chart_says_what_was_restarted_when_it_is_asked_for() {
+    let mut values = documents(&text("helm/regsweep/values.yaml")).remove(0);
+    let [template, nightly] = ["restarted", "cronjob"].map(|name| text(&format!("helm/regsweep/templates/{name}.yaml")));
+    assert_eq!(rendered(&template, &values).trim(), "");
+    values["restarted"] = true.into();
+    values["claim"] = "another".into();
+    values["user"] = 1000.into();
+    let (made, nightly) = (documents(&rendered(&template, &values)), documents(&rendered(&nightly, &values)));
+    let [job] = &made[..] else { panic!("not one document") };
+    assert_eq!((&job["metadata"]["name"], &job["spec"]["suspend"]), (&"regsweep-restarted".into(), &true.into()));
+    // The same as the nightly job, but for its words.
+    let (mut pod, mut nightly) = (pod(job).clone(), pod(&nightly[0]).clone());
+    let words = words(&pod["containers"][0]);
+    for pod in [&mut pod, &mut nightly] {
+        pod["containers"][0]["args"] = Value::Null;
+    }
+    assert_eq!(pod, nightly);
+    match parsed(words.iter().map(String::as_str)) {
+        cli::Command::Quarantine(cli::Quarantine::Restarted(arguments)) => assert!(arguments.since.is_some()),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]

@@ -97,6 +97,14 @@ impl Stage {
                 let repositories = self.v2("repositories");
                 fs::remove_dir_all(&repositories).and_then(|()| fs::create_dir(&repositories)).expect("emptied");
             }
+            // As the registry does it: the tag and the revision go, the blobs stay.
+            "team/api:1.0 was deleted" => {
+                let tag = self.v2("repositories/team/api/_manifests/tags/1.0");
+                let digest = fs::read_to_string(tag.join("current/link")).expect("a tag");
+                let revision = digest.trim().replace(':', "/");
+                fs::remove_dir_all(&tag).expect("removed");
+                fs::remove_dir_all(self.v2(&format!("repositories/team/api/_manifests/revisions/{revision}"))).expect("removed");
+            }
             "two blobs are damaged" => {
                 let cut = self.blob("a9e8137b53dfdbc1e7941546b38c7b00efc205bebb0f4df2f586d5e0df6d95bb");
                 fs::File::options().write(true).open(cut).and_then(|file| file.set_len(100)).expect("cut");

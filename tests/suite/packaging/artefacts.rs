@@ -244,7 +244,7 @@ fn is_all_there(prefix: &Path) {
         assert!(page.contains(".SH SYNOPSIS"), "{page}");
     }
     let documents = prefix.join("share/doc/regsweep");
-    for name in ["README.md", "docs/reference.md", "docs/full-disk.md"] {
+    for name in ["README.md", "README.zh-CN.md", "docs/reference.md", "docs/full-disk.md", "docs/zh-CN/space.md"] {
         assert!(documents.join(name).is_file(), "{name}");
     }
     for entry in WalkDir::new(prefix) {
