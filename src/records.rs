@@ -92,6 +92,8 @@ pub struct Protected {
     pub tags: BTreeMap<RepositoryName, Vec<TagName>>,
     /// Uploads.
     pub uploads: BTreeMap<RepositoryName, Vec<String>>,
+    /// Manifests that tags in quarantine name: they are to be there when these return.
+    pub of_tags: BTreeMap<RepositoryName, Vec<Digest>>,
 }
 
 impl Protected {
@@ -101,8 +103,7 @@ impl Protected {
             Target::Link(LinkDirectory::Revisions(repository), digest) => {
                 self.revisions.entry(repository.clone()).or_default().push(*digest);
             }
-            // What the tag names is to be there when it returns.
-            Target::Tag(repository, _, digest) => self.revisions.entry(repository.clone()).or_default().push(*digest),
+            Target::Tag(repository, _, digest) => self.of_tags.entry(repository.clone()).or_default().push(*digest),
             Target::Upload(file) => self.uploads.entry(file.repository.clone()).or_default().push(file.id.clone()),
             target => self.digests.extend(target.digest()),
         }
@@ -337,16 +338,25 @@ impl<'n> Records<'n> {
         self.notes.replace(SWEEP, &mut |out| self.unfinished.write_after(links.take().into_iter().flatten(), out))
     }
 
-    /// Forgets what a run restored to the store: that is wanted.
+    /// Forgets what was asked to be restored of what runs had begun with: that is wanted.
+    ///
+    /// # Errors
+    ///
+    /// When the record cannot be read or written.
+    pub fn forget_begun_with(&self, restored: &[Target]) -> Result<(), Error> {
+        let mut begun = self.begun()?;
+        match begun.forget(restored) {
+            true => self.write_begun(&begun),
+            false => Ok(()),
+        }
+    }
+
+    /// Forgets that a sweep was about to remove what was restored to the store.
     ///
     /// # Errors
     ///
     /// When the record cannot be written.
     pub fn forget_sweep_of(&mut self, restored: &[Target]) -> Result<(), Error> {
-        let mut begun = self.begun()?;
-        if begun.forget(restored) {
-            self.write_begun(&begun)?;
-        }
         if self.unfinished.blobs.is_empty() {
             return Ok(());
         }

@@ -46,6 +46,11 @@ pub struct Survey<'s> {
     /// Manifests to keep like young ones, even if nothing here names them: the repository has, had or may regain a revision
     /// link to them. Empty at first.
     pub protected: Vec<Digest>,
+    /// Those of them that were restored lately. Empty at first.
+    pub restored: Vec<Digest>,
+    /// Manifests that nothing but a tag in quarantine protects, where what is dropped in this run is quarantined, too: one that is goes after its
+    /// tag, and any other stays for it. Empty at first.
+    pub followers: Vec<Digest>,
     /// Tags that were restored lately, sorted: they are young, whatever their links say. None at first.
     pub restored_tags: Vec<TagName>,
     /// Uploads that were restored lately. None at first.
@@ -59,6 +64,11 @@ impl Survey<'_> {
     pub fn revision(&self, digest: &Digest) -> Option<usize> {
         let place = self.revisions.binary_search_by(|revision| revision.digest.cmp(digest)).ok()?;
         (self.revisions[place].link != LinkContent::Absent).then_some(place)
+    }
+
+    /// The manifests that may be linked here again, whatever protects them.
+    pub fn awaited(&self) -> impl Iterator<Item = &Digest> {
+        self.protected.iter().chain(&self.followers)
     }
 }
 
@@ -183,6 +193,8 @@ pub fn survey<'s>(store: &'s dyn Store, entry: &RepositoryEntry) -> Result<Surve
         strays,
         queried: Vec::new(),
         protected: Vec::new(),
+        restored: Vec::new(),
+        followers: Vec::new(),
         restored_tags: Vec::new(),
         restored_uploads: Vec::new(),
         last_run: None,

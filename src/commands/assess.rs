@@ -1,5 +1,7 @@
 //! The reading half of a collection: what the store and its quarantine hold, what of it would go, and what stops that.
 
+mod begun;
+
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,7 +29,7 @@ use crate::plan::{Carried, Deletion, RepositoryShare, SweepPlan};
 use crate::policy::{Policy, RootPolicy};
 use crate::progress::{Phase, Progress};
 use crate::quarantine::{Due, Gate, Moved, Needed, Overlay, Quarantine, Reader, Withheld};
-use crate::records::{BegunName, BegunWith, Protected, Records, Summary};
+use crate::records::{BegunName, Protected, Records, Summary};
 use crate::removal::{self, Outcomes, Removed};
 use crate::report::collect::Figures;
 use crate::retention::Retention;
@@ -69,6 +71,8 @@ pub(super) struct Assessment {
     pub(super) expired: Option<Expired>,
     /// What was asked for by name, if anything was.
     pub(super) removed: Option<Removed>,
+    /// Revisions that were to go, and are kept for being young or for what is in quarantine.
+    postponed: HashSet<(RepositoryName, Digest)>,
 }
 
 /// Reads everything, and changes nothing.
@@ -92,7 +96,10 @@ pub(super) fn assess(
     // Without the lock, as only a dry run may be, another regsweep can be what takes things away.
     let may_change = settings.disposal == Disposal::Online || !is_locked;
     let mut protected = records.restored_within(settings.policy.restored_window(), &settings.clock);
-    let restored: Vec<Digest> = protected.digests.iter().copied().collect();
+    let restored = protected.clone();
+    // Of a run that was cut off, too: a revision that comes back first is whole then.
+    let is_revision = |target: &&Target| matches!(target, Target::Link(LinkDirectory::Revisions(_), _));
+    needed.targets.iter().filter(is_revision).for_each(|target| protected.add(target));
     quarantine.protect(settings.disposal != Disposal::Remove, &mut protected);
     let overlay = Overlay::new(reader.store(), quarantine);
     let mut assessment =
@@ -122,22 +129,6 @@ pub(super) fn assess(
 }
 
 impl Assessment {
-    /// What goes by the names of tags, manifests and repositories, of each repository: of the revisions those that are in the plan.
-    pub(super) fn begun(&self) -> Vec<(RepositoryName, BegunWith)> {
-        if self.expired.is_none() && self.removed.is_none() {
-            return Vec::new();
-        }
-        let of_rules = self.expired.iter().flat_map(|expired| expired.chosen.0.iter().map(|(name, of)| (name, &of.begun)));
-        let by_name = self.removed.iter().flat_map(|removed| removed.removal.0.iter().map(|(name, of)| (name, &of.begun)));
-        let planned: HashSet<(RepositoryName, Digest)> = self.plan.revisions().collect();
-        let goes = |name: &RepositoryName, with: &BegunWith| {
-            let mut with = with.clone();
-            with.revisions.retain(|digest| planned.contains(&(name.clone(), *digest)));
-            with
-        };
-        of_rules.chain(by_name).flat_map(|(name, begun)| begun.iter().map(|with| (name.clone(), goes(name, with)))).collect()
-    }
-
     fn stops_of(
         &self,
         settings: &CollectSettings,
@@ -205,7 +196,7 @@ fn survey_and_plan(
     settings: &CollectSettings,
     reader: &Reader<'_>,
     store: &Overlay<'_>,
-    (protected, restored, needed): (&Protected, &[Digest], &Needed),
+    (protected, restored, needed): (&Protected, &Protected, &Needed),
     records: &Records<'_>,
 ) -> Result<Assessment, Error> {
     let (Reader { progress, stop, .. }, last_run) = (*reader, records.last_run());
@@ -225,14 +216,13 @@ fn survey_and_plan(
     let chosen = chosen(settings, expired.as_ref(), removed.as_ref());
     context.retention = chosen.as_deref().unwrap_or(context.retention);
     let prepare = |survey: &mut Survey<'_>| {
-        survey.protected = protected.revisions.get(&survey.name).cloned().unwrap_or_default();
-        survey.restored_tags = protected.tags.get(&survey.name).cloned().unwrap_or_default();
-        survey.restored_uploads = protected.uploads.get(&survey.name).cloned().unwrap_or_default();
+        protect(survey, protected, restored);
         survey.last_run = last_run;
     };
     let gathered = Gathered::default();
     let done = |marks: &mut Marks| {
         gathered.add(std::mem::take(&mut marks.findings));
+        begun::forget_names(settings, marks);
         marks.deletions.set_aside(&budget)
     };
     let mut marks = mark::repositories(&context, &repositories.entries, &prepare, &done, progress, stop)?;
@@ -257,7 +247,8 @@ fn survey_and_plan(
     let unlinked = brakes::unlinked_in(&plan, records, &summary, &lacking, &policy.of_evidence());
     let carried = settings.scope.limit(&mut plan, &|digest| records.had_linked(digest).collect());
     expired.iter_mut().for_each(|expired| expired.note_planned(&plan));
-    let outcomes = outcomes(settings, reader, &marks);
+    let [restorable, postponed] = begun::staying(&marks);
+    let outcomes = outcomes(settings, reader, &marks, &restorable);
     removed.iter_mut().for_each(|removed| removed.note_planned(&plan, &outcomes, &findings, &policy));
     let figures = figures(settings, &inventory, &marks, &blobs, &plan, shares);
     Ok(Assessment {
@@ -278,12 +269,28 @@ fn survey_and_plan(
         unmatched: settings.scope.unmatched(repositories.entries.iter().map(|entry| &entry.name)),
         expired,
         removed,
+        postponed,
     })
 }
 
+/// Gives a repository what stays in it for what is in quarantine, or came from there.
+fn protect(survey: &mut Survey<'_>, protected: &Protected, restored: &Protected) {
+    let of = |all: &BTreeMap<RepositoryName, Vec<Digest>>| all.get(&survey.name).cloned().unwrap_or_default();
+    (survey.protected, survey.restored) = (of(&protected.revisions), of(&restored.revisions));
+    survey.followers = protected.of_tags.get(&survey.name).cloned().unwrap_or_default();
+    survey.restored_tags = protected.tags.get(&survey.name).cloned().unwrap_or_default();
+    survey.restored_uploads = protected.uploads.get(&survey.name).cloned().unwrap_or_default();
+}
+
 /// What became of the repositories.
-fn outcomes<'m>(settings: &CollectSettings, reader: &Reader<'_>, marks: &'m [Marks]) -> Outcomes<'m> {
+fn outcomes<'m>(
+    settings: &CollectSettings,
+    reader: &Reader<'_>,
+    marks: &'m [Marks],
+    restorable: &'m HashSet<(RepositoryName, Digest)>,
+) -> Outcomes<'m> {
     Outcomes {
+        restorable,
         held: marks.iter().filter(|marks| marks.held).map(|marks| &marks.repository).collect(),
         stays: marks.iter().filter_map(|marks| Some((&marks.repository, marks.stays.as_ref()?))).collect(),
         is_online: settings.disposal == Disposal::Online,
@@ -294,7 +301,7 @@ fn outcomes<'m>(settings: &CollectSettings, reader: &Reader<'_>, marks: &'m [Mar
 /// Lists the blobs, and flags those that stay for what is in quarantine or came from there.
 fn listed(
     store: &Overlay<'_>,
-    (protected, restored): (&Protected, &[Digest]),
+    (protected, restored): (&Protected, &Protected),
     budget: &Budget,
     progress: &dyn Progress,
 ) -> Result<(Arc<Inventory>, Vec<Stray>), Error> {
@@ -308,7 +315,7 @@ fn listed(
     };
     store.quarantined().for_each(|digest| mark(digest, MarkFlags::QUARANTINED));
     protected.digests.iter().for_each(|digest| mark(digest, MarkFlags::PROTECTED));
-    restored.iter().for_each(|digest| mark(digest, MarkFlags::YOUNG));
+    restored.digests.iter().for_each(|digest| mark(digest, MarkFlags::YOUNG));
     Ok((Arc::new(inventory), blob_strays))
 }
 

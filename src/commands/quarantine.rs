@@ -205,9 +205,12 @@ fn restore(
             quarantine.held().filter(of_verify).map(|(_, held)| &held.target).collect()
         }
     };
-    let is_wanted = |run: &Run<'_>, target: &Target| {
+    let is_asked = |run: &Run<'_>, target: &Target| {
         is_meant(run, target) || (run.stamp().purpose.is_of_collection() && corrupt.contains(target))
     };
+    let following = quarantine::following(reader, &quarantine, &is_asked)?;
+    let is_wanted =
+        |run: &Run<'_>, target: &Target| is_asked(run, target) || following.get(target).is_some_and(|id| id == run.id());
     let held = quarantine.held().filter(|(run, held)| is_wanted(run, &held.target));
     let wanted: BTreeSet<Target> = held.map(|(_, held)| held.target.clone()).collect();
     if wanted.is_empty() {
@@ -225,14 +228,7 @@ fn restore(
     shelves.ensure_returnable(&mut wanted.iter(), reconcile::MOUNT_AS_ONE)?;
     let mut records = Records::without_summary(reader.notes)?;
     let suspects = quarantine::suspects(&quarantine, &is_wanted);
-    let is_part = |run: &&Run<'_>| run.stamp().purging.is_some() && run.held().iter().any(|held| is_wanted(run, &held.target));
-    let partly_purged = |run: &Run<'_>| {
-        let detail = format!(
-            "A purge of run {} had begun: if it had removed anything, that is gone, and what was restored may lack it.",
-            run.id()
-        );
-        Finding::new(Code::FailedRestore).detail(detail)
-    };
+    let is_part = |run: &&Run<'_>| run.stamp().purging.is_some() && run.held().iter().any(|held| is_asked(run, &held.target));
     let purged: Vec<Finding> = quarantine.runs.iter().filter(is_part).map(partly_purged).collect();
     let moved = reconcile::restore(reader, &quarantine, Replaced::Keep, &is_wanted, &mut records, &settings.clock);
     // It is read anew to be checked, and two lists of it are not to be held.
@@ -251,6 +247,15 @@ fn restore(
         vec![Finding::new(Code::FailedRestore).detail(detail)]
     });
     Ok(Acted { done: Done::Restored(moved), findings: [findings, purged].concat() })
+}
+
+/// What is said where a purge of a run had begun.
+fn partly_purged(run: &Run<'_>) -> Finding {
+    let detail = format!(
+        "A purge of run {} had begun: if it had removed anything, that is gone, and what was restored may lack it.",
+        run.id()
+    );
+    Finding::new(Code::FailedRestore).detail(detail)
 }
 
 /// The run that comes back if none is named.

@@ -180,7 +180,10 @@ pub(super) fn restore(
     if let (Err(error), Some(first)) = (noted, restored.first()) {
         moved.failed.push((first.clone(), format!("restored, but a next run will not know that it was: {error}")));
     }
-    if let Err(error) = records.forget_sweep_of(&restored) {
+    // What something needs stays for that, and no longer.
+    let is_asked_for = replaced == Replaced::Keep;
+    let begun = if is_asked_for { records.forget_begun_with(&restored) } else { Ok(()) };
+    if let Err(error) = begun.and_then(|()| records.forget_sweep_of(&restored)) {
         tracing::warn!("{error}");
     }
     // What could change nothing leaves all as it was.

@@ -255,7 +255,9 @@ impl<'a> HistoryNames<'a> {
         let going = self.going.binary_search_by(|(revision, _)| revision.digest.cmp(digest));
         let revision = match going {
             Ok(place) => HistoryRevision::Goes(self.going[place].1),
-            Err(_) if self.survey.revision(digest).is_some() || self.survey.protected.contains(digest) => HistoryRevision::Stays,
+            Err(_) if self.survey.revision(digest).is_some() || self.survey.awaited().any(|awaited| awaited == digest) => {
+                HistoryRevision::Stays
+            }
             Err(_) => HistoryRevision::Gone,
         };
         let blob = context.inventory.find(digest);

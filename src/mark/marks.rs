@@ -31,6 +31,10 @@ pub struct Marks {
     pub counts: Counts,
     /// Entries kept only because of their age.
     pub waiting: Waiting,
+    /// Revisions that were to go, and are kept for what is in quarantine alone.
+    pub restorable: Vec<Digest>,
+    /// The same of those that are too young.
+    pub young: Vec<Digest>,
     /// The needed ones of the survey's queried digests; all of them if everything is kept.
     pub needed: Vec<Digest>,
 }
@@ -62,6 +66,8 @@ pub struct Counts {
     pub stale_uploads: Amount,
     /// Revisions that are no roots but too young to drop.
     pub young_revisions: u64,
+    /// Revisions that are no roots but could be needed by what is in quarantine.
+    pub restorable_revisions: u64,
     /// Layer links that nothing needs but that are too young to drop.
     pub young_layer_links: u64,
     /// Repositories with a revision that is no younger than [evidence](crate::policy::Policy::of_evidence) may be; counted where the retention drops untagged revisions, like those below.
@@ -85,6 +91,7 @@ impl std::ops::AddAssign for Counts {
         self.uploads += other.uploads;
         self.stale_uploads += other.stale_uploads;
         self.young_revisions += other.young_revisions;
+        self.restorable_revisions += other.restorable_revisions;
         self.young_layer_links += other.young_layer_links;
         self.with_old_revisions += other.with_old_revisions;
         self.with_known_revisions += other.with_known_revisions;

@@ -1,5 +1,6 @@
 //! Marks one repository: its roots, everything that they reach, and the rest.
 
+use foldhash::HashSet;
 use rayon::prelude::*;
 
 use super::choices::Choices;
@@ -17,7 +18,7 @@ use crate::graph::{Context, Held, Reading};
 use crate::inventory::MarkFlags;
 use crate::layout::{self, LinkDirectory};
 use crate::oci::Digest;
-use crate::plan::{Decision, Deletions, Inspected, KeepReason, RootChoice, decide};
+use crate::plan::{Decision, Deletions, Inspected, KeepReason, RevisionFacts, RootChoice, decide};
 use crate::store::{FileState, LinkContent, Shape, StrayKind};
 use crate::survey::{Revision, Survey, Tag};
 
@@ -48,7 +49,9 @@ pub fn mark(survey: &Survey<'_>, context: &Context<'_>) -> Result<Marks, Error> 
     let reached = Reached::by(roots, (survey, context, &choices), &mut reach, dropped, held)?;
     held |= reached.is_held || reach.has_fault();
 
-    let mut counts = Counts { young_revisions: reached.young, ..counted(survey) };
+    let [restorable, young] = if held { [Vec::new(), Vec::new()] } else { [reached.restorable, reached.young] };
+    let (young_revisions, restorable_revisions) = (young.len() as u64, restorable.len() as u64);
+    let mut counts = Counts { young_revisions, restorable_revisions, ..counted(survey) };
     let is_lost = |(revision, reading): &(&Revision, &Held<'_>)| revision.link != LinkContent::Absent && reading.is_absent();
     counts.lost_revisions = survey.revisions.iter().zip(&readings).filter(is_lost).count() as u64;
     let mut waiting = reached.waiting;
@@ -98,6 +101,8 @@ pub fn mark(survey: &Survey<'_>, context: &Context<'_>) -> Result<Marks, Error> 
         symlinks: symlinks.collect(),
         counts,
         waiting,
+        restorable,
+        young,
         needed,
     })
 }
@@ -118,6 +123,8 @@ fn marks_of_whole(survey: &Survey<'_>, context: &Context<'_>, going: Going, mut 
         symlinks: Vec::new(),
         counts,
         waiting: Waiting::default(),
+        restorable: Vec::new(),
+        young: Vec::new(),
         needed: Vec::new(),
     })
 }
@@ -131,7 +138,7 @@ fn names(survey: &Survey<'_>) -> usize {
 /// Lets the directories of a repository go whose names all go, if nothing else is in it.
 fn prune_empty(survey: &Survey<'_>, context: &Context<'_>, counts: &Counts, deletions: &mut Deletions) -> Result<(), Error> {
     let is_clean = survey.strays.is_empty() && counts.uploads == counts.stale_uploads;
-    if !is_clean || !survey.protected.is_empty() || !beside(survey)?.is_empty() {
+    if !is_clean || survey.awaited().next().is_some() || !beside(survey)?.is_empty() {
         return Ok(());
     }
     // A push may have made them, and what it puts there comes next.
@@ -195,8 +202,10 @@ struct Reached {
     is_held_untagged: bool,
     /// The entries left to judge.
     left: Left,
-    /// The number of revisions kept because they are young.
-    young: u64,
+    /// The revisions kept because they are young.
+    young: Vec<Digest>,
+    /// The revisions kept for what is in quarantine.
+    restorable: Vec<Digest>,
     waiting: Waiting,
 }
 
@@ -235,7 +244,7 @@ impl Reached {
             reach.walk(reach.always_kept(), MarkFlags::LIVE)?;
         }
         reached.keep_young(&untagged, survey, reach)?;
-        reach.walk(protected(survey), MarkFlags::RESTORABLE)?;
+        let left = keep_restorable(&untagged, survey, reach)?;
         if is_held_untagged {
             mark_all_names(survey, context, MarkFlags::TAGGED);
         }
@@ -247,13 +256,16 @@ impl Reached {
             }
         });
         reached.left.revisions = going.collect();
+        reached.restorable = left.into_iter().filter(|digest| reach.has_visited(digest)).collect();
         Ok(reached)
     }
 
-    /// Keeps dropped revisions that are too young to delete, or that may yet be restored whole.
+    /// Keeps dropped revisions that are too young to delete, or were restored lately.
     fn keep_young(&mut self, untagged: &[SeenRevision], survey: &Survey<'_>, reach: &mut Reach<'_>) -> Result<(), Error> {
-        let is_kept = |revision: &&SeenRevision| {
-            matches!(decide::revision(&revision.facts), Decision::Keep(KeepReason::Young(_) | KeepReason::Protected))
+        let is_kept = |revision: &&SeenRevision| match decide::revision(&revision.facts) {
+            Decision::Keep(KeepReason::Young(_)) => true,
+            Decision::Keep(KeepReason::Protected) => revision.is_young() || survey.restored.contains(&revision.digest),
+            _ => false,
         };
         let young: Vec<&SeenRevision> = untagged.iter().filter(is_kept).collect();
         reach.walk(young.iter().copied().map(root).collect(), MarkFlags::YOUNG)?;
@@ -268,9 +280,26 @@ impl Reached {
                 self.waiting.note(age, || layout::current_link(&survey.name, &survey.tags[tag.place].name));
             }
         }
-        self.young = young.len() as u64;
+        self.young = young.iter().map(|revision| revision.digest).collect();
         Ok(())
     }
+}
+
+/// Keeps what may yet be restored whole, by what is in quarantine. What follows a tag there goes after it, if nothing else keeps it. Returns the
+/// dropped revisions that nothing but that could keep.
+fn keep_restorable(untagged: &[SeenRevision], survey: &Survey<'_>, reach: &mut Reach<'_>) -> Result<Vec<Digest>, Error> {
+    let goes = |revision: &&SeenRevision| {
+        let facts = RevisionFacts { protected: false, reached: reach.has_visited(&revision.digest), ..revision.facts };
+        matches!(decide::revision(&facts), Decision::Delete(_))
+    };
+    let left: Vec<&SeenRevision> = untagged.iter().filter(goes).collect();
+    let is_protected = |revision: &&SeenRevision| revision.facts.protected;
+    reach.walk(left.iter().copied().filter(is_protected).map(root).collect(), MarkFlags::RESTORABLE)?;
+    let left: Vec<Digest> = left.into_iter().map(|revision| revision.digest).collect();
+    let follows: HashSet<&Digest> = survey.followers.iter().filter(|digest| left.binary_search(digest).is_ok()).collect();
+    let stay = protected(survey).into_iter().filter(|(digest, _)| !follows.contains(digest));
+    reach.walk(stay.collect(), MarkFlags::RESTORABLE)?;
+    Ok(left)
 }
 
 fn root(revision: &SeenRevision) -> (Digest, Role) {

@@ -136,7 +136,7 @@ pub(super) fn has_old_tag(survey: &Survey<'_>, is_old: &dyn Fn(&FileState) -> bo
 
 /// Manifests that may be linked here again: their references are kept for them.
 pub(super) fn protected(survey: &Survey<'_>) -> Vec<(Digest, Role)> {
-    survey.protected.iter().map(|digest| (*digest, Role::Optional)).collect()
+    survey.awaited().map(|digest| (*digest, Role::Optional)).collect()
 }
 
 /// Classifies a revision's link: unlike a layer link it cannot be an alias.

@@ -61,7 +61,7 @@ pub(super) fn whole(survey: &Survey<'_>, context: &Context<'_>, readings: &[Held
     if !survey.restored_tags.is_empty() {
         return Ok(Whole::Stays(Stays::Young));
     }
-    if !survey.protected.is_empty() {
+    if survey.awaited().next().is_some() {
         return Ok(Whole::Stays(Stays::Quarantine));
     }
     all.tags()?;

@@ -84,7 +84,7 @@ fn damaged(repository: &RepositoryName, digest: &Digest, content: LinkContent) -
 /// Links that are still in quarantine and whose blobs are not there with them, but were restored: a run that was killed had moved the
 /// links alone.
 fn left_behind(reader: &Reader<'_>, restored: &BTreeSet<Target>) -> Result<Vec<Finding>, Error> {
-    let mut findings = Vec::new();
+    let (mut findings, mut tagged) = (Vec::new(), Tagged::default());
     let quarantine = Quarantine::open(reader.backend)?;
     // What `repair` replaced comes back by the name of its run alone.
     for run in quarantine.runs.iter().filter(|run| run.stamp().purpose != Purpose::Repair) {
@@ -92,6 +92,12 @@ fn left_behind(reader: &Reader<'_>, restored: &BTreeSet<Target>) -> Result<Vec<F
         let links = run.held().iter().map(|held| &held.target).filter(|target| blob_of(target).is_none());
         let links = links.filter_map(|link| Some((link, link.digest()?)));
         for (link, digest) in links.filter(|(_, digest)| !blobs.contains(digest) && restored.contains(&Target::Blob(**digest))) {
+            // Its tag went before the image did, which can be pulled by another one again.
+            if let Target::Tag(repository, ..) | Target::Link(LinkDirectory::History(repository, _), _) = link
+                && tagged.targets(reader, repository)?.contains(digest)
+            {
+                continue;
+            }
             let detail = match link {
                 Target::Tag(repository, tag, digest) if names_something(reader, repository, tag)? => format!(
                     "Its blob was restored, and run {} still holds the tag: it was pushed again since, and nothing is replaced. The image is {repository}@{digest}.",
@@ -108,6 +114,26 @@ fn left_behind(reader: &Reader<'_>, restored: &BTreeSet<Target>) -> Result<Vec<F
         }
     }
     Ok(findings)
+}
+
+/// What the tags of repositories name, each of which is looked at once.
+#[derive(Default)]
+struct Tagged(BTreeMap<RepositoryName, HashSet<Digest>>);
+
+impl Tagged {
+    fn targets(&mut self, reader: &Reader<'_>, name: &RepositoryName) -> Result<&HashSet<Digest>, Error> {
+        if !self.0.contains_key(name) {
+            let repository = reader.store().open(&RepositoryEntry { name: name.clone(), foreign: None })?;
+            let mut targets = HashSet::new();
+            for tag in repository.tags()?.entries {
+                if let LinkContent::Digest(digest) = repository.tag(&tag)?.current {
+                    targets.insert(digest);
+                }
+            }
+            self.0.insert(name.clone(), targets);
+        }
+        Ok(&self.0[name])
+    }
 }
 
 fn names_something(reader: &Reader<'_>, repository: &RepositoryName, tag: &TagName) -> Result<bool, Error> {

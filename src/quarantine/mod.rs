@@ -44,7 +44,7 @@ mod vacuum;
 pub use self::check::{check, suspects};
 pub use self::memory::{Due, Memory};
 pub use self::moved::Moved;
-pub use self::named::{Named, named_by};
+pub use self::named::{Named, following, named_by};
 pub use self::needed::{Needed, Reader, needed};
 pub use self::overlay::Overlay;
 pub use self::purge::{Gate, Proof, Purgeable, Purged, Wait, Withheld, purge};

@@ -16,6 +16,8 @@ pub struct Moved {
     pub upload_files: Amount,
     /// The tags among them, by what they are called.
     pub tags: Vec<(RepositoryName, TagName)>,
+    /// Those of them that rules had dropped.
+    pub tags_of_rules: Vec<(RepositoryName, TagName)>,
     /// Things that were in the store again already.
     pub replaced: u64,
     /// What could not be moved or removed, in words.
@@ -64,6 +66,7 @@ impl std::ops::AddAssign for Moved {
         self.links += other.links;
         self.upload_files += other.upload_files;
         self.tags.extend(other.tags);
+        self.tags_of_rules.extend(other.tags_of_rules);
         self.replaced += other.replaced;
         self.failed.extend(other.failed);
     }

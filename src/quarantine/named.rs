@@ -1,6 +1,6 @@
-//! What the revisions in quarantine name.
+//! What the revisions and tags in quarantine name.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::needed::subjects;
 use super::{Overlay, Quarantine, Reader, Run};
@@ -9,7 +9,7 @@ use crate::graph::{Manifests, Queue, Reading, Visited, Visitor, Walk};
 use crate::inventory::Inventory;
 use crate::layout::{LinkDirectory, Target};
 use crate::oci::{Algorithm, DescriptorKind, Digest, RepositoryName};
-use crate::store::{LinkContent, Repository, RepositoryEntry, Store};
+use crate::store::{FileState, Held, LinkContent, Repository, RepositoryEntry, Store, stat_targets};
 
 /// What the runs that stay in quarantine need, so that their images can be restored whole. An image is served through the links of its own
 /// repository: those of another one do nothing for it. Blobs belong to no repository.
@@ -20,8 +20,11 @@ pub(super) struct ByStaying {
 }
 
 impl ByStaying {
-    /// Whether something that is due has to wait with them.
+    /// Whether something that is due has to wait with them. No image needs its tags.
     pub(super) fn needs(&self, target: &Target) -> bool {
+        if matches!(target, Target::Tag(..) | Target::Link(LinkDirectory::History(..), _)) {
+            return false;
+        }
         let Some(digest) = target.digest() else { return false };
         match target.repository() {
             Some(repository) => self.by_repository.get(repository).is_some_and(|digests| digests.contains(digest)),
@@ -30,26 +33,145 @@ impl ByStaying {
     }
 }
 
-/// Follows what the revisions in these runs name.
+/// Follows what the revisions and tags in runs that stay (`stays`) name. What a tag names may have been quarantined later, by another run.
 pub(super) fn by_staying(
     store: &dyn Store,
-    runs: &[&Run<'_>],
+    quarantine: &Quarantine<'_>,
+    stays: &dyn Fn(&Run<'_>) -> bool,
     inventory: &Inventory,
     manifests: &Manifests<'_>,
 ) -> Result<ByStaying, Error> {
+    let runs: Vec<&Run<'_>> = quarantine.collected().collect();
+    let mut revisions: BTreeMap<RepositoryName, BTreeSet<Digest>> = BTreeMap::new();
+    let mut tags: BTreeMap<RepositoryName, BTreeSet<Digest>> = BTreeMap::new();
+    for held in runs.iter().filter(|run| stays(run)).flat_map(|run| run.held()) {
+        match &held.target {
+            Target::Link(directory @ LinkDirectory::Revisions(repository), digest) => {
+                let roots = revisions.entry(repository.clone()).or_default();
+                roots.insert(*digest);
+                roots.extend(subjects(directory, digest, manifests)?);
+            }
+            Target::Tag(repository, _, digest) => {
+                tags.entry(repository.clone()).or_default().insert(*digest);
+            }
+            _ => {}
+        }
+    }
+    let of_tags = tags.clone();
+    for (repository, roots) in revisions {
+        tags.entry(repository).or_default().extend(roots);
+    }
     let mut staying = ByStaying::default();
-    for held in runs.iter().flat_map(|run| run.held()) {
-        let Target::Link(directory @ LinkDirectory::Revisions(repository), digest) = &held.target else { continue };
-        let roots = [vec![*digest], subjects(directory, digest, manifests)?].concat();
-        let layers = LayerLinks::new(store, repository);
-        let mut reached = staying.by_repository.remove(repository).unwrap_or_default();
-        reached.insert(*digest);
-        let mut visitor = Staying { runs, inventory, manifests, layers, reached };
-        Walk::unbounded(manifests).run(roots.into_iter().map(|digest| (digest, Role::Revision)).collect(), &mut visitor)?;
-        staying.by_repository.insert(repository.clone(), visitor.reached);
+    for (repository, roots) in tags {
+        let mut following = Following { store, runs: &runs, inventory, manifests, repository: &repository };
+        let mut reached = following.reached(roots, HashSet::new())?;
+        if let Some(of_tags) = of_tags.get(&repository) {
+            reached = following.with_referrers(of_tags, reached)?;
+        }
+        staying.by_repository.insert(repository, reached);
     }
     staying.anywhere = staying.by_repository.values().flatten().copied().collect();
     Ok(staying)
+}
+
+/// What comes back with the tags that are to come back (`is_wanted`): where what they name was quarantined later, by another run, that is in
+/// the answer with its run. Of a tag that is there again, nothing.
+///
+/// # Errors
+///
+/// When something that is there cannot be read.
+pub fn following(
+    reader: &Reader<'_>,
+    quarantine: &Quarantine<'_>,
+    is_wanted: &dyn Fn(&Run<'_>, &Target) -> bool,
+) -> Result<BTreeMap<Target, String>, Error> {
+    let mut following: BTreeMap<Target, String> = BTreeMap::new();
+    let held = || quarantine.collected().flat_map(|run| run.held().iter().map(move |held| (run, &held.target)));
+    let wanted: Vec<&Target> = held().filter(|(run, target)| is_wanted(run, target)).map(|(_, target)| target).collect();
+    let is_tag = |target: &&&Target| matches!(target, Target::Tag(..));
+    let mut tags: BTreeMap<&RepositoryName, BTreeSet<Digest>> = BTreeMap::new();
+    let tagged: Vec<&Target> = wanted.iter().filter(is_tag).copied().collect();
+    if tagged.is_empty() || held().all(|(run, target)| is_wanted(run, target)) {
+        return Ok(following);
+    }
+    stat_targets(reader.store(), &tagged, &mut |target, state| {
+        if let (FileState::Absent, Target::Tag(repository, _, digest)) = (state, target) {
+            tags.entry(repository).or_default().insert(*digest);
+        }
+    })?;
+    let overlay = Overlay::new(reader.store(), quarantine);
+    let (inventory, _) = Inventory::list(&overlay, &(reader.budget)(quarantine.memory_bytes()))?;
+    let manifests = Manifests::new(&overlay, &inventory);
+    let runs: Vec<&Run<'_>> = quarantine.collected().collect();
+    let wanted: HashSet<&Target> = wanted.into_iter().collect();
+    for (repository, roots) in tags {
+        let mut walk = Following { store: reader.store(), runs: &runs, inventory: &inventory, manifests: &manifests, repository };
+        let reached = walk.reached(roots.clone(), HashSet::new())?;
+        let reached = walk.with_referrers(&roots, reached)?;
+        let is_named = |target: &Target| match target {
+            Target::Link(LinkDirectory::Revisions(name) | LinkDirectory::Layers(name), digest) => {
+                name == repository && reached.contains(digest)
+            }
+            Target::Blob(digest) => reached.contains(digest),
+            _ => false,
+        };
+        let others = held().filter(|(_, target)| is_named(target) && !wanted.contains(target));
+        following.extend(others.map(|(run, target)| (target.clone(), run.id().to_owned())));
+    }
+    let targets: Vec<Target> = following.keys().cloned().collect();
+    stat_targets(reader.store(), &targets.iter().collect::<Vec<_>>(), &mut |target, state| {
+        if state != FileState::Absent {
+            following.remove(target);
+        }
+    })?;
+    Ok(following)
+}
+
+/// Follows what manifests of a repository name, in the store and in quarantine.
+struct Following<'a> {
+    store: &'a dyn Store,
+    runs: &'a [&'a Run<'a>],
+    inventory: &'a Inventory,
+    manifests: &'a Manifests<'a>,
+    repository: &'a RepositoryName,
+}
+
+impl Following<'_> {
+    /// Adds some manifests, and what they name, to what was reached.
+    fn reached(&mut self, roots: BTreeSet<Digest>, mut reached: HashSet<Digest>) -> Result<HashSet<Digest>, Error> {
+        let layers = LayerLinks::new(self.store, self.repository);
+        reached.extend(&roots);
+        let mut visitor = Staying { runs: self.runs, inventory: self.inventory, manifests: self.manifests, layers, reached };
+        let roots = roots.into_iter().map(|digest| (digest, Role::Revision)).collect();
+        Walk::unbounded(self.manifests).run(roots, &mut visitor)?;
+        Ok(visitor.reached)
+    }
+
+    /// Adds what belongs to the targets of tags: their subjects, and the referrers that were quarantined together with a manifest that was reached.
+    fn with_referrers(&mut self, tags: &BTreeSet<Digest>, mut reached: HashSet<Digest>) -> Result<HashSet<Digest>, Error> {
+        let directory = LinkDirectory::Revisions(self.repository.clone());
+        let mut next = BTreeSet::new();
+        for digest in tags {
+            next.extend(subjects(&directory, digest, self.manifests)?);
+        }
+        let mut referrers: Vec<(Digest, Vec<Digest>)> = Vec::new();
+        for run in self.runs {
+            let of_run = |held: &Held| matches!(&held.target, Target::Link(of, _) if *of == directory);
+            for digest in run.held().iter().filter(|held| of_run(held)).filter_map(|held| held.target.digest()) {
+                let mut subjects = subjects(&directory, digest, self.manifests)?;
+                subjects.retain(|subject| run.holds(&Target::Link(directory.clone(), *subject)));
+                referrers.push((*digest, subjects));
+            }
+        }
+        loop {
+            next.extend(referrers.iter().filter(|(_, of)| of.iter().any(|of| reached.contains(of))).map(|(digest, _)| *digest));
+            next.retain(|digest| !reached.contains(digest));
+            if next.is_empty() {
+                return Ok(reached);
+            }
+            reached = self.reached(std::mem::take(&mut next), reached)?;
+        }
+    }
 }
 
 /// What comes back with a digest.

@@ -175,9 +175,8 @@ fn marked(
     let held: BTreeSet<&Target> = quarantine.collected().flat_map(Run::held).map(|held| &held.target).collect();
     needed.targets.extend(named.into_iter().filter(|target| held.contains(target)));
     add_rest_of_uploads(&mut needed.targets, &held);
-    let (due, stay): (Vec<&Run<'_>>, Vec<&Run<'_>>) = quarantine.collected().partition(|run| is_due(run));
-    if !due.is_empty() {
-        needed.by_staying = by_staying(reader.store(), &stay, &inventory, &manifests)?;
+    if quarantine.collected().any(is_due) {
+        needed.by_staying = by_staying(reader.store(), quarantine, &|run| !is_due(run), &inventory, &manifests)?;
     }
     Ok(needed)
 }

@@ -1,6 +1,6 @@
 //! The way back out of the quarantine.
 
-use super::{Moved, Quarantine, Run};
+use super::{Moved, Purpose, Quarantine, Run};
 use crate::layout::Target;
 use crate::store::{Held, Return, Vacuum};
 
@@ -57,6 +57,9 @@ fn one(run: &Run<'_>, held: &Held, replaced: Replaced, moved: &mut Moved) -> boo
     match run.restore(&held.target) {
         Ok(Return::Back) => {
             moved.add(held);
+            if let (Purpose::Expire, Target::Tag(repository, tag, _)) = (run.stamp().purpose, &held.target) {
+                moved.tags_of_rules.push((repository.clone(), tag.clone()));
+            }
             return true;
         }
         Ok(Return::Replaced) => {

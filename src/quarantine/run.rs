@@ -172,6 +172,11 @@ impl<'s> Run<'s> {
         &rest[..rest.partition_point(|held| matches!(held.target, Target::Blob(_)))]
     }
 
+    /// Whether it held something.
+    pub(super) fn holds(&self, target: &Target) -> bool {
+        self.held.binary_search_by(|held| held.target.cmp(target)).is_ok()
+    }
+
     /// Whether it held a blob.
     pub(super) fn has_blob(&self, digest: &Digest) -> bool {
         self.blobs().binary_search_by(|held| held.target.digest().cmp(&Some(digest))).is_ok()
@@ -394,8 +399,7 @@ impl<'s> Run<'s> {
 
     /// What a link says, if it is here and says a digest.
     pub(super) fn read_link(&self, target: &Target) -> Option<Digest> {
-        self.held.binary_search_by(|held| held.target.cmp(target)).ok()?;
-        self.shelf.read_link(target)
+        if self.holds(target) { self.shelf.read_link(target) } else { None }
     }
 
     /// Reads a blob that should be a manifest.

@@ -1,5 +1,6 @@
 //! All runs of a store that hold something, and how another one begins.
 
+use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 
 use super::Run;
@@ -11,6 +12,7 @@ use crate::error::Error;
 use crate::format::plural;
 use crate::inventory::MEMORY_BESIDE;
 use crate::layout::Target;
+use crate::oci::Digest;
 use crate::records::Protected;
 use crate::registry_config::DescriptorCache;
 use crate::store::{Backend, FileState, Held, Store, stat_targets};
@@ -149,10 +151,20 @@ impl<'s> Quarantine<'s> {
     }
 
     /// Adds what a collection must keep in the store so that all of this can be restored whole. What a run that was killed has begun to
-    /// move, the next one with a quarantine (`goes_on`) moves the rest of.
+    /// move, the next one with a quarantine (`goes_on`) moves the rest of; and it may quarantine what a tag names that was dropped before.
     pub fn protect(&self, goes_on: bool, protected: &mut Protected) {
         let whole = self.collected().filter(|run| !goes_on || run.stamp().finished.is_some());
         whole.flat_map(Run::held).for_each(|held| protected.add(&held.target));
+        for (repository, digests) in std::mem::take(&mut protected.of_tags) {
+            let revisions = protected.revisions.entry(repository.clone()).or_default();
+            if !goes_on {
+                revisions.extend(digests);
+                continue;
+            }
+            let known: HashSet<&Digest> = revisions.iter().collect();
+            let followers: Vec<Digest> = digests.into_iter().filter(|digest| !known.contains(digest)).collect();
+            protected.of_tags.insert(repository, followers);
+        }
     }
 
     /// All that is in it, with the run that holds it.

@@ -131,7 +131,9 @@ impl AllBegun {
                 Target::Link(LinkDirectory::Revisions(repository), digest) => {
                     revisions.entry(repository.to_string()).or_default().insert(digest.to_string());
                 }
-                Target::Tag(repository, tag, _) => {
+                Target::Tag(repository, tag, digest) => {
+                    // What it names is wanted, whatever else was to go with it.
+                    revisions.entry(repository.to_string()).or_default().insert(digest.to_string());
                     let entries = self.repositories.get_mut(&repository.to_string());
                     is_changed |= entries.is_some_and(|entries| entries.remove(&BegunName::Tag(tag.clone()).key()).is_some());
                 }

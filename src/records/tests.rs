@@ -116,16 +116,16 @@ fn what_a_run_had_begun_with_is_known_by_its_names_until_it_is_done_or_restored(
     assert_eq!(begun(&a, &BegunName::Repository), Some(Begun { began: at(200), revisions: Vec::new() }));
     assert_eq!([begun(&b, &tag("1")), begun(&a, &tag("2")), begun(&a, &BegunName::Manifest(digest("z")))], [None, None, None]);
 
-    let mut records = Records::open(&store).expect("readable");
+    let records = Records::open(&store).expect("readable");
     let restored = [
         Target::Link(LinkDirectory::Revisions(a.clone()), digest("x")),
         Target::Link(LinkDirectory::Revisions(a.clone()), digest("z")),
         Target::Link(LinkDirectory::Layers(b.clone()), digest("z")),
     ];
-    records.forget_sweep_of(&restored).expect("written");
+    records.forget_begun_with(&restored).expect("written");
     assert_eq!(begun(&a, &tag("1")).expect("still there").revisions, ["y", "w"].map(digest));
     assert!(begun(&a, &BegunName::Repository).is_some() && begun(&b, &BegunName::Manifest(digest("z"))).is_some());
-    records.forget_sweep_of(&[Target::Tag(a.clone(), TagName::new("1"), digest("x"))]).expect("written");
+    records.forget_begun_with(&[Target::Tag(a.clone(), TagName::new("1"), digest("x"))]).expect("written");
     assert_eq!(begun(&a, &tag("1")), None);
 
     // Of a name that is there again, what was recorded before is of no use.

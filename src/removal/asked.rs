@@ -77,6 +77,8 @@ pub struct Asked {
     pub goes: bool,
     /// Whether the manifest goes, too. It stays for as long as something else needs it.
     pub manifest_goes: bool,
+    /// Whether a manifest that goes with it stays for what is in quarantine.
+    pub manifest_waits: bool,
     /// After a run, whether it is not there any more, as far as that can be seen.
     pub is_removed: Option<bool>,
     /// Of a repository, whether its directories go as well: by these a registry lists it.
@@ -92,6 +94,15 @@ impl Removal {
         let is_asked = |tag: &TagName| one.is_repository() || one.tag.as_ref() == Some(tag);
         let broken = tags.find(|(tag, content)| matches!(content, LinkContent::Empty | LinkContent::Garbled) && is_asked(tag));
         broken.map(|(tag, _)| tag)
+    }
+}
+
+impl Removal {
+    /// Whether this is so of any revision that goes with a name.
+    pub(super) fn any_of(&self, one: &Asked, is_so: &dyn Fn(&Digest) -> bool) -> bool {
+        let name = one.begun_name();
+        let begun = self.0.get(&one.repository).into_iter().flat_map(|from| &from.begun);
+        begun.filter(|with| with.name == name).flat_map(|with| &with.revisions).any(is_so)
     }
 }
 
@@ -114,6 +125,7 @@ impl Asked {
             is_gone: false,
             goes: false,
             manifest_goes: false,
+            manifest_waits: false,
             is_removed: None,
             directories_go: false,
             nested: Vec::new(),

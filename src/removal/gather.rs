@@ -25,6 +25,9 @@ use crate::survey::{self, Survey, Tag};
 /// Of each kind that an error names.
 const NAMED: usize = 5;
 
+/// What helps where something in quarantine keeps it.
+const PURGE_FIRST: &str = "wait, or purge first what is in quarantine (`regsweep quarantine list` lists it)";
+
 /// What was asked for, as it is in a store.
 #[derive(Debug, Default)]
 pub struct Removed {
@@ -40,6 +43,8 @@ pub struct Removed {
 pub(crate) struct Outcomes<'a> {
     /// Those of which nothing goes, because something in them cannot be understood.
     pub(crate) held: HashSet<&'a RepositoryName>,
+    /// Revisions that were to go, and are kept for what is in quarantine alone.
+    pub(crate) restorable: &'a std::collections::HashSet<(RepositoryName, Digest)>,
     /// Those that stay although they were to go as a whole.
     pub(crate) stays: HashMap<&'a RepositoryName, &'a Stays>,
     /// Whether a registry may be writing to the store meanwhile.
@@ -284,12 +289,13 @@ impl Removed {
         }
         let emptied: HashSet<RepositoryName> =
             plan.of_kind(Kind::Repository).filter_map(|row| row.target.repository().cloned()).collect();
-        let Outcomes { held, stays, .. } = outcomes;
+        let Outcomes { held, stays, restorable, .. } = outcomes;
         let revisions: HashSet<(RepositoryName, Digest)> = plan.revisions().collect();
         for one in &mut self.asked {
             one.directories_go = one.is_repository() && (emptied.contains(&one.repository) || !outcomes.has_directories);
             let digest = one.digest.map(|digest| (one.repository.clone(), digest));
-            one.manifest_goes = digest.is_some_and(|digest| revisions.contains(&digest));
+            one.manifest_goes = digest.as_ref().is_some_and(|digest| revisions.contains(digest));
+            one.manifest_waits = self.removal.any_of(one, &|digest| restorable.contains(&(one.repository.clone(), *digest)));
             one.goes = match &one.tag {
                 // Of a tag that names nothing only the history is left.
                 Some(tag) => {
@@ -348,6 +354,7 @@ impl Removed {
                     ),
                     "repair that first (`regsweep audit` says more)".to_owned(),
                 ),
+                false if one.manifest_waits => (format!("{name} stays: what is in quarantine needs it"), PURGE_FIRST.to_owned()),
                 false => (
                     format!("{name} stays: it is too young, was restored lately, or what is in quarantine needs it"),
                     format!("wait, or give less than the {} of --min-age", duration(policy.min_age)),
@@ -385,7 +392,7 @@ fn why(name: &str, stays: &Stays, policy: &Policy) -> (String, String) {
             format!(
                 "{name} stays: images of it were restored lately, or are in quarantine and can only be restored whole while it is there"
             ),
-            "wait, or purge first what is in quarantine (`regsweep quarantine list` lists it)".to_owned(),
+            PURGE_FIRST.to_owned(),
         ),
         Stays::Upload(id) => (
             format!("{name} stays: somebody may be pushing to it, because its upload {id} was begun and not ended"),

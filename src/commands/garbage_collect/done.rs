@@ -124,7 +124,7 @@ impl Done {
         (assessment, left): (&mut Assessment, &Summary),
         (run, due): (Option<Run<'_>>, Option<Due<'_>>),
     ) {
-        let begun = assessment.begun();
+        let (begun, ended) = (assessment.begun(), assessment.ended());
         let plan = &assessment.plan;
         let inventory = &assessment.inventory;
         // What is kept for nothing but the quarantine is as unlinked as before once that is purged.
@@ -137,13 +137,14 @@ impl Done {
             inventory.find(digest).is_some_and(|blob| !is_kept(blob) && is_left(blob))
         };
         let begun = || begun.iter().map(|(name, with)| (name, with));
+        let ended = || ended.iter().map(|(name, with)| (name, with));
         let noted = records.begin_sweep(plan.links_of_blobs(), is_unlinked);
         let before = records.summary().cloned();
         if let Err(error) = records.lower_summary(left) {
             tracing::warn!("{error}; should this run be cut off, the next one may ask for --allow-shrunk");
         }
         if plan.is_empty() {
-            noted.and_then(|()| records.end_with(begun())).unwrap_or_else(|error| tracing::warn!("{error}"));
+            noted.and_then(|()| records.end_with(ended())).unwrap_or_else(|error| tracing::warn!("{error}"));
             self.begin_waits(settings, reader, quarantine, due, &|| beside(settings, reader, due));
             return;
         }
@@ -184,7 +185,7 @@ impl Done {
         }
         // Last of all: until then the same command goes on.
         if self.swept.left == 0
-            && let Err(error) = records.end_with(begun())
+            && let Err(error) = records.end_with(ended())
         {
             tracing::warn!("{error}");
         }

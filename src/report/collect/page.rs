@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::rows::{links, target};
-use super::{CollectReport, Outcome, RescueEnd};
+use super::{CollectReport, Figures, Outcome, RescueEnd};
 use super::{expire, part, remove, uploads, versions};
 use crate::amount::Amount;
 use crate::config::{Disposal, Mode};
@@ -241,9 +241,26 @@ fn store(page: &mut Document, report: &CollectReport) {
         }
     }
     uploads::there(page, report);
-    if figures.restorable.count > 0 {
-        let kept = amount(figures.restorable);
-        page.item("restorable", &format!("{kept}, kept only for what is in quarantine: they can go once that is purged"));
+    restorable(page, figures);
+}
+
+/// What is kept for what is in quarantine.
+fn restorable(page: &mut Document, figures: &Figures) {
+    let (blobs, revisions) = (figures.restorable, figures.counts.restorable_revisions);
+    let mut parts = Vec::new();
+    if blobs.count > 0 {
+        parts.push(amount(blobs));
+    }
+    if revisions > 0 {
+        parts.push(plural(revisions, "untagged revision", "untagged revisions"));
+    }
+    let then = match revisions {
+        // They are known to the command that was to remove them.
+        1.. => "the same command takes them once that is purged",
+        0 => "they can go once that is purged",
+    };
+    if !parts.is_empty() {
+        page.item("restorable", &format!("{}, kept only for what is in quarantine: {then}", parts.join(", ")));
     }
 }
 

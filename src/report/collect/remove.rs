@@ -18,6 +18,11 @@ const LISTED_ONLINE: &str =
     "all that is in it; the registry goes on to list it until a run without --online has removed its directories";
 const LISTED: &str = "all that a registry put there; the rest is named below, and a registry may go on to list it";
 
+/// What is said of a tag whose manifest goes later.
+const WAITS: &str = "the tag goes; its manifest is needed by what is in quarantine: run this again once that is purged";
+const GONE_AND_WAITS: &str =
+    "is not there any more; its manifest is needed by what is in quarantine: run this again once that is purged";
+
 /// Says what becomes of it.
 pub(super) fn asked(page: &mut Document, removed: &Removed, mode: Mode, disposal: Disposal) {
     page.blank();
@@ -29,6 +34,7 @@ pub(super) fn asked(page: &mut Document, removed: &Removed, mode: Mode, disposal
     };
     for one in removed.asked.iter().take(SHOWN) {
         let what = match one {
+            Asked { is_gone: true, manifest_waits: true, .. } => GONE_AND_WAITS,
             Asked { is_gone: true, .. } => "is not there any more",
             Asked { is_removed: Some(false), .. } => "is still there",
             Asked { goes: true, is_removed: None, .. } if mode == Mode::Execute => "was to go",
@@ -41,6 +47,7 @@ pub(super) fn asked(page: &mut Document, removed: &Removed, mode: Mode, disposal
             }
             Asked { goes: false, .. } => "stays",
             Asked { tag: None, .. } | Asked { digest: None, .. } | Asked { manifest_goes: true, .. } => goes,
+            Asked { manifest_waits: true, .. } => WAITS,
             _ => "the tag goes; its manifest is needed otherwise, or not stored",
         };
         page.line(&format!("  {}: {what}", one.name()));
@@ -66,6 +73,8 @@ pub(super) struct Item {
     goes: bool,
     /// Whether its manifest goes.
     manifest_goes: bool,
+    /// Whether a manifest that goes with it stays until what is in quarantine is purged.
+    manifest_waits: bool,
     /// Of a repository, whether its directories go.
     directories_go: bool,
     /// Repositories in its directory, which stay.
@@ -84,6 +93,7 @@ pub(super) fn items(removed: &Removed) -> Vec<Item> {
         digest: one.digest.as_ref().map(ToString::to_string),
         goes: one.goes,
         manifest_goes: one.manifest_goes,
+        manifest_waits: one.manifest_waits,
         directories_go: one.directories_go,
         nested: one.nested.iter().map(ToString::to_string).collect(),
         removed: one.is_removed,

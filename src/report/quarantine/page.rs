@@ -1,6 +1,6 @@
 //! The same for people.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 
@@ -12,6 +12,7 @@ use crate::exit::Exit;
 use crate::format::plural;
 use crate::format::{amount, duration, number, size};
 use crate::layout::Target;
+use crate::oci::{RepositoryName, TagName};
 use crate::quarantine::{Moved, Proof, Withheld};
 use crate::report::Report as _;
 use crate::report::document::Document;
@@ -139,18 +140,25 @@ fn next_second(time: Timestamp) -> Timestamp {
 
 /// Tags that came back, and what keeps rules from dropping them again.
 fn tags(page: &mut Document, restored: &Moved) {
-    if restored.tags.is_empty() {
+    let of_rules: HashSet<_> = restored.tags_of_rules.iter().collect();
+    let others: Vec<_> = restored.tags.iter().filter(|tag| !of_rules.contains(tag)).collect();
+    listed(page, "with their push times:", &others);
+    listed(
+        page,
+        "with their push times: the same rules drop them again, once they are older than --min-age. To keep them, give `regsweep expire` --protect FILE with these lines in it, or name them in keep-tags:",
+        &restored.tags_of_rules.iter().collect::<Vec<_>>(),
+    );
+}
+
+fn listed(page: &mut Document, what: &str, tags: &[&(RepositoryName, TagName)]) {
+    if tags.is_empty() {
         return;
     }
-    let count = plural(restored.tags.len() as u64, "tag", "tags");
-    page.item(
-        "tags",
-        &format!("{count} with their push times: the same rules drop them again, once they are older than --min-age. To keep them, give `regsweep expire` --protect FILE with these lines in it, or name them in keep-tags:"),
-    );
-    for (repository, tag) in restored.tags.iter().take(TAGS_SHOWN) {
+    page.item("tags", &format!("{} {what}", plural(tags.len() as u64, "tag", "tags")));
+    for (repository, tag) in tags.iter().take(TAGS_SHOWN) {
         page.item("", &format!("  {repository}:{tag}"));
     }
-    let more = restored.tags.len().saturating_sub(TAGS_SHOWN) as u64;
+    let more = tags.len().saturating_sub(TAGS_SHOWN) as u64;
     if more > 0 {
         page.item("", &format!("  and {} more; --json has all", crate::format::number(more)));
     }

@@ -78,6 +78,28 @@ fn what_a_tag_in_quarantine_names_stays_for_it() {
     assert!(pulled.stdout.contains("kept"), "{}", pulled.stdout);
 }
 
+/// Tags of one image that go in one night after the other, while the first ones wait: it goes with the last of them.
+#[test]
+fn an_image_goes_with_the_last_of_its_tags() {
+    let image = oci_image("image 1", &[layer(0), layer(1)]);
+    let tree = store().with(|tree| {
+        tree.aged(days(3)).tag("team/app", "late", image.digest());
+    });
+    let root = tree.into_tree().on_disk();
+    let is_there = || root.path().join(crate::support::layout::revision_link("team/app", image.digest())).exists();
+    let night = |age: &str| {
+        let (_directory, path) = policy(&rule("team/*", &format!("keep-younger-than = '{age}'")));
+        Regsweep::expire(root.path()).arg("--policy").arg(path).arg("--quarantine").run().expect_code(0)
+    };
+    assert_eq!(tags(&night("84h")), names(&["team/app:v1"]));
+    assert!(is_there());
+    let last = night("60h");
+    assert!(tags(&last).contains("team/app:late") && !is_there(), "{}", last.stdout);
+    assert!(!last.stdout.contains("kept only"), "{}", last.stdout);
+    Regsweep::new().args(["restore", "--all", "--root"]).arg(root.path()).run().expect_code(0);
+    assert!(is_there() && listed(root.path(), "team/app").is_superset(&names(&["v1", "late"])));
+}
+
 /// A run that dropped most tags is no loss to the next one.
 #[test]
 fn the_next_run_knows_that_the_tags_went() {

@@ -5,6 +5,7 @@ mod command;
 mod lost;
 mod orphans;
 mod real;
+mod waiting;
 mod whole;
 
 use std::collections::BTreeSet;
