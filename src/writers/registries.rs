@@ -398,21 +398,20 @@ mod tests {
     #[test]
     fn a_link_to_another_store_that_is_younger_than_the_process_says_nothing_of_it() {
         let (ours, other) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
-        let link = other.path().join("link");
-        std::os::unix::fs::symlink(other.path(), &link).expect("made");
-        let config = format!("version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n", link.display());
-        let variable = format!("{ROOT_VARIABLE}={}\0", link.display());
-        let seen = |line: &str, started: u32, more: &str| {
-            let process = process_of(line, Some(&config), started, more);
-            inspect(process.path(), &Root::whole(ours.path())).expect("a registry")
-        };
-        let serve = "registry serve config.yml";
-        assert_eq!(seen(serve, u32::MAX, ""), Serves::Another);
-        assert!(matches!(seen(serve, 0, &variable), Serves::Changed(path, _) if path == link), "the link, not the file");
-        assert_eq!(seen("registry serve no-such.yml", 0, &variable), Serves::Untold);
-        std::fs::remove_file(&link).expect("removed");
-        std::os::unix::fs::symlink("/no/such/place", &link).expect("made");
-        assert!(matches!(seen(serve, 0, &variable), Serves::Changed(path, _) if path == link), "wherever it leads now");
+        for leads in [other.path(), Path::new("/no/such/place")] {
+            let link = other.path().join(if leads.exists() { "link" } else { "dangling" });
+            std::os::unix::fs::symlink(leads, &link).expect("made");
+            let config = format!("version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n", link.display());
+            let variable = format!("{ROOT_VARIABLE}={}\0", link.display());
+            let seen = |line: &str, started: u32| {
+                let process = process_of(line, Some(&config), started, &variable);
+                inspect(process.path(), &Root::whole(ours.path())).expect("a registry")
+            };
+            assert_eq!(seen("registry serve config.yml", u32::MAX), Serves::Another, "{leads:?}");
+            let young = seen("registry serve config.yml", 0);
+            assert!(matches!(&young, Serves::Changed(path, _) if *path == link), "the link, not the file: {young:?}");
+            assert_eq!(seen("registry serve no-such.yml", 0), Serves::Untold, "{leads:?}");
+        }
     }
 
     const S3: &str = "version: 0.1\nstorage: {s3: {bucket: b, region: r, accesskey: a, secretkey: s}}\n";
