@@ -111,10 +111,11 @@ impl Hints {
     }
 }
 
-/// Whether a command in a message counts ages as the run that names it. Beside a running registry it may not.
+/// Whether a command in a message counts ages as the run that names it: those that show the same figures, and the collection that they are of.
+/// What mends a finding counts ages by its own rules.
 fn counts_ages(command: &str) -> bool {
     let name = command.split(' ').next().unwrap_or_default();
-    (name == "garbage-collect" || READERS.contains(&name)) && !command.contains("--online") && !command.contains("--min-age")
+    command == "garbage-collect" || command.starts_with("garbage-collect --dry-run") || READERS.contains(&name)
 }
 
 /// The options of a command line that decide what is young, and how much memory it may take, quoted for a shell.
@@ -249,11 +250,12 @@ mod tests {
         let store = StoreArguments { config: None, root: Some("x".into()), endpoint: None };
         let typed = words("regsweep usage --min-age 0s --ignore-birth-time --max-memory=64M --root x --html y");
         let of = |command: &str| Hints::new(&store, "").reading(command, &typed);
-        let text = "`regsweep garbage-collect --dry-run` or `regsweep restore` or `regsweep garbage-collect --online`";
+        let text =
+            "`regsweep garbage-collect --dry-run` or `regsweep restore` or `regsweep garbage-collect --uploads-older-than 7d`";
         assert_eq!(
             of("usage").complete(text),
-            "`regsweep garbage-collect --dry-run --min-age 0s --ignore-birth-time --max-memory=64M --root x` or `regsweep restore --root x` \
-             or `regsweep garbage-collect --online --root x`"
+            "`regsweep garbage-collect --dry-run --min-age 0s --ignore-birth-time '--max-memory=64M' --root x` or `regsweep restore --root x` \
+             or `regsweep garbage-collect --uploads-older-than 7d --root x`"
         );
         assert!(!of("verify").complete(text).contains("--min-age"));
     }

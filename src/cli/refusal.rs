@@ -231,7 +231,7 @@ mod tests {
             let message = refused(typed).message();
             assert!(!message.contains(never), "{message}");
         }
-        assert!(refused("regsweep completions zhs").message().contains("'zsh'"));
+        assert!(refused("regsweep completions bahs").message().contains("'bash'"));
         let lacking = refused("regsweep report --root x").message();
         assert!(lacking.ends_with("were not provided: --html <FILE>"), "{lacking}");
     }

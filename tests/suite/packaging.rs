@@ -280,6 +280,27 @@ fn scripts_can_be_read() {
 
 /// Everything that a workflow runs: that there is such a script, and that no step comes from a place that changes.
 #[test]
+fn each_page_is_installed() {
+    // As the script would copy them: README.md leads to both languages.
+    let script = text("packaging/tree");
+    let copied: Vec<&str> = script
+        .lines()
+        .filter_map(|line| line.strip_prefix("install -m 0644 "))
+        .flat_map(|line| line.split(' ').filter(|word| !word.starts_with('"')))
+        .collect();
+    for directory in ["", "docs", "docs/zh-CN"] {
+        let listed = fs::read_dir(project().join(directory)).expect("listable").map(|entry| entry.expect("listable").file_name());
+        for page in listed.filter_map(|name| name.into_string().ok()).filter(|name| name.ends_with(".md")) {
+            let is_for_builders = page == "CONTRIBUTING.md";
+            let (whole, all) = (Path::new(directory).join(&page), Path::new(directory).join("*.md"));
+            let is_copied = copied.iter().any(|word| [whole.as_path(), all.as_path()].contains(&Path::new(word)));
+            assert!(is_copied || is_for_builders, "{}: {copied:?}", whole.display());
+        }
+    }
+    assert!(text("packaging/debian/control").contains("S3"), "what is collected");
+}
+
+#[test]
 fn workflows_run_what_there_is() {
     for name in ["ci", "release"] {
         let name = format!(".github/workflows/{name}.yml");

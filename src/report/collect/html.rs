@@ -84,7 +84,7 @@ fn figures(data: &mut Data, report: &CollectReport) {
     let when = if report.stops.is_empty() { "this run without --dry-run" } else { "once nothing stops a real run" };
     data.sized("Reclaimable", figures.planned.kind(Kind::Blob), when);
     if let Some(more) = figures.delete_untagged_in_addition {
-        data.sized("With --delete-untagged", more, "up to so much in addition");
+        data.sized("More with --delete-untagged", more, "at most, in addition");
     }
     data.counted("Repositories", figures.repositories, "");
     data.counted("Tags", figures.counts.tags, "");
