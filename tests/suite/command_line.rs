@@ -305,6 +305,8 @@ struct Document {
     unqueried: Option<String>,
     writer: Option<String>,
     registry_must_restart: bool,
+    restart_unseen: Option<String>,
+    older_registry: Option<String>,
     finding_counts: std::collections::BTreeMap<String, u64>,
     findings: Vec<Finding>,
 }

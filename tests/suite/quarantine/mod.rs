@@ -45,6 +45,8 @@ struct Report {
     withheld: u64,
     forgotten: u64,
     started_after: Option<String>,
+    restart_unseen: Option<String>,
+    older_registry: Option<String>,
     runs: Vec<Run>,
     finding_counts: std::collections::BTreeMap<String, u64>,
     findings: Vec<Finding>,
