@@ -298,7 +298,8 @@ fn collect(
                 // As of the beginning: what was linked since then may not have been seen by the survey.
                 disposal => {
                     let cache = asked.caches.in_memory.filter(|_| disposal == Disposal::Online);
-                    Some(quarantine::begin(reader.backend, purpose(settings), &settings.clock, cache)?)
+                    let purpose = (purpose(settings), assessment.named());
+                    Some(quarantine::begin_naming(reader.backend, purpose, &settings.clock, cache)?)
                 }
             };
             done.carry_out(settings, reader, quarantine, &mut records, &mut assessment, (run, due));

@@ -154,7 +154,10 @@ fn marked(
                 // Written to by a registry that had it open when it was moved.
                 let written = held.stat.modified > run.began();
                 // What refers to something lives with it.
-                let names = [vec![*digest], subjects(directory, digest, &manifests)?].concat();
+                let names = match went_by_name(run, directory, digest) {
+                    true => vec![*digest],
+                    false => [vec![*digest], subjects(directory, digest, &manifests)?].concat(),
+                };
                 let reached = reached.get(directory.repository());
                 written || reached.is_some_and(|reached| names.iter().any(|name| reached.contains(name)))
             }
@@ -199,6 +202,17 @@ fn tag_of(target: &Target) -> Option<(&RepositoryName, &TagName)> {
         Target::Tag(repository, tag, _) => Some((repository, tag)),
         _ => None,
     }
+}
+
+/// Whether a manifest was removed by its own name: what it refers to may have stayed.
+fn went_by_name(run: &Run<'_>, directory: &LinkDirectory, digest: &Digest) -> bool {
+    let named = &run.stamp().named;
+    !named.is_empty() && named.contains(&by_name(directory.repository(), digest))
+}
+
+/// A manifest as it stands in a stamp.
+pub fn by_name(repository: &RepositoryName, digest: &Digest) -> String {
+    format!("{repository}@{digest}")
 }
 
 /// How long ago the oldest run began.

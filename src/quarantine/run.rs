@@ -1,6 +1,6 @@
 //! One run's directory: its stamp, what it holds, and the ways out of it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -47,11 +47,12 @@ pub struct Run<'s> {
 impl<'s> Run<'s> {
     pub(super) fn begin(
         shelves: &'s dyn Shelves,
-        purpose: Purpose,
+        (purpose, named): (Purpose, BTreeSet<String>),
         clock: &RunClock,
         cache: Option<DescriptorCache>,
     ) -> Result<Run<'s>, Error> {
         let began = clock.started();
+        let stamp = Stamp { named, ..Stamp::new(purpose, began, cache) };
         let second = began.strftime("%Y%m%dT%H%M%SZ");
         let names = (1..=RUNS_A_SECOND).map(|number| match number {
             1 => format!("{second}-{}", purpose.name()),
@@ -59,14 +60,7 @@ impl<'s> Run<'s> {
         });
         for id in names {
             let Some(shelf) = shelves.make(&id)? else { continue };
-            let run = Run {
-                shelf,
-                stamp: Stamp::new(purpose, began, cache),
-                held: Vec::new(),
-                more: 0,
-                unrecognised: 0,
-                again: Mutex::default(),
-            };
+            let run = Run { shelf, stamp: stamp.clone(), held: Vec::new(), more: 0, unrecognised: 0, again: Mutex::default() };
             if let Err(error) = run.write(&run.stamp) {
                 let _nothing_in_it = run.remove_if_empty();
                 return Err(error);

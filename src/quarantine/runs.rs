@@ -1,6 +1,6 @@
 //! All runs of a store that hold something, and how another one begins.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::{Duration, SystemTime};
 
 use super::Run;
@@ -208,6 +208,20 @@ fn room(reader: &Reader<'_>) -> u64 {
 pub fn begin<'s>(
     backend: &'s dyn Backend,
     purpose: Purpose,
+    clock: &RunClock,
+    cache: Option<DescriptorCache>,
+) -> Result<Run<'s>, Error> {
+    begin_naming(backend, (purpose, BTreeSet::new()), clock, cache)
+}
+
+/// The same for a run in which these manifests go by their names, as REPOSITORY@DIGEST.
+///
+/// # Errors
+///
+/// As above.
+pub fn begin_naming<'s>(
+    backend: &'s dyn Backend,
+    purpose: (Purpose, BTreeSet<String>),
     clock: &RunClock,
     cache: Option<DescriptorCache>,
 ) -> Result<Run<'s>, Error> {

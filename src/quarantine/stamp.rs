@@ -1,5 +1,6 @@
 //! What the file of a run says: who made it, when, and what has to be so before it is purged.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::time::Duration;
 
@@ -61,6 +62,9 @@ pub struct Stamp {
     pub schema: u32,
     /// Why.
     pub purpose: Purpose,
+    /// The manifests that were removed by name, as REPOSITORY@DIGEST: what they refer to may stay, and does not bring them back.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub named: BTreeSet<String>,
     /// When the run began.
     pub began: Timestamp,
     /// The same by the clock that the store's files get their times from, which may be another machine's.
@@ -104,6 +108,7 @@ impl Stamp {
         let mut stamp = Stamp {
             schema: 1,
             purpose,
+            named: BTreeSet::new(),
             began,
             began_by_store: None,
             finished: None,

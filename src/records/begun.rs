@@ -125,6 +125,7 @@ impl AllBegun {
     /// Takes out what was restored: it is wanted. Says whether there was any of it.
     pub(super) fn forget(&mut self, restored: &[Target]) -> bool {
         let mut revisions: HashMap<String, HashSet<String>> = HashMap::new();
+        let mut tagged: HashSet<(String, String)> = HashSet::new();
         let mut is_changed = false;
         for target in restored {
             match target {
@@ -132,8 +133,9 @@ impl AllBegun {
                     revisions.entry(repository.to_string()).or_default().insert(digest.to_string());
                 }
                 Target::Tag(repository, tag, digest) => {
-                    // What it names is wanted, whatever else was to go with it.
-                    revisions.entry(repository.to_string()).or_default().insert(digest.to_string());
+                    // What it names is wanted, whatever else was to go with it, and so is what was to go with that: its platforms.
+                    revisions.entry(repository.to_string()).or_default();
+                    tagged.insert((repository.to_string(), digest.to_string()));
                     let entries = self.repositories.get_mut(&repository.to_string());
                     is_changed |= entries.is_some_and(|entries| entries.remove(&BegunName::Tag(tag.clone()).key()).is_some());
                 }
@@ -144,7 +146,10 @@ impl AllBegun {
             let Some(restored) = revisions.get(repository) else { continue };
             entries.retain(|_, entry| {
                 let before = entry.revisions.len();
-                entry.revisions.retain(|digest| !restored.contains(digest));
+                match entry.revisions.iter().any(|digest| tagged.contains(&(repository.clone(), digest.clone()))) {
+                    true => entry.revisions.clear(),
+                    false => entry.revisions.retain(|digest| !restored.contains(digest)),
+                }
                 is_changed |= entry.revisions.len() != before;
                 before == 0 || !entry.revisions.is_empty()
             });

@@ -1,13 +1,15 @@
 //! What a collection is about to remove by its names, and what of that it comes to the end of.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::Assessment;
 use crate::config::CollectSettings;
 use crate::layout::{LinkDirectory, Target};
 use crate::mark::Marks;
 use crate::oci::{Digest, RepositoryName};
-use crate::records::BegunWith;
+use crate::quarantine::by_name;
+use crate::records::{BegunName, BegunWith};
+use crate::removal::RemovedFrom;
 
 impl Assessment {
     /// What goes by the names of tags, manifests and repositories, of each repository: of the revisions those that are in the plan, or would be but
@@ -25,6 +27,19 @@ impl Assessment {
             with
         };
         of_rules.chain(by_name).flat_map(|(name, begun)| begun.iter().map(|with| (name.clone(), goes(name, with)))).collect()
+    }
+
+    /// The manifests that go by their own names, as they stand in the stamp of a quarantine.
+    pub(in crate::commands) fn named(&self) -> BTreeSet<String> {
+        let removed = self.removed.iter().flat_map(|removed| &removed.removal.0);
+        let named = |(name, of): (&RepositoryName, &RemovedFrom)| -> Vec<String> {
+            let manifest = |with: &BegunWith| match &with.name {
+                BegunName::Manifest(digest) => Some(by_name(name, digest)),
+                _ => None,
+            };
+            of.begun.iter().filter_map(manifest).collect()
+        };
+        removed.flat_map(named).collect()
     }
 
     /// What of it is done with the plan. The same command goes on with the rest once it is old enough, or what keeps it in quarantine is purged:

@@ -218,6 +218,10 @@ fn what_stays_for_a_tag_in_quarantine_goes_after_that_is_purged() {
         fs::write(root.path().join(tag_current("team/app", "v1")), super::image(3).digest()).expect("pushed");
         drop_tag(root.path(), commands[1], "v2", &["--min-age", "0s"]);
         assert_eq!(whole(root.path()), 3, "{commands:?}");
+        // Nor with what was to go with it, when the registry deletes that image alone.
+        fs::remove_file(root.path().join(revision_link("team/app", going()[0].digest()))).expect("deleted");
+        drop_tag(root.path(), commands[1], "v2", &["--min-age", "0s"]);
+        assert_eq!(whole(root.path()), 2, "{commands:?}");
     }
 }
 
@@ -255,6 +259,31 @@ fn a_manifest_goes_by_digest_although_a_tag_of_it_waits() {
     assert_eq!(whole(root.path()), 0);
     restore(root.path(), &["--all"]).expect_code(0);
     assert_eq!((listed(root.path(), "team/app"), whole(root.path())), (names(&["v1", "v2", "v3"]), 3));
+}
+
+/// A signature that went by its own name is not needed by the image that stays: no run brings it back, but a restoration does.
+#[test]
+fn a_referrer_that_went_by_digest_waits_although_its_image_stays() {
+    let root = twice().into_tree().on_disk();
+    let root = root.path();
+    let remove = || {
+        let run =
+            Regsweep::remove(root).arg(by_digest(&going()[2])).args(["--quarantine", "--assume-offline", "--min-age", "0s"]);
+        run.arg("--ignore-birth-time").run().expect_code(0);
+        assert_eq!(whole(root), 2);
+    };
+    remove();
+    for flags in [&["--quarantine"][..], &[]] {
+        collect(root, flags).expect_code(0);
+        assert_eq!(whole(root), 2, "{flags:?}");
+    }
+    restore(root, &[]).expect_code(0);
+    assert_eq!(whole(root), 3);
+    remove();
+    purge(root, &[]);
+    assert!(left(root).iter().all(|path| !path.contains(&going()[2].digest().replace("sha256:", ""))), "{:?}", left(root));
+    assert_eq!(whole(root), 2);
+    audited(root);
 }
 
 /// Cut off or failed anywhere, with a collection in between or not: given again, the run comes to its end.
