@@ -84,6 +84,8 @@ fn account(settings: &UsageSettings, looking: &Looking<'_>) -> Result<Account, E
     let ages = has_ages.then(|| rows_by(UsageBy::Age)).transpose()?;
     let has_tags = settings.reading.output.html.is_some() && settings.by == UsageBy::Repository && repositories.len() == 1;
     let tags = has_tags.then(|| rows_by(UsageBy::Tag)).transpose()?;
+    // Who has a blob to itself is another question for these rows.
+    let of_tags = has_tags.then(|| ownership.without_owners(context.inventory.len(), looking.budget)).transpose()?;
     let usage = Mutex::new(StoreUsage { quarantined: looking.quarantined, ..StoreUsage::default() });
     let look_at = |repository: &RepositoryEntry| -> Result<Kept, Error> {
         interrupted(stop)?;
@@ -94,7 +96,8 @@ fn account(settings: &UsageSettings, looking: &Looking<'_>) -> Result<Account, E
     };
     let mut marks: Vec<Marks> = survey::each(repositories, |repository| {
         let kept = look_at(repository)?;
-        ages.iter().chain(&tags).try_for_each(|more| more.add(context, &kept, &ownership))?;
+        ages.as_ref().map_or(Ok(()), |ages| ages.add(context, &kept, &ownership))?;
+        tags.as_ref().zip(of_tags.as_ref()).map_or(Ok(()), |(tags, owners)| tags.add(context, &kept, owners))?;
         *usage.lock().unwrap_or_else(PoisonError::into_inner) += kept.beside();
         progress.advance(1, 0);
         Ok(kept.marks)
@@ -115,6 +118,7 @@ fn account(settings: &UsageSettings, looking: &Looking<'_>) -> Result<Account, E
     let mut usage = usage.into_inner().unwrap_or_else(PoisonError::into_inner);
     usage += whole(context, &grouping, &ownership)?;
     let rows = grouping.into_rows(context.inventory, &ownership);
-    let [ages, tags] = [ages, tags].map(|more| more.map(|more| more.into_rows(context.inventory, &ownership)));
+    let ages = ages.map(|ages| ages.into_rows(context.inventory, &ownership));
+    let tags = tags.zip(of_tags).map(|(tags, owners)| tags.into_rows(context.inventory, &owners));
     Ok(Account { usage, rows, ages, tags, repositories: repositories.len() as u64, counts })
 }

@@ -53,6 +53,19 @@ impl Ownership {
         Ok(Ownership { sizes: budget.words(blobs)?, owners: budget.words(blobs)? })
     }
 
+    /// The same sizes, without owners, for rows of another kind.
+    ///
+    /// # Errors
+    ///
+    /// As above.
+    pub(crate) fn without_owners(&self, blobs: usize, budget: &Budget) -> Result<Ownership, Error> {
+        let other = Ownership::new(blobs, budget)?;
+        for place in 0..blobs {
+            other.sizes[place].store(self.sizes[place].load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        Ok(other)
+    }
+
     /// Sets the size of a blob on disk.
     pub(crate) fn set_size(&self, blob: BlobId, size_bytes: u64) {
         self.sizes[blob.place() as usize].store(size_bytes.saturating_add(1), Ordering::Relaxed);

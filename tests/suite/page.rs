@@ -147,10 +147,17 @@ fn a_page_of_one_repository_shows_its_tags() {
     let store = registry().repo("one").image("x", &[layer(1)]).tag("v1").image("y", &[layer(2)]).tag("v2").on_disk();
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("page.html");
+    let by_tag = Regsweep::new().args(["usage", "--by", "tag", "--root"]).arg(store.path()).arg("--html").arg(&file);
+    by_tag.run().expect_code(0);
+    let expected = data(&file)["rows"]["rows"].clone();
+    assert!(expected[0][1].as_u64().is_some_and(|unique| unique > 0), "{expected}");
     for command in ["usage", "report"] {
         Regsweep::new().args([command, "--root"]).arg(store.path()).arg("--html").arg(&file).run().expect_code(0);
         let rows = data(&file)["rows"].clone();
-        assert_eq!(rows["many"], "tags");
+        assert_eq!((&rows["many"], &rows["rows"]), (&"tags".into(), &expected), "{command}");
+        let parts = data(&file)["parts"].as_array().expect("parts").clone();
+        let shared = parts.iter().find(|part| part["label"] == "Live, shared");
+        assert!(shared.is_none_or(|part| part["bytes"] == 0), "{parts:?}");
         let names: Vec<_> = rows["rows"].as_array().expect("rows").iter().map(|row| row[0].as_str().expect("a name")).collect();
         assert!(names.contains(&"one:v1") && names.contains(&"one:v2") && names.len() == 2, "{names:?}");
     }
