@@ -9,18 +9,41 @@ use crate::graph::{Manifests, Queue, Reading, Visited, Visitor, Walk};
 use crate::inventory::Inventory;
 use crate::layout::{LinkDirectory, Target};
 use crate::oci::{Algorithm, DescriptorKind, Digest, RepositoryName};
-use crate::store::{FileState, Held, LinkContent, Repository, RepositoryEntry, Store, stat_targets};
+use crate::store::{FileState, LinkContent, Repository, RepositoryEntry, Store, stat_targets};
 
-/// What the runs that stay in quarantine need, so that their images can be restored whole. An image is served through the links of its own
-/// repository: those of another one do nothing for it. Blobs belong to no repository.
+/// What manifests and tags name, so that their images can be served whole. An image is served through the links of its own repository: those of
+/// another one do nothing for it. Blobs belong to no repository.
 #[derive(Debug, Default)]
-pub(super) struct ByStaying {
-    anywhere: HashSet<Digest>,
+pub(super) struct Reached {
     by_repository: HashMap<RepositoryName, HashSet<Digest>>,
+    anywhere: HashSet<Digest>,
 }
 
-impl ByStaying {
-    /// Whether something that is due has to wait with them. No image needs its tags.
+impl Reached {
+    /// Follows these revisions and targets of tags, by repository.
+    fn from(
+        mut revisions: BTreeMap<RepositoryName, BTreeSet<Digest>>,
+        tags: &BTreeMap<RepositoryName, BTreeSet<Digest>>,
+        (store, runs): (&dyn Store, &[&Run<'_>]),
+        (inventory, manifests): (&Inventory, &Manifests<'_>),
+    ) -> Result<Reached, Error> {
+        for (repository, targets) in tags {
+            revisions.entry(repository.clone()).or_default().extend(targets);
+        }
+        let mut all = Reached::default();
+        for (repository, roots) in revisions {
+            let mut following = Following { store, runs, inventory, manifests, repository: &repository };
+            let mut reached = following.reached(roots, HashSet::new())?;
+            if let Some(targets) = tags.get(&repository) {
+                reached = following.with_referrers(targets, reached)?;
+            }
+            all.by_repository.insert(repository, reached);
+        }
+        all.anywhere = all.by_repository.values().flatten().copied().collect();
+        Ok(all)
+    }
+
+    /// Whether something belongs to it. No image needs its tags.
     pub(super) fn needs(&self, target: &Target) -> bool {
         if matches!(target, Target::Tag(..) | Target::Link(LinkDirectory::History(..), _)) {
             return false;
@@ -33,14 +56,15 @@ impl ByStaying {
     }
 }
 
-/// Follows what the revisions and tags in runs that stay (`stays`) name. What a tag names may have been quarantined later, by another run.
+/// Follows what the revisions and tags in runs that stay (`stays`) name: that has to stay as well. What a tag names may have been quarantined
+/// later, by another run.
 pub(super) fn by_staying(
     store: &dyn Store,
     quarantine: &Quarantine<'_>,
     stays: &dyn Fn(&Run<'_>) -> bool,
     inventory: &Inventory,
     manifests: &Manifests<'_>,
-) -> Result<ByStaying, Error> {
+) -> Result<Reached, Error> {
     let runs: Vec<&Run<'_>> = quarantine.collected().collect();
     let mut revisions: BTreeMap<RepositoryName, BTreeSet<Digest>> = BTreeMap::new();
     let mut tags: BTreeMap<RepositoryName, BTreeSet<Digest>> = BTreeMap::new();
@@ -57,21 +81,7 @@ pub(super) fn by_staying(
             _ => {}
         }
     }
-    let of_tags = tags.clone();
-    for (repository, roots) in revisions {
-        tags.entry(repository).or_default().extend(roots);
-    }
-    let mut staying = ByStaying::default();
-    for (repository, roots) in tags {
-        let mut following = Following { store, runs: &runs, inventory, manifests, repository: &repository };
-        let mut reached = following.reached(roots, HashSet::new())?;
-        if let Some(of_tags) = of_tags.get(&repository) {
-            reached = following.with_referrers(of_tags, reached)?;
-        }
-        staying.by_repository.insert(repository, reached);
-    }
-    staying.anywhere = staying.by_repository.values().flatten().copied().collect();
-    Ok(staying)
+    Reached::from(revisions, &tags, (store, &runs), (inventory, manifests))
 }
 
 /// What comes back with the tags that are to come back (`is_wanted`): where what they name was quarantined later, by another run, that is in
@@ -85,39 +95,25 @@ pub fn following(
     quarantine: &Quarantine<'_>,
     is_wanted: &dyn Fn(&Run<'_>, &Target) -> bool,
 ) -> Result<BTreeMap<Target, String>, Error> {
-    let mut following: BTreeMap<Target, String> = BTreeMap::new();
     let held = || quarantine.collected().flat_map(|run| run.held().iter().map(move |held| (run, &held.target)));
-    let wanted: Vec<&Target> = held().filter(|(run, target)| is_wanted(run, target)).map(|(_, target)| target).collect();
-    let is_tag = |target: &&&Target| matches!(target, Target::Tag(..));
-    let mut tags: BTreeMap<&RepositoryName, BTreeSet<Digest>> = BTreeMap::new();
-    let tagged: Vec<&Target> = wanted.iter().filter(is_tag).copied().collect();
+    let wanted: HashSet<&Target> = held().filter(|(run, target)| is_wanted(run, target)).map(|(_, target)| target).collect();
+    let tagged: Vec<&Target> = wanted.iter().filter(|target| matches!(target, Target::Tag(..))).copied().collect();
     if tagged.is_empty() || held().all(|(run, target)| is_wanted(run, target)) {
-        return Ok(following);
+        return Ok(BTreeMap::new());
     }
+    let mut tags: BTreeMap<RepositoryName, BTreeSet<Digest>> = BTreeMap::new();
     stat_targets(reader.store(), &tagged, &mut |target, state| {
         if let (FileState::Absent, Target::Tag(repository, _, digest)) = (state, target) {
-            tags.entry(repository).or_default().insert(*digest);
+            tags.entry(repository.clone()).or_default().insert(*digest);
         }
     })?;
     let overlay = Overlay::new(reader.store(), quarantine);
     let (inventory, _) = Inventory::list(&overlay, &(reader.budget)(quarantine.memory_bytes()))?;
     let manifests = Manifests::new(&overlay, &inventory);
     let runs: Vec<&Run<'_>> = quarantine.collected().collect();
-    let wanted: HashSet<&Target> = wanted.into_iter().collect();
-    for (repository, roots) in tags {
-        let mut walk = Following { store: reader.store(), runs: &runs, inventory: &inventory, manifests: &manifests, repository };
-        let reached = walk.reached(roots.clone(), HashSet::new())?;
-        let reached = walk.with_referrers(&roots, reached)?;
-        let is_named = |target: &Target| match target {
-            Target::Link(LinkDirectory::Revisions(name) | LinkDirectory::Layers(name), digest) => {
-                name == repository && reached.contains(digest)
-            }
-            Target::Blob(digest) => reached.contains(digest),
-            _ => false,
-        };
-        let others = held().filter(|(_, target)| is_named(target) && !wanted.contains(target));
-        following.extend(others.map(|(run, target)| (target.clone(), run.id().to_owned())));
-    }
+    let reached = Reached::from(BTreeMap::new(), &tags, (reader.store(), &runs), (&inventory, &manifests))?;
+    let others = held().filter(|(_, target)| reached.needs(target) && !wanted.contains(target));
+    let mut following: BTreeMap<Target, String> = others.map(|(run, target)| (target.clone(), run.id().to_owned())).collect();
     let targets: Vec<Target> = following.keys().cloned().collect();
     stat_targets(reader.store(), &targets.iter().collect::<Vec<_>>(), &mut |target, state| {
         if state != FileState::Absent {
@@ -156,8 +152,7 @@ impl Following<'_> {
         }
         let mut referrers: Vec<(Digest, Vec<Digest>)> = Vec::new();
         for run in self.runs {
-            let of_run = |held: &Held| matches!(&held.target, Target::Link(of, _) if *of == directory);
-            for digest in run.held().iter().filter(|held| of_run(held)).filter_map(|held| held.target.digest()) {
+            for digest in run.links(&directory).iter().filter_map(|held| held.target.digest()) {
                 let mut subjects = subjects(&directory, digest, self.manifests)?;
                 subjects.retain(|subject| run.holds(&Target::Link(directory.clone(), *subject)));
                 referrers.push((*digest, subjects));

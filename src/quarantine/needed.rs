@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
-use super::named::{ByStaying, by_staying};
+use super::named::{Reached, by_staying};
 use super::runs::since;
 use super::{Overlay, Quarantine, Run};
 use crate::error::Error;
@@ -34,7 +34,7 @@ pub struct Needed {
     /// The same for those in which something is older than the oldest run, or was there when the last one ended, if that was asked for.
     pub old: Vec<(RepositoryName, [u64; 2])>,
     /// Needed by what stays in quarantine: an image that can still be restored needs all its layers.
-    pub(super) by_staying: ByStaying,
+    pub(super) by_staying: Reached,
 }
 
 impl Needed {

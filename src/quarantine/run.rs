@@ -13,7 +13,7 @@ use super::stamp::{Again, Purpose, Stamp, began_by_id, understood};
 use super::{Memory, Wait};
 use crate::clock::{Counts, RecordedTime, RunClock, TOLERANCE};
 use crate::error::{Context as _, Error};
-use crate::layout::Target;
+use crate::layout::{LinkDirectory, Target};
 use crate::oci::Digest;
 use crate::registry_config::DescriptorCache;
 use crate::store::{Condition, Contents, Directories, Held, ManifestContent, Planned, Removal, Return, Shelf, Shelves};
@@ -164,6 +164,17 @@ impl<'s> Run<'s> {
         let is_before = |held: &Held| matches!(held.target, Target::Tag(..) | Target::BrokenTag(..) | Target::Link(..));
         let rest = &self.held[self.held.partition_point(is_before)..];
         &rest[..rest.partition_point(|held| matches!(held.target, Target::Blob(_)))]
+    }
+
+    /// The links of one directory among what it held.
+    pub(super) fn links(&self, directory: &LinkDirectory) -> &[Held] {
+        let is_before = |held: &Held| match &held.target {
+            Target::Tag(..) | Target::BrokenTag(..) => true,
+            Target::Link(of, _) => of < directory,
+            _ => false,
+        };
+        let rest = &self.held[self.held.partition_point(is_before)..];
+        &rest[..rest.partition_point(|held| matches!(&held.target, Target::Link(of, _) if of == directory))]
     }
 
     /// Whether it held something.
