@@ -183,7 +183,7 @@ const LOOPBACK_ADVICE: &str =
 
 /// Whether a server is named by an address that each machine, and each container, has for itself.
 fn is_loopback(server: &str) -> bool {
-    ["127.", "localhost", "[::1]", "::1"].iter().any(|own| server.starts_with(own) || server.contains(&format!("//{own}")))
+    ["//127.", "//localhost", "//[::1]", "//::1"].iter().any(|own| server.contains(own))
 }
 
 impl fmt::Display for Error {

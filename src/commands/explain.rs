@@ -8,11 +8,9 @@ use super::reading::{Looking, looking, named};
 use crate::config::ExplainSettings;
 use crate::error::Error;
 use crate::explain::{Explanation, Target, explain};
-use crate::findings::consolidated;
 use crate::mark::{self, hold_shared, interrupted};
 use crate::oci::{Reference, reference};
 use crate::progress::{Phase, Progress};
-use crate::quarantine::as_restorable;
 use crate::report::explain::ExplainReport;
 use crate::store::{Backend, LinkContent};
 use crate::survey;
@@ -43,14 +41,15 @@ pub fn run_on(
     let mut looked = looking(backend, &settings.reading, progress, stop, &|looking| explained(&settings.reference, looking))?;
     // What lies elsewhere in the store is no part of the explanation.
     looked.findings.retain(|finding| finding.repository.is_some() || finding.digest.is_some() || looked.is_partial);
+    let (explanation, findings, is_partial) = looked.into_parts(&settings.reading);
     Ok(ExplainReport {
         root: backend.place().to_owned(),
         config_path: settings.reading.location.config_path.clone(),
         reference: settings.reference,
         started: settings.reading.started,
-        explanation: looked.found,
-        is_partial: looked.is_partial,
-        findings: as_restorable(consolidated(looked.findings, settings.reading.location.is_proxy()), &looked.waiting),
+        explanation,
+        is_partial,
+        findings,
         elapsed: begun.elapsed(),
     })
 }

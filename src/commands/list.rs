@@ -10,11 +10,9 @@ use super::reading::{Looking, looking, named};
 use crate::catalogue;
 use crate::config::ListSettings;
 use crate::error::Error;
-use crate::findings::consolidated;
 use crate::mark::{self, interrupted};
 use crate::oci::{Reference, TagName, reference};
 use crate::progress::{Phase, Progress};
-use crate::quarantine::as_restorable;
 use crate::report::list::{ListReport, Listed};
 use crate::store::{Backend, RepositoryEntry};
 use crate::survey::{self, Survey};
@@ -47,14 +45,15 @@ pub fn run_on(
     if settings.reference.is_some() {
         looked.findings.retain(|finding| finding.repository.is_some() || looked.is_partial);
     }
+    let (listed, findings, is_partial) = looked.into_parts(&settings.reading);
     Ok(ListReport {
         root: backend.place().to_owned(),
         config_path: settings.reading.location.config_path.clone(),
         reference: settings.reference,
         started: settings.reading.started,
-        listed: looked.found,
-        is_partial: looked.is_partial,
-        findings: as_restorable(consolidated(looked.findings, settings.reading.location.is_proxy()), &looked.waiting),
+        listed,
+        is_partial,
+        findings,
         elapsed: begun.elapsed(),
     })
 }

@@ -14,7 +14,7 @@ use crate::audit::tolerant::Tolerant;
 use crate::config::ReadingSettings;
 use crate::error::Error;
 use crate::finding::{Code, Finding};
-use crate::findings::Gathered;
+use crate::findings::{Gathered, consolidated};
 use crate::graph::{Context, Manifests};
 use crate::inventory::{Budget, Inventory};
 use crate::mark::{self, interrupted};
@@ -44,9 +44,17 @@ pub(super) struct Looked<T> {
     /// What still holds at a second look.
     pub(super) findings: Vec<Finding>,
     /// What of the missing waits in quarantine.
-    pub(super) waiting: BTreeSet<Digest>,
+    waiting: BTreeSet<Digest>,
     /// Whether something could not be read: a collection stops there, and there may be more than what was seen.
     pub(super) is_partial: bool,
+}
+
+impl<T> Looked<T> {
+    /// What was found, the findings as a report has them, and whether something could not be read.
+    pub(super) fn into_parts(self, settings: &ReadingSettings) -> (T, Vec<Finding>, bool) {
+        let findings = consolidated(self.findings, settings.location.is_proxy());
+        (self.found, quarantine::as_restorable(findings, &self.waiting), self.is_partial)
+    }
 }
 
 /// Opens a store to look at it, and goes on past what cannot be read. Without the lock, as where nothing may be written, another regsweep may take

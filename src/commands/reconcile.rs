@@ -3,6 +3,7 @@
 //! The protocol is in [`quarantine`]. Here are its steps as commands take them, each of which either changes nothing or ends in a value
 //! that is reported: from the first change on nothing may end a command without its report.
 
+use std::cell::LazyCell;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -79,9 +80,8 @@ pub(super) fn memory(
     }
     let mut restarts = records::restarts(reader.notes)?;
     // What is seen here counts for more than what was said, perhaps where nothing could be seen.
-    if let Some(oldest) = writers::Oldest::of(reader.backend.root(), clock) {
-        restarts.retain(|restart| !oldest.is_older_than(restart));
-    }
+    let oldest = LazyCell::new(|| writers::Oldest::of(reader.backend.root(), clock));
+    restarts.retain(|restart| oldest.as_ref().is_none_or(|oldest| !oldest.is_older_than(restart)));
     match writers::all_started_after(reader.backend.root(), location.http(), others, clock) {
         Ok(started_after) => restarts.push(started_after),
         Err(why) => tracing::info!("{why}: when the registries were started is for `quarantine restarted` to say"),

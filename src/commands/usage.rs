@@ -8,11 +8,9 @@ use super::opening;
 use super::reading::{Looking, looking};
 use crate::config::UsageSettings;
 use crate::error::Error;
-use crate::findings::consolidated;
 use crate::mark::{self, Counts, Marks, hold_shared, interrupted};
 use crate::options::{UsageBy, UsageSort};
 use crate::progress::{Phase, Progress};
-use crate::quarantine::as_restorable;
 use crate::report::usage::UsageReport;
 use crate::store::{Backend, RepositoryEntry};
 use crate::survey;
@@ -42,7 +40,8 @@ pub fn run_on(
 ) -> Result<UsageReport, Error> {
     let begun = Instant::now();
     let looked = looking(backend, &settings.reading, progress, stop, &|looking| account(&settings, looking))?;
-    let Account { usage, rows, ages, tags, repositories, counts } = looked.found;
+    let (account, findings, is_partial) = looked.into_parts(&settings.reading);
+    let Account { usage, rows, ages, tags, repositories, counts } = account;
     Ok(UsageReport {
         root: backend.place().to_owned(),
         config_path: settings.reading.location.config_path.clone(),
@@ -56,8 +55,8 @@ pub fn run_on(
         tags: tags.map(|tags| sorted(tags, settings.sort)),
         repositories,
         counts,
-        is_partial: looked.is_partial,
-        findings: as_restorable(consolidated(looked.findings, settings.reading.location.is_proxy()), &looked.waiting),
+        is_partial,
+        findings,
         elapsed: begun.elapsed(),
     })
 }
@@ -83,9 +82,9 @@ fn account(settings: &UsageSettings, looking: &Looking<'_>) -> Result<Account, E
     let has_ages = settings.reading.output.html.is_some() && settings.by != UsageBy::Age;
     let ages = has_ages.then(|| rows_by(UsageBy::Age)).transpose()?;
     let has_tags = settings.reading.output.html.is_some() && settings.by == UsageBy::Repository && repositories.len() == 1;
-    let tags = has_tags.then(|| rows_by(UsageBy::Tag)).transpose()?;
     // Who has a blob to itself is another question for these rows.
-    let of_tags = has_tags.then(|| ownership.without_owners(context.inventory.len(), looking.budget)).transpose()?;
+    let with_owners = || Ok((rows_by(UsageBy::Tag)?, ownership.without_owners(context.inventory.len(), looking.budget)?));
+    let tags = has_tags.then(with_owners).transpose()?;
     let usage = Mutex::new(StoreUsage { quarantined: looking.quarantined, ..StoreUsage::default() });
     let look_at = |repository: &RepositoryEntry| -> Result<Kept, Error> {
         interrupted(stop)?;
@@ -97,7 +96,7 @@ fn account(settings: &UsageSettings, looking: &Looking<'_>) -> Result<Account, E
     let mut marks: Vec<Marks> = survey::each(repositories, |repository| {
         let kept = look_at(repository)?;
         ages.as_ref().map_or(Ok(()), |ages| ages.add(context, &kept, &ownership))?;
-        tags.as_ref().zip(of_tags.as_ref()).map_or(Ok(()), |(tags, owners)| tags.add(context, &kept, owners))?;
+        tags.as_ref().map_or(Ok(()), |(tags, owners)| tags.add(context, &kept, owners))?;
         *usage.lock().unwrap_or_else(PoisonError::into_inner) += kept.beside();
         progress.advance(1, 0);
         Ok(kept.marks)
@@ -119,6 +118,6 @@ fn account(settings: &UsageSettings, looking: &Looking<'_>) -> Result<Account, E
     usage += whole(context, &grouping, &ownership)?;
     let rows = grouping.into_rows(context.inventory, &ownership);
     let ages = ages.map(|ages| ages.into_rows(context.inventory, &ownership));
-    let tags = tags.zip(of_tags).map(|(tags, owners)| tags.into_rows(context.inventory, &owners));
+    let tags = tags.map(|(tags, owners)| tags.into_rows(context.inventory, &owners));
     Ok(Account { usage, rows, ages, tags, repositories: repositories.len() as u64, counts })
 }

@@ -95,9 +95,7 @@ impl Removal {
         let broken = tags.find(|(tag, content)| matches!(content, LinkContent::Empty | LinkContent::Garbled) && is_asked(tag));
         broken.map(|(tag, _)| tag)
     }
-}
 
-impl Removal {
     /// Whether this is so of any revision that goes with a name.
     pub(super) fn any_of(&self, one: &Asked, is_so: &dyn Fn(&Digest) -> bool) -> bool {
         let name = one.begun_name();
