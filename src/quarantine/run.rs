@@ -321,9 +321,10 @@ impl<'s> Run<'s> {
         if self.stamp.purging.is_some() {
             return Ok(Noted::Before);
         }
+        let before = self.shelf.read_stamp(STAMP)?;
         let stamp = Stamp { purging: Some(clock.timestamp()), ..self.stamp.clone() };
         match self.write(&stamp) {
-            Ok(()) => Ok(Noted::Written),
+            Ok(()) => Ok(Noted::Written(before)),
             // On a full disk, which is when people purge: a name takes no room.
             Err(error) => self.shelf.rename_stamp(STAMP, STAMP_OF_A_PURGE).map(|()| Noted::Renamed).map_err(|_| error),
         }
@@ -337,7 +338,9 @@ impl<'s> Run<'s> {
     pub(super) fn take_back_purge(&self, noted: Noted) -> Result<(), Error> {
         match noted {
             Noted::Before => Ok(()),
-            Noted::Written => self.write(&self.stamp),
+            // As it was written, to the byte: a number that is read and written again may differ in its last digit.
+            Noted::Written(Some(before)) => self.shelf.write_stamp(STAMP, &before),
+            Noted::Written(None) => self.write(&self.stamp),
             Noted::Renamed => self.shelf.rename_stamp(STAMP_OF_A_PURGE, STAMP),
         }
     }
@@ -432,12 +435,12 @@ impl<'s> Run<'s> {
 }
 
 /// How it was noted that a purge begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Noted {
     /// By an earlier one.
     Before,
-    /// In the stamp.
-    Written,
+    /// In the stamp, which said this.
+    Written(Option<Vec<u8>>),
     /// By the name of the stamp.
     Renamed,
 }

@@ -103,7 +103,7 @@ fn a_purge() {
     assert_eq!(runs(root), Vec::<PathBuf>::new());
 }
 
-/// What is due cannot be removed, although the stamp says already that it is about to be: that is taken back.
+/// What is due cannot be removed, although the stamp says already that it is about to be: that is taken back, to the byte.
 #[test]
 fn a_purge_that_had_been_noted() {
     if !has_strace() {
@@ -113,6 +113,11 @@ fn a_purge_that_had_been_noted() {
         let root = store().on_disk();
         let root = root.path();
         collect(root, &["-m"]).expect_code(0);
+        // Read as a number, this is 1018.983742608.
+        let stamp = only_run(root).join("run.json");
+        let mut said: Value = serde_json::from_slice(&fs::read(&stamp).expect("there")).expect("JSON");
+        said["boot"]["uptime_seconds"] = serde_json::from_str("1018.9837426080001").expect("a number");
+        fs::write(&stamp, said.to_string()).expect("writable");
         let run = || Regsweep::new().args(["quarantine", "purge", "--assume-offline", "--root"]).arg(root).injected(inject);
         ends_with_nothing_done(root, run, "failed-purge", "cannot remove from the quarantine");
         assert_eq!(list(root).runs[0].purging, None);
