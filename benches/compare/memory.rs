@@ -98,6 +98,10 @@ impl Repository for ImaginedRepository {
         Ok(None)
     }
 
+    fn stat_lists(&self, _: &LinkDirectory) -> Result<Vec<Stat>, Error> {
+        Ok(Vec::new())
+    }
+
     fn read_links(&self, _: &LinkDirectory, digests: &[Digest]) -> Result<Vec<LinkContent>, Error> {
         Ok(digests.iter().map(|digest| LinkContent::Digest(*digest)).collect())
     }

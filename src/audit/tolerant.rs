@@ -227,6 +227,10 @@ impl Repository for TolerantRepository<'_> {
         self.ask(|repository| repository.tag_changed(tag), || None)
     }
 
+    fn stat_lists(&self, directory: &LinkDirectory) -> Result<Vec<Stat>, Error> {
+        self.ask(|repository| repository.stat_lists(directory), Vec::new)
+    }
+
     fn read_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<LinkContent>, Error> {
         self.each(digests, |repository, some| repository.read_links(directory, some), LinkContent::Irregular)
     }

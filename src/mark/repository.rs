@@ -231,7 +231,7 @@ impl Reached {
             return Ok(reached);
         }
         let mut untagged = Vec::new();
-        if !is_held_untagged {
+        if !is_held_untagged && (drops_untagged || may_have_young_revisions(survey, context)?) {
             (untagged, reached.left.seen_history) = untagged_revisions(survey, context, reach, &choose)?;
             // `--delete-untagged` keeps young revisions, so they do not count as freed by it.
             let young = untagged.iter().filter(|revision| revision.is_young() && is_root(&revision.digest));
@@ -300,6 +300,13 @@ fn keep_restorable(untagged: &[SeenRevision], survey: &Survey<'_>, reach: &mut R
     let stay = protected(survey).into_iter().filter(|(digest, _)| !follows.contains(digest));
     reach.walk(stay.collect(), MarkFlags::RESTORABLE)?;
     Ok(left)
+}
+
+/// Whether some revisions may be young, so that `--delete-untagged` would keep them. To tell what it would free at most, one look at their
+/// directory does for most repositories: a link that was written again in its place is younger than that, and untagged seldom.
+fn may_have_young_revisions(survey: &Survey<'_>, context: &Context<'_>) -> Result<bool, Error> {
+    let lists = survey.repository.stat_lists(&LinkDirectory::Revisions(survey.name.clone()))?;
+    Ok(lists.is_empty() || lists.iter().any(|list| context.policy.is_young(list)))
 }
 
 fn root(revision: &SeenRevision) -> (Digest, Role) {

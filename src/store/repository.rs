@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::time::SystemTime;
 
-use super::values::{FileState, Leftover, LinkContent, Listing, Stray, TagContent, Upload, UploadContents};
+use super::values::{FileState, Leftover, LinkContent, Listing, Stat, Stray, TagContent, Upload, UploadContents};
 use crate::error::Error;
 use crate::layout::LinkDirectory;
 use crate::oci::{Digest, TagName};
@@ -64,6 +64,14 @@ pub trait Repository: Send + Sync {
     ///
     /// When they cannot be looked at.
     fn tag_changed(&self, tag: &TagName) -> Result<Option<SystemTime>, Error>;
+
+    /// The directories that list the digests of a directory of links, one for each algorithm: names came to or left none of them after its time.
+    /// None where that is not told.
+    ///
+    /// # Errors
+    ///
+    /// When one cannot be looked at.
+    fn stat_lists(&self, directory: &LinkDirectory) -> Result<Vec<Stat>, Error>;
 
     /// Reads the links of the digests given, in that order.
     ///

@@ -202,6 +202,32 @@ fn a_store_in_which_all_is_young_says_when() {
     assert!(text.contains("--delete-untagged would free up to 3 blobs"), "{text}");
 }
 
+/// Beside what has been there for long, too.
+#[test]
+fn what_delete_untagged_would_free_leaves_out_what_was_linked_lately() {
+    let [old, new] = [7, 8].map(|number| oci_image(&format!("untagged {number}"), &[layer(number)]));
+    let mut tree = Tree::new();
+    tree.push("a", &oci_image("x", &[layer(1)])).tag("a", "v1", oci_image("x", &[layer(1)]).digest());
+    tree.push("a", &old).push("a", &new);
+    let root = tree.on_disk();
+    let links = root.path().join("docker/registry/v2/repositories/a/_manifests/revisions/sha256");
+    let later = || Regsweep::gc(root.path()).dry().env("REGSWEEP_TEST_CLOCK", "trusted=yes,shift=172800");
+    let freed = || {
+        let report = later().json().run().expect_code(0).report();
+        let (more, all) =
+            (&report["reclaimable_delete_untagged"], later().delete_untagged().json().run().expect_code(0).report());
+        (more["blobs"].as_u64().expect("a number"), all["reclaimable"]["blobs"].as_u64().expect("a number"))
+    };
+    assert_eq!(freed(), (6, 6));
+    let lately = SystemTime::now() + days(2) - minutes(5);
+    let touch = |path: &Path| fs::File::open(path).expect("there").set_modified(lately).expect("its times can be set");
+    // Written again in its place: at most.
+    touch(&root.path().join(revision_link("a", new.digest())));
+    assert_eq!(freed(), (6, 3));
+    touch(&links);
+    assert_eq!(freed(), (3, 3));
+}
+
 /// What never goes is told apart from what goes later.
 #[test]
 fn what_lies_in_the_future_goes_neither_now_nor_later() {

@@ -47,6 +47,7 @@ pub(crate) const CASES: &[fn(&Bench<'_>)] = &[
     reads_whole_manifests_and_checks_them,
     reads_blobs_to_their_end,
     inspects_without_changing,
+    tells_when_a_link_was_last_named,
     removes_exactly_what_was_planned,
     leaves_what_has_changed,
     removes_directories_only_if_empty,
@@ -265,6 +266,15 @@ fn inspects_without_changing(bench: &Bench<'_>) {
     assert_eq!(empty, bench.has_directories().then(|| stat(0)));
     assert_eq!(bench.store.empty_directory(&Target::EmptyBlobDirectory(blob)).expect("readable"), None);
     assert_eq!(bench.store.empty_directory(&Target::EmptyBlobDirectory(digest("none"))).expect("readable"), None);
+}
+
+fn tells_when_a_link_was_last_named(bench: &Bench<'_>) {
+    let lists = || bench.open(&repository()).stat_lists(&revisions()).expect("readable");
+    assert_eq!(lists(), []);
+    bench.put(&revisions().link(&digest("a")), b"1", then());
+    bench.put(&revisions().link(&digest("b")), b"1", then());
+    assert_eq!(lists().len(), usize::from(bench.has_directories()));
+    assert!(lists().iter().all(|list| list.modified >= then()), "{:?}", lists());
 }
 
 fn removes_exactly_what_was_planned(bench: &Bench<'_>) {

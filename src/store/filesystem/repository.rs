@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use rayon::prelude::*;
-use rustix::fs::AtFlags;
+use rustix::fs::{AtFlags, FileType};
 use rustix::io::Errno;
 
 use super::FilesystemStore;
@@ -17,8 +17,8 @@ use super::files::{Relative, inspect_link, read_link, stat_file};
 use super::uploads;
 use crate::error::{Context as _, Error};
 use crate::layout::{self, LinkDirectory};
-use crate::oci::{Digest, RepositoryName, TagName};
-use crate::store::{FileState, Leftover, LinkContent, Listing, Repository, Stray, TagContent, Upload, UploadContents};
+use crate::oci::{Algorithm, Digest, RepositoryName, TagName};
+use crate::store::{FileState, Leftover, LinkContent, Listing, Repository, Stat, Stray, TagContent, Upload, UploadContents};
 
 /// How many directories one task lists.
 const DIRECTORIES_AT_ONCE: usize = 64;
@@ -117,6 +117,24 @@ impl Repository for FilesystemRepository<'_> {
             Err(error) => Err(io::Error::from(error)).context_with("look at", || self.store.at(path.join(name))),
         };
         Ok(modified(".")?.max(modified("current")?))
+    }
+
+    fn stat_lists(&self, directory: &LinkDirectory) -> Result<Vec<Stat>, Error> {
+        let path = directory.path();
+        let Some(open) = self.store.directory(&path)? else { return Ok(Vec::new()) };
+        let mut lists = Vec::new();
+        for algorithm in Algorithm::ALL {
+            match directory::stat_at(&open, algorithm.name(), AtFlags::SYMLINK_NOFOLLOW) {
+                Ok((FileType::Directory, stat)) => lists.push(stat),
+                // What is behind a symbolic link has another time.
+                Ok(_) => return Ok(Vec::new()),
+                Err(Errno::NOENT) => {}
+                Err(error) => {
+                    return Err(io::Error::from(error)).context_with("look at", || self.store.at(path.join(algorithm.name())));
+                }
+            }
+        }
+        Ok(lists)
     }
 
     fn read_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<LinkContent>, Error> {

@@ -7,9 +7,9 @@ use std::time::SystemTime;
 use super::store::MemoryStore;
 use crate::error::Error;
 use crate::layout::{self, LinkDirectory, UploadPart};
-use crate::oci::{Digest, RepositoryName, TagName};
+use crate::oci::{Algorithm, Digest, RepositoryName, TagName};
 use crate::store::values::started;
-use crate::store::{FileState, Leftover, LinkContent, Listing, Repository, Stray, TagContent, Upload, UploadContents};
+use crate::store::{FileState, Leftover, LinkContent, Listing, Repository, Stat, Stray, TagContent, Upload, UploadContents};
 
 /// A repository by its name.
 pub(super) struct MemoryRepository<'s> {
@@ -68,6 +68,16 @@ impl Repository for MemoryRepository<'_> {
         let (directory, tree) = (layout::tag_directory(&self.name, tag), self.store.tree());
         let directories = [directory.clone(), directory.join("current")];
         Ok(directories.iter().filter_map(|path| tree.get(path)).map(|node| node.modified).max())
+    }
+
+    fn stat_lists(&self, directory: &LinkDirectory) -> Result<Vec<Stat>, Error> {
+        let directory = directory.path();
+        let last_named = |algorithm: &Algorithm| {
+            let list = self.store.children(&directory.join(algorithm.name()));
+            let tree = self.store.tree();
+            list.iter().map(|(path, _)| tree[path].modified).max().map(|modified| Stat::new(0, modified))
+        };
+        Ok(Algorithm::ALL.iter().filter_map(last_named).collect())
     }
 
     fn read_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<LinkContent>, Error> {

@@ -127,6 +127,11 @@ impl Repository for ObjectRepository<'_> {
         Ok(None)
     }
 
+    /// There are no directories.
+    fn stat_lists(&self, _: &LinkDirectory) -> Result<Vec<Stat>, Error> {
+        Ok(Vec::new())
+    }
+
     fn read_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<LinkContent>, Error> {
         self.read_many(directory, digests)
     }
