@@ -250,7 +250,8 @@ fn purge_run(gate: &Gate<'_>, run: &Run<'_>, held: Vec<&Held>, purged: &mut Purg
     // Should this be cut off, `restore` says that not all of the run is there any more.
     let noted = match run.begin_purge(gate.due.clock) {
         Ok(noted) => noted,
-        Err(error) => {
+        Err((error, is_touched)) => {
+            purged.touched |= is_touched;
             let why = format!("nothing of run {} is purged, because that cannot be noted: {error}", run.id());
             purged.gone.failed.push((first.target.clone(), why));
             return true;

@@ -316,17 +316,24 @@ impl<'s> Run<'s> {
     ///
     /// # Errors
     ///
-    /// When that cannot be written.
-    pub(super) fn begin_purge(&self, clock: &RunClock) -> Result<Noted, Error> {
+    /// When that cannot be written, and whether the stamp may not be as it was.
+    pub(super) fn begin_purge(&self, clock: &RunClock) -> Result<Noted, (Error, bool)> {
         if self.stamp.purging.is_some() {
             return Ok(Noted::Before);
         }
-        let before = self.shelf.read_stamp(STAMP)?;
+        let before = self.shelf.read_stamp(STAMP).map_err(|error| (error, false))?;
         let stamp = Stamp { purging: Some(clock.timestamp()), ..self.stamp.clone() };
         match self.write(&stamp) {
             Ok(()) => Ok(Noted::Written(before)),
             // On a full disk, which is when people purge: a name takes no room.
-            Err(error) => self.shelf.rename_stamp(STAMP, STAMP_OF_A_PURGE).map(|()| Noted::Renamed).map_err(|_| error),
+            Err(error) => self.shelf.rename_stamp(STAMP, STAMP_OF_A_PURGE).map(|()| Noted::Renamed).map_err(|_| {
+                // What was done and did not reach the disk counts as failed, and is there all the same.
+                let _was_not_renamed = self.shelf.rename_stamp(STAMP_OF_A_PURGE, STAMP);
+                let is_as_before = || self.shelf.read_stamp(STAMP).is_ok_and(|now| now == before);
+                let is_taken_back =
+                    is_as_before() || before.as_ref().is_some_and(|before| self.shelf.write_stamp(STAMP, before).is_ok());
+                (error, !is_taken_back)
+            }),
         }
     }
 

@@ -103,6 +103,29 @@ fn a_purge() {
     assert_eq!(runs(root), Vec::<PathBuf>::new());
 }
 
+/// Nothing that is written reaches the disk, from any moment on: what was noted all the same is taken back.
+#[test]
+fn a_purge_that_nothing_flushes() {
+    if !has_strace() {
+        return;
+    }
+    let mut stopped = 0;
+    for from in 1..=8 {
+        let root = store().on_disk();
+        let root = root.path();
+        collect(root, &["-m"]).expect_code(0);
+        let before = all_there_is(root);
+        let run = Regsweep::new().args(["quarantine", "purge", "--assume-offline", "--root"]).arg(root).json();
+        let ran = run.injected(&format!("fsync,fdatasync,syncfs:error=EIO:when={from}+")).run();
+        if ran.code == Some(2) {
+            stopped += 1;
+            assert_eq!(differences(&all_there_is(root), &before), [""; 0], "from {from} on: {}", ran.stdout);
+            command(root, &["restore"]).expect_code(0);
+        }
+    }
+    assert!(stopped > 0);
+}
+
 /// What is due cannot be removed, although the stamp says already that it is about to be: that is taken back, to the byte.
 #[test]
 fn a_purge_that_had_been_noted() {
