@@ -63,8 +63,6 @@ impl Done {
         assessment: &mut Assessment,
         (run, due): (Option<Run<'_>>, Option<Due<'_>>),
     ) {
-        // Of runs that were killed, or whose files were moved back by hand.
-        quarantine.tidy();
         if !assessment.needed.targets.is_empty() {
             reader.progress.begin(Phase::Restoring, None);
             self.quarantine.restored =
@@ -304,10 +302,24 @@ impl Done {
                 // Everything in it may have been restored by now.
                 let run = self.quarantine.run.take();
                 self.quarantine.run = run.filter(|id| quarantine.run(id).is_ok());
+                // Of runs that were killed, or whose files were moved back by hand.
+                if !self.is_undone() {
+                    quarantine.tidy();
+                }
             }
             // Everything was done: only what is in quarantine now cannot be told.
             Err(error) => tracing::warn!("{error}"),
         }
+    }
+
+    /// Whether nothing is done and something failed or was interrupted: then all is as it was.
+    fn is_undone(&self) -> bool {
+        let QuarantineFigures { restored, rescued, purged, .. } = &self.quarantine;
+        let moved = [restored, rescued, purged];
+        let has_changed = self.may_have_changed || self.touched || !self.swept.removed.is_empty();
+        let has_failed = self.swept.left > 0 || self.swept.interrupted || !self.findings.is_empty();
+        let has_failed = has_failed || moved.iter().any(|moved| !moved.failed.is_empty());
+        !has_changed && moved.iter().all(|moved| moved.is_empty()) && has_failed
     }
 
     pub(super) fn note(&mut self, error: &Error) {

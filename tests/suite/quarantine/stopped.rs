@@ -192,9 +192,10 @@ fn a_collection_that_quarantines_and_cannot_purge() {
     assert_eq!(list(root).runs.len(), 1, "what was purged is gone, and the rest waits");
 }
 
-/// Something is needed again, and has no place to return to: no directory of it is left, and nothing is purged.
+/// Something is needed again, and has no place to return to: no directory of it is left, and nothing is purged. What a run that was killed has
+/// left stays, too.
 #[test]
-fn a_purge_before_which_nothing_could_be_restored() {
+fn nothing_is_done_before_what_is_needed_is_restored() {
     if !has_strace() {
         return;
     }
@@ -205,11 +206,16 @@ fn a_purge_before_which_nothing_could_be_restored() {
         registry().repo("team/app").manifest_only(&untagged()).tag("again").write_to(root);
         // Its tag was set again, and the manifest is in quarantine alone: of what is in both places the copy would go.
         fs::remove_dir_all(root.join(blob_data(untagged().digest())).parent().expect("in a directory")).expect("there");
-        let run = || {
-            let purge = Regsweep::new().args(["quarantine", "purge", "--older-than", "24h", "--assume-offline", "--root"]);
-            later(purge.arg(root), DAY, "").injected(inject)
-        };
-        ends_with_nothing_done(root, run, "failed-restore", "cannot restore");
+        fs::create_dir(only_run(root).with_file_name("20260101T000000Z-remove")).expect("made");
+        let purge =
+            || Regsweep::new().args(["quarantine", "purge", "--older-than", "24h", "--assume-offline", "--root"]).arg(root);
+        let collect = || Regsweep::gc(root).args(["-m", "--quarantine"]);
+        ends_with_nothing_done(root, || later(purge(), DAY, "").injected(inject), "failed-restore", "cannot restore");
+        let before = all_there_is(root);
+        let ran = later(collect(), DAY, "").injected(inject).run().expect_code(2);
+        assert_eq!(differences(&all_there_is(root), &before), [""; 0], "{}", ran.stdout);
+        collect().run().expect_code(0);
+        assert_eq!(runs(root).len(), 1, "the empty one is gone");
     }
 }
 
