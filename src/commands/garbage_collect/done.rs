@@ -88,6 +88,9 @@ impl Done {
             let rescue = reconcile::rescue(reader, (&run, settings.rescue_for), due, records, &settings.clock);
             self.note_rescue(rescue, &mut assessment.needed);
         }
+        if let Some(removed) = &mut assessment.removed {
+            removed.note_done(reader.store());
+        }
         let has_failed = self.swept.findings.iter().any(|finding| finding.code == Code::FailedRemoval);
         if let Some(due) = due.filter(|_| self.goes_on(reader)) {
             match has_failed {
@@ -156,9 +159,6 @@ impl Done {
         }
         self.dispose(settings, reader, quarantine, assessment, (run, due));
         self.may_have_changed = self.swept.findings.iter().any(|finding| is_gone(reader, finding));
-        if let Some(removed) = &mut assessment.removed {
-            removed.note_done(reader.store());
-        }
         // A run that was stopped leaves what is known as it was.
         if self.swept.left == plan.len() as u64
             && let Some(before) = before.filter(|before| records.summary() != Some(before))

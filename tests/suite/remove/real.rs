@@ -1,6 +1,10 @@
 //! Against the real registry: its list of tags, pulls and pushes after a run.
 
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
 use super::*;
+use crate::support::run::patience;
 use crate::support::server::RealRegistry;
 
 /// Pushes three tags, each of its own image.
@@ -79,5 +83,28 @@ fn beside_a_running_registry_what_is_pushed_again_is_served() {
     client.get_manifest("team/app", "v2").expect_status(404);
     client.pull("team/app", "v1").expect("kept");
     client.push_tag("team/app", "v2", &images[1]);
+    client.pull("team/app", "v2").expect("pushed again");
+}
+
+/// What is pushed again before the run ends was not removed.
+#[test]
+fn a_tag_that_is_back_when_the_run_ends_was_not_removed() {
+    let (mut real, images) = filled();
+    real.restart();
+    let client = real.client();
+    let run = Regsweep::remove_config(&real.config()).args(["team/app:v2", "team/app:v1", "--online", "--rescue-for", "10s"]);
+    let running = run.json().start();
+    let until = Instant::now() + patience();
+    while client.get_manifest("team/app", "v2").status != 404 {
+        assert!(Instant::now() < until, "it does not go");
+        sleep(Duration::from_millis(50));
+    }
+    client.push_tag("team/app", "v2", &images[1]);
+    let report = running.wait().expect_code(0).report();
+    let removed = |tag: &str| {
+        let asked = report["remove"].as_array().expect("a list").iter().find(|one| one["tag"] == tag);
+        asked.expect("asked for")["removed"].clone()
+    };
+    assert_eq!([removed("v1"), removed("v2")], [true, false].map(serde_json::Value::from));
     client.pull("team/app", "v2").expect("pushed again");
 }
