@@ -1,7 +1,7 @@
 //! The way back out of the quarantine.
 
 use super::{Moved, Purpose, Quarantine, Run};
-use crate::layout::Target;
+use crate::layout::{LinkDirectory, Target};
 use crate::store::{Held, Return, Vacuum};
 
 /// What happens to something whose place in the store is taken again.
@@ -26,11 +26,12 @@ pub fn restore(
     let mut moved = Moved::default();
     let (whole, corrupt): (Vec<&Run<'_>>, Vec<&Run<'_>>) =
         quarantine.runs.iter().partition(|run| run.stamp().purpose.is_of_collection());
-    for blobs in [true, false] {
-        let mut last = None;
+    let mut last = None;
+    // Of all runs: what a tag names may be in another one.
+    for turn in [Turn::Blobs, Turn::Layers, Turn::Revisions, Turn::Names] {
         for run in whole.iter().chain(&corrupt) {
-            // Links the other way round than they went: layer links, revisions, history.
-            let held = run.held().iter().rev().filter(|held| matches!(held.target, Target::Blob(_)) == blobs);
+            // The other way round than they went.
+            let held = run.held().iter().rev().filter(|held| Turn::of(&held.target) == turn);
             for held in held.filter(|held| chosen(run, &held.target)) {
                 if one(run, held, replaced, &mut moved) {
                     restored(&held.target);
@@ -39,16 +40,38 @@ pub fn restore(
             }
         }
         // On the disk before what names it, and before anything else goes.
-        if let Some(target) = last
+        if matches!(turn, Turn::Blobs | Turn::Names)
+            && let Some(target) = last.take()
             && let Err(error) = store.barrier()
         {
             moved.failed.push((target.clone(), error.to_string()));
         }
-        if blobs && !moved.failed.is_empty() {
+        if turn == Turn::Blobs && !moved.failed.is_empty() {
             break;
         }
     }
     moved
+}
+
+/// What comes back together: contents before names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    Blobs,
+    Layers,
+    Revisions,
+    /// Tags, their history, and all else.
+    Names,
+}
+
+impl Turn {
+    fn of(target: &Target) -> Turn {
+        match target {
+            Target::Blob(_) => Turn::Blobs,
+            Target::Link(LinkDirectory::Layers(_), _) => Turn::Layers,
+            Target::Link(LinkDirectory::Revisions(_), _) => Turn::Revisions,
+            _ => Turn::Names,
+        }
+    }
 }
 
 /// Says whether it is back.

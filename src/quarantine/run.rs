@@ -125,12 +125,14 @@ impl<'s> Run<'s> {
         SystemTime::try_from(finished).ok()?.checked_add(slack)
     }
 
-    /// Compares the store's clock with ours: the stamp has been written just now. Says how far they are apart.
+    /// Compares the store's clock with ours: the stamp has been written just now. Says how far they are apart, and notes it in the stamp: should the
+    /// run be cut off, what was written right before it began is not taken for what came later.
     pub(super) fn compare_clocks(&mut self, clock: &RunClock) -> Result<Duration, Error> {
         let written = self.shelf.stamp_written(STAMP)?;
         let elapsed = clock.elapsed();
         let began = written.checked_sub(elapsed).unwrap_or(SystemTime::UNIX_EPOCH);
         self.stamp.began_by_store = Timestamp::try_from(began).ok();
+        self.write(&self.stamp)?;
         let began = clock.of_store(began);
         Ok(clock.start().duration_since(began).unwrap_or_else(|error| error.duration()))
     }
