@@ -31,6 +31,7 @@ pub fn suspects(quarantine: &Quarantine<'_>, is_wanted: &dyn Fn(&Run<'_>, &Targe
 pub fn check(reader: &Reader<'_>, restored: &BTreeSet<Target>, suspects: &BTreeSet<Digest>) -> Result<Vec<Finding>, Error> {
     let mut revisions: BTreeMap<RepositoryName, Vec<Digest>> = BTreeMap::new();
     let mut layers: BTreeMap<RepositoryName, Vec<Digest>> = BTreeMap::new();
+    let mut tags: BTreeMap<&RepositoryName, Vec<(&TagName, &Digest)>> = BTreeMap::new();
     let mut findings = left_behind(reader, restored)?;
     for digest in suspects {
         if reader.store().is_whole_on_disk(digest)? == Some(false) {
@@ -43,6 +44,11 @@ pub fn check(reader: &Reader<'_>, restored: &BTreeSet<Target>, suspects: &BTreeS
         match target {
             Target::Link(LinkDirectory::Revisions(name), digest) => revisions.entry(name.clone()).or_default().push(*digest),
             Target::Link(LinkDirectory::Layers(name), digest) => layers.entry(name.clone()).or_default().push(*digest),
+            // The image may have been where it is, or have gone since by other means.
+            Target::Tag(name, tag, digest) => {
+                revisions.entry(name.clone()).or_default().push(*digest);
+                tags.entry(name).or_default().push((tag, digest));
+            }
             _ => {}
         }
     }
@@ -57,6 +63,13 @@ pub fn check(reader: &Reader<'_>, restored: &BTreeSet<Target>, suspects: &BTreeS
         let manifests = Manifests::new(reader.store(), &inventory);
         for (name, revisions) in revisions {
             let survey = survey::survey(reader.store(), &RepositoryEntry { name, foreign: None })?;
+            let lost = tags.get(&survey.name).into_iter().flatten().filter(|(_, digest)| !has_link(&survey, digest));
+            findings.extend(
+                lost.map(|(tag, digest)| Finding {
+                    tag: Some((*tag).clone()),
+                    ..missing(Code::LostRevision, &survey.name, digest)
+                }),
+            );
             let mut check =
                 Check { reader, inventory: &inventory, manifests: &manifests, survey: &survey, layers: HashSet::new(), findings };
             let roots = revisions.into_iter().map(|digest| (digest, Role::Revision)).collect();
@@ -139,6 +152,10 @@ impl Tagged {
 fn names_something(reader: &Reader<'_>, repository: &RepositoryName, tag: &TagName) -> Result<bool, Error> {
     let repository = reader.store().open(&RepositoryEntry { name: repository.clone(), foreign: None })?;
     Ok(repository.tag(tag)?.current != LinkContent::Absent)
+}
+
+fn has_link(survey: &Survey<'_>, digest: &Digest) -> bool {
+    survey.revision(digest).is_some_and(|place| survey.revisions[place].link != LinkContent::Absent)
 }
 
 fn blob_of(target: &Target) -> Option<&Digest> {
