@@ -32,7 +32,7 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use self::begun::{AllBegun, Begun, BegunName, BegunWith};
+pub use self::begun::{AllBegun, Begun, BegunBy, BegunName, BegunWith};
 pub use self::kept::Kept;
 pub use self::restarts::{add_restart, restarts};
 pub use self::summary::Summary;
@@ -173,7 +173,23 @@ impl<'n> Records<'n> {
         Ok(parsed(self.notes, BEGUN)?.unwrap_or_default())
     }
 
-    /// Records what a run that began then is about to remove by its names, before it does.
+    /// Forgets what runs had begun with of tags that are there.
+    ///
+    /// # Errors
+    ///
+    /// When the record cannot be read or written, and those of `is_there`.
+    pub fn forget_present(
+        &self,
+        is_there: &mut dyn FnMut(&RepositoryName, &TagName) -> Result<bool, Error>,
+    ) -> Result<(), Error> {
+        let mut all = self.begun()?;
+        match all.forget_present(is_there)? {
+            true => self.write_begun(&all),
+            false => Ok(()),
+        }
+    }
+
+    /// Records what a run of a command that began then is about to remove by its names, before it does.
     ///
     /// # Errors
     ///
@@ -181,14 +197,14 @@ impl<'n> Records<'n> {
     pub fn begin_with<'b>(
         &self,
         begun: impl Iterator<Item = (&'b RepositoryName, &'b BegunWith)>,
-        began: Timestamp,
+        by: (BegunBy, Timestamp),
     ) -> Result<(), Error> {
         let mut begun = begun.peekable();
         if begun.peek().is_none() {
             return Ok(());
         }
         let mut all = self.begun()?;
-        all.add(begun, began);
+        all.add(begun, by);
         self.write_begun(&all)
     }
 
@@ -338,14 +354,14 @@ impl<'n> Records<'n> {
         self.notes.replace(SWEEP, &mut |out| self.unfinished.write_after(links.take().into_iter().flatten(), out))
     }
 
-    /// Forgets what was asked to be restored of what runs had begun with: that is wanted.
+    /// Forgets what is asked to be restored of what runs had begun with: that is wanted.
     ///
     /// # Errors
     ///
     /// When the record cannot be read or written.
-    pub fn forget_begun_with(&self, restored: &[Target]) -> Result<(), Error> {
+    pub fn forget_begun_with<'t>(&self, restored: impl Iterator<Item = &'t Target>) -> Result<(), Error> {
         let mut begun = self.begun()?;
-        match begun.forget(restored) {
+        match !begun.is_empty() && begun.forget(restored) {
             true => self.write_begun(&begun),
             false => Ok(()),
         }

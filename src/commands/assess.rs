@@ -29,7 +29,7 @@ use crate::plan::{Carried, Deletion, RepositoryShare, SweepPlan};
 use crate::policy::{Policy, RootPolicy};
 use crate::progress::{Phase, Progress};
 use crate::quarantine::{Due, Gate, Moved, Needed, Overlay, Quarantine, Reader, Withheld};
-use crate::records::{BegunName, Protected, Records, Summary};
+use crate::records::{BegunBy, BegunName, Protected, Records, Summary};
 use crate::removal::{self, Outcomes, Removed};
 use crate::report::collect::Figures;
 use crate::retention::Retention;
@@ -100,6 +100,12 @@ pub(super) fn assess(
     // Of a run that was cut off, too: a revision that comes back first is whole then.
     let is_revision = |target: &&Target| matches!(target, Target::Link(LinkDirectory::Revisions(_), _));
     needed.targets.iter().filter(is_revision).for_each(|target| protected.add(target));
+    // A tag that comes back is not to lose its image in the same run.
+    let image = |target: &Target| match target {
+        Target::Tag(repository, _, digest) => Some(Target::Link(LinkDirectory::Revisions(repository.clone()), *digest)),
+        _ => None,
+    };
+    needed.targets.iter().filter_map(image).for_each(|target| protected.add(&target));
     quarantine.protect(settings.disposal != Disposal::Remove, &mut protected);
     let overlay = Overlay::new(reader.store(), quarantine);
     let mut assessment =
@@ -329,7 +335,7 @@ fn expired(
 ) -> Result<Option<Expired>, Error> {
     let Some(ExpireSettings { rules, protect, .. }) = &settings.expire else { return Ok(None) };
     let begun = records.begun()?;
-    let cut_off = |repository: &RepositoryName| begun.tags(repository);
+    let cut_off = |repository: &RepositoryName| begun.tags(BegunBy::Expire, repository);
     expiry::gather(context, repositories, (rules, protect.as_ref()), &cut_off, reader.progress, reader.stop).map(Some)
 }
 
@@ -343,7 +349,7 @@ fn removed(
 ) -> Result<Option<Removed>, Error> {
     let Some(RemoveSettings { references, .. }) = &settings.remove else { return Ok(None) };
     let begun = records.begun()?;
-    let cut_off = |repository: &RepositoryName, name: &BegunName| begun.get(repository, name);
+    let cut_off = |repository: &RepositoryName, name: &BegunName| begun.get(BegunBy::Remove, repository, name);
     removal::gather(context, repositories, references, &cut_off, reader.stop).map(Some)
 }
 

@@ -167,6 +167,13 @@ pub(super) fn restore(
 ) -> Moved {
     // Before it comes back: were we killed in between, the next run would take it for what nothing needs.
     let chosen = || quarantine.held().filter(|(run, held)| is_chosen(run, &held.target)).map(|(_, held)| &held.target);
+    // Before it comes back as well: what something needs stays for that and no longer, but what is asked for is wanted.
+    if replaced == Replaced::Keep
+        && let Err(error) = records.forget_begun_with(chosen())
+    {
+        let why = format!("not restored, because a command that was cut off would go on to take it: {error}");
+        return Moved { failed: chosen().take(1).map(|target| (target.clone(), why.clone())).collect(), ..Moved::default() };
+    }
     let noted = records.add_restored(chosen(), clock);
     let mut restored = Vec::new();
     let mut moved = quarantine::restore(reader.backend.vacuum(), quarantine, replaced, is_chosen, &mut |target| {
@@ -180,10 +187,7 @@ pub(super) fn restore(
     if let (Err(error), Some(first)) = (noted, restored.first()) {
         moved.failed.push((first.clone(), format!("restored, but a next run will not know that it was: {error}")));
     }
-    // What something needs stays for that, and no longer.
-    let is_asked_for = replaced == Replaced::Keep;
-    let begun = if is_asked_for { records.forget_begun_with(&restored) } else { Ok(()) };
-    if let Err(error) = begun.and_then(|()| records.forget_sweep_of(&restored)) {
+    if let Err(error) = records.forget_sweep_of(&restored) {
         tracing::warn!("{error}");
     }
     // What could change nothing leaves all as it was.

@@ -1,8 +1,9 @@
 //! What a run that drops tags and manifests, by rules or by name, had begun with, should it be cut off.
 //!
 //! Such a run takes names first. Once a tag is gone, the manifests that were to go with it are untagged ones like any other, and those stay. So the
-//! same command goes on with these if it is given again, and with no others: not with what a collection of untagged revisions was to remove, nor
-//! with what was restored or pushed since: a tag that is there again names something else.
+//! same command goes on with these if it is given again, and with no others: not with what another command had begun with or a collection of
+//! untagged revisions was to remove, nor with what was restored or pushed since. A tag that is there again names something else: what is recorded of
+//! it is forgotten by the first run that sees it there, whichever command that is of. Else it would be gone on with once that tag goes, too.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::SystemTime;
@@ -37,6 +38,16 @@ impl BegunName {
     }
 }
 
+/// The command that had begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BegunBy {
+    /// `expire`.
+    Expire,
+    /// `remove`.
+    Remove,
+}
+
 /// A name, and the revisions that go with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BegunWith {
@@ -60,6 +71,9 @@ pub struct Begun {
 /// One entry of the record.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Entry {
+    /// Nothing in a record of an earlier version: no command goes on with that.
+    #[serde(default)]
+    by: Option<BegunBy>,
     began: Timestamp,
     revisions: Vec<String>,
 }
@@ -84,27 +98,58 @@ impl AllBegun {
         self.repositories.is_empty()
     }
 
-    /// What was begun with by its name.
-    pub fn get(&self, repository: &RepositoryName, name: &BegunName) -> Option<Begun> {
-        self.repositories.get(&repository.to_string())?.get(&name.key())?.understood()
+    /// What a command had begun with by its name.
+    pub fn get(&self, by: BegunBy, repository: &RepositoryName, name: &BegunName) -> Option<Begun> {
+        let entry = self.repositories.get(&repository.to_string())?.get(&name.key())?;
+        entry.understood().filter(|_| entry.by == Some(by))
     }
 
-    /// The tags of a repository that a run had begun to remove.
-    pub fn tags(&self, repository: &RepositoryName) -> Vec<(TagName, Begun)> {
+    /// The tags of a repository that runs of a command had begun to remove.
+    pub fn tags(&self, by: BegunBy, repository: &RepositoryName) -> Vec<(TagName, Begun)> {
         let entries = self.repositories.get(&repository.to_string()).into_iter().flatten();
+        let entries = entries.filter(|(_, entry)| entry.by == Some(by));
         let tag = |(key, entry): (&String, &Entry)| Some((TagName::new(key.strip_prefix(TAG)?), entry.understood()?));
         entries.filter_map(tag).collect()
     }
 
-    /// Adds what a run that began then is to remove, to what is here of a name with which it goes on.
-    pub(super) fn add<'b>(&mut self, begun: impl Iterator<Item = (&'b RepositoryName, &'b BegunWith)>, began: Timestamp) {
+    /// Takes out the tags that are there. Says whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// Those of `is_there`.
+    pub(super) fn forget_present<E>(
+        &mut self,
+        is_there: &mut dyn FnMut(&RepositoryName, &TagName) -> Result<bool, E>,
+    ) -> Result<bool, E> {
+        let mut present = Vec::new();
+        for (repository, entries) in &self.repositories {
+            for key in entries.keys() {
+                let Some(tag) = key.strip_prefix(TAG) else { continue };
+                if is_there(&RepositoryName::new(repository), &TagName::new(tag))? {
+                    present.push((repository.clone(), key.clone()));
+                }
+            }
+        }
+        for (repository, key) in &present {
+            self.repositories.get_mut(repository).and_then(|entries| entries.remove(key));
+        }
+        self.repositories.retain(|_, entries| !entries.is_empty());
+        Ok(!present.is_empty())
+    }
+
+    /// Adds what a run of a command that began then is to remove, to what is here of a name with which it goes on.
+    pub(super) fn add<'b>(
+        &mut self,
+        begun: impl Iterator<Item = (&'b RepositoryName, &'b BegunWith)>,
+        (by, began): (BegunBy, Timestamp),
+    ) {
         self.schema = SCHEMA;
         for (repository, with) in begun {
             let entries = self.repositories.entry(repository.to_string()).or_default();
-            if !with.goes_on {
+            if !with.goes_on || entries.get(&with.name.key()).is_some_and(|entry| entry.by != Some(by)) {
                 entries.remove(&with.name.key());
             }
-            let entry = entries.entry(with.name.key()).or_insert(Entry { began, revisions: Vec::new() });
+            let entry = entries.entry(with.name.key()).or_insert(Entry { by: Some(by), began, revisions: Vec::new() });
             let known: HashSet<&String> = entry.revisions.iter().collect();
             let new: Vec<String> =
                 with.revisions.iter().map(ToString::to_string).filter(|digest| !known.contains(digest)).collect();
@@ -123,7 +168,7 @@ impl AllBegun {
     }
 
     /// Takes out what was restored: it is wanted. Says whether there was any of it.
-    pub(super) fn forget(&mut self, restored: &[Target]) -> bool {
+    pub(super) fn forget<'t>(&mut self, restored: impl Iterator<Item = &'t Target>) -> bool {
         let mut revisions: HashMap<String, HashSet<String>> = HashMap::new();
         let mut tagged: HashSet<(String, String)> = HashSet::new();
         let mut is_changed = false;

@@ -102,17 +102,17 @@ fn what_a_run_had_begun_with_is_known_by_its_names_until_it_is_done_or_restored(
     let add = |of: &[(RepositoryName, BegunWith)], seconds: i64| {
         let records = Records::open(&store).expect("readable");
         let began = Timestamp::from_second(seconds).expect("a time");
-        records.begin_with(of.iter().map(|(name, with)| (name, with)), began).expect("written");
+        records.begin_with(of.iter().map(|(name, with)| (name, with)), (BegunBy::Remove, began)).expect("written");
     };
     add(&first, 100);
     // What was begun with before keeps its time.
     add(&[(a.clone(), with(tag("1"), &["y", "w"])), (a.clone(), with(BegunName::Repository, &[]))], 200);
     let all = || Records::open(&store).expect("readable").begun().expect("readable");
-    let begun = |repository: &RepositoryName, name: &BegunName| all().get(repository, name);
+    let begun = |repository: &RepositoryName, name: &BegunName| all().get(BegunBy::Remove, repository, name);
     let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
     let expected = Begun { began: at(100), revisions: ["x", "y", "w"].map(digest).to_vec() };
     assert_eq!(begun(&a, &tag("1")), Some(expected.clone()));
-    assert_eq!(all().tags(&a), [(TagName::new("1"), expected)]);
+    assert_eq!(all().tags(BegunBy::Remove, &a), [(TagName::new("1"), expected)]);
     assert_eq!(begun(&a, &BegunName::Repository), Some(Begun { began: at(200), revisions: Vec::new() }));
     assert_eq!([begun(&b, &tag("1")), begun(&a, &tag("2")), begun(&a, &BegunName::Manifest(digest("z")))], [None, None, None]);
 
@@ -122,10 +122,10 @@ fn what_a_run_had_begun_with_is_known_by_its_names_until_it_is_done_or_restored(
         Target::Link(LinkDirectory::Revisions(a.clone()), digest("z")),
         Target::Link(LinkDirectory::Layers(b.clone()), digest("z")),
     ];
-    records.forget_begun_with(&restored).expect("written");
+    records.forget_begun_with(restored.iter()).expect("written");
     assert_eq!(begun(&a, &tag("1")).expect("still there").revisions, ["y", "w"].map(digest));
     assert!(begun(&a, &BegunName::Repository).is_some() && begun(&b, &BegunName::Manifest(digest("z"))).is_some());
-    records.forget_begun_with(&[Target::Tag(a.clone(), TagName::new("1"), digest("x"))]).expect("written");
+    records.forget_begun_with([Target::Tag(a.clone(), TagName::new("1"), digest("x"))].iter()).expect("written");
     assert_eq!(begun(&a, &tag("1")), None);
 
     // Of a name that is there again, what was recorded before is of no use.
@@ -133,6 +133,21 @@ fn what_a_run_had_begun_with_is_known_by_its_names_until_it_is_done_or_restored(
     add(&[(a.clone(), BegunWith { goes_on: false, ..with(tag("1"), &["w"]) })], 400);
     assert_eq!(begun(&a, &tag("1")), Some(Begun { began: at(400), revisions: vec![digest("w")] }));
     records.end_with([(&a, &with(tag("1"), &[]))].into_iter()).expect("written");
+
+    // Other commands go on with none of it.
+    assert_eq!(all().get(BegunBy::Expire, &a, &BegunName::Repository), None);
+    add(&[(a.clone(), with(tag("1"), &["x"])), (a.clone(), with(tag("2"), &["y"]))], 500);
+    assert_eq!(all().tags(BegunBy::Expire, &a), []);
+    let again = [(&a, &with(tag("2"), &["w"]))];
+    records.begin_with(again.into_iter(), (BegunBy::Expire, Timestamp::from_second(600).expect("a time"))).expect("written");
+    assert_eq!(begun(&a, &tag("2")), None);
+    assert_eq!(all().tags(BegunBy::Expire, &a), [(TagName::new("2"), Begun { began: at(600), revisions: vec![digest("w")] })]);
+    // What is there is not gone on with.
+    records.forget_present(&mut |_, tag| Ok(*tag == TagName::new("1"))).expect("written");
+    assert_eq!(begun(&a, &tag("1")), None);
+    records.forget_present(&mut |_, _| Ok(true)).expect("written");
+    assert_eq!(all().tags(BegunBy::Expire, &a), []);
+    assert!(begun(&a, &BegunName::Repository).is_some());
 
     let done = [(a.clone(), with(BegunName::Repository, &[])), (b.clone(), with(BegunName::Manifest(digest("z")), &[]))];
     records.end_with(done.iter().map(|(name, with)| (name, with))).expect("removed");

@@ -10,13 +10,13 @@ use crate::error::Error;
 use crate::finding::{Code, Finding};
 use crate::inventory::MarkFlags;
 use crate::layout::Target;
-use crate::oci::{Digest, RepositoryName};
+use crate::oci::{Digest, RepositoryName, TagName};
 use crate::plan::Kind;
 use crate::progress::Phase;
 use crate::quarantine::{self, Due, Gate, Needed, Overlay, Purgeable, Purged, Quarantine, Quarantining, Reader, Run};
-use crate::records::{Records, Summary};
+use crate::records::{BegunBy, Records, Summary};
 use crate::report::collect::{QuarantineFigures, RescueEnd};
-use crate::store::{Directories, DryRun, FileState, stat_target};
+use crate::store::{Directories, DryRun, FileState, RepositoryEntry, stat_target};
 use crate::sweep::{SweepReport, sweep};
 use crate::writers::OpenFiles;
 
@@ -63,6 +63,9 @@ impl Done {
         assessment: &mut Assessment,
         (run, due): (Option<Run<'_>>, Option<Due<'_>>),
     ) {
+        if let Err(error) = records.forget_present(&mut |repository, tag| is_tag_there(reader, repository, tag)) {
+            tracing::warn!("{error}; a command that was cut off may go on with what a tag named before it was pushed again");
+        }
         if !assessment.needed.targets.is_empty() {
             reader.progress.begin(Phase::Restoring, None);
             self.quarantine.restored =
@@ -154,7 +157,8 @@ impl Done {
             tracing::warn!("{error}; should this run be killed, the next one may ask for --allow-unlinked");
         }
         let begun_before = records.begun().ok();
-        if let Err(error) = records.begin_with(begun(), settings.clock.started()) {
+        let by = if settings.expire.is_some() { BegunBy::Expire } else { BegunBy::Remove };
+        if let Err(error) = records.begin_with(begun(), (by, settings.clock.started())) {
             tracing::warn!("{error}; should this run be cut off, the same command will not go on with it");
         }
         self.dispose(settings, reader, quarantine, assessment, (run, due));
@@ -333,6 +337,12 @@ fn beside<'a>(settings: &CollectSettings, reader: &Reader<'_>, due: Option<Due<'
         Disposal::Online => Remembering::now(reader, &settings.location, due),
         Disposal::Quarantine | Disposal::Remove => Remembering::nowhere(),
     }
+}
+
+/// Whether a tag names something.
+fn is_tag_there(reader: &Reader<'_>, repository: &RepositoryName, tag: &TagName) -> Result<bool, Error> {
+    let repository = reader.store().open(&RepositoryEntry { name: repository.clone(), foreign: None })?;
+    Ok(repository.stat_tag(tag)? != FileState::Absent)
 }
 
 /// Whether what could not be removed, by this finding, is not in its place: some filesystems answer with an error when it was done all the same.

@@ -13,7 +13,7 @@ use crate::exit::Exit;
 use crate::layout::{self, LinkDirectory, Target};
 use crate::oci::{Digest, RepositoryName, TagName};
 use crate::progress::Silent;
-use crate::records::{BegunName, BegunWith, Records};
+use crate::records::{BegunBy, BegunName, BegunWith, Records};
 use crate::report::Report as _;
 use crate::store::{Access, Backend as _, Etags, Fails, ObjectStore, Request};
 use crate::testing::{Built, THEN, sha256};
@@ -60,7 +60,7 @@ impl Shelf {
         let name = RepositoryName::new("team/app");
         let revisions = vec![sha256(b"gone")];
         let begun = BegunWith { name: BegunName::Tag(TagName::new("gone")), goes_on: true, revisions };
-        records.begin_with([(&name, &begun)].into_iter(), clock.timestamp()).expect("written");
+        records.begin_with([(&name, &begun)].into_iter(), (BegunBy::Remove, clock.timestamp())).expect("written");
         records.add_restored([Target::Blob(sha256(b"back"))].iter(), &clock).expect("written");
         let unlinked = [sha256(b"other"), own];
         records.begin_sweep(unlinked.iter().map(|digest| (&name, *digest)), |_| true).expect("written");

@@ -1,5 +1,7 @@
 //! What an outsider found: what went that had not been asked for, and what never went.
 
+use std::path::PathBuf;
+
 use super::*;
 use crate::support::layout::{blob_data, revision_link, tag_current};
 use crate::support::snapshot::blobs_on_disk;
@@ -177,4 +179,131 @@ fn what_could_not_be_removed_is_said_to_be_there() {
     assert!(done.stdout.contains("team:v1: gone"), "{}", done.stdout);
     let moved = Regsweep::remove(root.path()).args(["team/app:v2", "--quarantine"]).run().expect_code(0);
     assert!(moved.stdout.contains("team/app:v2: in quarantine"), "{}", moved.stdout);
+}
+
+fn expire(root: &Path, keep: &str) -> Regsweep {
+    Regsweep::expire(root).args(["--keep-last", keep, "--repository", "team/app", "--jobs", "1", "--assume-offline"])
+}
+
+fn remove(root: &Path) -> Regsweep {
+    Regsweep::remove(root).args(["team/app:v1", "--jobs", "1", "--assume-offline"])
+}
+
+fn tag_directory(root: &Path, tag: &str) -> PathBuf {
+    root.join(tag_current("team/app", tag)).ancestors().nth(2).expect("above its link").to_owned()
+}
+
+/// A push to a tag, and its deletion by the registry, long ago.
+fn push_again_and_delete(root: &Path, between: impl FnOnce()) {
+    let link = root.join(tag_current("team/app", "v1"));
+    std::fs::create_dir_all(link.parent().expect("in a directory")).expect("made");
+    std::fs::write(&link, untagged(1).digest()).expect("pushed");
+    between();
+    std::fs::remove_dir_all(tag_directory(root, "v1")).expect("deleted");
+}
+
+/// A removal that was cut off before its first change, and a tag that was pushed again: any run that sees it there forgets what was begun with, and
+/// nothing is gone on with once that tag goes by other means.
+#[test]
+fn what_was_recorded_of_a_tag_is_forgotten_once_it_is_seen_again() {
+    if !has_strace() {
+        return;
+    }
+    let tree = deployed().into_tree();
+    for by_rules in [true, false] {
+        let run = |root: &Path| if by_rules { expire(root, "1") } else { remove(root) };
+        for between in ["garbage-collect", "expire", "remove"] {
+            let root = tree.on_disk();
+            let root = root.path();
+            assert_ne!(run(root).injected("unlinkat:signal=KILL:when=1").run().code, Some(0));
+            assert!(root.join(".regsweep/begun.json").exists());
+            push_again_and_delete(root, || {
+                let seeing = match between {
+                    "expire" => expire(root, "9"),
+                    "remove" => Regsweep::remove(root).args(["team/app@".to_owned() + untagged(3).digest()]),
+                    _ => Regsweep::gc(root).args(["--assume-offline"]),
+                };
+                seeing.run().expect_code(0);
+            });
+            let code = if by_rules { 0 } else { 2 };
+            run(root).run().expect_code(code);
+            assert!(is_whole(root, &image(1)), "by rules {by_rules}, {between}");
+        }
+    }
+}
+
+/// What `remove` had begun with is its own: `expire` takes neither the image, which no tag names any more, nor its signature, which `remove` leaves.
+#[test]
+fn expire_does_not_go_on_with_what_remove_had_begun_with() {
+    if !has_strace() {
+        return;
+    }
+    let signature = format!("{}.sig", image(1).digest().replace(':', "-"));
+    let tree = deployed().pushed(&untagged(9)).tag(&signature).into_tree();
+    let mut cut_off = 0;
+    for nth in 1.. {
+        let root = tree.on_disk();
+        let root = root.path();
+        if remove(root).injected(&format!("unlinkat:signal=KILL:when={nth}")).run().code == Some(0) {
+            break;
+        }
+        if !is_whole(root, &image(1)) || root.join(tag_current("team/app", "v1")).exists() {
+            continue;
+        }
+        cut_off += 1;
+        expire(root, "10").run().expect_code(0);
+        assert!(is_whole(root, &image(1)) && is_whole(root, &untagged(9)), "{nth}");
+        assert!(listed(root, "team/app").contains(&signature), "{nth}");
+        remove(root).run().expect_code(0);
+        assert!(!is_whole(root, &image(1)) && is_whole(root, &untagged(9)), "{nth}: `remove` goes on with it");
+    }
+    assert!(cut_off > 0);
+}
+
+/// A restoration that is cut off, or cannot write the record: what came back is not gone on with, or it did not come back.
+#[test]
+fn what_a_restoration_that_was_cut_off_brought_back_is_not_gone_on_with() {
+    if !has_strace() {
+        return;
+    }
+    let tree = deployed().into_tree();
+    let mut restored = 0;
+    for end in ["signal=KILL", "error=EIO"] {
+        for nth in 1..=6 {
+            let root = tree.on_disk();
+            let root = root.path();
+            let killed = (3..12).find(|nth| {
+                let _ = expire(root, "1").arg("--quarantine").injected(&format!("renameat2:signal=KILL:when={nth}")).run();
+                !root.join(tag_current("team/app", "v1")).exists() && root.join(".regsweep/begun.json").exists()
+            });
+            assert!(killed.is_some());
+            let restore = || Regsweep::new().args(["restore", "--all", "--root"]).arg(root);
+            let ran = restore().injected(&format!("unlinkat:{end}:when={nth}")).run();
+            if ran.code != Some(0) {
+                restore().run();
+            }
+            assert!(root.join(tag_current("team/app", "v1")).exists(), "{end} {nth}: {}", ran.stdout);
+            restored += 1;
+            push_again_and_delete(root, || {});
+            expire(root, "1").run().expect_code(0);
+            assert!(is_whole(root, &image(1)), "{end} {nth}");
+        }
+    }
+    assert!(restored > 0);
+}
+
+/// A tag that comes back and whose image went by other means is a finding.
+#[test]
+fn a_restored_tag_without_its_image_is_a_finding() {
+    let root = deployed().into_tree().on_disk();
+    let root = root.path();
+    remove(root).args(["--quarantine", "--no-collect"]).run().expect_code(0);
+    let mut runs = std::fs::read_dir(root.join(".regsweep/quarantine")).expect("a run").flatten();
+    let held = runs.next().expect("one").path().join(revision_link("team/app", image(1).digest()));
+    let held = PathBuf::from(held.to_string_lossy().replace("/docker/registry/v2/", "/"));
+    std::fs::remove_dir_all(held.parent().expect("in a directory")).expect("its revision went with it");
+    let ran = Regsweep::new().args(["restore", "--all", "--json", "--root"]).arg(root).run().expect_code(1);
+    let lost: Vec<Finding> = ran.findings().into_iter().filter(|finding| finding.code == "lost-revision").collect();
+    assert_eq!(lost.len(), 1, "{:?}", ran.findings());
+    assert_eq!(lost[0].tag.as_deref(), Some("v1"));
 }
