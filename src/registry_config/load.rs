@@ -106,7 +106,7 @@ pub(super) fn parse(text: &[u8], environment: &[(OsString, OsString)]) -> Result
         descriptor_cache,
         proxy_remote: proxy_remote(&settings),
         owners: Owners::new(&settings, environment),
-        http: listening(&settings),
+        http: listening(&settings, environment),
         warnings,
     })
 }

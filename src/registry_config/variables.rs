@@ -61,7 +61,7 @@ impl Variables {
             proxy: proxy_remote(&settings).map(|_| proxies()),
             redis: (descriptor_cache == Some(DescriptorCache::Redis)).then(|| RedisServer::of(&settings)),
             descriptor_cache,
-            http: listening(&settings),
+            http: listening(&settings, &signs),
             owners: Owners::new(&settings, environment),
         }
     }

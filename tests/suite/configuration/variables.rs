@@ -71,3 +71,34 @@ fn certificates_that_cannot_be_read_are_told_with_their_variable() {
         assert!(stderr.contains(&format!("the certificates that AWS_CA_BUNDLE names, {bundle}: ")), "{stderr}");
     }
 }
+
+#[test]
+fn an_address_that_cannot_be_asked_is_told_with_its_variable() {
+    let root = registry().stray_blob(&layer(9)).repo("a").image("x", &[layer(1)]).tag("v1").into_tree().on_disk();
+    let config = root.path().join("config.yml");
+    let text = format!("version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n", root.path().display());
+    let by_file = format!("{text}http: {{addr: ':no-such-port'}}\n");
+    for (file, variables, named) in [
+        (&by_file, &[][..], "what answers at http.addr :no-such-port does not say"),
+        (&by_file, &[("REGISTRY_HTTP_ADDR", ":5x")], "what answers at REGISTRY_HTTP_ADDR :5x does not say"),
+        (&text, &[("REGISTRY_HTTP", "{addr: ':5x'}")], "what answers at REGISTRY_HTTP :5x does not say"),
+        (
+            &text,
+            &[("REGISTRY_HTTP", "{addr: ':1'}"), ("REGISTRY_HTTP_ADDR", ":5x")],
+            "what answers at REGISTRY_HTTP_ADDR :5x does not",
+        ),
+        (&by_file, &[("REGISTRY_HTTP_NET", "udp")], "pushes (REGISTRY_HTTP_NET is udp, and the registry knows tcp and unix)"),
+        (&by_file, &[("REGISTRY_HTTP_PREFIX", "/x/")], "what answers at http.addr :no-such-port does not say"),
+    ] {
+        fs::write(&config, file).expect("written");
+        let run = variables.iter().fold(Regsweep::gc_config(&config), |run, (name, value)| run.env(name, value));
+        let stderr = run.run().expect_code(2).stderr;
+        assert!(stderr.contains(named), "{variables:?}: {stderr}");
+        if file == &text {
+            // The variables of its container are there without its file, too.
+            let run = variables.iter().fold(Regsweep::gc(root.path()), |run, (name, value)| run.env(name, value));
+            let stderr = run.run().expect_code(2).stderr;
+            assert!(stderr.contains(named), "{variables:?}: {stderr}");
+        }
+    }
+}
