@@ -238,7 +238,7 @@ fn r1_a_layer_that_is_there_is_uploaded_again() {
     let race = Race {
         before: layers_without_manifest,
         path: || blob_data(&layer(1).digest),
-        call: "newfstatat",
+        call: "newfstatat,statx",
         when: "delay_exit",
         push: |client| {
             client.put_blob("a", &layer(1));
@@ -255,7 +255,7 @@ fn r2_a_manifest_is_put_whose_layers_were_there_a_moment_ago() {
     let race = Race {
         before: layers_without_manifest,
         path: || blob_data(&image().blobs.last().expect("it has layers").digest),
-        call: "newfstatat",
+        call: "newfstatat,statx",
         when: "delay_exit",
         push: |client| put(client, "v1", &image()),
         whole: image,
@@ -273,7 +273,7 @@ fn r5_a_manifest_that_is_there_is_put_again() {
             client.delete_manifest("a", image().digest());
         },
         path: || blob_data(image().digest()),
-        call: "newfstatat",
+        call: "newfstatat,statx",
         when: "delay_exit",
         push: |client| put(client, "v1", &image()),
         whole: image,
@@ -287,7 +287,7 @@ fn r6_a_layer_is_mounted_from_another_repository() {
     let race = Race {
         before: layers_without_manifest,
         path: || blob_data(&layer(1).digest),
-        call: "newfstatat",
+        call: "newfstatat,statx",
         when: "delay_exit",
         push: |client| {
             client.mount("b", &layer(1).digest, "a");
@@ -310,7 +310,7 @@ fn r7_an_index_is_put_over_children_without_tags() {
             multi().children.iter().for_each(|child| client.push("a", child));
         },
         path: || blob_data(multi().children[1].digest()),
-        call: "newfstatat",
+        call: "newfstatat,statx",
         when: "delay_exit",
         push: |client| put(client, "v1", &multi()),
         whole: multi,
