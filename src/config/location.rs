@@ -11,7 +11,7 @@ use crate::error::{Context as _, Error};
 use crate::escape::escaped;
 use crate::layout;
 use crate::registry_config::{
-    self, CONFIGURATION_PATH, CacheSign, DescriptorCache, Listening, Owners, RedisServer, RegistryConfig, Variables,
+    self, Blame, CONFIGURATION_PATH, CacheSign, DescriptorCache, Listening, Owners, RedisServer, RegistryConfig, Variables,
 };
 use crate::store::{BucketSettings, Root};
 
@@ -108,10 +108,14 @@ impl Location {
             return Ok(Location { place, config_path: None, registry: None, variables });
         }
         let path = config_path(arguments.config.as_deref(), environment)?;
-        let registry = registry_config::load(&path, environment).map_err(|error| Error::Usage(error.to_string()))?;
+        let registry = registry_config::load(&path, environment).map_err(|error| {
+            let by_variable = arguments.config.is_none();
+            let which = if by_variable { format!("; {CONFIGURATION_PATH} names this file") } else { String::new() };
+            Error::Usage(format!("{error}{which}"))
+        })?;
         let place = match &registry.bucket {
             Some(bucket) => Place::Bucket(bucket.clone()),
-            None => Place::Directory(existing_root(&registry, &path)?),
+            None => Place::Directory(existing_root(&registry, &path, environment)?),
         };
         Ok(Location { place, config_path: Some(path), registry: Some(registry), variables: Variables::default() })
     }
@@ -131,8 +135,13 @@ fn config_path(given: Option<&Path>, environment: &[(OsString, OsString)]) -> Re
 }
 
 /// The root that a configuration names.
-fn existing_root(registry: &RegistryConfig, config: &Path) -> Result<Root, Error> {
+fn existing_root(registry: &RegistryConfig, config: &Path, environment: &[(OsString, OsString)]) -> Result<Root, Error> {
     let root = &registry.root;
+    let blame = Blame::for_root(environment);
+    let source = match &*blame.names() {
+        [] => format!("storage.filesystem.rootdirectory in {} comes to", escaped(config)),
+        names => format!("{} comes to, whatever {} says", escaped(names.join(", ")), escaped(config)),
+    };
     let metadata = std::fs::metadata(root).map_err(|error| {
         let way_out = if error.kind() == io::ErrorKind::PermissionDenied {
             "run as root, or as the user that the registry runs as"
@@ -141,14 +150,11 @@ fn existing_root(registry: &RegistryConfig, config: &Path) -> Result<Root, Error
         };
         // A key that was meant for the root is mostly why it is not there.
         let why: String = registry.warnings.iter().map(|warning| format!("; {warning}")).collect();
-        Error::Usage(format!(
-            "cannot open the root directory {}, which storage.filesystem.rootdirectory in {} and the environment come to: {error}; {way_out}{why}",
-            escaped(root),
-            escaped(config)
-        ))
+        Error::Usage(format!("cannot open the root directory {}, which {source}: {error}; {way_out}{why}", escaped(root)))
     })?;
     if !metadata.is_dir() {
-        return Err(Error::NotAStore { root: root.clone(), hint: "it is not a directory".into() });
+        let hint = format!("it is not a directory, and is what {source}");
+        return Err(Error::NotAStore { root: root.clone(), hint });
     }
     let root = Root::whole(root);
     ensure_readable(&root)?;

@@ -34,23 +34,6 @@ const KNOWN: [&str; 10] =
 /// What keeps Kubernetes from setting variables that look like the registry's.
 pub(super) const NO_SERVICE_LINKS: &str = "give its pod enableServiceLinks: false, or call the service something else";
 
-/// The variables that set something at or below a key of the configuration.
-pub(super) fn variables_of(key: &str, environment: &[(OsString, OsString)]) -> Vec<Variable> {
-    let whole = format!("REGISTRY_{}", key.to_uppercase().replace('.', "_"));
-    let is_below = |name: &str| name.strip_prefix(&whole).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'));
-    let variables = sorted(environment).into_iter().filter(|(name, _)| is_below(name));
-    variables.map(|(name, value)| Variable { is_service_link: is_service_link(&name, &value.to_string_lossy()), name }).collect()
-}
-
-/// A variable that has a part in a problem.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Variable {
-    /// Its name.
-    pub name: String,
-    /// Whether Kubernetes seems to have set it for a service.
-    pub is_service_link: bool,
-}
-
 /// Lays the variables over the settings.
 pub(super) fn apply(settings: &mut Map, environment: &[(OsString, OsString)], warnings: &mut Vec<String>) -> Result<(), Problem> {
     let (mut unknown, mut links) = (Vec::new(), Vec::new());
@@ -127,7 +110,7 @@ pub(super) fn is_service_link(name: &str, value: &str) -> bool {
 }
 
 /// The variables by name. Of equal names the first counts, as in Go.
-fn sorted(environment: &[(OsString, OsString)]) -> Vec<(String, &OsStr)> {
+pub(super) fn sorted(environment: &[(OsString, OsString)]) -> Vec<(String, &OsStr)> {
     let mut variables: Vec<_> =
         environment.iter().map(|(name, value)| (name.to_string_lossy().into_owned(), value.as_os_str())).collect();
     variables.sort_by(|(left, _), (right, _)| left.cmp(right));

@@ -48,8 +48,8 @@ pub struct RegistryConfig {
 /// When the file cannot be read, is no configuration, names another storage than the filesystem or a bucket of S3, or a variable that matters
 /// cannot be understood. What is in other sections, such as `log`, is not looked at.
 pub fn load(path: &Path, environment: &[(OsString, OsString)]) -> Result<RegistryConfig, ConfigError> {
-    let read = || parse(&read_text(path).map_err(Problem::Unreadable)?, environment);
-    read().map_err(|problem| ConfigError { path: path.to_owned(), problem })
+    let text = read_text(path).map_err(|error| ConfigError::new(path, Problem::Unreadable(error), &[]))?;
+    load_text(path, &text, environment)
 }
 
 /// Reads a file, or what a pipe brings, and no more of it than any configuration has.
@@ -65,29 +65,15 @@ fn read_text(path: &Path) -> io::Result<Vec<u8>> {
 ///
 /// As for [`load`].
 pub fn load_text(path: &Path, text: &[u8], environment: &[(OsString, OsString)]) -> Result<RegistryConfig, ConfigError> {
-    parse(text, environment).map_err(|problem| ConfigError { path: path.to_owned(), problem })
+    parse(text, environment).map_err(|problem| ConfigError::new(path, problem, environment))
 }
 
-/// Reads the text of a configuration. Problems name the variables that have a part in them.
+/// Reads the text of a configuration.
 pub(super) fn parse(text: &[u8], environment: &[(OsString, OsString)]) -> Result<RegistryConfig, Problem> {
-    understand(text, environment).map_err(|mut problem| {
-        match &mut problem {
-            Problem::NotAMap { key, variables } if !key.is_empty() => *variables = environment::variables_of(key, environment),
-            Problem::SeveralDrivers { drivers, variables } => {
-                let keys = drivers.iter().map(|driver| format!("storage.{driver}"));
-                *variables = keys.flat_map(|key| environment::variables_of(&key, environment)).collect();
-            }
-            _ => {}
-        }
-        problem
-    })
-}
-
-fn understand(text: &[u8], environment: &[(OsString, OsString)]) -> Result<RegistryConfig, Problem> {
     let mut settings = match yaml::read(text).map_err(Problem::Syntax)? {
         Node::Map(settings) => settings,
         Node::Null => return Err(Problem::Version { found: None }),
-        _ => return Err(Problem::NotAMap { key: String::new(), variables: Vec::new() }),
+        _ => return Err(Problem::NotAMap { key: String::new() }),
     };
     match settings.get("version").and_then(Node::scalar) {
         Some(version) if version == "0.1" => {}
@@ -120,7 +106,7 @@ fn understand(text: &[u8], environment: &[(OsString, OsString)]) -> Result<Regis
         descriptor_cache,
         proxy_remote: proxy_remote(&settings),
         owners: Owners::new(&settings, environment),
-        http: listening(&settings),
+        http: listening(&settings, environment),
         warnings,
     })
 }

@@ -22,6 +22,7 @@
 //! Where the registry takes something that nobody can have meant (a root of `null`, which it makes a directory `<nil>`), this refuses
 //! it. Where its server does not start but its collector would, the setting counts as not made, with a warning.
 
+mod blame;
 mod cache;
 mod descriptors;
 mod environment;
@@ -37,6 +38,7 @@ mod tests;
 mod variables;
 mod yaml;
 
+pub use self::blame::Blame;
 pub use self::cache::CacheSign;
 pub use self::descriptors::DescriptorCache;
 pub use self::environment::CONFIGURATION_PATH;

@@ -1,10 +1,11 @@
 //! Why a configuration does not say where the storage is, in words that name the key or the variable, and what to do.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::environment::{NO_SERVICE_LINKS, Variable};
+use super::blame::{Blame, Reach};
 use super::storage::{DEFAULT_ROOT, ROOT_KEY};
 use super::yaml::Map;
 use crate::escape::escaped;
@@ -16,9 +17,19 @@ pub struct ConfigError {
     pub path: PathBuf,
     /// What is the matter with it, or with a variable that overrides it.
     pub problem: Problem,
+    /// The variables that have a part in that.
+    pub blame: Box<Blame>,
 }
 
-/// What can be the matter with a configuration. Its text names the key or the variable, and what to do.
+impl ConfigError {
+    pub(super) fn new(path: &Path, problem: Problem, environment: &[(OsString, OsString)]) -> ConfigError {
+        let (keys, reach) = problem.keys();
+        let blame = Blame::of(&keys, reach, environment);
+        ConfigError { path: path.to_owned(), problem, blame: Box::new(blame) }
+    }
+}
+
+/// What can be the matter with a configuration. Its text names the key, or the variable that nothing but it can be in, and what to do.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Problem {
@@ -52,8 +63,6 @@ pub enum Problem {
     NotAMap {
         /// Where; empty for the file itself.
         key: String,
-        /// The variables that have a part in it.
-        variables: Vec<Variable>,
     },
     /// `storage` names no driver.
     NoDriver,
@@ -61,8 +70,6 @@ pub enum Problem {
     SeveralDrivers {
         /// Their names, sorted.
         drivers: Vec<String>,
-        /// The variables that have a part in it.
-        variables: Vec<Variable>,
     },
     /// A parameter of the bucket is missing, or is none.
     Bucket {
@@ -85,7 +92,7 @@ pub enum Problem {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "configuration {}: {}", escaped(&self.path), self.problem)
+        write!(f, "configuration {}: {}{}", escaped(&self.path), self.problem, self.blame)
     }
 }
 
@@ -111,25 +118,21 @@ impl fmt::Display for Problem {
                 f.write_str("version is missing, so this is hardly the registry's file; it has `version: 0.1`")
             }
             Problem::Foreign { kind } => write!(f, "it is {kind}; give that, or --root DIR"),
-            Problem::NotAMap { key, .. } if key.is_empty() => {
+            Problem::NotAMap { key } if key.is_empty() => {
                 f.write_str("it is not a map of settings; give the registry's config.yml")
             }
-            Problem::NotAMap { key, variables } => {
-                write!(f, "{} is not a map, in the file or by a REGISTRY_ variable; the registry needs one there", escaped(key))?;
-                name(f, variables)
+            Problem::NotAMap { key } => {
+                write!(f, "{} is not a map, in the file or by a REGISTRY_ variable; the registry needs one there", escaped(key))
             }
             Problem::NoDriver => {
                 write!(f, "storage names no driver, in the file or by REGISTRY_STORAGE; write {ROOT_KEY}, or give --root DIR")
             }
-            Problem::SeveralDrivers { drivers, variables } => {
-                write!(
-                    f,
-                    "storage must name exactly one driver, and the file and the REGISTRY_STORAGE_ variables name {}; \
-                     leave the one that the registry runs with",
-                    escaped(drivers.join(", "))
-                )?;
-                name(f, variables)
-            }
+            Problem::SeveralDrivers { drivers } => write!(
+                f,
+                "storage must name exactly one driver, and the file and the REGISTRY_STORAGE_ variables name {}; \
+                 leave the one that the registry runs with",
+                escaped(drivers.join(", "))
+            ),
             Problem::OtherDriver { driver } => write!(
                 f,
                 "the storage driver {} is not supported, only storage.filesystem and storage.s3 are; \
@@ -149,16 +152,21 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Names the variables that have a part in a problem.
-fn name(f: &mut fmt::Formatter<'_>, variables: &[Variable]) -> fmt::Result {
-    if variables.is_empty() {
-        return Ok(());
-    }
-    let names: Vec<&str> = variables.iter().map(|variable| variable.name.as_str()).collect();
-    write!(f, "; set by {}", escaped(names.join(", ")))?;
-    match variables.iter().find(|variable| variable.is_service_link) {
-        Some(link) => write!(f, "; {} looks like a service link of Kubernetes: {NO_SERVICE_LINKS}", escaped(&link.name)),
-        None => Ok(()),
+impl Problem {
+    /// The keys that it is about, and how much of them. None where a variable has no part in it, or is named already.
+    fn keys(&self) -> (Vec<String>, Reach) {
+        let one = |key: &str, reach| (vec![key.to_owned()], reach);
+        match self {
+            Problem::NotAMap { key } if !key.is_empty() => one(key, Reach::Key),
+            Problem::NoDriver => one("storage", Reach::Key),
+            Problem::SeveralDrivers { drivers } => {
+                (drivers.iter().map(|driver| format!("storage.{driver}")).collect(), Reach::Below)
+            }
+            Problem::OtherDriver { driver } => one(&format!("storage.{driver}"), Reach::Below),
+            Problem::Bucket { key, .. } => one(key, Reach::Below),
+            Problem::NotAPath { .. } => one(ROOT_KEY, Reach::Below),
+            _ => (Vec::new(), Reach::Key),
+        }
     }
 }
 

@@ -1,5 +1,8 @@
 //! The sections `http` and `proxy`: where the registry listens, and what it is a cache of.
 
+use std::ffi::OsString;
+
+use super::blame::{Blame, Reach};
 use super::yaml::{Map, Node};
 
 /// Where a registry listens.
@@ -7,21 +10,32 @@ use super::yaml::{Map, Node};
 pub struct Listening {
     /// `host:port`, or the path of a socket.
     pub address: Option<String>,
+    /// The variable that says so, if one does.
+    pub address_variable: Option<String>,
     /// What kind of address that is, `http.net`: `tcp` if it is not said.
     pub net: Option<String>,
+    /// The variable that says so, if one does.
+    pub net_variable: Option<String>,
     /// Whether it speaks TLS.
     pub has_tls: bool,
     /// What every path begins with.
     pub prefix: String,
 }
 
-pub(super) fn listening(settings: &Map) -> Listening {
+pub(super) fn listening(settings: &Map, environment: &[(OsString, OsString)]) -> Listening {
     let Some(http) = settings.get("http") else { return Listening::default() };
     let given = |node: &Node| node.scalar().filter(|text| !text.is_empty());
+    let variable = |key: &str| {
+        let blame = Blame::of(&[key.to_owned()], Reach::Key, environment);
+        blame.names().last().map(|name| (*name).to_owned())
+    };
     let tls = http.get("tls");
+    let (address, net) = (http.get("addr").and_then(given), http.get("net").and_then(given));
     Listening {
-        address: http.get("addr").and_then(given),
-        net: http.get("net").and_then(given),
+        address_variable: address.as_ref().and_then(|_| variable("http.addr")),
+        address,
+        net_variable: net.as_ref().and_then(|_| variable("http.net")),
+        net,
         has_tls: tls.is_some_and(has_tls),
         prefix: http.get("prefix").and_then(given).unwrap_or_default(),
     }

@@ -22,15 +22,15 @@ pub(super) fn storage_section(written: Node) -> Result<Node, Problem> {
     match written {
         Node::Map(storage) => {
             if let Some((key, _)) = storage.iter().find(|(_, value)| !matches!(value, Node::Map(_) | Node::Null)) {
-                return Err(Problem::NotAMap { key: format!("storage.{key}"), variables: Vec::new() });
+                return Err(Problem::NotAMap { key: format!("storage.{key}") });
             }
             match drivers(&storage) {
-                several if several.len() > 1 => Err(Problem::SeveralDrivers { drivers: several, variables: Vec::new() }),
+                several if several.len() > 1 => Err(Problem::SeveralDrivers { drivers: several }),
                 _ => Ok(Node::Map(storage)),
             }
         }
         Node::Null => Ok(Node::Null),
-        _ => Err(Problem::NotAMap { key: "storage".into(), variables: Vec::new() }),
+        _ => Err(Problem::NotAMap { key: "storage".into() }),
     }
 }
 

@@ -131,19 +131,51 @@ fn what_says_nothing_about_the_storage_is_refused_by_key() {
 
 #[test]
 fn what_variables_break_names_them() {
-    for (text, variables, named) in [
-        (FILE, &[("REGISTRY_STORAGE_S3_BUCKET", "x")][..], "set by REGISTRY_STORAGE_S3_BUCKET"),
-        (FILE, &[("REGISTRY_STORAGE_PORT", "tcp://10.0.0.1:80")], "REGISTRY_STORAGE_PORT looks like a service link"),
-        (FILE, &[("REGISTRY_STORAGE", "[1]")], "set by REGISTRY_STORAGE"),
+    const PORT: &str = "; set by REGISTRY_STORAGE_PORT; REGISTRY_STORAGE_PORT looks like a service link of Kubernetes: ";
+    for (variables, named) in [
+        (&[("REGISTRY_STORAGE_S3_BUCKET", "x")][..], "runs with; set by REGISTRY_STORAGE_S3_BUCKET"),
+        (&[("REGISTRY_STORAGE", "{s3: {}, gcs: {}}")], "runs with; REGISTRY_STORAGE replaces what the file has there"),
         (
-            "version: 0.1\nstorage: {s3: {}, filesystem: {}}\n",
-            &[],
-            "name filesystem, s3; leave the one that the registry runs with",
+            &[("REGISTRY_STORAGE", "filesystem"), ("REGISTRY_STORAGE_S3_REGION", "x"), ("REGISTRY_STORAGE_S3_BUCKET", "x")],
+            "set by REGISTRY_STORAGE_S3_BUCKET, REGISTRY_STORAGE_S3_REGION; REGISTRY_STORAGE replaces what the file has there",
+        ),
+        (&[("REGISTRY_STORAGE_PORT", "tcp://10.0.0.1:80")], PORT),
+        (&[("REGISTRY_STORAGE", "[1]"), ("REGISTRY_STORAGE_DELETE_ENABLED", "true")], "needs one there; set by REGISTRY_STORAGE"),
+        (&[("REGISTRY_STORAGE", "")], "or give --root DIR; set by REGISTRY_STORAGE"),
+        (&[("REGISTRY_STORAGE", "gcs")], "give --root DIR; REGISTRY_STORAGE replaces what the file has there"),
+        (
+            &[("REGISTRY_STORAGE", "{gcs: {bucket: x}}"), ("REGISTRY_STORAGE_GCS_BUCKET", "y")],
+            "give --root DIR; set by REGISTRY_STORAGE_GCS_BUCKET; REGISTRY_STORAGE replaces what the file has there",
+        ),
+        (&[("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", "")], "set by REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY"),
+        (&[("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", "07")], "--root DIR; set by REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY"),
+        (
+            &[("REGISTRY_STORAGE_FILESYSTEM", "{rootdirectory: 7}")],
+            "--root DIR; REGISTRY_STORAGE_FILESYSTEM replaces what the file has there",
+        ),
+        (
+            &[("REGISTRY_STORAGE", "filesystem"), ("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", "yes")],
+            "--root DIR; set by REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY",
+        ),
+        (
+            &[("REGISTRY_STORAGE", "{s3: {bucket: x, region: r}}"), ("REGISTRY_STORAGE_S3_SECURE", "perhaps")],
+            "storage.s3.secure is neither true nor false; write one of these; set by REGISTRY_STORAGE_S3_SECURE",
+        ),
+        (&[("REGISTRY_STORAGE", "{s3: {bucket: x}}")], "s3://BUCKET/PREFIX; REGISTRY_STORAGE replaces what the file has there"),
+        // Neither has a part in it.
+        (
+            &[("REGISTRY_STORAGES", "x"), ("REGISTRY_STORAGE_FILESYSTEM_ROOT", "x"), ("REGISTRY_STORAGE_MAINTENANCE", "x")],
+            "needs one there; set by REGISTRY_STORAGE_MAINTENANCE",
         ),
     ] {
-        let problem = with(text, variables).expect_err(text).to_string();
-        assert!(problem.contains(named), "{variables:?}: {problem}");
+        let environment: Vec<_> = variables.iter().map(|(name, value)| (name.into(), value.into())).collect();
+        let error = load_text("config.yml".as_ref(), FILE.as_bytes(), &environment).expect_err(named).to_string();
+        // It is all that is said of variables at the end.
+        let is_end = error.ends_with(named) || named == PORT && error.contains(PORT);
+        assert!(is_end, "{variables:?}: {error}");
     }
+    let two = with("version: 0.1\nstorage: {s3: {}, filesystem: {}}\n", &[]).expect_err("two drivers").to_string();
+    assert!(two.ends_with("name filesystem, s3; leave the one that the registry runs with"), "{two}");
     let links = [("REGISTRY_PORT", "tcp://10.0.0.1:5000"), ("REGISTRY_SERVICE_HOST", "10.0.0.1"), ("REGISTRY_TYPO", "x")];
     let warnings = config(FILE, &links).warnings;
     assert!(

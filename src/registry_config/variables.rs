@@ -12,6 +12,7 @@
 
 use std::ffi::OsString;
 
+use super::blame::variables_of;
 use super::descriptors::DescriptorCache;
 use super::environment::{self, is_service_link};
 use super::redis::RedisServer;
@@ -54,16 +55,13 @@ impl Variables {
         let mut settings = Map::new();
         // What cannot be laid over is no sign that the registry would see.
         let _no_sign = environment::apply(&mut settings, &signs, &mut Vec::new());
-        let proxies = || {
-            let names = environment::variables_of("proxy", &signs).into_iter().map(|variable| variable.name);
-            names.collect::<Vec<_>>().join(", ")
-        };
+        let proxies = || variables_of("proxy", &signs).join(", ");
         let descriptor_cache = settings.get("storage").and_then(Node::as_map).and_then(DescriptorCache::of);
         Variables {
             proxy: proxy_remote(&settings).map(|_| proxies()),
             redis: (descriptor_cache == Some(DescriptorCache::Redis)).then(|| RedisServer::of(&settings)),
             descriptor_cache,
-            http: listening(&settings),
+            http: listening(&settings, &signs),
             owners: Owners::new(&settings, environment),
         }
     }

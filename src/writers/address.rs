@@ -43,7 +43,10 @@ impl Place {
         match listening.net.as_deref() {
             Some("unix") => return Place::Socket(PathBuf::from(address)),
             None | Some("tcp") => {}
-            Some(other) => return Place::Unusable(format!("http.net is {other}, and the registry knows tcp and unix")),
+            Some(other) => {
+                let source = listening.net_variable.as_deref().unwrap_or("http.net");
+                return Place::Unusable(format!("{source} is {other}, and the registry knows tcp and unix"));
+            }
         }
         let place = split(address).and_then(|(host, port)| Ok((host, number_of(port)?)));
         match place {
@@ -148,7 +151,7 @@ mod tests {
         assert_eq!(Place::of(&Listening::default()), Place::Unknown);
         let on = |net: &str| Place::of(&Listening { address: Some("/x".into()), net: Some(net.into()), ..Listening::default() });
         assert_eq!(on("unix"), Place::Socket("/x".into()));
-        assert!(matches!(on("udp"), Place::Unusable(_)));
+        assert_eq!(on("udp"), Place::Unusable("http.net is udp, and the registry knows tcp and unix".into()));
     }
 
     #[test]

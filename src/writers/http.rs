@@ -36,7 +36,7 @@ pub enum Endpoint {
     Configured(Address),
     /// The same, as a socket of this machine.
     Socket(Address),
-    /// From the configuration, but invalid for any registry: the address and the reason.
+    /// From the configuration, but invalid for any registry: the setting and the reason.
     Unusable(String, String),
     /// Given by the operator.
     Given(Address),
@@ -78,7 +78,10 @@ impl Endpoint {
         match Place::of(listening) {
             Place::Unknown => None,
             Place::Socket(path) => Some(Endpoint::Socket(Address::of_socket(path, listening.has_tls, &prefix))),
-            Place::Unusable(why) => Some(Endpoint::Unusable(listening.address.clone().unwrap_or_default(), why)),
+            Place::Unusable(why) => {
+                let source = listening.address_variable.as_deref().unwrap_or("http.addr");
+                Some(Endpoint::Unusable(format!("{source} {}", listening.address.as_deref().unwrap_or_default()), why))
+            }
             Place::Hosts(hosts, port) => Some(Endpoint::Configured(Address::of(hosts, port, listening.has_tls, &prefix))),
         }
     }
@@ -142,7 +145,7 @@ impl Endpoint {
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Endpoint::Unusable(address, _) => write!(f, "http.addr {}", escaped(address)),
+            Endpoint::Unusable(setting, _) => f.write_str(&escaped(setting)),
             Endpoint::Socket(Address { socket: Some(path), .. }) => f.write_str(&escaped(path)),
             Endpoint::Configured(address) | Endpoint::Socket(address) | Endpoint::Given(address) => {
                 f.write_str(escaped(address.base(address.has_tls, &address.hosts[0])).trim_end_matches('/'))
@@ -347,6 +350,9 @@ mod tests {
         assert_eq!(at("10.1.2.3:5000", false), "http://10.1.2.3:5000/r");
         assert_eq!(at(":https", true), "https://127.0.0.1/r");
         assert_eq!(at("nonsense", false), "http.addr nonsense");
+        let by_variable =
+            Listening { address: Some("x".into()), address_variable: Some("REGISTRY_HTTP_ADDR".into()), ..Listening::default() };
+        assert_eq!(Endpoint::of(&by_variable).expect("said where").to_string(), "REGISTRY_HTTP_ADDR x");
         assert_eq!(Endpoint::of(&Listening::default()), None);
     }
 

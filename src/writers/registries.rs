@@ -243,7 +243,7 @@ fn configuration(process: &Path, config: Option<PathBuf>, environment: &[(OsStri
         Ok(registry) => Some(registry).filter(|registry| registry.bucket.is_none()),
         Err(error) => match error.problem {
             Problem::OtherDriver { .. } | Problem::Bucket { .. } => None,
-            problem => return Err(io::Error::other(problem.to_string())),
+            problem => return Err(io::Error::other(format!("{problem}{}", error.blame))),
         },
     };
     let is_old = !is_younger(changed, process);

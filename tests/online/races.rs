@@ -1,5 +1,6 @@
 //! One race at a time. The names are those of the catalogue: R1 is an upload of a layer that is there already, and so on.
 
+use std::fs;
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
@@ -237,7 +238,7 @@ fn r1_a_layer_that_is_there_is_uploaded_again() {
     let race = Race {
         before: layers_without_manifest,
         path: || blob_data(&layer(1).digest),
-        call: "newfstatat",
+        call: "newfstatat,statx",
         when: "delay_exit",
         push: |client| {
             client.put_blob("a", &layer(1));
@@ -254,7 +255,7 @@ fn r2_a_manifest_is_put_whose_layers_were_there_a_moment_ago() {
     let race = Race {
         before: layers_without_manifest,
         path: || blob_data(&image().blobs.last().expect("it has layers").digest),
-        call: "newfstatat",
+        call: "newfstatat,statx",
         when: "delay_exit",
         push: |client| put(client, "v1", &image()),
         whole: image,
@@ -272,7 +273,7 @@ fn r5_a_manifest_that_is_there_is_put_again() {
             client.delete_manifest("a", image().digest());
         },
         path: || blob_data(image().digest()),
-        call: "newfstatat",
+        call: "newfstatat,statx",
         when: "delay_exit",
         push: |client| put(client, "v1", &image()),
         whole: image,
@@ -286,7 +287,7 @@ fn r6_a_layer_is_mounted_from_another_repository() {
     let race = Race {
         before: layers_without_manifest,
         path: || blob_data(&layer(1).digest),
-        call: "newfstatat",
+        call: "newfstatat,statx",
         when: "delay_exit",
         push: |client| {
             client.mount("b", &layer(1).digest, "a");
@@ -309,7 +310,7 @@ fn r7_an_index_is_put_over_children_without_tags() {
             multi().children.iter().for_each(|child| client.push("a", child));
         },
         path: || blob_data(multi().children[1].digest()),
-        call: "newfstatat",
+        call: "newfstatat,statx",
         when: "delay_exit",
         push: |client| put(client, "v1", &multi()),
         whole: multi,
@@ -378,5 +379,53 @@ fn r3_a_manifest_is_put_long_after_its_layers_were_looked_at() {
         nothing_is_left(&registry, &[]);
         registry.restart();
         registry.client().pull("a", "v1").unwrap_or_else(|error| panic!("{remembers}, after the purge: {error}"));
+    }
+}
+
+/// A layer comes back into the directory that a purge left empty: the registry has made sure of the directory, and moves its file into it next.
+/// Where the directory goes in between, the push fails. `--online` leaves directories.
+#[test]
+fn r12_a_layer_comes_back_into_an_empty_directory() {
+    if !crate::can_hold_up() {
+        return;
+    }
+    let layer = layer(5);
+    let data = blob_data(&layer.digest);
+    for (flags, expected) in [(&ONLINE[..], 201), (&["--assume-offline"], 500)] {
+        let met = HELD_UP.into_iter().find_map(|seconds| {
+            let mut registry = RealRegistry::stopped();
+            registry.restart();
+            bystander(&registry.client());
+            registry.client().push_tag("a", "v1", &image());
+            registry.stop();
+            let directory = registry.root().join(&data).parent().expect("it is below the root").to_owned();
+            fs::create_dir_all(&directory).expect("made");
+            age(&registry.root());
+            let path = registry.root().join(&data);
+            let (call, when) = ("rename,renameat,renameat2", "delay_enter");
+            registry.restart_held_up(&HeldUp { path, call, when, by: Duration::from_secs(seconds) });
+            let (client, layer) = (registry.client(), layer.clone());
+            let request = thread::spawn(move || {
+                let place = client.begin_upload("a");
+                let joint = if place.contains('?') { '&' } else { '?' };
+                let path = format!("{place}{joint}digest={}", layer.digest);
+                client.send("PUT", &path, &[("Content-Type", "application/octet-stream")], &layer.bytes).status
+            });
+            thread::sleep(ON_ITS_WAY);
+            let run = Regsweep::gc_config(&registry.config()).args(flags).run().expect_code(0);
+            let met = !request.is_finished();
+            assert!(!met || directory.exists() == (expected == 201), "{}", run.stdout);
+            let status = request.join().expect("a request is answered");
+            met.then_some((registry, status))
+        });
+        let (mut registry, status) = met.expect("the collection never ended while the push was held up");
+        assert_eq!(status, expected, "{flags:?}");
+        registry.restart();
+        let client = registry.client();
+        if status != 201 {
+            client.put_blob("a", &layer);
+        }
+        assert_eq!(client.get_blob("a", &layer.digest).status, 200);
+        client.pull("a", "v1").expect("what was there stays");
     }
 }

@@ -4,6 +4,7 @@
 //! finds, and so shows which root it took; ours says it in its report.
 
 mod generated;
+mod variables;
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;

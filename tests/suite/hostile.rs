@@ -87,6 +87,7 @@ fn within_bounds(run: Regsweep) -> Outcome {
 /// The same with less memory.
 #[track_caller]
 fn within(run: Regsweep, memory_bytes: u64) -> Outcome {
+    let begun = Instant::now();
     let running = run.start();
     let pid = Pid::from_child(&running.child);
     // The machine that tests run on is not to suffer.
@@ -108,6 +109,8 @@ fn within(run: Regsweep, memory_bytes: u64) -> Outcome {
     let outcome = running.wait();
     drop(ended);
     let peak_bytes = watch.join().expect("watching does not panic");
+    // With `--nocapture` a table of figures.
+    eprintln!("{:6.1} s, {:4} MiB of {}: {}", begun.elapsed().as_secs_f64(), peak_bytes >> 20, memory_bytes >> 20, outcome.line);
     assert!(peak_bytes < memory_bytes, "{} MiB of memory: {}", peak_bytes >> 20, outcome.line);
     outcome
 }

@@ -10,7 +10,7 @@
 //! - H9 and the HEAD-only case of H10 are about a registry at work with a cache.
 //! - H24 (verification), H37 (uploads) and H39 (policy) belong to other commands. That uploads are left alone is here.
 //! - H29 does not exist.
-//! - R1 to R7, R12, R13 and R16 to R20 need a registry, a purger or an object store at work.
+//! - R1 to R7 and R12 need a registry at work: `tests/online`. R13 and R16 to R20 need a restoration, a purger or an object store.
 
 mod blocking;
 mod files;

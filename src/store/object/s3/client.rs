@@ -74,7 +74,9 @@ impl S3 {
             builder = builder.enable_virtual_host_style();
         }
         let tls = match &settings.ca_bundle {
-            bundle @ Some(path) => tls(settings.skip_verify, bundle.as_deref()).context("read the certificates", path)?,
+            bundle @ Some(path) => {
+                tls(settings.skip_verify, bundle.as_deref()).context("read the certificates that AWS_CA_BUNDLE names,", path)?
+            }
             None => tls(settings.skip_verify, None).context("prepare", &place)?,
         };
         let counts = Arc::new(Counts::default());
