@@ -4,6 +4,7 @@ mod asked;
 mod faults;
 mod hostile;
 mod locks;
+mod multiparts;
 mod removing;
 mod same;
 mod spoilt;

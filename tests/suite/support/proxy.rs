@@ -43,6 +43,9 @@ impl Fault {
 /// A request: its method, and its path with its query.
 pub(crate) type Asked = (String, String);
 
+/// What a request is answered, by its path with its query: a status and a body.
+type Instead = Box<dyn FnMut(&str) -> (u16, String) + Send>;
+
 #[derive(Default)]
 struct State {
     log: Vec<Asked>,
@@ -53,6 +56,8 @@ struct State {
     last: Vec<u8>,
     /// Headers of requests that the server does not get, as they begin in small letters.
     dropped: Vec<&'static str>,
+    /// Requests of that method with that in their path do not come to the server.
+    instead: Option<(&'static str, &'static str, Instead)>,
 }
 
 /// A proxy, until it is dropped.
@@ -102,6 +107,21 @@ impl Proxy {
     /// Keeps headers from the server that begin so, in small letters.
     pub(crate) fn drop_headers(&self, names: &[&'static str]) {
         self.state().dropped = names.to_vec();
+    }
+
+    /// Answers GETs with that in their path in place of the server.
+    pub(crate) fn answer(&self, part: &'static str, answer: impl FnMut(&str) -> (u16, String) + Send + 'static) {
+        self.answer_to("GET", part, answer);
+    }
+
+    /// The same of another method.
+    pub(crate) fn answer_to(
+        &self,
+        method: &'static str,
+        part: &'static str,
+        answer: impl FnMut(&str) -> (u16, String) + Send + 'static,
+    ) {
+        self.state().instead = Some((method, part, Box::new(answer)));
     }
 
     /// What was asked since then, in order.
@@ -165,6 +185,16 @@ fn serve(mut client: TcpStream, server: &str, state: &Mutex<State>) -> io::Resul
         let fault = state.fault.filter(|(spoilt, _)| *spoilt == number).map(|(_, fault)| fault);
         (fault, state.answers.get(&key).cloned(), state.last.clone(), state.dropped.clone())
     };
+    let instead = match &mut state().instead {
+        Some((method, part, answer)) if key.0 == *method && key.1.contains(*part) => Some(answer(&key.1)),
+        _ => None,
+    };
+    if let Some((status, body)) = instead {
+        let head =
+            format!("HTTP/1.1 {status} As the test wants it\r\nContent-Type: application/xml\r\nContent-Length: {}", body.len());
+        client.write_all(format!("{head}\r\nConnection: close\r\n\r\n{body}").as_bytes())?;
+        return client.shutdown(Shutdown::Both);
+    }
     if fault == Some(Fault::Held) {
         while state().fault.is_some_and(|(_, fault)| fault == Fault::Held) {
             thread::sleep(Duration::from_millis(5));

@@ -13,6 +13,8 @@ mod answers;
 mod changes;
 mod client;
 mod direct;
+mod multipart_pages;
+mod multiparts;
 mod transport;
 mod writes;
 

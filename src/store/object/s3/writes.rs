@@ -29,12 +29,12 @@ pub(super) fn pause(tries: u32) {
 
 impl S3 {
     /// The whole key, which must be text: another one that looks the same is another object.
-    fn exact(&self, key: &Path) -> Result<String, Refusal> {
+    pub(super) fn exact(&self, key: &Path) -> Result<String, Refusal> {
         let not_text = || Refusal { source: io::Error::other("its name is no text in UTF-8"), passes: false };
         key.to_str().map(|_| self.full(key)).ok_or_else(not_text)
     }
 
-    fn refused(&self, failure: &Failure) -> Refusal {
+    pub(super) fn refused(&self, failure: &Failure) -> Refusal {
         let source = match failure.kind() {
             ErrorKind::Unsupported => io::Error::new(io::ErrorKind::Unsupported, self.source(failure).to_string()),
             _ => self.source(failure),
@@ -42,7 +42,7 @@ impl S3 {
         Refusal { source, passes: failure.is_temporary() }
     }
 
-    fn send(
+    pub(super) fn send(
         &self,
         kind: Request,
         (method, address): (Method, String),
@@ -53,7 +53,7 @@ impl S3 {
     }
 
     /// Asks until there is an answer, because asking changes nothing.
-    fn ask<T>(&self, mut request: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
+    pub(super) fn ask<T>(&self, mut request: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
         let mut tries = 0;
         loop {
             match request() {
