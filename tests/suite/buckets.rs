@@ -9,6 +9,7 @@ mod removing;
 mod same;
 mod spoilt;
 mod stopped;
+mod throttled;
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -62,8 +62,8 @@ impl<'s> ObjectRepository<'s> {
 
     /// The `data` of uploads that have multipart uploads. Asked once, and not before somebody wants to know of uploads.
     fn sent(&self) -> Result<Arc<BTreeMap<OsString, Stat>>, Error> {
-        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(sent) = &*sent {
+        let sent = || self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sent) = &*sent() {
             return Ok(Arc::clone(sent));
         }
         let directory = layout::uploads_directory(&self.name);
@@ -74,8 +74,8 @@ impl<'s> ObjectRepository<'s> {
         };
         let begun: BTreeMap<OsString, Option<Listed>> = begun.into_iter().map(data).collect();
         let asked = Arc::new(data_of(self.multiparts, self.bucket, &self.name, &begun)?);
-        *sent = Some(Arc::clone(&asked));
-        Ok(asked)
+        // Nothing is locked while others are asked: who waits for them may do their work meanwhile.
+        Ok(Arc::clone(sent().get_or_insert(asked)))
     }
 
     /// Reads a link. Not needed where its ETag is that of what `expected` says that it has: nothing else has the same.

@@ -11,6 +11,7 @@ use super::answers::error_of;
 use super::client::{S3, in_seconds};
 use super::direct::{Answer, Direct};
 use super::multipart_pages::{Marker, parts, uploads};
+use super::transport::is_busy;
 use crate::error::Error;
 use crate::store::Unseen;
 use crate::store::object::requests::{Multipart, Refusal, Request, Sent, Told};
@@ -62,7 +63,8 @@ impl S3 {
                 let is_denied = matches!(answer.status, StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED);
                 unseen = Some(if is_denied { Unseen::Denied(right) } else { Unseen::Unsupported });
             }
-            Err(failure)
+            // It was sent again until the deadline.
+            Err(if is_busy(answer.status) { failure.set_persistent() } else { failure })
         };
         match self.ask(ask) {
             Ok(asked) => Ok(asked),

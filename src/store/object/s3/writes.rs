@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use opendal::{Error as Failure, ErrorKind};
 use ureq::http::{Method, StatusCode, header};
@@ -13,18 +12,15 @@ use super::answers::versioning_of;
 use super::changes::{Told, can_be_in_xml, content_md5, removal, told};
 use super::client::S3;
 use super::direct::Answer;
-use super::transport::{RIGHTS_TO_CHANGE, passes_by_code, redacted};
+use super::transport::{RIGHTS_TO_CHANGE, passes_by_code, redacted, wait};
 use crate::error::Error;
 use crate::store::object::requests::{If, Put, Refusal, Request, Seen, Versions};
 
 /// How often what changes nothing is asked again.
 const RETRIES: u32 = 5;
-/// How long to wait first before the same is asked again; then twice as long each time.
-const FIRST_WAIT: Duration = Duration::from_millis(200);
-
 /// Waits before a request is sent again, longer each time.
 pub(super) fn pause(tries: u32) {
-    std::thread::sleep(FIRST_WAIT * 2_u32.saturating_pow(tries.saturating_sub(1).min(4)));
+    std::thread::sleep(wait(tries));
 }
 
 impl S3 {
