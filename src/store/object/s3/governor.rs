@@ -48,8 +48,26 @@ impl Governor {
     pub(super) fn begin(self: &Arc<Governor>) -> Permit {
         let waiting = |state: &mut State| state.under_way >= state.allowed;
         let mut state = self.freed.wait_while(self.state(), waiting).unwrap_or_else(PoisonError::into_inner);
+        self.permit(&mut state)
+    }
+
+    /// Begins one that cannot wait. It counts as any other.
+    pub(super) fn begin_at_once(self: &Arc<Governor>) -> Permit {
+        self.permit(&mut self.state())
+    }
+
+    fn permit(self: &Arc<Governor>, state: &mut State) -> Permit {
         state.under_way += 1;
         Permit { governor: Arc::clone(self), halvings: state.halvings }
+    }
+}
+
+#[cfg(test)]
+impl Governor {
+    /// Whether the next one would have to wait.
+    pub(super) fn is_full(&self) -> bool {
+        let state = self.state();
+        state.under_way >= state.allowed
     }
 }
 
@@ -111,6 +129,11 @@ mod tests {
             assert_eq!(allowed(&governor), expected);
         }
         assert_eq!(allowed(&Governor::new(0)), 1);
+        // What cannot wait says as well that the server is busy.
+        let governor = Governor::new(2);
+        let _permits = [governor.begin(), governor.begin()];
+        governor.begin_at_once().refused();
+        assert_eq!((allowed(&governor), governor.state().under_way), (1, 2));
     }
 
     #[test]

@@ -176,13 +176,17 @@ impl Transport {
     /// When there is none. It is temporary if nothing is known of the request then.
     pub(super) fn exchange(&self, kind: Kind, request: Request<Buffer>) -> Result<(response::Parts, Vec<u8>), Error> {
         let (sent, _permit) = match kind {
-            Kind::List => {
-                let (sent, permit) = self.send_in_turn(kind, &request)?;
-                (sent, Some(permit))
-            }
+            Kind::List => self.send_in_turn(kind, &request)?,
             _ => {
+                let permit = self.governor.begin_at_once();
                 self.counts.add(kind);
-                (self.send(request)?, None)
+                let sent = self.send(request)?;
+                if is_busy(sent.status()) {
+                    permit.refused()
+                } else {
+                    permit.answered()
+                }
+                (sent, permit)
             }
         };
         let (parts, body) = sent.into_parts();
@@ -402,6 +406,11 @@ mod tests {
         // What changes something is for its caller to send again.
         transport.exchange(Kind::Put, request()).expect("an answer");
         assert_eq!(transport.counts.now().other, 1);
+        // And that it was refused counts as well.
+        let transport = Transport { governor: Governor::new(2), ..transport };
+        transport.exchange(Kind::Delete, request()).expect("an answer");
+        let _all = transport.governor.begin();
+        assert!(transport.governor.is_full());
     }
 
     #[test]
