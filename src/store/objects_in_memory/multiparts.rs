@@ -89,6 +89,10 @@ fn what_is_under_the_key_already_is_a_part_of_it() {
     store.repositories().expect("listed");
     let uploads = open(&store, "app").uploads().expect("told").entries;
     assert_eq!((uploads[0].size_bytes(), uploads[0].last_continued()), (35, at(8)));
+    // One that was just begun is young, whatever its parts say.
+    store.begin_multipart(&data("app", "kept"), "6", at(9), (1, Some(at(3))));
+    let uploads = open(&store, "app").uploads().expect("told").entries;
+    assert_eq!((uploads[0].size_bytes(), uploads[0].last_continued()), (36, at(9)));
 }
 
 #[test]
