@@ -9,8 +9,9 @@ use serde::{Serialize, Serializer};
 
 pub use self::needs::{Need, Needs};
 use crate::escape::escaped;
+use crate::format::plural;
 use crate::oci::{Digest, RepositoryName, TagName};
-use crate::store::StrayKind;
+use crate::store::{Stray, StrayKind, Unseen};
 
 /// How much a finding matters. Notes alone leave the exit code at 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -266,6 +267,12 @@ codes! {
     /// A repository that is reached by a mount or a symbolic link in its place, or that such a link leads to: its images count, and nothing in it is removed.
     RepositoryElsewhere = "repository-elsewhere", Note,
         "nothing; a volume of its own is a legitimate place. To collect it, too, have all of `repositories` on one filesystem and without such links";
+    /// Multipart uploads that were begun and not ended, and that are of no upload of a registry.
+    OtherMultipartUploads = "other-multipart-uploads", Note,
+        "nothing; they are left alone. A lifecycle rule with `AbortIncompleteMultipartUpload` ends them";
+    /// Multipart uploads that were begun and not ended cannot be seen: what was sent of uploads is not counted, and stays when they go.
+    UnseenUploads = "unseen-uploads", Note,
+        "give the right that is named, if the server knows it; otherwise let a lifecycle rule with `AbortIncompleteMultipartUpload` end them";
     /// An entry that matches no rule of the layout.
     UnrecognisedEntry = "unrecognised-entry", Note,
         "nothing; it was left alone";
@@ -322,6 +329,8 @@ impl Code {
             StrayKind::Mount => Code::BehindMount,
             StrayKind::SystemFile => Code::SystemFile,
             StrayKind::Unrecognised => Code::UnrecognisedEntry,
+            StrayKind::Multiparts(_) => Code::OtherMultipartUploads,
+            StrayKind::Unseen(_) => Code::UnseenUploads,
         }
     }
 }
@@ -368,6 +377,28 @@ impl Finding {
         Finding { severity: code.severity(), code, repository, tag, digest, path, detail, needed_by: Needs::default(), count: 1 }
     }
 
+    /// The finding for a stray entry, with its place.
+    pub fn of_stray(stray: &Stray) -> Finding {
+        let code = Code::of_stray(stray.kind);
+        let finding = Finding::new(code).path(&stray.path);
+        match stray.kind {
+            StrayKind::Multiparts(count) => {
+                let uploads = plural(count, "multipart upload was", "multipart uploads were");
+                let detail = format!("{uploads} begun and not ended under keys that are of no upload of a registry.");
+                finding.count(count).detail(detail)
+            }
+            StrayKind::Unseen(why) => {
+                let why = match why {
+                    Unseen::Denied(right) => format!("the credentials lack {right}"),
+                    Unseen::Unsupported => "the server has no request for that".to_owned(),
+                    Unseen::NoAnswer => "what the server answers is no whole listing of them".to_owned(),
+                };
+                finding.detail(format!("{} The reason: {why}.", code.meaning()))
+            }
+            StrayKind::Symlink | StrayKind::Mount | StrayKind::SystemFile | StrayKind::Unrecognised => finding,
+        }
+    }
+
     /// Sets the repository.
     pub fn repository(mut self, repository: &RepositoryName) -> Finding {
         self.repository = Some(repository.clone());
@@ -410,10 +441,10 @@ impl Finding {
         self
     }
 
-    /// Number of findings that it counts as. All files that a NAS leaves are one finding.
+    /// Number of findings that it counts as. All files that a NAS leaves are one finding, and so are multipart uploads.
     pub fn number(&self) -> u64 {
         match self.code {
-            Code::SystemFile => 1,
+            Code::SystemFile | Code::OtherMultipartUploads => 1,
             _ => self.count,
         }
     }

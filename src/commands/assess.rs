@@ -237,7 +237,7 @@ fn survey_and_plan(
     let mut blobs = blobs::unreached_blobs(&context, &marks, &budget)?;
     let mut findings: Vec<Finding> = std::mem::take(&mut blobs.findings).into_iter().chain(recent_changes).collect();
     let strays = repositories.strays.iter().chain(&blob_strays);
-    findings.extend(strays.clone().map(|stray| Finding::new(Code::of_stray(stray.kind)).path(&stray.path)));
+    findings.extend(strays.clone().map(Finding::of_stray));
     gathered.add(findings);
     let findings = recheck::still_hold(reader.store(), &policy, gathered.into_findings())?;
 

@@ -226,7 +226,7 @@ fn beside_repositories<'a>(
     strays: impl Iterator<Item = &'a Stray> + 'a,
 ) -> impl Iterator<Item = Finding> + 'a {
     let leftovers = blobs.leftovers.iter().filter_map(|found| leftover(found, ages));
-    let strays = strays.map(|stray| Finding::new(Code::of_stray(stray.kind)).path(&stray.path));
+    let strays = strays.map(Finding::of_stray);
     leftovers.chain(damage::blobs(blobs)).chain(strays)
 }
 

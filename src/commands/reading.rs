@@ -13,7 +13,7 @@ use crate::audit::recheck;
 use crate::audit::tolerant::Tolerant;
 use crate::config::ReadingSettings;
 use crate::error::Error;
-use crate::finding::{Code, Finding};
+use crate::finding::Finding;
 use crate::findings::{Gathered, consolidated};
 use crate::graph::{Context, Manifests};
 use crate::inventory::{Budget, Inventory};
@@ -114,7 +114,7 @@ fn once<T>(
     let context = Context { store, inventory: &inventory, manifests: &manifests, retention: &RootPolicy::AllRevisions, policy };
     let gathered = Gathered::default();
     let strays = repositories.strays.iter().chain(&blob_strays);
-    let strays = strays.map(|stray| Finding::new(Code::of_stray(stray.kind)).path(&stray.path));
+    let strays = strays.map(Finding::of_stray);
     gathered.add(strays.chain(recent_changes).collect());
     let looking = Looking {
         context: &context,

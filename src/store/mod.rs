@@ -36,6 +36,6 @@ pub use self::repository::Repository;
 pub use self::shelf::{Contents, Held, Return, Shelf, Shelves};
 pub use self::values::{
     Arrival, BlobContent, Condition, FileId, FileState, Leftover, LinkContent, Listing, MAX_MANIFEST_BYTES, ManifestContent,
-    ManifestStart, Partition, RepositoryEntry, SMALL_MANIFEST_BYTES, Shape, Stat, Stray, StrayKind, TagContent, Upload,
+    ManifestStart, Partition, RepositoryEntry, SMALL_MANIFEST_BYTES, Shape, Stat, Stray, StrayKind, TagContent, Unseen, Upload,
     UploadContents,
 };

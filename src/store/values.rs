@@ -74,6 +74,22 @@ pub enum StrayKind {
     SystemFile,
     /// Anything else that matches no rule. Left alone.
     Unrecognised,
+    /// Multipart uploads that were begun and not ended, under keys that are of no upload of a registry, and how many: its path is the first of
+    /// the keys. Left alone.
+    Multiparts(u64),
+    /// Not to be seen: multipart uploads that were begun and not ended.
+    Unseen(Unseen),
+}
+
+/// Why a server does not tell which multipart uploads were begun and not ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Unseen {
+    /// The credentials lack this right.
+    Denied(&'static str),
+    /// It has no request for that.
+    Unsupported,
+    /// Its answer is none to what was asked.
+    NoAnswer,
 }
 
 impl StrayKind {

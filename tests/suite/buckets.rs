@@ -4,10 +4,12 @@ mod asked;
 mod faults;
 mod hostile;
 mod locks;
+mod multiparts;
 mod removing;
 mod same;
 mod spoilt;
 mod stopped;
+mod throttled;
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use serde_json::json;
 
@@ -93,6 +94,15 @@ fn few() -> MemoryStore {
     built.0
 }
 
+/// The same, with an upload of which most was sent by a multipart upload.
+fn with_upload(etags: Etags) -> Shelf {
+    let shelf = Shelf::new(few(), etags, 0);
+    let upload = layout::upload_directory(&RepositoryName::new("team/app"), "kept");
+    shelf.store.memory().add_file(upload.join("startedat"), "1970-01-12T13:46:40Z", SystemTime::UNIX_EPOCH);
+    shelf.store.begin_multipart(&upload.join("data"), "1", SystemTime::UNIX_EPOCH, (10, Some(SystemTime::UNIX_EPOCH)));
+    shelf
+}
+
 /// How many pages it takes to list everything once: the levels down to each repository, each repository, and the blobs in sixteen parts.
 fn pages(files: &[PathBuf]) -> usize {
     let keys: Vec<&str> = files.iter().map(|file| file.to_str().expect("text")).collect();
@@ -104,7 +114,8 @@ fn pages(files: &[PathBuf]) -> usize {
         repositories.iter().flat_map(|repository| repository.ancestors().take_while(|path| path.starts_with(base))).collect();
     let of_repositories: usize = repositories.iter().map(|repository| of(&format!("{}/_", repository.display()))).sum();
     let of_blobs: usize = (0..16).map(|digit| of(&format!("{}/sha256/{digit:x}", layout::BLOBS))).sum();
-    levels.len() + of_repositories + 2 + of_blobs
+    let of_multiparts = 1;
+    levels.len() + of_repositories + 2 + of_blobs + of_multiparts
 }
 
 #[test]
@@ -167,7 +178,8 @@ fn a_bucket_has_the_same_plan_as_a_tree_whatever_its_etags_and_its_order() {
 #[test]
 fn a_dry_run_that_lacks_an_answer_ends_and_says_so() {
     for (line, etags) in [("--dry-run", Etags::Md5), ("--dry-run -m", Etags::Md5), ("--dry-run -m", Etags::Opaque)] {
-        let shelf = Shelf::new(few(), etags, 0);
+        let shelf = with_upload(etags);
+        let line = &format!("{line} --uploads-older-than 7d");
         shelf.store.begin(None);
         shelf.collect(line).expect("a dry run");
         let requests = shelf.store.log().len();

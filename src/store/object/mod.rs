@@ -17,6 +17,7 @@ mod holder;
 mod keys;
 mod lease;
 mod lock;
+mod multiparts;
 mod notes;
 mod removal;
 mod repository;
@@ -31,7 +32,9 @@ pub(in crate::store) use self::lock::NoLock;
 #[cfg(test)]
 pub(in crate::store) use self::repository::etag_of;
 #[cfg(test)]
-pub(in crate::store) use self::requests::{If, KEYS_AT_ONCE, Level, Listed, Object, Put, Refusal, Requests, Seen};
+pub(in crate::store) use self::requests::{
+    If, KEYS_AT_ONCE, Level, Listed, Multipart, Object, Put, Refusal, Requests, Seen, Sent, Told,
+};
 pub use self::requests::{Request, RequestCounts, Versions};
 pub use self::settings::{AccessKeys, BucketSettings};
 #[cfg(test)]

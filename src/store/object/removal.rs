@@ -6,14 +6,16 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use rayon::prelude::*;
 
+use super::multiparts::together;
 use super::repository::etag_of;
-use super::requests::{KEYS_AT_ONCE, Listed, Refusal, Requests, listed};
+use super::requests::{KEYS_AT_ONCE, Listed, Multipart, Refusal, Requests, Sent, listed};
 use super::store::ObjectStore;
 use crate::error::Error;
-use crate::layout::Target;
+use crate::layout::{Target, UploadPart};
 use crate::oci::{Digest, RepositoryName};
 use crate::store::{KeepsNow, Planned, Removal, Vacuum};
 
@@ -36,9 +38,47 @@ fn directory(target: &Target) -> Option<PathBuf> {
     target.path().ancestors().nth(levels).map(Path::to_owned)
 }
 
+/// What there is of a target.
+#[derive(Default)]
+struct There {
+    key: Option<Listed>,
+    /// What of it was sent and is under no key yet.
+    sent: Vec<(Multipart, Sent)>,
+}
+
+/// Why a multipart upload has not ended.
+enum Unended {
+    Refused(Refusal),
+    LeaseEnded(Error),
+}
+
+impl There {
+    fn size_and_time(&self) -> Option<(u64, SystemTime)> {
+        together(self.key.as_ref(), &self.sent).map(|stat| (stat.size_bytes, stat.modified))
+    }
+}
+
 impl<R: Requests> ObjectStore<R> {
+    /// What there is of targets now.
+    fn look(&self, targets: &[&Target]) -> Vec<Result<There, Error>> {
+        let keys = self.look_at_keys(targets);
+        let there =
+            |(target, key): (&&Target, Result<Option<Listed>, Error>)| Ok(There { key: key?, sent: self.look_at_sent(target)? });
+        targets.par_iter().zip(keys).map(there).collect()
+    }
+
+    /// What was sent of an upload and is under no key yet.
+    fn look_at_sent(&self, target: &Target) -> Result<Vec<(Multipart, Sent)>, Error> {
+        match target {
+            Target::Upload(file) if file.part == UploadPart::Data => {
+                self.multiparts.sent(&*self.bucket, self.multiparts.of_key(&*self.bucket, &file.path())?)
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+
     /// What lies under the keys of targets now.
-    fn look(&self, targets: &[&Target]) -> Vec<Result<Option<Listed>, Error>> {
+    fn look_at_keys(&self, targets: &[&Target]) -> Vec<Result<Option<Listed>, Error>> {
         let mut together: BTreeMap<PathBuf, Vec<usize>> = BTreeMap::new();
         let mut single: Vec<usize> = Vec::new();
         for (index, target) in targets.iter().enumerate() {
@@ -94,17 +134,17 @@ impl<R: Requests> ObjectStore<R> {
     }
 
     /// Whether a target is as planned; if it is not, the answer.
-    fn judge(&self, planned: &Planned<'_>, there: Option<&Listed>) -> Result<Option<Removal>, Error> {
-        let Some(there) = there else { return Ok(Some(Removal::AlreadyGone)) };
-        if there.size_bytes != planned.stat.size_bytes {
+    fn judge(&self, planned: &Planned<'_>, there: &There) -> Result<Option<Removal>, Error> {
+        let Some((size_bytes, modified)) = there.size_and_time() else { return Ok(Some(Removal::AlreadyGone)) };
+        if size_bytes != planned.stat.size_bytes {
             return Ok(Some(Removal::Changed("its size has changed")));
         }
-        if there.modified != planned.stat.modified {
+        if modified != planned.stat.modified {
             return Ok(Some(Removal::Changed("it was written to in the meantime")));
         }
-        match planned.target {
+        match (planned.target, &there.key) {
             // Times have seconds, and a tag may have been moved within one.
-            Target::Tag(_, _, digest) if there.etag != etag_of(digest.to_string().as_bytes()) => {
+            (Target::Tag(_, _, digest), Some(there)) if there.etag != etag_of(digest.to_string().as_bytes()) => {
                 let read = self.bucket.get(&there.key, MAX_LINK_BYTES)?;
                 let names = read.and_then(|object| Digest::parse(&object.content));
                 Ok((names != Some(*digest)).then_some(Removal::Changed("it names another manifest now")))
@@ -127,14 +167,31 @@ impl<R: Requests> ObjectStore<R> {
             }
             let targets: Vec<&Target> = open.iter().map(|index| batch[*index].target).collect();
             let looked = self.look(&targets);
-            let mut going = Vec::new();
+            let (mut going, mut sent) = (Vec::new(), Vec::new());
             for (index, looked) in open.into_iter().zip(looked) {
-                let judged = looked.and_then(|there| self.judge(&batch[index], there.as_ref()));
-                match judged.map_err(as_broken) {
-                    Ok(None) => going.push(index),
-                    Ok(Some(Removal::AlreadyGone)) if unknown[index].is_some() => answers[index] = Some(Ok(Removal::Removed)),
-                    Ok(Some(removal)) => answers[index] = Some(Ok(removal)),
+                let judged = looked.and_then(|there| Ok((self.judge(&batch[index], &there)?, there)));
+                match judged.map(|(judged, there)| (judged, there.sent, there.key)).map_err(as_broken) {
+                    Ok((None, of_it, key)) if !of_it.is_empty() => sent.push((index, of_it, key.is_some())),
+                    Ok((None, ..)) => going.push(index),
+                    Ok((Some(Removal::AlreadyGone), ..)) if unknown[index].is_some() => {
+                        answers[index] = Some(Ok(Removal::Removed))
+                    }
+                    Ok((Some(removal), ..)) => answers[index] = Some(Ok(removal)),
                     Err(error) => answers[index] = Some(Err(error)),
+                }
+            }
+            let aborted: Vec<_> =
+                sent.into_par_iter().map(|(index, of_it, has_key)| (index, has_key, self.abort(&of_it))).collect();
+            for (index, has_key, aborted) in aborted {
+                match aborted {
+                    Ok(()) if has_key => going.push(index),
+                    Ok(()) => answers[index] = Some(Ok(Removal::Removed)),
+                    Err(Unended::Refused(Refusal { source, passes: true })) => unknown[index] = Some(source),
+                    Err(Unended::Refused(Refusal { source, .. })) => {
+                        let path = self.bucket.place_of(&batch[index].target.path());
+                        answers[index] = Some(Err(Error::Io { operation: "remove", path, source }));
+                    }
+                    Err(Unended::LeaseEnded(error)) => answers[index] = Some(Err(error)),
                 }
             }
             for some in going.chunks(KEYS_AT_ONCE >> tries) {
@@ -148,6 +205,15 @@ impl<R: Requests> ObjectStore<R> {
             })
         };
         answers.into_iter().enumerate().map(given_up).collect()
+    }
+
+    /// Ends multipart uploads. What was sent of them goes.
+    fn abort(&self, sent: &[(Multipart, Sent)]) -> Result<(), Unended> {
+        for (multipart, _) in sent {
+            self.lease.ensure_holds("remove", &self.bucket.place_of(&multipart.key)).map_err(Unended::LeaseEnded)?;
+            self.bucket.abort(multipart).map_err(Unended::Refused)?;
+        }
+        Ok(())
     }
 
     /// Sends one request. What is neither removed nor refused for good stays unanswered.

@@ -1,15 +1,17 @@
 //! One repository, as its listing told it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use md5::{Digest as _, Md5};
 use rayon::prelude::*;
 
 use super::keys::Keys;
+use super::multiparts::{Multiparts, data_of};
 use super::requests::{Listed, Requests, listed};
 use crate::error::Error;
 use crate::layout::{self, LinkDirectory};
@@ -34,6 +36,9 @@ pub(super) struct ObjectRepository<'s> {
     keys: Keys,
     /// What a link says, by the ETag that it has then: those that tags may well name.
     named: HashMap<String, Digest>,
+    multiparts: &'s Multiparts,
+    /// The `data` of uploads that have multipart uploads, once that was asked.
+    sent: Mutex<Option<Arc<BTreeMap<OsString, Stat>>>>,
 }
 
 /// What a link of that digest has in it if nothing is wrong.
@@ -43,12 +48,34 @@ fn implied(digest: &Digest) -> String {
 
 impl<'s> ObjectRepository<'s> {
     /// One listing: what belongs to a repository begins with an underscore, and what is nested in it cannot.
-    pub(super) fn open(bucket: &'s dyn Requests, name: &RepositoryName) -> Result<ObjectRepository<'s>, Error> {
+    pub(super) fn open(
+        bucket: &'s dyn Requests,
+        multiparts: &'s Multiparts,
+        name: &RepositoryName,
+    ) -> Result<ObjectRepository<'s>, Error> {
         let prefix = format!("{}/_", layout::repository_directory(name).display());
         let keys = Keys::new(listed(bucket, &prefix)?);
         let revisions = keys.list_digests(&LinkDirectory::Revisions(name.clone()).path()).entries;
         let named = revisions.into_iter().map(|digest| (etag_of(implied(&digest).as_bytes()), digest)).collect();
-        Ok(ObjectRepository { bucket, name: name.clone(), keys, named })
+        Ok(ObjectRepository { bucket, name: name.clone(), keys, named, multiparts, sent: Mutex::default() })
+    }
+
+    /// The `data` of uploads that have multipart uploads. Asked once, and not before somebody wants to know of uploads.
+    fn sent(&self) -> Result<Arc<BTreeMap<OsString, Stat>>, Error> {
+        let sent = || self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sent) = &*sent() {
+            return Ok(Arc::clone(sent));
+        }
+        let directory = layout::uploads_directory(&self.name);
+        let begun = self.keys.list(&directory, |name| Some(name.to_owned())).entries;
+        let data = |id: OsString| {
+            let data = self.keys.get(&directory.join(&id).join("data")).cloned();
+            (id, data)
+        };
+        let begun: BTreeMap<OsString, Option<Listed>> = begun.into_iter().map(data).collect();
+        let asked = Arc::new(data_of(self.multiparts, self.bucket, &self.name, &begun)?);
+        // Nothing is locked while others are asked: who waits for them may do their work meanwhile.
+        Ok(Arc::clone(sent().get_or_insert(asked)))
     }
 
     /// Reads a link. Not needed where its ETag is that of what `expected` says that it has: nothing else has the same.
@@ -157,6 +184,8 @@ impl Repository for ObjectRepository<'_> {
     fn uploads(&self) -> Result<Listing<Upload>, Error> {
         let directory = layout::uploads_directory(&self.name);
         let listed = self.keys.list(&directory, |name| Some(name.to_owned()));
+        let sent = self.sent()?;
+        let ids: BTreeSet<OsString> = listed.entries.into_iter().chain(sent.keys().cloned()).collect();
         let upload = |id: OsString| -> Result<Upload, Error> {
             let directory = directory.join(&id);
             let start = directory.join("startedat");
@@ -166,25 +195,30 @@ impl Repository for ObjectRepository<'_> {
                 FileState::Absent | FileState::Irregular => None,
             };
             // Nobody wrote to the directory: there is none.
-            let modified = self.keys.below(&directory).map(|listed| listed.modified).max();
+            let keys = self.keys.below(&directory).map(|listed| listed.modified);
+            let modified = keys.chain(sent.get(&id).map(|stat| stat.modified)).max();
             Ok(Upload {
                 modified: modified.unwrap_or(SystemTime::UNIX_EPOCH),
                 started_file,
                 started: text.and_then(|text| started(&text)),
-                data: self.keys.state(&directory.join("data")),
+                data: sent.get(&id).map_or_else(|| self.keys.state(&directory.join("data")), |stat| FileState::File(*stat)),
                 id,
             })
         };
-        Ok(Listing { entries: listed.entries.into_iter().map(upload).collect::<Result<_, _>>()?, strays: listed.strays })
+        Ok(Listing { entries: ids.into_iter().map(upload).collect::<Result<_, _>>()?, strays: listed.strays })
     }
 
     /// There are no directories: what is in one says when it was written to.
     fn upload_contents(&self, id: &OsStr) -> Result<Option<UploadContents>, Error> {
         let directory = layout::uploads_directory(&self.name).join(id);
-        let Some(modified) = self.keys.below(&directory).map(|listed| listed.modified).max() else { return Ok(None) };
+        let (sent, data) = (self.sent()?.get(id).copied(), directory.join("data"));
+        let keys = self.keys.below(&directory).filter(|listed| sent.is_none() || listed.key != data);
+        let files: Vec<(&Path, Stat)> =
+            keys.map(|listed| (listed.key.as_path(), listed.stat())).chain(sent.map(|stat| (data.as_path(), stat))).collect();
+        let Some(modified) = files.iter().map(|(_, stat)| stat.modified).max() else { return Ok(None) };
         let mut contents = UploadContents::of(Stat::new(0, modified));
-        for listed in self.keys.below(&directory) {
-            contents.add(&listed.key, &directory, FileState::File(listed.stat()));
+        for (path, stat) in files {
+            contents.add(path, &directory, FileState::File(stat));
         }
         Ok(Some(contents.sorted()))
     }

@@ -12,7 +12,7 @@ use foldhash::fast::RandomState;
 use serde::Serialize;
 
 use crate::error::Error;
-use crate::store::{BlobContent, Stat};
+use crate::store::{BlobContent, Stat, Unseen};
 
 /// A kind of request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -109,6 +109,28 @@ pub(crate) enum Put {
     Refused,
 }
 
+/// A multipart upload that was begun and not ended.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Multipart {
+    /// What it becomes, relative to the registry's root.
+    pub(crate) key: PathBuf,
+    /// What the server calls it.
+    pub(crate) id: String,
+    /// When it was begun.
+    pub(crate) initiated: SystemTime,
+}
+
+/// What was sent of a multipart upload.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sent {
+    pub(crate) size_bytes: u64,
+    /// When the last part was sent, if any was.
+    pub(crate) modified: Option<SystemTime>,
+}
+
+/// What a server says of multipart uploads, or why it says nothing of them.
+pub(crate) type Told<T> = Result<T, Unseen>;
+
 /// Why a change was refused, or could not be made.
 #[derive(Debug)]
 pub(crate) struct Refusal {
@@ -189,6 +211,27 @@ pub(crate) trait Requests: fmt::Debug + Send + Sync {
     ///
     /// When the whole request is refused, or nothing is known of it.
     fn delete(&self, keys: &[PathBuf], may_send: &dyn Fn() -> bool) -> Result<Vec<Result<(), Refusal>>, Refusal>;
+
+    /// The multipart uploads that were begun and not ended, of all keys that begin so.
+    ///
+    /// # Errors
+    ///
+    /// When the server does not answer. One that has no such request, or may not be asked that, says so.
+    fn multiparts(&self, prefix: &str) -> Result<Told<Vec<Multipart>>, Error>;
+
+    /// What was sent of one; nothing if it is not there any more.
+    ///
+    /// # Errors
+    ///
+    /// As above.
+    fn sent(&self, multipart: &Multipart) -> Result<Told<Option<Sent>>, Error>;
+
+    /// Ends one, and what was sent of it goes, by one request that is not sent again. One that is not there any more counts as ended.
+    ///
+    /// # Errors
+    ///
+    /// When that is refused, or nothing is known of it.
+    fn abort(&self, multipart: &Multipart) -> Result<(), Refusal>;
 
     /// Whether the bucket keeps what is removed.
     fn versions(&self) -> Versions;
@@ -339,6 +382,18 @@ mod tests {
 
         fn delete(&self, _: &[PathBuf], _: &dyn Fn() -> bool) -> Result<Vec<Result<(), Refusal>>, Refusal> {
             Ok(Vec::new())
+        }
+
+        fn multiparts(&self, _: &str) -> Result<Told<Vec<Multipart>>, Error> {
+            Ok(Ok(Vec::new()))
+        }
+
+        fn sent(&self, _: &Multipart) -> Result<Told<Option<Sent>>, Error> {
+            Ok(Ok(None))
+        }
+
+        fn abort(&self, _: &Multipart) -> Result<(), Refusal> {
+            Ok(())
         }
 
         fn versions(&self) -> Versions {

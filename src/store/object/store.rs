@@ -14,6 +14,7 @@ use rayon::prelude::*;
 use super::keys::Keys;
 use super::lease::Lease;
 use super::lock::lock;
+use super::multiparts::Multiparts;
 use super::repository::ObjectRepository;
 use super::requests::{Distinct, Level, Requests, is_path, listed};
 use crate::error::Error;
@@ -37,12 +38,14 @@ pub(crate) struct ObjectStore<R> {
     pub(in crate::store) bucket: Arc<R>,
     /// For how long it may be changed.
     pub(super) lease: Arc<Lease>,
+    /// What of uploads no listing of keys has.
+    pub(super) multiparts: Multiparts,
 }
 
 impl<R: Requests> ObjectStore<R> {
     /// The store in a bucket that is not locked.
     pub(in crate::store) fn of(bucket: R) -> ObjectStore<R> {
-        ObjectStore { bucket: Arc::new(bucket), lease: Arc::default() }
+        ObjectStore { bucket: Arc::new(bucket), lease: Arc::default(), multiparts: Multiparts::default() }
     }
 }
 
@@ -136,11 +139,18 @@ impl<R: Requests> Store for ObjectStore<R> {
             }
             level = below;
         }
+        match self.multiparts.list(&*self.bucket, &found.entries) {
+            Ok((more, stray)) => {
+                found.entries.extend(more);
+                found.strays.extend(stray);
+            }
+            Err(error) => unlisted(error)?,
+        }
         Ok(found.sorted())
     }
 
     fn open<'s>(&'s self, repository: &RepositoryEntry) -> Result<Box<dyn Repository + 's>, Error> {
-        Ok(Box::new(ObjectRepository::open(&*self.bucket, &repository.name)?))
+        Ok(Box::new(ObjectRepository::open(&*self.bucket, &self.multiparts, &repository.name)?))
     }
 
     /// Sixteen shards each.

@@ -12,9 +12,10 @@ use crate::error::Error;
 use crate::layout::OWN_DIRECTORY;
 use crate::store::memory::Node;
 use crate::store::object::{
-    self, If, KEYS_AT_ONCE, Level, Listed, Object, Put, Refusal, Request, Requests, Seen, Versions, etag_of,
+    self, If, KEYS_AT_ONCE, Level, Listed, Multipart, Object, Put, Refusal, Request, Requests, Seen, Sent, Told, Versions,
+    etag_of,
 };
-use crate::store::{BlobContent, MemoryStore, Stat};
+use crate::store::{BlobContent, MemoryStore, Stat, Unseen};
 
 /// A store in such a bucket.
 pub(crate) type ObjectStore = object::ObjectStore<Bucket>;
@@ -85,6 +86,14 @@ pub(super) struct Server {
     pub(super) ahead: Duration,
     /// Keys that it does not remove, and whether that passes.
     pub(super) keeps: BTreeMap<PathBuf, bool>,
+    /// Multipart uploads that were begun, and what was sent of each.
+    pub(super) multiparts: BTreeMap<Multipart, Sent>,
+    /// Why it does not tell of them.
+    pub(super) unseen: Option<Unseen>,
+    /// The same of their parts alone.
+    pub(super) parts_unseen: Option<Unseen>,
+    /// Whether it lists them by a whole key alone.
+    pub(super) lists_multiparts_by_key: bool,
     /// As many keys as it forgets to name in the answer to a removal.
     pub(super) unnamed: usize,
 }
@@ -308,6 +317,35 @@ impl Requests for Bucket {
         })
     }
 
+    fn multiparts(&self, prefix: &str) -> Result<Told<Vec<Multipart>>, Error> {
+        let (unseen, all, is_by_key) = {
+            let server = self.server();
+            (server.unseen, server.multiparts.clone(), server.lists_multiparts_by_key)
+        };
+        let is_listed = |multipart: &Multipart| {
+            let key = multipart.key.to_string_lossy();
+            if is_by_key { key == prefix } else { key.starts_with(prefix) }
+        };
+        if let Some(why) = unseen {
+            return self.request(Request::List, Path::new(prefix), || Err(why));
+        }
+        self.pages(prefix, all.into_keys().filter(is_listed).collect()).map(Ok)
+    }
+
+    fn sent(&self, multipart: &Multipart) -> Result<Told<Option<Sent>>, Error> {
+        let (unseen, sent) = {
+            let server = self.server();
+            (server.parts_unseen, server.multiparts.get(multipart).copied())
+        };
+        self.request(Request::List, &multipart.key, || unseen.map_or(Ok(sent), Err))
+    }
+
+    fn abort(&self, multipart: &Multipart) -> Result<(), Refusal> {
+        self.change(Request::Delete, &multipart.key, || {
+            self.server().multiparts.remove(multipart);
+        })
+    }
+
     fn versions(&self) -> Versions {
         Versions::None
     }
@@ -328,6 +366,18 @@ impl object::ObjectStore<Bucket> {
     /// The keys, and what they hold.
     pub(crate) fn memory(&self) -> &MemoryStore {
         &self.bucket.memory
+    }
+
+    /// Begins a multipart upload of which so much was sent, by that time.
+    pub(crate) fn begin_multipart(
+        &self,
+        key: &Path,
+        id: &str,
+        initiated: SystemTime,
+        (size_bytes, modified): (u64, Option<SystemTime>),
+    ) {
+        let multipart = Multipart { key: key.to_owned(), id: id.to_owned(), initiated };
+        self.bucket.server().multiparts.insert(multipart, Sent { size_bytes, modified });
     }
 
     /// Counts requests from now on, and lets the one of that number fail, counted from 1.

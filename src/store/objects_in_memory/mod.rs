@@ -14,6 +14,8 @@ mod backend;
 mod bucket;
 #[cfg(test)]
 mod changes;
+#[cfg(test)]
+mod multiparts;
 mod shelves;
 #[cfg(test)]
 mod tests;

@@ -122,6 +122,28 @@ impl Moto {
         self.put(&format!("/{bucket}/{key}"), content);
     }
 
+    /// Begins a multipart upload of a key, and sends parts of it.
+    pub(crate) fn begin_multipart(&self, bucket: &str, key: &str, parts: &[&[u8]]) {
+        let answer = self.send("POST", &format!("/{bucket}/{key}?uploads"), b"").expect_status(200);
+        let text = String::from_utf8(answer.body).expect("text");
+        let id = text.split_once("<UploadId>").and_then(|(_, rest)| rest.split_once("</UploadId>")).expect("an id").0;
+        for (number, part) in parts.iter().enumerate() {
+            self.put(&format!("/{bucket}/{key}?partNumber={}&uploadId={id}", number + 1), part);
+        }
+    }
+
+    /// The keys of the multipart uploads that were begun and not ended.
+    pub(crate) fn multiparts(&self, bucket: &str) -> Vec<String> {
+        let answer = self.send("GET", &format!("/{bucket}?uploads"), b"").expect_status(200);
+        let text = String::from_utf8(answer.body).expect("text");
+        text.split("<Key>").skip(1).filter_map(|rest| Some(rest.split_once("</Key>")?.0.to_owned())).collect()
+    }
+
+    /// Removes an object.
+    pub(crate) fn remove_object(&self, bucket: &str, key: &str) {
+        self.send("DELETE", &format!("/{bucket}/{key}"), b"").expect_status(204);
+    }
+
     /// Makes a bucket that holds the files of a tree, with keys that begin so.
     pub(crate) fn fill(&self, bucket: &str, prefix: &str, tree: &Tree) {
         self.make(bucket);

@@ -43,6 +43,9 @@ impl Fault {
 /// A request: its method, and its path with its query.
 pub(crate) type Asked = (String, String);
 
+/// What a request is answered, by its path with its query: a status and a body.
+type Instead = Box<dyn FnMut(&str) -> (u16, String) + Send>;
+
 #[derive(Default)]
 struct State {
     log: Vec<Asked>,
@@ -53,6 +56,13 @@ struct State {
     last: Vec<u8>,
     /// Headers of requests that the server does not get, as they begin in small letters.
     dropped: Vec<&'static str>,
+    /// Requests of that method with that in their path do not come to the server.
+    instead: Option<(&'static str, &'static str, Instead)>,
+    /// How many GETs are answered at once from one number on, up to another; others are told that the server is busy.
+    most_at_once: Option<(std::ops::Range<usize>, usize)>,
+    under_way: usize,
+    /// How many were under way when each one came, with itself, and whether it was refused.
+    at_once: Vec<(usize, bool)>,
 }
 
 /// A proxy, until it is dropped.
@@ -102,6 +112,32 @@ impl Proxy {
     /// Keeps headers from the server that begin so, in small letters.
     pub(crate) fn drop_headers(&self, names: &[&'static str]) {
         self.state().dropped = names.to_vec();
+    }
+
+    /// Answers only so many at once while requests with these numbers come, and takes a while for each.
+    pub(crate) fn throttle(&self, numbers: std::ops::Range<usize>, most: usize) {
+        self.begin(None);
+        self.state().most_at_once = Some((numbers, most));
+    }
+
+    /// How many requests were under way when each one came since then, and whether it was refused.
+    pub(crate) fn at_once(&self) -> Vec<(usize, bool)> {
+        self.state().at_once.clone()
+    }
+
+    /// Answers GETs with that in their path in place of the server.
+    pub(crate) fn answer(&self, part: &'static str, answer: impl FnMut(&str) -> (u16, String) + Send + 'static) {
+        self.answer_to("GET", part, answer);
+    }
+
+    /// The same of another method.
+    pub(crate) fn answer_to(
+        &self,
+        method: &'static str,
+        part: &'static str,
+        answer: impl FnMut(&str) -> (u16, String) + Send + 'static,
+    ) {
+        self.state().instead = Some((method, part, Box::new(answer)));
     }
 
     /// What was asked since then, in order.
@@ -165,6 +201,38 @@ fn serve(mut client: TcpStream, server: &str, state: &Mutex<State>) -> io::Resul
         let fault = state.fault.filter(|(spoilt, _)| *spoilt == number).map(|(_, fault)| fault);
         (fault, state.answers.get(&key).cloned(), state.last.clone(), state.dropped.clone())
     };
+    let instead = match &mut state().instead {
+        Some((method, part, answer)) if key.0 == *method && key.1.contains(*part) => Some(answer(&key.1)),
+        _ => None,
+    };
+    if let Some((status, body)) = instead {
+        let head =
+            format!("HTTP/1.1 {status} As the test wants it\r\nContent-Type: application/xml\r\nContent-Length: {}", body.len());
+        client.write_all(format!("{head}\r\nConnection: close\r\n\r\n{body}").as_bytes())?;
+        return client.shutdown(Shutdown::Both);
+    }
+    let throttled = {
+        let mut state = state();
+        let most =
+            state.most_at_once.clone().map(|(numbers, most)| if numbers.contains(&state.log.len()) { most } else { usize::MAX });
+        most.map(|most| {
+            state.under_way += 1;
+            let under_way = state.under_way;
+            let is_refused = under_way > most;
+            state.at_once.push((under_way, is_refused));
+            is_refused
+        })
+    };
+    if let Some(is_refused) = throttled {
+        if !is_refused {
+            thread::sleep(Duration::from_millis(20));
+        }
+        state().under_way -= 1;
+        if is_refused {
+            client.write_all(&spoil(Fault::Busy, &[], &[], key.0 == "HEAD"))?;
+            return client.shutdown(Shutdown::Both);
+        }
+    }
     if fault == Some(Fault::Held) {
         while state().fault.is_some_and(|(_, fault)| fault == Fault::Held) {
             thread::sleep(Duration::from_millis(5));

@@ -20,7 +20,9 @@ use super::transport::{Counts, Transport, is_broken_off, redacted, tls};
 use super::writes::pause;
 use crate::error::{Context as _, Error};
 use crate::escape::escaped;
-use crate::store::object::requests::{If, Level, Listed, Object, Put, Refusal, RequestCounts, Requests, Seen, Versions};
+use crate::store::object::requests::{
+    If, Level, Listed, Multipart, Object, Put, Refusal, RequestCounts, Requests, Seen, Sent, Told, Versions,
+};
 use crate::store::object::settings::BucketSettings;
 use crate::store::{BlobContent, Stat};
 
@@ -41,7 +43,7 @@ pub(in crate::store) struct S3 {
     pub(super) deletes_one_by_one: AtomicBool,
     counts: Arc<Counts>,
     /// What all keys begin with: empty, or with a slash at its end.
-    base: String,
+    pub(super) base: String,
     place: PathBuf,
     endpoint: String,
     pub(super) secrets: Vec<String>,
@@ -167,7 +169,7 @@ impl S3 {
         self.runtime.block_on(list).map_err(|error| self.error("list", Path::new(prefix), &error))
     }
 
-    fn relative(&self, full: &str) -> PathBuf {
+    pub(super) fn relative(&self, full: &str) -> PathBuf {
         PathBuf::from(full.strip_prefix(&self.base).unwrap_or(full))
     }
 
@@ -202,12 +204,15 @@ impl S3 {
     }
 }
 
-/// When something was written, in whole seconds: a listing may say it more finely than an answer's header can, and they are
-/// compared.
-fn modified(metadata: &Metadata) -> SystemTime {
-    let modified = metadata.last_modified().map_or(SystemTime::UNIX_EPOCH, SystemTime::from);
-    let since = modified.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+/// A time in whole seconds: a listing may say it more finely than an answer's header can, and they are compared.
+pub(super) fn in_seconds(time: SystemTime) -> SystemTime {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     SystemTime::UNIX_EPOCH + Duration::from_secs(since.as_secs())
+}
+
+/// When something was written.
+fn modified(metadata: &Metadata) -> SystemTime {
+    in_seconds(metadata.last_modified().map_or(SystemTime::UNIX_EPOCH, SystemTime::from))
 }
 
 fn listed(key: PathBuf, metadata: &Metadata) -> Listed {
@@ -320,6 +325,18 @@ impl Requests for S3 {
 
     fn delete(&self, keys: &[PathBuf], may_send: &dyn Fn() -> bool) -> Result<Vec<Result<(), Refusal>>, Refusal> {
         self.delete_objects(keys, may_send)
+    }
+
+    fn multiparts(&self, prefix: &str) -> Result<Told<Vec<Multipart>>, Error> {
+        self.list_multiparts(prefix)
+    }
+
+    fn sent(&self, multipart: &Multipart) -> Result<Told<Option<Sent>>, Error> {
+        self.list_parts(multipart)
+    }
+
+    fn abort(&self, multipart: &Multipart) -> Result<(), Refusal> {
+        self.abort_multipart(multipart)
     }
 
     fn versions(&self) -> Versions {

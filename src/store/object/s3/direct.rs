@@ -1,5 +1,6 @@
 //! Requests that the library has no words for, or of whose answers it does not tell enough: signed and sent as its own are.
 
+use std::fmt;
 use std::time::SystemTime;
 
 use opendal::{Buffer, Error, ErrorKind, HttpTransporter};
@@ -15,6 +16,9 @@ use crate::store::object::settings::BucketSettings;
 
 /// What a path keeps as it is.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
+
+/// What a value of a query keeps as it is.
+const VALUE: &AsciiSet = &PATH.add(b'/');
 
 /// Signs requests and sends them.
 pub(super) struct Direct {
@@ -93,6 +97,11 @@ impl Direct {
     /// The address of a key, with a query.
     pub(super) fn of(&self, key: &str, query: &str) -> String {
         format!("{}/{}{query}", self.bucket, utf8_percent_encode(key, PATH))
+    }
+
+    /// A value in a query.
+    pub(super) fn value(text: &str) -> impl fmt::Display + '_ {
+        utf8_percent_encode(text, VALUE)
     }
 
     /// Sends a request once, and reads the answer to its end.

@@ -7,12 +7,18 @@
 //! What it has no words for, or tells too little of, is signed and sent by [`direct`]: conditional writes with what the answer says of them, and
 //! removals, of which only what the answer lists as removed counts.
 //!
+//! The [`governor`] bounds how many reads and listings are under way, and has fewer of them when the server is busy. These are sent again until a
+//! deadline. What changes a bucket, and its lock, never wait for others: a lease may end meanwhile.
+//!
 //! Calls block, and many threads make them. The futures behind them run on the thread that calls; one more thread keeps the time between tries.
 
 mod answers;
 mod changes;
 mod client;
 mod direct;
+mod governor;
+mod multipart_pages;
+mod multiparts;
 mod transport;
 mod writes;
 

@@ -1,9 +1,10 @@
 //! Sends requests, counts them, and tells what went wrong in words.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, Read as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use opendal::raw::Operation;
 use opendal::{Buffer, Error, ErrorKind, HttpBody, HttpTransport};
@@ -12,12 +13,18 @@ use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, BodyReader};
 
 use super::answers;
+use super::governor::{Governor, Permit};
 use crate::store::object::requests::{Request as Kind, RequestCounts};
 
 /// How long it may take to reach the server.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long it may say nothing.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a server may be busy before that is an error.
+const BUSY_FOR: Duration = Duration::from_secs(30);
+/// How long to wait before asking a server again that was busy: twice as long each time.
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// As much is read of a body in one go.
 const CHUNK_BYTES: usize = 128 << 10;
 /// No error is longer, and no page of 1,000 keys of 1,024 bytes each.
@@ -62,7 +69,22 @@ impl Counts {
 pub(super) struct Transport {
     agent: Agent,
     counts: Arc<Counts>,
+    governor: Arc<Governor>,
+    busy_for: Duration,
     secrets: Vec<String>,
+}
+
+/// Whether a server says by a status that it is busy.
+pub(super) fn is_busy(status: StatusCode) -> bool {
+    status == StatusCode::TOO_MANY_REQUESTS || (status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED)
+}
+
+/// How long to wait before the same is sent again for the `tries`th time. Between a half and all of what doubles each time, so that those who were
+/// refused together do not come back together.
+pub(super) fn wait(tries: u32) -> Duration {
+    let whole = FIRST_WAIT.saturating_mul(2_u32.saturating_pow(tries.min(16))).min(LONGEST_WAIT);
+    let random = RandomState::new().hash_one(tries) % 1024;
+    whole / 2 + whole / 2048 * u32::try_from(random).unwrap_or_default()
 }
 
 /// How certificates are judged.
@@ -103,7 +125,7 @@ impl Transport {
             .user_agent(concat!("regsweep/", env!("CARGO_PKG_VERSION")))
             .build()
             .new_agent();
-        Transport { agent, counts, secrets }
+        Transport { agent, counts, governor: Governor::new(jobs), busy_for: BUSY_FOR, secrets }
     }
 
     fn send(&self, request: Request<Buffer>) -> Result<Response<ureq::Body>, Error> {
@@ -123,14 +145,51 @@ impl Transport {
         })
     }
 
+    /// Sends a request that changes nothing as soon as it may be under way, and again while the server is busy.
+    fn send_in_turn(&self, kind: Kind, request: &Request<Buffer>) -> Result<(Response<ureq::Body>, Permit), Error> {
+        let (begun, mut tries) = (Instant::now(), 0);
+        loop {
+            let permit = self.governor.begin();
+            self.counts.add(kind);
+            let answer = self.send(request.clone())?;
+            if !is_busy(answer.status()) {
+                permit.answered();
+                return Ok((answer, permit));
+            }
+            permit.refused();
+            tries += 1;
+            let wait = wait(tries);
+            if begun.elapsed() + wait > self.busy_for {
+                return Ok((answer, permit));
+            }
+            // Others may go on meanwhile.
+            drop((answer, permit));
+            tracing::info!("the server is busy, and is asked again");
+            std::thread::sleep(wait);
+        }
+    }
+
     /// Sends a request and reads the whole answer, whatever its status.
     ///
     /// # Errors
     ///
     /// When there is none. It is temporary if nothing is known of the request then.
     pub(super) fn exchange(&self, kind: Kind, request: Request<Buffer>) -> Result<(response::Parts, Vec<u8>), Error> {
-        self.counts.add(kind);
-        let (parts, body) = self.send(request)?.into_parts();
+        let (sent, _permit) = match kind {
+            Kind::List => self.send_in_turn(kind, &request)?,
+            _ => {
+                let permit = self.governor.begin_at_once();
+                self.counts.add(kind);
+                let sent = self.send(request)?;
+                if is_busy(sent.status()) {
+                    permit.refused()
+                } else {
+                    permit.answered()
+                }
+                (sent, permit)
+            }
+        };
+        let (parts, body) = sent.into_parts();
         let mut answer = Vec::new();
         let read = body.into_reader().take(MAX_ANSWER_BYTES).read_to_end(&mut answer);
         read.map_err(|error| self.error(ErrorKind::Unexpected, &format!("{BROKEN}: {error}"), REACH).set_temporary())?;
@@ -198,6 +257,8 @@ struct Parts {
     /// How many bytes have yet to come, if that was said.
     left: Option<u64>,
     is_broken: bool,
+    /// It is under way until all of it has come.
+    _permit: Option<Permit>,
 }
 
 /// What begins the message of a body that ended before it was whole.
@@ -243,15 +304,23 @@ impl HttpTransport for Transport {
     async fn fetch(&self, request: Request<Buffer>) -> Result<Response<HttpBody>, Error> {
         let operation = request.extensions().get::<Operation>().copied();
         let (method, query) = (request.method().clone(), request.uri().query().unwrap_or_default().to_owned());
-        if let Some(operation) = operation {
-            self.counts.add(match operation {
-                Operation::List => Kind::List,
-                Operation::Read => Kind::Get,
-                Operation::Stat => Kind::Head,
-                _ => Kind::Put,
-            });
-        }
-        let (parts, body) = self.send(request)?.into_parts();
+        let kind = operation.map(|operation| match operation {
+            Operation::List => Kind::List,
+            Operation::Read => Kind::Get,
+            Operation::Stat => Kind::Head,
+            _ => Kind::Put,
+        });
+        let (sent, permit) = match kind {
+            Some(kind @ (Kind::List | Kind::Get | Kind::Head)) => {
+                let (sent, permit) = self.send_in_turn(kind, &request)?;
+                (sent, Some(permit))
+            }
+            kind => {
+                kind.into_iter().for_each(|kind| self.counts.add(kind));
+                (self.send(request)?, None)
+            }
+        };
+        let (parts, body) = sent.into_parts();
         let size = body.content_length();
         let is_refused = operation.is_some() && !parts.status.is_success();
         if !is_refused && operation != Some(Operation::List) {
@@ -262,7 +331,7 @@ impl HttpTransport for Transport {
             // An answer to HEAD is as long as it says without being sent. Lengths are compared here and not once more in the library, which
             // would read on where nothing is left.
             let reader = Mutex::new(body.into_reader());
-            let parts_of_it = Parts { reader, left: size.filter(|_| !is_head), is_broken: false };
+            let parts_of_it = Parts { reader, left: size.filter(|_| !is_head), is_broken: false, _permit: permit };
             return Ok(Response::from_parts(parts, HttpBody::new(futures_util::stream::iter(parts_of_it), None)));
         }
         let mut answer = Vec::new();
@@ -274,7 +343,11 @@ impl HttpTransport for Transport {
             read.map_err(broken)?;
         }
         match is_refused {
-            true => self.refusal(&method, parts.status, &answer).map_or(Ok(()), Err)?,
+            // What was busy until the deadline is not asked for the same again.
+            true => {
+                let refusal = self.refusal(&method, parts.status, &answer);
+                refusal.map_or(Ok(()), |refusal| Err(if is_busy(parts.status) { refusal.set_persistent() } else { refusal }))?;
+            }
             false => answers::ensure_page(&query, &answer)?,
         }
         let size = Some(answer.len() as u64);
@@ -310,6 +383,43 @@ mod tests {
             let error = transport().refusal(&Method::GET, status, xml.as_bytes()).expect("an error");
             assert_eq!(error.is_temporary(), passes, "{error}");
             assert!(error.message().contains(words), "{}", error.message());
+        }
+    }
+
+    #[test]
+    fn a_server_that_stays_busy_is_asked_until_the_deadline() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = format!("http://{}/", listener.local_addr().expect("an address"));
+        std::thread::spawn(move || {
+            for mut client in listener.incoming().flatten() {
+                let _ = client.read(&mut [0; 4096]);
+                let answer = "HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+                let _ = io::Write::write_all(&mut client, answer.as_bytes());
+            }
+        });
+        let transport = Transport { busy_for: Duration::from_millis(700), governor: Governor::new(8), ..transport() };
+        let request = || Request::get(&address).body(Buffer::new()).expect("a request");
+        let (parts, _) = transport.exchange(Kind::List, request()).expect("an answer");
+        assert_eq!(parts.status, StatusCode::SERVICE_UNAVAILABLE);
+        let asked = transport.counts.now().list;
+        assert!((2..5).contains(&asked), "{asked}");
+        // What changes something is for its caller to send again.
+        transport.exchange(Kind::Put, request()).expect("an answer");
+        assert_eq!(transport.counts.now().other, 1);
+        // And that it was refused counts as well.
+        let transport = Transport { governor: Governor::new(2), ..transport };
+        transport.exchange(Kind::Delete, request()).expect("an answer");
+        let _all = transport.governor.begin();
+        assert!(transport.governor.is_full());
+    }
+
+    #[test]
+    fn waits_grow_up_to_a_limit_and_differ() {
+        for (tries, whole) in [(1, 400), (2, 800), (9, 5000), (u32::MAX, 5000)] {
+            let waits: Vec<Duration> = (0..20).map(|_| wait(tries)).collect();
+            let whole = Duration::from_millis(whole);
+            assert!(waits.iter().all(|wait| (whole / 2..=whole).contains(wait)), "{waits:?}");
+            assert!(waits.iter().any(|wait| *wait != waits[0]));
         }
     }
 

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use opendal::{Error as Failure, ErrorKind};
 use ureq::http::{Method, StatusCode, header};
@@ -13,28 +12,25 @@ use super::answers::versioning_of;
 use super::changes::{Told, can_be_in_xml, content_md5, removal, told};
 use super::client::S3;
 use super::direct::Answer;
-use super::transport::{RIGHTS_TO_CHANGE, passes_by_code, redacted};
+use super::transport::{RIGHTS_TO_CHANGE, passes_by_code, redacted, wait};
 use crate::error::Error;
 use crate::store::object::requests::{If, Put, Refusal, Request, Seen, Versions};
 
 /// How often what changes nothing is asked again.
 const RETRIES: u32 = 5;
-/// How long to wait first before the same is asked again; then twice as long each time.
-const FIRST_WAIT: Duration = Duration::from_millis(200);
-
 /// Waits before a request is sent again, longer each time.
 pub(super) fn pause(tries: u32) {
-    std::thread::sleep(FIRST_WAIT * 2_u32.saturating_pow(tries.saturating_sub(1).min(4)));
+    std::thread::sleep(wait(tries));
 }
 
 impl S3 {
     /// The whole key, which must be text: another one that looks the same is another object.
-    fn exact(&self, key: &Path) -> Result<String, Refusal> {
+    pub(super) fn exact(&self, key: &Path) -> Result<String, Refusal> {
         let not_text = || Refusal { source: io::Error::other("its name is no text in UTF-8"), passes: false };
         key.to_str().map(|_| self.full(key)).ok_or_else(not_text)
     }
 
-    fn refused(&self, failure: &Failure) -> Refusal {
+    pub(super) fn refused(&self, failure: &Failure) -> Refusal {
         let source = match failure.kind() {
             ErrorKind::Unsupported => io::Error::new(io::ErrorKind::Unsupported, self.source(failure).to_string()),
             _ => self.source(failure),
@@ -42,7 +38,7 @@ impl S3 {
         Refusal { source, passes: failure.is_temporary() }
     }
 
-    fn send(
+    pub(super) fn send(
         &self,
         kind: Request,
         (method, address): (Method, String),
@@ -53,7 +49,7 @@ impl S3 {
     }
 
     /// Asks until there is an answer, because asking changes nothing.
-    fn ask<T>(&self, mut request: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
+    pub(super) fn ask<T>(&self, mut request: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
         let mut tries = 0;
         loop {
             match request() {
