@@ -59,3 +59,90 @@ impl Known<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+    use crate::layout;
+    use crate::oci::Algorithm;
+    use crate::store::filesystem::Root;
+    use crate::store::{ManifestContent, ManifestStart};
+
+    /// A store with these blobs, and a cache beside it.
+    struct Place {
+        root: tempfile::TempDir,
+        cache: tempfile::TempDir,
+    }
+
+    impl Place {
+        fn open(&self) -> FilesystemStore {
+            let store = FilesystemStore::open(&Root::whole(self.root.path())).expect("a store");
+            store.with_cache(self.cache.path())
+        }
+
+        fn put(&self, content: &[u8]) -> Digest {
+            let digest = Digest::of(Algorithm::Sha256, content);
+            let path = self.root.path().join(layout::blob_data(&digest));
+            fs::create_dir_all(path.parent().expect("a directory")).expect("made");
+            fs::write(&path, content).expect("written");
+            digest
+        }
+
+        /// Reads a manifest, and whether it was kept before.
+        fn read(&self, digest: &Digest) -> (ManifestContent, bool) {
+            let store = self.open();
+            let was_kept = store.known(digest).kept().is_some();
+            let mut read = None;
+            let content = store.manifest(digest, &mut |bytes| read = Some(bytes.to_vec())).expect("readable");
+            assert_eq!(read.is_some(), content == ManifestContent::Verified);
+            assert!(read.is_none_or(|bytes| Digest::of(Algorithm::Sha256, &bytes) == *digest));
+            (content, was_kept)
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_the_same_is_not_read_again_and_another_one_is() {
+        let place = Place { root: tempfile::tempdir().expect("one"), cache: tempfile::tempdir().expect("one") };
+        let digest = place.put(br#"{"layers":[]}"#);
+        let path = place.root.path().join(layout::blob_data(&digest));
+        assert_eq!(place.read(&digest), (ManifestContent::Verified, false));
+        assert_eq!(place.read(&digest), (ManifestContent::Verified, true));
+        // In place, with the time that it had: that it was changed is to be seen all the same.
+        let time = fs::metadata(&path).expect("there").modified().expect("a time");
+        fs::write(&path, br#"{"layers":{}}"#).expect("written");
+        fs::File::options().write(true).open(&path).expect("open").set_modified(time).expect("set");
+        assert_eq!(place.read(&digest), (ManifestContent::Corrupt, false));
+        // Another file in its place.
+        place.put(br#"{"layers":[]}"#);
+        assert_eq!(place.read(&digest), (ManifestContent::Verified, false));
+        let copy = path.with_file_name("copy");
+        fs::copy(&path, &copy).expect("copied");
+        fs::rename(&copy, &path).expect("renamed");
+        assert_eq!(place.read(&digest), (ManifestContent::Verified, false));
+        assert_eq!(place.read(&digest), (ManifestContent::Verified, true));
+        fs::File::options()
+            .write(true)
+            .open(&path)
+            .expect("open")
+            .set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1))
+            .expect("set");
+        assert_eq!(place.read(&digest), (ManifestContent::Verified, false));
+        fs::rename(&path, path.with_file_name("moved")).expect("renamed");
+        assert_eq!(place.read(&digest), (ManifestContent::Absent, false));
+    }
+
+    #[test]
+    fn that_a_layer_is_no_object_is_kept_too() {
+        let place = Place { root: tempfile::tempdir().expect("one"), cache: tempfile::tempdir().expect("one") };
+        let layer = place.put(&vec![b'x'; 100_000]);
+        assert_eq!(place.open().manifest_start(&layer).expect("readable"), ManifestStart::NotAnObject);
+        let store = place.open();
+        assert_eq!(store.known(&layer).kept(), Some(Kept::NotAnObject));
+        assert_eq!(store.manifest_start(&layer).expect("readable"), ManifestStart::NotAnObject);
+        // One that is read in full is read in full.
+        assert_eq!(store.manifest(&layer, &mut |_| {}).expect("readable"), ManifestContent::Verified);
+    }
+}

@@ -178,3 +178,27 @@ fn a_registry_loses_nothing_by_what_was_kept_of_it() {
         assert_eq!(pulled.digest, pushed.digest());
     }
 }
+
+#[test]
+fn of_a_directory_nothing_is_kept_unless_that_is_asked_for() {
+    let (root, home) = (tree().on_disk(), tempfile::tempdir().expect("a directory"));
+    let run = |more: &[&str]| {
+        let line = format!("{DRY} -m");
+        let words = line.split(' ').chain(["--root"]);
+        let run = Regsweep::new().args(words).arg(root.path()).args(more);
+        run.env("XDG_CACHE_HOME", home.path().join("by-default")).run().expect_code(0).report()
+    };
+    let without = run(&[]);
+    assert_eq!(fs::read_dir(home.path()).expect("listed").count(), 0);
+    let directory = home.path().join("here/and/there");
+    for _ in 0..2 {
+        let with = run(&["--cache", directory.to_str().expect("text")]);
+        assert_eq!(differences("", &facts(&with), &facts(&without)), Vec::<String>::new());
+        assert_eq!(fs::read_dir(&directory).expect("made").count(), 1);
+    }
+    // In the registry's own storage it would be taken for a part of that.
+    let inside = root.path().join("docker/registry/v2/blobs/not/there");
+    let refused = Regsweep::new().args(["audit", "--root"]).arg(root.path()).arg("--cache").arg(&inside).run().expect_code(2);
+    assert!(refused.stderr.contains("--cache") && refused.stderr.contains("storage"), "{}", refused.stderr);
+    assert!(!inside.exists());
+}
