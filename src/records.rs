@@ -173,20 +173,17 @@ impl<'n> Records<'n> {
         Ok(parsed(self.notes, BEGUN)?.unwrap_or_default())
     }
 
-    /// Forgets what runs had begun with of tags that are there.
+    /// What runs had begun with, without the tags that are there; nothing if the record has none of these.
     ///
     /// # Errors
     ///
-    /// When the record cannot be read or written, and those of `is_there`.
-    pub fn forget_present(
+    /// When the record cannot be read, and those of `is_there`.
+    pub fn begun_but_present(
         &self,
         is_there: &mut dyn FnMut(&RepositoryName, &TagName) -> Result<bool, Error>,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<AllBegun>, Error> {
         let mut all = self.begun()?;
-        match all.forget_present(is_there)? {
-            true => self.write_begun(&all),
-            false => Ok(()),
-        }
+        Ok(all.forget_present(is_there)?.then_some(all))
     }
 
     /// Records what a run of a command that began then is about to remove by its names, before it does.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::common::{KEEP, OUTPUT, OutputArguments, PERFORMANCE, SAFETY, StoreArguments};
+use super::common::{CacheArguments, KEEP, OUTPUT, OutputArguments, PERFORMANCE, SAFETY, StoreArguments};
 use super::values::{duration, size};
 use crate::options::FailOn;
 
@@ -63,6 +63,10 @@ pub struct Audit {
     /// Memory limit; the table of blobs (47 bytes a blob) spills to a file in $TMPDIR or /var/tmp beyond it.
     #[arg(help_heading = PERFORMANCE, long, value_name = "SIZE", value_parser = size)]
     pub max_memory: Option<u64>,
+
+    /// What is kept from run to run.
+    #[command(flatten)]
+    pub cache: CacheArguments,
 
     /// Wait for another regsweep [default: 0s]
     ///

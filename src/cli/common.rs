@@ -35,6 +35,23 @@ pub struct StoreArguments {
     pub endpoint: Option<String>,
 }
 
+/// What is kept from run to run.
+#[derive(Args, Debug, Default)]
+pub struct CacheArguments {
+    /// Keep manifests in this directory
+    ///
+    /// Keep manifests in this directory, so that the next run does not read them again. The default is $XDG_CACHE_HOME/regsweep or
+    /// ~/.cache/regsweep for a bucket, and nowhere for a directory, where it pays on NFS.
+    #[arg(help_heading = PERFORMANCE, long, value_name = "DIR", conflicts_with = "no_cache")]
+    pub cache: Option<PathBuf>,
+
+    /// Read every manifest
+    ///
+    /// Read every manifest, and keep none for the next run.
+    #[arg(help_heading = PERFORMANCE, long)]
+    pub no_cache: bool,
+}
+
 /// Where the report goes.
 #[derive(Args, Debug)]
 pub struct OutputArguments {

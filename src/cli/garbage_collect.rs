@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use globset::Glob;
 
-use super::common::{KEEP, OUTPUT, OutputArguments, PERFORMANCE, SAFETY, StoreArguments};
+use super::common::{CacheArguments, KEEP, OUTPUT, OutputArguments, PERFORMANCE, SAFETY, StoreArguments};
 use super::values::{duration, glob, limit, percentage, size};
 use crate::options::Limit;
 
@@ -155,6 +155,10 @@ pub struct CollectArguments {
     /// Memory limit; the blob table (39 bytes a blob) spills to a file in $TMPDIR or /var/tmp beyond it.
     #[arg(help_heading = PERFORMANCE, long, value_name = "SIZE", value_parser = size)]
     pub max_memory: Option<u64>,
+
+    /// What is kept from run to run.
+    #[command(flatten)]
+    pub cache: CacheArguments,
 
     /// Write each target as a line of JSON
     #[arg(help_heading = OUTPUT, long, value_name = "FILE")]

@@ -25,7 +25,7 @@ mod verify;
 pub use self::audit::Audit;
 pub use self::booleans::{boolean, plain};
 pub use self::command::{Cli, Command};
-pub use self::common::{OutputArguments, StoreArguments};
+pub use self::common::{CacheArguments, OutputArguments, StoreArguments};
 pub use self::expire::Expire;
 pub use self::explain::Explain;
 pub use self::garbage_collect::{CollectArguments, GarbageCollect};

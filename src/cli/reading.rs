@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::common::{KEEP, PERFORMANCE, SAFETY};
+use super::common::{CacheArguments, KEEP, PERFORMANCE, SAFETY};
 use super::values::{duration, size};
 
 /// What is too young to be judged.
@@ -39,6 +39,10 @@ pub struct ReadingArguments {
     /// Memory limit; the tables of blobs (39 bytes a blob, 55 for usage) spill to files in $TMPDIR or /var/tmp beyond it.
     #[arg(help_heading = PERFORMANCE, long, value_name = "SIZE", value_parser = size)]
     pub max_memory: Option<u64>,
+
+    /// What is kept from run to run.
+    #[command(flatten)]
+    pub cache: CacheArguments,
 
     /// Wait for another regsweep [default: 0s]
     ///

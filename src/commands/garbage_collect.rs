@@ -292,6 +292,10 @@ fn collect(
             ensure_still_locked(was_locked, is_locked())?;
             interrupted(reader.stop)?;
             ensure_unchanged()?;
+            let begun = records.begun_but_present(&mut |repository, tag| done::is_tag_there(reader, repository, tag))?;
+            if let Some(Err(error)) = begun.map(|begun| records.write_begun(&begun)) {
+                tracing::warn!("{error}; a command that was cut off may go on with what a tag named before it was pushed again");
+            }
             let run = match settings.disposal {
                 Disposal::Remove => None,
                 _ if assessment.plan.is_empty() => None,

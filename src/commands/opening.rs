@@ -11,8 +11,14 @@ use crate::store::{Backend, BucketStore, FilesystemStore};
 /// When it is not there, or cannot be asked with what is known of it.
 pub(super) fn open(location: &Location, jobs: usize) -> Result<Box<dyn Backend>, Error> {
     Ok(match &location.place {
-        Place::Directory(root) => Box::new(FilesystemStore::open(root)?),
-        Place::Bucket(settings) => Box::new(BucketStore::open(settings, jobs)?),
+        Place::Directory(root) => {
+            let store = FilesystemStore::open(root)?;
+            Box::new(match &location.cache {
+                Some(directory) => store.with_cache(directory),
+                None => store,
+            })
+        }
+        Place::Bucket(settings) => Box::new(BucketStore::open(settings, jobs, location.cache.as_deref())?),
     })
 }
 
@@ -24,6 +30,6 @@ pub(super) fn open(location: &Location, jobs: usize) -> Result<Box<dyn Backend>,
 pub fn is_unused(location: &Location) -> Result<bool, Error> {
     match &location.place {
         Place::Directory(root) => root.is_unused(),
-        Place::Bucket(settings) => BucketStore::open(settings, 1)?.is_unused(),
+        Place::Bucket(settings) => BucketStore::open(settings, 1, None)?.is_unused(),
     }
 }

@@ -1,5 +1,6 @@
 //! Every command on stores in memory, in the shape of a filesystem and of a bucket: what a command does, it does by the seam.
 
+mod kept;
 mod records;
 mod requests;
 

@@ -50,7 +50,7 @@ impl AuditSettings {
     /// When no store is named, the configuration cannot be read, or what it names is not there.
     pub fn resolve(arguments: cli::Audit) -> Result<AuditSettings, Error> {
         let environment = environment();
-        let location = Location::resolve(&arguments.store, &environment)?;
+        let location = Location::resolve(&arguments.store, &environment)?.with_cache(arguments.cache, &environment)?;
         let jobs = jobs(&location.place, arguments.jobs, arguments.max_memory);
         Ok(AuditSettings {
             min_age: arguments.min_age.unwrap_or(DEFAULT_MIN_AGE),

@@ -204,7 +204,7 @@ impl CollectSettings {
         rerun: String,
     ) -> Result<CollectSettings, Error> {
         let environment = environment();
-        let location = Location::resolve(store, &environment)?;
+        let location = Location::resolve(store, &environment)?.with_cache(arguments.cache, &environment)?;
         let jobs = jobs(&location.place, arguments.jobs, arguments.max_memory);
         let min_age = arguments.min_age.unwrap_or(DEFAULT_MIN_AGE);
         let clock = read_clock();

@@ -110,6 +110,17 @@ pub(super) fn spill_directory(environment: &[(OsString, OsString)]) -> PathBuf {
     given.map_or_else(|| PathBuf::from("/var/tmp"), |(_, value)| PathBuf::from(value))
 }
 
+/// Where programs keep what they can do without. Nothing where the environment has no home.
+pub(super) fn cache_directory(environment: &[(OsString, OsString)]) -> Option<PathBuf> {
+    // What is not absolute is to be ignored, says the specification of these directories.
+    let variable = |name: &str| {
+        let value = environment.iter().find(|(known, _)| known == name).map(|(_, value)| PathBuf::from(value));
+        value.filter(|path| path.is_absolute())
+    };
+    let directory = variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")))?;
+    Some(directory.join("regsweep"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,6 +149,18 @@ mod tests {
         let shown: Vec<String> = asked.expect("addresses").iter().map(ToString::to_string).collect();
         assert_eq!(shown, ["http://a", "http://b", "http://c"]);
         assert_eq!(registries(&[], &of(&[("REGSWEEP_REGISTRY_AUTH", "u:p")])).ok(), Some(Vec::new()));
+    }
+
+    #[test]
+    fn what_can_be_done_without_lies_where_the_environment_says() {
+        for (variables, expected) in [
+            (&[("XDG_CACHE_HOME", "/c"), ("HOME", "/h")][..], Some("/c/regsweep")),
+            (&[("XDG_CACHE_HOME", "c"), ("HOME", "/h")], Some("/h/.cache/regsweep")),
+            (&[("HOME", "")], None),
+            (&[], None),
+        ] {
+            assert_eq!(cache_directory(&of(variables)), expected.map(PathBuf::from), "{variables:?}");
+        }
     }
 
     #[test]

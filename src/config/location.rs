@@ -5,14 +5,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::bucket;
-use super::environment::environment;
-use crate::cli::StoreArguments;
+use super::environment::{cache_directory, environment};
+use crate::cli::{CacheArguments, StoreArguments};
 use crate::error::{Context as _, Error};
 use crate::escape::escaped;
 use crate::layout;
 use crate::registry_config::{
     self, Blame, CONFIGURATION_PATH, CacheSign, DescriptorCache, Listening, Owners, RedisServer, RegistryConfig, Variables,
 };
+use crate::replacement::ensure_outside_storage;
 use crate::store::{BucketSettings, Root};
 
 /// Where a store is.
@@ -53,6 +54,8 @@ pub struct Location {
     pub registry: Option<RegistryConfig>,
     /// What the environment says where there is no configuration.
     variables: Variables,
+    /// The directory in which manifests are kept from run to run, if they are.
+    pub cache: Option<PathBuf>,
 }
 
 impl Location {
@@ -105,7 +108,7 @@ impl Location {
                 Some(bucket) => Place::Bucket(bucket),
                 None => Place::Directory(find_root(root)?),
             };
-            return Ok(Location { place, config_path: None, registry: None, variables });
+            return Ok(Location { place, config_path: None, registry: None, variables, cache: None });
         }
         let path = config_path(arguments.config.as_deref(), environment)?;
         let registry = registry_config::load(&path, environment).map_err(|error| {
@@ -117,7 +120,24 @@ impl Location {
             Some(bucket) => Place::Bucket(bucket.clone()),
             None => Place::Directory(existing_root(&registry, &path, environment)?),
         };
-        Ok(Location { place, config_path: Some(path), registry: Some(registry), variables: Variables::default() })
+        let variables = Variables::default();
+        Ok(Location { place, config_path: Some(path), registry: Some(registry), variables, cache: None })
+    }
+
+    /// The same with manifests kept from run to run: where the arguments say, or for a bucket where the environment says.
+    ///
+    /// # Errors
+    ///
+    /// When that is in a registry's storage.
+    pub(super) fn with_cache(self, arguments: CacheArguments, environment: &[(OsString, OsString)]) -> Result<Location, Error> {
+        if let Some(directory) = &arguments.cache {
+            let directory = std::path::absolute(directory).context("open", directory)?;
+            let there = directory.ancestors().find(|ancestor| ancestor.exists());
+            there.map_or(Ok(()), |there| ensure_outside_storage("--cache", &there.join("manifests")))?;
+        }
+        let default = || self.place.directory().is_none().then(|| cache_directory(environment)).flatten();
+        let cache = if arguments.no_cache { None } else { arguments.cache.or_else(default) };
+        Ok(Location { cache, ..self })
     }
 }
 

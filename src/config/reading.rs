@@ -47,7 +47,7 @@ impl ReadingSettings {
             Some(ages) => (ages.min_age.unwrap_or(DEFAULT_MIN_AGE), arrivals(ages.ignore_birth_time)),
             None => (DEFAULT_MIN_AGE, Arrivals::Ignored),
         };
-        let location = Location::resolve(store, &environment)?;
+        let location = Location::resolve(store, &environment)?.with_cache(reading.cache, &environment)?;
         Ok(ReadingSettings {
             jobs: jobs(&location.place, reading.jobs, reading.max_memory),
             location,

@@ -10,6 +10,7 @@ mod backend;
 mod conformance;
 mod dry_run;
 pub mod filesystem;
+mod manifest_cache;
 mod memory;
 mod object;
 #[cfg(test)]

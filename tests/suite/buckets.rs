@@ -3,6 +3,7 @@
 mod asked;
 mod faults;
 mod hostile;
+mod kept;
 mod locks;
 mod multiparts;
 mod removing;

@@ -63,9 +63,6 @@ impl Done {
         assessment: &mut Assessment,
         (run, due): (Option<Run<'_>>, Option<Due<'_>>),
     ) {
-        if let Err(error) = records.forget_present(&mut |repository, tag| is_tag_there(reader, repository, tag)) {
-            tracing::warn!("{error}; a command that was cut off may go on with what a tag named before it was pushed again");
-        }
         if !assessment.needed.targets.is_empty() {
             reader.progress.begin(Phase::Restoring, None);
             self.quarantine.restored =
@@ -340,7 +337,7 @@ fn beside<'a>(settings: &CollectSettings, reader: &Reader<'_>, due: Option<Due<'
 }
 
 /// Whether a tag names something.
-fn is_tag_there(reader: &Reader<'_>, repository: &RepositoryName, tag: &TagName) -> Result<bool, Error> {
+pub(super) fn is_tag_there(reader: &Reader<'_>, repository: &RepositoryName, tag: &TagName) -> Result<bool, Error> {
     let repository = reader.store().open(&RepositoryEntry { name: repository.clone(), foreign: None })?;
     Ok(repository.stat_tag(tag)? != FileState::Absent)
 }

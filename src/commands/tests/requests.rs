@@ -17,20 +17,20 @@ use crate::store::{Etags, Fails, MemoryStore, ObjectStore, Request, counted};
 use crate::testing::Built;
 
 /// A bucket, and what is to be seen of it.
-struct Shelf {
-    store: ObjectStore,
+pub(super) struct Shelf {
+    pub(super) store: ObjectStore,
     root: tempfile::TempDir,
 }
 
 impl Shelf {
-    fn new(files: MemoryStore, etags: Etags, seed: u64) -> Shelf {
+    pub(super) fn new(files: MemoryStore, etags: Etags, seed: u64) -> Shelf {
         let root = tempfile::tempdir().expect("a directory");
         std::fs::create_dir_all(root.path().join(layout::V2)).expect("made");
         Shelf { store: ObjectStore::new(files, etags, seed), root }
     }
 
     /// One thread, so that requests come in the same order each time.
-    fn collect(&self, line: &str) -> Result<CollectReport, Error> {
+    pub(super) fn collect(&self, line: &str) -> Result<CollectReport, Error> {
         let line = format!("garbage-collect --assume-offline --jobs 1 {line}");
         super::collect(&self.store, self.root.path(), &line)
     }
@@ -40,7 +40,7 @@ impl Shelf {
     }
 }
 
-fn is_ours(key: &Path) -> bool {
+pub(super) fn is_ours(key: &Path) -> bool {
     key.components().any(|part| part.as_os_str() == OWN_DIRECTORY)
 }
 

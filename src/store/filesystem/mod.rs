@@ -18,6 +18,7 @@ mod content;
 mod directory;
 mod files;
 mod held;
+mod known;
 mod linked;
 mod listing;
 mod lock;

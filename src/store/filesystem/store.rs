@@ -23,6 +23,7 @@ use crate::error::{Context as _, Error};
 use crate::layout::{self, Shard, Target};
 use crate::oci::digest::hex_byte;
 use crate::oci::{Algorithm, Digest};
+use crate::store::manifest_cache::{Kept, ManifestCache};
 use crate::store::{
     BlobContent, Condition, EachBlob, FileState, Leftover, Listing, ManifestContent, ManifestStart, Partition, Repository,
     RepositoryEntry, Shape, Stat, Store, Stray, Unlisted,
@@ -38,6 +39,8 @@ pub struct FilesystemStore {
     pub(super) blobs: Option<Base>,
     /// Held while a large manifest is read.
     large_manifest: Mutex<()>,
+    /// Manifests that were read before.
+    pub(super) cache: Option<ManifestCache>,
 }
 
 /// A directory that other paths are opened relative to.
@@ -97,7 +100,8 @@ impl FilesystemStore {
         }
         let repositories = Base::open(&root, layout::REPOSITORIES)?;
         let blobs = Base::open(&root, layout::BLOBS)?;
-        Ok(FilesystemStore { root, mounts: Mutex::default(), repositories, blobs, large_manifest: Mutex::default() })
+        let (mounts, large_manifest) = (Mutex::default(), Mutex::default());
+        Ok(FilesystemStore { root, mounts, repositories, blobs, large_manifest, cache: None })
     }
 
     /// The root with symbolic links resolved.
@@ -212,12 +216,24 @@ impl Store for FilesystemStore {
 
     fn blobs(&self, partition: &Partition, each: EachBlob<'_>) -> Result<Vec<Stray>, Error> {
         let mut strays = Vec::new();
+        if let Some(cache) = &self.cache {
+            cache.begin(partition);
+        }
+        let mut each = |digest: Digest| {
+            if let Some(cache) = &self.cache {
+                cache.listed(&digest);
+            }
+            each(&digest, None);
+        };
         for byte in partition.bytes() {
             let shard = Shard { algorithm: partition.algorithm(), byte };
             let path = shard.path();
             let Some(directory) = self.directory(&path)? else { continue };
             let accept = |hex: &[u8]| Digest::from_hex(shard.algorithm, hex).filter(|digest| digest.shard() == shard.byte);
-            strays.extend(self.list_each(directory.as_fd(), &path, accept, |digest| each(&digest, None))?);
+            strays.extend(self.list_each(directory.as_fd(), &path, accept, &mut each)?);
+        }
+        if let Some(cache) = &self.cache {
+            cache.end(partition);
         }
         Ok(strays)
     }
@@ -249,12 +265,33 @@ impl Store for FilesystemStore {
         let Some(base) = &self.blobs else {
             return Ok(ManifestContent::Absent);
         };
-        self.read_manifest_in(&base.directory, digest, read).context_with("read", || self.root.at(layout::blob_data(digest)))
+        let known = self.known(digest);
+        if let Some(Kept::Content(content)) = known.kept() {
+            read(&content);
+            return Ok(ManifestContent::Verified);
+        }
+        let mut read_and_keep = |content: &[u8]| {
+            known.keep(content);
+            read(content);
+        };
+        self.read_manifest_in(&base.directory, digest, &mut read_and_keep)
+            .context_with("read", || self.root.at(layout::blob_data(digest)))
     }
 
     fn manifest_start(&self, digest: &Digest) -> Result<ManifestStart, Error> {
         let Some(base) = &self.blobs else { return Ok(ManifestStart::Possible) };
-        files::manifest_start(&base.directory, digest).context_with("read", || self.root.at(layout::blob_data(digest)))
+        let known = self.known(digest);
+        match known.kept() {
+            Some(Kept::Content(_)) => return Ok(ManifestStart::Possible),
+            Some(Kept::NotAnObject) => return Ok(ManifestStart::NotAnObject),
+            None => {}
+        }
+        let start = files::manifest_start(&base.directory, digest);
+        let start = start.context_with("read", || self.root.at(layout::blob_data(digest)))?;
+        if start == ManifestStart::NotAnObject {
+            known.keep_no_object();
+        }
+        Ok(start)
     }
 
     fn read_blob(&self, digest: &Digest, each: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> BlobContent {

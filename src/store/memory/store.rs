@@ -114,7 +114,7 @@ impl MemoryStore {
 
     /// Lets a file be gone, and nothing else.
     #[cfg(test)]
-    pub(in crate::store) fn forget(&self, path: &Path) {
+    pub(crate) fn forget(&self, path: &Path) {
         self.tree().remove(path);
     }
 
@@ -123,7 +123,7 @@ impl MemoryStore {
     }
 
     /// What a file holds; nothing if there is none.
-    pub(super) fn content(&self, path: &Path) -> Option<Vec<u8>> {
+    pub(crate) fn content(&self, path: &Path) -> Option<Vec<u8>> {
         self.tree().get(path)?.content.clone()
     }
 

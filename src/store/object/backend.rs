@@ -17,6 +17,7 @@ use crate::layout::Target;
 use crate::layout::{self, OWN_DIRECTORY};
 use crate::oci::{Algorithm, Digest};
 use crate::store::filesystem::Root;
+use crate::store::manifest_cache::ManifestCache;
 use crate::store::{
     Access, Backend, Identity, Inside, LockGuard, Notes, Part, Parts, Repair, Shelf, Shelves, Store, Vacuum, Versions,
 };
@@ -26,13 +27,16 @@ use crate::store::{
 pub struct BucketStore(ObjectStore<S3>);
 
 impl BucketStore {
-    /// Opens a bucket, for up to `jobs` requests at once. Sends nothing yet.
+    /// Opens a bucket, for up to `jobs` requests at once, with the manifests that are kept of it in a directory. Sends nothing yet.
     ///
     /// # Errors
     ///
     /// When the settings are none that a bucket can be asked with.
-    pub fn open(settings: &BucketSettings, jobs: usize) -> Result<BucketStore, Error> {
-        Ok(BucketStore(ObjectStore::of(S3::new(settings, jobs)?)))
+    pub fn open(settings: &BucketSettings, jobs: usize, cache: Option<&Path>) -> Result<BucketStore, Error> {
+        let bucket = S3::new(settings, jobs)?;
+        let name = format!("{}\n{}", bucket.endpoint(), bucket.place().display());
+        let cache = cache.and_then(|directory| ManifestCache::open(directory, &name));
+        Ok(BucketStore(ObjectStore { cache, ..ObjectStore::of(bucket) }))
     }
 
     /// Whether nothing is stored in it, by the registry or anybody else.

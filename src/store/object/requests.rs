@@ -76,6 +76,9 @@ pub(crate) struct Object {
     pub(crate) content: Vec<u8>,
     /// How many there are.
     pub(crate) size_bytes: u64,
+    pub(crate) modified: SystemTime,
+    /// As in [`Listed`].
+    pub(crate) etag: String,
 }
 
 /// A small object, and what the server says of it.

@@ -16,11 +16,12 @@ use super::lease::Lease;
 use super::lock::lock;
 use super::multiparts::Multiparts;
 use super::repository::ObjectRepository;
-use super::requests::{Distinct, Level, Requests, is_path, listed};
+use super::requests::{Distinct, Level, Object, Requests, is_path, listed};
 use crate::error::Error;
 use crate::layout::{self, MARKERS, Shard, Target};
 use crate::oci::digest::{Hasher, hex_byte};
 use crate::oci::{Algorithm, Digest, RepositoryName};
+use crate::store::manifest_cache::{Kept, ManifestCache, Witness};
 use crate::store::values::begins_as_object;
 use crate::store::{
     BlobContent, Condition, EachBlob, FileState, Leftover, Listing, LockGuard, MAX_MANIFEST_BYTES, ManifestContent,
@@ -40,12 +41,14 @@ pub(crate) struct ObjectStore<R> {
     pub(super) lease: Arc<Lease>,
     /// What of uploads no listing of keys has.
     pub(super) multiparts: Multiparts,
+    /// Manifests that were read before.
+    pub(in crate::store) cache: Option<ManifestCache>,
 }
 
 impl<R: Requests> ObjectStore<R> {
     /// The store in a bucket that is not locked.
     pub(in crate::store) fn of(bucket: R) -> ObjectStore<R> {
-        ObjectStore { bucket: Arc::new(bucket), lease: Arc::default(), multiparts: Multiparts::default() }
+        ObjectStore { bucket: Arc::new(bucket), lease: Arc::default(), multiparts: Multiparts::default(), cache: None }
     }
 }
 
@@ -182,11 +185,20 @@ impl<R: Requests> Store for ObjectStore<R> {
     fn blobs(&self, partition: &Partition, each: EachBlob<'_>) -> Result<Vec<Stray>, Error> {
         let (mut others, mut strays) = (Vec::new(), Vec::new());
         let mut distinct = Distinct::default();
+        if let Some(cache) = &self.cache {
+            cache.begin(partition);
+        }
         for prefix in prefixes(partition) {
             self.bucket.list(&prefix, &mut |listed| {
                 distinct.insert(&listed.key);
                 match blob_of(&listed.key) {
-                    Some(digest) => each(&digest, Some(&FileState::File(listed.stat()))),
+                    Some(digest) => {
+                        if let Some(cache) = &self.cache {
+                            let (size_bytes, modified) = (listed.size_bytes, listed.modified);
+                            cache.seen(&digest, || Witness::of_object(&digest, size_bytes, modified, &listed.etag));
+                        }
+                        each(&digest, Some(&FileState::File(listed.stat())));
+                    }
                     None => others.push(listed),
                 }
             })?;
@@ -203,6 +215,9 @@ impl<R: Requests> Store for ObjectStore<R> {
             strays.extend(listing.strays);
         }
         distinct.ensure(&*self.bucket, &prefixes(partition)[0])?;
+        if let Some(cache) = &self.cache {
+            cache.end(partition);
+        }
         Ok(strays)
     }
 
@@ -231,6 +246,10 @@ impl<R: Requests> Store for ObjectStore<R> {
     }
 
     fn manifest(&self, digest: &Digest, read: &mut dyn FnMut(&[u8])) -> Result<ManifestContent, Error> {
+        if let Some(Kept::Content(content)) = self.kept(digest) {
+            read(&content);
+            return Ok(ManifestContent::Verified);
+        }
         let key = layout::blob_data(digest);
         let mut size_bytes = 0;
         // What came to harm on the way is no damage to the blob: it comes whole the second time, or is not as long as it should be.
@@ -240,6 +259,9 @@ impl<R: Requests> Store for ObjectStore<R> {
                 return Ok(ManifestContent::TooLarge);
             }
             if Digest::of(digest.algorithm(), &object.content) == *digest {
+                if let Some(cache) = &self.cache {
+                    cache.keep(digest, witness(digest, &object), &object.content);
+                }
                 read(&object.content);
                 return Ok(ManifestContent::Verified);
             }
@@ -251,10 +273,18 @@ impl<R: Requests> Store for ObjectStore<R> {
 
     /// One GET that is broken off, whose answer tells the size as well.
     fn manifest_start(&self, digest: &Digest) -> Result<ManifestStart, Error> {
+        match self.kept(digest) {
+            Some(Kept::Content(_)) => return Ok(ManifestStart::Possible),
+            Some(Kept::NotAnObject) => return Ok(ManifestStart::NotAnObject),
+            None => {}
+        }
         let object = self.bucket.get(&layout::blob_data(digest), START_BYTES)?;
         Ok(match object {
             Some(object) if object.size_bytes > MAX_MANIFEST_BYTES => ManifestStart::TooLarge,
             Some(object) if object.size_bytes > SMALL_MANIFEST_BYTES && !begins_as_object(&object.content) => {
+                if let Some(cache) = &self.cache {
+                    cache.keep_no_object(digest, witness(digest, &object));
+                }
                 ManifestStart::NotAnObject
             }
             _ => ManifestStart::Possible,
@@ -292,7 +322,17 @@ impl<R: Requests> Store for ObjectStore<R> {
     }
 }
 
+/// What an answer says of a blob, as a listing does.
+fn witness(digest: &Digest, object: &Object) -> Option<Witness> {
+    Witness::of_object(digest, object.size_bytes, object.modified, &object.etag)
+}
+
 impl<R: Requests> ObjectStore<R> {
+    /// What is kept of a blob that is still as it was.
+    fn kept(&self, digest: &Digest) -> Option<Kept> {
+        self.cache.as_ref()?.find(digest)
+    }
+
     /// Makes sure that as many bytes came as there are.
     fn ensure_length(&self, key: &Path, size_bytes: u64) -> Result<(), Error> {
         let Some(there) = self.bucket.head(key)?.filter(|there| there.size_bytes != size_bytes) else { return Ok(()) };

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use crate::clock::RunClock;
 use crate::error::Error;
 use crate::layout::OWN_DIRECTORY;
+use crate::store::manifest_cache::ManifestCache;
 use crate::store::memory::Node;
 use crate::store::object::{
     self, If, KEYS_AT_ONCE, Level, Listed, Multipart, Object, Put, Refusal, Request, Requests, Seen, Sent, Told, Versions,
@@ -256,10 +257,12 @@ impl Requests for Bucket {
 
     fn get(&self, key: &Path, most: u64) -> Result<Option<Object>, Error> {
         let content = self.request(Request::Get, key, || self.content(key))?;
+        let told = self.file(key).map(|node| self.listed(key.to_owned(), &node));
+        let (modified, etag) = told.map_or((SystemTime::UNIX_EPOCH, String::new()), |told| (told.modified, told.etag));
         Ok(content.map(|mut content| {
             let size_bytes = content.len() as u64;
             content.truncate(usize::try_from(most).unwrap_or(usize::MAX));
-            Object { content, size_bytes }
+            Object { content, size_bytes, modified, etag }
         }))
     }
 
@@ -361,6 +364,12 @@ impl object::ObjectStore<Bucket> {
     /// A bucket that holds all files of a tree. Its listings come in another order for each seed.
     pub(crate) fn new(memory: MemoryStore, etags: Etags, seed: u64) -> ObjectStore {
         ObjectStore::of(Bucket::new(memory, etags, seed))
+    }
+
+    /// Ends the cache of manifests that there is, as the end of a run does, and begins with the one in a directory.
+    pub(crate) fn set_cache(&mut self, directory: Option<&Path>) {
+        self.cache = None;
+        self.cache = directory.and_then(|directory| ManifestCache::open(directory, "a bucket in memory"));
     }
 
     /// The keys, and what they hold.

@@ -73,7 +73,7 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// Starts one before a server. It asks the same only once until something is changed, which must be by the proxy.
+    /// Starts one before a server. It asks the same only once until something is changed by the proxy, or [`Proxy::forget`].
     pub(crate) fn start(server: &str) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address").to_string();
@@ -107,6 +107,11 @@ impl Proxy {
         let mut state = self.state();
         state.log.clear();
         state.fault = fault;
+    }
+
+    /// Asks the server everything anew: it was changed past the proxy.
+    pub(crate) fn forget(&self) {
+        self.state().answers.clear();
     }
 
     /// Keeps headers from the server that begin so, in small letters.

@@ -86,6 +86,8 @@ impl Regsweep {
         }
         // The clock of a test machine is synchronised by nobody; what that changes has tests of its own.
         command.env("REGSWEEP_TEST_CLOCK", "trusted=yes");
+        // What one run keeps is no business of another's.
+        command.env("XDG_CACHE_HOME", directory.path().join("cache"));
         command.stdin(Stdio::null());
         Self { command, plan: directory.path().join("plan.jsonl"), directory, counts_birth: false }
     }

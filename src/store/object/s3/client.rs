@@ -273,7 +273,10 @@ impl Requests for S3 {
                     // An answer in chunks does not say at first how long it is, and ends with what says that it was whole.
                     let told = first.as_ref().map_or(0, Metadata::content_length);
                     let size_bytes = told.max(content.len() as u64);
-                    return Ok(Some(Object { content, size_bytes }));
+                    let told = first.map(|first| listed(key.to_owned(), &first));
+                    let (modified, etag) =
+                        told.map_or((SystemTime::UNIX_EPOCH, String::new()), |told| (told.modified, told.etag));
+                    return Ok(Some(Object { content, size_bytes, modified, etag }));
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
                 // What broke off on the way; what could not even begin was tried again already.
