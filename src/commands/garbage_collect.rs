@@ -33,10 +33,11 @@ use crate::mark::interrupted;
 use crate::plan::{PlanLine, SweepPlan};
 use crate::policy::RootPolicy;
 use crate::progress::Progress;
-use crate::quarantine::{self, Due, Memory, Purpose, Quarantine, Reader, Wait};
+use crate::quarantine::{self, Due, Memory, Purpose, Quarantine, Reader, Run, Wait};
+use crate::records::Records;
 use crate::report::collect::{CollectReport, ExpireFigures, QuarantineFigures};
 use crate::scope::Scope;
-use crate::store::{Access, Backend, Root};
+use crate::store::{Access, Backend, FileState, RepositoryEntry, Root};
 use crate::writers::{self, Question};
 
 /// Collects, or says what a collection would do.
@@ -292,20 +293,8 @@ fn collect(
             ensure_still_locked(was_locked, is_locked())?;
             interrupted(reader.stop)?;
             ensure_unchanged()?;
-            let begun = records.begun_but_present(&mut |repository, tag| done::is_tag_there(reader, repository, tag))?;
-            if let Some(Err(error)) = begun.map(|begun| records.write_begun(&begun)) {
-                tracing::warn!("{error}; a command that was cut off may go on with what a tag named before it was pushed again");
-            }
-            let run = match settings.disposal {
-                Disposal::Remove => None,
-                _ if assessment.plan.is_empty() => None,
-                // As of the beginning: what was linked since then may not have been seen by the survey.
-                disposal => {
-                    let cache = asked.caches.in_memory.filter(|_| disposal == Disposal::Online);
-                    let purpose = (purpose(settings), assessment.named());
-                    Some(quarantine::begin_naming(reader.backend, purpose, &settings.clock, cache)?)
-                }
-            };
+            forget_present(reader, &records)?;
+            let run = begin_run(settings, reader, asked, &assessment)?;
             done.carry_out(settings, reader, quarantine, &mut records, &mut assessment, (run, due));
             if settings.disposal != Disposal::Online {
                 done.flush(settings, reader, &asked.caches);
@@ -313,6 +302,34 @@ fn collect(
         }
     }
     Ok(CollectReport { writer, ..report(settings, reader, assessment, done, (free_before, &asked.caches)) })
+}
+
+/// Forgets what commands had begun with of tags that are there again, whichever command this is.
+fn forget_present(reader: &Reader<'_>, records: &Records<'_>) -> Result<(), Error> {
+    let begun = records.begun_but_present(&mut |name, tag| {
+        let repository = reader.store().open(&RepositoryEntry { name: name.clone(), foreign: None })?;
+        Ok(repository.stat_tag(tag)? != FileState::Absent)
+    })?;
+    if let Some(Err(error)) = begun.map(|begun| records.write_begun(&begun)) {
+        tracing::warn!("{error}; a command that was cut off may go on with what a tag named before it was pushed again");
+    }
+    Ok(())
+}
+
+/// Begins what the plan is quarantined in, if it is.
+fn begin_run<'r>(
+    settings: &CollectSettings,
+    reader: &Reader<'r>,
+    asked: &Asked,
+    assessment: &Assessment,
+) -> Result<Option<Run<'r>>, Error> {
+    if settings.disposal == Disposal::Remove || assessment.plan.is_empty() {
+        return Ok(None);
+    }
+    // As of the beginning: what was linked since then may not have been seen by the survey.
+    let cache = asked.caches.in_memory.filter(|_| settings.disposal == Disposal::Online);
+    let purpose = (purpose(settings), assessment.named());
+    quarantine::begin_naming(reader.backend, purpose, &settings.clock, cache).map(Some)
 }
 
 fn may_be_online(settings: &CollectSettings, asked: &Asked) -> bool {

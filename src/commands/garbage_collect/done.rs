@@ -10,13 +10,13 @@ use crate::error::Error;
 use crate::finding::{Code, Finding};
 use crate::inventory::MarkFlags;
 use crate::layout::Target;
-use crate::oci::{Digest, RepositoryName, TagName};
+use crate::oci::{Digest, RepositoryName};
 use crate::plan::Kind;
 use crate::progress::Phase;
 use crate::quarantine::{self, Due, Gate, Needed, Overlay, Purgeable, Purged, Quarantine, Quarantining, Reader, Run};
 use crate::records::{BegunBy, Records, Summary};
 use crate::report::collect::{QuarantineFigures, RescueEnd};
-use crate::store::{Directories, DryRun, FileState, RepositoryEntry, stat_target};
+use crate::store::{Directories, DryRun, FileState, stat_target};
 use crate::sweep::{SweepReport, sweep};
 use crate::writers::OpenFiles;
 
@@ -334,12 +334,6 @@ fn beside<'a>(settings: &CollectSettings, reader: &Reader<'_>, due: Option<Due<'
         Disposal::Online => Remembering::now(reader, &settings.location, due),
         Disposal::Quarantine | Disposal::Remove => Remembering::nowhere(),
     }
-}
-
-/// Whether a tag names something.
-pub(super) fn is_tag_there(reader: &Reader<'_>, repository: &RepositoryName, tag: &TagName) -> Result<bool, Error> {
-    let repository = reader.store().open(&RepositoryEntry { name: repository.clone(), foreign: None })?;
-    Ok(repository.stat_tag(tag)? != FileState::Absent)
 }
 
 /// Whether what could not be removed, by this finding, is not in its place: some filesystems answer with an error when it was done all the same.
