@@ -19,7 +19,7 @@ use crate::mark::{self, Marks};
 use crate::oci::{Digest, RepositoryName, TagName};
 use crate::policy::{Arrivals, Policy, RootPolicy};
 use crate::progress::{Phase, Progress};
-use crate::store::{Backend, Notes, Store};
+use crate::store::{Backend, FileState, Notes, RepositoryEntry, Store};
 use crate::survey::Survey;
 
 /// What the store says about a quarantine.
@@ -141,8 +141,9 @@ fn marked(
     let mut needed = Needed { looks_empty, repositories: held.collect(), old: old.collect(), ..Needed::default() };
     let reached: BTreeMap<&RepositoryName, BTreeSet<Digest>> =
         marks.iter().map(|marks| (&marks.repository, marks.needed.iter().copied().collect())).collect();
-    let dropped_tags: HashSet<(&RepositoryName, &TagName)> =
+    let mut dropped_tags: HashSet<(&RepositoryName, &TagName)> =
         quarantine.collected().flat_map(Run::held).filter_map(|held| tag_of(&held.target)).collect();
+    dropped_tags.extend(tags_without_link(reader.store(), quarantine)?);
     for (run, held) in quarantine.collected().flat_map(|run| run.held().iter().map(move |held| (run, held))) {
         let is_needed = match &held.target {
             // A tag went for its own sake, and its history with it: that something else needs its image does not bring it back.
@@ -182,6 +183,30 @@ fn marked(
         needed.by_staying = by_staying(reader.store(), quarantine, &|run| !is_due(run), &inventory, &manifests)?;
     }
     Ok(needed)
+}
+
+/// The tags of which there is history in quarantine and that name nothing in the store: history that came back alone would be a tag that cannot be
+/// pulled.
+fn tags_without_link<'q>(
+    store: &dyn Store,
+    quarantine: &'q Quarantine<'_>,
+) -> Result<Vec<(&'q RepositoryName, &'q TagName)>, Error> {
+    let mut tags: BTreeMap<&RepositoryName, BTreeSet<&TagName>> = BTreeMap::new();
+    for held in quarantine.collected().flat_map(Run::held) {
+        if let Target::Link(LinkDirectory::History(repository, tag), _) = &held.target {
+            tags.entry(repository).or_default().insert(tag);
+        }
+    }
+    let mut without = Vec::new();
+    for (name, tags) in tags {
+        let repository = store.open(&RepositoryEntry { name: name.clone(), foreign: None })?;
+        for tag in tags {
+            if repository.stat_tag(tag)? == FileState::Absent {
+                without.push((name, tag));
+            }
+        }
+    }
+    Ok(without)
 }
 
 /// Adds the rest of the uploads of which something is needed.

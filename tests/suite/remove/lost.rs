@@ -307,3 +307,21 @@ fn a_restored_tag_without_its_image_is_a_finding() {
     assert_eq!(lost.len(), 1, "{:?}", ran.findings());
     assert_eq!(lost[0].tag.as_deref(), Some("v1"));
 }
+
+/// A tag of which a removal that was cut off left the history: that does not come back from quarantine alone, night for night, although another tag
+/// names its image.
+#[test]
+fn history_does_not_come_back_without_its_tag() {
+    let root = registry().repo("team/app").pushed(&image(1)).tag("v1").tag("again").into_tree().on_disk();
+    let root = root.path();
+    std::fs::remove_dir_all(root.join(tag_current("team/app", "v1")).parent().expect("in a directory")).expect("removed");
+    remove(root).arg("--quarantine").run().expect_code(0);
+    assert!(!tag_directory(root, "v1").exists());
+    for _ in 0..2 {
+        let night = Regsweep::gc(root).args(["--quarantine", "--assume-offline"]).json().run().expect_code(0);
+        assert_eq!(night.finding_codes(), [""; 0]);
+        assert!(!tag_directory(root, "v1").exists());
+    }
+    Regsweep::new().args(["restore", "--all", "--root"]).arg(root).run();
+    assert!(tag_directory(root, "v1").exists(), "who asks for it gets it");
+}
