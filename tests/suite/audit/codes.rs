@@ -42,6 +42,9 @@ const NOT_HERE: &[&str] = &[
     "restorable",
     // `under_way`.
     "work-under-way",
+    // `buckets::multiparts`.
+    "other-multipart-uploads",
+    "unseen-uploads",
 ];
 
 #[test]
