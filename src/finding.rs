@@ -242,7 +242,7 @@ codes! {
         "nothing; what is still so when it is older than that is reported as damage";
     /// An upload that was not continued for a week.
     StaleUpload = "stale-upload", Note,
-        "`regsweep garbage-collect --uploads-older-than 7d` removes it, or the registry's own uploadpurging";
+        "`regsweep garbage-collect --uploads-older-than 7d` removes it, or the registry's own uploadpurging, which in a bucket leaves what was sent";
     /// A tag's directory in which no link is left: a registry lists the tag, and answers 404 for it.
     EmptyTag = "empty-tag", Note,
         "nothing: a collection beside no running registry removes it once it is older than --min-age";
@@ -254,7 +254,7 @@ codes! {
         "delete it while the registry is stopped";
     /// A repository without a revision and without a tag.
     EmptyRepository = "empty-repository", Note,
-        "delete its directory while the registry is stopped, if nothing is to come";
+        "delete its directory, or its keys in a bucket, while the registry is stopped, if nothing is to come";
     /// A manifest that refers to more than 16 subjects: it is kept as if it referred to all that is kept.
     ManySubjects = "many-subjects", Note,
         "delete the revision: no tool builds such an image";

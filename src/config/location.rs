@@ -132,13 +132,34 @@ impl Location {
     pub(super) fn with_cache(self, arguments: CacheArguments, environment: &[(OsString, OsString)]) -> Result<Location, Error> {
         if let Some(directory) = &arguments.cache {
             let directory = std::path::absolute(directory).context("open", directory)?;
-            let there = directory.ancestors().find(|ancestor| ancestor.exists());
-            there.map_or(Ok(()), |there| ensure_outside_storage("--cache", &there.join("manifests")))?;
+            ensure_outside(&directory)?;
         }
         let default = || self.place.directory().is_none().then(|| cache_directory(environment)).flatten();
+        let default = || {
+            default().filter(|directory| match ensure_outside(directory) {
+                Ok(()) => true,
+                Err(error) => {
+                    tracing::warn!("manifests are not kept for the next run: {error}");
+                    false
+                }
+            })
+        };
         let cache = if arguments.no_cache { None } else { arguments.cache.or_else(default) };
         Ok(Location { cache, ..self })
     }
+}
+
+/// Makes sure that a directory for what is kept is not in a registry's storage, and would not be once it is made.
+fn ensure_outside(cache: &Path) -> Result<(), Error> {
+    let Some(there) = cache.ancestors().find(|ancestor| ancestor.exists()) else { return Ok(()) };
+    let is_up = |part: std::path::Component<'_>| part == std::path::Component::ParentDir;
+    if cache.strip_prefix(there).is_ok_and(|missing| missing.components().any(is_up)) {
+        return Err(Error::Usage(format!(
+            "--cache {}: `..` of a directory that is not there; give a path without it",
+            escaped(cache)
+        )));
+    }
+    ensure_outside_storage("--cache", &there.join("manifests"))
 }
 
 fn config_path(given: Option<&Path>, environment: &[(OsString, OsString)]) -> Result<PathBuf, Error> {

@@ -3,7 +3,8 @@
 //! Such a run takes names first. Once a tag is gone, the manifests that were to go with it are untagged ones like any other, and those stay. So the
 //! same command goes on with these if it is given again, and with no others: not with what another command had begun with or a collection of
 //! untagged revisions was to remove, nor with what was restored or pushed since. A tag that is there again names something else: what is recorded of
-//! it is forgotten by the first run that sees it there, whichever command that is of. Else it would be gone on with once that tag goes, too.
+//! it is forgotten by the first collection that sees it there, by whichever command and not as a dry run. Else it would be gone on with once that tag
+//! goes, too.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::SystemTime;

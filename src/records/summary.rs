@@ -99,6 +99,13 @@ impl Summary {
         self.removed.insert(name);
     }
 
+    /// Takes out the repositories that hold neither a tag nor a revision.
+    pub fn forget_empty(&mut self) {
+        let before = self.by_repository.len();
+        self.by_repository.retain(|_, held| *held != [0, 0]);
+        self.repositories = self.repositories.saturating_sub((before - self.by_repository.len()) as u64);
+    }
+
     fn take_out(&mut self, repository: &str) {
         if let Some([tags, revisions]) = self.by_repository.remove(repository) {
             self.repositories = self.repositories.saturating_sub(1);

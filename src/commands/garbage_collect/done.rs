@@ -16,7 +16,7 @@ use crate::progress::Phase;
 use crate::quarantine::{self, Due, Gate, Needed, Overlay, Purgeable, Purged, Quarantine, Quarantining, Reader, Run};
 use crate::records::{BegunBy, Records, Summary};
 use crate::report::collect::{QuarantineFigures, RescueEnd};
-use crate::store::{Directories, DryRun, FileState, stat_target};
+use crate::store::{Directories, DryRun, FileState, Shape, stat_target};
 use crate::sweep::{SweepReport, sweep};
 use crate::writers::OpenFiles;
 
@@ -78,7 +78,7 @@ impl Done {
         if let Err(error) = records.date_restorations(&settings.clock) {
             tracing::warn!("{error}");
         }
-        let left = left_by(assessment);
+        let left = left_by(assessment, reader.store().shape());
         self.sweep(settings, reader, &mut quarantine, records, (assessment, &left), (run, due));
         // What is in quarantine is read anew from here on, and two lists of it are not to be held.
         drop(quarantine);
@@ -356,7 +356,7 @@ fn missing_now(
 }
 
 /// What the store holds once the plan is carried out.
-fn left_by(assessment: &Assessment) -> Summary {
+fn left_by(assessment: &Assessment, shape: Shape) -> Summary {
     let mut after = assessment.summary.clone();
     for row in assessment.plan.of_kind(Kind::Revision) {
         row.target.link_directory().into_iter().for_each(|directory| after.forget_revision(directory.repository()));
@@ -366,6 +366,10 @@ fn left_by(assessment: &Assessment) -> Summary {
     }
     for row in assessment.plan.of_kind(Kind::Repository) {
         row.target.repository().into_iter().for_each(|repository| after.forget_repository(repository));
+    }
+    // Without directories a repository goes with its last key, be that an upload's that somebody else ends.
+    if shape == Shape::Keys {
+        after.forget_empty();
     }
     after
 }

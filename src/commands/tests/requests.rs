@@ -265,3 +265,21 @@ fn an_audit_that_lacks_an_answer_says_what_it_could_not_see() {
         assert!(is_told, "{number}: {:?}", requests[number - 1]);
     }
 }
+
+/// A repository in a bucket goes with its last key. That it was there is no reason for the next run to miss it.
+#[test]
+fn what_a_run_has_emptied_is_not_missed_by_the_next_one() {
+    let shelf = Shelf::new(few(), Etags::Md5, 0);
+    for name in ["b", "c", "d"] {
+        let upload = layout::upload_directory(&RepositoryName::new(name), "stale");
+        shelf.store.memory().add_file(upload.join("startedat"), "1970-01-12T13:46:40Z", SystemTime::UNIX_EPOCH);
+    }
+    let lines = ["", "--uploads-older-than 7d", "", "--dry-run"];
+    let repositories = lines.map(|line| {
+        shelf.store.begin(None);
+        let report = shelf.collect(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+        assert!(report.stops.is_empty(), "{line}: {:?}", report.stops);
+        report.figures.repositories
+    });
+    assert_eq!(repositories, [4, 4, 1, 1]);
+}

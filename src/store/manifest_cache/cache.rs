@@ -239,23 +239,33 @@ impl Drop for ManifestCache {
     }
 }
 
-/// What a configuration has, or a manifest that contains one, as those of schema 1 do.
+/// What tells a manifest from other JSON.
 #[derive(Deserialize)]
-struct Configuration {
+struct Outline {
+    #[serde(rename = "schemaVersion")]
+    schema_version: Option<IgnoredAny>,
+    #[serde(rename = "mediaType", default)]
+    media_type: Option<serde_json::Value>,
+    manifests: Option<IgnoredAny>,
+    layers: Option<IgnoredAny>,
+    blobs: Option<IgnoredAny>,
+    config: Option<serde_json::Value>,
     rootfs: Option<IgnoredAny>,
     history: Option<IgnoredAny>,
     container_config: Option<IgnoredAny>,
 }
 
-/// Whether bytes are a JSON object without an image's configuration in it: a configuration has an environment, and that may have secrets.
+/// Whether bytes are a manifest without an image's configuration in it. All else that is JSON may have secrets: an image's environment, the
+/// configuration of an artifact, a key that is a layer.
 fn may_be_kept(content: &[u8]) -> bool {
-    match serde_json::from_slice::<Configuration>(content) {
-        Ok(Configuration { rootfs, history, container_config }) => {
-            content.trim_ascii_start().first() == Some(&b'{')
-                && rootfs.is_none()
-                && history.is_none()
-                && container_config.is_none()
-        }
-        Err(_) => false,
-    }
+    let Ok(outline) = serde_json::from_slice::<Outline>(content) else { return false };
+    let is_type = |media_type: &str| media_type.contains("manifest") || media_type.contains("image.index");
+    let is_manifest = outline.schema_version.is_some()
+        || outline.media_type.as_ref().and_then(serde_json::Value::as_str).is_some_and(is_type)
+        || outline.config.is_some_and(|config| config.get("digest").is_some())
+        || outline.manifests.is_some()
+        || outline.layers.is_some()
+        || outline.blobs.is_some();
+    let has_configuration = outline.rootfs.is_some() || outline.history.is_some() || outline.container_config.is_some();
+    content.trim_ascii_start().first() == Some(&b'{') && is_manifest && !has_configuration
 }

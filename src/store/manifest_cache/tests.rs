@@ -187,7 +187,14 @@ fn only_its_user_may_read_it() {
 fn configurations_are_not_kept_nor_what_is_no_object() {
     for (content, is_kept) in [
         (MANIFEST, true),
-        (b"{\"a\":1}", true),
+        (b"{\"config\":{\"digest\":\"sha256:0\"}}", true),
+        (b"{\"manifests\":[]}", true),
+        (b"{\"mediaType\":\"application/vnd.oci.artifact.manifest.v1+json\"}", true),
+        (b"{\"a\":1}", false),
+        (b"{\"private_key\":\"x\"}", false),
+        (b"{\"user\":\"x\",\"password\":\"y\"}", false),
+        (b"{\"rootfs\":null,\"config\":{\"Env\":[\"PASSWORD=x\"]}}", false),
+        (b"{\"config\":{\"Env\":[\"PASSWORD=x\"]}}", false),
         (b"{\"rootfs\":{},\"config\":{\"Env\":[\"PASSWORD=x\"]}}", false),
         (b"{\"history\":[{\"v1Compatibility\":\"...\"}]}", false),
         (b"{\"container_config\":{}}", false),
@@ -227,7 +234,7 @@ fn a_directory_that_cannot_be_written_to_costs_the_cache_and_nothing_else() {
 fn runs_at_the_same_time_leave_a_whole_file() {
     let kitchen = Kitchen::new();
     let (one, other) = (kitchen.open(), kitchen.open());
-    let contents: Vec<Vec<u8>> = (0..100).map(|number| format!("{{\"number\":{number}}}").into_bytes()).collect();
+    let contents: Vec<Vec<u8>> = (0..100).map(|number| format!("{{\"layers\":[{number}]}}").into_bytes()).collect();
     for (number, content) in contents.iter().enumerate() {
         let cache = if number % 2 == 0 { &one } else { &other };
         cache.keep(&digest(content), witness(&digest(content), "a"), content);
