@@ -141,9 +141,7 @@ fn marked(
     let mut needed = Needed { looks_empty, repositories: held.collect(), old: old.collect(), ..Needed::default() };
     let reached: BTreeMap<&RepositoryName, BTreeSet<Digest>> =
         marks.iter().map(|marks| (&marks.repository, marks.needed.iter().copied().collect())).collect();
-    let mut dropped_tags: HashSet<(&RepositoryName, &TagName)> =
-        quarantine.collected().flat_map(Run::held).filter_map(|held| tag_of(&held.target)).collect();
-    dropped_tags.extend(tags_without_link(reader.store(), quarantine)?);
+    let dropped_tags = dropped_tags(reader.store(), quarantine)?;
     for (run, held) in quarantine.collected().flat_map(|run| run.held().iter().map(move |held| (run, held))) {
         let is_needed = match &held.target {
             // A tag went for its own sake, and its history with it: that something else needs its image does not bring it back.
@@ -185,28 +183,30 @@ fn marked(
     Ok(needed)
 }
 
-/// The tags of which there is history in quarantine and that name nothing in the store: history that came back alone would be a tag that cannot be
-/// pulled.
-fn tags_without_link<'q>(
+/// The tags that are in quarantine, and those of which only history is, and that name nothing in the store: history that came back alone would be a
+/// tag that cannot be pulled.
+fn dropped_tags<'q>(
     store: &dyn Store,
     quarantine: &'q Quarantine<'_>,
-) -> Result<Vec<(&'q RepositoryName, &'q TagName)>, Error> {
-    let mut tags: BTreeMap<&RepositoryName, BTreeSet<&TagName>> = BTreeMap::new();
+) -> Result<HashSet<(&'q RepositoryName, &'q TagName)>, Error> {
+    let mut dropped: HashSet<_> = quarantine.collected().flat_map(Run::held).filter_map(|held| tag_of(&held.target)).collect();
+    let mut with_history: BTreeMap<&RepositoryName, BTreeSet<&TagName>> = BTreeMap::new();
     for held in quarantine.collected().flat_map(Run::held) {
-        if let Target::Link(LinkDirectory::History(repository, tag), _) = &held.target {
-            tags.entry(repository).or_default().insert(tag);
+        if let Target::Link(LinkDirectory::History(repository, tag), _) = &held.target
+            && !dropped.contains(&(repository, tag))
+        {
+            with_history.entry(repository).or_default().insert(tag);
         }
     }
-    let mut without = Vec::new();
-    for (name, tags) in tags {
+    for (name, tags) in with_history {
         let repository = store.open(&RepositoryEntry { name: name.clone(), foreign: None })?;
         for tag in tags {
             if repository.stat_tag(tag)? == FileState::Absent {
-                without.push((name, tag));
+                dropped.insert((name, tag));
             }
         }
     }
-    Ok(without)
+    Ok(dropped)
 }
 
 /// Adds the rest of the uploads of which something is needed.
