@@ -156,8 +156,8 @@ fn what_was_pushed_after_a_killed_repair_is_not_replaced() {
     let root = damaged(store().into_tree(), &[(path.clone(), Damage::Empty)]).on_disk();
     let root = root.path();
     let mend = repair(root, &[]).arg("--jobs").arg("1").arg("--from").arg(mirror.path());
-    // The first is that of the run's own stamp.
-    mend.injected("renameat:signal=KILL:when=2").run();
+    // The first two are those of the run's own stamp.
+    mend.injected("renameat:signal=KILL:when=3").run();
     assert!(std::fs::metadata(root.join(&path)).expect("there").nlink() == 2, "it was kept, and not replaced");
     let whole = std::fs::read(mirror.path().join(&path)).expect("there");
     // As the registry does: a new file, renamed to its place.
