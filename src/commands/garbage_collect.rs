@@ -29,6 +29,7 @@ use crate::escape::escaped;
 use crate::finding::Code;
 use crate::findings::consolidated;
 use crate::format::duration;
+use crate::layout::Target;
 use crate::mark::interrupted;
 use crate::plan::{PlanLine, SweepPlan};
 use crate::policy::RootPolicy;
@@ -37,7 +38,7 @@ use crate::quarantine::{self, Due, Memory, Purpose, Quarantine, Reader, Run, Wai
 use crate::records::Records;
 use crate::report::collect::{CollectReport, ExpireFigures, QuarantineFigures};
 use crate::scope::Scope;
-use crate::store::{Access, Backend, FileState, RepositoryEntry, Root};
+use crate::store::{Access, Backend, FileState, Root, stat_target};
 use crate::writers::{self, Question};
 
 /// Collects, or says what a collection would do.
@@ -307,8 +308,7 @@ fn collect(
 /// Forgets what commands had begun with of tags that are there again, whichever command this is.
 fn forget_present(reader: &Reader<'_>, records: &Records<'_>) -> Result<(), Error> {
     let begun = records.begun_but_present(&mut |name, tag| {
-        let repository = reader.store().open(&RepositoryEntry { name: name.clone(), foreign: None })?;
-        Ok(repository.stat_tag(tag)? != FileState::Absent)
+        Ok(stat_target(reader.store(), &Target::BrokenTag(name.clone(), tag.clone()))? != FileState::Absent)
     })?;
     if let Some(Err(error)) = begun.map(|begun| records.write_begun(&begun)) {
         tracing::warn!("{error}; a command that was cut off may go on with what a tag named before it was pushed again");

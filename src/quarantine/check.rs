@@ -9,7 +9,7 @@ use crate::graph::{Edges, Fault, LinkVerdict, Manifests, Queue, Reading, Visited
 use crate::inventory::Inventory;
 use crate::layout::{self, LinkDirectory, Shard, Target};
 use crate::oci::{DescriptorKind, Digest, RepositoryName, TagName};
-use crate::store::{FileState, Held, LinkContent, RepositoryEntry};
+use crate::store::{FileState, Held, LinkContent, RepositoryEntry, stat_target};
 use crate::survey::{self, Survey};
 
 /// Blobs that may not be what their digests say once they are restored: `verify` or `repair` took them for corrupt, they were written to in
@@ -64,12 +64,7 @@ pub fn check(reader: &Reader<'_>, restored: &BTreeSet<Target>, suspects: &BTreeS
         for (name, revisions) in revisions {
             let survey = survey::survey(reader.store(), &RepositoryEntry { name, foreign: None })?;
             let lost = tags.get(&survey.name).into_iter().flatten().filter(|(_, digest)| !has_link(&survey, digest));
-            findings.extend(
-                lost.map(|(tag, digest)| Finding {
-                    tag: Some((*tag).clone()),
-                    ..missing(Code::LostRevision, &survey.name, digest)
-                }),
-            );
+            findings.extend(lost.map(|(tag, digest)| missing(Code::LostRevision, &survey.name, digest).tag(tag)));
             let mut check =
                 Check { reader, inventory: &inventory, manifests: &manifests, survey: &survey, layers: HashSet::new(), findings };
             let roots = revisions.into_iter().map(|digest| (digest, Role::Revision)).collect();
@@ -150,8 +145,7 @@ impl Tagged {
 }
 
 fn names_something(reader: &Reader<'_>, repository: &RepositoryName, tag: &TagName) -> Result<bool, Error> {
-    let repository = reader.store().open(&RepositoryEntry { name: repository.clone(), foreign: None })?;
-    Ok(repository.tag(tag)?.current != LinkContent::Absent)
+    Ok(stat_target(reader.store(), &Target::BrokenTag(repository.clone(), tag.clone()))? != FileState::Absent)
 }
 
 fn has_link(survey: &Survey<'_>, digest: &Digest) -> bool {

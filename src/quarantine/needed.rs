@@ -19,8 +19,11 @@ use crate::mark::{self, Marks};
 use crate::oci::{Digest, RepositoryName, TagName};
 use crate::policy::{Arrivals, Policy, RootPolicy};
 use crate::progress::{Phase, Progress};
-use crate::store::{Backend, FileState, Notes, RepositoryEntry, Store};
+use crate::store::{Backend, FileState, Notes, Store, stat_target};
 use crate::survey::Survey;
+
+/// Tags that do not come back for what something else needs.
+type DroppedTags<'q> = HashSet<(&'q RepositoryName, &'q TagName)>;
 
 /// What the store says about a quarantine.
 #[derive(Debug, Default)]
@@ -90,8 +93,9 @@ pub fn needed(
     is_due: &dyn Fn(&Run<'_>) -> bool,
 ) -> Result<Needed, Error> {
     let mut restored: BTreeSet<Target> = BTreeSet::new();
+    let dropped = dropped_tags(reader.store(), quarantine)?;
     loop {
-        let needed = marked(reader, quarantine, (now, last_run), is_due, &restored)?;
+        let needed = marked(reader, (quarantine, &dropped), (now, last_run), is_due, &restored)?;
         // A revision link that is restored needs all that its manifest names.
         let before = restored.len();
         let is_revision = |target: &&Target| matches!(target, Target::Link(LinkDirectory::Revisions(_), _));
@@ -105,7 +109,7 @@ pub fn needed(
 /// One mark, with revision links that are to be restored as if they were in the store.
 fn marked(
     reader: &Reader<'_>,
-    quarantine: &Quarantine<'_>,
+    (quarantine, dropped): (&Quarantine<'_>, &DroppedTags<'_>),
     (now, last_run): (SystemTime, Option<SystemTime>),
     is_due: &dyn Fn(&Run<'_>) -> bool,
     restored: &BTreeSet<Target>,
@@ -141,12 +145,11 @@ fn marked(
     let mut needed = Needed { looks_empty, repositories: held.collect(), old: old.collect(), ..Needed::default() };
     let reached: BTreeMap<&RepositoryName, BTreeSet<Digest>> =
         marks.iter().map(|marks| (&marks.repository, marks.needed.iter().copied().collect())).collect();
-    let dropped_tags = dropped_tags(reader.store(), quarantine)?;
     for (run, held) in quarantine.collected().flat_map(|run| run.held().iter().map(move |held| (run, held))) {
         let is_needed = match &held.target {
             // A tag went for its own sake, and its history with it: that something else needs its image does not bring it back.
             Target::Tag(..) => held.stat.modified > run.began(),
-            Target::Link(LinkDirectory::History(repository, tag), _) if dropped_tags.contains(&(repository, tag)) => {
+            Target::Link(LinkDirectory::History(repository, tag), _) if dropped.contains(&(repository, tag)) => {
                 held.stat.modified > run.began()
             }
             Target::Link(directory, digest) => {
@@ -185,25 +188,17 @@ fn marked(
 
 /// The tags that are in quarantine, and those of which only history is, and that name nothing in the store: history that came back alone would be a
 /// tag that cannot be pulled.
-fn dropped_tags<'q>(
-    store: &dyn Store,
-    quarantine: &'q Quarantine<'_>,
-) -> Result<HashSet<(&'q RepositoryName, &'q TagName)>, Error> {
-    let mut dropped: HashSet<_> = quarantine.collected().flat_map(Run::held).filter_map(|held| tag_of(&held.target)).collect();
-    let mut with_history: BTreeMap<&RepositoryName, BTreeSet<&TagName>> = BTreeMap::new();
-    for held in quarantine.collected().flat_map(Run::held) {
-        if let Target::Link(LinkDirectory::History(repository, tag), _) = &held.target
-            && !dropped.contains(&(repository, tag))
-        {
-            with_history.entry(repository).or_default().insert(tag);
-        }
-    }
-    for (name, tags) in with_history {
-        let repository = store.open(&RepositoryEntry { name: name.clone(), foreign: None })?;
-        for tag in tags {
-            if repository.stat_tag(tag)? == FileState::Absent {
-                dropped.insert((name, tag));
-            }
+fn dropped_tags<'q>(store: &dyn Store, quarantine: &'q Quarantine<'_>) -> Result<DroppedTags<'q>, Error> {
+    let targets = || quarantine.collected().flat_map(Run::held).map(|held| &held.target);
+    let mut dropped: DroppedTags<'_> = targets().filter_map(tag_of).collect();
+    let of_history = |target: &'q Target| match target {
+        Target::Link(LinkDirectory::History(repository, tag), _) => Some((repository, tag)),
+        _ => None,
+    };
+    let with_history: BTreeSet<_> = targets().filter_map(of_history).filter(|tag| !dropped.contains(tag)).collect();
+    for (repository, tag) in with_history {
+        if stat_target(store, &Target::BrokenTag(repository.clone(), tag.clone()))? == FileState::Absent {
+            dropped.insert((repository, tag));
         }
     }
     Ok(dropped)
