@@ -98,14 +98,16 @@ pub(super) fn assess(
     let mut protected = records.restored_within(settings.policy.restored_window(), &settings.clock);
     let restored = protected.clone();
     // Of a run that was cut off, too: a revision that comes back first is whole then.
-    let is_revision = |target: &&Target| matches!(target, Target::Link(LinkDirectory::Revisions(_), _));
-    needed.targets.iter().filter(is_revision).for_each(|target| protected.add(target));
-    // A tag that comes back is not to lose its image in the same run.
-    let image = |target: &Target| match target {
-        Target::Tag(repository, _, digest) => Some(Target::Link(LinkDirectory::Revisions(repository.clone()), *digest)),
-        _ => None,
-    };
-    needed.targets.iter().filter_map(image).for_each(|target| protected.add(&target));
+    for target in &needed.targets {
+        match target {
+            Target::Link(LinkDirectory::Revisions(_), _) => protected.add(target),
+            // It is not to lose its image in the run that it comes back in.
+            Target::Tag(repository, _, digest) => {
+                protected.add(&Target::Link(LinkDirectory::Revisions(repository.clone()), *digest));
+            }
+            _ => {}
+        }
+    }
     quarantine.protect(settings.disposal != Disposal::Remove, &mut protected);
     let overlay = Overlay::new(reader.store(), quarantine);
     let mut assessment =

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::SCHEMA;
+use crate::error::Error;
 use crate::layout::{LinkDirectory, Target};
 use crate::oci::{Digest, RepositoryName, TagName};
 
@@ -118,10 +119,10 @@ impl AllBegun {
     /// # Errors
     ///
     /// Those of `is_there`.
-    pub(super) fn forget_present<E>(
+    pub(super) fn forget_present(
         &mut self,
-        is_there: &mut dyn FnMut(&RepositoryName, &TagName) -> Result<bool, E>,
-    ) -> Result<bool, E> {
+        is_there: &mut dyn FnMut(&RepositoryName, &TagName) -> Result<bool, Error>,
+    ) -> Result<bool, Error> {
         let mut present = Vec::new();
         for (repository, entries) in &self.repositories {
             for key in entries.keys() {

@@ -315,12 +315,10 @@ impl Done {
 
     /// Whether nothing is done and something failed or was interrupted: then all is as it was.
     fn is_undone(&self) -> bool {
-        let QuarantineFigures { restored, rescued, purged, .. } = &self.quarantine;
-        let moved = [restored, rescued, purged];
-        let has_changed = self.may_have_changed || self.touched || !self.swept.removed.is_empty();
-        let has_failed = self.swept.left > 0 || self.swept.interrupted || !self.findings.is_empty();
-        let has_failed = has_failed || moved.iter().any(|moved| !moved.failed.is_empty());
-        !has_changed && moved.iter().all(|moved| moved.is_empty()) && has_failed
+        let has_changed = self.may_have_changed || self.touched || !self.swept.removed.is_empty() || self.quarantine.has_moved();
+        let has_failed =
+            self.swept.left > 0 || self.swept.interrupted || !self.findings.is_empty() || self.quarantine.has_failed();
+        has_failed && !has_changed
     }
 
     pub(super) fn note(&mut self, error: &Error) {

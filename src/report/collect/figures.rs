@@ -100,6 +100,22 @@ pub struct QuarantineFigures {
     pub interrupted: bool,
 }
 
+impl QuarantineFigures {
+    fn moves(&self) -> [&Moved; 3] {
+        [&self.restored, &self.rescued, &self.purged]
+    }
+
+    /// Whether anything went back or for good.
+    pub fn has_moved(&self) -> bool {
+        self.moves().iter().any(|moved| !moved.is_empty())
+    }
+
+    /// Whether something should have and could not.
+    pub fn has_failed(&self) -> bool {
+        self.moves().iter().any(|moved| !moved.failed.is_empty())
+    }
+}
+
 /// How the watch for pushes that need what was quarantined ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RescueEnd {

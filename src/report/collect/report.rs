@@ -113,9 +113,7 @@ impl CollectReport {
         let is_interrupted =
             self.swept.interrupted || self.quarantine.interrupted || self.quarantine.rescue == Some(RescueEnd::Interrupted);
         let is_unchanged = !self.has_changed_anything() && !self.may_have_changed;
-        let QuarantineFigures { restored, rescued, purged, .. } = &self.quarantine;
-        let failed = [restored, rescued, purged].iter().any(|moved| !moved.failed.is_empty());
-        let is_left = self.swept.left > 0 || self.unfinished > 0 || failed;
+        let is_left = self.swept.left > 0 || self.unfinished > 0 || self.quarantine.has_failed();
         let is_refused = self.swept.met_writer || !self.quarantine.restored.failed.is_empty();
         let has_failed = self.mode == Mode::Execute && is_left && !is_interrupted;
         if !self.stops.is_empty() || (is_unchanged && (is_refused || has_failed)) {
@@ -131,9 +129,7 @@ impl CollectReport {
 
     /// Whether anything in the store or in quarantine is not as it was.
     pub fn has_changed_anything(&self) -> bool {
-        let quarantine = &self.quarantine;
-        let moved = [&quarantine.restored, &quarantine.purged, &quarantine.rescued];
-        self.mode == Mode::Execute && (!self.swept.removed.is_empty() || moved.iter().any(|moved| !moved.is_empty()))
+        self.mode == Mode::Execute && (!self.swept.removed.is_empty() || self.quarantine.has_moved())
     }
 
     /// Whose manifests go that no tag names any more.
