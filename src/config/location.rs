@@ -134,15 +134,11 @@ impl Location {
             let directory = std::path::absolute(directory).context("open", directory)?;
             ensure_outside(&directory)?;
         }
-        let default = || self.place.directory().is_none().then(|| cache_directory(environment)).flatten();
         let default = || {
-            default().filter(|directory| match ensure_outside(directory) {
-                Ok(()) => true,
-                Err(error) => {
-                    tracing::warn!("manifests are not kept for the next run: {error}");
-                    false
-                }
-            })
+            let directory = cache_directory(environment).filter(|_| self.place.directory().is_none())?;
+            let outside = ensure_outside(&directory);
+            outside.inspect_err(|error| tracing::warn!("manifests are not kept for the next run: {error}")).ok()?;
+            Some(directory)
         };
         let cache = if arguments.no_cache { None } else { arguments.cache.or_else(default) };
         Ok(Location { cache, ..self })

@@ -281,10 +281,8 @@ impl Store for FilesystemStore {
     fn manifest_start(&self, digest: &Digest) -> Result<ManifestStart, Error> {
         let Some(base) = &self.blobs else { return Ok(ManifestStart::Possible) };
         let known = self.known(digest);
-        match known.kept() {
-            Some(Kept::Content(_)) => return Ok(ManifestStart::Possible),
-            Some(Kept::NotAnObject) => return Ok(ManifestStart::NotAnObject),
-            None => {}
+        if let Some(kept) = known.kept() {
+            return Ok(kept.start());
         }
         let start = files::manifest_start(&base.directory, digest);
         let start = start.context_with("read", || self.root.at(layout::blob_data(digest)))?;

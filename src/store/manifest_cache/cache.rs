@@ -16,7 +16,7 @@ use crate::error::{Context as _, Error};
 use crate::escape::escaped;
 use crate::oci::{Algorithm, Digest};
 use crate::replacement::directory_of;
-use crate::store::Partition;
+use crate::store::{ManifestStart, Partition};
 
 /// Larger manifests are read each time.
 const MAX_KEPT_BYTES: usize = 1 << 20;
@@ -42,6 +42,16 @@ pub(in crate::store) enum Kept {
     Content(Vec<u8>),
     /// That it begins otherwise than a JSON object does.
     NotAnObject,
+}
+
+impl Kept {
+    /// Whether the blob may be a manifest, by how it begins.
+    pub(in crate::store) fn start(&self) -> ManifestStart {
+        match self {
+            Kept::Content(_) => ManifestStart::Possible,
+            Kept::NotAnObject => ManifestStart::NotAnObject,
+        }
+    }
 }
 
 /// Manifests of one store that were read before. What a run reads is added to the file when this is dropped.

@@ -273,10 +273,8 @@ impl<R: Requests> Store for ObjectStore<R> {
 
     /// One GET that is broken off, whose answer tells the size as well.
     fn manifest_start(&self, digest: &Digest) -> Result<ManifestStart, Error> {
-        match self.kept(digest) {
-            Some(Kept::Content(_)) => return Ok(ManifestStart::Possible),
-            Some(Kept::NotAnObject) => return Ok(ManifestStart::NotAnObject),
-            None => {}
+        if let Some(kept) = self.kept(digest) {
+            return Ok(kept.start());
         }
         let object = self.bucket.get(&layout::blob_data(digest), START_BYTES)?;
         Ok(match object {

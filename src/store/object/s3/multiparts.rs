@@ -57,8 +57,7 @@ impl S3 {
                 let other = || Failure::new(ErrorKind::Unexpected, "the answer is no such listing").set_temporary();
                 return read(&answer.body).map(Asked::Page).ok_or_else(other);
             }
-            let absent = || Failure::new(ErrorKind::Unexpected, "the server knows of no such key");
-            let failure = self.direct.refusal(&Method::GET, &answer).unwrap_or_else(absent);
+            let failure = self.failure(&Method::GET, &answer);
             if !failure.is_temporary() {
                 let is_denied = matches!(answer.status, StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED);
                 unseen = Some(if is_denied { Unseen::Denied(right) } else { Unseen::Unsupported });
@@ -76,6 +75,12 @@ impl S3 {
                 None => Err(self.error("list multipart uploads of", about, &failure)),
             },
         }
+    }
+
+    /// What an answer that is no success says.
+    fn failure(&self, method: &Method, answer: &Answer) -> Failure {
+        let absent = || Failure::new(ErrorKind::Unexpected, "the server knows of no such key");
+        self.direct.refusal(method, answer).unwrap_or_else(absent)
     }
 
     pub(super) fn list_multiparts(&self, prefix: &str) -> Result<Told<Vec<Multipart>>, Error> {
@@ -163,10 +168,7 @@ impl S3 {
                 let why = "the answer is none to the end of a multipart upload";
                 Err(Refusal { source: io::Error::other(why), passes: true })
             }
-            _ => {
-                let absent = || Failure::new(ErrorKind::Unexpected, "the server knows of no such key");
-                Err(self.refused(&self.direct.refusal(&Method::DELETE, &answer).unwrap_or_else(absent)))
-            }
+            _ => Err(self.refused(&self.failure(&Method::DELETE, &answer))),
         }
     }
 }

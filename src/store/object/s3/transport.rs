@@ -79,6 +79,15 @@ pub(super) fn is_busy(status: StatusCode) -> bool {
     status == StatusCode::TOO_MANY_REQUESTS || (status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED)
 }
 
+/// Notes how a request was answered. Says whether the server is busy.
+fn note(permit: &Permit, status: StatusCode) -> bool {
+    match is_busy(status) {
+        true => permit.refused(),
+        false => permit.answered(),
+    }
+    is_busy(status)
+}
+
 /// How long to wait before the same is sent again for the `tries`th time. Between a half and all of what doubles each time, so that those who were
 /// refused together do not come back together.
 pub(super) fn wait(tries: u32) -> Duration {
@@ -152,11 +161,9 @@ impl Transport {
             let permit = self.governor.begin();
             self.counts.add(kind);
             let answer = self.send(request.clone())?;
-            if !is_busy(answer.status()) {
-                permit.answered();
+            if !note(&permit, answer.status()) {
                 return Ok((answer, permit));
             }
-            permit.refused();
             tries += 1;
             let wait = wait(tries);
             if begun.elapsed() + wait > self.busy_for {
@@ -181,11 +188,7 @@ impl Transport {
                 let permit = self.governor.begin_at_once();
                 self.counts.add(kind);
                 let sent = self.send(request)?;
-                if is_busy(sent.status()) {
-                    permit.refused()
-                } else {
-                    permit.answered()
-                }
+                note(&permit, sent.status());
                 (sent, permit)
             }
         };
