@@ -55,6 +55,8 @@ pub struct Survey<'s> {
     pub restored_tags: Vec<TagName>,
     /// Uploads that were restored lately. None at first.
     pub restored_uploads: Vec<String>,
+    /// Other names of blobs (H3) whose layer links are in quarantine, each with what it names. None at first.
+    pub moved_aliases: Vec<(Digest, Digest)>,
     /// When the last collection began, where it matters what was here by then. Nothing at first.
     pub last_run: Option<SystemTime>,
 }
@@ -197,6 +199,7 @@ pub fn survey<'s>(store: &'s dyn Store, entry: &RepositoryEntry) -> Result<Surve
         followers: Vec::new(),
         restored_tags: Vec::new(),
         restored_uploads: Vec::new(),
+        moved_aliases: Vec::new(),
         last_run: None,
     })
 }

@@ -98,8 +98,8 @@ impl Repository for ImaginedRepository {
         Ok(None)
     }
 
-    fn stat_lists(&self, _: &LinkDirectory) -> Result<Vec<Stat>, Error> {
-        Ok(Vec::new())
+    fn stat_list(&self, _: &LinkDirectory, _: Algorithm) -> Result<Option<Stat>, Error> {
+        Ok(None)
     }
 
     fn read_links(&self, _: &LinkDirectory, digests: &[Digest]) -> Result<Vec<LinkContent>, Error> {

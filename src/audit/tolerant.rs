@@ -11,7 +11,7 @@ use std::time::SystemTime;
 use crate::error::Error;
 use crate::finding::{Code, Finding};
 use crate::layout::{self, LinkDirectory, Shard, Target};
-use crate::oci::{Digest, TagName};
+use crate::oci::{Algorithm, Digest, TagName};
 use crate::store::{
     BlobContent, Condition, EachBlob, FileState, Leftover, LinkContent, Listing, ManifestContent, ManifestStart, Partition,
     Repository, RepositoryEntry, Shape, Stat, Store, Stray, TagContent, Unlisted, Upload, UploadContents,
@@ -227,8 +227,8 @@ impl Repository for TolerantRepository<'_> {
         self.ask(|repository| repository.tag_changed(tag), || None)
     }
 
-    fn stat_lists(&self, directory: &LinkDirectory) -> Result<Vec<Stat>, Error> {
-        self.ask(|repository| repository.stat_lists(directory), Vec::new)
+    fn stat_list(&self, directory: &LinkDirectory, algorithm: Algorithm) -> Result<Option<Stat>, Error> {
+        self.ask(|repository| repository.stat_list(directory, algorithm), || None)
     }
 
     fn read_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<LinkContent>, Error> {

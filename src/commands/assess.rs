@@ -225,7 +225,7 @@ fn survey_and_plan(
     context.retention = chosen.as_deref().unwrap_or(context.retention);
     let prepare = |survey: &mut Survey<'_>| {
         protect(survey, protected, restored);
-        survey.last_run = last_run;
+        (survey.last_run, survey.moved_aliases) = (last_run, store.moved_aliases(&survey.name));
     };
     let gathered = Gathered::default();
     let done = |marks: &mut Marks| {

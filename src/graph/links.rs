@@ -9,11 +9,16 @@ use crate::survey::Survey;
 
 /// Classifies a repository's layer link of a digest: it may be an alias of a blob (H3).
 pub(crate) fn layer_verdict(survey: &Survey<'_>, digest: &Digest) -> Result<LinkVerdict, Error> {
-    if survey.layers.binary_search(digest).is_err() {
-        return Ok(LinkVerdict::Absent);
-    }
-    let content = survey.repository.read_links(&LinkDirectory::Layers(survey.name.clone()), &[*digest])?[0];
-    Ok(judge_link(digest, content))
+    let content = match survey.layers.binary_search(digest) {
+        Ok(_) => survey.repository.read_links(&LinkDirectory::Layers(survey.name.clone()), &[*digest])?[0],
+        Err(_) => LinkContent::Absent,
+    };
+    let moved = || survey.moved_aliases.iter().find(|(alias, _)| alias == digest);
+    Ok(match (judge_link(digest, content), moved()) {
+        // What comes back with its image names that still.
+        (LinkVerdict::Absent, Some((_, canonical))) => LinkVerdict::Names(*canonical),
+        (verdict, _) => verdict,
+    })
 }
 
 /// The meaning of a link's content for the digest of its directory.

@@ -1,6 +1,7 @@
 //! The result of marking a repository.
 
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use super::{Stays, Waiting};
 use crate::amount::Amount;
@@ -37,6 +38,8 @@ pub struct Marks {
     pub young: Vec<Digest>,
     /// The needed ones of the survey's queried digests; all of them if everything is kept.
     pub needed: Vec<Digest>,
+    /// What young links name that is in quarantine, and when each was written.
+    pub young_names: Vec<(Digest, SystemTime)>,
 }
 
 impl Marks {

@@ -10,7 +10,7 @@ use foldhash::{HashMap, HashSet};
 use super::notes::Notes;
 use crate::error::Error;
 use crate::finding::Finding;
-use crate::graph::{Context, Edges, Fault, Held, LinkVerdict, Queue, Reading, Visited, Visitor, Walk, layer_verdict};
+use crate::graph::{Context, Edges, Held, LinkVerdict, Queue, Reading, Visited, Visitor, Walk, layer_verdict};
 use crate::inventory::{BlobId, MarkFlags};
 use crate::oci::{Algorithm, Descriptor, DescriptorKind, Digest};
 use crate::store::LinkContent;
@@ -231,12 +231,13 @@ impl Marking<'_> {
                 }
                 edges.blob
             }
-            // The registry follows a symbolic link and serves its target. The subjects of that are unknown here.
-            Reading::Bad(Fault::Irregular) => {
+            // What it refers to is unknown, and the registry serves it: a symbolic link's target, and what is damaged, too. Kept, it makes the
+            // repository held, whether or not a tag leads to it.
+            Reading::Bad(_) => {
                 self.always.push(index);
                 inventory.find(&revision.digest)
             }
-            _ => inventory.find(&revision.digest),
+            Reading::Absent => inventory.find(&revision.digest),
         };
         if let Some(blob) = blob {
             self.revisions.insert(blob);
@@ -297,7 +298,8 @@ impl Marking<'_> {
     /// Reaches every digest with an algorithm under which nothing is stored: it may be an alias.
     fn reach_aliases(&mut self, queue: &mut Queue<'_, Role>) -> Result<(), Error> {
         let survey = self.survey;
-        for digest in survey.layers.iter().filter(|digest| digest.algorithm() != Algorithm::Sha256) {
+        let moved = survey.moved_aliases.iter().map(|(alias, _)| alias);
+        for digest in survey.layers.iter().filter(|digest| digest.algorithm() != Algorithm::Sha256).chain(moved) {
             let kind = DescriptorKind::MaybeManifest;
             let alias = Descriptor { digest: *digest, size_bytes: None, kind, foreign: true, expected: false };
             self.resolve(&alias, queue)?;

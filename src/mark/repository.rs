@@ -54,7 +54,7 @@ pub fn mark(survey: &Survey<'_>, context: &Context<'_>) -> Result<Marks, Error> 
     let mut counts = Counts { young_revisions, restorable_revisions, ..counted(survey) };
     let is_lost = |(revision, reading): &(&Revision, &Held<'_>)| revision.link != LinkContent::Absent && reading.is_absent();
     counts.lost_revisions = survey.revisions.iter().zip(&readings).filter(is_lost).count() as u64;
-    let mut waiting = reached.waiting;
+    let (mut waiting, mut young_names) = (reached.waiting, Vec::new());
     let mut deletions = Deletions::default();
     let mut flags = if reached.is_held_untagged { TAGGED } else { MarkFlags::LIVE };
     if !held {
@@ -65,6 +65,7 @@ pub fn mark(survey: &Survey<'_>, context: &Context<'_>) -> Result<Marks, Error> 
         }
         counts.young_layer_links = unreached.young_layer_links;
         waiting += unreached.waiting;
+        young_names = unreached.young_names;
         findings.extend(unreached.findings);
         deletions = unreached.deletions;
     }
@@ -104,6 +105,7 @@ pub fn mark(survey: &Survey<'_>, context: &Context<'_>) -> Result<Marks, Error> 
         restorable,
         young,
         needed,
+        young_names,
     })
 }
 
@@ -126,6 +128,7 @@ fn marks_of_whole(survey: &Survey<'_>, context: &Context<'_>, going: Going, mut 
         restorable: Vec::new(),
         young: Vec::new(),
         needed: Vec::new(),
+        young_names: Vec::new(),
     })
 }
 
@@ -305,8 +308,14 @@ fn keep_restorable(untagged: &[SeenRevision], survey: &Survey<'_>, reach: &mut R
 /// Whether some revisions may be young, so that `--delete-untagged` would keep them. To tell what it would free at most, one look at their
 /// directory does for most repositories: a link that was written again in its place is younger than that, and untagged seldom.
 fn may_have_young_revisions(survey: &Survey<'_>, context: &Context<'_>) -> Result<bool, Error> {
-    let lists = survey.repository.stat_lists(&LinkDirectory::Revisions(survey.name.clone()))?;
-    Ok(lists.is_empty() || lists.iter().any(|list| context.policy.is_young(list)))
+    let directory = LinkDirectory::Revisions(survey.name.clone());
+    for alike in survey.revisions.chunk_by(|one, next| one.digest.algorithm() == next.digest.algorithm()) {
+        let list = survey.repository.stat_list(&directory, alike[0].digest.algorithm())?;
+        if list.is_none_or(|list| context.policy.is_young(&list)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn root(revision: &SeenRevision) -> (Digest, Role) {

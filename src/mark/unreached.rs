@@ -1,5 +1,7 @@
 //! Inspects every unreached link of a repository, and either keeps it or plans its deletion.
 
+use std::time::SystemTime;
+
 use super::Waiting;
 use super::depths::revision_depths;
 use super::held::keep_history;
@@ -21,6 +23,8 @@ pub(super) struct Unreached {
     pub(super) deletions: Deletions,
     pub(super) findings: Vec<Finding>,
     pub(super) young_layer_links: u64,
+    /// What young links name that is in quarantine, and when they were written.
+    pub(super) young_names: Vec<(Digest, SystemTime)>,
     pub(super) waiting: Waiting,
     /// Whether a link cannot be understood. Nothing is deleted from then on.
     pub(super) held: bool,
@@ -105,6 +109,10 @@ impl Unreached {
                     Decision::Keep(KeepReason::Young(age)) => {
                         self.waiting.note(age, || directory.link(&layer.digest));
                         self.young_layer_links += 1;
+                        self.note_young(context, &layer.digest, layer.stat);
+                        if layer.canonical != layer.digest {
+                            self.note_young(context, &layer.canonical, layer.stat);
+                        }
                         mark_both(reach, &layer, MarkFlags::YOUNG);
                     }
                     Decision::Keep(KeepReason::Absent) => {
@@ -175,8 +183,9 @@ impl Unreached {
                         self.drop_named(context, Target::Link(directory.clone(), digest), stat, reason, 0);
                     }
                     // A blob is deleted only if every link to it is old.
-                    (Decision::Keep(KeepReason::Young(age)), _) => {
+                    (Decision::Keep(KeepReason::Young(age)), stat) => {
                         self.waiting.note(age, || directory.link(&digest));
+                        self.note_young(context, &digest, stat);
                         reach.mark_alone(&digest, MarkFlags::YOUNG);
                     }
                     (Decision::Keep(KeepReason::Absent), _) => {
@@ -215,6 +224,16 @@ impl Unreached {
             self.deletions.push(context.inventory, &Deletion { target, stat, alias_of: None, reason, depth });
         }
         Ok(())
+    }
+
+    /// Notes that a young link names something, if that is in quarantine.
+    fn note_young(&mut self, context: &Context<'_>, digest: &Digest, stat: Option<Stat>) {
+        let blob = context.inventory.find(digest);
+        if let Some(stat) = stat
+            && blob.is_some_and(|blob| context.inventory.has_any(blob, MarkFlags::QUARANTINED))
+        {
+            self.young_names.push((*digest, stat.modified));
+        }
     }
 
     fn unclear(&mut self, survey: &Survey<'_>, directory: &LinkDirectory, digest: &Digest, code: Code) {

@@ -1,10 +1,11 @@
 //! What of a quarantine is needed after all.
 //!
 //! Whatever was quarantined while a registry was at work may have been needed by a push that had looked at it just before. By the time
-//! that such a push has ended, a link of its own says so. Hence every mark here keeps all revisions, and all links that were written
-//! since the oldest run began, whatever the minimum age and whether or not tags name them; it is more than any collection would keep.
+//! that such a push has ended, a link of its own says so. Hence every mark here keeps all revisions, and for what a run took all links that were
+//! written since it began, whatever the minimum age and whether or not tags name them; it is more than any collection would keep. A link that
+//! was there when the run began has been judged by that run: it is no push that needs something.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
@@ -117,6 +118,9 @@ fn marked(
     reader.progress.begin(Phase::ListingBlobs, None);
     let overlay = Overlay::new(reader.store(), quarantine);
     let (inventory, _) = Inventory::list(&overlay, &(reader.budget)(quarantine.memory_bytes()))?;
+    for blob in overlay.quarantined().filter_map(|digest| inventory.find(digest)) {
+        inventory.mark(blob, MarkFlags::QUARANTINED);
+    }
     let repositories = overlay.repositories()?.entries;
     let manifests = Manifests::new(&overlay, &inventory);
     let policy = Policy::new(since_began(quarantine, now), Arrivals::Ignored, now);
@@ -131,7 +135,7 @@ fn marked(
     let prepare = |survey: &mut Survey<'_>| {
         survey.queried = queried.get(&survey.name).cloned().unwrap_or_default();
         survey.protected = roots.get(&survey.name).cloned().unwrap_or_default();
-        survey.last_run = last_run;
+        (survey.last_run, survey.moved_aliases) = (last_run, overlay.moved_aliases(&survey.name));
     };
     let forget = |marks: &mut Marks| {
         (marks.findings, marks.deletions) = Default::default();
@@ -145,6 +149,7 @@ fn marked(
     let mut needed = Needed { looks_empty, repositories: held.collect(), old: old.collect(), ..Needed::default() };
     let reached: BTreeMap<&RepositoryName, BTreeSet<Digest>> =
         marks.iter().map(|marks| (&marks.repository, marks.needed.iter().copied().collect())).collect();
+    let written = last_named(&marks);
     for (run, held) in quarantine.collected().flat_map(|run| run.held().iter().map(move |held| (run, held))) {
         let is_needed = match &held.target {
             // A tag went for its own sake, and its history with it: that something else needs its image does not bring it back.
@@ -166,9 +171,10 @@ fn marked(
             // Nothing needs an upload but who sends it, and who does writes to its files.
             Target::Upload(_) => held.stat.modified > run.began(),
             target => {
-                let written = run.was_written_to(held);
                 let blob = target.digest().and_then(|digest| inventory.find(digest));
-                written || blob.is_some_and(|blob| inventory.has_any(blob, MarkFlags::KEPT))
+                let is_named = target.digest().and_then(|digest| written.get(digest)).is_some_and(|last| *last > run.began());
+                let is_reached = blob.is_some_and(|blob| inventory.has_any(blob, MarkFlags::LIVE | MarkFlags::RESTORABLE));
+                run.was_written_to(held) || is_reached || is_named
             }
         };
         if is_needed {
@@ -184,6 +190,15 @@ fn marked(
         needed.by_staying = by_staying(reader.store(), quarantine, &|run| !is_due(run), &inventory, &manifests)?;
     }
     Ok(needed)
+}
+
+/// When the last link to each blob was written of those that the marks call young.
+fn last_named(marks: &[Marks]) -> HashMap<Digest, SystemTime> {
+    let mut last: HashMap<Digest, SystemTime> = HashMap::new();
+    for (digest, written) in marks.iter().flat_map(|marks| &marks.young_names) {
+        last.entry(*digest).and_modify(|last| *last = (*last).max(*written)).or_insert(*written);
+    }
+    last
 }
 
 /// The tags that are in quarantine, and those of which only history is, and that name nothing in the store: history that came back alone would be a

@@ -8,13 +8,13 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use foldhash::HashSet;
+use foldhash::{HashMap, HashSet};
 
 use super::Purpose;
 use super::{Quarantine, Run};
 use crate::error::Error;
-use crate::layout::{Shard, Target};
-use crate::oci::Digest;
+use crate::layout::{LinkDirectory, Shard, Target};
+use crate::oci::{Algorithm, Digest, RepositoryName};
 use crate::store::{
     BlobContent, Condition, EachBlob, FileState, Held, Leftover, Listing, ManifestContent, ManifestStart, Partition, Repository,
     RepositoryEntry, Shape, Stat, Store, Stray, Unlisted,
@@ -28,6 +28,8 @@ pub struct Overlay<'a> {
     shards: BTreeSet<Shard>,
     /// What `verify` has quarantined.
     corrupt: HashSet<Digest>,
+    /// Other names of blobs (H3) whose layer links are in quarantine, each with what it names.
+    aliases: HashMap<RepositoryName, Vec<(Digest, Digest)>>,
 }
 
 impl<'a> Overlay<'a> {
@@ -47,8 +49,26 @@ impl<'a> Overlay<'a> {
         let shards = blobs.map(Shard::of).collect();
         let verified = quarantine.runs.iter().filter(|run| run.stamp().purpose == Purpose::Verify);
         let corrupt = verified.flat_map(Run::held).filter_map(|held| held.target.digest().copied()).collect();
-        Overlay { store, quarantine, shards, corrupt }
+        Overlay { store, quarantine, shards, corrupt, aliases: aliases(quarantine) }
     }
+
+    /// What repositories know blobs by whose layer links are in quarantine, each with what it names.
+    pub fn moved_aliases(&self, repository: &RepositoryName) -> Vec<(Digest, Digest)> {
+        self.aliases.get(repository).cloned().unwrap_or_default()
+    }
+}
+
+fn aliases(quarantine: &Quarantine<'_>) -> HashMap<RepositoryName, Vec<(Digest, Digest)>> {
+    let mut aliases: HashMap<RepositoryName, Vec<(Digest, Digest)>> = HashMap::default();
+    for (run, held) in quarantine.collected().flat_map(|run| run.held().iter().map(move |held| (run, held))) {
+        if let Target::Link(LinkDirectory::Layers(repository), alias) = &held.target
+            && alias.algorithm() != Algorithm::Sha256
+            && let Some(canonical) = run.read_link(&held.target)
+        {
+            aliases.entry(repository.clone()).or_default().push((*alias, canonical));
+        }
+    }
+    aliases
 }
 
 /// The blobs of one shard that a run holds.

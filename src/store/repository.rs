@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use super::values::{FileState, Leftover, LinkContent, Listing, Stat, Stray, TagContent, Upload, UploadContents};
 use crate::error::Error;
 use crate::layout::LinkDirectory;
-use crate::oci::{Digest, TagName};
+use crate::oci::{Algorithm, Digest, TagName};
 
 /// A repository that was [opened](super::Store::open).
 ///
@@ -65,13 +65,13 @@ pub trait Repository: Send + Sync {
     /// When they cannot be looked at.
     fn tag_changed(&self, tag: &TagName) -> Result<Option<SystemTime>, Error>;
 
-    /// The directories that list the digests of a directory of links, one for each algorithm: names came to or left none of them after its time.
-    /// None where that is not told.
+    /// The directory that lists those digests of a directory of links that are of this algorithm: no name came to it or left it after its
+    /// time. Nothing where that is not told.
     ///
     /// # Errors
     ///
-    /// When one cannot be looked at.
-    fn stat_lists(&self, directory: &LinkDirectory) -> Result<Vec<Stat>, Error>;
+    /// When it cannot be looked at.
+    fn stat_list(&self, directory: &LinkDirectory, algorithm: Algorithm) -> Result<Option<Stat>, Error>;
 
     /// Reads the links of the digests given, in that order.
     ///

@@ -60,8 +60,10 @@ impl Look {
     ) -> Look {
         // Before its uploads: one that is begun in between changes the directory.
         let look = |part: usize| (!is_notified[part]).then(|| Modified::of(&root.at(&directories[part])));
-        let directories = std::array::from_fn(look);
-        let mut uploads: Vec<u64> = uploads(root, name).map(|(_, look)| look).collect();
+        let directories: [Option<Modified>; PUSHED_TO] = std::array::from_fn(look);
+        // The first of [`layout::pushed_to`]. What cannot be looked at cannot be listed.
+        let has_uploads = directories[0] != Some(Modified(None));
+        let mut uploads: Vec<u64> = if has_uploads { uploads(root, name).map(|(_, look)| look).collect() } else { Vec::new() };
         uploads.sort_unstable();
         Look { name: name.clone(), directories, uploads: uploads.into() }
     }

@@ -119,22 +119,15 @@ impl Repository for FilesystemRepository<'_> {
         Ok(modified(".")?.max(modified("current")?))
     }
 
-    fn stat_lists(&self, directory: &LinkDirectory) -> Result<Vec<Stat>, Error> {
-        let path = directory.path();
-        let Some(open) = self.store.directory(&path)? else { return Ok(Vec::new()) };
-        let mut lists = Vec::new();
-        for algorithm in Algorithm::ALL {
-            match directory::stat_at(&open, algorithm.name(), AtFlags::SYMLINK_NOFOLLOW) {
-                Ok((FileType::Directory, stat)) => lists.push(stat),
-                // What is behind a symbolic link has another time.
-                Ok(_) => return Ok(Vec::new()),
-                Err(Errno::NOENT) => {}
-                Err(error) => {
-                    return Err(io::Error::from(error)).context_with("look at", || self.store.at(path.join(algorithm.name())));
-                }
-            }
+    fn stat_list(&self, directory: &LinkDirectory, algorithm: Algorithm) -> Result<Option<Stat>, Error> {
+        let path = directory.path().join(algorithm.name());
+        let Some((base, relative)) = self.store.locate(&path) else { return Ok(None) };
+        match directory::stat_at(&base.directory, relative, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok((FileType::Directory, stat)) => Ok(Some(stat)),
+            // What is behind a symbolic link has another time.
+            Ok(_) | Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+            Err(error) => Err(io::Error::from(error)).context_with("look at", || self.store.at(path)),
         }
-        Ok(lists)
     }
 
     fn read_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<LinkContent>, Error> {

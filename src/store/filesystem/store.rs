@@ -77,6 +77,13 @@ impl Base {
     }
 }
 
+/// Whether a missing path is just that, and not behind a symbolic link: its parent can be reached, and has no such entry.
+fn is_absent(base: &Base, relative: &Path) -> bool {
+    let stat = |path: &Path, flags| rustix::fs::statat(&base.directory, path, flags).map(drop);
+    let has_parent = || relative.parent().is_some_and(|parent| stat(parent, AtFlags::empty()).is_ok());
+    stat(relative, AtFlags::SYMLINK_NOFOLLOW) == Err(Errno::NOENT) && has_parent()
+}
+
 /// The symbolic link on the way to a missing path.
 fn first_symlink(root: &Root, relative: &str) -> Option<PathBuf> {
     let ancestors: Vec<&Path> = Path::new(relative).ancestors().collect();
@@ -163,6 +170,7 @@ impl FilesystemStore {
         };
         match open_directory(&base.directory, relative) {
             Ok(directory) => Ok(Some(directory)),
+            Err(Errno::NOENT) if is_absent(base, relative) => Ok(None),
             Err(Errno::NOENT) => match first_symlink(&self.root, &path.to_string_lossy()) {
                 Some(path) => Err(Error::UnresolvedSymlink { path, way_out: None }),
                 None => Ok(None),

@@ -70,14 +70,10 @@ impl Repository for MemoryRepository<'_> {
         Ok(directories.iter().filter_map(|path| tree.get(path)).map(|node| node.modified).max())
     }
 
-    fn stat_lists(&self, directory: &LinkDirectory) -> Result<Vec<Stat>, Error> {
-        let directory = directory.path();
-        let last_named = |algorithm: &Algorithm| {
-            let list = self.store.children(&directory.join(algorithm.name()));
-            let tree = self.store.tree();
-            list.iter().map(|(path, _)| tree[path].modified).max().map(|modified| Stat::new(0, modified))
-        };
-        Ok(Algorithm::ALL.iter().filter_map(last_named).collect())
+    fn stat_list(&self, directory: &LinkDirectory, algorithm: Algorithm) -> Result<Option<Stat>, Error> {
+        let list = self.store.children(&directory.path().join(algorithm.name()));
+        let tree = self.store.tree();
+        Ok(list.iter().map(|(path, _)| tree[path].modified).max().map(|modified| Stat::new(0, modified)))
     }
 
     fn read_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<LinkContent>, Error> {

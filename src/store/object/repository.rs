@@ -15,7 +15,7 @@ use super::multiparts::{Multiparts, data_of};
 use super::requests::{Listed, Requests, listed};
 use crate::error::Error;
 use crate::layout::{self, LinkDirectory};
-use crate::oci::{Digest, RepositoryName, TagName};
+use crate::oci::{Algorithm, Digest, RepositoryName, TagName};
 use crate::store::values::{START_BUFFER_BYTES, started};
 use crate::store::{FileState, Leftover, LinkContent, Listing, Repository, Stat, Stray, TagContent, Upload, UploadContents};
 
@@ -155,8 +155,8 @@ impl Repository for ObjectRepository<'_> {
     }
 
     /// There are no directories.
-    fn stat_lists(&self, _: &LinkDirectory) -> Result<Vec<Stat>, Error> {
-        Ok(Vec::new())
+    fn stat_list(&self, _: &LinkDirectory, _: Algorithm) -> Result<Option<Stat>, Error> {
+        Ok(None)
     }
 
     fn read_links(&self, directory: &LinkDirectory, digests: &[Digest]) -> Result<Vec<LinkContent>, Error> {
