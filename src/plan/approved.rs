@@ -94,12 +94,13 @@ impl Approved {
     }
 
     /// Leaves in a fresh plan what is here too, as it was. A blob stays for a name that stays: no link is to lead to nothing. An upload of which
-    /// anything stays stays whole, and so does a repository of which a tag stays: what that needs is among its links.
+    /// anything stays stays whole, and so does a repository of which a tag or a revision stays: what that needs is among its links.
     pub fn carry(&self, plan: &mut SweepPlan) -> Carried {
         let is_seen = |target: &Target, stat: &Stat| self.rows.place(target).is_some_and(|place| self.rows.is(place, stat));
-        // It was set again, if to the same.
-        let tag_stays = plan.iter().filter(|row| matches!(row.target, Target::Tag(..)) && !is_seen(&row.target, &row.stat));
-        let whole: HashSet<RepositoryName> = tag_stays.filter_map(|row| row.target.repository().cloned()).collect();
+        // It was pushed or set again, if to the same.
+        let is_root = |target: &Target| matches!(target, Target::Tag(..) | Target::Link(LinkDirectory::Revisions(_), _));
+        let root_stays = plan.iter().filter(|row| is_root(&row.target) && !is_seen(&row.target, &row.stat));
+        let whole: HashSet<RepositoryName> = root_stays.filter_map(|row| row.target.repository().cloned()).collect();
         let stays_whole = |target: &Target| target.repository().is_some_and(|name| whole.contains(name));
         let is_here = |target: &Target, stat: &Stat| is_seen(target, stat) && !stays_whole(target);
         let is_name = |target: &Target| matches!(target, Target::Tag(..) | Target::BrokenTag(..) | Target::Link(..));

@@ -1,12 +1,16 @@
 //! Directories for files that return to their places, or are made there; and their way back if the file does not come.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, Mode};
+use rustix::fs::{AtFlags, Mode, Stat};
 use rustix::io::Errno;
 
-use super::directory::open_directory_beneath;
+use super::directory::{for_each_entry, open_directory, open_directory_beneath};
 use super::removal::unlinkat;
+
+/// What of a mode is permissions.
+const MODE: u32 = 0o7777;
 
 /// Directories that were created on the way to a file, each with the one around it, the outermost first.
 #[derive(Debug, Default)]
@@ -33,23 +37,73 @@ impl MadeDirectories {
 /// directory gets the mode and, if permitted, the owner of its parent, so that the same accounts can write there. What
 /// was created is in `made`, also if that fails.
 pub(super) fn make_directory_beneath(at: impl AsFd, path: &[u8], made: &mut MadeDirectories) -> rustix::io::Result<OwnedFd> {
-    match open_directory_beneath(&at, path) {
+    make(at.as_fd(), path, made, |_| Ok(()))
+}
+
+/// The same for a directory that the registry is to use. One that is there already and empty gets the mode and owner of its parent as well:
+/// a process that was killed right after it had made it left it as its own.
+pub(super) fn make_place_beneath(at: impl AsFd, path: &[u8], made: &mut MadeDirectories) -> rustix::io::Result<OwnedFd> {
+    make(at.as_fd(), path, made, |directory| {
+        let like = rustix::fs::statat(directory, "..", AtFlags::empty())?;
+        if is_like(&rustix::fs::fstat(directory)?, &like) || !is_empty(directory)? {
+            return Ok(());
+        }
+        match set_like(directory, &like) {
+            // It is another's, and was not left by us.
+            Err(Errno::PERM) => Ok(()),
+            set => set,
+        }
+    })
+}
+
+/// Calls `found` with each directory on the way that is there already, or with the last one alone if that is.
+fn make(
+    at: BorrowedFd<'_>,
+    path: &[u8],
+    made: &mut MadeDirectories,
+    found: impl Fn(&OwnedFd) -> rustix::io::Result<()>,
+) -> rustix::io::Result<OwnedFd> {
+    match open_directory_beneath(at, path) {
         Err(Errno::NOENT) => {}
-        opened => return opened,
+        opened => {
+            let opened = opened?;
+            return found(&opened).map(|()| opened);
+        }
     }
     let mut directory: Option<OwnedFd> = None;
     for component in path.split(|&byte| byte == b'/') {
-        let from = directory.as_ref().map_or(at.as_fd(), AsFd::as_fd);
+        let from = directory.as_ref().map_or(at, AsFd::as_fd);
         let opened = match open_directory_beneath(from, component) {
             Err(Errno::NOENT) => {
                 make_like(from, component, made)?;
                 open_directory_beneath(from, component)?
             }
-            opened => opened?,
+            opened => {
+                let opened = opened?;
+                found(&opened)?;
+                opened
+            }
         };
         directory = Some(opened);
     }
     directory.ok_or(Errno::NOENT)
+}
+
+fn is_empty(directory: &OwnedFd) -> rustix::io::Result<bool> {
+    // Opened anew: a descriptor remembers its read position.
+    let listed = open_directory(directory, ".")?;
+    let mut is_empty = true;
+    for_each_entry(&listed, |_, _| -> io::Result<()> {
+        is_empty = false;
+        Ok(())
+    })
+    .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    Ok(is_empty)
+}
+
+fn is_like(stat: &Stat, like: &Stat) -> bool {
+    let of = |stat: &Stat| (stat.st_uid, stat.st_gid, stat.st_mode & MODE);
+    of(stat) == of(like)
 }
 
 /// Creates a directory with the mode and owner of its parent.
@@ -58,18 +112,21 @@ fn make_like(around: impl AsFd, name: &[u8], made: &mut MadeDirectories) -> rust
     let known = around.as_fd().try_clone_to_owned().map_err(|_| Errno::MFILE)?;
     // With its mode at once: if the process is killed after this call, the registry can still read there, whatever its
     // account.
-    match rustix::fs::mkdirat(&around, name, Mode::from_raw_mode(like.st_mode & 0o7777)) {
+    match rustix::fs::mkdirat(&around, name, Mode::from_raw_mode(like.st_mode & MODE)) {
         // Another process created it first, and sets its owner.
         Err(Errno::EXIST) => return Ok(()),
         created => created?,
     }
     made.add(known, name);
-    let directory = open_directory_beneath(&around, name)?;
+    set_like(&open_directory_beneath(&around, name)?, &like)
+}
+
+fn set_like(directory: &OwnedFd, like: &Stat) -> rustix::io::Result<()> {
     let (owner, group) = (rustix::fs::Uid::from_raw(like.st_uid), rustix::fs::Gid::from_raw(like.st_gid));
-    match rustix::fs::fchown(&directory, Some(owner), Some(group)) {
+    match rustix::fs::fchown(directory, Some(owner), Some(group)) {
         // Only root may change an owner.
         Ok(()) | Err(Errno::PERM) => {}
         Err(error) => return Err(error),
     }
-    rustix::fs::fchmod(&directory, Mode::from_raw_mode(like.st_mode & 0o7777))
+    rustix::fs::fchmod(directory, Mode::from_raw_mode(like.st_mode & MODE))
 }

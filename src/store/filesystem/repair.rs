@@ -11,7 +11,7 @@ use rustix::fs::{Access, AtFlags, FileType, Gid, Mode, OFlags, RenameFlags, Uid}
 use rustix::io::Errno;
 
 use super::directory::open_directory_beneath;
-use super::making::{MadeDirectories, make_directory_beneath};
+use super::making::{MadeDirectories, make_place_beneath};
 use super::own::OwnDirectory;
 use super::removal::{differs, split, unlinkat};
 use super::store::{Base, FilesystemStore};
@@ -98,7 +98,7 @@ impl FilesystemStore {
         let (parent, name) = split(relative);
         let mut directories = MadeDirectories::default();
         let mut make = || -> io::Result<Made> {
-            let directory = make_directory_beneath(&base.directory, parent, &mut directories)?;
+            let directory = make_place_beneath(&base.directory, parent, &mut directories)?;
             // Asked first: a file for nothing is not to be written.
             if let Some(made) = is_as_planned(&directory, name, replaced)? {
                 return Ok(made);

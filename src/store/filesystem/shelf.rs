@@ -17,7 +17,7 @@ use rustix::io::Errno;
 
 use super::condition::{condition, is_whole};
 use super::directory::{self, open_directory_beneath};
-use super::making::{MadeDirectories, make_directory_beneath};
+use super::making::{MadeDirectories, make_directory_beneath, make_place_beneath};
 use super::removal::{differs, dispose_of_file, split, unlinkat};
 use super::shelf_contents::MAX_LINK_BYTES;
 use super::store::FilesystemStore;
@@ -195,7 +195,7 @@ impl Shelf for FilesystemShelf<'_> {
                 Err(Errno::NOENT) => return Ok(Return::Absent),
                 opened => opened?,
             };
-            let directory = make_directory_beneath(&base.directory, split(relative).0, &mut made)?;
+            let directory = make_place_beneath(&base.directory, split(relative).0, &mut made)?;
             match rename(&parent, &directory, name) {
                 Ok(()) => Ok(Return::Back),
                 Err(Errno::EXIST) => Ok(Return::Replaced),
