@@ -139,7 +139,8 @@ pub struct CollectArguments {
 
     /// Go on: blobs may be shared
     ///
-    /// Go on although the directory of blobs, or one above it, is a symbolic link or a mount that another store may have too.
+    /// Go on although the directory of blobs, that of repositories, or one above them, is a symbolic link or a mount that another store may have
+    /// too.
     #[arg(help_heading = SAFETY, long)]
     pub allow_shared_blobs: bool,
 

@@ -159,12 +159,13 @@ fn unlinked(seen: &Seen<'_>) -> Brake {
         return None;
     }
     let reason = format!(
-        "{} of {} that are old, {shown}% of these, are linked by no repository that has a manifest for them: repositories or their manifests are missing, or were removed by hand",
+        "{} of {} that are old, {shown}% of these, are linked by no repository that has a manifest for them: repositories or their manifests are missing, or were removed",
         plural(unlinked.count, "blob", "blobs"),
         of.count,
     );
     let lift = format!(
-        "check that all of `repositories` is mounted; if repositories were removed on purpose (`rm -rf`), give --allow-unlinked {shown}%"
+        "check that all of `repositories` is mounted; if repositories were removed on purpose (`rm -rf`, or `remove --no-collect`), give \
+         --allow-unlinked {shown}%"
     );
     Some((reason, lift))
 }

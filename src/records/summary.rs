@@ -138,9 +138,10 @@ impl Summary {
     }
 
     /// Describes content of this summary that young content replaced, if less than half is left in `old`, the
-    /// repositories with old content. Counts below `least` are ignored.
+    /// repositories with old content. Counts below `least` are ignored, and so are repositories that held nothing: nothing in them is old now.
     pub fn replaced_in(&self, old: &Summary, least: u64) -> Option<String> {
-        let then = [(self.repositories, "repositories"), (self.tags, "tags"), (self.revisions, "revisions")];
+        let held_something = self.by_repository.values().filter(|held| **held != [0, 0]).count() as u64;
+        let then = [(held_something, "repositories"), (self.tags, "tags"), (self.revisions, "revisions")];
         // Earlier versions recorded only the sums.
         let mut all = self.left_in(old).into_iter().zip(then);
         let is_enough = |before: u64| before >= least && !self.by_repository.is_empty();

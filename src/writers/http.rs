@@ -212,7 +212,7 @@ impl Address {
 
     pub(super) fn ask(&self, credentials: Option<&Credentials>) -> Answer {
         if let Some(path) = &self.socket {
-            return match std::os::unix::net::UnixStream::connect(path) {
+            return match by_socket::connect(path) {
                 Ok(_) => self.ask_host(&self.hosts[0], credentials),
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => Answer::Down,
                 Err(error) => Answer::Unknown(error.to_string()),

@@ -287,19 +287,23 @@ enum Same {
 }
 
 fn compare(process: &Path, theirs: &Path, root: &Root) -> Same {
-    let storage = reach(process, &theirs.join(layout::V2)).map(|there| there.path);
+    let parts = [layout::V2, layout::BLOBS, layout::REPOSITORIES].map(|part| (reach(process, &theirs.join(part)), root.at(part)));
     let theirs = match reach(process, theirs) {
         Ok(there) => there.path,
         // A missing root has never been written to.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Same::IsNot,
         Err(_) => return Same::Unknown,
     };
-    match (fs::metadata(&theirs), storage) {
-        (Err(error), _) if error.kind() == io::ErrorKind::NotFound => Same::IsNot,
-        (Err(_), _) => Same::Unknown,
-        (Ok(_), Err(error)) if error.kind() != io::ErrorKind::NotFound => Same::Unknown,
-        (Ok(_), storage) => {
-            let is_same = is_same(&theirs, root.path()) || storage.is_ok_and(|storage| is_same(&storage, &root.at(layout::V2)));
+    let is_unknown = |part: &io::Result<_>| part.as_ref().is_err_and(|error: &io::Error| error.kind() != io::ErrorKind::NotFound);
+    match fs::metadata(&theirs) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Same::IsNot,
+        Err(_) => Same::Unknown,
+        Ok(_) if parts.iter().any(|(part, _)| is_unknown(part)) => Same::Unknown,
+        Ok(_) => {
+            // Of a store in two places, each of them may be in another store too.
+            let shares =
+                |(part, ours): &(io::Result<Reached>, PathBuf)| part.as_ref().is_ok_and(|part| is_same(&part.path, ours));
+            let is_same = is_same(&theirs, root.path()) || parts.iter().any(shares);
             let is_near = || is_around(&Root::whole(&theirs), root.path()) || is_around(root, &theirs);
             if is_same || is_near() { Same::Is } else { Same::IsNot }
         }

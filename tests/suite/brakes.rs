@@ -401,3 +401,19 @@ impl Aged for Registry {
         images(self.aged(age), name..name + 1, "new", "v1")
     }
 }
+
+/// Repositories whose images were all deleted stay in the catalogue, and hold nothing that could be missing.
+#[test]
+fn repositories_that_hold_nothing_are_not_missing() {
+    let emptied = |store: Registry, name: u64| {
+        store.repo(&format!("emptied{name}")).image(&format!("emptied{name}"), &[layer(2 * name)]).tag("v1").deleted()
+    };
+    let root = (100..107).fold(images(registry(), 0..5, "kept", "v1"), emptied).on_disk();
+    for night in 0..3 {
+        let ran = bare(root.path(), &["--allow-unlinked", "100%"]).run();
+        assert_eq!(ran.code, Some(0), "night {night}: {}", ran.stderr);
+    }
+    // What was there is missed all the same.
+    lose_repositories(root.path(), 0..3, "kept");
+    is_stopped(root.path(), &[], &["repositories left of the 12", "--allow-shrunk"]);
+}

@@ -246,6 +246,32 @@ fn a11_blobs_that_another_store_may_have_stop_the_run() {
     run().arg("--allow-shared-blobs").run().expect_code(0);
 }
 
+/// The links of another store, beside blobs of our own: what these lack goes from that store.
+#[test]
+fn a11_links_that_another_store_may_have_stop_the_run() {
+    let (ours, theirs) = (Store::new(), Store::new());
+    let repositories = |store: &Store| store.directory.path().join("docker/registry/v2/repositories");
+    let needed = snapshot(&repositories(&theirs));
+    std::fs::remove_dir_all(repositories(&ours)).expect("removed");
+    std::os::unix::fs::symlink(repositories(&theirs), repositories(&ours)).expect("made");
+    let run = || Regsweep::gc(ours.directory.path()).any_age();
+    for flags in [&[][..], &["-m"], &["--quarantine"]] {
+        let refused = run().args(flags).run().expect_code(2);
+        for said in ["repositories is a symbolic link to", "another store may need what is in it", "--allow-shared-blobs"] {
+            assert!(refused.stderr.contains(said), "{said}: {}", refused.stderr);
+        }
+    }
+    std::fs::remove_file(repositories(&ours)).expect("removed");
+    std::fs::create_dir(repositories(&ours)).expect("made");
+    if rustix::process::geteuid().is_root() {
+        let (there, here) = (repositories(&theirs), repositories(&ours));
+        let mount = format!("mount --bind '{}' '{}' && exec \"$0\" \"$@\"", there.display(), here.display());
+        let refused = run().under(["unshare", "-m", "sh", "-ec", &mount]).run().expect_code(2);
+        assert!(refused.stderr.contains("repositories is"), "{}", refused.stderr);
+    }
+    assert_eq!(snapshot(&repositories(&theirs)), needed, "nothing was touched");
+}
+
 /// One store under two roots has two locks, two quarantines and two records: neither run knows what the other has quarantined.
 #[test]
 fn a11_a_store_under_two_roots_stops_the_run() {

@@ -21,7 +21,7 @@ const NEEDED_BROKEN_LAYER_LINK_HOLDS: bool = false;
 /// An empty, garbled or disagreeing link in a tag's history, which is no root, holds its repository.
 const BROKEN_HISTORY_HOLDS: bool = false;
 /// With `--delete-untagged`, an untagged revision that cannot be read holds its repository: it may be a referrer.
-const UNREADABLE_UNTAGGED_REVISION_HOLDS: bool = false;
+const UNREADABLE_UNTAGGED_REVISION_HOLDS: bool = true;
 /// What an index lists with a media type that is no manifest's, and that does not match its digest, holds.
 const UNREADABLE_LISTED_HOLDS: bool = false;
 /// A referrer stays for a subject that a kept index names and that is not stored.

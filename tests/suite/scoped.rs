@@ -293,3 +293,27 @@ fn no_upload_is_torn_by_a_plan() {
         }
     }
 }
+
+/// An untagged image that was pushed again by its digest since, longer ago than the minimum age: it is another time of the same link.
+#[test]
+fn a_revision_that_was_pushed_again_stays_with_all_that_it_reaches() {
+    let child = oci_image("child", &[layer(51)]);
+    let index = index(std::slice::from_ref(&child));
+    for (again, kept) in [(&child, 51), (&index, 51)] {
+        for flags in [&["-m"][..], &["-m", "--quarantine"]] {
+            let store =
+                registry().repo("team/a").image("kept", &[layer(50)]).tag("v1").pushed(&child).pushed(&index).repo("team/b");
+            let root = store.image("other", &[layer(52)]).on_disk();
+            let root = root.path();
+            let (_directory, plan) = planned(root, flags);
+            let link = root.join(revision_link("team/a", again.digest()));
+            let then = std::time::SystemTime::now() - std::time::Duration::from_secs(2 * 3600);
+            fs::File::options().append(true).open(&link).and_then(|file| file.set_modified(then)).expect("ours");
+            let real = carry(root, flags, &plan).expect_code(0);
+            assert!(link.exists() && has(root, kept), "{}", real.stdout);
+            assert!(root.join(layer_link("team/a", &layer(kept).digest)).exists(), "{}", real.stdout);
+            assert!(real.report()["plan"]["skipped"].as_u64() > Some(1) && !has(root, 52), "{}", real.stdout);
+            Regsweep::new().args(["audit", "--root"]).arg(root).run().expect_code(0);
+        }
+    }
+}

@@ -70,28 +70,15 @@ impl Backend for FilesystemStore {
         }
     }
 
-    /// Their directory may be a symbolic link to elsewhere, or a mount of what is mounted in another place too, or somebody mounts it by
-    /// itself. Where that is so of a directory above it, up to the root, the same store has another root as well, with a lock, records and a
-    /// quarantine of its own.
+    /// Their directory, or that of the links, may be a symbolic link to elsewhere, or a mount of what is mounted in another place too, or
+    /// somebody mounts it by itself. Where that is so of a directory above it, up to the root, the same store has another root as well, with a
+    /// lock, records and a quarantine of its own.
     fn shared_blobs(&self) -> Result<Option<String>, Error> {
         if let Some(reason) = self.other_root()? {
             return Ok(Some(reason));
         }
-        let given = self.at(layout::BLOBS);
-        if given.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
-            return Ok(None);
-        }
-        let real = std::fs::canonicalize(&given).context("open", &given)?;
-        let v2 = self.at(layout::V2);
-        let here = std::fs::canonicalize(&v2).context("open", &v2)?.join("blobs");
-        Ok(if real != here {
-            Some(format!("{} is a symbolic link to {}", escaped(&given), escaped(&real)))
-        } else if let Some(other) = mounts::shown_elsewhere(&real) {
-            Some(format!("what is mounted at {} is {}", escaped(&given), escaped(&other)))
-        } else {
-            mounts::shown_apart(&real)
-                .map(|point| format!("{}, or a part of it, is mounted at {} as well", escaped(&given), escaped(&point)))
-        })
+        let reasons = [layout::BLOBS, layout::REPOSITORIES].map(|part| self.shared_part(part));
+        reasons.into_iter().find_map(Result::transpose).transpose()
     }
 
     fn holds(&self, path: &Path) -> Option<Inside> {
@@ -129,6 +116,26 @@ impl Backend for FilesystemStore {
 
 /// In `<root>/.regsweep`. The lock is taken before anything is changed, and makes that directory, but for a full disk.
 impl FilesystemStore {
+    /// Why another store may have `blobs` or `repositories` as well.
+    fn shared_part(&self, part: &str) -> Result<Option<String>, Error> {
+        let given = self.at(part);
+        if given.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            return Ok(None);
+        }
+        let real = std::fs::canonicalize(&given).context("open", &given)?;
+        let v2 = self.at(layout::V2);
+        let name = Path::new(part).file_name().unwrap_or_default();
+        let here = std::fs::canonicalize(&v2).context("open", &v2)?.join(name);
+        Ok(if real != here {
+            Some(format!("{} is a symbolic link to {}", escaped(&given), escaped(&real)))
+        } else if let Some(other) = mounts::shown_elsewhere(&real) {
+            Some(format!("what is mounted at {} is {}", escaped(&given), escaped(&other)))
+        } else {
+            mounts::shown_apart(&real)
+                .map(|point| format!("{}, or a part of it, is mounted at {} as well", escaped(&given), escaped(&point)))
+        })
+    }
+
     /// Why the same store may have another root.
     fn other_root(&self) -> Result<Option<String>, Error> {
         for place in ["docker", "docker/registry", layout::V2] {

@@ -130,3 +130,38 @@ fn set_like(directory: &OwnedFd, like: &Stat) -> rustix::io::Result<()> {
     }
     rustix::fs::fchmod(directory, Mode::from_raw_mode(like.st_mode & MODE))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
+    use super::*;
+
+    /// A process that is killed right after it made a directory leaves it with an owner and a mode that the registry may not be able to use.
+    #[test]
+    fn a_directory_that_was_left_empty_becomes_like_its_parent_and_no_other_does() {
+        let own = rustix::process::geteuid().as_raw();
+        let owner = if own == 0 { 65_534 } else { own };
+        for (left, place) in [("left", "left"), ("left", "left/new"), ("full", "full/new"), ("full", "full")] {
+            let root = tempfile::tempdir().expect("a directory");
+            let set =
+                |path: &str, mode| fs::set_permissions(root.path().join(path), fs::Permissions::from_mode(mode)).expect("ours");
+            fs::create_dir(root.path().join(left)).expect("made");
+            if left == "full" {
+                fs::write(root.path().join("full/file"), "").expect("written");
+            }
+            set(left, 0o700);
+            set("", 0o750);
+            std::os::unix::fs::chown(root.path(), Some(owner), None).expect("ours");
+            let at = open_directory(rustix::fs::CWD, root.path()).expect("there");
+            make_place_beneath(&at, place.as_bytes(), &mut MadeDirectories::default()).expect("made");
+            let seen = |path: &str| {
+                let seen = fs::metadata(root.path().join(path)).expect("there");
+                (seen.permissions().mode() & MODE, seen.uid())
+            };
+            let expected = if left == "left" { (0o750, owner) } else { (0o700, own) };
+            assert_eq!([seen(left), seen(place)], [expected; 2], "{place}");
+        }
+    }
+}

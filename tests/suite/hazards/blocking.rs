@@ -129,16 +129,20 @@ fn h31_a_manifest_that_is_none_holds_its_repository() {
 }
 
 #[test]
-fn h31_an_untagged_damaged_manifest_is_dropped_with_the_other_untagged_ones() {
-    let image = oci_image("damaged", &[layer(2)]);
-    let tree = registry().stray_blob(&garbage()).repo("a").image("x", &[layer(1)]).tag("v1").pushed(&image).with(|tree| {
-        tree.file(blob_data(image.digest()), "");
+fn h31_an_untagged_damaged_manifest_holds_its_repository_for_it_may_refer_to_an_image() {
+    let subject = oci_image("x", &[layer(1)]);
+    let contents = oci_image("contents", &[layer(2)]).referring_to(&subject);
+    let signature = oci_image("signature of the contents", &[layer(3)]).referring_to(&contents);
+    let tree = registry().stray_blob(&garbage()).repo("a").pushed(&subject).tag("v1").pushed(&contents).pushed(&signature);
+    let tree = tree.with(|tree| {
+        tree.file(blob_data(contents.digest()), "");
     });
     let tree = tree.into_tree();
-    collect(&tree, &["-m"], 0).lost(&garbage_and(&image), links("a", &image));
-    let ran = collect(&tree, &[], 1);
-    ran.lost_garbage_alone();
-    ran.found(&["corrupt-manifest", "held-repository"]);
+    for flags in [&["-m"][..], &[]] {
+        let ran = collect(&tree, flags, 1);
+        ran.lost_garbage_alone();
+        ran.found(&["corrupt-manifest", "held-repository"]);
+    }
 }
 
 #[test]

@@ -226,3 +226,72 @@ fn no_run_trips_over_what_it_restores_itself() {
         }
     }
 }
+
+/// The layers of a signature are named by sha512 (H3): what their links say went into quarantine with them.
+#[test]
+fn what_has_another_name_comes_back_with_what_names_it() {
+    let image = oci_image("image", &[layer(21)]);
+    let signature = oci_image("signature", &[layer(22), layer(23)]).with_sha512_descriptors().referring_to(&image);
+    let kept = || crate::support::registry().repo("team/app").image("kept", &[layer(1)]).tag("v2");
+    let whole = kept().pushed(&image).tag("v1").pushed(&signature).into_tree();
+    for flags in [&[][..], &["-m"], &["--quarantine"], &["--quarantine", "-m", "--quarantine-for", "0s"]] {
+        let root = whole.on_disk();
+        let root = root.path();
+        let removed = ["remove", "team/app:v1", "--quarantine", "--assume-offline", "--min-age", "0s", "--ignore-birth-time"];
+        command(root, &removed).expect_code(0);
+        assert!(!root.join(layout::blob_data(&layer(22).digest)).exists());
+        kept().pushed(&image).tag("v1").into_tree().write_to(root);
+        let dry = Regsweep::gc(root).args(flags).arg("--dry-run").json().run().expect_code(0);
+        let ran = Regsweep::gc(root).args(flags).json().run().expect_code(0);
+        assert_eq!(dry.report()["quarantine"]["restored"], ran.report()["quarantine"]["restored"], "{flags:?}");
+        let there = |path: String| root.join(path).exists();
+        for layer in [layer(22), layer(23)] {
+            assert!(there(layout::blob_data(&layer.digest)), "{flags:?}");
+            assert!(
+                there(layout::layer_link("team/app", &layer.sha512())) && there(layout::layer_link("team/app", &layer.digest))
+            );
+        }
+        command(root, &["audit"]).expect_code(0);
+    }
+}
+
+/// Something that was pushed since the oldest run began, and went by a later one: its layer links, which stay beside a registry at work, are
+/// no pushes that need it.
+#[test]
+fn what_was_there_when_a_run_began_brings_nothing_back_that_it_took() {
+    let tree = |images: &[(u64, &str)]| {
+        let add = |all: Registry, (number, tag): &(u64, &str)| all.image(tag, &[layer(*number)]).tag(tag);
+        images.iter().fold(crate::support::registry().repo("team/app"), add).into_tree()
+    };
+    let root = tree(&[(1, "kept"), (2, "first")]).on_disk();
+    let root = root.path();
+    let config = root.with_extension("yml");
+    fs::write(&config, format!("version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\n", root.display()))
+        .expect("written");
+    let remove = |tag: &str| {
+        let words = ["remove", "--online", "--rescue-for", "0s", "--min-age", "1s"];
+        let ran = Regsweep::new().args(words).arg(&config).arg(format!("team/app:{tag}")).json().run();
+        ran.expect_code(0)
+    };
+    remove("first");
+    age(&only_run(root), 5);
+    // Three hours ago, after the first run and before this one.
+    tree(&[(3, "second")]).write_to(root);
+    for path in [layout::layer_link("team/app", &layer(3).digest), layout::blob_data(&layer(3).digest)] {
+        let file = fs::File::open(root.join(path)).expect("there");
+        file.set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(3 * 3600)).expect("ours");
+    }
+    for run in 0..2 {
+        let ran = if run == 0 {
+            remove("second")
+        } else {
+            Regsweep::gc_config(&config).args(["--online", "--rescue-for", "0s"]).json().run()
+        };
+        let report = ran.report();
+        let back = |part: &str| report["quarantine"][part]["blobs"].as_u64().expect("a number");
+        assert_eq!((back("restored"), back("rescued")), (0, 0), "{}", ran.stdout);
+        assert!(root.join(layout::layer_link("team/app", &layer(3).digest)).exists());
+        assert!(!root.join(layout::blob_data(&layer(3).digest)).exists(), "{}", ran.stdout);
+    }
+    fs::remove_file(config).expect("ours");
+}
