@@ -10,6 +10,7 @@ use super::reading::{Looking, looking, named};
 use crate::catalogue;
 use crate::config::ListSettings;
 use crate::error::Error;
+use crate::escape::{escaped, operand};
 use crate::mark::{self, interrupted};
 use crate::oci::{Reference, TagName, reference};
 use crate::progress::{Phase, Progress};
@@ -107,6 +108,7 @@ fn look_at<'l>(repository: &RepositoryEntry, looking: &'l Looking<'_>) -> Result
 }
 
 fn no_tag(surveyed: &Survey, tag: &str) -> Error {
-    let (name, tag) = (&surveyed.name, crate::escape::escaped(tag));
-    Error::Usage(format!("no tag {tag} in the repository {name}; `regsweep list` with {name} lists its tags"))
+    let (name, tag) = (&surveyed.name, escaped(tag));
+    let command = operand(name.as_path());
+    Error::Usage(format!("no tag {tag} in the repository {name}; `regsweep list {command}` lists its tags"))
 }
