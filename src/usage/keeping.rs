@@ -2,12 +2,12 @@
 
 use std::time::SystemTime;
 
-use foldhash::HashMap;
+use foldhash::{HashMap, HashSet};
 
 use super::whole::StoreUsage;
 use crate::amount::Amount;
 use crate::error::Error;
-use crate::graph::{Context, Reading};
+use crate::graph::{Context, LinkVerdict, Reading, layer_verdict};
 use crate::inventory::{BlobId, MarkFlags, Ownership};
 use crate::lineage::pushes;
 use crate::mark::{self, Marks};
@@ -69,7 +69,7 @@ fn uploads(surveyed: &Survey<'_>) -> Result<Amount, Error> {
 
 fn unshared_bytes(
     context: &Context<'_>,
-    surveyed: &Survey,
+    surveyed: &Survey<'_>,
     noted: &HashMap<BlobId, MarkFlags>,
     ownership: &Ownership,
 ) -> Result<u64, Error> {
@@ -83,8 +83,15 @@ fn unshared_bytes(
         let mut named = 0_u64;
         if let Reading::Read(edges) = context.manifests.read_revision(&revision.digest)? {
             // Listed manifests are images of their own.
-            let content = edges.stored.iter().filter(|edge| edge.kind == DescriptorKind::Blob);
-            named = content.filter_map(|edge| ownership.size_bytes(edge.blob)).sum();
+            let stored = edges.stored.iter().filter(|edge| edge.kind == DescriptorKind::Blob);
+            let mut content: HashSet<BlobId> = stored.map(|edge| edge.blob).collect();
+            for named in edges.unresolved.iter().filter(|named| named.kind == DescriptorKind::Blob) {
+                // It may be an alias of a blob (H3).
+                if let LinkVerdict::Names(digest) = layer_verdict(surveyed, &named.digest)? {
+                    content.extend(context.inventory.find(&digest));
+                }
+            }
+            named = content.into_iter().filter_map(|blob| ownership.size_bytes(blob)).sum();
         }
         all = all.saturating_add(own).saturating_add(named);
     }

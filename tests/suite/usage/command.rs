@@ -52,6 +52,22 @@ fn blobs_are_unique_shared_or_untagged() {
     assert_eq!(number(&namespaces["shared"]["blobs"]), 0);
 }
 
+/// A layer that is named by its SHA-512 is stored under its SHA-256, and counts as what it is.
+#[test]
+fn a_copy_of_each_image_has_the_layers_of_every_algorithm() {
+    let image = oci_image("x", &[layer(1), layer(2)]);
+    let by_sha512 = oci_image("x", &[layer(1), layer(2)]).with_sha512_descriptors();
+    let mut tree = registry().into_tree();
+    tree.push("a", &by_sha512).tag("a", "v1", by_sha512.digest());
+    tree.push("b", &image).tag("b", "v1", image.digest());
+    let root = tree.on_disk();
+    let report = usage(root.path(), &[]);
+    let whole =
+        |image: &Image| image.blobs.iter().chain([&image.manifest]).map(|content| content.bytes.len() as u64).sum::<u64>();
+    assert_eq!(number(&report["unshared_bytes"]), whole(&image) + whole(&by_sha512), "{report:#}");
+    assert!(report["deduplication"].as_f64() > Some(1.0), "{report:#}");
+}
+
 #[test]
 fn rows_come_in_the_order_that_was_asked_for() {
     let root = shared().young().repo("c").image("z", &[layer(9)]).tag("v1").tag("v2").tag("v3").on_disk();
