@@ -197,6 +197,7 @@ impl Visitor for Check<'_> {
         if *role == Role::Child && self.survey.revision(digest).is_none() {
             self.findings.push(missing(Code::LostChild, &self.survey.name, digest));
         }
+        self.findings.extend(self.damaged_revision(digest));
         let code = match reading {
             Reading::Read(edges) => {
                 self.follow(edges, queue)?;
@@ -216,6 +217,15 @@ impl Visitor for Check<'_> {
 }
 
 impl Check<'_> {
+    /// A manifest is served through its revision link here, as a layer is through its own.
+    fn damaged_revision(&self, digest: &Digest) -> Option<Finding> {
+        let link = self.survey.revisions[self.survey.revision(digest)?].link;
+        let LinkVerdict::Faulty(code) = judge_link(digest, link) else { return None };
+        let path = LinkDirectory::Revisions(self.survey.name.clone()).link(digest);
+        let detail = format!("{} What was restored needs it, and is not served without it.", code.meaning());
+        Some(Finding::new(code).repository(&self.survey.name).digest(digest).path(path).detail(detail))
+    }
+
     fn follow(&mut self, edges: &Edges, queue: &mut Queue<'_, Role>) -> Result<(), Error> {
         let stored = edges.stored.iter().map(|edge| (self.inventory.digest(edge.blob), edge.kind, false));
         let unresolved = edges.unresolved.iter().map(|named| (named.digest, named.kind, named.foreign));
