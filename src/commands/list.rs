@@ -87,7 +87,8 @@ fn list(settings: &ListSettings, looking: &Looking<'_>) -> Result<Listed, Error>
     let mut listed = Vec::with_capacity(repositories.len());
     for (repository, surveyed) in repositories {
         if let Some(surveyed) = surveyed {
-            let tags = catalogue::tags(looking.context, &surveyed, &is_tag)?;
+            let (tags, lost) = catalogue::tags(looking.context, &surveyed, &is_tag)?;
+            looking.gathered.add(lost);
             if let (true, Some(Reference::Tag(_, tag))) = (tags.is_empty(), &settings.reference) {
                 return Err(no_tag(&surveyed, tag));
             }
