@@ -95,6 +95,10 @@ pub(crate) fn gather(
         };
         removed.asked.extend(asked.into_iter().map(nested));
     }
+    // What goes as well does not stay.
+    let whole: HashSet<RepositoryName> =
+        removed.asked.iter().filter(|one| one.is_repository()).map(|one| one.repository.clone()).collect();
+    removed.asked.iter_mut().for_each(|one| one.nested.retain(|nested| !whole.contains(nested)));
     removed.asked.append(&mut gone);
     match refused.is_empty() {
         true => Ok(removed),

@@ -66,6 +66,24 @@ fn a_repository_in_another_one_stays_and_is_named() {
     assert!(!directory(root.path(), "team").exists(), "nor is the directory around it left");
 }
 
+/// The last of a store goes by its name, with its blobs or without them, unless some of these show that more is missing.
+#[test]
+fn the_last_of_a_store_goes_when_it_is_named() {
+    for flags in [&[][..], &["--no-collect"]] {
+        let remove = |root: &Path| Regsweep::remove(root).args(["team", "team/app"]).args(flags).run();
+        let root = store().into_tree().on_disk();
+        let done = remove(root.path()).expect_code(0);
+        assert!(!done.stdout.contains("stay"), "both go: {}", done.stdout);
+        assert!(!directory(root.path(), "team").exists(), "{flags:?}");
+        assert_eq!(blobs_on_disk(root.path()).is_empty(), flags.is_empty());
+        let root = store().stray_blob(&layer(99)).into_tree().on_disk();
+        let before = files(root.path());
+        let refused = remove(root.path()).expect_code(2);
+        assert!(refused.stderr.contains("--allow-empty"), "{flags:?}: {}", refused.stderr);
+        assert!(files(root.path()) == before, "{flags:?}");
+    }
+}
+
 /// That is when people need it.
 #[test]
 fn what_is_damaged_goes_with_it() {
