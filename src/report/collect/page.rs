@@ -69,9 +69,14 @@ fn closing(report: &CollectReport, mode: &str) -> String {
         let uploads = uploads::going(totals).map_or_else(String::new, |uploads| format!(" and {uploads}"));
         format!("{}{uploads}", amount(totals.kind(Kind::Blob)))
     };
+    // Nothing of what it would do is done then.
+    let done_by = match report.outcome() {
+        Outcome::Stopped => "once nothing stops it, a run without --dry-run",
+        _ => "without --dry-run this",
+    };
     match report.mode {
         Mode::DryRun if report.figures.planned.is_empty() && !report.quarantine.purged.is_empty() => {
-            format!("{mode}: without --dry-run this purges {}", amount(report.quarantine.purged.blobs))
+            format!("{mode}: {done_by} purges {}", amount(report.quarantine.purged.blobs))
         }
         Mode::DryRun if report.figures.planned.is_empty() => {
             let (later, _) = report.figures.later_and_never();
@@ -84,10 +89,10 @@ fn closing(report: &CollectReport, mode: &str) -> String {
             }
         }
         Mode::DryRun if report.disposal == Disposal::Remove => {
-            format!("{mode}: without --dry-run this frees {}", blobs(&report.figures.planned))
+            format!("{mode}: {done_by} frees {}", blobs(&report.figures.planned))
         }
         Mode::DryRun => format!(
-            "{mode}: without --dry-run this quarantines {} and purges {}",
+            "{mode}: {done_by} quarantines {} and purges {}",
             blobs(&report.figures.planned),
             amount(report.quarantine.purged.blobs)
         ),
