@@ -63,8 +63,12 @@ pub fn check(reader: &Reader<'_>, restored: &BTreeSet<Target>, suspects: &BTreeS
         let manifests = Manifests::new(reader.store(), &inventory);
         for (name, revisions) in revisions {
             let survey = survey::survey(reader.store(), &RepositoryEntry { name, foreign: None })?;
-            let lost = tags.get(&survey.name).into_iter().flatten().filter(|(_, digest)| !has_link(&survey, digest));
-            findings.extend(lost.map(|(tag, digest)| missing(Code::LostRevision, &survey.name, digest).tag(tag)));
+            for (tag, digest) in tags.get(&survey.name).into_iter().flatten() {
+                // Of a manifest that is not there itself that is said, and a link would lead nowhere.
+                if !has_link(&survey, digest) && is_stored(reader, digest)? {
+                    findings.push(missing(Code::LostRevision, &survey.name, digest).tag(tag));
+                }
+            }
             let mut check =
                 Check { reader, inventory: &inventory, manifests: &manifests, survey: &survey, layers: HashSet::new(), findings };
             let roots = revisions.into_iter().map(|digest| (digest, Role::Revision)).collect();

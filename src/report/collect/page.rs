@@ -359,7 +359,11 @@ fn quarantine(page: &mut Document, report: &CollectReport) {
         lines.push(format!("{} wait in it; `regsweep quarantine list` says since when", amount(quarantine.waiting)));
     }
     if let Some(run) = &quarantine.run {
-        lines.push(format!("this run is {run}; `regsweep restore --run {run}` undoes it"));
+        let but = match &report.removed {
+            Some(removed) if remove::has_broken_tags(removed) => ", but for the links of tags that named nothing",
+            _ => "",
+        };
+        lines.push(format!("this run is {run}; `regsweep restore --run {run}` undoes it{but}"));
     }
     for (place, line) in lines.iter().enumerate() {
         page.item(if place == 0 { "quarantine" } else { "" }, line);

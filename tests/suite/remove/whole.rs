@@ -84,6 +84,38 @@ fn the_last_of_a_store_goes_when_it_is_named() {
     }
 }
 
+/// Of a tag that names nothing no link comes back, and the report does not say that one does.
+#[test]
+fn what_cannot_be_restored_is_not_said_to_be_in_quarantine() {
+    let empty = |tree: &mut Tree| {
+        tree.remove(&tag_current("team/app", "v1")).remove(&layout::tag_history("team/app", "v1", image(1).digest()));
+        tree.aged(days(3)).directory(layout::tag("team/app", "v1"));
+    };
+    let garbled = |tree: &mut Tree| _ = tree.aged(days(3)).file(tag_current("team/app", "v1"), "garbled");
+    for built in [store().with(empty), store().with(garbled)] {
+        let root = built.into_tree().on_disk();
+        let run = |flags: &[&str]| Regsweep::remove(root.path()).arg("team/app:v1").args(flags).run().expect_code(0).stdout;
+        let foreseen = run(&["--quarantine", "--dry-run"]);
+        assert!(foreseen.contains("team/app:v1: would go; it names nothing"), "{foreseen}");
+        let done = run(&["--quarantine"]);
+        assert!(done.contains("team/app:v1: the tag named nothing") && !done.contains("team/app:v1: in quarantine"), "{done}");
+        assert!(!done.contains("undoes it\n"), "{done}");
+    }
+}
+
+/// A tag whose manifest is lost comes back as it was: a link to nothing is not what it lacks.
+#[test]
+fn a_ghost_tag_that_comes_back_lacks_its_manifest_alone() {
+    let ghost = |tree: &mut Tree| {
+        tree.remove(&blob_data(image(1).digest())).remove(&revision_link("team/app", image(1).digest()));
+    };
+    let root = store().with(ghost).into_tree().on_disk();
+    Regsweep::remove(root.path()).args(["team/app:v1", "--quarantine"]).run();
+    let restored = Regsweep::new().args(["restore", "--root"]).arg(root.path()).json().run().expect_code(1);
+    let codes = restored.finding_codes();
+    assert!(codes.contains(&"missing-manifest".into()) && !codes.contains(&"lost-revision".into()), "{codes:?}");
+}
+
 /// That is when people need it.
 #[test]
 fn what_is_damaged_goes_with_it() {
