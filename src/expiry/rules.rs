@@ -178,8 +178,12 @@ impl Rules {
             let written = text.lines().nth(line).unwrap_or_default().trim();
             format!("policy {}, line {}, `{}`: {why}", escaped(path), line + 1, escaped(written))
         };
-        let file: File = toml::from_str(text)
-            .map_err(|error| wrong(error.span().map_or(0, |span| span.start), &error.message().replace('\n', ", ")))?;
+        let file: File = toml::from_str(text).map_err(|error| {
+            wrong(
+                error.span().map_or(0, |span| span.start),
+                &error.message().replace('\n', ", ").replace("expected usize", "expected a whole number"),
+            )
+        })?;
         if file.rule.is_empty() {
             return Err(format!("policy {}: there is no [[rule]] in it", escaped(path)));
         }
