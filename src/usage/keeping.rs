@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use foldhash::{HashMap, HashSet};
 
 use super::whole::StoreUsage;
+use super::young::{UntaggedYoung, untagged_young};
 use crate::amount::Amount;
 use crate::error::Error;
 use crate::graph::{Context, LinkVerdict, Reading, layer_verdict};
@@ -14,7 +15,7 @@ use crate::mark::{self, Marks};
 use crate::oci::DescriptorKind;
 use crate::plan::Deletions;
 use crate::store::{LinkContent, RepositoryEntry, Upload};
-use crate::survey::{self, Survey};
+use crate::survey::{self, Survey, Tag};
 
 /// Flags of blobs that `--delete-untagged` keeps as well.
 pub(crate) const LIVE: MarkFlags = MarkFlags::TAGGED.union(MarkFlags::YOUNG).union(MarkFlags::RESTORABLE);
@@ -33,12 +34,16 @@ pub(crate) struct Kept<'s> {
     pub(super) uploads: Amount,
     /// Bytes of the images that stay, as if each had its own copy of its content.
     pub(super) unshared_bytes: u64,
+    /// Images without a tag that are too young to go.
+    pub(super) untagged_young: UntaggedYoung,
 }
 
 impl Kept<'_> {
     /// What it adds to the totals of the store, except its blobs.
     pub(crate) fn beside(&self) -> StoreUsage {
-        StoreUsage { uploads: self.uploads, unshared_bytes: self.unshared_bytes, ..StoreUsage::default() }
+        let Kept { uploads, unshared_bytes, untagged_young, .. } = *self;
+        let young_until = self.marks.waiting.until;
+        StoreUsage { uploads, unshared_bytes, untagged_young, young_until, ..StoreUsage::default() }
     }
 }
 
@@ -52,8 +57,14 @@ pub(crate) fn look<'s>(context: &Context<'s>, repository: &RepositoryEntry, owne
     let inventory = context.inventory.noting();
     let mut marks = mark::mark(&surveyed, &Context { inventory: &inventory, ..*context })?;
     marks.deletions = Deletions::default();
+    // As rows count them: what a tag names is kept, whether or not a registry takes such a name.
+    let is_counted = |tag: &&Tag| tag.is_tag() || matches!(tag.current, LinkContent::Digest(_));
+    marks.counts.tags = surveyed.tags.iter().filter(is_counted).count() as u64;
     let noted = inventory.into_noted();
+    // Of a repository that is held nothing goes by its age.
+    let untagged_young = if marks.held { UntaggedYoung::default() } else { untagged_young(context, &surveyed, ownership)? };
     Ok(Kept {
+        untagged_young,
         marks,
         pushes: pushes(&surveyed)?,
         uploads: uploads(&surveyed)?,
