@@ -251,7 +251,7 @@ mod tests {
         for (text, line, why) in [
             (format!("{rule}keep-newst = 3\n"), 3, "keep-newst"),
             (format!("{rule}keep-newest = 'x'\n"), 3, "invalid type"),
-            (format!("{rule}keep-newest = -1\n"), 3, "invalid value"),
+            (format!("{rule}keep-newest = -1\n"), 3, "expected a whole number"),
             (format!("{rule}keep-younger-than = '30'\n"), 3, "a duration with its unit"),
             (format!("{rule}keep-newest = 1\nby = 'size'\n"), 4, "size"),
             (format!("{rule}keep-tags = ['[']\n"), 3, "expected a pattern"),
