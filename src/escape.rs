@@ -14,6 +14,21 @@ pub(crate) fn escaped<'a>(name: impl AsRef<OsStr> + 'a) -> String {
     escaped_bytes(name.as_ref().as_bytes()).into_owned()
 }
 
+/// One word of a command line that a message prints, quoted for a shell. Single quotes, between which a shell reads nothing.
+pub(crate) fn quoted(word: impl AsRef<OsStr>) -> String {
+    let word = escaped(word.as_ref());
+    match shlex::try_quote(&word) {
+        Ok(Cow::Borrowed(plain)) => plain.to_owned(),
+        _ => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
+/// A name as the last word of a command that a message prints: quoted, and no option whatever it begins with.
+pub(crate) fn operand(name: impl AsRef<OsStr>) -> String {
+    let word = quoted(name.as_ref());
+    if name.as_ref().as_bytes().starts_with(b"-") { format!("-- {word}") } else { word }
+}
+
 /// As [`escaped`], for plain bytes.
 pub(crate) fn escaped_bytes(bytes: &[u8]) -> Cow<'_, str> {
     if let Ok(text) = std::str::from_utf8(bytes)
@@ -58,5 +73,21 @@ mod tests {
         assert_eq!(escaped_bytes(b"a\xff\xfeb"), "a\\xff\\xfeb");
         assert_eq!(escaped_bytes("\u{202e}txt".as_bytes()), "\\u{202e}txt");
         assert_eq!(escaped_bytes("größe".as_bytes()), "größe");
+    }
+
+    #[test]
+    fn a_shell_reads_a_printed_name_as_one_word() {
+        for (name, expected) in [
+            ("team/app:v1", "team/app:v1"),
+            ("$(x)", "'$(x)'"),
+            ("a`b", "'a`b'"),
+            ("q'x", r"'q'\''x'"),
+            ("a\nb", r"'a\u{a}b'"),
+            ("", "''"),
+            ("-rf", "-- -rf"),
+            ("-r f", "-- '-r f'"),
+        ] {
+            assert_eq!(operand(name), expected);
+        }
     }
 }

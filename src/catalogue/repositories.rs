@@ -20,13 +20,15 @@ use crate::survey::{Survey, in_chunks};
 /// When something in it cannot be listed.
 pub(crate) fn repository(surveyed: &Survey<'_>, marks: &Marks) -> Result<ListedRepository, Error> {
     let [layers, manifests, _] = layout::MARKERS;
+    // A registry takes what begins so for a directory of its own.
+    let is_walked = !surveyed.name.as_path().iter().any(|part| part.as_encoded_bytes().starts_with(b"_"));
     Ok(ListedRepository {
         name: surveyed.name.clone(),
         tags: surveyed.tags.len() as u64,
         revisions: marks.counts.revisions,
         pushed: pushes(surveyed)?.into_iter().flatten().max(),
-        in_catalogue_2: surveyed.repository.has_directory(layers)?,
-        in_catalogue_3: surveyed.repository.has_directory(manifests)?,
+        in_catalogue_2: is_walked && surveyed.repository.has_directory(layers)?,
+        in_catalogue_3: is_walked && surveyed.repository.has_directory(manifests)?,
         is_held: marks.held,
     })
 }

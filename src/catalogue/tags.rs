@@ -5,30 +5,34 @@ use foldhash::{HashMap, HashSet};
 use super::sizes::sizes_of;
 use super::values::{ListedPlatform, ListedTag, TagState};
 use crate::error::Error;
+use crate::finding::Finding;
 use crate::graph::Context;
 use crate::inventory::BlobId;
-use crate::lineage::{ImageInfo, Lineage, pushes};
+use crate::lineage::{self, ImageInfo, Lineage, Place, pushes};
 use crate::oci::{Digest, TagName};
 use crate::store::LinkContent;
 use crate::survey::{Survey, Tag};
 
-/// The wanted tags, by name.
+/// The wanted tags, by name, and what of their images is lost.
 ///
 /// # Errors
 ///
 /// When something in the repository cannot be read.
 pub(crate) fn tags(
     context: &Context<'_>,
-    surveyed: &Survey,
+    surveyed: &Survey<'_>,
     is_wanted: &dyn Fn(&TagName) -> bool,
-) -> Result<Vec<ListedTag>, Error> {
+) -> Result<(Vec<ListedTag>, Vec<Finding>), Error> {
     let lineage = Lineage::read(context, surveyed)?;
     let pushed = pushes(surveyed)?;
     let wanted: Vec<(&Tag, _)> = surveyed.tags.iter().zip(pushed).filter(|(tag, _)| is_wanted(&tag.name)).collect();
-    let places = wanted.iter().filter_map(|(tag, _)| lineage.place(&target(tag)?));
-    let blobs: HashSet<BlobId> = places.flat_map(|place| lineage.blobs_of(&lineage.content(place))).collect();
+    let roots = wanted.iter().filter_map(|(tag, _)| lineage.place(&target(tag)?));
+    let places: HashSet<Place> = roots.flat_map(|place| lineage.content(place)).collect();
+    let places: Vec<Place> = places.into_iter().collect();
+    let lost = lineage::content(context, surveyed, &lineage, &places)?.lost;
+    let blobs = lineage.blobs_of(&places);
     let mut reader = Reader { context, surveyed, lineage: &lineage, sizes: sizes_of(context, blobs)?, info: HashMap::default() };
-    wanted
+    let listed = wanted
         .into_iter()
         .map(|(tag, pushed)| {
             let mut listed = ListedTag {
@@ -46,7 +50,8 @@ pub(crate) fn tags(
             }
             Ok(listed)
         })
-        .collect()
+        .collect::<Result<Vec<_>, Error>>()?;
+    Ok((listed, lost))
 }
 
 fn target(tag: &Tag) -> Option<Digest> {

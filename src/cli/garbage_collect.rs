@@ -40,7 +40,7 @@ pub struct GarbageCollect {
     /// Carry out this plan
     ///
     /// Carry out a plan that --plan-out wrote: of what would go by now only what it names, as it was then. The rest of it is skipped and
-    /// said. Give the flags that it was written with, such as --delete-untagged. What `expire` or `remove` wrote is refused: give that command again.
+    /// said. Give the flags that it was written with, such as --delete-untagged, but for --repository and --unlinked-only. What `expire` or `remove` wrote is refused: give that command again.
     #[arg(help_heading = KEEP, long, value_name = "FILE", conflicts_with_all = ["repository", "unlinked_only"])]
     pub plan: Option<PathBuf>,
 

@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use super::common::StoreArguments;
+use crate::escape;
 
 /// The start of a command in a message, in backticks.
 const BEGIN: &str = "`regsweep ";
@@ -17,6 +18,8 @@ const READING: [&str; 2] = ["--min-age", "--max-memory"];
 const IGNORE_BIRTH_TIME: &str = "--ignore-birth-time";
 /// The commands that have these options.
 const READERS: [&str; 3] = ["usage", "audit", "report"];
+/// The commands that take names in the store.
+const NAMING: [&str; 4] = ["list", "explain", "repair", "remove"];
 
 /// The store of this run, as it was typed.
 #[derive(Clone, Debug, Default)]
@@ -98,17 +101,40 @@ impl Hints {
             whole.push_str(BEGIN);
             // The command line may contain backticks.
             let typed = part.strip_prefix(&*complete).filter(|rest| !complete.is_empty() && rest.starts_with('`'));
-            match (typed, part.split_once('`')) {
+            match (typed, ended(part)) {
                 (Some(rest), _) => whole.extend([&*shown, rest]),
                 (None, Some((command, rest))) => {
                     let reading = if counts_ages(command) { &*reading } else { "" };
-                    whole.extend([command, reading, &*arguments, "`", rest]);
+                    let (options, name) = command.split_at(name_begins(command));
+                    whole.extend([options, reading, &*arguments, name, "`", rest]);
                 }
                 (None, None) => whole.push_str(part),
             }
         }
         whole
     }
+}
+
+/// Splits a text at the backtick that ends the command it begins with. Between quotes it is part of a name.
+fn ended(text: &str) -> Option<(&str, &str)> {
+    let (mut is_quoted, mut last) = (false, ' ');
+    let end = text.char_indices().find(|(_, character)| {
+        // In single quotes a backslash means nothing, and outside of them it comes before a quote only.
+        is_quoted ^= *character == '\'' && (is_quoted || last != '\\');
+        last = *character;
+        *character == '`' && !is_quoted
+    });
+    match end {
+        Some((place, _)) => Some((&text[..place], &text[place + 1..])),
+        None => text.split_once('`'),
+    }
+}
+
+/// Where the name begins that a command in a message ends with: a configuration is typed before it.
+fn name_begins(command: &str) -> usize {
+    let (first, rest) = command.split_once(' ').unwrap_or((command, ""));
+    let is_name = !rest.is_empty() && (!rest.starts_with('-') || rest.starts_with("-- "));
+    if NAMING.contains(&first) && is_name { first.len() } else { command.len() }
 }
 
 /// Whether a command in a message counts ages as the run that names it: those that show the same figures, and the collection that they are of.
@@ -182,10 +208,8 @@ fn shown_auth(value: &str) -> &str {
     if value.starts_with('@') { value } else { "USER:PASSWORD" }
 }
 
-/// Quotes one word for a shell.
 fn quoted(word: &str) -> String {
-    let word = crate::escape::escaped(word).to_string();
-    shlex::try_quote(&word).map(std::borrow::Cow::into_owned).unwrap_or(word.clone())
+    escape::quoted(word)
 }
 
 #[cfg(test)]
@@ -240,6 +264,20 @@ mod tests {
         assert_eq!(of(None, None).complete(text), text);
         assert_eq!(of(None, Some("/a\"b")).complete_json("\"`regsweep verify`\""), r#""`regsweep verify --root '/a\"b'`""#);
         assert_eq!(of(None, Some("/a")).complete("cut off `regsweep verify"), "cut off `regsweep verify");
+        let root = of(None, Some("/x"));
+        for (name, expected) in [
+            ("team", "`regsweep list --root /x team` x"),
+            ("a`b", "`regsweep list --root /x 'a`b'` x"),
+            ("q'`x", r"`regsweep list --root /x 'q'\''`x'` x"),
+            ("-rf", "`regsweep list --root /x -- -rf` x"),
+            ("$(x)\u{1b}", r"`regsweep list --root /x '$(x)\u{1b}'` x"),
+        ] {
+            let text = format!("`regsweep list {}` x", crate::escape::operand(name));
+            assert_eq!(root.complete(&text), expected);
+            let in_json = |text: &str| serde_json::to_string(text).expect("text is JSON");
+            assert_eq!(root.complete_json(&in_json(&text)), in_json(expected));
+        }
+        assert_eq!(of(Some("c.yml"), None).complete("`regsweep list a:b`"), "`regsweep list c.yml a:b`");
         let restored = of(Some("list"), None).complete("`regsweep quarantine list`");
         assert_eq!(restored, "`regsweep quarantine list list`", "a configuration of that name");
     }

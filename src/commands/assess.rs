@@ -237,22 +237,22 @@ fn survey_and_plan(
 
     progress.begin(Phase::Checking, None);
     let mut blobs = blobs::unreached_blobs(&context, &marks, &budget)?;
-    let mut findings: Vec<Finding> = std::mem::take(&mut blobs.findings).into_iter().chain(recent_changes).collect();
     let strays = repositories.strays.iter().chain(&blob_strays);
-    findings.extend(strays.clone().map(Finding::of_stray));
-    gathered.add(findings);
+    let of_blobs = std::mem::take(&mut blobs.findings).into_iter().chain(recent_changes);
+    gathered.add(of_blobs.chain(strays.clone().map(Finding::of_stray)).collect());
     let findings = recheck::still_hold(reader.store(), &policy, gathered.into_findings())?;
 
-    let mut plan = planned(settings, (&mut marks, &mut blobs), needed, &inventory, &budget)?;
+    let mut plan = planned((&mut marks, &mut blobs), needed, &inventory, &budget)?;
+    let [summary, old_summary] = summaries(settings, &marks, parts(reader, strays, &repositories.entries, &marks));
+    let lacking = marks.iter().filter(|marks| marks.may_lack_manifests).map(|marks| marks.repository.clone()).collect();
+    let unlinked_in = |plan: &SweepPlan| brakes::unlinked_in(plan, records, &summary, &lacking, &policy.of_evidence());
+    let with_blobs = leave_blobs(settings, &mut plan, &unlinked_in);
     // By all links: beside a registry at work some stay although their blobs go.
     let shares = plan.by_repository();
     if settings.disposal == Disposal::Online {
         online_only(&mut plan, reader.store(), &inventory)?;
     }
-    let [summary, old_summary] = summaries(settings, &marks, parts(reader, strays, &repositories.entries, &marks));
-    let lacking = marks.iter().filter(|marks| marks.may_lack_manifests);
-    let lacking = lacking.map(|marks| marks.repository.clone()).collect();
-    let unlinked = brakes::unlinked_in(&plan, records, &summary, &lacking, &policy.of_evidence());
+    let unlinked = with_blobs.unwrap_or_else(|| unlinked_in(&plan));
     let carried = settings.scope.limit(&mut plan, &|digest| records.had_linked(digest).collect());
     expired.iter_mut().for_each(|expired| expired.note_planned(&plan));
     let [restorable, postponed] = begun::staying(&marks);
@@ -355,10 +355,9 @@ fn removed(
     removal::gather(context, repositories, references, &cut_off, reader.stop).map(Some)
 }
 
-/// All that goes, without the blobs that a later run is to see to, and without directories that are not empty any more once what is needed is
-/// restored: that comes before the sweep, which would take them for written to by somebody.
+/// All that goes, without directories that are not empty any more once what is needed is restored: that comes before the sweep, which would
+/// take them for written to by somebody.
 fn planned(
-    settings: &CollectSettings,
     (marks, blobs): (&mut [Marks], &mut BlobMarks),
     needed: &Needed,
     inventory: &Arc<Inventory>,
@@ -366,14 +365,20 @@ fn planned(
 ) -> Result<SweepPlan, Error> {
     let (of_repositories, of_blobs) = mark::planned(marks, blobs);
     let mut plan = SweepPlan::new(of_repositories, of_blobs, Arc::clone(inventory), budget)?;
-    if settings.leaves_blobs() {
-        plan.retain(|row| row.target.repository().is_some());
-    }
     if !needed.targets.is_empty() {
         let fills = needed.fills();
         plan.retain(|row| !fills(&row.target));
     }
     Ok(plan)
+}
+
+/// Leaves out the blobs that a later run is to see to, if that was asked for. They say as much of what is missing, and so are counted before.
+fn leave_blobs(settings: &CollectSettings, plan: &mut SweepPlan, count: &dyn Fn(&SweepPlan) -> Unlinked) -> Option<Unlinked> {
+    settings.leaves_blobs().then(|| {
+        let counted = count(plan);
+        plan.retain(|row| row.target.repository().is_some());
+        counted
+    })
 }
 
 /// What the store holds, and the same without repositories in which nothing is old, and what is young.

@@ -7,6 +7,7 @@ use super::opening;
 use super::reading::{Looking, looking, named};
 use crate::config::ExplainSettings;
 use crate::error::Error;
+use crate::escape::{escaped, operand};
 use crate::explain::{Explanation, Target, explain};
 use crate::mark::{self, hold_shared, interrupted};
 use crate::oci::{Reference, reference};
@@ -72,7 +73,7 @@ fn explained(reference: &Reference, looking: &Looking<'_>) -> Result<Explanation
     let explanation = explained.into_explanation()?;
     match reference {
         Reference::Manifest(name, digest) if !explanation.is_linked && explanation.chain_count == 0 => {
-            let name = crate::escape::escaped(name);
+            let name = escaped(name);
             Err(Error::Usage(format!(
                 "the repository {name} does not link {digest}, and nothing in it leads there; `regsweep explain {digest}` looks in all \
                  repositories"
@@ -94,8 +95,9 @@ fn target(typed: &Reference, looking: &Looking<'_>) -> Result<Target, Error> {
         Reference::Tag(_, tag) => {
             let surveyed = survey::survey(looking.context.store, repository)?;
             let missing = |what: &str| {
-                let tag = crate::escape::escaped(tag);
-                Error::Usage(format!("the tag {tag} of the repository {} {what}; `regsweep list` shows its tags", surveyed.name))
+                let (tag, name) = (escaped(tag), &surveyed.name);
+                let command = operand(name.as_path());
+                Error::Usage(format!("the tag {tag} of the repository {name} {what}; `regsweep list {command}` shows its tags"))
             };
             let found = surveyed.tags.iter().find(|found| reference::is_tag(&found.name, tag));
             match found.map(|found| (found, found.current)) {

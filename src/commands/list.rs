@@ -10,6 +10,7 @@ use super::reading::{Looking, looking, named};
 use crate::catalogue;
 use crate::config::ListSettings;
 use crate::error::Error;
+use crate::escape::{escaped, operand};
 use crate::mark::{self, interrupted};
 use crate::oci::{Reference, TagName, reference};
 use crate::progress::{Phase, Progress};
@@ -86,7 +87,8 @@ fn list(settings: &ListSettings, looking: &Looking<'_>) -> Result<Listed, Error>
     let mut listed = Vec::with_capacity(repositories.len());
     for (repository, surveyed) in repositories {
         if let Some(surveyed) = surveyed {
-            let tags = catalogue::tags(looking.context, &surveyed, &is_tag)?;
+            let (tags, lost) = catalogue::tags(looking.context, &surveyed, &is_tag)?;
+            looking.gathered.add(lost);
             if let (true, Some(Reference::Tag(_, tag))) = (tags.is_empty(), &settings.reference) {
                 return Err(no_tag(&surveyed, tag));
             }
@@ -107,6 +109,7 @@ fn look_at<'l>(repository: &RepositoryEntry, looking: &'l Looking<'_>) -> Result
 }
 
 fn no_tag(surveyed: &Survey, tag: &str) -> Error {
-    let (name, tag) = (&surveyed.name, crate::escape::escaped(tag));
-    Error::Usage(format!("no tag {tag} in the repository {name}; `regsweep list` with {name} lists its tags"))
+    let (name, tag) = (&surveyed.name, escaped(tag));
+    let command = operand(name.as_path());
+    Error::Usage(format!("no tag {tag} in the repository {name}; `regsweep list {command}` lists its tags"))
 }

@@ -96,10 +96,12 @@ fn keeper_of_tags(location: &Location) -> Option<String> {
     if let Some(sign) = &owners.harbor {
         let from = bearer(location, sign);
         return Some(format!(
-            "{from} has {sign}, as Harbor writes it: its tags are in its database, and --delete-untagged would drop all its artifacts"
+            "{from} has {sign}, as Harbor writes it: its tags are in its database, and what drops tags or untagged images would drop all its artifacts"
         ));
     }
     let sign = owners.openshift.as_ref()?;
     let from = bearer(location, sign);
-    Some(format!("{from} has {sign}: OpenShift keeps its tags in etcd, and --delete-untagged would drop all its images"))
+    Some(format!(
+        "{from} has {sign}: OpenShift keeps its tags in etcd, and what drops tags or untagged images would drop all its images"
+    ))
 }

@@ -20,7 +20,7 @@ use crate::audit::damage;
 use crate::audit::facts::{BlobFacts, RepositoryFacts};
 use crate::config::{Mode, RepairSettings};
 use crate::error::Error;
-use crate::escape::escaped;
+use crate::escape::{escaped, operand};
 use crate::finding::{Code, Finding};
 use crate::findings::consolidated;
 use crate::format::size;
@@ -286,7 +286,7 @@ fn of_repository(
 fn place_of(surveyed: &Survey<'_>, typed: &str) -> Result<usize, Error> {
     surveyed.tags.iter().position(|tag| reference::is_tag(&tag.name, typed)).ok_or_else(|| {
         let (name, tag) = (&surveyed.name, escaped(typed));
-        Error::Usage(format!("no tag {tag} in {name}; `regsweep list {name}` names them"))
+        Error::Usage(format!("no tag {tag} in {name}; `regsweep list {}` names them", operand(name.as_path())))
     })
 }
 

@@ -178,8 +178,12 @@ impl Rules {
             let written = text.lines().nth(line).unwrap_or_default().trim();
             format!("policy {}, line {}, `{}`: {why}", escaped(path), line + 1, escaped(written))
         };
-        let file: File = toml::from_str(text)
-            .map_err(|error| wrong(error.span().map_or(0, |span| span.start), &error.message().replace('\n', ", ")))?;
+        let file: File = toml::from_str(text).map_err(|error| {
+            wrong(
+                error.span().map_or(0, |span| span.start),
+                &error.message().replace('\n', ", ").replace("expected usize", "expected a whole number"),
+            )
+        })?;
         if file.rule.is_empty() {
             return Err(format!("policy {}: there is no [[rule]] in it", escaped(path)));
         }
@@ -247,7 +251,7 @@ mod tests {
         for (text, line, why) in [
             (format!("{rule}keep-newst = 3\n"), 3, "keep-newst"),
             (format!("{rule}keep-newest = 'x'\n"), 3, "invalid type"),
-            (format!("{rule}keep-newest = -1\n"), 3, "invalid value"),
+            (format!("{rule}keep-newest = -1\n"), 3, "expected a whole number"),
             (format!("{rule}keep-younger-than = '30'\n"), 3, "a duration with its unit"),
             (format!("{rule}keep-newest = 1\nby = 'size'\n"), 4, "size"),
             (format!("{rule}keep-tags = ['[']\n"), 3, "expected a pattern"),

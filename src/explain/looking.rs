@@ -1,5 +1,6 @@
 //! Scans all repositories, and combines how they relate to the target of an explanation.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::{Mutex, PoisonError};
 
@@ -15,7 +16,7 @@ use crate::finding::Finding;
 use crate::graph::Context;
 use crate::inventory::{BlobId, Budget, Holder, MarkFlags, Ownership, Whose};
 use crate::layout::Shard;
-use crate::lineage::{Chains, ImageInfo, Lineage, Place, Sought, Step};
+use crate::lineage::{self, Chains, Content, ImageInfo, Lineage, Place, Sought, Step};
 use crate::mark::{self, Marks};
 use crate::oci::{Digest, RepositoryName};
 use crate::plan::{BlobFacts, Decision, Deletions, Inspected, KeepReason, Reason, decide};
@@ -79,10 +80,15 @@ impl Explained<'_> {
             None => Vec::new(),
         };
         let is_concerned = self.target.is_in(&surveyed.name);
+        let (mut content, mut is_manifest) = (Content::default(), false);
         let kept = if is_concerned && (is_noted || !links.is_empty() || matches!(self.target, Target::Repository(_))) {
             let lineage = Lineage::read(context, &surveyed)?;
             let roots = LineageRoots::new(context, &surveyed, &lineage, &noted);
             self.note_chains(&surveyed, &lineage, &roots)?;
+            let root = self.target.digest().and_then(|digest| lineage.place(digest));
+            let places = root.map_or_else(|| (0..lineage.len() as Place).collect(), |root| lineage.content(root));
+            is_manifest = root.is_some();
+            content = lineage::content(context, &surveyed, &lineage, &places)?;
             kept_for(self.target, context, &lineage, &roots, &noted, marks.held)
         } else {
             HashSet::default()
@@ -107,16 +113,18 @@ impl Explained<'_> {
             found.links.truncate(MOST_LISTED);
         }
         drop(found);
+        // Of a manifest all that it names is needed, and of a blob nothing but itself.
+        let is_needed = |found: &Digest| self.target.digest() == Some(found) || (is_manifest && content.named.contains(found));
         let is_about = |finding: &Finding| match self.target.digest() {
-            Some(digest) => {
-                finding.digest.as_ref() == Some(digest)
+            Some(_) => {
+                finding.digest.as_ref().is_some_and(is_needed)
                     || (is_noted && marks.held)
                     || (is_concerned && finding.tag.is_some() && self.is_tag(finding))
             }
             None => is_concerned,
         };
-        let about = marks.findings.iter().filter(|finding| is_about(finding)).cloned().collect();
-        marks.findings = about;
+        let found: BTreeSet<Finding> = std::mem::take(&mut marks.findings).into_iter().chain(content.lost.clone()).collect();
+        marks.findings = found.into_iter().filter(is_about).collect();
         Ok(marks)
     }
 

@@ -4,9 +4,11 @@
 mod chains;
 mod graph;
 mod image_info;
+mod lost;
 mod pushes;
 
 pub(crate) use self::chains::{Chains, Sought, Step};
 pub(crate) use self::graph::{Lineage, Place};
 pub(crate) use self::image_info::ImageInfo;
+pub(crate) use self::lost::{Content, content};
 pub(crate) use self::pushes::pushes;

@@ -63,8 +63,12 @@ pub fn check(reader: &Reader<'_>, restored: &BTreeSet<Target>, suspects: &BTreeS
         let manifests = Manifests::new(reader.store(), &inventory);
         for (name, revisions) in revisions {
             let survey = survey::survey(reader.store(), &RepositoryEntry { name, foreign: None })?;
-            let lost = tags.get(&survey.name).into_iter().flatten().filter(|(_, digest)| !has_link(&survey, digest));
-            findings.extend(lost.map(|(tag, digest)| missing(Code::LostRevision, &survey.name, digest).tag(tag)));
+            for (tag, digest) in tags.get(&survey.name).into_iter().flatten() {
+                // Of a manifest that is not there itself that is said, and a link would lead nowhere.
+                if !has_link(&survey, digest) && is_stored(reader, digest)? {
+                    findings.push(missing(Code::LostRevision, &survey.name, digest).tag(tag));
+                }
+            }
             let mut check =
                 Check { reader, inventory: &inventory, manifests: &manifests, survey: &survey, layers: HashSet::new(), findings };
             let roots = revisions.into_iter().map(|digest| (digest, Role::Revision)).collect();
@@ -197,6 +201,7 @@ impl Visitor for Check<'_> {
         if *role == Role::Child && self.survey.revision(digest).is_none() {
             self.findings.push(missing(Code::LostChild, &self.survey.name, digest));
         }
+        self.findings.extend(self.damaged_revision(digest));
         let code = match reading {
             Reading::Read(edges) => {
                 self.follow(edges, queue)?;
@@ -216,6 +221,15 @@ impl Visitor for Check<'_> {
 }
 
 impl Check<'_> {
+    /// A manifest is served through its revision link here, as a layer is through its own.
+    fn damaged_revision(&self, digest: &Digest) -> Option<Finding> {
+        let link = self.survey.revisions[self.survey.revision(digest)?].link;
+        let LinkVerdict::Faulty(code) = judge_link(digest, link) else { return None };
+        let path = LinkDirectory::Revisions(self.survey.name.clone()).link(digest);
+        let detail = format!("{} What was restored needs it, and is not served without it.", code.meaning());
+        Some(Finding::new(code).repository(&self.survey.name).digest(digest).path(path).detail(detail))
+    }
+
     fn follow(&mut self, edges: &Edges, queue: &mut Queue<'_, Role>) -> Result<(), Error> {
         let stored = edges.stored.iter().map(|edge| (self.inventory.digest(edge.blob), edge.kind, false));
         let unresolved = edges.unresolved.iter().map(|named| (named.digest, named.kind, named.foreign));

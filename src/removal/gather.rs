@@ -95,6 +95,10 @@ pub(crate) fn gather(
         };
         removed.asked.extend(asked.into_iter().map(nested));
     }
+    // What goes as well does not stay.
+    let whole: HashSet<RepositoryName> =
+        removed.asked.iter().filter(|one| one.is_repository()).map(|one| one.repository.clone()).collect();
+    removed.asked.iter_mut().for_each(|one| one.nested.retain(|nested| !whole.contains(nested)));
     removed.asked.append(&mut gone);
     match refused.is_empty() {
         true => Ok(removed),
@@ -227,11 +231,14 @@ impl Gathering<'_> {
         let kept = kept.filter(|digest| is_revision(digest) && !revisions.contains(digest));
         let roots: Vec<Digest> = staying.iter().filter_map(target).chain(kept).collect();
         let stays: HashSet<Place> = lineage.below(places(roots), None).into_iter().collect();
-        for digest in present().filter(|one| one.tag.is_none()).filter_map(|one| one.digest) {
-            let needs = self.needs(&digest, &staying, &stays);
+        for one in present() {
+            let Some(digest) = one.digest else { continue };
+            let (what, needs) = match one.tag {
+                Some(_) => (format!("the image of {}", one.name()), self.referrers(&digest, &staying, &stays)),
+                None => (one.name(), self.needs(&digest, &staying, &stays)),
+            };
             if !needs.is_empty() {
-                let all = shown(&needs, ", ");
-                refused.push(format!("{}@{digest} is needed by {all}: give these as well, or leave it", surveyed.name));
+                refused.push(format!("{what} is needed by {}: give these as well, or leave it", shown(&needs, ", ")));
             }
         }
         let by_digest = present().filter(|one| one.tag.is_none());
@@ -259,14 +266,33 @@ impl Gathering<'_> {
         let parents = stays.iter().filter(|parent| self.lineage.children(**parent).contains(&place));
         let mut manifests: Vec<String> =
             parents.map(|parent| format!("the index {name}@{}", self.lineage.name(*parent))).collect();
-        // Where it stays anyway, they stay because of it.
-        if !stays.contains(&place) {
-            let referrers = self.lineage.referrers(place).iter().filter(|referrer| stays.contains(referrer));
-            manifests.extend(referrers.map(|referrer| format!("its referrer {name}@{}", self.lineage.name(*referrer))));
-        }
         manifests.sort_unstable();
         needs.extend(manifests);
+        needs.extend(self.referrers(digest, tags, stays));
         needs
+    }
+
+    /// What refers to an image that goes, or to a manifest in it, and stays by a tag or an index of its own.
+    fn referrers(&self, digest: &Digest, tags: &[&Tag], stays: &HashSet<Place>) -> Vec<String> {
+        let Gathering { surveyed, lineage, .. } = self;
+        let Some(place) = lineage.place(digest) else { return Vec::new() };
+        // Where a manifest stays anyway, they stay because of it; one that is lost they have lost already.
+        let goes = |place: &Place| !stays.contains(place) && lineage.is_manifest(*place);
+        let content = lineage.content(place).into_iter().filter(goes);
+        let of = |subject| lineage.referrers(subject).iter().filter(|referrer| stays.contains(referrer));
+        let all: BTreeSet<Digest> = content.flat_map(of).map(|referrer| lineage.name(*referrer)).collect();
+        let described = |referrer: &Digest| {
+            let holds = |tag: &&&Tag| match tag.current {
+                LinkContent::Digest(target) => {
+                    let root = lineage.place(&target);
+                    root.is_some_and(|root| lineage.content(root).iter().any(|place| lineage.name(*place) == *referrer))
+                }
+                _ => false,
+            };
+            let tag = tags.iter().find(holds).map(|tag| format!(" (the tag {}:{})", surveyed.name, tag.name));
+            format!("its referrer {}@{referrer}{}", surveyed.name, tag.unwrap_or_default())
+        };
+        all.iter().map(described).collect()
     }
 }
 

@@ -1,12 +1,13 @@
 //! The links of one repository: which are mended, and why others are not.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 
 use super::decide::{CannotMend, Decision, Named, Part, decide};
 use super::mirror::Mirror;
 use crate::audit::facts::{BlobFacts, RepositoryFacts};
 use crate::error::Error;
-use crate::escape::escaped;
+use crate::escape::operand;
 use crate::finding::{Code, Finding};
 use crate::graph::{Context, Reading};
 use crate::inventory::{BlobId, Inventory, MarkFlags};
@@ -115,7 +116,10 @@ pub(crate) fn links(looking: &Looking<'_>, mends: &mut Mends) -> Result<(), Erro
         let here = |code: Code, why: CannotMend| {
             let place = Finding::new(code).repository(name).tag(&tag.name).path(layout::current_link(name, &tag.name));
             let way = match why {
-                CannotMend::NotNamed => format!(" `regsweep repair` with {} names it.", escaped(format!("{name}:{}", tag.name))),
+                CannotMend::NotNamed => {
+                    let named = [name.as_path().as_os_str(), tag.name.as_os_str()].join(OsStr::new(":"));
+                    format!(" `regsweep repair {}` names it.", operand(named))
+                }
                 _ => String::new(),
             };
             place.detail(format!("{} {}{way}", code.meaning(), why.reason()))

@@ -2,19 +2,20 @@
 
 use std::time::SystemTime;
 
-use foldhash::HashMap;
+use foldhash::{HashMap, HashSet};
 
 use super::whole::StoreUsage;
+use super::young::{UntaggedYoung, untagged_young};
 use crate::amount::Amount;
 use crate::error::Error;
-use crate::graph::{Context, Reading};
+use crate::graph::{Context, LinkVerdict, Reading, layer_verdict};
 use crate::inventory::{BlobId, MarkFlags, Ownership};
 use crate::lineage::pushes;
 use crate::mark::{self, Marks};
 use crate::oci::DescriptorKind;
 use crate::plan::Deletions;
 use crate::store::{LinkContent, RepositoryEntry, Upload};
-use crate::survey::{self, Survey};
+use crate::survey::{self, Survey, Tag};
 
 /// Flags of blobs that `--delete-untagged` keeps as well.
 pub(crate) const LIVE: MarkFlags = MarkFlags::TAGGED.union(MarkFlags::YOUNG).union(MarkFlags::RESTORABLE);
@@ -33,12 +34,16 @@ pub(crate) struct Kept<'s> {
     pub(super) uploads: Amount,
     /// Bytes of the images that stay, as if each had its own copy of its content.
     pub(super) unshared_bytes: u64,
+    /// Images without a tag that are too young to go.
+    pub(super) untagged_young: UntaggedYoung,
 }
 
 impl Kept<'_> {
     /// What it adds to the totals of the store, except its blobs.
     pub(crate) fn beside(&self) -> StoreUsage {
-        StoreUsage { uploads: self.uploads, unshared_bytes: self.unshared_bytes, ..StoreUsage::default() }
+        let Kept { uploads, unshared_bytes, untagged_young, .. } = *self;
+        let young_until = self.marks.waiting.until;
+        StoreUsage { uploads, unshared_bytes, untagged_young, young_until, ..StoreUsage::default() }
     }
 }
 
@@ -52,8 +57,14 @@ pub(crate) fn look<'s>(context: &Context<'s>, repository: &RepositoryEntry, owne
     let inventory = context.inventory.noting();
     let mut marks = mark::mark(&surveyed, &Context { inventory: &inventory, ..*context })?;
     marks.deletions = Deletions::default();
+    // As rows count them: what a tag names is kept, whether or not a registry takes such a name.
+    let is_counted = |tag: &&Tag| tag.is_tag() || matches!(tag.current, LinkContent::Digest(_));
+    marks.counts.tags = surveyed.tags.iter().filter(is_counted).count() as u64;
     let noted = inventory.into_noted();
+    // Of a repository that is held nothing goes by its age.
+    let untagged_young = if marks.held { UntaggedYoung::default() } else { untagged_young(context, &surveyed, ownership)? };
     Ok(Kept {
+        untagged_young,
         marks,
         pushes: pushes(&surveyed)?,
         uploads: uploads(&surveyed)?,
@@ -69,7 +80,7 @@ fn uploads(surveyed: &Survey<'_>) -> Result<Amount, Error> {
 
 fn unshared_bytes(
     context: &Context<'_>,
-    surveyed: &Survey,
+    surveyed: &Survey<'_>,
     noted: &HashMap<BlobId, MarkFlags>,
     ownership: &Ownership,
 ) -> Result<u64, Error> {
@@ -83,8 +94,15 @@ fn unshared_bytes(
         let mut named = 0_u64;
         if let Reading::Read(edges) = context.manifests.read_revision(&revision.digest)? {
             // Listed manifests are images of their own.
-            let content = edges.stored.iter().filter(|edge| edge.kind == DescriptorKind::Blob);
-            named = content.filter_map(|edge| ownership.size_bytes(edge.blob)).sum();
+            let stored = edges.stored.iter().filter(|edge| edge.kind == DescriptorKind::Blob);
+            let mut content: HashSet<BlobId> = stored.map(|edge| edge.blob).collect();
+            for named in edges.unresolved.iter().filter(|named| named.kind == DescriptorKind::Blob) {
+                // It may be an alias of a blob (H3).
+                if let LinkVerdict::Names(digest) = layer_verdict(surveyed, &named.digest)? {
+                    content.extend(context.inventory.find(&digest));
+                }
+            }
+            named = content.into_iter().filter_map(|blob| ownership.size_bytes(blob)).sum();
         }
         all = all.saturating_add(own).saturating_add(named);
     }

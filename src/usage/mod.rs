@@ -12,6 +12,7 @@ mod keeping;
 mod rows;
 mod sizes;
 mod whole;
+mod young;
 
 pub(crate) use self::grouping::Grouping;
 pub(crate) use self::keeping::{Kept, LIVE, look};
@@ -19,3 +20,4 @@ pub use self::rows::{UsageRow, sorted};
 pub(crate) use self::sizes::sizes;
 pub use self::whole::StoreUsage;
 pub(crate) use self::whole::whole;
+pub use self::young::UntaggedYoung;

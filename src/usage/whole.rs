@@ -1,7 +1,10 @@
 //! Totals of the store: every blob is in exactly one category, so that the figures add up.
 
+use std::time::SystemTime;
+
 use super::grouping::Grouping;
 use super::keeping::LIVE;
+use super::young::{UntaggedYoung, until};
 use crate::amount::Amount;
 use crate::error::Error;
 use crate::graph::Context;
@@ -33,6 +36,12 @@ pub struct StoreUsage {
     pub unlinked: Amount,
     /// Needed by nothing, but too young to be judged.
     pub young: Amount,
+    /// What of `live` is linked, and needed by no manifest: its links are too young to be judged.
+    pub linked_young: Amount,
+    /// When the last of both is old enough; `None` if none ever is.
+    pub young_until: Option<SystemTime>,
+    /// What of `live` no tag leads to: its images are too young to go.
+    pub untagged_young: UntaggedYoung,
     /// Needed by nothing, and changed during the scan.
     pub other: Amount,
     /// Bytes that the images that stay would take if each had its own copy of its content.
@@ -49,6 +58,11 @@ impl StoreUsage {
         let mut all = self.unreferenced;
         all += self.unlinked;
         all
+    }
+
+    /// When the last is old enough of what only its age keeps; `None` if nothing is so, or for ever.
+    pub fn waits_until(&self) -> Option<SystemTime> {
+        self.young_until.max(self.untagged_young.until)
     }
 
     /// The size of the images that stay without sharing, as a multiple of the size that they take; `None` if they take none.
@@ -68,6 +82,9 @@ impl std::ops::AddAssign for StoreUsage {
         self.unreferenced += other.unreferenced;
         self.unlinked += other.unlinked;
         self.young += other.young;
+        self.linked_young += other.linked_young;
+        self.young_until = self.young_until.max(other.young_until);
+        self.untagged_young += other.untagged_young;
         self.other += other.other;
         self.unshared_bytes = self.unshared_bytes.saturating_add(other.unshared_bytes);
         self.quarantined += other.quarantined;
@@ -92,6 +109,9 @@ pub(crate) fn whole(context: &Context<'_>, rows: &Grouping, ownership: &Ownershi
                 unreached.push((blob, digest, size_bytes));
             } else if inventory.has_any(blob, LIVE) {
                 all.live.add(size_bytes);
+                if !inventory.has_any(blob, MarkFlags::TAGGED | MarkFlags::RESTORABLE) {
+                    all.linked_young.add(size_bytes);
+                }
                 match rows.whose(ownership, blob) {
                     Whose::Nobody => all.in_no_row.add(size_bytes),
                     Whose::One(_) => {}
@@ -109,7 +129,10 @@ pub(crate) fn whole(context: &Context<'_>, rows: &Grouping, ownership: &Ownershi
                 let place = match (decide::blob(&facts), inspected) {
                     (Decision::Delete(Reason::Unlinked), _) => &mut all.unlinked,
                     (Decision::Delete(_), _) => &mut all.unreferenced,
-                    (Decision::Keep(_), Inspected::File(_)) => &mut all.young,
+                    (Decision::Keep(_), Inspected::File(age)) => {
+                        all.young_until = all.young_until.max(until(age));
+                        &mut all.young
+                    }
                     (Decision::Keep(_), _) => &mut all.other,
                 };
                 place.add(size_bytes);

@@ -183,6 +183,8 @@ fn what_is_pushed_to_a_registry_before_it_is_read_only_proves_nothing() {
     };
     let refused = gc(&[]).expect_code(2);
     assert!(refused.stderr.contains("no repository needs any that is older than an hour"), "{}", refused.stderr);
+    let stopped = gc(&["--dry-run"]).expect_code(2).stdout;
+    assert!(stopped.contains("would stop: once nothing stops it, a run without --dry-run frees"), "{stopped}");
     gc(&["--dry-run", "--allow-empty"]).expect_code(0);
 
     lose(&root, "docker");

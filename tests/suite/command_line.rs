@@ -3,6 +3,7 @@
 mod errors;
 mod figures;
 pub(crate) mod metrics;
+mod printed;
 mod streams;
 
 use std::ffi::OsStr;

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::fixtures::fixture;
-use crate::support::layout::{blob_directory, revision_link, tag_current};
+use crate::support::layout::{blob_data, blob_directory, layer_link, revision_link, tag_current};
 use crate::support::server::{RealRegistry, major_version};
 use crate::support::*;
 
@@ -156,4 +156,46 @@ fn names_are_found_as_they_are_shown_and_nothing_is_sent() {
         let run = Regsweep::new().args(["list", "--root"]).arg(root.path()).arg(typed).run().expect_code(2);
         assert!(run.stderr.contains(hint) && !run.stderr.contains('\u{1b}'), "{typed}: {}", run.stderr);
     }
+}
+
+/// A tag is listed although it cannot be pulled, and what it lacks is said.
+#[test]
+fn what_is_lost_of_a_tag_is_a_finding() {
+    let image = oci_image("x", &[layer(1), layer(2)]);
+    let both = index(&[oci_image("amd64", &[layer(3)]), oci_image("arm64", &[layer(4)])]);
+    let built = || registry().repo("a").pushed(&image).tag("v1").pushed(&both).tag("all").image("other", &[layer(5)]).tag("v2");
+    let child = both.children[0].digest();
+    let blob = blob_data(&layer(1).digest);
+    for (code, tag, path) in [
+        ("missing-blob", "v1", blob.clone()),
+        ("missing-layer-link", "v1", layer_link("a", &layer(1).digest)),
+        ("missing-layer-link", "all", layer_link("a", &layer(4).digest)),
+        ("lost-child", "all", revision_link("a", child)),
+    ] {
+        let root = built().with(|tree| _ = tree.remove_leaving_directory(&path)).into_tree().on_disk();
+        let command = |words: &[&str]| Regsweep::new().args(words).arg("--root").arg(root.path()).json().run();
+        let (named, all) = (format!("a:{tag}"), "a".to_owned());
+        for words in [["list", &*named], ["list", &*all], ["explain", &*named], ["explain", &*all]] {
+            assert_eq!(command(&words).expect_code(1).finding_codes(), [code], "{words:?} {path}");
+        }
+        for words in [["list", "a:v2"], ["explain", "a:v2"]] {
+            command(&words).expect_code(0);
+        }
+        let digest = crate::support::tree::digest_of_blob(&blob).expect("a blob");
+        if path == blob || code == "missing-layer-link" && tag == "v1" {
+            assert_eq!(command(&["explain", &digest]).expect_code(1).finding_codes(), [code], "{path}");
+            command(&["explain", &layer(2).digest]).expect_code(0);
+        }
+    }
+}
+
+/// A registry takes what begins with an underscore for a directory of its own.
+#[test]
+fn what_no_registry_walks_is_not_in_its_catalogue() {
+    let root = registry().repo("a").image("x", &[layer(1)]).tag("v1").repo("_b").image("x", &[layer(1)]).tag("v1").on_disk();
+    let report = list(root.path(), &[]);
+    let rows = report["repositories"].as_array().expect("a list").iter();
+    let is_in = |row: &Value| (row["name"].clone(), row["in_catalogue_2"].clone(), row["in_catalogue_3"].clone());
+    let rows: Vec<_> = rows.map(is_in).collect();
+    assert_eq!(rows, [("_b".into(), false.into(), false.into()), ("a".into(), true.into(), true.into())]);
 }

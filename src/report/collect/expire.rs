@@ -49,7 +49,7 @@ impl ExpireFigures {
             Note::NoTag(place) => format!("{} is about no tag in the repositories that it names", rule(*place)),
             Note::NothingProtected(reference) => format!("{reference} is in use and not in the store"),
             Note::SharedTime(repository) => format!(
-                "no tag of {repository} goes by time: most of its tags share one push time, as after a copy; `by = \"version\"` does not need it"
+                "no tag of {repository} goes by time: most of its tags share one push time, as after a copy; a --policy with `by = \"version\"` does not need it"
             ),
         }
     }

@@ -69,9 +69,14 @@ fn closing(report: &CollectReport, mode: &str) -> String {
         let uploads = uploads::going(totals).map_or_else(String::new, |uploads| format!(" and {uploads}"));
         format!("{}{uploads}", amount(totals.kind(Kind::Blob)))
     };
+    // Nothing of what it would do is done then.
+    let done_by = match report.outcome() {
+        Outcome::Stopped => "once nothing stops it, a run without --dry-run",
+        _ => "without --dry-run this",
+    };
     match report.mode {
         Mode::DryRun if report.figures.planned.is_empty() && !report.quarantine.purged.is_empty() => {
-            format!("{mode}: without --dry-run this purges {}", amount(report.quarantine.purged.blobs))
+            format!("{mode}: {done_by} purges {}", amount(report.quarantine.purged.blobs))
         }
         Mode::DryRun if report.figures.planned.is_empty() => {
             let (later, _) = report.figures.later_and_never();
@@ -84,10 +89,10 @@ fn closing(report: &CollectReport, mode: &str) -> String {
             }
         }
         Mode::DryRun if report.disposal == Disposal::Remove => {
-            format!("{mode}: without --dry-run this frees {}", blobs(&report.figures.planned))
+            format!("{mode}: {done_by} frees {}", blobs(&report.figures.planned))
         }
         Mode::DryRun => format!(
-            "{mode}: without --dry-run this quarantines {} and purges {}",
+            "{mode}: {done_by} quarantines {} and purges {}",
             blobs(&report.figures.planned),
             amount(report.quarantine.purged.blobs)
         ),
@@ -354,7 +359,11 @@ fn quarantine(page: &mut Document, report: &CollectReport) {
         lines.push(format!("{} wait in it; `regsweep quarantine list` says since when", amount(quarantine.waiting)));
     }
     if let Some(run) = &quarantine.run {
-        lines.push(format!("this run is {run}; `regsweep restore --run {run}` undoes it"));
+        let but = match &report.removed {
+            Some(removed) if remove::has_broken_tags(removed) => ", but for the links of tags that named nothing",
+            _ => "",
+        };
+        lines.push(format!("this run is {run}; `regsweep restore --run {run}` undoes it{but}"));
     }
     for (place, line) in lines.iter().enumerate() {
         page.item(if place == 0 { "quarantine" } else { "" }, line);

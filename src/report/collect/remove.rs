@@ -6,6 +6,7 @@ use crate::config::{Disposal, Mode};
 use crate::format::plural;
 use crate::removal::{Asked, Removed};
 use crate::report::document::Document;
+use crate::store::LinkContent;
 
 /// What is named in the report for people.
 const SHOWN: usize = 20;
@@ -22,6 +23,16 @@ const LISTED: &str = "all that a registry put there; the rest is named below, an
 const WAITS: &str = "the tag goes; its manifest is needed by what is in quarantine: run this again once that is purged";
 const GONE_AND_WAITS: &str =
     "is not there any more; its manifest is needed by what is in quarantine: run this again once that is purged";
+
+/// What is said of a tag that names nothing, where the rest can be restored.
+const NOT_RESTORED: &str = "the tag named nothing: what its history held can be restored, and no more";
+const WOULD_NOT_BE_RESTORED: &str = "would go; it names nothing: what its history holds can be restored, and no more";
+
+/// Whether a run removed a tag that names nothing, of which a restoration brings back nothing but history.
+pub(super) fn has_broken_tags(removed: &Removed) -> bool {
+    let tags = removed.removal.0.values().flat_map(|from| from.tags.values());
+    tags.into_iter().any(|content| !matches!(content, LinkContent::Digest(_)))
+}
 
 /// Says what becomes of it.
 pub(super) fn asked(page: &mut Document, removed: &Removed, mode: Mode, disposal: Disposal) {
@@ -46,6 +57,10 @@ pub(super) fn asked(page: &mut Document, removed: &Removed, mode: Mode, disposal
                 "names nothing any more; what is left of it stays until it is older"
             }
             Asked { goes: false, .. } => "stays",
+            Asked { tag: Some(_), digest: None, .. } if disposal != Disposal::Remove => match mode {
+                Mode::DryRun => WOULD_NOT_BE_RESTORED,
+                Mode::Execute => NOT_RESTORED,
+            },
             Asked { tag: None, .. } | Asked { digest: None, .. } | Asked { manifest_goes: true, .. } => goes,
             Asked { manifest_waits: true, .. } => WAITS,
             _ => "the tag goes; its manifest is needed otherwise, or not stored",

@@ -1,6 +1,7 @@
 //! Why something is kept or not, for people.
 
 use super::ExplainReport;
+use crate::escape::operand;
 use crate::explain::{ExplainedChain, Explanation, Fate, LinkPlace, MOST_LISTED, Relation};
 use crate::format::{amount, number, plural, size, time};
 use crate::oci::Reference;
@@ -64,7 +65,9 @@ fn why(page: &mut Document, report: &ExplainReport) {
     let explanation = &report.explanation;
     let tags = explanation.tagged_chain_count;
     let why = match (explanation.fate, &report.reference) {
-        (_, Reference::Repository(_)) => "what its tags lead to is kept; `regsweep list` shows them".to_owned(),
+        (_, Reference::Repository(name)) => {
+            format!("what its tags lead to is kept; `regsweep list {}` shows them", operand(name))
+        }
         (Fate::Kept, Reference::Tag(..)) => "a tag is kept with all that it leads to".to_owned(),
         (Fate::Kept, _) if tags > 0 => "a tag leads to it".to_owned(),
         (Fate::Kept, _) => "something that cannot be understood keeps it".to_owned(),

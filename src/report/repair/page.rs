@@ -26,7 +26,15 @@ pub(super) fn document(report: &RepairReport) -> Document {
         page.item("quarantined", "the damaged files that were replaced");
         let is_of_tag = |mend: &Mend| mend.replaced.is_some() && matches!(mend.target, Target::Tag(..));
         let by_hand = if report.planned.iter().any(is_of_tag) { ", the damaged link of a tag only by hand" } else { "" };
-        page.item("", &format!("`regsweep restore --run {run}` restores them as they were{by_hand}"));
+        let has_blobs = report.planned.iter().any(|mend| mend.replaced.is_some() && mend.size_bytes.is_some());
+        let has_links = report.planned.iter().any(|mend| mend.replaced.is_some() && mend.size_bytes.is_none());
+        // The whole bytes may be nowhere else.
+        let what = match (has_links, has_blobs) {
+            (_, false) => format!("them as they were{by_hand}"),
+            (false, true) => "a damaged blob only where there is none by then".to_owned(),
+            (true, true) => format!("links as they were{by_hand}, and a damaged blob only where there is none by then"),
+        };
+        page.item("", &format!("`regsweep restore --run {run}` restores {what}"));
     }
     let planned = report.planned.len() as u64;
     if planned > 0 {

@@ -21,6 +21,9 @@ struct Body {
     untagged: Bytes,
     reclaimable: Reclaimable,
     young: Bytes,
+    linked_young: Bytes,
+    young_until: Option<String>,
+    untagged_young: UntaggedYoung,
     changed: Bytes,
     quarantined: Bytes,
     uploads: Uploads,
@@ -42,6 +45,13 @@ struct Scanned {
 struct Reclaimable {
     unreferenced: Bytes,
     unlinked: Bytes,
+}
+
+#[derive(Serialize)]
+struct UntaggedYoung {
+    images: u64,
+    at_most: Bytes,
+    until: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -100,6 +110,13 @@ pub(super) fn render(report: &UsageReport) -> String {
         untagged: usage.untagged.into(),
         reclaimable: Reclaimable { unreferenced: usage.unreferenced.into(), unlinked: usage.unlinked.into() },
         young: usage.young.into(),
+        linked_young: usage.linked_young.into(),
+        young_until: usage.young_until.map(time),
+        untagged_young: UntaggedYoung {
+            images: usage.untagged_young.images,
+            at_most: usage.untagged_young.at_most.into(),
+            until: usage.untagged_young.until.map(time),
+        },
         changed: usage.other.into(),
         quarantined: usage.quarantined.into(),
         uploads: Uploads { uploads: usage.uploads.count, bytes: usage.uploads.size_bytes },

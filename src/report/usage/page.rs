@@ -5,7 +5,7 @@ use crate::format::{amount, number, plural, size, time};
 use crate::options::{UsageBy, UsageSort};
 use crate::report::document::{Cells, Document};
 use crate::report::text::only_looked;
-use crate::usage::{StoreUsage, UsageRow};
+use crate::usage::{StoreUsage, UntaggedYoung, UsageRow};
 
 /// Rows shown if nobody says how many.
 const ROWS_SHOWN: usize = 20;
@@ -50,6 +50,16 @@ fn store(page: &mut Document, report: &UsageReport) {
     );
     page.item("stored", &amount(usage.stored));
     page.item("live", &format!("{}: what tags lead to", amount(usage.live)));
+    let UntaggedYoung { images, at_most, until } = usage.untagged_young;
+    if images > 0 {
+        let images = plural(images, "image", "images");
+        let until = until.map_or_else(String::new, |until| format!(" until {}", time(until)));
+        page.item("", &format!("  up to {} of it in {images} without a tag, too young to go{until}", amount(at_most)));
+    }
+    if usage.linked_young.count > 0 {
+        let linked = amount(usage.linked_young);
+        page.item("", &format!("  {linked} of it needed by no manifest yet, too young to judge{}", young_until(usage)));
+    }
     let shared = if report.by == UsageBy::Repository { "in several repositories" } else { "in several rows" };
     page.item("", &format!("  {} of it {shared}", amount(usage.shared)));
     if usage.in_no_row.count > 0 {
@@ -82,7 +92,8 @@ fn reclaimable(page: &mut Document, report: &UsageReport) {
 fn beside(page: &mut Document, report: &UsageReport) {
     let usage = &report.usage;
     if usage.young.count > 0 {
-        page.item("young", &format!("{}: needed by nothing yet, too young to judge", amount(usage.young)));
+        let young = amount(usage.young);
+        page.item("young", &format!("{young}: needed by nothing yet, too young to judge{}", young_until(usage)));
     }
     if usage.other.count > 0 {
         page.item("changed", &format!("{}: changed by a concurrent writer", amount(usage.other)));
@@ -97,6 +108,10 @@ fn beside(page: &mut Document, report: &UsageReport) {
             &format!("{uploads} ({}) under way or abandoned, not counted as stored", size(usage.uploads.size_bytes)),
         );
     }
+}
+
+fn young_until(usage: &StoreUsage) -> String {
+    usage.young_until.map_or_else(String::new, |until| format!(" until {}", time(until)))
 }
 
 fn rows(page: &mut Document, report: &UsageReport) {
@@ -177,18 +192,25 @@ fn cells(row: &UsageRow, by: UsageBy) -> Vec<String> {
 fn next(page: &mut Document, report: &UsageReport) {
     if let Some(next) = next_step(report) {
         page.blank();
-        page.item("next", next);
+        page.item("next", &next);
     }
 }
 
 /// What to run; nothing where not all could be read.
-pub(in crate::report) fn next_step(report: &UsageReport) -> Option<&'static str> {
+pub(in crate::report) fn next_step(report: &UsageReport) -> Option<String> {
     let usage = &report.usage;
-    (!report.is_partial).then_some(if usage.untagged.count > 0 {
-        "run `regsweep garbage-collect --dry-run --delete-untagged` to see what would go"
-    } else if usage.reclaimable().count > 0 {
-        "run `regsweep garbage-collect --dry-run` to see what would go"
-    } else {
-        "nothing to collect: delete tags or repositories, then collect"
+    (!report.is_partial).then(|| match usage.waits_until() {
+        _ if usage.untagged.count > 0 => {
+            "run `regsweep garbage-collect --dry-run --delete-untagged` to see what would go".to_owned()
+        }
+        _ if usage.reclaimable().count > 0 => "run `regsweep garbage-collect --dry-run` to see what would go".to_owned(),
+        Some(until) => {
+            let with_untagged = if usage.untagged_young.images > 0 { " --delete-untagged" } else { "" };
+            format!(
+                "nothing to collect yet: what is too young can go from {} on; `regsweep garbage-collect --dry-run{with_untagged}` says more",
+                time(until)
+            )
+        }
+        None => "nothing to collect: delete tags or repositories, then collect".to_owned(),
     })
 }

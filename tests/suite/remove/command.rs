@@ -45,6 +45,14 @@ fn manifests_go_by_digest_unless_something_that_stays_needs_them() {
         (vec![one.clone()], vec!["needed by the tag team/app:v1".to_owned()]),
         (vec![two.clone()], vec![format!("the index {}", by_digest(&index(&[child()])))]),
         (vec![three.clone(), "team/app:v3".into()], vec![format!("its referrer {}", by_digest(&signature()))]),
+        // By its only tag the image goes as well.
+        (
+            vec!["team/app:v3".into()],
+            vec![format!(
+                "the image of team/app:v3 is needed by its referrer {} (the tag team/app:signature)",
+                by_digest(&signature())
+            )],
+        ),
         (vec![one.clone(), two.clone()], vec!["the tag team/app:v1".to_owned(), "the index".to_owned()]),
     ] {
         for flags in [&["--dry-run"][..], &[], &["--quarantine"]] {
@@ -62,6 +70,43 @@ fn manifests_go_by_digest_unless_something_that_stays_needs_them() {
     for image in [image(1), child(), image(3), signature(), untagged] {
         assert!(!root.path().join(revision_link("team/app", image.digest())).exists());
     }
+}
+
+/// An image that goes by its tags takes no subject from a referrer that stays, also as the platform of an index, and where the referrer is in
+/// a list that clients tag for a registry that has none of its own.
+#[test]
+fn tags_go_unless_a_referrer_that_stays_has_its_subject_there() {
+    let (one, two) = (oci_image("one", &[layer(30)]), oci_image("two", &[layer(31)]));
+    let (both, attached) = (index(&[one.clone(), two.clone()]), oci_image("attached", &[layer(32)]).referring_to(&one));
+    let list = index(std::slice::from_ref(&attached));
+    let fallback = one.digest().replace(':', "-");
+    let built = registry().repo("a").pushed(&both).tag("v1").tag("v2").pushed(&attached).pushed(&list).tag(&fallback);
+    let root = built.pushed(&oci_image("other", &[layer(33)])).tag("other").into_tree().on_disk();
+    let run = |words: &[&str]| Regsweep::remove(root.path()).args(words).run();
+    let refused = run(&["a:v1", "a:v2"]).expect_code(2);
+    let expected = format!("its referrer a@{} (the tag a:{fallback})", attached.digest());
+    assert!(refused.stderr.contains(&expected), "{}", refused.stderr);
+    // With another tag the image stays, and with the list all of it goes.
+    run(&["a:v1"]).expect_code(0);
+    run(&["a:v2", &format!("a:{fallback}")]).expect_code(0);
+    assert_eq!(listed(root.path(), "a"), names(&["other"]));
+    for gone in [&one, &two, &both, &attached, &list] {
+        assert!(!root.path().join(revision_link("a", gone.digest())).exists());
+    }
+    // A subject that is lost already is nothing that could be taken from it.
+    let built = registry()
+        .repo("a")
+        .pushed(&one)
+        .tag("v1")
+        .pushed(&attached)
+        .tag("signature")
+        .repo("b")
+        .image("b", &[layer(40)])
+        .tag("v1");
+    let root = built.with(|tree| _ = tree.remove(&blob_data(one.digest()))).into_tree().on_disk();
+    let run = Regsweep::remove(root.path()).arg("a:v1").run();
+    assert!(matches!(run.code, Some(0 | 1)), "{}", run.stderr);
+    assert_eq!(listed(root.path(), "a"), names(&["signature"]));
 }
 
 /// A name that is not there may be a typing error: then nothing goes, and the names that may be anything are escaped.

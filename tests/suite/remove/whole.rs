@@ -66,6 +66,56 @@ fn a_repository_in_another_one_stays_and_is_named() {
     assert!(!directory(root.path(), "team").exists(), "nor is the directory around it left");
 }
 
+/// The last of a store goes by its name, with its blobs or without them, unless some of these show that more is missing.
+#[test]
+fn the_last_of_a_store_goes_when_it_is_named() {
+    for flags in [&[][..], &["--no-collect"]] {
+        let remove = |root: &Path| Regsweep::remove(root).args(["team", "team/app"]).args(flags).run();
+        let root = store().into_tree().on_disk();
+        let done = remove(root.path()).expect_code(0);
+        assert!(!done.stdout.contains("stay"), "both go: {}", done.stdout);
+        assert!(!directory(root.path(), "team").exists(), "{flags:?}");
+        assert_eq!(blobs_on_disk(root.path()).is_empty(), flags.is_empty());
+        let root = store().stray_blob(&layer(99)).into_tree().on_disk();
+        let before = files(root.path());
+        let refused = remove(root.path()).expect_code(2);
+        assert!(refused.stderr.contains("--allow-empty"), "{flags:?}: {}", refused.stderr);
+        assert!(files(root.path()) == before, "{flags:?}");
+    }
+}
+
+/// Of a tag that names nothing no link comes back, and the report does not say that one does.
+#[test]
+fn what_cannot_be_restored_is_not_said_to_be_in_quarantine() {
+    let empty = |tree: &mut Tree| {
+        tree.remove(&tag_current("team/app", "v1")).remove(&layout::tag_history("team/app", "v1", image(1).digest()));
+        tree.aged(days(3)).directory(layout::tag("team/app", "v1"));
+    };
+    let garbled = |tree: &mut Tree| _ = tree.aged(days(3)).file(tag_current("team/app", "v1"), "garbled");
+    for built in [store().with(empty), store().with(garbled)] {
+        let root = built.into_tree().on_disk();
+        let run = |flags: &[&str]| Regsweep::remove(root.path()).arg("team/app:v1").args(flags).run().expect_code(0).stdout;
+        let foreseen = run(&["--quarantine", "--dry-run"]);
+        assert!(foreseen.contains("team/app:v1: would go; it names nothing"), "{foreseen}");
+        let done = run(&["--quarantine"]);
+        assert!(done.contains("team/app:v1: the tag named nothing") && !done.contains("team/app:v1: in quarantine"), "{done}");
+        assert!(!done.contains("undoes it\n"), "{done}");
+    }
+}
+
+/// A tag whose manifest is lost comes back as it was: a link to nothing is not what it lacks.
+#[test]
+fn a_ghost_tag_that_comes_back_lacks_its_manifest_alone() {
+    let ghost = |tree: &mut Tree| {
+        tree.remove(&blob_data(image(1).digest())).remove(&revision_link("team/app", image(1).digest()));
+    };
+    let root = store().with(ghost).into_tree().on_disk();
+    Regsweep::remove(root.path()).args(["team/app:v1", "--quarantine"]).run();
+    let restored = Regsweep::new().args(["restore", "--root"]).arg(root.path()).json().run().expect_code(1);
+    let codes = restored.finding_codes();
+    assert!(codes.contains(&"missing-manifest".into()) && !codes.contains(&"lost-revision".into()), "{codes:?}");
+}
+
 /// That is when people need it.
 #[test]
 fn what_is_damaged_goes_with_it() {

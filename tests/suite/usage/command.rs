@@ -52,6 +52,60 @@ fn blobs_are_unique_shared_or_untagged() {
     assert_eq!(number(&namespaces["shared"]["blobs"]), 0);
 }
 
+/// What a tag names is kept and counted, whether or not a registry takes such a name.
+#[test]
+fn tags_are_as_many_as_their_rows() {
+    let root = registry().repo("a").image("x", &[layer(1)]).tag("v1").tag("t<b>").tag("t&c").on_disk();
+    for by in ["tag", "age", "repository"] {
+        let report = usage(root.path(), &["--by", by]);
+        let rows = report["rows"].as_array().expect("rows").iter();
+        assert_eq!((rows.map(|row| number(&row["tags"])).sum::<u64>(), number(&report["scanned"]["tags"])), (3, 3), "{by}");
+    }
+}
+
+/// What is too young to go is said, and when it can.
+#[test]
+fn what_only_its_age_keeps_has_a_time() {
+    let old = || registry().repo("a").image("x", &[layer(1)]).tag("v1");
+    let run = |built: Registry| {
+        let root = built.on_disk();
+        let text = Regsweep::new().args(["usage", "--ignore-birth-time", "--root"]).arg(root.path()).run().expect_code(0).stdout;
+        let dry = Regsweep::gc(root.path()).arg("--ignore-birth-time").delete_untagged().dry().json().run();
+        (usage(root.path(), &["--ignore-birth-time"]), text, dry.report())
+    };
+    let (report, text, _) = run(old());
+    assert_eq!(number(&report["untagged_young"]["images"]), 0);
+    assert!(text.contains("nothing to collect: delete tags"), "{text}");
+    let (report, text, dry) = run(old().young().image("y", &[layer(1), layer(2)]));
+    let young = &report["untagged_young"];
+    // Its manifest, its configuration and one layer.
+    assert_eq!((number(&young["images"]), number(&young["at_most"]["blobs"])), (1, 3), "{report:#}");
+    assert_eq!(young["until"], dry["young"]["until"], "{dry:#}");
+    assert!(text.contains("in 1 image without a tag, too young to go until 2"), "{text}");
+    assert!(text.contains("nothing to collect yet: what is too young can go from 2"), "{text}");
+    assert!(text.contains("garbage-collect --dry-run --delete-untagged"), "{text}");
+    let (report, text, _) = run(old().young().upload_layer(&layer(3)));
+    assert_eq!(number(&report["untagged_young"]["images"]), 0);
+    assert_eq!(number(&report["linked_young"]["blobs"]), 1, "{report:#}");
+    assert!(report["young_until"].is_string() && text.contains("too young to judge until 2"), "{text}");
+}
+
+/// A layer that is named by its SHA-512 is stored under its SHA-256, and counts as what it is.
+#[test]
+fn a_copy_of_each_image_has_the_layers_of_every_algorithm() {
+    let image = oci_image("x", &[layer(1), layer(2)]);
+    let by_sha512 = oci_image("x", &[layer(1), layer(2)]).with_sha512_descriptors();
+    let mut tree = registry().into_tree();
+    tree.push("a", &by_sha512).tag("a", "v1", by_sha512.digest());
+    tree.push("b", &image).tag("b", "v1", image.digest());
+    let root = tree.on_disk();
+    let report = usage(root.path(), &[]);
+    let whole =
+        |image: &Image| image.blobs.iter().chain([&image.manifest]).map(|content| content.bytes.len() as u64).sum::<u64>();
+    assert_eq!(number(&report["unshared_bytes"]), whole(&image) + whole(&by_sha512), "{report:#}");
+    assert!(report["deduplication"].as_f64() > Some(1.0), "{report:#}");
+}
+
 #[test]
 fn rows_come_in_the_order_that_was_asked_for() {
     let root = shared().young().repo("c").image("z", &[layer(9)]).tag("v1").tag("v2").tag("v3").on_disk();
