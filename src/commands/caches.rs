@@ -86,7 +86,7 @@ impl<'a> Remembering<'a> {
     /// As of now. A redis that is another one than is connected to is not made to forget anything: the next run sees to it.
     pub(super) fn now(reader: &Reader<'_>, location: &Location, due: Option<Due<'a>>) -> Remembering<'a> {
         let caches = Caches::now(reader, location);
-        let connected = due.and_then(|due| due.redis);
+        let connected = due.and_then(|due| due.redis.beside());
         let redis = connected.filter(|redis| matches!(&caches.redis, Some(Ok(server)) if server.to_string() == redis.place()));
         Remembering { in_memory: caches.in_memory, redis }
     }

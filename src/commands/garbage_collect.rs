@@ -34,7 +34,7 @@ use crate::mark::interrupted;
 use crate::plan::{PlanLine, SweepPlan};
 use crate::policy::RootPolicy;
 use crate::progress::Progress;
-use crate::quarantine::{self, Due, Memory, Purpose, Quarantine, Reader, Run, Wait};
+use crate::quarantine::{self, Due, InRedis, Memory, Purpose, Quarantine, Reader, Run, Wait};
 use crate::records::Records;
 use crate::report::collect::{CollectReport, ExpireFigures, QuarantineFigures};
 use crate::scope::Scope;
@@ -118,8 +118,20 @@ struct Asked {
     writer: Option<String>,
     /// Where registries remember blobs: beside one at work also if that is not, or not any more, in its configuration.
     caches: Caches,
-    /// The redis among them, where it is to be made to forget what is quarantined.
+    /// The redis among them, where it is to be made to forget what is quarantined, or purged.
     redis: Option<RedisCache>,
+}
+
+impl Asked {
+    /// What is asked of the redis before something is purged.
+    fn in_redis(&self, disposal: Disposal) -> InRedis<'_> {
+        match &self.redis {
+            Some(redis) if disposal == Disposal::Online => InRedis::Beside(redis),
+            Some(redis) => InRedis::Alone(redis),
+            None if self.caches.redis.is_some() => InRedis::Unasked,
+            None => InRedis::Nowhere,
+        }
+    }
 }
 
 /// What lets a run go on that could ask no registry.
@@ -146,8 +158,10 @@ fn ensure_alone(settings: &mut CollectSettings, backend: &dyn Backend, stops: &m
             caches.cache().map_or_else(|| caches.ensure_forgetful(settings.online_by), |redis| redis.ensure_reachable());
         stops_real_runs(settings.mode, is_reachable, is_brake, stops)?;
     }
+    // What waited in quarantine is purged by this run, too, but not while a redis may claim it.
+    let redis = caches.cache().filter(|redis| settings.disposal == Disposal::Quarantine && redis.ensure_reachable().is_ok());
     if settings.assume_offline && !settings.no_min_age_if_read_only {
-        return Ok(Asked { caches, ..Asked::default() });
+        return Ok(Asked { caches, redis, ..Asked::default() });
     }
     let answers = writers::ask(question(settings, backend.root(), may_be_online.is_ok()));
     let mut writers = Vec::new();
@@ -165,7 +179,7 @@ fn ensure_alone(settings: &mut CollectSettings, backend: &dyn Backend, stops: &m
         settings.policy.min_age = Duration::ZERO;
         settings.policy.keeps_arrivals = true;
     }
-    Ok(Asked { nobody, writer: writers.first().map(ToString::to_string), caches, redis: None })
+    Ok(Asked { nobody, writer: writers.first().map(ToString::to_string), caches, redis })
 }
 
 /// Makes sure that another regsweep can be kept out, or that the operator keeps it out.
@@ -259,7 +273,7 @@ fn collect(
             reconcile::memory(reader, &quarantine, beside, &settings.registries, &settings.clock)?
         }
     };
-    let redis = asked.redis.as_ref();
+    let redis = asked.in_redis(settings.disposal);
     let due = wait.map(|wait| Due { wait, clock: &settings.clock, memory: &memory, redis });
     let mut assessment = assess(settings, reader, &quarantine, &records, due, was_locked)?;
     assessment.stops.splice(..0, stops);

@@ -241,7 +241,7 @@ impl Done {
         remembering: &dyn Fn() -> Remembering<'r>,
     ) {
         let is_done = settings.disposal != Disposal::Remove && !self.swept.interrupted;
-        let redis = due.and_then(|due| due.redis);
+        let redis = due.and_then(|due| due.redis.beside());
         let waits = reconcile::begin_waits(reader, quarantine, (&settings.clock, remembering), redis, is_done);
         self.quarantine.forgotten += waits.forgotten;
         self.touched |= waits.begun;

@@ -17,7 +17,7 @@ use crate::format::duration;
 use crate::oci::RepositoryName;
 use crate::policy::RootPolicy;
 use crate::progress::Phase;
-use crate::quarantine::{self, Due, Gate, Memory, Moved, Needed, Purged, Purpose, Quarantine, Reader, Run, Wait};
+use crate::quarantine::{self, Due, Gate, InRedis, Memory, Moved, Needed, Purged, Purpose, Quarantine, Reader, Run, Wait};
 use crate::records::{Records, Summary};
 use crate::report::quarantine::Done;
 use crate::writers::{self, OpenFiles, Question};
@@ -41,17 +41,23 @@ pub(super) fn purge(settings: &QuarantineSettings, reader: &Reader<'_>, quaranti
     let is_beside = !assume_offline && older_than.is_some_and(|wait| wait >= settings.clock.longest_request());
     let watched = if is_beside || !settings.notices_changes { Watched::nothing() } else { Watched::begin(reader) };
     let wait = wait(settings, reader, *older_than, *assume_offline)?;
-    let (memory, redis) = match wait {
-        Wait::AtLeast(_) if is_beside => {
-            let caches = Caches::now(reader, &settings.location);
-            let redis = caches.cache().filter(|_| !quarantine.runs.is_empty());
-            redis.as_ref().map_or(Ok(()), RedisCache::ensure_reachable)?;
-            (memory(settings, reader, &quarantine, &caches)?, redis)
+    let caches = Caches::now(reader, &settings.location);
+    // Whether or not a registry is at work: a redis outlives it, and the next one believes what it claims.
+    let redis = caches.cache().filter(|_| !quarantine.runs.is_empty());
+    redis.as_ref().map_or(Ok(()), RedisCache::ensure_reachable)?;
+    let memory = match is_beside {
+        true => memory(settings, reader, &quarantine, &caches)?,
+        false => {
+            caches.ensure_forgetful("--online")?;
+            Memory::Nothing
         }
-        // No registry is at work.
-        _ => (Memory::Nothing, None),
     };
-    let due = Due { wait, clock: &settings.clock, memory: &memory, redis: redis.as_ref() };
+    let in_redis = match &redis {
+        None => InRedis::Nowhere,
+        Some(redis) if is_beside => InRedis::Beside(redis),
+        Some(redis) => InRedis::Alone(redis),
+    };
+    let due = Due { wait, clock: &settings.clock, memory: &memory, redis: in_redis };
     if let Some(run) = chosen {
         is_due(run, due)?;
     }
@@ -183,7 +189,7 @@ fn purge_collected(
         && let Ok(mut quarantine) = Quarantine::open(reader.backend)
     {
         let remembering = LazyCell::new(|| Remembering::now(reader, &settings.location, Some(due)));
-        waits = reconcile::begin_waits(reader, &mut quarantine, (&settings.clock, &|| *remembering), due.redis, true);
+        waits = reconcile::begin_waits(reader, &mut quarantine, (&settings.clock, &|| *remembering), due.redis.beside(), true);
     }
     match acted {
         Ok(Acted { done: Done::Purged { purged, touched, withheld, proof, mut forgotten, .. }, mut findings }) => {
