@@ -68,7 +68,11 @@ impl Caches {
     pub(super) fn ensure_forgetful(&self, online: &str) -> Result<(), Error> {
         let Some(Err(why)) = &self.redis else { return Ok(()) };
         let reason = format!("{why}, and only one can be made to forget what is quarantined");
-        let lift = format!("let all of them have one configuration and restart them, or stop them and collect without {online}");
+        // Each of them outlives its registry.
+        let lift = format!(
+            "let all of them have one configuration and restart them; or stop them, and before any is started collect without {online} and \
+             with --flush-redis, once with the configuration of each"
+        );
         Err(Error::Brake { reason, lift })
     }
 }
