@@ -164,6 +164,27 @@ fn beside_it_with_its_network() {
     assert_eq!(done.rows_of("blob").len(), 1, "{}", done.stdout);
 }
 
+/// All processes, and a network of its own, as a pod with `hostPID` has: what listens elsewhere cannot be asked.
+#[test]
+fn with_the_processes_of_the_machine_and_a_network_of_its_own() {
+    let mut registry = with_garbage(remembers());
+    registry.stop();
+    let runs = |flags: &[&str]| {
+        contained(gc(&registry, flags), Shares::Nothing)?;
+        Some(gc(&registry, flags).under(["unshare", "--net"]))
+    };
+    let before = snapshot(&registry.root().join("docker"));
+    let Some(refused) = runs(&[]) else { return };
+    let refused = refused.run().expect_code(2);
+    assert!(refused.stderr.contains("no registry could be asked"), "{}", refused.stderr);
+    let by_root = || Regsweep::gc(&registry.root()).any_age().under(["unshare", "--net"]);
+    assert!(by_root().run().expect_code(2).stderr.contains("a network of its own"));
+    assert_eq!(snapshot(&registry.root().join("docker")), before, "nothing was touched");
+    runs(&["--assume-offline"]).expect("as before").run().expect_code(0);
+    // On the machine itself the same registry is seen to be down.
+    gc(&registry, &[]).run().expect_code(0);
+}
+
 /// `readOnlyRootFilesystem`, and the user that the volume belongs to.
 #[test]
 fn with_a_root_filesystem_that_is_read_only_and_without_root() {
