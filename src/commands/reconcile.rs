@@ -364,7 +364,8 @@ pub(super) fn may_be_online(location: &Location, caches: &Caches, online: &str) 
     if location.registry.is_none() {
         return Err(Error::Usage(format!(
             "{online} needs the registry's configuration, which says whether the registry remembers blobs that are gone: give its \
-             config.yml in place of --root"
+             config.yml in place of --root. Where that names the root as the registry's container has it, \
+             REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY=DIR says where it is mounted here"
         )));
     }
     caches.ensure_forgetful(online)?;
