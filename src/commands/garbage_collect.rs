@@ -149,21 +149,21 @@ fn ensure_alone(settings: &mut CollectSettings, backend: &dyn Backend, stops: &m
     if is_online {
         stops_real_runs(settings.mode, may_be_online, is_brake, stops)?;
         let redis = caches.cache();
-        let is_reachable = redis.as_ref().map_or(Ok(()), RedisCache::ensure_reachable);
-        stops_real_runs(settings.mode, is_reachable, is_brake, stops)?;
+        let is_usable = redis.as_ref().map_or(Ok(()), RedisCache::ensure_usable);
+        stops_real_runs(settings.mode, is_usable, is_brake, stops)?;
         return Ok(Asked { caches, redis, ..Asked::default() });
     }
     if settings.flush_redis {
-        let is_reachable =
-            caches.cache().map_or_else(|| caches.ensure_forgetful(settings.online_by), |redis| redis.ensure_reachable());
-        stops_real_runs(settings.mode, is_reachable, is_brake, stops)?;
+        let is_usable = caches.cache().map_or_else(|| caches.ensure_forgetful(settings.online_by), |redis| redis.ensure_usable());
+        stops_real_runs(settings.mode, is_usable, is_brake, stops)?;
     }
     // What waited in quarantine is purged by this run, too, but not while a redis may claim it.
-    let redis = caches.cache().filter(|redis| settings.disposal == Disposal::Quarantine && redis.ensure_reachable().is_ok());
+    let redis = caches.cache().filter(|redis| settings.disposal == Disposal::Quarantine && redis.ensure_usable().is_ok());
     if settings.assume_offline && !settings.no_min_age_if_read_only {
         return Ok(Asked { caches, redis, ..Asked::default() });
     }
-    let answers = writers::ask(question(settings, backend.root(), may_be_online.is_ok()));
+    let offers_online = may_be_online.is_ok() && !settings.flush_redis;
+    let answers = writers::ask(question(settings, backend.root(), offers_online));
     let mut writers = Vec::new();
     if !settings.assume_offline {
         stops_real_runs(settings.mode, answers.ensure_no_writers(), is_brake, &mut writers)?;
@@ -296,6 +296,9 @@ fn collect(
     match settings.mode {
         Mode::DryRun => {
             done.foresee(reader, &quarantine, &assessment)?;
+            if settings.flush_redis {
+                done.foresee_flush(reader, &asked.caches, &assessment);
+            }
             // An empty plan would need no room.
             if let Err(error) = has_room(settings, reader, (&quarantine, &assessment)) {
                 assessment.stops.push(error);
@@ -347,7 +350,7 @@ fn begin_run<'r>(
 }
 
 fn may_be_online(settings: &CollectSettings, asked: &Asked) -> bool {
-    reconcile::may_be_online(&settings.location, &asked.caches, settings.online_by).is_ok()
+    !settings.flush_redis && reconcile::may_be_online(&settings.location, &asked.caches, settings.online_by).is_ok()
 }
 
 /// The command that what is quarantined is named after.

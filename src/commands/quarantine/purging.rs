@@ -44,7 +44,7 @@ pub(super) fn purge(settings: &QuarantineSettings, reader: &Reader<'_>, quaranti
     let caches = Caches::now(reader, &settings.location);
     // Whether or not a registry is at work: a redis outlives it, and the next one believes what it claims.
     let redis = caches.cache().filter(|_| !quarantine.runs.is_empty());
-    redis.as_ref().map_or(Ok(()), RedisCache::ensure_reachable)?;
+    redis.as_ref().map_or(Ok(()), RedisCache::ensure_usable)?;
     let memory = match is_beside {
         true => memory(settings, reader, &quarantine, &caches)?,
         false => {

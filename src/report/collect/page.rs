@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::rows::{links, target};
-use super::{CollectReport, Figures, Outcome, RescueEnd};
+use super::{CollectReport, Figures, Outcome, RedisUnasked, RescueEnd};
 use super::{expire, part, remove, uploads, versions};
 use crate::amount::Amount;
 use crate::config::{Disposal, Mode};
@@ -422,10 +422,14 @@ fn requested(requests: &RequestCounts) -> String {
 }
 
 fn advice(page: &mut Document, report: &CollectReport) {
-    if let Some(why) = &report.redis_unasked {
+    if let Some(RedisUnasked { why, is_flushable }) = &report.redis_unasked {
+        let flush = if *is_flushable {
+            "Collect with --flush-redis before the registry takes pushes: it"
+        } else {
+            "Until then the registry"
+        };
         let advice = format!(
-            "what the registry's redis remembers of what is gone is not known: {why}. Collect with --flush-redis before the registry takes \
-             pushes: it accepts images without what it remembers"
+            "what the registry's redis remembers of what is gone is not known: {why}. {flush} accepts images without what it remembers"
         );
         page.item("redis", &advice);
         if report.in_memory.is_none() {
