@@ -39,7 +39,7 @@ use crate::records::Records;
 use crate::report::collect::{CollectReport, ExpireFigures, QuarantineFigures};
 use crate::scope::Scope;
 use crate::store::{Access, Backend, FileState, Root, stat_target};
-use crate::writers::{self, Question};
+use crate::writers::{self, Question, RestartUnseen};
 
 /// Collects, or says what a collection would do.
 ///
@@ -447,11 +447,11 @@ fn report(
 }
 
 /// Why this machine does not show when the registries of a store were started, if that matters to it.
-fn restart_unseen(settings: &CollectSettings, root: Option<&Root>) -> Option<String> {
+fn restart_unseen(settings: &CollectSettings, root: Option<&Root>) -> Option<RestartUnseen> {
     if settings.disposal != Disposal::Online {
         return None;
     }
-    writers::all_started_after(root, settings.location.http(), &settings.registries, &settings.clock).err()
+    writers::restart_unseen(root, settings.location.http(), &settings.registries, &settings.clock)
 }
 
 /// Writes the plan as JSON Lines, before anything of it is carried out.

@@ -23,9 +23,13 @@ use super::{Run, Wait};
 pub enum Memory {
     /// Nothing: none is at work, or none has been at work since.
     Nothing,
-    /// All that was quarantined beside one, but what was there before one of these times: every registry that was in service when it was
-    /// noted had been started after it.
-    UntilRestart(Vec<RecordedTime>),
+    /// All that was quarantined beside one, but what was there before one of these times.
+    UntilRestart {
+        /// Every registry that was in service when it was noted had been started after it.
+        said: Vec<RecordedTime>,
+        /// The same, as this machine shows it now.
+        seen: Option<RecordedTime>,
+    },
     /// Whatever there is: what they remember outlives them.
     All,
 }
@@ -79,6 +83,12 @@ impl Due<'_> {
             InRedis::Beside(redis) => run.is_forgotten_by(redis.place()),
             InRedis::Unasked => false,
         }
+    }
+
+    /// Whether every registry that may have remembered what is in it has ended, which another stamp is not to forget.
+    pub fn is_past(&self, run: &Run<'_>) -> bool {
+        let is_known = matches!(self.memory, Memory::UntilRestart { .. });
+        is_known && run.stamp().cache.is_some() && !run.is_remembered(self.memory)
     }
 
     /// Whether it has waited for long enough.

@@ -241,8 +241,7 @@ impl Done {
         remembering: &dyn Fn() -> Remembering<'r>,
     ) {
         let is_done = settings.disposal != Disposal::Remove && !self.swept.interrupted;
-        let redis = due.and_then(|due| due.redis.beside());
-        let waits = reconcile::begin_waits(reader, quarantine, (&settings.clock, remembering), redis, is_done);
+        let waits = reconcile::begin_waits(reader, quarantine, (&settings.clock, remembering), due, is_done);
         self.quarantine.forgotten += waits.forgotten;
         self.touched |= waits.begun;
         waits.failed.iter().for_each(|error| self.note(error));

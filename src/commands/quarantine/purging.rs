@@ -59,7 +59,7 @@ pub(super) fn purge(settings: &QuarantineSettings, reader: &Reader<'_>, quaranti
     };
     let due = Due { wait, clock: &settings.clock, memory: &memory, redis: in_redis };
     if let Some(run) = chosen {
-        is_due(run, due)?;
+        is_due(settings, reader, run, due)?;
     }
     match chosen.map(|run| (run.id().to_owned(), run.stamp().purpose)) {
         // Nothing has to be kept for what needs these: their bytes are nobody's, unless they match their digests after all.
@@ -119,7 +119,7 @@ fn ensure_unchanged(watched: Watched<'_>) -> Result<(), Error> {
 }
 
 /// A run that somebody names and that has not waited is no silent nothing.
-fn is_due(run: &Run<'_>, due: Due<'_>) -> Result<(), Error> {
+fn is_due(settings: &QuarantineSettings, reader: &Reader<'_>, run: &Run<'_>, due: Due<'_>) -> Result<(), Error> {
     let Wait::AtLeast(least) = due.wait else { return Ok(()) };
     let clock = due.clock;
     if due.is_due(run) {
@@ -133,11 +133,15 @@ fn is_due(run: &Run<'_>, due: Due<'_>) -> Result<(), Error> {
     }
     if due.has_waited(run) {
         let reason = format!("a registry that was at work when run {} was moved may remember what is in it", run.id());
-        let lift =
-            "restart the registry; where that cannot be seen, `regsweep quarantine restarted --since TIME` says it, with the \
-                    time when the restart began"
-                .to_owned();
-        return Err(Error::Brake { reason, lift });
+        let unseen = writers::restart_unseen(reader.backend.root(), settings.location.http(), &[], &settings.clock);
+        let lift = match unseen.is_some_and(|unseen| unseen.is_for_root) {
+            true => "restart the registry, and run as root, who sees which registry works on which store",
+            false => {
+                "restart the registry; where that cannot be seen, `regsweep quarantine restarted --since TIME` says it, with the time \
+                 when the restart began"
+            }
+        };
+        return Err(Error::Brake { reason, lift: lift.to_owned() });
     }
     let reason = match run.stamp().finished {
         None => format!("run {} was cut off, and has not begun to wait", run.id()),
@@ -189,7 +193,7 @@ fn purge_collected(
         && let Ok(mut quarantine) = Quarantine::open(reader.backend)
     {
         let remembering = LazyCell::new(|| Remembering::now(reader, &settings.location, Some(due)));
-        waits = reconcile::begin_waits(reader, &mut quarantine, (&settings.clock, &|| *remembering), due.redis.beside(), true);
+        waits = reconcile::begin_waits(reader, &mut quarantine, (&settings.clock, &|| *remembering), Some(due), true);
     }
     match acted {
         Ok(Acted { done: Done::Purged { purged, touched, withheld, proof, mut forgotten, .. }, mut findings }) => {

@@ -14,7 +14,7 @@ use crate::policy::RootPolicy;
 use crate::quarantine::Moved;
 use crate::registry_config::DescriptorCache;
 use crate::report::document::Document;
-use crate::report::quarantine::page::{RESTART_SAID, forgotten, moved, proof_line, withheld};
+use crate::report::quarantine::page::{forgotten, moved, proof_line, restart_said, withheld};
 use crate::scope::Scope;
 use crate::store::RequestCounts;
 
@@ -456,7 +456,7 @@ fn advice(page: &mut Document, report: &CollectReport) {
     if let Some(older) = &report.quarantine.older_registry {
         page.item("", older);
     }
-    if let Some(why) = &report.restart_unseen {
-        page.item("", &format!("it cannot be seen from here, because {why}: {RESTART_SAID}"));
+    if let Some(unseen) = &report.restart_unseen {
+        page.item("", &format!("it cannot be seen from here, because {}: {}", unseen.why, restart_said(unseen)));
     }
 }

@@ -20,6 +20,7 @@ use crate::report::{Document, Metrics, Page, Report};
 use crate::scope::Scope;
 use crate::store::{RequestCounts, Versions};
 use crate::sweep::SweepReport;
+use crate::writers::RestartUnseen;
 
 /// A collection, done or imagined.
 #[derive(Debug)]
@@ -47,7 +48,7 @@ pub struct CollectReport {
     /// Why the redis in which it keeps them could not be asked what it remembers of what is gone.
     pub redis_unasked: Option<RedisUnasked>,
     /// Beside a registry with such a cache: why this machine does not show whether it was started again.
-    pub restart_unseen: Option<String>,
+    pub restart_unseen: Option<RestartUnseen>,
     /// Why no registry could be asked whether it takes pushes; nothing if one was, or if it did not matter.
     pub unqueried: Option<String>,
     /// The command that does what a dry run shows.
