@@ -290,6 +290,20 @@ fn a_restart_is_said_to_do_nothing_for_a_redis() {
     assert!(said.stdout.contains("outlives a restart"), "{}", said.stdout);
 }
 
+/// The two cannot be given together.
+#[test]
+fn a_flush_beside_a_registry_is_not_told_of_online() {
+    if !RedisServer::is_here() {
+        return;
+    }
+    let redis = RedisServer::start();
+    let registry = remembering(redis.settings());
+    let refused = |flags: &[&str]| Regsweep::gc_config(&registry.config()).arg("-m").args(flags).run().expect_code(2).stderr;
+    assert!(refused(&[]).contains("or give --online"), "{}", refused(&[]));
+    let flush = refused(&["--flush-redis"]);
+    assert!(flush.contains("takes pushes answers at") && !flush.contains("--online"), "{flush}");
+}
+
 /// Whoever may write to the redis may put anything there.
 #[test]
 fn keys_of_others_and_odd_ones_are_left_alone() {
