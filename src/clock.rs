@@ -50,6 +50,15 @@ impl RecordedTime {
             _ => false,
         }
     }
+
+    /// Whether this time was before the boot that the other one is of, which has to be the present one: a machine has one boot at a time. The
+    /// wall clock has to agree, vouched or not: another kernel may have noted this one.
+    pub fn is_of_earlier_boot(&self, present: &RecordedTime) -> bool {
+        match (&self.boot, &present.boot) {
+            (Some(this), Some(that)) => this.id != that.id && self.at < present.at,
+            _ => false,
+        }
+    }
 }
 
 /// The clock that measures the time since an earlier record.

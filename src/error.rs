@@ -83,6 +83,8 @@ pub enum Error {
         server: String,
         /// Why not.
         reason: String,
+        /// What is in the way.
+        obstacle: RedisObstacle,
     },
     /// The store is in a state in which a collection is more likely to do harm than good.
     Brake {
@@ -177,6 +179,38 @@ impl Error {
     }
 }
 
+/// What is in the way of making a redis forget things.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RedisObstacle {
+    /// It does not answer, or not as the configuration says.
+    Unreachable,
+    /// The user of the configuration may not send it a command, or not for the registry's keys.
+    Forbidden,
+    /// It takes no changes: it is a replica, or has no room.
+    ReadOnly,
+    /// It is a part of a Redis Cluster.
+    Cluster,
+}
+
+impl RedisObstacle {
+    fn lift(self) -> &'static str {
+        match self {
+            RedisObstacle::Unreachable => "start it, or correct the section redis of the registry's configuration",
+            RedisObstacle::Forbidden => {
+                "give the user of the section redis the commands PING, SELECT, SCAN, SSCAN, EXISTS, SISMEMBER, HGET, SCARD, DEL and SREM, \
+                 and the keys blobs::* and repository::*, or collect with a configuration that names one who has them"
+            }
+            RedisObstacle::ReadOnly => {
+                "name the server in the section redis that takes changes, as the registry needs it as well"
+            }
+            RedisObstacle::Cluster => {
+                "a Redis Cluster is not supported: let the registry remember in its memory (storage.cache.blobdescriptor: inmemory) and \
+                 restart it, or stop it, collect without --online and --flush-redis, and empty the cluster before it is started"
+            }
+        }
+    }
+}
+
 /// In a container, an address of the registry's own machine is another one.
 const LOOPBACK_ADVICE: &str =
     "; in a container that address is the container's own: run in the registry's network (docker run --network container:NAME)";
@@ -211,12 +245,12 @@ impl fmt::Display for Error {
                 "another regsweep works on this store ({holder}; lock {}); wait for it, or give --wait-lock",
                 escaped(path)
             ),
-            Error::Redis { server, reason } => write!(
+            Error::Redis { server, reason, obstacle } => write!(
                 f,
-                "cannot ask the registry's redis {} what it remembers: {reason}; start it, or correct the section redis of the registry's \
-                 configuration{}",
+                "cannot make the registry's redis {} forget what it remembers: {reason}; {}{}",
                 escaped(server),
-                if is_loopback(server) { LOOPBACK_ADVICE } else { "" }
+                obstacle.lift(),
+                if *obstacle == RedisObstacle::Unreachable && is_loopback(server) { LOOPBACK_ADVICE } else { "" }
             ),
             Error::Brake { reason, lift } => write!(f, "{reason}; {lift}"),
             Error::Interrupted => f.write_str("interrupted before anything was removed"),
@@ -332,7 +366,7 @@ mod tests {
             Error::Metrics(String::new()),
             Error::NotAStore { root: path.clone(), hint: String::new() },
             Error::Locked { path: path.clone(), holder: String::new() },
-            Error::Redis { server: String::new(), reason: String::new() },
+            Error::Redis { server: String::new(), reason: String::new(), obstacle: RedisObstacle::Unreachable },
             Error::Brake { reason: String::new(), lift: String::new() },
             Error::Interrupted,
         ]);

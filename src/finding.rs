@@ -98,13 +98,13 @@ codes! {
         "remove it and push the image again";
     /// A manifest that a revision or a tag names is not in the store.
     MissingManifest = "missing-manifest", Error,
-        "copy it from a mirror or a backup with `repair --from`, push the image again, or delete the revision";
+        "copy it from a mirror or a backup with `repair --from`, push the image again, or delete the revision; where the registry remembers blobs in a redis, first stop it and collect with `--flush-redis`";
     /// The manifest that a tag names now is not in the store: what it kept is unknown.
     MissingTagTarget = "missing-tag-target", Error,
-        "copy it from a mirror or a backup with `repair --from`, push the tag again, or delete its directory";
+        "copy it from a mirror or a backup with `repair --from`, push the tag again, or delete its directory; where the registry remembers blobs in a redis, first stop it and collect with `--flush-redis`";
     /// A layer or configuration that a kept manifest names is not in the store.
     MissingBlob = "missing-blob", Error,
-        "copy it from a mirror or a backup with `repair --from`, or push the image again from where it was built";
+        "copy it from a mirror or a backup with `repair --from`, or push the image again from where it was built; where the registry remembers blobs in a redis, first stop it and collect with `--flush-redis`";
     /// A manifest states another size for a blob than the blob has: clients refuse it.
     SizeMismatch = "size-mismatch", Error,
         "let `repair --from` or `regsweep verify --quarantine` read the blob, then push the image again if it is not mended; if that does not help, it was built wrong";

@@ -68,7 +68,11 @@ impl Caches {
     pub(super) fn ensure_forgetful(&self, online: &str) -> Result<(), Error> {
         let Some(Err(why)) = &self.redis else { return Ok(()) };
         let reason = format!("{why}, and only one can be made to forget what is quarantined");
-        let lift = format!("let all of them have one configuration and restart them, or stop them and collect without {online}");
+        // Each of them outlives its registry.
+        let lift = format!(
+            "let all of them have one configuration and restart them; or stop them, and before any is started collect without {online} and \
+             with --flush-redis, once with the configuration of each"
+        );
         Err(Error::Brake { reason, lift })
     }
 }
@@ -86,7 +90,7 @@ impl<'a> Remembering<'a> {
     /// As of now. A redis that is another one than is connected to is not made to forget anything: the next run sees to it.
     pub(super) fn now(reader: &Reader<'_>, location: &Location, due: Option<Due<'a>>) -> Remembering<'a> {
         let caches = Caches::now(reader, location);
-        let connected = due.and_then(|due| due.redis);
+        let connected = due.and_then(|due| due.redis.beside());
         let redis = connected.filter(|redis| matches!(&caches.redis, Some(Ok(server)) if server.to_string() == redis.place()));
         Remembering { in_memory: caches.in_memory, redis }
     }

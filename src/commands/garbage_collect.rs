@@ -34,12 +34,12 @@ use crate::mark::interrupted;
 use crate::plan::{PlanLine, SweepPlan};
 use crate::policy::RootPolicy;
 use crate::progress::Progress;
-use crate::quarantine::{self, Due, Memory, Purpose, Quarantine, Reader, Run, Wait};
+use crate::quarantine::{self, Due, InRedis, Memory, Purpose, Quarantine, Reader, Run, Wait};
 use crate::records::Records;
 use crate::report::collect::{CollectReport, ExpireFigures, QuarantineFigures};
 use crate::scope::Scope;
 use crate::store::{Access, Backend, FileState, Root, stat_target};
-use crate::writers::{self, Question};
+use crate::writers::{self, Question, RestartUnseen};
 
 /// Collects, or says what a collection would do.
 ///
@@ -118,8 +118,20 @@ struct Asked {
     writer: Option<String>,
     /// Where registries remember blobs: beside one at work also if that is not, or not any more, in its configuration.
     caches: Caches,
-    /// The redis among them, where it is to be made to forget what is quarantined.
+    /// The redis among them, where it is to be made to forget what is quarantined, or purged.
     redis: Option<RedisCache>,
+}
+
+impl Asked {
+    /// What is asked of the redis before something is purged.
+    fn in_redis(&self, disposal: Disposal) -> InRedis<'_> {
+        match &self.redis {
+            Some(redis) if disposal == Disposal::Online => InRedis::Beside(redis),
+            Some(redis) => InRedis::Alone(redis),
+            None if self.caches.redis.is_some() => InRedis::Unasked,
+            None => InRedis::Nowhere,
+        }
+    }
 }
 
 /// What lets a run go on that could ask no registry.
@@ -137,19 +149,21 @@ fn ensure_alone(settings: &mut CollectSettings, backend: &dyn Backend, stops: &m
     if is_online {
         stops_real_runs(settings.mode, may_be_online, is_brake, stops)?;
         let redis = caches.cache();
-        let is_reachable = redis.as_ref().map_or(Ok(()), RedisCache::ensure_reachable);
-        stops_real_runs(settings.mode, is_reachable, is_brake, stops)?;
+        let is_usable = redis.as_ref().map_or(Ok(()), RedisCache::ensure_usable);
+        stops_real_runs(settings.mode, is_usable, is_brake, stops)?;
         return Ok(Asked { caches, redis, ..Asked::default() });
     }
     if settings.flush_redis {
-        let is_reachable =
-            caches.cache().map_or_else(|| caches.ensure_forgetful(settings.online_by), |redis| redis.ensure_reachable());
-        stops_real_runs(settings.mode, is_reachable, is_brake, stops)?;
+        let is_usable = caches.cache().map_or_else(|| caches.ensure_forgetful(settings.online_by), |redis| redis.ensure_usable());
+        stops_real_runs(settings.mode, is_usable, is_brake, stops)?;
     }
+    // What waited in quarantine is purged by this run, too, but not while a redis may claim it.
+    let redis = caches.cache().filter(|redis| settings.disposal == Disposal::Quarantine && redis.ensure_usable().is_ok());
     if settings.assume_offline && !settings.no_min_age_if_read_only {
-        return Ok(Asked { caches, ..Asked::default() });
+        return Ok(Asked { caches, redis, ..Asked::default() });
     }
-    let answers = writers::ask(question(settings, backend.root(), may_be_online.is_ok()));
+    let offers_online = may_be_online.is_ok() && !settings.flush_redis;
+    let answers = writers::ask(question(settings, backend.root(), offers_online));
     let mut writers = Vec::new();
     if !settings.assume_offline {
         stops_real_runs(settings.mode, answers.ensure_no_writers(), is_brake, &mut writers)?;
@@ -165,7 +179,7 @@ fn ensure_alone(settings: &mut CollectSettings, backend: &dyn Backend, stops: &m
         settings.policy.min_age = Duration::ZERO;
         settings.policy.keeps_arrivals = true;
     }
-    Ok(Asked { nobody, writer: writers.first().map(ToString::to_string), caches, redis: None })
+    Ok(Asked { nobody, writer: writers.first().map(ToString::to_string), caches, redis })
 }
 
 /// Makes sure that another regsweep can be kept out, or that the operator keeps it out.
@@ -259,7 +273,7 @@ fn collect(
             reconcile::memory(reader, &quarantine, beside, &settings.registries, &settings.clock)?
         }
     };
-    let redis = asked.redis.as_ref();
+    let redis = asked.in_redis(settings.disposal);
     let due = wait.map(|wait| Due { wait, clock: &settings.clock, memory: &memory, redis });
     let mut assessment = assess(settings, reader, &quarantine, &records, due, was_locked)?;
     assessment.stops.splice(..0, stops);
@@ -282,6 +296,9 @@ fn collect(
     match settings.mode {
         Mode::DryRun => {
             done.foresee(reader, &quarantine, &assessment)?;
+            if settings.flush_redis {
+                done.foresee_flush(reader, &asked.caches, &assessment);
+            }
             // An empty plan would need no room.
             if let Err(error) = has_room(settings, reader, (&quarantine, &assessment)) {
                 assessment.stops.push(error);
@@ -333,7 +350,7 @@ fn begin_run<'r>(
 }
 
 fn may_be_online(settings: &CollectSettings, asked: &Asked) -> bool {
-    reconcile::may_be_online(&settings.location, &asked.caches, settings.online_by).is_ok()
+    !settings.flush_redis && reconcile::may_be_online(&settings.location, &asked.caches, settings.online_by).is_ok()
 }
 
 /// The command that what is quarantined is named after.
@@ -430,11 +447,11 @@ fn report(
 }
 
 /// Why this machine does not show when the registries of a store were started, if that matters to it.
-fn restart_unseen(settings: &CollectSettings, root: Option<&Root>) -> Option<String> {
+fn restart_unseen(settings: &CollectSettings, root: Option<&Root>) -> Option<RestartUnseen> {
     if settings.disposal != Disposal::Online {
         return None;
     }
-    writers::all_started_after(root, settings.location.http(), &settings.registries, &settings.clock).err()
+    writers::restart_unseen(root, settings.location.http(), &settings.registries, &settings.clock)
 }
 
 /// Writes the plan as JSON Lines, before anything of it is carried out.

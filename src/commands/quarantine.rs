@@ -93,7 +93,7 @@ fn report(
     findings.sort();
     findings.dedup();
     let waits = |row: &RunRow| row.remembered_by.is_some_and(DescriptorCache::ends_with_the_process);
-    let unseen = || writers::all_started_after(backend.root(), settings.location.http(), &[], &settings.clock).err();
+    let unseen = || writers::restart_unseen(backend.root(), settings.location.http(), &[], &settings.clock);
     let restart_unseen = if runs.iter().any(waits) { unseen() } else { None };
     Ok(QuarantineReport {
         restart_unseen,
@@ -155,7 +155,7 @@ fn restarted(
             if let Some(older) = writers::Oldest::of(root, clock).filter(|oldest| oldest.is_older_than(since)) {
                 return Err(Error::Brake {
                     reason: format!("{older}, which is before that time"),
-                    lift: "restart it, and give a time before all were started".to_owned(),
+                    lift: older.advice().to_owned(),
                 });
             }
             since.clone()
@@ -166,7 +166,7 @@ fn restarted(
         })?,
     };
     records::add_restart(reader.notes, started_after.clone())?;
-    let memory = Memory::UntilRestart(records::restarts(reader.notes)?);
+    let memory = Memory::UntilRestart { said: records::restarts(reader.notes)?, seen: None };
     let is_forgotten = |run: &&Run<'_>| run.stamp().cache.is_some() && !run.is_remembered(&memory);
     let forgotten = quarantine.runs.iter().filter(is_forgotten).count() as u64;
     let redis = Caches::now(reader, &settings.location).cache().map(|redis| redis.place().to_owned());

@@ -82,11 +82,9 @@ pub(super) fn memory(
     // What is seen here counts for more than what was said, perhaps where nothing could be seen.
     let oldest = LazyCell::new(|| writers::Oldest::of(reader.backend.root(), clock));
     restarts.retain(|restart| oldest.as_ref().is_none_or(|oldest| !oldest.is_older_than(restart)));
-    match writers::all_started_after(reader.backend.root(), location.http(), others, clock) {
-        Ok(started_after) => restarts.push(started_after),
-        Err(why) => tracing::info!("{why}: when the registries were started is for `quarantine restarted` to say"),
-    }
-    Ok(Memory::UntilRestart(restarts))
+    let seen = writers::all_started_after(reader.backend.root(), location.http(), others, clock)
+        .inspect_err(|why| tracing::info!("{why}: when the registries were started is for `quarantine restarted` to say"));
+    Ok(Memory::UntilRestart { said: restarts, seen: seen.ok() })
 }
 
 /// The registry, in words, that was started before something that is in quarantine was put there, and may remember it.
@@ -214,16 +212,17 @@ pub(super) fn begin_waits<'r>(
     reader: &Reader<'_>,
     quarantine: &mut Quarantine<'_>,
     (clock, remembering): (&RunClock, &dyn Fn() -> Remembering<'r>),
-    redis: Option<&RedisCache>,
+    due: Option<Due<'_>>,
     is_done: bool,
 ) -> Waits {
+    let redis = due.and_then(|due| due.redis.beside());
     let is_open = |run: &&mut Run<'_>| match run.stamp().finished {
         None => is_done,
         Some(_) => run.waits_by_no_clock(clock) || redis.is_some_and(|redis| !run.is_forgotten_by(redis.place())),
     };
     let mut waits = Waits::default();
     for run in quarantine.runs.iter_mut().filter(|run| !run.held().is_empty()).filter(is_open) {
-        let closed = reader.backend.vacuum().barrier().and_then(|()| close(reader, run, (clock, &remembering())));
+        let closed = reader.backend.vacuum().barrier().and_then(|()| close(reader, run, (clock, &remembering()), due));
         match closed {
             Ok(more) => {
                 waits.forgotten += more;
@@ -243,6 +242,7 @@ fn close(
     reader: &Reader<'_>,
     run: &mut Run<'_>,
     (clock, remembering): (&RunClock, &Remembering<'_>),
+    due: Option<Due<'_>>,
 ) -> Result<Forgotten, Error> {
     let forgotten = match remembering.redis {
         None => Forgotten::default(),
@@ -252,7 +252,11 @@ fn close(
             redis.forget(&held.iter().map(|held| &held.target).collect::<Vec<_>>(), reader.stop)?
         }
     };
-    run.finish(clock, remembering.in_memory, remembering.redis.map(RedisCache::place))?;
+    let redis = remembering.redis.map(RedisCache::place);
+    match due.is_some_and(|due| due.is_past(run)) {
+        true => run.finish_past(clock, redis)?,
+        false => run.finish(clock, remembering.in_memory, redis)?,
+    }
     Ok(forgotten)
 }
 
@@ -269,7 +273,7 @@ pub(super) fn finish(
     is_interrupted: bool,
 ) -> Result<(bool, Forgotten), Error> {
     reader.backend.vacuum().barrier()?;
-    let forgotten = if is_interrupted { Forgotten::default() } else { close(reader, run, (clock, remembering))? };
+    let forgotten = if is_interrupted { Forgotten::default() } else { close(reader, run, (clock, remembering), None)? };
     Ok((!run.remove_if_empty()?, forgotten))
 }
 
@@ -364,7 +368,8 @@ pub(super) fn may_be_online(location: &Location, caches: &Caches, online: &str) 
     if location.registry.is_none() {
         return Err(Error::Usage(format!(
             "{online} needs the registry's configuration, which says whether the registry remembers blobs that are gone: give its \
-             config.yml in place of --root"
+             config.yml in place of --root. Where that names the root as the registry's container has it, \
+             REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY=DIR says where it is mounted here"
         )));
     }
     caches.ensure_forgetful(online)?;

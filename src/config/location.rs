@@ -183,7 +183,8 @@ fn existing_root(registry: &RegistryConfig, config: &Path, environment: &[(OsStr
         let way_out = if error.kind() == io::ErrorKind::PermissionDenied {
             "run as root, or as the user that the registry runs as"
         } else {
-            "run where the registry's volume is mounted, or give --root DIR"
+            "run where the registry's volume is mounted; if it is mounted elsewhere here, set REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY to \
+             that directory, or, without --online, give --root DIR"
         };
         // A key that was meant for the root is mostly why it is not there.
         let why: String = registry.warnings.iter().map(|warning| format!("; {warning}")).collect();

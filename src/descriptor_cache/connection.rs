@@ -5,33 +5,43 @@ use std::path::Path;
 use std::time::Duration;
 
 use redis::{
-    Client, ClientTlsConfig, Connection, ConnectionAddr, IntoConnectionInfo as _, RedisConnectionInfo, RedisResult,
+    Client, ClientTlsConfig, Connection, ConnectionAddr, IntoConnectionInfo as _, RedisConnectionInfo, RedisError, RedisResult,
     TlsCertificates,
 };
 
+use crate::error::RedisObstacle;
 use crate::escape::escaped;
 use crate::registry_config::{Login, RedisServer};
 
 /// Registries are configured to give a cache up within milliseconds. Here it is waited for.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Why something cannot be done with a redis: what is in the way, and in words.
+pub(super) type Refused = (RedisObstacle, String);
+
 /// Connects, to the server that the sentinels name where the configuration names sentinels.
 ///
 /// # Errors
 ///
-/// In words, why that is not possible.
-pub(super) fn connect(server: &RedisServer) -> Result<Connection, String> {
+/// Why that is not possible.
+pub(super) fn connect(server: &RedisServer) -> Result<Connection, Refused> {
+    let misconfigured = |why: String| Err((RedisObstacle::Unreachable, why));
     if let Some(both) = server.contradiction {
-        return Err(format!(
+        return misconfigured(format!(
             "the configuration's redis section has {both}, and which one counts depends on the registry's version"
         ));
     }
     let address = match (&server.master, &*server.addresses) {
-        (_, []) => return Err("the configuration names no server: redis.addr, or redis.addrs in version 3".to_owned()),
-        (Some(master), sentinels) => master_of(server, master, sentinels)?,
+        (_, []) => {
+            return misconfigured("the configuration names no server: redis.addr, or redis.addrs in version 3".to_owned());
+        }
+        (Some(master), sentinels) => {
+            master_of(server, master, sentinels).map_err(|reasons| (RedisObstacle::Unreachable, reasons))?
+        }
         (None, [address]) => address.clone(),
         (None, _) => {
-            return Err("several redis.addrs without mastername are a Redis Cluster, which regsweep does not ask".to_owned());
+            let why = "several redis.addrs without mastername are a Redis Cluster";
+            return Err((RedisObstacle::Cluster, why.to_owned()));
         }
     };
     open(server, &address, &server.login, server.database)
@@ -44,19 +54,19 @@ fn master_of(server: &RedisServer, master: &str, sentinels: &[String]) -> Result
         let asked = open(server, sentinel, &server.sentinel_login, 0).and_then(|mut connection| {
             let mut ask = redis::cmd("SENTINEL");
             let answer = ask.arg("get-master-addr-by-name").arg(master).query::<Option<(String, u16)>>(&mut connection);
-            answer.map_err(|error| in_words(sentinel, &error))
+            answer.map_err(|error| refused(sentinel, &error))
         });
         match asked {
             Ok(Some((host, port))) if host.contains(':') => return Ok(format!("[{host}]:{port}")),
             Ok(Some((host, port))) => return Ok(format!("{host}:{port}")),
             Ok(None) => reasons.push(format!("the sentinel {} knows no master {}", escaped(sentinel), escaped(master))),
-            Err(reason) => reasons.push(reason),
+            Err((_, reason)) => reasons.push(reason),
         }
     }
     Err(reasons.join("; "))
 }
 
-fn open(server: &RedisServer, address: &str, login: &Login, database: i64) -> Result<Connection, String> {
+fn open(server: &RedisServer, address: &str, login: &Login, database: i64) -> Result<Connection, Refused> {
     let opened = || -> RedisResult<Connection> {
         let settings = RedisConnectionInfo::default().set_db(database).set_skip_set_lib_name();
         let settings = match &login.username {
@@ -78,7 +88,7 @@ fn open(server: &RedisServer, address: &str, login: &Login, database: i64) -> Re
         connection.set_write_timeout(Some(timeout))?;
         Ok(connection)
     };
-    opened().map_err(|error| in_words(address, &error))
+    opened().map_err(|error| refused(address, &error))
 }
 
 /// Where the registry would connect to.
@@ -109,8 +119,18 @@ fn identity(certificate: &Path, key: &Path) -> RedisResult<TlsCertificates> {
 }
 
 /// What went wrong at an address. Whatever the server says is printed safely.
-fn in_words(address: &str, error: &redis::RedisError) -> String {
-    format!("{}: {}", escaped(address), escaped(error.to_string()))
+fn refused(address: &str, error: &RedisError) -> Refused {
+    (obstacle(error), format!("{}: {}", escaped(address), escaped(error.to_string())))
+}
+
+/// What is in the way, by what a server answers.
+pub(super) fn obstacle(error: &RedisError) -> RedisObstacle {
+    match error.code() {
+        Some("NOPERM") => RedisObstacle::Forbidden,
+        Some("READONLY" | "MISCONF" | "OOM" | "NOREPLICAS") => RedisObstacle::ReadOnly,
+        Some("MOVED" | "ASK" | "CROSSSLOT" | "CLUSTERDOWN") => RedisObstacle::Cluster,
+        _ => RedisObstacle::Unreachable,
+    }
 }
 
 #[cfg(test)]
@@ -149,7 +169,7 @@ mod tests {
             (server(&["127.0.0.1:1", "127.0.0.1:2"], Some("m")), "127.0.0.1:2"),
             (RedisServer { contradiction: Some("both"), ..RedisServer::default() }, "both"),
         ] {
-            let said = connect(&server).err().expect("nothing is there");
+            let (_, said) = connect(&server).err().expect("nothing is there");
             assert!(said.contains(reason), "{said}");
         }
     }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use redis::{Cmd, Connection, FromRedisValue, Pipeline, RedisError, RedisResult};
 
-use super::connection::connect;
+use super::connection::{Refused, connect, obstacle};
 use super::keys::{self, OfRepository};
 use crate::error::Error;
 use crate::escape::escaped;
@@ -59,13 +59,20 @@ impl RedisCache {
         &self.place
     }
 
-    /// Makes sure that it can be asked.
+    /// Makes sure that it can be asked and made to forget things: each command that this may take is sent once, for keys that no registry has.
+    /// That changes nothing. A server that only answers may be a replica, or forbid the rest.
     ///
     /// # Errors
     ///
     /// When it cannot.
-    pub fn ensure_reachable(&self) -> Result<(), Error> {
-        self.with(|connection| redis::cmd("PING").exec(connection).map_err(Failure::Redis))
+    pub fn ensure_usable(&self) -> Result<(), Error> {
+        self.with(|connection| {
+            redis::cmd("PING").exec(connection)?;
+            for command in probes() {
+                command.exec(connection)?;
+            }
+            Ok(())
+        })
     }
 
     /// Says of each target whether the cache claims it. Only blobs and layer links are ever claimed.
@@ -90,12 +97,12 @@ impl RedisCache {
 
     /// Does something that can be done twice: a server ends connections that rest.
     pub(super) fn with<T>(&self, mut work: impl FnMut(&mut Connection) -> Result<T, Failure>) -> Result<T, Error> {
-        let unreachable = |reason: String| Error::Redis { server: self.place.clone(), reason };
+        let refused = |(obstacle, reason): Refused| Error::Redis { server: self.place.clone(), reason, obstacle };
         let mut held = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             let rested = held.take();
             let is_fresh = rested.is_none();
-            let mut connection = rested.map_or_else(|| connect(&self.server).map_err(unreachable), Ok)?;
+            let mut connection = rested.map_or_else(|| connect(&self.server).map_err(refused), Ok)?;
             match work(&mut connection) {
                 Ok(done) => {
                     *held = Some(connection);
@@ -104,7 +111,9 @@ impl RedisCache {
                 Err(Failure::Stopped) => return Err(Error::Interrupted),
                 Err(Failure::Other(error)) => return Err(error),
                 Err(Failure::Redis(error)) if !is_fresh && error.is_connection_dropped() => {}
-                Err(Failure::Redis(error)) => return Err(unreachable(escaped(error.to_string()))),
+                Err(Failure::Redis(error)) => {
+                    return Err(refused((obstacle(&error), escaped(error.to_string()))));
+                }
             }
         }
     }
@@ -128,6 +137,30 @@ impl From<RedisError> for Failure {
     fn from(error: RedisError) -> Failure {
         Failure::Redis(error)
     }
+}
+
+/// The commands that are sent to find and remove keys, for keys that are named as a registry's are and belong to none.
+fn probes() -> impl Iterator<Item = Cmd> {
+    let (blob, set) = (b"blobs::regsweep".as_slice(), b"repository::regsweep::blobs".as_slice());
+    let with = |name: &str, words: &[&[u8]]| {
+        let mut probe = redis::cmd(name);
+        for word in words {
+            probe.arg(*word);
+        }
+        probe
+    };
+    // Two keys at once: a part of a cluster may have one of them alone.
+    [
+        with("DEL", &[blob, set]),
+        with("SREM", &[set, b"regsweep"]),
+        with("SCAN", &[b"0", b"MATCH", blob, b"COUNT", b"1"]),
+        with("SSCAN", &[set, b"0"]),
+        with("SCARD", &[set]),
+        with("EXISTS", &[blob]),
+        with("SISMEMBER", &[set, b"regsweep"]),
+        with("HGET", &[blob, b"digest"]),
+    ]
+    .into_iter()
 }
 
 /// The digests of blobs and the layer links among targets.

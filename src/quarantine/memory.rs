@@ -23,9 +23,13 @@ use super::{Run, Wait};
 pub enum Memory {
     /// Nothing: none is at work, or none has been at work since.
     Nothing,
-    /// All that was quarantined beside one, but what was there before one of these times: every registry that was in service when it was
-    /// noted had been started after it.
-    UntilRestart(Vec<RecordedTime>),
+    /// All that was quarantined beside one, but what was there before one of these times.
+    UntilRestart {
+        /// Every registry that was in service when it was noted had been started after it.
+        said: Vec<RecordedTime>,
+        /// The same, as this machine shows it now.
+        seen: Option<RecordedTime>,
+    },
     /// Whatever there is: what they remember outlives them.
     All,
 }
@@ -40,7 +44,30 @@ pub struct Due<'a> {
     /// What a registry may remember of it.
     pub memory: &'a Memory,
     /// The redis in which registries remember things.
-    pub redis: Option<&'a RedisCache>,
+    pub redis: InRedis<'a>,
+}
+
+/// The redis in which registries remember things. It outlives them: what it claims of what is purged, they believe when they are started again.
+#[derive(Clone, Copy, Debug)]
+pub enum InRedis<'a> {
+    /// There is none.
+    Nowhere,
+    /// A registry may be at work: it has to have been made to forget what is in a run before that began to wait.
+    Beside(&'a RedisCache),
+    /// None is at work: it is made to forget what is purged right before that, and nobody can use what it claims meanwhile.
+    Alone(&'a RedisCache),
+    /// It cannot be asked, so it may claim anything.
+    Unasked,
+}
+
+impl<'a> InRedis<'a> {
+    /// The one beside a registry at work.
+    pub fn beside(self) -> Option<&'a RedisCache> {
+        match self {
+            InRedis::Beside(redis) => Some(redis),
+            InRedis::Nowhere | InRedis::Alone(_) | InRedis::Unasked => None,
+        }
+    }
 }
 
 impl Due<'_> {
@@ -49,9 +76,19 @@ impl Due<'_> {
         self.has_waited(run) && !run.is_remembered(self.memory) && self.is_forgotten(run)
     }
 
-    /// Whether the redis was made to forget what is in it.
+    /// Whether the redis was made to forget what is in it, or is made to right before the purge.
     pub fn is_forgotten(&self, run: &Run<'_>) -> bool {
-        self.redis.is_none_or(|redis| run.is_forgotten_by(redis.place()))
+        match self.redis {
+            InRedis::Nowhere | InRedis::Alone(_) => true,
+            InRedis::Beside(redis) => run.is_forgotten_by(redis.place()),
+            InRedis::Unasked => false,
+        }
+    }
+
+    /// Whether every registry that may have remembered what is in it has ended, which another stamp is not to forget.
+    pub fn is_past(&self, run: &Run<'_>) -> bool {
+        let is_known = matches!(self.memory, Memory::UntilRestart { .. });
+        is_known && run.stamp().cache.is_some() && !run.is_remembered(self.memory)
     }
 
     /// Whether it has waited for long enough.

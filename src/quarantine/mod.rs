@@ -42,7 +42,7 @@ mod stamp;
 mod vacuum;
 
 pub use self::check::{check, suspects};
-pub use self::memory::{Due, Memory};
+pub use self::memory::{Due, InRedis, Memory};
 pub use self::moved::Moved;
 pub use self::named::{Named, following, named_by};
 pub use self::needed::{Needed, Reader, by_name, needed};

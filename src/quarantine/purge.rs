@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::run::noted_path;
-use super::{Due, Moved, Needed, Quarantine, Run};
+use super::{Due, InRedis, Moved, Needed, Quarantine, Run};
 use crate::descriptor_cache::{Forgotten, RedisCache};
 use crate::error::Error;
 use crate::layout::Target;
@@ -187,8 +187,10 @@ pub struct Purged {
 /// When the redis cannot be asked: then nothing is changed.
 pub fn purge(gate: &Gate<'_>, mut purgeable: Purgeable<'_>, stop: &AtomicBool) -> Result<Purged, Error> {
     let mut purged = Purged::default();
-    if let Some(redis) = gate.due.redis {
-        withhold_claimed(gate, redis, &mut purgeable, &mut purged, stop)?;
+    match gate.due.redis {
+        InRedis::Beside(redis) => withhold_claimed(gate, redis, &mut purgeable, &mut purged, stop)?,
+        InRedis::Alone(redis) => forget_all(redis, &purgeable, &mut purged, stop)?,
+        InRedis::Nowhere | InRedis::Unasked => {}
     }
     for (run, held) in purgeable.runs {
         if !purge_run(gate, run, held, &mut purged, stop) {
@@ -196,6 +198,17 @@ pub fn purge(gate: &Gate<'_>, mut purgeable: Purgeable<'_>, stop: &AtomicBool) -
         }
     }
     Ok(purged)
+}
+
+/// Makes a redis forget everything that goes, whatever it claims of it: no registry is at work, so nobody can use that meanwhile, and the next
+/// one that is started would believe it.
+fn forget_all(redis: &RedisCache, purgeable: &Purgeable<'_>, purged: &mut Purged, stop: &AtomicBool) -> Result<(), Error> {
+    let targets: Vec<&Target> = purgeable.runs.iter().flat_map(|(_, held)| held).map(|held| &held.target).collect();
+    if !targets.is_empty() {
+        purged.forgotten = redis.forget(&targets, stop)?;
+        purged.touched |= purged.forgotten != Forgotten::default();
+    }
+    Ok(())
 }
 
 /// Takes out what a redis claims, and makes it forget that. It is asked of everything before anything is changed.
@@ -208,8 +221,6 @@ fn withhold_claimed(
 ) -> Result<(), Error> {
     let targets: Vec<&Target> = purgeable.runs.iter().flat_map(|(_, held)| held).map(|held| &held.target).collect();
     let mut answers = redis.claimed(&targets, stop)?.into_iter();
-    // With no registry at work nobody can have used what was claimed: it is forgotten, and goes.
-    let waits = gate.due.wait != Wait::Lifted;
     for (run, held) in &mut purgeable.runs {
         let claimed: Vec<&Held> =
             held.iter().copied().zip(&mut answers).filter(|(_, is_claimed)| *is_claimed).map(|(held, _)| held).collect();
@@ -218,8 +229,7 @@ fn withhold_claimed(
         let forget = || redis.forget(&targets, stop);
         let forgotten = match targets.is_empty() {
             true => continue,
-            false if waits => run.forget_again(&targets, gate.due.clock, forget),
-            false => forget().map(|forgotten| (forgotten, false)),
+            false => run.forget_again(&targets, gate.due.clock, forget),
         };
         match forgotten {
             Ok((forgotten, all_wait)) => {
@@ -233,10 +243,8 @@ fn withhold_claimed(
                 continue;
             }
         }
-        if waits {
-            purged.claimed.extend(targets.into_iter().map(|target| (target.clone(), Withheld::Claimed)));
-            held.retain(|held| !claimed.iter().any(|claimed| std::ptr::eq(*claimed, *held)));
-        }
+        purged.claimed.extend(targets.into_iter().map(|target| (target.clone(), Withheld::Claimed)));
+        held.retain(|held| !claimed.iter().any(|claimed| std::ptr::eq(*claimed, *held)));
     }
     Ok(())
 }

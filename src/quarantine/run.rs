@@ -266,9 +266,12 @@ impl<'s> Run<'s> {
         match (self.stamp.cache, memory) {
             (_, Memory::All) => true,
             (None, _) | (_, Memory::Nothing) => false,
-            (Some(cache), Memory::UntilRestart(restarts)) => {
-                let ended = self.stamp.ended().filter(|_| cache.ends_with_the_process());
-                !ended.is_some_and(|ended| restarts.iter().any(|restart| ended.is_surely_before(restart)))
+            (Some(cache), Memory::UntilRestart { said, seen }) => {
+                let Some(ended) = self.stamp.ended().filter(|_| cache.ends_with_the_process()) else { return true };
+                let is_before = |restart: &RecordedTime| ended.is_surely_before(restart);
+                // All processes that are seen were started in this boot.
+                !(said.iter().any(is_before)
+                    || seen.as_ref().is_some_and(|seen| is_before(seen) || ended.is_of_earlier_boot(seen)))
             }
         }
     }
@@ -295,8 +298,21 @@ impl<'s> Run<'s> {
     ///
     /// When that cannot be written.
     pub fn finish(&mut self, clock: &RunClock, cache: Option<DescriptorCache>, redis: Option<&str>) -> Result<(), Error> {
+        self.stamp_anew(clock, self.stamp.cache.max(cache), redis)
+    }
+
+    /// The same for a run that no registry remembers any more.
+    ///
+    /// # Errors
+    ///
+    /// As above.
+    pub fn finish_past(&mut self, clock: &RunClock, redis: Option<&str>) -> Result<(), Error> {
+        self.stamp_anew(clock, None, redis)
+    }
+
+    fn stamp_anew(&mut self, clock: &RunClock, cache: Option<DescriptorCache>, redis: Option<&str>) -> Result<(), Error> {
         let before = self.stamp.clone();
-        self.stamp.remember(self.stamp.cache.max(cache));
+        self.stamp.remember(cache);
         self.stamp.redis = redis.map(str::to_owned);
         self.again.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.stamp.finished = Some(clock.timestamp());

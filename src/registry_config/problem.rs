@@ -99,7 +99,9 @@ impl fmt::Display for ConfigError {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Problem::Unreadable(source) => write!(f, "cannot read it: {source}; give the registry's config.yml, or --root DIR"),
+            Problem::Unreadable(source) => {
+                write!(f, "cannot read it: {source}; give the registry's config.yml, or, without --online, --root DIR")
+            }
             Problem::Syntax(source) => write!(f, "it is not YAML, or not all of it can be read: {source}"),
             Problem::Variable { name, source } => {
                 write!(f, "the value of the variable {} is not YAML: {source}; correct or unset it", escaped(name))

@@ -95,7 +95,9 @@ impl Answers<'_> {
 
     /// Why no registry could be queried; `None` if one was, or if all processes that may use the store are visible.
     pub fn unqueried(&self) -> Option<String> {
-        if !self.heard.is_empty() || self.question.root.is_some_and(view::shows_all_users_of) {
+        let sees_all = self.question.root.is_some_and(view::shows_all_users_of);
+        // In a network of its own nothing is heard of a registry that works on the store from elsewhere.
+        if !self.heard.is_empty() || (sees_all && self.question.root.is_some_and(view::has_the_registrys_loopback)) {
             return None;
         }
         if self.question.root.is_none() {
@@ -109,6 +111,10 @@ impl Answers<'_> {
         Some(match (self.unqueried.first(), self.question.registry) {
             (Some(endpoint), _) => {
                 format!("nothing listens at {endpoint} in this container, and the registry may run in another one")
+            }
+            (None, _) if sees_all => {
+                "this process has a network of its own, and no address of a registry is known that can be asked from it"
+                    .to_owned()
             }
             (None, Some(_)) => "the configuration has no http.addr, and not all processes of this machine are seen".to_owned(),
             (None, None) => "--root names none, and not all processes of this machine are seen".to_owned(),

@@ -31,4 +31,4 @@ pub use self::credentials::Credentials;
 pub use self::http::{Answer, Endpoint};
 pub use self::open_files::OpenFiles;
 pub use self::outer_store::outer_store;
-pub use self::restart::{CachesSeen, Oldest, all_started_after, caches_seen};
+pub use self::restart::{CachesSeen, Oldest, RestartUnseen, all_started_after, caches_seen, restart_unseen};

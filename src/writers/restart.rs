@@ -46,6 +46,15 @@ impl Oldest {
         Some(Oldest { sign, age, started: clock.recorded(age)? })
     }
 
+    /// What to do about it where a restart was said that was after all were started.
+    pub fn advice(&self) -> &'static str {
+        match (&self.sign, may_look_at_all()) {
+            // Of which store it is a registry shows only to those who may look at it.
+            (Sign::Registry { serves: Serves::Untold, .. }, false) => "run as root, who sees which store it works on",
+            _ => "restart it, and give a time before all were started",
+        }
+    }
+
     /// Whether it was started before that time, so that it may remember what was there until then.
     pub fn is_older_than(&self, time: &RecordedTime) -> bool {
         self.started.is_surely_before(time)
@@ -99,6 +108,26 @@ pub fn all_started_after(
     }
     let ago = age(first, clock).ok_or("the kernel does not say when they were started")?;
     clock.recorded(ago).ok_or_else(|| "they were started before any time that a clock can say".to_owned())
+}
+
+/// Why a restart of a store's registries does not show on this machine.
+#[derive(Clone, Debug)]
+pub struct RestartUnseen {
+    /// Why, in words.
+    pub why: String,
+    /// Whether nothing that is said of it counts either: a registry is seen that only root can tell to work on another store.
+    pub is_for_root: bool,
+}
+
+/// The same as [`all_started_after`], where only the reason matters.
+pub fn restart_unseen(root: Option<&Root>, http: &Listening, others: &[Endpoint], clock: &RunClock) -> Option<RestartUnseen> {
+    let why = all_started_after(root, http, others, clock).err()?;
+    Some(RestartUnseen { why, is_for_root: root.is_some_and(hides_a_registry) })
+}
+
+/// Whether a process is seen to be a registry, and may not be looked at closely enough to tell of which store.
+fn hides_a_registry(root: &Root) -> bool {
+    !may_look_at_all() && registries(root).iter().any(|registry| matches!(registry.serves, Serves::Untold))
 }
 
 /// Where the registries of a store that are at work here remember blobs, whatever the configuration says that was given.

@@ -148,6 +148,71 @@ fn r4_an_image_that_was_pushed_by_what_came_back_is_restored() {
     registry.client().pull("a", "v1").expect("restored");
 }
 
+/// What a registry that was stopped finds in its redis when it is started again.
+fn stopped_and_collected(redis: &RedisServer) -> RealRegistry {
+    let mut registry = remembering(redis.settings());
+    registry.stop();
+    let run = Regsweep::gc_config(&registry.config()).args(["--quarantine", "-m", "--format", "json"]).run().expect_code(1);
+    assert!(run.finding_codes().iter().all(|code| code == "stale-cache"), "{}", run.stdout);
+    assert_ne!(redis.claims(&layer(1).digest), [""; 0]);
+    registry
+}
+
+fn is_pushed_and_pulled_after_a_start(registry: &mut RealRegistry, redis: &RedisServer) {
+    gone().iter().for_each(|digest| assert_eq!(redis.claims(digest), [""; 0]));
+    registry.restart();
+    assert_eq!(put_alone(&registry.client(), "v1"), 400, "what is gone is not taken for there");
+    registry.client().push_tag("a", "v1", &image());
+    registry.client().pull("a", "v1").expect("pushed again");
+}
+
+#[test]
+fn r4_what_is_purged_beside_a_stopped_registry_is_forgotten_by_its_redis() {
+    if !RedisServer::is_here() {
+        return;
+    }
+    for purge in [&["purge"][..], &["purge", "--assume-offline"], &["purge", "--older-than", "0s"]] {
+        let redis = RedisServer::start();
+        let mut registry = stopped_and_collected(&redis);
+        let kept = redis.claims(&layer(77).digest);
+        let purged = Regsweep::new().arg("quarantine").args(purge).arg(registry.config()).run().expect_code(0).stdout;
+        assert!(purged.contains("removed from the registry's redis"), "{purged}");
+        assert_eq!(redis.claims(&layer(77).digest), kept, "what stays is left alone");
+        is_pushed_and_pulled_after_a_start(&mut registry, &redis);
+    }
+}
+
+#[test]
+fn r4_what_a_later_collection_purges_beside_a_stopped_registry_is_forgotten_by_its_redis() {
+    if !RedisServer::is_here() {
+        return;
+    }
+    let mut redis = RedisServer::start();
+    let mut registry = stopped_and_collected(&redis);
+    let later = |shift: u64| {
+        let flags = ["--quarantine", "-m", "--format", "json"];
+        let clock = format!("trusted=yes,shift={}", shift * 3600);
+        Regsweep::gc_config(&registry.config()).args(flags).env("REGSWEEP_TEST_CLOCK", clock).run().expect_code(0).report()
+    };
+    let all = image().blobs.len() as u64 + 1;
+    // A redis that is down may claim anything.
+    let keys = redis.keys();
+    redis.stop();
+    let without = later(25);
+    assert_eq!((number(&without, "purged"), number(&without, "waiting")), (0, all), "{without}");
+    assert!(number(&without, "withheld") >= all, "{without}");
+    let purge = Regsweep::new().args(["quarantine", "purge"]).arg(registry.config()).run().expect_code(2);
+    assert!(purge.stderr.contains(&redis.address()), "{}", purge.stderr);
+    redis.restart();
+    assert!(!keys.is_empty());
+    for blob in &image().blobs {
+        redis.set("a", &blob.digest, blob.bytes.len());
+    }
+    let with = later(26);
+    assert_eq!((number(&with, "purged"), number(&with, "waiting")), (all, 0), "{with}");
+    is_pushed_and_pulled_after_a_start(&mut registry, &redis);
+}
+
 #[test]
 fn a_redis_that_cannot_be_asked_stops_a_run_before_it_changes_anything() {
     if !RedisServer::is_here() {
@@ -223,6 +288,20 @@ fn a_restart_is_said_to_do_nothing_for_a_redis() {
     night(&registry, &[]);
     let said = Regsweep::new().args(["quarantine", "restarted", "--since", "1h"]).arg(registry.config()).run().expect_code(0);
     assert!(said.stdout.contains("outlives a restart"), "{}", said.stdout);
+}
+
+/// The two cannot be given together.
+#[test]
+fn a_flush_beside_a_registry_is_not_told_of_online() {
+    if !RedisServer::is_here() {
+        return;
+    }
+    let redis = RedisServer::start();
+    let registry = remembering(redis.settings());
+    let refused = |flags: &[&str]| Regsweep::gc_config(&registry.config()).arg("-m").args(flags).run().expect_code(2).stderr;
+    assert!(refused(&[]).contains("or give --online"), "{}", refused(&[]));
+    let flush = refused(&["--flush-redis"]);
+    assert!(flush.contains("takes pushes answers at") && !flush.contains("--online"), "{flush}");
 }
 
 /// Whoever may write to the redis may put anything there.

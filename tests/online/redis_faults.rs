@@ -297,6 +297,20 @@ fn a_redis_that_is_down_is_said_to_be_and_stops_a_flush() {
     assert!(none.stderr.contains("blobdescriptor"), "{}", none.stderr);
 }
 
+/// Before it removes anything, too.
+#[test]
+fn a_dry_run_says_what_is_claimed_of_what_would_go() {
+    if !RedisServer::is_here() {
+        return;
+    }
+    let redis = RedisServer::start();
+    let (store, config) = offline(&redis, &format!("redis: {{addr: '{}', db: 3}}", redis.address()));
+    let (before, keys) = (snapshot(store.path()), redis.keys());
+    let dry = collect(&config, &["--flush-redis", "--dry-run"]).run().expect_code(1);
+    assert_eq!(dry.finding_codes(), ["stale-cache"; 6], "{}", dry.stdout);
+    assert!(snapshot(store.path()) == before && redis.keys() == keys);
+}
+
 #[test]
 fn passwords_and_users_are_those_of_the_configuration() {
     if !RedisServer::is_here() {
@@ -322,6 +336,96 @@ fn passwords_and_users_are_those_of_the_configuration() {
     let by_variable = flush(", username: gc").env("REGISTRY_REDIS_PASSWORD", "word");
     assert_eq!(forgotten(by_variable.run()), STALE);
     assert_eq!(forgotten(flush(", password: secret").run()), 0);
+}
+
+/// A server that answers is not yet one that can be made to forget: each right is asked for before the first change.
+#[test]
+fn a_redis_that_takes_no_changes_stops_a_run_before_it_changes_anything() {
+    if !RedisServer::is_here() {
+        return;
+    }
+    let redis = RedisServer::start();
+    let mut registry = remembering(redis.settings());
+    registry.stop();
+    for command in ["del", "srem", "scan", "sscan", "scard", "exists", "sismember", "hget"] {
+        let without = format!("-{command}");
+        redis.run(&["ACL", "SETUSER", &format!("no{command}"), "on", ">word", "~*", "+@all", &without]);
+    }
+    redis.run(&["ACL", "SETUSER", "nokeys", "on", ">word", "~other*", "+@all"]);
+    let config = registry.config().with_file_name("ours.yml");
+    let text = std::fs::read_to_string(registry.config()).expect("there");
+    let by = |section: &str| {
+        let at = text.find("redis: {addr").expect("a section");
+        std::fs::write(&config, format!("{}redis: {{{section}}}\n", &text[..at])).expect("written");
+    };
+    let parts = || {
+        let parts = ["docker", ".regsweep/quarantine"].map(|part| registry.root().join(part));
+        parts.map(|part| part.exists().then(|| snapshot(&part)))
+    };
+    let (before, keys) = (parts(), redis.keys());
+    let is_refused = |words: &[&str], said: &str| {
+        let refused = Regsweep::gc_config(&config).args(["-m", "--format", "text"]).args(words).run().expect_code(2);
+        assert!(refused.stderr.contains(said), "{said}: {}", refused.stderr);
+        assert!(parts() == before && redis.keys() == keys, "{words:?} {said}");
+        refused.stderr
+    };
+    let address = redis.address();
+    for user in ["nodel", "nosrem", "noscan", "nosscan", "noscard", "noexists", "nosismember", "nohget", "nokeys"] {
+        by(&format!("addr: '{address}', db: 3, username: {user}, password: word"));
+        is_refused(&["--online"], "DEL and SREM");
+        is_refused(&["--flush-redis"], "blobs::*");
+    }
+    let copy = RedisServer::start();
+    let (host, port) = address.split_once(':').expect("both");
+    copy.run(&["REPLICAOF", host, port]);
+    by(&format!("addr: '{}', db: 3", copy.address()));
+    is_refused(&["--online"], "takes changes");
+    // Whatever is advised has to work: neither of the two ways that ask it does.
+    by(&format!("addrs: ['{address}', '127.0.0.1:1']"));
+    for words in [["--online"], ["--flush-redis"]] {
+        let said = is_refused(&words, "not supported");
+        assert!(!said.contains("; start it") && said.contains("empty the cluster"), "{said}");
+    }
+    let offline = Regsweep::gc_config(&config).args(["-m", "--min-age", "0s"]).run();
+    assert!(offline.stdout.contains("empty the cluster"), "{}", offline.stdout);
+    assert!(!offline.stdout.contains("Collect with --flush-redis"), "{}", offline.stdout);
+}
+
+/// Two registries, each with a redis of its own: stopping them alone would leave what one of them claims.
+#[test]
+fn registries_with_a_redis_each_are_flushed_with_the_configuration_of_each() {
+    if !RedisServer::is_here() {
+        return;
+    }
+    let (first, second) = (RedisServer::start(), RedisServer::start());
+    let mut registry = remembering(first.settings());
+    let config = registry.config().with_file_name("second.yml");
+    let text = std::fs::read_to_string(registry.config()).expect("there");
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
+    let text = text.replace(&first.address(), &second.address()).replace(registry.address(), &port.to_string());
+    std::fs::write(&config, text).expect("written");
+    let other = crate::support::server::registry_command().arg("serve").arg(&config).stderr(Stdio::null()).spawn();
+    let other = Ended(other.expect("it runs"));
+    for _ in 0..500 {
+        if TcpStream::connect(port).is_ok() {
+            break;
+        }
+        thread::sleep(std::time::Duration::from_millis(10));
+    }
+    image().blobs.iter().for_each(|blob| second.set("a", &blob.digest, blob.bytes.len()));
+    second.set("a", image().digest(), image().manifest.bytes.len());
+    let refused = Regsweep::gc_config(&registry.config()).args(["-m", "--online"]).run().expect_code(2).stderr;
+    assert!(refused.contains("--flush-redis, once with the configuration of each"), "{refused}");
+    // As it says.
+    drop(other);
+    registry.stop();
+    for config in [registry.config(), config.clone()] {
+        Regsweep::gc_config(&config).args(["-m", "--flush-redis", "--min-age", "0s"]).run().expect_code(0);
+    }
+    for redis in [&first, &second] {
+        image().reaches().iter().for_each(|digest| assert_eq!(redis.claims(&digest.to_string()), [""; 0]));
+    }
+    registry.restart_by(&config);
 }
 
 /// Certificates of an authority of our own.

@@ -59,6 +59,57 @@ fn is_shown() -> bool {
     is_first
 }
 
+/// A reboot is the end of every registry of this machine, also where nothing vouches for its clock, which is when nothing else says how long it is
+/// ago. The wait begins anew; what was to be forgotten does not.
+#[test]
+fn r4_a_reboot_is_a_restart_that_no_clock_has_to_show() {
+    if !is_shown() {
+        return;
+    }
+    let night = |registry: &RealRegistry, boot: &str| {
+        let purge = ["--online", "-m", "--rescue-for", "0s", "--quarantine-for", "0s", "--format", "json"];
+        let clock = format!("request=0,trusted=no,boot={boot}");
+        let run = Regsweep::gc_config(&registry.config()).args(purge).env("REGSWEEP_TEST_CLOCK", clock);
+        run.run().expect_code(0).report()
+    };
+    let all = image().blobs.len() as u64 + 1;
+    for reboots in [true, false] {
+        let mut registry = remembering();
+        night(&registry, "a");
+        if reboots {
+            std::thread::sleep(std::time::Duration::from_millis(200));
+            registry.restart();
+        }
+        let first = night(&registry, "b");
+        assert_eq!(purged(&first), 0, "it waits anew: {first}");
+        assert_eq!(first["registry_must_restart"], !reboots, "{first}");
+        let second = night(&registry, "b");
+        assert_eq!(purged(&second), if reboots { all } else { 0 }, "another kernel noted it: {second}");
+    }
+}
+
+/// Of which store a registry of another user is, only root can tell: until then nothing that is said of a restart counts.
+#[test]
+fn a_registry_that_only_root_can_look_at_is_for_root() {
+    let Some(somebody) = SomebodyElse::new() else { return };
+    let registry = remembering();
+    for entry in walkdir::WalkDir::new(registry.root()).into_iter().flatten() {
+        std::os::unix::fs::chown(entry.path(), Some(65534), Some(65534)).expect("ours");
+    }
+    let directory = registry.root().parent().expect("a directory").to_owned();
+    std::fs::set_permissions(directory, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("ours");
+    let theirs = |run: Regsweep| somebody.runs(run.arg(registry.config())).env("REGSWEEP_TEST_CLOCK", "trusted=yes,shift=7200");
+    let purge = ["garbage-collect", "--online", "-m", "--rescue-for", "0s", "--allow-unlinked", "100%"];
+    let list = || theirs(Regsweep::new().args(["quarantine", "list"])).run().expect_code(0);
+    let runs = [theirs(Regsweep::new().args(purge)).run().expect_code(0), list()];
+    for said in runs {
+        assert!(said.stdout.contains("run as root"), "{}", said.stdout);
+        assert!(!said.stdout.contains("quarantine restarted --since"), "{}", said.stdout);
+    }
+    let refused = theirs(Regsweep::new().args(["quarantine", "restarted", "--since", "0s"])).run().expect_code(2);
+    assert!(refused.stderr.contains("run as root"), "{}", refused.stderr);
+}
+
 /// The control: so it goes without the restart.
 #[test]
 fn r4_removed_at_once_what_is_remembered_breaks_an_image_for_good() {

@@ -164,6 +164,78 @@ fn beside_it_with_its_network() {
     assert_eq!(done.rows_of("blob").len(), 1, "{}", done.stdout);
 }
 
+/// All processes, and a network of its own, as a pod with `hostPID` has: what listens elsewhere cannot be asked.
+#[test]
+fn with_the_processes_of_the_machine_and_a_network_of_its_own() {
+    let mut registry = with_garbage(remembers());
+    registry.stop();
+    let runs = |flags: &[&str]| {
+        contained(gc(&registry, flags), Shares::Nothing)?;
+        Some(gc(&registry, flags).under(["unshare", "--net"]))
+    };
+    let before = snapshot(&registry.root().join("docker"));
+    let Some(refused) = runs(&[]) else { return };
+    let refused = refused.run().expect_code(2);
+    assert!(refused.stderr.contains("no registry could be asked"), "{}", refused.stderr);
+    let by_root = || Regsweep::gc(&registry.root()).any_age().under(["unshare", "--net"]);
+    assert!(by_root().run().expect_code(2).stderr.contains("a network of its own"));
+    assert_eq!(snapshot(&registry.root().join("docker")), before, "nothing was touched");
+    runs(&["--assume-offline"]).expect("as before").run().expect_code(0);
+    // On the machine itself the same registry is seen to be down.
+    gc(&registry, &[]).run().expect_code(0);
+}
+
+/// A run in the PID namespace of a contained registry, with mounts of its own.
+fn sidecar(registry: &RealRegistry, run: Regsweep) -> Regsweep {
+    let config = registry.config();
+    let is_it = |line: &[u8]| {
+        let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+        matches!(&words[..], [_, b"serve", path, ..] if *path == config.as_os_str().as_encoded_bytes())
+    };
+    let processes = fs::read_dir("/proc").expect("there").flatten().map(|entry| entry.path());
+    let found = processes.filter(|process| fs::read(process.join("cmdline")).is_ok_and(|line| is_it(&line))).last();
+    let pid = found.as_ref().and_then(|process| process.file_name()).expect("it runs").to_owned();
+    let words = ["nsenter", "--target"].map(Into::into).into_iter().chain([pid]);
+    run.under(words.chain(["--pid", "unshare", "--mount", "--fork", "--mount-proc"].map(Into::into)))
+}
+
+/// `shareProcessNamespace: true`: its process and its address are seen, and no other replica is. So a restart has to be said for all of them.
+#[test]
+fn as_a_sidecar_that_shares_the_processes_of_the_registry() {
+    let mut registry = with_garbage(remembers());
+    if contained(gc(&registry, &[]), Shares::Nothing).is_none() {
+        return;
+    }
+    registry.restart_contained();
+    age(&registry.root());
+    let before = snapshot(&registry.root().join("docker"));
+    let refused = sidecar(&registry, gc(&registry, &[])).run().expect_code(2);
+    assert!(refused.stderr.contains("takes pushes answers at"), "{}", refused.stderr);
+    let refused = sidecar(&registry, Regsweep::gc(&registry.root()).any_age()).run().expect_code(2);
+    assert!(refused.stderr.contains("is a registry that works on this store"), "{}", refused.stderr);
+    assert_eq!(snapshot(&registry.root().join("docker")), before, "nothing was touched");
+    let quarantined = registry.root().join(".regsweep/quarantine");
+    let held = || walkdir::WalkDir::new(&quarantined).into_iter().flatten().any(|entry| entry.file_name() == "data");
+    let night = |registry: &RealRegistry| sidecar(registry, gc(registry, &ONLINE)).run().expect_code(0);
+    let first = night(&registry);
+    assert!(held() && first.stdout.contains("quarantine restarted --since TIME"), "{}", first.stdout);
+    std::thread::sleep(std::time::Duration::from_millis(1200));
+    let since = jiff::Timestamp::now().to_string();
+    let restarted = |registry: &RealRegistry| {
+        let said = Regsweep::new().args(["quarantine", "restarted", "--since", &since]).arg(registry.config());
+        sidecar(registry, said.env("REGSWEEP_TEST_CLOCK", "trusted=yes,request=0")).run()
+    };
+    let early = restarted(&registry).expect_code(2);
+    assert!(early.stderr.contains("which is before that time"), "the old one is seen: {}", early.stderr);
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    registry.restart_contained();
+    night(&registry);
+    assert!(held(), "of other replicas nothing is seen");
+    restarted(&registry).expect_code(0);
+    night(&registry);
+    assert!(!held());
+}
+
 /// `readOnlyRootFilesystem`, and the user that the volume belongs to.
 #[test]
 fn with_a_root_filesystem_that_is_read_only_and_without_root() {

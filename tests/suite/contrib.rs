@@ -185,3 +185,39 @@ fn the_readme_says_what_there_is() {
         assert!(metrics.contains(&format!("# TYPE {name} ")), "{name}");
     }
 }
+
+/// The template of a job cannot be changed, so one name would serve for one restart.
+#[test]
+fn each_restart_has_a_job_of_its_own() {
+    for document in ["README.md", "../docs/containers.md"] {
+        let lines: Vec<String> = text(document)
+            .lines()
+            .filter(|line| line.contains("create job --from=cronjob/regsweep-restarted"))
+            .map(str::to_owned)
+            .collect();
+        assert!(
+            !lines.is_empty() && lines.iter().all(|line| line.contains("\"regsweep-restarted-$(date +%s)\"")),
+            "{document}: {lines:?}"
+        );
+    }
+    for file in ["kubernetes/cronjob.yaml", "helm/regsweep/templates/restarted.yaml"] {
+        let text = text(file);
+        let (_, second) = text.split_once("RESTART_BEGAN has to").unwrap_or_else(|| panic!("{file}"));
+        assert!(second.contains("ttlSecondsAfterFinished: "), "{file}: they would pile up");
+    }
+}
+
+/// Of a registry that runs with the file of its image another one says something else.
+#[test]
+fn composed_services_have_one_configuration() {
+    let text = text("../docs/containers.md");
+    let block = text.split("```yaml\n").skip(1).find(|block| block.starts_with("services:")).expect("a recipe");
+    let recipe: Value = yaml_serde::from_str(block.split("```").next().expect("its end")).expect("YAML");
+    let services = recipe["services"].as_object().expect("services");
+    let of = |key: &str| services.values().map(|service| service[key].clone()).collect::<Vec<_>>();
+    for key in ["environment", "volumes"] {
+        let of = of(key);
+        assert!(of.len() == 2 && of[0] == of[1] && !of[0].is_null(), "{key}: {of:?}");
+    }
+    assert!(of("volumes")[0].to_string().contains(":/etc/docker/registry/config.yml:ro"), "{recipe}");
+}

@@ -40,6 +40,7 @@ mod repair;
 mod roots;
 mod scoped;
 mod support;
+mod unchanged;
 mod uploads;
 mod usage;
 mod verify;

@@ -15,7 +15,7 @@ use crate::plan::Kind;
 use crate::progress::Phase;
 use crate::quarantine::{self, Due, Gate, Needed, Overlay, Purgeable, Purged, Quarantine, Quarantining, Reader, Run};
 use crate::records::{BegunBy, Records, Summary};
-use crate::report::collect::{QuarantineFigures, RescueEnd};
+use crate::report::collect::{QuarantineFigures, RedisUnasked, RescueEnd};
 use crate::store::{Directories, DryRun, FileState, Shape, stat_target};
 use crate::sweep::{SweepReport, sweep};
 use crate::writers::OpenFiles;
@@ -34,7 +34,7 @@ pub(super) struct Done {
     /// What the registry's redis claims and the store does not have.
     pub(super) stale: Vec<Finding>,
     /// Why it could not be asked.
-    pub(super) redis_unasked: Option<String>,
+    pub(super) redis_unasked: Option<RedisUnasked>,
 }
 
 impl Done {
@@ -241,8 +241,7 @@ impl Done {
         remembering: &dyn Fn() -> Remembering<'r>,
     ) {
         let is_done = settings.disposal != Disposal::Remove && !self.swept.interrupted;
-        let redis = due.and_then(|due| due.redis);
-        let waits = reconcile::begin_waits(reader, quarantine, (&settings.clock, remembering), redis, is_done);
+        let waits = reconcile::begin_waits(reader, quarantine, (&settings.clock, remembering), due, is_done);
         self.quarantine.forgotten += waits.forgotten;
         self.touched |= waits.begun;
         waits.failed.iter().for_each(|error| self.note(error));

@@ -17,7 +17,7 @@ use crate::format::duration;
 use crate::oci::RepositoryName;
 use crate::policy::RootPolicy;
 use crate::progress::Phase;
-use crate::quarantine::{self, Due, Gate, Memory, Moved, Needed, Purged, Purpose, Quarantine, Reader, Run, Wait};
+use crate::quarantine::{self, Due, Gate, InRedis, Memory, Moved, Needed, Purged, Purpose, Quarantine, Reader, Run, Wait};
 use crate::records::{Records, Summary};
 use crate::report::quarantine::Done;
 use crate::writers::{self, OpenFiles, Question};
@@ -41,19 +41,25 @@ pub(super) fn purge(settings: &QuarantineSettings, reader: &Reader<'_>, quaranti
     let is_beside = !assume_offline && older_than.is_some_and(|wait| wait >= settings.clock.longest_request());
     let watched = if is_beside || !settings.notices_changes { Watched::nothing() } else { Watched::begin(reader) };
     let wait = wait(settings, reader, *older_than, *assume_offline)?;
-    let (memory, redis) = match wait {
-        Wait::AtLeast(_) if is_beside => {
-            let caches = Caches::now(reader, &settings.location);
-            let redis = caches.cache().filter(|_| !quarantine.runs.is_empty());
-            redis.as_ref().map_or(Ok(()), RedisCache::ensure_reachable)?;
-            (memory(settings, reader, &quarantine, &caches)?, redis)
+    let caches = Caches::now(reader, &settings.location);
+    // Whether or not a registry is at work: a redis outlives it, and the next one believes what it claims.
+    let redis = caches.cache().filter(|_| !quarantine.runs.is_empty());
+    redis.as_ref().map_or(Ok(()), RedisCache::ensure_usable)?;
+    let memory = match is_beside {
+        true => memory(settings, reader, &quarantine, &caches)?,
+        false => {
+            caches.ensure_forgetful("--online")?;
+            Memory::Nothing
         }
-        // No registry is at work.
-        _ => (Memory::Nothing, None),
     };
-    let due = Due { wait, clock: &settings.clock, memory: &memory, redis: redis.as_ref() };
+    let in_redis = match &redis {
+        None => InRedis::Nowhere,
+        Some(redis) if is_beside => InRedis::Beside(redis),
+        Some(redis) => InRedis::Alone(redis),
+    };
+    let due = Due { wait, clock: &settings.clock, memory: &memory, redis: in_redis };
     if let Some(run) = chosen {
-        is_due(run, due)?;
+        is_due(settings, reader, run, due)?;
     }
     match chosen.map(|run| (run.id().to_owned(), run.stamp().purpose)) {
         // Nothing has to be kept for what needs these: their bytes are nobody's, unless they match their digests after all.
@@ -113,7 +119,7 @@ fn ensure_unchanged(watched: Watched<'_>) -> Result<(), Error> {
 }
 
 /// A run that somebody names and that has not waited is no silent nothing.
-fn is_due(run: &Run<'_>, due: Due<'_>) -> Result<(), Error> {
+fn is_due(settings: &QuarantineSettings, reader: &Reader<'_>, run: &Run<'_>, due: Due<'_>) -> Result<(), Error> {
     let Wait::AtLeast(least) = due.wait else { return Ok(()) };
     let clock = due.clock;
     if due.is_due(run) {
@@ -127,11 +133,15 @@ fn is_due(run: &Run<'_>, due: Due<'_>) -> Result<(), Error> {
     }
     if due.has_waited(run) {
         let reason = format!("a registry that was at work when run {} was moved may remember what is in it", run.id());
-        let lift =
-            "restart the registry; where that cannot be seen, `regsweep quarantine restarted --since TIME` says it, with the \
-                    time when the restart began"
-                .to_owned();
-        return Err(Error::Brake { reason, lift });
+        let unseen = writers::restart_unseen(reader.backend.root(), settings.location.http(), &[], &settings.clock);
+        let lift = match unseen.is_some_and(|unseen| unseen.is_for_root) {
+            true => "restart the registry, and run as root, who sees which registry works on which store",
+            false => {
+                "restart the registry; where that cannot be seen, `regsweep quarantine restarted --since TIME` says it, with the time \
+                 when the restart began"
+            }
+        };
+        return Err(Error::Brake { reason, lift: lift.to_owned() });
     }
     let reason = match run.stamp().finished {
         None => format!("run {} was cut off, and has not begun to wait", run.id()),
@@ -183,7 +193,7 @@ fn purge_collected(
         && let Ok(mut quarantine) = Quarantine::open(reader.backend)
     {
         let remembering = LazyCell::new(|| Remembering::now(reader, &settings.location, Some(due)));
-        waits = reconcile::begin_waits(reader, &mut quarantine, (&settings.clock, &|| *remembering), due.redis, true);
+        waits = reconcile::begin_waits(reader, &mut quarantine, (&settings.clock, &|| *remembering), Some(due), true);
     }
     match acted {
         Ok(Acted { done: Done::Purged { purged, touched, withheld, proof, mut forgotten, .. }, mut findings }) => {

@@ -69,6 +69,15 @@ impl Figures {
     }
 }
 
+/// Why a redis was not asked what it remembers of what is gone.
+#[derive(Clone, Debug)]
+pub struct RedisUnasked {
+    /// Why, and what to do about that.
+    pub why: String,
+    /// Whether it can be asked once that is done.
+    pub is_flushable: bool,
+}
+
 /// What was done with what was quarantined, in this run and before.
 #[derive(Clone, Debug, Default)]
 pub struct QuarantineFigures {

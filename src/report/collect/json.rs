@@ -287,7 +287,7 @@ pub fn render(report: &CollectReport) -> String {
         unqueried: report.unqueried.as_deref(),
         writer: report.writer.as_deref(),
         registry_must_restart: report.registry_must_restart(),
-        restart_unseen: report.restart_unseen.as_deref().filter(|_| report.registry_must_restart()),
+        restart_unseen: report.restart_unseen.as_ref().map(|unseen| &*unseen.why).filter(|_| report.registry_must_restart()),
         older_registry: report.quarantine.older_registry.as_deref(),
         expire: report.expire.as_ref().map(Expire::from),
         remove: report.removed.as_ref().map(remove::items),

@@ -13,5 +13,5 @@ mod uploads;
 mod versions;
 
 pub use self::expire::ExpireFigures;
-pub use self::figures::{Figures, QuarantineFigures, RescueEnd};
+pub use self::figures::{Figures, QuarantineFigures, RedisUnasked, RescueEnd};
 pub use self::report::{CollectReport, Outcome};

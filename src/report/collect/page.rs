@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::rows::{links, target};
-use super::{CollectReport, Figures, Outcome, RescueEnd};
+use super::{CollectReport, Figures, Outcome, RedisUnasked, RescueEnd};
 use super::{expire, part, remove, uploads, versions};
 use crate::amount::Amount;
 use crate::config::{Disposal, Mode};
@@ -14,7 +14,7 @@ use crate::policy::RootPolicy;
 use crate::quarantine::Moved;
 use crate::registry_config::DescriptorCache;
 use crate::report::document::Document;
-use crate::report::quarantine::page::{RESTART_SAID, forgotten, moved, proof_line, withheld};
+use crate::report::quarantine::page::{forgotten, moved, proof_line, restart_said, withheld};
 use crate::scope::Scope;
 use crate::store::RequestCounts;
 
@@ -431,10 +431,14 @@ fn requested(requests: &RequestCounts) -> String {
 }
 
 fn advice(page: &mut Document, report: &CollectReport) {
-    if let Some(why) = &report.redis_unasked {
+    if let Some(RedisUnasked { why, is_flushable }) = &report.redis_unasked {
+        let flush = if *is_flushable {
+            "Collect with --flush-redis before the registry takes pushes: it"
+        } else {
+            "Until then the registry"
+        };
         let advice = format!(
-            "what the registry's redis remembers of what is gone is not known: {why}. Collect with --flush-redis before the registry takes \
-             pushes: it accepts images without what it remembers"
+            "what the registry's redis remembers of what is gone is not known: {why}. {flush} accepts images without what it remembers"
         );
         page.item("redis", &advice);
         if report.in_memory.is_none() {
@@ -461,7 +465,7 @@ fn advice(page: &mut Document, report: &CollectReport) {
     if let Some(older) = &report.quarantine.older_registry {
         page.item("", older);
     }
-    if let Some(why) = &report.restart_unseen {
-        page.item("", &format!("it cannot be seen from here, because {why}: {RESTART_SAID}"));
+    if let Some(unseen) = &report.restart_unseen {
+        page.item("", &format!("it cannot be seen from here, because {}: {}", unseen.why, restart_said(unseen)));
     }
 }

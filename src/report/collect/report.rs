@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::expire::ExpireFigures;
-use super::figures::{Figures, QuarantineFigures, RescueEnd};
+use super::figures::{Figures, QuarantineFigures, RedisUnasked, RescueEnd};
 use super::rows::Whose;
 use super::{html, json, page};
 use crate::amount::Amount;
@@ -20,6 +20,7 @@ use crate::report::{Document, Metrics, Page, Report};
 use crate::scope::Scope;
 use crate::store::{RequestCounts, Versions};
 use crate::sweep::SweepReport;
+use crate::writers::RestartUnseen;
 
 /// A collection, done or imagined.
 #[derive(Debug)]
@@ -45,9 +46,9 @@ pub struct CollectReport {
     /// The part of that which a restart of the registry ends.
     pub in_memory: Option<DescriptorCache>,
     /// Why the redis in which it keeps them could not be asked what it remembers of what is gone.
-    pub redis_unasked: Option<String>,
+    pub redis_unasked: Option<RedisUnasked>,
     /// Beside a registry with such a cache: why this machine does not show whether it was started again.
-    pub restart_unseen: Option<String>,
+    pub restart_unseen: Option<RestartUnseen>,
     /// Why no registry could be asked whether it takes pushes; nothing if one was, or if it did not matter.
     pub unqueried: Option<String>,
     /// The command that does what a dry run shows.

@@ -92,7 +92,7 @@ pub(super) fn render(report: &QuarantineReport) -> String {
         purged,
         withheld,
         forgotten,
-        restart_unseen: report.restart_unseen.as_deref(),
+        restart_unseen: report.restart_unseen.as_ref().map(|unseen| &*unseen.why),
         older_registry: report.older_registry.as_deref(),
         runs: report.runs.iter().map(run).collect(),
     };

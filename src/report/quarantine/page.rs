@@ -16,6 +16,7 @@ use crate::oci::{RepositoryName, TagName};
 use crate::quarantine::{Moved, Proof, Withheld};
 use crate::report::Report as _;
 use crate::report::document::Document;
+use crate::writers::RestartUnseen;
 
 /// Restored tags that are named.
 const TAGS_SHOWN: usize = 10;
@@ -43,7 +44,7 @@ pub(super) fn document(report: &QuarantineReport) -> Document {
                 ),
                 (0, None) => "nothing in quarantine waits for a restart".to_owned(),
                 (some, _) => format!(
-                    "{} can be purged after its wait: the next `regsweep garbage-collect --online` does that",
+                    "{} can be purged after its wait: the next `regsweep garbage-collect --online` does that, by a user who sees no less",
                     plural(*some, "run", "runs")
                 ),
             };
@@ -106,9 +107,9 @@ pub(super) fn document(report: &QuarantineReport) -> Document {
     }
     if !report.runs.is_empty() {
         page.blank();
-        if let Some(why) = &report.restart_unseen {
-            page.line(&format!("a restart of the registry cannot be seen from here, because {why}"));
-            page.line(RESTART_SAID);
+        if let Some(unseen) = &report.restart_unseen {
+            page.line(&format!("a restart of the registry cannot be seen from here, because {}", unseen.why));
+            page.line(restart_said(unseen));
         }
         if let Some(older) = &report.older_registry {
             page.line(older);
@@ -128,9 +129,15 @@ pub(super) fn document(report: &QuarantineReport) -> Document {
     page
 }
 
-/// How to say what no machine sees.
-pub(in crate::report) const RESTART_SAID: &str =
-    "note the time when it begins (`date -u +%FT%TZ`), and afterwards `regsweep quarantine restarted --since TIME` says so";
+/// How to say what is not seen here.
+pub(in crate::report) fn restart_said(unseen: &RestartUnseen) -> &'static str {
+    match unseen.is_for_root {
+        true => "run as root, who sees which registry works on which store",
+        false => {
+            "note the time when it begins (`date -u +%FT%TZ`), and afterwards `regsweep quarantine restarted --since TIME` says so"
+        }
+    }
+}
 
 /// The first whole second that is not before a time, as `--since` takes it.
 fn next_second(time: Timestamp) -> Timestamp {

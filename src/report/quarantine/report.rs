@@ -15,6 +15,7 @@ use crate::quarantine::{Moved, Proof, Purpose, Withheld};
 use crate::registry_config::DescriptorCache;
 use crate::report::{Document, Metrics, Report};
 use crate::store::Held;
+use crate::writers::RestartUnseen;
 
 /// A look at a quarantine, and what came of it.
 #[derive(Debug)]
@@ -30,7 +31,7 @@ pub struct QuarantineReport {
     /// The runs that are there now, the oldest first.
     pub runs: Vec<RunRow>,
     /// Why this machine does not show a restart, if something in quarantine waits for one.
-    pub restart_unseen: Option<String>,
+    pub restart_unseen: Option<RestartUnseen>,
     /// The registry that is older than something in quarantine, and may remember it.
     pub older_registry: Option<String>,
     /// What was done.

@@ -157,6 +157,16 @@ fn online_is_refused_where_nobody_could_undo_it() {
     let before = snapshot(&root.join("docker"));
     let refused = Regsweep::gc(root).args(["--online", "-m"]).run().expect_code(2);
     assert!(refused.stderr.contains("config.yml in place of --root"), "{}", refused.stderr);
+    // One that was copied out of a container names the root as it is in there.
+    let copied = config(Path::new("/var/lib/registry-of-a-container"), "");
+    for path in [copied.path(), Path::new("/nowhere/config.yml")] {
+        let refused = Regsweep::gc_config(path).args(["--online", "-m"]).run().expect_code(2);
+        assert!(refused.stderr.contains("without --online"), "a way that leads to no second refusal: {}", refused.stderr);
+    }
+    let run = || Regsweep::gc_config(copied.path()).args(["--online", "-m", "--rescue-for", "0s", "--dry-run"]);
+    let named = "REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY";
+    assert!(run().run().expect_code(2).stderr.contains(named));
+    run().env(named, root).run().expect_code(0);
     for (more, said) in [
         ("  cache: {blobdescriptor: redis}\n", ["the configuration names no server", "correct the section redis"]),
         ("proxy: {remoteurl: \"https://example.org\"}\n", ["pull-through cache", "stop the registry"]),
