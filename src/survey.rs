@@ -13,6 +13,7 @@ use crate::clock::TOLERANCE;
 use crate::error::Error;
 use crate::layout::{self, LinkDirectory};
 use crate::oci::{Digest, RepositoryName, TagName};
+use crate::policy::Policy;
 use crate::store::{FileState, LinkContent, Repository, RepositoryEntry, Store, Stray, StrayKind, TagContent};
 use crate::system_files::{is_of_a_fork, is_system_file};
 
@@ -66,6 +67,23 @@ impl Survey<'_> {
     pub fn revision(&self, digest: &Digest) -> Option<usize> {
         let place = self.revisions.binary_search_by(|revision| revision.digest.cmp(digest)).ok()?;
         (self.revisions[place].link != LinkContent::Absent).then_some(place)
+    }
+
+    /// Whether some revisions may be young. To tell what is too young to go, one look at their directory does for most repositories: a link that was
+    /// written again in its place is younger than that, and untagged seldom.
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be looked at.
+    pub fn may_have_young_revisions(&self, policy: &Policy) -> Result<bool, Error> {
+        let directory = LinkDirectory::Revisions(self.name.clone());
+        for alike in self.revisions.chunk_by(|one, next| one.digest.algorithm() == next.digest.algorithm()) {
+            let list = self.repository.stat_list(&directory, alike[0].digest.algorithm())?;
+            if list.is_none_or(|list| policy.is_young(&list)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The manifests that may be linked here again, whatever protects them.

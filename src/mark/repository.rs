@@ -234,7 +234,7 @@ impl Reached {
             return Ok(reached);
         }
         let mut untagged = Vec::new();
-        if !is_held_untagged && (drops_untagged || may_have_young_revisions(survey, context)?) {
+        if !is_held_untagged && (drops_untagged || survey.may_have_young_revisions(&context.policy)?) {
             (untagged, reached.left.seen_history) = untagged_revisions(survey, context, reach, &choose)?;
             // `--delete-untagged` keeps young revisions, so they do not count as freed by it.
             let young = untagged.iter().filter(|revision| revision.is_young() && is_root(&revision.digest));
@@ -303,19 +303,6 @@ fn keep_restorable(untagged: &[SeenRevision], survey: &Survey<'_>, reach: &mut R
     let stay = protected(survey).into_iter().filter(|(digest, _)| !follows.contains(digest));
     reach.walk(stay.collect(), MarkFlags::RESTORABLE)?;
     Ok(left)
-}
-
-/// Whether some revisions may be young, so that `--delete-untagged` would keep them. To tell what it would free at most, one look at their
-/// directory does for most repositories: a link that was written again in its place is younger than that, and untagged seldom.
-fn may_have_young_revisions(survey: &Survey<'_>, context: &Context<'_>) -> Result<bool, Error> {
-    let directory = LinkDirectory::Revisions(survey.name.clone());
-    for alike in survey.revisions.chunk_by(|one, next| one.digest.algorithm() == next.digest.algorithm()) {
-        let list = survey.repository.stat_list(&directory, alike[0].digest.algorithm())?;
-        if list.is_none_or(|list| context.policy.is_young(&list)) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 fn root(revision: &SeenRevision) -> (Digest, Role) {

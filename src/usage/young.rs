@@ -56,8 +56,7 @@ pub(super) fn untagged_young(
     ownership: &Ownership,
 ) -> Result<UntaggedYoung, Error> {
     let directory = LinkDirectory::Revisions(surveyed.name.clone());
-    let lists = surveyed.repository.stat_lists(&directory)?;
-    if !lists.is_empty() && !lists.iter().any(|list| context.policy.is_young(list)) {
+    if !surveyed.may_have_young_revisions(&context.policy)? {
         return Ok(UntaggedYoung::default());
     }
     let lineage = Lineage::read(context, surveyed)?;
