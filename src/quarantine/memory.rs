@@ -54,7 +54,7 @@ pub enum InRedis<'a> {
     Nowhere,
     /// A registry may be at work: it has to have been made to forget what is in a run before that began to wait.
     Beside(&'a RedisCache),
-    /// None is at work: it is made to forget what is purged right before that, and nobody can use what it claims meanwhile.
+    /// None is at work: it is made to forget what is purged right before that, and nothing uses what it claims meanwhile.
     Alone(&'a RedisCache),
     /// It cannot be asked, so it may claim anything.
     Unasked,

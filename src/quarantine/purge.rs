@@ -200,7 +200,7 @@ pub fn purge(gate: &Gate<'_>, mut purgeable: Purgeable<'_>, stop: &AtomicBool) -
     Ok(purged)
 }
 
-/// Makes a redis forget everything that goes, whatever it claims of it: no registry is at work, so nobody can use that meanwhile, and the next
+/// Makes a redis forget everything that goes, whatever it claims of it: no registry is at work, so nothing uses that meanwhile, and the next
 /// one that is started would believe it.
 fn forget_all(redis: &RedisCache, purgeable: &Purgeable<'_>, purged: &mut Purged, stop: &AtomicBool) -> Result<(), Error> {
     let targets: Vec<&Target> = purgeable.runs.iter().flat_map(|(_, held)| held).map(|held| &held.target).collect();

@@ -90,7 +90,7 @@ fn held(root: &Path) -> Vec<PathBuf> {
     all.map(walkdir::DirEntry::into_path).filter(|path| path.ends_with("data")).collect()
 }
 
-/// Every push gets 401, because the path of its passwords is a directory: whoever runs it so has put nothing in by the registry itself. A night
+/// Every push gets 401, because the path of its passwords is a directory: what is in such a store came by another way. A night
 /// frees room all the same.
 #[test]
 fn debians_own_configuration_is_collected_by() {
