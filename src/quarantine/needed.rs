@@ -117,10 +117,7 @@ fn marked(
 ) -> Result<Needed, Error> {
     reader.progress.begin(Phase::ListingBlobs, None);
     let overlay = Overlay::new(reader.store(), quarantine);
-    let (inventory, _) = Inventory::list(&overlay, &(reader.budget)(quarantine.memory_bytes()))?;
-    for blob in overlay.quarantined().filter_map(|digest| inventory.find(digest)) {
-        inventory.mark(blob, MarkFlags::QUARANTINED);
-    }
+    let inventory = listed(&overlay, &(reader.budget)(quarantine.memory_bytes()))?;
     let repositories = overlay.repositories()?.entries;
     let manifests = Manifests::new(&overlay, &inventory);
     let policy = Policy::new(since_began(quarantine, now), Arrivals::Ignored, now);
@@ -190,6 +187,15 @@ fn marked(
         needed.by_staying = by_staying(reader.store(), quarantine, &|run| !is_due(run), &inventory, &manifests)?;
     }
     Ok(needed)
+}
+
+/// Lists the blobs, and flags those that are in quarantine.
+fn listed(overlay: &Overlay<'_>, budget: &Budget) -> Result<Inventory, Error> {
+    let (inventory, _) = Inventory::list(overlay, budget)?;
+    for blob in overlay.quarantined().filter_map(|digest| inventory.find(digest)) {
+        inventory.mark(blob, MarkFlags::QUARANTINED);
+    }
+    Ok(inventory)
 }
 
 /// When the last link to each blob was written of those that the marks call young.
