@@ -40,12 +40,12 @@ pub(super) fn make_directory_beneath(at: impl AsFd, path: &[u8], made: &mut Made
     make(at.as_fd(), path, made, |_| Ok(()))
 }
 
-/// The same for a directory that the registry is to use. One that is there already and empty gets the mode and owner of its parent as well:
-/// a process that was killed right after it had made it left it as its own.
+/// The same for a directory that the registry is to use. One that is there already, empty and ours, gets the mode and owner of its parent as
+/// well: a process that was killed right after it had made it left it as its own.
 pub(super) fn make_place_beneath(at: impl AsFd, path: &[u8], made: &mut MadeDirectories) -> rustix::io::Result<OwnedFd> {
     make(at.as_fd(), path, made, |directory| {
         let like = rustix::fs::statat(directory, "..", AtFlags::empty())?;
-        if is_like(&rustix::fs::fstat(directory)?, &like) || !is_empty(directory)? {
+        if !is_left(&rustix::fs::fstat(directory)?, &like) || !is_empty(directory)? {
             return Ok(());
         }
         match set_like(directory, &like) {
@@ -101,9 +101,11 @@ fn is_empty(directory: &OwnedFd) -> rustix::io::Result<bool> {
     Ok(is_empty)
 }
 
-fn is_like(stat: &Stat, like: &Stat) -> bool {
-    let of = |stat: &Stat| (stat.st_uid, stat.st_gid, stat.st_mode & MODE);
-    of(stat) == of(like)
+/// Whether a directory is as one that we have just made and not given to anybody: our own, with no permission that its parent lacks.
+fn is_left(stat: &Stat, like: &Stat) -> bool {
+    let is_like = (stat.st_uid, stat.st_gid, stat.st_mode & MODE) == (like.st_uid, like.st_gid, like.st_mode & MODE);
+    let is_ours = stat.st_uid == rustix::process::geteuid().as_raw() && stat.st_mode & MODE & !like.st_mode == 0;
+    is_ours && !is_like
 }
 
 /// Creates a directory with the mode and owner of its parent.
@@ -143,7 +145,14 @@ mod tests {
     fn a_directory_that_was_left_empty_becomes_like_its_parent_and_no_other_does() {
         let own = rustix::process::geteuid().as_raw();
         let owner = if own == 0 { 65_534 } else { own };
-        for (left, place) in [("left", "left"), ("left", "left/new"), ("full", "full/new"), ("full", "full")] {
+        // What has a permission of its own was given to somebody.
+        for (left, place, mode) in [
+            ("left", "left", 0o700),
+            ("left", "left/new", 0o700),
+            ("full", "full/new", 0o700),
+            ("full", "full", 0o700),
+            ("given", "given", 0o2700),
+        ] {
             let root = tempfile::tempdir().expect("a directory");
             let set =
                 |path: &str, mode| fs::set_permissions(root.path().join(path), fs::Permissions::from_mode(mode)).expect("ours");
@@ -151,7 +160,7 @@ mod tests {
             if left == "full" {
                 fs::write(root.path().join("full/file"), "").expect("written");
             }
-            set(left, 0o700);
+            set(left, mode);
             set("", 0o750);
             std::os::unix::fs::chown(root.path(), Some(owner), None).expect("ours");
             let at = open_directory(rustix::fs::CWD, root.path()).expect("there");
@@ -160,7 +169,7 @@ mod tests {
                 let seen = fs::metadata(root.path().join(path)).expect("there");
                 (seen.permissions().mode() & MODE, seen.uid())
             };
-            let expected = if left == "left" { (0o750, owner) } else { (0o700, own) };
+            let expected = if left == "left" { (0o750, owner) } else { (mode, own) };
             assert_eq!([seen(left), seen(place)], [expected; 2], "{place}");
         }
     }
