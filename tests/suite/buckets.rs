@@ -45,6 +45,13 @@ fn on(config: &Path, line: &str) -> Regsweep {
         .fold(run, |run, name| run.env(name, ""))
 }
 
+/// One in so many of these requests, and the last one; with `REGSWEEP_FAULTS=all` all of them.
+fn some_of(all: &[usize], one_in: usize) -> Vec<usize> {
+    let whole = std::env::var("REGSWEEP_FAULTS").is_ok_and(|wish| wish == "all");
+    let is_chosen = |place: usize| whole || place.is_multiple_of(one_in) || place + 1 == all.len();
+    (0..all.len()).filter(|place| is_chosen(*place)).map(|place| all[place]).collect()
+}
+
 /// A dry run of everything, whatever its age.
 const DRY: &str =
     "garbage-collect --dry-run --assume-offline --min-age 0s --allow-unlinked 100% --allow-untagged-repositories --json";
