@@ -82,17 +82,21 @@ impl Age {
         self != Age::Old
     }
 
+    /// When it is old enough, if it is not and that is known.
+    pub fn until(self) -> Option<SystemTime> {
+        match self {
+            Age::Young(until) | Age::JustMade(until) => Some(until),
+            Age::Old | Age::Future => None,
+        }
+    }
+
     /// The combined age of two things that are removed only together.
     pub fn and(self, other: Age) -> Age {
-        let until = |age| match age {
-            Age::Young(until) | Age::JustMade(until) => until,
-            Age::Old | Age::Future => SystemTime::UNIX_EPOCH,
-        };
         match (self, other) {
             (Age::Old, age) | (age, Age::Old) => age,
             (Age::Future, _) | (_, Age::Future) => Age::Future,
             (one, two) => {
-                if until(one) < until(two) {
+                if one.until() < two.until() {
                     two
                 } else {
                     one

@@ -113,8 +113,9 @@ impl Explained<'_> {
             found.links.truncate(MOST_LISTED);
         }
         drop(found);
+        let Content { named, lost } = content;
         // Of a manifest all that it names is needed, and of a blob nothing but itself.
-        let is_needed = |found: &Digest| self.target.digest() == Some(found) || (is_manifest && content.named.contains(found));
+        let is_needed = |found: &Digest| self.target.digest() == Some(found) || (is_manifest && named.contains(found));
         let is_about = |finding: &Finding| match self.target.digest() {
             Some(_) => {
                 finding.digest.as_ref().is_some_and(is_needed)
@@ -123,7 +124,7 @@ impl Explained<'_> {
             }
             None => is_concerned,
         };
-        let found: BTreeSet<Finding> = std::mem::take(&mut marks.findings).into_iter().chain(content.lost.clone()).collect();
+        let found: BTreeSet<Finding> = std::mem::take(&mut marks.findings).into_iter().chain(lost).collect();
         marks.findings = found.into_iter().filter(is_about).collect();
         Ok(marks)
     }

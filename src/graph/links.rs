@@ -14,10 +14,10 @@ pub(crate) fn layer_verdict(survey: &Survey<'_>, digest: &Digest) -> Result<Link
         Err(_) => LinkContent::Absent,
     };
     let moved = || survey.moved_aliases.iter().find(|(alias, _)| alias == digest);
-    Ok(match (judge_link(digest, content), moved()) {
+    Ok(match judge_link(digest, content) {
         // What comes back with its image names that still.
-        (LinkVerdict::Absent, Some((_, canonical))) => LinkVerdict::Names(*canonical),
-        (verdict, _) => verdict,
+        LinkVerdict::Absent => moved().map_or(LinkVerdict::Absent, |(_, canonical)| LinkVerdict::Names(*canonical)),
+        verdict => verdict,
     })
 }
 

@@ -26,19 +26,16 @@ pub struct Waiting {
 impl Waiting {
     /// Counts an entry at `path` if it is young. Returns whether it is.
     pub fn note(&mut self, age: Age, path: impl FnOnce() -> PathBuf) -> bool {
+        self.until = self.until.max(age.until());
         match age {
-            Age::Old => return false,
-            Age::Young(until) => self.until = self.until.max(Some(until)),
-            Age::JustMade(until) => {
-                self.until = self.until.max(Some(until));
-                self.just_made += 1;
-            }
+            Age::Old | Age::Young(_) => {}
+            Age::JustMade(_) => self.just_made += 1,
             Age::Future => {
                 self.future += 1;
                 self.first.get_or_insert_with(path);
             }
         }
-        true
+        age.is_young()
     }
 
     /// Adds the size of a blob whose age was just noted.

@@ -24,7 +24,7 @@ impl Reached {
     fn from(
         mut revisions: BTreeMap<RepositoryName, BTreeSet<Digest>>,
         tags: &BTreeMap<RepositoryName, BTreeSet<Digest>>,
-        (store, runs): (&dyn Store, &[&Run<'_>]),
+        (overlay, runs): (&Overlay<'_>, &[&Run<'_>]),
         (inventory, manifests): (&Inventory, &Manifests<'_>),
     ) -> Result<Reached, Error> {
         for (repository, targets) in tags {
@@ -32,7 +32,7 @@ impl Reached {
         }
         let mut all = Reached::default();
         for (repository, roots) in revisions {
-            let mut following = Following { store, runs, inventory, manifests, repository: &repository };
+            let mut following = Following { overlay, runs, inventory, manifests, repository: &repository };
             let mut reached = following.reached(roots, HashSet::new())?;
             if let Some(targets) = tags.get(&repository) {
                 reached = following.with_referrers(targets, reached)?;
@@ -59,7 +59,7 @@ impl Reached {
 /// Follows what the revisions and tags in runs that stay (`stays`) name: that has to stay as well. What a tag names may have been quarantined
 /// later, by another run.
 pub(super) fn by_staying(
-    store: &dyn Store,
+    overlay: &Overlay<'_>,
     quarantine: &Quarantine<'_>,
     stays: &dyn Fn(&Run<'_>) -> bool,
     inventory: &Inventory,
@@ -81,7 +81,7 @@ pub(super) fn by_staying(
             _ => {}
         }
     }
-    Reached::from(revisions, &tags, (store, &runs), (inventory, manifests))
+    Reached::from(revisions, &tags, (overlay, &runs), (inventory, manifests))
 }
 
 /// What comes back with the tags that are to come back (`is_wanted`): where what they name was quarantined later, by another run, that is in
@@ -111,7 +111,7 @@ pub fn following(
     let (inventory, _) = Inventory::list(&overlay, &(reader.budget)(quarantine.memory_bytes()))?;
     let manifests = Manifests::new(&overlay, &inventory);
     let runs: Vec<&Run<'_>> = quarantine.collected().collect();
-    let reached = Reached::from(BTreeMap::new(), &tags, (reader.store(), &runs), (&inventory, &manifests))?;
+    let reached = Reached::from(BTreeMap::new(), &tags, (&overlay, &runs), (&inventory, &manifests))?;
     let others = held().filter(|(_, target)| reached.needs(target) && !wanted.contains(target));
     let mut following: BTreeMap<Target, String> = others.map(|(run, target)| (target.clone(), run.id().to_owned())).collect();
     let targets: Vec<Target> = following.keys().cloned().collect();
@@ -125,7 +125,7 @@ pub fn following(
 
 /// Follows what manifests of a repository name, in the store and in quarantine.
 struct Following<'a> {
-    store: &'a dyn Store,
+    overlay: &'a Overlay<'a>,
     runs: &'a [&'a Run<'a>],
     inventory: &'a Inventory,
     manifests: &'a Manifests<'a>,
@@ -135,7 +135,7 @@ struct Following<'a> {
 impl Following<'_> {
     /// Adds some manifests, and what they name, to what was reached.
     fn reached(&mut self, roots: BTreeSet<Digest>, mut reached: HashSet<Digest>) -> Result<HashSet<Digest>, Error> {
-        let layers = LayerLinks::new(self.store, self.repository);
+        let layers = LayerLinks::new(self.overlay, self.repository);
         reached.extend(&roots);
         let mut visitor = Staying { runs: self.runs, inventory: self.inventory, manifests: self.manifests, layers, reached };
         let roots = roots.into_iter().map(|digest| (digest, Role::Revision)).collect();
@@ -213,7 +213,7 @@ pub fn named_by(reader: &Reader<'_>, quarantine: &Quarantine<'_>, digest: &Diges
     let manifests = Manifests::new(&overlay, &inventory);
     let runs: Vec<&Run<'_>> = quarantine.collected().collect();
     for repository in &named.repositories {
-        let layers = LayerLinks::new(reader.store(), repository);
+        let layers = LayerLinks::new(&overlay, repository);
         let reached = std::mem::take(&mut named.digests);
         let mut visitor = Staying { runs: &runs, inventory: &inventory, manifests: &manifests, layers, reached };
         Walk::unbounded(&manifests).run(vec![(*digest, Role::Revision)], &mut visitor)?;
@@ -236,11 +236,14 @@ struct LayerLinks<'a> {
     store: &'a dyn Store,
     directory: LinkDirectory,
     repository: Option<Box<dyn Repository + 'a>>,
+    /// Those of another name that are in quarantine.
+    moved: Vec<(Digest, Digest)>,
 }
 
 impl<'a> LayerLinks<'a> {
-    fn new(store: &'a dyn Store, name: &RepositoryName) -> LayerLinks<'a> {
-        LayerLinks { store, directory: LinkDirectory::Layers(name.clone()), repository: None }
+    fn new(overlay: &'a Overlay<'_>, name: &RepositoryName) -> LayerLinks<'a> {
+        let (directory, moved) = (LinkDirectory::Layers(name.clone()), overlay.moved_aliases(name));
+        LayerLinks { store: overlay, directory, repository: None, moved }
     }
 
     fn read(&mut self, digest: &Digest) -> Result<LinkContent, Error> {
@@ -294,11 +297,10 @@ impl Staying<'_> {
     fn names(&mut self, digest: &Digest) -> Result<Vec<Digest>, Error> {
         let mut names = vec![*digest];
         if digest.algorithm() != Algorithm::Sha256 {
-            let link = Target::Link(self.layers.directory.clone(), *digest);
             if let LinkContent::Digest(canonical) = self.layers.read(digest)? {
                 names.push(canonical);
             }
-            names.extend(self.runs.iter().filter_map(|run| run.read_link(&link)));
+            names.extend(self.layers.moved.iter().filter(|(alias, _)| alias == digest).map(|(_, canonical)| *canonical));
         }
         Ok(names)
     }

@@ -95,8 +95,9 @@ pub fn needed(
 ) -> Result<Needed, Error> {
     let mut restored: BTreeSet<Target> = BTreeSet::new();
     let dropped = dropped_tags(reader.store(), quarantine)?;
+    let overlay = Overlay::new(reader.store(), quarantine);
     loop {
-        let needed = marked(reader, (quarantine, &dropped), (now, last_run), is_due, &restored)?;
+        let needed = marked(reader, (quarantine, &overlay, &dropped), (now, last_run), is_due, &restored)?;
         // A revision link that is restored needs all that its manifest names.
         let before = restored.len();
         let is_revision = |target: &&Target| matches!(target, Target::Link(LinkDirectory::Revisions(_), _));
@@ -110,19 +111,18 @@ pub fn needed(
 /// One mark, with revision links that are to be restored as if they were in the store.
 fn marked(
     reader: &Reader<'_>,
-    (quarantine, dropped): (&Quarantine<'_>, &DroppedTags<'_>),
+    (quarantine, overlay, dropped): (&Quarantine<'_>, &Overlay<'_>, &DroppedTags<'_>),
     (now, last_run): (SystemTime, Option<SystemTime>),
     is_due: &dyn Fn(&Run<'_>) -> bool,
     restored: &BTreeSet<Target>,
 ) -> Result<Needed, Error> {
     reader.progress.begin(Phase::ListingBlobs, None);
-    let overlay = Overlay::new(reader.store(), quarantine);
-    let inventory = listed(&overlay, &(reader.budget)(quarantine.memory_bytes()))?;
+    let inventory = listed(overlay, &(reader.budget)(quarantine.memory_bytes()))?;
     let repositories = overlay.repositories()?.entries;
-    let manifests = Manifests::new(&overlay, &inventory);
+    let manifests = Manifests::new(overlay, &inventory);
     let policy = Policy::new(since_began(quarantine, now), Arrivals::Ignored, now);
     let context =
-        Context { store: &overlay, inventory: &inventory, manifests: &manifests, retention: &RootPolicy::AllRevisions, policy };
+        Context { store: overlay, inventory: &inventory, manifests: &manifests, retention: &RootPolicy::AllRevisions, policy };
     let mut roots: BTreeMap<RepositoryName, Vec<Digest>> = BTreeMap::new();
     for target in restored {
         let directory = target.link_directory().expect("revision links lie in directories of links");
@@ -184,7 +184,7 @@ fn marked(
     needed.targets.extend(named.into_iter().filter(|target| held.contains(target)));
     add_rest_of_uploads(&mut needed.targets, &held);
     if quarantine.collected().any(is_due) {
-        needed.by_staying = by_staying(reader.store(), quarantine, &|run| !is_due(run), &inventory, &manifests)?;
+        needed.by_staying = by_staying(overlay, quarantine, &|run| !is_due(run), &inventory, &manifests)?;
     }
     Ok(needed)
 }

@@ -86,7 +86,11 @@ pub struct Purgeable<'q> {
     pub withheld: Vec<(Target, Withheld)>,
 }
 
-impl Purgeable<'_> {
+impl<'q> Purgeable<'q> {
+    fn targets(&self) -> Vec<&'q Target> {
+        self.runs.iter().flat_map(|(_, held)| held).map(|held| &held.target).collect()
+    }
+
     /// How much it is.
     pub fn amount(&self) -> Moved {
         let mut all = Moved::default();
@@ -203,7 +207,7 @@ pub fn purge(gate: &Gate<'_>, mut purgeable: Purgeable<'_>, stop: &AtomicBool) -
 /// Makes a redis forget everything that goes, whatever it claims of it: no registry is at work, so nothing uses that meanwhile, and the next
 /// one that is started would believe it.
 fn forget_all(redis: &RedisCache, purgeable: &Purgeable<'_>, purged: &mut Purged, stop: &AtomicBool) -> Result<(), Error> {
-    let targets: Vec<&Target> = purgeable.runs.iter().flat_map(|(_, held)| held).map(|held| &held.target).collect();
+    let targets = purgeable.targets();
     if !targets.is_empty() {
         purged.forgotten = redis.forget(&targets, stop)?;
         purged.touched |= purged.forgotten != Forgotten::default();
@@ -219,8 +223,7 @@ fn withhold_claimed(
     purged: &mut Purged,
     stop: &AtomicBool,
 ) -> Result<(), Error> {
-    let targets: Vec<&Target> = purgeable.runs.iter().flat_map(|(_, held)| held).map(|held| &held.target).collect();
-    let mut answers = redis.claimed(&targets, stop)?.into_iter();
+    let mut answers = redis.claimed(&purgeable.targets(), stop)?.into_iter();
     for (run, held) in &mut purgeable.runs {
         let claimed: Vec<&Held> =
             held.iter().copied().zip(&mut answers).filter(|(_, is_claimed)| *is_claimed).map(|(held, _)| held).collect();

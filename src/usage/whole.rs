@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use super::grouping::Grouping;
 use super::keeping::LIVE;
-use super::young::{UntaggedYoung, until};
+use super::young::UntaggedYoung;
 use crate::amount::Amount;
 use crate::error::Error;
 use crate::graph::Context;
@@ -130,7 +130,7 @@ pub(crate) fn whole(context: &Context<'_>, rows: &Grouping, ownership: &Ownershi
                     (Decision::Delete(Reason::Unlinked), _) => &mut all.unlinked,
                     (Decision::Delete(_), _) => &mut all.unreferenced,
                     (Decision::Keep(_), Inspected::File(age)) => {
-                        all.young_until = all.young_until.max(until(age));
+                        all.young_until = all.young_until.max(age.until());
                         &mut all.young
                     }
                     (Decision::Keep(_), _) => &mut all.other,

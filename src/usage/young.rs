@@ -11,12 +11,8 @@ use crate::inventory::Ownership;
 use crate::layout::LinkDirectory;
 use crate::lineage::{Lineage, Place};
 use crate::oci::Digest;
-use crate::policy::Age;
 use crate::store::{FileState, LinkContent};
-use crate::survey::Survey;
-
-/// Links to look at in one batch.
-const LINKS_AT_ONCE: usize = 1024;
+use crate::survey::{Survey, in_chunks};
 
 /// Images that no tag leads to, and that are too young for `--delete-untagged`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,14 +30,6 @@ impl std::ops::AddAssign for UntaggedYoung {
         self.images += other.images;
         self.at_most += other.at_most;
         self.until = self.until.max(other.until);
-    }
-}
-
-/// The time at which something is old enough, if that is known.
-pub(super) fn until(age: Age) -> Option<SystemTime> {
-    match age {
-        Age::Young(until) | Age::JustMade(until) => Some(until),
-        Age::Old | Age::Future => None,
     }
 }
 
@@ -71,15 +59,14 @@ pub(super) fn untagged_young(
     let (digests, places): (Vec<Digest>, Vec<Place>) = untagged.filter(|(_, place)| !is_tagged.contains(place)).unzip();
     let mut found = UntaggedYoung::default();
     let mut young: Vec<Place> = Vec::new();
-    for (digests, places) in digests.chunks(LINKS_AT_ONCE).zip(places.chunks(LINKS_AT_ONCE)) {
-        for (state, place) in surveyed.repository.stat_links(&directory, digests)?.iter().zip(places) {
-            let FileState::File(stat) = state else { continue };
-            let age = context.policy.age(stat);
-            if age.is_young() {
-                found.images += 1;
-                found.until = found.until.max(until(age));
-                young.push(*place);
-            }
+    let states = in_chunks(&digests, |some| surveyed.repository.stat_links(&directory, some))?;
+    for (state, place) in states.iter().zip(places) {
+        let FileState::File(stat) = state else { continue };
+        let age = context.policy.age(stat);
+        if age.is_young() {
+            found.images += 1;
+            found.until = found.until.max(age.until());
+            young.push(place);
         }
     }
     let kept = lineage.blobs_of(&tagged);
